@@ -1,0 +1,83 @@
+//! Address ranges in CIDR notation (RFC 4632; RFC 4291 section 2.3 for IPv6).
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A range such as `10.0.0.0/8` or `fd00::/8`; an address alone is a range of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix_bits: u8,
+}
+
+impl Cidr {
+    /// Whether `address` lies in the range. An IPv4-mapped IPv6 address counts as the IPv4 address it carries.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix_bits);
+                (u64::from(network.to_bits()) >> shift) == (u64::from(address.to_bits()) >> shift)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.leading_zeros() >= u32::from(self.prefix_bits)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let network: IpAddr = address
+            .parse()
+            .map_err(|_| format!("{address:?} is not an IP address"))?;
+        let most = if network.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = match bits {
+            None => most,
+            Some(bits) => match bits.parse::<u8>() {
+                Ok(bits) if bits <= most => bits,
+                _ => return Err(format!("the prefix length is a number from 0 to {most}")),
+            },
+        };
+        Ok(Cidr { network, prefix_bits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contains_table() {
+        let rows = [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.8", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("fd00::/8", "fd12::1", true),
+            ("fd00::/8", "fe80::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "10.0.0.1", false),
+        ];
+        for (range, address, expected) in rows {
+            let cidr: Cidr = range.parse().unwrap();
+            assert_eq!(cidr.contains(address.parse().unwrap()), expected, "{range} {address}");
+        }
+    }
+
+    #[test]
+    fn malformed_ranges_are_refused() {
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "10.0.0.0/-1", "localhost"] {
+            assert!(text.parse::<Cidr>().is_err(), "{text:?}");
+        }
+    }
+}

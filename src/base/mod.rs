@@ -1,0 +1,6 @@
+//! What everything else stands on: bounds, identifiers, time and small arithmetic. Imports nothing of the program.
+
+pub mod cidr;
+pub mod ids;
+pub mod limits;
+pub mod time;

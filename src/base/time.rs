@@ -1,0 +1,32 @@
+//! Time as a number. Decisions take it as an argument; only the edges of the program read the clock.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Microseconds on the monotonic clock since the program first asked. Never goes back; wraps after 584,000 years.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Micros(pub u64);
+
+impl Micros {
+    /// Reads the monotonic clock (about 25 ns).
+    pub fn now() -> Micros {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let start = *START.get_or_init(Instant::now);
+        Micros(start.elapsed().as_micros() as u64)
+    }
+
+    /// The time that passed since `earlier`; zero if `earlier` is later.
+    pub fn since(self, earlier: Micros) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This instant plus `duration`, without overflow.
+    pub fn after(self, duration: Duration) -> Micros {
+        Micros(self.0.saturating_add(duration.as_micros() as u64))
+    }
+
+    /// Whole milliseconds.
+    pub fn as_millis(self) -> u64 {
+        self.0 / 1_000
+    }
+}

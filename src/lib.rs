@@ -1,0 +1,37 @@
+//! # palantir: the map
+//!
+//! A reverse proxy for HTTP APIs: one io_uring runtime per core, nothing shared on the way of a request.
+//!
+//! ## The way of a request
+//!
+//! ```text
+//! accept → connection → downstream (parse) → proxy:  guard → route → cache → balance → upstream → respond → relay
+//! ```
+//!
+//! [`worker`] holds the steps, one folder or file each; `worker/proxy.rs` names them in this order.
+//!
+//! ## The threads
+//!
+//! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers.
+//! * **health**, one, probes the backends and tells every worker what it found.
+//! * **control**, one, loads the configuration, resolves names, takes signals and writes the access log.
+//!
+//! What crosses between them is in [`shared`], and nothing else does.
+//!
+//! ## Who may import whom
+//!
+//! Modules stand below in reading order; each may import those named before it, never one named after it. Within
+//! [`worker`], the rooms (`guard`, `route`, `cache`, `balance`) do not import each other. `tests/tidy.rs` enforces it.
+
+pub mod base;
+pub mod http;
+pub mod shared;
+pub mod snapshot;
+
+pub mod net;
+pub mod worker;
+
+pub mod config;
+pub mod control;
+pub mod health;
+pub mod test_server;

@@ -1,0 +1,154 @@
+//! Per-core tables of what is known of each backend. Each worker writes its own table and reads the others'; metrics
+//! read them all. A row is a [`BackendId`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+
+use crossbeam_utils::CachePadded;
+
+use crate::base::ids::{BackendId, WorkerId};
+use crate::base::limits;
+
+/// Whether a backend takes new requests, as the health thread last said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BackendState {
+    Healthy = 0,
+    /// Failed its active checks.
+    Unhealthy = 1,
+    /// Put aside for a while for what its answers were like.
+    Ejected = 2,
+    /// Takes no new requests; running ones finish.
+    Draining = 3,
+}
+
+impl BackendState {
+    /// The word for logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            BackendState::Healthy => "healthy",
+            BackendState::Unhealthy => "unhealthy",
+            BackendState::Ejected => "ejected",
+            BackendState::Draining => "draining",
+        }
+    }
+
+    fn from_u8(value: u8) -> BackendState {
+        match value {
+            0 => BackendState::Healthy,
+            1 => BackendState::Unhealthy,
+            2 => BackendState::Ejected,
+            _ => BackendState::Draining,
+        }
+    }
+}
+
+/// One worker's table. Only that worker writes to it.
+#[derive(Debug)]
+pub struct BackendTable {
+    state: Box<[AtomicU8]>,
+    in_flight: Box<[AtomicU32]>,
+}
+
+impl BackendTable {
+    fn new() -> BackendTable {
+        BackendTable {
+            state: (0..limits::BACKENDS).map(|_| AtomicU8::new(0)).collect(),
+            in_flight: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
+
+    /// The state that this worker goes by.
+    pub fn state(&self, id: BackendId) -> BackendState {
+        BackendState::from_u8(self.state[id.index()].load(Relaxed))
+    }
+
+    /// Takes over what the health thread said. For the table's own worker.
+    pub fn set_state(&self, id: BackendId, state: BackendState) {
+        self.state[id.index()].store(state as u8, Relaxed);
+    }
+
+    /// Requests that this worker has under way at the backend.
+    pub fn in_flight(&self, id: BackendId) -> u32 {
+        self.in_flight[id.index()].load(Relaxed)
+    }
+
+    /// Counts one more. For the table's own worker: a load and a store, no locked instruction.
+    pub fn begin(&self, id: BackendId) {
+        let cell = &self.in_flight[id.index()];
+        cell.store(cell.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Gives one back. For the table's own worker.
+    pub fn end(&self, id: BackendId) {
+        let cell = &self.in_flight[id.index()];
+        let count = cell.load(Relaxed);
+        debug_assert!(count > 0, "a request ended that never began");
+        cell.store(count.saturating_sub(1), Relaxed);
+    }
+}
+
+/// All workers' tables, and the two cells per backend that all cores must share because its `max_connections` counts
+/// them together. Those are touched only when a connection opens or closes.
+#[derive(Debug)]
+pub struct BackendTables {
+    tables: Box<[CachePadded<BackendTable>]>,
+    open: Box<[AtomicU32]>,
+    wanted: Box<[AtomicBool]>,
+}
+
+impl BackendTables {
+    /// Tables for `workers` workers.
+    pub fn new(workers: usize) -> Arc<BackendTables> {
+        Arc::new(BackendTables {
+            tables: (0..workers).map(|_| CachePadded::new(BackendTable::new())).collect(),
+            open: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
+            wanted: (0..limits::BACKENDS).map(|_| AtomicBool::new(false)).collect(),
+        })
+    }
+
+    /// The table of one worker.
+    pub fn of(&self, worker: WorkerId) -> &BackendTable {
+        &self.tables[worker.index()]
+    }
+
+    /// Requests under way at the backend, all cores together. Other cores' parts may be a moment old.
+    pub fn in_flight(&self, id: BackendId) -> u32 {
+        self.tables.iter().map(|table| table.in_flight(id)).sum()
+    }
+
+    /// Every worker's table.
+    pub fn iter(&self) -> impl Iterator<Item = &BackendTable> {
+        self.tables.iter().map(|table| &**table)
+    }
+
+    /// Reserves one connection to a backend that may have at most `max` open; false if there are as many already.
+    pub fn try_open(&self, id: BackendId, max: u32) -> bool {
+        let taken = self.open[id.index()]
+            .try_update(Relaxed, Relaxed, |open| (open < max).then_some(open + 1));
+        if taken.is_err() {
+            self.wanted[id.index()].store(true, Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    /// Gives a reserved connection back.
+    pub fn close(&self, id: BackendId) {
+        let before = self.open[id.index()].fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a connection closed that never opened");
+    }
+
+    /// Whether some core was refused a connection since the last call: an idle one should then be closed, not kept.
+    pub fn take_wanted(&self, id: BackendId) -> bool {
+        let cell = &self.wanted[id.index()];
+        cell.load(Relaxed) && cell.swap(false, Relaxed)
+    }
+
+    /// Prepares a row for a backend that no snapshot named until now.
+    pub(super) fn reset(&self, id: BackendId) {
+        for table in self.iter() {
+            table.set_state(id, BackendState::Healthy);
+        }
+        self.wanted[id.index()].store(false, Relaxed);
+    }
+}

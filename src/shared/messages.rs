@@ -1,0 +1,41 @@
+//! What the threads tell each other.
+
+use std::sync::Arc;
+
+use crate::base::ids::BackendId;
+use crate::shared::backend_table::BackendState;
+use crate::snapshot::Snapshot;
+
+/// To a worker, from control and health.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// Take this configuration over for every request that begins from now on.
+    Snapshot(Arc<Snapshot>),
+    /// A backend's state changed.
+    BackendState(BackendId, BackendState),
+    /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
+    /// left.
+    Drain,
+}
+
+/// To the health thread, from control and the workers.
+#[derive(Debug)]
+pub enum ToHealth {
+    /// Watch these backends from now on.
+    Snapshot(Arc<Snapshot>),
+    /// A worker saw a backend fail.
+    Failed(BackendId, &'static str),
+    /// A worker saw a backend succeed for the first time after a failure.
+    Recovered(BackendId),
+    /// End the thread.
+    Stop,
+}
+
+/// To the control thread, from the workers.
+#[derive(Debug)]
+pub enum ToControl {
+    /// A worker has no connection left after [`ToWorker::Drain`].
+    Drained,
+    /// A worker's thread ended although nobody asked it to.
+    WorkerEnded(String),
+}

@@ -1,0 +1,7 @@
+//! The border: what two threads touch, and nothing else. Atomics, channels and `Arc` live here.
+
+pub mod access;
+pub mod backend_table;
+pub mod mailbox;
+pub mod messages;
+pub mod slots;

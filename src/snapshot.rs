@@ -1,0 +1,213 @@
+//! The compiled configuration: immutable, shared by every thread, no names left to look up and nothing optional that a
+//! request would have to decide. A running request keeps the snapshot it began with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::cidr::Cidr;
+use crate::base::ids::{BackendId, PoolId};
+use crate::http::h1::HeadLimits;
+use crate::shared::slots::Slot;
+use crate::worker::balance::AlgorithmPlan;
+use crate::worker::route::RouteTable;
+
+/// Everything that workers, health and control need to know of the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts the snapshots of this process, from 1.
+    pub generation: u64,
+    /// Addresses to listen on, every worker on each.
+    pub listeners: Vec<ListenAddr>,
+    /// Workers to run, at least 1.
+    pub workers: usize,
+    /// How long running requests may take to finish after a stop.
+    pub shutdown_timeout: Duration,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// What holds for a client's connection before its route is known.
+    pub client: ClientLimits,
+    /// Where the access log goes, if anywhere.
+    pub access_log: Option<AccessLog>,
+    /// Addresses of the test servers that the program itself starts.
+    pub test_servers: Vec<SocketAddr>,
+    /// Finds the route of a host and path.
+    pub route_table: RouteTable,
+    /// Indexed by [`crate::base::ids::RouteId`].
+    pub routes: Vec<Route>,
+    /// Indexed by [`PoolId`].
+    pub pools: Vec<Pool>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddr {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Timeouts and bounds of a client's connection.
+#[derive(Clone, Debug)]
+pub struct ClientLimits {
+    /// From the first byte of a head to its end.
+    pub header_timeout: Duration,
+    /// Between two requests.
+    pub idle_timeout: Duration,
+    /// Bounds on a request's head.
+    pub head: HeadLimits,
+    /// Client connections that all workers together may hold.
+    pub connections: usize,
+    /// Requests on one connection; `u32::MAX` means unlimited.
+    pub requests_per_connection: u32,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    pub path: PathBuf,
+    pub format: AccessLogFormat,
+}
+
+/// How a line of the access log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    Json,
+    Combined,
+}
+
+/// Where requests of one host and path prefix go, and under which conditions.
+#[derive(Debug)]
+pub struct Route {
+    /// Host and prefix as written (`api.example.com/api`, `/`), for logs and metrics.
+    pub name: String,
+    pub pool: PoolId,
+    /// The prefix that matched, without a slash at its end (`""` for `/`).
+    pub prefix: String,
+    /// Whether the prefix is left out of what is forwarded.
+    pub strip_prefix: bool,
+    pub host_header: HostHeader,
+    pub request_fields: FieldEdits,
+    pub response_fields: FieldEdits,
+    /// Attempts after the first one.
+    pub retries: u8,
+    /// Bound on the whole exchange.
+    pub timeout: Option<Duration>,
+    pub timeouts: RouteTimeouts,
+    /// Largest request body in bytes; `u64::MAX` means unlimited.
+    pub request_body_bytes: u64,
+    /// Whether `Via` is added in both directions.
+    pub via: bool,
+    /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
+    pub answer_continue: bool,
+}
+
+/// Timeouts of one exchange.
+#[derive(Clone, Debug)]
+pub struct RouteTimeouts {
+    /// Between two reads of a request body.
+    pub client_body: Duration,
+    pub connect: Duration,
+    /// From the end of the request until the response head is complete.
+    pub upstream_response: Duration,
+    /// Between two reads of a response body, and of a tunnel.
+    pub upstream_idle: Duration,
+}
+
+/// What the backend sees as `Host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The backend's own address as written in the configuration.
+    Backend,
+    /// What the client sent.
+    Preserve,
+    Literal(String),
+}
+
+/// Fields taken out of a head (lower-case names) and put in at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldEdits {
+    pub remove: Vec<String>,
+    /// Each replaces every field of its name.
+    pub set: Vec<(String, String)>,
+}
+
+/// Servers that do the same work.
+#[derive(Debug)]
+pub struct Pool {
+    pub name: String,
+    pub algorithm: AlgorithmPlan,
+    pub backends: Vec<Backend>,
+    pub health_check: Option<HealthCheck>,
+    pub outlier: Option<Outlier>,
+    /// Idle connections that one core keeps to one backend.
+    pub idle_connections: u32,
+    /// How long an idle connection is kept.
+    pub keepalive: Duration,
+}
+
+/// One server.
+#[derive(Debug)]
+pub struct Backend {
+    /// Holds the backend's row in the tables for as long as any snapshot names it.
+    pub slot: Arc<Slot>,
+    /// Where it listens; `None` while its name has never resolved (it is then down).
+    pub addr: Option<BackendAddr>,
+    /// As written (`127.0.0.1:9001`, `api.internal:80`, `unix:/run/app.sock`): the `Host` of [`HostHeader::Backend`]
+    /// for TCP; `localhost` for a Unix socket.
+    pub host: String,
+    /// `address` for logs: the resolved one, and the name it came from if it had one.
+    pub label: String,
+    /// `1..=limits::WEIGHT`.
+    pub weight: u16,
+    /// Open connections that all cores together may have; `u32::MAX` means unlimited.
+    pub max_connections: u32,
+}
+
+/// A backend's transport address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BackendAddr {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// How a pool's backends are probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub kind: ProbeKind,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// Failures in a row that make a backend unhealthy.
+    pub unhealthy_after: u32,
+    /// Successes in a row that make it healthy again.
+    pub healthy_after: u32,
+}
+
+/// What a probe does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Opens a connection, nothing more.
+    Tcp,
+    /// Sends `GET path` and expects a status in one of the inclusive ranges.
+    Http {
+        path: String,
+        expect: Vec<(u16, u16)>,
+    },
+}
+
+/// When a backend is ejected for what its answers were like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlier {
+    /// Connect failures, resets and 5xx in a row.
+    pub consecutive_failures: u32,
+    pub eject: Duration,
+    /// Share of the pool's backends that may be ejected at once (one always may if this is above 0).
+    pub max_ejected_percent: u32,
+}
+
+impl Backend {
+    /// The backend's row in the tables.
+    pub fn id(&self) -> BackendId {
+        self.slot.id()
+    }
+}

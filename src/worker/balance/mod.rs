@@ -1,0 +1,5 @@
+//! Picks the backend of a request.
+
+/// A pool's algorithm as configured.
+#[derive(Clone, Debug)]
+pub struct AlgorithmPlan;

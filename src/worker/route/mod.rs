@@ -1,0 +1,5 @@
+//! Finds the route of a request.
+
+/// The compiled routes.
+#[derive(Debug, Default)]
+pub struct RouteTable;
