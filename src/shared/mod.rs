@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod backend_table;
+pub mod gauges;
 pub mod mailbox;
 pub mod messages;
+pub mod outbox;
 pub mod slots;
