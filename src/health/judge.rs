@@ -1,18 +1,19 @@
 //! What is thought of one backend: the pure rules of rise, fall and ejection. Time is an argument.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendState;
-use crate::snapshot::{HealthCheck, Outlier};
+use crate::snapshot::{HealthCheck, Outlier, Pool};
 
 /// What is known of one backend. A new one is healthy until something speaks against it.
 #[derive(Debug, Default)]
 pub struct Judge {
     /// What the probes say, once enough of them said the same.
     down: bool,
-    /// Probes in a row that contradict `down`.
+    /// Probes in a row that contradict `down`: not 0 means between two states.
     against: u32,
     /// Failed requests in a row.
     failures: u32,
@@ -41,42 +42,52 @@ impl Judge {
         }
     }
 
-    /// Whether some probes, but not yet enough, spoke against the present state.
-    pub fn between_states(&self) -> bool {
-        self.against > 0
-    }
-
-    /// Takes in a probe; whether it turned the backend over.
-    pub fn probed(&mut self, passed: bool, check: &HealthCheck) -> bool {
+    /// Takes in a probe. If it turned the backend over: how many in a row it took.
+    pub fn probed(&mut self, passed: bool, check: &HealthCheck) -> Option<u32> {
         if passed != self.down {
             self.against = 0;
-            return false;
+            return None;
         }
-        self.against += 1;
+        self.against = self.against.saturating_add(1);
         let needed = if self.down {
             check.healthy_after
         } else {
             check.unhealthy_after
         };
         if self.against < needed {
-            return false;
+            return None;
         }
         self.down = !self.down;
-        self.against = 0;
         self.failures = 0;
-        true
+        Some(mem::take(&mut self.against))
     }
 
-    /// Takes back what probes said, for a backend that is no longer probed.
-    pub fn forget_probes(&mut self) {
-        self.down = false;
-        self.against = 0;
+    /// Time from the start of one probe to that of the next, before jitter.
+    pub fn pause(&self, check: &HealthCheck) -> Duration {
+        if self.against > 0 {
+            short_pause(check)
+        } else {
+            check.interval
+        }
     }
 
-    /// Takes in a failed request; whether the backend deserves to be ejected. What fails during an ejection was sent
-    /// before it and says nothing new.
+    /// Takes over a pool's settings: what can no longer be found out again is forgotten.
+    pub fn apply(&mut self, pool: &Pool) {
+        if pool.health_check.is_none() {
+            self.down = false;
+            self.against = 0;
+        }
+        if pool.outlier.is_none() {
+            self.failures = 0;
+            self.ejection = None;
+            self.last = None;
+        }
+    }
+
+    /// Takes in a failed request; whether the backend deserves to be ejected. What fails while it is out of service was
+    /// sent before and says nothing new.
     pub fn failed(&mut self, outlier: &Outlier) -> bool {
-        if self.ejection.is_some() {
+        if self.state() != BackendState::Healthy {
             return false;
         }
         self.failures = self.failures.saturating_add(1);
@@ -113,22 +124,11 @@ impl Judge {
         self.ejection.map(|ejection| ejection.until)
     }
 
-    /// Ends the ejection if its time has come; whether it did.
-    pub fn end_ejection(&mut self, now: Micros) -> bool {
-        match self.ejection {
-            Some(ejection) if ejection.until <= now => {
-                self.last = self.ejection.take();
-                true
-            }
-            _ => false,
+    /// Ends the ejection if its time has come.
+    pub fn end_ejection(&mut self, now: Micros) {
+        if self.ejection.is_some_and(|ejection| ejection.until <= now) {
+            self.last = self.ejection.take();
         }
-    }
-
-    /// Takes back ejections and failures, for a backend whose requests are no longer watched.
-    pub fn forget_failures(&mut self) {
-        self.failures = 0;
-        self.ejection = None;
-        self.last = None;
     }
 }
 
@@ -140,17 +140,8 @@ pub fn most_ejected(backends: usize, outlier: &Outlier) -> usize {
     (backends * outlier.max_ejected_percent as usize / 100).max(1)
 }
 
-/// Time from the start of one probe to that of the next, before jitter.
-pub fn probe_pause(judge: &Judge, check: &HealthCheck) -> Duration {
-    if judge.between_states() {
-        probe_again(check)
-    } else {
-        check.interval
-    }
-}
-
-/// The short pause: before a second opinion, and at most before the first one.
-pub fn probe_again(check: &HealthCheck) -> Duration {
+/// The pause of a backend that is between two states, and the longest one before a new backend's first probe.
+pub fn short_pause(check: &HealthCheck) -> Duration {
     check
         .interval
         .min(Duration::from_millis(limits::PROBE_AGAIN_MILLIS))
@@ -159,25 +150,15 @@ pub fn probe_again(check: &HealthCheck) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::ProbeKind;
+    use crate::shared::sample::{self, outlier};
 
     const SECOND: u64 = 1_000_000;
 
     fn check(unhealthy_after: u32, healthy_after: u32) -> HealthCheck {
         HealthCheck {
-            kind: ProbeKind::Tcp,
-            interval: Duration::from_secs(30),
-            timeout: Duration::from_secs(5),
             unhealthy_after,
             healthy_after,
-        }
-    }
-
-    fn outlier(consecutive_failures: u32) -> Outlier {
-        Outlier {
-            consecutive_failures,
-            eject: Duration::from_secs(30),
-            max_ejected_percent: 50,
+            ..sample::check(Duration::from_secs(30))
         }
     }
 
@@ -202,16 +183,16 @@ mod tests {
                 .chars()
                 .map(|probe| {
                     let turned = judge.probed(probe == '+', &check);
-                    assert_eq!(turned, judge.state() != before, "{probes}");
+                    assert_eq!(turned.is_some(), judge.state() != before, "{probes}");
                     before = judge.state();
                     let letter = if before == BackendState::Healthy {
                         'h'
                     } else {
                         'u'
                     };
-                    match judge.between_states() {
-                        true => letter,
-                        false => letter.to_ascii_uppercase(),
+                    match judge.against {
+                        0 => letter.to_ascii_uppercase(),
+                        _ => letter,
                     }
                 })
                 .collect();
@@ -241,11 +222,7 @@ mod tests {
             for probe in probes.chars() {
                 judge.probed(probe == '+', &check);
             }
-            assert_eq!(
-                probe_pause(&judge, &check),
-                expected,
-                "{interval:?} {probes}"
-            );
+            assert_eq!(judge.pause(&check), expected, "{interval:?} {probes}");
         }
     }
 
@@ -283,8 +260,9 @@ mod tests {
         for _ in 0..10 {
             assert!(!judge.failed(&outlier));
         }
-        assert!(!judge.end_ejection(Micros(30 * SECOND - 1)));
-        assert!(judge.end_ejection(Micros(30 * SECOND)));
+        judge.end_ejection(Micros(30 * SECOND - 1));
+        assert_eq!(judge.state(), BackendState::Ejected);
+        judge.end_ejection(Micros(30 * SECOND));
         assert_eq!(judge.state(), BackendState::Healthy);
         assert!(!judge.failed(&outlier));
         assert!(judge.failed(&outlier));
@@ -298,7 +276,8 @@ mod tests {
         for number in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10] {
             let until = judge.eject(now, &outlier);
             assert_eq!(until.since(now), number * 30 * SECOND);
-            assert!(judge.end_ejection(until));
+            judge.end_ejection(until);
+            assert_eq!(judge.ejected_until(), None);
             now = until.after(Duration::from_secs(1));
         }
         let memory = outlier.eject * limits::EJECT_MULTIPLE;
@@ -315,17 +294,6 @@ mod tests {
         assert_eq!(judge.state(), BackendState::Unhealthy);
         judge.probed(true, &check(1, 1));
         assert_eq!(judge.state(), BackendState::Ejected);
-    }
-
-    #[test]
-    fn what_is_no_longer_watched_is_forgotten() {
-        let mut judge = Judge::default();
-        judge.eject(Micros(0), &outlier(5));
-        judge.probed(false, &check(1, 1));
-        judge.forget_probes();
-        assert_eq!(judge.state(), BackendState::Ejected);
-        judge.forget_failures();
-        assert_eq!(judge.state(), BackendState::Healthy);
     }
 
     #[test]

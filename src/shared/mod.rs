@@ -7,3 +7,6 @@ pub mod mailbox;
 pub mod messages;
 pub mod outbox;
 pub mod slots;
+
+#[cfg(test)]
+pub mod sample;
