@@ -97,7 +97,25 @@ pub const LOGGED_TEXT_BYTES: usize = 1024;
 pub const PROBES: usize = 256;
 /// Bytes that a probe reads of its answer.
 pub const PROBE_ANSWER_BYTES: usize = 64 << 10;
+/// Milliseconds between the probes of a backend that is between two states, and the longest wait for a new backend's
+/// first one.
+pub const PROBE_AGAIN_MILLIS: u64 = 1_000;
+/// Percent by which the time between two probes varies to either side, so that probes spread out.
+pub const PROBE_JITTER_PERCENT: u64 = 10;
+/// How many times the configured time a repeated ejection lasts at most; also how many times it a backend must stay in
+/// service until its earlier ejections are forgotten.
+pub const EJECT_MULTIPLE: u32 = 10;
+/// Milliseconds after which a message that found a full mailbox is posted again.
+pub const POST_AGAIN_MILLIS: u64 = 50;
+/// Milliseconds between two rounds of writing the access log.
+pub const ACCESS_LOG_ROUND_MILLIS: u64 = 25;
+/// Bytes of access-log lines that are gathered for one write.
+pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
+/// Snapshots whose names the access log remembers, for requests that began under an earlier one.
+pub const LOGGED_SNAPSHOTS: usize = 16;
 /// Addresses taken from one host name.
 pub const ADDRESSES_PER_NAME: usize = 64;
 /// Seconds for one name look-up.
 pub const RESOLVE_SECS: u64 = 5;
+/// Name look-ups under way at once.
+pub const LOOKUPS: usize = 32;
