@@ -80,6 +80,10 @@ pub const LEARNT_IDLE_MILLIS: u64 = 900;
 pub const RETRY_PERCENT: u32 = 20;
 /// Retries per second and pool that are always possible, all cores together.
 pub const RETRY_FLOOR_PER_SECOND: u32 = 3;
+/// Retries per core and pool that can be saved up for when a backend fails: the share of its last 500 requests.
+pub const RETRY_BURST: u32 = 100;
+/// Time after which a latency has lost all but 37 percent of its say in the average, in microseconds.
+pub const LATENCY_DECAY_MICROS: u64 = 10_000_000;
 /// Hard maximum of a route's `retries`.
 pub const RETRIES: u8 = 10;
 /// Bytes of a request (head and body) that are kept so that it can be sent again.

@@ -121,6 +121,16 @@ impl BackendTables {
         self.tables.iter().map(|table| table.in_flight(id)).sum()
     }
 
+    /// Writes to `totals` what [`BackendTables::in_flight`] says of each of `ids`.
+    pub fn in_flight_each(&self, ids: &[BackendId], totals: &mut [u32]) {
+        totals.fill(0);
+        for table in self.iter() {
+            for (total, &id) in totals.iter_mut().zip(ids) {
+                *total += table.in_flight(id);
+            }
+        }
+    }
+
     /// Every worker's table.
     pub fn iter(&self) -> impl Iterator<Item = &BackendTable> {
         self.tables.iter().map(|table| &**table)
