@@ -9,7 +9,7 @@ use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, HealthCheck, Outlier, Pool, ProbeKind, Snapshot,
 };
-use crate::worker::balance::AlgorithmPlan;
+use crate::worker::balance::{AlgorithmPlan, HashKey};
 use crate::worker::route::RouteTable;
 
 /// Rows for one worker.
@@ -48,7 +48,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
 pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
     Pool {
         name: name.to_owned(),
-        algorithm: AlgorithmPlan,
+        algorithm: AlgorithmPlan::new("round_robin", HashKey::ClientAddress).unwrap(),
         backends: addrs
             .iter()
             .map(|addr| backend(slots, name, addr))
