@@ -42,7 +42,9 @@ pub(super) fn read<T>(notes: &Notes<'_>, read: impl FnOnce(&mut Table<'_>) -> T)
 fn line_at(text: &str, offset: usize) -> (usize, &str) {
     let offset = text.floor_char_boundary(offset);
     let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[offset..].find('\n').map_or(text.len(), |newline| offset + newline);
+    let end = text[offset..]
+        .find('\n')
+        .map_or(text.len(), |newline| offset + newline);
     (start, text[start..end].trim())
 }
 
@@ -147,7 +149,11 @@ impl<'d> Item<'d> {
         let number = number.and_then(|number| T::try_from(number).ok());
         match number.filter(|number| range.contains(number)) {
             Some(number) => Some(number),
-            None => self.wrong(format!("must be a whole number from {} to {}", range.start(), range.end())),
+            None => self.wrong(format!(
+                "must be a whole number from {} to {}",
+                range.start(),
+                range.end()
+            )),
         }
     }
 
@@ -177,7 +183,10 @@ impl<'d> Item<'d> {
             return self.wrong("must be a list in brackets");
         };
         if values.len() > most {
-            return self.wrong(format!("has {} entries; at most {most} are possible", values.len()));
+            return self.wrong(format!(
+                "has {} entries; at most {most} are possible",
+                values.len()
+            ));
         }
         let items = values.iter().enumerate().map(|(index, value)| {
             let key = format!("{}[{index}]", self.place.key);
@@ -187,7 +196,11 @@ impl<'d> Item<'d> {
     }
 
     /// A list of at most `most`, or one value that stands for a list of one.
-    pub(super) fn one_or_list<T>(&self, most: usize, read: impl Fn(&Item<'d>) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn one_or_list<T>(
+        &self,
+        most: usize,
+        read: impl Fn(&Item<'d>) -> Option<T>,
+    ) -> Option<Vec<T>> {
         match self.value {
             DeValue::Array(_) => Some(self.list(most)?.iter().filter_map(read).collect()),
             _ => Some(vec![read(self)?]),
@@ -201,7 +214,12 @@ impl<'d> Item<'d> {
     /// A table, of which every key that `read` does not ask for is unknown.
     pub(super) fn table<T>(&self, read: impl FnOnce(&mut Table<'d>) -> T) -> Option<T> {
         match self.value {
-            DeValue::Table(entries) => Some(Table::of(Some(entries), self.place.clone(), self.notes, read)),
+            DeValue::Table(entries) => Some(Table::of(
+                Some(entries),
+                self.place.clone(),
+                self.notes,
+                read,
+            )),
             _ => self.wrong("must be a table"),
         }
     }
@@ -212,7 +230,10 @@ impl<'d> Item<'d> {
             return self.wrong("must be a table");
         };
         if entries.len() > most {
-            return self.wrong(format!("has {} entries; at most {most} are possible", entries.len()));
+            return self.wrong(format!(
+                "has {} entries; at most {most} are possible",
+                entries.len()
+            ));
         }
         let mut entries: Vec<_> = entries.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -258,7 +279,11 @@ impl<'d> Table<'d> {
     }
 
     /// What `read` makes of the key's value; `None` if the key is absent or its value mistaken.
-    pub(super) fn get<T>(&mut self, key: &'static str, read: impl FnOnce(&Item<'d>) -> Option<T>) -> Option<T> {
+    pub(super) fn get<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&Item<'d>) -> Option<T>,
+    ) -> Option<T> {
         self.asked.push(key);
         let value = self.entries?.get(key)?;
         read(&Item::new(value, joined(&self.place.key, key), self.notes))
@@ -272,14 +297,19 @@ impl<'d> Table<'d> {
     }
 
     /// Like [`Table::get`], for a key that must be there.
-    pub(super) fn must<T>(&mut self, key: &'static str, read: impl FnOnce(&Item<'d>) -> Option<T>) -> Option<T> {
+    pub(super) fn must<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&Item<'d>) -> Option<T>,
+    ) -> Option<T> {
         self.require(key);
         self.get(key, read)
     }
 
     /// Whether the key is there.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.is_some_and(|entries| entries.contains_key(key))
+        self.entries
+            .is_some_and(|entries| entries.contains_key(key))
     }
 
     /// Notes that a value that was already read is not right.
@@ -298,7 +328,11 @@ impl<'d> Table<'d> {
     }
 
     /// A table that is read even where it is absent, so that its defaults hold.
-    pub(super) fn section<T>(&mut self, key: &'static str, read: impl Fn(&mut Table<'d>) -> T) -> T {
+    pub(super) fn section<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&mut Table<'d>) -> T,
+    ) -> T {
         let present = self.get(key, |item| item.table(&read));
         present.unwrap_or_else(|| Table::of(None, self.place.clone(), self.notes, read))
     }
@@ -350,8 +384,16 @@ impl<'d> Table<'d> {
 
 fn joined(table: &str, key: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let key = if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { shown(&format!("{key:?}")) };
-    if table.is_empty() { key } else { format!("{table}.{key}") }
+    let key = if !key.is_empty() && key.bytes().all(is_bare) {
+        key.to_owned()
+    } else {
+        shown(&format!("{key:?}"))
+    };
+    if table.is_empty() {
+        key
+    } else {
+        format!("{table}.{key}")
+    }
 }
 
 /// `did you mean "…"?` if one of the known words is close to `text`, else the list of them.
@@ -362,7 +404,9 @@ pub(super) fn instead_of(text: &str, known: &[&str]) -> String {
         short_for || distance(word) <= 1 + text.len() / 4
     };
     // The distance costs as much as both texts are long; a long text is no slip of the finger.
-    let close = known.iter().filter(|word| text.len() <= SHOWN_CHARS && is_close(word));
+    let close = known
+        .iter()
+        .filter(|word| text.len() <= SHOWN_CHARS && is_close(word));
     match close.min_by_key(|word| distance(word)) {
         Some(word) => format!("did you mean {word:?}?"),
         None if known.is_empty() => "there is none".to_owned(),

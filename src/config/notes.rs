@@ -98,7 +98,11 @@ impl<'t> Notes<'t> {
             self.left_out.set(self.left_out.get() + 1);
             return;
         }
-        let text = if subject.is_empty() { what.to_string() } else { format!("{subject}: {what}") };
+        let text = if subject.is_empty() {
+            what.to_string()
+        } else {
+            format!("{subject}: {what}")
+        };
         let at = Some(self.position(offset));
         self.list.borrow_mut().push(Note { at, text });
     }
@@ -179,7 +183,14 @@ mod tests {
     fn positions_count_characters_from_one() {
         let text = "a = 1\nß = 2\n";
         let notes = Notes::new(text);
-        for (offset, expected) in [(0, (1, 1)), (5, (1, 6)), (6, (2, 1)), (8, (2, 2)), (13, (3, 1)), (99, (3, 1))] {
+        for (offset, expected) in [
+            (0, (1, 1)),
+            (5, (1, 6)),
+            (6, (2, 1)),
+            (8, (2, 2)),
+            (13, (3, 1)),
+            (99, (3, 1)),
+        ] {
             assert_eq!(notes.position(offset), expected, "{offset}");
         }
     }
