@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -14,7 +13,7 @@ use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
 use crate::base::ids::PoolId;
 use crate::base::limits;
-use crate::shared::slots::{Slot, Slots};
+use crate::shared::slots::Slots;
 use crate::snapshot::{Backend, BackendAddr, ClientLimits, Pool, Route, RouteTimeouts, Snapshot};
 use crate::worker::route::RouteTable;
 
@@ -175,11 +174,7 @@ fn compile_pool(
             continue;
         }
         for (addr, label) in addresses(written, resolved) {
-            let slot = slots.slot(name, &label).ok_or_else(|| TooManyBackends {
-                pool: name.clone(),
-                backend: label.clone(),
-            })?;
-            backends.push(compile_backend(written, slot, addr, label));
+            backends.push(compile_backend(name, written, addr, label, slots)?);
         }
     }
     Ok(Pool {
@@ -194,19 +189,24 @@ fn compile_pool(
 }
 
 fn compile_backend(
+    pool: &str,
     written: &BackendSettings,
-    slot: Arc<Slot>,
     addr: Option<BackendAddr>,
     label: String,
-) -> Backend {
-    Backend {
+    slots: &mut Slots,
+) -> Result<Backend, TooManyBackends> {
+    let Some(slot) = slots.slot(pool, &label) else {
+        let (pool, backend) = (pool.to_owned(), label);
+        return Err(TooManyBackends { pool, backend });
+    };
+    Ok(Backend {
         slot,
         addr,
         host: written.address.host.clone(),
         label,
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),
-    }
+    })
 }
 
 /// Every address of a backend, each with its label.

@@ -273,7 +273,10 @@ fn of_syntax_and_before_it() {
         "name = \"api\n",
         &["1:12: name = \"api: invalid basic string, expected `\"`"],
     );
-    expect("\u{1}\n", &["1:1: \u{fffd}: invalid unquoted key, expected letters, numbers, `-`, `_`"]);
+    expect(
+        "\u{1}\n",
+        &["1:1: \u{fffd}: invalid unquoted key, expected letters, numbers, `-`, `_`"],
+    );
 }
 
 #[test]
