@@ -9,6 +9,8 @@ pub const BACKENDS: usize = 4096;
 pub const POOLS: usize = 1024;
 /// Most routes in one configuration.
 pub const ROUTES: usize = 16_384;
+/// Bytes of a route's host: no host name is longer (RFC 1035 section 2.3.4, without the dots of the wire).
+pub const HOST_BYTES: usize = 253;
 /// Most workers, whatever the machine has.
 pub const WORKERS: usize = 256;
 /// Most addresses to listen on.

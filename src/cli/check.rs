@@ -16,7 +16,7 @@ pub fn check(path: &Path) -> ExitCode {
         }
     };
     for warning in config.warnings(&Machine::of_this_process()) {
-        eprintln!("{}:{warning} (warning)", path.display());
+        eprintln!("warning: {}:{warning}", path.display());
     }
     let (routes, pools, backends) = config.counts();
     println!("ok: {routes} routes, {pools} pools, {backends} backends");

@@ -57,7 +57,10 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
         None => text,
     };
     if authority.contains('/') {
-        return Err("a backend has no path; write \"name:port\", and see strip_prefix of the route".to_owned());
+        return Err(
+            "a backend has no path; write \"name:port\", and see strip_prefix of the route"
+                .to_owned(),
+        );
     }
     let (host, port) = split_port(authority)?;
     Ok(BackendAddress {
@@ -70,7 +73,8 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
 }
 
 fn split_port(authority: &str) -> Result<(&str, u16), String> {
-    let right = "must be \"address:port\", \"name:port\" or \"unix:/path\", the port from 1 to 65535";
+    let right =
+        "must be \"address:port\", \"name:port\" or \"unix:/path\", the port from 1 to 65535";
     let (host, port) = authority.rsplit_once(':').ok_or(right)?;
     let is_plain = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
@@ -81,7 +85,10 @@ fn split_port(authority: &str) -> Result<(&str, u16), String> {
 
 /// An IPv4 address, or an IPv6 address in brackets.
 fn ip_address(host: &str) -> Option<IpAddr> {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
         Some(v6) => v6.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => host.parse().ok().filter(IpAddr::is_ipv4),
     }
@@ -92,7 +99,9 @@ fn host_name(text: &str) -> Result<String, String> {
     let is_label = |label: &str| {
         let bytes = label.as_bytes();
         (1..=63).contains(&bytes.len())
-            && bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && bytes
+                .iter()
+                .all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
             && bytes[0] != b'-'
             && bytes[bytes.len() - 1] != b'-'
     };
@@ -118,7 +127,8 @@ pub(super) fn host_pattern(text: &str) -> Result<String, String> {
             IpAddr::V6(v6) => format!("[{v6}]"),
         });
     }
-    let right = "must be a host name without port, such as \"api.example.com\" or \"*.example.com\"";
+    let right =
+        "must be a host name without port, such as \"api.example.com\" or \"*.example.com\"";
     match text.strip_prefix("*.") {
         Some(name) => host_name(name).map(|name| format!("*.{name}")),
         None => host_name(text),
@@ -142,7 +152,9 @@ fn unix_path(path: &str) -> Result<PathBuf, String> {
     let is_plain = path.starts_with('/') && !path.contains(char::is_control);
     if !is_plain || path.len() > limits::UNIX_PATH_BYTES {
         let most = limits::UNIX_PATH_BYTES;
-        return Err(format!("a socket is written \"unix:/path\", the path absolute and of at most {most} bytes"));
+        return Err(format!(
+            "a socket is written \"unix:/path\", the path absolute and of at most {most} bytes"
+        ));
     }
     Ok(PathBuf::from(path))
 }
@@ -157,11 +169,27 @@ mod tests {
         let name = |text: &str, port| BackendPlace::Name(text.to_owned(), port);
         let rows = [
             ("127.0.0.1:9001", "127.0.0.1:9001", ip("127.0.0.1:9001")),
-            ("http://127.0.0.1:9001/", "127.0.0.1:9001", ip("127.0.0.1:9001")),
+            (
+                "http://127.0.0.1:9001/",
+                "127.0.0.1:9001",
+                ip("127.0.0.1:9001"),
+            ),
             ("[::1]:9001", "[::1]:9001", ip("[::1]:9001")),
-            ("API.internal:80", "API.internal:80", name("api.internal", 80)),
-            ("localhost:65535", "localhost:65535", name("localhost", 65535)),
-            ("unix:/run/app.sock", "localhost", BackendPlace::Unix("/run/app.sock".into())),
+            (
+                "API.internal:80",
+                "API.internal:80",
+                name("api.internal", 80),
+            ),
+            (
+                "localhost:65535",
+                "localhost:65535",
+                name("localhost", 65535),
+            ),
+            (
+                "unix:/run/app.sock",
+                "localhost",
+                BackendPlace::Unix("/run/app.sock".into()),
+            ),
         ];
         for (text, host, place) in rows {
             let host = host.to_owned();
@@ -220,10 +248,23 @@ mod tests {
 
     #[test]
     fn literal_host_fields() {
-        for text in ["example.com", "example.com:8080", "10.0.0.1", "[::1]", "[::1]:80"] {
+        for text in [
+            "example.com",
+            "example.com:8080",
+            "10.0.0.1",
+            "[::1]",
+            "[::1]:80",
+        ] {
             assert_eq!(host_field(text).as_deref(), Ok(text));
         }
-        for text in ["", "a b", "example.com:", "example.com:x", "a\r\nb", "[::1]:"] {
+        for text in [
+            "",
+            "a b",
+            "example.com:",
+            "example.com:x",
+            "a\r\nb",
+            "[::1]:",
+        ] {
             assert!(host_field(text).is_err(), "{text:?}");
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -14,7 +13,7 @@ use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
 use crate::base::ids::PoolId;
 use crate::base::limits;
-use crate::shared::slots::{Slot, Slots};
+use crate::shared::slots::Slots;
 use crate::snapshot::{Backend, BackendAddr, ClientLimits, Pool, Route, RouteTimeouts, Snapshot};
 use crate::worker::route::RouteTable;
 
@@ -24,7 +23,10 @@ pub type Resolved = HashMap<String, Vec<IpAddr>>;
 /// The tables have no row left: with all addresses of all names, and those of snapshots still in use, there are more
 /// than [`limits::BACKENDS`] backends.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("no room for backend {backend} of pool {pool:?}: at most {} backends are possible, those of the previous configuration included while it is in use", limits::BACKENDS)]
+#[error(
+    "no room for backend {backend} of pool {pool:?}: at most {} backends are possible, those of the previous configuration included while it is in use",
+    limits::BACKENDS
+)]
 pub struct TooManyBackends {
     pub pool: String,
     pub backend: String,
@@ -49,17 +51,32 @@ pub fn compile(
         .zip(0..)
         .map(|(pool, id)| (pool.name.as_str(), PoolId(id)))
         .collect();
-    let routes = settings.routes.iter().map(|route| compile_route(route, settings, &ids));
-    let keys: Vec<_> = settings.routes.iter().map(|route| (route.host.clone(), route.prefix.clone())).collect();
+    let routes = settings
+        .routes
+        .iter()
+        .map(|route| compile_route(route, settings, &ids));
+    let keys: Vec<_> = settings
+        .routes
+        .iter()
+        .map(|route| (route.host.clone(), route.prefix.clone()))
+        .collect();
     Ok(Snapshot {
         generation,
-        listeners: settings.listen_addrs.iter().map(|addr| addr.value.clone()).collect(),
+        listeners: settings
+            .listen_addrs
+            .iter()
+            .map(|addr| addr.value.clone())
+            .collect(),
         workers: workers(settings, machine),
         shutdown_timeout: settings.shutdown_timeout,
         trusted_proxies: settings.trusted_proxies.clone(),
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
-        test_servers: settings.test_servers.iter().map(|addr| addr.value).collect(),
+        test_servers: settings
+            .test_servers
+            .iter()
+            .map(|addr| addr.value)
+            .collect(),
         route_table: RouteTable::new(&keys),
         routes: routes.collect(),
         pools,
@@ -75,7 +92,10 @@ fn workers(settings: &Settings, machine: &Machine) -> usize {
 
 fn client_limits(settings: &Settings, machine: &Machine) -> ClientLimits {
     // A client's request takes a second descriptor, for the connection to the backend.
-    let derived = machine.descriptors.saturating_sub(limits::RESERVED_DESCRIPTORS) / 2;
+    let derived = machine
+        .descriptors
+        .saturating_sub(limits::RESERVED_DESCRIPTORS)
+        / 2;
     let connections = match settings.limits.connections.value {
         0 => derived.clamp(1, u64::from(limits::CONNECTIONS)) as usize,
         connections => connections as usize,
@@ -93,14 +113,20 @@ fn unlimited_if_zero(count: u32) -> u32 {
     if count == 0 { u32::MAX } else { count }
 }
 
-fn compile_route(route: &RouteSettings, settings: &Settings, pools: &HashMap<&str, PoolId>) -> Route {
+fn compile_route(
+    route: &RouteSettings,
+    settings: &Settings,
+    pools: &HashMap<&str, PoolId>,
+) -> Route {
     let name = route.name();
     let pool = match &route.target {
         RouteTarget::Pool(pool) => pools[pool.as_str()],
         RouteTarget::Own(_) => pools[name.as_str()],
     };
     let for_all = &settings.timeouts;
-    let body_bytes = route.request_body_bytes.unwrap_or(settings.limits.request_body_bytes);
+    let body_bytes = route
+        .request_body_bytes
+        .unwrap_or(settings.limits.request_body_bytes);
     Route {
         pool,
         name,
@@ -114,10 +140,20 @@ fn compile_route(route: &RouteSettings, settings: &Settings, pools: &HashMap<&st
         timeouts: RouteTimeouts {
             client_body: route.timeouts.client_body.unwrap_or(for_all.client_body),
             connect: route.timeouts.connect.unwrap_or(for_all.connect),
-            upstream_response: route.timeouts.upstream_response.unwrap_or(for_all.upstream_response),
-            upstream_idle: route.timeouts.upstream_idle.unwrap_or(for_all.upstream_idle),
+            upstream_response: route
+                .timeouts
+                .upstream_response
+                .unwrap_or(for_all.upstream_response),
+            upstream_idle: route
+                .timeouts
+                .upstream_idle
+                .unwrap_or(for_all.upstream_idle),
         },
-        request_body_bytes: if body_bytes == 0 { u64::MAX } else { body_bytes },
+        request_body_bytes: if body_bytes == 0 {
+            u64::MAX
+        } else {
+            body_bytes
+        },
         via: route.via,
         answer_continue: route.answer_continue,
     }
@@ -138,11 +174,7 @@ fn compile_pool(
             continue;
         }
         for (addr, label) in addresses(written, resolved) {
-            let slot = slots.slot(name, &label).ok_or_else(|| TooManyBackends {
-                pool: name.clone(),
-                backend: label.clone(),
-            })?;
-            backends.push(compile_backend(written, slot, addr, label));
+            backends.push(compile_backend(name, written, addr, label, slots)?);
         }
     }
     Ok(Pool {
@@ -156,15 +188,25 @@ fn compile_pool(
     })
 }
 
-fn compile_backend(written: &BackendSettings, slot: Arc<Slot>, addr: Option<BackendAddr>, label: String) -> Backend {
-    Backend {
+fn compile_backend(
+    pool: &str,
+    written: &BackendSettings,
+    addr: Option<BackendAddr>,
+    label: String,
+    slots: &mut Slots,
+) -> Result<Backend, TooManyBackends> {
+    let Some(slot) = slots.slot(pool, &label) else {
+        let (pool, backend) = (pool.to_owned(), label);
+        return Err(TooManyBackends { pool, backend });
+    };
+    Ok(Backend {
         slot,
         addr,
         host: written.address.host.clone(),
         label,
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),
-    }
+    })
 }
 
 /// Every address of a backend, each with its label.
@@ -186,5 +228,7 @@ fn addresses(written: &BackendSettings, resolved: &Resolved) -> Vec<(Option<Back
         return vec![(None, format!("{name}:{port}"))];
     }
     let addrs = ips.into_iter().map(|ip| SocketAddr::new(ip, port));
-    addrs.map(|addr| (Some(BackendAddr::Tcp(addr)), format!("{name} ({addr})"))).collect()
+    addrs
+        .map(|addr| (Some(BackendAddr::Tcp(addr)), format!("{name} ({addr})")))
+        .collect()
 }

@@ -23,7 +23,9 @@ pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
         set.extend(name.zip(item.parsed(field_value)));
     }
     FieldEdits {
-        remove: table.list("remove", limits::FIELD_EDITS, |item: &Item<'_>| item.parsed(editable)),
+        remove: table.list("remove", limits::FIELD_EDITS, |item: &Item<'_>| {
+            item.parsed(editable)
+        }),
         set,
     }
 }
@@ -41,7 +43,9 @@ fn editable(text: &str) -> Result<String, String> {
     let name = name(text)?;
     match name.as_str() {
         "host" => Err("\"host\" is set with host_header".to_owned()),
-        _ if !fields::may_be_edited(&name) => Err(format!("{name:?} belongs to the connection and cannot be changed")),
+        _ if !fields::may_be_edited(&name) => Err(format!(
+            "{name:?} belongs to the connection and cannot be changed"
+        )),
         _ => Ok(name),
     }
 }
@@ -53,7 +57,10 @@ fn field_value(text: &str) -> Result<String, String> {
         return Err("a field value has no control characters and no blanks around it".to_owned());
     }
     if text.len() > limits::FIELD_EDIT_BYTES {
-        return Err(format!("a field value has at most {} bytes", limits::FIELD_EDIT_BYTES));
+        return Err(format!(
+            "a field value has at most {} bytes",
+            limits::FIELD_EDIT_BYTES
+        ));
     }
     Ok(text.to_owned())
 }

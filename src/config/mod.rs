@@ -52,8 +52,18 @@ pub struct Config {
 /// The path of the configuration: `given` (`--config`), else what the environment names, else the first of
 /// [`DEFAULT_PATHS`] that exists, else the first of them.
 pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    let from_variable = || PATH_VARIABLES.iter().find_map(|name| variable(name)).map(PathBuf::from);
-    let existing = || DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists());
+    let from_variable = || {
+        PATH_VARIABLES
+            .iter()
+            .find_map(|name| variable(name))
+            .map(PathBuf::from)
+    };
+    let existing = || {
+        DEFAULT_PATHS
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+    };
     given
         .or_else(from_variable)
         .or_else(existing)
@@ -62,7 +72,8 @@ pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>)
 
 /// Reads and checks a file. Errors: all its mistakes, or the one reason why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
-    let bytes = read_file(path).map_err(|error| Mistakes::of_file(path.to_owned(), format!("cannot be read: {error}")))?;
+    let bytes = read_file(path)
+        .map_err(|error| Mistakes::of_file(path.to_owned(), format!("cannot be read: {error}")))?;
     match String::from_utf8(bytes) {
         Ok(text) => parse(path, text),
         Err(error) => Err(not_utf8(path, &error)),
@@ -71,7 +82,9 @@ pub fn load(path: &Path) -> Result<Config, Mistakes> {
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limits::CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(limits::CONFIG_BYTES + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limits::CONFIG_BYTES {
         let text = format!("larger than {} bytes", limits::CONFIG_BYTES);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
@@ -85,7 +98,11 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Mistakes {
     let notes = notes::Notes::new(&text);
     notes.add_at(valid, String::new(), "not UTF-8 from here on");
     let (notes, left_out) = notes.into_list();
-    Mistakes { path: path.to_owned(), notes, left_out }
+    Mistakes {
+        path: path.to_owned(),
+        notes,
+        left_out,
+    }
 }
 
 /// Checks a text as if it stood in the file at `path`. Errors: all its mistakes.
@@ -99,9 +116,17 @@ pub fn parse(path: &Path, text: String) -> Result<Config, Mistakes> {
     let (notes, left_out) = notes.into_list();
     let path = path.to_owned();
     if notes.is_empty() {
-        Ok(Config { path, settings, text })
+        Ok(Config {
+            path,
+            settings,
+            text,
+        })
     } else {
-        Err(Mistakes { path, notes, left_out })
+        Err(Mistakes {
+            path,
+            notes,
+            left_out,
+        })
     }
 }
 
@@ -111,6 +136,13 @@ impl Config {
         let notes = notes::Notes::new(&self.text);
         warnings::warn(&self.settings, machine, &notes);
         notes.into_list().0
+    }
+
+    /// How many routes, pools and backends (as written) there are.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let pools = self.settings.all_pools();
+        let backends = self.settings.all_pools().map(|pool| pool.backends.len());
+        (self.settings.routes.len(), pools.count(), backends.sum())
     }
 
     /// The host names of backends, in lower case, each once: what [`Resolved`] should know.

@@ -1,6 +1,6 @@
 //! What is to be said about a configuration, and where in the file.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
@@ -44,10 +44,9 @@ pub struct Note {
 }
 
 /// Gathers remarks about one text. Readers share it by reference, so that reading goes on after a mistake.
-#[derive(Debug)]
 pub(super) struct Notes<'t> {
     text: &'t str,
-    list: RefCell<Vec<Note>>,
+    list: Cell<Vec<Note>>,
     left_out: Cell<usize>,
     reliable: Cell<usize>,
 }
@@ -56,7 +55,7 @@ impl<'t> Notes<'t> {
     pub(super) fn new(text: &'t str) -> Notes<'t> {
         Notes {
             text,
-            list: RefCell::default(),
+            list: Cell::default(),
             left_out: Cell::new(0),
             reliable: Cell::new(usize::MAX),
         }
@@ -94,13 +93,18 @@ impl<'t> Notes<'t> {
 
     /// Notes something about whatever stands at `offset`.
     pub(super) fn add_at(&self, offset: usize, subject: String, what: impl fmt::Display) {
-        if self.list.borrow().len() == limits::CONFIG_MISTAKES {
+        let mut list = self.list.take();
+        if list.len() == limits::CONFIG_MISTAKES {
             self.left_out.set(self.left_out.get() + 1);
-            return;
+        } else {
+            let at = Some(self.position(offset));
+            let text = match subject.as_str() {
+                "" => what.to_string(),
+                subject => format!("{subject}: {what}"),
+            };
+            list.push(Note { at, text });
         }
-        let text = if subject.is_empty() { what.to_string() } else { format!("{subject}: {what}") };
-        let at = Some(self.position(offset));
-        self.list.borrow_mut().push(Note { at, text });
+        self.list.set(list);
     }
 
     fn position(&self, offset: usize) -> (usize, usize) {
@@ -179,7 +183,14 @@ mod tests {
     fn positions_count_characters_from_one() {
         let text = "a = 1\nß = 2\n";
         let notes = Notes::new(text);
-        for (offset, expected) in [(0, (1, 1)), (5, (1, 6)), (6, (2, 1)), (8, (2, 2)), (13, (3, 1)), (99, (3, 1))] {
+        for (offset, expected) in [
+            (0, (1, 1)),
+            (5, (1, 6)),
+            (6, (2, 1)),
+            (8, (2, 2)),
+            (13, (3, 1)),
+            (99, (3, 1)),
+        ] {
             assert_eq!(notes.position(offset), expected, "{offset}");
         }
     }

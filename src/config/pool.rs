@@ -50,7 +50,11 @@ impl PoolSettings {
     }
 
     /// The part that a pool and a route with a pool of its own have in common.
-    pub(super) fn read_work(table: &mut Table<'_>, name: Placed<String>, backends_key: &'static str) -> PoolSettings {
+    pub(super) fn read_work(
+        table: &mut Table<'_>,
+        name: Placed<String>,
+        backends_key: &'static str,
+    ) -> PoolSettings {
         PoolSettings {
             name,
             algorithm: algorithm::read(table),
@@ -73,7 +77,9 @@ pub(super) fn pool_name(text: &str) -> Result<String, String> {
     if (1..=most).contains(&text.len()) && text.bytes().all(is_plain) {
         return Ok(text.to_owned());
     }
-    Err(format!("must be 1 to {most} letters, digits, \"-\", \"_\" or \".\""))
+    Err(format!(
+        "must be 1 to {most} letters, digits, \"-\", \"_\" or \".\""
+    ))
 }
 
 fn read_backends(table: &mut Table<'_>, key: &'static str) -> Vec<Placed<BackendSettings>> {
@@ -98,11 +104,12 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
             })
         })?
     } else {
-        item.parsed(address::backend).map(|address| BackendSettings {
-            address,
-            weight: 1,
-            max_connections: 0,
-        })
+        item.parsed(address::backend)
+            .map(|address| BackendSettings {
+                address,
+                weight: 1,
+                max_connections: 0,
+            })
     };
     Some(item.placed(settings?))
 }
@@ -112,15 +119,26 @@ fn read_health_check(table: &mut Table<'_>) -> HealthCheck {
         kind: read_probe(table),
         interval: table.seconds("interval_secs", default::PROBE_INTERVAL),
         timeout: table.seconds("timeout_secs", default::PROBE_TIMEOUT),
-        unhealthy_after: table.whole("unhealthy_after", default::UNHEALTHY_AFTER, 1..=limits::CHECKS_IN_A_ROW),
-        healthy_after: table.whole("healthy_after", default::HEALTHY_AFTER, 1..=limits::CHECKS_IN_A_ROW),
+        unhealthy_after: table.whole(
+            "unhealthy_after",
+            default::UNHEALTHY_AFTER,
+            1..=limits::CHECKS_IN_A_ROW,
+        ),
+        healthy_after: table.whole(
+            "healthy_after",
+            default::HEALTHY_AFTER,
+            1..=limits::CHECKS_IN_A_ROW,
+        ),
     }
 }
 
 fn read_probe(table: &mut Table<'_>) -> ProbeKind {
     if table.flag("tcp", false) {
         for key in ["path", "expect"] {
-            table.refuse(key, "a probe with tcp = true sends no request; leave this out");
+            table.refuse(
+                key,
+                "a probe with tcp = true sends no request; leave this out",
+            );
         }
         return ProbeKind::Tcp;
     }
@@ -144,24 +162,36 @@ fn probe_path(text: &str) -> Result<String, String> {
 
 /// `2xx`, `200`, `200-399`, or several of these with commas between, as inclusive ranges.
 fn expected_statuses(text: &str) -> Result<Vec<(u16, u16)>, String> {
-    let ranges: Option<Vec<_>> = text.split(',').map(|range| statuses(range.trim())).collect();
+    let ranges: Option<Vec<_>> = text
+        .split(',')
+        .map(|range| statuses(range.trim()))
+        .collect();
     ranges
         .filter(|ranges| ranges.len() <= limits::EXPECTED_STATUSES)
-        .ok_or_else(|| "must be statuses such as \"2xx\", \"204\", \"200-399\" or \"2xx, 404\"".to_owned())
+        .ok_or_else(|| {
+            "must be statuses such as \"2xx\", \"204\", \"200-399\" or \"2xx, 404\"".to_owned()
+        })
 }
 
 fn statuses(text: &str) -> Option<(u16, u16)> {
     let status = |text: &str| {
         let is_plain = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u16>().ok().filter(|status| is_plain && (100..=599).contains(status))
+        text.parse::<u16>()
+            .ok()
+            .filter(|status| is_plain && (100..=599).contains(status))
     };
     if let Some(class) = text.strip_suffix("xx") {
-        let class = class.parse::<u16>().ok().filter(|class| (1..=5).contains(class))?;
+        let class = class
+            .parse::<u16>()
+            .ok()
+            .filter(|class| (1..=5).contains(class))?;
         return Some((class * 100, class * 100 + 99));
     }
     match text.split_once('-') {
         None => Some((status(text)?, status(text)?)),
-        Some((first, last)) => Some((status(first.trim())?, status(last.trim())?)).filter(|(a, b)| a <= b),
+        Some((first, last)) => {
+            Some((status(first.trim())?, status(last.trim())?)).filter(|(a, b)| a <= b)
+        }
     }
 }
 
@@ -173,7 +203,11 @@ fn read_outlier(table: &mut Table<'_>) -> Outlier {
             1..=limits::CHECKS_IN_A_ROW,
         ),
         eject: table.seconds("eject_secs", default::EJECT_SECS),
-        max_ejected_percent: table.whole("max_ejected_percent", default::MAX_EJECTED_PERCENT, 0..=100),
+        max_ejected_percent: table.whole(
+            "max_ejected_percent",
+            default::MAX_EJECTED_PERCENT,
+            0..=100,
+        ),
     }
 }
 
@@ -196,7 +230,11 @@ mod tests {
             ("200,", None),
         ];
         for (text, expected) in rows {
-            assert_eq!(expected_statuses(text).ok().as_deref(), expected, "{text:?}");
+            assert_eq!(
+                expected_statuses(text).ok().as_deref(),
+                expected,
+                "{text:?}"
+            );
         }
     }
 }

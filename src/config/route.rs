@@ -65,8 +65,12 @@ impl RouteSettings {
     pub(super) fn read(item: &Item<'_>) -> Option<RouteSettings> {
         item.table(|table| {
             // What is mistaken is empty from here on: the checks across the file pass over it.
-            let host = table.get("host", |item| Some(item.parsed(address::host_pattern).unwrap_or_default()));
-            let prefix = table.get("prefix", |item| Some(item.parsed(read_prefix).unwrap_or_default()));
+            let host = table.get("host", |item| {
+                Some(item.parsed(address::host_pattern).unwrap_or_default())
+            });
+            let prefix = table.get("prefix", |item| {
+                Some(item.parsed(read_prefix).unwrap_or_default())
+            });
             let prefix = prefix.unwrap_or_else(|| "/".to_owned());
             let name = route_name(host.as_deref(), &prefix);
             RouteSettings {
@@ -75,13 +79,23 @@ impl RouteSettings {
                 prefix,
                 target: RouteTarget::read(table, name),
                 strip_prefix: table.flag("strip_prefix", false),
-                host_header: table.get("host_header", read_host_header).unwrap_or(HostHeader::Backend),
-                request_headers: table.get("request_headers", |item| item.table(fields::read)).unwrap_or_default(),
-                response_headers: table.get("response_headers", |item| item.table(fields::read)).unwrap_or_default(),
+                host_header: table
+                    .get("host_header", read_host_header)
+                    .unwrap_or(HostHeader::Backend),
+                request_headers: table
+                    .get("request_headers", |item| item.table(fields::read))
+                    .unwrap_or_default(),
+                response_headers: table
+                    .get("response_headers", |item| item.table(fields::read))
+                    .unwrap_or_default(),
                 retries: table.whole("retries", default::RETRIES, 0..=limits::RETRIES),
                 timeout: table.timeout("timeout"),
-                timeouts: table.get("timeouts", |item| item.table(RouteTimeoutSettings::read)).unwrap_or_default(),
-                request_body_bytes: table.get("limits", |item| item.table(read_body_limit)).flatten(),
+                timeouts: table
+                    .get("timeouts", |item| item.table(RouteTimeoutSettings::read))
+                    .unwrap_or_default(),
+                request_body_bytes: table
+                    .get("limits", |item| item.table(read_body_limit))
+                    .flatten(),
                 via: table.flag("via", false),
                 answer_continue: table.flag("answer_continue", false),
             }
@@ -92,8 +106,13 @@ impl RouteSettings {
 impl RouteTarget {
     fn read(table: &mut Table<'_>, name: String) -> RouteTarget {
         if table.has("pool") {
-            let name = table.get("pool", |item| Some(item.placed(item.parsed(pool::pool_name)?)));
-            table.refuse("backend_addrs", "the route has a \"pool\" already; one of the two must go");
+            let name = table.get("pool", |item| {
+                Some(item.placed(item.parsed(pool::pool_name)?))
+            });
+            table.refuse(
+                "backend_addrs",
+                "the route has a \"pool\" already; one of the two must go",
+            );
             for key in pool::WORK_KEYS {
                 table.refuse(key, "belongs to the pool; set it in [[pools]]");
             }
@@ -103,7 +122,11 @@ impl RouteTarget {
             table.lacks("needs \"pool\", the name of one of [[pools]], or \"backend_addrs\"");
         }
         let place = table.place().clone();
-        RouteTarget::Own(PoolSettings::read_work(table, Placed { place, value: name }, "backend_addrs"))
+        RouteTarget::Own(PoolSettings::read_work(
+            table,
+            Placed { place, value: name },
+            "backend_addrs",
+        ))
     }
 }
 
@@ -123,7 +146,9 @@ fn route_name(host: Option<&str>, prefix: &str) -> String {
 }
 
 fn read_body_limit(table: &mut Table<'_>) -> Option<u64> {
-    table.get("request_body_bytes", |item| item.whole(0..=limits::BODY_BYTES))
+    table.get("request_body_bytes", |item| {
+        item.whole(0..=limits::BODY_BYTES)
+    })
 }
 
 fn read_host_header(item: &Item<'_>) -> Option<HostHeader> {
@@ -144,14 +169,19 @@ fn read_prefix(text: &str) -> Result<String, String> {
     }
     let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
     if !text.bytes().all(is_path) {
-        return Err("must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX".to_owned());
+        return Err(
+            "must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX"
+                .to_owned(),
+        );
     }
     let mut scratch = Vec::new();
     match path::normalise(text.as_bytes(), &mut scratch) {
         Ok(normal) if normal == text.as_bytes() => Ok(text.to_owned()),
         Ok(normal) => {
             let normal = String::from_utf8_lossy(normal);
-            Err(format!("never matches, as paths are normalised first; write {normal:?}"))
+            Err(format!(
+                "never matches, as paths are normalised first; write {normal:?}"
+            ))
         }
         Err(_) => Err("never matches: requests with such a path are refused".to_owned()),
     }

@@ -73,14 +73,22 @@ impl Settings {
                 .get("shutdown_timeout", |item| item.seconds(Duration::ZERO))
                 .unwrap_or(Duration::from_secs(default::SHUTDOWN_TIMEOUT)),
             workers: table
-                .get("workers", |item| Some(item.placed(item.whole(0..=limits::WORKERS)?)))
+                .get("workers", |item| {
+                    Some(item.placed(item.whole(0..=limits::WORKERS)?))
+                })
                 .unwrap_or_default(),
-            trusted_proxies: table.list("trusted_proxies", limits::TRUSTED_PROXIES, |item| item.parsed(str::parse)),
+            trusted_proxies: table.list("trusted_proxies", limits::TRUSTED_PROXIES, |item| {
+                item.parsed(str::parse)
+            }),
             resolve_interval: table.seconds("resolve_secs", default::RESOLVE_SECS),
             timeouts: table.section("timeouts", TimeoutSettings::read),
             limits: table.section("limits", LimitSettings::read),
-            access_log: table.get("access_log", |item| item.table(read_access_log)).flatten(),
-            test_servers: table.get("test_server", |item| item.table(read_test_servers)).unwrap_or_default(),
+            access_log: table
+                .get("access_log", |item| item.table(read_access_log))
+                .flatten(),
+            test_servers: table
+                .get("test_server", |item| item.table(read_test_servers))
+                .unwrap_or_default(),
             pools: table.list("pools", limits::POOLS, PoolSettings::read),
             routes: table.list("routes", limits::ROUTES, RouteSettings::read),
         }
@@ -107,7 +115,11 @@ impl LimitSettings {
         LimitSettings {
             head: HeadLimits {
                 head_bytes: table.whole("request_head_bytes", default::REQUEST_HEAD_BYTES, bytes),
-                fields: table.whole("request_headers", default::REQUEST_HEADERS, 1..=limits::HEAD_FIELDS as u16),
+                fields: table.whole(
+                    "request_headers",
+                    default::REQUEST_HEADERS,
+                    1..=limits::HEAD_FIELDS as u16,
+                ),
                 target_bytes: table.whole(
                     "request_target_bytes",
                     default::REQUEST_TARGET_BYTES,
@@ -116,7 +128,9 @@ impl LimitSettings {
             },
             request_body_bytes: table.whole("request_body_bytes", 0, 0..=limits::BODY_BYTES),
             connections: table
-                .get("connections", |item| Some(item.placed(item.whole(0..=limits::CONNECTIONS)?)))
+                .get("connections", |item| {
+                    Some(item.placed(item.whole(0..=limits::CONNECTIONS)?))
+                })
                 .unwrap_or_default(),
             requests_per_connection: table.whole(
                 "requests_per_connection",
@@ -129,7 +143,9 @@ impl LimitSettings {
 
 fn read_listen_addrs(table: &mut Table<'_>) -> Vec<Placed<ListenAddr>> {
     let read = |item: &Item<'_>| Some(item.placed(item.parsed(address::listen_addr)?));
-    let addrs = table.get("listen_addr", |item| item.one_or_list(limits::LISTENERS, read));
+    let addrs = table.get("listen_addr", |item| {
+        item.one_or_list(limits::LISTENERS, read)
+    });
     addrs.unwrap_or_else(|| {
         let value = address::listen_addr(default::LISTEN_ADDR).expect("the default is an address");
         let place = table.place().clone();
@@ -138,7 +154,10 @@ fn read_listen_addrs(table: &mut Table<'_>) -> Vec<Placed<ListenAddr>> {
 }
 
 fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {
-    let formats = [("json", AccessLogFormat::Json), ("combined", AccessLogFormat::Combined)];
+    let formats = [
+        ("json", AccessLogFormat::Json),
+        ("combined", AccessLogFormat::Combined),
+    ];
     let format = table.get("format", |item| item.word(&formats));
     let path = table.must("path", |item| match item.text()? {
         "" => item.wrong("must name a file"),

@@ -15,7 +15,11 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_pools(settings, notes);
     warn_of_backends(settings, notes);
     if settings.routes.is_empty() {
-        notes.add_at(0, String::new(), "there are no [[routes]]: every request is answered with 404");
+        notes.add_at(
+            0,
+            String::new(),
+            "there are no [[routes]]: every request is answered with 404",
+        );
     }
 }
 
@@ -28,7 +32,10 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     let connections = &settings.limits.connections;
     if u64::from(connections.value) > machine.descriptors {
         let descriptors = machine.descriptors;
-        notes.add(&connections.place, format!("the process may open only {descriptors} files (ulimit -n)"));
+        notes.add(
+            &connections.place,
+            format!("the process may open only {descriptors} files (ulimit -n)"),
+        );
     }
 }
 
@@ -41,7 +48,11 @@ fn warn_of_pools(settings: &Settings, notes: &Notes<'_>) {
             RouteTarget::Own(_) => None,
         })
         .collect();
-    for pool in settings.pools.iter().filter(|pool| !used.contains(pool.name.as_str())) {
+    for pool in settings
+        .pools
+        .iter()
+        .filter(|pool| !used.contains(pool.name.as_str()))
+    {
         notes.add(&pool.name.place, "no route leads to this pool");
     }
 }
@@ -52,10 +63,20 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
         for backend in &pool.backends {
             let place = &backend.address.place;
             if !seen.insert(place) {
-                notes.add(&backend.place, "is in this pool already; the first one counts");
+                notes.add(
+                    &backend.place,
+                    "is in this pool already; the first one counts",
+                );
             }
-            if settings.listen_addrs.iter().any(|listened| is_same(&listened.value, place)) {
-                notes.add(&backend.place, "is palantir's own listen_addr: requests would go round in circles");
+            if settings
+                .listen_addrs
+                .iter()
+                .any(|listened| is_same(&listened.value, place))
+            {
+                notes.add(
+                    &backend.place,
+                    "is palantir's own listen_addr: requests would go round in circles",
+                );
             }
         }
     }
