@@ -27,8 +27,6 @@ pub const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// Bytes of a pool's name.
 pub const POOL_NAME_BYTES: usize = 64;
-/// Bytes of a host name (RFC 1035 section 2.3.4, without the dot at its end).
-pub const HOST_BYTES: usize = 253;
 /// Bytes of a Unix socket's path: what fits into `sockaddr_un` before its NUL.
 pub const UNIX_PATH_BYTES: usize = 107;
 /// Bytes of a route's prefix.

@@ -4,7 +4,6 @@ use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::base::ids::RouteId;
 use crate::config::{self, Machine, Resolved};
 use crate::http::h1::{self, FieldSlots, HeadLimits};
 use crate::http::host;
@@ -81,12 +80,10 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
         ),
         None => report.line("answer", "404: no route takes it"),
     }
-    for (id, outcome) in &outcomes {
-        if let Some(why) = why_not(snapshot, *outcome) {
-            report.line(
-                "not route",
-                format!("{}: {why}", snapshot.routes[id.index()].name),
-            );
+    for (id, outcome) in outcomes {
+        if outcome != Outcome::Chosen {
+            let name = &snapshot.routes[id.index()].name;
+            report.line("other route", format!("{name} {outcome}"));
         }
     }
     Ok(report.0)
@@ -123,28 +120,8 @@ fn parse(head: &str, limits: &HeadLimits) -> Result<(String, String), Refusal> {
     Ok((text(host).to_ascii_lowercase(), text(path)))
 }
 
-fn why_not(snapshot: &Snapshot, outcome: Outcome) -> Option<String> {
-    let name = |id: RouteId| &snapshot.routes[id.index()].name;
-    match outcome {
-        Outcome::Chosen => None,
-        Outcome::OtherHost => Some("another host".to_owned()),
-        Outcome::OtherPrefix => Some("the path does not begin with its prefix".to_owned()),
-        Outcome::HostLost(winner) => Some(format!(
-            "its host is less specific than that of {}",
-            name(winner)
-        )),
-        Outcome::PrefixLost(winner) => Some(format!(
-            "its prefix is shorter than that of {}",
-            name(winner)
-        )),
-    }
-}
-
 fn report_route(report: &mut Report, snapshot: &Snapshot, route: &Route, method: &str, path: &str) {
-    report.line(
-        "route",
-        format!("{} (most specific host, then longest prefix)", route.name),
-    );
+    report.line("route", &route.name);
     report_forwarding(report, route, method, path);
     report_pool(report, &snapshot.pools[route.pool.index()]);
     report_limits(report, snapshot, route);
@@ -292,4 +269,130 @@ fn report_limits(report: &mut Report, snapshot: &Snapshot, route: &Route) {
             timeouts.upstream_idle
         ),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [[routes]]
+        backend_addrs = ["127.0.0.1:1"]
+        [[routes]]
+        host = "*.example.com"
+        prefix = "/api"
+        backend_addrs = ["127.0.0.1:2"]
+        [[routes]]
+        host = "api.example.com"
+        prefix = "/api/v1"
+        strip_prefix = true
+        host_header = "preserve"
+        request_headers = { set = { x-team = "a" }, remove = ["x-debug"] }
+        retries = 2
+        timeout = 9
+        pool = "api"
+        [[routes]]
+        host = "api.example.com"
+        pool = "api"
+        [[routes]]
+        host = "api.example.com"
+        prefix = "/other"
+        pool = "api"
+        [[pools]]
+        name = "api"
+        backends = [{ addr = "app.internal:80", weight = 2, max_connections = 5 }, "unix:/run/app.sock"]
+        balancing_algorithm = "consistent_hash"
+        hash_on = "cookie:session"
+        health_check = { path = "/health" }
+        outlier = {}
+    "#;
+
+    fn compiled(text: &str) -> Snapshot {
+        let config = config::parse(Path::new("c.toml"), text.to_owned()).unwrap();
+        let machine = Machine {
+            cpus: 1,
+            descriptors: 1024,
+        };
+        let mut slots = Slots::new(BackendTables::new(1));
+        config::compile(&config, &machine, &Resolved::new(), &mut slots, 1).unwrap()
+    }
+
+    fn explained(method: &str, url: &str) -> Result<String, String> {
+        report(&compiled(CONFIG), method, url)
+    }
+
+    #[test]
+    fn a_request_with_a_route() {
+        let expected = "\
+request         GET /api/v1/x of host api.example.com
+route           api.example.com/api/v1
+forwarded       GET /x, Host: as the client sent it
+request headers remove x-debug
+request headers set x-team: a
+pool            api
+algorithm       consistent_hash on cookie session
+backend         app.internal:80, weight 2, at most 5 connections, looked up when the proxy runs
+backend         unix:/run/app.sock, weight 1
+health check    GET /health for 200-299 every 30s within 5s; 3 failures down, 2 successes up
+outlier         5 failures in a row eject for 30s, at most 50 % of the backends
+idle kept       128 per core and backend, for 60s
+request head    at most 32768 bytes, 100 fields
+request body    unlimited
+retries         2
+timeout         9s for the whole exchange
+timeouts        client_body 30s, connect 2s, upstream_response 60s, upstream_idle 60s
+other route     / matches, but the host of another route is more specific
+other route     *.example.com/api matches, but the host of another route is more specific
+other route     api.example.com/ matches, but the prefix of another route is longer
+other route     api.example.com/other is for another prefix
+";
+        let found = explained("GET", "http://API.example.com:8080/a/../api/v1/x?q");
+        assert_eq!(found.as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn a_request_without_a_route() {
+        let snapshot = compiled("[[routes]]\nhost = \"b\"\nbackend_addrs = [\"c:1\"]");
+        let expected = "\
+request         GET / of host a
+answer          404: no route takes it
+other route     b/ is for another host
+";
+        assert_eq!(
+            report(&snapshot, "GET", "http://a").as_deref(),
+            Ok(expected)
+        );
+    }
+
+    #[test]
+    fn requests_that_the_proxy_refuses() {
+        let rows = [
+            ("GET", "http://a/../b", "400: path_above_root"),
+            ("GET", "http://a/%zz", "400: bad_escape"),
+            (
+                "GET",
+                "http://a b/",
+                "neither the method nor the URL has blanks",
+            ),
+            ("GET", "http://user@a/", "400: bad_host"),
+            ("TRACE", "http://a/", "405: method_not_allowed"),
+            (
+                "GET",
+                "/path",
+                "\"/path\" is not a URL such as \"http://host/path\"",
+            ),
+            (
+                "GET /a HTTP/1.1\r\nX:",
+                "http://a/",
+                "neither the method nor the URL has blanks",
+            ),
+        ];
+        for (method, url, expected) in rows {
+            let found = match explained(method, url) {
+                Ok(report) => report.trim_end().replace("answer          ", ""),
+                Err(error) => error,
+            };
+            assert_eq!(found, expected, "{method} {url}");
+        }
+    }
 }
