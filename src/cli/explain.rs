@@ -1,10 +1,9 @@
 //! `palantir explain METHOD URL`: what would become of a request, decided by the same code as in the proxy.
 
-use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::base::ids::RouteId;
+use super::report::{Report, report_route};
 use crate::config::{self, Machine, Resolved};
 use crate::http::h1::{self, FieldSlots, HeadLimits};
 use crate::http::host;
@@ -12,10 +11,7 @@ use crate::http::path;
 use crate::http::refusal::Refusal;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
-use crate::snapshot::{
-    Backend, FieldEdits, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, Route, Snapshot,
-};
-use crate::worker::balance::{AlgorithmPlan, HashKey};
+use crate::snapshot::Snapshot;
 use crate::worker::route::Outcome;
 
 /// Prints which route, pool and limits the request would meet, and why. Names are not looked up and nothing is sent.
@@ -41,17 +37,6 @@ fn compile(path: &Path) -> Result<Snapshot, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Lines of a label and a text each.
-#[derive(Default)]
-struct Report(String);
-
-impl Report {
-    fn line(&mut self, label: &str, text: impl Display) {
-        self.0.push_str(format!("{label:<16}{text}").trim_end());
-        self.0.push('\n');
-    }
-}
-
 fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String> {
     let mut report = Report::default();
     let (host, path) = match read_request(&snapshot.client.head, method, url)? {
@@ -61,7 +46,7 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
                 "answer",
                 format!("{}: {}", refusal.status(), refusal.word()),
             );
-            return Ok(report.0);
+            return Ok(report.into_text());
         }
     };
     report.line("request", format!("{method} {path} of host {host}"));
@@ -81,15 +66,13 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
         ),
         None => report.line("answer", "404: no route takes it"),
     }
-    for (id, outcome) in &outcomes {
-        if let Some(why) = why_not(snapshot, *outcome) {
-            report.line(
-                "not route",
-                format!("{}: {why}", snapshot.routes[id.index()].name),
-            );
+    for (id, outcome) in outcomes {
+        if outcome != Outcome::Chosen {
+            let name = &snapshot.routes[id.index()].name;
+            report.line("other route", format!("{name} {outcome}"));
         }
     }
-    Ok(report.0)
+    Ok(report.into_text())
 }
 
 /// Host and normalised path of a request as the proxy would read them, or the reason why it would refuse them. Errors:
@@ -123,173 +106,128 @@ fn parse(head: &str, limits: &HeadLimits) -> Result<(String, String), Refusal> {
     Ok((text(host).to_ascii_lowercase(), text(path)))
 }
 
-fn why_not(snapshot: &Snapshot, outcome: Outcome) -> Option<String> {
-    let name = |id: RouteId| &snapshot.routes[id.index()].name;
-    match outcome {
-        Outcome::Chosen => None,
-        Outcome::OtherHost => Some("another host".to_owned()),
-        Outcome::OtherPrefix => Some("the path does not begin with its prefix".to_owned()),
-        Outcome::LostByHost(winner) => Some(format!(
-            "its host is less specific than that of {}",
-            name(winner)
-        )),
-        Outcome::LostByPrefix(winner) => Some(format!(
-            "its prefix is shorter than that of {}",
-            name(winner)
-        )),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn report_route(report: &mut Report, snapshot: &Snapshot, route: &Route, method: &str, path: &str) {
-    report.line(
-        "route",
-        format!("{} (most specific host, then longest prefix)", route.name),
-    );
-    report_forwarding(report, route, method, path);
-    report_pool(report, &snapshot.pools[route.pool.index()]);
-    report_limits(report, snapshot, route);
-}
+    const CONFIG: &str = r#"
+        [[routes]]
+        backend_addrs = ["127.0.0.1:1"]
+        [[routes]]
+        host = "*.example.com"
+        prefix = "/api"
+        backend_addrs = ["127.0.0.1:2"]
+        [[routes]]
+        host = "api.example.com"
+        prefix = "/api/v1"
+        strip_prefix = true
+        host_header = "preserve"
+        request_headers = { set = { x-team = "a" }, remove = ["x-debug"] }
+        retries = 2
+        timeout = 9
+        pool = "api"
+        [[routes]]
+        host = "api.example.com"
+        pool = "api"
+        [[routes]]
+        host = "api.example.com"
+        prefix = "/other"
+        pool = "api"
+        [[pools]]
+        name = "api"
+        backends = [{ addr = "app.internal:80", weight = 2, max_connections = 5 }, "unix:/run/app.sock"]
+        balancing_algorithm = "consistent_hash"
+        hash_on = "cookie:session"
+        health_check = { path = "/health" }
+        outlier = {}
+    "#;
 
-fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &str) {
-    let stripped = match route.strip_prefix {
-        true => path.strip_prefix(&route.prefix).unwrap_or(path),
-        false => path,
-    };
-    let path = if stripped.is_empty() { "/" } else { stripped };
-    let host = match &route.host_header {
-        HostHeader::Backend => "the backend's address",
-        HostHeader::Preserve => "as the client sent it",
-        HostHeader::Literal(host) => host,
-    };
-    report.line("forwarded", format!("{method} {path}, Host: {host}"));
-    report_edits(report, "request headers", &route.request_fields);
-    report_edits(report, "response headers", &route.response_fields);
-    if route.via {
-        report.line("via", "added in both directions");
+    fn compiled(text: &str) -> Snapshot {
+        let config = config::parse(Path::new("c.toml"), text.to_owned()).unwrap();
+        let machine = Machine {
+            cpus: 1,
+            descriptors: 1024,
+        };
+        let mut slots = Slots::new(BackendTables::new(1));
+        config::compile(&config, &machine, &Resolved::new(), &mut slots, 1).unwrap()
     }
-    if route.answer_continue {
-        report.line("100-continue", "answered by palantir");
-    }
-}
 
-fn report_edits(report: &mut Report, label: &str, edits: &FieldEdits) {
-    for name in &edits.remove {
-        report.line(label, format!("remove {name}"));
+    fn explained(method: &str, url: &str) -> Result<String, String> {
+        report(&compiled(CONFIG), method, url)
     }
-    for (name, value) in &edits.set {
-        report.line(label, format!("set {name}: {value}"));
-    }
-}
 
-fn report_pool(report: &mut Report, pool: &Pool) {
-    report.line("pool", &pool.name);
-    report.line("algorithm", algorithm(&pool.algorithm));
-    for backend in &pool.backends {
-        report.line("backend", describe(backend));
+    #[test]
+    fn a_request_with_a_route() {
+        let expected = "\
+request         GET /api/v1/x of host api.example.com
+route           api.example.com/api/v1
+forwarded       GET /x, Host: as the client sent it
+request headers remove x-debug
+request headers set x-team: a
+pool            api
+algorithm       consistent_hash on cookie session
+backend         app.internal:80, weight 2, at most 5 connections, looked up when the proxy runs
+backend         unix:/run/app.sock, weight 1
+health check    GET /health for 200-299 every 30s within 5s; 3 failures down, 2 successes up
+outlier         5 failures in a row eject for 30s, at most 50 % of the backends
+idle kept       128 per core and backend, for 60s
+request head    at most 32768 bytes, 100 fields
+request body    unlimited
+retries         2
+timeout         9s for the whole exchange
+timeouts        client_body 30s, connect 2s, upstream_response 60s, upstream_idle 60s
+other route     / matches, but the host of another route is more specific
+other route     *.example.com/api matches, but the host of another route is more specific
+other route     api.example.com/ matches, but the prefix of another route is longer
+other route     api.example.com/other is for another prefix
+";
+        let found = explained("GET", "http://API.example.com:8080/a/../api/v1/x?q");
+        assert_eq!(found.as_deref(), Ok(expected));
     }
-    let health = pool
-        .health_check
-        .as_ref()
-        .map_or("none".to_owned(), health_check);
-    report.line("health check", health);
-    report.line(
-        "outlier",
-        pool.outlier.as_ref().map_or("none".to_owned(), outlier),
-    );
-    let keepalive = pool.keepalive;
-    report.line(
-        "idle kept",
-        format!(
-            "{} per core and backend, for {keepalive:?}",
-            pool.idle_connections
-        ),
-    );
-}
 
-fn algorithm(plan: &AlgorithmPlan) -> String {
-    if !plan.uses_key() {
-        return plan.name().to_owned();
+    #[test]
+    fn a_request_without_a_route() {
+        let snapshot = compiled("[[routes]]\nhost = \"b\"\nbackend_addrs = [\"c:1\"]");
+        let expected = "\
+request         GET / of host a
+answer          404: no route takes it
+other route     b/ is for another host
+";
+        assert_eq!(
+            report(&snapshot, "GET", "http://a").as_deref(),
+            Ok(expected)
+        );
     }
-    let key = match &plan.key {
-        HashKey::ClientAddress => "the client's address".to_owned(),
-        HashKey::Path => "the path".to_owned(),
-        HashKey::Header(name) => format!("header {name}"),
-        HashKey::Cookie(name) => format!("cookie {name}"),
-    };
-    format!("{} on {key}", plan.name())
-}
 
-fn describe(backend: &Backend) -> String {
-    let mut text = format!("{}, weight {}", backend.label, backend.weight);
-    if backend.max_connections != u32::MAX {
-        text.push_str(&format!(
-            ", at most {} connections",
-            backend.max_connections
-        ));
-    }
-    if backend.addr.is_none() {
-        text.push_str(", looked up when the proxy runs");
-    }
-    text
-}
-
-fn health_check(check: &HealthCheck) -> String {
-    let probe = match &check.kind {
-        ProbeKind::Tcp => "connect".to_owned(),
-        ProbeKind::Http { path, expect } => {
-            let expect: Vec<_> = expect
-                .iter()
-                .map(|(first, last)| format!("{first}-{last}"))
-                .collect();
-            format!("GET {path} for {}", expect.join(", "))
+    #[test]
+    fn requests_that_the_proxy_refuses() {
+        let rows = [
+            ("GET", "http://a/../b", "400: path_above_root"),
+            ("GET", "http://a/%zz", "400: bad_escape"),
+            (
+                "GET",
+                "http://a b/",
+                "neither the method nor the URL has blanks",
+            ),
+            ("GET", "http://user@a/", "400: bad_host"),
+            ("TRACE", "http://a/", "405: method_not_allowed"),
+            (
+                "GET",
+                "/path",
+                "\"/path\" is not a URL such as \"http://host/path\"",
+            ),
+            (
+                "GET /a HTTP/1.1\r\nX:",
+                "http://a/",
+                "neither the method nor the URL has blanks",
+            ),
+        ];
+        for (method, url, expected) in rows {
+            let found = match explained(method, url) {
+                Ok(report) => report.trim_end().replace("answer          ", ""),
+                Err(error) => error,
+            };
+            assert_eq!(found, expected, "{method} {url}");
         }
-    };
-    let HealthCheck {
-        interval, timeout, ..
-    } = check;
-    let (down, up) = (check.unhealthy_after, check.healthy_after);
-    format!(
-        "{probe} every {interval:?} within {timeout:?}; {down} failures down, {up} successes up"
-    )
-}
-
-fn outlier(outlier: &Outlier) -> String {
-    let Outlier {
-        eject,
-        max_ejected_percent,
-        ..
-    } = outlier;
-    let failures = outlier.consecutive_failures;
-    format!(
-        "{failures} failures in a row eject for {eject:?}, at most {max_ejected_percent} % of the backends"
-    )
-}
-
-fn report_limits(report: &mut Report, snapshot: &Snapshot, route: &Route) {
-    let bytes = match route.request_body_bytes {
-        u64::MAX => "unlimited".to_owned(),
-        bytes => format!("at most {bytes} bytes"),
-    };
-    let head = &snapshot.client.head;
-    report.line(
-        "request head",
-        format!("at most {} bytes, {} fields", head.head_bytes, head.fields),
-    );
-    report.line("request body", bytes);
-    report.line("retries", route.retries);
-    let whole = route
-        .timeout
-        .map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
-    report.line("timeout", format!("{whole} for the whole exchange"));
-    let timeouts = &route.timeouts;
-    report.line(
-        "timeouts",
-        format!(
-            "client_body {:?}, connect {:?}, upstream_response {:?}, upstream_idle {:?}",
-            timeouts.client_body,
-            timeouts.connect,
-            timeouts.upstream_response,
-            timeouts.upstream_idle
-        ),
-    );
+    }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod report;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

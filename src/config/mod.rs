@@ -52,10 +52,11 @@ pub struct Config {
 /// The path of the configuration: `given` (`--config`), else what the environment names, else the first of
 /// [`DEFAULT_PATHS`] that exists, else the first of them.
 pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let named = |name: &str| variable(name).filter(|path| !path.is_empty());
     let from_variable = || {
         PATH_VARIABLES
             .iter()
-            .find_map(|name| variable(name))
+            .find_map(|name| named(name))
             .map(PathBuf::from)
     };
     let existing = || {

@@ -1,11 +1,10 @@
 //! Good files, and what they compile to.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::parsed;
 use crate::base::ids::{PoolId, RouteId};
-use crate::config::{Machine, Resolved, TooManyBackends, compile};
+use crate::config::{Machine, Resolved, compile};
 use crate::http::h1::HeadLimits;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
@@ -15,10 +14,22 @@ use crate::snapshot::{
 };
 use crate::worker::balance::HashKey;
 
-const MACHINE: Machine = Machine {
+pub(super) const MACHINE: Machine = Machine {
     cpus: 3,
     descriptors: 1064,
 };
+
+/// All that a complete file needs.
+const SHORT: &str = r#"
+listen_addr = "0.0.0.0:80"
+shutdown_timeout = 20
+
+[[routes]]
+prefix = "/"
+backend_addrs = ["127.0.0.1:8001", "127.0.0.1:8002"]
+health_check = { path = "/health", interval_secs = 10 }
+balancing_algorithm = "round_robin"
+"#;
 
 /// Every key that there is, none at its default.
 pub(super) const EVERY_KEY: &str = r#"
@@ -83,13 +94,13 @@ health_check = { tcp = true }
 host_header = "origin.internal:81"
 "#;
 
-fn snapshot_with(text: &str, resolved: &Resolved) -> Snapshot {
+pub(super) fn snapshot_with(text: &str, resolved: &Resolved) -> Snapshot {
     let config = parsed(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let mut slots = Slots::new(BackendTables::new(1));
     compile(&config, &MACHINE, resolved, &mut slots, 7).unwrap()
 }
 
-fn snapshot(text: &str) -> Snapshot {
+pub(super) fn snapshot(text: &str) -> Snapshot {
     snapshot_with(text, &Resolved::new())
 }
 
@@ -97,23 +108,13 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-fn tcp(addr: &str) -> Option<BackendAddr> {
+pub(super) fn tcp(addr: &str) -> Option<BackendAddr> {
     Some(BackendAddr::Tcp(addr.parse().unwrap()))
 }
 
 #[test]
-fn the_short_form_is_complete_and_the_rest_has_defaults() {
-    let snapshot = snapshot(
-        r#"
-        listen_addr = "0.0.0.0:80"
-        shutdown_timeout = 20
-        [[routes]]
-        prefix = "/"
-        backend_addrs = ["127.0.0.1:8001", "127.0.0.1:8002"]
-        health_check = { path = "/health", interval_secs = 10 }
-        balancing_algorithm = "round_robin"
-        "#,
-    );
+fn the_short_form_is_complete_and_connections_have_defaults() {
+    let snapshot = snapshot(SHORT);
     assert_eq!(snapshot.generation, 7);
     assert_eq!(
         snapshot.listeners,
@@ -139,7 +140,11 @@ fn the_short_form_is_complete_and_the_rest_has_defaults() {
         (client.connections, client.requests_per_connection),
         (500, u32::MAX)
     );
+}
 
+#[test]
+fn the_short_form_is_complete_and_routes_have_defaults() {
+    let snapshot = snapshot(SHORT);
     let route = &snapshot.routes[0];
     assert_eq!(
         (route.name.as_str(), route.prefix.as_str(), route.pool),
@@ -164,7 +169,11 @@ fn the_short_form_is_complete_and_the_rest_has_defaults() {
         (timeouts.upstream_response, timeouts.upstream_idle),
         (secs(60), secs(60))
     );
+}
 
+#[test]
+fn the_short_form_is_complete_and_pools_have_defaults() {
+    let snapshot = snapshot(SHORT);
     let pool = &snapshot.pools[0];
     assert_eq!(
         (pool.name.as_str(), pool.algorithm.name()),
@@ -355,168 +364,4 @@ fn every_key_of_a_pool_takes_effect() {
         other.health_check.as_ref().map(|check| &check.kind),
         Some(&ProbeKind::Tcp)
     );
-}
-
-const NAMES: &str = r#"
-[[routes]]
-backend_addrs = ["App.internal:80", { addr = "gone.internal:81", weight = 3 }, "127.0.0.1:1", "127.0.0.1:1"]
-"#;
-
-#[test]
-fn all_addresses_of_a_name_become_backends() {
-    assert_eq!(
-        parsed(NAMES).unwrap().names(),
-        ["app.internal", "gone.internal"]
-    );
-    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    let ips = vec![ip("::1"), ip("10.0.0.2"), ip("10.0.0.1"), ip("10.0.0.2")];
-    let snapshot = snapshot_with(NAMES, &Resolved::from([("app.internal".to_owned(), ips)]));
-    let backends: Vec<_> = snapshot.pools[0]
-        .backends
-        .iter()
-        .map(|backend| {
-            (
-                backend.label.as_str(),
-                backend.addr.clone(),
-                backend.host.as_str(),
-                backend.weight,
-            )
-        })
-        .collect();
-    let expected = [
-        (
-            "app.internal (10.0.0.1:80)",
-            tcp("10.0.0.1:80"),
-            "App.internal:80",
-            1,
-        ),
-        (
-            "app.internal (10.0.0.2:80)",
-            tcp("10.0.0.2:80"),
-            "App.internal:80",
-            1,
-        ),
-        (
-            "app.internal ([::1]:80)",
-            tcp("[::1]:80"),
-            "App.internal:80",
-            1,
-        ),
-        ("gone.internal:81", None, "gone.internal:81", 3),
-        // Written twice, but one server all the same.
-        ("127.0.0.1:1", tcp("127.0.0.1:1"), "127.0.0.1:1", 1),
-    ];
-    assert_eq!(backends, expected);
-}
-
-#[test]
-fn a_backend_keeps_its_row_from_one_snapshot_to_the_next() {
-    let config = parsed(EVERY_KEY).unwrap();
-    let mut slots = Slots::new(BackendTables::new(1));
-    let first = compile(&config, &MACHINE, &Resolved::new(), &mut slots, 1).unwrap();
-    let second = compile(&config, &MACHINE, &Resolved::new(), &mut slots, 2).unwrap();
-    let ids = |snapshot: &Snapshot| {
-        snapshot.pools[0]
-            .backends
-            .iter()
-            .map(|backend| backend.id())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(ids(&first), ids(&second));
-}
-
-#[test]
-fn too_many_addresses_are_an_error_that_names_the_first_one_too_many() {
-    let names: Vec<String> = (0..65).map(|n| format!("\"n{n}.internal:80\"")).collect();
-    let config = parsed(&format!(
-        "[[routes]]\nbackend_addrs = [{}]",
-        names.join(",")
-    ))
-    .unwrap();
-    let ips: Vec<IpAddr> = (1..=64).map(|n| IpAddr::from([10, 0, 0, n])).collect();
-    let resolved: Resolved = config
-        .names()
-        .into_iter()
-        .map(|name| (name, ips.clone()))
-        .collect();
-    let mut slots = Slots::new(BackendTables::new(1));
-    let error = compile(&config, &MACHINE, &resolved, &mut slots, 1).unwrap_err();
-    let backend = "n64.internal (10.0.0.1:80)".to_owned();
-    assert_eq!(
-        error,
-        TooManyBackends {
-            pool: "/".to_owned(),
-            backend
-        }
-    );
-}
-
-#[test]
-fn warnings_name_what_is_hardly_meant() {
-    let text = r#"workers = 4
-[limits]
-connections = 2000
-[[pools]]
-name = "unused"
-backends = ["127.0.0.1:8080", "a:1", "A:1"]
-"#;
-    let warnings: Vec<String> = parsed(text)
-        .unwrap()
-        .warnings(&MACHINE)
-        .iter()
-        .map(|note| note.to_string())
-        .collect();
-    let expected = [
-        "1:1: there are no [[routes]]: every request is answered with 404",
-        "1:11: workers = 4: more workers than the 3 CPUs that this process may run on",
-        "3:15: limits.connections = 2000: the process may open only 1064 files (ulimit -n)",
-        "5:8: pools[0].name = \"unused\": no route leads to this pool",
-        "6:13: pools[0].backends[0] = \"127.0.0.1:8080\": is palantir's own listen_addr: requests would go round in circles",
-        "6:38: pools[0].backends[2] = \"A:1\": is in this pool already; the first one counts",
-    ];
-    assert_eq!(warnings, expected);
-    assert!(parsed(EVERY_KEY).unwrap().warnings(&MACHINE).is_empty());
-}
-
-/// The file that palantir is shipped with.
-const SHIPPED: &str = include_str!("../../../config.toml");
-
-#[test]
-fn the_shipped_file_works_at_once() {
-    let snapshot = snapshot(SHIPPED);
-    assert!(parsed(SHIPPED).unwrap().warnings(&MACHINE).is_empty());
-    let backends: Vec<_> = snapshot.pools[0]
-        .backends
-        .iter()
-        .map(|backend| backend.addr.clone())
-        .collect();
-    let tested: Vec<_> = snapshot
-        .test_servers
-        .iter()
-        .map(|addr| Some(BackendAddr::Tcp(*addr)))
-        .collect();
-    assert_eq!((backends, snapshot.test_servers.len()), (tested, 3));
-}
-
-#[test]
-fn what_the_shipped_file_has_commented_out_is_right_too() {
-    // A commented line of TOML begins with `# ` and a key, a bracket or the blanks of a list's entry.
-    let is_toml = |line: &str| {
-        line.starts_with(['[', ']', ' '])
-            || line
-                .split_once(" = ")
-                .is_some_and(|(key, _)| !key.contains(' '))
-    };
-    let uncommented: Vec<&str> = SHIPPED
-        .lines()
-        .map(|line| {
-            line.strip_prefix("# ")
-                .filter(|rest| is_toml(rest))
-                .unwrap_or(line)
-        })
-        .collect();
-    let snapshot = snapshot(&uncommented.join("\n"));
-    assert_eq!((snapshot.routes.len(), snapshot.pools.len()), (2, 2));
-    assert_eq!(snapshot.pools[0].backends.len(), 3);
-    assert!(snapshot.access_log.is_some());
 }
