@@ -27,31 +27,46 @@ pub enum Known {
     Other,
 }
 
-/// Lengths and first letters (lower case) of the known names: one bit each.
-const LENGTHS: u32 = bits(&[2, 4, 6, 7, 10, 14, 15, 16, 17, 18, 19]);
-const FIRST_LETTERS: u32 = bits(b"cehkptux");
+/// Bytes of the longest known name.
+const LONGEST: usize = 19;
 
-const fn bits(numbers: &[u8]) -> u32 {
-    let mut bits = 0;
+/// By length: which first letters known names have, one bit per letter.
+const FIRST_LETTERS: [u32; LONGEST + 1] = {
+    let mut letters = [0; LONGEST + 1];
     let mut at = 0;
-    while at < numbers.len() {
-        bits |= 1 << (numbers[at] % 32);
+    while at < KNOWN_STARTS.len() {
+        let (len, first) = KNOWN_STARTS[at];
+        letters[len] |= 1 << (first % 32);
         at += 1;
     }
-    bits
-}
+    letters
+};
+
+const KNOWN_STARTS: [(usize, u8); 15] = [
+    (2, b't'),
+    (4, b'h'),
+    (6, b'e'),
+    (7, b'u'),
+    (10, b'c'),
+    (10, b'k'),
+    (14, b'c'),
+    (14, b'h'),
+    (15, b'x'),
+    (16, b'p'),
+    (16, b'x'),
+    (17, b't'),
+    (17, b'x'),
+    (18, b'p'),
+    (19, b'p'),
+];
 
 /// Tells what a field name means, whatever its case.
 #[inline]
 pub fn recognise(name: &[u8]) -> Known {
-    // Most names are told apart here, without a branch that depends on which one it is.
-    let may_be_known = name.len() < 32
-        && LENGTHS >> name.len() & 1 != 0
-        && FIRST_LETTERS >> (name[0] % 32) & 1 != 0;
-    if may_be_known {
-        look_up(name)
-    } else {
-        Known::Other
+    // Nearly all other names end here: no two known ones have length and first letter in common.
+    match (FIRST_LETTERS.get(name.len()), name.first()) {
+        (Some(letters), Some(first)) if letters >> (first % 32) & 1 != 0 => look_up(name),
+        _ => Known::Other,
     }
 }
 

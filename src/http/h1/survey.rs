@@ -128,6 +128,11 @@ impl<'b> Survey<'b> {
     }
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        // What most clients and backends send spares taking a list apart.
+        if recognise(value) == Known::KeepAlive {
+            self.keep_alive = true;
+            return Ok(());
+        }
         for option in list(value) {
             match recognise(option) {
                 Known::KeepAlive => self.keep_alive = true,
