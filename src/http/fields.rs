@@ -27,32 +27,83 @@ pub enum Known {
     Other,
 }
 
+/// Bytes of the longest known name.
+const LONGEST: usize = 19;
+
+/// By length: which first letters known names have, one bit per letter.
+const FIRST_LETTERS: [u32; LONGEST + 1] = {
+    let mut letters = [0; LONGEST + 1];
+    let mut at = 0;
+    while at < KNOWN_STARTS.len() {
+        let (len, first) = KNOWN_STARTS[at];
+        letters[len] |= 1 << (first % 32);
+        at += 1;
+    }
+    letters
+};
+
+const KNOWN_STARTS: [(usize, u8); 15] = [
+    (2, b't'),
+    (4, b'h'),
+    (6, b'e'),
+    (7, b'u'),
+    (10, b'c'),
+    (10, b'k'),
+    (14, b'c'),
+    (14, b'h'),
+    (15, b'x'),
+    (16, b'p'),
+    (16, b'x'),
+    (17, b't'),
+    (17, b'x'),
+    (18, b'p'),
+    (19, b'p'),
+];
+
 /// Tells what a field name means, whatever its case.
 #[inline]
 pub fn recognise(name: &[u8]) -> Known {
-    let Some(first) = name.first() else {
+    // Nearly all other names end here: no two known ones have length and first letter in common.
+    match (FIRST_LETTERS.get(name.len()), name.first()) {
+        (Some(letters), Some(first)) if letters >> (first % 32) & 1 != 0 => look_up(name),
+        _ => Known::Other,
+    }
+}
+
+/// Length and first letter leave one candidate at most.
+fn look_up(name: &[u8]) -> Known {
+    match (name.len(), name[0] | 0x20) {
+        (2, b't') => compare(name, b"te", Known::Te),
+        (4, b'h') => compare(name, b"host", Known::Host),
+        (6, b'e') => compare(name, b"expect", Known::Expect),
+        (7, b'u') => compare(name, b"upgrade", Known::Upgrade),
+        (10, b'c') => compare(name, b"connection", Known::Connection),
+        (10, b'k') => compare(name, b"keep-alive", Known::KeepAlive),
+        (14, b'c') => compare(name, b"content-length", Known::ContentLength),
+        (14, b'h') => compare(name, b"http2-settings", Known::Http2Settings),
+        (15, b'x') => compare(name, b"x-forwarded-for", Known::XForwardedFor),
+        (16, b'p') => compare(name, b"proxy-connection", Known::ProxyConnection),
+        (16, b'x') => compare(name, b"x-forwarded-host", Known::XForwardedHost),
+        (17, b't') => compare(name, b"transfer-encoding", Known::TransferEncoding),
+        (17, b'x') => compare(name, b"x-forwarded-proto", Known::XForwardedProto),
+        (18, b'p') => compare(name, b"proxy-authenticate", Known::ProxyAuthenticate),
+        (19, b'p') => compare(name, b"proxy-authorization", Known::ProxyAuthorization),
+        _ => Known::Other,
+    }
+}
+
+/// Compares with the one candidate (in lower case). Its length is a constant here, so that this is a few wide instructions.
+#[inline(always)]
+fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Known {
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
         return Known::Other;
     };
-    // Length and first letter leave one candidate at most, so that most names are told apart without being read.
-    let (candidate, known): (&[u8], Known) = match (name.len(), first | 0x20) {
-        (2, b't') => (b"te", Known::Te),
-        (4, b'h') => (b"host", Known::Host),
-        (6, b'e') => (b"expect", Known::Expect),
-        (7, b'u') => (b"upgrade", Known::Upgrade),
-        (10, b'c') => (b"connection", Known::Connection),
-        (10, b'k') => (b"keep-alive", Known::KeepAlive),
-        (14, b'c') => (b"content-length", Known::ContentLength),
-        (14, b'h') => (b"http2-settings", Known::Http2Settings),
-        (15, b'x') => (b"x-forwarded-for", Known::XForwardedFor),
-        (16, b'p') => (b"proxy-connection", Known::ProxyConnection),
-        (16, b'x') => (b"x-forwarded-host", Known::XForwardedHost),
-        (17, b't') => (b"transfer-encoding", Known::TransferEncoding),
-        (17, b'x') => (b"x-forwarded-proto", Known::XForwardedProto),
-        (18, b'p') => (b"proxy-authenticate", Known::ProxyAuthenticate),
-        (19, b'p') => (b"proxy-authorization", Known::ProxyAuthorization),
-        _ => return Known::Other,
-    };
-    if name.eq_ignore_ascii_case(candidate) {
+    // A name has no control bytes, so that bit 5 tells nothing but a letter's case.
+    let difference = name
+        .iter()
+        .zip(candidate)
+        .fold(0, |all, (byte, wanted)| all | ((byte | 0x20) ^ wanted));
+    if difference == 0 {
         known
     } else if is_disguised(name, candidate) {
         Known::Disguised
@@ -61,9 +112,10 @@ pub fn recognise(name: &[u8]) -> Known {
     }
 }
 
+#[cold]
 fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
     name.iter().zip(candidate).all(|(&byte, &wanted)| {
-        byte.to_ascii_lowercase() == wanted || (byte == b'_' && wanted == b'-')
+        byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
     })
 }
 

@@ -6,16 +6,25 @@ use std::net::Ipv6Addr;
 /// Longest host name (RFC 1035 section 2.3.4, as text).
 const HOST_BYTES: usize = 253;
 
+/// The bytes of a host name.
+const HOST_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let char = byte as u8;
+        table[byte] = char.is_ascii_alphanumeric() || matches!(char, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
+
 /// Splits `host[:port]`. Accepted hosts: letters, digits, `-`, `.`, `_`, `~`, of at most 253 bytes, and IPv6 addresses in
 /// brackets, which stay in the result. `None`: user information, percent-encoding, an empty or malformed host, or a port
 /// that is not a plain number in `1..=65535`.
 pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host_len = match authority.first()? {
         b'[' => bracketed_len(authority)?,
-        _ => authority
-            .iter()
-            .take_while(|byte| is_host_byte(**byte))
-            .count(),
+        _ => name_len(authority),
     };
     let (host, rest) = authority.split_at(host_len);
     if host.is_empty() || host.len() > HOST_BYTES {
@@ -34,8 +43,12 @@ pub fn same(left: (&[u8], Option<u16>), right: (&[u8], Option<u16>), default_por
         && left.1.unwrap_or(default_port) == right.1.unwrap_or(default_port)
 }
 
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+fn name_len(authority: &[u8]) -> usize {
+    let mut len = 0;
+    while len < authority.len() && HOST_BYTE[usize::from(authority[len])] {
+        len += 1;
+    }
+    len
 }
 
 fn bracketed_len(authority: &[u8]) -> Option<usize> {

@@ -87,26 +87,30 @@ fn after_dot(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether some part of a segment would be a dot segment to servers that separate segments at more than a slash.
+/// Whether some part of a segment is a dot segment to servers that separate segments at more than a slash, or that take
+/// what follows a semicolon for a parameter.
 fn hides_dots(segment: &[u8]) -> bool {
     let mut part_start = 0;
+    let mut in_parameter = false;
     let mut at = 0;
     while at < segment.len() {
-        let separator = match &segment[at..] {
-            [b'\\' | b';', ..] => 1,
-            [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => 3,
-            _ => 0,
+        let (len, separates) = match segment[at..] {
+            [b'\\', ..] => (1, true),
+            [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => (3, true),
+            [b';', ..] => (1, false),
+            [b'%', b'3', b'b' | b'B', ..] => (3, false),
+            _ => {
+                at += 1;
+                continue;
+            }
         };
-        if separator == 0 {
-            at += 1;
-            continue;
-        }
-        if dots(&segment[part_start..at]).is_some() {
+        if !in_parameter && dots(&segment[part_start..at]).is_some() {
             return true;
         }
-        at += separator;
+        at += len;
         part_start = at;
+        in_parameter = !separates;
     }
-    // The whole segment is no dot segment: a part at its end is one only after a separator.
-    dots(&segment[part_start..]).is_some()
+    // Without any separator the segment was seen to be no dot segment.
+    !in_parameter && dots(&segment[part_start..]).is_some()
 }

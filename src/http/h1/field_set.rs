@@ -26,14 +26,31 @@ impl FieldSet {
     }
 
     /// The indices in rising order.
-    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().enumerate().flat_map(|(at, mut word)| {
-            std::iter::from_fn(move || {
-                let bit = word.trailing_zeros();
-                word &= word.wrapping_sub(1);
-                (bit < 64).then_some(at * 64 + bit as usize)
-            })
-        })
+    pub(super) fn iter(self) -> Indices {
+        Indices { set: self, word: 0 }
+    }
+}
+
+/// What is left of a set being read.
+pub(super) struct Indices {
+    set: FieldSet,
+    word: usize,
+}
+
+impl Iterator for Indices {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while let Some(word) = self.set.0.get_mut(self.word) {
+            if *word != 0 {
+                let bit = word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                return Some(self.word * 64 + bit);
+            }
+            self.word += 1;
+        }
+        None
     }
 }
 

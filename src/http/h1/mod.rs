@@ -19,6 +19,7 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 
 use crate::base::limits;
+use survey::Survey;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
@@ -36,9 +37,10 @@ pub struct HeadLimits {
     pub target_bytes: u32,
 }
 
-/// Where a parse puts its fields. Costs nothing to make: it is not initialised.
+/// Where a parse puts its fields and what it notes about them. Costs nothing to make: it is not initialised.
 pub struct FieldSlots<'b> {
     slots: [MaybeUninit<Header<'b>>; limits::HEAD_FIELDS],
+    survey: MaybeUninit<Survey<'b>>,
 }
 
 impl FieldSlots<'_> {
@@ -47,6 +49,7 @@ impl FieldSlots<'_> {
     pub fn new() -> Self {
         FieldSlots {
             slots: [const { MaybeUninit::uninit() }; limits::HEAD_FIELDS],
+            survey: MaybeUninit::uninit(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! A request's head, parsed.
 
+use std::mem::MaybeUninit;
+
 use httparse::{Header, Status};
 
-use super::field_set::FieldSet;
 use super::survey::Survey;
 use super::target::Target;
 use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
@@ -37,16 +38,11 @@ pub struct RequestHead<'b, 's> {
     pub head_bytes: usize,
     /// The value of `Upgrade` when `upgrade` is set.
     pub(super) upgrade_value: &'b [u8],
-    /// Whether there is a `Host` to rewrite.
-    pub(super) has_host_field: bool,
     /// From the request line to the empty line.
     pub(super) head: &'b [u8],
     /// Where the fields' lines begin in `head`.
     pub(super) fields_start: usize,
-    /// See [`Survey::dropped`].
-    pub(super) dropped: FieldSet,
-    /// See [`Survey::special`].
-    pub(super) special: FieldSet,
+    pub(super) survey: &'s Survey<'b>,
 }
 
 impl<'b> RequestHead<'b, '_> {
@@ -77,19 +73,23 @@ pub fn parse_request<'b, 's>(
     let most_fields = usize::from(limits.fields).min(HEAD_FIELDS);
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(bytes, &mut slots.slots[..most_fields]) {
-        Ok(Status::Complete(len)) => accept(&bytes[..len], parsed, skipped, limits).map(Some),
+        Ok(Status::Complete(len)) => {
+            accept(&bytes[..len], parsed, &mut slots.survey, skipped, limits)
+        }
         Ok(Status::Partial) => wait(bytes, limits).map(|()| None),
         Err(error) => Err(refusal(error, bytes)),
     }
 }
 
 /// Our own checks of what httparse took for a head.
+#[inline(always)]
 fn accept<'b, 's>(
     head: &'b [u8],
     parsed: httparse::Request<'s, 'b>,
+    place: &'s mut MaybeUninit<Survey<'b>>,
     skipped: usize,
     limits: &HeadLimits,
-) -> Result<RequestHead<'b, 's>, Refusal> {
+) -> Result<Option<RequestHead<'b, 's>>, Refusal> {
     let method = Method(parsed.method.unwrap_or_default().as_bytes());
     let target = parsed.path.unwrap_or_default().as_bytes();
     let version = Version::from_minor(parsed.version);
@@ -106,10 +106,10 @@ fn accept<'b, 's>(
         return Err(Refusal::MethodNotAllowed);
     }
     let fields_start = line_len + 2;
-    let survey = Survey::of(head, fields_start, fields)?;
-    let body = framing::request_body(&survey, version)?;
+    let survey: &'s Survey<'b> = Survey::of(head, fields, place)?;
+    let body = framing::request_body(survey, version)?;
     let parts = Target::of(method, target)?;
-    let host = host(&survey, &parts, version)?;
+    let host = host(survey, &parts, version)?;
     if survey.unknown_expectation {
         return Err(Refusal::UnknownExpectation);
     }
@@ -118,7 +118,7 @@ fn accept<'b, 's>(
     let upgrade = survey
         .upgrade()
         .filter(|_| is_http11 && body == RequestBody::None);
-    Ok(RequestHead {
+    Ok(Some(RequestHead {
         method,
         path: parts.path,
         query: parts.query,
@@ -133,12 +133,10 @@ fn accept<'b, 's>(
         te_trailers: survey.te_trailers,
         head_bytes: skipped + head.len(),
         upgrade_value: upgrade.unwrap_or_default(),
-        has_host_field: survey.host.is_some(),
         head,
         fields_start,
-        dropped: survey.dropped,
-        special: survey.special,
-    })
+        survey,
+    }))
 }
 
 /// The one host that the request is for.

@@ -1,5 +1,7 @@
 //! A response's head, parsed.
 
+use std::mem::MaybeUninit;
+
 use httparse::{Header, Status};
 
 use super::field_set::FieldSet;
@@ -41,10 +43,7 @@ pub struct ResponseHead<'b, 's> {
     pub(super) head: &'b [u8],
     /// Where the fields' lines begin in `head`.
     pub(super) fields_start: usize,
-    /// See [`Survey::dropped`].
-    pub(super) dropped: FieldSet,
-    /// See [`Survey::special`].
-    pub(super) special: FieldSet,
+    pub(super) survey: &'s Survey<'b>,
 }
 
 impl<'b> ResponseHead<'b, '_> {
@@ -70,7 +69,7 @@ pub fn parse_response<'b, 's>(
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut slots.slots) {
-        Ok(Status::Complete(len)) => accept(&bytes[..len], parsed, asked).map(Some),
+        Ok(Status::Complete(len)) => accept(&bytes[..len], parsed, &mut slots.survey, asked),
         Ok(Status::Partial) if bytes.len() >= max_bytes as usize => Err(Refusal::HeadTooLarge),
         Ok(Status::Partial) => Ok(None),
         Err(error) => Err(refusal(error)),
@@ -78,11 +77,13 @@ pub fn parse_response<'b, 's>(
 }
 
 /// Our own checks of what httparse took for a head.
+#[inline(always)]
 fn accept<'b, 's>(
     head: &'b [u8],
     parsed: httparse::Response<'s, 'b>,
+    place: &'s mut MaybeUninit<Survey<'b>>,
     asked: Asked,
-) -> Result<ResponseHead<'b, 's>, Refusal> {
+) -> Result<Option<ResponseHead<'b, 's>>, Refusal> {
     let status = parsed.code.unwrap_or_default();
     let version = Version::from_minor(parsed.version);
     let fields: &'s [Header<'b>] = parsed.headers;
@@ -90,8 +91,8 @@ fn accept<'b, 's>(
         return Err(Refusal::BadStatusLine);
     }
     let (reason, fields_start) = reason(head)?;
-    let survey = Survey::of(head, fields_start, fields)?;
-    let body = framing::response_body(&survey, version, status, asked)?;
+    let survey = Survey::of(head, fields, place)?;
+    let body = framing::response_body(survey, version, status, asked)?;
     let upgrade = match status {
         101 => Some(
             survey
@@ -102,11 +103,10 @@ fn accept<'b, 's>(
         _ => None,
     };
     let persists = version == Version::Http11 || survey.keep_alive;
-    let mut dropped = survey.dropped;
     if framing::has_no_body(status) && survey.content_length.is_some() {
-        drop_content_length(fields, &mut dropped);
+        drop_content_length(fields, &mut survey.dropped);
     }
-    Ok(ResponseHead {
+    Ok(Some(ResponseHead {
         status,
         version,
         reason,
@@ -119,9 +119,8 @@ fn accept<'b, 's>(
         upgrade_value: upgrade.unwrap_or_default(),
         head,
         fields_start,
-        dropped,
-        special: survey.special,
-    })
+        survey,
+    }))
 }
 
 /// The reason phrase and where the line after it begins. httparse has checked the bytes, but hides a reason that is not

@@ -1,6 +1,8 @@
 //! The one walk over a parsed head's fields: what httparse lets pass is refused here, and what a proxy must know is
 //! noted.
 
+use std::mem::MaybeUninit;
+
 use httparse::Header;
 
 use super::field_set::FieldSet;
@@ -47,33 +49,34 @@ pub(super) fn line_start(head: &[u8], field: &Header<'_>) -> usize {
 }
 
 impl<'b> Survey<'b> {
-    /// Walks over `fields`, parsed from `head`: the whole message head to its empty line, the fields' lines from
-    /// `fields_start` on.
-    pub(super) fn of(
+    /// Walks over `fields`, parsed from `head`: the whole message head to its empty line. The result stays in `place`,
+    /// because moving it would cost as much as making it.
+    #[inline(always)]
+    pub(super) fn of<'s>(
         head: &'b [u8],
-        fields_start: usize,
         fields: &[Header<'b>],
-    ) -> Result<Survey<'b>, Refusal> {
-        let mut survey = Survey::default();
-        let end = head.len() - 2;
-        // httparse takes a bare LF for the end of a line; what it took is the byte before the next line.
-        if head[end] != b'\r' {
-            return Err(Refusal::BadLineEnd);
-        }
-        let mut start = fields_start;
-        for (index, field) in fields.iter().enumerate() {
-            let next = fields
-                .get(index + 1)
-                .map_or(end, |next| line_start(head, next));
-            if head[next - 2] != b'\r' {
-                return Err(Refusal::BadLineEnd);
-            }
-            let tidy_len = field.name.len() + 2 + field.value.len() + 2;
-            if next - start != tidy_len || head[start + field.name.len() + 1] != b' ' {
+        place: &'s mut MaybeUninit<Survey<'b>>,
+    ) -> Result<&'s mut Survey<'b>, Refusal> {
+        let survey = place.write(Survey::default());
+        // Backwards, so that every line's end is known when it is looked at: the next one's start.
+        let mut end = head.len() - b"\r\n".len();
+        let mut proper_ends = head[end] == b'\r';
+        for (index, field) in fields.iter().enumerate().rev() {
+            let start = line_start(head, field);
+            // httparse takes a bare LF for the end of a line; what it took is the byte before the next line.
+            proper_ends &= head[end - 2] == b'\r';
+            let value_start = start + field.name.len() + b": ".len();
+            if value_start + field.value.len() + 2 != end || head[value_start - 1] != b' ' {
                 survey.special.insert(index);
             }
-            survey.note(index, field)?;
-            start = next;
+            match recognise(field.name.as_bytes()) {
+                Known::Other => {}
+                known => survey.note(index, known, field.value)?,
+            }
+            end = start;
+        }
+        if !proper_ends {
+            return Err(Refusal::BadLineEnd);
         }
         if survey.names_fields {
             survey.drop_named(fields);
@@ -81,15 +84,7 @@ impl<'b> Survey<'b> {
         Ok(survey)
     }
 
-    #[inline]
-    fn note(&mut self, index: usize, field: &Header<'b>) -> Result<(), Refusal> {
-        match recognise(field.name.as_bytes()) {
-            Known::Other => Ok(()),
-            known => self.note_known(index, known, field.value),
-        }
-    }
-
-    fn note_known(&mut self, index: usize, known: Known, value: &'b [u8]) -> Result<(), Refusal> {
+    fn note(&mut self, index: usize, known: Known, value: &'b [u8]) -> Result<(), Refusal> {
         match known {
             Known::Other => return Ok(()),
             Known::Disguised => return Err(Refusal::DisguisedField),
@@ -107,9 +102,7 @@ impl<'b> Survey<'b> {
             }
             Known::Connection => self.note_connection(value)?,
             Known::Upgrade => self.upgrade_repeated |= self.upgrade.replace(value).is_some(),
-            Known::KeepAlive => {
-                self.keep_alive_timeout = keep_alive_timeout(value).or(self.keep_alive_timeout)
-            }
+            Known::KeepAlive => self.keep_alive_timeout = keep_alive_timeout(value),
             Known::Te => {
                 self.te_trailers |=
                     list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
@@ -135,6 +128,11 @@ impl<'b> Survey<'b> {
     }
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        // What most clients and backends send spares taking a list apart.
+        if recognise(value) == Known::KeepAlive {
+            self.keep_alive = true;
+            return Ok(());
+        }
         for option in list(value) {
             match recognise(option) {
                 Known::KeepAlive => self.keep_alive = true,

@@ -18,11 +18,11 @@ pub(super) struct Target<'b> {
 impl<'b> Target<'b> {
     /// Takes a target apart. httparse has made sure that it is not empty and has no blank and no control byte.
     pub(super) fn of(method: Method<'_>, target: &'b [u8]) -> Result<Target<'b>, Refusal> {
-        if !target.is_ascii() || memchr::memchr(b'#', target).is_some() {
+        if !target.is_ascii() {
             return Err(Refusal::BadTarget);
         }
         if target[0] == b'/' {
-            let (path, query) = split_query(target);
+            let (path, query) = split_query(target)?;
             return Ok(Target {
                 authority: None,
                 path,
@@ -51,7 +51,7 @@ impl<'b> Target<'b> {
         let rest = &target[scheme_len + 3..];
         let authority_len = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(authority_len);
-        let (path, query) = split_query(rest);
+        let (path, query) = split_query(rest)?;
         let path: &[u8] = match (path, query) {
             // The last proxy makes an asterisk of it (RFC 9112 section 3.2.4).
             (b"", None) if is_options => b"*",
@@ -82,9 +82,14 @@ impl<'b> Target<'b> {
     }
 }
 
-fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(b'?', target) {
-        Some(at) => (&target[..at], Some(&target[at + 1..])),
-        None => (target, None),
+/// Splits at the first `?`. A fragment is no part of a request.
+fn split_query(text: &[u8]) -> Result<(&[u8], Option<&[u8]>), Refusal> {
+    let Some(at) = memchr::memchr2(b'?', b'#', text) else {
+        return Ok((text, None));
+    };
+    let query = &text[at + 1..];
+    if text[at] == b'#' || memchr::memchr(b'#', query).is_some() {
+        return Err(Refusal::BadTarget);
     }
+    Ok((&text[..at], Some(query)))
 }
