@@ -154,7 +154,7 @@ impl Control {
         loop {
             let pause = self.turn(Micros::now());
             if self.shutdown.is_over(Micros::now()) {
-                return self.end();
+                return self.shutdown.exit_code(&self.gauges);
             }
             let event = tokio::select! {
                 signal = next_signal() => Event::Signal(signal),
@@ -170,7 +170,8 @@ impl Control {
         }
     }
 
-    /// Does everything that there is to do at the moment; when at the latest to come back.
+    /// Does everything that there is to do at the moment; when at the latest to come back. The access log comes after the
+    /// letters: a worker that says it is done has put its last line into its ring.
     fn turn(&mut self, now: Micros) -> Duration {
         while let Some(letter) = self.letters.take() {
             self.read(letter, now);
@@ -270,14 +271,6 @@ impl Control {
         self.health
             .put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
         self.snapshot = snapshot;
-    }
-
-    fn end(&mut self) -> u8 {
-        let code = self.shutdown.exit_code(&self.gauges);
-        if let Some(log) = &mut self.access_log {
-            log.round(Micros::now());
-        }
-        code
     }
 }
 
