@@ -152,6 +152,8 @@ pub const PROBE_JITTER_PERCENT: u64 = 10;
 pub const EJECT_MULTIPLE: u32 = 10;
 /// Milliseconds after which a message that found a full mailbox is posted again.
 pub const POST_AGAIN_MILLIS: u64 = 50;
+/// Seconds after which the control thread looks around although nothing woke it.
+pub const CONTROL_PAUSE_SECS: u64 = 1;
 /// Milliseconds between two rounds of writing the access log.
 pub const ACCESS_LOG_ROUND_MILLIS: u64 = 25;
 /// Bytes of access-log lines that are gathered for one write.

@@ -4,7 +4,7 @@
 mod http;
 mod tcp;
 
-use std::io::{self, ErrorKind};
+use std::io;
 
 use monoio::time::timeout;
 
@@ -32,13 +32,12 @@ async fn run(kind: &ProbeKind, addr: &BackendAddr, host: &str) -> Outcome {
     }
 }
 
-/// An I/O error in a few words, without the system's number where the kind says it all.
+/// An I/O error in the system's words, without its number: `connection refused`.
 fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::Other => error.to_string(),
-        kind if kind.to_string() == "uncategorized error" => error.to_string(),
-        kind => kind.to_string(),
-    }
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let (first, rest) = words.split_at(words.chars().next().map_or(0, char::len_utf8));
+    first.to_lowercase() + rest
 }
 
 #[cfg(test)]
@@ -208,7 +207,7 @@ mod tests {
             let nowhere = BackendAddr::Unix("/nonexistent/palantir.sock".into());
             assert_eq!(
                 probe_once(kind, nowhere, PATIENCE),
-                failed("entity not found")
+                failed("no such file or directory")
             );
         }
     }
