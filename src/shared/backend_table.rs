@@ -101,9 +101,13 @@ impl BackendTables {
     /// Tables for `workers` workers.
     pub fn new(workers: usize) -> Arc<BackendTables> {
         Arc::new(BackendTables {
-            tables: (0..workers).map(|_| CachePadded::new(BackendTable::new())).collect(),
+            tables: (0..workers)
+                .map(|_| CachePadded::new(BackendTable::new()))
+                .collect(),
             open: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
-            wanted: (0..limits::BACKENDS).map(|_| AtomicBool::new(false)).collect(),
+            wanted: (0..limits::BACKENDS)
+                .map(|_| AtomicBool::new(false))
+                .collect(),
         })
     }
 
@@ -115,6 +119,16 @@ impl BackendTables {
     /// Requests under way at the backend, all cores together. Other cores' parts may be a moment old.
     pub fn in_flight(&self, id: BackendId) -> u32 {
         self.tables.iter().map(|table| table.in_flight(id)).sum()
+    }
+
+    /// Writes to `totals` what [`BackendTables::in_flight`] says of each of `ids`.
+    pub fn in_flight_each(&self, ids: &[BackendId], totals: &mut [u32]) {
+        totals.fill(0);
+        for table in self.iter() {
+            for (total, &id) in totals.iter_mut().zip(ids) {
+                *total += table.in_flight(id);
+            }
+        }
     }
 
     /// Every worker's table.

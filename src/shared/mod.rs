@@ -2,6 +2,11 @@
 
 pub mod access;
 pub mod backend_table;
+pub mod gauges;
 pub mod mailbox;
 pub mod messages;
+pub mod outbox;
 pub mod slots;
+
+#[cfg(test)]
+pub mod sample;
