@@ -242,9 +242,3 @@ impl Client {
         }
     }
 }
-
-/// Sends one request on a connection of its own.
-#[track_caller]
-pub fn ask(addr: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
-    Client::connect(addr).ask(request)
-}
