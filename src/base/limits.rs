@@ -27,8 +27,6 @@ pub const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
 pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// Bytes of a pool's name.
 pub const POOL_NAME_BYTES: usize = 64;
-/// Bytes of a host name (RFC 1035 section 2.3.4, without the dot at its end).
-pub const HOST_BYTES: usize = 253;
 /// Bytes of a Unix socket's path: what fits into `sockaddr_un` before its NUL.
 pub const UNIX_PATH_BYTES: usize = 107;
 /// Bytes of a route's prefix.
@@ -66,6 +64,8 @@ pub const CHUNK_SIZE_DIGITS: u32 = 15;
 pub const CHUNK_EXTENSION_BYTES: u32 = 256;
 /// Bytes of all chunk extensions of one body together.
 pub const CHUNK_EXTENSIONS_BYTES: u32 = 16 << 10;
+/// Bytes that framing may add to a piece of a body: a chunk header, its end, and a last chunk.
+pub const CHUNK_FRAMING_BYTES: usize = 64;
 /// Bytes of a trailer section.
 pub const TRAILER_BYTES: u32 = 8 << 10;
 /// Fields of a trailer section.
@@ -112,6 +112,8 @@ pub const IDLE_CONNECTIONS_MAX: u32 = 16_384;
 pub const WAITING_REQUESTS: usize = 1024;
 /// Milliseconds below which the age of an idle connection at its close teaches nothing about the backend's time-out.
 pub const LEARNT_IDLE_MILLIS: u64 = 900;
+/// Milliseconds after which a learnt idle time-out is forgotten.
+pub const LEARNT_FOR_MILLIS: u64 = 600_000;
 /// Percent of recent requests that may be retried.
 pub const RETRY_PERCENT: u32 = 20;
 /// Retries per second and pool that are always possible, all cores together.
@@ -124,6 +126,9 @@ pub const LATENCY_DECAY_MICROS: u64 = 10_000_000;
 pub const RETRIES: u8 = 10;
 /// Bytes of a request (head and body) that are kept so that it can be sent again.
 pub const REPLAY_BYTES: usize = 16 << 10;
+
+/// Failed exchanges that one worker logs in a second; further ones are counted in one line.
+pub const FAILURE_LINES_PER_SECOND: u32 = 20;
 
 /// Messages that may wait for one worker.
 pub const WORKER_MAILBOX: usize = 8192;

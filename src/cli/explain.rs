@@ -129,11 +129,11 @@ fn why_not(snapshot: &Snapshot, outcome: Outcome) -> Option<String> {
         Outcome::Chosen => None,
         Outcome::OtherHost => Some("another host".to_owned()),
         Outcome::OtherPrefix => Some("the path does not begin with its prefix".to_owned()),
-        Outcome::HostLost(winner) => Some(format!(
+        Outcome::LostByHost(winner) => Some(format!(
             "its host is less specific than that of {}",
             name(winner)
         )),
-        Outcome::PrefixLost(winner) => Some(format!(
+        Outcome::LostByPrefix(winner) => Some(format!(
             "its prefix is shorter than that of {}",
             name(winner)
         )),

@@ -26,7 +26,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use address::{BackendAddress, BackendPlace};
-pub use compile::{Resolved, TooManyBackends, compile};
+pub use compile::{Resolved, TooManyBackends, compile, workers};
 pub use machine::Machine;
 pub use notes::{Mistakes, Note, Place, Placed};
 pub use pool::{BackendSettings, PoolSettings};

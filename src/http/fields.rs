@@ -112,3 +112,11 @@ pub fn cookie<'b>(fields: &[Header<'b>], name: &str) -> Option<&'b [u8]> {
         .flat_map(|field| field.value.split(|&byte| byte == b';'))
         .find_map(|pair| trim(pair).strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
+
+/// The values of all fields of this name, in order.
+pub fn values<'b>(fields: &[Header<'b>], name: &str) -> impl Iterator<Item = &'b [u8]> {
+    fields
+        .iter()
+        .filter(move |field| field.name.eq_ignore_ascii_case(name))
+        .map(|field| field.value)
+}

@@ -3,7 +3,7 @@
 //! A head is parsed once by httparse, checked once right after it ([`survey`]), and copied once into the other side's
 //! output ([`encode_request`], [`encode_response`]).
 
-pub mod chunked;
+mod chunked;
 
 mod encode;
 mod field_set;
@@ -20,6 +20,7 @@ use httparse::Header;
 
 use crate::base::limits;
 
+pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
 pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
