@@ -231,7 +231,7 @@ fn body_of(head: &RequestHead<'_, '_>, route: &Route) -> Body {
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
         RequestBody::Length(length) => Coming::Length(length),
-        RequestBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::new())),
+        RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     Body {
         chunked: matches!(coming, Coming::Chunked(_)),

@@ -222,7 +222,7 @@ impl Ends<'_> {
         let coming = match head.body {
             ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
             ResponseBody::Length(length) => Coming::Length(length),
-            ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::new())),
+            ResponseBody::Chunked => Coming::Chunked(Box::default()),
             ResponseBody::UntilClose => Coming::UntilClose,
         };
         Answer::Final {
