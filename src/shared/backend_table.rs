@@ -136,20 +136,24 @@ impl BackendTables {
         self.tables.iter().map(|table| &**table)
     }
 
-    /// Reserves one connection to a backend that may have at most `max` open; false if there are as many already.
-    pub fn try_open(&self, id: BackendId, max: u32) -> bool {
+    /// Reserves one connection to a backend that may have at most `max` open, until the permit is dropped; `None` if
+    /// there are as many already.
+    pub fn try_open(self: &Arc<Self>, id: BackendId, max: u32) -> Option<Permit> {
         let taken = self.open[id.index()]
             .try_update(Relaxed, Relaxed, |open| (open < max).then_some(open + 1));
         if taken.is_err() {
             self.wanted[id.index()].store(true, Relaxed);
+            return None;
         }
-        taken.is_ok()
+        Some(Permit {
+            tables: self.clone(),
+            id,
+        })
     }
 
-    /// Gives a reserved connection back.
-    pub fn close(&self, id: BackendId) {
-        let before = self.open[id.index()].fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a connection closed that never opened");
+    /// Connections reserved now.
+    pub fn open(&self, id: BackendId) -> u32 {
+        self.open[id.index()].load(Relaxed)
     }
 
     /// Whether some core was refused a connection since the last call: an idle one should then be closed, not kept.
@@ -164,5 +168,18 @@ impl BackendTables {
             table.set_state(id, BackendState::Healthy);
         }
         self.wanted[id.index()].store(false, Relaxed);
+    }
+}
+
+/// One of the connections that a backend may have.
+#[derive(Debug)]
+pub struct Permit {
+    tables: Arc<BackendTables>,
+    id: BackendId,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.tables.open[self.id.index()].fetch_sub(1, Relaxed);
     }
 }

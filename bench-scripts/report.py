@@ -1,0 +1,150 @@
+"""The results as Markdown: first what palantir is held to, then every figure."""
+
+from results import Results, Row
+from rounds import Round
+from scenarios import Scenario
+
+TITLES = {"palantir": "palantir", "nginx": "nginx", "haproxy": "HAProxy"}
+#: Share of a proxy's CPU time that it waited for its core; above it others were at work on this machine.
+NOISY_SHARE = 0.10
+
+
+def markdown(results: Results) -> str:
+    """The whole report. A row with a problem shows the problem and no figure."""
+    by_kind = {kind: [scenario for scenario in results.scenarios if scenario.kind == kind]
+               for kind in ("load", "cores", "idle")}
+    parts = [header(results)]
+    if by_kind["load"]:
+        parts += [cost_table(results, by_kind["load"]), detail_table(results, by_kind["load"])]
+    parts += [cores_table(results, scenario) for scenario in by_kind["cores"]]
+    parts += [idle_table(results, scenario) for scenario in by_kind["idle"]]
+    parts += [problem_list(results), noise_note(results)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def header(results: Results) -> str:
+    """What was measured, where and how often."""
+    options = results.options
+    return (f"{'; '.join(results.versions.values())}. {results.machine['cpu']}, Linux {results.machine['kernel']}. "
+            f"Median of {options['rounds']} rounds of {options['seconds']} s in turn, each proxy alone on one core.")
+
+
+def cost_table(results: Results, scenarios: list[Scenario]) -> str:
+    """CPU per request side by side, palantir's ratios, and the targets."""
+    lines = ["**CPU µs per request**", "",
+             "| scenario | " + " | ".join(TITLES[proxy] for proxy in results.proxies)
+             + " | palantir / nginx | target | palantir / HAProxy | target |",
+             "|---|" + "--:|" * (len(results.proxies) + 4)]
+    for scenario in scenarios:
+        costs = [cost(results.row(scenario, proxy)) for proxy in results.proxies]
+        ratios = [judged(results.ratio(scenario, "palantir", "nginx"), scenario.target_nginx),
+                  at_most(scenario.target_nginx),
+                  judged(results.ratio(scenario, "palantir", "haproxy"), scenario.target_haproxy),
+                  at_most(scenario.target_haproxy)]
+        lines.append(f"| {scenario.title} | " + " | ".join(costs + ratios) + " |")
+    return "\n".join(lines)
+
+
+def detail_table(results: Results, scenarios: list[Scenario]) -> str:
+    """Every figure of every proxy."""
+    lines = ["**Every figure**", "",
+             "| scenario | proxy | CPU µs/request (lowest–highest round) | requests/s | p50 ms | p99 ms | p99.9 ms "
+             "| RSS MiB | PSS MiB |",
+             "|---|---|--:|--:|--:|--:|--:|--:|--:|"]
+    for scenario in scenarios:
+        for row in results.rows.get(scenario.name, []):
+            start = f"| {scenario.name} | {TITLES[row.proxy]} | "
+            if not row.quotable():
+                lines.append(start + "invalid |" + " – |" * 6)
+                continue
+            low, high = row.extremes("cpu_us")
+            lines.append(start + " | ".join([
+                f"{number(row.median('cpu_us'))} ({number(low)}–{number(high)})",
+                f"{row.median('requests_per_second'):,.0f}",
+                *(f"{row.median(name) / 1000:.2f}" for name in ("p50_us", "p99_us", "p999_us")),
+                *(f"{row.median(name) / 1024:.1f}" for name in ("rss_kib", "pss_kib")),
+            ]) + " |")
+    return "\n".join(lines)
+
+
+def cores_table(results: Results, scenario: Scenario) -> str:
+    """What a second worker adds to the cost of a request."""
+    lines = [f"**CPU µs per request, {scenario.title}**", "",
+             "| proxy | 1 worker | 2 workers | 2 / 1 | target | requests/s, 1 worker | 2 workers |",
+             "|---|--:|--:|--:|--:|--:|--:|"]
+    for proxy in results.proxies:
+        pair = [results.row(scenario, proxy, workers) for workers in (1, 2)]
+        target = scenario.target_growth if proxy == "palantir" else None
+        rates = [f"{row.median('requests_per_second'):,.0f}" if row and row.quotable() else "–" for row in pair]
+        lines.append(f"| {TITLES[proxy]} | " + " | ".join([
+            *(cost(row) for row in pair), judged(results.growth(scenario, proxy), target), at_most(target), *rates,
+        ]) + " |")
+    return "\n".join(lines)
+
+
+def idle_table(results: Results, scenario: Scenario) -> str:
+    """What an idle connection costs in memory."""
+    lines = [f"**Memory of {scenario.connections:,} {scenario.title}**", "",
+             "| proxy | KiB per connection (PSS) | target | KiB per connection (RSS) | whole PSS MiB |",
+             "|---|--:|--:|--:|--:|"]
+    for row in results.rows.get(scenario.name, []):
+        target = scenario.target_kib if row.proxy == "palantir" else None
+        limit = f"≤ {target:.0f} KiB" if target else ""
+        if not row.quotable():
+            lines.append(f"| {TITLES[row.proxy]} | invalid | {limit} | – | – |")
+            continue
+        lines.append(f"| {TITLES[row.proxy]} | {judged(row.median('kib_per_connection'), target)} | {limit} | "
+                     f"{row.median('rss_kib_per_connection'):.2f} | {row.median('pss_kib') / 1024:.1f} |")
+    return "\n".join(lines)
+
+
+def problem_list(results: Results) -> str:
+    """Everything that was answered wrongly."""
+    lines = [f"- {name}, {TITLES[row.proxy]}, {row.workers} worker(s), {problem}"
+             for name, rows in results.rows.items() for row in rows for problem in row.problems()]
+    return "\n".join(["**Invalid, not to be quoted**", "", *lines]) if lines else ""
+
+
+def noise_note(results: Results) -> str:
+    """Tells when something else ran on the proxy's core. In the `cores` scenario that is part of the set-up."""
+    worst = max((row.median("waited_share") for scenario in results.scenarios if scenario.kind == "load"
+                 for row in results.rows.get(scenario.name, []) if row.quotable()), default=0.0)
+    if worst <= NOISY_SHARE:
+        return ""
+    return (f"Noisy machine: a proxy waited for its core {worst:.0%} as long as it ran. "
+            "Requests per second and latencies suffer from that, and CPU time through the caches.")
+
+
+def cost(row: Row | None) -> str:
+    """CPU per request of a row."""
+    if row is None:
+        return "–"
+    return number(row.median("cpu_us")) if row.quotable() else "invalid"
+
+
+def number(value: float) -> str:
+    """Three or four digits that mean something."""
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def judged(value: float | None, target: float | None) -> str:
+    """A figure, and a mark when it misses its target."""
+    if value is None:
+        return "–"
+    return f"{value:.2f}" + (" ✗" if target is not None and value > target else "")
+
+
+def at_most(target: float | None) -> str:
+    """A target as a bound."""
+    return "" if target is None else f"≤ {target:.2f}"
+
+
+def one_line(measured: Round) -> str:
+    """One round, for whoever watches."""
+    figures = measured.figures
+    if measured.problems:
+        return "INVALID: " + "; ".join(measured.problems)
+    if "kib_per_connection" in figures:
+        return f"{figures['kib_per_connection']:.2f} KiB per connection"
+    return (f"{number(figures['cpu_us'])} µs per request, {figures['requests_per_second']:,.0f} requests/s, "
+            f"waited {figures['waited_share']:.0%} of its CPU time")

@@ -1,0 +1,158 @@
+"""One round of one scenario against one proxy: started alone, checked, warmed up, measured, checked again, stopped."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+from clients import IdleConnections, Wrk, WrongAnswer, check_answer, origin_requests
+from processes import CpuReading, Running, memory_kib, softirq_nanoseconds
+from programs import Site
+from scenarios import Scenario
+
+#: Memory is read when this share of a round has passed: under load, with every connection open.
+MEMORY_AFTER = 0.75
+#: Most of the CPU time of a round that may be unaccounted for by the living threads.
+MISSED_SHARE = 0.02
+#: How far the bytes that wrk received may be from what the checked answer predicts.
+BYTES_TOLERANCE = 0.02
+#: Connections that do a request before the idle scenario reads memory first, so that code and pools are in place.
+IDLE_WARM_UP = 64
+IDLE_SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Which CPUs a round uses: `proxy` for the proxy alone, `load` for the origin and the clients."""
+
+    proxy: list[int]
+    load: list[int]
+
+
+@dataclass
+class Round:
+    """What one round showed. `problems` is empty when everything was answered rightly; otherwise nothing of it
+    may be quoted."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def cores_for(scenario: Scenario) -> Cores:
+    """One CPU for the proxy and the next ones for the load. The `cores` scenario gives the proxy two, and keeps the
+    load away from them only where the machine has four."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if scenario.kind == "cores":
+        return Cores(cpus[:2], cpus[2:4] if len(cpus) >= 4 else cpus[:2])
+    return Cores(cpus[:1], cpus[1:3])
+
+
+def run_round(site: Site, scenario: Scenario, proxy: str, workers: int, seconds: int, warm_up: int) -> Round:
+    """Measures once. What goes wrong with the answers is in `problems`; what goes wrong with the run is raised."""
+    cores = cores_for(scenario)
+    measured = Round()
+    with site.start("origin", cores.load) as _, site.start(proxy, cores.proxy, workers) as running:
+        try:
+            if scenario.kind == "idle":
+                measure_idle(site, scenario, running, measured)
+            else:
+                measure_load(site, scenario, running, cores, (seconds, warm_up), measured)
+        except (WrongAnswer, OSError) as failure:
+            measured.problems.append(str(failure))
+        if running.child.poll() is not None:
+            measured.problems.append(f"{proxy} ended by itself: {running.last_words()}")
+    return measured
+
+
+def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores, durations: tuple[int, int],
+                 measured: Round) -> None:
+    """CPU per request, latency and memory under wrk's load."""
+    seconds, warm_up = durations
+    answer_bytes = check_answer(scenario, site.proxy_port)
+    with Wrk(scenario, site.proxy_port, cores.load, warm_up) as warming:
+        measured.problems += errors_of(warming.figures(), "in the warm-up: ")
+
+    seen_before = origin_requests(site.origin_port)
+    softirq_before = softirq_nanoseconds(cores.proxy)
+    before = CpuReading(running.pids())
+    with Wrk(scenario, site.proxy_port, cores.load, seconds) as wrk:
+        rss, pss = memory_under_load(wrk, running, seconds)
+        load = wrk.figures()
+    after = CpuReading(running.pids())
+    softirq = softirq_nanoseconds(cores.proxy) - softirq_before
+    seen = origin_requests(site.origin_port) - seen_before
+
+    check_answer(scenario, site.proxy_port)
+    measured.problems += errors_of(load, "")
+    measured.problems += doubts(load, answer_bytes, scenario.connections, seen)
+    measured.problems += cpu_doubts(before, after)
+    requests = max(load["requests"], 1)
+    measured.figures = {
+        "cpu_us": (after.ran - before.ran) / requests / 1000,
+        "softirq_us": softirq / requests / 1000,
+        # Others who took the proxy's core: a noisy machine shows here.
+        "waited_share": (after.waited - before.waited) / max(after.ran - before.ran, 1),
+        "requests_per_second": load["requests"] / (load["duration_us"] / 1e6),
+        "requests": load["requests"],
+        "p50_us": load["p50_us"],
+        "p99_us": load["p99_us"],
+        "p999_us": load["p999_us"],
+        "rss_kib": rss,
+        "pss_kib": pss,
+    }
+
+
+def memory_under_load(wrk: Wrk, running: Running, seconds: int) -> tuple[int, int]:
+    """(RSS, PSS) in KiB in the middle of a round."""
+    try:
+        wrk.child.wait(seconds * MEMORY_AFTER)
+    except subprocess.TimeoutExpired:
+        return memory_kib(running.pids())
+    raise WrongAnswer("wrk ended before its time")
+
+
+def measure_idle(site: Site, scenario: Scenario, running: Running, measured: Round) -> None:
+    """What each of many idle keep-alive connections adds to the memory of the proxy's processes."""
+    with IdleConnections(scenario, site.proxy_port) as warm_up:
+        warm_up.connect(IDLE_WARM_UP)
+    time.sleep(IDLE_SETTLE_SECONDS)
+    rss_before, pss_before = memory_kib(running.pids())
+    with IdleConnections(scenario, site.proxy_port) as idle:
+        idle.connect(scenario.connections)
+        time.sleep(IDLE_SETTLE_SECONDS)
+        rss, pss = memory_kib(running.pids())
+        idle.check_alive()
+    measured.figures = {
+        "kib_per_connection": (pss - pss_before) / scenario.connections,
+        "rss_kib_per_connection": (rss - rss_before) / scenario.connections,
+        "pss_kib": pss,
+        "rss_kib": rss,
+    }
+
+
+def errors_of(load: dict, where: str) -> list[str]:
+    """The errors that wrk counted, as words."""
+    names = {"status": "answers above 399", "connect": "failed connects", "read": "read errors",
+             "write": "write errors", "timeout": "timeouts"}
+    problems = [f"{where}{load['errors'][kind]} {words}" for kind, words in names.items() if load["errors"][kind]]
+    return problems if load["requests"] else [*problems, f"{where}no request was answered"]
+
+
+def doubts(load: dict, answer_bytes: int, connections: int, seen_by_origin: int) -> list[str]:
+    """Whether every answer had the length of the checked one and came from the origin."""
+    problems = []
+    expected = load["requests"] * answer_bytes
+    under_way = connections * answer_bytes
+    if not expected * (1 - BYTES_TOLERANCE) <= load["bytes"] <= expected * (1 + BYTES_TOLERANCE) + under_way:
+        problems.append(f"{load['bytes']} bytes received where {expected} were due")
+    if seen_by_origin < load["requests"]:
+        problems.append(f"{load['requests']} answers, but the origin saw {seen_by_origin} requests")
+    return problems
+
+
+def cpu_doubts(before: CpuReading, after: CpuReading) -> list[str]:
+    """Whether the CPU time that was read is the whole of it."""
+    if before.pids != after.pids:
+        return ["a process of the proxy was replaced during the round"]
+    missed = after.missed_share(before)
+    return [f"{missed:.0%} of the CPU time was spent in threads that ended"] if missed > MISSED_SHARE else []
