@@ -128,7 +128,7 @@ fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
 fn names_of(
     config: Config,
     machine: Machine,
-    resolved: resolve::Resolved,
+    resolved: config::Resolved,
     mut slots: Slots,
 ) -> Names {
     Names {
