@@ -211,7 +211,7 @@ impl Shard {
 
     fn report_drained(&self) {
         if self.is_draining() && self.connections.get() == 0 {
-            self.links.say_drained();
+            self.links.say_drained(self.worker);
         }
     }
 }
