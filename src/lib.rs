@@ -35,3 +35,5 @@ pub mod config;
 pub mod control;
 pub mod health;
 pub mod test_server;
+
+pub mod cli;

@@ -1,1 +1,228 @@
-fn main() {}
+//! palantir's entry: arguments → configuration → threads → exit code.
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::thread;
+
+use palantir::base::ids::WorkerId;
+use palantir::base::limits;
+use palantir::base::time::Micros;
+use palantir::cli::{self, Command};
+use palantir::config::{self, Config, Machine};
+use palantir::control::access_log::LogFile;
+use palantir::control::resolve::{self, Names};
+use palantir::control::{self, Started};
+use palantir::net::{self, BoundListener, Engine};
+use palantir::shared::backend_table::BackendTables;
+use palantir::shared::gauges;
+use palantir::shared::mailbox::{Mailbox, mailbox};
+use palantir::shared::messages::ToControl;
+use palantir::shared::slots::Slots;
+use palantir::snapshot::{ListenAddr, Snapshot};
+use palantir::worker::{self, Links};
+use palantir::{health, test_server};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+#[cfg(feature = "fast")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    start_log();
+    let (command, path) = cli::parse();
+    match command {
+        Command::Check => cli::check(&path),
+        Command::Explain { method, url } => cli::explain(&path, &method, &url),
+        Command::TestServer { listen } => match test_server::start(&listen) {
+            Ok(thread) => end_of(thread),
+            Err(error) => refuse(&error.to_string()),
+        },
+        Command::Run => match run(&path) {
+            // Runtimes with operations under way must not be dropped.
+            Ok(code) => process::exit(code.into()),
+            Err(reason) => refuse(&reason),
+        },
+    }
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+fn refuse(reason: &str) -> ExitCode {
+    eprintln!("palantir: {reason}");
+    ExitCode::FAILURE
+}
+
+fn end_of(thread: thread::JoinHandle<()>) -> ExitCode {
+    match thread.join() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Starts everything and runs until a signal; the exit code. Errors: the one reason why it cannot start, with nothing
+/// left running.
+fn run(path: &Path) -> Result<u8, String> {
+    Micros::now(); // The clock begins here.
+    net::raise_descriptor_limit();
+    let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
+    let machine = Machine::of_this_process();
+    for warning in config.warnings(&machine) {
+        warn!("{}", warning);
+    }
+    let engine = Engine::choose()?;
+    let resolved = resolve::look_up_all(&config.names());
+    let tables = BackendTables::new(config::workers(&config.settings, &machine));
+    let mut slots = Slots::new(tables.clone());
+    let snapshot = config::compile(&config, &machine, &resolved, &mut slots, 1)
+        .map_err(|error| error.to_string())?;
+    let snapshot = Arc::new(snapshot);
+    let listeners = bind_all(&snapshot)?;
+    let access_log = open_access_log(&snapshot)?;
+    if !snapshot.test_servers.is_empty() {
+        test_server::start(&snapshot.test_servers).map_err(|error| error.to_string())?;
+    }
+    let names = names_of(config, machine, resolved, slots);
+    let started = start_threads(snapshot, listeners, tables, engine, access_log, names)
+        .map_err(|error| format!("cannot start: {error}"))?;
+    announce(&started.snapshot, engine);
+    control::run(started).map_err(|error| format!("the control thread cannot run: {error}"))
+}
+
+/// One listening socket per worker and address.
+fn bind_all(snapshot: &Snapshot) -> Result<Vec<Vec<BoundListener>>, String> {
+    let mut per_worker: Vec<Vec<BoundListener>> = Vec::new();
+    per_worker.resize_with(snapshot.workers, Vec::new);
+    for addr in &snapshot.listeners {
+        let cannot = |error: io::Error| format!("cannot listen on {addr}: {error}");
+        let is_unix = matches!(addr, ListenAddr::Unix(_));
+        let first = net::bind(addr, true).map_err(cannot)?;
+        for worker in per_worker.iter_mut().skip(1) {
+            let another = if is_unix {
+                first.try_clone()
+            } else {
+                net::bind(addr, false)
+            };
+            worker.push(another.map_err(cannot)?);
+        }
+        per_worker[0].push(first);
+    }
+    Ok(per_worker)
+}
+
+fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
+    let open = |settings| LogFile::open(settings).map_err(|error| format!("access log: {error}"));
+    snapshot.access_log.as_ref().map(open).transpose()
+}
+
+fn names_of(
+    config: Config,
+    machine: Machine,
+    resolved: resolve::Resolved,
+    mut slots: Slots,
+) -> Names {
+    Names {
+        hosts: config.names(),
+        every: config.settings.resolve_interval,
+        resolved,
+        recompile: Box::new(move |resolved, generation| {
+            config::compile(&config, &machine, resolved, &mut slots, generation)
+                .map_err(|error| error.to_string())
+        }),
+    }
+}
+
+fn start_threads(
+    snapshot: Arc<Snapshot>,
+    listeners: Vec<Vec<BoundListener>>,
+    tables: Arc<BackendTables>,
+    engine: Engine,
+    access_log: Option<LogFile>,
+    names: Names,
+) -> io::Result<Started> {
+    let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX)?;
+    let (control, letters) = mailbox(2 * limits::WORKERS)?;
+    let gauges = gauges::gauges(snapshot.workers);
+    let cpus = net::allowed_cpus();
+    let mut workers = Vec::new();
+    let mut access_lines = Vec::new();
+    for (number, listeners) in listeners.into_iter().enumerate() {
+        let (mailbox, letters) = mailbox(limits::WORKER_MAILBOX)?;
+        let (line_sender, line_receiver) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
+        let start = worker::Start {
+            worker: WorkerId(number as u32),
+            engine,
+            cpu: cpus
+                .get(number)
+                .copied()
+                .filter(|_| snapshot.workers <= cpus.len()),
+            listeners,
+            snapshot: snapshot.clone(),
+            tables: tables.clone(),
+            letters,
+            links: Links {
+                gauges: gauges.clone(),
+                health: health.clone(),
+                control: control.clone(),
+                access_lines: line_sender,
+            },
+        };
+        start_worker(start, control.clone())?;
+        workers.push(mailbox);
+        access_lines.push(line_receiver);
+    }
+    let health_thread = health::start(health_letters, workers.clone())?;
+    Ok(Started {
+        snapshot,
+        workers,
+        gauges,
+        access_lines,
+        access_log,
+        health,
+        health_thread,
+        letters,
+        names,
+    })
+}
+
+/// A worker on a thread of its own. That it ends, however it does, is news for the control thread.
+fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result<()> {
+    let number = start.worker.0;
+    let name = format!("worker-{number}");
+    thread::Builder::new().name(name).spawn(move || {
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::work(start)));
+        let reason = match ended {
+            Ok(Ok(())) => "it ended".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it panicked".to_owned(),
+        };
+        let _ = control.post(ToControl::WorkerEnded(format!("worker {number}: {reason}")));
+    })?;
+    Ok(())
+}
+
+fn announce(snapshot: &Snapshot, engine: Engine) {
+    for addr in &snapshot.listeners {
+        info!("listening on {addr}");
+    }
+    for addr in &snapshot.test_servers {
+        info!("test server on {addr}");
+    }
+    let backends: usize = snapshot.pools.iter().map(|pool| pool.backends.len()).sum();
+    info!(
+        "{} workers on {engine}; {} routes, {} pools, {backends} backends",
+        snapshot.workers,
+        snapshot.routes.len(),
+        snapshot.pools.len(),
+    );
+}

@@ -1,12 +1,16 @@
 //! Every bound of the program in one place. What is configurable has its default and its hard maximum here; what is
 //! not is fixed here. Nothing in palantir grows without one of these lines.
 
+use std::time::Duration;
+
 /// Most backends in one configuration, all pools together: rows of a backend table.
 pub const BACKENDS: usize = 4096;
 /// Most pools in one configuration.
 pub const POOLS: usize = 1024;
 /// Most routes in one configuration.
 pub const ROUTES: usize = 16_384;
+/// Bytes of a route's host: no host name is longer (RFC 1035 section 2.3.4, without the dots of the wire).
+pub const HOST_BYTES: usize = 253;
 /// Most workers, whatever the machine has.
 pub const WORKERS: usize = 256;
 /// Most addresses to listen on.
@@ -17,7 +21,37 @@ pub const WEIGHT: u16 = 256;
 pub const CONFIG_BYTES: u64 = 16 << 20;
 /// Most mistakes listed at once by `palantir check`.
 pub const CONFIG_MISTAKES: usize = 100;
+/// Shortest timeout or interval that can be set.
+pub const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// Longest timeout or interval that can be set.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);
+/// Bytes of a pool's name.
+pub const POOL_NAME_BYTES: usize = 64;
+/// Bytes of a Unix socket's path: what fits into `sockaddr_un` before its NUL.
+pub const UNIX_PATH_BYTES: usize = 107;
+/// Bytes of a route's prefix.
+pub const PREFIX_BYTES: usize = 1024;
+/// Fields that one route may set, and as many that it may remove, in each direction.
+pub const FIELD_EDITS: usize = 64;
+/// Bytes of a field value that a route sets.
+pub const FIELD_EDIT_BYTES: usize = 4096;
+/// Ranges of trusted proxies.
+pub const TRUSTED_PROXIES: usize = 256;
+/// Test servers that the program itself starts.
+pub const TEST_SERVERS: usize = 16;
+/// Largest `limits.connections` and `max_connections` of a backend.
+pub const CONNECTIONS: u32 = 10_000_000;
+/// Largest `limits.request_body_bytes`, in bytes.
+pub const BODY_BYTES: u64 = 1 << 50;
+/// Largest `limits.requests_per_connection`.
+pub const REQUESTS_PER_CONNECTION: u32 = 1_000_000_000;
+/// Failures or successes in a row that a health or outlier check may ask for.
+pub const CHECKS_IN_A_ROW: u32 = 1000;
+/// Ranges of statuses that a health check may expect.
+pub const EXPECTED_STATUSES: usize = 16;
 
+/// Smallest `limits.request_head_bytes`, in bytes.
+pub const HEAD_BYTES_LEAST: u32 = 256;
 /// Hard maximum of `limits.request_head_bytes`, in bytes.
 pub const HEAD_BYTES: u32 = 256 << 10;
 /// Hard maximum of `limits.request_headers`: the size of the field array that one parse fills, on the stack.
@@ -30,6 +64,8 @@ pub const CHUNK_SIZE_DIGITS: u32 = 15;
 pub const CHUNK_EXTENSION_BYTES: u32 = 256;
 /// Bytes of all chunk extensions of one body together.
 pub const CHUNK_EXTENSIONS_BYTES: u32 = 16 << 10;
+/// Bytes that framing may add to a piece of a body: a chunk header, its end, and a last chunk.
+pub const CHUNK_FRAMING_BYTES: usize = 64;
 /// Bytes of a trailer section.
 pub const TRAILER_BYTES: u32 = 8 << 10;
 /// Fields of a trailer section.
@@ -76,14 +112,23 @@ pub const IDLE_CONNECTIONS_MAX: u32 = 16_384;
 pub const WAITING_REQUESTS: usize = 1024;
 /// Milliseconds below which the age of an idle connection at its close teaches nothing about the backend's time-out.
 pub const LEARNT_IDLE_MILLIS: u64 = 900;
+/// Milliseconds after which a learnt idle time-out is forgotten.
+pub const LEARNT_FOR_MILLIS: u64 = 600_000;
 /// Percent of recent requests that may be retried.
 pub const RETRY_PERCENT: u32 = 20;
 /// Retries per second and pool that are always possible, all cores together.
 pub const RETRY_FLOOR_PER_SECOND: u32 = 3;
+/// Retries per core and pool that can be saved up for when a backend fails: the share of its last 500 requests.
+pub const RETRY_BURST: u32 = 100;
+/// Time after which a latency has lost all but 37 percent of its say in the average, in microseconds.
+pub const LATENCY_DECAY_MICROS: u64 = 10_000_000;
 /// Hard maximum of a route's `retries`.
 pub const RETRIES: u8 = 10;
 /// Bytes of a request (head and body) that are kept so that it can be sent again.
 pub const REPLAY_BYTES: usize = 16 << 10;
+
+/// Failed exchanges that one worker logs in a second; further ones are counted in one line.
+pub const FAILURE_LINES_PER_SECOND: u32 = 20;
 
 /// Messages that may wait for one worker.
 pub const WORKER_MAILBOX: usize = 8192;
@@ -97,7 +142,88 @@ pub const LOGGED_TEXT_BYTES: usize = 1024;
 pub const PROBES: usize = 256;
 /// Bytes that a probe reads of its answer.
 pub const PROBE_ANSWER_BYTES: usize = 64 << 10;
+/// Milliseconds between the probes of a backend that is between two states, and the longest wait for a new backend's
+/// first one.
+pub const PROBE_AGAIN_MILLIS: u64 = 1_000;
+/// Percent by which the time between two probes varies to either side, so that probes spread out.
+pub const PROBE_JITTER_PERCENT: u64 = 10;
+/// How many times the configured time a repeated ejection lasts at most; also how many times it a backend must stay in
+/// service until its earlier ejections are forgotten.
+pub const EJECT_MULTIPLE: u32 = 10;
+/// Milliseconds after which a message that found a full mailbox is posted again.
+pub const POST_AGAIN_MILLIS: u64 = 50;
+/// Seconds after which the control thread looks around although nothing woke it.
+pub const CONTROL_PAUSE_SECS: u64 = 1;
+/// Milliseconds between two rounds of writing the access log.
+pub const ACCESS_LOG_ROUND_MILLIS: u64 = 25;
+/// Bytes of access-log lines that are gathered for one write.
+pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
+/// Snapshots whose names the access log remembers, for requests that began under an earlier one.
+pub const LOGGED_SNAPSHOTS: usize = 16;
 /// Addresses taken from one host name.
 pub const ADDRESSES_PER_NAME: usize = 64;
 /// Seconds for one name look-up.
 pub const RESOLVE_SECS: u64 = 5;
+/// Name look-ups under way at once.
+pub const LOOKUPS: usize = 32;
+
+/// Connections that all test servers together serve at once; further ones wait to be accepted.
+pub const TEST_SERVER_CONNECTIONS: usize = 4096;
+/// Bytes of a request head that a test server reads.
+pub const TEST_SERVER_HEAD_BYTES: usize = 64 << 10;
+/// Fields of a request head that a test server reads.
+pub const TEST_SERVER_FIELDS: usize = 128;
+/// Bytes of a request body that a test server reads.
+pub const TEST_SERVER_BODY_BYTES: usize = 8 << 20;
+/// Seconds that a test server waits for a client's next bytes.
+pub const TEST_SERVER_IDLE_SECS: u64 = 75;
+/// Longest answer time that `/slow?ms=` takes, in milliseconds.
+pub const TEST_SERVER_SLOW_MILLIS: u64 = 60_000;
+
+/// What holds where the configuration says nothing. Times are in seconds.
+pub mod default {
+    /// `listen_addr`.
+    pub const LISTEN_ADDR: &str = "127.0.0.1:8080";
+    /// `shutdown_timeout`.
+    pub const SHUTDOWN_TIMEOUT: u64 = 10;
+    /// `resolve_secs`: how often the backends' names are looked up.
+    pub const RESOLVE_SECS: u64 = 30;
+    /// `timeouts.client_header`.
+    pub const CLIENT_HEADER: u64 = 10;
+    /// `timeouts.client_body`.
+    pub const CLIENT_BODY: u64 = 30;
+    /// `timeouts.client_idle`.
+    pub const CLIENT_IDLE: u64 = 60;
+    /// `timeouts.connect`.
+    pub const CONNECT: u64 = 2;
+    /// `timeouts.upstream_response`.
+    pub const UPSTREAM_RESPONSE: u64 = 60;
+    /// `timeouts.upstream_idle`.
+    pub const UPSTREAM_IDLE: u64 = 60;
+    /// `timeouts.upstream_keepalive`.
+    pub const UPSTREAM_KEEPALIVE: u64 = 60;
+    /// `limits.request_head_bytes`.
+    pub const REQUEST_HEAD_BYTES: u32 = 32 << 10;
+    /// `limits.request_headers`.
+    pub const REQUEST_HEADERS: u16 = 100;
+    /// `limits.request_target_bytes`.
+    pub const REQUEST_TARGET_BYTES: u32 = 8 << 10;
+    /// `retries` of a route.
+    pub const RETRIES: u8 = 1;
+    /// `balancing_algorithm` of a pool.
+    pub const ALGORITHM: &str = "round_robin";
+    /// `health_check.interval_secs`.
+    pub const PROBE_INTERVAL: u64 = 30;
+    /// `health_check.timeout_secs`.
+    pub const PROBE_TIMEOUT: u64 = 5;
+    /// `health_check.unhealthy_after`.
+    pub const UNHEALTHY_AFTER: u32 = 3;
+    /// `health_check.healthy_after`.
+    pub const HEALTHY_AFTER: u32 = 2;
+    /// `outlier.consecutive_failures`.
+    pub const CONSECUTIVE_FAILURES: u32 = 5;
+    /// `outlier.eject_secs`.
+    pub const EJECT_SECS: u64 = 30;
+    /// `outlier.max_ejected_percent`.
+    pub const MAX_EJECTED_PERCENT: u32 = 50;
+}

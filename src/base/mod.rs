@@ -1,6 +1,9 @@
 //! What everything else stands on: bounds, identifiers, time and small arithmetic. Imports nothing of the program.
 
 pub mod cidr;
+pub mod ewma;
 pub mod ids;
 pub mod limits;
+pub mod retry_budget;
 pub mod time;
+pub mod token_bucket;

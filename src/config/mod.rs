@@ -1,1 +1,163 @@
-//! Under construction.
+//! What the operator wrote → checked → compiled.
+//!
+//! [`load`] reads a file and reports every mistake in it at once, each with line, column and what would be right;
+//! [`compile()`] makes a [`crate::snapshot::Snapshot`] of it. Between the two stands a [`Config`]: checked, and still as
+//! written, so that it can be compiled anew when names resolve to other addresses.
+//!
+//! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
+
+mod address;
+mod algorithm;
+mod checks;
+mod compile;
+mod document;
+mod fields;
+mod machine;
+mod notes;
+mod pool;
+mod route;
+mod settings;
+mod warnings;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+pub use address::{BackendAddress, BackendPlace};
+pub use compile::{Resolved, TooManyBackends, compile, workers};
+pub use machine::Machine;
+pub use notes::{Mistakes, Note, Place, Placed};
+pub use pool::{BackendSettings, PoolSettings};
+pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings};
+pub use settings::{LimitSettings, Settings, TimeoutSettings};
+
+use crate::base::limits;
+
+/// Where a configuration is looked for when no path is given, in this order.
+pub const DEFAULT_PATHS: [&str; 2] = ["config.toml", "reverse-proxy.toml"];
+/// Environment variables that may name the file, in this order.
+pub const PATH_VARIABLES: [&str; 2] = ["PALANTIR_CONFIG", "REVERSE_PROXY_CONFIG_PATH"];
+
+/// A configuration without mistakes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that it was read from.
+    pub path: PathBuf,
+    pub settings: Settings,
+    text: String,
+}
+
+/// The path of the configuration: `given` (`--config`), else what the environment names, else the first of
+/// [`DEFAULT_PATHS`] that exists, else the first of them.
+pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let named = |name: &str| variable(name).filter(|path| !path.is_empty());
+    let from_variable = || {
+        PATH_VARIABLES
+            .iter()
+            .find_map(|name| named(name))
+            .map(PathBuf::from)
+    };
+    let existing = || {
+        DEFAULT_PATHS
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists())
+    };
+    given
+        .or_else(from_variable)
+        .or_else(existing)
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_PATHS[0]))
+}
+
+/// Reads and checks a file. Errors: all its mistakes, or the one reason why it cannot be read.
+pub fn load(path: &Path) -> Result<Config, Mistakes> {
+    let bytes = read_file(path)
+        .map_err(|error| Mistakes::of_file(path.to_owned(), format!("cannot be read: {error}")))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(path, text),
+        Err(error) => Err(not_utf8(path, &error)),
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(limits::CONFIG_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limits::CONFIG_BYTES {
+        let text = format!("larger than {} bytes", limits::CONFIG_BYTES);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
+
+fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Mistakes {
+    let valid = error.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+    let notes = notes::Notes::new(&text);
+    notes.add_at(valid, String::new(), "not UTF-8 from here on");
+    let (notes, left_out) = notes.into_list();
+    Mistakes {
+        path: path.to_owned(),
+        notes,
+        left_out,
+    }
+}
+
+/// Checks a text as if it stood in the file at `path`. Errors: all its mistakes.
+pub fn parse(path: &Path, text: String) -> Result<Config, Mistakes> {
+    let notes = notes::Notes::new(&text);
+    let settings = document::read(&notes, Settings::read);
+    // What a file leaves out may stand where a syntax error made it unreadable.
+    if notes.all_reliable() {
+        checks::check(&settings, &notes);
+    }
+    let (notes, left_out) = notes.into_list();
+    let path = path.to_owned();
+    if notes.is_empty() {
+        Ok(Config {
+            path,
+            settings,
+            text,
+        })
+    } else {
+        Err(Mistakes {
+            path,
+            notes,
+            left_out,
+        })
+    }
+}
+
+impl Config {
+    /// What may well be meant otherwise, in the order of the file.
+    pub fn warnings(&self, machine: &Machine) -> Vec<Note> {
+        let notes = notes::Notes::new(&self.text);
+        warnings::warn(&self.settings, machine, &notes);
+        notes.into_list().0
+    }
+
+    /// How many routes, pools and backends (as written) there are.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let pools = self.settings.all_pools();
+        let backends = self.settings.all_pools().map(|pool| pool.backends.len());
+        (self.settings.routes.len(), pools.count(), backends.sum())
+    }
+
+    /// The host names of backends, in lower case, each once: what [`Resolved`] should know.
+    pub fn names(&self) -> Vec<String> {
+        let backends = self.settings.all_pools().flat_map(|pool| &pool.backends);
+        let names: BTreeSet<&String> = backends
+            .filter_map(|backend| match &backend.address.place {
+                BackendPlace::Name(name, _) => Some(name),
+                _ => None,
+            })
+            .collect();
+        names.into_iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

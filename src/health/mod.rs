@@ -1,1 +1,294 @@
-//! Under construction.
+//! The health thread: probes every backend, listens to what the workers saw, and tells all workers when a backend's
+//! state changes.
+//!
+//! [`watch`] knows all backends and when to do what; [`judge`] decides about one; [`probe`] asks one. This file moves
+//! what they say between the runtime and the other threads.
+
+mod jitter;
+mod judge;
+mod news;
+mod place;
+mod probe;
+mod watch;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use monoio::net::UnixStream;
+use monoio::time::timeout;
+use monoio::{LegacyDriver, RuntimeBuilder};
+
+use crate::base::ids::BackendId;
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::health::news::News;
+use crate::health::probe::Outcome;
+use crate::health::watch::{Assignment, Watch};
+use crate::shared::mailbox::{Letters, Mailbox};
+use crate::shared::messages::{ToHealth, ToWorker};
+use crate::shared::outbox::Outbox;
+
+/// Starts the thread. It watches nothing until it is sent a [`ToHealth::Snapshot`], and ends on [`ToHealth::Stop`].
+/// Errors: no thread or no descriptors left. A thread that ends unasked has said why in the log.
+pub fn start(
+    letters: Letters<ToHealth>,
+    workers: Vec<Mailbox<ToWorker>>,
+) -> io::Result<JoinHandle<()>> {
+    let wake = letters.wake_stream()?;
+    std::thread::Builder::new()
+        .name("health".to_owned())
+        .spawn(move || {
+            // Epoll is the right engine for a thread that mostly sleeps.
+            let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
+            let ended = runtime.and_then(|mut runtime| {
+                runtime.block_on(async {
+                    Health::new(letters, workers)
+                        .run(UnixStream::from_std(wake)?)
+                        .await
+                })
+            });
+            if let Err(error) = ended {
+                tracing::error!(%error, "the health thread cannot go on");
+            }
+        })
+}
+
+/// What the thread owns.
+struct Health {
+    desk: Rc<Desk>,
+    watch: Watch,
+    workers: Vec<Outbox<BackendId, ToWorker>>,
+}
+
+/// Where the probes' tasks put their outcomes, beside the letters.
+struct Desk {
+    letters: Letters<ToHealth>,
+    outcomes: RefCell<Vec<(Assignment, Outcome)>>,
+    under_way: Cell<usize>,
+}
+
+impl Health {
+    fn new(letters: Letters<ToHealth>, workers: Vec<Mailbox<ToWorker>>) -> Health {
+        Health {
+            desk: Rc::new(Desk {
+                letters,
+                outcomes: RefCell::default(),
+                under_way: Cell::new(0),
+            }),
+            watch: Watch::new(),
+            workers: workers.into_iter().map(Outbox::new).collect(),
+        }
+    }
+
+    /// Sleeps until a letter or an outcome has come or something is due, and deals with it.
+    async fn run(mut self, wake: UnixStream) -> io::Result<()> {
+        loop {
+            self.desk.letters.clear_wake();
+            let now = Micros::now();
+            if self.read_letters(now).is_break() {
+                return Ok(());
+            }
+            for (assignment, outcome) in self.desk.outcomes.take() {
+                self.watch.probed(&assignment, &outcome, now);
+            }
+            self.watch.end_ejections(now);
+            for assignment in self.watch.due_probes(self.room(), now) {
+                self.start_probe(assignment);
+            }
+            let all_sent = self.tell_news();
+            match self.pause(all_sent) {
+                Some(pause) => timeout(pause, wake.readable(false))
+                    .await
+                    .unwrap_or(Ok(()))?,
+                None => wake.readable(false).await?,
+            }
+        }
+    }
+
+    fn read_letters(&mut self, now: Micros) -> ControlFlow<()> {
+        while let Some(letter) = self.desk.letters.take() {
+            match letter {
+                ToHealth::Snapshot(snapshot) => self.watch.adopt(&snapshot, now),
+                ToHealth::Failed(id, word) => self.watch.failed(id, word, now),
+                ToHealth::Recovered(id) => self.watch.recovered(id),
+                ToHealth::Stop => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// How many more probes may be under way.
+    fn room(&self) -> usize {
+        limits::PROBES - self.desk.under_way.get()
+    }
+
+    fn start_probe(&self, assignment: Assignment) {
+        let desk = self.desk.clone();
+        desk.under_way.update(|count| count + 1);
+        monoio::spawn(async move {
+            let outcome = probe::probe(assignment.backend(), assignment.check()).await;
+            desk.under_way.update(|count| count - 1);
+            desk.outcomes.borrow_mut().push((assignment, outcome));
+            desk.letters.wake();
+        });
+    }
+
+    /// Logs what happened and tells the workers; whether all of them know.
+    fn tell_news(&mut self) -> bool {
+        for news in self.watch.take_news() {
+            news.log();
+            if let News::Changed(change) = news {
+                for worker in &mut self.workers {
+                    worker.put(change.id, ToWorker::BackendState(change.id, change.to));
+                }
+            }
+        }
+        let mut all_sent = true;
+        for worker in &mut self.workers {
+            all_sent &= worker.send();
+        }
+        all_sent
+    }
+
+    /// How long to sleep if no letter comes; `None`: until one does.
+    fn pause(&self, all_sent: bool) -> Option<Duration> {
+        let due = self.watch.next_due(self.room() > 0);
+        let until_due = due.map(|due| Duration::from_micros(due.since(Micros::now())));
+        let again = Duration::from_millis(limits::POST_AGAIN_MILLIS);
+        match all_sent {
+            true => until_due,
+            false => Some(until_due.map_or(again, |until_due| until_due.min(again))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::shared::backend_table::BackendState::{self, Ejected, Healthy, Unhealthy};
+    use crate::shared::mailbox::mailbox;
+    use crate::shared::sample;
+    use crate::snapshot::{BackendAddr, Outlier, Pool, Snapshot};
+
+    /// The thread with two workers, the second of which has room for one letter at a time.
+    struct Running {
+        health: Mailbox<ToHealth>,
+        workers: [Letters<ToWorker>; 2],
+        thread: JoinHandle<()>,
+    }
+
+    impl Running {
+        fn start(snapshot: &Arc<Snapshot>) -> Running {
+            let (health, letters) = mailbox(100).unwrap();
+            let (first, first_letters) = mailbox(100).unwrap();
+            let (second, second_letters) = mailbox(1).unwrap();
+            health.post(ToHealth::Snapshot(snapshot.clone())).unwrap();
+            Running {
+                health,
+                workers: [first_letters, second_letters],
+                thread: super::start(letters, vec![first, second]).unwrap(),
+            }
+        }
+
+        /// Waits until both workers were told this.
+        fn expect(&self, id: BackendId, state: BackendState) {
+            for letters in &self.workers {
+                let patience = Instant::now() + Duration::from_secs(30);
+                loop {
+                    match letters.take() {
+                        Some(ToWorker::BackendState(told, to)) if (told, to) == (id, state) => {
+                            break;
+                        }
+                        Some(_) => {}
+                        None => std::thread::sleep(Duration::from_millis(1)),
+                    }
+                    assert!(Instant::now() < patience, "nobody said {state:?} of {id:?}");
+                }
+            }
+        }
+
+        fn stop(self) {
+            self.health.post(ToHealth::Stop).unwrap();
+            self.thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_backend_goes_down_and_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let pool = Pool {
+            health_check: Some(sample::check(Duration::from_millis(5))),
+            ..sample::pool(&mut sample::slots(), "api", &[BackendAddr::Tcp(addr)])
+        };
+        let snapshot = sample::snapshot(1, vec![pool]);
+        let id = snapshot.pools[0].backends[0].id();
+        let running = Running::start(&snapshot);
+        running.expect(id, Healthy);
+        drop(listener);
+        running.expect(id, Unhealthy);
+        let _listener = TcpListener::bind(addr).unwrap();
+        running.expect(id, Healthy);
+        running.stop();
+    }
+
+    #[test]
+    fn workers_reports_eject_a_backend_for_a_while() {
+        let outlier = Outlier {
+            eject: Duration::from_millis(5),
+            ..sample::outlier(2)
+        };
+        let pool = Pool {
+            outlier: Some(outlier),
+            ..sample::pool(&mut sample::slots(), "api", &sample::addrs(3))
+        };
+        let snapshot = sample::snapshot(1, vec![pool]);
+        let ids: Vec<_> = snapshot.pools[0]
+            .backends
+            .iter()
+            .map(|backend| backend.id())
+            .collect();
+        let running = Running::start(&snapshot);
+        for id in ids {
+            running.expect(id, Healthy);
+        }
+        let id = snapshot.pools[0].backends[1].id();
+        for _ in 0..2 {
+            running.health.post(ToHealth::Failed(id, "reset")).unwrap();
+        }
+        running.expect(id, Ejected);
+        running.expect(id, Healthy);
+        running.stop();
+    }
+
+    #[test]
+    fn more_backends_than_probes_at_once_are_all_probed() {
+        let backends = limits::PROBES as u16 + 50;
+        let pool = Pool {
+            health_check: Some(sample::check(Duration::from_millis(1))),
+            ..sample::pool(&mut sample::slots(), "api", &sample::addrs(backends))
+        };
+        let snapshot = sample::snapshot(1, vec![pool]);
+        let running = Running::start(&snapshot);
+        let mut down = BTreeSet::new();
+        let patience = Instant::now() + Duration::from_secs(30);
+        while down.len() < usize::from(backends) {
+            match running.workers[0].take() {
+                Some(ToWorker::BackendState(id, Unhealthy)) => drop(down.insert(id)),
+                Some(_) => {}
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+            assert!(Instant::now() < patience, "only {} are down", down.len());
+        }
+        running.stop();
+    }
+}

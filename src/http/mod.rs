@@ -1,3 +1,12 @@
 //! The wire, without I/O: what a message must look like to be forwarded, and how it is written.
+//!
+//! Whatever two parsers could read in two ways is refused, never repaired and forwarded: see [`refusal::Refusal`].
+
+pub mod date;
+pub mod fields;
+pub mod forwarded;
+pub mod host;
+pub mod path;
+pub mod refusal;
 
 pub mod h1;

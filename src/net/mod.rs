@@ -1,1 +1,18 @@
-//! Under construction.
+//! The engine room: the only folder that names monoio, io_uring or a socket option. What the rest of the program sees
+//! of them are the few types below, so that the engine can be replaced underneath.
+
+mod block;
+mod connect;
+mod event;
+mod listen;
+mod runtime;
+mod stream;
+mod timer;
+
+pub use block::{Block, Blocks};
+pub use connect::{connect_tcp, connect_unix};
+pub use event::{Event, Ticker, Turn};
+pub use listen::{BoundListener, Gate, Listener, Peer, bind, is_exhausted};
+pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn};
+pub use stream::{Received, Stream};
+pub use timer::{Expired, Timer, Timers, Wheel};

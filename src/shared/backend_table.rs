@@ -101,9 +101,13 @@ impl BackendTables {
     /// Tables for `workers` workers.
     pub fn new(workers: usize) -> Arc<BackendTables> {
         Arc::new(BackendTables {
-            tables: (0..workers).map(|_| CachePadded::new(BackendTable::new())).collect(),
+            tables: (0..workers)
+                .map(|_| CachePadded::new(BackendTable::new()))
+                .collect(),
             open: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
-            wanted: (0..limits::BACKENDS).map(|_| AtomicBool::new(false)).collect(),
+            wanted: (0..limits::BACKENDS)
+                .map(|_| AtomicBool::new(false))
+                .collect(),
         })
     }
 
@@ -117,25 +121,39 @@ impl BackendTables {
         self.tables.iter().map(|table| table.in_flight(id)).sum()
     }
 
+    /// Writes to `totals` what [`BackendTables::in_flight`] says of each of `ids`.
+    pub fn in_flight_each(&self, ids: &[BackendId], totals: &mut [u32]) {
+        totals.fill(0);
+        for table in self.iter() {
+            for (total, &id) in totals.iter_mut().zip(ids) {
+                *total += table.in_flight(id);
+            }
+        }
+    }
+
     /// Every worker's table.
     pub fn iter(&self) -> impl Iterator<Item = &BackendTable> {
         self.tables.iter().map(|table| &**table)
     }
 
-    /// Reserves one connection to a backend that may have at most `max` open; false if there are as many already.
-    pub fn try_open(&self, id: BackendId, max: u32) -> bool {
+    /// Reserves one connection to a backend that may have at most `max` open, until the permit is dropped; `None` if
+    /// there are as many already.
+    pub fn try_open(self: &Arc<Self>, id: BackendId, max: u32) -> Option<Permit> {
         let taken = self.open[id.index()]
             .try_update(Relaxed, Relaxed, |open| (open < max).then_some(open + 1));
         if taken.is_err() {
             self.wanted[id.index()].store(true, Relaxed);
+            return None;
         }
-        taken.is_ok()
+        Some(Permit {
+            tables: self.clone(),
+            id,
+        })
     }
 
-    /// Gives a reserved connection back.
-    pub fn close(&self, id: BackendId) {
-        let before = self.open[id.index()].fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a connection closed that never opened");
+    /// Connections reserved now.
+    pub fn open(&self, id: BackendId) -> u32 {
+        self.open[id.index()].load(Relaxed)
     }
 
     /// Whether some core was refused a connection since the last call: an idle one should then be closed, not kept.
@@ -150,5 +168,18 @@ impl BackendTables {
             table.set_state(id, BackendState::Healthy);
         }
         self.wanted[id.index()].store(false, Relaxed);
+    }
+}
+
+/// One of the connections that a backend may have.
+#[derive(Debug)]
+pub struct Permit {
+    tables: Arc<BackendTables>,
+    id: BackendId,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.tables.open[self.id.index()].fetch_sub(1, Relaxed);
     }
 }

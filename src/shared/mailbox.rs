@@ -1,8 +1,12 @@
-//! A bounded channel into a thread that sleeps in its runtime: crossbeam carries the message, an eventfd wakes the
-//! reader. Nobody polls, and an idle mailbox costs nothing.
+//! A bounded channel into a thread that sleeps in its runtime: crossbeam carries the message, one byte through a pair
+//! of connected sockets wakes the reader. Nobody polls, and an idle mailbox costs nothing.
+//!
+//! The pair could be an eventfd, which is smaller; but a stream socket is what every runtime here (io_uring, epoll,
+//! tokio) already knows how to wait on, without a line of unsafe code.
 
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -11,39 +15,37 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 #[derive(Debug)]
 pub struct Mailbox<T> {
     sender: Sender<T>,
-    wake: Arc<OwnedFd>,
+    bell: Arc<UnixStream>,
 }
 
 /// The receiving side, owned by one thread.
 #[derive(Debug)]
 pub struct Letters<T> {
     receiver: Receiver<T>,
-    wake: Arc<OwnedFd>,
+    wake: UnixStream,
+    bell: Arc<UnixStream>,
 }
 
-/// A mailbox for at most `capacity` messages.
+/// A mailbox for at most `capacity` messages. Errors: no descriptors left.
 pub fn mailbox<T>(capacity: usize) -> io::Result<(Mailbox<T>, Letters<T>)> {
-    // SAFETY: plain system call; the descriptor is owned from here on.
-    let wake = unsafe {
-        let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Arc::new(OwnedFd::from_raw_fd(fd))
-    };
+    let (bell, wake) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    wake.set_nonblocking(true)?;
+    let bell = Arc::new(bell);
     let (sender, receiver) = crossbeam_channel::bounded(capacity);
     let letters = Letters {
         receiver,
-        wake: wake.clone(),
+        wake,
+        bell: bell.clone(),
     };
-    Ok((Mailbox { sender, wake }, letters))
+    Ok((Mailbox { sender, bell }, letters))
 }
 
 impl<T> Clone for Mailbox<T> {
     fn clone(&self) -> Self {
         Mailbox {
             sender: self.sender.clone(),
-            wake: self.wake.clone(),
+            bell: self.bell.clone(),
         }
     }
 }
@@ -54,10 +56,7 @@ impl<T> Mailbox<T> {
     pub fn post(&self, message: T) -> Result<(), T> {
         match self.sender.try_send(message) {
             Ok(()) => {
-                let one = 1u64.to_ne_bytes();
-                // SAFETY: writes eight bytes from a live array to a descriptor that `self` keeps open. A full counter
-                // (EAGAIN) means that the reader is already due to wake.
-                unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+                ring(&self.bell);
                 Ok(())
             }
             Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => Err(message),
@@ -71,15 +70,89 @@ impl<T> Letters<T> {
         self.receiver.try_recv().ok()
     }
 
-    /// The eventfd that becomes readable when messages came; for the runtime to wait on.
+    /// The socket that becomes readable when messages came; for the runtime to wait on.
     pub fn wake_fd(&self) -> RawFd {
         self.wake.as_raw_fd()
     }
 
-    /// Makes the eventfd unreadable again. Call it before taking messages, so that none is missed.
+    /// A second descriptor of that socket, for runtimes that want to own what they wait on. It does not block.
+    /// Errors: no descriptors left.
+    pub fn wake_stream(&self) -> io::Result<UnixStream> {
+        self.wake.try_clone()
+    }
+
+    /// Makes the socket unreadable again. Call it before taking messages, so that none is missed.
     pub fn clear_wake(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: reads eight bytes into a live array; the descriptor does not block.
-        unsafe { libc::read(self.wake.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        let mut bytes = [0u8; 256];
+        loop {
+            match (&self.wake).read(&mut bytes) {
+                Ok(read) if read == bytes.len() => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Wakes the reader without a message: for work that ends on the reader's own thread.
+    pub fn wake(&self) {
+        ring(&self.bell);
+    }
+}
+
+/// One byte. If the socket's buffer is full, the reader is already due to wake; if the reader is gone, nobody is to be
+/// woken.
+fn ring(mut bell: &UnixStream) {
+    let _ = bell.write(&[1]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readable<T>(letters: &Letters<T>) -> bool {
+        let mut poll = libc::pollfd {
+            fd: letters.wake_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one entry, alive for the call, which does not wait.
+        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    }
+
+    #[test]
+    fn messages_arrive_in_order_and_wake() {
+        let (mailbox, letters) = mailbox(4).unwrap();
+        assert!(!readable(&letters));
+        for n in 1..=3 {
+            mailbox.post(n).unwrap();
+        }
+        assert!(readable(&letters));
+        letters.clear_wake();
+        assert!(!readable(&letters));
+        let taken: Vec<_> = std::iter::from_fn(|| letters.take()).collect();
+        assert_eq!(taken, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_full_or_orphaned_mailbox_gives_the_message_back() {
+        let (mailbox, letters) = mailbox(1).unwrap();
+        mailbox.post("first").unwrap();
+        assert_eq!(mailbox.post("second"), Err("second"));
+        assert_eq!(letters.take(), Some("first"));
+        drop(letters);
+        assert_eq!(mailbox.post("third"), Err("third"));
+    }
+
+    #[test]
+    fn more_wakes_than_a_socket_holds_neither_block_nor_stay() {
+        let (mailbox, letters) = mailbox(10_000).unwrap();
+        for n in 0..10_000 {
+            mailbox.post(n).unwrap();
+        }
+        letters.clear_wake();
+        assert!(!readable(&letters));
+        assert_eq!(std::iter::from_fn(|| letters.take()).count(), 10_000);
+        letters.wake();
+        assert!(readable(&letters));
     }
 }

@@ -23,7 +23,7 @@ pub enum ToWorker {
 pub enum ToHealth {
     /// Watch these backends from now on.
     Snapshot(Arc<Snapshot>),
-    /// A worker saw a backend fail.
+    /// A worker saw a backend fail; the reason word.
     Failed(BackendId, &'static str),
     /// A worker saw a backend succeed for the first time after a failure.
     Recovered(BackendId),

@@ -2,6 +2,16 @@
 
 pub mod access;
 pub mod backend_table;
+pub mod gauges;
 pub mod mailbox;
 pub mod messages;
+pub mod outbox;
 pub mod slots;
+
+#[cfg(test)]
+pub mod sample;
+
+/// A snapshot as the threads pass it around. A worker counts references once per snapshot, never once per request.
+pub type SharedSnapshot = std::sync::Arc<crate::snapshot::Snapshot>;
+/// The backend tables as every thread holds them.
+pub type SharedTables = std::sync::Arc<backend_table::BackendTables>;

@@ -1,4 +1,82 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
+mod accept;
+mod admit;
 pub mod balance;
+mod body;
+mod connection;
+mod deliver;
+mod downstream;
+mod exchange;
+mod failure;
+mod forward;
+mod links;
+mod mailbox;
+mod plan;
+mod proxy;
+mod record;
+mod relay;
+mod respond;
 pub mod route;
+mod shard;
+mod tunnel;
+mod upstream;
+mod wire;
+
+use std::io;
+use std::rc::Rc;
+
+use crate::base::ids::WorkerId;
+use crate::net::{BoundListener, Engine, Listener, Ticker, Turn, pin, run, spawn};
+use crate::shared::mailbox::Letters;
+use crate::shared::messages::ToWorker;
+use crate::shared::{SharedSnapshot, SharedTables};
+use crate::worker::plan::Plan;
+use crate::worker::shard::Shard;
+
+pub use links::Links;
+
+/// All that a worker is started with.
+pub struct Start {
+    pub worker: WorkerId,
+    pub engine: Engine,
+    /// The CPU to pin the thread to, if it is to be pinned.
+    pub cpu: Option<usize>,
+    pub listeners: Vec<BoundListener>,
+    pub snapshot: SharedSnapshot,
+    pub tables: SharedTables,
+    pub letters: Letters<ToWorker>,
+    pub links: Links,
+}
+
+/// Runs a worker on the calling thread until the process ends. Errors: the engine or a descriptor is not to be had.
+pub fn work(start: Start) -> io::Result<()> {
+    if let Some(cpu) = start.cpu {
+        pin(cpu);
+    }
+    run(start.engine, work_here(start))?
+}
+
+async fn work_here(start: Start) -> io::Result<()> {
+    let plan = Plan::new(start.snapshot, start.worker, &start.tables);
+    let turn = Turn::new()?;
+    let shard = Rc::new(Shard::new(
+        start.worker,
+        start.tables,
+        start.links,
+        plan,
+        turn,
+    ));
+    for bound in start.listeners {
+        let listener = Listener::new(bound, start.engine)?;
+        spawn(accept::run(shard.clone(), listener));
+    }
+    let ticker = Ticker::new()?;
+    let ticked = shard.clone();
+    spawn(async move {
+        while ticker.tick().await.is_ok() {
+            ticked.tick();
+        }
+    });
+    mailbox::run(shard, start.letters).await
+}

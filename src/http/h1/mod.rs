@@ -1,4 +1,30 @@
 //! HTTP/1 (RFC 9112): heads, framing, chunked coding.
+//!
+//! A head is parsed once by httparse, checked once right after it ([`survey`]), and copied once into the other side's
+//! output ([`encode_request`], [`encode_response`]).
+
+mod chunked;
+
+mod encode;
+mod field_set;
+mod framing;
+mod request;
+mod response;
+mod survey;
+mod target;
+mod trailers;
+
+use std::mem::MaybeUninit;
+
+use httparse::Header;
+
+use crate::base::limits;
+use survey::Survey;
+
+pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
+pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
+pub use request::{RequestHead, parse_request};
+pub use response::{Asked, ResponseHead, parse_response};
 
 /// Bounds on a request's head; beyond them it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,4 +35,101 @@ pub struct HeadLimits {
     pub fields: u16,
     /// Bytes of the request target: 414.
     pub target_bytes: u32,
+}
+
+/// Where a parse puts its fields and what it notes about them. Costs nothing to make: it is not initialised.
+pub struct FieldSlots<'b> {
+    slots: [MaybeUninit<Header<'b>>; limits::HEAD_FIELDS],
+    survey: MaybeUninit<Survey<'b>>,
+}
+
+impl FieldSlots<'_> {
+    /// Slots for `limits::HEAD_FIELDS` fields.
+    #[inline]
+    pub fn new() -> Self {
+        FieldSlots {
+            slots: [const { MaybeUninit::uninit() }; limits::HEAD_FIELDS],
+            survey: MaybeUninit::uninit(),
+        }
+    }
+}
+
+impl Default for FieldSlots<'_> {
+    fn default() -> Self {
+        FieldSlots::new()
+    }
+}
+
+/// The versions that are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    Http10,
+    Http11,
+}
+
+impl Version {
+    fn from_minor(minor: Option<u8>) -> Version {
+        match minor {
+            Some(1) => Version::Http11,
+            _ => Version::Http10,
+        }
+    }
+}
+
+/// A request's method, case-sensitive, always a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Method<'b>(&'b [u8]);
+
+impl<'b> Method<'b> {
+    /// As received.
+    pub fn as_bytes(self) -> &'b [u8] {
+        self.0
+    }
+
+    /// Whether the response has no body whatever its fields say.
+    pub fn is_head(self) -> bool {
+        self.0 == b"HEAD"
+    }
+
+    /// Whether the request only reads (RFC 9110 section 9.2.1).
+    pub fn is_safe(self) -> bool {
+        matches!(self.0, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE")
+    }
+
+    /// Whether doing it twice is the same as doing it once (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(self) -> bool {
+        self.is_safe() || matches!(self.0, b"PUT" | b"DELETE")
+    }
+}
+
+/// How the end of a request's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestBody {
+    /// There is none, or its length is given as 0.
+    None,
+    /// So many bytes follow, at least 1.
+    Length(u64),
+    Chunked,
+}
+
+/// How the end of a response's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseBody {
+    /// There is none, or its length is given as 0.
+    None,
+    /// So many bytes follow, at least 1.
+    Length(u64),
+    Chunked,
+    /// All that comes until the backend closes.
+    UntilClose,
+}
+
+/// Whether the bytes from `from` on may have completed a head: an empty line ends there. Spares a parse of the whole for
+/// every few bytes when a head comes slowly; `from` is where the bytes began that are new since the last parse.
+pub fn may_end_head(bytes: &[u8], from: usize) -> bool {
+    let start = from.saturating_sub(3);
+    memchr::memchr_iter(b'\n', &bytes[start..]).any(|at| {
+        let before = &bytes[..start + at];
+        before.ends_with(b"\n\r") || before.ends_with(b"\n")
+    })
 }

@@ -1,0 +1,233 @@
+//! `palantir explain METHOD URL`: what would become of a request, decided by the same code as in the proxy.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::report::{Report, report_route};
+use crate::config::{self, Machine, Resolved};
+use crate::http::h1::{self, FieldSlots, HeadLimits};
+use crate::http::host;
+use crate::http::path;
+use crate::http::refusal::Refusal;
+use crate::shared::backend_table::BackendTables;
+use crate::shared::slots::Slots;
+use crate::snapshot::Snapshot;
+use crate::worker::route::Outcome;
+
+/// Prints which route, pool and limits the request would meet, and why. Names are not looked up and nothing is sent.
+/// Fails if the configuration has mistakes or the arguments are no request.
+pub fn explain(path: &Path, method: &str, url: &str) -> ExitCode {
+    match compile(path).and_then(|snapshot| report(&snapshot, method, url)) {
+        Ok(report) => {
+            print!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compile(path: &Path) -> Result<Snapshot, String> {
+    let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
+    let machine = Machine::of_this_process();
+    let mut slots = Slots::new(BackendTables::new(1));
+    config::compile(&config, &machine, &Resolved::new(), &mut slots, 1)
+        .map_err(|error| error.to_string())
+}
+
+fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String> {
+    let mut report = Report::default();
+    let (host, path) = match read_request(&snapshot.client.head, method, url)? {
+        Ok(request) => request,
+        Err(refusal) => {
+            report.line(
+                "answer",
+                format!("{}: {}", refusal.status(), refusal.word()),
+            );
+            return Ok(report.into_text());
+        }
+    };
+    report.line("request", format!("{method} {path} of host {host}"));
+    let outcomes = snapshot
+        .route_table
+        .explain(host.as_bytes(), path.as_bytes());
+    let chosen = outcomes
+        .iter()
+        .find(|(_, outcome)| *outcome == Outcome::Chosen);
+    match chosen {
+        Some((id, _)) => report_route(
+            &mut report,
+            snapshot,
+            &snapshot.routes[id.index()],
+            method,
+            &path,
+        ),
+        None => report.line("answer", "404: no route takes it"),
+    }
+    for (id, outcome) in outcomes {
+        if outcome != Outcome::Chosen {
+            let name = &snapshot.routes[id.index()].name;
+            report.line("other route", format!("{name} {outcome}"));
+        }
+    }
+    Ok(report.into_text())
+}
+
+/// Host and normalised path of a request as the proxy would read them, or the reason why it would refuse them. Errors:
+/// the arguments are no request at all.
+fn read_request(
+    limits: &HeadLimits,
+    method: &str,
+    url: &str,
+) -> Result<Result<(String, String), Refusal>, String> {
+    let is_blank = |char: char| char.is_whitespace() || char.is_control();
+    let authority = url
+        .split_once("://")
+        .map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
+    let authority =
+        authority.ok_or_else(|| format!("{url:?} is not a URL such as \"http://host/path\""))?;
+    if method.is_empty() || method.contains(is_blank) || url.contains(is_blank) {
+        return Err("neither the method nor the URL has blanks".to_owned());
+    }
+    let head = format!("{method} {url} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+    Ok(parse(&head, limits))
+}
+
+fn parse(head: &str, limits: &HeadLimits) -> Result<(String, String), Refusal> {
+    let mut slots = FieldSlots::new();
+    let request =
+        h1::parse_request(head.as_bytes(), &mut slots, limits)?.ok_or(Refusal::HeadTooLarge)?;
+    let (host, _) = host::split(request.host).ok_or(Refusal::BadHost)?;
+    let mut scratch = Vec::new();
+    let path = path::normalise(request.path, &mut scratch)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((text(host).to_ascii_lowercase(), text(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [[routes]]
+        backend_addrs = ["127.0.0.1:1"]
+        [[routes]]
+        host = "*.example.com"
+        prefix = "/api"
+        backend_addrs = ["127.0.0.1:2"]
+        [[routes]]
+        host = "api.example.com"
+        prefix = "/api/v1"
+        strip_prefix = true
+        host_header = "preserve"
+        request_headers = { set = { x-team = "a" }, remove = ["x-debug"] }
+        retries = 2
+        timeout = 9
+        pool = "api"
+        [[routes]]
+        host = "api.example.com"
+        pool = "api"
+        [[routes]]
+        host = "api.example.com"
+        prefix = "/other"
+        pool = "api"
+        [[pools]]
+        name = "api"
+        backends = [{ addr = "app.internal:80", weight = 2, max_connections = 5 }, "unix:/run/app.sock"]
+        balancing_algorithm = "consistent_hash"
+        hash_on = "cookie:session"
+        health_check = { path = "/health" }
+        outlier = {}
+    "#;
+
+    fn compiled(text: &str) -> Snapshot {
+        let config = config::parse(Path::new("c.toml"), text.to_owned()).unwrap();
+        let machine = Machine {
+            cpus: 1,
+            descriptors: 1024,
+        };
+        let mut slots = Slots::new(BackendTables::new(1));
+        config::compile(&config, &machine, &Resolved::new(), &mut slots, 1).unwrap()
+    }
+
+    fn explained(method: &str, url: &str) -> Result<String, String> {
+        report(&compiled(CONFIG), method, url)
+    }
+
+    #[test]
+    fn a_request_with_a_route() {
+        let expected = "\
+request         GET /api/v1/x of host api.example.com
+route           api.example.com/api/v1
+forwarded       GET /x, Host: as the client sent it
+request headers remove x-debug
+request headers set x-team: a
+pool            api
+algorithm       consistent_hash on cookie session
+backend         app.internal:80, weight 2, at most 5 connections, looked up when the proxy runs
+backend         unix:/run/app.sock, weight 1
+health check    GET /health for 200-299 every 30s within 5s; 3 failures down, 2 successes up
+outlier         5 failures in a row eject for 30s, at most 50 % of the backends
+idle kept       128 per core and backend, for 60s
+request head    at most 32768 bytes, 100 fields
+request body    unlimited
+retries         2
+timeout         9s for the whole exchange
+timeouts        client_body 30s, connect 2s, upstream_response 60s, upstream_idle 60s
+other route     / matches, but the host of another route is more specific
+other route     *.example.com/api matches, but the host of another route is more specific
+other route     api.example.com/ matches, but the prefix of another route is longer
+other route     api.example.com/other is for another prefix
+";
+        let found = explained("GET", "http://API.example.com:8080/a/../api/v1/x?q");
+        assert_eq!(found.as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn a_request_without_a_route() {
+        let snapshot = compiled("[[routes]]\nhost = \"b\"\nbackend_addrs = [\"c:1\"]");
+        let expected = "\
+request         GET / of host a
+answer          404: no route takes it
+other route     b/ is for another host
+";
+        assert_eq!(
+            report(&snapshot, "GET", "http://a").as_deref(),
+            Ok(expected)
+        );
+    }
+
+    #[test]
+    fn requests_that_the_proxy_refuses() {
+        let rows = [
+            ("GET", "http://a/../b", "400: path_above_root"),
+            ("GET", "http://a/%zz", "400: bad_escape"),
+            (
+                "GET",
+                "http://a b/",
+                "neither the method nor the URL has blanks",
+            ),
+            ("GET", "http://user@a/", "400: bad_host"),
+            ("TRACE", "http://a/", "405: method_not_allowed"),
+            (
+                "GET",
+                "/path",
+                "\"/path\" is not a URL such as \"http://host/path\"",
+            ),
+            (
+                "GET /a HTTP/1.1\r\nX:",
+                "http://a/",
+                "neither the method nor the URL has blanks",
+            ),
+        ];
+        for (method, url, expected) in rows {
+            let found = match explained(method, url) {
+                Ok(report) => report.trim_end().replace("answer          ", ""),
+                Err(error) => error,
+            };
+            assert_eq!(found, expected, "{method} {url}");
+        }
+    }
+}

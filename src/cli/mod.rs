@@ -1,0 +1,98 @@
+//! The command line, and the commands that only look at the configuration.
+
+mod check;
+mod explain;
+mod report;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use check::check;
+pub use explain::explain;
+
+use crate::config;
+
+/// A reverse proxy for HTTP APIs.
+#[derive(Debug, Parser)]
+#[command(name = "palantir", version, after_help = AFTER_HELP)]
+struct Arguments {
+    /// The configuration file
+    #[arg(long, value_name = "PATH", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "Without --config the file is the one that $PALANTIR_CONFIG or $REVERSE_PROXY_CONFIG_PATH names, \
+else config.toml, else reverse-proxy.toml. $RUST_LOG sets what is logged (default: info).";
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Run the proxy (the default)
+    Run,
+    /// Check the whole configuration and list every mistake
+    Check,
+    /// Show which route, pool and limits a request would meet, and why
+    Explain {
+        /// Such as GET
+        method: String,
+        /// Such as http://api.example.com/path
+        url: String,
+    },
+    /// Start test servers alone: backends that answer and say which one they are
+    TestServer {
+        /// Addresses to listen on, such as 127.0.0.1:9001
+        #[arg(long, value_name = "ADDR", required = true, num_args = 1..)]
+        listen: Vec<SocketAddr>,
+    },
+}
+
+/// Reads the arguments of this process: the command, and the configuration's path. Ends the process with a message if
+/// they are not understood, or if help or the version was asked for.
+pub fn parse() -> (Command, PathBuf) {
+    let arguments = Arguments::parse();
+    let path = config::find(arguments.config, |name| std::env::var_os(name));
+    (arguments.command.unwrap_or(Command::Run), path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Option<Command> {
+        let arguments = Arguments::try_parse_from(line.split(' ')).ok()?;
+        Some(arguments.command.unwrap_or(Command::Run))
+    }
+
+    #[test]
+    fn commands_as_written() {
+        let rows = [
+            ("palantir", Some(Command::Run)),
+            ("palantir run", Some(Command::Run)),
+            ("palantir check --config a.toml", Some(Command::Check)),
+            ("palantir --config a.toml check", Some(Command::Check)),
+            (
+                "palantir explain GET http://a/b",
+                Some(Command::Explain {
+                    method: "GET".to_owned(),
+                    url: "http://a/b".to_owned(),
+                }),
+            ),
+            (
+                "palantir test-server --listen 127.0.0.1:1 [::1]:2",
+                Some(Command::TestServer {
+                    listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
+                }),
+            ),
+            ("palantir test-server", None),
+            ("palantir explain GET", None),
+            ("palantir serve", None),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(command(line), expected, "{line}");
+        }
+    }
+}

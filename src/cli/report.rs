@@ -1,0 +1,181 @@
+//! What a request meets, as lines for people.
+
+use std::fmt::Display;
+
+use crate::snapshot::{
+    Backend, FieldEdits, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, Route, Snapshot,
+};
+use crate::worker::balance::{AlgorithmPlan, HashKey};
+
+/// Lines of a label and a text each.
+#[derive(Default)]
+pub(super) struct Report(String);
+
+impl Report {
+    pub(super) fn line(&mut self, label: &str, text: impl Display) {
+        self.0.push_str(format!("{label:<16}{text}").trim_end());
+        self.0.push('\n');
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// All that holds for a request of this method and normalised path on its route.
+pub(super) fn report_route(
+    report: &mut Report,
+    snapshot: &Snapshot,
+    route: &Route,
+    method: &str,
+    path: &str,
+) {
+    report.line("route", &route.name);
+    report_forwarding(report, route, method, path);
+    report_pool(report, &snapshot.pools[route.pool.index()]);
+    report_limits(report, snapshot, route);
+}
+
+fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &str) {
+    let stripped = match route.strip_prefix {
+        true => path.strip_prefix(&route.prefix).unwrap_or(path),
+        false => path,
+    };
+    let path = if stripped.is_empty() { "/" } else { stripped };
+    let host = match &route.host_header {
+        HostHeader::Backend => "the backend's address",
+        HostHeader::Preserve => "as the client sent it",
+        HostHeader::Literal(host) => host,
+    };
+    report.line("forwarded", format!("{method} {path}, Host: {host}"));
+    report_edits(report, "request headers", &route.request_fields);
+    report_edits(report, "response headers", &route.response_fields);
+    if route.via {
+        report.line("via", "added in both directions");
+    }
+    if route.answer_continue {
+        report.line("100-continue", "answered by palantir");
+    }
+}
+
+fn report_edits(report: &mut Report, label: &str, edits: &FieldEdits) {
+    for name in &edits.remove {
+        report.line(label, format!("remove {name}"));
+    }
+    for (name, value) in &edits.set {
+        report.line(label, format!("set {name}: {value}"));
+    }
+}
+
+fn report_pool(report: &mut Report, pool: &Pool) {
+    report.line("pool", &pool.name);
+    report.line("algorithm", algorithm(&pool.algorithm));
+    for backend in &pool.backends {
+        report.line("backend", describe(backend));
+    }
+    let health = pool
+        .health_check
+        .as_ref()
+        .map_or("none".to_owned(), health_check);
+    report.line("health check", health);
+    report.line(
+        "outlier",
+        pool.outlier.as_ref().map_or("none".to_owned(), outlier),
+    );
+    let keepalive = pool.keepalive;
+    report.line(
+        "idle kept",
+        format!(
+            "{} per core and backend, for {keepalive:?}",
+            pool.idle_connections
+        ),
+    );
+}
+
+fn algorithm(plan: &AlgorithmPlan) -> String {
+    if !plan.uses_key() {
+        return plan.name().to_owned();
+    }
+    let key = match &plan.key {
+        HashKey::ClientAddress => "the client's address".to_owned(),
+        HashKey::Path => "the path".to_owned(),
+        HashKey::Header(name) => format!("header {name}"),
+        HashKey::Cookie(name) => format!("cookie {name}"),
+    };
+    format!("{} on {key}", plan.name())
+}
+
+fn describe(backend: &Backend) -> String {
+    let mut text = format!("{}, weight {}", backend.label, backend.weight);
+    if backend.max_connections != u32::MAX {
+        text.push_str(&format!(
+            ", at most {} connections",
+            backend.max_connections
+        ));
+    }
+    if backend.addr.is_none() {
+        text.push_str(", looked up when the proxy runs");
+    }
+    text
+}
+
+fn health_check(check: &HealthCheck) -> String {
+    let probe = match &check.kind {
+        ProbeKind::Tcp => "connect".to_owned(),
+        ProbeKind::Http { path, expect } => {
+            let expect: Vec<_> = expect
+                .iter()
+                .map(|(first, last)| format!("{first}-{last}"))
+                .collect();
+            format!("GET {path} for {}", expect.join(", "))
+        }
+    };
+    let HealthCheck {
+        interval, timeout, ..
+    } = check;
+    let (down, up) = (check.unhealthy_after, check.healthy_after);
+    format!(
+        "{probe} every {interval:?} within {timeout:?}; {down} failures down, {up} successes up"
+    )
+}
+
+fn outlier(outlier: &Outlier) -> String {
+    let Outlier {
+        eject,
+        max_ejected_percent,
+        ..
+    } = outlier;
+    let failures = outlier.consecutive_failures;
+    format!(
+        "{failures} failures in a row eject for {eject:?}, at most {max_ejected_percent} % of the backends"
+    )
+}
+
+fn report_limits(report: &mut Report, snapshot: &Snapshot, route: &Route) {
+    let bytes = match route.request_body_bytes {
+        u64::MAX => "unlimited".to_owned(),
+        bytes => format!("at most {bytes} bytes"),
+    };
+    let head = &snapshot.client.head;
+    report.line(
+        "request head",
+        format!("at most {} bytes, {} fields", head.head_bytes, head.fields),
+    );
+    report.line("request body", bytes);
+    report.line("retries", route.retries);
+    let whole = route
+        .timeout
+        .map_or("none".to_owned(), |timeout| format!("{timeout:?}"));
+    report.line("timeout", format!("{whole} for the whole exchange"));
+    let timeouts = &route.timeouts;
+    report.line(
+        "timeouts",
+        format!(
+            "client_body {:?}, connect {:?}, upstream_response {:?}, upstream_idle {:?}",
+            timeouts.client_body,
+            timeouts.connect,
+            timeouts.upstream_response,
+            timeouts.upstream_idle
+        ),
+    );
+}

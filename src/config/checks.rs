@@ -1,0 +1,112 @@
+//! Mistakes that no single value can tell.
+
+use std::collections::{BTreeSet, HashSet};
+use std::hash::Hash;
+
+use super::document::instead_of;
+use super::notes::{Notes, Place};
+use super::route::{RouteSettings, RouteTarget};
+use super::settings::Settings;
+use crate::base::limits;
+use crate::snapshot::ListenAddr;
+
+/// Notes every mistake. What is empty was noted when it was read.
+pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
+    check_addresses(settings, notes);
+    check_pools(settings, notes);
+    check_routes(settings, notes);
+}
+
+fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
+    let listened = settings
+        .listen_addrs
+        .iter()
+        .map(|addr| (&addr.place, addr.value.clone()));
+    let tested = settings
+        .test_servers
+        .iter()
+        .map(|addr| (&addr.place, ListenAddr::Tcp(addr.value)));
+    for (place, _) in repeated(listened.chain(tested)) {
+        notes.add(place, "is listened on already");
+    }
+}
+
+fn check_pools(settings: &Settings, notes: &Notes<'_>) {
+    let named = settings
+        .pools
+        .iter()
+        .map(|pool| &pool.name)
+        .filter(|name| !name.is_empty());
+    for (place, name) in repeated(named.map(|name| (&name.place, &name.value))) {
+        notes.add(place, format!("there is a pool {name:?} already"));
+    }
+    check_total(
+        settings.all_pools().map(|pool| (&pool.name.place, 1)),
+        limits::POOLS,
+        "pools",
+        notes,
+    );
+    let backends = settings
+        .all_pools()
+        .map(|pool| (&pool.name.place, pool.backends.len()));
+    check_total(backends, limits::BACKENDS, "backends", notes);
+}
+
+/// Notes where the sum first exceeds `most`.
+fn check_total<'s>(
+    counts: impl Iterator<Item = (&'s Place, usize)>,
+    most: usize,
+    what: &str,
+    notes: &Notes<'_>,
+) {
+    let mut total = 0;
+    for (place, count) in counts {
+        if total <= most && total + count > most {
+            notes.add(
+                place,
+                format!("with this there are more than {most} {what}"),
+            );
+        }
+        total += count;
+    }
+}
+
+fn check_routes(settings: &Settings, notes: &Notes<'_>) {
+    let whole = settings.routes.iter().filter(|route| route.is_whole());
+    let matches = |route: &RouteSettings| {
+        (
+            route.host.clone(),
+            route.prefix.trim_end_matches('/').to_owned(),
+        )
+    };
+    for (place, _) in repeated(whole.map(|route| (&route.place, matches(route)))) {
+        notes.add(place, "there is a route with this host and prefix already");
+    }
+    let names: BTreeSet<&str> = settings
+        .pools
+        .iter()
+        .map(|pool| pool.name.as_str())
+        .collect();
+    let known: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    for route in &settings.routes {
+        if let RouteTarget::Pool(name) = &route.target
+            && !name.is_empty()
+            && known.binary_search(&name.as_str()).is_err()
+        {
+            notes.add(
+                &name.place,
+                format!("unknown pool; {}", instead_of(name, &known)),
+            );
+        }
+    }
+}
+
+/// The values that an earlier one equals.
+fn repeated<'s, K: Clone + Eq + Hash>(
+    values: impl Iterator<Item = (&'s Place, K)>,
+) -> Vec<(&'s Place, K)> {
+    let mut seen = HashSet::new();
+    values
+        .filter(|(_, key)| !seen.insert(key.clone()))
+        .collect()
+}

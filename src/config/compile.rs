@@ -1,0 +1,235 @@
+//! From what was written to what the threads work with: names become numbers, defaults and machine facts are filled in.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use thiserror::Error;
+
+use super::Config;
+use super::address::BackendPlace;
+use super::machine::Machine;
+use super::pool::{BackendSettings, PoolSettings};
+use super::route::{RouteSettings, RouteTarget};
+use super::settings::Settings;
+use crate::base::ids::PoolId;
+use crate::base::limits;
+use crate::shared::slots::Slots;
+use crate::snapshot::{Backend, BackendAddr, ClientLimits, Pool, Route, RouteTimeouts, Snapshot};
+use crate::worker::route::RouteTable;
+
+/// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
+pub type Resolved = BTreeMap<String, Vec<IpAddr>>;
+
+/// The tables have no row left: with all addresses of all names, and those of snapshots still in use, there are more
+/// than [`limits::BACKENDS`] backends.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error(
+    "no room for backend {backend} of pool {pool:?}: at most {} backends are possible, those of the previous configuration included while it is in use",
+    limits::BACKENDS
+)]
+pub struct TooManyBackends {
+    pub pool: String,
+    pub backend: String,
+}
+
+/// Compiles a checked configuration. A name without addresses becomes one backend without an address.
+pub fn compile(
+    config: &Config,
+    machine: &Machine,
+    resolved: &Resolved,
+    slots: &mut Slots,
+    generation: u64,
+) -> Result<Snapshot, TooManyBackends> {
+    let settings = &config.settings;
+    let pools: Result<Vec<Pool>, _> = settings
+        .all_pools()
+        .map(|pool| compile_pool(pool, settings, resolved, slots))
+        .collect();
+    let pools = pools?;
+    let ids: HashMap<&str, PoolId> = pools
+        .iter()
+        .zip(0..)
+        .map(|(pool, id)| (pool.name.as_str(), PoolId(id)))
+        .collect();
+    let routes = settings
+        .routes
+        .iter()
+        .map(|route| compile_route(route, settings, &ids));
+    let keys: Vec<_> = settings
+        .routes
+        .iter()
+        .map(|route| (route.host.clone(), route.prefix.clone()))
+        .collect();
+    Ok(Snapshot {
+        generation,
+        listeners: settings
+            .listen_addrs
+            .iter()
+            .map(|addr| addr.value.clone())
+            .collect(),
+        workers: workers(settings, machine),
+        shutdown_timeout: settings.shutdown_timeout,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        client: client_limits(settings, machine),
+        access_log: settings.access_log.clone(),
+        test_servers: settings
+            .test_servers
+            .iter()
+            .map(|addr| addr.value)
+            .collect(),
+        route_table: RouteTable::new(&keys),
+        routes: routes.collect(),
+        pools,
+    })
+}
+
+/// Workers to run: as written, else one per CPU.
+pub fn workers(settings: &Settings, machine: &Machine) -> usize {
+    match settings.workers.value {
+        0 => machine.cpus.clamp(1, limits::WORKERS),
+        workers => workers,
+    }
+}
+
+fn client_limits(settings: &Settings, machine: &Machine) -> ClientLimits {
+    // A client's request takes a second descriptor, for the connection to the backend.
+    let derived = machine
+        .descriptors
+        .saturating_sub(limits::RESERVED_DESCRIPTORS)
+        / 2;
+    let connections = match settings.limits.connections.value {
+        0 => derived.clamp(1, u64::from(limits::CONNECTIONS)) as usize,
+        connections => connections as usize,
+    };
+    ClientLimits {
+        header_timeout: settings.timeouts.client_header,
+        idle_timeout: settings.timeouts.client_idle,
+        head: settings.limits.head.clone(),
+        connections,
+        requests_per_connection: unlimited_if_zero(settings.limits.requests_per_connection),
+    }
+}
+
+fn unlimited_if_zero(count: u32) -> u32 {
+    if count == 0 { u32::MAX } else { count }
+}
+
+fn compile_route(
+    route: &RouteSettings,
+    settings: &Settings,
+    pools: &HashMap<&str, PoolId>,
+) -> Route {
+    let name = route.name();
+    let pool = match &route.target {
+        RouteTarget::Pool(pool) => pools[pool.as_str()],
+        RouteTarget::Own(_) => pools[name.as_str()],
+    };
+    let for_all = &settings.timeouts;
+    let body_bytes = route
+        .request_body_bytes
+        .unwrap_or(settings.limits.request_body_bytes);
+    Route {
+        pool,
+        name,
+        prefix: route.prefix.trim_end_matches('/').to_owned(),
+        strip_prefix: route.strip_prefix,
+        host_header: route.host_header.clone(),
+        request_fields: route.request_headers.clone(),
+        response_fields: route.response_headers.clone(),
+        retries: route.retries,
+        timeout: route.timeout,
+        timeouts: RouteTimeouts {
+            client_body: route.timeouts.client_body.unwrap_or(for_all.client_body),
+            connect: route.timeouts.connect.unwrap_or(for_all.connect),
+            upstream_response: route
+                .timeouts
+                .upstream_response
+                .unwrap_or(for_all.upstream_response),
+            upstream_idle: route
+                .timeouts
+                .upstream_idle
+                .unwrap_or(for_all.upstream_idle),
+        },
+        request_body_bytes: if body_bytes == 0 {
+            u64::MAX
+        } else {
+            body_bytes
+        },
+        via: route.via,
+        answer_continue: route.answer_continue,
+    }
+}
+
+fn compile_pool(
+    pool: &PoolSettings,
+    settings: &Settings,
+    resolved: &Resolved,
+    slots: &mut Slots,
+) -> Result<Pool, TooManyBackends> {
+    let name = &pool.name.value;
+    let mut seen = HashSet::new();
+    let mut backends = Vec::new();
+    for written in &pool.backends {
+        // Two backends of one pool must not share a row: a repetition is left out (and was warned of).
+        if !seen.insert(&written.address.place) {
+            continue;
+        }
+        for (addr, label) in addresses(written, resolved) {
+            backends.push(compile_backend(name, written, addr, label, slots)?);
+        }
+    }
+    Ok(Pool {
+        name: name.clone(),
+        algorithm: pool.algorithm.clone(),
+        backends,
+        health_check: pool.health_check.clone(),
+        outlier: pool.outlier.clone(),
+        idle_connections: pool.idle_connections,
+        keepalive: settings.timeouts.upstream_keepalive,
+    })
+}
+
+fn compile_backend(
+    pool: &str,
+    written: &BackendSettings,
+    addr: Option<BackendAddr>,
+    label: String,
+    slots: &mut Slots,
+) -> Result<Backend, TooManyBackends> {
+    let Some(slot) = slots.slot(pool, &label) else {
+        let (pool, backend) = (pool.to_owned(), label);
+        return Err(TooManyBackends { pool, backend });
+    };
+    Ok(Backend {
+        slot,
+        addr,
+        host: written.address.host.clone(),
+        label,
+        weight: written.weight,
+        max_connections: unlimited_if_zero(written.max_connections),
+    })
+}
+
+/// Every address of a backend, each with its label.
+fn addresses(written: &BackendSettings, resolved: &Resolved) -> Vec<(Option<BackendAddr>, String)> {
+    let (name, port) = match &written.address.place {
+        BackendPlace::Ip(addr) => return vec![(Some(BackendAddr::Tcp(*addr)), addr.to_string())],
+        BackendPlace::Unix(path) => {
+            let label = format!("unix:{}", path.display());
+            return vec![(Some(BackendAddr::Unix(path.clone())), label)];
+        }
+        BackendPlace::Name(name, port) => (name, *port),
+    };
+    // Sorted, so that the order in which a name server happens to answer changes nothing.
+    let mut ips = resolved.get(name).cloned().unwrap_or_default();
+    ips.sort_unstable();
+    ips.dedup();
+    ips.truncate(limits::ADDRESSES_PER_NAME);
+    if ips.is_empty() {
+        return vec![(None, format!("{name}:{port}"))];
+    }
+    let addrs = ips.into_iter().map(|ip| SocketAddr::new(ip, port));
+    addrs
+        .map(|addr| (Some(BackendAddr::Tcp(addr)), format!("{name} ({addr})")))
+        .collect()
+}

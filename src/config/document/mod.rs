@@ -1,0 +1,97 @@
+//! Reads a TOML document value by value. A reader names the keys it wants and what each may hold; whatever is not so is
+//! noted with its place, and reading goes on, so that one run finds every mistake.
+
+mod item;
+mod table;
+
+use toml::de::DeTable;
+
+use super::notes::{Notes, Place};
+
+pub(super) use item::Item;
+pub(super) use table::Table;
+
+/// Characters of a value that a message repeats.
+const SHOWN_CHARS: usize = 60;
+
+/// Notes every syntax error of the text, then reads the rest as far as it can be trusted.
+pub(super) fn read<T>(notes: &Notes<'_>, read: impl FnOnce(&mut Table<'_>) -> T) -> T {
+    let (root, errors) = DeTable::parse_recoverable(notes.text());
+    let mut last_line = None;
+    let mut errors: Vec<(usize, &str)> = errors
+        .iter()
+        .map(|error| (error.span().map_or(0, |span| span.start), error.message()))
+        .collect();
+    errors.sort_unstable();
+    for (offset, message) in errors {
+        let (line_start, line) = line_at(notes.text(), offset);
+        // What the parser says further along a line is mostly the echo of its first error there.
+        if last_line.replace(line_start) != Some(line_start) {
+            notes.add_at(offset, shown(line), message);
+        }
+        // A key given twice is the one error that leaves the rest of the document as it was meant.
+        if message != "duplicate key" {
+            notes.distrust_from(line_start);
+        }
+    }
+    let place = Place::default();
+    Table::of(Some(root.get_ref()), place, notes, read)
+}
+
+fn line_at(text: &str, offset: usize) -> (usize, &str) {
+    let offset = text.floor_char_boundary(offset);
+    let start = text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[offset..]
+        .find('\n')
+        .map_or(text.len(), |newline| offset + newline);
+    (start, text[start..end].trim())
+}
+
+/// The beginning of `text` on one line, control characters made visible.
+fn shown(text: &str) -> String {
+    let mut chars = text.trim_end().chars();
+    let line = chars
+        .by_ref()
+        .take(SHOWN_CHARS)
+        .take_while(|char| !matches!(char, '\r' | '\n'));
+    let mut short: String = line
+        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
+        .collect();
+    if chars.next().is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// The way to a key of a table; quoted where TOML wants it so.
+fn joined(table: &str, key: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let key = if !key.is_empty() && key.bytes().all(is_bare) {
+        key.to_owned()
+    } else {
+        shown(&format!("{key:?}"))
+    };
+    if table.is_empty() {
+        key
+    } else {
+        format!("{table}.{key}")
+    }
+}
+
+/// `did you mean "…"?` if one of the known words is close to `text`, else the list of them.
+pub(super) fn instead_of(text: &str, known: &[&str]) -> String {
+    let distance = |word: &str| strsim::damerau_levenshtein(text, word);
+    let is_close = |word: &str| {
+        let short_for = text.len() >= 4 && word.contains(text);
+        short_for || distance(word) <= 1 + text.len() / 4
+    };
+    // The distance costs as much as both texts are long; a long text is no slip of the finger.
+    let close = known
+        .iter()
+        .filter(|word| text.len() <= SHOWN_CHARS && is_close(word));
+    match close.min_by_key(|word| distance(word)) {
+        Some(word) => format!("did you mean {word:?}?"),
+        None if known.is_empty() => "there is none".to_owned(),
+        None => format!("known: {}", known.join(", ")),
+    }
+}

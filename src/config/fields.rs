@@ -1,0 +1,66 @@
+//! Which header fields a route may set or remove.
+
+use std::collections::HashSet;
+
+use http::{HeaderName, HeaderValue};
+
+use super::document::{Item, Table};
+use crate::base::limits;
+use crate::http::fields;
+use crate::snapshot::FieldEdits;
+
+/// `{ set = { "name" = "value" }, remove = ["name"] }`
+pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
+    let entries = table.get("set", |item| item.entries(limits::FIELD_EDITS));
+    let mut names = HashSet::new();
+    let mut set = Vec::new();
+    for (name, item) in entries.unwrap_or_default() {
+        let name = match editable(&name) {
+            Ok(name) if !names.insert(name.clone()) => item.wrong(format!("{name:?} is set twice")),
+            Ok(name) => Some(name),
+            Err(right) => item.wrong(right),
+        };
+        set.extend(name.zip(item.parsed(field_value)));
+    }
+    FieldEdits {
+        remove: table.list("remove", limits::FIELD_EDITS, |item: &Item<'_>| {
+            item.parsed(editable)
+        }),
+        set,
+    }
+}
+
+/// A field name (RFC 9110 section 5.1), in lower case.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match HeaderName::from_bytes(text.as_bytes()) {
+        Ok(name) => Ok(name.as_str().to_owned()),
+        Err(_) => Err(format!("{text:?} is not a field name")),
+    }
+}
+
+/// The name of a field that a route may set or remove.
+fn editable(text: &str) -> Result<String, String> {
+    let name = name(text)?;
+    match name.as_str() {
+        "host" => Err("\"host\" is set with host_header".to_owned()),
+        _ if !fields::may_be_edited(&name) => Err(format!(
+            "{name:?} belongs to the connection and cannot be changed"
+        )),
+        _ => Ok(name),
+    }
+}
+
+/// A field value (RFC 9110 section 5.5).
+fn field_value(text: &str) -> Result<String, String> {
+    let is_value = HeaderValue::from_bytes(text.as_bytes()).is_ok();
+    if !is_value || text.trim_matches([' ', '\t']).len() != text.len() {
+        return Err("a field value has no control characters and no blanks around it".to_owned());
+    }
+    if text.len() > limits::FIELD_EDIT_BYTES {
+        return Err(format!(
+            "a field value has at most {} bytes",
+            limits::FIELD_EDIT_BYTES
+        ));
+    }
+    Ok(text.to_owned())
+}

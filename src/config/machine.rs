@@ -1,0 +1,31 @@
+//! What a configuration may leave to the machine.
+
+/// Facts that a compiled configuration depends on; an argument, so that compiling is a plain function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// CPUs that this process may run on.
+    pub cpus: usize,
+    /// Files that it may have open at once (RLIMIT_NOFILE, the soft limit).
+    pub descriptors: u64,
+}
+
+impl Machine {
+    /// The facts as they are for this process now.
+    pub fn of_this_process() -> Machine {
+        Machine {
+            cpus: core_affinity::get_core_ids().map_or(1, |cores| cores.len().max(1)),
+            descriptors: soft_descriptor_limit(),
+        }
+    }
+}
+
+fn soft_descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: fills a live struct of the right type.
+    let status = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    // POSIX promises every process 20; the call only fails for a resource that does not exist.
+    if status == 0 { limit.rlim_cur } else { 20 }
+}

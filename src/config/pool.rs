@@ -1,0 +1,233 @@
+//! The settings of a pool: `[[pools]]`, or the short form within a route.
+
+use super::address::{self, BackendAddress};
+use super::algorithm;
+use super::document::{Item, Table};
+use super::notes::Placed;
+use crate::base::limits::{self, default};
+use crate::snapshot::{HealthCheck, Outlier, ProbeKind};
+use crate::worker::balance::AlgorithmPlan;
+
+/// A pool as written.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// Its name, or that of the route whose own pool it is.
+    pub name: Placed<String>,
+    pub algorithm: AlgorithmPlan,
+    pub backends: Vec<Placed<BackendSettings>>,
+    pub health_check: Option<HealthCheck>,
+    pub outlier: Option<Outlier>,
+    /// Per core and backend.
+    pub idle_connections: u32,
+}
+
+/// A backend as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendSettings {
+    pub address: BackendAddress,
+    pub weight: u16,
+    /// 0: unlimited.
+    pub max_connections: u32,
+}
+
+/// Keys that describe how a pool works; a route has them only when the pool is its own.
+pub(super) const WORK_KEYS: [&str; 5] = [
+    "balancing_algorithm",
+    "hash_on",
+    "health_check",
+    "outlier",
+    "idle_connections",
+];
+
+impl PoolSettings {
+    /// One of `[[pools]]`.
+    pub(super) fn read(item: &Item<'_>) -> Option<PoolSettings> {
+        item.table(|table| {
+            let name = table.must("name", |item| Some(item.placed(item.parsed(pool_name)?)));
+            table.require("backends");
+            PoolSettings::read_work(table, name.unwrap_or_default(), "backends")
+        })
+    }
+
+    /// The part that a pool and a route with a pool of its own have in common.
+    pub(super) fn read_work(
+        table: &mut Table<'_>,
+        name: Placed<String>,
+        backends_key: &'static str,
+    ) -> PoolSettings {
+        PoolSettings {
+            name,
+            algorithm: algorithm::read(table),
+            backends: read_backends(table, backends_key),
+            health_check: table.get("health_check", |item| item.table(read_health_check)),
+            outlier: table.get("outlier", |item| item.table(read_outlier)),
+            idle_connections: table.whole(
+                "idle_connections",
+                limits::IDLE_CONNECTIONS,
+                0..=limits::IDLE_CONNECTIONS_MAX,
+            ),
+        }
+    }
+}
+
+/// Also what a route calls a pool by. No slash, so that no pool is called like a route.
+pub(super) fn pool_name(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let most = limits::POOL_NAME_BYTES;
+    if (1..=most).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "must be 1 to {most} letters, digits, \"-\", \"_\" or \".\""
+    ))
+}
+
+fn read_backends(table: &mut Table<'_>, key: &'static str) -> Vec<Placed<BackendSettings>> {
+    let backends = table.get(key, |list| {
+        let items = list.list(limits::BACKENDS)?;
+        if items.is_empty() {
+            return list.wrong("must name at least one backend");
+        }
+        Some(items)
+    });
+    let items = backends.unwrap_or_default();
+    items.iter().filter_map(read_backend).collect()
+}
+
+fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
+    let settings = if item.is_table() {
+        item.table(|table| {
+            Some(BackendSettings {
+                weight: table.whole("weight", 1, 1..=limits::WEIGHT),
+                max_connections: table.whole("max_connections", 0, 0..=limits::CONNECTIONS),
+                address: table.must("addr", |item| item.parsed(address::backend))?,
+            })
+        })?
+    } else {
+        item.parsed(address::backend)
+            .map(|address| BackendSettings {
+                address,
+                weight: 1,
+                max_connections: 0,
+            })
+    };
+    Some(item.placed(settings?))
+}
+
+fn read_health_check(table: &mut Table<'_>) -> HealthCheck {
+    HealthCheck {
+        kind: read_probe(table),
+        interval: table.seconds("interval_secs", default::PROBE_INTERVAL),
+        timeout: table.seconds("timeout_secs", default::PROBE_TIMEOUT),
+        unhealthy_after: table.whole(
+            "unhealthy_after",
+            default::UNHEALTHY_AFTER,
+            1..=limits::CHECKS_IN_A_ROW,
+        ),
+        healthy_after: table.whole(
+            "healthy_after",
+            default::HEALTHY_AFTER,
+            1..=limits::CHECKS_IN_A_ROW,
+        ),
+    }
+}
+
+fn read_probe(table: &mut Table<'_>) -> ProbeKind {
+    if table.flag("tcp", false) {
+        for key in ["path", "expect"] {
+            table.refuse(
+                key,
+                "a probe with tcp = true sends no request; leave this out",
+            );
+        }
+        return ProbeKind::Tcp;
+    }
+    if !table.has("path") {
+        table.lacks("needs path = \"/…\" for an HTTP probe, or tcp = true");
+    }
+    let path = table.get("path", |item| item.parsed(probe_path));
+    let expect = table.get("expect", |item| item.parsed(expected_statuses));
+    ProbeKind::Http {
+        path: path.unwrap_or_default(),
+        expect: expect.unwrap_or_else(|| vec![(200, 299)]),
+    }
+}
+
+fn probe_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("must begin with \"/\" and have no blanks; other characters are written as %XX".to_owned())
+}
+
+/// `2xx`, `200`, `200-399`, or several of these with commas between, as inclusive ranges.
+fn expected_statuses(text: &str) -> Result<Vec<(u16, u16)>, String> {
+    let ranges: Option<Vec<_>> = text
+        .split(',')
+        .map(|range| statuses(range.trim()))
+        .collect();
+    ranges
+        .filter(|ranges| ranges.len() <= limits::EXPECTED_STATUSES)
+        .ok_or_else(|| {
+            "must be statuses such as \"2xx\", \"204\", \"200-399\" or \"2xx, 404\"".to_owned()
+        })
+}
+
+fn statuses(text: &str) -> Option<(u16, u16)> {
+    let status = |text: &str| {
+        let is_plain = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>()
+            .ok()
+            .filter(|status| is_plain && (100..=599).contains(status))
+    };
+    if let Some(class) = text.strip_suffix("xx") {
+        let class = class
+            .parse::<u16>()
+            .ok()
+            .filter(|class| (1..=5).contains(class))?;
+        return Some((class * 100, class * 100 + 99));
+    }
+    match text.split_once('-') {
+        None => Some((status(text)?, status(text)?)),
+        Some((first, last)) => {
+            Some((status(first.trim())?, status(last.trim())?)).filter(|(a, b)| a <= b)
+        }
+    }
+}
+
+fn read_outlier(table: &mut Table<'_>) -> Outlier {
+    Outlier {
+        consecutive_failures: table.whole(
+            "consecutive_failures",
+            default::CONSECUTIVE_FAILURES,
+            1..=limits::CHECKS_IN_A_ROW,
+        ),
+        eject: table.seconds("eject_secs", default::EJECT_SECS),
+        max_ejected_percent: table.whole(
+            "max_ejected_percent",
+            default::MAX_EJECTED_PERCENT,
+            0..=100,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_statuses_table() {
+        let understood: [(&str, &[(u16, u16)]); 4] = [
+            ("2xx", &[(200, 299)]),
+            ("204", &[(204, 204)]),
+            ("200-399", &[(200, 399)]),
+            ("2xx, 404", &[(200, 299), (404, 404)]),
+        ];
+        for (text, expected) in understood {
+            assert_eq!(expected_statuses(text).as_deref(), Ok(expected), "{text:?}");
+        }
+        for text in ["", "6xx", "0xx", "399-200", "20", "+20", "200,", "700"] {
+            assert!(expected_statuses(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The settings of a route: `[[routes]]`.
+
+use std::time::Duration;
+
+use super::address;
+use super::document::{Item, Table};
+use super::fields;
+use super::notes::{Place, Placed};
+use super::pool::{self, PoolSettings};
+use crate::base::limits::{self, default};
+use crate::http::path;
+use crate::snapshot::{FieldEdits, HostHeader};
+
+/// A route as written.
+#[derive(Clone, Debug)]
+pub struct RouteSettings {
+    pub place: Place,
+    /// In lower case; `None` stands for every host.
+    pub host: Option<String>,
+    /// Begins with `/`.
+    pub prefix: String,
+    pub target: RouteTarget,
+    pub strip_prefix: bool,
+    pub host_header: HostHeader,
+    pub request_headers: FieldEdits,
+    pub response_headers: FieldEdits,
+    pub retries: u8,
+    pub timeout: Option<Duration>,
+    pub timeouts: RouteTimeoutSettings,
+    /// 0: unlimited; `None`: as for all routes.
+    pub request_body_bytes: Option<u64>,
+    pub via: bool,
+    pub answer_continue: bool,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug)]
+pub enum RouteTarget {
+    /// To one of `[[pools]]`, by its name.
+    Pool(Placed<String>),
+    /// The short form: to a pool that no other route has.
+    Own(PoolSettings),
+}
+
+/// Timeouts that differ from those for all routes.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTimeoutSettings {
+    pub client_body: Option<Duration>,
+    pub connect: Option<Duration>,
+    pub upstream_response: Option<Duration>,
+    pub upstream_idle: Option<Duration>,
+}
+
+impl RouteSettings {
+    /// Host and prefix as one text: `api.example.com/api`, `/`.
+    pub fn name(&self) -> String {
+        route_name(self.host.as_deref(), &self.prefix)
+    }
+
+    /// Whether host and prefix were both understood.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.prefix.is_empty() && self.host.as_deref() != Some("")
+    }
+
+    pub(super) fn read(item: &Item<'_>) -> Option<RouteSettings> {
+        item.table(|table| {
+            // What is mistaken is empty from here on: the checks across the file pass over it.
+            let host = table.get("host", |item| {
+                Some(item.parsed(address::host_pattern).unwrap_or_default())
+            });
+            let prefix = table.get("prefix", |item| {
+                Some(item.parsed(read_prefix).unwrap_or_default())
+            });
+            let prefix = prefix.unwrap_or_else(|| "/".to_owned());
+            let name = route_name(host.as_deref(), &prefix);
+            RouteSettings {
+                place: table.place().clone(),
+                host,
+                prefix,
+                target: RouteTarget::read(table, name),
+                strip_prefix: table.flag("strip_prefix", false),
+                host_header: table
+                    .get("host_header", read_host_header)
+                    .unwrap_or(HostHeader::Backend),
+                request_headers: table
+                    .get("request_headers", |item| item.table(fields::read))
+                    .unwrap_or_default(),
+                response_headers: table
+                    .get("response_headers", |item| item.table(fields::read))
+                    .unwrap_or_default(),
+                retries: table.whole("retries", default::RETRIES, 0..=limits::RETRIES),
+                timeout: table.timeout("timeout"),
+                timeouts: table
+                    .get("timeouts", |item| item.table(RouteTimeoutSettings::read))
+                    .unwrap_or_default(),
+                request_body_bytes: table
+                    .get("limits", |item| item.table(read_body_limit))
+                    .flatten(),
+                via: table.flag("via", false),
+                answer_continue: table.flag("answer_continue", false),
+            }
+        })
+    }
+}
+
+impl RouteTarget {
+    fn read(table: &mut Table<'_>, name: String) -> RouteTarget {
+        if table.has("pool") {
+            let name = table.get("pool", |item| {
+                Some(item.placed(item.parsed(pool::pool_name)?))
+            });
+            table.refuse(
+                "backend_addrs",
+                "the route has a \"pool\" already; one of the two must go",
+            );
+            for key in pool::WORK_KEYS {
+                table.refuse(key, "belongs to the pool; set it in [[pools]]");
+            }
+            return RouteTarget::Pool(name.unwrap_or_default());
+        }
+        if !table.has("backend_addrs") {
+            table.lacks("needs \"pool\", the name of one of [[pools]], or \"backend_addrs\"");
+        }
+        let place = table.place().clone();
+        RouteTarget::Own(PoolSettings::read_work(
+            table,
+            Placed { place, value: name },
+            "backend_addrs",
+        ))
+    }
+}
+
+impl RouteTimeoutSettings {
+    fn read(table: &mut Table<'_>) -> RouteTimeoutSettings {
+        RouteTimeoutSettings {
+            client_body: table.timeout("client_body"),
+            connect: table.timeout("connect"),
+            upstream_response: table.timeout("upstream_response"),
+            upstream_idle: table.timeout("upstream_idle"),
+        }
+    }
+}
+
+fn route_name(host: Option<&str>, prefix: &str) -> String {
+    format!("{}{prefix}", host.unwrap_or_default())
+}
+
+fn read_body_limit(table: &mut Table<'_>) -> Option<u64> {
+    table.get("request_body_bytes", |item| {
+        item.whole(0..=limits::BODY_BYTES)
+    })
+}
+
+fn read_host_header(item: &Item<'_>) -> Option<HostHeader> {
+    match item.text()? {
+        "backend" => Some(HostHeader::Backend),
+        "preserve" => Some(HostHeader::Preserve),
+        _ => item.parsed(address::host_field).map(HostHeader::Literal),
+    }
+}
+
+/// A path as requests have it after normalisation, without which it would never match.
+fn read_prefix(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must begin with \"/\"".to_owned());
+    }
+    if text.len() > limits::PREFIX_BYTES {
+        return Err(format!("must have at most {} bytes", limits::PREFIX_BYTES));
+    }
+    let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
+    if !text.bytes().all(is_path) {
+        return Err(
+            "must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX"
+                .to_owned(),
+        );
+    }
+    let mut scratch = Vec::new();
+    match path::normalise(text.as_bytes(), &mut scratch) {
+        Ok(normal) if normal == text.as_bytes() => Ok(text.to_owned()),
+        Ok(normal) => {
+            let normal = String::from_utf8_lossy(normal);
+            Err(format!(
+                "never matches, as paths are normalised first; write {normal:?}"
+            ))
+        }
+        Err(_) => Err("never matches: requests with such a path are refused".to_owned()),
+    }
+}

@@ -1,0 +1,177 @@
+//! The whole file as written: every key with its default and its range.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address;
+use super::document::{Item, Table};
+use super::notes::Placed;
+use super::pool::PoolSettings;
+use super::route::{RouteSettings, RouteTarget};
+use crate::base::cidr::Cidr;
+use crate::base::limits::{self, default};
+use crate::http::h1::HeadLimits;
+use crate::snapshot::{AccessLog, AccessLogFormat, ListenAddr};
+
+/// A configuration file, key by key.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen_addrs: Vec<Placed<ListenAddr>>,
+    pub shutdown_timeout: Duration,
+    /// 0: one per CPU that the process may run on.
+    pub workers: Placed<usize>,
+    pub trusted_proxies: Vec<Cidr>,
+    /// How often names of backends are looked up.
+    pub resolve_interval: Duration,
+    pub timeouts: TimeoutSettings,
+    pub limits: LimitSettings,
+    pub access_log: Option<AccessLog>,
+    pub test_servers: Vec<Placed<SocketAddr>>,
+    pub pools: Vec<PoolSettings>,
+    pub routes: Vec<RouteSettings>,
+}
+
+/// `[timeouts]`
+#[derive(Clone, Debug)]
+pub struct TimeoutSettings {
+    pub client_header: Duration,
+    pub client_body: Duration,
+    pub client_idle: Duration,
+    pub connect: Duration,
+    pub upstream_response: Duration,
+    pub upstream_idle: Duration,
+    pub upstream_keepalive: Duration,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug)]
+pub struct LimitSettings {
+    pub head: HeadLimits,
+    /// 0: unlimited.
+    pub request_body_bytes: u64,
+    /// 0: as many as the process may have descriptors for.
+    pub connections: Placed<u32>,
+    /// 0: unlimited.
+    pub requests_per_connection: u32,
+}
+
+impl Settings {
+    /// The pools of `[[pools]]`, then those that routes have of their own.
+    pub(super) fn all_pools(&self) -> impl Iterator<Item = &PoolSettings> {
+        let own = self.routes.iter().filter_map(|route| match &route.target {
+            RouteTarget::Own(pool) => Some(pool),
+            RouteTarget::Pool(_) => None,
+        });
+        self.pools.iter().chain(own)
+    }
+
+    pub(super) fn read(table: &mut Table<'_>) -> Settings {
+        Settings {
+            listen_addrs: read_listen_addrs(table),
+            shutdown_timeout: table
+                .get("shutdown_timeout", |item| item.seconds(Duration::ZERO))
+                .unwrap_or(Duration::from_secs(default::SHUTDOWN_TIMEOUT)),
+            workers: table
+                .get("workers", |item| {
+                    Some(item.placed(item.whole(0..=limits::WORKERS)?))
+                })
+                .unwrap_or_default(),
+            trusted_proxies: table.list("trusted_proxies", limits::TRUSTED_PROXIES, |item| {
+                item.parsed(str::parse)
+            }),
+            resolve_interval: table.seconds("resolve_secs", default::RESOLVE_SECS),
+            timeouts: table.section("timeouts", TimeoutSettings::read),
+            limits: table.section("limits", LimitSettings::read),
+            access_log: table
+                .get("access_log", |item| item.table(read_access_log))
+                .flatten(),
+            test_servers: table
+                .get("test_server", |item| item.table(read_test_servers))
+                .unwrap_or_default(),
+            pools: table.list("pools", limits::POOLS, PoolSettings::read),
+            routes: table.list("routes", limits::ROUTES, RouteSettings::read),
+        }
+    }
+}
+
+impl TimeoutSettings {
+    fn read(table: &mut Table<'_>) -> TimeoutSettings {
+        TimeoutSettings {
+            client_header: table.seconds("client_header", default::CLIENT_HEADER),
+            client_body: table.seconds("client_body", default::CLIENT_BODY),
+            client_idle: table.seconds("client_idle", default::CLIENT_IDLE),
+            connect: table.seconds("connect", default::CONNECT),
+            upstream_response: table.seconds("upstream_response", default::UPSTREAM_RESPONSE),
+            upstream_idle: table.seconds("upstream_idle", default::UPSTREAM_IDLE),
+            upstream_keepalive: table.seconds("upstream_keepalive", default::UPSTREAM_KEEPALIVE),
+        }
+    }
+}
+
+impl LimitSettings {
+    fn read(table: &mut Table<'_>) -> LimitSettings {
+        let bytes = limits::HEAD_BYTES_LEAST..=limits::HEAD_BYTES;
+        LimitSettings {
+            head: HeadLimits {
+                head_bytes: table.whole("request_head_bytes", default::REQUEST_HEAD_BYTES, bytes),
+                fields: table.whole(
+                    "request_headers",
+                    default::REQUEST_HEADERS,
+                    1..=limits::HEAD_FIELDS as u16,
+                ),
+                target_bytes: table.whole(
+                    "request_target_bytes",
+                    default::REQUEST_TARGET_BYTES,
+                    1..=limits::HEAD_BYTES,
+                ),
+            },
+            request_body_bytes: table.whole("request_body_bytes", 0, 0..=limits::BODY_BYTES),
+            connections: table
+                .get("connections", |item| {
+                    Some(item.placed(item.whole(0..=limits::CONNECTIONS)?))
+                })
+                .unwrap_or_default(),
+            requests_per_connection: table.whole(
+                "requests_per_connection",
+                0,
+                0..=limits::REQUESTS_PER_CONNECTION,
+            ),
+        }
+    }
+}
+
+fn read_listen_addrs(table: &mut Table<'_>) -> Vec<Placed<ListenAddr>> {
+    let read = |item: &Item<'_>| Some(item.placed(item.parsed(address::listen_addr)?));
+    let addrs = table.get("listen_addr", |item| {
+        item.one_or_list(limits::LISTENERS, read)
+    });
+    addrs.unwrap_or_else(|| {
+        let value = address::listen_addr(default::LISTEN_ADDR).expect("the default is an address");
+        let place = table.place().clone();
+        vec![Placed { place, value }]
+    })
+}
+
+fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {
+    let formats = [
+        ("json", AccessLogFormat::Json),
+        ("combined", AccessLogFormat::Combined),
+    ];
+    let format = table.get("format", |item| item.word(&formats));
+    let path = table.must("path", |item| match item.text()? {
+        "" => item.wrong("must name a file"),
+        path if path.contains('\0') => item.wrong("must name a file, without a NUL"),
+        path => Some(PathBuf::from(path)),
+    })?;
+    Some(AccessLog {
+        path,
+        format: format.unwrap_or(AccessLogFormat::Json),
+    })
+}
+
+fn read_test_servers(table: &mut Table<'_>) -> Vec<Placed<SocketAddr>> {
+    table.list("listen_addrs", limits::TEST_SERVERS, |item| {
+        Some(item.placed(item.parsed(address::socket_addr)?))
+    })
+}

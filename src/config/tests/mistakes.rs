@@ -1,0 +1,332 @@
+//! Bad files, and what is said of them: all of it at once, word for word.
+
+use std::path::Path;
+
+use super::parsed;
+use crate::base::limits;
+use crate::config::load;
+
+/// Checks that a file has exactly these mistakes. Lines are counted from the first one after the opening quote.
+fn expect(text: &str, expected: &[&str]) {
+    let found = match parsed(text.trim_start_matches('\n')) {
+        Ok(_) => String::new(),
+        Err(mistakes) => mistakes.to_string(),
+    };
+    let found: Vec<&str> = found
+        .lines()
+        .map(|line| line.strip_prefix("c.toml:").unwrap())
+        .collect();
+    assert_eq!(found, expected, "{text}");
+}
+
+#[test]
+fn of_the_top_level() {
+    expect(
+        r#"
+listen_adr = "127.0.0.1:8080"
+listen_addr = ["localhost:80", "unix:/a", "unix:/a", "[::1]:0", 5, "127.0.0.1:9001"]
+shutdown_timeout = -1
+workers = "4"
+trusted_proxies = ["10.0.0.0/33", "lan"]
+resolve_secs = 86401
+test_server = { listen_addrs = ["127.0.0.1:9001", "unix:/b"] }
+pools = 1
+"a b" = 2
+"#,
+        &[
+            "1:1: listen_adr = \"127.0.0.1:8080\": unknown key; did you mean \"listen_addr\"?",
+            "2:16: listen_addr[0] = \"localhost:80\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a socket \"unix:/path\"",
+            "2:43: listen_addr[2] = \"unix:/a\": is listened on already",
+            "2:54: listen_addr[3] = \"[::1]:0\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a socket \"unix:/path\"",
+            "2:65: listen_addr[4] = 5: must be a text in quotes",
+            "3:20: shutdown_timeout = -1: must be a number of seconds from 0 to 86400",
+            "4:11: workers = \"4\": must be a whole number from 0 to 256",
+            "5:20: trusted_proxies[0] = \"10.0.0.0/33\": the prefix length is a number from 0 to 32",
+            "5:35: trusted_proxies[1] = \"lan\": \"lan\" is not an IP address",
+            "6:16: resolve_secs = 86401: must be a number of seconds from 0.001 to 86400",
+            "7:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
+            "7:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+            "8:9: pools = 1: must be a list in brackets",
+            "9:1: \"a b\" = 2: unknown key; known: listen_addr, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, test_server, pools, routes",
+        ],
+    );
+}
+
+#[test]
+fn of_sections() {
+    expect(
+        r#"
+limits = 5
+[timeouts]
+conect = 2
+connect = 0
+client_idle = "60"
+client_body = nan
+upstream_idle = 1e400
+[access_log]
+format = "jsn"
+[test_server]
+listen_addr = []
+"#,
+        &[
+            "1:10: limits = 5: must be a table",
+            "3:1: timeouts.conect = 2: unknown key; did you mean \"connect\"?",
+            "4:11: timeouts.connect = 0: must be a number of seconds from 0.001 to 86400",
+            "5:15: timeouts.client_idle = \"60\": must be a number of seconds from 0.001 to 86400",
+            "6:15: timeouts.client_body = nan: must be a number of seconds from 0.001 to 86400",
+            "7:17: timeouts.upstream_idle = 1e400: must be a number of seconds from 0.001 to 86400",
+            "8:1: access_log: \"path\" is missing",
+            "9:10: access_log.format = \"jsn\": unknown; did you mean \"json\"?",
+            "11:1: test_server.listen_addr: unknown key; did you mean \"listen_addrs\"?",
+        ],
+    );
+    expect(
+        r#"
+[limits]
+request_headers = 257
+request_head_bytes = 255
+request_body_bytes = 99999999999999999999
+connections = 1.5
+timeout = {a = 1,
+ b = 2}
+[access_log]
+path = ""
+format = 1
+"#,
+        &[
+            "2:19: limits.request_headers = 257: must be a whole number from 1 to 256",
+            "3:22: limits.request_head_bytes = 255: must be a whole number from 256 to 262144",
+            "4:22: limits.request_body_bytes = 99999999999999999999: must be a whole number from 0 to 1125899906842624",
+            "5:15: limits.connections = 1.5: must be a whole number from 0 to 10000000",
+            "6:1: limits.timeout = {a = 1,…: unknown key; known: request_head_bytes, request_headers, request_target_bytes, request_body_bytes, connections, requests_per_connection",
+            "9:8: access_log.path = \"\": must name a file",
+            "10:10: access_log.format = 1: must be a text in quotes",
+        ],
+    );
+}
+
+#[test]
+fn of_pools() {
+    expect(
+        r#"
+[[pools]]
+backends = []
+balancing_algorithm = "round_robbin"
+hash_on = "cookie:a"
+[[pools]]
+name = "a/b"
+[[pools]]
+name = "api"
+backends = ["127.0.0.1", { addr = "a:1", weight = 0, max_connections = -1 }, { wight = 1 }, true]
+hash_on = "path"
+health_check = { expect = "3x" }
+outlier = { max_ejected_percent = 101 }
+[[pools]]
+name = "api"
+backends = ["a:1"]
+balancing_algorithm = "random"
+health_check = { tcp = true, path = "/" }
+idle_connections = 16385
+[[pools]]
+name = "hash"
+backends = ["a:1"]
+balancing_algorithm = "consistent_hash"
+hash_on = "header:x y"
+health_check = { path = "health", interval = 3 }
+"#,
+        &[
+            "1:1: pools[0]: \"name\" is missing",
+            "2:12: pools[0].backends: must name at least one backend",
+            "3:23: pools[0].balancing_algorithm = \"round_robbin\": unknown algorithm; did you mean \"round_robin\"?",
+            "5:1: pools[1]: \"backends\" is missing",
+            "6:8: pools[1].name = \"a/b\": must be 1 to 64 letters, digits, \"-\", \"_\" or \".\"",
+            "9:13: pools[2].backends[0] = \"127.0.0.1\": must be \"address:port\", \"name:port\" or \"unix:/path\", the port from 1 to 65535",
+            "9:51: pools[2].backends[1].weight = 0: must be a whole number from 1 to 256",
+            "9:72: pools[2].backends[1].max_connections = -1: must be a whole number from 0 to 10000000",
+            "9:78: pools[2].backends[2] = { wight = 1 }: \"addr\" is missing",
+            "9:80: pools[2].backends[2].wight = 1: unknown key; did you mean \"weight\"?",
+            "9:93: pools[2].backends[3] = true: must be a text in quotes",
+            "10:11: pools[2].hash_on = \"path\": round_robin uses no key; leave this out",
+            "11:16: pools[2].health_check = { expect = \"3x\" }: needs path = \"/…\" for an HTTP probe, or tcp = true",
+            "11:27: pools[2].health_check.expect = \"3x\": must be statuses such as \"2xx\", \"204\", \"200-399\" or \"2xx, 404\"",
+            "12:35: pools[2].outlier.max_ejected_percent = 101: must be a whole number from 0 to 100",
+            "14:8: pools[3].name = \"api\": there is a pool \"api\" already",
+            "16:23: pools[3].balancing_algorithm = \"random\": unknown algorithm; did you mean \"random_two\"?",
+            "17:37: pools[3].health_check.path = \"/\": a probe with tcp = true sends no request; leave this out",
+            "18:20: pools[3].idle_connections = 16385: must be a whole number from 0 to 16384",
+            "23:11: pools[4].hash_on = \"header:x y\": \"x y\" is not a field name",
+            "24:25: pools[4].health_check.path = \"health\": must begin with \"/\" and have no blanks; other characters are written as %XX",
+            "24:35: pools[4].health_check.interval = 3: unknown key; did you mean \"interval_secs\"?",
+        ],
+    );
+}
+
+#[test]
+fn of_routes() {
+    expect(
+        r#"
+[[pools]]
+name = "api"
+backends = ["a:1"]
+[[routes]]
+host = "api.example.com:80"
+prefix = "api"
+pool = "apj"
+backend_addrs = ["x:1"]
+outlier = {}
+[[routes]]
+[[routes]]
+prefix = "/a/../b"
+pool = "billing"
+[[routes]]
+prefix = "/"
+pool = "api"
+host_header = "a b"
+retries = 11
+answer_continue = "yes"
+[[routes]]
+host = "EXAMPLE.com"
+prefix = "/api/"
+pool = 1
+[[routes]]
+host = "example.com"
+prefix = "/api"
+backend_addrs = "a:1"
+timeouts = { client_header = 1, connect = 0.0001 }
+limits = { request_body_bytes = "1M" }
+[[routes]]
+prefix = "/a?b"
+pool = "api"
+[[routes]]
+prefix = "/../a"
+pool = "api"
+"#,
+        &[
+            "5:8: routes[0].host = \"api.example.com:80\": must be a host name without port, such as \"api.example.com\" or \"*.example.com\"",
+            "6:10: routes[0].prefix = \"api\": must begin with \"/\"",
+            "7:8: routes[0].pool = \"apj\": unknown pool; did you mean \"api\"?",
+            "8:17: routes[0].backend_addrs: the route has a \"pool\" already; one of the two must go",
+            "9:11: routes[0].outlier = {}: belongs to the pool; set it in [[pools]]",
+            "10:1: routes[1]: needs \"pool\", the name of one of [[pools]], or \"backend_addrs\"",
+            "12:10: routes[2].prefix = \"/a/../b\": never matches, as paths are normalised first; write \"/b\"",
+            "13:8: routes[2].pool = \"billing\": unknown pool; known: api",
+            "14:1: routes[3]: there is a route with this host and prefix already",
+            "17:15: routes[3].host_header = \"a b\": must be \"backend\", \"preserve\" or a host with or without port",
+            "18:11: routes[3].retries = 11: must be a whole number from 0 to 10",
+            "19:19: routes[3].answer_continue = \"yes\": must be true or false",
+            "23:8: routes[4].pool = 1: must be a text in quotes",
+            "24:1: routes[5]: there is a route with this host and prefix already",
+            "27:17: routes[5].backend_addrs = \"a:1\": must be a list in brackets",
+            "28:14: routes[5].timeouts.client_header = 1: unknown key; known: client_body, connect, upstream_response, upstream_idle",
+            "28:43: routes[5].timeouts.connect = 0.0001: must be a number of seconds from 0.001 to 86400",
+            "29:33: routes[5].limits.request_body_bytes = \"1M\": must be a whole number from 0 to 1125899906842624",
+            "31:10: routes[6].prefix = \"/a?b\": must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX",
+            "34:10: routes[7].prefix = \"/../a\": never matches: requests with such a path are refused",
+        ],
+    );
+}
+
+#[test]
+fn of_fields() {
+    expect(
+        r#"
+[[routes]]
+backend_addrs = ["a:1"]
+request_headers = { remove = ["host", "TE", "x-forwarded-for", ""], add = 1 }
+[routes.response_headers.set]
+Content-Length = "1"
+content_length = "1"
+x-a = "a\nb"
+X-A = "b"
+x-c = 1
+x-d = " d"
+"b c" = ""
+"#,
+        &[
+            "3:31: routes[0].request_headers.remove[0] = \"host\": \"host\" is set with host_header",
+            "3:39: routes[0].request_headers.remove[1] = \"TE\": \"te\" belongs to the connection and cannot be changed",
+            "3:64: routes[0].request_headers.remove[3] = \"\": \"\" is not a field name",
+            "3:69: routes[0].request_headers.add = 1: unknown key; known: set, remove",
+            "5:18: routes[0].response_headers.set.Content-Length = \"1\": \"content-length\" belongs to the connection and cannot be changed",
+            "6:18: routes[0].response_headers.set.content_length = \"1\": \"content_length\" belongs to the connection and cannot be changed",
+            "7:7: routes[0].response_headers.set.x-a = \"a\\nb\": a field value has no control characters and no blanks around it",
+            "8:7: routes[0].response_headers.set.X-A = \"b\": \"x-a\" is set twice",
+            "9:7: routes[0].response_headers.set.x-c = 1: must be a text in quotes",
+            "10:7: routes[0].response_headers.set.x-d = \" d\": a field value has no control characters and no blanks around it",
+            "11:9: routes[0].response_headers.set.\"b c\" = \"\": \"b c\" is not a field name",
+        ],
+    );
+}
+
+#[test]
+fn of_syntax_and_before_it() {
+    expect(
+        "workers = 1\nworkers = 2\nlisten_adr = \"\"\nshutdown_timeout = 1s\nresolve_secs = \"x\"\n[pools\nb = 1\n",
+        &[
+            "2:1: workers = 2: duplicate key",
+            "3:1: listen_adr = \"\": unknown key; did you mean \"listen_addr\"?",
+            "4:20: shutdown_timeout = 1s: string values must be quoted, expected literal string",
+            "6:7: [pools: unclosed table, expected `]`",
+        ],
+    );
+    expect(
+        "name = \"api\n",
+        &["1:12: name = \"api: invalid basic string, expected `\"`"],
+    );
+    expect(
+        "\u{1}\n",
+        &["1:1: \u{fffd}: invalid unquoted key, expected letters, numbers, `-`, `_`"],
+    );
+}
+
+#[test]
+fn of_a_key_given_twice_and_elsewhere() {
+    expect(
+        "workers = 1\nworkers = 2\n[[routes]]\npool = \"api\"\n",
+        &[
+            "2:1: workers = 2: duplicate key",
+            "4:8: routes[0].pool = \"api\": unknown pool; there is none",
+        ],
+    );
+}
+
+#[test]
+fn of_size() {
+    let names: Vec<String> = (0..limits::BACKENDS)
+        .map(|n| format!("\"a{n}:1\""))
+        .collect();
+    let backends = names.join(",");
+    expect(
+        &format!(
+            "[[routes]]\nbackend_addrs = [{backends}]\n[[routes]]\nprefix = \"/a\"\nbackend_addrs = [\"b:1\"]\n"
+        ),
+        &["3:1: routes[1]: with this there are more than 4096 backends"],
+    );
+    expect(
+        &format!("[[routes]]\nbackend_addrs = [{backends}, \"b:1\"]\n"),
+        &["2:17: routes[0].backend_addrs: has 4097 entries; at most 4096 are possible"],
+    );
+    let wrong = parsed(
+        &"[[pools]]\nname = \"\"\nbackends = [\"a:1\"]\n".repeat(limits::CONFIG_MISTAKES + 3),
+    )
+    .unwrap_err();
+    assert!(
+        wrong.to_string().ends_with("\nc.toml: and 3 more"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn of_files() {
+    let said = |path: &Path| load(path).unwrap_err().to_string();
+    assert_eq!(
+        said(Path::new("/nowhere/c.toml")),
+        "/nowhere/c.toml: cannot be read: No such file or directory (os error 2)"
+    );
+    let path = std::env::temp_dir().join(format!("palantir-config-{}.toml", std::process::id()));
+    std::fs::write(&path, b"a = 1\nb = \"\xff\"\n").unwrap();
+    let expected = format!("{}:2:6: not UTF-8 from here on", path.display());
+    let found = said(&path);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(found, expected);
+}

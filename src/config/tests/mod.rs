@@ -1,0 +1,26 @@
+//! What a whole file comes to: its mistakes word for word, or its snapshot.
+
+mod mistakes;
+mod names;
+mod never_panics;
+mod snapshots;
+mod warnings;
+
+use super::*;
+
+fn parsed(text: &str) -> Result<Config, Mistakes> {
+    parse(Path::new("c.toml"), text.to_owned())
+}
+
+#[test]
+fn the_path_is_the_one_given_then_the_environments_then_the_first_that_exists() {
+    let both = |name: &str| Some(OsString::from(name));
+    let second = |name: &str| both(name).filter(|_| name == PATH_VARIABLES[1]);
+    let empty = |_: &str| Some(OsString::new());
+    let given = || Some(PathBuf::from("given.toml"));
+    assert_eq!(find(given(), both), Path::new("given.toml"));
+    assert_eq!(find(None, both), Path::new("PALANTIR_CONFIG"));
+    assert_eq!(find(None, second), Path::new("REVERSE_PROXY_CONFIG_PATH"));
+    // The tests run beside the shipped file.
+    assert_eq!(find(None, empty), Path::new("config.toml"));
+}

@@ -1,0 +1,367 @@
+//! Good files, and what they compile to.
+
+use std::time::Duration;
+
+use super::parsed;
+use crate::base::ids::{PoolId, RouteId};
+use crate::config::{Machine, Resolved, compile};
+use crate::http::h1::HeadLimits;
+use crate::shared::backend_table::BackendTables;
+use crate::shared::slots::Slots;
+use crate::snapshot::{
+    AccessLog, AccessLogFormat, BackendAddr, FieldEdits, HealthCheck, HostHeader, ListenAddr,
+    Outlier, ProbeKind, Snapshot,
+};
+use crate::worker::balance::HashKey;
+
+pub(super) const MACHINE: Machine = Machine {
+    cpus: 3,
+    descriptors: 1064,
+};
+
+/// All that a complete file needs.
+const SHORT: &str = r#"
+listen_addr = "0.0.0.0:80"
+shutdown_timeout = 20
+
+[[routes]]
+prefix = "/"
+backend_addrs = ["127.0.0.1:8001", "127.0.0.1:8002"]
+health_check = { path = "/health", interval_secs = 10 }
+balancing_algorithm = "round_robin"
+"#;
+
+/// Every key that there is, none at its default.
+pub(super) const EVERY_KEY: &str = r#"
+listen_addr = ["127.0.0.1:8081", "[::1]:8081", "unix:/run/palantir.sock"]
+shutdown_timeout = 0
+workers = 2
+trusted_proxies = ["10.0.0.0/8", "fd00::1"]
+resolve_secs = 5
+
+[timeouts]
+client_header = 1
+client_body = 2
+client_idle = 3
+connect = 0.25
+upstream_response = 5
+upstream_idle = 6
+upstream_keepalive = 7
+
+[limits]
+request_head_bytes = 4096
+request_headers = 20
+request_target_bytes = 1024
+request_body_bytes = 1000
+connections = 100
+requests_per_connection = 10
+
+[access_log]
+path = "/var/log/palantir.log"
+format = "combined"
+
+[test_server]
+listen_addrs = ["127.0.0.1:9001"]
+
+[[pools]]
+name = "api"
+backends = ["127.0.0.1:9001", { addr = "http://127.0.0.1:9002", weight = 2, max_connections = 512 }, "unix:/run/app.sock"]
+balancing_algorithm = "consistent_hash"
+hash_on = "header:X-User"
+health_check = { path = "/health", interval_secs = 3, timeout_secs = 1, unhealthy_after = 4, healthy_after = 5, expect = "2xx, 404" }
+outlier = { consecutive_failures = 7, eject_secs = 8, max_ejected_percent = 9 }
+idle_connections = 16
+
+[[routes]]
+host = "API.example.com"
+prefix = "/api/"
+pool = "api"
+strip_prefix = true
+host_header = "preserve"
+request_headers = { set = { X-Team = "a", "x-b" = "ü" }, remove = ["X-Debug"] }
+response_headers = { remove = ["server"] }
+retries = 0
+timeout = 12.5
+timeouts = { client_body = 21, connect = 22, upstream_response = 23, upstream_idle = 24 }
+limits = { request_body_bytes = 0 }
+via = true
+answer_continue = true
+
+[[routes]]
+backend_addrs = ["[::1]:80"]
+balancing_algorithm = "least_connections"
+health_check = { tcp = true }
+host_header = "origin.internal:81"
+"#;
+
+pub(super) fn snapshot_with(text: &str, resolved: &Resolved) -> Snapshot {
+    let config = parsed(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let mut slots = Slots::new(BackendTables::new(1));
+    compile(&config, &MACHINE, resolved, &mut slots, 7).unwrap()
+}
+
+pub(super) fn snapshot(text: &str) -> Snapshot {
+    snapshot_with(text, &Resolved::new())
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(super) fn tcp(addr: &str) -> Option<BackendAddr> {
+    Some(BackendAddr::Tcp(addr.parse().unwrap()))
+}
+
+#[test]
+fn the_short_form_is_complete_and_connections_have_defaults() {
+    let snapshot = snapshot(SHORT);
+    assert_eq!(snapshot.generation, 7);
+    assert_eq!(
+        snapshot.listeners,
+        [ListenAddr::Tcp("0.0.0.0:80".parse().unwrap())]
+    );
+    assert_eq!(snapshot.shutdown_timeout, secs(20));
+    assert_eq!(snapshot.workers, 3);
+    assert!(snapshot.trusted_proxies.is_empty() && snapshot.test_servers.is_empty());
+    assert_eq!(snapshot.access_log, None);
+    let client = &snapshot.client;
+    assert_eq!(
+        (client.header_timeout, client.idle_timeout),
+        (secs(10), secs(60))
+    );
+    let head = HeadLimits {
+        head_bytes: 32_768,
+        fields: 100,
+        target_bytes: 8192,
+    };
+    assert_eq!(client.head, head);
+    // Half of the descriptors that are left after those kept aside.
+    assert_eq!(
+        (client.connections, client.requests_per_connection),
+        (500, u32::MAX)
+    );
+}
+
+#[test]
+fn the_short_form_is_complete_and_routes_have_defaults() {
+    let snapshot = snapshot(SHORT);
+    let route = &snapshot.routes[0];
+    assert_eq!(
+        (route.name.as_str(), route.prefix.as_str(), route.pool),
+        ("/", "", PoolId(0))
+    );
+    assert_eq!(
+        (route.retries, route.timeout, route.request_body_bytes),
+        (1, None, u64::MAX)
+    );
+    assert!(!route.strip_prefix && !route.via && !route.answer_continue);
+    assert_eq!(route.host_header, HostHeader::Backend);
+    assert_eq!(
+        (&route.request_fields, &route.response_fields),
+        (&FieldEdits::default(), &FieldEdits::default())
+    );
+    let timeouts = &route.timeouts;
+    assert_eq!(
+        (timeouts.client_body, timeouts.connect),
+        (secs(30), secs(2))
+    );
+    assert_eq!(
+        (timeouts.upstream_response, timeouts.upstream_idle),
+        (secs(60), secs(60))
+    );
+}
+
+#[test]
+fn the_short_form_is_complete_and_pools_have_defaults() {
+    let snapshot = snapshot(SHORT);
+    let pool = &snapshot.pools[0];
+    assert_eq!(
+        (pool.name.as_str(), pool.algorithm.name()),
+        ("/", "round_robin")
+    );
+    assert_eq!(
+        (pool.idle_connections, pool.keepalive, &pool.outlier),
+        (128, secs(60), &None)
+    );
+    let kind = ProbeKind::Http {
+        path: "/health".to_owned(),
+        expect: vec![(200, 299)],
+    };
+    let expected = HealthCheck {
+        kind,
+        interval: secs(10),
+        timeout: secs(5),
+        unhealthy_after: 3,
+        healthy_after: 2,
+    };
+    assert_eq!(pool.health_check, Some(expected));
+    let backends: Vec<_> = pool
+        .backends
+        .iter()
+        .map(|backend| (backend.label.as_str(), backend.weight))
+        .collect();
+    assert_eq!(backends, [("127.0.0.1:8001", 1), ("127.0.0.1:8002", 1)]);
+    assert_eq!(pool.backends[0].max_connections, u32::MAX);
+}
+
+#[test]
+fn every_key_of_the_connection_takes_effect() {
+    let snapshot = snapshot(EVERY_KEY);
+    let tcp = |addr: &str| ListenAddr::Tcp(addr.parse().unwrap());
+    let unix = ListenAddr::Unix("/run/palantir.sock".into());
+    assert_eq!(
+        snapshot.listeners,
+        [tcp("127.0.0.1:8081"), tcp("[::1]:8081"), unix]
+    );
+    assert_eq!(
+        (snapshot.workers, snapshot.shutdown_timeout),
+        (2, Duration::ZERO)
+    );
+    assert_eq!(
+        snapshot.trusted_proxies,
+        ["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()]
+    );
+    let client = &snapshot.client;
+    assert_eq!(
+        (client.header_timeout, client.idle_timeout),
+        (secs(1), secs(3))
+    );
+    let head = HeadLimits {
+        head_bytes: 4096,
+        fields: 20,
+        target_bytes: 1024,
+    };
+    assert_eq!(client.head, head);
+    assert_eq!(
+        (client.connections, client.requests_per_connection),
+        (100, 10)
+    );
+    let path = "/var/log/palantir.log".into();
+    assert_eq!(
+        snapshot.access_log,
+        Some(AccessLog {
+            path,
+            format: AccessLogFormat::Combined
+        })
+    );
+    assert_eq!(snapshot.test_servers, ["127.0.0.1:9001".parse().unwrap()]);
+    assert_eq!(
+        parsed(EVERY_KEY).unwrap().settings.resolve_interval,
+        secs(5)
+    );
+}
+
+#[test]
+fn every_key_of_a_route_takes_effect() {
+    let snapshot = snapshot(EVERY_KEY);
+    let route = &snapshot.routes[0];
+    assert_eq!(
+        (route.name.as_str(), route.prefix.as_str(), route.pool),
+        ("api.example.com/api/", "/api", PoolId(0))
+    );
+    assert!(route.strip_prefix && route.via && route.answer_continue);
+    assert_eq!(route.host_header, HostHeader::Preserve);
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        route.request_fields.set,
+        [field("x-team", "a"), field("x-b", "ü")]
+    );
+    assert_eq!(route.request_fields.remove, ["x-debug"]);
+    assert_eq!(route.response_fields.remove, ["server"]);
+    assert_eq!(
+        (route.retries, route.timeout),
+        (0, Some(Duration::from_millis(12_500)))
+    );
+    let timeouts = &route.timeouts;
+    assert_eq!(
+        (timeouts.client_body, timeouts.connect),
+        (secs(21), secs(22))
+    );
+    assert_eq!(
+        (timeouts.upstream_response, timeouts.upstream_idle),
+        (secs(23), secs(24))
+    );
+    assert_eq!(route.request_body_bytes, u64::MAX);
+
+    let other = &snapshot.routes[1];
+    assert_eq!((other.name.as_str(), other.pool), ("/", PoolId(1)));
+    assert_eq!(other.request_body_bytes, 1000);
+    assert_eq!(
+        other.host_header,
+        HostHeader::Literal("origin.internal:81".to_owned())
+    );
+    assert_eq!(
+        (other.timeouts.client_body, other.timeouts.connect),
+        (secs(2), Duration::from_millis(250))
+    );
+    let found = snapshot.route_table.find(b"api.example.com", b"/api/x");
+    assert_eq!(found, Some(RouteId(0)));
+}
+
+#[test]
+fn every_key_of_a_pool_takes_effect() {
+    let snapshot = snapshot(EVERY_KEY);
+    let pool = &snapshot.pools[0];
+    assert_eq!(
+        (pool.name.as_str(), pool.algorithm.name()),
+        ("api", "consistent_hash")
+    );
+    assert_eq!(pool.algorithm.key, HashKey::Header("x-user".to_owned()));
+    assert_eq!((pool.idle_connections, pool.keepalive), (16, secs(7)));
+    let expect = vec![(200, 299), (404, 404)];
+    let kind = ProbeKind::Http {
+        path: "/health".to_owned(),
+        expect,
+    };
+    let check = HealthCheck {
+        kind,
+        interval: secs(3),
+        timeout: secs(1),
+        unhealthy_after: 4,
+        healthy_after: 5,
+    };
+    assert_eq!(pool.health_check, Some(check));
+    let outlier = Outlier {
+        consecutive_failures: 7,
+        eject: secs(8),
+        max_ejected_percent: 9,
+    };
+    assert_eq!(pool.outlier, Some(outlier));
+    let unix = Some(BackendAddr::Unix("/run/app.sock".into()));
+    let expected = [
+        (
+            tcp("127.0.0.1:9001"),
+            "127.0.0.1:9001",
+            "127.0.0.1:9001",
+            1,
+            u32::MAX,
+        ),
+        (
+            tcp("127.0.0.1:9002"),
+            "127.0.0.1:9002",
+            "127.0.0.1:9002",
+            2,
+            512,
+        ),
+        (unix, "localhost", "unix:/run/app.sock", 1, u32::MAX),
+    ];
+    for (backend, (addr, host, label, weight, max_connections)) in
+        pool.backends.iter().zip(expected)
+    {
+        assert_eq!(
+            (&backend.addr, backend.host.as_str(), backend.label.as_str()),
+            (&addr, host, label)
+        );
+        assert_eq!(
+            (backend.weight, backend.max_connections),
+            (weight, max_connections)
+        );
+    }
+    assert_eq!(pool.backends.len(), 3);
+    let other = &snapshot.pools[1];
+    assert_eq!(other.algorithm.name(), "least_connections");
+    assert_eq!(
+        other.health_check.as_ref().map(|check| &check.kind),
+        Some(&ProbeKind::Tcp)
+    );
+}

@@ -1,0 +1,75 @@
+//! Warnings, and the shipped file, which has none.
+
+use super::parsed;
+use super::snapshots::{EVERY_KEY, MACHINE, snapshot};
+use crate::snapshot::BackendAddr;
+
+#[test]
+fn warnings_name_what_is_hardly_meant() {
+    let text = r#"workers = 4
+[limits]
+connections = 2000
+[[pools]]
+name = "unused"
+backends = ["127.0.0.1:8080", "a:1", "A:1"]
+"#;
+    let warnings: Vec<String> = parsed(text)
+        .unwrap()
+        .warnings(&MACHINE)
+        .iter()
+        .map(|note| note.to_string())
+        .collect();
+    let expected = [
+        "1:1: there are no [[routes]]: every request is answered with 404",
+        "1:11: workers = 4: more workers than the 3 CPUs that this process may run on",
+        "3:15: limits.connections = 2000: the process may open only 1064 files (ulimit -n)",
+        "5:8: pools[0].name = \"unused\": no route leads to this pool",
+        "6:13: pools[0].backends[0] = \"127.0.0.1:8080\": is palantir's own listen_addr: requests would go round in circles",
+        "6:38: pools[0].backends[2] = \"A:1\": is in this pool already; the first one counts",
+    ];
+    assert_eq!(warnings, expected);
+    assert!(parsed(EVERY_KEY).unwrap().warnings(&MACHINE).is_empty());
+}
+
+/// The file that palantir is shipped with.
+const SHIPPED: &str = include_str!("../../../config.toml");
+
+#[test]
+fn the_shipped_file_works_at_once() {
+    let snapshot = snapshot(SHIPPED);
+    assert!(parsed(SHIPPED).unwrap().warnings(&MACHINE).is_empty());
+    let backends: Vec<_> = snapshot.pools[0]
+        .backends
+        .iter()
+        .map(|backend| backend.addr.clone())
+        .collect();
+    let tested: Vec<_> = snapshot
+        .test_servers
+        .iter()
+        .map(|addr| Some(BackendAddr::Tcp(*addr)))
+        .collect();
+    assert_eq!((backends, snapshot.test_servers.len()), (tested, 3));
+}
+
+#[test]
+fn what_the_shipped_file_has_commented_out_is_right_too() {
+    // A commented line of TOML begins with `# ` and a key, a bracket or the blanks of a list's entry.
+    let is_toml = |line: &str| {
+        line.starts_with(['[', ']', ' '])
+            || line
+                .split_once(" = ")
+                .is_some_and(|(key, _)| !key.contains(' '))
+    };
+    let uncommented: Vec<&str> = SHIPPED
+        .lines()
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| is_toml(rest))
+                .unwrap_or(line)
+        })
+        .collect();
+    let snapshot = snapshot(&uncommented.join("\n"));
+    assert_eq!((snapshot.routes.len(), snapshot.pools.len()), (2, 2));
+    assert_eq!(snapshot.pools[0].backends.len(), 3);
+    assert!(snapshot.access_log.is_some());
+}

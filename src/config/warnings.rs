@@ -1,0 +1,91 @@
+//! What a configuration may well say, but hardly means.
+
+use std::collections::HashSet;
+
+use super::address::BackendPlace;
+use super::machine::Machine;
+use super::notes::Notes;
+use super::route::RouteTarget;
+use super::settings::Settings;
+use crate::snapshot::ListenAddr;
+
+/// Notes every warning.
+pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
+    warn_of_machine(settings, machine, notes);
+    warn_of_pools(settings, notes);
+    warn_of_backends(settings, notes);
+    if settings.routes.is_empty() {
+        notes.add_at(
+            0,
+            String::new(),
+            "there are no [[routes]]: every request is answered with 404",
+        );
+    }
+}
+
+fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
+    if settings.workers.value > machine.cpus {
+        let cpus = machine.cpus;
+        let what = format!("more workers than the {cpus} CPUs that this process may run on");
+        notes.add(&settings.workers.place, what);
+    }
+    let connections = &settings.limits.connections;
+    if u64::from(connections.value) > machine.descriptors {
+        let descriptors = machine.descriptors;
+        notes.add(
+            &connections.place,
+            format!("the process may open only {descriptors} files (ulimit -n)"),
+        );
+    }
+}
+
+fn warn_of_pools(settings: &Settings, notes: &Notes<'_>) {
+    let used: HashSet<&str> = settings
+        .routes
+        .iter()
+        .filter_map(|route| match &route.target {
+            RouteTarget::Pool(name) => Some(name.as_str()),
+            RouteTarget::Own(_) => None,
+        })
+        .collect();
+    for pool in settings
+        .pools
+        .iter()
+        .filter(|pool| !used.contains(pool.name.as_str()))
+    {
+        notes.add(&pool.name.place, "no route leads to this pool");
+    }
+}
+
+fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
+    for pool in settings.all_pools() {
+        let mut seen = HashSet::new();
+        for backend in &pool.backends {
+            let place = &backend.address.place;
+            if !seen.insert(place) {
+                notes.add(
+                    &backend.place,
+                    "is in this pool already; the first one counts",
+                );
+            }
+            if settings
+                .listen_addrs
+                .iter()
+                .any(|listened| is_same(&listened.value, place))
+            {
+                notes.add(
+                    &backend.place,
+                    "is palantir's own listen_addr: requests would go round in circles",
+                );
+            }
+        }
+    }
+}
+
+fn is_same(listened: &ListenAddr, backend: &BackendPlace) -> bool {
+    match (listened, backend) {
+        (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => listened == backend,
+        (ListenAddr::Unix(listened), BackendPlace::Unix(backend)) => listened == backend,
+        _ => false,
+    }
+}

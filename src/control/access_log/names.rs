@@ -1,0 +1,144 @@
+//! The names behind the numbers of an access-log line.
+
+use std::collections::VecDeque;
+
+use crate::base::limits;
+use crate::shared::access::AccessLine;
+use crate::snapshot::Snapshot;
+
+/// The names of the last [`limits::LOGGED_SNAPSHOTS`] snapshots. Not the snapshots themselves: those would keep the
+/// rows of backends that are long gone.
+#[derive(Debug, Default)]
+pub struct Names {
+    snapshots: VecDeque<SnapshotNames>,
+}
+
+#[derive(Debug)]
+struct SnapshotNames {
+    generation: u64,
+    routes: Vec<String>,
+    pools: Vec<PoolNames>,
+}
+
+#[derive(Debug)]
+struct PoolNames {
+    name: String,
+    backends: Vec<String>,
+}
+
+/// The names in one line; `None` for what the exchange did not come to, or is forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineNames<'a> {
+    pub route: Option<&'a str>,
+    pub pool: Option<&'a str>,
+    pub backend: Option<&'a str>,
+}
+
+impl Names {
+    /// Remembers the names of a snapshot, newer than all before.
+    pub fn learn(&mut self, snapshot: &Snapshot) {
+        if self.snapshots.len() == limits::LOGGED_SNAPSHOTS {
+            self.snapshots.pop_front();
+        }
+        let pools = snapshot.pools.iter().map(|pool| PoolNames {
+            name: pool.name.clone(),
+            backends: pool
+                .backends
+                .iter()
+                .map(|backend| backend.label.clone())
+                .collect(),
+        });
+        self.snapshots.push_back(SnapshotNames {
+            generation: snapshot.generation,
+            routes: snapshot
+                .routes
+                .iter()
+                .map(|route| route.name.clone())
+                .collect(),
+            pools: pools.collect(),
+        });
+    }
+
+    /// The names in this line.
+    pub fn of(&self, line: &AccessLine) -> LineNames<'_> {
+        let mut snapshots = self.snapshots.iter().rev();
+        let Some(names) = snapshots.find(|names| names.generation == line.generation) else {
+            return LineNames::default();
+        };
+        let pool = line.pool.and_then(|id| names.pools.get(id.index()));
+        let backend = line
+            .backend
+            .and_then(|index| pool?.backends.get(index as usize));
+        LineNames {
+            route: line
+                .route
+                .and_then(|id| names.routes.get(id.index()))
+                .map(String::as_str),
+            pool: pool.map(|pool| pool.name.as_str()),
+            backend: backend.map(String::as_str),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{PoolId, RequestId};
+    use crate::base::time::Micros;
+    use crate::shared::access::Texts;
+    use crate::shared::sample;
+
+    fn line(generation: u64, pool: Option<u32>, backend: Option<u32>) -> AccessLine {
+        AccessLine {
+            began: Micros(0),
+            request_id: RequestId(1),
+            client: None,
+            texts: Texts::default(),
+            version: 11,
+            status: 200,
+            request_bytes: 0,
+            response_bytes: 0,
+            generation,
+            route: None,
+            pool: pool.map(PoolId),
+            backend,
+            attempts: 1,
+            upstream_micros: 0,
+            total_micros: 0,
+            failure: "",
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_lines_own_snapshot_while_it_is_remembered() {
+        let mut slots = sample::slots();
+        let mut names = Names::default();
+        for generation in 1..=limits::LOGGED_SNAPSHOTS as u64 + 1 {
+            let pool = sample::pool(&mut slots, &format!("pool{generation}"), &sample::addrs(2));
+            names.learn(&sample::snapshot(generation, vec![pool]));
+        }
+        let known = |pool, backend| LineNames {
+            route: None,
+            pool,
+            backend,
+        };
+        let rows = [
+            (
+                line(2, Some(0), Some(1)),
+                known(Some("pool2"), Some("127.0.0.1:2")),
+            ),
+            (
+                line(17, Some(0), Some(0)),
+                known(Some("pool17"), Some("127.0.0.1:1")),
+            ),
+            (line(17, Some(0), None), known(Some("pool17"), None)),
+            (line(17, None, None), known(None, None)),
+            (line(17, Some(9), Some(9)), known(None, None)),
+            (line(1, Some(0), Some(0)), known(None, None)),
+            (line(99, Some(0), Some(0)), known(None, None)),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(names.of(&line), expected, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Host names of backends, looked up off the workers: all of them before the start, and again and again afterwards.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::base::limits;
+
+/// The addresses of host names, as far as they are known.
+pub type Resolved = HashMap<String, Vec<IpAddr>>;
+
+/// What looking up one name brought.
+pub type Answer = (String, io::Result<Vec<IpAddr>>);
+
+/// Names and their last good answers.
+#[derive(Debug)]
+pub struct Names {
+    hosts: Vec<String>,
+    resolved: Resolved,
+    /// Those whose last look-up failed.
+    failing: BTreeSet<String>,
+}
+
+impl Names {
+    /// Looks all names up, in parallel, and waits for them [`limits::RESOLVE_SECS`] each; names that do not resolve are
+    /// logged. Errors: no thread or no descriptors left.
+    pub fn look_up(hosts: Vec<String>) -> io::Result<Names> {
+        let mut names = Names {
+            hosts,
+            resolved: Resolved::new(),
+            failing: BTreeSet::new(),
+        };
+        if !names.hosts.is_empty() {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(limits::LOOKUPS)
+                .build()?;
+            let answers = runtime.block_on(look_up_all(&names.hosts));
+            // A look-up that hangs would keep the runtime from being dropped.
+            runtime.shutdown_background();
+            names.take_in(answers);
+        }
+        Ok(names)
+    }
+
+    /// The names.
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// The last good answers; names that never had one are absent.
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// Takes answers over and logs what is new about names that do not resolve; whether an address came or went. A
+    /// failure changes nothing: the last good answer stays.
+    pub fn take_in(&mut self, answers: Vec<Answer>) -> bool {
+        let mut changed = false;
+        for (host, answer) in answers {
+            match answer {
+                Ok(addresses) => {
+                    if self.failing.remove(&host) {
+                        info!(name = host, "the name resolves again");
+                    }
+                    changed |= self.resolved.get(&host) != Some(&addresses);
+                    self.resolved.insert(host, addresses);
+                }
+                Err(error) => self.note_failure(host, &error),
+            }
+        }
+        changed
+    }
+
+    fn note_failure(&mut self, host: String, error: &io::Error) {
+        if !self.failing.contains(&host) {
+            let meanwhile = match self.resolved.contains_key(&host) {
+                true => "its last addresses stay in use",
+                false => "its backends are down",
+            };
+            warn!(name = host, %error, "the name does not resolve: {meanwhile}");
+            self.failing.insert(host);
+        }
+    }
+}
+
+/// Looks the names up after every `pause`, until nobody wants to know.
+pub async fn look_up_forever(
+    hosts: Vec<String>,
+    pause: Duration,
+    found: mpsc::Sender<Vec<Answer>>,
+) {
+    loop {
+        sleep(pause).await;
+        let answers = look_up_all(&hosts).await;
+        if found.send(answers).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks all names up, [`limits::LOOKUPS`] at a time.
+async fn look_up_all(hosts: &[String]) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(hosts.len());
+    let mut under_way = JoinSet::new();
+    for host in hosts {
+        if under_way.len() == limits::LOOKUPS {
+            answers.extend(under_way.join_next().await.and_then(Result::ok));
+        }
+        let host = host.clone();
+        under_way.spawn(async move {
+            let answer = look_up_one(&host).await;
+            (host, answer)
+        });
+    }
+    while let Some(answer) = under_way.join_next().await {
+        answers.extend(answer.ok());
+    }
+    answers
+}
+
+/// The addresses of one name: sorted, each once, at most [`limits::ADDRESSES_PER_NAME`].
+async fn look_up_one(host: &str) -> io::Result<Vec<IpAddr>> {
+    let most = Duration::from_secs(limits::RESOLVE_SECS);
+    let found = match timeout(most, tokio::net::lookup_host((host, 0))).await {
+        Ok(found) => found?,
+        Err(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {most:?}"),
+            ));
+        }
+    };
+    let addresses: BTreeSet<IpAddr> = found.map(|addr| addr.ip()).collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no addresses",
+        ));
+    }
+    Ok(addresses
+        .into_iter()
+        .take(limits::ADDRESSES_PER_NAME)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(last: &[u8]) -> Vec<IpAddr> {
+        last.iter()
+            .map(|last| IpAddr::from([192, 0, 2, *last]))
+            .collect()
+    }
+
+    fn found(last: &[u8]) -> Vec<Answer> {
+        vec![("api.internal".to_owned(), Ok(addresses(last)))]
+    }
+
+    fn lost() -> Vec<Answer> {
+        vec![(
+            "api.internal".to_owned(),
+            Err(io::ErrorKind::NotFound.into()),
+        )]
+    }
+
+    #[test]
+    fn answers_table() {
+        let mut names = Names {
+            hosts: vec!["api.internal".to_owned()],
+            resolved: Resolved::new(),
+            failing: BTreeSet::new(),
+        };
+        let steps = [
+            (lost(), false, None),
+            (found(&[1, 2]), true, Some(addresses(&[1, 2]))),
+            (found(&[1, 2]), false, Some(addresses(&[1, 2]))),
+            (lost(), false, Some(addresses(&[1, 2]))),
+            (found(&[1, 2]), false, Some(addresses(&[1, 2]))),
+            (found(&[2]), true, Some(addresses(&[2]))),
+            (lost(), false, Some(addresses(&[2]))),
+            (found(&[3]), true, Some(addresses(&[3]))),
+        ];
+        for (number, (answers, changed, expected)) in steps.into_iter().enumerate() {
+            let failed = answers.iter().any(|(_, answer)| answer.is_err());
+            assert_eq!(names.take_in(answers), changed, "step {number}");
+            assert_eq!(
+                names.resolved().get("api.internal").cloned(),
+                expected,
+                "step {number}"
+            );
+            assert_eq!(
+                names.failing.contains("api.internal"),
+                failed,
+                "step {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_and_those_that_do_not_exist_are_absent() {
+        // A label longer than 63 bytes cannot even be asked for (RFC 1035 section 2.3.4): no name server is needed.
+        let too_long = "x".repeat(64);
+        let mut hosts = vec!["localhost".to_owned()];
+        hosts.extend((0..limits::LOOKUPS).map(|number| format!("{too_long}.n{number}")));
+        let names = Names::look_up(hosts).unwrap();
+        assert_eq!(names.resolved().len(), 1);
+        assert!(
+            names.resolved()["localhost"]
+                .iter()
+                .all(IpAddr::is_loopback)
+        );
+        assert_eq!(names.failing.len(), limits::LOOKUPS);
+    }
+}

@@ -1,0 +1,150 @@
+//! Stopping in good order: no new requests, time for the running ones, then the count of those that were cut.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::base::time::Micros;
+use crate::shared::gauges::{self, AllGauges};
+
+/// How far a stop has come. Time is an argument.
+#[derive(Debug)]
+pub struct Shutdown {
+    workers: usize,
+    /// Workers that have nothing left to do, whatever the reason.
+    done: usize,
+    deadline: Option<Micros>,
+    /// Something else than a signal is the reason.
+    failed: bool,
+    at_once: bool,
+}
+
+impl Shutdown {
+    /// Of a process with so many workers; not begun.
+    pub fn new(workers: usize) -> Shutdown {
+        Shutdown {
+            workers,
+            done: 0,
+            deadline: None,
+            failed: false,
+            at_once: false,
+        }
+    }
+
+    /// Begins, on a signal; the second one ends everything at once. Whether this was the first.
+    pub fn signal(&mut self, name: &str, patience: Duration, now: Micros) -> bool {
+        if self.deadline.is_some() {
+            info!(signal = name, "stopping at once");
+            self.at_once = true;
+            return false;
+        }
+        info!(
+            signal = name,
+            ?patience,
+            "stopping: running requests may finish"
+        );
+        self.deadline = Some(now.after(patience));
+        true
+    }
+
+    /// Begins because a thread has ended that should not have; the exit code will say so.
+    pub fn fail(&mut self, patience: Duration, now: Micros) {
+        self.failed = true;
+        self.deadline.get_or_insert(now.after(patience));
+    }
+
+    /// One worker more has nothing left to do.
+    pub fn worker_done(&mut self) {
+        self.done += 1;
+    }
+
+    /// Whether it has begun.
+    pub fn has_begun(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Whether it is time to end the process.
+    pub fn is_over(&self, now: Micros) -> bool {
+        let late = self.deadline.is_some_and(|deadline| deadline <= now);
+        late || self.at_once || (self.has_begun() && self.done >= self.workers)
+    }
+
+    /// When [`Shutdown::is_over`] becomes true by itself.
+    pub fn deadline(&self) -> Option<Micros> {
+        self.deadline
+    }
+
+    /// Counts and logs what is cut; the exit code.
+    pub fn exit_code(&self, gauges: &AllGauges) -> u8 {
+        let requests = gauges::exchanges(gauges);
+        if requests > 0 {
+            warn!(
+                requests,
+                connections = gauges::connections(gauges),
+                "stopped: {requests} requests were cut"
+            );
+        } else {
+            info!("stopped: no request was cut");
+        }
+        u8::from(requests > 0 || self.failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Micros {
+        Micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn ends_when_every_worker_is_done() {
+        let mut shutdown = Shutdown::new(2);
+        shutdown.worker_done();
+        shutdown.worker_done();
+        assert!(!shutdown.is_over(at(100)), "nobody asked for it");
+        let mut shutdown = Shutdown::new(2);
+        assert!(shutdown.signal("SIGTERM", PATIENCE, at(0)));
+        shutdown.worker_done();
+        assert!(!shutdown.is_over(at(1)));
+        shutdown.worker_done();
+        assert!(shutdown.is_over(at(1)));
+        assert_eq!(shutdown.exit_code(&gauges::gauges(2)), 0);
+    }
+
+    #[test]
+    fn ends_by_time_and_says_what_is_cut() {
+        let all = gauges::gauges(2);
+        all[1].begin_exchange();
+        let mut shutdown = Shutdown::new(2);
+        shutdown.signal("SIGTERM", PATIENCE, at(5));
+        assert!(!shutdown.is_over(at(14)));
+        assert!(shutdown.is_over(at(15)));
+        assert_eq!(shutdown.exit_code(&all), 1);
+        all[1].end_exchange();
+        assert_eq!(shutdown.exit_code(&all), 0);
+    }
+
+    #[test]
+    fn a_second_signal_ends_at_once() {
+        let mut shutdown = Shutdown::new(1);
+        assert!(shutdown.signal("SIGINT", PATIENCE, at(0)));
+        assert!(!shutdown.signal("SIGINT", PATIENCE, at(1)));
+        assert!(shutdown.is_over(at(1)));
+    }
+
+    #[test]
+    fn a_failure_begins_a_stop_once_and_shows_in_the_exit_code() {
+        let mut shutdown = Shutdown::new(2);
+        shutdown.fail(PATIENCE, at(0));
+        shutdown.fail(PATIENCE, at(9));
+        assert_eq!(shutdown.deadline(), Some(at(10)));
+        shutdown.worker_done();
+        shutdown.worker_done();
+        assert!(shutdown.is_over(at(1)));
+        assert_eq!(shutdown.exit_code(&gauges::gauges(2)), 1);
+    }
+}

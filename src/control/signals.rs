@@ -1,0 +1,68 @@
+//! The signals that the program takes.
+
+use std::io;
+
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
+
+/// A signal, as the control thread understands it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT or SIGTERM; the name.
+    Stop(&'static str),
+    /// SIGHUP: log files were moved away.
+    Reopen,
+}
+
+/// All of them. As long as this exists, and after it, none has its default effect.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Listener,
+    terminate: Listener,
+    hang_up: Listener,
+}
+
+impl Signals {
+    /// Takes the signals from now on. Errors: no descriptors left.
+    pub fn take() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one. May be dropped while it waits.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            _ = self.hang_up.recv() => Signal::Reopen,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_taken_instead_of_having_their_effect() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut signals = Signals::take().unwrap();
+            let rows = [
+                (libc::SIGINT, Signal::Stop("SIGINT")),
+                (libc::SIGTERM, Signal::Stop("SIGTERM")),
+                (libc::SIGHUP, Signal::Reopen),
+            ];
+            for (number, expected) in rows {
+                // SAFETY: sends a signal to this process, which has just taken it.
+                assert_eq!(unsafe { libc::raise(number) }, 0);
+                assert_eq!(signals.next().await, expected);
+            }
+        });
+    }
+}

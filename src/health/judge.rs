@@ -1,0 +1,322 @@
+//! What is thought of one backend: the pure rules of rise, fall and ejection. Time is an argument.
+
+use std::mem;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::shared::backend_table::BackendState;
+use crate::snapshot::{HealthCheck, Outlier, Pool};
+
+/// What is known of one backend. A new one is healthy until something speaks against it.
+#[derive(Debug, Default)]
+pub struct Judge {
+    /// What the probes say, once enough of them said the same.
+    down: bool,
+    /// Probes in a row that contradict `down`: not 0 means between two states.
+    against: u32,
+    /// Failed requests in a row.
+    failures: u32,
+    ejection: Option<Ejection>,
+    /// The last ejection, while it is remembered.
+    last: Option<Ejection>,
+}
+
+/// A time out of service.
+#[derive(Clone, Copy, Debug)]
+struct Ejection {
+    until: Micros,
+    /// 1 for the first, one more for each that followed before the one before it was forgotten.
+    number: u32,
+}
+
+impl Judge {
+    /// What the workers should go by. Failed probes outweigh an ejection.
+    pub fn state(&self) -> BackendState {
+        if self.down {
+            BackendState::Unhealthy
+        } else if self.ejection.is_some() {
+            BackendState::Ejected
+        } else {
+            BackendState::Healthy
+        }
+    }
+
+    /// Takes in a probe. If it turned the backend over: how many in a row it took.
+    pub fn probed(&mut self, passed: bool, check: &HealthCheck) -> Option<u32> {
+        if passed != self.down {
+            self.against = 0;
+            return None;
+        }
+        self.against = self.against.saturating_add(1);
+        let needed = if self.down {
+            check.healthy_after
+        } else {
+            check.unhealthy_after
+        };
+        if self.against < needed {
+            return None;
+        }
+        self.down = !self.down;
+        self.failures = 0;
+        Some(mem::take(&mut self.against))
+    }
+
+    /// Time from the start of one probe to that of the next, before jitter.
+    pub fn pause(&self, check: &HealthCheck) -> Duration {
+        if self.against > 0 {
+            short_pause(check)
+        } else {
+            check.interval
+        }
+    }
+
+    /// Takes over a pool's settings: what can no longer be found out again is forgotten.
+    pub fn apply(&mut self, pool: &Pool) {
+        if pool.health_check.is_none() {
+            self.down = false;
+            self.against = 0;
+        }
+        if pool.outlier.is_none() {
+            self.failures = 0;
+            self.ejection = None;
+            self.last = None;
+        }
+    }
+
+    /// Takes in a failed request; whether the backend deserves to be ejected. What fails while it is out of service was
+    /// sent before and says nothing new.
+    pub fn failed(&mut self, outlier: &Outlier) -> bool {
+        if self.state() != BackendState::Healthy {
+            return false;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.failures >= outlier.consecutive_failures
+    }
+
+    /// Failed requests in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Takes in a request that succeeded.
+    pub fn recovered(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Ejects the backend; until when. Each ejection that follows another lasts one `outlier.eject` longer, up to
+    /// [`limits::EJECT_MULTIPLE`] of them.
+    pub fn eject(&mut self, now: Micros, outlier: &Outlier) -> Micros {
+        let memory = outlier.eject * limits::EJECT_MULTIPLE;
+        let before = match self.last {
+            Some(last) if now < last.until.after(memory) => last.number,
+            _ => 0,
+        };
+        let number = (before + 1).min(limits::EJECT_MULTIPLE);
+        let until = now.after(outlier.eject * number);
+        self.failures = 0;
+        self.ejection = Some(Ejection { until, number });
+        until
+    }
+
+    /// When the present ejection ends.
+    pub fn ejected_until(&self) -> Option<Micros> {
+        self.ejection.map(|ejection| ejection.until)
+    }
+
+    /// Ends the ejection if its time has come.
+    pub fn end_ejection(&mut self, now: Micros) {
+        if self.ejection.is_some_and(|ejection| ejection.until <= now) {
+            self.last = self.ejection.take();
+        }
+    }
+}
+
+/// How many backends of a pool of `backends` may be ejected at once.
+pub fn most_ejected(backends: usize, outlier: &Outlier) -> usize {
+    if outlier.max_ejected_percent == 0 {
+        return 0;
+    }
+    (backends * outlier.max_ejected_percent as usize / 100).max(1)
+}
+
+/// The pause of a backend that is between two states, and the longest one before a new backend's first probe.
+pub fn short_pause(check: &HealthCheck) -> Duration {
+    check
+        .interval
+        .min(Duration::from_millis(limits::PROBE_AGAIN_MILLIS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::sample::{self, outlier};
+
+    const SECOND: u64 = 1_000_000;
+
+    fn check(unhealthy_after: u32, healthy_after: u32) -> HealthCheck {
+        HealthCheck {
+            unhealthy_after,
+            healthy_after,
+            ..sample::check(Duration::from_secs(30))
+        }
+    }
+
+    /// Probes: `+` passed, `-` failed. State after each: `H` healthy, `U` unhealthy; lower case: between two states.
+    #[test]
+    fn probes_table() {
+        let rows = [
+            (3, 2, "+++", "HHH"),
+            (3, 2, "--+--+", "hhHhhH"),
+            (3, 2, "---", "hhU"),
+            (3, 2, "---+-+-", "hhUuUuU"),
+            (3, 2, "---++", "hhUuH"),
+            (3, 2, "---++--+", "hhUuHhhH"),
+            (1, 1, "-+-+", "UHUH"),
+            (1, 3, "-++-+++", "UuuUuuH"),
+        ];
+        for (unhealthy_after, healthy_after, probes, expected) in rows {
+            let check = check(unhealthy_after, healthy_after);
+            let mut judge = Judge::default();
+            let mut before = judge.state();
+            let seen: String = probes
+                .chars()
+                .map(|probe| {
+                    let turned = judge.probed(probe == '+', &check);
+                    assert_eq!(turned.is_some(), judge.state() != before, "{probes}");
+                    before = judge.state();
+                    let letter = if before == BackendState::Healthy {
+                        'h'
+                    } else {
+                        'u'
+                    };
+                    match judge.against {
+                        0 => letter.to_ascii_uppercase(),
+                        _ => letter,
+                    }
+                })
+                .collect();
+            assert_eq!(seen, expected, "{unhealthy_after} {healthy_after} {probes}");
+        }
+    }
+
+    #[test]
+    fn pause_table() {
+        let second = Duration::from_secs(1);
+        let quick = Duration::from_millis(200);
+        let rows = [
+            (Duration::from_secs(30), "", Duration::from_secs(30)),
+            (Duration::from_secs(30), "-", second),
+            (Duration::from_secs(30), "-+", Duration::from_secs(30)),
+            (Duration::from_secs(30), "---", Duration::from_secs(30)),
+            (Duration::from_secs(30), "---+", second),
+            (quick, "", quick),
+            (quick, "-", quick),
+        ];
+        for (interval, probes, expected) in rows {
+            let check = HealthCheck {
+                interval,
+                ..check(3, 2)
+            };
+            let mut judge = Judge::default();
+            for probe in probes.chars() {
+                judge.probed(probe == '+', &check);
+            }
+            assert_eq!(judge.pause(&check), expected, "{interval:?} {probes}");
+        }
+    }
+
+    /// Requests: `-` failed, `+` recovered. True where the backend deserves an ejection.
+    #[test]
+    fn failures_table() {
+        let rows = [
+            (3, "--", false),
+            (3, "---", true),
+            (3, "--+-", false),
+            (3, "--+---", true),
+            (3, "----", true),
+            (1, "-", true),
+        ];
+        for (after, requests, expected) in rows {
+            let outlier = outlier(after);
+            let mut judge = Judge::default();
+            let mut deserved = false;
+            for request in requests.chars() {
+                match request {
+                    '-' => deserved = judge.failed(&outlier),
+                    _ => judge.recovered(),
+                }
+            }
+            assert_eq!(deserved, expected, "{after} {requests}");
+        }
+    }
+
+    #[test]
+    fn an_ejection_ends_by_time_and_counts_no_failures_meanwhile() {
+        let outlier = outlier(2);
+        let mut judge = Judge::default();
+        assert_eq!(judge.eject(Micros(0), &outlier), Micros(30 * SECOND));
+        assert_eq!(judge.state(), BackendState::Ejected);
+        for _ in 0..10 {
+            assert!(!judge.failed(&outlier));
+        }
+        judge.end_ejection(Micros(30 * SECOND - 1));
+        assert_eq!(judge.state(), BackendState::Ejected);
+        judge.end_ejection(Micros(30 * SECOND));
+        assert_eq!(judge.state(), BackendState::Healthy);
+        assert!(!judge.failed(&outlier));
+        assert!(judge.failed(&outlier));
+    }
+
+    #[test]
+    fn repeated_ejections_last_longer_up_to_a_bound_until_forgotten() {
+        let outlier = outlier(5);
+        let mut judge = Judge::default();
+        let mut now = Micros(0);
+        for number in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10] {
+            let until = judge.eject(now, &outlier);
+            assert_eq!(until.since(now), number * 30 * SECOND);
+            judge.end_ejection(until);
+            assert_eq!(judge.ejected_until(), None);
+            now = until.after(Duration::from_secs(1));
+        }
+        let memory = outlier.eject * limits::EJECT_MULTIPLE;
+        now = now.after(memory);
+        let until = judge.eject(now, &outlier);
+        assert_eq!(until.since(now), 30 * SECOND);
+    }
+
+    #[test]
+    fn failed_probes_outweigh_an_ejection() {
+        let mut judge = Judge::default();
+        judge.eject(Micros(0), &outlier(5));
+        judge.probed(false, &check(1, 1));
+        assert_eq!(judge.state(), BackendState::Unhealthy);
+        judge.probed(true, &check(1, 1));
+        assert_eq!(judge.state(), BackendState::Ejected);
+    }
+
+    #[test]
+    fn most_ejected_table() {
+        let rows = [
+            (10, 50, 5),
+            (10, 0, 0),
+            (10, 1, 1),
+            (1, 50, 1),
+            (3, 50, 1),
+            (3, 67, 2),
+            (4, 100, 4),
+        ];
+        for (backends, max_ejected_percent, expected) in rows {
+            let outlier = Outlier {
+                max_ejected_percent,
+                ..outlier(5)
+            };
+            assert_eq!(
+                most_ejected(backends, &outlier),
+                expected,
+                "{backends} {max_ejected_percent}"
+            );
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the workers and the operator should know, and how it reads in the log.
+
+use tracing::{info, warn};
+
+use crate::base::ids::BackendId;
+use crate::health::place::Place;
+use crate::health::probe::Outcome;
+use crate::shared::backend_table::BackendState;
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Changed(Change),
+    /// No backend of the pool of this name is healthy.
+    PoolDown(String),
+    /// One is again.
+    PoolUp(String),
+}
+
+/// A backend's state changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub id: BackendId,
+    pub pool: String,
+    pub backend: String,
+    /// `None` if the backend is new. Its row in the tables may have belonged to another one before, so the workers must
+    /// be told even that it is healthy.
+    pub from: Option<BackendState>,
+    pub to: BackendState,
+    pub reason: String,
+}
+
+impl Change {
+    /// A change of the backend at `place`.
+    pub fn new(
+        place: &Place,
+        from: Option<BackendState>,
+        to: BackendState,
+        reason: String,
+    ) -> Change {
+        Change {
+            id: place.id(),
+            pool: place.pool().name.clone(),
+            backend: place.backend().label.clone(),
+            from,
+            to,
+            reason,
+        }
+    }
+}
+
+impl News {
+    /// Writes its one line to the log. A backend that is new and healthy is no news to anybody but the workers.
+    pub fn log(&self) {
+        match self {
+            News::Changed(change) => change.log(),
+            News::PoolDown(pool) => warn!(pool, "no backend of the pool is healthy"),
+            News::PoolUp(pool) => info!(pool, "the pool has a healthy backend again"),
+        }
+    }
+}
+
+impl Change {
+    fn log(&self) {
+        let Change {
+            pool,
+            backend,
+            reason,
+            to,
+            ..
+        } = self;
+        let Some(from) = self.from.map(BackendState::word) else {
+            return;
+        };
+        match to {
+            BackendState::Healthy => {
+                info!(
+                    pool,
+                    backend,
+                    from,
+                    to = to.word(),
+                    reason,
+                    "backend changed"
+                );
+            }
+            _ => warn!(
+                pool,
+                backend,
+                from,
+                to = to.word(),
+                reason,
+                "backend changed"
+            ),
+        }
+    }
+}
+
+/// Why probes turned a backend over: `3 probes failed: connection refused`, `1 probe passed: answered 200`.
+pub fn probes_in_words(count: u32, outcome: &Outcome) -> String {
+    let probes = if count == 1 { "probe" } else { "probes" };
+    match outcome {
+        Ok(words) => format!("{count} {probes} passed: {words}"),
+        Err(words) => format!("{count} {probes} failed: {words}"),
+    }
+}

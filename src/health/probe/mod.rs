@@ -1,0 +1,265 @@
+//! Probes: one file per kind, one line each in [`run`]. A probe opens its own connection, has one question and one
+//! answer, and is bounded in time and bytes.
+
+mod http;
+mod tcp;
+
+use std::io;
+
+use monoio::time::timeout;
+
+use crate::snapshot::{Backend, BackendAddr, HealthCheck, ProbeKind};
+
+/// How a probe went, in words for the log: `answered 200`, `connection refused`.
+pub type Outcome = Result<String, String>;
+
+/// Probes a backend once. Returns within `check.timeout`.
+pub async fn probe(backend: &Backend, check: &HealthCheck) -> Outcome {
+    let Some(addr) = &backend.addr else {
+        return Err("no address".to_owned());
+    };
+    match timeout(check.timeout, run(&check.kind, addr, &backend.host)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("no answer within {:?}", check.timeout)),
+    }
+}
+
+/// The registry of probe kinds.
+async fn run(kind: &ProbeKind, addr: &BackendAddr, host: &str) -> Outcome {
+    match kind {
+        ProbeKind::Tcp => tcp::probe(addr).await,
+        ProbeKind::Http { path, expect } => http::probe(addr, host, path, expect).await,
+    }
+}
+
+/// An I/O error in the system's words, without its number: `connection refused`.
+fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let (first, rest) = words.split_at(words.chars().next().map_or(0, char::len_utf8));
+    first.to_lowercase() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use monoio::{LegacyDriver, RuntimeBuilder};
+
+    use super::*;
+    use crate::base::limits;
+    use crate::shared::sample;
+
+    fn probe_once(kind: ProbeKind, addr: BackendAddr, timeout: Duration) -> Outcome {
+        let mut pool = sample::pool(&mut sample::slots(), "api", &[addr]);
+        pool.backends[0].host = "api.internal:80".to_owned();
+        let check = HealthCheck {
+            kind,
+            timeout,
+            ..sample::check(Duration::from_secs(1))
+        };
+        let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
+            .enable_timer()
+            .build()
+            .unwrap();
+        runtime.block_on(probe(&pool.backends[0], &check))
+    }
+
+    fn http() -> ProbeKind {
+        ProbeKind::Http {
+            path: "/health?deep=1".to_owned(),
+            expect: vec![(200, 299), (401, 401)],
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Reads a request's head, writes the answer, and keeps the connection open until the other side closes it.
+    fn serve(mut stream: impl Read + Write, answer: &[u8]) -> String {
+        let mut head = String::new();
+        let mut reader = BufReader::new(&mut stream);
+        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
+        // The probe may have heard enough before all is written.
+        let _ = stream.write_all(answer);
+        let _ = stream.read(&mut [0; 1]);
+        head
+    }
+
+    /// One connection to a server that gives this answer; what it was asked, and what the probe says.
+    fn probe_server(answer: &'static [u8], timeout: Duration) -> (String, Outcome) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = BackendAddr::Tcp(listener.local_addr().unwrap());
+        let server = thread::spawn(move || serve(listener.accept().unwrap().0, answer));
+        let outcome = probe_once(http(), addr, timeout);
+        (server.join().unwrap(), outcome)
+    }
+
+    fn passed(words: &str) -> Outcome {
+        Ok(words.to_owned())
+    }
+
+    fn failed(words: &str) -> Outcome {
+        Err(words.to_owned())
+    }
+
+    #[test]
+    fn http_answers_table() {
+        let rows: [(&[u8], Outcome); 9] = [
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                passed("answered 200"),
+            ),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", passed("answered 204")),
+            (b"HTTP/1.0 401 Who\r\n\r\n", passed("answered 401")),
+            (
+                b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n",
+                failed("answered 503"),
+            ),
+            // A body of any length is not waited for.
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n",
+                passed("answered 200"),
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+                passed("answered 200"),
+            ),
+            (
+                b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 500 No\r\n\r\n",
+                failed("answered 500"),
+            ),
+            (
+                b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+                failed("answered 101"),
+            ),
+            (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", failed("malformed answer")),
+        ];
+        for (answer, expected) in rows {
+            let (_, outcome) = probe_server(answer, PATIENCE);
+            assert_eq!(outcome, expected, "{}", String::from_utf8_lossy(answer));
+        }
+    }
+
+    #[test]
+    fn http_request_is_what_a_server_expects() {
+        let (head, _) = probe_server(b"HTTP/1.1 200 OK\r\n\r\n", PATIENCE);
+        let mut lines = head.split("\r\n");
+        assert_eq!(lines.next(), Some("GET /health?deep=1 HTTP/1.1"));
+        let mut fields: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+        fields.sort_unstable();
+        assert_eq!(
+            fields,
+            [
+                "connection: close",
+                "host: api.internal:80",
+                "user-agent: palantir"
+            ]
+        );
+    }
+
+    #[test]
+    fn http_probe_is_bounded_in_bytes() {
+        let endless = [
+            b"HTTP/1.1 200 OK\r\n".to_vec(),
+            b"x: y\r\n".repeat(limits::PROBE_ANSWER_BYTES),
+        ];
+        let (_, outcome) = probe_server(endless.concat().leak(), PATIENCE);
+        assert_eq!(outcome, failed("no complete head in 65536 bytes"));
+    }
+
+    #[test]
+    fn http_probe_is_bounded_in_time() {
+        let (_, outcome) = probe_server(b"HTTP/1.1 200 OK\r\n", Duration::from_millis(50));
+        assert_eq!(outcome, failed("no answer within 50ms"));
+    }
+
+    #[test]
+    fn http_probe_names_an_early_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = BackendAddr::Tcp(listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            assert!(stream.read(&mut head).unwrap() > 0);
+        });
+        assert_eq!(
+            probe_once(http(), addr, PATIENCE),
+            failed("closed without an answer")
+        );
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn nothing_listens() {
+        for kind in [ProbeKind::Tcp, http()] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let addr = BackendAddr::Tcp(listener.local_addr().unwrap());
+            drop(listener);
+            assert_eq!(
+                probe_once(kind.clone(), addr, PATIENCE),
+                failed("connection refused")
+            );
+            let nowhere = BackendAddr::Unix("/nonexistent/palantir.sock".into());
+            assert_eq!(
+                probe_once(kind, nowhere, PATIENCE),
+                failed("no such file or directory")
+            );
+        }
+    }
+
+    #[test]
+    fn tcp_probe_connects() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = BackendAddr::Tcp(listener.local_addr().unwrap());
+        assert_eq!(
+            probe_once(ProbeKind::Tcp, addr, PATIENCE),
+            passed("connected")
+        );
+    }
+
+    #[test]
+    fn unix_sockets_are_probed_too() {
+        let path = std::env::temp_dir().join(format!("palantir-probe-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let (heads, seen) = mpsc::channel();
+        let server = thread::spawn(move || {
+            for _ in 0..2 {
+                let (stream, _) = listener.accept().unwrap();
+                heads
+                    .send(serve(stream, b"HTTP/1.1 200 OK\r\n\r\n"))
+                    .unwrap();
+            }
+        });
+        let addr = BackendAddr::Unix(path.clone());
+        assert_eq!(
+            probe_once(ProbeKind::Tcp, addr.clone(), PATIENCE),
+            passed("connected")
+        );
+        assert_eq!(probe_once(http(), addr, PATIENCE), passed("answered 200"));
+        server.join().unwrap();
+        assert_eq!(seen.recv().unwrap(), "");
+        assert!(
+            seen.recv()
+                .unwrap()
+                .starts_with("GET /health?deep=1 HTTP/1.1\r\n")
+        );
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// The decoder unwraps what the two crates must agree on: every field name that one accepts, the other does too.
+    #[test]
+    fn no_field_name_makes_the_decoder_panic() {
+        for byte in 0..=255u8 {
+            let answer = [b"HTTP/1.1 200 OK\r\na", &[byte][..], b": b\r\n\r\n"].concat();
+            let (_, outcome) = probe_server(answer.leak(), PATIENCE);
+            let harmless = [passed("answered 200"), failed("malformed answer")];
+            assert!(harmless.contains(&outcome), "{byte}: {outcome:?}");
+        }
+    }
+}

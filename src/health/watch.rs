@@ -1,0 +1,311 @@
+//! Every backend that is watched, what is thought of it, and when it is probed next. No I/O and no clock: the thread
+//! tells it what happened and when, and takes the news away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ids::BackendId;
+use crate::base::time::Micros;
+use crate::health::jitter::Jitter;
+use crate::health::judge::{self, Judge};
+use crate::health::news::{Change, News, probes_in_words};
+use crate::health::place::Place;
+use crate::health::probe::Outcome;
+use crate::shared::backend_table::BackendState;
+use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
+
+/// All watched backends.
+#[derive(Debug)]
+pub struct Watch {
+    backends: BTreeMap<BackendId, Watched>,
+    /// Every [`NextProbe::At`].
+    probes: BTreeSet<(Micros, BackendId)>,
+    /// Every [`Judge::ejected_until`].
+    ejection_ends: BTreeSet<(Micros, BackendId)>,
+    /// Names of the pools last reported down.
+    pools_down: BTreeSet<String>,
+    news: Vec<News>,
+    jitter: Jitter,
+}
+
+/// One backend.
+#[derive(Debug)]
+struct Watched {
+    place: Place,
+    judge: Judge,
+    next_probe: NextProbe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NextProbe {
+    /// The backend is not probed.
+    Never,
+    At(Micros),
+    /// One is under way.
+    AfterThis,
+}
+
+/// One probe to make.
+#[derive(Debug)]
+pub struct Assignment {
+    place: Place,
+    check: HealthCheck,
+    started: Micros,
+}
+
+impl Assignment {
+    /// The backend to probe.
+    pub fn backend(&self) -> &Backend {
+        self.place.backend()
+    }
+
+    /// How to probe it.
+    pub fn check(&self) -> &HealthCheck {
+        &self.check
+    }
+}
+
+impl Watch {
+    /// Watches nothing yet.
+    pub fn new() -> Watch {
+        Watch {
+            backends: BTreeMap::new(),
+            probes: BTreeSet::new(),
+            ejection_ends: BTreeSet::new(),
+            pools_down: BTreeSet::new(),
+            news: Vec::new(),
+            jitter: Jitter::new(),
+        }
+    }
+
+    /// What happened since the last call.
+    pub fn take_news(&mut self) -> Vec<News> {
+        mem::take(&mut self.news)
+    }
+
+    /// The next instant at which there is something to do; `room`: whether another probe may be started.
+    pub fn next_due(&self, room: bool) -> Option<Micros> {
+        let probe = self.probes.first().filter(|_| room);
+        let firsts = [probe, self.ejection_ends.first()];
+        firsts.into_iter().flatten().map(|&(at, _)| at).min()
+    }
+
+    /// Watches the backends of this snapshot from now on. Those that stay keep all that is known of them: a row remains
+    /// the same backend's for as long as one snapshot after the other names it.
+    pub fn adopt(&mut self, snapshot: &Arc<Snapshot>, now: Micros) {
+        let mut before = mem::take(&mut self.backends);
+        self.probes.clear();
+        self.ejection_ends.clear();
+        for place in Place::all(snapshot) {
+            let id = place.id();
+            // An address that a pool names twice is one backend.
+            if !self.backends.contains_key(&id) {
+                self.enter(id, place, before.remove(&id), now);
+            }
+        }
+        self.pools_down
+            .retain(|name| snapshot.pools.iter().any(|pool| pool.name == *name));
+        for pool in &snapshot.pools {
+            self.look_at(pool);
+        }
+    }
+
+    fn enter(&mut self, id: BackendId, place: Place, before: Option<Watched>, now: Micros) {
+        let from = before.as_ref().map(|watched| watched.judge.state());
+        let (mut judge, planned) = match before {
+            Some(watched) => (watched.judge, watched.next_probe),
+            None => (Judge::default(), NextProbe::Never),
+        };
+        judge.apply(place.pool());
+        let next_probe = self.plan(planned, &judge, &place, now);
+        if let NextProbe::At(at) = next_probe {
+            self.probes.insert((at, id));
+        }
+        if let Some(until) = judge.ejected_until() {
+            self.ejection_ends.insert((until, id));
+        }
+        let to = judge.state();
+        if from != Some(to) {
+            let reason = "health settings changed".to_owned();
+            self.news
+                .push(News::Changed(Change::new(&place, from, to, reason)));
+        }
+        self.backends.insert(
+            id,
+            Watched {
+                place,
+                judge,
+                next_probe,
+            },
+        );
+    }
+
+    /// A backend that was not probed will be soon; one that was waits no longer than the settings now say.
+    fn plan(&mut self, planned: NextProbe, judge: &Judge, place: &Place, now: Micros) -> NextProbe {
+        let check = place.pool().health_check.as_ref();
+        let Some(check) = check.filter(|_| place.backend().addr.is_some()) else {
+            return NextProbe::Never;
+        };
+        match planned {
+            NextProbe::Never => {
+                NextProbe::At(now.after(self.jitter.below(judge::short_pause(check))))
+            }
+            NextProbe::At(at) => {
+                NextProbe::At(at.min(now.after(self.jitter.around(judge.pause(check)))))
+            }
+            NextProbe::AfterThis => NextProbe::AfterThis,
+        }
+    }
+
+    /// Up to `room` probes whose time has come. Each must be answered by [`Watch::probed`].
+    pub fn due_probes(&mut self, room: usize, now: Micros) -> Vec<Assignment> {
+        let mut due = Vec::new();
+        while due.len() < room
+            && let Some(&(at, id)) = self.probes.first()
+            && at <= now
+        {
+            self.probes.pop_first();
+            let Some(watched) = self.backends.get_mut(&id) else {
+                continue;
+            };
+            let Some(check) = watched.place.pool().health_check.clone() else {
+                continue;
+            };
+            watched.next_probe = NextProbe::AfterThis;
+            due.push(Assignment {
+                place: watched.place.clone(),
+                check,
+                started: now,
+            });
+        }
+        due
+    }
+
+    /// Takes in how a probe went. It is judged by the settings of now, if the backend is still there to be judged.
+    pub fn probed(&mut self, assignment: &Assignment, outcome: &Outcome, now: Micros) {
+        let id = assignment.place.id();
+        let Some(Watched {
+            place,
+            judge,
+            next_probe,
+        }) = self.backends.get_mut(&id)
+        else {
+            return;
+        };
+        if *next_probe != NextProbe::AfterThis {
+            return;
+        }
+        let Some(check) = &place.pool().health_check else {
+            return;
+        };
+        let from = judge.state();
+        let turned_by = judge.probed(outcome.is_ok(), check);
+        let at = assignment
+            .started
+            .after(self.jitter.around(judge.pause(check)))
+            .max(now);
+        *next_probe = NextProbe::At(at);
+        self.probes.insert((at, id));
+        if let Some(count) = turned_by {
+            self.settle(id, from, probes_in_words(count, outcome));
+        }
+    }
+
+    /// Takes in that a worker saw a request fail; `word` says how.
+    pub fn failed(&mut self, id: BackendId, word: &'static str, now: Micros) {
+        let Some(Watched { place, judge, .. }) = self.backends.get_mut(&id) else {
+            return;
+        };
+        let place = place.clone();
+        let Some(outlier) = &place.pool().outlier else {
+            return;
+        };
+        if !judge.failed(outlier) || !self.may_eject_from(place.pool(), outlier) {
+            return;
+        }
+        let Some(Watched { judge, .. }) = self.backends.get_mut(&id) else {
+            return;
+        };
+        let from = judge.state();
+        let failures = judge.failures();
+        let until = judge.eject(now, outlier);
+        self.ejection_ends.insert((until, id));
+        let time = Duration::from_micros(until.since(now));
+        self.settle(
+            id,
+            from,
+            format!("{failures} consecutive failures: {word}; for {time:?}"),
+        );
+    }
+
+    /// Takes in that a worker saw a request succeed after failures.
+    pub fn recovered(&mut self, id: BackendId) {
+        if let Some(watched) = self.backends.get_mut(&id) {
+            watched.judge.recovered();
+        }
+    }
+
+    /// Ends the ejections whose time is over.
+    pub fn end_ejections(&mut self, now: Micros) {
+        while let Some(&(until, id)) = self.ejection_ends.first()
+            && until <= now
+        {
+            self.ejection_ends.pop_first();
+            let Some(watched) = self.backends.get_mut(&id) else {
+                continue;
+            };
+            let from = watched.judge.state();
+            watched.judge.end_ejection(now);
+            self.settle(id, from, "ejection is over".to_owned());
+        }
+    }
+
+    /// Reports the backend if its state is no longer `from`, and its pool if that made a difference to it.
+    fn settle(&mut self, id: BackendId, from: BackendState, reason: String) {
+        let Some(Watched { place, judge, .. }) = self.backends.get(&id) else {
+            return;
+        };
+        let to = judge.state();
+        if from == to {
+            return;
+        }
+        let place = place.clone();
+        self.news
+            .push(News::Changed(Change::new(&place, Some(from), to, reason)));
+        self.look_at(place.pool());
+    }
+
+    /// Reports the pool if its last healthy backend is gone, or the first one back.
+    fn look_at(&mut self, pool: &Pool) {
+        let up = pool.backends.iter().any(|backend| {
+            let judge = self
+                .backends
+                .get(&backend.id())
+                .map(|watched| &watched.judge);
+            backend.addr.is_some()
+                && judge.is_some_and(|judge| judge.state() == BackendState::Healthy)
+        });
+        if up {
+            if self.pools_down.remove(&pool.name) {
+                self.news.push(News::PoolUp(pool.name.clone()));
+            }
+        } else if self.pools_down.insert(pool.name.clone()) {
+            self.news.push(News::PoolDown(pool.name.clone()));
+        }
+    }
+
+    /// Whether another backend of the pool may be ejected.
+    fn may_eject_from(&self, pool: &Pool, outlier: &Outlier) -> bool {
+        let watched = pool
+            .backends
+            .iter()
+            .filter_map(|backend| self.backends.get(&backend.id()));
+        let ejected = watched.filter(|watched| watched.judge.ejected_until().is_some());
+        ejected.count() < judge::most_ejected(pool.backends.len(), outlier)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,326 @@
+//! Stories of backends, told by a clock that is a number.
+
+use super::*;
+use crate::shared::sample;
+use crate::shared::slots::Slots;
+
+const SECOND: u64 = 1_000_000;
+
+fn at(seconds: u64) -> Micros {
+    Micros(seconds * SECOND)
+}
+
+/// A pool of `backends` that is probed every 30 s and ejects after two failures.
+fn watched_pool(slots: &mut Slots, backends: u16) -> Pool {
+    Pool {
+        health_check: Some(sample::check(Duration::from_secs(30))),
+        outlier: Some(sample::outlier(2)),
+        ..sample::pool(slots, "api", &sample::addrs(backends))
+    }
+}
+
+/// Answers every probe that is due until `until`, in steps of 100 ms; how many there were.
+fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &Outcome) -> usize {
+    let mut probes = 0;
+    for now in (from.0..until.0).step_by(100_000).map(Micros) {
+        for assignment in watch.due_probes(usize::MAX, now) {
+            probes += 1;
+            watch.probed(&assignment, outcome, now);
+        }
+    }
+    probes
+}
+
+/// `label: from > to (reason)` for changes, without those of new backends.
+fn read_news(watch: &mut Watch) -> Vec<String> {
+    let news = watch.take_news().into_iter();
+    news.filter_map(|news| match news {
+        News::Changed(Change { from: None, .. }) => None,
+        News::Changed(change) => Some(format!(
+            "{}: {} > {} ({})",
+            change.backend,
+            change.from.unwrap().word(),
+            change.to.word(),
+            change.reason
+        )),
+        News::PoolDown(pool) => Some(format!("{pool} down")),
+        News::PoolUp(pool) => Some(format!("{pool} up")),
+    })
+    .collect()
+}
+
+fn refused() -> Outcome {
+    Err("connection refused".to_owned())
+}
+
+fn answered() -> Outcome {
+    Ok("answered 200".to_owned())
+}
+
+#[test]
+fn new_backends_are_told_to_the_workers_and_probed_within_a_second() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    watch.adopt(
+        &sample::snapshot(1, vec![watched_pool(&mut slots, 20)]),
+        at(0),
+    );
+    let news = watch.take_news();
+    assert_eq!(news.len(), 20);
+    for news in news {
+        let News::Changed(change) = news else {
+            panic!("{news:?}")
+        };
+        assert_eq!((change.from, change.to), (None, BackendState::Healthy));
+    }
+    assert!(
+        watch.due_probes(usize::MAX, Micros(0)).len() < 20,
+        "not all at once"
+    );
+    watch.due_probes(usize::MAX, at(1));
+    assert!(
+        watch
+            .backends
+            .values()
+            .all(|watched| watched.next_probe == NextProbe::AfterThis)
+    );
+}
+
+#[test]
+fn a_backend_falls_and_rises_with_reasons_and_so_does_its_pool() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    watch.adopt(
+        &sample::snapshot(1, vec![watched_pool(&mut slots, 1)]),
+        at(0),
+    );
+    // Once at the start, then twice a second apart; the fourth comes half a minute later.
+    assert_eq!(answer_probes(&mut watch, at(0), at(20), &refused()), 3);
+    let fell = "127.0.0.1:1: healthy > unhealthy (3 probes failed: connection refused)";
+    assert_eq!(read_news(&mut watch), [fell, "api down"]);
+    assert_eq!(answer_probes(&mut watch, at(20), at(50), &answered()), 2);
+    let rose = "127.0.0.1:1: unhealthy > healthy (2 probes passed: answered 200)";
+    assert_eq!(read_news(&mut watch), [rose, "api up"]);
+}
+
+#[test]
+fn a_healthy_backend_is_probed_at_its_interval() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    watch.adopt(
+        &sample::snapshot(1, vec![watched_pool(&mut slots, 1)]),
+        at(0),
+    );
+    let probes = answer_probes(&mut watch, at(0), at(3000), &answered());
+    assert!((95..=105).contains(&probes), "{probes}");
+    assert!(read_news(&mut watch).is_empty());
+}
+
+#[test]
+fn probes_under_way_are_bounded_by_the_room_and_never_two_of_one_backend() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    watch.adopt(
+        &sample::snapshot(1, vec![watched_pool(&mut slots, 3)]),
+        at(0),
+    );
+    let first = watch.due_probes(2, at(100));
+    assert_eq!(first.len(), 2);
+    assert!(watch.next_due(true).is_some_and(|due| due <= at(1)));
+    assert_eq!(watch.next_due(false), None);
+    assert_eq!(watch.due_probes(2, at(200)).len(), 1);
+    assert_eq!(watch.due_probes(2, at(300)).len(), 0);
+    watch.probed(&first[0], &answered(), at(300));
+    assert_eq!(watch.due_probes(2, at(300)).len(), 1);
+}
+
+#[test]
+fn ejection_comes_from_failures_and_ends_by_time() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let snapshot = sample::snapshot(1, vec![watched_pool(&mut slots, 4)]);
+    watch.adopt(&snapshot, at(0));
+    let ids: Vec<_> = snapshot.pools[0].backends.iter().map(Backend::id).collect();
+    watch.failed(ids[0], "connect_failed", at(1));
+    watch.recovered(ids[0]);
+    watch.failed(ids[0], "connect_failed", at(1));
+    assert!(read_news(&mut watch).is_empty());
+    watch.failed(ids[0], "reset", at(2));
+    let ejected = "127.0.0.1:1: healthy > ejected (2 consecutive failures: reset; for 30s)";
+    assert_eq!(read_news(&mut watch), [ejected]);
+    assert_eq!(watch.next_due(false), Some(at(32)));
+    watch.end_ejections(at(31));
+    assert!(read_news(&mut watch).is_empty());
+    watch.end_ejections(at(32));
+    assert_eq!(
+        read_news(&mut watch),
+        ["127.0.0.1:1: ejected > healthy (ejection is over)"]
+    );
+}
+
+#[test]
+fn no_more_than_its_share_of_a_pool_is_ejected() {
+    for (backends, percent, expected) in
+        [(4, 50, 2), (4, 0, 0), (1, 50, 1), (3, 10, 1), (3, 100, 3)]
+    {
+        let mut slots = sample::slots();
+        let mut pool = watched_pool(&mut slots, backends);
+        if let Some(outlier) = &mut pool.outlier {
+            outlier.max_ejected_percent = percent;
+        }
+        let snapshot = sample::snapshot(1, vec![pool]);
+        let mut watch = Watch::new();
+        watch.adopt(&snapshot, at(0));
+        for id in snapshot.pools[0].backends.iter().map(Backend::id) {
+            for _ in 0..5 {
+                watch.failed(id, "reset", at(1));
+            }
+        }
+        let states = watch.backends.values().map(|watched| watched.judge.state());
+        let ejected = states
+            .filter(|state| *state == BackendState::Ejected)
+            .count();
+        assert_eq!(ejected, expected, "{backends} {percent}");
+    }
+}
+
+#[test]
+fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let first = sample::snapshot(1, vec![watched_pool(&mut slots, 4)]);
+    watch.adopt(&first, at(0));
+    let ids: Vec<_> = first.pools[0].backends.iter().map(Backend::id).collect();
+    // The first two fail two probes of the three that it takes; the second one also half of its requests.
+    for now in [at(1), at(3)] {
+        for assignment in watch.due_probes(usize::MAX, now) {
+            let outcome = match ids[..2].contains(&assignment.place.id()) {
+                true => refused(),
+                false => answered(),
+            };
+            watch.probed(&assignment, &outcome, now);
+        }
+    }
+    watch.failed(ids[1], "reset", at(3));
+    let planned: Vec<_> = watch
+        .backends
+        .values()
+        .map(|watched| watched.next_probe)
+        .collect();
+    watch.take_news();
+
+    let second = sample::snapshot(2, vec![watched_pool(&mut slots, 4)]);
+    watch.adopt(&second, at(3));
+    drop(first);
+    assert_eq!(watch.take_news(), []);
+    for (watched, planned) in watch.backends.values().zip(planned) {
+        let (NextProbe::At(now), NextProbe::At(before)) = (watched.next_probe, planned) else {
+            panic!("{watched:?}")
+        };
+        assert!(now <= before);
+    }
+    watch.failed(ids[1], "reset", at(4));
+    assert_eq!(
+        read_news(&mut watch),
+        ["127.0.0.1:2: healthy > ejected (2 consecutive failures: reset; for 30s)"]
+    );
+    for assignment in watch.due_probes(usize::MAX, at(6)) {
+        watch.probed(&assignment, &refused(), at(6));
+    }
+    // Chance decides which of the two is probed first.
+    let mut news = read_news(&mut watch);
+    news.sort_unstable();
+    assert_eq!(
+        news,
+        [
+            "127.0.0.1:1: healthy > unhealthy (3 probes failed: connection refused)",
+            "127.0.0.1:2: ejected > unhealthy (3 probes failed: connection refused)",
+        ]
+    );
+}
+
+#[test]
+fn what_a_snapshot_no_longer_asks_for_is_taken_back() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let first = sample::snapshot(1, vec![watched_pool(&mut slots, 2)]);
+    watch.adopt(&first, at(0));
+    let second = first.pools[0].backends[1].id();
+    watch.failed(second, "reset", at(0));
+    watch.failed(second, "reset", at(0));
+    answer_probes(&mut watch, at(0), at(10), &refused());
+    read_news(&mut watch);
+    let plain = sample::pool(&mut slots, "api", &sample::addrs(2));
+    watch.adopt(&sample::snapshot(2, vec![plain]), at(10));
+    assert_eq!(
+        read_news(&mut watch),
+        [
+            "127.0.0.1:1: unhealthy > healthy (health settings changed)",
+            "127.0.0.1:2: unhealthy > healthy (health settings changed)",
+            "api up",
+        ]
+    );
+    assert_eq!(watch.next_due(true), None);
+}
+
+#[test]
+fn backends_that_are_gone_are_forgotten_and_their_probes_come_to_nothing() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    watch.adopt(
+        &sample::snapshot(1, vec![watched_pool(&mut slots, 2)]),
+        at(0),
+    );
+    let assignments = watch.due_probes(usize::MAX, at(1));
+    watch.take_news();
+    watch.adopt(
+        &sample::snapshot(2, vec![watched_pool(&mut slots, 1)]),
+        at(1),
+    );
+    assert_eq!(watch.backends.len(), 1);
+    for assignment in &assignments {
+        watch.probed(assignment, &refused(), at(1));
+    }
+    assert_eq!(watch.probes.len(), 1);
+    assert!(watch.take_news().is_empty());
+}
+
+#[test]
+fn a_row_that_goes_to_another_backend_is_told_anew() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let first = sample::snapshot(1, vec![watched_pool(&mut slots, 1)]);
+    let id = first.pools[0].backends[0].id();
+    watch.adopt(&first, at(0));
+    answer_probes(&mut watch, at(0), at(10), &refused());
+    watch.adopt(&sample::snapshot(2, Vec::new()), at(10));
+    drop(first);
+    watch.take_news();
+    let other = Pool {
+        health_check: Some(sample::check(Duration::from_secs(30))),
+        ..sample::pool(&mut slots, "web", &sample::addrs(1))
+    };
+    let third = sample::snapshot(3, vec![other]);
+    assert_eq!(third.pools[0].backends[0].id(), id);
+    watch.adopt(&third, at(10));
+    let news = watch.take_news();
+    assert!(
+        matches!(&news[..], [News::Changed(change)] if change.from.is_none()
+            && change.to == BackendState::Healthy
+            && change.pool == "web"),
+        "{news:?}"
+    );
+}
+
+#[test]
+fn a_backend_without_an_address_is_not_probed_and_does_not_hold_its_pool_up() {
+    let mut slots = sample::slots();
+    let mut pool = watched_pool(&mut slots, 2);
+    for backend in &mut pool.backends {
+        backend.addr = None;
+    }
+    let mut watch = Watch::new();
+    watch.adopt(&sample::snapshot(1, vec![pool]), at(0));
+    assert_eq!(watch.next_due(true), None);
+    assert_eq!(read_news(&mut watch), ["api down"]);
+}

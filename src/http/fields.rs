@@ -1,0 +1,174 @@
+//! What a field's name means to a proxy, and the two kinds of lists that field values hold.
+
+use httparse::Header;
+
+/// The names on which framing, routing, trust or the connection depend. Every other field is passed on unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Connection,
+    ContentLength,
+    Expect,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    Te,
+    TransferEncoding,
+    Upgrade,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedProto,
+    /// One of the above with `_` in place of `-`. Gateways that turn names into variables (CGI, WSGI) cannot tell them
+    /// apart, so that such a field could slip past what is decided here.
+    Disguised,
+    /// None of the above.
+    Other,
+}
+
+/// Bytes of the longest known name.
+const LONGEST: usize = 19;
+
+/// By length: which first letters known names have, one bit per letter.
+const FIRST_LETTERS: [u32; LONGEST + 1] = {
+    let mut letters = [0; LONGEST + 1];
+    let mut at = 0;
+    while at < KNOWN_STARTS.len() {
+        let (len, first) = KNOWN_STARTS[at];
+        letters[len] |= 1 << (first % 32);
+        at += 1;
+    }
+    letters
+};
+
+const KNOWN_STARTS: [(usize, u8); 15] = [
+    (2, b't'),
+    (4, b'h'),
+    (6, b'e'),
+    (7, b'u'),
+    (10, b'c'),
+    (10, b'k'),
+    (14, b'c'),
+    (14, b'h'),
+    (15, b'x'),
+    (16, b'p'),
+    (16, b'x'),
+    (17, b't'),
+    (17, b'x'),
+    (18, b'p'),
+    (19, b'p'),
+];
+
+/// Tells what a field name means, whatever its case.
+#[inline]
+pub fn recognise(name: &[u8]) -> Known {
+    // Nearly all other names end here: no two known ones have length and first letter in common.
+    match (FIRST_LETTERS.get(name.len()), name.first()) {
+        (Some(letters), Some(first)) if letters >> (first % 32) & 1 != 0 => look_up(name),
+        _ => Known::Other,
+    }
+}
+
+/// Length and first letter leave one candidate at most.
+fn look_up(name: &[u8]) -> Known {
+    match (name.len(), name[0] | 0x20) {
+        (2, b't') => compare(name, b"te", Known::Te),
+        (4, b'h') => compare(name, b"host", Known::Host),
+        (6, b'e') => compare(name, b"expect", Known::Expect),
+        (7, b'u') => compare(name, b"upgrade", Known::Upgrade),
+        (10, b'c') => compare(name, b"connection", Known::Connection),
+        (10, b'k') => compare(name, b"keep-alive", Known::KeepAlive),
+        (14, b'c') => compare(name, b"content-length", Known::ContentLength),
+        (14, b'h') => compare(name, b"http2-settings", Known::Http2Settings),
+        (15, b'x') => compare(name, b"x-forwarded-for", Known::XForwardedFor),
+        (16, b'p') => compare(name, b"proxy-connection", Known::ProxyConnection),
+        (16, b'x') => compare(name, b"x-forwarded-host", Known::XForwardedHost),
+        (17, b't') => compare(name, b"transfer-encoding", Known::TransferEncoding),
+        (17, b'x') => compare(name, b"x-forwarded-proto", Known::XForwardedProto),
+        (18, b'p') => compare(name, b"proxy-authenticate", Known::ProxyAuthenticate),
+        (19, b'p') => compare(name, b"proxy-authorization", Known::ProxyAuthorization),
+        _ => Known::Other,
+    }
+}
+
+/// Compares with the one candidate (in lower case). Its length is a constant here, so that this is a few wide instructions.
+#[inline(always)]
+fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Known {
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
+        return Known::Other;
+    };
+    // A name has no control bytes, so that bit 5 tells nothing but a letter's case.
+    let difference = name
+        .iter()
+        .zip(candidate)
+        .fold(0, |all, (byte, wanted)| all | ((byte | 0x20) ^ wanted));
+    if difference == 0 {
+        known
+    } else if is_disguised(name, candidate) {
+        Known::Disguised
+    } else {
+        Known::Other
+    }
+}
+
+#[cold]
+fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
+    name.iter().zip(candidate).all(|(&byte, &wanted)| {
+        byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
+    })
+}
+
+/// Whether an operator may set or remove a field of this name: not those that decide framing, routing or the
+/// connection.
+pub fn may_be_edited(name: &str) -> bool {
+    matches!(
+        recognise(name.as_bytes()),
+        Known::Other | Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto
+    )
+}
+
+/// The members of a comma-separated list (RFC 9110 section 5.6.1), without blanks around them; empty ones are left out.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(trim)
+        .filter(|member| !member.is_empty())
+}
+
+/// `text` without the blanks (space, tab) at its ends.
+pub fn trim(text: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = text.iter().position(|byte| !is_blank(byte));
+    let end = text.iter().rposition(|byte| !is_blank(byte));
+    match (start, end) {
+        (Some(start), Some(end)) => &text[start..=end],
+        _ => &[],
+    }
+}
+
+/// The value of the first field of this name, whatever its case.
+pub fn find<'b>(fields: &[Header<'b>], name: &str) -> Option<&'b [u8]> {
+    fields
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case(name))
+        .map(|field| field.value)
+}
+
+/// The value of the first cookie of this name (RFC 6265 section 4.2), quotes included if it has some. Names of cookies
+/// are case-sensitive.
+pub fn cookie<'b>(fields: &[Header<'b>], name: &str) -> Option<&'b [u8]> {
+    fields
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case("cookie"))
+        .flat_map(|field| field.value.split(|&byte| byte == b';'))
+        .find_map(|pair| trim(pair).strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// The values of all fields of this name, in order.
+pub fn values<'b>(fields: &[Header<'b>], name: &str) -> impl Iterator<Item = &'b [u8]> {
+    fields
+        .iter()
+        .filter(move |field| field.name.eq_ignore_ascii_case(name))
+        .map(|field| field.value)
+}

@@ -1,0 +1,190 @@
+//! The chunked coding (RFC 9112 section 7.1): decoding without copying, and the few bytes of framing to write.
+
+use std::ops::Range;
+
+use super::trailers;
+use crate::base::limits;
+use crate::http::refusal::Refusal;
+
+/// Ends a chunk's data.
+pub const CHUNK_END: &[u8] = b"\r\n";
+
+/// Takes the framing off a chunked body, however the bytes are cut. Stricter than the RFC: every line ends in CRLF, no
+/// blank stands around a size, no control byte in an extension. Useless after an error.
+#[derive(Debug)]
+pub struct ChunkedDecoder {
+    state: State,
+    /// While a size is read: its value so far. While data comes: what is left of it.
+    size: u64,
+    /// Digits of the size being read.
+    digits: u32,
+    /// Bytes of the extension being read.
+    extension: u32,
+    /// Bytes of all extensions so far.
+    extensions: u32,
+    trailers: Vec<u8>,
+}
+
+/// What is expected next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    SizeLf,
+    Extension,
+    Data,
+    DataCr,
+    DataLf,
+    /// The first byte of a trailer or of the last line.
+    Trailer,
+    TrailerRest,
+    TrailerLf,
+    LastLf,
+    Ended,
+}
+
+/// What a call of [`ChunkedDecoder::decode`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// All input was used up and was framing.
+    NeedMore,
+    /// Data, never empty: indices of the call's input.
+    Data(Range<usize>),
+    /// The body is complete; input that was not consumed belongs to the next message.
+    End,
+}
+
+impl ChunkedDecoder {
+    /// Before the first chunk.
+    pub fn new() -> Self {
+        ChunkedDecoder {
+            state: State::Size,
+            size: 0,
+            digits: 0,
+            extension: 0,
+            extensions: 0,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// Consumes framing and at most one run of data. Returns how many bytes were consumed, and what was found. Errors:
+    /// malformed framing or a bound exceeded; the connection must not be used on.
+    pub fn decode(&mut self, input: &[u8]) -> Result<(usize, Piece), Refusal> {
+        let mut at = 0;
+        while self.state != State::Ended {
+            if self.state == State::Data && at < input.len() {
+                let end = at + self.take_data(input.len() - at);
+                return Ok((end, Piece::Data(at..end)));
+            }
+            let Some(&byte) = input.get(at) else {
+                return Ok((at, Piece::NeedMore));
+            };
+            self.state = self.step(byte)?;
+            at += 1;
+        }
+        Ok((at, Piece::End))
+    }
+
+    /// After [`Piece::End`]: the trailer lines that may be passed on, each with its CRLF; empty if there are none.
+    pub fn trailers(&self) -> &[u8] {
+        &self.trailers
+    }
+
+    fn take_data(&mut self, available: usize) -> usize {
+        let run = self.size.min(available as u64);
+        self.size -= run;
+        if self.size == 0 {
+            self.state = State::DataCr;
+        }
+        run as usize
+    }
+
+    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+        match (self.state, byte) {
+            (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeLf),
+            (State::Size, b';') if self.digits > 0 => {
+                self.extension = 0;
+                Ok(State::Extension)
+            }
+            (State::Size, _) => self.size_digit(byte),
+            (State::Extension, b'\r') => Ok(State::SizeLf),
+            (State::Extension, _) => self.extension_byte(byte),
+            (State::SizeLf, b'\n') if self.size == 0 => Ok(State::Trailer),
+            (State::SizeLf, b'\n') => Ok(State::Data),
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => {
+                self.digits = 0;
+                Ok(State::Size)
+            }
+            (State::Trailer, b'\r') => Ok(State::LastLf),
+            (State::Trailer | State::TrailerRest, byte) if byte != b'\r' && byte != b'\n' => {
+                self.trailer_byte(byte)
+            }
+            (State::TrailerRest, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerLf, b'\n') => {
+                self.trailers.extend_from_slice(CHUNK_END);
+                Ok(State::Trailer)
+            }
+            (State::LastLf, b'\n') => {
+                self.trailers = trailers::checked(&self.trailers)?;
+                Ok(State::Ended)
+            }
+            (State::Trailer | State::TrailerRest | State::TrailerLf, _) => Err(Refusal::BadTrailer),
+            _ => Err(Refusal::BadChunk),
+        }
+    }
+
+    fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
+        let digit = char::from(byte).to_digit(16).ok_or(Refusal::BadChunk)?;
+        if self.digits == limits::CHUNK_SIZE_DIGITS {
+            return Err(Refusal::BadChunk);
+        }
+        // The size of the chunk before is 0 by now.
+        self.size = self.size << 4 | u64::from(digit);
+        self.digits += 1;
+        Ok(State::Size)
+    }
+
+    fn extension_byte(&mut self, byte: u8) -> Result<State, Refusal> {
+        if byte != b'\t' && byte.is_ascii_control() {
+            return Err(Refusal::BadChunk);
+        }
+        self.extension += 1;
+        self.extensions += 1;
+        let within = self.extension <= limits::CHUNK_EXTENSION_BYTES
+            && self.extensions <= limits::CHUNK_EXTENSIONS_BYTES;
+        within
+            .then_some(State::Extension)
+            .ok_or(Refusal::ChunkOverheadTooLarge)
+    }
+
+    fn trailer_byte(&mut self, byte: u8) -> Result<State, Refusal> {
+        if self.trailers.len() >= limits::TRAILER_BYTES as usize {
+            return Err(Refusal::ChunkOverheadTooLarge);
+        }
+        self.trailers.push(byte);
+        Ok(State::TrailerRest)
+    }
+}
+
+impl Default for ChunkedDecoder {
+    fn default() -> Self {
+        ChunkedDecoder::new()
+    }
+}
+
+/// Appends the line before a chunk of `len` bytes, at least 1; [`CHUNK_END`] comes after them.
+pub fn write_chunk_header(out: &mut Vec<u8>, len: usize) {
+    debug_assert!(len > 0, "an empty chunk would end the body");
+    let digits = (usize::BITS - len.leading_zeros()).div_ceil(4);
+    for at in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[len >> (at * 4) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the end of a chunked body; `trailers` as from [`ChunkedDecoder::trailers`].
+pub fn write_last_chunk(out: &mut Vec<u8>, trailers: &[u8]) {
+    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(trailers);
+    out.extend_from_slice(b"\r\n");
+}

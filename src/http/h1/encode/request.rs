@@ -1,0 +1,180 @@
+//! A request's head on its way to a backend.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::lines::{Edits, Lines};
+use super::pen::Pen;
+use crate::http::fields::{Known, recognise};
+use crate::http::h1::{RequestBody, RequestHead};
+
+/// More than all that is written besides what has its own term: names of fields, the client's address, `TE` and the
+/// like.
+const ADDED_BYTES: usize = 512;
+
+/// What changes in a request on its way to a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestEdits<'a> {
+    /// Normalised, perhaps without its prefix; the query is appended as received.
+    pub path: &'a [u8],
+    /// `None`: the client's.
+    pub host: Option<&'a [u8]>,
+    /// Appended to `X-Forwarded-For`; `None` when it has no address (a Unix socket).
+    pub client: Option<IpAddr>,
+    /// Whether the client's own `X-Forwarded-Proto` and `X-Forwarded-Host` are believed.
+    pub client_trusted: bool,
+    /// `http` or `https`: how the client reached us.
+    pub proto: &'a str,
+    /// Lower-case names of fields to leave out, of which [`crate::http::fields::may_be_edited`] holds.
+    pub remove: &'a [String],
+    /// Fields that replace those of their name, of which [`crate::http::fields::may_be_edited`] holds.
+    pub set: &'a [(String, String)],
+    /// Whether `Via` is added.
+    pub via: bool,
+    /// Whether `Expect` is passed on.
+    pub expect: bool,
+}
+
+/// What must be known of a request that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Where in the output the value of `Host` stands, so that it can be replaced for another backend.
+    pub host_value: Range<usize>,
+}
+
+/// Appends the head of `head` to `out` as it is sent to a backend, always as HTTP/1.1.
+pub fn encode_request(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_, '_>,
+    edits: &RequestEdits<'_>,
+) -> Encoded {
+    let host = edits.host.unwrap_or(head.host);
+    let operator = Edits {
+        remove: edits.remove,
+        set: edits.set,
+    };
+    let lines = Lines::new(
+        head.head,
+        head.fields_start,
+        head.fields,
+        head.survey,
+        operator,
+    );
+    let most = lines.most_bytes()
+        + edits.path.len()
+        + host.len()
+        + head.host.len()
+        + edits.proto.len()
+        + operator.set_bytes()
+        + ADDED_BYTES;
+    let before = out.len();
+    let host_value = Pen::append(out, most, |pen| {
+        write_request_line(pen, head, edits.path);
+        let host_value = write_fields(pen, head, edits, &lines, operator);
+        write_connection(pen, head);
+        pen.text(b"\r\n");
+        host_value
+    });
+    Encoded {
+        host_value: before + host_value.start..before + host_value.end,
+    }
+}
+
+#[inline(always)]
+fn write_request_line(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>, path: &[u8]) {
+    pen.texts([head.method.as_bytes(), b" ", path]);
+    if let Some(query) = head.query {
+        pen.texts([b"?", query]);
+    }
+    pen.text(b" HTTP/1.1\r\n");
+}
+
+/// Writes the fields but those that concern the connection; returns where the value of `Host` stands.
+#[inline(always)]
+fn write_fields(
+    pen: &mut Pen<'_>,
+    head: &RequestHead<'_, '_>,
+    edits: &RequestEdits<'_>,
+    lines: &Lines<'_, '_>,
+    operator: Edits<'_>,
+) -> Range<usize> {
+    let host = edits.host.unwrap_or(head.host);
+    let mut host_value = 0..0;
+    if head.survey.host.is_none() {
+        host_value = write_host(pen, "Host", host);
+    }
+    let mut has_proto = operator.concern(Known::XForwardedProto);
+    let mut has_host = operator.concern(Known::XForwardedHost) || head.host.is_empty();
+    lines.copy(pen, |pen, field, known| match known {
+        Known::Host => host_value = write_host(pen, field.name, host),
+        Known::Expect if !(edits.expect && head.expect_continue) => {}
+        Known::XForwardedFor => {}
+        Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
+        _ => {
+            has_proto |= known == Known::XForwardedProto;
+            has_host |= known == Known::XForwardedHost;
+            pen.field(field.name, field.value);
+        }
+    });
+    if !operator.concern(Known::XForwardedFor) {
+        write_forwarded_for(pen, lines, edits.client);
+    }
+    if !has_proto {
+        pen.texts([b"X-Forwarded-Proto: ", edits.proto.as_bytes(), b"\r\n"]);
+    }
+    if !has_host {
+        pen.texts([b"X-Forwarded-Host: ", head.host, b"\r\n"]);
+    }
+    if edits.via {
+        pen.via(head.version);
+    }
+    operator.write_set(pen);
+    host_value
+}
+
+/// Writes `Host` and tells where its value stands.
+#[inline(always)]
+fn write_host(pen: &mut Pen<'_>, name: &str, host: &[u8]) -> Range<usize> {
+    pen.field(name, host);
+    let end = pen.written() - b"\r\n".len();
+    end - host.len()..end
+}
+
+/// Writes all values of `X-Forwarded-For` that the client sent, then the client's own address, in one field.
+#[inline(always)]
+fn write_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>, client: Option<IpAddr>) {
+    let start = pen.written();
+    pen.text(b"X-Forwarded-For: ");
+    let values_start = pen.written();
+    for field in lines.special() {
+        if !field.value.is_empty() && recognise(field.name.as_bytes()) == Known::XForwardedFor {
+            pen.texts([field.value, b", "]);
+        }
+    }
+    match client {
+        Some(client) => pen.address(client),
+        None if pen.written() > values_start => pen.take_back(pen.written() - b", ".len()),
+        None => return pen.take_back(start),
+    }
+    pen.text(b"\r\n");
+}
+
+/// Writes how the body ends, and what the client asked of the connection that the backend is to know.
+#[inline(always)]
+fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
+    if head.body == RequestBody::Chunked {
+        pen.text(b"Transfer-Encoding: chunked\r\n");
+    }
+    if head.te_trailers {
+        pen.text(b"TE: trailers\r\n");
+    }
+    match (head.upgrade, head.te_trailers) {
+        (false, false) => {}
+        (false, true) => pen.text(b"Connection: TE\r\n"),
+        (true, false) => pen.text(b"Connection: upgrade\r\n"),
+        (true, true) => pen.text(b"Connection: upgrade, TE\r\n"),
+    }
+    if head.upgrade {
+        pen.field("Upgrade", head.upgrade_value);
+    }
+}

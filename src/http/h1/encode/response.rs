@@ -1,0 +1,77 @@
+//! A response's head on its way to the client.
+
+use super::lines::{Edits, Lines};
+use super::pen::Pen;
+use crate::http::fields::Known;
+use crate::http::h1::{ResponseBody, ResponseHead, Version};
+
+/// More than all that is written besides what has its own term.
+const ADDED_BYTES: usize = 256;
+
+/// What changes in a response on its way to the client.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseEdits<'a> {
+    pub client_version: Version,
+    /// Framing towards the client. `Chunked` and `UntilClose` take the place of the backend's framing; `None` and
+    /// `Length` are the backend's own.
+    pub body: ResponseBody,
+    /// Whether we close the client's connection after this response.
+    pub close: bool,
+    /// Lower-case names of fields to leave out, of which [`crate::http::fields::may_be_edited`] holds.
+    pub remove: &'a [String],
+    /// Fields that replace those of their name, of which [`crate::http::fields::may_be_edited`] holds.
+    pub set: &'a [(String, String)],
+    /// Whether `Via` is added.
+    pub via: bool,
+}
+
+/// Appends the head of `head` to `out` as it is sent to the client, always as HTTP/1.1. For interim responses and 101
+/// too.
+pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
+    let operator = Edits {
+        remove: edits.remove,
+        set: edits.set,
+    };
+    let lines = Lines::new(
+        head.head,
+        head.fields_start,
+        head.fields,
+        head.survey,
+        operator,
+    );
+    let most = lines.most_bytes() + operator.set_bytes() + ADDED_BYTES;
+    Pen::append(out, most, |pen| {
+        let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
+        pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
+        let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
+        lines.copy(pen, |pen, field, known| {
+            if known != Known::ContentLength || keeps_length {
+                pen.field(field.name, field.value);
+            }
+        });
+        if edits.body == ResponseBody::Chunked {
+            pen.text(b"Transfer-Encoding: chunked\r\n");
+        }
+        if edits.via {
+            pen.via(head.version);
+        }
+        operator.write_set(pen);
+        write_connection(pen, head, edits);
+        pen.text(b"\r\n");
+    });
+}
+
+/// Writes what becomes of the client's connection. Interim responses say nothing about it.
+#[inline(always)]
+fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
+    if head.upgrade {
+        pen.text(b"Connection: upgrade\r\n");
+        pen.field("Upgrade", head.upgrade_value);
+    } else if head.status >= 200 {
+        match (edits.close, edits.client_version) {
+            (true, _) => pen.text(b"Connection: close\r\n"),
+            (false, Version::Http10) => pen.text(b"Connection: keep-alive\r\n"),
+            (false, Version::Http11) => {}
+        }
+    }
+}

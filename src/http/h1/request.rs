@@ -1,0 +1,204 @@
+//! A request's head, parsed.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, Status};
+
+use super::survey::Survey;
+use super::target::Target;
+use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
+use crate::base::limits::HEAD_FIELDS;
+use crate::http::fields;
+use crate::http::refusal::Refusal;
+
+/// A request's head. Everything in it is well-formed and unambiguous.
+#[derive(Debug)]
+pub struct RequestHead<'b, 's> {
+    pub method: Method<'b>,
+    /// As received, before `?`; begins with a slash, or is `*` for `OPTIONS *`.
+    pub path: &'b [u8],
+    /// As received, after `?`.
+    pub query: Option<&'b [u8]>,
+    /// As received.
+    pub target: &'b [u8],
+    /// The authority of the target or of `Host`, as received; empty only in HTTP/1.0.
+    pub host: &'b [u8],
+    pub version: Version,
+    pub fields: &'s [Header<'b>],
+    pub body: RequestBody,
+    /// Whether the client wants to go on with the connection.
+    pub keep_alive: bool,
+    /// Whether the client waits for 100 before it sends its body.
+    pub expect_continue: bool,
+    /// Whether the client offers to switch to another protocol than HTTP.
+    pub upgrade: bool,
+    /// Whether the client takes trailers (`TE: trailers`).
+    pub te_trailers: bool,
+    /// Bytes that the head took.
+    pub head_bytes: usize,
+    /// The value of `Upgrade` when `upgrade` is set.
+    pub(super) upgrade_value: &'b [u8],
+    /// From the request line to the empty line.
+    pub(super) head: &'b [u8],
+    /// Where the fields' lines begin in `head`.
+    pub(super) fields_start: usize,
+    pub(super) survey: &'s Survey<'b>,
+}
+
+impl<'b> RequestHead<'b, '_> {
+    /// The value of the first field of this name, whatever its case.
+    pub fn field(&self, name: &str) -> Option<&'b [u8]> {
+        fields::find(self.fields, name)
+    }
+}
+
+/// Parses a request's head at the start of `bytes`, after at most one empty line (RFC 9112 section 2.2). `None`: more
+/// bytes are needed. Errors: the message must not be forwarded, and where the next one begins is not known.
+pub fn parse_request<'b, 's>(
+    bytes: &'b [u8],
+    slots: &'s mut FieldSlots<'b>,
+    limits: &HeadLimits,
+) -> Result<Option<RequestHead<'b, 's>>, Refusal> {
+    let skipped = match bytes {
+        [] | [b'\r'] | [b'\r', b'\n'] => return Ok(None),
+        [b'\r', b'\n', ..] => 2,
+        _ => 0,
+    };
+    // httparse would skip any number of empty lines, and bare LFs too.
+    let bytes = &bytes[skipped..];
+    if matches!(bytes[0], b'\r' | b'\n') {
+        return Err(Refusal::BadRequestLine);
+    }
+    let bytes = &bytes[..bytes.len().min(limits.head_bytes as usize)];
+    let most_fields = usize::from(limits.fields).min(HEAD_FIELDS);
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, &mut slots.slots[..most_fields]) {
+        Ok(Status::Complete(len)) => {
+            accept(&bytes[..len], parsed, &mut slots.survey, skipped, limits)
+        }
+        Ok(Status::Partial) => wait(bytes, limits).map(|()| None),
+        Err(error) => Err(refusal(error, bytes)),
+    }
+}
+
+/// Our own checks of what httparse took for a head.
+#[inline(always)]
+fn accept<'b, 's>(
+    head: &'b [u8],
+    parsed: httparse::Request<'s, 'b>,
+    place: &'s mut MaybeUninit<Survey<'b>>,
+    skipped: usize,
+    limits: &HeadLimits,
+) -> Result<Option<RequestHead<'b, 's>>, Refusal> {
+    let method = Method(parsed.method.unwrap_or_default().as_bytes());
+    let target = parsed.path.unwrap_or_default().as_bytes();
+    let version = Version::from_minor(parsed.version);
+    let fields: &'s [Header<'b>] = parsed.headers;
+    if target.len() > limits.target_bytes as usize {
+        return Err(Refusal::TargetTooLong);
+    }
+    // httparse allows single spaces only, so the line is as long as its parts.
+    let line_len = method.0.len() + 1 + target.len() + 1 + b"HTTP/1.1".len();
+    if head[line_len] != b'\r' {
+        return Err(Refusal::BadLineEnd);
+    }
+    if matches!(method.0, b"CONNECT" | b"TRACE") {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    let fields_start = line_len + 2;
+    let survey: &'s Survey<'b> = Survey::of(head, fields, place)?;
+    let body = framing::request_body(survey, version)?;
+    let parts = Target::of(method, target)?;
+    let host = host(survey, &parts, version)?;
+    if survey.unknown_expectation {
+        return Err(Refusal::UnknownExpectation);
+    }
+    let is_http11 = version == Version::Http11;
+    // A body would have to end before the other protocol begins; nobody sends one.
+    let upgrade = survey
+        .upgrade()
+        .filter(|_| is_http11 && body == RequestBody::None);
+    Ok(Some(RequestHead {
+        method,
+        path: parts.path,
+        query: parts.query,
+        target,
+        host,
+        version,
+        fields,
+        body,
+        keep_alive: !survey.close && (is_http11 || survey.keep_alive),
+        expect_continue: survey.expect_continue && is_http11,
+        upgrade: upgrade.is_some(),
+        te_trailers: survey.te_trailers,
+        head_bytes: skipped + head.len(),
+        upgrade_value: upgrade.unwrap_or_default(),
+        head,
+        fields_start,
+        survey,
+    }))
+}
+
+/// The one host that the request is for.
+fn host<'b>(
+    survey: &Survey<'b>,
+    target: &Target<'b>,
+    version: Version,
+) -> Result<&'b [u8], Refusal> {
+    if survey.host_repeated {
+        return Err(Refusal::RepeatedHost);
+    }
+    if survey.host.is_none() && version == Version::Http11 {
+        return Err(Refusal::MissingHost);
+    }
+    Ok(target.host(survey.host)?.unwrap_or_default())
+}
+
+/// Whether an incomplete head may still become one that is within the limits.
+#[cold]
+fn wait(bytes: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
+    let line = bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    if target.len() > limits.target_bytes as usize {
+        return Err(Refusal::TargetTooLong);
+    }
+    if bytes.len() >= limits.head_bytes as usize {
+        return Err(Refusal::HeadTooLarge);
+    }
+    Ok(())
+}
+
+#[cold]
+fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
+    match error {
+        httparse::Error::HeaderName => Refusal::BadFieldName,
+        httparse::Error::HeaderValue => Refusal::BadFieldValue,
+        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
+        httparse::Error::Version if names_a_version(bytes) => Refusal::UnsupportedVersion,
+        httparse::Error::NewLine
+        | httparse::Error::Status
+        | httparse::Error::Token
+        | httparse::Error::Version => Refusal::BadRequestLine,
+    }
+}
+
+/// Whether what stands in the version's place has its form, or the beginning of it if nothing more has come.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes
+        .split(|&byte| byte == b'\r')
+        .next()
+        .unwrap_or_default();
+    let version = line
+        .splitn(3, |&byte| byte == b' ')
+        .nth(2)
+        .unwrap_or_default();
+    let is_whole = line.len() < bytes.len();
+    let matches = |(at, &byte): (usize, &u8)| match b"HTTP/d.d".get(at) {
+        Some(b'd') => byte.is_ascii_digit(),
+        wanted => wanted == Some(&byte),
+    };
+    version.iter().enumerate().all(matches) && (!is_whole || version.len() == b"HTTP/d.d".len())
+}

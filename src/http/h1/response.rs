@@ -1,0 +1,160 @@
+//! A response's head, parsed.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, Status};
+
+use super::field_set::FieldSet;
+use super::survey::Survey;
+use super::{FieldSlots, ResponseBody, Version, framing};
+use crate::http::fields::{self, Known, recognise};
+use crate::http::refusal::Refusal;
+
+/// What the request was, as far as the response's framing depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// HEAD.
+    pub head: bool,
+    /// It offered to switch protocols.
+    pub upgrade: bool,
+}
+
+/// A response's head. Everything in it is well-formed and unambiguous.
+#[derive(Debug)]
+pub struct ResponseHead<'b, 's> {
+    /// 100–599.
+    pub status: u16,
+    pub version: Version,
+    /// As received, often empty.
+    pub reason: &'b [u8],
+    pub fields: &'s [Header<'b>],
+    pub body: ResponseBody,
+    /// Whether the backend goes on with the connection after this response.
+    pub keep_alive: bool,
+    /// Seconds for which it says it keeps the connection (`Keep-Alive: timeout=`).
+    pub keep_alive_timeout: Option<u32>,
+    /// 101, asked for and complete: what follows is another protocol.
+    pub upgrade: bool,
+    /// Bytes that the head took.
+    pub head_bytes: usize,
+    /// The value of `Upgrade` when `upgrade` is set.
+    pub(super) upgrade_value: &'b [u8],
+    /// From the status line to the empty line.
+    pub(super) head: &'b [u8],
+    /// Where the fields' lines begin in `head`.
+    pub(super) fields_start: usize,
+    pub(super) survey: &'s Survey<'b>,
+}
+
+impl<'b> ResponseHead<'b, '_> {
+    /// The value of the first field of this name, whatever its case.
+    pub fn field(&self, name: &str) -> Option<&'b [u8]> {
+        fields::find(self.fields, name)
+    }
+}
+
+/// Parses a response's head at the start of `bytes`, of at most `max_bytes`. `None`: more bytes are needed. Errors: the
+/// response must not be forwarded and the connection not be used again.
+pub fn parse_response<'b, 's>(
+    bytes: &'b [u8],
+    slots: &'s mut FieldSlots<'b>,
+    asked: Asked,
+    max_bytes: u32,
+) -> Result<Option<ResponseHead<'b, 's>>, Refusal> {
+    // httparse would skip empty lines.
+    if bytes.first().is_some_and(|&byte| byte != b'H') {
+        return Err(Refusal::BadStatusLine);
+    }
+    let bytes = &bytes[..bytes.len().min(max_bytes as usize)];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut slots.slots) {
+        Ok(Status::Complete(len)) => accept(&bytes[..len], parsed, &mut slots.survey, asked),
+        Ok(Status::Partial) if bytes.len() >= max_bytes as usize => Err(Refusal::HeadTooLarge),
+        Ok(Status::Partial) => Ok(None),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// Our own checks of what httparse took for a head.
+#[inline(always)]
+fn accept<'b, 's>(
+    head: &'b [u8],
+    parsed: httparse::Response<'s, 'b>,
+    place: &'s mut MaybeUninit<Survey<'b>>,
+    asked: Asked,
+) -> Result<Option<ResponseHead<'b, 's>>, Refusal> {
+    let status = parsed.code.unwrap_or_default();
+    let version = Version::from_minor(parsed.version);
+    let fields: &'s [Header<'b>] = parsed.headers;
+    if !(100..=599).contains(&status) {
+        return Err(Refusal::BadStatusLine);
+    }
+    let (reason, fields_start) = reason(head)?;
+    let survey = Survey::of(head, fields, place)?;
+    let body = framing::response_body(survey, version, status, asked)?;
+    let upgrade = match status {
+        101 => Some(
+            survey
+                .upgrade()
+                .filter(|_| asked.upgrade)
+                .ok_or(Refusal::BadSwitch)?,
+        ),
+        _ => None,
+    };
+    let persists = version == Version::Http11 || survey.keep_alive;
+    if framing::has_no_body(status) && survey.content_length.is_some() {
+        drop_content_length(fields, &mut survey.dropped);
+    }
+    Ok(Some(ResponseHead {
+        status,
+        version,
+        reason,
+        fields,
+        body,
+        keep_alive: persists && !survey.close && body != ResponseBody::UntilClose,
+        keep_alive_timeout: survey.keep_alive_timeout,
+        upgrade: upgrade.is_some(),
+        head_bytes: head.len(),
+        upgrade_value: upgrade.unwrap_or_default(),
+        head,
+        fields_start,
+        survey,
+    }))
+}
+
+/// The reason phrase and where the line after it begins. httparse has checked the bytes, but hides a reason that is not
+/// ASCII.
+fn reason(head: &[u8]) -> Result<(&[u8], usize), Refusal> {
+    let status_end = b"HTTP/1.1 200".len();
+    let line_end =
+        status_end + memchr::memchr(b'\n', &head[status_end..]).ok_or(Refusal::BadStatusLine)?;
+    match &head[status_end..line_end] {
+        [b' ', reason @ .., b'\r'] => Ok((reason, line_end + 1)),
+        [b'\r'] => Ok((&[], line_end + 1)),
+        _ => Err(Refusal::BadLineEnd),
+    }
+}
+
+/// `Content-Length: 0` on a response that cannot have a body: tolerated, not passed on (RFC 9110 section 8.6).
+#[cold]
+fn drop_content_length(fields: &[Header<'_>], dropped: &mut FieldSet) {
+    for (index, field) in fields.iter().enumerate() {
+        if recognise(field.name.as_bytes()) == Known::ContentLength {
+            dropped.insert(index);
+        }
+    }
+}
+
+#[cold]
+fn refusal(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::HeaderName => Refusal::BadFieldName,
+        httparse::Error::HeaderValue => Refusal::BadFieldValue,
+        httparse::Error::TooManyHeaders => Refusal::TooManyFields,
+        httparse::Error::Version => Refusal::UnsupportedVersion,
+        httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token => {
+            Refusal::BadStatusLine
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The one walk over a parsed head's fields: what httparse lets pass is refused here, and what a proxy must know is
+//! noted.
+
+use std::mem::MaybeUninit;
+
+use httparse::Header;
+
+use super::field_set::FieldSet;
+use super::framing;
+use crate::http::fields::{Known, list, recognise};
+use crate::http::refusal::Refusal;
+
+/// What is known of a head's fields.
+#[derive(Debug, Default)]
+pub(super) struct Survey<'b> {
+    pub(super) host: Option<&'b [u8]>,
+    pub(super) host_repeated: bool,
+    pub(super) content_length: Option<u64>,
+    pub(super) transfer_encoding: Option<&'b [u8]>,
+    /// `Connection` has `close`.
+    pub(super) close: bool,
+    /// `Connection` has `keep-alive`.
+    pub(super) keep_alive: bool,
+    /// `Connection` has `upgrade`.
+    connection_upgrade: bool,
+    /// `Connection` has members that may be names of fields.
+    names_fields: bool,
+    upgrade: Option<&'b [u8]>,
+    upgrade_repeated: bool,
+    /// Seconds from `Keep-Alive: timeout=`.
+    pub(super) keep_alive_timeout: Option<u32>,
+    /// `TE` has `trailers`.
+    pub(super) te_trailers: bool,
+    /// `Expect: 100-continue`.
+    pub(super) expect_continue: bool,
+    /// An `Expect` that asks for something else.
+    pub(super) unknown_expectation: bool,
+    /// Fields that are for this connection alone and never forwarded.
+    pub(super) dropped: FieldSet,
+    /// Fields that are not simply copied: those that an encoder decides upon, and those not written as
+    /// `name: value CRLF` with one space.
+    pub(super) special: FieldSet,
+}
+
+/// Where a field's line begins in its head.
+#[inline]
+pub(super) fn line_start(head: &[u8], field: &Header<'_>) -> usize {
+    field.name.as_ptr().addr() - head.as_ptr().addr()
+}
+
+impl<'b> Survey<'b> {
+    /// Walks over `fields`, parsed from `head`: the whole message head to its empty line. The result stays in `place`,
+    /// because moving it would cost as much as making it.
+    #[inline(always)]
+    pub(super) fn of<'s>(
+        head: &'b [u8],
+        fields: &[Header<'b>],
+        place: &'s mut MaybeUninit<Survey<'b>>,
+    ) -> Result<&'s mut Survey<'b>, Refusal> {
+        let survey = place.write(Survey::default());
+        // Backwards, so that every line's end is known when it is looked at: the next one's start.
+        let mut end = head.len() - b"\r\n".len();
+        let mut proper_ends = head[end] == b'\r';
+        for (index, field) in fields.iter().enumerate().rev() {
+            let start = line_start(head, field);
+            // httparse takes a bare LF for the end of a line; what it took is the byte before the next line.
+            proper_ends &= head[end - 2] == b'\r';
+            let value_start = start + field.name.len() + b": ".len();
+            if value_start + field.value.len() + 2 != end || head[value_start - 1] != b' ' {
+                survey.special.insert(index);
+            }
+            match recognise(field.name.as_bytes()) {
+                Known::Other => {}
+                known => survey.note(index, known, field.value)?,
+            }
+            end = start;
+        }
+        if !proper_ends {
+            return Err(Refusal::BadLineEnd);
+        }
+        if survey.names_fields {
+            survey.drop_named(fields);
+        }
+        Ok(survey)
+    }
+
+    fn note(&mut self, index: usize, known: Known, value: &'b [u8]) -> Result<(), Refusal> {
+        match known {
+            Known::Other => return Ok(()),
+            Known::Disguised => return Err(Refusal::DisguisedField),
+            Known::Host => self.host_repeated |= self.host.replace(value).is_some(),
+            Known::ContentLength => {
+                let length = framing::content_length(value)?;
+                if self.content_length.replace(length).is_some() {
+                    return Err(Refusal::RepeatedContentLength);
+                }
+            }
+            Known::TransferEncoding => {
+                if self.transfer_encoding.replace(value).is_some() {
+                    return Err(Refusal::BadTransferEncoding);
+                }
+            }
+            Known::Connection => self.note_connection(value)?,
+            Known::Upgrade => self.upgrade_repeated |= self.upgrade.replace(value).is_some(),
+            Known::KeepAlive => self.keep_alive_timeout = keep_alive_timeout(value),
+            Known::Te => {
+                self.te_trailers |=
+                    list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+            }
+            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
+                self.expect_continue = true
+            }
+            Known::Expect => self.unknown_expectation = true,
+            Known::Http2Settings
+            | Known::ProxyAuthenticate
+            | Known::ProxyAuthorization
+            | Known::ProxyConnection
+            | Known::XForwardedFor
+            | Known::XForwardedHost
+            | Known::XForwardedProto => {}
+        }
+        if is_hop_by_hop(known) {
+            self.dropped.insert(index);
+        } else {
+            self.special.insert(index);
+        }
+        Ok(())
+    }
+
+    fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        // What most clients and backends send spares taking a list apart.
+        if recognise(value) == Known::KeepAlive {
+            self.keep_alive = true;
+            return Ok(());
+        }
+        for option in list(value) {
+            match recognise(option) {
+                Known::KeepAlive => self.keep_alive = true,
+                Known::Upgrade => self.connection_upgrade = true,
+                // Removing these would make another message of it.
+                Known::Host | Known::ContentLength => return Err(Refusal::BadConnection),
+                Known::Other if option.eq_ignore_ascii_case(b"close") => self.close = true,
+                Known::Other => self.names_fields = true,
+                // Removed anyway, or written by us.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops every field that `Connection` names (RFC 9110 section 7.6.1).
+    #[cold]
+    fn drop_named(&mut self, fields: &[Header<'b>]) {
+        let connections = fields
+            .iter()
+            .filter(|field| recognise(field.name.as_bytes()) == Known::Connection);
+        for option in connections.flat_map(|field| list(field.value)) {
+            if recognise(option) != Known::Other {
+                continue;
+            }
+            for (index, field) in fields.iter().enumerate() {
+                if field.name.as_bytes().eq_ignore_ascii_case(option) {
+                    self.dropped.insert(index);
+                }
+            }
+        }
+    }
+
+    /// The protocols to switch to, if the head properly offers or announces some. HTTP/2 is never one: it is not spoken
+    /// this way (RFC 9113 section 3.1).
+    pub(super) fn upgrade(&self) -> Option<&'b [u8]> {
+        let is_http2 = |protocol: &[u8]| {
+            protocol.eq_ignore_ascii_case(b"h2c") || protocol.eq_ignore_ascii_case(b"h2")
+        };
+        let value = self.upgrade?;
+        let proper = self.connection_upgrade && !self.upgrade_repeated;
+        (proper && list(value).next().is_some() && !list(value).any(is_http2)).then_some(value)
+    }
+}
+
+/// Fields that concern one connection only (RFC 9110 section 7.6.1). Credentials for a proxy are for the first proxy
+/// that asks for them (section 11.7), which is not the backend.
+fn is_hop_by_hop(known: Known) -> bool {
+    matches!(
+        known,
+        Known::Connection
+            | Known::Http2Settings
+            | Known::KeepAlive
+            | Known::ProxyAuthenticate
+            | Known::ProxyAuthorization
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::TransferEncoding
+            | Known::Upgrade
+    )
+}
+
+/// Seconds from `timeout=` in a `Keep-Alive` value.
+fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
+    let digits = list(value).find_map(|parameter| {
+        let (name, rest) = parameter.split_at_checked(b"timeout=".len())?;
+        name.eq_ignore_ascii_case(b"timeout=").then_some(rest)
+    })?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}

@@ -1,0 +1,95 @@
+//! The four forms of a request target (RFC 9112 section 3.2).
+
+use super::Method;
+use crate::http::host;
+use crate::http::refusal::Refusal;
+
+/// A target taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target<'b> {
+    /// The absolute form's authority, and its scheme's port.
+    pub(super) authority: Option<(&'b [u8], u16)>,
+    /// Begins with a slash, or is `*`.
+    pub(super) path: &'b [u8],
+    /// What follows the first `?`.
+    pub(super) query: Option<&'b [u8]>,
+}
+
+impl<'b> Target<'b> {
+    /// Takes a target apart. httparse has made sure that it is not empty and has no blank and no control byte.
+    pub(super) fn of(method: Method<'_>, target: &'b [u8]) -> Result<Target<'b>, Refusal> {
+        if !target.is_ascii() {
+            return Err(Refusal::BadTarget);
+        }
+        if target[0] == b'/' {
+            let (path, query) = split_query(target)?;
+            return Ok(Target {
+                authority: None,
+                path,
+                query,
+            });
+        }
+        let is_options = method.as_bytes() == b"OPTIONS";
+        if target == b"*" && is_options {
+            return Ok(Target {
+                authority: None,
+                path: target,
+                query: None,
+            });
+        }
+        Target::absolute(target, is_options)
+    }
+
+    #[cold]
+    fn absolute(target: &'b [u8], is_options: bool) -> Result<Target<'b>, Refusal> {
+        let scheme_len = memchr::memmem::find(target, b"://").ok_or(Refusal::BadTarget)?;
+        let port = match &target[..scheme_len] {
+            scheme if scheme.eq_ignore_ascii_case(b"http") => 80,
+            scheme if scheme.eq_ignore_ascii_case(b"https") => 443,
+            _ => return Err(Refusal::BadTarget),
+        };
+        let rest = &target[scheme_len + 3..];
+        let authority_len = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(authority_len);
+        let (path, query) = split_query(rest)?;
+        let path: &[u8] = match (path, query) {
+            // The last proxy makes an asterisk of it (RFC 9112 section 3.2.4).
+            (b"", None) if is_options => b"*",
+            (b"", _) => b"/",
+            (path, _) => path,
+        };
+        Ok(Target {
+            authority: Some((authority, port)),
+            path,
+            query,
+        })
+    }
+
+    /// The authority that the request is for, given the values of its `Host`. Both must be well-formed and agree.
+    pub(super) fn host(&self, field: Option<&'b [u8]>) -> Result<Option<&'b [u8]>, Refusal> {
+        let field = match field {
+            Some(value) => Some((value, host::split(value).ok_or(Refusal::BadHost)?)),
+            None => None,
+        };
+        let Some((authority, port)) = self.authority else {
+            return Ok(field.map(|(value, _)| value));
+        };
+        let named = host::split(authority).ok_or(Refusal::BadHost)?;
+        match field {
+            Some((_, field)) if !host::same(named, field, port) => Err(Refusal::HostMismatch),
+            _ => Ok(Some(authority)),
+        }
+    }
+}
+
+/// Splits at the first `?`. A fragment is no part of a request.
+fn split_query(text: &[u8]) -> Result<(&[u8], Option<&[u8]>), Refusal> {
+    let Some(at) = memchr::memchr2(b'?', b'#', text) else {
+        return Ok((text, None));
+    };
+    let query = &text[at + 1..];
+    if text[at] == b'#' || memchr::memchr(b'#', query).is_some() {
+        return Err(Refusal::BadTarget);
+    }
+    Ok((&text[..at], Some(query)))
+}

@@ -1,0 +1,70 @@
+//! The authority of a request: `host[:port]` (RFC 3986 section 3.2), and nothing that two readers could take apart
+//! differently.
+
+use std::net::Ipv6Addr;
+
+/// Longest host name (RFC 1035 section 2.3.4, as text).
+const HOST_BYTES: usize = 253;
+
+/// The bytes of a host name.
+const HOST_BYTE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let char = byte as u8;
+        table[byte] = char.is_ascii_alphanumeric() || matches!(char, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
+
+/// Splits `host[:port]`. Accepted hosts: letters, digits, `-`, `.`, `_`, `~`, of at most 253 bytes, and IPv6 addresses in
+/// brackets, which stay in the result. `None`: user information, percent-encoding, an empty or malformed host, or a port
+/// that is not a plain number in `1..=65535`.
+pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let host_len = match authority.first()? {
+        b'[' => bracketed_len(authority)?,
+        _ => name_len(authority),
+    };
+    let (host, rest) = authority.split_at(host_len);
+    if host.is_empty() || host.len() > HOST_BYTES {
+        return None;
+    }
+    match rest {
+        [] => Some((host, None)),
+        [b':', digits @ ..] => Some((host, Some(port(digits)?))),
+        _ => None,
+    }
+}
+
+/// Whether two authorities name the same host and port, where none is written meaning `default_port`.
+pub fn same(left: (&[u8], Option<u16>), right: (&[u8], Option<u16>), default_port: u16) -> bool {
+    left.0.eq_ignore_ascii_case(right.0)
+        && left.1.unwrap_or(default_port) == right.1.unwrap_or(default_port)
+}
+
+fn name_len(authority: &[u8]) -> usize {
+    let mut len = 0;
+    while len < authority.len() && HOST_BYTE[usize::from(authority[len])] {
+        len += 1;
+    }
+    len
+}
+
+fn bracketed_len(authority: &[u8]) -> Option<usize> {
+    let end = memchr::memchr(b']', authority)?;
+    let address = std::str::from_utf8(&authority[1..end]).ok()?;
+    address.parse::<Ipv6Addr>().ok()?;
+    Some(end + 1)
+}
+
+fn port(digits: &[u8]) -> Option<u16> {
+    if digits.len() > 5 || !matches!(digits.first()?, b'1'..=b'9') {
+        return None;
+    }
+    let number = digits.iter().try_fold(0u32, |number, byte| {
+        byte.is_ascii_digit()
+            .then(|| number * 10 + u32::from(byte - b'0'))
+    })?;
+    u16::try_from(number).ok()
+}

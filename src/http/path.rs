@@ -1,0 +1,116 @@
+//! Path normalisation (RFC 3986 sections 5.2.4 and 6.2.2.3): what is matched is what is forwarded, so no two readers of
+//! the path may disagree on its segments.
+
+use crate::http::refusal::Refusal;
+
+/// Resolves dot segments, `%2e` counting as a dot. Everything else stays byte for byte: `//`, other percent-encodings,
+/// `%2f` and backslashes, which separate nothing here. The result is `path` itself if it has no dot segment, else it is
+/// written to `scratch`. `*` is its own normal form.
+///
+/// Errors: a malformed percent-encoding or `%00`; a path that climbs above the root; a part that is a dot segment only
+/// to servers which take `%2f`, `%5c` or a backslash for a slash, or cut segments at `;`.
+pub fn normalise<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Refusal> {
+    if !needs_care(path)? {
+        return Ok(path);
+    }
+    scratch.clear();
+    resolve(path, scratch)?;
+    Ok(scratch)
+}
+
+/// Checks every percent-encoding, and tells whether a segment (in the widest sense) begins with a dot.
+fn needs_care(path: &[u8]) -> Result<bool, Refusal> {
+    let mut care = false;
+    for at in memchr::memchr3_iter(b'.', b'%', b'\\', path) {
+        care |= match path[at] {
+            b'.' => at > 0 && path[at - 1] == b'/',
+            b'%' => matches!(escaped(&path[at..])?, b'.' | b'/' | b'\\'),
+            _ => true,
+        };
+    }
+    Ok(care)
+}
+
+/// The byte that the percent-encoding at the start of `text` stands for.
+fn escaped(text: &[u8]) -> Result<u8, Refusal> {
+    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    match (digit(1), digit(2)) {
+        (Some(0), Some(0)) => Err(Refusal::BadEscape),
+        (Some(high), Some(low)) => Ok((high * 16 + low) as u8),
+        _ => Err(Refusal::BadEscape),
+    }
+}
+
+fn resolve(path: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let mut segments = path.split(|&byte| byte == b'/');
+    // What stands before the first slash: nothing.
+    segments.next();
+    let mut ends_in_dots = false;
+    for segment in segments {
+        let dots = dots(segment);
+        match dots {
+            Some(1) => {}
+            Some(_) => {
+                let parent = memchr::memrchr(b'/', out).ok_or(Refusal::PathAboveRoot)?;
+                out.truncate(parent);
+            }
+            None if hides_dots(segment) => return Err(Refusal::AmbiguousPath),
+            None => {
+                out.push(b'/');
+                out.extend_from_slice(segment);
+            }
+        }
+        ends_in_dots = dots.is_some();
+    }
+    // A directory stays one: `/a/.` is `/a/`.
+    if ends_in_dots {
+        out.push(b'/');
+    }
+    Ok(())
+}
+
+/// How many dots a segment consists of, if it is a dot segment: one or two.
+fn dots(segment: &[u8]) -> Option<usize> {
+    let mut rest = segment;
+    let mut count = 0;
+    while !rest.is_empty() {
+        rest = after_dot(rest)?;
+        count += 1;
+    }
+    matches!(count, 1 | 2).then_some(count)
+}
+
+fn after_dot(text: &[u8]) -> Option<&[u8]> {
+    match text {
+        [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
+/// Whether some part of a segment is a dot segment to servers that separate segments at more than a slash, or that take
+/// what follows a semicolon for a parameter.
+fn hides_dots(segment: &[u8]) -> bool {
+    let mut part_start = 0;
+    let mut in_parameter = false;
+    let mut at = 0;
+    while at < segment.len() {
+        let (len, separates) = match segment[at..] {
+            [b'\\', ..] => (1, true),
+            [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => (3, true),
+            [b';', ..] => (1, false),
+            [b'%', b'3', b'b' | b'B', ..] => (3, false),
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        if !in_parameter && dots(&segment[part_start..at]).is_some() {
+            return true;
+        }
+        at += len;
+        part_start = at;
+        in_parameter = !separates;
+    }
+    // Without any separator the segment was seen to be no dot segment.
+    !in_parameter && dots(&segment[part_start..]).is_some()
+}

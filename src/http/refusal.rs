@@ -1,0 +1,124 @@
+//! Why a message is refused: one word per reason, and the status that a client is told.
+
+/// What is wrong with a message. A request is answered with [`Refusal::status`]; a backend's response that deserves one
+/// of these becomes a 502.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not `METHOD SP target SP HTTP/d.d CRLF`.
+    BadRequestLine,
+    /// Not `HTTP/1.x SP ddd [SP reason] CRLF`, or a status outside 100–599.
+    BadStatusLine,
+    /// A version other than 1.0 and 1.1.
+    UnsupportedVersion,
+    /// CONNECT or TRACE.
+    MethodNotAllowed,
+    /// A target that is in none of the forms of RFC 9112 section 3.2 or has bytes that no URI has.
+    BadTarget,
+    /// A target longer than the limit.
+    TargetTooLong,
+    /// A head larger than the limit.
+    HeadTooLarge,
+    /// More fields than the limit.
+    TooManyFields,
+    /// A line of the head that ends in a bare LF.
+    BadLineEnd,
+    /// A field name that is empty, has a bad character or a space before its colon, or begins a folded line.
+    BadFieldName,
+    /// A control byte in a field value.
+    BadFieldValue,
+    /// A name that decides framing, routing or trust once `_` and `-` are taken for the same, as some servers do.
+    DisguisedField,
+    /// `Connection` names a field that must not be removed on the way.
+    BadConnection,
+    /// No `Host` in HTTP/1.1.
+    MissingHost,
+    /// More than one `Host`.
+    RepeatedHost,
+    /// An authority that is not `host[:port]`.
+    BadHost,
+    /// An absolute target for another host than `Host`.
+    HostMismatch,
+    /// `Content-Length` is not a plain decimal of at most 63 bits.
+    BadContentLength,
+    /// More than one `Content-Length`, even if they agree.
+    RepeatedContentLength,
+    /// `Transfer-Encoding` and `Content-Length` together.
+    LengthAndCoding,
+    /// `Transfer-Encoding` in HTTP/1.0.
+    CodingInHttp10,
+    /// `Transfer-Encoding` is malformed or repeated, or `chunked` in it is repeated or not last.
+    BadTransferEncoding,
+    /// A transfer coding other than `chunked`.
+    UnknownTransferCoding,
+    /// An expectation other than `100-continue`.
+    UnknownExpectation,
+    /// A body announced by a response that cannot have one (1xx, 204).
+    BodyNotAllowed,
+    /// 101 that was not asked for or does not say what it switches to.
+    BadSwitch,
+    /// A chunk's size, extension or end is malformed.
+    BadChunk,
+    /// Chunk extensions or trailers beyond their limits.
+    ChunkOverheadTooLarge,
+    /// A malformed trailer field.
+    BadTrailer,
+    /// A percent sign without two hexadecimal digits, or `%00`.
+    BadEscape,
+    /// A path that climbs above the root.
+    PathAboveRoot,
+    /// A dot segment to some servers and none to others (`..;`, `..%2f`, `..\`).
+    AmbiguousPath,
+}
+
+impl Refusal {
+    /// The status that a client gets for a request refused this way.
+    pub fn status(self) -> u16 {
+        match self {
+            Refusal::MethodNotAllowed => 405,
+            Refusal::TargetTooLong => 414,
+            Refusal::UnknownExpectation => 417,
+            Refusal::HeadTooLarge | Refusal::TooManyFields | Refusal::ChunkOverheadTooLarge => 431,
+            Refusal::UnknownTransferCoding => 501,
+            Refusal::UnsupportedVersion => 505,
+            _ => 400,
+        }
+    }
+
+    /// The reason for logs, `Proxy-Status` and metrics: one word in snake case, different for every refusal.
+    pub fn word(self) -> &'static str {
+        match self {
+            Refusal::BadRequestLine => "bad_request_line",
+            Refusal::BadStatusLine => "bad_status_line",
+            Refusal::UnsupportedVersion => "unsupported_version",
+            Refusal::MethodNotAllowed => "method_not_allowed",
+            Refusal::BadTarget => "bad_target",
+            Refusal::TargetTooLong => "target_too_long",
+            Refusal::HeadTooLarge => "head_too_large",
+            Refusal::TooManyFields => "too_many_fields",
+            Refusal::BadLineEnd => "bad_line_end",
+            Refusal::BadFieldName => "bad_field_name",
+            Refusal::BadFieldValue => "bad_field_value",
+            Refusal::DisguisedField => "disguised_field",
+            Refusal::BadConnection => "bad_connection",
+            Refusal::MissingHost => "missing_host",
+            Refusal::RepeatedHost => "repeated_host",
+            Refusal::BadHost => "bad_host",
+            Refusal::HostMismatch => "host_mismatch",
+            Refusal::BadContentLength => "bad_content_length",
+            Refusal::RepeatedContentLength => "repeated_content_length",
+            Refusal::LengthAndCoding => "length_and_coding",
+            Refusal::CodingInHttp10 => "coding_in_http10",
+            Refusal::BadTransferEncoding => "bad_transfer_encoding",
+            Refusal::UnknownTransferCoding => "unknown_transfer_coding",
+            Refusal::UnknownExpectation => "unknown_expectation",
+            Refusal::BodyNotAllowed => "body_not_allowed",
+            Refusal::BadSwitch => "bad_switch",
+            Refusal::BadChunk => "bad_chunk",
+            Refusal::ChunkOverheadTooLarge => "chunk_overhead_too_large",
+            Refusal::BadTrailer => "bad_trailer",
+            Refusal::BadEscape => "bad_escape",
+            Refusal::PathAboveRoot => "path_above_root",
+            Refusal::AmbiguousPath => "ambiguous_path",
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Blocks of memory that travel between sockets, and the free lists that a worker keeps of them.
+
+use std::cell::RefCell;
+
+use monoio::buf::{IoBuf, IoBufMut};
+
+use crate::base::limits;
+
+/// A buffer with a filled part in front and room behind it: received bytes are added at the end, used ones are taken
+/// from the front.
+#[derive(Debug, Default)]
+pub struct Block {
+    bytes: Vec<u8>,
+    start: usize,
+    /// Most bytes that the next receive may add.
+    allowance: usize,
+}
+
+impl Block {
+    /// An empty block of `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Block {
+        Block {
+            bytes: Vec::with_capacity(capacity),
+            start: 0,
+            allowance: usize::MAX,
+        }
+    }
+
+    /// The filled part.
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// Length of the filled part.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All the memory that it has.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Bytes that fit behind the filled part.
+    pub fn room(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+
+    /// Takes `count` bytes from the front. An emptied block has all its room again.
+    pub fn consume(&mut self, count: usize) {
+        debug_assert!(count <= self.len());
+        self.start += count;
+        if self.start == self.bytes.len() {
+            self.clear();
+        }
+    }
+
+    /// Empties the block.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+    }
+
+    /// Moves the filled part to the front, so that all the room is behind it.
+    pub fn compact(&mut self) {
+        if self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// The underlying vector, for encoders that write at its end. What is before the filled part must stay.
+    pub fn vec(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Adds bytes at the end.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Lets the next receive add at most `count` bytes.
+    pub fn allow(&mut self, count: usize) {
+        self.allowance = count;
+    }
+}
+
+// SAFETY: the pointers address the vector's heap memory, which does not move with the block, and the lengths stay
+// inside its capacity.
+unsafe impl IoBuf for Block {
+    fn read_ptr(&self) -> *const u8 {
+        self.filled().as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: as above; `set_init` is called with the number of bytes that the kernel wrote behind the filled part.
+unsafe impl IoBufMut for Block {
+    fn write_ptr(&mut self) -> *mut u8 {
+        self.bytes.spare_capacity_mut().as_mut_ptr().cast()
+    }
+
+    fn bytes_total(&mut self) -> usize {
+        self.room().min(self.allowance)
+    }
+
+    unsafe fn set_init(&mut self, count: usize) {
+        debug_assert!(count <= self.room());
+        self.allowance = usize::MAX;
+        // SAFETY: the kernel initialised `count` bytes at `write_ptr`.
+        unsafe { self.bytes.set_len(self.bytes.len() + count) };
+    }
+}
+
+/// A worker's free blocks: last in, first out, so that the memory in use stays warm.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    ordinary: RefCell<Vec<Block>>,
+    relay: RefCell<Vec<Block>>,
+}
+
+impl Blocks {
+    /// An empty block of `limits::BLOCK_BYTES`.
+    pub fn take(&self) -> Block {
+        let free = self.ordinary.borrow_mut().pop();
+        free.unwrap_or_else(|| Block::with_capacity(limits::BLOCK_BYTES))
+    }
+
+    /// An empty block of `limits::RELAY_BLOCK_BYTES`.
+    pub fn take_relay(&self) -> Block {
+        let free = self.relay.borrow_mut().pop();
+        free.unwrap_or_else(|| Block::with_capacity(limits::RELAY_BLOCK_BYTES))
+    }
+
+    /// Takes a block back; keeps it if it has one of the two sizes and the free list is not full.
+    pub fn give(&self, mut block: Block) {
+        let (list, most) = match block.capacity() {
+            limits::BLOCK_BYTES => (&self.ordinary, limits::FREE_BLOCKS),
+            limits::RELAY_BLOCK_BYTES => (&self.relay, limits::FREE_RELAY_BLOCKS),
+            _ => return,
+        };
+        let mut list = list.borrow_mut();
+        if list.len() < most {
+            block.clear();
+            block.allowance = usize::MAX;
+            list.push(block);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_consumed_in_front_is_filled_at_the_end() {
+        let mut block = Block::with_capacity(8);
+        block.extend(b"abcdef");
+        block.consume(4);
+        assert_eq!(block.filled(), b"ef");
+        assert_eq!(block.room(), 2);
+        block.compact();
+        assert_eq!((block.filled(), block.room()), (&b"ef"[..], 6));
+        block.consume(2);
+        assert_eq!((block.is_empty(), block.room()), (true, 8));
+    }
+
+    #[test]
+    fn an_allowance_holds_for_one_receive() {
+        let mut block = Block::with_capacity(8);
+        block.allow(3);
+        assert_eq!(block.bytes_total(), 3);
+        // SAFETY: the capacity is eight and a `u8` needs no particular value; the test only looks at lengths.
+        unsafe {
+            block.write_ptr().write_bytes(0, 3);
+            block.set_init(3);
+        }
+        assert_eq!((block.len(), block.bytes_total()), (3, 5));
+    }
+
+    #[test]
+    fn free_blocks_are_reused_and_bounded() {
+        let blocks = Blocks::default();
+        let many: Vec<_> = (0..limits::FREE_BLOCKS + 10)
+            .map(|_| blocks.take())
+            .collect();
+        many.into_iter().for_each(|block| blocks.give(block));
+        assert_eq!(blocks.ordinary.borrow().len(), limits::FREE_BLOCKS);
+        blocks.give(Block::with_capacity(7));
+        assert_eq!(blocks.relay.borrow().len(), 0);
+    }
+}

@@ -1,0 +1,23 @@
+//! Opening connections to backends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::IntoRawFd;
+use std::path::Path;
+
+use monoio::net::{TcpStream, UnixStream};
+
+use super::Stream;
+
+/// Connects to a TCP address. May be dropped at any time: the attempt is then given up.
+pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Stream> {
+    let socket = TcpStream::connect_addr(addr).await?;
+    socket.set_nodelay(true)?;
+    Ok(Stream::new(socket))
+}
+
+/// Connects to a Unix socket. May be dropped at any time.
+pub async fn connect_unix(path: &Path) -> io::Result<Stream> {
+    let socket = UnixStream::connect(path).await?;
+    Stream::from_fd(socket.into_raw_fd())
+}

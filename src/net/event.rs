@@ -1,0 +1,107 @@
+//! What wakes a core besides its sockets: another thread's message, the tick, its own politeness.
+
+use std::io;
+use std::os::fd::{FromRawFd, RawFd};
+
+use monoio::net::TcpStream;
+
+use crate::base::limits;
+
+/// A descriptor that becomes readable now and then: an eventfd or a timerfd.
+pub struct Event {
+    /// The engine can wait for the readiness of a stream only; that it is none is of no concern for waiting.
+    fd: TcpStream,
+}
+
+impl Event {
+    /// Waits on a copy of `fd`, which stays the caller's.
+    pub fn new(fd: RawFd) -> io::Result<Event> {
+        // SAFETY: plain system call; the copy is owned by the stream made of it.
+        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+        if copy < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Event::owning(copy)
+    }
+
+    fn owning(fd: RawFd) -> io::Result<Event> {
+        // SAFETY: the caller hands over a descriptor that nobody else closes.
+        let stream = unsafe { std::net::TcpStream::from_raw_fd(fd) };
+        Ok(Event {
+            fd: TcpStream::from_std(stream)?,
+        })
+    }
+
+    /// Waits until the descriptor is readable.
+    pub async fn wait(&self) -> io::Result<()> {
+        self.fd.readable(false).await
+    }
+
+    fn read_count(&self) {
+        use std::os::fd::AsRawFd;
+        let mut count = [0u8; 8];
+        // SAFETY: reads eight bytes into a live array; the descriptor does not block.
+        unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+}
+
+/// The core's tick.
+pub struct Ticker {
+    event: Event,
+}
+
+impl Ticker {
+    /// Ticks every `limits::TICK_MILLIS`.
+    pub fn new() -> io::Result<Ticker> {
+        let period = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: (limits::TICK_MILLIS * 1_000_000) as libc::c_long,
+        };
+        let periodic = libc::itimerspec {
+            it_interval: period,
+            it_value: period,
+        };
+        // SAFETY: plain system calls with live arguments; the descriptor is owned by the event made of it.
+        unsafe {
+            let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+            let fd = libc::timerfd_create(libc::CLOCK_MONOTONIC, flags);
+            if fd < 0 || libc::timerfd_settime(fd, 0, &periodic, std::ptr::null_mut()) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Ticker {
+                event: Event::owning(fd)?,
+            })
+        }
+    }
+
+    /// Waits for the next tick. Ticks that passed meanwhile count as one.
+    pub async fn tick(&self) -> io::Result<()> {
+        self.event.wait().await?;
+        self.event.read_count();
+        Ok(())
+    }
+}
+
+/// Lets others have their turn: a task that wakes itself would starve them, one that goes through the ring does not.
+pub struct Turn {
+    always_readable: Event,
+}
+
+impl Turn {
+    /// Needs one descriptor.
+    pub fn new() -> io::Result<Turn> {
+        // SAFETY: plain system call; the descriptor is owned by the event made of it.
+        let fd = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Turn {
+            always_readable: Event::owning(fd)?,
+        })
+    }
+
+    /// Comes back after everything that is ready now has run.
+    pub async fn pass(&self) {
+        let _ = self.always_readable.wait().await;
+    }
+}

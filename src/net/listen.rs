@@ -1,0 +1,212 @@
+//! Listening sockets: bound by the main thread, so that mistakes are known before anything runs, and accepted from by
+//! one worker each.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use monoio::io::{CancelHandle, Canceller};
+use monoio::net::{TcpListener, UnixListener};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{Engine, Stream};
+use crate::base::limits;
+use crate::snapshot::ListenAddr;
+
+/// Who connected: the address of a TCP client, or somebody on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    Unix,
+}
+
+impl Peer {
+    /// The client's IP address, if it has one.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Peer::Tcp(address) => Some(address.ip().to_canonical()),
+            Peer::Unix => None,
+        }
+    }
+}
+
+/// A bound and listening socket that no runtime owns yet.
+#[derive(Debug)]
+pub struct BoundListener {
+    socket: OwnedFd,
+    is_unix: bool,
+}
+
+impl BoundListener {
+    /// Another descriptor of the same socket: several workers then share its queue.
+    pub fn try_clone(&self) -> io::Result<BoundListener> {
+        Ok(BoundListener {
+            socket: self.socket.try_clone()?,
+            is_unix: self.is_unix,
+        })
+    }
+}
+
+/// Binds `addr` and listens. A TCP socket can be bound once for every worker (SO_REUSEPORT); the kernel spreads new
+/// connections over them. A Unix socket is bound once and cloned. A Unix socket's file that nobody listens on is
+/// replaced. Errors: as the system gives them; `AddrInUse` also if another process listens on the same port, which
+/// SO_REUSEPORT would hide.
+pub fn bind(addr: &ListenAddr, first: bool) -> io::Result<BoundListener> {
+    match addr {
+        ListenAddr::Tcp(addr) => bind_tcp(*addr, first),
+        ListenAddr::Unix(path) => bind_unix(path),
+    }
+}
+
+fn bind_tcp(addr: SocketAddr, first: bool) -> io::Result<BoundListener> {
+    let address = SockAddr::from(addr);
+    let open = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        Ok(socket)
+    };
+    if first {
+        let lone = open()?; // Without SO_REUSEPORT: fails if anybody listens there.
+        lone.bind(&address)?;
+        lone.listen(1)?;
+    }
+    let socket = open()?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?; // Inherited by accepted sockets.
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    socket.listen(limits::BACKLOG)?;
+    Ok(BoundListener {
+        socket: socket.into(),
+        is_unix: false,
+    })
+}
+
+fn bind_unix(path: &Path) -> io::Result<BoundListener> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    if fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
+        if Socket::new(Domain::UNIX, Type::STREAM, None)?
+            .connect(&address)
+            .is_ok()
+        {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        fs::remove_file(path)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    socket.listen(limits::BACKLOG)?;
+    Ok(BoundListener {
+        socket: socket.into(),
+        is_unix: true,
+    })
+}
+
+enum Socketed {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Ends pending accepts without losing a connection, and lets no further one begin.
+pub struct Gate {
+    canceller: RefCell<Option<Canceller>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate {
+            canceller: RefCell::new(Some(Canceller::new())),
+        }
+    }
+}
+
+impl Gate {
+    /// Closes the gate for good.
+    pub fn close(&self) {
+        if let Some(canceller) = self.canceller.borrow_mut().take() {
+            drop(canceller.cancel());
+        }
+    }
+
+    fn handle(&self) -> Option<CancelHandle> {
+        self.canceller.borrow().as_ref().map(Canceller::handle)
+    }
+}
+
+/// A listening socket on a worker's runtime.
+pub struct Listener {
+    socket: Socketed,
+}
+
+impl Listener {
+    /// Hands the socket to this thread's runtime, which must be running.
+    pub fn new(bound: BoundListener, engine: Engine) -> io::Result<Listener> {
+        // A ring waits on blocking descriptors itself; it would hand back the refusals of others.
+        set_blocking(bound.socket.as_raw_fd(), engine != Engine::Epoll)?;
+        let socket = if bound.is_unix {
+            Socketed::Unix(UnixListener::from_std(bound.socket.into())?)
+        } else {
+            Socketed::Tcp(TcpListener::from_std(bound.socket.into())?)
+        };
+        Ok(Listener { socket })
+    }
+
+    /// The next connection; `None` when the gate is closed. Errors: as the system gives them.
+    pub async fn accept(&self, gate: &Gate) -> Option<io::Result<(Stream, Peer)>> {
+        let stop = gate.handle()?;
+        let accepted = self.accept_until(stop).await;
+        if accepted.is_err() && gate.handle().is_none() {
+            return None;
+        }
+        Some(accepted)
+    }
+
+    async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Stream, Peer)> {
+        let (stream, peer) = match &self.socket {
+            Socketed::Tcp(listener) => {
+                let (stream, address) = listener.cancelable_accept(stop).await?;
+                (Stream::new(stream), Peer::Tcp(address))
+            }
+            Socketed::Unix(listener) => {
+                let (stream, _) = listener.cancelable_accept(stop).await?;
+                (Stream::from_fd(stream.into_raw_fd())?, Peer::Unix)
+            }
+        };
+        // SAFETY: plain system call on a live descriptor. The engine's accept cannot ask for it.
+        unsafe { libc::fcntl(stream.fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+        Ok((stream, peer))
+    }
+}
+
+fn set_blocking(fd: RawFd, blocking: bool) -> io::Result<()> {
+    // SAFETY: plain system calls on a live descriptor.
+    let outcome = unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        let flags = if blocking {
+            flags & !libc::O_NONBLOCK
+        } else {
+            flags | libc::O_NONBLOCK
+        };
+        libc::fcntl(fd, libc::F_SETFL, flags)
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Whether an error says that descriptors or memory ran out, so that trying again at once would only spin.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}

@@ -1,0 +1,141 @@
+//! Which engine a thread runs on, and starting it.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use monoio::{LegacyDriver, RuntimeBuilder};
+
+#[cfg(feature = "fast")]
+use crate::base::limits;
+
+/// How a runtime waits for the kernel, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// io_uring; completions are handled when the thread asks for them, and only by it.
+    #[cfg(feature = "fast")]
+    DeferTaskrun,
+    /// io_uring; completions never interrupt the thread.
+    #[cfg(feature = "fast")]
+    CoopTaskrun,
+    /// io_uring without flags.
+    #[cfg(feature = "fast")]
+    PlainRing,
+    /// epoll, for machines where io_uring is switched off.
+    Epoll,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            #[cfg(feature = "fast")]
+            Engine::DeferTaskrun => "io_uring (DEFER_TASKRUN, SINGLE_ISSUER)",
+            #[cfg(feature = "fast")]
+            Engine::CoopTaskrun => "io_uring (COOP_TASKRUN)",
+            #[cfg(feature = "fast")]
+            Engine::PlainRing => "io_uring",
+            Engine::Epoll => "epoll",
+        })
+    }
+}
+
+impl Engine {
+    /// The best engine that this machine allows. The environment variable `PALANTIR_ENGINE` may ask for `epoll` or
+    /// `io_uring`; anything else, and its absence, means whatever is best. Errors: `io_uring` was asked for and is not
+    /// to be had, with the reason.
+    pub fn choose() -> Result<Engine, String> {
+        let wish = std::env::var("PALANTIR_ENGINE").unwrap_or_default();
+        match (wish.as_str(), Engine::best_ring()) {
+            ("epoll", _) => Ok(Engine::Epoll),
+            (_, Ok(engine)) => Ok(engine),
+            ("io_uring", Err(reason)) => {
+                Err(format!("PALANTIR_ENGINE asks for io_uring, but {reason}"))
+            }
+            (_, Err(_)) => Ok(Engine::Epoll),
+        }
+    }
+
+    #[cfg(feature = "fast")]
+    fn best_ring() -> Result<Engine, String> {
+        let mut refusal = String::new();
+        for engine in [Engine::DeferTaskrun, Engine::CoopTaskrun, Engine::PlainRing] {
+            match engine.ring().build(8) {
+                Ok(_) => return Ok(engine),
+                Err(error) => refusal = format!("the kernel refuses a ring: {error}"),
+            }
+        }
+        Err(refusal)
+    }
+
+    #[cfg(not(feature = "fast"))]
+    fn best_ring() -> Result<Engine, String> {
+        Err("this is the portable build: build with --features fast".to_owned())
+    }
+
+    #[cfg(feature = "fast")]
+    fn ring(self) -> io_uring::Builder {
+        let mut builder = io_uring::IoUring::builder();
+        match self {
+            Engine::DeferTaskrun => {
+                builder.setup_single_issuer().setup_defer_taskrun();
+            }
+            Engine::CoopTaskrun => {
+                builder.setup_coop_taskrun();
+            }
+            Engine::PlainRing | Engine::Epoll => {}
+        }
+        builder.setup_cqsize(4 * limits::RING_ENTRIES);
+        builder
+    }
+}
+
+/// Runs `future` and all that it spawns on this thread until it is done. The thread must be pinned before. Errors: the
+/// engine cannot be started.
+pub fn run<F: Future>(engine: Engine, future: F) -> io::Result<F::Output> {
+    match engine {
+        Engine::Epoll => {
+            let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
+            Ok(runtime.block_on(future))
+        }
+        #[cfg(feature = "fast")]
+        ring => {
+            let mut runtime = RuntimeBuilder::<monoio::IoUringDriver>::new()
+                .with_entries(limits::RING_ENTRIES)
+                .uring_builder(ring.ring())
+                .build()?;
+            Ok(runtime.block_on(future))
+        }
+    }
+}
+
+/// Starts a task on this thread's runtime. It runs to its end; nobody waits for it.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    drop(monoio::spawn(future));
+}
+
+/// The CPUs that this process may run on.
+pub fn allowed_cpus() -> Vec<usize> {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    cores.into_iter().map(|core| core.id).collect()
+}
+
+/// Binds this thread to one CPU; false if the system refuses.
+pub fn pin(cpu: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+}
+
+/// Lets this process have as many descriptors as the system permits it: the soft limit is meant for programs that wait
+/// on them with `select`.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: plain system calls with a live argument. If they fail, the limit stays as it is.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A connected socket, TCP or Unix.
+//!
+//! Receiving goes through the ring, one receive at a time, and the receive outlives whoever waits for it: it is armed,
+//! polled by whichever task is interested now, and never cancelled while the stream is wanted, because a cancelled
+//! receive may lose bytes. Sending is a plain non-blocking system call: on a socket with room it is done at once, so an
+//! operation in the ring would only add a completion and a wake-up to it; only a full socket is waited for in the ring.
+
+use std::cell::{RefCell, UnsafeCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use monoio::io::AsyncReadRent;
+use monoio::net::TcpStream;
+
+use super::{Block, Expired, Timer};
+
+/// What a receive brought: the number of bytes added to the block (0: the peer ended its side), and the block.
+pub type Received = (io::Result<usize>, Block);
+
+type Socket = UnsafeCell<TcpStream>;
+
+/// A connected socket.
+pub struct Stream {
+    socket: Rc<Socket>,
+    receiver: RefCell<Pin<Box<dyn Receiver>>>,
+}
+
+/// The armed receive, if there is one. Its future cannot be named, hence the trait; the allocation is made once for a
+/// stream and used for all its receives.
+trait Receiver {
+    fn arm(self: Pin<&mut Self>, socket: &Socket, block: Block);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received>;
+    fn is_armed(&self) -> bool;
+}
+
+struct Slot<F> {
+    begin: fn(&'static mut TcpStream, Block) -> F,
+    pending: Option<F>,
+}
+
+impl<F: Future<Output = Received>> Receiver for Slot<F> {
+    fn arm(self: Pin<&mut Self>, socket: &Socket, block: Block) {
+        // SAFETY: `pending` stays pinned where it is; `begin` is never pinned. The future that `begin` makes owns a
+        // reference to the descriptor and keeps nothing of the stream it was made from, so the lifetime that its type
+        // asks for is never relied on, and no other reference to the stream exists during the call.
+        unsafe {
+            let this = self.get_unchecked_mut();
+            let future = (this.begin)(&mut *socket.get(), block);
+            Pin::new_unchecked(&mut this.pending).set(Some(future));
+        }
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
+        // SAFETY: as above.
+        let mut pending = unsafe { self.map_unchecked_mut(|this| &mut this.pending) };
+        let Some(future) = pending.as_mut().as_pin_mut() else {
+            unreachable!("a receive is armed before it is polled");
+        };
+        let received = std::task::ready!(future.poll(cx));
+        pending.set(None);
+        Poll::Ready(received)
+    }
+
+    fn is_armed(&self) -> bool {
+        self.pending.is_some()
+    }
+}
+
+fn slot<F: Future<Output = Received> + 'static>(
+    begin: fn(&'static mut TcpStream, Block) -> F,
+) -> Pin<Box<dyn Receiver>> {
+    Box::pin(Slot {
+        begin,
+        pending: None,
+    })
+}
+
+impl Stream {
+    pub(super) fn new(socket: TcpStream) -> Stream {
+        Stream {
+            socket: Rc::new(UnsafeCell::new(socket)),
+            receiver: RefCell::new(slot(|socket, block| socket.read(block))),
+        }
+    }
+
+    /// Takes over a connected descriptor of any stream family.
+    pub(super) fn from_fd(fd: RawFd) -> io::Result<Stream> {
+        // SAFETY: the caller hands over a descriptor that nobody else closes.
+        let socket = unsafe { std::net::TcpStream::from_raw_fd(fd) };
+        Ok(Stream::new(TcpStream::from_std(socket)?))
+    }
+
+    fn socket(&self) -> &TcpStream {
+        // SAFETY: the only exclusive reference is made in `Receiver::arm` and ends there.
+        unsafe { &*self.socket.get() }
+    }
+
+    /// The descriptor, for system calls on it while the stream lives.
+    pub(super) fn fd(&self) -> RawFd {
+        self.socket().as_raw_fd()
+    }
+
+    /// Begins a receive into the room of `block`. There must be room, and no receive may be armed.
+    pub fn arm(&self, block: Block) {
+        debug_assert!(!self.is_armed() && block.room() > 0);
+        self.receiver.borrow_mut().as_mut().arm(&self.socket, block);
+    }
+
+    /// Whether a receive is under way.
+    pub fn is_armed(&self) -> bool {
+        self.receiver.borrow().is_armed()
+    }
+
+    /// Looks whether the armed receive is done; if not, the task is woken when it is.
+    pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Received> {
+        self.receiver.borrow_mut().as_mut().poll(cx)
+    }
+
+    /// Receives into the room of `block`, at most until the timer's deadline; then the receive stays armed and the
+    /// block with it.
+    pub async fn receive(&self, block: Block, timer: &Timer) -> Result<Received, Expired> {
+        self.arm(block);
+        timer.bound(|cx| self.poll_receive(cx)).await
+    }
+
+    /// Sends what the socket takes now. Errors: [`io::ErrorKind::WouldBlock`] if it takes nothing.
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_send_two(bytes, &[])
+    }
+
+    /// Sends of two pieces in a row what the socket takes now.
+    pub fn try_send_two(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: both slices live through the call, which is synchronous.
+        let sent = unsafe {
+            if second.is_empty() {
+                libc::send(self.fd(), first.as_ptr().cast(), first.len(), FLAGS)
+            } else {
+                let pieces = [first, second].map(|piece| libc::iovec {
+                    iov_base: piece.as_ptr().cast_mut().cast(),
+                    iov_len: piece.len(),
+                });
+                let mut message: libc::msghdr = std::mem::zeroed();
+                message.msg_iov = pieces.as_ptr().cast_mut();
+                message.msg_iovlen = pieces.len();
+                libc::sendmsg(self.fd(), &message, FLAGS)
+            }
+        };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(sent as usize)
+    }
+
+    /// Sends all of `first` and `second`, at most until the timer's deadline. `progress` is called whenever the peer
+    /// took something after a pause, so that a slow but living peer can be given more time.
+    pub async fn send_two(
+        &self,
+        first: &[u8],
+        second: &[u8],
+        timer: &Timer,
+        progress: impl Fn(),
+    ) -> Result<io::Result<()>, Expired> {
+        let (mut first, mut second) = (first, second);
+        loop {
+            match self.try_send_two(first, second) {
+                Ok(sent) => {
+                    let of_first = sent.min(first.len());
+                    first = &first[of_first..];
+                    second = &second[sent - of_first..];
+                    if first.is_empty() {
+                        (first, second) = (second, &[]);
+                    }
+                    if first.is_empty() {
+                        return Ok(Ok(()));
+                    }
+                    progress();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = self.writable(timer).await? {
+                        return Ok(Err(error));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    /// Sends all of `bytes`, at most until the timer's deadline.
+    pub async fn send(&self, bytes: &[u8], timer: &Timer) -> Result<io::Result<()>, Expired> {
+        self.send_two(bytes, &[], timer, || ()).await
+    }
+
+    /// Waits until the socket takes bytes again.
+    pub(super) async fn writable(&self, timer: &Timer) -> Result<io::Result<()>, Expired> {
+        let mut ready = std::pin::pin!(self.socket().writable(false));
+        timer.bound(|cx| ready.as_mut().poll(cx)).await
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end_sending(&self) {
+        // SAFETY: plain system call on a live descriptor; a peer that is gone already is no error to us.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
+    }
+
+    /// Makes the coming close a reset, so that the peer cannot take what it got so far for the whole.
+    pub fn reset_on_close(&self) {
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        // SAFETY: plain system call on a live descriptor with a live argument of the size named.
+        unsafe {
+            libc::setsockopt(
+                self.fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            )
+        };
+    }
+
+    /// Waits for the armed receive without a deadline.
+    pub async fn received(&self) -> Received {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+}

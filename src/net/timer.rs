@@ -1,0 +1,310 @@
+//! Deadlines. A core has one coarse tick (`limits::TICK_MILLIS`) that turns one wheel; setting a deadline is a store, and
+//! nothing is allocated or cancelled for it. (Hashed timing wheel: Varghese and Lauck, 1987, scheme 6, with entries
+//! that are moved on when their bucket comes up rather than when the deadline changes.)
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::base::limits;
+
+const NEVER: u64 = u64::MAX;
+
+/// A deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired;
+
+#[derive(Debug)]
+struct Entry {
+    /// The tick at which it expires.
+    due: u64,
+    /// The tick of the bucket that will look at it next: never later than `due`.
+    queued: u64,
+    expired: bool,
+    waker: Option<Waker>,
+}
+
+/// The wheel itself: plain data, the tick is an argument.
+#[derive(Debug)]
+pub struct Wheel {
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    buckets: Vec<Vec<u32>>,
+    now: u64,
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        Wheel {
+            entries: Vec::new(),
+            free: Vec::new(),
+            buckets: (0..limits::WHEEL_BUCKETS).map(|_| Vec::new()).collect(),
+            now: 0,
+        }
+    }
+}
+
+impl Wheel {
+    /// A new entry without a deadline.
+    pub fn insert(&mut self) -> u32 {
+        let entry = Entry {
+            due: NEVER,
+            queued: NEVER,
+            expired: false,
+            waker: None,
+        };
+        match self.free.pop() {
+            Some(index) => {
+                self.entries[index as usize] = entry;
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Forgets an entry.
+    pub fn remove(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        entry.due = NEVER;
+        entry.queued = NEVER;
+        entry.waker = None;
+        self.free.push(index);
+    }
+
+    /// Sets the entry's deadline `ticks` from now, at least one.
+    pub fn set(&mut self, index: u32, ticks: u64) {
+        let due = self.now + ticks.max(1);
+        let entry = &mut self.entries[index as usize];
+        entry.due = due;
+        entry.expired = false;
+        if due < entry.queued {
+            self.queue(index, due);
+        }
+    }
+
+    /// Takes the entry's deadline away.
+    pub fn clear(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        entry.due = NEVER;
+        entry.expired = false;
+    }
+
+    /// Whether the deadline passed since it was set.
+    pub fn expired(&self, index: u32) -> bool {
+        self.entries[index as usize].expired
+    }
+
+    /// Whom to wake when the deadline passes.
+    pub fn watch(&mut self, index: u32, waker: &Waker) {
+        let entry = &mut self.entries[index as usize];
+        match &entry.waker {
+            Some(known) if known.will_wake(waker) => {}
+            _ => entry.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Goes one tick on and wakes everybody whose deadline it is.
+    pub fn advance(&mut self) {
+        self.now += 1;
+        let now = self.now;
+        let slot = (now % limits::WHEEL_BUCKETS as u64) as usize;
+        let mut bucket = std::mem::take(&mut self.buckets[slot]);
+        for index in bucket.drain(..) {
+            let entry = &mut self.entries[index as usize];
+            if entry.queued != now {
+                continue; // It was queued again for an earlier tick, or its place belongs to another by now.
+            }
+            entry.queued = NEVER;
+            if entry.due <= now {
+                entry.due = NEVER;
+                entry.expired = true;
+                if let Some(waker) = &entry.waker {
+                    waker.wake_by_ref();
+                }
+            } else if entry.due != NEVER {
+                let due = entry.due;
+                self.queue(index, due);
+            }
+        }
+        if self.buckets[slot].is_empty() {
+            self.buckets[slot] = bucket; // Keeps the allocation.
+        }
+    }
+
+    /// Wakes everybody, expired or not.
+    pub fn wake_all(&self) {
+        for waker in self.entries.iter().filter_map(|entry| entry.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn queue(&mut self, index: u32, due: u64) {
+        let furthest = self.now + limits::WHEEL_BUCKETS as u64 - 1;
+        let queued = due.min(furthest);
+        self.entries[index as usize].queued = queued;
+        self.buckets[(queued % limits::WHEEL_BUCKETS as u64) as usize].push(index);
+    }
+}
+
+/// A core's wheel.
+#[derive(Debug, Default)]
+pub struct Timers {
+    wheel: RefCell<Wheel>,
+    millis: Cell<u64>,
+}
+
+impl Timers {
+    /// Goes one tick on.
+    pub fn advance(&self) {
+        self.millis.set(self.millis.get() + limits::TICK_MILLIS);
+        self.wheel.borrow_mut().advance();
+    }
+
+    /// Milliseconds that the ticks have counted: the core's coarse clock.
+    pub fn millis(&self) -> u64 {
+        self.millis.get()
+    }
+
+    /// Wakes every task that waits under a deadline, so that it looks around (at a drain).
+    pub fn wake_all(&self) {
+        self.wheel.borrow().wake_all();
+    }
+}
+
+/// One deadline of one task.
+#[derive(Debug)]
+pub struct Timer {
+    timers: Rc<Timers>,
+    index: u32,
+}
+
+impl Timer {
+    /// A timer without a deadline.
+    pub fn new(timers: &Rc<Timers>) -> Timer {
+        let index = timers.wheel.borrow_mut().insert();
+        Timer {
+            timers: timers.clone(),
+            index,
+        }
+    }
+
+    /// Sets the deadline `wait` from now. It is never early and at most two ticks late.
+    pub fn set(&self, wait: Duration) {
+        let ticks = (wait.as_millis() as u64).div_ceil(limits::TICK_MILLIS) + 1;
+        self.timers.wheel.borrow_mut().set(self.index, ticks);
+    }
+
+    /// Takes the deadline away.
+    pub fn clear(&self) {
+        self.timers.wheel.borrow_mut().clear(self.index);
+    }
+
+    /// Whether the deadline passed.
+    pub fn expired(&self) -> bool {
+        self.timers.wheel.borrow().expired(self.index)
+    }
+
+    /// [`Poll::Ready`] when the deadline has passed; otherwise the task is woken then.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<Expired> {
+        let mut wheel = self.timers.wheel.borrow_mut();
+        if wheel.expired(self.index) {
+            return Poll::Ready(Expired);
+        }
+        wheel.watch(self.index, cx.waker());
+        Poll::Pending
+    }
+
+    /// Waits for `poll`, at most until the deadline.
+    pub async fn bound<T>(
+        &self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<T, Expired> {
+        poll_fn(|cx| match poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => self.poll(cx).map(Err),
+        })
+        .await
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.timers.wheel.borrow_mut().remove(self.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_later_deadline_replaces_an_earlier_one_without_expiring() {
+        let mut wheel = Wheel::default();
+        let index = wheel.insert();
+        wheel.set(index, 3);
+        wheel.advance();
+        wheel.set(index, 5);
+        for _ in 0..4 {
+            wheel.advance();
+            assert!(!wheel.expired(index));
+        }
+        wheel.advance();
+        assert!(wheel.expired(index));
+    }
+
+    #[test]
+    fn an_earlier_deadline_counts_at_once() {
+        let mut wheel = Wheel::default();
+        let index = wheel.insert();
+        wheel.set(index, 100);
+        wheel.set(index, 2);
+        wheel.advance();
+        assert!(!wheel.expired(index));
+        wheel.advance();
+        assert!(wheel.expired(index));
+    }
+
+    #[test]
+    fn a_cleared_or_removed_deadline_never_expires() {
+        let mut wheel = Wheel::default();
+        let (cleared, removed) = (wheel.insert(), wheel.insert());
+        wheel.set(cleared, 2);
+        wheel.set(removed, 2);
+        wheel.clear(cleared);
+        wheel.remove(removed);
+        let reused = wheel.insert();
+        assert_eq!(reused, removed);
+        for _ in 0..5 {
+            wheel.advance();
+        }
+        assert!(!wheel.expired(cleared) && !wheel.expired(reused));
+    }
+
+    proptest! {
+        #[test]
+        fn every_deadline_expires_exactly_at_its_tick(
+            deadlines in prop::collection::vec(1u64..3 * limits::WHEEL_BUCKETS as u64, 1..40),
+            offset in 0u64..2000,
+        ) {
+            let mut wheel = Wheel::default();
+            (0..offset).for_each(|_| wheel.advance());
+            let indices: Vec<_> = deadlines.iter().map(|ticks| {
+                let index = wheel.insert();
+                wheel.set(index, *ticks);
+                index
+            }).collect();
+            for tick in 1..=3 * limits::WHEEL_BUCKETS as u64 {
+                wheel.advance();
+                for (index, ticks) in indices.iter().zip(&deadlines) {
+                    prop_assert_eq!(wheel.expired(*index), tick >= *ticks);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Snapshots for tests of what stands above.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::h1::HeadLimits;
+use crate::shared::backend_table::BackendTables;
+use crate::shared::slots::Slots;
+use crate::snapshot::{
+    Backend, BackendAddr, ClientLimits, HealthCheck, Outlier, Pool, ProbeKind, Snapshot,
+};
+use crate::worker::balance::{AlgorithmPlan, HashKey};
+use crate::worker::route::RouteTable;
+
+/// Rows for one worker.
+pub fn slots() -> Slots {
+    Slots::new(BackendTables::new(1))
+}
+
+/// A snapshot with these pools and nothing else.
+pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
+    Arc::new(Snapshot {
+        generation,
+        listeners: Vec::new(),
+        workers: 1,
+        shutdown_timeout: Duration::from_secs(10),
+        trusted_proxies: Vec::new(),
+        client: ClientLimits {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            head: HeadLimits {
+                head_bytes: 32_768,
+                fields: 100,
+                target_bytes: 8_192,
+            },
+            connections: 1024,
+            requests_per_connection: u32::MAX,
+        },
+        access_log: None,
+        test_servers: Vec::new(),
+        route_table: RouteTable::default(),
+        routes: Vec::new(),
+        pools,
+    })
+}
+
+/// A pool that is neither probed nor watched for outliers.
+pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
+    Pool {
+        name: name.to_owned(),
+        algorithm: AlgorithmPlan::new("round_robin", HashKey::ClientAddress).unwrap(),
+        backends: addrs
+            .iter()
+            .map(|addr| backend(slots, name, addr))
+            .collect(),
+        health_check: None,
+        outlier: None,
+        idle_connections: 1,
+        keepalive: Duration::from_secs(60),
+    }
+}
+
+fn backend(slots: &mut Slots, pool: &str, addr: &BackendAddr) -> Backend {
+    let label = match addr {
+        BackendAddr::Tcp(addr) => addr.to_string(),
+        BackendAddr::Unix(path) => format!("unix:{}", path.display()),
+    };
+    Backend {
+        slot: slots.slot(pool, &label).unwrap(),
+        addr: Some(addr.clone()),
+        host: label.clone(),
+        label,
+        weight: 1,
+        max_connections: u32::MAX,
+    }
+}
+
+/// Addresses on loopback that nothing listens on.
+pub fn addrs(count: u16) -> Vec<BackendAddr> {
+    (1..=count)
+        .map(|port| BackendAddr::Tcp(([127, 0, 0, 1], port).into()))
+        .collect()
+}
+
+/// Down after three failures, up after two successes.
+pub fn check(interval: Duration) -> HealthCheck {
+    HealthCheck {
+        kind: ProbeKind::Tcp,
+        interval,
+        timeout: Duration::from_secs(5),
+        unhealthy_after: 3,
+        healthy_after: 2,
+    }
+}
+
+/// Ejected for 30 s after so many failures, at most half of the pool.
+pub fn outlier(consecutive_failures: u32) -> Outlier {
+    Outlier {
+        consecutive_failures,
+        eject: Duration::from_secs(30),
+        max_ejected_percent: 50,
+    }
+}

@@ -1,0 +1,327 @@
+//! The decisions about a request, made in one go while its head lies in the receive buffer: is it well-formed, which
+//! route takes it, which backend comes first, and what is sent there. Nothing here waits.
+
+use std::ops::Range;
+
+use crate::base::ids::PoolId;
+use crate::base::time::Micros;
+use crate::http::forwarded::client_address;
+use crate::http::h1::{
+    self, Asked, ChunkedDecoder, FieldSlots, RequestBody, RequestEdits, RequestHead, Version,
+};
+use crate::http::{fields, host, path};
+use crate::net::Block;
+use crate::shared::access::Texts;
+use crate::snapshot::{HostHeader, Route};
+use crate::worker::balance::{HashKey, hash_key};
+use crate::worker::body::{Body, Coming};
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::plan::{Choice, Pick};
+use crate::worker::shard::Shard;
+
+/// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
+pub struct Admitted {
+    pub pool: PoolId,
+    /// Hash of what the balancing algorithm goes by.
+    pub key: u64,
+    pub asked: Asked,
+    pub version: Version,
+    pub idempotent: bool,
+    pub expects_continue: bool,
+    pub has_body: bool,
+    /// What of the body is still to be passed on.
+    pub body: Body,
+    /// Whether `request` is all of the request, so that it can be sent again.
+    pub is_whole: bool,
+    /// The encoded head, and the body as far as it is kept.
+    pub request: Block,
+    /// The backend to try first, as index in the pool, if one was there.
+    pub first: Option<u32>,
+    /// Where in `request` the value of `Host` stands.
+    host_value: Range<usize>,
+    /// The backend that `Host` names, as index in the pool, if it names one.
+    host_of: Option<u32>,
+}
+
+/// Parses and decides. `None`: the head is not complete.
+pub fn admit(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+) -> Result<Option<Admitted>, Failure> {
+    let mut received = client.wire.take();
+    let mut slots = FieldSlots::new();
+    let limits = &exchange.plan.snapshot().client.head;
+    let (consumed, outcome) = match h1::parse_request(received.filled(), &mut slots, limits) {
+        Ok(None) => (0, Ok(None)),
+        Ok(Some(head)) => {
+            client.keep_alive.set(head.keep_alive);
+            client.body_pending.set(head.body != RequestBody::None);
+            let decided = decide(shard, client, exchange, &head).map(Some);
+            (head.head_bytes, decided)
+        }
+        Err(refusal) => (0, Err(Failure::Refused(refusal))),
+    };
+    received.consume(consumed);
+    let outcome = match outcome {
+        // What comes behind an upgrade's head could be a next request or the new protocol: refused.
+        Ok(Some(admitted)) if admitted.asked.upgrade && !received.is_empty() => {
+            client.keep_alive.set(false);
+            Err(Failure::EarlyUpgradeBytes)
+        }
+        outcome => outcome,
+    };
+    client.wire.put(received);
+    outcome
+}
+
+fn decide(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+) -> Result<Admitted, Failure> {
+    note_head(exchange, head);
+    let mut scratch = Vec::new();
+    let path = path::normalise(head.path, &mut scratch).map_err(Failure::Refused)?;
+    let route = find_route(exchange, head, path)?;
+    if let RequestBody::Length(length) = head.body
+        && length > route.request_body_bytes
+    {
+        return Err(Failure::BodyTooLarge);
+    }
+    let key = key_of(exchange, client, head, path);
+    let first = first_backend(shard, exchange, key);
+    Ok(encode(
+        shard,
+        client,
+        exchange,
+        head,
+        Chosen {
+            path,
+            route,
+            key,
+            first,
+        },
+    ))
+}
+
+fn find_route<'a>(
+    exchange: &'a Exchange,
+    head: &RequestHead<'_, '_>,
+    path: &[u8],
+) -> Result<&'a Route, Failure> {
+    let table = &exchange.plan.snapshot().route_table;
+    let (name, _port) = host::split(head.host).unwrap_or((b"", None));
+    match table.find(name, path) {
+        Some(id) => Ok(exchange.take_route(id)),
+        None => Err(Failure::NoRoute),
+    }
+}
+
+fn key_of(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, path: &[u8]) -> u64 {
+    let pool = exchange.plan.pool(exchange.route().pool);
+    if !pool.algorithm.uses_key() {
+        return 0;
+    }
+    match &pool.algorithm.key {
+        HashKey::Path => hash_key(path),
+        HashKey::Header(name) => hash_key(head.field(name).unwrap_or_default()),
+        HashKey::Cookie(name) => hash_key(fields::cookie(head.fields, name).unwrap_or_default()),
+        HashKey::ClientAddress => {
+            let Some(peer) = client.peer.ip() else {
+                return 0;
+            };
+            let trusted = &exchange.plan.snapshot().trusted_proxies;
+            let address = client_address(
+                peer,
+                fields::values(head.fields, "x-forwarded-for"),
+                trusted,
+            );
+            hash_key(address.to_string().as_bytes())
+        }
+    }
+}
+
+fn first_backend(shard: &Shard, exchange: &Exchange, key: u64) -> Option<u32> {
+    match pick(shard, exchange, key) {
+        Pick::Backend(index) => Some(index),
+        Pick::Saturated | Pick::None => None,
+    }
+}
+
+/// Asks the route's pool for a backend.
+pub fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
+    let tried = |id| exchange.has_tried(id);
+    let choice = Choice {
+        tables: &shard.tables,
+        now: Micros::now(),
+        key,
+        tried: exchange.has_tried_any().then_some(&tried),
+        has_idle: &|id| shard.upstreams.has_idle(id),
+    };
+    exchange.plan.live(exchange.route().pool).pick(&choice)
+}
+
+struct Chosen<'a> {
+    path: &'a [u8],
+    route: &'a Route,
+    key: u64,
+    first: Option<u32>,
+}
+
+fn encode(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+    chosen: Chosen<'_>,
+) -> Admitted {
+    let route = chosen.route;
+    let path = if route.strip_prefix {
+        strip(chosen.path, &route.prefix)
+    } else {
+        chosen.path
+    };
+    let host: Option<&[u8]> = match &route.host_header {
+        HostHeader::Preserve => None,
+        HostHeader::Literal(host) => Some(host.as_bytes()),
+        HostHeader::Backend => {
+            let index = chosen.first.unwrap_or(0);
+            Some(exchange.plan.backend(route.pool, index).host.as_bytes())
+        }
+    };
+    let edits = RequestEdits {
+        path,
+        host,
+        client: client.peer.ip(),
+        client_trusted: is_trusted(exchange, client),
+        proto: "http",
+        remove: &route.request_fields.remove,
+        set: &route.request_fields.set,
+        via: route.via,
+        expect: !route.answer_continue,
+    };
+    let mut request = shard.blocks.take();
+    let encoded = h1::encode_request(request.vec(), head, &edits);
+    Admitted {
+        pool: route.pool,
+        key: chosen.key,
+        asked: Asked {
+            head: head.method.is_head(),
+            upgrade: head.upgrade,
+        },
+        version: head.version,
+        idempotent: head.method.is_idempotent(),
+        expects_continue: head.expect_continue,
+        has_body: head.body != RequestBody::None,
+        body: body_of(head, route),
+        is_whole: head.body == RequestBody::None,
+        request,
+        first: chosen.first,
+        host_value: encoded.host_value,
+        host_of: matches!(route.host_header, HostHeader::Backend)
+            .then_some(chosen.first.unwrap_or(0)),
+    }
+}
+
+fn body_of(head: &RequestHead<'_, '_>, route: &Route) -> Body {
+    let coming = match head.body {
+        RequestBody::None => Coming::Nothing,
+        RequestBody::Length(length) => Coming::Length(length),
+        RequestBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::new())),
+    };
+    Body {
+        chunked: matches!(coming, Coming::Chunked(_)),
+        coming,
+        most: route.request_body_bytes,
+    }
+}
+
+fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
+    let trusted = &exchange.plan.snapshot().trusted_proxies;
+    match client.peer.ip() {
+        Some(ip) => trusted.iter().any(|range| range.contains(ip)),
+        None => false,
+    }
+}
+
+/// Whether an `Accept` names JSON and not HTML.
+fn prefers_json(accept: &[u8]) -> bool {
+    let names = |kind: &[u8]| {
+        accept
+            .windows(kind.len())
+            .any(|at| at.eq_ignore_ascii_case(kind))
+    };
+    names(b"application/json") && !names(b"text/html")
+}
+
+/// The path without its prefix; never empty.
+fn strip<'a>(path: &'a [u8], prefix: &str) -> &'a [u8] {
+    match path.strip_prefix(prefix.as_bytes()) {
+        Some(b"") => b"/",
+        Some(rest) => rest,
+        None => path,
+    }
+}
+
+/// Keeps what own answers and the log will need of the head.
+fn note_head(exchange: &Exchange, head: &RequestHead<'_, '_>) {
+    exchange.is_head.set(head.method.is_head());
+    exchange
+        .wants_json
+        .set(head.field("accept").is_some_and(prefers_json));
+    exchange.version.set(match head.version {
+        Version::Http10 => 10,
+        Version::Http11 => 11,
+    });
+    if exchange.plan.snapshot().access_log.is_some() {
+        let field = |name| head.field(name).unwrap_or_default();
+        let texts = Texts::new(
+            head.method.as_bytes(),
+            head.target,
+            head.host,
+            field("referer"),
+            field("user-agent"),
+        );
+        exchange.texts.replace(Some(texts));
+    }
+}
+
+impl Admitted {
+    /// Makes `Host` name the backend that the request is now sent to, if it is to name the backend at all.
+    pub fn name_backend(&mut self, exchange: &Exchange, index: u32) {
+        if self.host_of.is_none_or(|named| named == index) {
+            return;
+        }
+        let host = exchange.plan.backend(self.pool, index).host.as_bytes();
+        let value = self.host_value.clone();
+        self.request
+            .vec()
+            .splice(value.clone(), host.iter().copied());
+        self.host_value.end = value.start + host.len();
+        self.host_of = Some(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strip_table() {
+        let rows = [
+            ("/api/users", "/api", "/users"),
+            ("/api", "/api", "/"),
+            ("/api/", "/api", "/"),
+            ("/", "", "/"),
+            ("/users", "", "/users"),
+        ];
+        for (path, prefix, expected) in rows {
+            let stripped = strip(path.as_bytes(), prefix);
+            assert_eq!(stripped, expected.as_bytes(), "{path} without {prefix}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The power of two choices (Mitzenmacher, 2001): draw two backends by weight, take the better. Avoids both the herd
+//! that follows a single best one and the cost of looking at all.
+
+use crate::base::ids::WorkerId;
+use crate::worker::balance::random::{Random, WeightedDraw};
+use crate::worker::balance::{Candidate, View, first_unblocked};
+
+/// Draws that may meet unusable candidates before all are looked at in turn.
+const DRAWS: usize = 4;
+
+/// Draws pairs.
+#[derive(Debug)]
+pub struct TwoChoices {
+    random: Random,
+    draw: WeightedDraw,
+}
+
+impl TwoChoices {
+    /// No candidates yet; a sequence of draws that no other worker has.
+    pub fn new(worker: WorkerId) -> TwoChoices {
+        TwoChoices {
+            random: Random::for_worker(worker),
+            draw: WeightedDraw::default(),
+        }
+    }
+
+    /// Draws among these from now on.
+    pub fn rebuild(&mut self, usable: &[Candidate]) {
+        self.draw = WeightedDraw::new(usable);
+    }
+
+    /// The cheaper of two different candidates that are not blocked, the first one drawn if they cost the same; the
+    /// only one if there is but one.
+    pub fn pick(&mut self, view: &View<'_>, cost: impl Fn(usize) -> f64) -> Option<usize> {
+        let first = self.draw_one(view)?;
+        let but_first = |index| index == first || (view.blocked)(index);
+        let others = View {
+            blocked: &but_first,
+            ..*view
+        };
+        match self.draw_one(&others) {
+            Some(second) if cost(second) < cost(first) => Some(second),
+            _ => Some(first),
+        }
+    }
+
+    fn draw_one(&mut self, view: &View<'_>) -> Option<usize> {
+        let count = self.draw.len();
+        if count == 0 {
+            return None;
+        }
+        for _ in 0..DRAWS {
+            let index = self.draw.draw(&mut self.random);
+            if !(view.blocked)(index) {
+                return Some(index);
+            }
+        }
+        first_unblocked(view, self.random.below(count), count)
+    }
+}

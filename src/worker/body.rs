@@ -1,0 +1,275 @@
+//! A body on its way, without I/O: how much of what was received belongs to it, and how it is framed again.
+
+use crate::base::limits;
+use crate::http::h1::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
+use crate::http::refusal::Refusal;
+use crate::net::Block;
+
+/// How the part that is still to come is framed.
+pub enum Coming {
+    Nothing,
+    /// So many bytes.
+    Length(u64),
+    Chunked(Box<ChunkedDecoder>),
+    /// Whatever comes until the sender ends its side.
+    UntilClose,
+}
+
+/// A body of which some is still to come.
+pub struct Body {
+    pub coming: Coming,
+    /// Whether it is passed on in chunks; else as it is.
+    pub chunked: bool,
+    /// Bytes that it may still have. Checked where the length is not announced.
+    pub most: u64,
+}
+
+/// Why a body is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unacceptable {
+    Malformed(Refusal),
+    /// Longer than it may be.
+    TooLarge,
+}
+
+/// How far [`Body::reframe`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The output has no room for more.
+    Full,
+    /// All input is used.
+    Drained,
+    /// The body has ended.
+    Ended,
+}
+
+impl Body {
+    /// No body.
+    pub fn none() -> Body {
+        Body {
+            coming: Coming::Nothing,
+            chunked: false,
+            most: 0,
+        }
+    }
+
+    /// Whether nothing is still to come.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.coming, Coming::Nothing)
+    }
+
+    /// Whether its bytes are passed on as they come, without framing to take off or put on.
+    pub fn is_verbatim(&self) -> bool {
+        !self.chunked && !matches!(self.coming, Coming::Chunked(_))
+    }
+
+    /// Of a verbatim body: how many of the `available` bytes belong to it. They count as passed on.
+    pub fn take_verbatim(&mut self, available: usize) -> usize {
+        match &mut self.coming {
+            Coming::UntilClose => available,
+            Coming::Length(left) => {
+                let taken = available.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.coming = Coming::Nothing;
+                }
+                taken
+            }
+            Coming::Nothing | Coming::Chunked(_) => 0,
+        }
+    }
+
+    /// Takes from `received` and puts behind what is in `out`, until one of them or the body ends. `out` never grows
+    /// beyond `limits::BLOCK_BYTES`.
+    pub fn reframe(
+        &mut self,
+        received: &mut Block,
+        out: &mut Block,
+    ) -> Result<Progress, Unacceptable> {
+        while !self.has_ended() {
+            let room = limits::BLOCK_BYTES.saturating_sub(out.len() + limits::CHUNK_FRAMING_BYTES);
+            if room == 0 {
+                return Ok(Progress::Full);
+            }
+            if received.is_empty() {
+                return Ok(Progress::Drained);
+            }
+            let input = &received.filled()[..received.len().min(room)];
+            let used = match &mut self.coming {
+                Coming::Chunked(decoder) => {
+                    let (used, piece) = decoder.decode(input).map_err(Unacceptable::Malformed)?;
+                    match piece {
+                        Piece::Data(range) => self.put(&input[range], out)?,
+                        Piece::End => self.end(out),
+                        Piece::NeedMore => {}
+                    }
+                    used
+                }
+                _ => {
+                    let taken = self.take_verbatim(input.len());
+                    self.put(&input[..taken], out)?;
+                    if self.has_ended() {
+                        self.end(out);
+                    }
+                    taken
+                }
+            };
+            received.consume(used);
+        }
+        Ok(Progress::Ended)
+    }
+
+    /// The sender has ended its side: the end of a body that lasts until then, and of no other.
+    pub fn source_ended(&mut self, out: &mut Block) -> bool {
+        let is_end = matches!(self.coming, Coming::UntilClose);
+        if is_end {
+            self.end(out);
+        }
+        is_end
+    }
+
+    fn put(&mut self, data: &[u8], out: &mut Block) -> Result<(), Unacceptable> {
+        let length = data.len() as u64;
+        self.most = self
+            .most
+            .checked_sub(length)
+            .ok_or(Unacceptable::TooLarge)?;
+        if self.chunked {
+            write_chunk_header(out.vec(), data.len());
+            out.extend(data);
+            out.extend(CHUNK_END);
+        } else {
+            out.extend(data);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Block) {
+        let ended = std::mem::replace(&mut self.coming, Coming::Nothing);
+        if self.chunked {
+            match &ended {
+                Coming::Chunked(decoder) => write_last_chunk(out.vec(), decoder.trailers()),
+                _ => write_last_chunk(out.vec(), b""),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(bytes: &[u8]) -> Block {
+        let mut block = Block::with_capacity(bytes.len());
+        block.extend(bytes);
+        block
+    }
+
+    fn chunked() -> Coming {
+        Coming::Chunked(Box::new(ChunkedDecoder::new()))
+    }
+
+    #[test]
+    fn framing_table() {
+        let rows: [(Coming, bool, &[u8], &[u8], &[u8]); 4] = [
+            (
+                chunked(),
+                true,
+                b"3;x=y\r\nabc\r\n0\r\nt: v\r\n\r\nnext",
+                b"3\r\nabc\r\n0\r\nt: v\r\n\r\n",
+                b"next",
+            ),
+            (
+                chunked(),
+                false,
+                b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+                b"abcde",
+                b"",
+            ),
+            (
+                Coming::Length(3),
+                true,
+                b"abcnext",
+                b"3\r\nabc\r\n0\r\n\r\n",
+                b"next",
+            ),
+            (Coming::Length(3), false, b"abcnext", b"abc", b"next"),
+        ];
+        for (coming, chunked, input, expected, rest) in rows {
+            let mut body = Body {
+                coming,
+                chunked,
+                most: u64::MAX,
+            };
+            let (mut received, mut out) = (block(input), block(b""));
+            assert_eq!(body.reframe(&mut received, &mut out), Ok(Progress::Ended));
+            assert_eq!((out.filled(), received.filled()), (expected, rest));
+        }
+    }
+
+    #[test]
+    fn only_a_body_until_close_may_end_by_closing() {
+        let mut out = block(b"");
+        let mut body = Body {
+            coming: Coming::UntilClose,
+            chunked: true,
+            most: u64::MAX,
+        };
+        assert!(body.source_ended(&mut out) && body.has_ended());
+        assert_eq!(out.filled(), b"0\r\n\r\n");
+        for coming in [chunked(), Coming::Length(1)] {
+            let mut body = Body {
+                coming,
+                chunked: true,
+                most: u64::MAX,
+            };
+            assert!(!body.source_ended(&mut out));
+        }
+    }
+
+    #[test]
+    fn an_unannounced_length_is_bounded() {
+        let mut body = Body {
+            coming: chunked(),
+            chunked: true,
+            most: 4,
+        };
+        let (mut received, mut out) = (block(b"3\r\nabc\r\n2\r\nde\r\n"), block(b""));
+        assert_eq!(
+            body.reframe(&mut received, &mut out),
+            Err(Unacceptable::TooLarge)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_chunked_comes_out_the_same_however_it_is_split(
+            data in prop::collection::vec(any::<u8>(), 0..60_000),
+            size in 1usize..20_000,
+            split in 1usize..20_000,
+        ) {
+            let mut sent = Vec::new();
+            for chunk in data.chunks(size) {
+                write_chunk_header(&mut sent, chunk.len());
+                sent.extend_from_slice(chunk);
+                sent.extend_from_slice(CHUNK_END);
+            }
+            write_last_chunk(&mut sent, b"");
+            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX };
+            let mut passed = Vec::new();
+            for piece in sent.chunks(split) {
+                let mut received = block(piece);
+                loop {
+                    let mut out = block(b"");
+                    let progress = body.reframe(&mut received, &mut out).unwrap();
+                    prop_assert!(out.len() <= limits::BLOCK_BYTES);
+                    passed.extend_from_slice(out.filled());
+                    if progress != Progress::Full { break; }
+                }
+            }
+            prop_assert!(body.has_ended());
+            prop_assert_eq!(passed, data);
+        }
+    }
+}

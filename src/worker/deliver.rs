@@ -1,0 +1,265 @@
+//! Bringing a backend's answer to the client: its interim heads, its final head, its body.
+
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::http::h1::{
+    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version,
+    may_end_head,
+};
+use crate::net::Block;
+use crate::worker::admit::Admitted;
+use crate::worker::body::{Body, Coming, Unacceptable};
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::relay::{Broken, Relay};
+use crate::worker::shard::Shard;
+use crate::worker::upstream::Upstream;
+use crate::worker::wire::Interrupted;
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The answer is with the client; whether its connection may carry another exchange is for the backend to say.
+    Complete { reusable: bool },
+    /// Both sides speak another protocol from now on.
+    Switched,
+}
+
+/// Who is at both ends of an exchange.
+pub struct Ends<'a> {
+    pub shard: &'a Shard,
+    pub client: &'a Client,
+    pub exchange: &'a Exchange,
+    pub admitted: &'a Admitted,
+    pub upstream: &'a Upstream,
+}
+
+/// A head that came from the backend, encoded for the client.
+enum Answer {
+    Interim,
+    Switching,
+    Final { body: Body, reusable: bool },
+}
+
+/// Receives the answer and passes it on.
+pub async fn deliver(ends: &Ends<'_>) -> Result<Delivered, Failure> {
+    let mut out = ends.shard.blocks.take();
+    let delivered = deliver_through(ends, &mut out).await;
+    ends.shard.blocks.give(out);
+    delivered
+}
+
+async fn deliver_through(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
+    let (client, exchange) = (ends.client, ends.exchange);
+    let sent_at = Micros::now();
+    let mut interims = 0;
+    let (mut body, reusable) = loop {
+        match ends.receive_head(out).await? {
+            Answer::Interim => {
+                interims += 1;
+                if interims > limits::INTERIM_RESPONSES {
+                    return Err(Failure::TooManyInterim);
+                }
+                ends.send_head(out).await?;
+            }
+            Answer::Switching => {
+                ends.answer_begins(sent_at);
+                ends.send_head(out).await?;
+                return Ok(Delivered::Switched);
+            }
+            Answer::Final { body, reusable } => break (body, reusable),
+        }
+    };
+    ends.answer_begins(sent_at);
+    let plan = &exchange.plan;
+    let idle = exchange.route().timeouts.upstream_idle;
+    let relay = Relay {
+        blocks: &ends.shard.blocks,
+        from: &ends.upstream.wire,
+        to: &client.wire.stream,
+        timer: &client.timer,
+        idle: &|| exchange.bounded(idle),
+        stall: plan.snapshot().client.idle_timeout,
+        count: &|bytes| exchange.count_response(bytes),
+    };
+    let relayed = relay.run(out, &mut body, |cx| client.poll_gone(cx)).await;
+    relayed.map_err(|broken| broken_answer(exchange, broken))?;
+    Ok(Delivered::Complete { reusable })
+}
+
+fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
+    match broken {
+        Broken::SourceEnded | Broken::Unacceptable(Unacceptable::TooLarge) => Failure::Truncated,
+        Broken::SourceTimeout => exchange.expired(Failure::Truncated),
+        Broken::Unacceptable(Unacceptable::Malformed(refusal)) => {
+            Failure::MalformedResponse(refusal)
+        }
+        Broken::SinkClosed => Failure::ClientLeft,
+        Broken::SinkTimeout => Failure::ClientStalled,
+        Broken::Watched(failure) => failure,
+    }
+}
+
+impl Ends<'_> {
+    /// Notes that from here on no other answer can be given.
+    fn answer_begins(&self, sent_at: Micros) {
+        let exchange = self.exchange;
+        let now = Micros::now();
+        let micros = now.since(sent_at);
+        exchange.answered.set(true);
+        exchange.upstream_micros.set(micros);
+        let live = exchange.plan.live(self.admitted.pool);
+        live.observe(self.upstream.backend, micros, now);
+        self.shard.report_answer(exchange, self.upstream.backend);
+    }
+
+    async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
+        let stall = self.exchange.plan.snapshot().client.idle_timeout;
+        self.client.timer.set(stall);
+        let sent = self
+            .client
+            .wire
+            .stream
+            .send(out.filled(), &self.client.timer)
+            .await;
+        out.clear();
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Failure::ClientLeft),
+            Err(_) => Err(Failure::ClientStalled),
+        }
+    }
+
+    /// Receives one head and encodes it to `out`.
+    async fn receive_head(&self, out: &mut Block) -> Result<Answer, Failure> {
+        let wire = &self.upstream.wire;
+        let wait = self.exchange.route().timeouts.upstream_response;
+        let timer = &self.client.timer;
+        timer.set(self.exchange.bounded(wait));
+        let mut seen = 0;
+        loop {
+            let length = wire.with(|received| received.len());
+            let is_over = length > limits::RESPONSE_HEAD_BYTES as usize;
+            let ends = wire.with(|received| may_end_head(received.filled(), seen));
+            if length > 0 && (ends || is_over || seen == 0) {
+                let mut received = wire.take();
+                let read = self.read_head(&mut received, out);
+                wire.put(received);
+                if let Some(answer) = read? {
+                    return Ok(answer);
+                }
+            }
+            seen = length;
+            let blocks = &self.shard.blocks;
+            let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, |cx| {
+                self.client.poll_gone(cx)
+            });
+            match more.await {
+                Ok(Ok(count)) if count > 0 => {}
+                Ok(_) => return Err(Failure::Reset),
+                Err(Interrupted::Watched(failure)) => return Err(failure),
+                // The time for the answer begins when the request has ended.
+                Err(Interrupted::Expired) if self.client.body_pending.get() => {
+                    timer.set(self.exchange.bounded(wait));
+                }
+                Err(Interrupted::Expired) => {
+                    return Err(self.exchange.expired(Failure::ResponseTimeout));
+                }
+            }
+        }
+    }
+
+    fn read_head(&self, received: &mut Block, out: &mut Block) -> Result<Option<Answer>, Failure> {
+        let mut slots = FieldSlots::new();
+        let most = limits::RESPONSE_HEAD_BYTES;
+        let parsed = h1::parse_response(received.filled(), &mut slots, self.admitted.asked, most);
+        let Some(head) = parsed.map_err(Failure::MalformedResponse)? else {
+            return Ok(None);
+        };
+        let answer = self.take_head(&head, out)?;
+        let consumed = head.head_bytes;
+        received.consume(consumed);
+        Ok(Some(answer))
+    }
+
+    fn take_head(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Result<Answer, Failure> {
+        match head.status {
+            101 => {
+                if !self.client.wire.is_empty() {
+                    return Err(Failure::EarlyUpgradeBytes);
+                }
+                self.encode(head, ResponseBody::None, false, out);
+                self.exchange.status.set(101);
+                Ok(Answer::Switching)
+            }
+            100..=199 => {
+                if self.admitted.version == Version::Http11 {
+                    self.encode(head, ResponseBody::None, false, out);
+                }
+                Ok(Answer::Interim)
+            }
+            status => {
+                self.exchange.status.set(status);
+                self.note_keep_alive(head);
+                Ok(self.take_final(head, out))
+            }
+        }
+    }
+
+    fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
+        let is_old = self.admitted.version == Version::Http10;
+        let framing = match head.body {
+            ResponseBody::Chunked if is_old => ResponseBody::UntilClose,
+            ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
+            same => same,
+        };
+        let ends_by_close = framing == ResponseBody::UntilClose;
+        let close = ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
+        self.client.keep_alive.set(!close);
+        self.client.ends_by_close.set(ends_by_close);
+        self.encode(head, framing, close, out);
+        let coming = match head.body {
+            ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
+            ResponseBody::Length(length) => Coming::Length(length),
+            ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::new())),
+            ResponseBody::UntilClose => Coming::UntilClose,
+        };
+        Answer::Final {
+            body: Body {
+                coming,
+                chunked: framing == ResponseBody::Chunked,
+                most: u64::MAX,
+            },
+            reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
+        }
+    }
+
+    fn encode(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        body: ResponseBody,
+        close: bool,
+        out: &mut Block,
+    ) {
+        let route = self.exchange.route();
+        let edits = ResponseEdits {
+            client_version: self.admitted.version,
+            body,
+            close,
+            remove: &route.response_fields.remove,
+            set: &route.response_fields.set,
+            via: route.via,
+        };
+        h1::encode_response(out.vec(), head, &edits);
+    }
+
+    fn note_keep_alive(&self, head: &ResponseHead<'_, '_>) {
+        if let Some(secs) = head.keep_alive_timeout {
+            let now = self.shard.timers.millis();
+            self.shard
+                .upstreams
+                .note_announced(self.upstream.backend, secs, now);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The client's side: its connection, the receiving of request heads and of bodies that are small enough to keep.
+
+mod gather;
+mod head;
+mod upload;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::net::{Peer, Stream, Timer};
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::proxy::Next;
+use crate::worker::shard::Shard;
+use crate::worker::wire::{Wire, nothing};
+
+pub use gather::gather;
+pub use head::receive_rest_of_head;
+pub use upload::upload;
+
+/// A client's connection.
+pub struct Client {
+    pub wire: Wire,
+    pub peer: Peer,
+    pub timer: Timer,
+    /// Requests that began on the connection.
+    pub requests: Cell<u32>,
+    /// Whether the connection may go on after the running request, as far as the request says.
+    pub keep_alive: Cell<bool>,
+    /// Whether the running request has a body that is not received to its end.
+    pub body_pending: Cell<bool>,
+    /// Whether the running answer ends with the connection.
+    pub ends_by_close: Cell<bool>,
+    /// Whether the connection ends in the middle of an answer.
+    cut: Cell<bool>,
+}
+
+/// Why waiting for a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Bytes came.
+    Bytes,
+    /// The client ended the connection, or nothing came for too long, or the worker drains.
+    Over,
+    /// The deadline passed; the receive is still armed.
+    Expired,
+}
+
+impl Client {
+    /// A connection just accepted.
+    pub fn new(stream: Stream, peer: Peer, shard: &Rc<Shard>) -> Client {
+        Client {
+            wire: Wire::new(stream),
+            peer,
+            timer: Timer::new(&shard.timers),
+            requests: Cell::default(),
+            keep_alive: Cell::default(),
+            body_pending: Cell::default(),
+            ends_by_close: Cell::default(),
+            cut: Cell::default(),
+        }
+    }
+
+    /// Forgets what held for the last request.
+    pub fn begin_request(&self) {
+        self.requests.set(self.requests.get().saturating_add(1));
+        self.keep_alive.set(false);
+        self.body_pending.set(false);
+        self.ends_by_close.set(false);
+    }
+
+    /// Whether the connection may go on after this answer: the client wants it to, its request is received to the end,
+    /// and neither a bound nor a drain forbids it.
+    pub fn may_go_on(&self, shard: &Shard, exchange: &Exchange) -> bool {
+        let most = exchange.plan.snapshot().client.requests_per_connection;
+        self.keep_alive.get()
+            && !self.body_pending.get()
+            && !shard.is_draining()
+            && self.requests.get() < most
+    }
+
+    /// What follows the exchange that has just ended.
+    pub fn next(&self) -> Next {
+        if self.keep_alive.get() && !self.cut.get() {
+            Next::Request
+        } else {
+            Next::Close
+        }
+    }
+
+    /// Ends the connection in the middle of an answer. Where closing is the answer's regular end, the connection is
+    /// reset, or the client would take what it got for the whole.
+    pub fn cut(&self) {
+        self.cut.set(true);
+        if self.ends_by_close.get() {
+            self.wire.stream.reset_on_close();
+        }
+    }
+
+    /// Ends the connection so that its last answer arrives: a client that is still sending is listened to for a while.
+    pub async fn close(&self, shard: &Shard) {
+        let may_be_sending = self.body_pending.get() || !self.wire.is_empty();
+        if may_be_sending && !self.cut.get() {
+            self.linger(shard).await;
+        }
+    }
+
+    /// Arms the small receive of an idle connection, unless bytes are there or a receive is armed already. During an
+    /// exchange it notices that the client leaves, and takes its next request.
+    pub fn arm_idle(&self, shard: &Shard) {
+        if !self.wire.stream.is_armed() && self.wire.is_empty() {
+            self.wire
+                .arm(&shard.blocks, limits::IDLE_BLOCK_BYTES, usize::MAX);
+        }
+    }
+
+    /// Waits for the first bytes of a request.
+    pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
+        self.arm_idle(shard);
+        if !self.wire.stream.is_armed() {
+            return Woken::Bytes;
+        }
+        self.timer.set(wait);
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = self.wire.poll_more(cx) {
+                return Poll::Ready(match outcome {
+                    Ok(0) | Err(_) => Woken::Over,
+                    Ok(_) => Woken::Bytes,
+                });
+            }
+            if shard.is_draining() {
+                return Poll::Ready(Woken::Over);
+            }
+            self.timer.poll(cx).map(|_| Woken::Expired)
+        })
+        .await
+    }
+
+    /// Ready when the client has gone away while its request runs. Only an armed receive can tell; what it brings of a
+    /// next request is kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it
+    /// cannot be told from one that closed.)
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+        if !self.wire.stream.is_armed() {
+            return Poll::Pending;
+        }
+        match self.wire.poll_more(cx) {
+            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Failure::ClientLeft),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Lets the client read an answer that it got before it had sent everything: says that nothing more comes, and
+    /// throws away what it still sends for a while. Closing at once would reset the connection and with it the answer.
+    async fn linger(&self, shard: &Shard) {
+        self.wire.stream.end_sending();
+        self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
+        let mut left = limits::LINGER_BYTES;
+        while left > 0 {
+            if !self.wire.stream.is_armed() {
+                self.wire.with(|block| block.clear());
+            }
+            let more = self.wire.more(
+                &shard.blocks,
+                limits::BLOCK_BYTES,
+                usize::MAX,
+                &self.timer,
+                nothing,
+            );
+            match more.await {
+                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count as u64),
+                _ => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One request with its response: what is known of it while it runs, and what is told of it when it has ended.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::ids::{BackendId, PoolId, RequestId, RouteId};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::shared::access::Texts;
+use crate::snapshot::Route;
+use crate::worker::failure::Failure;
+use crate::worker::plan::Plan;
+
+/// The record of an exchange. Both directions of its body write to it, hence the cells.
+pub struct Exchange {
+    pub plan: Rc<Plan>,
+    /// Told to the client in own answers and to the log.
+    pub id: RequestId,
+    /// When its first byte was there.
+    pub began: Micros,
+    /// Texts for the access log, if there is one.
+    pub texts: RefCell<Option<Texts>>,
+    /// 10 or 11.
+    pub version: Cell<u8>,
+    /// Whether the answer has no body whatever its fields say.
+    pub is_head: Cell<bool>,
+    /// Whether the client would rather have JSON than text.
+    pub wants_json: Cell<bool>,
+    pub route: Cell<Option<RouteId>>,
+    pub pool: Cell<Option<PoolId>>,
+    /// Index in the pool's backends.
+    pub backend: Cell<Option<u32>>,
+    pub attempts: Cell<u8>,
+    /// Status sent to the client; 0 before.
+    pub status: Cell<u16>,
+    /// Whether a response head is on its way to the client, so that no other can be sent.
+    pub answered: Cell<bool>,
+    pub request_bytes: Cell<u64>,
+    pub response_bytes: Cell<u64>,
+    pub upstream_micros: Cell<u64>,
+    pub failure: Cell<Option<Failure>>,
+    /// When the route's bound on the whole exchange ends.
+    deadline: Cell<Option<Micros>>,
+    tried: RefCell<Tried>,
+}
+
+/// The backends that a request was sent to.
+#[derive(Default)]
+struct Tried {
+    ids: [Option<BackendId>; limits::RETRIES as usize + 1],
+    count: usize,
+}
+
+impl Exchange {
+    /// An exchange that begins now.
+    pub fn new(plan: Rc<Plan>, id: RequestId) -> Exchange {
+        Exchange {
+            plan,
+            id,
+            began: Micros::now(),
+            texts: RefCell::default(),
+            version: Cell::new(11),
+            is_head: Cell::default(),
+            wants_json: Cell::default(),
+            route: Cell::default(),
+            pool: Cell::default(),
+            backend: Cell::default(),
+            attempts: Cell::default(),
+            status: Cell::default(),
+            answered: Cell::default(),
+            request_bytes: Cell::default(),
+            response_bytes: Cell::default(),
+            upstream_micros: Cell::default(),
+            failure: Cell::default(),
+            deadline: Cell::default(),
+            tried: RefCell::default(),
+        }
+    }
+
+    /// Takes the route's conditions over.
+    pub fn take_route(&self, id: RouteId) -> &Route {
+        let route = &self.plan.snapshot().routes[id.index()];
+        self.route.set(Some(id));
+        self.pool.set(Some(route.pool));
+        self.deadline
+            .set(route.timeout.map(|timeout| self.began.after(timeout)));
+        route
+    }
+
+    /// The route. Only after [`Exchange::take_route`].
+    pub fn route(&self) -> &Route {
+        let id = self
+            .route
+            .get()
+            .expect("a request has its route before it goes on");
+        &self.plan.snapshot().routes[id.index()]
+    }
+
+    /// How long a step may take that may take `wait` by itself: what is left of the whole exchange bounds it.
+    pub fn bounded(&self, wait: Duration) -> Duration {
+        match self.deadline.get() {
+            None => wait,
+            Some(deadline) => wait.min(Duration::from_micros(deadline.since(Micros::now()))),
+        }
+    }
+
+    /// The failure that an expired step means: its own, or that of the whole exchange.
+    pub fn expired(&self, step: Failure) -> Failure {
+        match self.deadline.get() {
+            Some(deadline) if Micros::now() >= deadline => Failure::ExchangeTimeout,
+            _ => step,
+        }
+    }
+
+    /// Notes that the request is sent to a backend.
+    pub fn note_tried(&self, id: BackendId) {
+        let mut tried = self.tried.borrow_mut();
+        let count = tried.count;
+        if count < tried.ids.len() && !tried.ids[..count].contains(&Some(id)) {
+            tried.ids[count] = Some(id);
+            tried.count += 1;
+        }
+    }
+
+    /// Whether the request was sent to the backend before.
+    pub fn has_tried(&self, id: BackendId) -> bool {
+        let tried = self.tried.borrow();
+        tried.ids[..tried.count].contains(&Some(id))
+    }
+
+    /// Whether it was sent to any.
+    pub fn has_tried_any(&self) -> bool {
+        self.tried.borrow().count > 0
+    }
+
+    /// Adds to the bytes of the request body.
+    pub fn count_request(&self, bytes: usize) {
+        self.request_bytes
+            .set(self.request_bytes.get() + bytes as u64);
+    }
+
+    /// Adds to the bytes of the response.
+    pub fn count_response(&self, bytes: usize) {
+        self.response_bytes
+            .set(self.response_bytes.get() + bytes as u64);
+    }
+}

@@ -1,0 +1,213 @@
+//! Sending a request to a backend, and again to another one where that is safe and promises something.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use crate::base::time::Micros;
+use crate::net::Expired;
+use crate::snapshot::Backend;
+use crate::worker::admit::{Admitted, pick};
+use crate::worker::body::Body;
+use crate::worker::deliver::{Delivered, Ends, deliver};
+use crate::worker::downstream::{Client, upload};
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::plan::Pick;
+use crate::worker::shard::Shard;
+use crate::worker::tunnel;
+use crate::worker::upstream::{Upstream, obtain};
+
+/// An attempt that failed.
+struct Setback {
+    failure: Failure,
+    /// Whether it was made on a connection that had been idle.
+    was_reused: bool,
+}
+
+/// Gets the request answered by some backend of its pool.
+pub async fn forward(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    admitted: &mut Admitted,
+) -> Result<(), Failure> {
+    let live = exchange.plan.live(admitted.pool);
+    live.retry_budget.borrow_mut().deposit();
+    let mut preferred = admitted.first;
+    let mut fresh = !admitted.is_whole;
+    let mut retries = 0;
+    loop {
+        let index = match preferred.take() {
+            Some(index) => index,
+            None => choose(shard, client, exchange, admitted.key).await?,
+        };
+        exchange.backend.set(Some(index));
+        let backend = exchange.plan.backend(admitted.pool, index);
+        let Some(upstream) = obtain(shard, client, exchange, backend, fresh)
+            .await
+            .transpose()
+        else {
+            continue; // Another core was quicker to open the last connection: wait or choose again.
+        };
+        admitted.name_backend(exchange, index);
+        let tried = match upstream {
+            Ok(upstream) => attempt(shard, client, exchange, admitted, upstream).await,
+            Err(failure) => Err(Setback {
+                failure,
+                was_reused: false,
+            }),
+        };
+        let Err(setback) = tried else {
+            return Ok(());
+        };
+        if is_stale(exchange, admitted, &setback) && !fresh {
+            // The connection died idle, before the backend can have seen the request. That is no failure of the backend
+            // and no retry: the request is sent for the first time, on a connection that is not an old one.
+            (preferred, fresh) = (Some(index), true);
+            continue;
+        }
+        give_up_on(shard, exchange, backend, setback.failure);
+        if !may_retry(exchange, admitted, setback.failure, retries) {
+            return Err(setback.failure);
+        }
+        (retries, fresh) = (retries + 1, !admitted.is_whole);
+    }
+}
+
+fn is_stale(exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> bool {
+    setback.was_reused
+        && setback.failure == Failure::Reset
+        && admitted.is_whole
+        && !exchange.answered.get()
+}
+
+fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Failure) {
+    exchange.note_tried(backend.id());
+    if failure.blames_backend() {
+        shard.report_failure(exchange, backend.id(), failure.consequences().word);
+    }
+}
+
+/// Whether to try once more: nothing of the answer is on its way, another backend may do better, the request can be
+/// sent again, it either cannot have been processed or may be processed twice, and neither the route's bound nor the
+/// pool's budget is used up.
+fn may_retry(exchange: &Exchange, admitted: &Admitted, failure: Failure, retries: u8) -> bool {
+    let may_repeat = admitted.idempotent && !admitted.has_body;
+    let is_possible = failure.is_worth_another_try()
+        && (failure.is_before_sending() || may_repeat)
+        && !exchange.answered.get()
+        && retries < exchange.route().retries;
+    let budget = &exchange.plan.live(admitted.pool).retry_budget;
+    is_possible && budget.borrow_mut().try_take(Micros::now())
+}
+
+/// A backend for the request; waits for a connection to become free if all may have no more.
+async fn choose(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    key: u64,
+) -> Result<u32, Failure> {
+    let route = exchange.route();
+    let live = exchange.plan.live(route.pool);
+    client.timer.set(exchange.bounded(route.timeouts.connect));
+    let waited = client.timer.bound(|cx| match pick(shard, exchange, key) {
+        Pick::Backend(index) => Poll::Ready(Ok(index)),
+        Pick::None => Poll::Ready(Err(Failure::NoBackend)),
+        Pick::Saturated if live.wait(cx.waker()) => client.poll_gone(cx).map(Err),
+        Pick::Saturated => Poll::Ready(Err(Failure::Saturated)),
+    });
+    match waited.await {
+        Ok(outcome) => outcome,
+        Err(Expired) => Err(exchange.expired(Failure::Saturated)),
+    }
+}
+
+/// One attempt: the request goes out, the answer comes in, and if the request's body is still coming both happen at
+/// once.
+async fn attempt(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    admitted: &mut Admitted,
+    upstream: Upstream,
+) -> Result<(), Setback> {
+    let was_reused = upstream.reused;
+    let _counted = shard.count_in_flight(upstream.backend);
+    exchange
+        .attempts
+        .set(exchange.attempts.get().saturating_add(1));
+    let delivered = exchange_heads_and_bodies(shard, client, exchange, admitted, &upstream).await;
+    match delivered {
+        Ok(Delivered::Complete { reusable }) => {
+            if reusable && !client.body_pending.get() {
+                shard.keep_idle(exchange, upstream);
+            }
+            Ok(())
+        }
+        Ok(Delivered::Switched) => {
+            tunnel::run(shard, client, exchange, &upstream).await;
+            Ok(())
+        }
+        Err(failure) => Err(Setback {
+            failure,
+            was_reused,
+        }),
+    }
+}
+
+async fn exchange_heads_and_bodies(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    admitted: &mut Admitted,
+    upstream: &Upstream,
+) -> Result<Delivered, Failure> {
+    send_request(client, exchange, admitted, upstream).await?;
+    let mut body = std::mem::replace(&mut admitted.body, Body::none());
+    let ends = Ends {
+        shard,
+        client,
+        exchange,
+        admitted,
+        upstream,
+    };
+    if admitted.is_whole {
+        client.arm_idle(shard);
+        return deliver(&ends).await;
+    }
+    let mut uploading = pin!(upload(&ends, &mut body));
+    let mut delivering = pin!(deliver(&ends));
+    let mut is_uploading = true;
+    poll_fn(|cx| {
+        if is_uploading && let Poll::Ready(outcome) = uploading.as_mut().poll(cx) {
+            is_uploading = false;
+            if let Err(failure) = outcome {
+                return Poll::Ready(Err(failure));
+            }
+        }
+        delivering.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Sends the head and what is kept of the body. That the backend does not take it is no failure yet: it may have
+/// answered and then stopped reading; if it has not, receiving tells.
+async fn send_request(
+    client: &Client,
+    exchange: &Exchange,
+    admitted: &Admitted,
+    upstream: &Upstream,
+) -> Result<(), Failure> {
+    let wait = exchange.route().timeouts.upstream_response;
+    client.timer.set(exchange.bounded(wait));
+    let sending = upstream
+        .wire
+        .stream
+        .send(admitted.request.filled(), &client.timer);
+    match sending.await {
+        Ok(_) => Ok(()),
+        Err(Expired) => Err(exchange.expired(Failure::ResponseTimeout)),
+    }
+}

@@ -1,0 +1,41 @@
+//! A worker's connections to the other threads. All are one-way and none ever makes a request wait.
+
+use crossbeam_channel::Sender;
+
+use crate::base::ids::WorkerId;
+use crate::shared::access::AccessLine;
+use crate::shared::gauges::{AllGauges, WorkerGauges};
+use crate::shared::mailbox::Mailbox;
+use crate::shared::messages::{ToControl, ToHealth};
+
+/// Where a worker's news go.
+pub struct Links {
+    pub gauges: AllGauges,
+    pub health: Mailbox<ToHealth>,
+    pub control: Mailbox<ToControl>,
+    pub access_lines: Sender<AccessLine>,
+}
+
+impl Links {
+    /// The worker's own gauges.
+    pub fn gauges(&self, worker: WorkerId) -> &WorkerGauges {
+        &self.gauges[worker.index()]
+    }
+
+    /// Tells the health thread something, unless its mailbox is full.
+    pub fn tell_health(&self, message: ToHealth) {
+        let _ = self.health.post(message);
+    }
+
+    /// Tells the control thread that nothing is left to drain.
+    pub fn say_drained(&self) {
+        let _ = self.control.post(ToControl::Drained);
+    }
+
+    /// Hands a line to the access log, or counts it as lost if the ring is full.
+    pub fn log(&self, worker: WorkerId, line: AccessLine) {
+        if self.access_lines.try_send(line).is_err() {
+            self.gauges(worker).lose_line();
+        }
+    }
+}

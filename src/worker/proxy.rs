@@ -1,0 +1,47 @@
+//! The way of a request: this file is the table of contents of the program.
+
+use crate::worker::admit::{Admitted, admit};
+use crate::worker::downstream::{Client, gather, receive_rest_of_head};
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::forward::forward;
+use crate::worker::record::record;
+use crate::worker::respond::respond;
+use crate::worker::shard::Shard;
+
+/// What the client's connection does after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It may bring another request.
+    Request,
+    Close,
+}
+
+/// Serves the request whose first bytes were received.
+pub async fn serve(shard: &Shard, client: &Client) -> Next {
+    client.begin_request();
+    let _counted = shard.count_exchange();
+    let exchange = shard.begin_exchange();
+    if let Err(failure) = answer(shard, client, &exchange).await {
+        respond(shard, client, &exchange, failure).await;
+    }
+    record(shard, client, &exchange);
+    client.next()
+}
+
+async fn answer(shard: &Shard, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
+    let mut admitted = decide(shard, client, exchange).await?; // guard → route → cache → balance
+    gather(client, exchange, &mut admitted).await?;
+    let answered = forward(shard, client, exchange, &mut admitted).await; // upstream → respond → relay
+    shard.blocks.give(admitted.request);
+    answered
+}
+
+async fn decide(shard: &Shard, client: &Client, exchange: &Exchange) -> Result<Admitted, Failure> {
+    loop {
+        if let Some(admitted) = admit(shard, client, exchange)? {
+            return Ok(admitted);
+        }
+        receive_rest_of_head(shard, client, exchange).await?;
+    }
+}

@@ -1,0 +1,139 @@
+//! The one pump for bodies, in both directions: it takes what was received, passes it on, and never holds more than a
+//! block of it. A receiver that is slow stops the sender, because nothing is received before what was received has been
+//! sent.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::net::{Block, Blocks, Stream, Timer};
+use crate::worker::body::{Body, Coming, Progress, Unacceptable};
+use crate::worker::wire::{Interrupted, Wire};
+
+/// Why a body could not be passed on to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Broken<F> {
+    /// The sender ended or reset its side too early.
+    SourceEnded,
+    SourceTimeout,
+    Unacceptable(Unacceptable),
+    /// The receiver is gone.
+    SinkClosed,
+    SinkTimeout,
+    /// What was watched meanwhile happened.
+    Watched(F),
+}
+
+/// One direction of an exchange.
+pub struct Relay<'a> {
+    pub blocks: &'a Blocks,
+    pub from: &'a Wire,
+    pub to: &'a Stream,
+    pub timer: &'a Timer,
+    /// How long to wait for more of the body.
+    pub idle: &'a dyn Fn() -> Duration,
+    /// How long to wait for the receiver to take any of it.
+    pub stall: Duration,
+    /// Told the bytes of each piece that is passed on.
+    pub count: &'a dyn Fn(usize),
+}
+
+impl Relay<'_> {
+    /// Passes on `head`, which is emptied, and the body behind it to its end. `watch` is polled while nothing comes.
+    pub async fn run<F>(
+        &self,
+        head: &mut Block,
+        body: &mut Body,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<(), Broken<F>> {
+        loop {
+            if body.is_verbatim() {
+                self.pass_on(head, body).await?;
+            } else {
+                self.pass_on_reframed(head, body).await?;
+            }
+            if body.has_ended() {
+                return Ok(());
+            }
+            self.timer.set((self.idle)());
+            let (size, most) = next_receive(body);
+            let more = self
+                .from
+                .more(self.blocks, size, most, self.timer, &mut watch);
+            match more.await {
+                Ok(Ok(count)) if count > 0 => {}
+                Ok(Ok(_)) if body.source_ended(head) => {}
+                Ok(_) => return Err(Broken::SourceEnded),
+                Err(Interrupted::Expired) => return Err(Broken::SourceTimeout),
+                Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
+            }
+        }
+    }
+
+    /// Sends `head` and as much of the body as was received.
+    async fn pass_on<F>(&self, head: &mut Block, body: &mut Body) -> Result<(), Broken<F>> {
+        let mut received = self.from.take();
+        let taken = body.take_verbatim(received.len());
+        let sent = self.send(head.filled(), &received.filled()[..taken]).await;
+        head.clear();
+        received.consume(taken);
+        self.from.put(received);
+        (self.count)(taken);
+        sent
+    }
+
+    /// The same where framing is taken off or put on: the pieces are copied behind `head`.
+    async fn pass_on_reframed<F>(
+        &self,
+        head: &mut Block,
+        body: &mut Body,
+    ) -> Result<(), Broken<F>> {
+        let mut received = self.from.take();
+        let outcome = loop {
+            let before = head.len();
+            let progress = body.reframe(&mut received, head);
+            (self.count)(head.len() - before);
+            let sent = match progress {
+                Ok(Progress::Drained) if head.is_empty() => break Ok(()),
+                Ok(_) => self.send(head.filled(), &[]).await,
+                Err(unacceptable) => break Err(Broken::Unacceptable(unacceptable)),
+            };
+            head.clear();
+            if sent.is_err() || progress != Ok(Progress::Full) {
+                break sent;
+            }
+        };
+        self.from.put(received);
+        outcome
+    }
+
+    async fn send<F>(&self, first: &[u8], second: &[u8]) -> Result<(), Broken<F>> {
+        let (first, second) = if first.is_empty() {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        if first.is_empty() {
+            return Ok(());
+        }
+        let give_time = || self.timer.set(self.stall);
+        give_time();
+        match self.to.send_two(first, second, self.timer, give_time).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Broken::SinkClosed),
+            Err(_) => Err(Broken::SinkTimeout),
+        }
+    }
+}
+
+/// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known.
+fn next_receive(body: &Body) -> (usize, usize) {
+    match body.coming {
+        Coming::Length(left) if left <= limits::BLOCK_BYTES as u64 => {
+            (limits::BLOCK_BYTES, left as usize)
+        }
+        Coming::Length(left) => (limits::RELAY_BLOCK_BYTES, left.min(1 << 30) as usize),
+        Coming::UntilClose if body.is_verbatim() => (limits::RELAY_BLOCK_BYTES, usize::MAX),
+        _ => (limits::BLOCK_BYTES, usize::MAX),
+    }
+}

@@ -1,0 +1,114 @@
+//! Our own answers, for requests that no backend answers. They say what is wrong in one word and tell nothing of what is
+//! behind the proxy.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::http::date::imf_fixdate;
+use crate::http::refusal::Refusal;
+use crate::net::Block;
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::{Consequences, Failure};
+use crate::worker::shard::Shard;
+
+/// Ends an exchange that failed: with an answer if none is on its way, else by cutting the connection.
+pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failure: Failure) {
+    exchange.failure.set(Some(failure));
+    if exchange.answered.get() || failure == Failure::ClientLeft {
+        client.cut();
+        return;
+    }
+    let may_go_on = failure.keeps_connection() && client.may_go_on(shard, exchange);
+    client.keep_alive.set(may_go_on);
+    let consequences = failure.consequences();
+    exchange.status.set(consequences.status);
+    let mut out = shard.blocks.take();
+    write_answer(&mut out, exchange, failure, &consequences, may_go_on);
+    client
+        .timer
+        .set(exchange.plan.snapshot().client.idle_timeout);
+    let sent = client.wire.stream.send(out.filled(), &client.timer).await;
+    shard.blocks.give(out);
+    match sent {
+        Ok(Ok(())) => {}
+        _ => client.cut(),
+    }
+}
+
+fn write_answer(
+    out: &mut Block,
+    exchange: &Exchange,
+    failure: Failure,
+    consequences: &Consequences,
+    may_go_on: bool,
+) {
+    let Consequences {
+        status,
+        word,
+        error_type,
+        ..
+    } = *consequences;
+    let reason = reason_phrase(status);
+    let id = exchange.id.0;
+    let (kind, body) = if exchange.wants_json.get() {
+        let body = format!(
+            "{{\"status\":{status},\"error\":\"{word}\",\"title\":\"{reason}\",\"request_id\":\"{id:016x}\"}}\n"
+        );
+        ("application/json", body)
+    } else {
+        let body = format!("{status} {reason}\n{word}\nrequest id: {id:016x}\n");
+        ("text/plain; charset=utf-8", body)
+    };
+    let date = imf_fixdate(unix_secs());
+    let date = String::from_utf8_lossy(&date);
+    let mut head = format!(
+        "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {kind}\r\n\
+         Content-Length: {}\r\nX-Request-Id: {id:016x}\r\n\
+         Proxy-Status: palantir; error={error_type}; details=\"{word}\"\r\n",
+        body.len()
+    );
+    match failure {
+        Failure::NoBackend | Failure::Saturated => head.push_str("Retry-After: 1\r\n"),
+        Failure::Refused(Refusal::MethodNotAllowed) => {
+            head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+        }
+        _ => {}
+    }
+    if !may_go_on {
+        head.push_str("Connection: close\r\n");
+    } else if exchange.version.get() == 10 {
+        head.push_str("Connection: keep-alive\r\n");
+    }
+    let body = if exchange.is_head.get() { "" } else { &body };
+    // A vector takes everything.
+    let _ = write!(out.vec(), "{head}\r\n{body}");
+}
+
+fn unix_secs() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// The reason phrase of the statuses that we answer ourselves (RFC 9110, section 15).
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        499 => "Client Closed Request",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

@@ -1,0 +1,254 @@
+//! What one worker owns. Everything on the way of a request reaches it by reference; nothing of it is shared.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::base::ids::{BackendId, RequestId, WorkerId};
+use crate::base::limits;
+use crate::net::{Blocks, Gate, Timers, Turn};
+use crate::shared::SharedTables;
+use crate::shared::gauges::WorkerGauges;
+use crate::shared::messages::ToHealth;
+use crate::worker::exchange::Exchange;
+use crate::worker::links::Links;
+use crate::worker::plan::Plan;
+use crate::worker::record;
+use crate::worker::upstream::{Keep, Upstream, Upstreams};
+
+/// A worker's possessions.
+pub struct Shard {
+    pub worker: WorkerId,
+    pub tables: SharedTables,
+    pub blocks: Blocks,
+    pub timers: Rc<Timers>,
+    pub upstreams: Upstreams,
+    pub turn: Turn,
+    pub gate: Gate,
+    pub links: Links,
+    plan: RefCell<Rc<Plan>>,
+    next_request: Cell<u64>,
+    connections: Cell<usize>,
+    connection_bound: Cell<usize>,
+    draining: Cell<bool>,
+    /// The accept loops, waiting for a connection to end.
+    full: RefCell<Vec<Waker>>,
+    /// Backends whose last answer here was a failure.
+    failing: RefCell<BTreeSet<BackendId>>,
+    /// Failures that may still be logged in this second, and those that were not.
+    log_allowance: Cell<u32>,
+    unlogged: Cell<u32>,
+}
+
+impl Shard {
+    /// The possessions of a worker that starts with `plan`.
+    pub fn new(
+        worker: WorkerId,
+        tables: SharedTables,
+        links: Links,
+        plan: Plan,
+        turn: Turn,
+    ) -> Shard {
+        let shard = Shard {
+            worker,
+            tables,
+            blocks: Blocks::default(),
+            timers: Rc::default(),
+            upstreams: Upstreams::default(),
+            turn,
+            gate: Gate::default(),
+            links,
+            plan: RefCell::new(Rc::new(plan)),
+            next_request: Cell::new(0),
+            connections: Cell::default(),
+            connection_bound: Cell::default(),
+            draining: Cell::default(),
+            full: RefCell::default(),
+            failing: RefCell::default(),
+            log_allowance: Cell::new(limits::FAILURE_LINES_PER_SECOND),
+            unlogged: Cell::default(),
+        };
+        shard.derive_bounds();
+        shard
+    }
+
+    /// The plan that requests begin with now.
+    pub fn plan(&self) -> Rc<Plan> {
+        self.plan.borrow().clone()
+    }
+
+    /// Takes a new plan over.
+    pub fn set_plan(&self, plan: Plan) {
+        self.plan.replace(Rc::new(plan));
+        self.derive_bounds();
+    }
+
+    fn derive_bounds(&self) {
+        let plan = self.plan.borrow();
+        let snapshot = plan.snapshot();
+        let share = snapshot.client.connections.div_ceil(snapshot.workers);
+        self.connection_bound.set(share.max(1));
+    }
+
+    /// Counts an exchange under way until the guard is dropped: what a stop would cut.
+    pub fn count_exchange(&self) -> CountedExchange<'_> {
+        let gauges = self.links.gauges(self.worker);
+        gauges.begin_exchange();
+        CountedExchange(gauges)
+    }
+
+    /// A new exchange: with the current plan and an id of its own.
+    pub fn begin_exchange(&self) -> Exchange {
+        let count = self.next_request.get();
+        self.next_request.set(count + 1);
+        let id = RequestId((u64::from(self.worker.0) << 48) | count);
+        Exchange::new(self.plan(), id)
+    }
+
+    /// Counts a client's connection until the guard is dropped.
+    pub fn count_connection(self: &Rc<Self>) -> CountedConnection {
+        self.connections.set(self.connections.get() + 1);
+        self.links
+            .gauges(self.worker)
+            .set_connections(self.connections.get() as u32);
+        CountedConnection(self.clone())
+    }
+
+    /// Waits, if there are as many connections as may be, until one has ended.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.connections.get() < self.connection_bound.get() || self.is_draining() {
+            return Poll::Ready(());
+        }
+        self.full.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Begins to drain: accepting stops, and every waiting task is woken to look around.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.gate.close();
+        self.wake_full();
+        self.timers.wake_all();
+        self.upstreams.close_idle();
+        self.report_drained();
+    }
+
+    /// Whether connections are to end after their running exchange.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Counts a request under way at a backend until the guard is dropped.
+    pub fn count_in_flight(&self, backend: BackendId) -> InFlight<'_> {
+        self.tables.of(self.worker).begin(backend);
+        InFlight {
+            shard: self,
+            backend,
+        }
+    }
+
+    /// Whether a failure may be logged now. What may not is counted and reported by [`Shard::second`].
+    pub fn may_log_failure(&self) -> bool {
+        let left = self.log_allowance.get();
+        if left == 0 {
+            self.unlogged.set(self.unlogged.get() + 1);
+            return false;
+        }
+        self.log_allowance.set(left - 1);
+        true
+    }
+
+    /// What is due at every tick.
+    pub fn tick(&self) {
+        self.timers.advance();
+        let now = self.timers.millis();
+        self.upstreams.sweep(now, &self.tables);
+        self.plan.borrow().wake_waiting();
+        if now % 1000 == 0 {
+            self.log_allowance.set(limits::FAILURE_LINES_PER_SECOND);
+            record::report_unlogged(self.worker, self.unlogged.take());
+        }
+    }
+
+    /// Keeps a connection whose exchange is complete for another one.
+    pub fn keep_idle(&self, exchange: &Exchange, upstream: Upstream) {
+        let pool = exchange.plan.pool(exchange.route().pool);
+        let keep = Keep {
+            most: if self.is_draining() {
+                0
+            } else {
+                pool.idle_connections
+            },
+            keepalive: pool.keepalive.as_millis() as u64,
+        };
+        self.upstreams
+            .give(upstream, keep, &self.timers, &self.blocks, &self.tables);
+        exchange.plan.live(exchange.route().pool).wake_waiting();
+    }
+
+    /// Tells the health thread that a backend failed, if its pool wants to know. A full mailbox loses the report: no
+    /// request waits for it.
+    pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, word: &'static str) {
+        if exchange.plan.pool(exchange.route().pool).outlier.is_some() {
+            self.failing.borrow_mut().insert(backend);
+            self.links.tell_health(ToHealth::Failed(backend, word));
+        }
+    }
+
+    /// Takes an answer's status into account: a 5xx counts as a failure, anything else ends a row of them.
+    pub fn report_answer(&self, exchange: &Exchange, backend: BackendId) {
+        if exchange.status.get() >= 500 {
+            self.report_failure(exchange, backend, "status_5xx");
+        } else if !self.failing.borrow().is_empty() && self.failing.borrow_mut().remove(&backend) {
+            self.links.tell_health(ToHealth::Recovered(backend));
+        }
+    }
+
+    fn wake_full(&self) {
+        self.full.borrow_mut().drain(..).for_each(Waker::wake);
+    }
+
+    fn report_drained(&self) {
+        if self.is_draining() && self.connections.get() == 0 {
+            self.links.say_drained();
+        }
+    }
+}
+
+/// A client's connection, counted.
+pub struct CountedConnection(Rc<Shard>);
+
+impl Drop for CountedConnection {
+    fn drop(&mut self) {
+        let shard = &self.0;
+        shard.connections.set(shard.connections.get() - 1);
+        shard
+            .links
+            .gauges(shard.worker)
+            .set_connections(shard.connections.get() as u32);
+        shard.wake_full();
+        shard.report_drained();
+    }
+}
+
+/// An exchange under way, counted.
+pub struct CountedExchange<'a>(&'a WorkerGauges);
+
+impl Drop for CountedExchange<'_> {
+    fn drop(&mut self) {
+        self.0.end_exchange();
+    }
+}
+
+/// A request under way at a backend, counted.
+pub struct InFlight<'a> {
+    shard: &'a Shard,
+    backend: BackendId,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.shard.tables.of(self.shard.worker).end(self.backend);
+    }
+}

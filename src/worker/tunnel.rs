@@ -1,0 +1,121 @@
+//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing moves
+//! for too long.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::net::Timer;
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::shard::Shard;
+use crate::worker::upstream::Upstream;
+use crate::worker::wire::{Interrupted, Wire, nothing};
+
+/// Runs the tunnel to its end.
+pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
+    client.keep_alive.set(false);
+    let last_moved = Cell::new(shard.timers.millis());
+    let direction = |from, to| Direction {
+        shard,
+        from,
+        to,
+        idle: exchange.route().timeouts.upstream_idle,
+        last_moved: &last_moved,
+    };
+    let to_upstream = direction(&client.wire, &upstream.wire);
+    let to_client = direction(&upstream.wire, &client.wire);
+    let mut sending = pin!(to_upstream.run(|bytes| exchange.count_request(bytes)));
+    let mut receiving = pin!(to_client.run(|bytes| exchange.count_response(bytes)));
+    let (mut sent, mut received) = (None, None);
+    poll_fn(|cx| {
+        if sent.is_none()
+            && let Poll::Ready(end) = sending.as_mut().poll(cx)
+        {
+            sent = Some(end);
+        }
+        if received.is_none()
+            && let Poll::Ready(end) = receiving.as_mut().poll(cx)
+        {
+            received = Some(end);
+        }
+        match (sent, received) {
+            (Some(End::Broken), _) | (_, Some(End::Broken)) => Poll::Ready(()),
+            (Some(End::Orderly), Some(End::Orderly)) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    /// The sender ended its side; the receiver was told.
+    Orderly,
+    /// One of them is gone or silent: the whole tunnel ends.
+    Broken,
+}
+
+struct Direction<'a> {
+    shard: &'a Shard,
+    from: &'a Wire,
+    to: &'a Wire,
+    idle: Duration,
+    last_moved: &'a Cell<u64>,
+}
+
+impl Direction<'_> {
+    async fn run(&self, count: impl Fn(usize)) -> End {
+        let timer = Timer::new(&self.shard.timers);
+        loop {
+            let block = self.from.take();
+            let sent = if block.is_empty() {
+                Ok(Ok(()))
+            } else {
+                count(block.len());
+                timer.set(self.idle);
+                self.to.stream.send(block.filled(), &timer).await
+            };
+            let mut block = block;
+            block.clear();
+            self.from.put(block);
+            if !matches!(sent, Ok(Ok(()))) {
+                return End::Broken;
+            }
+            match self.receive(&timer).await {
+                Some(0) => {
+                    self.to.stream.end_sending();
+                    return End::Orderly;
+                }
+                Some(_) => self.last_moved.set(self.shard.timers.millis()),
+                None => return End::Broken,
+            }
+        }
+    }
+
+    /// Waits for bytes; `None` if the sender is gone or nothing moved in either direction for too long.
+    async fn receive(&self, timer: &Timer) -> Option<usize> {
+        let idle_millis = self.idle.as_millis() as u64;
+        loop {
+            let silent = self
+                .shard
+                .timers
+                .millis()
+                .saturating_sub(self.last_moved.get());
+            let left = idle_millis.checked_sub(silent).filter(|left| *left > 0)?;
+            timer.set(Duration::from_millis(left));
+            let blocks = &self.shard.blocks;
+            let more = self
+                .from
+                .more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
+            match more.await {
+                Ok(outcome) => return outcome.ok(),
+                Err(Interrupted::Expired) => {} // The other direction may have moved meanwhile.
+                Err(Interrupted::Watched(never)) => match never {},
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The idle connections of one core: last in, first out per backend, so that those in use stay few and warm.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll, Waker};
+
+use crate::base::ids::BackendId;
+use crate::base::limits;
+use crate::net::{Blocks, Timers};
+use crate::shared::backend_table::BackendTables;
+use crate::worker::upstream::Upstream;
+use crate::worker::upstream::learnt::Learnt;
+
+/// How long and how many idle connections to a backend are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Per core and backend.
+    pub most: u32,
+    /// Milliseconds.
+    pub keepalive: u64,
+}
+
+/// All idle connections of a core.
+#[derive(Default)]
+pub struct Upstreams {
+    backends: RefCell<Vec<Backend>>,
+}
+
+#[derive(Default)]
+struct Backend {
+    idle: Vec<Idle>,
+    learnt: Learnt,
+}
+
+struct Idle {
+    upstream: Upstream,
+    since: u64,
+    keepalive: u64,
+}
+
+impl Upstreams {
+    /// Takes the connection to a backend that was used last and is still good. `cx` is woken from now on by what it
+    /// receives.
+    pub fn take(&self, id: BackendId, now: u64, cx: &mut Context<'_>) -> Option<Upstream> {
+        let mut backends = self.backends.borrow_mut();
+        let backend = backends.get_mut(id.index())?;
+        while let Some(idle) = backend.idle.pop() {
+            if !backend.is_finished(&idle, now, cx) {
+                return Some(idle.upstream);
+            }
+        }
+        None
+    }
+
+    /// Whether there is an idle connection to a backend.
+    pub fn has_idle(&self, id: BackendId) -> bool {
+        let backends = self.backends.borrow();
+        backends
+            .get(id.index())
+            .is_some_and(|backend| !backend.idle.is_empty())
+    }
+
+    /// Keeps a connection whose exchange is complete on both sides. It is closed instead if there are enough, if it
+    /// already brought more than its response, or if another core waits for the backend's last connection.
+    pub fn give(
+        &self,
+        mut upstream: Upstream,
+        keep: Keep,
+        timers: &Timers,
+        blocks: &Blocks,
+        tables: &BackendTables,
+    ) {
+        let id = upstream.backend;
+        let mut backends = self.backends.borrow_mut();
+        if backends.len() <= id.index() {
+            backends.resize_with(id.index() + 1, Backend::default);
+        }
+        let backend = &mut backends[id.index()];
+        if backend.idle.len() >= keep.most as usize
+            || !upstream.wire.is_empty()
+            || tables.take_wanted(id)
+        {
+            return;
+        }
+        upstream.reused = true;
+        upstream.wire.arm(blocks, limits::BLOCK_BYTES, usize::MAX);
+        let unwatched = &mut Context::from_waker(Waker::noop());
+        if upstream.wire.stream.poll_receive(unwatched).is_pending() {
+            backend.idle.push(Idle {
+                upstream,
+                since: timers.millis(),
+                keepalive: keep.keepalive,
+            });
+        }
+    }
+
+    /// Notes how long the backend says that it keeps idle connections, in seconds.
+    pub fn note_announced(&self, id: BackendId, secs: u32, now: u64) {
+        if let Some(backend) = self.backends.borrow_mut().get_mut(id.index()) {
+            backend.learnt.note(u64::from(secs) * 1000, now);
+        }
+    }
+
+    /// Closes what has ended or is too old: once a tick.
+    pub fn sweep(&self, now: u64, tables: &BackendTables) {
+        let unwatched = &mut Context::from_waker(Waker::noop());
+        for (index, backend) in self.backends.borrow_mut().iter_mut().enumerate() {
+            let mut idle = std::mem::take(&mut backend.idle);
+            idle.retain(|idle| !backend.is_finished(idle, now, unwatched));
+            backend.idle = idle;
+            if !backend.idle.is_empty() && tables.take_wanted(BackendId(index as u32)) {
+                backend.idle.remove(0);
+            }
+        }
+    }
+
+    /// Closes all idle connections.
+    pub fn close_idle(&self) {
+        for backend in self.backends.borrow_mut().iter_mut() {
+            backend.idle.clear();
+        }
+    }
+}
+
+impl Backend {
+    fn is_finished(&mut self, idle: &Idle, now: u64, cx: &mut Context<'_>) -> bool {
+        let age = now.saturating_sub(idle.since);
+        match idle.upstream.wire.stream.poll_receive(cx) {
+            Poll::Ready((Ok(0) | Err(_), _)) => {
+                self.learnt.note(age, now);
+                true
+            }
+            Poll::Ready(_) => true, // Bytes that nobody asked for.
+            Poll::Pending => age >= self.learnt.retire_after(idle.keepalive, now),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Connections to backends: kept while idle, opened when none is, retired before the backend would close them.
+
+mod idle;
+mod learnt;
+mod open;
+
+use crate::base::ids::BackendId;
+use crate::shared::backend_table::Permit;
+use crate::worker::wire::Wire;
+
+pub use idle::{Keep, Upstreams};
+pub use open::obtain;
+
+/// A connection to a backend. A receive is armed on it at all times between exchanges: its completion then means that
+/// the backend has closed or sent what nobody asked for, and after a checkout the same receive delivers the response.
+pub struct Upstream {
+    pub wire: Wire,
+    pub backend: BackendId,
+    /// Whether it served an exchange before, so that its backend may just have closed it.
+    pub reused: bool,
+    /// The backend's bound on connections counts this one.
+    _permit: Option<Permit>,
+}

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Everything that is checked before a change lands: format, lints, and the tests of both builds.
+# Runs on a fresh Debian with rustup; installs by apt what the tests need besides, when it may.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() {
+    printf '\n== %s\n' "$*"
+    "$@"
+}
+
+# What the tests and the benchmark scripts call, and the Debian package that brings it.
+install_what_is_missing() {
+    local missing=() need program package
+    for need in cc:gcc nginx:nginx curl:curl wrk:wrk h2load:nghttp2-client python3:python3 \
+        unshare:util-linux setpriv:util-linux; do
+        program=${need%%:*} package=${need##*:}
+        # Debian keeps servers out of an ordinary user's search path.
+        PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || {
+            echo "please install as root: apt-get install ${missing[*]}" >&2
+            exit 1
+        }
+        as_root=(sudo)
+    fi
+    step "${as_root[@]}" apt-get update -qq
+    step "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# A shell that did not read the profile since rustup was installed does not know cargo yet.
+if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then
+    # shellcheck source=/dev/null
+    . "$HOME/.cargo/env"
+fi
+
+install_what_is_missing
+step cargo fmt --check
+step cargo clippy --all-targets -- -D warnings
+step cargo clippy --all-targets --features fast -- -D warnings
+step cargo test
+step cargo test --features fast
+# The same build on a machine without io_uring.
+step env PALANTIR_ENGINE=epoll cargo test --features fast --test it

@@ -1,0 +1,177 @@
+//! What is bounded stays within its bound, and the proxy goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use crate::support::origin::ok;
+use crate::support::proxy::route;
+use crate::support::{Origin, Proxy, eventually, get};
+
+#[test]
+fn a_backends_max_connections_hold_over_all_workers() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (count, peak) = (open.clone(), most.clone());
+    let origin = Origin::start(move |link| {
+        peak.fetch_max(count.fetch_add(1, SeqCst) + 1, SeqCst);
+        while link.request().is_some() {
+            std::thread::sleep(Duration::from_millis(2));
+            link.send(ok("done"));
+        }
+        count.fetch_sub(1, SeqCst);
+    });
+    let config = format!(
+        "workers = 4\n[[pools]]\nname = \"few\"\nbackends = [{{ addr = \"{}\", max_connections = 3 }}]\n\
+         [[routes]]\nprefix = \"/\"\npool = \"few\"\n",
+        origin.addr
+    );
+    let proxy = Proxy::start(&config);
+    let asking: Vec<_> = (0..24)
+        .map(|_| {
+            let mut client = proxy.client();
+            std::thread::spawn(move || {
+                for _ in 0..10 {
+                    let answer = client.ask(get("/"));
+                    assert_eq!((answer.status(), answer.text().as_str()), (200, "done"));
+                }
+            })
+        })
+        .collect();
+    for thread in asking {
+        thread.join().unwrap();
+    }
+    // A connection that the proxy closes is open here for a moment longer.
+    assert!(
+        most.load(SeqCst) <= 4,
+        "{} connections at once",
+        most.load(SeqCst)
+    );
+    assert_eq!(origin.count(), 240);
+}
+
+#[test]
+fn connections_beyond_the_limit_take_nothing_from_the_others() {
+    let origin = Origin::saying("served");
+    // One more than is used: the connection that looked whether the proxy accepts may still count.
+    let limits = "workers = 1\n[limits]\nconnections = 5\n";
+    let proxy = Proxy::start(&(limits.to_owned() + &route("/", &[origin.addr])));
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask(get("/")).text(), "served");
+    }
+    let mut beyond: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+    for client in &mut beyond {
+        client.try_send(get("/beyond"));
+    }
+    for client in &mut clients {
+        assert_eq!(client.ask(get("/")).text(), "served");
+    }
+    let from_beyond = origin
+        .requests()
+        .iter()
+        .filter(|one| one.head.text.contains("/beyond"))
+        .count();
+    assert!(
+        from_beyond <= 1,
+        "{from_beyond} requests came through beyond the limit"
+    );
+    drop((clients, beyond));
+    eventually("there is room again", || answers(&proxy));
+}
+
+/// Whether a new connection is served within a second.
+fn answers(proxy: &Proxy) -> bool {
+    let mut client = proxy.client();
+    client
+        .stream
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    client.try_send(get("/"));
+    client.stream.peek(&mut [0]).is_ok_and(|count| count > 0)
+}
+
+/// Lets the process have this many descriptors.
+fn allow_descriptors(proxy: &Proxy, count: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: count,
+        rlim_max: count,
+    };
+    // SAFETY: sets a limit of a live child from a live struct.
+    let done = unsafe {
+        libc::prlimit(
+            proxy.pid() as i32,
+            libc::RLIMIT_NOFILE,
+            &limit,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(done, 0, "prlimit");
+}
+
+#[test]
+fn without_descriptors_accepting_pauses_and_established_connections_go_on() {
+    let origin = Origin::saying("served");
+    let limits = "workers = 1\n[limits]\nconnections = 10000\n";
+    let proxy = Proxy::start(&(limits.to_owned() + &route("/", &[origin.addr])));
+    let mut established = proxy.client();
+    assert_eq!(established.ask(get("/")).text(), "served");
+    let descriptors = || {
+        std::fs::read_dir(format!("/proc/{}/fd", proxy.pid()))
+            .unwrap()
+            .count() as u64
+    };
+    let begin = Instant::now();
+    allow_descriptors(&proxy, descriptors() + 4);
+    let crowd: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+    proxy.wait_for_log(&["WARN", "descriptors"]);
+    for _ in 0..100 {
+        assert_eq!(established.ask(get("/")).text(), "served");
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    let lines = proxy
+        .log()
+        .lines()
+        .filter(|line| line.contains("descriptors"))
+        .count();
+    let most = begin.elapsed().as_secs() as usize + 2;
+    assert!(
+        lines <= most,
+        "{lines} lines, where {most} were enough:\n{}",
+        proxy.log()
+    );
+    drop(crowd);
+    eventually("new connections are served", || answers(&proxy));
+    assert_eq!(established.ask(get("/")).text(), "served");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut_in_the_end() {
+    let origin = Origin::start(|link| {
+        while link.request().is_some() {
+            link.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+            let block = vec![b'x'; 1 << 20];
+            while link.try_send(&block) {}
+        }
+    });
+    let timeouts = "[timeouts]\nupstream_idle = 1\nclient_body = 1\nclient_idle = 1\n";
+    let proxy = Proxy::start(&(timeouts.to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    client.send(get("/"));
+    // Held open and never read: the backend's connection is not kept for ever.
+    origin.wait_for_ended(1);
+}
+
+#[test]
+fn many_idle_connections_disturb_nobody() {
+    let origin = Origin::saying("served");
+    let proxy = Proxy::to(&[origin.addr]);
+    let idle: Vec<_> = (0..200).map(|_| proxy.client()).collect();
+    let mut client = proxy.client();
+    for _ in 0..50 {
+        assert_eq!(client.ask(get("/")).text(), "served");
+    }
+    for mut client in idle {
+        assert_eq!(client.ask(get("/")).text(), "served");
+    }
+}

@@ -1,0 +1,135 @@
+//! Connections to backends are kept, and given up before the backend does.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::origin::ok;
+use crate::support::proxy::route;
+use crate::support::{Link, Origin, Proxy, get};
+
+#[test]
+fn connections_to_backends_are_used_again() {
+    let origin = Origin::saying("");
+    let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
+    for _ in 0..20 {
+        assert_eq!(proxy.ask(get("/")).status(), 200);
+    }
+    assert_eq!(origin.accepted(), 1);
+}
+
+#[test]
+fn idle_connections_are_bounded() {
+    let together = Arc::new(Barrier::new(6));
+    let barrier = together.clone();
+    let origin = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().starts_with("GET /together") {
+                barrier.wait();
+            }
+            link.send(ok(""));
+        }
+    });
+    let settings = "idle_connections = 2\n";
+    let proxy =
+        Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr]) + settings));
+    let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
+    clients
+        .iter_mut()
+        .for_each(|client| client.send(get("/together")));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.answer().status(), 200));
+    assert_eq!(origin.accepted(), 6);
+    origin.wait_for_ended(4);
+}
+
+#[test]
+fn idle_connections_end_after_their_time() {
+    let origin = Origin::saying("");
+    let timeouts = "[timeouts]\nupstream_keepalive = 0.3\n";
+    let proxy = Proxy::start(&(timeouts.to_owned() + &route("/", &[origin.addr])));
+    assert_eq!(proxy.ask(get("/")).status(), 200);
+    origin.wait_for_ended(1);
+}
+
+/// Serves until no request comes for so long, then closes without a word.
+fn closing_after(idle: Duration) -> impl Fn(&mut Link) + Send + Sync {
+    move |link| {
+        while link.request_within(idle) {
+            if link.request().is_none() {
+                return;
+            }
+            link.send(ok("alive"));
+        }
+    }
+}
+
+/// Sends requests of both kinds at intervals around the backend's time-out; gives the number of failures.
+fn failures_at_intervals(proxy: &Proxy, around: Duration, clients: u32, requests: u32) -> usize {
+    let failures = Arc::new(AtomicUsize::new(0));
+    let asking: Vec<_> = (0..clients)
+        .map(|number| {
+            let mut client = proxy.client();
+            let failures = failures.clone();
+            thread::spawn(move || {
+                for turn in 0..requests {
+                    // Spread evenly from four fifths to six fifths of the time-out.
+                    let part = (number * 7 + turn * 5) % 40;
+                    thread::sleep(around * (80 + part) / 100);
+                    let method = ["GET", "POST"][(turn % 2) as usize];
+                    let request =
+                        format!("{method} / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab");
+                    if client.ask(request).status() != 200 {
+                        failures.fetch_add(1, SeqCst);
+                    }
+                }
+            })
+        })
+        .collect();
+    asking.into_iter().for_each(|thread| thread.join().unwrap());
+    failures.load(SeqCst)
+}
+
+#[test]
+fn a_backend_that_closes_early_causes_no_failure() {
+    let idle = Duration::from_millis(300);
+    let origin = Origin::start(closing_after(idle));
+    let proxy = Proxy::to(&[origin.addr]);
+    assert_eq!(failures_at_intervals(&proxy, idle, 8, 20), 0);
+}
+
+#[test]
+fn a_backends_time_out_is_learnt() {
+    let idle = Duration::from_millis(1200);
+    let origin = Origin::start(closing_after(idle));
+    let proxy = Proxy::to(&[origin.addr]);
+    assert_eq!(failures_at_intervals(&proxy, idle, 8, 6), 0);
+}
+
+#[test]
+fn a_backend_that_says_its_time_out_is_believed() {
+    // Tells of one second and remembers for how long a connection was idle before it was used again.
+    let longest = Arc::new(std::sync::Mutex::new(Duration::ZERO));
+    let seen = longest.clone();
+    let origin = Origin::start(move |link| {
+        let mut last = None::<Instant>;
+        while link.request().is_some() {
+            if let Some(last) = last {
+                let mut longest = seen.lock().unwrap();
+                *longest = longest.max(last.elapsed());
+            }
+            link.send("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 0\r\n\r\n");
+            last = Some(Instant::now());
+        }
+    });
+    let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    assert_eq!(client.ask(get("/")).status(), 200);
+    origin.wait_for_ended(1);
+    assert_eq!(client.ask(get("/")).status(), 200);
+    assert_eq!(client.ask(get("/")).status(), 200);
+    assert_eq!(origin.accepted(), 2);
+    assert!(*longest.lock().unwrap() < Duration::from_secs(1));
+}

@@ -1,0 +1,27 @@
+//! What a user sees: the built binary, spoken to over real sockets. One module per feature, one program for all, so
+//! that it is linked once.
+
+mod access_log;
+mod algorithms;
+mod backend_strictness;
+mod bounds;
+mod command_line;
+mod departures;
+mod early_answer;
+mod fields;
+mod framing;
+mod health;
+mod interim;
+mod keepalive;
+mod names;
+mod nginx;
+mod own_answers;
+mod pipelining;
+mod refusals;
+mod retries;
+mod routing;
+mod shutdown;
+mod smuggling;
+mod streaming;
+mod support;
+mod upgrade;

@@ -1,0 +1,147 @@
+//! How the proxy stops.
+
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use crate::support::origin::ok;
+use crate::support::proxy::route;
+use crate::support::{Origin, PATIENCE, Proxy, eventually, get};
+
+/// A backend that answers `/wait` only when it is let go.
+fn waiting() -> (Origin, mpsc::Sender<()>) {
+    let (let_go, wait) = mpsc::channel();
+    let wait = Arc::new(Mutex::new(wait));
+    let origin = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().contains(" /wait ") {
+                let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
+            }
+            link.send(ok("finished"));
+        }
+    });
+    (origin, let_go)
+}
+
+#[test]
+fn with_nothing_under_way_it_ends_at_once() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let origin = Origin::saying("");
+        let mut proxy =
+            Proxy::start(&("shutdown_timeout = 600\n".to_owned() + &route("/", &[origin.addr])));
+        let mut idle = proxy.client();
+        assert_eq!(idle.ask(get("/")).status(), 200);
+        let mut fresh = proxy.client();
+        proxy.signal(signal);
+        assert_eq!(proxy.wait_for_exit(), 0);
+        idle.ends();
+        fresh.ends();
+        origin.wait_for_ended(1);
+    }
+}
+
+#[test]
+fn running_requests_finish_and_new_ones_are_not_accepted() {
+    let (origin, let_go) = waiting();
+    let mut proxy =
+        Proxy::start(&("shutdown_timeout = 600\n".to_owned() + &route("/", &[origin.addr])));
+    let mut idle = proxy.client();
+    assert_eq!(idle.ask(get("/")).status(), 200);
+    let mut running: Vec<_> = (0..5).map(|_| proxy.client()).collect();
+    running
+        .iter_mut()
+        .for_each(|client| client.send(get("/wait")));
+    origin.wait_for_requests(6);
+    proxy.signal(libc::SIGTERM);
+    idle.ends();
+    eventually("nobody listens any more", || {
+        TcpStream::connect(proxy.addr).is_err()
+    });
+    for _ in 0..5 {
+        let_go.send(()).unwrap();
+    }
+    for client in &mut running {
+        let answer = client.answer();
+        assert_eq!(answer.text(), "finished");
+        assert_eq!(answer.field("connection"), Some("close"));
+        client.ends();
+    }
+    assert_eq!(proxy.wait_for_exit(), 0);
+}
+
+#[test]
+fn a_request_whose_body_is_still_coming_finishes() {
+    let origin = Origin::saying("finished");
+    let mut proxy =
+        Proxy::start(&("shutdown_timeout = 600\n".to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello");
+    eventually("the backend is connected to", || origin.accepted() == 1);
+    proxy.signal(libc::SIGTERM);
+    eventually("nobody listens any more", || {
+        TcpStream::connect(proxy.addr).is_err()
+    });
+    client.send("world");
+    let answer = client.answer();
+    assert_eq!(answer.text(), "finished");
+    assert_eq!(answer.field("connection"), Some("close"));
+    assert_eq!(proxy.wait_for_exit(), 0);
+}
+
+#[test]
+fn what_does_not_finish_is_cut_and_counted() {
+    let (origin, _let_go) = waiting();
+    let mut proxy =
+        Proxy::start(&("shutdown_timeout = 1\n".to_owned() + &route("/", &[origin.addr])));
+    let mut running: Vec<_> = (0..3).map(|_| proxy.client()).collect();
+    running
+        .iter_mut()
+        .for_each(|client| client.send(get("/wait")));
+    origin.wait_for_requests(3);
+    proxy.signal(libc::SIGTERM);
+    assert_eq!(proxy.wait_for_exit(), 1);
+    for client in &mut running {
+        client.ends();
+    }
+    let log = proxy.log();
+    let counted = log
+        .lines()
+        .any(|line| line.contains('3') && line.contains("cut"));
+    assert!(counted, "the log does not say that 3 were cut:\n{log}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (origin, _let_go) = waiting();
+    let mut proxy =
+        Proxy::start(&("shutdown_timeout = 600\n".to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    client.send(get("/wait"));
+    origin.wait_for_requests(1);
+    proxy.signal(libc::SIGTERM);
+    eventually("nobody listens any more", || {
+        TcpStream::connect(proxy.addr).is_err()
+    });
+    proxy.signal(libc::SIGINT);
+    assert_ne!(proxy.wait_for_exit(), 0);
+    client.ends();
+}
+
+#[test]
+fn an_open_tunnel_is_cut_after_the_timeout() {
+    let origin = Origin::start(|link| {
+        if link.request().is_some() {
+            link.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+            );
+            link.rest();
+        }
+    });
+    let mut proxy =
+        Proxy::start(&("shutdown_timeout = 0.5\n".to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    assert_eq!(client.head().status(), 101);
+    assert_eq!(proxy.stop(), 1);
+    client.ends();
+}

@@ -1,0 +1,259 @@
+//! Large bodies: the proxy holds little of them, and a slow side stops the fast one.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use crate::support::{Client, Origin, Proxy, get};
+
+const MIB: u64 = 1 << 20;
+
+/// What byte stands at this place of every test body.
+fn pattern(place: u64) -> u8 {
+    (place % 251) as u8
+}
+
+/// A block whose repetition is the pattern.
+fn pattern_block() -> Vec<u8> {
+    (0..251 * 1024).map(pattern).collect()
+}
+
+/// Sends this many bytes of the pattern.
+fn pour(mut sink: impl Write, total: u64) -> std::io::Result<()> {
+    let block = pattern_block();
+    let mut left = total as usize;
+    while left > 0 {
+        let part = block.len().min(left);
+        sink.write_all(&block[..part])?;
+        left -= part;
+    }
+    Ok(())
+}
+
+/// Reads this many bytes and checks each.
+#[track_caller]
+fn drain(mut source: impl Read, total: u64) {
+    let expected = pattern_block();
+    let mut block = vec![0; 64 << 10];
+    let mut place = 0;
+    while place < total {
+        let most = block.len().min((total - place) as usize);
+        let count = source.read(&mut block[..most]).expect("the body goes on");
+        assert_ne!(count, 0, "the body ended after {place} bytes");
+        let from = (place % expected.len() as u64) as usize;
+        let first = count.min(expected.len() - from);
+        assert!(
+            block[..first] == expected[from..][..first],
+            "wrong bytes near {place}"
+        );
+        assert!(
+            block[first..count] == expected[..count - first],
+            "wrong bytes near {place}"
+        );
+        place += count as u64;
+    }
+}
+
+/// An origin that sends this many bytes to whoever asks.
+fn pouring(total: u64) -> Origin {
+    Origin::start(move |link| {
+        let block = pattern_block();
+        while let Some(request) = link.request() {
+            link.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n"
+            ));
+            if request.head.first_line().starts_with("HEAD") {
+                continue;
+            }
+            let mut left = total as usize;
+            while left > 0 {
+                let part = block.len().min(left);
+                if !link.try_send(&block[..part]) {
+                    return;
+                }
+                left -= part;
+            }
+        }
+    })
+}
+
+/// Reads up to the end of the head, and no further.
+fn skip_head(client: &mut Client) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(
+        head.starts_with(b"HTTP/1.1 200 "),
+        "{:?}",
+        String::from_utf8_lossy(&head)
+    );
+}
+
+#[test]
+fn a_gibibyte_passes_through_little_memory() {
+    let total = 1024 * MIB;
+    let origin = pouring(total);
+    let proxy = Proxy::to(&[origin.addr]);
+    assert_eq!(
+        proxy
+            .ask("HEAD /warm HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            .status(),
+        200
+    );
+    let before = proxy.peak_memory();
+    let mut client = proxy.client();
+    client.send(get("/"));
+    skip_head(&mut client);
+    drain(&client.stream, total);
+    let grown = proxy.peak_memory() - before;
+    assert!(grown < 16 * MIB, "memory grew by {grown} bytes");
+}
+
+#[test]
+fn an_upload_passes_through_little_memory() {
+    let total = 256 * MIB;
+    let origin = Origin::start(move |link| {
+        if link.head().is_some() {
+            // What came with the head is part of the body.
+            let first = link.bytes(251 * 1024).unwrap();
+            assert!(first == pattern_block());
+            drain(
+                &link.stream.try_clone().unwrap(),
+                total - first.len() as u64,
+            );
+            link.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+            link.rest();
+        }
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    drop(proxy.client());
+    let before = proxy.peak_memory();
+    let mut client = proxy.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {total}\r\n\r\n"
+    ));
+    pour(&client.stream, total).unwrap();
+    assert_eq!(client.answer().text(), "done");
+    let grown = proxy.peak_memory() - before;
+    assert!(grown < 16 * MIB, "memory grew by {grown} bytes");
+}
+
+/// Waits until a count stands still for half a second, and gives it.
+fn when_still(mut count: impl FnMut() -> u64) -> u64 {
+    let mut last = count();
+    let mut looks = 0;
+    crate::support::eventually("the flow stands still", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = count();
+        looks = if now == last { looks + 1 } else { 0 };
+        last = now;
+        looks == 5
+    });
+    last
+}
+
+#[test]
+fn a_slow_reader_stops_a_fast_backend() {
+    let total = 200 * MIB;
+    let origin = pouring(total);
+    let proxy = Proxy::to(&[origin.addr]);
+    drop(proxy.client());
+    let before = proxy.peak_memory();
+    let mut client = proxy.client();
+    client.send(get("/"));
+    skip_head(&mut client);
+    // What the kernel buffers on both connections may be on its way, the rest may not.
+    let sent = when_still(|| origin.sent());
+    assert!(
+        sent < 64 * MIB,
+        "the backend could send {sent} bytes to a client that reads nothing"
+    );
+    let grown = proxy.peak_memory() - before;
+    assert!(grown < 16 * MIB, "memory grew by {grown} bytes");
+    drain(&client.stream, total);
+    assert_eq!(
+        client.ask(get("/next").replace("GET", "HEAD")).status(),
+        200
+    );
+}
+
+#[test]
+fn a_slow_backend_stops_a_fast_client() {
+    let total = 200 * MIB;
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::start(move |link| {
+        let Some(head) = link.head() else { return };
+        let _ = wait.lock().unwrap().recv();
+        let length: usize = head.field("content-length").unwrap().parse().unwrap();
+        let mut left = length;
+        while left > 0 {
+            let part = left.min(251 * 1024);
+            let Some(bytes) = link.bytes(part) else {
+                return;
+            };
+            assert!(bytes == pattern_block()[..part]);
+            left -= part;
+        }
+        link.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+        link.rest();
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    drop(proxy.client());
+    let before = proxy.peak_memory();
+    let mut client = proxy.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {total}\r\n\r\n"
+    ));
+    let sent = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = sent.clone();
+    let mut sink = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        let block = pattern_block();
+        let mut left = total as usize;
+        while left > 0 {
+            let part = block.len().min(left);
+            sink.write_all(&block[..part]).unwrap();
+            counter.fetch_add(part as u64, std::sync::atomic::Ordering::SeqCst);
+            left -= part;
+        }
+    });
+    let accepted = when_still(|| sent.load(std::sync::atomic::Ordering::SeqCst));
+    assert!(
+        accepted < 64 * MIB,
+        "the client could send {accepted} bytes to a backend that reads nothing"
+    );
+    let grown = proxy.peak_memory() - before;
+    assert!(grown < 16 * MIB, "memory grew by {grown} bytes");
+    go_on.send(()).unwrap();
+    sending.join().unwrap();
+    assert_eq!(client.answer().text(), "done");
+}
+
+#[test]
+fn many_transfers_at_once_arrive_unmixed() {
+    let total = 4 * MIB;
+    let origin = pouring(total);
+    let proxy = Proxy::to(&[origin.addr]);
+    let clients: Vec<_> = (0..24)
+        .map(|_| {
+            let mut client = proxy.client();
+            client.send(get("/"));
+            client
+        })
+        .collect();
+    let reading: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            std::thread::spawn(move || {
+                skip_head(&mut client);
+                drain(&client.stream, total);
+            })
+        })
+        .collect();
+    for reader in reading {
+        reader.join().unwrap();
+    }
+}

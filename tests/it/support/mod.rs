@@ -1,0 +1,37 @@
+//! What the tests stand on: the proxy as a process, a client and an origin that speak in exact bytes, and nginx.
+
+pub mod client;
+pub mod head;
+pub mod nginx;
+pub mod origin;
+pub mod place;
+pub mod proxy;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use client::{Answer, Client};
+pub use origin::{Link, Origin};
+pub use proxy::Proxy;
+
+/// How long a test waits for what must come. Far more than anything takes, so that a noisy machine fails no test; what
+/// does not come fails loudly.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `holds`, looking again and again. For what no event announces; fails with `what` after [`PATIENCE`].
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(
+            Instant::now() < deadline,
+            "this did not become true: {what}"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A GET request without further fields.
+pub fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
+}

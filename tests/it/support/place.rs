@@ -1,0 +1,67 @@
+//! Addresses and directories that no other test has.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
+
+/// An address that nobody listens on and nobody else will be given. Each test process has a loopback address of its
+/// own, and its ports lie below those that the kernel gives to outgoing connections.
+pub fn free_addr() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    static ROOM: Once = Once::new();
+    ROOM.call_once(allow_many_descriptors);
+    let pid = process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, 1 + pid[1] % 250, pid[2], 1 + pid[3] % 250);
+    let port = NEXT.fetch_add(1, Relaxed);
+    assert!(port < 32_768, "the ports of this test process are used up");
+    SocketAddr::from((ip, port))
+}
+
+/// Both ends of most connections are in this process, and an ordinary user begins with 1024 descriptors.
+fn allow_many_descriptors() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: reads and writes a limit of this process through a live struct.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max.min(65_536);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
+}
+
+/// A directory that goes away with its owner.
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    pub fn new() -> Directory {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("palantir-{}-{}", process::id(), NEXT.fetch_add(1, Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Directory { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file and tells where it is.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}

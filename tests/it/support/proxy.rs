@@ -1,0 +1,231 @@
+//! The built binary as a process, with a configuration and an address of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::client::{Answer, Client};
+use super::eventually;
+use super::place::{Directory, free_addr};
+
+/// A running proxy; ended when dropped, whatever the test's outcome.
+pub struct Proxy {
+    pub addr: SocketAddr,
+    pub directory: Directory,
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+/// The binary under test.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_palantir"));
+    for name in ["PALANTIR_CONFIG", "REVERSE_PROXY_CONFIG_PATH", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    end_with_this_thread(&mut command);
+    command
+}
+
+/// Makes the kernel end the process when the test's thread ends, should nothing else do so.
+pub fn end_with_this_thread(command: &mut Command) {
+    // SAFETY: one system call between fork and exec, without allocation.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+}
+
+/// Runs the binary to its end and gives back what it said.
+pub fn run(arguments: &[&str]) -> Output {
+    command().args(arguments).output().expect("run palantir")
+}
+
+impl Proxy {
+    /// Starts the proxy and waits until it accepts. `config` is what the file says below `listen_addr`; `{dir}` in it
+    /// stands for the proxy's directory.
+    #[track_caller]
+    pub fn start(config: &str) -> Proxy {
+        Proxy::start_as(command(), config)
+    }
+
+    /// The same, for a command that differs: in its environment, its bounds, its namespace.
+    #[track_caller]
+    pub fn start_as(command: Command, config: &str) -> Proxy {
+        let addr = free_addr();
+        let config = format!("listen_addr = \"{addr}\"\n{config}");
+        let proxy = Proxy::launch(command, addr, &config);
+        proxy.wait_until_it_accepts();
+        proxy
+    }
+
+    /// A proxy with one route for everything.
+    #[track_caller]
+    pub fn to(backends: &[SocketAddr]) -> Proxy {
+        Proxy::start(&route("/", backends))
+    }
+
+    /// Starts the process and waits for nothing.
+    #[track_caller]
+    pub fn launch(mut command: Command, addr: SocketAddr, config: &str) -> Proxy {
+        let directory = Directory::new();
+        let config = config.replace("{dir}", directory.path().to_str().unwrap());
+        let path = directory.write("config.toml", &config);
+        let mut child = command
+            .arg("--config")
+            .arg(path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start palantir");
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let writer = log.clone();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                writer.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Proxy {
+            addr,
+            directory,
+            child,
+            log,
+        }
+    }
+
+    #[track_caller]
+    pub fn wait_until_it_accepts(&self) {
+        eventually("the proxy accepts", || {
+            let running = fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+            let running = running.is_ok_and(|stat| !stat.contains(") Z "));
+            assert!(running, "the proxy ended at its start:\n{}", self.log());
+            TcpStream::connect(self.addr).is_ok()
+        });
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    /// Sends one request on a connection of its own.
+    #[track_caller]
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        self.client().ask(request)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until the log holds a line with all of these words.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &[&str]) {
+        self.wait_for_log_times(words, 1);
+    }
+
+    /// Waits until the log holds this many lines with all of these words.
+    #[track_caller]
+    pub fn wait_for_log_times(&self, words: &[&str], times: usize) {
+        eventually(&format!("{times} log lines with {words:?}"), || {
+            let log = self.log();
+            let lines = log.lines();
+            lines
+                .filter(|line| words.iter().all(|word| line.contains(word)))
+                .count()
+                >= times
+        });
+    }
+
+    /// Waits until the access log, at `{dir}/access.log`, has this many lines, and gives them.
+    #[track_caller]
+    pub fn access_lines(&self, count: usize) -> Vec<String> {
+        let path = self.access_log_path();
+        let mut lines = Vec::new();
+        eventually(&format!("{count} lines in the access log"), || {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+            lines = complete.lines().map(str::to_owned).collect();
+            lines.len() >= count
+        });
+        lines
+    }
+
+    pub fn access_log_path(&self) -> PathBuf {
+        self.directory.path().join("access.log")
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: plain system call on a child that was not waited for yet.
+        let done = unsafe { libc::kill(self.pid() as i32, signal) };
+        assert_eq!(done, 0, "kill");
+    }
+
+    /// Waits until the process ends by itself and gives its exit code.
+    #[track_caller]
+    pub fn wait_for_exit(&mut self) -> i32 {
+        let mut code = None;
+        eventually("the proxy ends", || {
+            code = self.child.try_wait().expect("wait");
+            code.is_some()
+        });
+        let status = code.unwrap();
+        status.code().unwrap_or_else(|| panic!("ended by {status}"))
+    }
+
+    /// Asks the proxy to stop and gives its exit code.
+    #[track_caller]
+    pub fn stop(&mut self) -> i32 {
+        self.signal(libc::SIGTERM);
+        self.wait_for_exit()
+    }
+
+    /// The most physical memory that the process has used so far, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib * 1024
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the proxy's log:\n{}", self.log());
+        }
+    }
+}
+
+/// A route of the short form, to which further settings can be appended.
+pub fn route(prefix: &str, backends: &[SocketAddr]) -> String {
+    format!(
+        "[[routes]]\nprefix = {prefix:?}\nbackend_addrs = {}\n",
+        list(backends)
+    )
+}
+
+/// Addresses as a TOML list.
+pub fn list(addrs: &[SocketAddr]) -> String {
+    let texts: Vec<String> = addrs.iter().map(|addr| format!("\"{addr}\"")).collect();
+    format!("[{}]", texts.join(", "))
+}

@@ -1,0 +1,731 @@
+//! The layout guards itself: reads `src/` and fails, with the rule and its reason, on what the map in `src/lib.rs`
+//! does not allow. It looks at tokens, not at meaning, which is enough for rules that are meant to be kept in sight.
+
+use std::fs;
+use std::path::Path;
+
+/// A rule, why it is there, and what finds its breaches.
+struct Rule {
+    name: &'static str,
+    why: &'static str,
+    breaches: fn(&Source, &[String]) -> Vec<Breach>,
+}
+
+/// Where a rule is broken: the line, counted from 1, and what stands there.
+type Breach = (usize, String);
+
+const RULES: [Rule; 11] = [
+    Rule {
+        name: "modules import only those before them",
+        why: "the order in src/lib.rs is the reading order; an import against it is a cycle in the making",
+        breaches: imports_against_the_order,
+    },
+    Rule {
+        name: "the rooms of worker/ stand alone",
+        why: "guard, route, cache and balance are read, tested and replaced one by one; worker/proxy.rs joins them",
+        breaches: imports_between_rooms,
+    },
+    Rule {
+        name: "worker/ and net/ share nothing",
+        why: "a core owns what it works on; what two threads touch belongs to shared/",
+        breaches: sharing_on_a_core,
+    },
+    Rule {
+        name: "decisions do not wait and read no clock",
+        why: "guard, route, cache, balance and http/ are plain functions; time is an argument, so that tables test them",
+        breaches: waiting_decisions,
+    },
+    Rule {
+        name: "only net/ knows the engine",
+        why: "io_uring, monoio and socket options can be replaced as long as one folder names them",
+        breaches: engine_outside_net,
+    },
+    Rule {
+        name: "a file has at most 800 lines",
+        why: "a file is read in one sitting; aim at 100 to 250 lines",
+        breaches: long_file,
+    },
+    Rule {
+        name: "a function has at most 70 lines",
+        why: "a function is understood at one look; aim at 25 lines",
+        breaches: long_functions,
+    },
+    Rule {
+        name: "a file begins with what it is for",
+        why: "a newcomer finds the room by its `//!` header",
+        breaches: missing_header,
+    },
+    Rule {
+        name: "names say what a thing is",
+        why: "manager, handler, helper and the like fit everything and so tell nothing",
+        breaches: empty_names,
+    },
+    Rule {
+        name: "nothing is left open",
+        why: "what is not finished is not merged; an ignored test tests nothing",
+        breaches: left_open,
+    },
+    Rule {
+        name: "unsafe code says why it is sound",
+        why: "a `// SAFETY:` comment is what a reviewer checks",
+        breaches: unexplained_unsafe,
+    },
+];
+
+/// Steps of a request's way that only decide.
+const ROOMS: [&str; 4] = ["guard", "route", "cache", "balance"];
+
+/// What a snapshot holds compiled parts of: importable from `shared` and `snapshot` although they come later.
+const COMPILED_PARTS: [&[&str]; 4] = [
+    &["snapshot"],
+    &["worker", "route"],
+    &["worker", "balance"],
+    &["http", "h1"],
+];
+
+#[test]
+fn src_keeps_the_rules() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let map = Source::new("lib.rs", &fs::read_to_string(root.join("lib.rs")).unwrap());
+    let order = reading_order(&map);
+    let sources = sources_below(&root, &root);
+    assert!(
+        order.len() > 5 && sources.len() > 30,
+        "the rules looked at too little"
+    );
+    let mut report = String::new();
+    for rule in &RULES {
+        for source in &sources {
+            for (line, what) in (rule.breaches)(source, &order) {
+                let path = &source.path;
+                report += &format!(
+                    "src/{path}:{line}: {what}\n    {}: {}\n",
+                    rule.name, rule.why
+                );
+            }
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+#[test]
+fn tests_leave_nothing_open() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["tests/it", "benches"] {
+        for source in sources_below(&root.join(folder), &root.join(folder)) {
+            let breaches = [left_open(&source, &[]), missing_header(&source, &[])].concat();
+            assert!(
+                breaches.is_empty(),
+                "{folder}/{}: {breaches:?}",
+                source.path
+            );
+        }
+    }
+}
+
+/// A source file with what the rules look at.
+struct Source {
+    /// Below `src/`.
+    path: String,
+    text: String,
+    /// Names and signs, each with its line, without those of comments, of literals and of what is compiled for tests only.
+    tokens: Vec<(usize, String)>,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Source {
+        let is_test = path.ends_with("tests.rs") || path.contains("tests/");
+        let code = match is_test {
+            true => String::new(),
+            false => without_tests(&without_comments_and_literals(text)),
+        };
+        Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            tokens: tokens(&code),
+        }
+    }
+
+    /// The modules on the way to the file: `["worker", "route", "tree"]`.
+    fn module(&self) -> Vec<&str> {
+        let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        path.split('/').collect()
+    }
+
+    fn is_below(&self, folders: &[&str]) -> bool {
+        folders
+            .iter()
+            .any(|folder| self.path.starts_with(&format!("{folder}/")))
+    }
+
+    fn is_decision(&self) -> bool {
+        let module = self.module();
+        module[0] == "http"
+            || (module[0] == "worker" && module.len() > 1 && ROOMS.contains(&module[1]))
+    }
+
+    fn token(&self, at: usize) -> &str {
+        self.tokens.get(at).map_or("", |(_, token)| token)
+    }
+
+    /// Every path within the crate that the file names, from the crate's root.
+    fn imports(&self) -> Vec<(usize, Vec<String>)> {
+        let mut imports = Vec::new();
+        for at in 0..self.tokens.len() {
+            let begins = at == 0 || self.token(at - 1) != "::";
+            let root = match self.token(at) {
+                "crate" if self.token(at + 1) == "::" => Vec::new(),
+                "super" if begins && self.token(at + 1) == "::" => {
+                    let module = self.module();
+                    module[..module.len() - 1]
+                        .iter()
+                        .map(|name| (*name).to_owned())
+                        .collect()
+                }
+                _ => continue,
+            };
+            let mut paths = Vec::new();
+            self.expand(at + 2, root, &mut paths);
+            imports.extend(paths.into_iter().map(|path| (self.tokens[at].0, path)));
+        }
+        imports
+    }
+
+    /// Reads a path or a tree of paths; gives the place behind it.
+    fn expand(&self, mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
+        loop {
+            match self.token(at) {
+                "{" => {
+                    at += 1;
+                    while !matches!(self.token(at), "}" | "") {
+                        at = self.expand(at, path.clone(), paths).max(at + 1);
+                        while !matches!(self.token(at), "," | "}" | "") {
+                            at += 1;
+                        }
+                        at += usize::from(self.token(at) == ",");
+                    }
+                    return at + 1;
+                }
+                "super" => drop(path.pop()),
+                name => path.push(name.to_owned()),
+            }
+            if self.token(at + 1) != "::" {
+                paths.push(path);
+                return at + 1;
+            }
+            at += 2;
+        }
+    }
+}
+
+/// The modules in the order in which `src/lib.rs` declares them.
+fn reading_order(map: &Source) -> Vec<String> {
+    let declares = |at: &usize| map.token(*at) == "mod" && map.token(at + 2) == ";";
+    let places = (0..map.tokens.len()).filter(declares);
+    places.map(|at| map.token(at + 1).to_owned()).collect()
+}
+
+fn imports_against_the_order(source: &Source, order: &[String]) -> Vec<Breach> {
+    let module = source.module();
+    let rank = |name: &str| order.iter().position(|known| known == name);
+    let Some(own) = rank(module[0]) else {
+        return Vec::new();
+    };
+    let compiled = |path: &[String]| {
+        let starts = |part: &&&[&str]| {
+            path.len() >= part.len() && part.iter().zip(path).all(|(a, b)| a == b)
+        };
+        ["shared", "snapshot"].contains(&module[0])
+            && COMPILED_PARTS.iter().any(|part| starts(&part))
+    };
+    let imports = source.imports().into_iter();
+    imports
+        .filter(|(_, path)| {
+            rank(&path[0]).is_some_and(|imported| imported > own) && !compiled(path)
+        })
+        .map(|(line, path)| (line, path.join("::")))
+        .collect()
+}
+
+fn imports_between_rooms(source: &Source, _: &[String]) -> Vec<Breach> {
+    let module = source.module();
+    let is_room = module[0] == "worker" && module.len() > 1 && ROOMS.contains(&module[1]);
+    let imports = source.imports().into_iter().filter(|_| is_room);
+    imports
+        .filter(|(_, path)| path[0] == "worker" && path.get(1).is_none_or(|name| name != module[1]))
+        .map(|(line, path)| (line, path.join("::")))
+        .collect()
+}
+
+/// Every place where one of these names stands.
+fn named(source: &Source, is_unwanted: impl Fn(&str) -> bool) -> Vec<Breach> {
+    let tokens = source.tokens.iter();
+    tokens
+        .filter(|(_, token)| is_unwanted(token))
+        .cloned()
+        .collect()
+}
+
+fn sharing_on_a_core(source: &Source, _: &[String]) -> Vec<Breach> {
+    const SHARING: [&str; 9] = [
+        "Arc",
+        "Mutex",
+        "RwLock",
+        "Condvar",
+        "OnceLock",
+        "LazyLock",
+        "mpsc",
+        "crossbeam_channel",
+        "crossbeam_utils",
+    ];
+    if !source.is_below(&["worker", "net"]) {
+        return Vec::new();
+    }
+    named(source, |name| {
+        SHARING.contains(&name) || name.starts_with("Atomic")
+    })
+}
+
+fn waiting_decisions(source: &Source, _: &[String]) -> Vec<Breach> {
+    if !source.is_decision() {
+        return Vec::new();
+    }
+    let waits = (0..source.tokens.len()).filter(|at| match source.token(*at) {
+        "await" | "async" => true,
+        "Instant" | "SystemTime" | "Micros" => {
+            source.token(at + 1) == "::" && source.token(at + 2) == "now"
+        }
+        _ => false,
+    });
+    waits.map(|at| source.tokens[at].clone()).collect()
+}
+
+fn engine_outside_net(source: &Source, _: &[String]) -> Vec<Breach> {
+    let probes = source.is_below(&["health"]);
+    if source.is_below(&["net"]) {
+        return Vec::new();
+    }
+    named(source, |name| match name {
+        "monoio" | "monoio_http" => !probes,
+        "io_uring" | "setsockopt" | "SockRef" => true,
+        _ => name.starts_with("SO_") || name.starts_with("TCP_"),
+    })
+}
+
+fn long_file(source: &Source, _: &[String]) -> Vec<Breach> {
+    let lines = source.text.lines().count();
+    let breach = (lines > 800).then(|| (lines, format!("{lines} lines")));
+    breach.into_iter().collect()
+}
+
+fn long_functions(source: &Source, _: &[String]) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for at in 0..source.tokens.len() {
+        if source.token(at) != "fn" || !is_name(source.token(at + 1)) {
+            continue;
+        }
+        let (first, last) = (source.tokens[at].0, last_line_of_function(source, at));
+        let lines = last + 1 - first;
+        if lines > 70 {
+            breaches.push((first, format!("{} has {lines} lines", source.token(at + 1))));
+        }
+    }
+    breaches
+}
+
+/// The line of the brace that closes the function whose `fn` stands at `at`, or of the semicolon instead of a body.
+fn last_line_of_function(source: &Source, at: usize) -> usize {
+    let (mut nested, mut braces) = (0, 0);
+    for (line, token) in &source.tokens[at..] {
+        match token.as_str() {
+            "(" | "[" => nested += 1,
+            ")" | "]" => nested -= 1,
+            ";" if nested == 0 && braces == 0 => return *line,
+            "{" => braces += 1,
+            "}" => {
+                braces -= 1;
+                if braces == 0 {
+                    return *line;
+                }
+            }
+            _ => {}
+        }
+    }
+    panic!("src/{}: a function without an end", source.path)
+}
+
+fn missing_header(source: &Source, _: &[String]) -> Vec<Breach> {
+    let breach = (!source.text.starts_with("//! ")).then(|| (1, "no header".to_owned()));
+    breach.into_iter().collect()
+}
+
+fn empty_names(source: &Source, _: &[String]) -> Vec<Breach> {
+    const EMPTY: [&str; 15] = [
+        "manager", "handler", "handlers", "helper", "helpers", "util", "utils", "common",
+        "context", "data", "info", "inner", "misc", "service", "session",
+    ];
+    let defines = |token: &str| {
+        matches!(
+            token,
+            "fn" | "struct" | "enum" | "trait" | "type" | "mod" | "union"
+        )
+    };
+    let places = (1..source.tokens.len()).filter(|at| defines(source.token(at - 1)));
+    places
+        .filter(|at| {
+            words_of(source.token(*at))
+                .iter()
+                .any(|word| EMPTY.contains(&word.as_str()))
+        })
+        .map(|at| source.tokens[at].clone())
+        .collect()
+}
+
+/// `RouteTable` and `route_table` as words in lower case.
+fn words_of(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for char in name.chars() {
+        if char == '_' || char.is_ascii_uppercase() {
+            words.push(String::new());
+        }
+        if char != '_' {
+            words.last_mut().unwrap().push(char.to_ascii_lowercase());
+        }
+    }
+    words
+}
+
+fn left_open(source: &Source, _: &[String]) -> Vec<Breach> {
+    // Put together here, so that this file does not find itself.
+    let marks = [
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["XX", "X"],
+        ["todo", "!"],
+        ["unimplemented", "!"],
+        ["dbg", "!"],
+        ["#[ig", "nore"],
+    ];
+    let marks = marks.map(|parts| parts.concat());
+    let lines = source.text.lines().enumerate();
+    let open = lines.filter(|(_, line)| marks.iter().any(|mark| line.contains(mark.as_str())));
+    open.map(|(index, line)| (index + 1, line.trim().to_owned()))
+        .collect()
+}
+
+fn unexplained_unsafe(source: &Source, _: &[String]) -> Vec<Breach> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let explained = |line: usize| {
+        let above = lines[..line - 1].iter().rev();
+        let above = above.take_while(|line| !line.trim().is_empty()).take(8);
+        above
+            .chain([&lines[line - 1]])
+            .any(|line| line.contains("SAFETY:") || line.contains("# Safety"))
+    };
+    named(source, |name| name == "unsafe")
+        .into_iter()
+        .filter(|(line, _)| !explained(*line))
+        .collect()
+}
+
+fn sources_below(folder: &Path, root: &Path) -> Vec<Source> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut sources = Vec::new();
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources.extend(sources_below(&path, root));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+            sources.push(Source::new(name, &fs::read_to_string(&path).unwrap()));
+        }
+    }
+    sources
+}
+
+/// Blanks comments and what stands between quotes.
+fn without_comments_and_literals(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let length = match &bytes[at..] {
+            [b'/', b'/', ..] => until(bytes, at, b"\n"),
+            [b'/', b'*', ..] => until(bytes, at, b"*/") + 2,
+            [b'r', b'"' | b'#', ..]
+                if at == 0 || !is_name_byte(bytes[at - 1]) || bytes[at - 1] == b'b' =>
+            {
+                raw_string(bytes, at)
+            }
+            [b'"', ..] => quoted(bytes, at, b'"'),
+            [b'\'', b'\\', ..] | [b'\'', _, b'\'', ..] => quoted(bytes, at, b'\''),
+            [b'\'', first, ..] if !first.is_ascii() => quoted(bytes, at, b'\''),
+            _ => 0,
+        };
+        if length == 0 {
+            out.push(bytes[at]);
+            at += 1;
+            continue;
+        }
+        let end = (at + length).min(bytes.len());
+        out.extend(
+            bytes[at..end]
+                .iter()
+                .map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }),
+        );
+        at = end;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// How many bytes there are before the next `end`.
+fn until(bytes: &[u8], at: usize, end: &[u8]) -> usize {
+    let found = bytes[at..]
+        .windows(end.len())
+        .position(|window| window == end);
+    found.unwrap_or(bytes.len() - at)
+}
+
+/// The length of a raw string, 0 if it is a raw identifier.
+fn raw_string(bytes: &[u8], at: usize) -> usize {
+    let hashes = bytes[at + 1..]
+        .iter()
+        .take_while(|byte| **byte == b'#')
+        .count();
+    if bytes.get(at + 1 + hashes) != Some(&b'"') {
+        return 0;
+    }
+    let end = [&b"\""[..], &b"#".repeat(hashes)].concat();
+    let start = at + 2 + hashes;
+    2 + hashes + until(bytes, start, &end) + end.len()
+}
+
+/// The length of a literal in quotes, escapes minded.
+fn quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
+    let mut length = 1;
+    while at + length < bytes.len() && bytes[at + length] != quote {
+        length += if bytes[at + length] == b'\\' { 2 } else { 1 };
+    }
+    length + 1
+}
+
+/// Blanks the items behind `#[cfg(test)]`. What rustfmt wrote ends at the brace on the item's own indentation.
+fn without_tests(code: &str) -> String {
+    let mut out = String::new();
+    let mut skipping_to = None;
+    for line in code.lines() {
+        let indentation = &line[..line.len() - line.trim_start().len()];
+        match &skipping_to {
+            Some(end)
+                if line.trim_end() == format!("{end}}}")
+                    || line.trim_end().ends_with(';')
+                        && line.starts_with(&format!("{end}mod ")) =>
+            {
+                skipping_to = None;
+            }
+            Some(_) => {}
+            None if line.trim_start().starts_with("#[cfg(test)]") => {
+                skipping_to = Some(indentation.to_owned())
+            }
+            None => out += line,
+        }
+        out += "\n";
+    }
+    out
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn is_name(token: &str) -> bool {
+    token
+        .bytes()
+        .next()
+        .is_some_and(|byte| is_name_byte(byte) && !byte.is_ascii_digit())
+}
+
+fn tokens(code: &str) -> Vec<(usize, String)> {
+    let mut tokens = Vec::new();
+    for (index, line) in code.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let length = match first {
+                _ if rest.starts_with("::") => 2,
+                _ if first.is_ascii_alphanumeric() || first == '_' => {
+                    rest.bytes().take_while(|byte| is_name_byte(*byte)).count()
+                }
+                _ => first.len_utf8(),
+            };
+            tokens.push((index + 1, rest[..length].to_owned()));
+            rest = rest[length..].trim_start();
+        }
+    }
+    tokens
+}
+
+/// The rules that a file at this path and with this text breaks.
+fn broken(path: &str, text: &str) -> Vec<&'static str> {
+    let order = [
+        "base", "http", "shared", "snapshot", "net", "worker", "config", "control", "health",
+    ];
+    let order = order.map(str::to_owned);
+    let source = Source::new(path, text);
+    let rules = RULES
+        .iter()
+        .filter(|rule| !(rule.breaches)(&source, &order).is_empty());
+    rules.map(|rule| rule.name).collect()
+}
+
+#[test]
+fn each_rule_finds_its_breaches() {
+    let order = RULES[0].name;
+    let rooms = RULES[1].name;
+    let sharing = RULES[2].name;
+    let waiting = RULES[3].name;
+    let engine = RULES[4].name;
+    let functions = RULES[6].name;
+    let names = RULES[8].name;
+    let open = RULES[9].name;
+    let safety = RULES[10].name;
+    let long_function = format!(
+        "fn long(a: [u8; 3]) {{\n{}}}\n",
+        "    let x = 1;\n".repeat(69)
+    );
+    let todo = format!("// {}{}: more\n", "TO", "DO");
+    let ignored = format!("#[ig{}]\nfn x() {{}}\n", "nore");
+    let table = [
+        ("base/time.rs", "use crate::http::h1;\n", order),
+        (
+            "http/h1/mod.rs",
+            "use crate::{base::ids, worker::shard};\n",
+            order,
+        ),
+        (
+            "worker/accept.rs",
+            "fn f() { crate::config::load() }\n",
+            order,
+        ),
+        ("net/mod.rs", "use super::worker;\n", order),
+        ("snapshot.rs", "use crate::worker::shard::Shard;\n", order),
+        (
+            "worker/route/mod.rs",
+            "use crate::worker::balance::Plan;\n",
+            rooms,
+        ),
+        (
+            "worker/route/tree.rs",
+            "use crate::{base::ids, worker::{cache::{self, Entry}, route::Rule}};\n",
+            rooms,
+        ),
+        ("worker/balance/mod.rs", "use super::shard::Shard;\n", rooms),
+        (
+            "worker/balance/hash.rs",
+            "use super::super::route;\n",
+            rooms,
+        ),
+        ("worker/shard.rs", "use std::sync::Arc;\n", sharing),
+        (
+            "net/stream.rs",
+            "fn f(x: std::sync::atomic::AtomicU32) {}\n",
+            sharing,
+        ),
+        (
+            "worker/mailbox.rs",
+            "use crossbeam_channel::Sender;\n",
+            sharing,
+        ),
+        (
+            "http/date.rs",
+            "fn f() { let now = SystemTime::now(); }\n",
+            waiting,
+        ),
+        ("worker/cache/mod.rs", "fn f() { x.await; }\n", waiting),
+        (
+            "worker/guard/mod.rs",
+            "fn f() { Micros::now(); }\n",
+            waiting,
+        ),
+        (
+            "worker/accept.rs",
+            "use monoio::net::TcpListener;\n",
+            engine,
+        ),
+        ("control/mod.rs", "fn f() { libc::setsockopt(); }\n", engine),
+        ("health/mod.rs", "use io_uring::IoUring;\n", engine),
+        ("base/long.rs", &"// line\n".repeat(801), RULES[5].name),
+        ("base/long.rs", &long_function, functions),
+        ("base/names.rs", "pub struct RouteManager;\n", names),
+        ("base/names.rs", "fn handle_data() {}\n", names),
+        ("base/names.rs", "mod utils;\n", names),
+        ("base/open.rs", &todo, open),
+        ("base/open.rs", &ignored, open),
+        ("base/raw.rs", "fn f() { unsafe { g() } }\n", safety),
+    ];
+    for (path, text, rule) in table {
+        let text = format!("//! A file.\n{text}");
+        assert_eq!(broken(path, &text), [rule], "{path}: {text}");
+    }
+    assert_eq!(
+        broken("base/headless.rs", "use std::fmt;\n"),
+        [RULES[7].name]
+    );
+}
+
+#[test]
+fn what_is_allowed_breaks_no_rule() {
+    let table = [
+        (
+            "base/a.rs",
+            "// Arc, crate::worker, monoio\nfn f() -> &'static str { \"crate::worker::x unsafe\" }\n",
+        ),
+        (
+            "base/b.rs",
+            "/* crate::worker */ fn f() -> char { '\"' }\nfn g() -> char { '\\'' }\n",
+        ),
+        (
+            "base/c.rs",
+            "fn f() { r#\"crate::worker \" unsafe\"# }\nfn metadata() {}\n",
+        ),
+        (
+            "http/a.rs",
+            "/// [`crate::worker`]\nuse crate::base::limits;\npub(crate) fn f<'a>(x: &'a u8) {}\n",
+        ),
+        (
+            "http/b.rs",
+            "#[cfg(test)]\nmod tests {\n    use crate::worker::x;\n    fn f() { y.await }\n}\nfn g() {}\n",
+        ),
+        ("http/c.rs", "#[cfg(test)]\nmod tests;\n\nfn g() {}\n"),
+        ("worker/route/tests.rs", "use crate::config::load;\n"),
+        (
+            "worker/route/tree.rs",
+            "use super::Rule;\nuse crate::worker::route::x;\n",
+        ),
+        (
+            "worker/proxy.rs",
+            "use crate::worker::{balance, route};\nuse super::shard::Shard;\nfn f() { x.await; }\n",
+        ),
+        (
+            "snapshot.rs",
+            "use crate::worker::{route::RouteTable, balance::Plan};\nuse crate::shared::slots;\n",
+        ),
+        (
+            "shared/messages.rs",
+            "use crate::snapshot::Snapshot;\nuse std::sync::Arc;\n",
+        ),
+        (
+            "net/a.rs",
+            "// SAFETY: nothing is touched.\nunsafe fn f() { monoio::spawn(); }\n",
+        ),
+        (
+            "health/probe.rs",
+            "use monoio_http::h1;\nuse monoio::net;\n",
+        ),
+    ];
+    for (path, text) in table {
+        let text = format!("//! A file.\n{text}");
+        assert_eq!(broken(path, &text), [""; 0], "{path}: {text}");
+    }
+}
