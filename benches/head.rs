@@ -120,7 +120,9 @@ fn tmp_httparse(bencher: Bencher) {
     bencher.bench_local(|| {
         let mut slots = [const { std::mem::MaybeUninit::uninit() }; 256];
         let mut parsed = httparse::Request::new(&mut []);
-        parsed.parse_with_uninit_headers(black_box(BROWSER), &mut slots).unwrap();
+        parsed
+            .parse_with_uninit_headers(black_box(BROWSER), &mut slots)
+            .unwrap();
         black_box(parsed.headers.len())
     });
 }

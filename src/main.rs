@@ -6,19 +6,19 @@ use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::thread;
 
+use crossbeam_channel::Receiver;
 use palantir::base::ids::WorkerId;
 use palantir::base::limits;
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
-use palantir::control::access_log::LogFile;
-use palantir::control::resolve::{self, Names};
-use palantir::control::{self, Started};
+use palantir::control::{self, LogFile, Names, Recompile, Started};
 use palantir::net::{self, BoundListener, Engine};
+use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
-use palantir::shared::gauges;
-use palantir::shared::mailbox::{Mailbox, mailbox};
-use palantir::shared::messages::ToControl;
+use palantir::shared::gauges::{self, AllGauges};
+use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
+use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
 use palantir::snapshot::{ListenAddr, Snapshot};
 use palantir::worker::{self, Links};
@@ -81,10 +81,11 @@ fn run(path: &Path) -> Result<u8, String> {
         warn!("{}", warning);
     }
     let engine = Engine::choose()?;
-    let resolved = resolve::look_up_all(&config.names());
+    let names =
+        Names::look_up(config.names()).map_err(|error| format!("cannot look up names: {error}"))?;
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
     let mut slots = Slots::new(tables.clone());
-    let snapshot = config::compile(&config, &machine, &resolved, &mut slots, 1)
+    let snapshot = config::compile(&config, &machine, names.resolved(), &mut slots, 1)
         .map_err(|error| error.to_string())?;
     let snapshot = Arc::new(snapshot);
     let listeners = bind_all(&snapshot)?;
@@ -92,11 +93,29 @@ fn run(path: &Path) -> Result<u8, String> {
     if !snapshot.test_servers.is_empty() {
         test_server::start(&snapshot.test_servers).map_err(|error| error.to_string())?;
     }
-    let names = names_of(config, machine, resolved, slots);
-    let started = start_threads(snapshot, listeners, tables, engine, access_log, names)
-        .map_err(|error| format!("cannot start: {error}"))?;
-    announce(&started.snapshot, engine);
-    control::run(started).map_err(|error| format!("the control thread cannot run: {error}"))
+    let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
+    let crew = Crew::start(&snapshot, listeners, &tables, engine, &health).map_err(cannot_start)?;
+    let health_thread =
+        health::start(health_letters, crew.mailboxes.clone()).map_err(cannot_start)?;
+    announce(&snapshot, engine);
+    control::run(Started {
+        snapshot,
+        workers: crew.mailboxes,
+        gauges: crew.gauges,
+        access_lines: crew.access_lines,
+        access_log,
+        health,
+        health_thread,
+        letters: crew.letters,
+        names,
+        resolve_interval: config.settings.resolve_interval,
+        recompile: recompile(config, machine, slots),
+    })
+    .map_err(|error| format!("the control thread cannot run: {error}"))
+}
+
+fn cannot_start(error: io::Error) -> String {
+    format!("cannot start: {error}")
 }
 
 /// One listening socket per worker and address.
@@ -125,74 +144,65 @@ fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
     snapshot.access_log.as_ref().map(open).transpose()
 }
 
-fn names_of(
-    config: Config,
-    machine: Machine,
-    resolved: resolve::Resolved,
-    mut slots: Slots,
-) -> Names {
-    Names {
-        hosts: config.names(),
-        every: config.settings.resolve_interval,
-        resolved,
-        recompile: Box::new(move |resolved, generation| {
-            config::compile(&config, &machine, resolved, &mut slots, generation)
-                .map_err(|error| error.to_string())
-        }),
-    }
+fn recompile(config: Config, machine: Machine, mut slots: Slots) -> Recompile {
+    Box::new(move |resolved, generation| {
+        config::compile(&config, &machine, resolved, &mut slots, generation)
+            .map_err(|error| error.to_string())
+    })
 }
 
-fn start_threads(
-    snapshot: Arc<Snapshot>,
-    listeners: Vec<Vec<BoundListener>>,
-    tables: Arc<BackendTables>,
-    engine: Engine,
-    access_log: Option<LogFile>,
-    names: Names,
-) -> io::Result<Started> {
-    let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX)?;
-    let (control, letters) = mailbox(2 * limits::WORKERS)?;
-    let gauges = gauges::gauges(snapshot.workers);
-    let cpus = net::allowed_cpus();
-    let mut workers = Vec::new();
-    let mut access_lines = Vec::new();
-    for (number, listeners) in listeners.into_iter().enumerate() {
-        let (mailbox, letters) = mailbox(limits::WORKER_MAILBOX)?;
-        let (line_sender, line_receiver) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
-        let start = worker::Start {
-            worker: WorkerId(number as u32),
-            engine,
-            cpu: cpus
-                .get(number)
-                .copied()
-                .filter(|_| snapshot.workers <= cpus.len()),
-            listeners,
-            snapshot: snapshot.clone(),
-            tables: tables.clone(),
+/// The workers, as the other threads see them.
+struct Crew {
+    mailboxes: Vec<Mailbox<ToWorker>>,
+    gauges: AllGauges,
+    access_lines: Vec<Receiver<AccessLine>>,
+    letters: Letters<ToControl>,
+}
+
+impl Crew {
+    fn start(
+        snapshot: &Arc<Snapshot>,
+        listeners: Vec<Vec<BoundListener>>,
+        tables: &Arc<BackendTables>,
+        engine: Engine,
+        health: &Mailbox<ToHealth>,
+    ) -> io::Result<Crew> {
+        let (control, letters) = mailbox(2 * limits::WORKERS)?;
+        let mut crew = Crew {
+            mailboxes: Vec::new(),
+            gauges: gauges::gauges(snapshot.workers),
+            access_lines: Vec::new(),
             letters,
-            links: Links {
-                gauges: gauges.clone(),
-                health: health.clone(),
-                control: control.clone(),
-                access_lines: line_sender,
-            },
         };
-        start_worker(start, control.clone())?;
-        workers.push(mailbox);
-        access_lines.push(line_receiver);
+        let cpus = net::allowed_cpus();
+        for (number, listeners) in listeners.into_iter().enumerate() {
+            let (mailbox, letters) = mailbox(limits::WORKER_MAILBOX)?;
+            let (sender, lines) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
+            crew.mailboxes.push(mailbox);
+            crew.access_lines.push(lines);
+            let start = worker::Start {
+                worker: WorkerId(number as u32),
+                engine,
+                // With more workers than CPUs, the system places them better than we could.
+                cpu: cpus
+                    .get(number)
+                    .copied()
+                    .filter(|_| snapshot.workers <= cpus.len()),
+                listeners,
+                snapshot: snapshot.clone(),
+                tables: tables.clone(),
+                letters,
+                links: Links {
+                    gauges: crew.gauges.clone(),
+                    health: health.clone(),
+                    control: control.clone(),
+                    access_lines: sender,
+                },
+            };
+            start_worker(start, control.clone())?;
+        }
+        Ok(crew)
     }
-    let health_thread = health::start(health_letters, workers.clone())?;
-    Ok(Started {
-        snapshot,
-        workers,
-        gauges,
-        access_lines,
-        access_log,
-        health,
-        health_thread,
-        letters,
-        names,
-    })
 }
 
 /// A worker on a thread of its own. That it ends, however it does, is news for the control thread.

@@ -1,6 +1,6 @@
 //! From what was written to what the threads work with: names become numbers, defaults and machine facts are filled in.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
@@ -18,7 +18,7 @@ use crate::snapshot::{Backend, BackendAddr, ClientLimits, Pool, Route, RouteTime
 use crate::worker::route::RouteTable;
 
 /// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
-pub type Resolved = BTreeMap<String, Vec<IpAddr>>;
+pub type Resolved = HashMap<String, Vec<IpAddr>>;
 
 /// The tables have no row left: with all addresses of all names, and those of snapshots still in use, there are more
 /// than [`limits::BACKENDS`] backends.

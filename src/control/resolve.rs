@@ -1,6 +1,6 @@
 //! Host names of backends, looked up off the workers: all of them before the start, and again and again afterwards.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::base::limits;
 
 /// The addresses of host names, as far as they are known.
-pub type Resolved = HashMap<String, Vec<IpAddr>>;
+pub use crate::config::Resolved;
 
 /// What looking up one name brought.
 pub type Answer = (String, io::Result<Vec<IpAddr>>);

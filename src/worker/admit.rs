@@ -6,9 +6,7 @@ use std::ops::Range;
 use crate::base::ids::PoolId;
 use crate::base::time::Micros;
 use crate::http::forwarded::client_address;
-use crate::http::h1::{
-    self, Asked, ChunkedDecoder, FieldSlots, RequestBody, RequestEdits, RequestHead, Version,
-};
+use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
 use crate::http::{fields, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
@@ -231,7 +229,7 @@ fn body_of(head: &RequestHead<'_, '_>, route: &Route) -> Body {
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
         RequestBody::Length(length) => Coming::Length(length),
-        RequestBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::new())),
+        RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     Body {
         chunked: matches!(coming, Coming::Chunked(_)),

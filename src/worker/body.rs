@@ -167,12 +167,13 @@ mod tests {
     }
 
     fn chunked() -> Coming {
-        Coming::Chunked(Box::new(ChunkedDecoder::new()))
+        Coming::Chunked(Box::default())
     }
 
     #[test]
     fn framing_table() {
-        let rows: [(Coming, bool, &[u8], &[u8], &[u8]); 4] = [
+        type Row = (Coming, bool, &'static [u8], &'static [u8], &'static [u8]);
+        let rows: [Row; 4] = [
             (
                 chunked(),
                 true,

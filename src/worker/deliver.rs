@@ -3,8 +3,7 @@
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h1::{
-    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version,
-    may_end_head,
+    self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version, may_end_head,
 };
 use crate::net::Block;
 use crate::worker::admit::Admitted;
@@ -222,7 +221,7 @@ impl Ends<'_> {
         let coming = match head.body {
             ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
             ResponseBody::Length(length) => Coming::Length(length),
-            ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::new())),
+            ResponseBody::Chunked => Coming::Chunked(Box::default()),
             ResponseBody::UntilClose => Coming::UntilClose,
         };
         Answer::Final {

@@ -165,7 +165,7 @@ impl Shard {
         let now = self.timers.millis();
         self.upstreams.sweep(now, &self.tables);
         self.plan.borrow().wake_waiting();
-        if now % 1000 == 0 {
+        if now.is_multiple_of(1000) {
             self.log_allowance.set(limits::FAILURE_LINES_PER_SECOND);
             record::report_unlogged(self.worker, self.unlogged.take());
         }
