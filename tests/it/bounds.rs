@@ -124,7 +124,7 @@ fn without_descriptors_accepting_pauses_and_established_connections_go_on() {
     let begin = Instant::now();
     allow_descriptors(&proxy, descriptors() + 4);
     let crowd: Vec<_> = (0..40).map(|_| proxy.client()).collect();
-    proxy.wait_for_log(&["WARN", "descriptors"]);
+    proxy.wait_for_log(&["WARN", "accepting pauses"]);
     for _ in 0..100 {
         assert_eq!(established.ask(get("/")).text(), "served");
     }
@@ -132,7 +132,7 @@ fn without_descriptors_accepting_pauses_and_established_connections_go_on() {
     let lines = proxy
         .log()
         .lines()
-        .filter(|line| line.contains("descriptors"))
+        .filter(|line| line.contains("accepting pauses"))
         .count();
     let most = begin.elapsed().as_secs() as usize + 2;
     assert!(

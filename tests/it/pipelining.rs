@@ -120,18 +120,6 @@ fn a_connection_serves_as_many_requests_as_set() {
 }
 
 #[test]
-fn a_client_that_finished_sending_still_gets_its_answers() {
-    let origin = repeating();
-    let proxy = Proxy::to(&[origin.addr]);
-    let mut client = proxy.client();
-    client.send([get("/1"), get("/2")].concat());
-    client.finish_sending();
-    assert_eq!(client.answer().text(), "GET /1 HTTP/1.1");
-    assert_eq!(client.answer().text(), "GET /2 HTTP/1.1");
-    client.ends();
-}
-
-#[test]
 fn http_1_0_closes_unless_asked_to_stay() {
     let origin = repeating();
     let proxy = Proxy::to(&[origin.addr]);
