@@ -127,6 +127,27 @@ impl Stream {
         timer.bound(|cx| self.poll_receive(cx)).await
     }
 
+    /// Receives at most `most` bytes of what is there now, behind what `block` holds: for bytes that are likely to be
+    /// there already, while no receive is armed. 0: the peer ended its side. Errors: [`io::ErrorKind::WouldBlock`] if
+    /// nothing is there.
+    pub fn try_receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
+        debug_assert!(!self.is_armed());
+        let room = block.vec().spare_capacity_mut();
+        let length = room.len().min(most);
+        // SAFETY: the kernel writes at most `length` bytes to the vector's spare capacity, during the call.
+        let received = unsafe {
+            let start = room.as_mut_ptr().cast();
+            libc::recv(self.fd(), start, length, libc::MSG_DONTWAIT)
+        };
+        if received < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let filled = block.vec().len() + received as usize;
+        // SAFETY: so many bytes are initialised now.
+        unsafe { block.vec().set_len(filled) };
+        Ok(received as usize)
+    }
+
     /// Sends what the socket takes now. Errors: [`io::ErrorKind::WouldBlock`] if it takes nothing.
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.try_send_two(bytes, &[])

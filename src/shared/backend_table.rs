@@ -141,14 +141,15 @@ impl BackendTables {
     pub fn try_open(self: &Arc<Self>, id: BackendId, max: u32) -> Option<Permit> {
         let taken = self.open[id.index()]
             .try_update(Relaxed, Relaxed, |open| (open < max).then_some(open + 1));
-        if taken.is_err() {
-            self.wanted[id.index()].store(true, Relaxed);
-            return None;
-        }
-        Some(Permit {
+        taken.is_ok().then(|| Permit {
             tables: self.clone(),
             id,
         })
+    }
+
+    /// Says that a core waits for a connection: others should not keep one idle.
+    pub fn want(&self, id: BackendId) {
+        self.wanted[id.index()].store(true, Relaxed);
     }
 
     /// Connections reserved now.
@@ -156,7 +157,7 @@ impl BackendTables {
         self.open[id.index()].load(Relaxed)
     }
 
-    /// Whether some core was refused a connection since the last call: an idle one should then be closed, not kept.
+    /// Whether some core waits for a connection since the last call: an idle one should then be closed, not kept.
     pub fn take_wanted(&self, id: BackendId) -> bool {
         let cell = &self.wanted[id.index()];
         cell.load(Relaxed) && cell.swap(false, Relaxed)

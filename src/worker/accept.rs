@@ -23,7 +23,7 @@ pub async fn run(shard: Rc<Shard>, listener: Listener) {
                 spawn(connection::run(shard.clone(), counted, stream, peer));
             }
             Some(Err(error)) if is_exhausted(&error) => {
-                if shard.may_log_failure() {
+                if shard.may_log_exhaustion() {
                     warn!("accepting pauses: {error}; connections already established go on");
                 }
                 pause(&shard).await;

@@ -1,6 +1,7 @@
 //! The decisions about a request, made in one go while its head lies in the receive buffer: is it well-formed, which
 //! route takes it, which backend comes first, and what is sent there. Nothing here waits.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::base::ids::PoolId;
@@ -81,7 +82,7 @@ fn decide(
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
 ) -> Result<Admitted, Failure> {
-    note_head(exchange, head);
+    note_head(exchange, client, head);
     let mut scratch = Vec::new();
     let path = path::normalise(head.path, &mut scratch).map_err(Failure::Refused)?;
     let route = find_route(exchange, head, path)?;
@@ -90,7 +91,7 @@ fn decide(
     {
         return Err(Failure::BodyTooLarge);
     }
-    let key = key_of(exchange, client, head, path);
+    let key = key_of(exchange, head, path);
     let first = first_backend(shard, exchange, key);
     Ok(encode(
         shard,
@@ -119,7 +120,7 @@ fn find_route<'a>(
     }
 }
 
-fn key_of(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, path: &[u8]) -> u64 {
+fn key_of(exchange: &Exchange, head: &RequestHead<'_, '_>, path: &[u8]) -> u64 {
     let pool = exchange.plan.pool(exchange.route().pool);
     if !pool.algorithm.uses_key() {
         return 0;
@@ -128,18 +129,11 @@ fn key_of(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, path
         HashKey::Path => hash_key(path),
         HashKey::Header(name) => hash_key(head.field(name).unwrap_or_default()),
         HashKey::Cookie(name) => hash_key(fields::cookie(head.fields, name).unwrap_or_default()),
-        HashKey::ClientAddress => {
-            let Some(peer) = client.peer.ip() else {
-                return 0;
-            };
-            let trusted = &exchange.plan.snapshot().trusted_proxies;
-            let address = client_address(
-                peer,
-                fields::values(head.fields, "x-forwarded-for"),
-                trusted,
-            );
-            hash_key(address.to_string().as_bytes())
-        }
+        HashKey::ClientAddress => match exchange.client.get() {
+            Some(IpAddr::V4(address)) => hash_key(&address.octets()),
+            Some(IpAddr::V6(address)) => hash_key(&address.octets()),
+            None => 0,
+        },
     }
 }
 
@@ -240,10 +234,18 @@ fn body_of(head: &RequestHead<'_, '_>, route: &Route) -> Body {
 
 fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
     let trusted = &exchange.plan.snapshot().trusted_proxies;
-    match client.peer.ip() {
-        Some(ip) => trusted.iter().any(|range| range.contains(ip)),
-        None => false,
+    let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
+    client.peer.ip().is_some_and(is_in)
+}
+
+fn client_of(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>) -> Option<IpAddr> {
+    let peer = client.peer.ip()?;
+    let trusted = &exchange.plan.snapshot().trusted_proxies;
+    if trusted.is_empty() {
+        return Some(peer);
     }
+    let forwarded_for = fields::values(head.fields, "x-forwarded-for");
+    Some(client_address(peer, forwarded_for, trusted))
 }
 
 /// Whether an `Accept` names JSON and not HTML.
@@ -266,7 +268,8 @@ fn strip<'a>(path: &'a [u8], prefix: &str) -> &'a [u8] {
 }
 
 /// Keeps what own answers and the log will need of the head.
-fn note_head(exchange: &Exchange, head: &RequestHead<'_, '_>) {
+fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>) {
+    exchange.client.set(client_of(exchange, client, head));
     exchange.is_head.set(head.method.is_head());
     exchange
         .wants_json

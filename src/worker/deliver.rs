@@ -83,8 +83,14 @@ async fn deliver_through(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, 
         count: &|bytes| exchange.count_response(bytes),
     };
     let relayed = relay.run(out, &mut body, |cx| client.poll_gone(cx)).await;
-    relayed.map_err(|broken| broken_answer(exchange, broken))?;
-    Ok(Delivered::Complete { reusable })
+    match relayed {
+        Ok(()) => Ok(Delivered::Complete { reusable }),
+        Err(broken) => {
+            // What was not sent yet leaves room for another answer.
+            exchange.answered.set(out.is_empty());
+            Err(broken_answer(exchange, broken))
+        }
+    }
 }
 
 fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {

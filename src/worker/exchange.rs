@@ -1,6 +1,7 @@
 //! One request with its response: what is known of it while it runs, and what is told of it when it has ended.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Exchange {
     pub began: Micros,
     /// Texts for the access log, if there is one.
     pub texts: RefCell<Option<Texts>>,
+    /// Who asks: the connection's peer, or whom a trusted proxy names.
+    pub client: Cell<Option<IpAddr>>,
     /// 10 or 11.
     pub version: Cell<u8>,
     /// Whether the answer has no body whatever its fields say.
@@ -60,6 +63,7 @@ impl Exchange {
             id,
             began: Micros::now(),
             texts: RefCell::default(),
+            client: Cell::default(),
             version: Cell::new(11),
             is_head: Cell::default(),
             wants_json: Cell::default(),

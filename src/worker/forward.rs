@@ -34,6 +34,9 @@ pub async fn forward(
 ) -> Result<(), Failure> {
     let live = exchange.plan.live(admitted.pool);
     live.retry_budget.borrow_mut().deposit();
+    if admitted.is_whole {
+        client.arm_idle(shard);
+    }
     let mut preferred = admitted.first;
     let mut fresh = !admitted.is_whole;
     let mut retries = 0;
@@ -174,7 +177,6 @@ async fn exchange_heads_and_bodies(
         upstream,
     };
     if admitted.is_whole {
-        client.arm_idle(shard);
         return deliver(&ends).await;
     }
     let mut uploading = pin!(upload(&ends, &mut body));

@@ -168,7 +168,15 @@ impl LivePool {
             Some(tried) => pick(&|at| tried(usable[at].id) || saturated(&usable[at]))
                 .or_else(|| pick(&|at| saturated(&usable[at]))),
         };
-        picked.map_or(Pick::Saturated, |at| Pick::Backend(usable[at].index))
+        match picked {
+            Some(at) => Pick::Backend(usable[at].index),
+            None => {
+                usable
+                    .iter()
+                    .for_each(|backend| choice.tables.want(backend.id));
+                Pick::Saturated
+            }
+        }
     }
 
     /// Tells the algorithm how long a backend took for its response head.

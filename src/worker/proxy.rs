@@ -31,7 +31,7 @@ pub async fn serve(shard: &Shard, client: &Client) -> Next {
 
 async fn answer(shard: &Shard, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
     let mut admitted = decide(shard, client, exchange).await?; // guard → route → cache → balance
-    gather(client, exchange, &mut admitted).await?;
+    gather(client, exchange, &mut admitted)?;
     let answered = forward(shard, client, exchange, &mut admitted).await; // upstream → respond → relay
     shard.blocks.give(admitted.request);
     answered

@@ -17,9 +17,9 @@ pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
     if let Some(consequences) = &consequences {
         log_failure(shard, client, exchange, consequences);
     }
-    let Some(texts) = exchange.texts.take() else {
+    if exchange.plan.snapshot().access_log.is_none() {
         return;
-    };
+    }
     let status = match &consequences {
         Some(consequences) if exchange.status.get() == 0 || consequences.status == 499 => {
             consequences.status
@@ -29,8 +29,8 @@ pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
     let line = AccessLine {
         began: exchange.began,
         request_id: exchange.id,
-        client: client.peer.ip(),
-        texts,
+        client: exchange.client.get().or(client.peer.ip()),
+        texts: exchange.texts.take().unwrap_or_default(),
         version: exchange.version.get(),
         status,
         request_bytes: exchange.request_bytes.get(),
@@ -55,7 +55,8 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences
         return;
     }
     let id = format!("{:016x}", exchange.id.0);
-    let client = client.peer.ip().map_or("-".to_owned(), |ip| ip.to_string());
+    let client = exchange.client.get().or(client.peer.ip());
+    let client = client.map_or("-".to_owned(), |ip| ip.to_string());
     let route = exchange.route.get().map_or("-", |_| &exchange.route().name);
     let backend = match (exchange.pool.get(), exchange.backend.get()) {
         (Some(pool), Some(index)) => &exchange.plan.backend(pool, index).label,

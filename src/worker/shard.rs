@@ -39,6 +39,7 @@ pub struct Shard {
     /// Failures that may still be logged in this second, and those that were not.
     log_allowance: Cell<u32>,
     unlogged: Cell<u32>,
+    exhaustion_logged: Cell<bool>,
 }
 
 impl Shard {
@@ -68,6 +69,7 @@ impl Shard {
             failing: RefCell::default(),
             log_allowance: Cell::new(limits::FAILURE_LINES_PER_SECOND),
             unlogged: Cell::default(),
+            exhaustion_logged: Cell::default(),
         };
         shard.derive_bounds();
         shard
@@ -148,7 +150,12 @@ impl Shard {
         }
     }
 
-    /// Whether a failure may be logged now. What may not is counted and reported by [`Shard::second`].
+    /// Whether it may be logged now that accepting pauses: once a second.
+    pub fn may_log_exhaustion(&self) -> bool {
+        !self.exhaustion_logged.replace(true)
+    }
+
+    /// Whether a failure may be logged now. What may not is counted and reported by [`Shard::tick`].
     pub fn may_log_failure(&self) -> bool {
         let left = self.log_allowance.get();
         if left == 0 {
@@ -168,6 +175,7 @@ impl Shard {
         if now.is_multiple_of(1000) {
             self.log_allowance.set(limits::FAILURE_LINES_PER_SECOND);
             record::report_unlogged(self.worker, self.unlogged.take());
+            self.exhaustion_logged.set(false);
         }
     }
 

@@ -1,16 +1,17 @@
-//! Receiving a small body whole before a backend is asked for a connection: one send then carries the request, it can be
-//! repeated, and a slow client occupies no backend.
+//! Taking what has already come of a request's body behind its head. A small body is whole then, as a rule: one send
+//! carries the request, and it can be repeated.
 
-use crate::net::Expired;
+use std::io;
+
 use crate::worker::admit::Admitted;
 use crate::worker::body::{Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 
-/// Puts behind the encoded head what is there of the body; receives the rest too if its length is known, it fits, and
-/// the client does not wait to be asked for it.
-pub async fn gather(
+/// Puts behind the encoded head what is there of the body. Nothing is waited for: who sends slowly may be waiting for
+/// an answer.
+pub fn gather(
     client: &Client,
     exchange: &Exchange,
     admitted: &mut Admitted,
@@ -21,10 +22,8 @@ pub async fn gather(
     take_received(client, exchange, admitted)?;
     if let Coming::Length(left) = admitted.body.coming
         && left <= admitted.request.room() as u64
-        && !admitted.expects_continue
     {
-        receive_rest(client, exchange, admitted, left as usize).await?;
-        admitted.body.coming = Coming::Nothing;
+        take_arrived(client, exchange, admitted).map_err(|_| Failure::ClientLeft)?;
     }
     let is_whole = admitted.body.has_ended();
     admitted.is_whole = is_whole;
@@ -48,25 +47,21 @@ fn take_received(
     }
 }
 
-async fn receive_rest(
-    client: &Client,
-    exchange: &Exchange,
-    admitted: &mut Admitted,
-    mut left: usize,
-) -> Result<(), Failure> {
-    let wait = exchange.route().timeouts.client_body;
-    exchange.count_request(left);
-    while left > 0 {
-        let mut request = std::mem::take(&mut admitted.request);
-        request.allow(left);
-        client.timer.set(exchange.bounded(wait));
-        match client.wire.stream.receive(request, &client.timer).await {
-            Ok((Ok(count), request)) if count > 0 => {
-                admitted.request = request;
-                left -= count;
+/// Takes what has arrived meanwhile, without waiting for more.
+fn take_arrived(client: &Client, exchange: &Exchange, admitted: &mut Admitted) -> io::Result<()> {
+    while let Coming::Length(left) = &mut admitted.body.coming {
+        let most = usize::try_from(*left).unwrap_or(usize::MAX);
+        match client.wire.stream.try_receive(&mut admitted.request, most) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                *left -= count as u64;
+                exchange.count_request(count);
+                if *left == 0 {
+                    admitted.body.coming = Coming::Nothing;
+                }
             }
-            Ok(_) => return Err(Failure::ClientLeft),
-            Err(Expired) => return Err(exchange.expired(Failure::BodyTimeout)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
     Ok(())

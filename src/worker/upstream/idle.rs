@@ -70,34 +70,37 @@ impl Upstreams {
         tables: &BackendTables,
     ) {
         let id = upstream.backend;
+        self.with(id, |backend| {
+            let is_full = backend.idle.len() >= keep.most as usize;
+            if is_full || !upstream.wire.is_empty() || tables.take_wanted(id) {
+                return;
+            }
+            upstream.reused = true;
+            upstream.wire.arm(blocks, limits::BLOCK_BYTES, usize::MAX);
+            let unwatched = &mut Context::from_waker(Waker::noop());
+            if upstream.wire.stream.poll_receive(unwatched).is_pending() {
+                backend.idle.push(Idle {
+                    upstream,
+                    since: timers.millis(),
+                    keepalive: keep.keepalive,
+                });
+            }
+        });
+    }
+
+    fn with(&self, id: BackendId, change: impl FnOnce(&mut Backend)) {
         let mut backends = self.backends.borrow_mut();
         if backends.len() <= id.index() {
             backends.resize_with(id.index() + 1, Backend::default);
         }
-        let backend = &mut backends[id.index()];
-        if backend.idle.len() >= keep.most as usize
-            || !upstream.wire.is_empty()
-            || tables.take_wanted(id)
-        {
-            return;
-        }
-        upstream.reused = true;
-        upstream.wire.arm(blocks, limits::BLOCK_BYTES, usize::MAX);
-        let unwatched = &mut Context::from_waker(Waker::noop());
-        if upstream.wire.stream.poll_receive(unwatched).is_pending() {
-            backend.idle.push(Idle {
-                upstream,
-                since: timers.millis(),
-                keepalive: keep.keepalive,
-            });
-        }
+        change(&mut backends[id.index()]);
     }
 
     /// Notes how long the backend says that it keeps idle connections, in seconds.
     pub fn note_announced(&self, id: BackendId, secs: u32, now: u64) {
-        if let Some(backend) = self.backends.borrow_mut().get_mut(id.index()) {
-            backend.learnt.note(u64::from(secs) * 1000, now);
-        }
+        self.with(id, |backend| {
+            backend.learnt.note(u64::from(secs) * 1000, now)
+        });
     }
 
     /// Closes what has ended or is too old: once a tick.
