@@ -8,6 +8,8 @@ pub mod chunked;
 mod encode;
 mod field_set;
 mod framing;
+#[cfg(test)]
+mod properties;
 mod request;
 mod response;
 mod survey;
