@@ -8,6 +8,8 @@ mod chunked;
 mod encode;
 mod field_set;
 mod framing;
+#[cfg(test)]
+mod properties;
 mod request;
 mod response;
 mod survey;
@@ -125,11 +127,11 @@ pub enum ResponseBody {
 }
 
 /// Whether the bytes from `from` on may have completed a head: an empty line ends there. Spares a parse of the whole for
-/// every few bytes when a head comes slowly; `from` is where the bytes began that are new since the last parse.
+/// every few bytes when a head comes slowly; `from`, at most the length, is where the bytes begin that are new since the
+/// last parse.
 pub fn may_end_head(bytes: &[u8], from: usize) -> bool {
-    let start = from.saturating_sub(3);
-    memchr::memchr_iter(b'\n', &bytes[start..]).any(|at| {
-        let before = &bytes[..start + at];
+    memchr::memchr_iter(b'\n', &bytes[from..]).any(|at| {
+        let before = &bytes[..from + at];
         before.ends_with(b"\n\r") || before.ends_with(b"\n")
     })
 }

@@ -1,0 +1,35 @@
+//! Any bytes as a response: what is accepted is written as a response that is accepted again, with the same body.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use palantir::http::h1::{
+    Asked, FieldSlots, ResponseEdits, Version, encode_response, parse_response,
+};
+
+fuzz_target!(|input: (bool, bool, &[u8])| {
+    let (head, upgrade, bytes) = input;
+    let asked = Asked { head, upgrade };
+    let mut slots = FieldSlots::new();
+    let Ok(Some(head)) = parse_response(bytes, &mut slots, asked, 65_536) else {
+        return;
+    };
+    assert!(head.head_bytes <= bytes.len());
+    let edits = ResponseEdits {
+        client_version: Version::Http11,
+        body: head.body,
+        close: false,
+        remove: &[],
+        set: &[],
+        via: false,
+    };
+    let mut out = Vec::new();
+    encode_response(&mut out, &head, &edits);
+
+    let mut slots = FieldSlots::new();
+    let again = parse_response(&out, &mut slots, asked, 100_000)
+        .expect("what is written is well-formed")
+        .expect("what is written is complete");
+    assert_eq!(again.head_bytes, out.len());
+    assert_eq!((again.status, again.body), (head.status, head.body));
+    assert_eq!(again.upgrade, head.upgrade);
+});
