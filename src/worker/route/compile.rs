@@ -3,8 +3,9 @@
 use crate::base::ids::RouteId;
 use crate::worker::route::rule::{HostPattern, Rule};
 use crate::worker::route::segments::Segments;
-use crate::worker::route::tree::{Tree, TreeBuilder};
-use crate::worker::route::{HostNode, ReversedHost, RouteTable, Site, SiteId};
+use crate::worker::route::text::{Path, ReversedHost};
+use crate::worker::route::tree::{Node, Tree, TreeBuilder};
+use crate::worker::route::{HostNode, RouteTable, Site, SiteId};
 
 /// The table for these rules, in the order of their ids.
 pub fn compile(rules: Vec<Rule>) -> RouteTable {
@@ -12,32 +13,29 @@ pub fn compile(rules: Vec<Rule>) -> RouteTable {
     for (rule, id) in rules.iter().zip(0..) {
         compiler.add(rule, RouteId(id));
     }
-    let mut table = compiler.table;
-    table.hosts = compiler.hosts.finish();
-    table.paths = compiler.paths.finish();
-    link_sites(&rules, &mut table);
-    table.rules = rules;
-    table
+    compiler.finish(rules)
 }
 
 #[derive(Default)]
 struct Compiler {
-    table: RouteTable,
     hosts: TreeBuilder,
+    host_nodes: Vec<HostNode>,
     paths: TreeBuilder,
+    path_nodes: Vec<Option<RouteId>>,
+    /// Each site's pattern, and where its prefixes begin.
+    sites: Vec<(HostPattern, Node)>,
 }
 
 impl Compiler {
     fn add(&mut self, rule: &Rule, id: RouteId) {
         let site = self.site(&rule.host);
-        let root = self.table.sites[site as usize].root;
+        let (_, root) = self.sites[site as usize];
         let node = match rule.prefix.strip_prefix(b"/") {
-            Some(prefix) => self.paths.add(root, Segments::new(prefix, b'/')),
+            Some(prefix) => self.paths.add(root, Segments::new(Path(prefix))),
             None => root,
         };
-        self.table.path_nodes.resize(self.paths.nodes(), None);
-        self.table.path_nodes[node as usize].get_or_insert(id);
-        self.table.longest_prefix = self.table.longest_prefix.max(rule.prefix.len());
+        self.path_nodes.resize(self.paths.nodes(), None);
+        self.path_nodes[node as usize].get_or_insert(id);
     }
 
     /// The site of this pattern, made if there is none yet.
@@ -45,47 +43,60 @@ impl Compiler {
         let text = host.text();
         let node = match host {
             HostPattern::Any => Tree::ROOT,
-            _ => self.hosts.add(
-                Tree::ROOT,
-                Segments::new(ReversedHost::new(text, text.len()).as_bytes(), b'.'),
-            ),
+            _ => {
+                let labels = Segments::new(ReversedHost::new(text, text.len()));
+                self.hosts.add(Tree::ROOT, labels)
+            }
         };
-        let table = &mut self.table;
-        table
-            .host_nodes
+        self.host_nodes
             .resize(self.hosts.nodes(), HostNode::default());
-        table.longest_host = table.longest_host.max(text.len());
-        let of_node = &mut table.host_nodes[node as usize];
+        let node = &mut self.host_nodes[node as usize];
         let site = match host {
-            HostPattern::Any => &mut table.any_host,
-            HostPattern::Wildcard(_) => &mut of_node.wildcard,
-            HostPattern::Exact(_) => &mut of_node.exact,
+            HostPattern::Any | HostPattern::Wildcard(_) => &mut node.longer,
+            HostPattern::Exact(_) => &mut node.exact,
         };
         *site.get_or_insert_with(|| {
-            table.sites.push(Site {
-                root: self.paths.add_root(),
-                fallback: None,
-            });
-            table.sites.len() as SiteId - 1
+            self.sites.push((host.clone(), self.paths.add_root()));
+            self.sites.len() as SiteId - 1
         })
+    }
+
+    fn finish(mut self, rules: Vec<Rule>) -> RouteTable {
+        self.host_nodes
+            .resize(self.hosts.nodes(), HostNode::default());
+        let mut table = RouteTable {
+            sites: Vec::new(),
+            hosts: self.hosts.finish(),
+            host_nodes: self.host_nodes,
+            longest_host: rules
+                .iter()
+                .map(|rule| rule.host.text().len())
+                .max()
+                .unwrap_or(0),
+            paths: self.paths.finish(),
+            path_nodes: self.path_nodes,
+            longest_prefix: rules
+                .iter()
+                .map(|rule| rule.prefix.len())
+                .max()
+                .unwrap_or(0),
+            rules,
+        };
+        let sites = self.sites.into_iter().map(|(host, root)| Site {
+            root,
+            fallback: less_specific(&table, &host),
+        });
+        table.sites = sites.collect();
+        table
     }
 }
 
-/// Tells each site which less specific one is asked after it.
-fn link_sites(rules: &[Rule], table: &mut RouteTable) {
-    for rule in rules {
-        let text = rule.host.text();
-        let (fallback, node) = table.walk_host(&ReversedHost::new(text, text.len()));
-        let of_node = node
-            .map(|node| table.host_nodes[node as usize])
-            .unwrap_or_default();
-        let site = match rule.host {
-            HostPattern::Any => None,
-            HostPattern::Wildcard(_) => of_node.wildcard,
-            HostPattern::Exact(_) => of_node.exact,
-        };
-        if let Some(site) = site {
-            table.sites[site as usize].fallback = fallback;
-        }
-    }
+/// The most specific site for the same hosts that is less specific than this pattern's own.
+fn less_specific(table: &RouteTable, host: &HostPattern) -> Option<SiteId> {
+    let text = match host {
+        HostPattern::Any => return None,
+        HostPattern::Wildcard(text) | HostPattern::Exact(text) => text,
+    };
+    let (longer, _) = table.walk_host(ReversedHost::new(text, text.len()));
+    longer
 }

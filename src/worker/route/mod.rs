@@ -14,25 +14,24 @@ mod compile;
 mod explain;
 mod rule;
 mod segments;
+mod text;
 mod tree;
 
 use crate::base::ids::RouteId;
-use crate::base::limits;
 
 use compile::compile;
 pub use explain::Outcome;
 use rule::Rule;
 use segments::Segments;
+use text::{Path, ReversedHost};
 use tree::{Node, Place, Tree};
 
 /// The compiled routes: immutable, shared by all threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RouteTable {
     /// What was compiled, to explain decisions by.
     rules: Vec<Rule>,
     sites: Vec<Site>,
-    /// The site of routes without a host.
-    any_host: Option<SiteId>,
     hosts: Tree,
     /// Indexed by the nodes of `hosts`.
     host_nodes: Vec<HostNode>,
@@ -54,17 +53,12 @@ struct Site {
 
 type SiteId = u32;
 
-/// The patterns that end at a node.
+/// The sites of the patterns that end at a node.
 #[derive(Clone, Copy, Debug, Default)]
 struct HostNode {
     exact: Option<SiteId>,
-    wildcard: Option<SiteId>,
-}
-
-/// A host back to front and in lower case, so that its most general label comes first.
-struct ReversedHost {
-    bytes: [u8; limits::HOST_BYTES + 1],
-    length: usize,
+    /// For hosts with more labels: that of a wildcard, and at the root that of any host.
+    longer: Option<SiteId>,
 }
 
 impl RouteTable {
@@ -96,26 +90,26 @@ impl RouteTable {
 
     fn most_specific_site(&self, host: &[u8]) -> Option<SiteId> {
         if self.longest_host == 0 {
-            return self.any_host;
+            return self.host_nodes[Tree::ROOT as usize].longer;
         }
-        let (best, node) = self.walk_host(&ReversedHost::new(host, self.longest_host));
+        let (longer, node) = self.walk_host(ReversedHost::new(host, self.longest_host));
         let exact = node.and_then(|node| self.host_nodes[node as usize].exact);
-        exact.or(best)
+        exact.or(longer)
     }
 
-    /// The most specific site of those that are not exactly for `host`, and the node where all of `host` leads, if any.
-    fn walk_host(&self, host: &ReversedHost) -> (Option<SiteId>, Option<Node>) {
-        let mut best = self.any_host;
+    /// The most specific site of those that are not exactly for the host, and the node where all of the host leads, if
+    /// any.
+    fn walk_host(&self, host: ReversedHost<'_>) -> (Option<SiteId>, Option<Node>) {
+        let mut longer = None;
         let mut place = Place::at_root(Tree::ROOT);
-        for label in Segments::new(host.as_bytes(), b'.') {
-            // There is a label more than the node's suffix has: one that a wildcard can stand for.
-            best = self.host_nodes[place.node as usize].wildcard.or(best);
+        for label in Segments::new(host) {
+            longer = self.host_nodes[place.node as usize].longer.or(longer);
             match self.hosts.child(place, &label) {
                 Some(child) => place = child,
-                None => return (best, None),
+                None => return (longer, None),
             }
         }
-        (best, Some(place.node))
+        (longer, Some(place.node))
     }
 
     fn longest_prefix(&self, root: Node, path: &[u8]) -> Option<RouteId> {
@@ -126,7 +120,7 @@ impl RouteTable {
             return best;
         };
         let mut place = Place::at_root(root);
-        for segment in Segments::new(path, b'/') {
+        for segment in Segments::new(Path(path)) {
             match self.paths.child(place, &segment) {
                 Some(child) => place = child,
                 None => break,
@@ -137,22 +131,10 @@ impl RouteTable {
     }
 }
 
-impl ReversedHost {
-    /// Takes one byte more than `longest`, from the end: enough to see that a host goes on where the longest pattern
-    /// ends. `longest` is at most `limits::HOST_BYTES`.
-    fn new(host: &[u8], longest: usize) -> ReversedHost {
-        let host = host.strip_suffix(b".").unwrap_or(host);
-        let mut bytes = [0; limits::HOST_BYTES + 1];
-        let length = host.len().min(longest + 1);
-        let taken = &host[host.len() - length..];
-        for (reversed, byte) in bytes.iter_mut().zip(taken.iter().rev()) {
-            *reversed = byte.to_ascii_lowercase();
-        }
-        ReversedHost { bytes, length }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+impl Default for RouteTable {
+    /// A table without a route.
+    fn default() -> RouteTable {
+        RouteTable::new(&[])
     }
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::limits;
 
 fn table(rules: &[(&str, &str)]) -> RouteTable {
     let owned: Vec<(Option<String>, String)> = rules
@@ -250,16 +251,6 @@ proptest! {
             let chosen = explained.iter().find(|(_, outcome)| *outcome == Outcome::Chosen);
             let found = table.find(host.as_bytes(), path.as_bytes());
             prop_assert_eq!(found, chosen.map(|(id, _)| *id), "{} {}", host, path);
-        }
-    }
-
-    #[test]
-    fn segments_are_those_of_split(bytes in prop::collection::vec(prop_oneof![Just(b'/'), Just(b'.'), Just(0), any::<u8>()], 0..40)) {
-        let cut: Vec<&[u8]> = Segments::new(&bytes, b'/').map(|segment| segment.bytes).collect();
-        let split: Vec<&[u8]> = bytes.split(|&byte| byte == b'/').collect();
-        prop_assert_eq!(cut, split);
-        for segment in Segments::new(&bytes, b'/') {
-            prop_assert_eq!(segment.head, segments::Segment::new(segment.bytes).head);
         }
     }
 }

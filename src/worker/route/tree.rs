@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::worker::route::segments::{Segment, Segments};
+use crate::worker::route::text::Text;
 
 /// A node's number in a [`Tree`].
 pub type Node = u32;
@@ -46,10 +47,14 @@ impl Place {
         }
     }
 
-    #[inline]
-    fn hash_with(self, segment: &Segment<'_>) -> u64 {
-        let hash = fold(self.hash ^ segment.bytes.len() as u64, segment.head);
-        segment.tail().fold(hash, fold)
+    #[inline(always)]
+    fn hash_with(self, segment: &Segment<impl Text>) -> u64 {
+        let hash = fold(self.hash ^ segment.length as u64, segment.head);
+        if segment.is_short() {
+            hash
+        } else {
+            segment.tail().fold(hash, fold)
+        }
     }
 }
 
@@ -65,8 +70,8 @@ impl Tree {
     pub const ROOT: Node = 0;
 
     /// Where `segment` leads from `place`.
-    #[inline]
-    pub fn child(&self, place: Place, segment: &Segment<'_>) -> Option<Place> {
+    #[inline(always)]
+    pub fn child(&self, place: Place, segment: &Segment<impl Text>) -> Option<Place> {
         let hash = place.hash_with(segment);
         let mask = self.edges.len().wrapping_sub(1);
         let mut slot = hash as usize & mask;
@@ -89,37 +94,47 @@ impl Tree {
         }
     }
 
-    fn insert(&mut self, parent: Node, segment: &Segment<'_>, child: Place) {
+    fn insert(&mut self, step: Step, child: Place) {
         let mask = self.edges.len() - 1;
         let mut slot = child.hash as usize & mask;
         while self.edges[slot].child != Tree::ROOT {
             slot = (slot + 1) & mask;
         }
         self.edges[slot] = Edge {
-            head: segment.head,
-            length: segment.bytes.len() as u32,
+            head: step.head,
+            length: step.length,
             tail: self.tails.len() as u32,
-            parent,
+            parent: step.parent,
             child: child.node,
         };
-        self.tails.extend(segment.tail());
+        self.tails.extend(step.tail);
     }
 
-    #[inline]
-    fn has_segment(&self, edge: &Edge, segment: &Segment<'_>) -> bool {
-        edge.length as usize == segment.bytes.len()
-            && segment
-                .tail()
-                .zip(&self.tails[edge.tail as usize..])
-                .all(|(word, &other)| word == other)
+    #[inline(always)]
+    fn has_segment(&self, edge: &Edge, segment: &Segment<impl Text>) -> bool {
+        edge.length as usize == segment.length
+            && (segment.is_short()
+                || segment
+                    .tail()
+                    .zip(&self.tails[edge.tail as usize..])
+                    .all(|(word, &other)| word == other))
     }
+}
+
+/// What an edge is found by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    parent: Node,
+    length: u32,
+    head: u64,
+    tail: Vec<u64>,
 }
 
 /// Collects edges.
 #[derive(Debug)]
 pub struct TreeBuilder {
     /// In order, so that the same configuration always gives the same table.
-    children: BTreeMap<(Node, Vec<u8>), Place>,
+    children: BTreeMap<Step, Place>,
     nodes: Node,
 }
 
@@ -145,12 +160,17 @@ impl TreeBuilder {
     }
 
     /// The node that `segments` lead to from `root`, made with all before it where they are missing.
-    pub fn add(&mut self, root: Node, segments: Segments<'_>) -> Node {
+    pub fn add(&mut self, root: Node, segments: Segments<impl Text>) -> Node {
         let mut place = Place::at_root(root);
         for segment in segments {
             let hash = place.hash_with(&segment);
-            let edge = self.children.entry((place.node, segment.bytes.to_vec()));
-            place = *edge.or_insert_with(|| {
+            let step = Step {
+                parent: place.node,
+                length: segment.length as u32,
+                head: segment.head,
+                tail: segment.tail().collect(),
+            };
+            place = *self.children.entry(step).or_insert_with(|| {
                 self.nodes += 1;
                 Place {
                     node: self.nodes - 1,
@@ -162,7 +182,7 @@ impl TreeBuilder {
     }
 
     /// The finished forest.
-    pub fn finish(&self) -> Tree {
+    pub fn finish(self) -> Tree {
         let slots = match self.children.len() {
             0 => 0,
             edges => (edges * 2).next_power_of_two(),
@@ -171,8 +191,8 @@ impl TreeBuilder {
             edges: vec![Edge::default(); slots].into(),
             tails: Vec::new(),
         };
-        for ((parent, bytes), place) in &self.children {
-            tree.insert(*parent, &Segment::new(bytes), *place);
+        for (step, child) in self.children {
+            tree.insert(step, child);
         }
         tree
     }
