@@ -4,10 +4,13 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import Running, Unusable
+from processes import Running, Unusable, free_ports
 from scenarios import FILE_BYTES, IDLE_CONNECTIONS, SMALL_BODY, file_body
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -31,17 +34,11 @@ class Site:
     proxy_port: int
     palantir: Path
 
-    def prepare(self) -> None:
-        """Writes the files that the origin serves."""
-        files = self.folder / "files"
-        files.mkdir()
-        for path in FILE_BYTES:
-            (files / path.lstrip("/")).write_bytes(file_body(path))
-
-    def start(self, program: str, cpus: list[int], workers: int = 1) -> Running:
-        """Starts the origin or a proxy on `cpus` and returns once it accepts connections."""
+    def start(self, program: str, cpus: list[int], workers: int = 1, under: tuple[str, ...] = ()) -> Running:
+        """Starts the origin or a proxy on `cpus`, `under` another command if one is given, and returns once it
+        accepts connections."""
         config = self.write_config(program, workers)
-        running = Running(self.command(program, config), cpus, self.folder / f"{program}.log")
+        running = Running([*under, *self.command(program, config)], cpus, self.folder / f"{program}.log")
         try:
             running.wait_until_listening(self.origin_port if program == "origin" else self.proxy_port)
         except BaseException:
@@ -76,6 +73,22 @@ class Site:
         config = self.folder / CONFIGS[program]
         config.write_text(text)
         return config
+
+
+@contextmanager
+def temporary_site(palantir: Path) -> Iterator[Site]:
+    """A site in memory-backed storage with the origin's files, removed at the end."""
+    raise_descriptor_limit()
+    folder = Path(tempfile.mkdtemp(prefix="palantir-compare-", dir="/dev/shm"))
+    try:
+        origin_port, proxy_port = free_ports(2)
+        files = folder / "files"
+        files.mkdir()
+        for path in FILE_BYTES:
+            (files / path.lstrip("/")).write_bytes(file_body(path))
+        yield Site(folder, origin_port, proxy_port, palantir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def found(program: str) -> str:

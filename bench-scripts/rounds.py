@@ -51,7 +51,7 @@ def run_round(site: Site, scenario: Scenario, proxy: str, workers: int, seconds:
     """Measures once. What goes wrong with the answers is in `problems`; what goes wrong with the run is raised."""
     cores = cores_for(scenario)
     measured = Round()
-    with site.start("origin", cores.load) as _, site.start(proxy, cores.proxy, workers) as running:
+    with site.start("origin", cores.load), site.start(proxy, cores.proxy, workers) as running:
         try:
             if scenario.kind == "idle":
                 measure_idle(site, scenario, running, measured)

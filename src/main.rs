@@ -12,16 +12,19 @@ use palantir::base::limits;
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
-use palantir::control::{self, LogFile, Names, Recompile, Started};
+use palantir::control::access_log::LogFile;
+use palantir::control::resolve::{self, Names, Recompile};
+use palantir::control::{self, Started};
 use palantir::net::{self, BoundListener, Engine};
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
+use palantir::shared::links::Links;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
 use palantir::snapshot::{ListenAddr, Snapshot};
-use palantir::worker::{self, Links};
+use palantir::worker;
 use palantir::{health, test_server};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -81,11 +84,10 @@ fn run(path: &Path) -> Result<u8, String> {
         warn!("{}", warning);
     }
     let engine = Engine::choose()?;
-    let names =
-        Names::look_up(config.names()).map_err(|error| format!("cannot look up names: {error}"))?;
+    let resolved = resolve::look_up_all(&config.names());
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
     let mut slots = Slots::new(tables.clone());
-    let snapshot = config::compile(&config, &machine, names.resolved(), &mut slots, 1)
+    let snapshot = config::compile(&config, &machine, &resolved, &mut slots, 1)
         .map_err(|error| error.to_string())?;
     let snapshot = Arc::new(snapshot);
     let listeners = bind_all(&snapshot)?;
@@ -107,9 +109,12 @@ fn run(path: &Path) -> Result<u8, String> {
         health,
         health_thread,
         letters: crew.letters,
-        names,
-        resolve_interval: config.settings.resolve_interval,
-        recompile: recompile(config, machine, slots),
+        names: Names {
+            hosts: config.names(),
+            every: config.settings.resolve_interval,
+            resolved,
+            recompile: recompile(config, machine, slots),
+        },
     })
     .map_err(|error| format!("the control thread cannot run: {error}"))
 }
@@ -207,8 +212,8 @@ impl Crew {
 
 /// A worker on a thread of its own. That it ends, however it does, is news for the control thread.
 fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result<()> {
-    let number = start.worker.0;
-    let name = format!("worker-{number}");
+    let worker = start.worker;
+    let name = format!("worker-{}", worker.0);
     thread::Builder::new().name(name).spawn(move || {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker::work(start)));
         let reason = match ended {
@@ -216,7 +221,7 @@ fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it panicked".to_owned(),
         };
-        let _ = control.post(ToControl::WorkerEnded(format!("worker {number}: {reason}")));
+        let _ = control.post(ToControl::WorkerEnded(worker, reason));
     })?;
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The control thread, which is the program's first: takes signals, keeps names resolved, writes the access log, and
 //! ends the process in good order.
 
-mod access_log;
-mod resolve;
+pub mod access_log;
+pub mod resolve;
 mod shutdown;
 mod signals;
 
@@ -18,13 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-pub use access_log::LogFile;
-pub use resolve::{Names, Resolved};
-
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::control::access_log::AccessLog;
-use crate::control::resolve::{Answer, look_up_forever};
+use crate::control::access_log::{AccessLog, LogFile};
+use crate::control::resolve::{Answer, Known, Names, Recompile, look_up_forever};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
 use crate::shared::access::AccessLine;
@@ -33,10 +30,6 @@ use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
 use crate::snapshot::Snapshot;
-
-/// Compiles the configuration anew with these addresses; the number is the new snapshot's generation. Errors: why that
-/// is not possible; the old snapshot stays in force then.
-pub type Recompile = Box<dyn FnMut(&Resolved, u64) -> Result<Snapshot, String>>;
 
 /// Everything that has been started.
 pub struct Started {
@@ -51,11 +44,7 @@ pub struct Started {
     pub health: Mailbox<ToHealth>,
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
-    /// What the snapshot was compiled with.
     pub names: Names,
-    /// How often the names are looked up again.
-    pub resolve_interval: Duration,
-    pub recompile: Recompile,
 }
 
 /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
@@ -70,9 +59,9 @@ pub fn run(started: Started) -> io::Result<u8> {
         let mut signals = Signals::take()?;
         let wake = UnixStream::from_std(started.letters.wake_stream()?)?;
         let (found, answers) = mpsc::channel(1);
-        if !started.names.hosts().is_empty() {
-            let hosts = started.names.hosts().to_vec();
-            tokio::spawn(look_up_forever(hosts, started.resolve_interval, found));
+        let Names { hosts, every, .. } = &started.names;
+        if !hosts.is_empty() {
+            tokio::spawn(look_up_forever(hosts.clone(), *every, found));
         }
         Ok(Control::new(started)
             .run(wake, answers, async || signals.next().await)
@@ -99,7 +88,7 @@ struct Control {
     gauges: AllGauges,
     access_log: Option<AccessLog>,
     letters: Letters<ToControl>,
-    names: Names,
+    known: Known,
     recompile: Recompile,
     /// The snapshot in force does not have the latest addresses: it could not be compiled.
     behind: bool,
@@ -138,8 +127,8 @@ impl Control {
             gauges: started.gauges,
             access_log,
             letters: started.letters,
-            names: started.names,
-            recompile: started.recompile,
+            known: Known::new(&started.names.hosts, started.names.resolved),
+            recompile: started.names.recompile,
             behind: false,
         }
     }
@@ -206,10 +195,10 @@ impl Control {
 
     fn read(&mut self, letter: ToControl, now: Micros) {
         match letter {
-            ToControl::Drained => self.shutdown.worker_done(),
-            ToControl::WorkerEnded(reason) => {
-                error!(reason, "a worker has ended; stopping");
-                self.shutdown.worker_done();
+            ToControl::Drained(worker) => self.shutdown.worker_done(worker),
+            ToControl::WorkerEnded(worker, reason) => {
+                error!(worker = worker.0, reason, "a worker has ended; stopping");
+                self.shutdown.worker_done(worker);
                 self.stop_failed(now);
             }
         }
@@ -245,10 +234,10 @@ impl Control {
 
     /// Brings a new snapshot into force if addresses came or went.
     fn take_answers(&mut self, answers: Vec<Answer>) {
-        if !self.names.take_in(answers) && !self.behind {
+        if !self.known.take_in(answers) && !self.behind {
             return;
         }
-        match (self.recompile)(self.names.resolved(), self.snapshot.generation + 1) {
+        match (self.recompile)(self.known.resolved(), self.snapshot.generation + 1) {
             Ok(snapshot) => {
                 self.behind = false;
                 self.put_in_force(Arc::new(snapshot));

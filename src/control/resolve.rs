@@ -12,47 +12,68 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::base::limits;
-
-/// The addresses of host names, as far as they are known.
-pub use crate::config::Resolved;
+use crate::config::Resolved;
+use crate::snapshot::Snapshot;
 
 /// What looking up one name brought.
 pub type Answer = (String, io::Result<Vec<IpAddr>>);
 
-/// Names and their last good answers.
-#[derive(Debug)]
+/// Compiles the configuration anew with these addresses; the number is the new snapshot's generation. Errors: why that
+/// is not possible; the old snapshot stays in force then.
+pub type Recompile = Box<dyn FnMut(&Resolved, u64) -> Result<Snapshot, String>>;
+
+/// The names that are looked up again and again, and what becomes of it.
 pub struct Names {
-    hosts: Vec<String>,
+    pub hosts: Vec<String>,
+    /// Time between two look-ups.
+    pub every: Duration,
+    /// What [`look_up_all`] found before the first snapshot was compiled.
+    pub resolved: Resolved,
+    pub recompile: Recompile,
+}
+
+/// Looks all names up, in parallel, and waits for each up to [`limits::RESOLVE_SECS`]. Names that do not resolve are
+/// logged and absent. Blocks: it is meant for the time before anything is started.
+pub fn look_up_all(hosts: &[String]) -> Resolved {
+    let mut known = Known::default();
+    if !hosts.is_empty() {
+        match ask_all_blocking(hosts) {
+            Ok(answers) => {
+                known.take_in(answers);
+            }
+            Err(error) => warn!(%error, "names cannot be looked up"),
+        }
+    }
+    known.resolved
+}
+
+fn ask_all_blocking(hosts: &[String]) -> io::Result<Vec<Answer>> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(limits::LOOKUPS)
+        .build()?;
+    let answers = runtime.block_on(ask_all(hosts));
+    // A look-up that hangs would keep the runtime from being dropped.
+    runtime.shutdown_background();
+    Ok(answers)
+}
+
+/// The last good answers.
+#[derive(Debug, Default)]
+pub struct Known {
     resolved: Resolved,
-    /// Those whose last look-up failed.
+    /// Names whose last look-up failed.
     failing: BTreeSet<String>,
 }
 
-impl Names {
-    /// Looks all names up, in parallel, and waits for them [`limits::RESOLVE_SECS`] each; names that do not resolve are
-    /// logged. Errors: no thread or no descriptors left.
-    pub fn look_up(hosts: Vec<String>) -> io::Result<Names> {
-        let mut names = Names {
-            hosts,
-            resolved: Resolved::new(),
-            failing: BTreeSet::new(),
-        };
-        if !names.hosts.is_empty() {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(limits::LOOKUPS)
-                .build()?;
-            let answers = runtime.block_on(look_up_all(&names.hosts));
-            // A look-up that hangs would keep the runtime from being dropped.
-            runtime.shutdown_background();
-            names.take_in(answers);
+impl Known {
+    /// What is known so far; of names that are absent it has been said that they do not resolve.
+    pub fn new(hosts: &[String], resolved: Resolved) -> Known {
+        let failing = hosts.iter().filter(|host| !resolved.contains_key(*host));
+        Known {
+            failing: failing.cloned().collect(),
+            resolved,
         }
-        Ok(names)
-    }
-
-    /// The names.
-    pub fn hosts(&self) -> &[String] {
-        &self.hosts
     }
 
     /// The last good answers; names that never had one are absent.
@@ -99,7 +120,7 @@ pub async fn look_up_forever(
 ) {
     loop {
         sleep(pause).await;
-        let answers = look_up_all(&hosts).await;
+        let answers = ask_all(&hosts).await;
         if found.send(answers).await.is_err() {
             return;
         }
@@ -107,7 +128,7 @@ pub async fn look_up_forever(
 }
 
 /// Looks all names up, [`limits::LOOKUPS`] at a time.
-async fn look_up_all(hosts: &[String]) -> Vec<Answer> {
+async fn ask_all(hosts: &[String]) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(hosts.len());
     let mut under_way = JoinSet::new();
     for host in hosts {
@@ -116,7 +137,7 @@ async fn look_up_all(hosts: &[String]) -> Vec<Answer> {
         }
         let host = host.clone();
         under_way.spawn(async move {
-            let answer = look_up_one(&host).await;
+            let answer = ask_one(&host).await;
             (host, answer)
         });
     }
@@ -127,7 +148,7 @@ async fn look_up_all(hosts: &[String]) -> Vec<Answer> {
 }
 
 /// The addresses of one name: sorted, each once, at most [`limits::ADDRESSES_PER_NAME`].
-async fn look_up_one(host: &str) -> io::Result<Vec<IpAddr>> {
+async fn ask_one(host: &str) -> io::Result<Vec<IpAddr>> {
     let most = Duration::from_secs(limits::RESOLVE_SECS);
     let found = match timeout(most, tokio::net::lookup_host((host, 0))).await {
         Ok(found) => found?,
@@ -174,11 +195,8 @@ mod tests {
 
     #[test]
     fn answers_table() {
-        let mut names = Names {
-            hosts: vec!["api.internal".to_owned()],
-            resolved: Resolved::new(),
-            failing: BTreeSet::new(),
-        };
+        let mut known = Known::new(&["api.internal".to_owned()], Resolved::new());
+        assert!(known.failing.contains("api.internal"));
         let steps = [
             (lost(), false, None),
             (found(&[1, 2]), true, Some(addresses(&[1, 2]))),
@@ -191,14 +209,14 @@ mod tests {
         ];
         for (number, (answers, changed, expected)) in steps.into_iter().enumerate() {
             let failed = answers.iter().any(|(_, answer)| answer.is_err());
-            assert_eq!(names.take_in(answers), changed, "step {number}");
+            assert_eq!(known.take_in(answers), changed, "step {number}");
             assert_eq!(
-                names.resolved().get("api.internal").cloned(),
+                known.resolved().get("api.internal").cloned(),
                 expected,
                 "step {number}"
             );
             assert_eq!(
-                names.failing.contains("api.internal"),
+                known.failing.contains("api.internal"),
                 failed,
                 "step {number}"
             );
@@ -211,13 +229,8 @@ mod tests {
         let too_long = "x".repeat(64);
         let mut hosts = vec!["localhost".to_owned()];
         hosts.extend((0..limits::LOOKUPS).map(|number| format!("{too_long}.n{number}")));
-        let names = Names::look_up(hosts).unwrap();
-        assert_eq!(names.resolved().len(), 1);
-        assert!(
-            names.resolved()["localhost"]
-                .iter()
-                .all(IpAddr::is_loopback)
-        );
-        assert_eq!(names.failing.len(), limits::LOOKUPS);
+        let resolved = look_up_all(&hosts);
+        assert_eq!(resolved.len(), 1);
+        assert!(resolved["localhost"].iter().all(IpAddr::is_loopback));
     }
 }

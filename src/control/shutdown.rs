@@ -1,9 +1,11 @@
 //! Stopping in good order: no new requests, time for the running ones, then the count of those that were cut.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::base::ids::WorkerId;
 use crate::base::time::Micros;
 use crate::shared::gauges::{self, AllGauges};
 
@@ -12,7 +14,7 @@ use crate::shared::gauges::{self, AllGauges};
 pub struct Shutdown {
     workers: usize,
     /// Workers that have nothing left to do, whatever the reason.
-    done: usize,
+    done: BTreeSet<WorkerId>,
     deadline: Option<Micros>,
     /// Something else than a signal is the reason.
     failed: bool,
@@ -24,7 +26,7 @@ impl Shutdown {
     pub fn new(workers: usize) -> Shutdown {
         Shutdown {
             workers,
-            done: 0,
+            done: BTreeSet::new(),
             deadline: None,
             failed: false,
             at_once: false,
@@ -53,9 +55,10 @@ impl Shutdown {
         self.deadline.get_or_insert(now.after(patience));
     }
 
-    /// One worker more has nothing left to do.
-    pub fn worker_done(&mut self) {
-        self.done += 1;
+    /// This worker has nothing left to do. It may say so again: a connection that was being accepted when it first did
+    /// comes to an end too.
+    pub fn worker_done(&mut self, worker: WorkerId) {
+        self.done.insert(worker);
     }
 
     /// Whether it has begun.
@@ -66,7 +69,7 @@ impl Shutdown {
     /// Whether it is time to end the process.
     pub fn is_over(&self, now: Micros) -> bool {
         let late = self.deadline.is_some_and(|deadline| deadline <= now);
-        late || self.at_once || (self.has_begun() && self.done >= self.workers)
+        late || self.at_once || (self.has_begun() && self.done.len() >= self.workers)
     }
 
     /// When [`Shutdown::is_over`] becomes true by itself.
@@ -103,14 +106,15 @@ mod tests {
     #[test]
     fn ends_when_every_worker_is_done() {
         let mut shutdown = Shutdown::new(2);
-        shutdown.worker_done();
-        shutdown.worker_done();
+        shutdown.worker_done(WorkerId(0));
+        shutdown.worker_done(WorkerId(1));
         assert!(!shutdown.is_over(at(100)), "nobody asked for it");
         let mut shutdown = Shutdown::new(2);
         assert!(shutdown.signal("SIGTERM", PATIENCE, at(0)));
-        shutdown.worker_done();
-        assert!(!shutdown.is_over(at(1)));
-        shutdown.worker_done();
+        shutdown.worker_done(WorkerId(1));
+        shutdown.worker_done(WorkerId(1));
+        assert!(!shutdown.is_over(at(1)), "the other one is not done");
+        shutdown.worker_done(WorkerId(0));
         assert!(shutdown.is_over(at(1)));
         assert_eq!(shutdown.exit_code(&gauges::gauges(2)), 0);
     }
@@ -142,8 +146,8 @@ mod tests {
         shutdown.fail(PATIENCE, at(0));
         shutdown.fail(PATIENCE, at(9));
         assert_eq!(shutdown.deadline(), Some(at(10)));
-        shutdown.worker_done();
-        shutdown.worker_done();
+        shutdown.worker_done(WorkerId(0));
+        shutdown.worker_done(WorkerId(1));
         assert!(shutdown.is_over(at(1)));
         assert_eq!(shutdown.exit_code(&gauges::gauges(2)), 1);
     }

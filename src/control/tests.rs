@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::*;
-use crate::base::ids::{PoolId, RequestId};
+use crate::base::ids::{PoolId, RequestId, WorkerId};
+use crate::config::Resolved;
 use crate::shared::access::Texts;
 use crate::shared::gauges;
 use crate::shared::mailbox::mailbox;
@@ -28,6 +29,14 @@ struct Outside {
     health_life: Option<std::sync::mpsc::Sender<()>>,
     signals: mpsc::Sender<Signal>,
     answers: mpsc::Sender<Vec<Answer>>,
+}
+
+impl Outside {
+    fn say_drained(&self, worker: u32) {
+        self.to_control
+            .post(ToControl::Drained(WorkerId(worker)))
+            .unwrap();
+    }
 }
 
 /// Everything for one run, with a pool whose only backend is `api.internal`.
@@ -55,11 +64,14 @@ fn outside(shutdown_timeout: Duration, log: Option<LogFile>) -> (Outside, Contro
             let _ = lives.recv();
         }),
         letters,
-        names: Names::look_up(Vec::new()).unwrap(),
-        resolve_interval: Duration::from_secs(30),
-        recompile: Box::new(move |resolved, generation| {
-            compile(&mut slots, resolved, generation, shutdown_timeout)
-        }),
+        names: Names {
+            hosts: vec!["api.internal".to_owned()],
+            every: Duration::from_secs(30),
+            resolved: Resolved::new(),
+            recompile: Box::new(move |resolved, generation| {
+                compile(&mut slots, resolved, generation, shutdown_timeout)
+            }),
+        },
     });
     let outside = Outside {
         workers: worker_letters,
@@ -152,9 +164,9 @@ fn a_signal_drains_the_workers_and_ends_when_all_are_done() {
     let (outside, control, inputs) = outside(LONG, None);
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
-        for letters in &outside.workers {
+        for (letters, worker) in outside.workers.iter().zip(0..) {
             expect(letters, is_drain).await;
-            outside.to_control.post(ToControl::Drained).unwrap();
+            outside.say_drained(worker);
         }
     });
     assert_eq!(code, 0);
@@ -167,7 +179,7 @@ fn what_still_runs_after_the_timeout_is_cut() {
     let code = run_beside(control, inputs, async || {
         outside.signals.send(STOP).await.unwrap();
         expect(&outside.workers[0], is_drain).await;
-        outside.to_control.post(ToControl::Drained).unwrap();
+        outside.say_drained(0);
     });
     assert_eq!(code, 1);
 }
@@ -190,10 +202,10 @@ fn a_worker_that_ends_stops_the_process_after_the_others_are_done() {
     let code = run_beside(control, inputs, async || {
         outside
             .to_control
-            .post(ToControl::WorkerEnded("panicked".to_owned()))
+            .post(ToControl::WorkerEnded(WorkerId(0), "panicked".to_owned()))
             .unwrap();
         expect(&outside.workers[1], is_drain).await;
-        outside.to_control.post(ToControl::Drained).unwrap();
+        outside.say_drained(1);
     });
     assert_eq!(code, 1);
 }
@@ -203,9 +215,9 @@ fn a_health_thread_that_ends_stops_the_process_too() {
     let (mut outside, control, inputs) = outside(LONG, None);
     let code = run_beside(control, inputs, async || {
         outside.health_life.take();
-        for letters in &outside.workers {
+        for (letters, worker) in outside.workers.iter().zip(0..) {
             expect(letters, is_drain).await;
-            outside.to_control.post(ToControl::Drained).unwrap();
+            outside.say_drained(worker);
         }
     });
     assert_eq!(code, 1);
@@ -320,9 +332,8 @@ fn access_lines_of_all_workers_are_written_up_to_the_last_one() {
         }
         outside.signals.send(STOP).await.unwrap();
         outside.rings[0].send(access_line(3)).unwrap();
-        for _ in 0..WORKERS {
-            outside.to_control.post(ToControl::Drained).unwrap();
-        }
+        outside.say_drained(0);
+        outside.say_drained(1);
     });
     assert_eq!(code, 0);
     let text = read();

@@ -172,3 +172,121 @@ pub fn values<'b>(fields: &[Header<'b>], name: &str) -> impl Iterator<Item = &'b
         .filter(move |field| field.name.eq_ignore_ascii_case(name))
         .map(|field| field.value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [(&str, Known); 15] = [
+        ("connection", Known::Connection),
+        ("content-length", Known::ContentLength),
+        ("expect", Known::Expect),
+        ("host", Known::Host),
+        ("http2-settings", Known::Http2Settings),
+        ("keep-alive", Known::KeepAlive),
+        ("proxy-authenticate", Known::ProxyAuthenticate),
+        ("proxy-authorization", Known::ProxyAuthorization),
+        ("proxy-connection", Known::ProxyConnection),
+        ("te", Known::Te),
+        ("transfer-encoding", Known::TransferEncoding),
+        ("upgrade", Known::Upgrade),
+        ("x-forwarded-for", Known::XForwardedFor),
+        ("x-forwarded-host", Known::XForwardedHost),
+        ("x-forwarded-proto", Known::XForwardedProto),
+    ];
+
+    #[test]
+    fn known_names_are_recognised_in_any_case_and_disguise() {
+        for (name, known) in NAMES {
+            assert_eq!(recognise(name.as_bytes()), known, "{name}");
+            assert_eq!(recognise(name.to_uppercase().as_bytes()), known, "{name}");
+            let disguised = name.replace('-', "_");
+            if disguised != name {
+                assert_eq!(
+                    recognise(disguised.as_bytes()),
+                    Known::Disguised,
+                    "{disguised}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn any_other_byte_makes_another_name() {
+        for (name, _) in NAMES {
+            for at in 0..name.len() {
+                let mut other = name.as_bytes().to_vec();
+                other[at] = b'!';
+                assert_eq!(recognise(&other), Known::Other, "{name} {at}");
+            }
+            assert_eq!(recognise(&name.as_bytes()[1..]), Known::Other);
+            assert_eq!(recognise(&[name.as_bytes(), b"s"].concat()), Known::Other);
+        }
+        for name in [
+            "",
+            "x",
+            "cookie",
+            "user-agent",
+            "content_type",
+            &"c".repeat(300),
+        ] {
+            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+        }
+    }
+
+    #[test]
+    fn operators_edit_what_decides_nothing() {
+        for name in ["x-team", "X-Forwarded-Proto", "authorization", "cookie"] {
+            assert!(may_be_edited(name), "{name}");
+        }
+        for name in [
+            "Host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "te",
+            "x_forwarded_for",
+        ] {
+            assert!(!may_be_edited(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn lists_leave_blanks_and_empty_members_out() {
+        let members = |value: &'static str| list(value.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(members("a"), [b"a"]);
+        assert_eq!(members(" a ,\tb,, c d ,"), [&b"a"[..], b"b", b"c d"]);
+        assert!(members(" , \t,").is_empty());
+    }
+
+    #[test]
+    fn cookies_table() {
+        let fields = [
+            Header {
+                name: "Cookie",
+                value: b"a=1; bb=2;c=\"3\"; d",
+            },
+            Header {
+                name: "accept",
+                value: b"e=5",
+            },
+            Header {
+                name: "cookie",
+                value: b"a=9; f=x=y",
+            },
+        ];
+        let rows: [(&str, Option<&[u8]>); 8] = [
+            ("a", Some(b"1")),
+            ("b", None),
+            ("bb", Some(b"2")),
+            ("c", Some(b"\"3\"")),
+            ("d", None),
+            ("e", None),
+            ("f", Some(b"x=y")),
+            ("A", None),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(cookie(&fields, name), expected, "{name}");
+        }
+    }
+}

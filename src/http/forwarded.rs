@@ -42,3 +42,46 @@ fn parse(member: &[u8]) -> Option<IpAddr> {
     };
     Some(address.to_canonical())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Trusted: 10/8 and fd00::/8.
+    fn client(peer: &str, forwarded_for: &[&str]) -> String {
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let values = forwarded_for.iter().map(|value| value.as_bytes());
+        client_address(peer.parse().unwrap(), values, &trusted).to_string()
+    }
+
+    #[test]
+    fn clients_table() {
+        let rows: [(&str, &[&str], &str); 14] = [
+            ("203.0.113.9", &[], "203.0.113.9"),
+            ("203.0.113.9", &["198.51.100.1"], "203.0.113.9"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+            (
+                "10.0.0.1",
+                &["1.1.1.1", "198.51.100.1, 10.2.2.2"],
+                "198.51.100.1",
+            ),
+            ("10.0.0.1", &["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
+            ("10.0.0.1", &["1.1.1.1, unknown, 10.2.2.2"], "10.2.2.2"),
+            ("10.0.0.1", &["1.1.1.1, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["[2001:db8::1]:443, [fd00::2]"], "2001:db8::1"),
+            ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
+            ("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &[" , ,198.51.100.1 ,"], "198.51.100.1"),
+        ];
+        for (peer, forwarded_for, expected) in rows {
+            assert_eq!(
+                client(peer, forwarded_for),
+                expected,
+                "{peer} {forwarded_for:?}"
+            );
+        }
+    }
+}

@@ -68,3 +68,90 @@ fn port(digits: &[u8]) -> Option<u16> {
     })?;
     u16::try_from(number).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_formed_table() {
+        let rows: [(&str, &str, Option<u16>); 9] = [
+            ("a", "a", None),
+            ("api.example.com", "api.example.com", None),
+            ("API.Example.com:8080", "API.Example.com", Some(8080)),
+            ("my_host-1.~x.", "my_host-1.~x.", None),
+            ("127.0.0.1:1", "127.0.0.1", Some(1)),
+            ("h:65535", "h", Some(65535)),
+            ("[::1]", "[::1]", None),
+            ("[2001:db8::7]:443", "[2001:db8::7]", Some(443)),
+            ("[::ffff:10.0.0.1]", "[::ffff:10.0.0.1]", None),
+        ];
+        for (authority, host, port) in rows {
+            assert_eq!(
+                split(authority.as_bytes()),
+                Some((host.as_bytes(), port)),
+                "{authority}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_table() {
+        let rows = [
+            "",
+            ":80",
+            "h:",
+            "h:0",
+            "h:080",
+            "h:65536",
+            "h:123456",
+            "h:8x",
+            "h:+80",
+            "h:80:80",
+            "h: 80",
+            "a b",
+            "a,b",
+            "a/b",
+            "a@b",
+            "u:p@h",
+            "a%2eb",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "b\u{fc}cher.example",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]80",
+            "[]",
+            "[1.2.3.4]",
+            "[fe80::1%25eth0]",
+            "[v1.x]",
+            "a;b",
+            "a=b",
+            "a\"b",
+            "<a>",
+        ];
+        for authority in rows {
+            assert_eq!(split(authority.as_bytes()), None, "{authority}");
+        }
+        assert!(split(&[b'a'; HOST_BYTES]).is_some());
+        assert_eq!(split(&[b'a'; HOST_BYTES + 1]), None);
+    }
+
+    #[test]
+    fn same_ignores_case_and_the_default_port() {
+        let same = |left: &str, right: &str, port| {
+            super::same(
+                split(left.as_bytes()).unwrap(),
+                split(right.as_bytes()).unwrap(),
+                port,
+            )
+        };
+        assert!(same("A.example", "a.EXAMPLE:80", 80));
+        assert!(same("a.example:443", "a.example", 443));
+        assert!(!same("a.example", "a.example:443", 80));
+        assert!(!same("a.example", "b.example", 80));
+        assert!(!same("a.example", "a.example.", 80));
+    }
+}

@@ -114,3 +114,117 @@ fn hides_dots(segment: &[u8]) -> bool {
     // Without any separator the segment was seen to be no dot segment.
     !in_parameter && dots(&segment[part_start..]).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn normal(path: &str) -> Result<String, Refusal> {
+        let mut scratch = Vec::new();
+        normalise(path.as_bytes(), &mut scratch)
+            .map(|path| String::from_utf8(path.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn resolved_table() {
+        let rows = [
+            ("/", "/"),
+            ("*", "*"),
+            ("/a/b.c", "/a/b.c"),
+            ("/.", "/"),
+            ("/./", "/"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/a/../", "/"),
+            ("/a/./b", "/a/b"),
+            ("/a/b/../c", "/a/c"),
+            ("/a/b/../../c", "/c"),
+            ("/a/%2e/b", "/a/b"),
+            ("/a/%2E%2e/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/%2e./b", "/b"),
+            ("//", "//"),
+            ("/a//b", "/a//b"),
+            ("/a//../b", "/a/b"),
+            ("//..", "/"),
+            ("/...", "/..."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/..a/.b/c..", "/..a/.b/c.."),
+            ("/%7Ea%2fb", "/%7Ea%2fb"),
+            ("/a%2fb/../c", "/c"),
+            ("/a\\b", "/a\\b"),
+            ("/a;x=1/b", "/a;x=1/b"),
+            ("/a;../b", "/a;../b"),
+            ("/%252e%252e/a", "/%252e%252e/a"),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(normal(path).as_deref(), Ok(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn refused_table() {
+        let rows = [
+            ("/..", Refusal::PathAboveRoot),
+            ("/../a", Refusal::PathAboveRoot),
+            ("/a/../..", Refusal::PathAboveRoot),
+            ("/%2e%2e/a", Refusal::PathAboveRoot),
+            ("/a/%", Refusal::BadEscape),
+            ("/a/%4", Refusal::BadEscape),
+            ("/a/%zz", Refusal::BadEscape),
+            ("/%4g", Refusal::BadEscape),
+            ("/a%00b", Refusal::BadEscape),
+            ("/../%zz", Refusal::BadEscape),
+            ("/a/..%2fb", Refusal::AmbiguousPath),
+            ("/a/b%2F..", Refusal::AmbiguousPath),
+            ("/a/b%2f%2e%2e/c", Refusal::AmbiguousPath),
+            ("/a/..\\b", Refusal::AmbiguousPath),
+            ("/a/b\\..", Refusal::AmbiguousPath),
+            ("/a/b%5c..%5Cc", Refusal::AmbiguousPath),
+            ("/a/..;/b", Refusal::AmbiguousPath),
+            ("/a/..;x=1/b", Refusal::AmbiguousPath),
+            ("/a/..%3b/b", Refusal::AmbiguousPath),
+            ("/.;/admin", Refusal::AmbiguousPath),
+            ("/a\\.\\b", Refusal::AmbiguousPath),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(normal(path), Err(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_normal_path_is_not_copied() {
+        let mut scratch = Vec::new();
+        let path = b"/api/v1/users/jane.doe%40example.com/";
+        assert_eq!(normalise(path, &mut scratch), Ok(&path[..]));
+        assert_eq!(scratch.capacity(), 0);
+    }
+
+    proptest! {
+        /// Of pieces that make dot segments likely: the result is normal, stays below the root and names no segment
+        /// that was not there.
+        #[test]
+        fn results_are_normal(pieces in proptest::collection::vec(
+            prop::sample::select(vec!["/", ".", "..", "%2e", "%2F", "\\", "a", ";", "%41", "%5c", "//"]), 0..24))
+        {
+            let path = format!("/{}", pieces.concat());
+            if let Ok(once) = normal(&path) {
+                prop_assert_eq!(normal(&once), Ok(once.clone()));
+                prop_assert!(once.starts_with('/'));
+                for segment in once.split('/') {
+                    let decoded = segment.replace("%2e", ".").replace("%2E", ".");
+                    prop_assert!(decoded != "." && decoded != "..", "{path} became {once}");
+                    prop_assert!(path.split('/').any(|original| original == segment));
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_safe(path in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut scratch = Vec::new();
+            let _ = normalise(&path, &mut scratch);
+        }
+    }
+}

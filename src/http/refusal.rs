@@ -122,3 +122,31 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Refusal;
+
+    /// Every refusal that has a status of its own.
+    #[test]
+    fn statuses_table() {
+        let rows = [
+            (Refusal::BadRequestLine, 400),
+            (Refusal::MissingHost, 400),
+            (Refusal::LengthAndCoding, 400),
+            (Refusal::BadChunk, 400),
+            (Refusal::PathAboveRoot, 400),
+            (Refusal::MethodNotAllowed, 405),
+            (Refusal::TargetTooLong, 414),
+            (Refusal::UnknownExpectation, 417),
+            (Refusal::HeadTooLarge, 431),
+            (Refusal::TooManyFields, 431),
+            (Refusal::ChunkOverheadTooLarge, 431),
+            (Refusal::UnknownTransferCoding, 501),
+            (Refusal::UnsupportedVersion, 505),
+        ];
+        for (refusal, status) in rows {
+            assert_eq!(refusal.status(), status, "{}", refusal.word());
+        }
+    }
+}

@@ -112,6 +112,7 @@ unsafe impl IoBufMut for Block {
         self.room().min(self.allowance)
     }
 
+    // SAFETY: see the trait: the caller vouches for `count` bytes.
     unsafe fn set_init(&mut self, count: usize) {
         debug_assert!(count <= self.room());
         self.allowance = usize::MAX;

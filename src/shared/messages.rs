@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::ids::BackendId;
+use crate::base::ids::{BackendId, WorkerId};
 use crate::shared::backend_table::BackendState;
 use crate::snapshot::Snapshot;
 
@@ -34,8 +34,8 @@ pub enum ToHealth {
 /// To the control thread, from the workers.
 #[derive(Debug)]
 pub enum ToControl {
-    /// A worker has no connection left after [`ToWorker::Drain`].
-    Drained,
-    /// A worker's thread ended although nobody asked it to.
-    WorkerEnded(String),
+    /// This worker has no connection left after [`ToWorker::Drain`]. May come more than once.
+    Drained(WorkerId),
+    /// This worker's thread ended although nobody asked it to, for this reason.
+    WorkerEnded(WorkerId, String),
 }

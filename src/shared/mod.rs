@@ -3,6 +3,7 @@
 pub mod access;
 pub mod backend_table;
 pub mod gauges;
+pub mod links;
 pub mod mailbox;
 pub mod messages;
 pub mod outbox;

@@ -6,9 +6,7 @@ use std::ops::Range;
 use crate::base::ids::PoolId;
 use crate::base::time::Micros;
 use crate::http::forwarded::client_address;
-use crate::http::h1::{
-    self, Asked, ChunkedDecoder, FieldSlots, RequestBody, RequestEdits, RequestHead, Version,
-};
+use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
 use crate::http::{fields, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;

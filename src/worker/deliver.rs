@@ -3,8 +3,7 @@
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h1::{
-    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version,
-    may_end_head,
+    self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version, may_end_head,
 };
 use crate::net::Block;
 use crate::worker::admit::Admitted;

@@ -10,7 +10,6 @@ mod downstream;
 mod exchange;
 mod failure;
 mod forward;
-mod links;
 mod mailbox;
 mod plan;
 mod proxy;
@@ -28,13 +27,12 @@ use std::rc::Rc;
 
 use crate::base::ids::WorkerId;
 use crate::net::{BoundListener, Engine, Listener, Ticker, Turn, pin, run, spawn};
+use crate::shared::links::Links;
 use crate::shared::mailbox::Letters;
 use crate::shared::messages::ToWorker;
 use crate::shared::{SharedSnapshot, SharedTables};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
-
-pub use links::Links;
 
 /// All that a worker is started with.
 pub struct Start {

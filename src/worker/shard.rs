@@ -10,9 +10,9 @@ use crate::base::limits;
 use crate::net::{Blocks, Gate, Timers, Turn};
 use crate::shared::SharedTables;
 use crate::shared::gauges::WorkerGauges;
+use crate::shared::links::Links;
 use crate::shared::messages::ToHealth;
 use crate::worker::exchange::Exchange;
-use crate::worker::links::Links;
 use crate::worker::plan::Plan;
 use crate::worker::record;
 use crate::worker::upstream::{Keep, Upstream, Upstreams};
@@ -211,7 +211,7 @@ impl Shard {
 
     fn report_drained(&self) {
         if self.is_draining() && self.connections.get() == 0 {
-            self.links.say_drained();
+            self.links.say_drained(self.worker);
         }
     }
 }

@@ -202,3 +202,6 @@ fn names_a_version(bytes: &[u8]) -> bool {
     };
     version.iter().enumerate().all(matches) && (!is_whole || version.len() == b"HTTP/d.d".len())
 }
+
+#[cfg(test)]
+mod tests;

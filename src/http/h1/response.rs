@@ -158,3 +158,6 @@ fn refusal(error: httparse::Error) -> Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

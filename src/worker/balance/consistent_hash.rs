@@ -10,12 +10,16 @@ pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     build: |_worker| Box::new(ConsistentHash::default()),
 };
 
-/// Table sizes. Prime, so that every backend's stride meets every place.
-const SIZES: [usize; 5] = [1_021, 8_191, 65_537, 131_071, 524_287];
-/// Places per backend that make shares follow the weights within about a percent.
-const PLACES_PER_BACKEND: usize = 100;
+/// Table sizes: prime, so that every backend's stride meets every place; the smallest keeps 99 of 100 keys of small pools
+/// where they were when a backend leaves.
+const SIZES: [usize; 3] = [8_191, 65_521, 262_139];
+/// Places per backend that make shares follow the weights within a few percent.
+const PLACES_PER_BACKEND: usize = 64;
 /// Places looked at when the first choice is blocked, before all backends are looked at in turn.
 const PROBES: usize = 64;
+
+/// Marks a place that nobody has yet.
+const FREE: u16 = u16::MAX;
 
 #[derive(Debug, Default)]
 struct ConsistentHash {
@@ -44,70 +48,80 @@ impl Balancer for ConsistentHash {
         let next = following
             .map(|&index| usize::from(index))
             .find(|&index| !(view.blocked)(index));
-        next.or_else(|| first_unblocked(view, first, self.count))
+        next.or_else(|| first_unblocked(view.blocked, first, self.count))
     }
 }
 
-/// The order in which a candidate asks for places.
+/// What a candidate asks for while places are given away.
 struct Wish {
+    /// The candidate's own order of all places: this one next, then on by `stride` and around.
     place: usize,
     stride: usize,
-    /// Weight not yet turned into places; whoever has collected the largest weight takes one.
-    credit: u32,
+    /// Weight not yet turned into places: whoever has saved up the largest weight takes one. Begins so that everyone
+    /// takes one in the first round.
+    saved: u32,
     weight: u32,
     index: u16,
+    identity: u64,
 }
 
 impl Wish {
-    fn new(candidate: &Candidate, index: usize, size: usize) -> Wish {
+    fn new(candidate: &Candidate, index: u16, size: usize, largest: u16) -> Wish {
         Wish {
             place: scale(mix(candidate.identity), size),
             stride: 1 + scale(mix(!candidate.identity), size - 1),
-            credit: 0,
+            saved: u32::from(largest - candidate.weight),
             weight: u32::from(candidate.weight),
-            index: index as u16,
+            index,
+            identity: candidate.identity,
         }
+    }
+
+    /// The first place of the candidate's order that is free.
+    fn free_place(&mut self, places: &[u16]) -> usize {
+        while places[self.place] != FREE {
+            self.place += self.stride;
+            if self.place >= places.len() {
+                self.place -= places.len();
+            }
+        }
+        self.place
     }
 }
 
+/// Gives every place to a candidate, in rounds. What comes out depends on identities and weights alone, not on the order
+/// of `usable`.
 fn populate(usable: &[Candidate]) -> Vec<u16> {
-    const FREE: u16 = u16::MAX;
-    let Some(largest) = usable
-        .iter()
-        .map(|candidate| u32::from(candidate.weight))
-        .max()
-    else {
+    let Some(largest) = usable.iter().map(|candidate| candidate.weight).max() else {
         return Vec::new();
     };
-    let wanted = usable.len() * PLACES_PER_BACKEND;
-    let size = SIZES
-        .into_iter()
-        .find(|&size| size >= wanted)
-        .unwrap_or(SIZES[SIZES.len() - 1]);
-    let mut wishes: Vec<Wish> = (0..)
-        .zip(usable)
-        .map(|(index, candidate)| Wish::new(candidate, index, size))
+    let size = table_size(usable.len());
+    let wishes = usable.iter().zip(0..);
+    let mut wishes: Vec<Wish> = wishes
+        .map(|(candidate, index)| Wish::new(candidate, index, size, largest))
         .collect();
+    wishes.sort_unstable_by_key(|wish| wish.identity);
     let mut places = vec![FREE; size];
     let mut free = size;
     loop {
         for wish in &mut wishes {
-            wish.credit += wish.weight;
-            if wish.credit < largest {
+            wish.saved += wish.weight;
+            if wish.saved < u32::from(largest) {
                 continue;
             }
-            wish.credit -= largest;
-            while places[wish.place] != FREE {
-                wish.place += wish.stride;
-                if wish.place >= size {
-                    wish.place -= size;
-                }
-            }
-            places[wish.place] = wish.index;
+            wish.saved -= u32::from(largest);
+            let place = wish.free_place(&places);
+            places[place] = wish.index;
             free -= 1;
             if free == 0 {
                 return places;
             }
         }
     }
+}
+
+fn table_size(backends: usize) -> usize {
+    let wanted = backends * PLACES_PER_BACKEND;
+    let enough = SIZES.into_iter().find(|&size| size >= wanted);
+    enough.unwrap_or(SIZES[SIZES.len() - 1])
 }

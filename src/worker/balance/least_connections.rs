@@ -1,8 +1,15 @@
-//! `least_connections`: the backend with the fewest requests under way for its weight, counted on all cores. Every
-//! pick reads every usable backend's counters of every worker; where that is too much, `random_two` reads two.
+//! `least_connections`: the backend with the fewest requests under way for its weight, counted on all cores.
+//!
+//! Reading every backend's counters of every core costs a cache miss for each line that another core has written, so
+//! what was read serves for `limits::IN_FLIGHT_AGE_MICROS`, and meanwhile each pick is added to it. A core that picks
+//! less often than that always sees the present; one that picks more often overlooks at most what other cores began,
+//! and what any core ended, within that time.
 
 use crate::base::ids::{BackendId, WorkerId};
-use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View, first_unblocked};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::worker::balance::round_robin::RoundRobin;
+use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "least_connections",
@@ -15,10 +22,15 @@ struct LeastConnections {
     ids: Vec<BackendId>,
     /// What one request adds to a backend's load: the reciprocal of its weight.
     steps: Vec<f32>,
-    totals: Vec<u32>,
+    /// Requests under way for a backend's weight.
     loads: Vec<f32>,
-    /// Where the search for the least load begins, so that equals take turns.
+    /// When `loads` were read; `None` if they must be read before the next pick.
+    read: Option<Micros>,
+    /// Says who comes first among equals, by weight.
+    turns: RoundRobin,
+    /// Where the search for the least load begins.
     start: usize,
+    totals: Vec<u32>,
 }
 
 impl LeastConnections {
@@ -26,10 +38,26 @@ impl LeastConnections {
         LeastConnections {
             ids: Vec::new(),
             steps: Vec::new(),
-            totals: Vec::new(),
             loads: Vec::new(),
-            start: worker.index(),
+            read: None,
+            turns: RoundRobin::new(worker),
+            start: 0,
+            totals: Vec::new(),
         }
+    }
+
+    fn read_loads(&mut self, view: &View<'_>) {
+        view.tables.in_flight_each(&self.ids, &mut self.totals);
+        for ((load, &total), &step) in self.loads.iter_mut().zip(&self.totals).zip(&self.steps) {
+            *load = total as f32 * step;
+        }
+        self.start = self.turns.take_turn().unwrap_or(0);
+        self.read = Some(view.now);
+    }
+
+    fn is_read(&self, now: Micros) -> bool {
+        self.read
+            .is_some_and(|read| now.since(read) < limits::IN_FLIGHT_AGE_MICROS)
     }
 }
 
@@ -40,28 +68,69 @@ impl Balancer for LeastConnections {
             .iter()
             .map(|candidate| 1.0 / f32::from(candidate.weight))
             .collect();
-        self.totals = vec![0; usable.len()];
         self.loads = vec![0.0; usable.len()];
+        self.totals = vec![0; usable.len()];
+        self.turns.rebuild(usable);
+        self.read = None;
     }
 
     fn pick(&mut self, view: &View<'_>) -> Option<usize> {
-        let count = self.ids.len();
-        if count == 0 {
+        if self.ids.is_empty() {
             return None;
         }
-        view.tables.in_flight_each(&self.ids, &mut self.totals);
-        for ((load, &total), &step) in self.loads.iter_mut().zip(&self.totals).zip(&self.steps) {
-            *load = total as f32 * step;
+        if !self.is_read(view.now) {
+            self.read_loads(view);
         }
-        self.start = if self.start + 1 < count {
-            self.start + 1
+        let least = least_from(&self.loads, self.start);
+        let index = if (view.blocked)(least) {
+            least_unblocked(view, &self.loads, self.start)?
         } else {
-            0
+            least
         };
-        let order = (self.start..count).chain(0..self.start);
-        let least = order
-            .filter(|&index| !(view.blocked)(index))
-            .min_by(|&a, &b| self.loads[a].total_cmp(&self.loads[b]));
-        least.or_else(|| first_unblocked(view, self.start, count))
+        self.loads[index] += self.steps[index];
+        Some(index)
     }
+}
+
+/// Loads compared at once: what a vector register or two hold.
+const LANES: usize = 16;
+
+/// The index of the least load, the first from `start` and around if several are equal. There must be one.
+fn least_from(loads: &[f32], start: usize) -> usize {
+    let (whole, rest) = loads.as_chunks::<LANES>();
+    let mut lanes = [f32::INFINITY; LANES];
+    for chunk in whole {
+        for (lane, &load) in lanes.iter_mut().zip(chunk) {
+            *lane = if load < *lane { load } else { *lane };
+        }
+    }
+    let least = lanes
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::INFINITY, f32::min);
+    let after = position(&loads[start..], least).map(|index| start + index);
+    after
+        .or_else(|| position(&loads[..start], least))
+        .unwrap_or(start)
+}
+
+/// Where `load` is first; chunks without it are passed over many loads at a time.
+fn position(loads: &[f32], load: f32) -> Option<usize> {
+    let mut chunks = loads.chunks(LANES).enumerate();
+    let (number, chunk) = chunks.find(|(_, chunk)| {
+        chunk
+            .iter()
+            .fold(false, |found, &other| found | (other == load))
+    })?;
+    let within = chunk.iter().position(|&other| other == load)?;
+    Some(number * LANES + within)
+}
+
+/// The same among the candidates that are not blocked, if there are any.
+fn least_unblocked(view: &View<'_>, loads: &[f32], start: usize) -> Option<usize> {
+    (start..loads.len())
+        .chain(0..start)
+        .filter(|&index| !(view.blocked)(index))
+        .min_by(|&a, &b| loads[a].total_cmp(&loads[b]))
 }

@@ -125,10 +125,10 @@ pub trait Balancer: Debug {
 
 /// The first candidate that is not blocked, counted from `start` and around: where picks end that met only blocked
 /// ones. Range of `start`: `0..count`.
-fn first_unblocked(view: &View<'_>, start: usize, count: usize) -> Option<usize> {
+fn first_unblocked(blocked: impl Fn(usize) -> bool, start: usize, count: usize) -> Option<usize> {
     (start..count)
         .chain(0..start)
-        .find(|&index| !(view.blocked)(index))
+        .find(|&index| !blocked(index))
 }
 
 #[cfg(test)]

@@ -28,8 +28,11 @@ struct PeakEwmaBalancer {
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    candidate: Candidate,
-    latency: PeakEwma,
+    id: BackendId,
+    /// The reciprocal of its weight.
+    step: f64,
+    /// `None` until its first answer.
+    latency: Option<PeakEwma>,
 }
 
 impl PeakEwmaBalancer {
@@ -50,12 +53,12 @@ impl PeakEwmaBalancer {
 impl Balancer for PeakEwmaBalancer {
     fn rebuild(&mut self, usable: &[Candidate]) {
         self.choices.rebuild(usable);
-        let known = usable.iter().map(|&candidate| Known {
-            candidate,
-            latency: match self.index_of(candidate.id) {
-                Some(index) => self.known[index].latency,
-                None => PeakEwma::default(),
-            },
+        let known = usable.iter().map(|candidate| Known {
+            id: candidate.id,
+            step: 1.0 / f64::from(candidate.weight),
+            latency: self
+                .index_of(candidate.id)
+                .and_then(|index| self.known[index].latency),
         });
         self.known = known.collect();
         self.by_id = usable
@@ -72,8 +75,12 @@ impl Balancer for PeakEwmaBalancer {
     }
 
     fn observe(&mut self, id: BackendId, latency_micros: u64, now: Micros) {
-        if let Some(index) = self.index_of(id) {
-            self.known[index].latency.observe(latency_micros, now);
+        let Some(index) = self.index_of(id) else {
+            return;
+        };
+        match &mut self.known[index].latency {
+            Some(latency) => latency.observe(latency_micros, now),
+            latency => *latency = Some(PeakEwma::new(latency_micros, now)),
         }
     }
 }
@@ -81,11 +88,10 @@ impl Balancer for PeakEwmaBalancer {
 impl Known {
     /// Microseconds until a request given to it now would probably end.
     fn cost(&self, view: &View<'_>) -> f64 {
-        let ahead = f64::from(view.tables.in_flight(self.candidate.id));
-        let weight = f64::from(self.candidate.weight);
-        match self.latency.value(view.now) {
-            Some(micros) => micros * (ahead + 1.0) / weight,
-            None => UNKNOWN_MICROS * ahead / weight,
+        let ahead = f64::from(view.tables.in_flight(self.id));
+        match self.latency {
+            Some(latency) => latency.value(view.now) * (ahead + 1.0) * self.step,
+            None => UNKNOWN_MICROS * ahead * self.step,
         }
     }
 }

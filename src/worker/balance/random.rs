@@ -1,5 +1,7 @@
 //! Chance: one generator per balancer, seeded by the worker so that cores do not draw alike, and draws by weight.
 
+use std::hint::select_unpredictable;
+
 use crate::base::ids::WorkerId;
 use crate::worker::balance::Candidate;
 use crate::worker::balance::hash::{mix, scale};
@@ -91,10 +93,10 @@ impl WeightedDraw {
         let index = scale(bits, self.columns.len());
         let column = self.columns[index];
         // The upper bits chose the column, the lower ones choose within it.
-        if bits as u32 <= column.threshold {
-            index
-        } else {
-            column.other as usize
-        }
+        select_unpredictable(
+            bits as u32 <= column.threshold,
+            index,
+            column.other as usize,
+        )
     }
 }

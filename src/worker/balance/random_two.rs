@@ -1,7 +1,7 @@
 //! `random_two`: of two backends drawn by weight, the one with fewer requests under way for its weight, all cores
 //! together. Reads two backends' counters whatever the size of the pool: the choice for many cores and many backends.
 
-use crate::base::ids::WorkerId;
+use crate::base::ids::{BackendId, WorkerId};
 use crate::worker::balance::two_choices::TwoChoices;
 use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View};
 
@@ -14,14 +14,21 @@ pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
 #[derive(Debug)]
 struct RandomTwo {
     choices: TwoChoices,
-    usable: Vec<Candidate>,
+    backends: Vec<Backend>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Backend {
+    id: BackendId,
+    /// What one request adds to its load: the reciprocal of its weight.
+    step: f64,
 }
 
 impl RandomTwo {
     fn new(worker: WorkerId) -> RandomTwo {
         RandomTwo {
             choices: TwoChoices::new(worker),
-            usable: Vec::new(),
+            backends: Vec::new(),
         }
     }
 }
@@ -29,14 +36,18 @@ impl RandomTwo {
 impl Balancer for RandomTwo {
     fn rebuild(&mut self, usable: &[Candidate]) {
         self.choices.rebuild(usable);
-        self.usable = usable.to_vec();
+        let backends = usable.iter().map(|candidate| Backend {
+            id: candidate.id,
+            step: 1.0 / f64::from(candidate.weight),
+        });
+        self.backends = backends.collect();
     }
 
     fn pick(&mut self, view: &View<'_>) -> Option<usize> {
-        let usable = &self.usable;
+        let backends = &self.backends;
         self.choices.pick(view, |index| {
-            let candidate = usable[index];
-            f64::from(view.tables.in_flight(candidate.id)) / f64::from(candidate.weight)
+            let backend = backends[index];
+            f64::from(view.tables.in_flight(backend.id)) * backend.step
         })
     }
 }

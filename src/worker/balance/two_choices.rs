@@ -1,6 +1,8 @@
 //! The power of two choices (Mitzenmacher, 2001): draw two backends by weight, take the better. Avoids both the herd
 //! that follows a single best one and the cost of looking at all.
 
+use std::hint::select_unpredictable;
+
 use crate::base::ids::WorkerId;
 use crate::worker::balance::random::{Random, WeightedDraw};
 use crate::worker::balance::{Candidate, View, first_unblocked};
@@ -31,30 +33,32 @@ impl TwoChoices {
 
     /// The cheaper of two different candidates that are not blocked, the first one drawn if they cost the same; the
     /// only one if there is but one.
+    #[inline]
     pub fn pick(&mut self, view: &View<'_>, cost: impl Fn(usize) -> f64) -> Option<usize> {
-        let first = self.draw_one(view)?;
-        let but_first = |index| index == first || (view.blocked)(index);
-        let others = View {
-            blocked: &but_first,
-            ..*view
-        };
-        match self.draw_one(&others) {
-            Some(second) if cost(second) < cost(first) => Some(second),
-            _ => Some(first),
+        let first = self.draw_one(view.blocked)?;
+        let unfit = |index| index == first || (view.blocked)(index);
+        match self.draw_one(unfit) {
+            Some(second) => Some(select_unpredictable(
+                cost(second) < cost(first),
+                second,
+                first,
+            )),
+            None => Some(first),
         }
     }
 
-    fn draw_one(&mut self, view: &View<'_>) -> Option<usize> {
+    #[inline]
+    fn draw_one(&mut self, unfit: impl Fn(usize) -> bool) -> Option<usize> {
         let count = self.draw.len();
         if count == 0 {
             return None;
         }
         for _ in 0..DRAWS {
             let index = self.draw.draw(&mut self.random);
-            if !(view.blocked)(index) {
+            if !unfit(index) {
                 return Some(index);
             }
         }
-        first_unblocked(view, self.random.below(count), count)
+        first_unblocked(unfit, self.random.below(count), count)
     }
 }

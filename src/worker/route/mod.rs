@@ -23,7 +23,7 @@ use compile::compile;
 pub use explain::Outcome;
 use rule::Rule;
 use segments::Segments;
-use tree::{Node, Tree};
+use tree::{Node, Place, Tree};
 
 /// The compiled routes: immutable, shared by all threads.
 #[derive(Debug, Default)]
@@ -106,16 +106,16 @@ impl RouteTable {
     /// The most specific site of those that are not exactly for `host`, and the node where all of `host` leads, if any.
     fn walk_host(&self, host: &ReversedHost) -> (Option<SiteId>, Option<Node>) {
         let mut best = self.any_host;
-        let mut node = Tree::ROOT;
+        let mut place = Place::at_root(Tree::ROOT);
         for label in Segments::new(host.as_bytes(), b'.') {
             // There is a label more than the node's suffix has: one that a wildcard can stand for.
-            best = self.host_nodes[node as usize].wildcard.or(best);
-            match self.hosts.child(node, &label) {
-                Some(child) => node = child,
+            best = self.host_nodes[place.node as usize].wildcard.or(best);
+            match self.hosts.child(place, &label) {
+                Some(child) => place = child,
                 None => return (best, None),
             }
         }
-        (best, Some(node))
+        (best, Some(place.node))
     }
 
     fn longest_prefix(&self, root: Node, path: &[u8]) -> Option<RouteId> {
@@ -125,13 +125,13 @@ impl RouteTable {
         let Some(path) = path.strip_prefix(b"/") else {
             return best;
         };
-        let mut node = root;
+        let mut place = Place::at_root(root);
         for segment in Segments::new(path, b'/') {
-            match self.paths.child(node, &segment) {
-                Some(child) => node = child,
+            match self.paths.child(place, &segment) {
+                Some(child) => place = child,
                 None => break,
             }
-            best = self.path_nodes[node as usize].or(best);
+            best = self.path_nodes[place.node as usize].or(best);
         }
         best
     }
@@ -139,12 +139,13 @@ impl RouteTable {
 
 impl ReversedHost {
     /// Takes one byte more than `longest`, from the end: enough to see that a host goes on where the longest pattern
-    /// ends.
+    /// ends. `longest` is at most `limits::HOST_BYTES`.
     fn new(host: &[u8], longest: usize) -> ReversedHost {
         let host = host.strip_suffix(b".").unwrap_or(host);
         let mut bytes = [0; limits::HOST_BYTES + 1];
         let length = host.len().min(longest + 1);
-        for (reversed, byte) in bytes[..length].iter_mut().zip(host.iter().rev()) {
+        let taken = &host[host.len() - length..];
+        for (reversed, byte) in bytes.iter_mut().zip(taken.iter().rev()) {
             *reversed = byte.to_ascii_lowercase();
         }
         ReversedHost { bytes, length }

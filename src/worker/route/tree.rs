@@ -1,95 +1,125 @@
-//! A forest of segments in one flat hash table of edges: from a node and a segment to the child. Built from the
+//! A forest of segments in one flat hash table of edges: from a node by a segment to a child. Built from the
 //! configuration alone, so nobody outside can make its chains long.
 
 use std::collections::BTreeMap;
 
-use crate::worker::route::segments::{Segment, Segments, first_word};
+use crate::worker::route::segments::{Segment, Segments};
 
-/// A place in a [`Tree`].
+/// A node's number in a [`Tree`].
 pub type Node = u32;
-
-/// Spreads the product over all bits; odd, otherwise arbitrary.
-const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Immutable, found by hashing with open addressing, at most half full.
 #[derive(Debug, Default)]
 pub struct Tree {
     /// A power of two of them, or none.
     edges: Box<[Edge]>,
-    /// The texts of all edges.
-    texts: Box<[u8]>,
+    /// The words of long segments after their heads.
+    tails: Vec<u64>,
 }
 
-/// From a parent by a segment to a child. Short segments are compared by `head` and `length` alone.
+/// From a parent by a segment to a child.
 #[derive(Clone, Copy, Debug, Default)]
 struct Edge {
+    /// The segment's first eight bytes, its length, and where its other words begin in `tails`.
     head: u64,
+    length: u32,
+    tail: u32,
     parent: Node,
     /// [`Tree::ROOT`] in an empty slot: no edge leads there.
     child: Node,
-    text: u32,
-    length: u32,
+}
+
+/// On the way through a tree: where it has led, and the hash of all segments on the way. Because the hash does not wait
+/// for the node to be found, the processor can look for the next edge while it still checks the last.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub node: Node,
+    hash: u64,
+}
+
+impl Place {
+    /// The beginning of the way from a root.
+    pub fn at_root(root: Node) -> Place {
+        Place {
+            node: root,
+            hash: u64::from(root),
+        }
+    }
+
+    #[inline]
+    fn hash_with(self, segment: &Segment<'_>) -> u64 {
+        let hash = fold(self.hash ^ segment.bytes.len() as u64, segment.head);
+        segment.tail().fold(hash, fold)
+    }
+}
+
+/// Mixes `word` into a hash by the two halves of a long product.
+#[inline]
+fn fold(hash: u64, word: u64) -> u64 {
+    let product = u128::from(hash.rotate_left(32) ^ word) * 0x9e37_79b9_7f4a_7c15;
+    (product >> 64) as u64 ^ product as u64
 }
 
 impl Tree {
     /// The node that is there from the start.
     pub const ROOT: Node = 0;
 
-    /// Where `segment` leads from `parent`.
+    /// Where `segment` leads from `place`.
     #[inline]
-    pub fn child(&self, parent: Node, segment: &Segment<'_>) -> Option<Node> {
-        if self.edges.is_empty() {
-            return None;
-        }
-        let mask = self.edges.len() - 1;
-        let mut slot = hash(parent, segment) as usize & mask;
+    pub fn child(&self, place: Place, segment: &Segment<'_>) -> Option<Place> {
+        let hash = place.hash_with(segment);
+        let mask = self.edges.len().wrapping_sub(1);
+        let mut slot = hash as usize & mask;
         loop {
-            let edge = &self.edges[slot];
+            // Without any edge the mask lets every slot be beyond the end.
+            let edge = self.edges.get(slot)?;
             if edge.child == Tree::ROOT {
                 return None;
             }
-            if edge.parent == parent && edge.head == segment.head && self.has_text(edge, segment) {
-                return Some(edge.child);
+            if edge.parent == place.node
+                && edge.head == segment.head
+                && self.has_segment(edge, segment)
+            {
+                return Some(Place {
+                    node: edge.child,
+                    hash,
+                });
             }
             slot = (slot + 1) & mask;
         }
     }
 
+    fn insert(&mut self, parent: Node, segment: &Segment<'_>, child: Place) {
+        let mask = self.edges.len() - 1;
+        let mut slot = child.hash as usize & mask;
+        while self.edges[slot].child != Tree::ROOT {
+            slot = (slot + 1) & mask;
+        }
+        self.edges[slot] = Edge {
+            head: segment.head,
+            length: segment.bytes.len() as u32,
+            tail: self.tails.len() as u32,
+            parent,
+            child: child.node,
+        };
+        self.tails.extend(segment.tail());
+    }
+
     #[inline]
-    fn has_text(&self, edge: &Edge, segment: &Segment<'_>) -> bool {
-        let tail = segment.tail();
+    fn has_segment(&self, edge: &Edge, segment: &Segment<'_>) -> bool {
         edge.length as usize == segment.bytes.len()
-            && (tail.is_empty() || self.text(edge).ends_with(tail))
+            && segment
+                .tail()
+                .zip(&self.tails[edge.tail as usize..])
+                .all(|(word, &other)| word == other)
     }
-
-    fn text(&self, edge: &Edge) -> &[u8] {
-        &self.texts[edge.text as usize..][..edge.length as usize]
-    }
-}
-
-#[inline]
-fn hash(parent: Node, segment: &Segment<'_>) -> u64 {
-    let mut hash = fold(
-        segment.head ^ u64::from(parent).wrapping_mul(FACTOR),
-        segment.bytes.len() as u64,
-    );
-    for chunk in segment.tail().chunks(8) {
-        hash = fold(hash ^ first_word(chunk), 0);
-    }
-    hash
-}
-
-/// Mixes by the two halves of a long product.
-#[inline]
-fn fold(word: u64, salt: u64) -> u64 {
-    let product = u128::from(word ^ salt) * u128::from(FACTOR);
-    (product >> 64) as u64 ^ product as u64
 }
 
 /// Collects edges.
 #[derive(Debug)]
 pub struct TreeBuilder {
-    children: BTreeMap<(Node, Vec<u8>), Node>,
+    /// In order, so that the same configuration always gives the same table.
+    children: BTreeMap<(Node, Vec<u8>), Place>,
     nodes: Node,
 }
 
@@ -114,50 +144,36 @@ impl TreeBuilder {
         self.nodes - 1
     }
 
-    /// The node that `segments` lead to from `parent`, made where it is missing.
-    pub fn add(&mut self, parent: Node, segments: Segments<'_>) -> Node {
-        segments.fold(parent, |parent, segment| {
-            let nodes = &mut self.nodes;
-            *self
-                .children
-                .entry((parent, segment.bytes.to_vec()))
-                .or_insert_with(|| {
-                    *nodes += 1;
-                    *nodes - 1
-                })
-        })
+    /// The node that `segments` lead to from `root`, made with all before it where they are missing.
+    pub fn add(&mut self, root: Node, segments: Segments<'_>) -> Node {
+        let mut place = Place::at_root(root);
+        for segment in segments {
+            let hash = place.hash_with(&segment);
+            let edge = self.children.entry((place.node, segment.bytes.to_vec()));
+            place = *edge.or_insert_with(|| {
+                self.nodes += 1;
+                Place {
+                    node: self.nodes - 1,
+                    hash,
+                }
+            });
+        }
+        place.node
     }
 
     /// The finished forest.
     pub fn finish(&self) -> Tree {
-        let slots = if self.children.is_empty() {
-            0
-        } else {
-            (self.children.len() * 2).next_power_of_two()
+        let slots = match self.children.len() {
+            0 => 0,
+            edges => (edges * 2).next_power_of_two(),
         };
-        let mut edges = vec![Edge::default(); slots].into_boxed_slice();
-        let mut texts = Vec::new();
-        for ((parent, text), &child) in &self.children {
-            let segment = Segment {
-                head: first_word(text),
-                bytes: text,
-            };
-            let mut slot = hash(*parent, &segment) as usize & (slots - 1);
-            while edges[slot].child != Tree::ROOT {
-                slot = (slot + 1) & (slots - 1);
-            }
-            edges[slot] = Edge {
-                head: segment.head,
-                parent: *parent,
-                child,
-                text: texts.len() as u32,
-                length: text.len() as u32,
-            };
-            texts.extend_from_slice(text);
+        let mut tree = Tree {
+            edges: vec![Edge::default(); slots].into(),
+            tails: Vec::new(),
+        };
+        for ((parent, bytes), place) in &self.children {
+            tree.insert(*parent, &Segment::new(bytes), *place);
         }
-        Tree {
-            edges,
-            texts: texts.into_boxed_slice(),
-        }
+        tree
     }
 }

@@ -4,6 +4,8 @@ mod lines;
 mod pen;
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 
 pub use request::{Encoded, RequestEdits, encode_request};
 pub use response::{ResponseEdits, encode_response};

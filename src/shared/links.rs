@@ -28,8 +28,8 @@ impl Links {
     }
 
     /// Tells the control thread that nothing is left to drain.
-    pub fn say_drained(&self) {
-        let _ = self.control.post(ToControl::Drained);
+    pub fn say_drained(&self, worker: WorkerId) {
+        let _ = self.control.post(ToControl::Drained(worker));
     }
 
     /// Hands a line to the access log, or counts it as lost if the ring is full.

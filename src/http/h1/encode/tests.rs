@@ -1,0 +1,413 @@
+use super::*;
+use crate::http::h1::{
+    Asked, FieldSlots, HeadLimits, ResponseBody, Version, parse_request, parse_response,
+};
+
+const LIMITS: HeadLimits = HeadLimits {
+    head_bytes: 32_768,
+    fields: 100,
+    target_bytes: 8_192,
+};
+
+const PLAIN: RequestEdits<'static> = RequestEdits {
+    path: b"/p",
+    host: None,
+    client: None,
+    client_trusted: false,
+    proto: "http",
+    remove: &[],
+    set: &[],
+    via: false,
+    expect: true,
+};
+
+/// What a backend gets for `head` below its request line.
+fn request(head: &str, edits: &RequestEdits<'_>) -> String {
+    let whole = whole_request(head, edits);
+    whole
+        .split_once("\r\n")
+        .expect("there is a first line")
+        .1
+        .to_owned()
+}
+
+fn whole_request(head: &str, edits: &RequestEdits<'_>) -> String {
+    let mut slots = FieldSlots::new();
+    let head = parse_request(head.as_bytes(), &mut slots, &LIMITS)
+        .expect("the head is good")
+        .expect("the head is complete");
+    let mut out = b"before".to_vec();
+    let encoded = encode_request(&mut out, &head, edits);
+    assert_eq!(&out[encoded.host_value], edits.host.unwrap_or(head.host));
+    String::from_utf8(out[b"before".len()..].to_vec()).expect("only ASCII was put in")
+}
+
+/// What a client gets for `head`.
+fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'a>)) -> String {
+    let mut slots = FieldSlots::new();
+    let head = parse_response(head.as_bytes(), &mut slots, asked, 65_536)
+        .expect("the head is good")
+        .expect("the head is complete");
+    let mut edits = ResponseEdits {
+        client_version: Version::Http11,
+        body: head.body,
+        close: false,
+        remove: &[],
+        set: &[],
+        via: false,
+    };
+    edit(&mut edits);
+    let mut out = Vec::new();
+    encode_response(&mut out, &head, &edits);
+    String::from_utf8(out).expect("only ASCII was put in")
+}
+
+#[test]
+fn request_lines_table() {
+    let rows = [
+        ("GET /a/../b HTTP/1.1\r\nHost: h\r\n\r\n", "GET /p HTTP/1.1"),
+        (
+            "GET /a?b=%20?c HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /p?b=%20?c HTTP/1.1",
+        ),
+        ("POST /a? HTTP/1.0\r\n\r\n", "POST /p? HTTP/1.1"),
+        (
+            "PURGE http://h/a?b HTTP/1.1\r\nHost: h\r\n\r\n",
+            "PURGE /p?b HTTP/1.1",
+        ),
+    ];
+    for (head, expected) in rows {
+        let line = whole_request(head, &PLAIN);
+        assert_eq!(line.split("\r\n").next(), Some(expected));
+    }
+}
+
+#[test]
+fn fields_pass_byte_for_byte_and_in_order() {
+    let head = "GET / HTTP/1.1\r\nacCept: a,  b\r\nHOST: h\r\nX: 1\r\nx: 2\r\nEmpty: \r\nCookie: a=b\r\n\r\n";
+    let expected = "acCept: a,  b\r\nHOST: h\r\nX: 1\r\nx: 2\r\nEmpty: \r\nCookie: a=b\r\n\
+        X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n";
+    assert_eq!(request(head, &PLAIN), expected);
+}
+
+#[test]
+fn blanks_around_values_become_one() {
+    let head = "GET / HTTP/1.1\r\nHost:h\r\nA:b\r\nC: \t d \t\r\nE:\tf\r\nG:\r\nI: j\r\n\r\n";
+    let expected = "Host: h\r\nA: b\r\nC: d\r\nE: f\r\nG: \r\nI: j\r\n\
+        X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n";
+    assert_eq!(request(head, &PLAIN), expected);
+}
+
+#[test]
+fn host_is_rewritten_in_its_place_or_put_first() {
+    let edits = RequestEdits {
+        host: Some(b"backend:80"),
+        ..PLAIN
+    };
+    let rows = [
+        (
+            "GET / HTTP/1.1\r\nA: b\r\nhost: h\r\n\r\n",
+            "A: b\r\nhost: backend:80\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n",
+        ),
+        (
+            "GET / HTTP/1.0\r\nA: b\r\n\r\n",
+            "Host: backend:80\r\nA: b\r\nX-Forwarded-Proto: http\r\n\r\n",
+        ),
+        (
+            "GET http://g/ HTTP/1.0\r\nA: b\r\n\r\n",
+            "Host: backend:80\r\nA: b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: g\r\n\r\n",
+        ),
+    ];
+    for (head, expected) in rows {
+        assert_eq!(request(head, &edits), expected);
+    }
+    let kept = request("GET / HTTP/1.0\r\n\r\n", &PLAIN);
+    assert_eq!(kept, "Host: \r\nX-Forwarded-Proto: http\r\n\r\n");
+}
+
+#[test]
+fn hop_by_hop_fields_are_dropped() {
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: close, X-A, keep-alive, te\r\nX-A: 1\r\nKeep-Alive: timeout=5\r\n\
+        Proxy-Connection: close\r\nTE: gzip\r\nUpgrade: a\r\nProxy-Authorization: b\r\nx-a: 2\r\n\
+        HTTP2-Settings: c\r\nTrailer: X-Sum\r\nConnection: cookie\r\nCookie: d\r\nX-B: 3\r\n\r\n";
+    let expected = "Host: h\r\nTrailer: X-Sum\r\nX-B: 3\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n";
+    assert_eq!(request(head, &PLAIN), expected);
+}
+
+#[test]
+fn connection_cannot_remove_what_tells_of_the_client() {
+    let head = "GET / HTTP/1.1\r\nHost: h\r\nConnection: x-forwarded-for, x-forwarded-proto\r\n\
+        X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n\r\n";
+    let edits = RequestEdits {
+        client_trusted: true,
+        ..PLAIN
+    };
+    let expected = "Host: h\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Host: h\r\n\r\n";
+    assert_eq!(request(head, &edits), expected);
+}
+
+#[test]
+fn framing_is_written_anew() {
+    let rows = [
+        ("Content-Length: 5", "Content-Length: 5\r\n", ""),
+        ("content-length:0", "content-length: 0\r\n", ""),
+        (
+            "transfer-encoding: CHUNKED",
+            "",
+            "Transfer-Encoding: chunked\r\n",
+        ),
+    ];
+    for (line, in_place, at_end) in rows {
+        let head = format!("POST / HTTP/1.1\r\nHost: h\r\n{line}\r\nA: b\r\n\r\n");
+        let expected = format!(
+            "Host: h\r\n{in_place}A: b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n{at_end}\r\n"
+        );
+        assert_eq!(request(&head, &PLAIN), expected);
+    }
+}
+
+#[test]
+fn forwarded_for_is_appended_to() {
+    let rows = [
+        ("", Some("192.0.2.1"), "192.0.2.1"),
+        (
+            "X-Forwarded-For: 1.1.1.1\r\n",
+            Some("10.20.255.0"),
+            "1.1.1.1, 10.20.255.0",
+        ),
+        (
+            "x-forwarded-for: a, b\r\nA: b\r\nX-Forwarded-For:c\r\n",
+            Some("::1"),
+            "a, b, c, ::1",
+        ),
+        ("X-Forwarded-For:\r\n", Some("::ffff:1.2.3.4"), "1.2.3.4"),
+        ("X-Forwarded-For: a\r\n", None, "a"),
+        (
+            "",
+            Some("2001:db8:1111:2222:3333:4444:5555:6666"),
+            "2001:db8:1111:2222:3333:4444:5555:6666",
+        ),
+    ];
+    for (lines, client, expected) in rows {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        let client = client.map(|client| client.parse().expect("an address"));
+        let sent = request(&head, &RequestEdits { client, ..PLAIN });
+        let values: Vec<_> = sent
+            .lines()
+            .filter_map(|line| line.strip_prefix("X-Forwarded-For: "))
+            .collect();
+        assert_eq!(values, [expected], "{sent}");
+    }
+    let none = request(
+        "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For:\r\n\r\n",
+        &PLAIN,
+    );
+    assert!(!none.to_lowercase().contains("x-forwarded-for"), "{none}");
+}
+
+#[test]
+fn proto_and_host_are_believed_from_the_trusted_alone() {
+    let head = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: public\r\nA: b\r\n\r\n";
+    let rows = [
+        (
+            true,
+            "Host: h\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: public\r\nA: b\r\n\r\n",
+        ),
+        (
+            false,
+            "Host: h\r\nA: b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n",
+        ),
+    ];
+    for (client_trusted, expected) in rows {
+        assert_eq!(
+            request(
+                head,
+                &RequestEdits {
+                    client_trusted,
+                    ..PLAIN
+                }
+            ),
+            expected
+        );
+    }
+}
+
+#[test]
+fn operators_edits_have_the_last_word() {
+    let remove = ["x-debug".to_owned(), "x-forwarded-for".to_owned()];
+    let set = [
+        ("X-Team".to_owned(), "a".to_owned()),
+        ("x-forwarded-proto".to_owned(), "https".to_owned()),
+    ];
+    let edits = RequestEdits {
+        remove: &remove,
+        set: &set,
+        client: Some([1, 2, 3, 4].into()),
+        via: true,
+        ..PLAIN
+    };
+    let head = "GET / HTTP/1.0\r\nHost: h\r\nX-Debug: 1\r\nx-team: b\r\nA: b\r\nX-DEBUG:2\r\n\r\n";
+    let expected = "Host: h\r\nA: b\r\nX-Forwarded-Host: h\r\nVia: 1.0 palantir\r\nX-Team: a\r\nx-forwarded-proto: https\r\n\r\n";
+    assert_eq!(request(head, &edits), expected);
+}
+
+#[test]
+fn expectations_table() {
+    let rows = [
+        ("1.1", true, true),
+        ("1.1", false, false),
+        // A 1.0 client does not know what to do with a 100.
+        ("1.0", true, false),
+    ];
+    for (version, expect, passed) in rows {
+        let head = format!("POST / HTTP/{version}\r\nHost: h\r\nExpect: 100-continue\r\n\r\n");
+        let sent = request(&head, &RequestEdits { expect, ..PLAIN });
+        assert_eq!(
+            sent.contains("Expect: 100-continue\r\n"),
+            passed,
+            "{version} {expect}"
+        );
+    }
+}
+
+#[test]
+fn upgrades_and_trailers_are_asked_for_anew() {
+    let rows = [
+        (
+            "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n",
+            "Connection: upgrade\r\nUpgrade: websocket\r\n",
+        ),
+        ("Upgrade: websocket\r\n", ""),
+        (
+            "TE: trailers, gzip\r\nConnection: TE\r\n",
+            "TE: trailers\r\nConnection: TE\r\n",
+        ),
+        (
+            "TE: trailers\r\nConnection: TE, upgrade\r\nUpgrade: a\r\n",
+            "TE: trailers\r\nConnection: upgrade, TE\r\nUpgrade: a\r\n",
+        ),
+    ];
+    for (lines, expected) in rows {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}\r\n");
+        let expected =
+            format!("Host: h\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n{expected}\r\n");
+        assert_eq!(request(&head, &PLAIN), expected);
+    }
+}
+
+#[test]
+fn responses_pass_without_what_concerned_the_backend() {
+    let head = "HTTP/1.0 418 I'm a teapot\r\nServer: x\r\nConnection: keep-alive, X-A\r\nX-A: 1\r\n\
+        Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nUpgrade: h3\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
+        Content-Length: 3\r\nTrailer: T\r\n\r\n";
+    let expected = "HTTP/1.1 418 I'm a teapot\r\nServer: x\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
+        Content-Length: 3\r\nTrailer: T\r\n\r\n";
+    assert_eq!(response(head, Asked::default(), |_| {}), expected);
+}
+
+#[test]
+fn response_framing_follows_the_client() {
+    use ResponseBody::{Chunked, UntilClose};
+    let rows = [
+        ("", Chunked, "Transfer-Encoding: chunked\r\n"),
+        ("", UntilClose, ""),
+        (
+            "Transfer-Encoding: chunked\r\n",
+            Chunked,
+            "Transfer-Encoding: chunked\r\n",
+        ),
+        ("Transfer-Encoding: chunked\r\n", UntilClose, ""),
+        (
+            "Content-Length: 3\r\n",
+            ResponseBody::Length(3),
+            "Content-Length: 3\r\n",
+        ),
+        (
+            "Content-Length: 0\r\n",
+            ResponseBody::None,
+            "Content-Length: 0\r\n",
+        ),
+        (
+            "Content-Length: 3\r\n",
+            Chunked,
+            "Transfer-Encoding: chunked\r\n",
+        ),
+    ];
+    for (lines, body, expected) in rows {
+        let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+        let sent = response(&head, Asked::default(), |edits| edits.body = body);
+        assert_eq!(
+            sent,
+            format!("HTTP/1.1 200 OK\r\n{expected}\r\n"),
+            "{lines:?} {body:?}"
+        );
+    }
+    // What a HEAD is told of the body stays; on a 204 there is nothing to tell.
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+    let asked = Asked {
+        head: true,
+        upgrade: false,
+    };
+    assert_eq!(response(head, asked, |_| {}), head);
+    let empty = response(
+        "HTTP/1.1 204\r\nContent-Length: 0\r\n\r\n",
+        Asked::default(),
+        |_| {},
+    );
+    assert_eq!(empty, "HTTP/1.1 204 \r\n\r\n");
+}
+
+#[test]
+fn response_connection_table() {
+    let rows = [
+        (Version::Http11, false, ""),
+        (Version::Http11, true, "Connection: close\r\n"),
+        (Version::Http10, false, "Connection: keep-alive\r\n"),
+        (Version::Http10, true, "Connection: close\r\n"),
+    ];
+    for (version, close, expected) in rows {
+        let edit =
+            |edits: &mut ResponseEdits<'_>| (edits.client_version, edits.close) = (version, close);
+        let sent = response("HTTP/1.1 304 x\r\n\r\n", Asked::default(), edit);
+        assert_eq!(sent, format!("HTTP/1.1 304 x\r\n{expected}\r\n"));
+        let interim = response(
+            "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n",
+            Asked::default(),
+            edit,
+        );
+        assert_eq!(interim, "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n");
+    }
+}
+
+#[test]
+fn a_switch_of_protocols_passes() {
+    let asked = Asked {
+        head: false,
+        upgrade: true,
+    };
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade:websocket\r\nConnection: Upgrade, X-A\r\nX-A: 1\r\nA: b\r\n\r\n";
+    let expected = "HTTP/1.1 101 Switching Protocols\r\nA: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert_eq!(response(head, asked, |edits| edits.close = true), expected);
+}
+
+#[test]
+fn response_edits_are_applied() {
+    let remove = ["server".to_owned()];
+    let set = [("x-frame".to_owned(), "deny".to_owned())];
+    let sent = response(
+        "HTTP/1.0 200 OK\r\nSERVER: a\r\nX-Frame: b\r\nContent-Length: 1\r\n\r\n",
+        Asked::default(),
+        |edits| {
+            *edits = ResponseEdits {
+                remove: &remove,
+                set: &set,
+                via: true,
+                ..*edits
+            }
+        },
+    );
+    assert_eq!(
+        sent,
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nVia: 1.0 palantir\r\nx-frame: deny\r\n\r\n"
+    );
+}
