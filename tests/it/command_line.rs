@@ -327,6 +327,18 @@ fn the_start_is_told_in_a_few_lines() {
 }
 
 #[test]
+fn rust_log_decides_what_is_told() {
+    let mut command = command();
+    command.env("RUST_LOG", "error");
+    let origin = Origin::saying("");
+    let config = crate::support::proxy::route("/", &[origin.addr]);
+    let mut proxy = Proxy::start_as(command, &config);
+    assert_eq!(proxy.ask(get("/")).status(), 200);
+    assert_eq!(proxy.stop(), 0);
+    assert_eq!(proxy.log(), "");
+}
+
+#[test]
 fn a_configuration_with_test_servers_needs_no_other_server() {
     let servers = [free_addr(), free_addr(), free_addr()];
     let list = crate::support::proxy::list(&servers);

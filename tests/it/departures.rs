@@ -57,11 +57,22 @@ fn in_the_middle_of_a_request_body() {
     });
     let proxy = Proxy::start(&(LOG.to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nabc");
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nabc");
     crate::support::eventually("the backend is connected to", || origin.accepted() == 1);
     drop(client);
     origin.wait_for_ended(1);
     logged_as_499(&proxy);
+}
+
+#[test]
+fn in_the_middle_of_a_small_request_body() {
+    let origin = Origin::saying("");
+    let proxy = Proxy::start(&(LOG.to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nabc");
+    drop(client);
+    logged_as_499(&proxy);
+    assert_eq!(origin.count(), 0, "half a request is none");
 }
 
 #[test]

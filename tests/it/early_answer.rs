@@ -73,11 +73,11 @@ fn after_an_early_answer_the_body_may_still_be_finished() {
     });
     let proxy = Proxy::to(&[origin.addr]);
     let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello");
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nhello");
     let answer = client.answer();
     assert_eq!(answer.text(), "early");
     if answer.field("connection") != Some("close") {
-        client.send("world");
+        client.send("x".repeat(99_995));
         assert_eq!(client.ask(crate::support::get("/next")).text(), "early");
     }
 }

@@ -205,22 +205,30 @@ fn bytes_that_arrive_one_by_one() {
 fn what_a_client_sends_early_of_its_body_is_forwarded_before_the_rest_comes() {
     let (sender, first_part) = std::sync::mpsc::channel();
     let origin = Origin::start(move |link| {
-        let Some(head) = link.head() else { return };
-        let part = link.bytes(5).unwrap();
-        sender.send(part).unwrap();
-        assert_eq!(head.field("content-length"), Some("10"));
-        link.bytes(5).unwrap();
-        link.send(ok("done"));
-        link.rest();
+        while let Some(head) = link.head() {
+            let part = match head.framing() {
+                Framing::Chunked => link.bytes(10).unwrap(),
+                _ => link.bytes(5).unwrap(),
+            };
+            sender.send(String::from_utf8(part).unwrap()).unwrap();
+            match head.framing() {
+                Framing::Chunked => link.bytes(15).unwrap(),
+                _ => link.bytes(99_995).unwrap(),
+            };
+            link.send(ok("done"));
+        }
     });
     let proxy = Proxy::to(&[origin.addr]);
     let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello");
-    assert_eq!(
-        first_part.recv_timeout(crate::support::PATIENCE).unwrap(),
-        b"hello"
-    );
-    client.send("world");
+    let arrived = || first_part.recv_timeout(crate::support::PATIENCE).unwrap();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nhello");
+    assert_eq!(arrived(), "hello");
+    client.send("x".repeat(99_995));
+    assert_eq!(client.answer().text(), "done");
+    client
+        .send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    assert_eq!(arrived(), "5\r\nhello\r\n");
+    client.send("5\r\nworld\r\n0\r\n\r\n");
     assert_eq!(client.answer().text(), "done");
 }
 

@@ -100,6 +100,25 @@ fn a_client_need_not_wait_for_100() {
 }
 
 #[test]
+fn the_proxy_gives_the_permission_itself_where_it_is_told_to() {
+    // A backend that knows nothing of 100.
+    let origin = Origin::saying("done");
+    let config = crate::support::proxy::route("/", &[origin.addr]) + "answer_continue = true\n";
+    let proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.send(EXPECTING);
+        assert_eq!(client.head().status(), 100);
+        client.send("hello");
+        assert_eq!(client.answer().text(), "done");
+    }
+    for request in origin.requests() {
+        assert_eq!(request.head.field("expect"), None);
+        assert_eq!(request.body, b"hello");
+    }
+}
+
+#[test]
 fn curl_waits_for_its_permission() {
     let origin = Origin::start(welcoming);
     let proxy = Proxy::to(&[origin.addr]);

@@ -96,9 +96,9 @@ fn an_endless_connect_is_given_up() {
 fn id_in(answer: &Answer) -> String {
     let text = answer.text();
     match serde_json::from_str::<serde_json::Value>(&text) {
-        Ok(body) => body["id"]
+        Ok(body) => body["request_id"]
             .as_str()
-            .unwrap_or_else(|| panic!("no id in {text}"))
+            .unwrap_or_else(|| panic!("no request_id in {text}"))
             .to_owned(),
         Err(_) => {
             let words = text.split(|char: char| !char.is_ascii_alphanumeric() && char != '-');

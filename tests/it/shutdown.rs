@@ -75,13 +75,13 @@ fn a_request_whose_body_is_still_coming_finishes() {
     let mut proxy =
         Proxy::start(&("shutdown_timeout = 600\n".to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhello");
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nhello");
     eventually("the backend is connected to", || origin.accepted() == 1);
     proxy.signal(libc::SIGTERM);
     eventually("nobody listens any more", || {
         TcpStream::connect(proxy.addr).is_err()
     });
-    client.send("world");
+    client.send("x".repeat(99_995));
     let answer = client.answer();
     assert_eq!(answer.text(), "finished");
     assert_eq!(answer.field("connection"), Some("close"));
