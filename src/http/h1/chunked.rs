@@ -72,7 +72,7 @@ impl ChunkedDecoder {
         let mut at = 0;
         while self.state != State::Ended {
             if self.state == State::Data && at < input.len() {
-                let end = at + self.take_data(input.len() - at);
+                let end = at + self.take_run(input.len() - at);
                 return Ok((end, Piece::Data(at..end)));
             }
             let Some(&byte) = input.get(at) else {
@@ -89,7 +89,7 @@ impl ChunkedDecoder {
         &self.trailers
     }
 
-    fn take_data(&mut self, available: usize) -> usize {
+    fn take_run(&mut self, available: usize) -> usize {
         let run = self.size.min(available as u64);
         self.size -= run;
         if self.size == 0 {

@@ -1,3 +1,5 @@
+//! Tables and properties of the encode code.
+
 use super::*;
 use crate::http::h1::{
     Asked, FieldSlots, HeadLimits, ResponseBody, Version, parse_request, parse_response,

@@ -1,3 +1,5 @@
+//! Tables and properties of the request code.
+
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits {

@@ -1,3 +1,5 @@
+//! Tables and properties of the response code.
+
 use super::*;
 
 const MAX: u32 = 65_536;
