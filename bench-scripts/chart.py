@@ -2,7 +2,7 @@
 
 from html import escape
 
-from report import TITLES
+from report import TITLES, software
 from results import Results
 from scenarios import Scenario
 
@@ -61,14 +61,14 @@ def chart(results: Results) -> str:
         lines, height = panel(title, groups, height)
         drawn += lines
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -6 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'role="img" aria-label="What a request costs, per proxy and scenario">',
         f"<style>{STYLE}</style>", *legend(results), *drawn, "</svg>", ""])
 
 
 def legend(results: Results) -> list[str]:
     """The title and what the colours mean."""
-    lines = [text(0, 20, "Shorter is better", "title"), text(0, 40, "; ".join(results.versions.values()), "quiet")]
+    lines = [text(0, 20, "Shorter is better", "title"), text(0, 40, software(results), "quiet")]
     left = 0
     for proxy in results.proxies:
         lines += [f'<rect class="{proxy}" x="{left}" y="54" width="12" height="12" rx="2"/>',
@@ -90,21 +90,20 @@ def panel(title: str, groups: list[Group], top: int) -> tuple[list[str], int]:
         lines.append(text(0, (top + bottom) // 2 + 2, group.title))
         lines.append(f'<line class="axis" x1="{LABEL_WIDTH}" x2="{LABEL_WIDTH}" y1="{top - 2}" y2="{bottom}"/>')
         for place, (proxy, length, label) in enumerate(group.bars):
-            lines += bar(proxy, length * scale, label, top + place * BAR_STEP)
-            if proxy == "palantir" and group.target is not None:
-                mark = LABEL_WIDTH + group.target * scale
-                y = top + place * BAR_STEP
-                lines.append(f'<line class="target" x1="{mark:.1f}" x2="{mark:.1f}" y1="{y - 2}" '
-                             f'y2="{y + BAR_HEIGHT + 2}"/>')
+            target = group.target * scale if proxy == "palantir" and group.target is not None else 0.0
+            lines += bar(proxy, length * scale, target, label, top + place * BAR_STEP)
         top = bottom + GROUP_GAP
     return lines, top + GROUP_GAP
 
 
-def bar(proxy: str, width: float, label: str, top: int) -> list[str]:
-    """One bar and the figure behind it."""
-    return [f'<rect class="{proxy}" x="{LABEL_WIDTH}" y="{top}" width="{max(width, 1):.1f}" height="{BAR_HEIGHT}" '
-            'rx="2"/>',
-            text(LABEL_WIDTH + max(width, 1) + 8, top + 12, label, "quiet")]
+def bar(proxy: str, width: float, target: float, label: str, top: int) -> list[str]:
+    """One bar, the mark of its target (0: none), and its figure behind both."""
+    lines = [f'<rect class="{proxy}" x="{LABEL_WIDTH}" y="{top}" width="{max(width, 1):.1f}" height="{BAR_HEIGHT}" '
+             'rx="2"/>']
+    if target:
+        mark = LABEL_WIDTH + target
+        lines.append(f'<line class="target" x1="{mark:.1f}" x2="{mark:.1f}" y1="{top - 2}" y2="{top + BAR_HEIGHT + 2}"/>')
+    return [*lines, text(LABEL_WIDTH + max(width, target, 1) + 8, top + 12, label, "quiet")]
 
 
 def cost_group(results: Results, scenario: Scenario) -> Group:
@@ -116,7 +115,7 @@ def cost_group(results: Results, scenario: Scenario) -> Group:
     for row in results.rows.get(scenario.name, []):
         cost = row.median("cpu_us")
         bars.append((row.proxy, 0.0, "invalid") if cost is None else
-                    (row.proxy, cost / unit, f"{cost:.1f} µs · {cost / unit:.2f}"))
+                    (row.proxy, cost / unit, f"{cost:.1f} µs, {cost / unit:.2f}"))
     return Group(scenario.title, bars, scenario.target_nginx if nginx else None)
 
 

@@ -1,6 +1,7 @@
 """The programs of a run: the origin and the proxies, each with its configuration from `configs/`."""
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -121,13 +122,16 @@ def build_palantir() -> Path:
 
 
 def versions(proxies: list[str], palantir: Path) -> dict[str, str]:
-    """What was compared, one line each."""
-    asked = {"nginx": [found("nginx"), "-v"], "haproxy": [found("haproxy"), "-v"], "wrk": [found("wrk"), "-v"]}
-    if "palantir" in proxies:
-        asked["palantir"] = [str(palantir), "--version"]
-    lines = {}
+    """The versions of what was compared and of what loaded it."""
+    asked = {"palantir": [str(palantir), "--version"]} if "palantir" in proxies else {}
+    asked |= {name: [found(name), "-v"] for name in ("nginx", "haproxy", "wrk") if name in proxies or name != "haproxy"}
+    known = {}
     for name, argv in asked.items():
-        if name in proxies or name in ("nginx", "wrk"):
+        try:
+            # wrk says its version and exits with an error.
             said = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10, check=False)
-            lines[name] = (said.stdout.decode(errors="replace").splitlines() or ["?"])[0].strip()
-    return lines
+        except OSError as failure:
+            raise Unusable(f"{name} does not run: {failure}") from None
+        number = re.search(rb"\d+(\.\d+)+[^\s]*", said.stdout)
+        known[name] = number.group().decode() if number else "of an unknown version"
+    return known

@@ -25,8 +25,13 @@ def markdown(results: Results) -> str:
 def header(results: Results) -> str:
     """What was measured, where and how often."""
     options = results.options
-    return (f"{'; '.join(results.versions.values())}. {results.machine['cpu']}, Linux {results.machine['kernel']}. "
+    return (f"{software(results)}. {results.machine['cpu']}, Linux {results.machine['kernel']}. "
             f"Median of {options['rounds']} rounds of {options['seconds']} s in turn, each proxy alone on one core.")
+
+
+def software(results: Results) -> str:
+    """Names and versions in one line."""
+    return ", ".join(f"{TITLES.get(name, name)} {version}" for name, version in results.versions.items())
 
 
 def cost_table(results: Results, scenarios: list[Scenario]) -> str:
