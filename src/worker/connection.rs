@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -37,11 +37,16 @@ async fn serve_all(shard: &Rc<Shard>, stream: Stream, peer: Peer) {
     let bounds = shard.plan().snapshot().client.clone();
     let mut wait = bounds.header_timeout; // The first request is due at once.
     while client.wait_for_request(shard, wait).await == Woken::Bytes {
-        match Box::pin(serve_busy(shard, &client)).await {
+        match busy(shard, &client).await {
             Next::Request => wait = bounds.idle_timeout,
             Next::Close => return,
         }
     }
+}
+
+/// [`serve_busy`], boxed here so that the connection's task has no room for it while it is idle.
+fn busy<'a>(shard: &'a Shard, client: &'a Client) -> Pin<Box<impl Future<Output = Next>>> {
+    Box::pin(serve_busy(shard, client))
 }
 
 /// Serves requests as long as they come without a long pause.

@@ -74,7 +74,12 @@ impl Relay<'_> {
     async fn pass_on<F>(&self, head: &mut Block, body: &mut Body) -> Result<(), Broken<F>> {
         let mut received = self.from.take();
         let taken = body.take_verbatim(received.len());
-        let sent = self.send(head.filled(), &received.filled()[..taken]).await;
+        let mut piece = &received.filled()[..taken];
+        if !head.is_empty() && taken <= limits::COPIED_BODY_BYTES {
+            head.extend(piece); // Cheaper than to have the kernel gather two pieces.
+            piece = &[];
+        }
+        let sent = self.send(head.filled(), piece).await;
         head.clear();
         received.consume(taken);
         self.from.put(received);

@@ -53,11 +53,11 @@ fn write_answer(
     let id = exchange.id.0;
     let (kind, body) = if exchange.wants_json.get() {
         let body = format!(
-            "{{\"status\":{status},\"error\":\"{word}\",\"title\":\"{reason}\",\"id\":\"{id:016x}\"}}\n"
+            "{{\"status\":{status},\"error\":\"{word}\",\"title\":\"{reason}\",\"request_id\":\"{id:016x}\"}}\n"
         );
         ("application/json", body)
     } else {
-        let body = format!("{status} {reason}\n{word}\nid: {id:016x}\n");
+        let body = format!("{status} {reason}\n{word}\nrequest id: {id:016x}\n");
         ("text/plain; charset=utf-8", body)
     };
     let date = imf_fixdate(unix_secs());
