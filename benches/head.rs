@@ -114,17 +114,3 @@ impl std::fmt::Display for Named {
         write!(formatter, "{} ({} bytes)", self.0.0, self.0.1.len())
     }
 }
-
-#[divan::bench]
-fn tmp_httparse(bencher: Bencher) {
-    bencher.bench_local(|| {
-        let mut slots = [const { std::mem::MaybeUninit::uninit() }; 256];
-        let mut parsed = httparse::Request::new(&mut []);
-        parsed.parse_with_uninit_headers(black_box(BROWSER), &mut slots).unwrap();
-        black_box(parsed.headers.len())
-    });
-}
-#[divan::bench]
-fn tmp_browser(bencher: Bencher) {
-    request_parse_and_rewrite(bencher, Named(&("browser", BROWSER)))
-}
