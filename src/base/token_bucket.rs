@@ -2,8 +2,8 @@
 
 use crate::base::time::Micros;
 
-/// One token, in the parts that amounts are counted in: so small that what a microsecond brings is a whole number of
-/// them even at a token a day.
+/// One token, in the parts that amounts are counted in: so small that what a microsecond brings is exact to a thousandth
+/// even if a token takes minutes.
 pub const TOKEN: u64 = 1_000_000_000_000;
 
 /// A bounded number of tokens. One owner; time is an argument.

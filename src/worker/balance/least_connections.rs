@@ -112,7 +112,7 @@ fn least_from(loads: &[f32], start: usize) -> usize {
         .unwrap_or(start)
 }
 
-/// The least of the lanes, half by half: sixteen in a row would wait for each other.
+/// The least of the lanes, half by half: one after the other they would wait for each other.
 fn least_of(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {
