@@ -2,8 +2,8 @@
 
 use crate::base::time::Micros;
 
-/// One token, in the parts that amounts are counted in: so small that what a microsecond brings is exact to a thousandth
-/// even if a token takes minutes.
+/// One token, in the parts that amounts are counted in: so small that what a microsecond brings is exact to a
+/// thousandth even if a token takes minutes.
 pub const TOKEN: u64 = 1_000_000_000_000;
 
 /// A bounded number of tokens. One owner; time is an argument.
@@ -16,8 +16,8 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A bucket for at most `capacity` tokens (1 to a million) that begins with `tokens` and gains `per_second` parts of
-    /// [`TOKEN`] a second from `now` on.
+    /// A bucket for at most `capacity` tokens (1 to a million) that begins with `tokens` and gains `per_second` parts
+    /// of [`TOKEN`] a second from `now` on.
     pub fn new(capacity: u32, per_second: u64, tokens: u32, now: Micros) -> TokenBucket {
         debug_assert!((1..=1_000_000).contains(&capacity));
         TokenBucket {

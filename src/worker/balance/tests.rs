@@ -426,7 +426,10 @@ proptest! {
     }
 
     #[test]
-    fn consistent_hash_keeps_nearly_all_keys_when_one_backend_leaves(count in 2usize..60, leaving in any::<prop::sample::Index>()) {
+    fn consistent_hash_keeps_nearly_all_keys_when_one_backend_leaves(
+        count in 2usize..60,
+        leaving in any::<prop::sample::Index>(),
+    ) {
         let pool = Pool::new(&vec![1; count]);
         let leaving = leaving.index(count);
         let mut balancer = pool.balancer("consistent_hash", 0);
