@@ -46,10 +46,7 @@ impl FromStr for Cidr {
                 _ => return Err(format!("the prefix length is a number from 0 to {most}")),
             },
         };
-        Ok(Cidr {
-            network,
-            prefix_bits,
-        })
+        Ok(Cidr { network, prefix_bits })
     }
 }
 
@@ -73,24 +70,13 @@ mod tests {
         ];
         for (range, address, expected) in rows {
             let cidr: Cidr = range.parse().unwrap();
-            assert_eq!(
-                cidr.contains(address.parse().unwrap()),
-                expected,
-                "{range} {address}"
-            );
+            assert_eq!(cidr.contains(address.parse().unwrap()), expected, "{range} {address}");
         }
     }
 
     #[test]
     fn malformed_ranges_are_refused() {
-        for text in [
-            "",
-            "10.0.0.0/33",
-            "10.0.0/8",
-            "fd00::/129",
-            "10.0.0.0/-1",
-            "localhost",
-        ] {
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "10.0.0.0/-1", "localhost"] {
             assert!(text.parse::<Cidr>().is_err(), "{text:?}");
         }
     }

@@ -101,13 +101,9 @@ impl BackendTables {
     /// Tables for `workers` workers.
     pub fn new(workers: usize) -> Arc<BackendTables> {
         Arc::new(BackendTables {
-            tables: (0..workers)
-                .map(|_| CachePadded::new(BackendTable::new()))
-                .collect(),
+            tables: (0..workers).map(|_| CachePadded::new(BackendTable::new())).collect(),
             open: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
-            wanted: (0..limits::BACKENDS)
-                .map(|_| AtomicBool::new(false))
-                .collect(),
+            wanted: (0..limits::BACKENDS).map(|_| AtomicBool::new(false)).collect(),
         })
     }
 

@@ -80,12 +80,6 @@ impl<T> Letters<T> {
     pub fn clear_wake(&self) {
         let mut count = [0u8; 8];
         // SAFETY: reads eight bytes into a live array; the descriptor does not block.
-        unsafe {
-            libc::read(
-                self.wake.as_raw_fd(),
-                count.as_mut_ptr().cast(),
-                count.len(),
-            )
-        };
+        unsafe { libc::read(self.wake.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
 }

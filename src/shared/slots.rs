@@ -25,9 +25,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(free) = self.free.upgrade() {
-            free.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(self.id);
+            free.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
         }
     }
 }
@@ -58,11 +56,7 @@ impl Slots {
             return Some(slot);
         }
         self.taken.retain(|_, slot| slot.strong_count() > 0);
-        let id = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()?;
+        let id = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
         self.tables.reset(id);
         let slot = Arc::new(Slot {
             id,
