@@ -1,11 +1,13 @@
-//! How the proxy stops.
+//! How the proxy stops, and starts again.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 use crate::support::origin::ok;
-use crate::support::proxy::route;
+use crate::support::place::free_addr;
+use crate::support::proxy::{command, route};
 use crate::support::{Origin, PATIENCE, Proxy, eventually, get};
 
 /// A backend that answers `/wait` only when it is let go.
@@ -144,4 +146,39 @@ fn an_open_tunnel_is_cut_after_the_timeout() {
     assert_eq!(client.head().status(), 101);
     assert_eq!(proxy.stop(), 1);
     client.ends();
+}
+
+#[test]
+fn it_starts_again_while_clients_knock() {
+    let origin = Origin::saying("served");
+    let addr = free_addr();
+    let config = format!("listen_addr = \"{addr}\"\n{}", route("/", &[origin.addr]));
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = over.clone();
+    let knocking = std::thread::spawn(move || {
+        while !is_over.load(SeqCst) {
+            drop(TcpStream::connect(addr));
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+    let rounds = std::panic::catch_unwind(|| {
+        for _ in 0..10 {
+            let proxy = Proxy::launch(command(), addr, &config);
+            proxy.wait_for_log(&["listening", &addr.to_string()]);
+            let mut client = proxy.client();
+            assert_eq!(client.ask(get("/")).text(), "served");
+            // Ended with connections open, and started again on the same address.
+        }
+    });
+    over.store(true, SeqCst);
+    knocking.join().unwrap();
+    rounds.unwrap();
+}
+
+#[test]
+fn a_signal_right_after_the_start_is_not_missed() {
+    for _ in 0..10 {
+        let mut proxy = Proxy::to(&[free_addr()]);
+        assert_eq!(proxy.stop(), 0);
+    }
 }
