@@ -1,5 +1,5 @@
-//! What a pick costs: every algorithm, two workers' tables, pools of several sizes with everything busy. To reach: 50 ns
-//! with 100 backends.
+//! What a pick costs: every algorithm, two workers' tables, pools of several sizes with everything busy. To reach: 50
+//! ns with 100 backends on a busy core, one with a request every 16 microseconds.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -49,9 +49,20 @@ fn busy_pool(name: &str, usable: &[Candidate]) -> (Arc<BackendTables>, Box<dyn B
     (tables, balancer)
 }
 
-/// One pick, with the request begun and one of the backend's ended, as a steady load does.
+/// A busy core's picks.
 #[divan::bench(args = names(), consts = POOLS, sample_size = 1000)]
 fn pick<const COUNT: usize>(bencher: Bencher, name: &str) {
+    pick_every::<COUNT>(16, bencher, name);
+}
+
+/// An idle core's picks: all that was read before is old.
+#[divan::bench(args = names(), consts = POOLS, sample_size = 1000)]
+fn pick_after_a_pause<const COUNT: usize>(bencher: Bencher, name: &str) {
+    pick_every::<COUNT>(10_000, bencher, name);
+}
+
+/// One pick, with the request begun and the one before it ended, as a steady load does.
+fn pick_every<const COUNT: usize>(micros: u64, bencher: Bencher, name: &str) {
     let usable = backends(COUNT);
     let (tables, mut balancer) = busy_pool(name, &usable);
     let mine = tables.of(WorkerId(0));
@@ -61,7 +72,7 @@ fn pick<const COUNT: usize>(bencher: Bencher, name: &str) {
         request.set(request.get() + 1);
         let view = View {
             tables: &tables,
-            now: Micros(request.get() * 16),
+            now: Micros(request.get() * micros),
             key: request.get().wrapping_mul(0x9e37_79b9_7f4a_7c15),
             blocked: &|_| false,
         };

@@ -27,8 +27,7 @@ const BROWSER: &[u8] = b"GET /api/v1/articles?page=2&sort=new HTTP/1.1\r\n\
     Cookie: session=8d7f3c1ab2e94f60; theme=dark\r\n\
     Sec-Fetch-Dest: empty\r\n\
     Sec-Fetch-Mode: cors\r\n\
-    Sec-Fetch-Site: same-site\r\n\
-    Priority: u=4\r\n\r\n";
+    Sec-Fetch-Site: same-site\r\n\r\n";
 
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: wrk\r\n\r\n";
 
@@ -113,20 +112,4 @@ impl std::fmt::Display for Named {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} ({} bytes)", self.0.0, self.0.1.len())
     }
-}
-
-#[divan::bench]
-fn tmp_httparse(bencher: Bencher) {
-    bencher.bench_local(|| {
-        let mut slots = [const { std::mem::MaybeUninit::uninit() }; 256];
-        let mut parsed = httparse::Request::new(&mut []);
-        parsed
-            .parse_with_uninit_headers(black_box(BROWSER), &mut slots)
-            .unwrap();
-        black_box(parsed.headers.len())
-    });
-}
-#[divan::bench]
-fn tmp_browser(bencher: Bencher) {
-    request_parse_and_rewrite(bencher, Named(&("browser", BROWSER)))
 }

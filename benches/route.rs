@@ -106,17 +106,22 @@ fn deep_paths(bencher: Bencher) {
     look_up(bencher, &rules, &requests);
 }
 
-/// Wildcards on eight levels of one name, of which only the shortest has a prefix that matches.
+/// Wildcards on eight levels of one name, and hosts between them.
 #[divan::bench(sample_size = 1000)]
 fn wildcard_levels(bencher: Bencher) {
+    wildcards(bencher, |_| "/level".to_owned());
+}
+
+/// The same, but only the shortest wildcard has a prefix that matches, and the others are asked first.
+#[divan::bench(sample_size = 1000)]
+fn wildcard_fallbacks(bencher: Bencher) {
+    wildcards(bencher, |levels| format!("/level/{levels}"));
+}
+
+fn wildcards(bencher: Bencher, prefix: impl Fn(usize) -> String) {
     let name = |levels: usize| format!("{}example.com", "label.".repeat(levels));
     let mut rules: Rules = (0..8)
-        .map(|levels| {
-            (
-                Some(format!("*.{}", name(levels))),
-                format!("/level/{levels}"),
-            )
-        })
+        .map(|levels| (Some(format!("*.{}", name(levels))), prefix(levels)))
         .collect();
     rules.extend(
         (8..ROUTES).map(|index| (Some(format!("host{index}.example.org")), "/".to_owned())),

@@ -37,8 +37,8 @@ impl PeakEwma {
 }
 
 /// The share of an average that is left after this time, from 1 down to 0: exponential decay, by the 16th step of the
-/// sequence that defines it, `(1 + t/16)^-16`. It is read on the way of a request, where `exp` would cost three times
-/// as much, and it never reaches zero.
+/// sequence that defines it, `(1 + t/16)^-16`. It is cheaper than `exp` on the way of a
+/// request, and it never reaches zero.
 fn kept_after(micros: u64) -> f64 {
     let step = 1.0 / (1.0 + micros as f64 * (1.0 / (16.0 * limits::LATENCY_DECAY_MICROS as f64)));
     let second = step * step;

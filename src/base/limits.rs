@@ -83,8 +83,6 @@ pub const IDLE_BLOCK_BYTES: usize = 1 << 10;
 pub const BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a block that relays a large body.
 pub const RELAY_BLOCK_BYTES: usize = 128 << 10;
-/// Bytes of a body that are copied behind its head rather than sent as a second piece.
-pub const COPIED_BODY_BYTES: usize = 2 << 10;
 /// Free ordinary blocks that a worker keeps for reuse.
 pub const FREE_BLOCKS: usize = 1024;
 /// Free relay blocks that a worker keeps for reuse.

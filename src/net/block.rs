@@ -8,12 +8,12 @@ use crate::base::limits;
 
 /// A buffer with a filled part in front and room behind it: received bytes are added at the end, used ones are taken
 /// from the front.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Block {
     bytes: Vec<u8>,
     start: usize,
-    /// Most bytes that the next receive may add.
-    allowance: usize,
+    /// Most bytes that the next operation may move.
+    bound: usize,
 }
 
 impl Block {
@@ -22,7 +22,7 @@ impl Block {
         Block {
             bytes: Vec::with_capacity(capacity),
             start: 0,
-            allowance: usize::MAX,
+            bound: usize::MAX,
         }
     }
 
@@ -60,6 +60,18 @@ impl Block {
         }
     }
 
+    /// Takes `count` bytes from the front and keeps them for [`Block::rewind`].
+    pub(super) fn advance(&mut self, count: usize) {
+        debug_assert!(count <= self.len());
+        self.start += count;
+    }
+
+    /// Brings back all that was taken from the front since the block was empty, unless it was emptied by
+    /// [`Block::consume`].
+    pub fn rewind(&mut self) {
+        self.start = 0;
+    }
+
     /// Empties the block.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -84,9 +96,26 @@ impl Block {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Lets the next receive add at most `count` bytes.
-    pub fn allow(&mut self, count: usize) {
-        self.allowance = count;
+    /// Puts `bytes` before the filled part, where consumed bytes were; false if there is too little room.
+    pub fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let Some(start) = self.start.checked_sub(bytes.len()) else {
+            return false;
+        };
+        self.bytes[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+        true
+    }
+
+    /// Lets the next receive add, or the next send take, at most `count` bytes.
+    pub fn bound(&mut self, count: usize) {
+        self.bound = count;
+    }
+}
+
+impl Default for Block {
+    /// A block without memory.
+    fn default() -> Self {
+        Block::with_capacity(0)
     }
 }
 
@@ -98,7 +127,7 @@ unsafe impl IoBuf for Block {
     }
 
     fn bytes_init(&self) -> usize {
-        self.len()
+        self.len().min(self.bound)
     }
 }
 
@@ -109,13 +138,13 @@ unsafe impl IoBufMut for Block {
     }
 
     fn bytes_total(&mut self) -> usize {
-        self.room().min(self.allowance)
+        self.room().min(self.bound)
     }
 
     // SAFETY: see the trait: the caller vouches for `count` bytes.
     unsafe fn set_init(&mut self, count: usize) {
         debug_assert!(count <= self.room());
-        self.allowance = usize::MAX;
+        self.bound = usize::MAX;
         // SAFETY: the kernel initialised `count` bytes at `write_ptr`.
         unsafe { self.bytes.set_len(self.bytes.len() + count) };
     }
@@ -151,7 +180,7 @@ impl Blocks {
         let mut list = list.borrow_mut();
         if list.len() < most {
             block.clear();
-            block.allowance = usize::MAX;
+            block.bound = usize::MAX;
             list.push(block);
         }
     }
@@ -175,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn an_allowance_holds_for_one_receive() {
+    fn a_bound_holds_for_one_receive() {
         let mut block = Block::with_capacity(8);
-        block.allow(3);
+        block.bound(3);
         assert_eq!(block.bytes_total(), 3);
         // SAFETY: the capacity is eight and a `u8` needs no particular value; the test only looks at lengths.
         unsafe {
@@ -185,6 +214,16 @@ mod tests {
             block.set_init(3);
         }
         assert_eq!((block.len(), block.bytes_total()), (3, 5));
+    }
+
+    #[test]
+    fn a_head_fits_where_one_was_consumed() {
+        let mut block = Block::with_capacity(16);
+        block.extend(b"oldhead|body");
+        block.consume(8);
+        assert!(!block.prepend(b"longer head|"));
+        assert!(block.prepend(b"head|"));
+        assert_eq!(block.filled(), b"head|body");
     }
 
     #[test]

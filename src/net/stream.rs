@@ -2,18 +2,18 @@
 //!
 //! Receiving goes through the ring, one receive at a time, and the receive outlives whoever waits for it: it is armed,
 //! polled by whichever task is interested now, and never cancelled while the stream is wanted, because a cancelled
-//! receive may lose bytes. Sending is a plain non-blocking system call: on a socket with room it is done at once, so an
-//! operation in the ring would only add a completion and a wake-up to it; only a full socket is waited for in the ring.
+//! receive may lose bytes. Sending goes through the ring as well: what all connections of a core have to send in one turn
+//! is then handed over in one system call, which costs less than to send as it comes, although each send is waited for.
 
 use std::cell::{RefCell, UnsafeCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use monoio::io::AsyncReadRent;
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 
 use super::{Block, Expired, Timer};
@@ -148,79 +148,45 @@ impl Stream {
         Ok(received as usize)
     }
 
-    /// Sends what the socket takes now. Errors: [`io::ErrorKind::WouldBlock`] if it takes nothing.
-    pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_send_two(bytes, &[])
-    }
-
-    /// Sends of two pieces in a row what the socket takes now.
-    pub fn try_send_two(&self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: both slices live through the call, which is synchronous.
-        let sent = unsafe {
-            if second.is_empty() {
-                libc::send(self.fd(), first.as_ptr().cast(), first.len(), FLAGS)
-            } else {
-                let pieces = [first, second].map(|piece| libc::iovec {
-                    iov_base: piece.as_ptr().cast_mut().cast(),
-                    iov_len: piece.len(),
-                });
-                let mut message: libc::msghdr = std::mem::zeroed();
-                message.msg_iov = pieces.as_ptr().cast_mut();
-                message.msg_iovlen = pieces.len();
-                libc::sendmsg(self.fd(), &message, FLAGS)
-            }
-        };
-        if sent < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(sent as usize)
-    }
-
-    /// Sends all of `first` and `second`, at most until the timer's deadline. `progress` is called whenever the peer
-    /// took something after a pause, so that a slow but living peer can be given more time.
-    pub async fn send_two(
+    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block is lost then. They are
+    /// taken from its front, and [`Block::rewind`] brings them back. `progress` is called whenever the peer took some of it, so that a slow but living peer can
+    /// be given more time. Errors: the peer is gone.
+    pub async fn send(
         &self,
-        first: &[u8],
-        second: &[u8],
+        block: &mut Block,
+        mut count: usize,
         timer: &Timer,
         progress: impl Fn(),
     ) -> Result<io::Result<()>, Expired> {
-        let (mut first, mut second) = (first, second);
-        loop {
-            match self.try_send_two(first, second) {
+        while count > 0 {
+            block.bound(count);
+            let (outcome, rest) = {
+                // SAFETY: as in `Receiver::arm`: the future keeps nothing of the stream.
+                let socket = unsafe { &mut *self.socket.get() };
+                let mut sending = pin!(socket.write(std::mem::take(block)));
+                timer.bound(|cx| sending.as_mut().poll(cx)).await?
+            };
+            *block = rest;
+            block.bound(usize::MAX);
+            match outcome {
                 Ok(sent) => {
-                    let of_first = sent.min(first.len());
-                    first = &first[of_first..];
-                    second = &second[sent - of_first..];
-                    if first.is_empty() {
-                        (first, second) = (second, &[]);
-                    }
-                    if first.is_empty() {
-                        return Ok(Ok(()));
-                    }
+                    block.advance(sent);
+                    count -= sent;
                     progress();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if let Err(error) = self.writable(timer).await? {
-                        return Ok(Err(error));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Ok(Err(error)),
             }
         }
+        Ok(Ok(()))
     }
 
-    /// Sends all of `bytes`, at most until the timer's deadline.
-    pub async fn send(&self, bytes: &[u8], timer: &Timer) -> Result<io::Result<()>, Expired> {
-        self.send_two(bytes, &[], timer, || ()).await
-    }
-
-    /// Waits until the socket takes bytes again.
-    pub(super) async fn writable(&self, timer: &Timer) -> Result<io::Result<()>, Expired> {
-        let mut ready = std::pin::pin!(self.socket().writable(false));
-        timer.bound(|cx| ready.as_mut().poll(cx)).await
+    /// Sends all of `block`, at most until the timer's deadline.
+    pub async fn send_all(
+        &self,
+        block: &mut Block,
+        timer: &Timer,
+    ) -> Result<io::Result<()>, Expired> {
+        self.send(block, block.len(), timer, || ()).await
     }
 
     /// Says that nothing more will be sent.

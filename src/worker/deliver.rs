@@ -122,12 +122,8 @@ impl Ends<'_> {
     async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
         let stall = self.exchange.plan.snapshot().client.idle_timeout;
         self.client.timer.set(stall);
-        let sent = self
-            .client
-            .wire
-            .stream
-            .send(out.filled(), &self.client.timer)
-            .await;
+        let stream = &self.client.wire.stream;
+        let sent = stream.send_all(out, &self.client.timer).await;
         out.clear();
         match sent {
             Ok(Ok(())) => Ok(()),

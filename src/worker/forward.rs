@@ -96,7 +96,7 @@ fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Fa
 /// sent again, it either cannot have been processed or may be processed twice, and neither the route's bound nor the
 /// pool's budget is used up.
 fn may_retry(exchange: &Exchange, admitted: &Admitted, failure: Failure, retries: u8) -> bool {
-    let may_repeat = admitted.idempotent && !admitted.has_body;
+    let may_repeat = admitted.idempotent && !admitted.has_body && admitted.is_whole;
     let is_possible = failure.is_worth_another_try()
         && (failure.is_before_sending() || may_repeat)
         && !exchange.answered.get()
@@ -199,17 +199,18 @@ async fn exchange_heads_and_bodies(
 async fn send_request(
     client: &Client,
     exchange: &Exchange,
-    admitted: &Admitted,
+    admitted: &mut Admitted,
     upstream: &Upstream,
 ) -> Result<(), Failure> {
     let wait = exchange.route().timeouts.upstream_response;
     client.timer.set(exchange.bounded(wait));
-    let sending = upstream
-        .wire
-        .stream
-        .send(admitted.request.filled(), &client.timer);
-    match sending.await {
+    let request = &mut admitted.request;
+    request.rewind();
+    match upstream.wire.stream.send_all(request, &client.timer).await {
         Ok(_) => Ok(()),
-        Err(Expired) => Err(exchange.expired(Failure::ResponseTimeout)),
+        Err(Expired) => {
+            admitted.is_whole = false; // The block is lost with its send.
+            Err(exchange.expired(Failure::ResponseTimeout))
+        }
     }
 }

@@ -74,16 +74,14 @@ impl Relay<'_> {
     async fn pass_on<F>(&self, head: &mut Block, body: &mut Body) -> Result<(), Broken<F>> {
         let mut received = self.from.take();
         let taken = body.take_verbatim(received.len());
-        let mut piece = &received.filled()[..taken];
-        if !head.is_empty() && taken <= limits::COPIED_BODY_BYTES {
-            head.extend(piece); // Cheaper than to have the kernel gather two pieces.
-            piece = &[];
-        }
-        let sent = self.send(head.filled(), piece).await;
-        head.clear();
-        received.consume(taken);
-        self.from.put(received);
         (self.count)(taken);
+        let left = join(head, &mut received, taken);
+        let mut sent = self.send(head, head.len()).await;
+        if sent.is_ok() {
+            head.clear();
+            sent = self.send(&mut received, left).await;
+        }
+        self.from.put(received);
         sent
     }
 
@@ -99,8 +97,7 @@ impl Relay<'_> {
             let progress = body.reframe(&mut received, head);
             (self.count)(head.len() - before);
             let sent = match progress {
-                Ok(Progress::Drained) if head.is_empty() => break Ok(()),
-                Ok(_) => self.send(head.filled(), &[]).await,
+                Ok(_) => self.send(head, head.len()).await,
                 Err(unacceptable) => break Err(Broken::Unacceptable(unacceptable)),
             };
             head.clear();
@@ -112,23 +109,33 @@ impl Relay<'_> {
         outcome
     }
 
-    async fn send<F>(&self, first: &[u8], second: &[u8]) -> Result<(), Broken<F>> {
-        let (first, second) = if first.is_empty() {
-            (second, first)
-        } else {
-            (first, second)
-        };
-        if first.is_empty() {
-            return Ok(());
-        }
+    async fn send<F>(&self, block: &mut Block, count: usize) -> Result<(), Broken<F>> {
         let give_time = || self.timer.set(self.stall);
         give_time();
-        match self.to.send_two(first, second, self.timer, give_time).await {
+        match self.to.send(block, count, self.timer, give_time).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Broken::SinkClosed),
             Err(_) => Err(Broken::SinkTimeout),
         }
     }
+}
+
+/// Joins `head` with the first `taken` bytes received, so that one send carries both: it fits, as a rule, into the place
+/// of the head that was received before them; else as many of them as fit are copied behind it. Returns how many bytes
+/// of `received` are to be sent after `head`.
+fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
+    if head.is_empty() {
+        return taken;
+    }
+    if taken > 0 && received.prepend(head.filled()) {
+        let length = head.len();
+        head.clear();
+        return length + taken;
+    }
+    let behind = taken.min(head.room());
+    head.extend(&received.filled()[..behind]);
+    received.consume(behind);
+    taken - behind
 }
 
 /// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known.

@@ -28,7 +28,7 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     client
         .timer
         .set(exchange.plan.snapshot().client.idle_timeout);
-    let sent = client.wire.stream.send(out.filled(), &client.timer).await;
+    let sent = client.wire.stream.send_all(&mut out, &client.timer).await;
     shard.blocks.give(out);
     match sent {
         Ok(Ok(())) => {}

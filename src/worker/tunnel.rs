@@ -71,16 +71,10 @@ impl Direction<'_> {
     async fn run(&self, count: impl Fn(usize)) -> End {
         let timer = Timer::new(&self.shard.timers);
         loop {
-            let block = self.from.take();
-            let sent = if block.is_empty() {
-                Ok(Ok(()))
-            } else {
-                count(block.len());
-                timer.set(self.idle);
-                self.to.stream.send(block.filled(), &timer).await
-            };
-            let mut block = block;
-            block.clear();
+            let mut block = self.from.take();
+            count(block.len());
+            timer.set(self.idle);
+            let sent = self.to.stream.send_all(&mut block, &timer).await;
             self.from.put(block);
             if !matches!(sent, Ok(Ok(()))) {
                 return End::Broken;

@@ -37,7 +37,10 @@ impl Wire {
     }
 
     /// Puts back what is left of them.
-    pub fn put(&self, block: Block) {
+    pub fn put(&self, mut block: Block) {
+        if block.is_empty() {
+            block.clear();
+        }
         self.received.replace(block);
     }
 
@@ -60,7 +63,7 @@ impl Wire {
         } else if block.room() == 0 {
             block = enlarged(blocks, block, size);
         }
-        block.allow(most);
+        block.bound(most);
         self.stream.arm(block);
     }
 

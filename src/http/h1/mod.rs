@@ -1,6 +1,6 @@
 //! HTTP/1 (RFC 9112): heads, framing, chunked coding.
 //!
-//! A head is parsed once by httparse, checked once right after it ([`survey`]), and copied once into the other side's
+//! A head is parsed once by httparse, checked once right after it (`survey.rs`), and copied once into the other side's
 //! output ([`encode_request`], [`encode_response`]).
 
 mod chunked;
@@ -20,8 +20,8 @@ use std::mem::MaybeUninit;
 
 use httparse::Header;
 
+use self::survey::Survey;
 use crate::base::limits;
-use survey::Survey;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};

@@ -172,7 +172,7 @@ proptest! {
         for end in 0..len {
             match response_outcome(&head[..end], asked) {
                 Ok(early) => prop_assert_eq!(early, None),
-                Err(refusal) => prop_assert_eq!(Err(refusal), whole.clone()),
+                Err(refusal) => prop_assert_eq!(Err(refusal), whole),
             }
         }
         if whole.is_ok() {

@@ -35,6 +35,8 @@ pub(super) struct Survey<'b> {
     pub(super) expect_continue: bool,
     /// An `Expect` that asks for something else.
     pub(super) unknown_expectation: bool,
+    /// There is an `X-Forwarded-For`.
+    pub(super) forwarded_for: bool,
     /// Fields that are for this connection alone and never forwarded.
     pub(super) dropped: FieldSet,
     /// Fields that are not simply copied: those that an encoder decides upon, and those not written as
@@ -111,11 +113,11 @@ impl<'b> Survey<'b> {
                 self.expect_continue = true
             }
             Known::Expect => self.unknown_expectation = true,
+            Known::XForwardedFor => self.forwarded_for = true,
             Known::Http2Settings
             | Known::ProxyAuthenticate
             | Known::ProxyAuthorization
             | Known::ProxyConnection
-            | Known::XForwardedFor
             | Known::XForwardedHost
             | Known::XForwardedProto => {}
         }

@@ -17,6 +17,7 @@ pub(super) struct Target<'b> {
 
 impl<'b> Target<'b> {
     /// Takes a target apart. httparse has made sure that it is not empty and has no blank and no control byte.
+    #[inline(always)]
     pub(super) fn of(method: Method<'_>, target: &'b [u8]) -> Result<Target<'b>, Refusal> {
         if !target.is_ascii() {
             return Err(Refusal::BadTarget);
@@ -66,6 +67,7 @@ impl<'b> Target<'b> {
     }
 
     /// The authority that the request is for, given the values of its `Host`. Both must be well-formed and agree.
+    #[inline(always)]
     pub(super) fn host(&self, field: Option<&'b [u8]>) -> Result<Option<&'b [u8]>, Refusal> {
         let field = match field {
             Some(value) => Some((value, host::split(value).ok_or(Refusal::BadHost)?)),

@@ -10,8 +10,8 @@ pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     build: |_worker| Box::new(ConsistentHash::default()),
 };
 
-/// Table sizes: prime, so that every backend's stride meets every place; the smallest keeps 99 of 100 keys of small pools
-/// where they were when a backend leaves.
+/// Table sizes: prime, so that every backend's stride meets every place. In the smallest, 98 of 100 keys stay where
+/// they were when one of up to 100 backends leaves.
 const SIZES: [usize; 3] = [8_191, 65_521, 262_139];
 /// Places per backend that make shares follow the weights within a few percent.
 const PLACES_PER_BACKEND: usize = 64;
@@ -89,8 +89,8 @@ impl Wish {
     }
 }
 
-/// Gives every place to a candidate, in rounds. What comes out depends on identities and weights alone, not on the order
-/// of `usable`.
+/// Gives every place to a candidate, in rounds. What comes out depends on identities and weights alone, not on the
+/// order of `usable`.
 fn populate(usable: &[Candidate]) -> Vec<u16> {
     let Some(largest) = usable.iter().map(|candidate| candidate.weight).max() else {
         return Vec::new();

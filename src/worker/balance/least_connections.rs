@@ -22,7 +22,7 @@ struct LeastConnections {
     ids: Vec<BackendId>,
     /// What one request adds to a backend's load: the reciprocal of its weight.
     steps: Vec<f32>,
-    /// Requests under way for a backend's weight.
+    /// Requests under way for a backend's weight; infinite where there is no backend.
     loads: Vec<f32>,
     /// When `loads` were read; `None` if they must be read before the next pick.
     read: Option<Micros>,
@@ -68,14 +68,15 @@ impl Balancer for LeastConnections {
             .iter()
             .map(|candidate| 1.0 / f32::from(candidate.weight))
             .collect();
-        self.loads = vec![0.0; usable.len()];
+        self.loads = vec![f32::INFINITY; usable.len().next_multiple_of(LANES)];
         self.totals = vec![0; usable.len()];
         self.turns.rebuild(usable);
         self.read = None;
     }
 
     fn pick(&mut self, view: &View<'_>) -> Option<usize> {
-        if self.ids.is_empty() {
+        let count = self.ids.len();
+        if count == 0 {
             return None;
         }
         if !self.is_read(view.now) {
@@ -83,7 +84,7 @@ impl Balancer for LeastConnections {
         }
         let least = least_from(&self.loads, self.start);
         let index = if (view.blocked)(least) {
-            least_unblocked(view, &self.loads, self.start)?
+            least_unblocked(view, &self.loads[..count], self.start)?
         } else {
             least
         };
@@ -92,27 +93,40 @@ impl Balancer for LeastConnections {
     }
 }
 
-/// Loads compared at once: what a vector register or two hold.
-const LANES: usize = 16;
+/// Loads compared at once: what a few vector registers hold. `loads` is filled up to a multiple of it.
+const LANES: usize = 8;
 
 /// The index of the least load, the first from `start` and around if several are equal. There must be one.
 fn least_from(loads: &[f32], start: usize) -> usize {
-    let (whole, rest) = loads.as_chunks::<LANES>();
-    let mut lanes = [f32::INFINITY; LANES];
-    for chunk in whole {
-        for (lane, &load) in lanes.iter_mut().zip(chunk) {
-            *lane = if load < *lane { load } else { *lane };
+    let (chunks, _) = loads.as_chunks::<LANES>();
+    let mut least = [f32::INFINITY; LANES];
+    for chunk in chunks {
+        for (least, &load) in least.iter_mut().zip(chunk) {
+            *least = lesser(*least, load);
         }
     }
-    let least = lanes
-        .iter()
-        .chain(rest)
-        .copied()
-        .fold(f32::INFINITY, f32::min);
+    let least = least_of(least);
     let after = position(&loads[start..], least).map(|index| start + index);
     after
         .or_else(|| position(&loads[..start], least))
         .unwrap_or(start)
+}
+
+/// The least of the lanes, half by half: one after the other they would wait for each other.
+fn least_of(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] = lesser(lanes[lane], lanes[lane + width]);
+        }
+    }
+    lanes[0]
+}
+
+/// One instruction, because no load is ever NaN.
+fn lesser(one: f32, other: f32) -> f32 {
+    if other < one { other } else { one }
 }
 
 /// Where `load` is first; chunks without it are passed over many loads at a time.

@@ -100,3 +100,53 @@ impl WeightedDraw {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::ids::BackendId;
+    use crate::base::limits;
+
+    fn draw_of(weights: &[u16]) -> WeightedDraw {
+        let candidates = weights.iter().zip(0..).map(|(&weight, id)| Candidate {
+            id: BackendId(id),
+            weight,
+            identity: 0,
+        });
+        WeightedDraw::new(&candidates.collect::<Vec<_>>())
+    }
+
+    proptest! {
+        /// The part of all columns that leads to each index, added up instead of drawn.
+        #[test]
+        fn each_index_has_the_share_of_its_weight(weights in prop::collection::vec(1..=limits::WEIGHT, 1..200)) {
+            let draw = draw_of(&weights);
+            let mut shares = vec![0.0; weights.len()];
+            for (index, column) in draw.columns.iter().enumerate() {
+                let own = f64::from(column.threshold) / f64::from(u32::MAX);
+                shares[index] += own;
+                shares[column.other as usize] += 1.0 - own;
+            }
+            let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+            for (share, weight) in shares.into_iter().zip(&weights) {
+                let fair = f64::from(*weight) / total * weights.len() as f64;
+                prop_assert!((share - fair).abs() < 1e-6, "{} instead of {}", share, fair);
+            }
+        }
+    }
+
+    #[test]
+    fn workers_draw_different_sequences_and_the_same_ones_again() {
+        let sequence = |worker| {
+            let mut random = Random::for_worker(WorkerId(worker));
+            [random.next_u64(), random.next_u64(), random.next_u64()]
+        };
+        assert_eq!(sequence(3), sequence(3));
+        let mut all: Vec<u64> = (0..limits::WORKERS as u32).flat_map(sequence).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 3 * limits::WORKERS);
+    }
+}

@@ -288,6 +288,28 @@ fn peak_ewma_prefers_the_fast_and_tries_the_slow_again() {
 }
 
 #[test]
+fn peak_ewma_waits_for_the_first_answer_of_a_backend() {
+    let pool = Pool::new(&[1, 1]);
+    let mut balancer = pool.balancer("peak_ewma", 0);
+    balancer.observe(BackendId(0), 50_000, Micros(pool.now.get()));
+    pool.begin(0, 1, 1);
+    assert_eq!(pool.pick(&mut balancer, 0), Some(0));
+    balancer.observe(BackendId(1), 1_000, Micros(pool.now.get()));
+    assert_eq!(pool.pick(&mut balancer, 0), Some(1));
+}
+
+#[test]
+fn consistent_hash_leaves_no_backend_out() {
+    let mut weights = vec![limits::WEIGHT; 999];
+    weights.push(1);
+    let pool = Pool::new(&weights);
+    let mut balancer = pool.balancer("consistent_hash", 0);
+    let keys = 100_000;
+    let mut picks = (0..keys).map(|number| pool.pick(&mut balancer, number * (u64::MAX / keys)));
+    assert!(picks.any(|index| index == Some(999)));
+}
+
+#[test]
 fn consistent_hash_gives_a_key_one_backend_on_every_core() {
     let pool = Pool::new(&[1; 20]);
     let reordered: Vec<Candidate> = pool.usable.iter().rev().copied().collect();
@@ -404,7 +426,10 @@ proptest! {
     }
 
     #[test]
-    fn consistent_hash_keeps_nearly_all_keys_when_one_backend_leaves(count in 2usize..60, leaving in any::<prop::sample::Index>()) {
+    fn consistent_hash_keeps_nearly_all_keys_when_one_backend_leaves(
+        count in 2usize..60,
+        leaving in any::<prop::sample::Index>(),
+    ) {
         let pool = Pool::new(&vec![1; count]);
         let leaving = leaving.index(count);
         let mut balancer = pool.balancer("consistent_hash", 0);

@@ -44,12 +44,11 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
 
 async fn ask_for_body(ends: &Ends<'_>, timer: &Timer) -> Result<(), Failure> {
     timer.set(ends.exchange.plan.snapshot().client.idle_timeout);
-    let sending = ends
-        .client
-        .wire
-        .stream
-        .send(b"HTTP/1.1 100 Continue\r\n\r\n", timer);
-    match sending.await {
+    let mut out = ends.shard.blocks.take();
+    out.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
+    let sent = ends.client.wire.stream.send_all(&mut out, timer).await;
+    ends.shard.blocks.give(out);
+    match sent {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Failure::ClientLeft),
         Err(Expired) => Err(Failure::ClientStalled),

@@ -1,10 +1,10 @@
 //! Finds the route of a request by its host and path: the most specific host first, then the longest prefix.
 //!
-//! * **Hosts**, from specific to general: the host itself, `*.` and its longest suffix, any. A wildcard stands for one or more
-//!   labels (as in nginx): `*.example.com` takes `a.example.com` and `a.b.example.com`, not `example.com`. If no prefix
-//!   of the most specific host matches, the next one is asked.
-//! * **Prefixes** match at a segment border: `/api` takes `/api` and `/api/x`, not `/apix`, and `/api/` means the same.
-//!   Case counts.
+//! * **Hosts**, from specific to general: the host itself, `*.` with the longest suffix, any. A wildcard stands for one
+//!   or more labels, as in nginx: `*.example.com` takes `a.example.com` and `a.b.example.com`, not `example.com`. If no
+//!   prefix of the most specific host matches, the next one is asked.
+//! * **Prefixes** match at a segment border: `/api` takes `/api` and `/api/x`, not `/apix`. `/api/` means the same: who
+//!   writes it for nginx gets `/api` redirected there, and wants it taken. Case counts.
 //!
 //! Both are trees of segments, walked from the general end (`com`, `example`, `api`; `api`, `v1`, `users`), so that a
 //! look-up costs what the matching part of the request costs, however many routes there are and however long the

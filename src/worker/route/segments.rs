@@ -1,5 +1,5 @@
-//! Cuts a host or path at its separators, eight bytes at a time: most segments are shorter than that, and their ends are
-//! then found without a loop whose end the processor cannot foresee.
+//! Cuts a host or path at its separators, eight bytes at a time: most segments are shorter than that, and their ends
+//! are then found without a loop whose end the processor cannot foresee.
 
 use crate::worker::route::text::Text;
 

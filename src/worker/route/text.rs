@@ -42,8 +42,8 @@ impl Text for Path<'_> {
 pub struct ReversedHost<'a>(&'a [u8]);
 
 impl<'a> ReversedHost<'a> {
-    /// Of a host longer than `longest` one byte more than that is taken: enough to see that it goes on where the longest
-    /// pattern ends.
+    /// Of a host longer than `longest` one byte more than that is taken: enough to see that it goes on where the
+    /// longest pattern ends.
     pub fn new(host: &'a [u8], longest: usize) -> ReversedHost<'a> {
         let host = host.strip_suffix(b".").unwrap_or(host);
         ReversedHost(&host[host.len().saturating_sub(longest + 1)..])

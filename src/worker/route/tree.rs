@@ -9,7 +9,7 @@ use crate::worker::route::text::Text;
 /// A node's number in a [`Tree`].
 pub type Node = u32;
 
-/// Immutable, found by hashing with open addressing, at most half full.
+/// Immutable, found by hashing with open addressing, at most a quarter full: most look-ups see one slot.
 #[derive(Debug, Default)]
 pub struct Tree {
     /// A power of two of them, or none.
@@ -185,7 +185,7 @@ impl TreeBuilder {
     pub fn finish(self) -> Tree {
         let slots = match self.children.len() {
             0 => 0,
-            edges => (edges * 2).next_power_of_two(),
+            edges => (edges * 4).next_power_of_two(),
         };
         let mut tree = Tree {
             edges: vec![Edge::default(); slots].into(),

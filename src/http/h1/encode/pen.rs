@@ -95,18 +95,16 @@ impl Pen<'_> {
         let mut text = [0; b"255.255.255.255.".len()];
         let mut len = 0;
         for octet in address.octets() {
-            let digits = [
-                b'0' + octet / 100,
-                b'0' + octet / 10 % 10,
-                b'0' + octet % 10,
-            ];
-            let skipped = usize::from(octet < 100) + usize::from(octet < 10);
-            for digit in &digits[skipped..] {
-                text[len] = *digit;
-                len += 1;
-            }
-            text[len] = b'.';
-            len += 1;
+            let [hundreds, tens, ones] =
+                [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+            // Always four bytes, of which the next octet overwrites what is too much.
+            let (digits, count) = match octet {
+                0..10 => ([ones, b'.', 0, 0], 1),
+                10..100 => ([tens, ones, b'.', 0], 2),
+                _ => ([hundreds, tens, ones, b'.'], 3),
+            };
+            text[len..len + 4].copy_from_slice(&digits);
+            len += count + 1;
         }
         self.text(&text[..len - 1]);
     }

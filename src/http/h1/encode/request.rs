@@ -117,7 +117,7 @@ fn write_fields(
         }
     });
     if !operator.concern(Known::XForwardedFor) {
-        write_forwarded_for(pen, lines, edits.client);
+        write_forwarded_for(pen, head, lines, edits.client);
     }
     if !has_proto {
         pen.texts([b"X-Forwarded-Proto: ", edits.proto.as_bytes(), b"\r\n"]);
@@ -142,14 +142,17 @@ fn write_host(pen: &mut Pen<'_>, name: &str, host: &[u8]) -> Range<usize> {
 
 /// Writes all values of `X-Forwarded-For` that the client sent, then the client's own address, in one field.
 #[inline(always)]
-fn write_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>, client: Option<IpAddr>) {
+fn write_forwarded_for(
+    pen: &mut Pen<'_>,
+    head: &RequestHead<'_, '_>,
+    lines: &Lines<'_, '_>,
+    client: Option<IpAddr>,
+) {
     let start = pen.written();
     pen.text(b"X-Forwarded-For: ");
     let values_start = pen.written();
-    for field in lines.special() {
-        if !field.value.is_empty() && recognise(field.name.as_bytes()) == Known::XForwardedFor {
-            pen.texts([field.value, b", "]);
-        }
+    if head.survey.forwarded_for {
+        write_received_forwarded_for(pen, lines);
     }
     match client {
         Some(client) => pen.address(client),
@@ -157,6 +160,14 @@ fn write_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>, client: Option<
         None => return pen.take_back(start),
     }
     pen.text(b"\r\n");
+}
+
+fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
+    for field in lines.special() {
+        if !field.value.is_empty() && recognise(field.name.as_bytes()) == Known::XForwardedFor {
+            pen.texts([field.value, b", "]);
+        }
+    }
 }
 
 /// Writes how the body ends, and what the client asked of the connection that the backend is to know.

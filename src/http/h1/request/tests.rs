@@ -83,7 +83,8 @@ fn request_lines_table() {
 #[test]
 fn targets_table() {
     use Refusal::*;
-    let rows: [(&str, Result<(&str, Option<&str>), Refusal>); 27] = [
+    type Parts = (&'static str, Option<&'static str>);
+    let rows: [(&str, Result<Parts, Refusal>); 27] = [
         ("GET /", Ok(("/", None))),
         ("GET /a/b?c=d?e", Ok(("/a/b", Some("c=d?e")))),
         ("GET /?", Ok(("/", Some("")))),

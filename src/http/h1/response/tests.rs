@@ -30,7 +30,8 @@ fn accepted<R>(head: &str, asked: Asked, look: impl FnOnce(ResponseHead<'_, '_>)
 
 #[test]
 fn status_lines_table() {
-    let rows: [(&str, Result<(u16, &str), Refusal>); 20] = [
+    type Line = (u16, &'static str);
+    let rows: [(&str, Result<Line, Refusal>); 20] = [
         ("HTTP/1.1 200 OK\r\n", Ok((200, "OK"))),
         ("HTTP/1.0 404 Not Found\r\n", Ok((404, "Not Found"))),
         ("HTTP/1.1 200 \r\n", Ok((200, ""))),
