@@ -120,6 +120,8 @@ pub const RETRY_PERCENT: u32 = 20;
 pub const RETRY_FLOOR_PER_SECOND: u32 = 3;
 /// Retries per core and pool that can be saved up for when a backend fails: the share of its last 500 requests.
 pub const RETRY_BURST: u32 = 100;
+/// Counts of requests under way that are read anew for every pick that compares them.
+pub const IN_FLIGHT_COUNTERS: usize = 64;
 /// Age at which counts of requests under way are read anew when a pick compares those of all backends, in microseconds.
 pub const IN_FLIGHT_AGE_MICROS: u64 = 200;
 /// Time after which a latency has lost all but 37 percent of its say in the average, in microseconds.

@@ -195,6 +195,12 @@ impl Stream {
         unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
     }
 
+    /// Ends the connection in both directions.
+    pub fn end(&self) {
+        // SAFETY: as above.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_RDWR) };
+    }
+
     /// Makes the coming close a reset, so that the peer cannot take what it got so far for the whole.
     pub fn reset_on_close(&self) {
         let linger = libc::linger {

@@ -131,6 +131,11 @@ impl BackendTables {
         }
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.tables.len()
+    }
+
     /// Every worker's table.
     pub fn iter(&self) -> impl Iterator<Item = &BackendTable> {
         self.tables.iter().map(|table| &**table)

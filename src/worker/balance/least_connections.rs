@@ -1,9 +1,10 @@
 //! `least_connections`: the backend with the fewest requests under way for its weight, counted on all cores.
 //!
-//! Reading every backend's counters of every core costs a cache miss for each line that another core has written, so
-//! what was read serves for `limits::IN_FLIGHT_AGE_MICROS`, and meanwhile each pick is added to it. A core that picks
-//! less often than that always sees the present; one that picks more often overlooks at most what other cores began,
-//! and what any core ended, within that time.
+//! With few counters (`limits::IN_FLIGHT_COUNTERS`: backends times cores) each pick reads them all. In a large pool that
+//! would cost a cache miss for each line that another core has written: what was read then serves for
+//! `limits::IN_FLIGHT_AGE_MICROS`, and meanwhile each pick is added to it. A core that picks less often than that
+//! always sees the present; one that picks more often overlooks at most what other cores began, and what any core
+//! ended, within that time.
 
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
@@ -79,7 +80,8 @@ impl Balancer for LeastConnections {
         if count == 0 {
             return None;
         }
-        if !self.is_read(view.now) {
+        let are_few = count * view.tables.workers() <= limits::IN_FLIGHT_COUNTERS;
+        if are_few || !self.is_read(view.now) {
             self.read_loads(view);
         }
         let least = least_from(&self.loads, self.start);

@@ -150,10 +150,13 @@ impl Ring {
 }
 
 /// The heap has its greatest on top: a ring is the greater the earlier its turn comes. Laps wrap after years; the turns
-/// in a heap are never more than two laps apart, so the sign of their distance tells which one comes first.
+/// in a heap are never more than two laps apart, so the sign of their distance tells which one comes first. Rings whose
+/// turns fall on the same place come in the same order in every lap: otherwise a lap counted from between them would
+/// not be exact.
 impl Ord for Ring {
     fn cmp(&self, other: &Ring) -> Ordering {
-        (other.place.wrapping_sub(self.place) as i64).cmp(&0)
+        let earlier = (other.place.wrapping_sub(self.place) as i64).cmp(&0);
+        earlier.then(other.first.cmp(&self.first))
     }
 }
 

@@ -230,8 +230,14 @@ fn least_connections_gives_equals_turns_by_weight() {
 
 #[test]
 fn least_connections_counts_its_own_picks_between_two_readings() {
-    let pool = Pool::new(&[1, 2, 1]);
+    // A pool too large to be read for every pick; only the first three are not busy.
+    let mut weights = vec![1; limits::IN_FLIGHT_COUNTERS];
+    weights[1] = 2;
+    let pool = Pool::new(&weights);
     pool.begin(1, 0, 4);
+    for busy in 3..weights.len() {
+        pool.begin(1, busy, 100);
+    }
     let mut balancer = pool.balancer("least_connections", 0);
     let view = View {
         tables: &pool.tables,

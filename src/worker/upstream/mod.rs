@@ -19,5 +19,15 @@ pub struct Upstream {
     /// Whether it served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
     /// The backend's bound on connections counts this one.
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
+}
+
+impl Drop for Upstream {
+    /// The descriptor is closed by the engine, a moment later; before another connection may take its place, the
+    /// backend must know that this one has ended.
+    fn drop(&mut self) {
+        if self.permit.is_some() {
+            self.wire.stream.end();
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub async fn obtain(
         wire: Wire::new(stream),
         backend: id,
         reused: false,
-        _permit: permit,
+        permit,
     }))
 }
 
