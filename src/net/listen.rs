@@ -73,9 +73,9 @@ fn bind_tcp(addr: SocketAddr, first: bool) -> io::Result<BoundListener> {
         Ok(socket)
     };
     if first {
-        let lone = open()?; // Without SO_REUSEPORT: fails if anybody listens there.
-        lone.bind(&address)?;
-        lone.listen(1)?;
+        // Without SO_REUSEPORT this fails if anybody listens there. It never listens itself: a client that knocked
+        // meanwhile would be lost with it.
+        open()?.bind(&address)?;
     }
     let socket = open()?;
     socket.set_reuse_port(true)?;

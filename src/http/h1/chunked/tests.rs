@@ -1,3 +1,5 @@
+//! Tables and properties of the chunked decoder.
+
 use proptest::prelude::*;
 
 use super::*;
