@@ -1,11 +1,10 @@
 //! Large bodies: the proxy holds little of them, and a slow side stops the fast one.
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use crate::support::head::Head;
 use crate::support::origin::ok;
-use crate::support::{Client, Link, Origin, Proxy, get};
+use crate::support::{Client, Link, Origin, Proxy, get, when_still};
 
 const MIB: u64 = 1 << 20;
 
@@ -167,20 +166,6 @@ fn an_upload_passes_through_little_memory() {
     pour(&client.stream, total).unwrap();
     assert_eq!(client.answer().text(), "done");
     assert_little_memory(&proxy, before);
-}
-
-/// Waits until a count stands still for half a second, and gives it.
-fn when_still(mut count: impl FnMut() -> u64) -> u64 {
-    let mut last = count();
-    let mut looks = 0;
-    crate::support::eventually("the flow stands still", || {
-        std::thread::sleep(Duration::from_millis(100));
-        let now = count();
-        looks = if now == last { looks + 1 } else { 0 };
-        last = now;
-        looks == 5
-    });
-    last
 }
 
 #[test]

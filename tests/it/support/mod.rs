@@ -31,6 +31,21 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a count stands still for half a second, and gives it.
+#[track_caller]
+pub fn when_still(mut count: impl FnMut() -> u64) -> u64 {
+    let mut last = count();
+    let mut looks = 0;
+    eventually("the flow stands still", || {
+        thread::sleep(Duration::from_millis(100));
+        let now = count();
+        looks = if now == last { looks + 1 } else { 0 };
+        last = now;
+        looks == 5
+    });
+    last
+}
+
 /// A GET request without further fields.
 pub fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
