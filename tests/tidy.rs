@@ -1,8 +1,13 @@
 //! The layout guards itself: reads `src/` and fails, with the rule and its reason, on what the map in `src/lib.rs`
 //! does not allow. It looks at tokens, not at meaning, which is enough for rules that are meant to be kept in sight.
 
+#[path = "tidy/source.rs"]
+mod source;
+
 use std::fs;
 use std::path::Path;
+
+use source::{ROOMS, Source, is_name, sources_below};
 
 /// A rule, why it is there, and what finds its breaches.
 struct Rule {
@@ -72,9 +77,6 @@ const RULES: [Rule; 11] = [
     },
 ];
 
-/// Steps of a request's way that only decide.
-const ROOMS: [&str; 4] = ["guard", "route", "cache", "balance"];
-
 /// What a snapshot holds compiled parts of: importable from `shared` and `snapshot` although they come later.
 const COMPILED_PARTS: [&[&str]; 4] = [
     &["snapshot"],
@@ -119,101 +121,6 @@ fn tests_leave_nothing_open() {
                 "{folder}/{}: {breaches:?}",
                 source.path
             );
-        }
-    }
-}
-
-/// A source file with what the rules look at.
-struct Source {
-    /// Below `src/`.
-    path: String,
-    text: String,
-    /// Names and signs, each with its line, without those of comments, of literals and of what is compiled for tests only.
-    tokens: Vec<(usize, String)>,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Source {
-        let is_test = path.ends_with("tests.rs") || path.contains("tests/");
-        let code = match is_test {
-            true => String::new(),
-            false => without_tests(&without_comments_and_literals(text)),
-        };
-        Source {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            tokens: tokens(&code),
-        }
-    }
-
-    /// The modules on the way to the file: `["worker", "route", "tree"]`.
-    fn module(&self) -> Vec<&str> {
-        let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
-        path.split('/').collect()
-    }
-
-    fn is_below(&self, folders: &[&str]) -> bool {
-        folders
-            .iter()
-            .any(|folder| self.path.starts_with(&format!("{folder}/")))
-    }
-
-    fn is_decision(&self) -> bool {
-        let module = self.module();
-        module[0] == "http"
-            || (module[0] == "worker" && module.len() > 1 && ROOMS.contains(&module[1]))
-    }
-
-    fn token(&self, at: usize) -> &str {
-        self.tokens.get(at).map_or("", |(_, token)| token)
-    }
-
-    /// Every path within the crate that the file names, from the crate's root.
-    fn imports(&self) -> Vec<(usize, Vec<String>)> {
-        let mut imports = Vec::new();
-        for at in 0..self.tokens.len() {
-            let begins = at == 0 || self.token(at - 1) != "::";
-            let root = match self.token(at) {
-                "crate" if self.token(at + 1) == "::" => Vec::new(),
-                "super" if begins && self.token(at + 1) == "::" => {
-                    let module = self.module();
-                    module[..module.len() - 1]
-                        .iter()
-                        .map(|name| (*name).to_owned())
-                        .collect()
-                }
-                _ => continue,
-            };
-            let mut paths = Vec::new();
-            self.expand(at + 2, root, &mut paths);
-            imports.extend(paths.into_iter().map(|path| (self.tokens[at].0, path)));
-        }
-        imports
-    }
-
-    /// Reads a path or a tree of paths; gives the place behind it.
-    fn expand(&self, mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
-        loop {
-            match self.token(at) {
-                "{" => {
-                    at += 1;
-                    while !matches!(self.token(at), "}" | "") {
-                        at = self.expand(at, path.clone(), paths).max(at + 1);
-                        while !matches!(self.token(at), "," | "}" | "") {
-                            at += 1;
-                        }
-                        at += usize::from(self.token(at) == ",");
-                    }
-                    return at + 1;
-                }
-                "super" => drop(path.pop()),
-                name => path.push(name.to_owned()),
-            }
-            if self.token(at + 1) != "::" {
-                paths.push(path);
-                return at + 1;
-            }
-            at += 2;
         }
     }
 }
@@ -426,144 +333,6 @@ fn unexplained_unsafe(source: &Source, _: &[String]) -> Vec<Breach> {
         .into_iter()
         .filter(|(line, _)| !explained(*line))
         .collect()
-}
-
-fn sources_below(folder: &Path, root: &Path) -> Vec<Source> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut sources = Vec::new();
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources.extend(sources_below(&path, root));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-            sources.push(Source::new(name, &fs::read_to_string(&path).unwrap()));
-        }
-    }
-    sources
-}
-
-/// Blanks comments and what stands between quotes.
-fn without_comments_and_literals(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let length = match &bytes[at..] {
-            [b'/', b'/', ..] => until(bytes, at, b"\n"),
-            [b'/', b'*', ..] => until(bytes, at, b"*/") + 2,
-            [b'r', b'"' | b'#', ..]
-                if at == 0 || !is_name_byte(bytes[at - 1]) || bytes[at - 1] == b'b' =>
-            {
-                raw_string(bytes, at)
-            }
-            [b'"', ..] => quoted(bytes, at, b'"'),
-            [b'\'', b'\\', ..] | [b'\'', _, b'\'', ..] => quoted(bytes, at, b'\''),
-            [b'\'', first, ..] if !first.is_ascii() => quoted(bytes, at, b'\''),
-            _ => 0,
-        };
-        if length == 0 {
-            out.push(bytes[at]);
-            at += 1;
-            continue;
-        }
-        let end = (at + length).min(bytes.len());
-        out.extend(
-            bytes[at..end]
-                .iter()
-                .map(|byte| if *byte == b'\n' { b'\n' } else { b' ' }),
-        );
-        at = end;
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// How many bytes there are before the next `end`.
-fn until(bytes: &[u8], at: usize, end: &[u8]) -> usize {
-    let found = bytes[at..]
-        .windows(end.len())
-        .position(|window| window == end);
-    found.unwrap_or(bytes.len() - at)
-}
-
-/// The length of a raw string, 0 if it is a raw identifier.
-fn raw_string(bytes: &[u8], at: usize) -> usize {
-    let hashes = bytes[at + 1..]
-        .iter()
-        .take_while(|byte| **byte == b'#')
-        .count();
-    if bytes.get(at + 1 + hashes) != Some(&b'"') {
-        return 0;
-    }
-    let end = [&b"\""[..], &b"#".repeat(hashes)].concat();
-    let start = at + 2 + hashes;
-    2 + hashes + until(bytes, start, &end) + end.len()
-}
-
-/// The length of a literal in quotes, escapes minded.
-fn quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
-    let mut length = 1;
-    while at + length < bytes.len() && bytes[at + length] != quote {
-        length += if bytes[at + length] == b'\\' { 2 } else { 1 };
-    }
-    length + 1
-}
-
-/// Blanks the items behind `#[cfg(test)]`. What rustfmt wrote ends at the brace on the item's own indentation.
-fn without_tests(code: &str) -> String {
-    let mut out = String::new();
-    let mut skipping_to = None;
-    for line in code.lines() {
-        let indentation = &line[..line.len() - line.trim_start().len()];
-        match &skipping_to {
-            Some(end)
-                if line.trim_end() == format!("{end}}}")
-                    || line.trim_end().ends_with(';')
-                        && line.starts_with(&format!("{end}mod ")) =>
-            {
-                skipping_to = None;
-            }
-            Some(_) => {}
-            None if line.trim_start().starts_with("#[cfg(test)]") => {
-                skipping_to = Some(indentation.to_owned())
-            }
-            None => out += line,
-        }
-        out += "\n";
-    }
-    out
-}
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-fn is_name(token: &str) -> bool {
-    token
-        .bytes()
-        .next()
-        .is_some_and(|byte| is_name_byte(byte) && !byte.is_ascii_digit())
-}
-
-fn tokens(code: &str) -> Vec<(usize, String)> {
-    let mut tokens = Vec::new();
-    for (index, line) in code.lines().enumerate() {
-        let mut rest = line.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let length = match first {
-                _ if rest.starts_with("::") => 2,
-                _ if first.is_ascii_alphanumeric() || first == '_' => {
-                    rest.bytes().take_while(|byte| is_name_byte(*byte)).count()
-                }
-                _ => first.len_utf8(),
-            };
-            tokens.push((index + 1, rest[..length].to_owned()));
-            rest = rest[length..].trim_start();
-        }
-    }
-    tokens
 }
 
 /// The rules that a file at this path and with this text breaks.
