@@ -77,6 +77,7 @@ fn end_of(thread: thread::JoinHandle<()>) -> ExitCode {
 /// left running.
 fn run(path: &Path) -> Result<u8, String> {
     Micros::now(); // The clock begins here.
+    control::hold_signals();
     net::raise_descriptor_limit();
     let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let machine = Machine::of_this_process();

@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{error, info};
 
+pub use signals::hold_signals;
+
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::access_log::{AccessLog, LogFile};

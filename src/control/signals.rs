@@ -13,6 +13,24 @@ pub enum Signal {
     Reopen,
 }
 
+/// Keeps signals waiting until [`Signals::take`]: without it, one that comes while the program starts would end it the
+/// hard way. For the first thread, before it starts others, which then leave all signals to it.
+pub fn hold_signals() {
+    mask_signals(libc::SIG_BLOCK);
+}
+
+fn mask_signals(how: libc::c_int) {
+    // SAFETY: plain calls with a live set; they cannot fail with these arguments.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(&mut set, number);
+        }
+        libc::pthread_sigmask(how, &set, std::ptr::null_mut());
+    }
+}
+
 /// All of them. As long as this exists, and after it, none has its default effect.
 #[derive(Debug)]
 pub struct Signals {
@@ -24,11 +42,13 @@ pub struct Signals {
 impl Signals {
     /// Takes the signals from now on. Errors: no descriptors left.
     pub fn take() -> io::Result<Signals> {
-        Ok(Signals {
+        let signals = Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
-        })
+        };
+        mask_signals(libc::SIG_UNBLOCK);
+        Ok(signals)
     }
 
     /// The next one. May be dropped while it waits.

@@ -67,7 +67,7 @@ struct Health {
 /// Where the probes' tasks put their outcomes, beside the letters.
 struct Desk {
     letters: Letters<ToHealth>,
-    outcomes: RefCell<Vec<(Assignment, Outcome)>>,
+    outcomes: RefCell<Vec<(Assignment, Option<Outcome>)>>,
     under_way: Cell<usize>,
 }
 
@@ -93,7 +93,7 @@ impl Health {
                 return Ok(());
             }
             for (assignment, outcome) in self.desk.outcomes.take() {
-                self.watch.probed(&assignment, &outcome, now);
+                self.watch.probed(&assignment, outcome.as_ref(), now);
             }
             self.watch.end_ejections(now);
             for assignment in self.watch.due_probes(self.room(), now) {

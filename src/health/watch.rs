@@ -183,8 +183,8 @@ impl Watch {
         due
     }
 
-    /// Takes in how a probe went. It is judged by the settings of now, if the backend is still there to be judged.
-    pub fn probed(&mut self, assignment: &Assignment, outcome: &Outcome, now: Micros) {
+    /// Takes in how a probe went; `None` if it could not be made. It is judged by the settings of now, if the backend is still there to be judged.
+    pub fn probed(&mut self, assignment: &Assignment, outcome: Option<&Outcome>, now: Micros) {
         let id = assignment.place.id();
         let Some(Watched {
             place,
@@ -201,14 +201,15 @@ impl Watch {
             return;
         };
         let from = judge.state();
-        let turned_by = judge.probed(outcome.is_ok(), check);
+        let turned =
+            outcome.and_then(|outcome| Some((judge.probed(outcome.is_ok(), check)?, outcome)));
         let at = assignment
             .started
             .after(self.jitter.around(judge.pause(check)))
             .max(now);
         *next_probe = NextProbe::At(at);
         self.probes.insert((at, id));
-        if let Some(count) = turned_by {
+        if let Some((count, outcome)) = turned {
             self.settle(id, from, probes_in_words(count, outcome));
         }
     }

@@ -30,6 +30,8 @@ pub enum Failure {
     Saturated,
     ConnectFailed,
     ConnectTimeout,
+    /// This process has no descriptor or memory left for a connection.
+    Exhausted,
     /// The backend closed before its response head was complete.
     Reset,
     /// The backend's response breaks a rule of HTTP.
@@ -48,6 +50,7 @@ pub enum Failure {
 pub enum Fault {
     Client,
     Backend,
+    Ours,
 }
 
 /// What follows from a failure.
@@ -66,7 +69,7 @@ pub struct Consequences {
 impl Failure {
     /// What follows from it.
     pub fn consequences(self) -> Consequences {
-        use Fault::{Backend, Client};
+        use Fault::{Backend, Client, Ours};
         let (status, fault, word, error_type) = match self {
             Failure::Refused(refusal) => (
                 refusal.status(),
@@ -87,6 +90,7 @@ impl Failure {
             Failure::Saturated => (503, Backend, "saturated", "connection_limit_reached"),
             Failure::ConnectFailed => (502, Backend, "connect_failed", "connection_refused"),
             Failure::ConnectTimeout => (504, Backend, "connect_timeout", "connection_timeout"),
+            Failure::Exhausted => (503, Ours, "exhausted", "proxy_internal_error"),
             Failure::Reset => (502, Backend, "reset", "connection_terminated"),
             Failure::MalformedResponse(refusal) => {
                 (502, Backend, refusal.word(), "http_protocol_error")
@@ -98,7 +102,7 @@ impl Failure {
         };
         let level = match fault {
             Client => Level::DEBUG,
-            Backend => Level::WARN,
+            Backend | Ours => Level::WARN,
         };
         Consequences {
             status,
@@ -142,6 +146,7 @@ impl Failure {
                 | Failure::Saturated
                 | Failure::ConnectFailed
                 | Failure::ConnectTimeout
+                | Failure::Exhausted
                 | Failure::Reset
                 | Failure::MalformedResponse(_)
                 | Failure::TooManyInterim

@@ -69,7 +69,9 @@ fn write_answer(
         body.len()
     );
     match failure {
-        Failure::NoBackend | Failure::Saturated => head.push_str("Retry-After: 1\r\n"),
+        Failure::NoBackend | Failure::Saturated | Failure::Exhausted => {
+            head.push_str("Retry-After: 1\r\n")
+        }
         Failure::Refused(Refusal::MethodNotAllowed) => {
             head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }

@@ -22,25 +22,30 @@ use crate::snapshot::BackendAddr;
 
 type Get = Request<Payload<Bytes, PayloadError>>;
 
-/// Passes if `GET path` is answered with a status in one of the inclusive ranges.
-pub async fn probe(addr: &BackendAddr, host: &str, path: &str, expect: &[(u16, u16)]) -> Outcome {
-    let request = request(host, path).map_err(|error| error.to_string())?;
-    let answer = match addr {
-        BackendAddr::Tcp(addr) => match TcpStream::connect_addr(*addr).await {
-            Ok(stream) => ask(stream, request).await,
-            Err(error) => Err(describe(&error)),
-        },
-        BackendAddr::Unix(path) => match UnixStream::connect(path).await {
-            Ok(stream) => ask(stream, request).await,
-            Err(error) => Err(describe(&error)),
-        },
+/// Passes if `GET path` is answered with a status in one of the inclusive ranges. Errors: no connection.
+pub async fn probe(
+    addr: &BackendAddr,
+    host: &str,
+    path: &str,
+    expect: &[(u16, u16)],
+) -> io::Result<Outcome> {
+    let request = match request(host, path) {
+        Ok(request) => request,
+        Err(error) => return Ok(Err(error.to_string())),
     };
-    let status = answer?.as_u16();
-    let expected = expect
+    let answer = match addr {
+        BackendAddr::Tcp(addr) => ask(TcpStream::connect_addr(*addr).await?, request).await,
+        BackendAddr::Unix(path) => ask(UnixStream::connect(path).await?, request).await,
+    };
+    Ok(answer.and_then(|status| judge(status.as_u16(), expect)))
+}
+
+fn judge(status: u16, expect: &[(u16, u16)]) -> Outcome {
+    let words = format!("answered {status}");
+    let is_expected = expect
         .iter()
         .any(|&(low, high)| (low..=high).contains(&status));
-    let words = format!("answered {status}");
-    if expected { Ok(words) } else { Err(words) }
+    if is_expected { Ok(words) } else { Err(words) }
 }
 
 fn request(host: &str, path: &str) -> http::Result<Get> {

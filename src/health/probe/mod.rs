@@ -8,24 +8,28 @@ use std::io;
 
 use monoio::time::timeout;
 
+use crate::net::is_exhausted;
 use crate::snapshot::{Backend, BackendAddr, HealthCheck, ProbeKind};
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type Outcome = Result<String, String>;
 
-/// Probes a backend once. Returns within `check.timeout`.
-pub async fn probe(backend: &Backend, check: &HealthCheck) -> Outcome {
+/// Probes a backend once. Returns within `check.timeout`. `None`: this process has no descriptor or memory left for a
+/// connection, which says nothing of the backend.
+pub async fn probe(backend: &Backend, check: &HealthCheck) -> Option<Outcome> {
     let Some(addr) = &backend.addr else {
-        return Err("no address".to_owned());
+        return Some(Err("no address".to_owned()));
     };
     match timeout(check.timeout, run(&check.kind, addr, &backend.host)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {:?}", check.timeout)),
+        Ok(Ok(outcome)) => Some(outcome),
+        Ok(Err(error)) if is_exhausted(&error) => None,
+        Ok(Err(error)) => Some(Err(describe(&error))),
+        Err(_) => Some(Err(format!("no answer within {:?}", check.timeout))),
     }
 }
 
-/// The registry of probe kinds.
-async fn run(kind: &ProbeKind, addr: &BackendAddr, host: &str) -> Outcome {
+/// The registry of probe kinds. Errors: no connection.
+async fn run(kind: &ProbeKind, addr: &BackendAddr, host: &str) -> io::Result<Outcome> {
     match kind {
         ProbeKind::Tcp => tcp::probe(addr).await,
         ProbeKind::Http { path, expect } => http::probe(addr, host, path, expect).await,
@@ -67,7 +71,9 @@ mod tests {
             .enable_timer()
             .build()
             .unwrap();
-        runtime.block_on(probe(&pool.backends[0], &check))
+        runtime
+            .block_on(probe(&pool.backends[0], &check))
+            .expect("there are descriptors")
     }
 
     fn http() -> ProbeKind {

@@ -25,7 +25,7 @@ fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &Outco
     for now in (from.0..until.0).step_by(100_000).map(Micros) {
         for assignment in watch.due_probes(usize::MAX, now) {
             probes += 1;
-            watch.probed(&assignment, outcome, now);
+            watch.probed(&assignment, Some(outcome), now);
         }
     }
     probes
@@ -130,7 +130,7 @@ fn probes_under_way_are_bounded_by_the_room_and_never_two_of_one_backend() {
     assert_eq!(watch.next_due(false), None);
     assert_eq!(watch.due_probes(2, at(200)).len(), 1);
     assert_eq!(watch.due_probes(2, at(300)).len(), 0);
-    watch.probed(&first[0], &answered(), at(300));
+    watch.probed(&first[0], Some(&answered()), at(300));
     assert_eq!(watch.due_probes(2, at(300)).len(), 1);
 }
 
@@ -198,7 +198,7 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
                 true => refused(),
                 false => answered(),
             };
-            watch.probed(&assignment, &outcome, now);
+            watch.probed(&assignment, Some(&outcome), now);
         }
     }
     watch.failed(ids[1], "reset", at(3));
@@ -225,7 +225,7 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
         ["127.0.0.1:2: healthy > ejected (2 consecutive failures: reset; for 30s)"]
     );
     for assignment in watch.due_probes(usize::MAX, at(6)) {
-        watch.probed(&assignment, &refused(), at(6));
+        watch.probed(&assignment, Some(&refused()), at(6));
     }
     // Chance decides which of the two is probed first.
     let mut news = read_news(&mut watch);
@@ -279,7 +279,7 @@ fn backends_that_are_gone_are_forgotten_and_their_probes_come_to_nothing() {
     );
     assert_eq!(watch.backends.len(), 1);
     for assignment in &assignments {
-        watch.probed(assignment, &refused(), at(1));
+        watch.probed(assignment, Some(&refused()), at(1));
     }
     assert_eq!(watch.probes.len(), 1);
     assert!(watch.take_news().is_empty());

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::net::{Expired, Stream, Timer, connect_tcp, connect_unix};
+use crate::net::{Expired, Stream, Timer, connect_tcp, connect_unix, is_exhausted};
 use crate::snapshot::{Backend, BackendAddr};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -69,7 +69,13 @@ async fn attempt(
     let mut connecting = pin!(connecting);
     let timer: &Timer = &client.timer;
     let waited = timer.bound(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|_| Failure::ConnectFailed)),
+        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|error| {
+            if is_exhausted(&error) {
+                Failure::Exhausted
+            } else {
+                Failure::ConnectFailed
+            }
+        })),
         Poll::Pending => client.poll_gone(cx).map(Err),
     });
     match waited.await {
