@@ -99,6 +99,10 @@ pub const DEMOTE_MILLIS: u64 = 300;
 pub const RING_ENTRIES: u32 = 4096;
 /// Length of a listening socket's queue.
 pub const BACKLOG: i32 = 4096;
+/// Milliseconds for which an address that is in use is waited for at the start.
+pub const BIND_WAIT_MILLIS: u64 = 2_000;
+/// Milliseconds between two looks at it.
+pub const BIND_PAUSE_MILLIS: u64 = 20;
 /// Milliseconds for which accepting pauses when descriptors or memory run out.
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 /// Descriptors kept aside when the bound on connections is derived from RLIMIT_NOFILE.

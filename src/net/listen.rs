@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
@@ -73,9 +74,7 @@ fn bind_tcp(addr: SocketAddr, first: bool) -> io::Result<BoundListener> {
         Ok(socket)
     };
     if first {
-        // Without SO_REUSEPORT this fails if anybody listens there. It never listens itself: a client that knocked
-        // meanwhile would be lost with it.
-        open()?.bind(&address)?;
+        wait_until_free(|| open()?.bind(&address))?;
     }
     let socket = open()?;
     socket.set_reuse_port(true)?;
@@ -87,6 +86,22 @@ fn bind_tcp(addr: SocketAddr, first: bool) -> io::Result<BoundListener> {
         socket: socket.into(),
         is_unix: false,
     })
+}
+
+/// Tries to bind without SO_REUSEPORT, which fails if anybody listens there, for a while: the kernel takes down the
+/// rings of a process that has just ended behind its back, and its listening sockets with them. What is bound for this
+/// never listens itself: a client that knocked meanwhile would be lost with it.
+fn wait_until_free(attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let pauses = limits::BIND_WAIT_MILLIS / limits::BIND_PAUSE_MILLIS;
+    for _ in 0..pauses {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(limits::BIND_PAUSE_MILLIS));
+            }
+            outcome => return outcome,
+        }
+    }
+    attempt()
 }
 
 fn bind_unix(path: &Path) -> io::Result<BoundListener> {
