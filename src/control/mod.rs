@@ -2,6 +2,8 @@
 //! ends the process in good order.
 
 pub mod access_log;
+pub mod ask;
+pub mod desk;
 pub mod resolve;
 mod shutdown;
 mod signals;

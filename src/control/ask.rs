@@ -1,0 +1,91 @@
+//! What the API asks of the control thread's loop, which alone changes anything, and what it may read without asking.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::control::desk::{Edit, Problem};
+use crate::snapshot::Snapshot;
+
+/// Where questions go. Bounded; a full queue makes the caller wait.
+pub type Asks = mpsc::Sender<Ask>;
+/// What is in force at the moment, for everybody who only reads.
+pub type Standing = watch::Receiver<Arc<InForce>>;
+/// The loop answers when the outcome is in force on every core, or refused.
+pub type Answer = oneshot::Sender<Result<Accepted, Problem>>;
+
+/// A question, who asks it, and where the answer goes.
+#[derive(Debug)]
+pub struct Ask {
+    pub wish: Wish,
+    /// Who wants it, for the audit log and the revision: `api 127.0.0.1:50312`, `SIGHUP`.
+    pub origin: String,
+    pub answer: Answer,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wish {
+    /// A change; with `if_match`, only if the revision in force is still this one.
+    Edit { edit: Edit, if_match: Option<u64> },
+    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over.
+    DrainServer {
+        pool: String,
+        addr: String,
+        patience: Duration,
+        if_match: Option<u64>,
+    },
+    /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time.
+    Reload { trial: Option<Trial> },
+    /// The reload on trial is good.
+    Confirm,
+    /// Make this revision the one in force again, as a new one.
+    Rollback { revision: u64 },
+    /// Hand over to a new process of the binary.
+    Upgrade,
+}
+
+/// Conditions of a reload that may be taken back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trial {
+    /// How long to wait for a confirmation.
+    pub within: Duration,
+    /// Go back at once if more than this share of the requests since the reload failed, `0.0..=100.0`.
+    pub most_failed_percent: f64,
+}
+
+/// A wish came true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The revision in force now.
+    pub revision: u64,
+    /// Whether anything changed by it.
+    pub changed: bool,
+    /// What the caller should know besides: which word won at a reload, what is drained.
+    pub notes: Vec<String>,
+}
+
+/// What is in force.
+#[derive(Debug)]
+pub struct InForce {
+    pub revision: u64,
+    pub snapshot: Arc<Snapshot>,
+    /// The whole configuration as a file would have it: the file's text with what the API changed.
+    pub document: toml::Table,
+    /// The latest revisions, newest first; at most `limits::REVISIONS`.
+    pub revisions: Vec<Revision>,
+    /// A stop has begun.
+    pub draining: bool,
+}
+
+/// One accepted configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    pub number: u64,
+    pub time: SystemTime,
+    /// As in [`Ask::origin`].
+    pub origin: String,
+    /// What changed, in words.
+    pub summary: String,
+}

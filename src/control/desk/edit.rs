@@ -1,0 +1,70 @@
+//! What the API may change, and why a change is refused.
+
+use thiserror::Error;
+
+/// One change of the configuration in force. Tables are what a `[[pools]]` entry of the file would have; a pool is
+/// named as in the file, a route's own pool like its route; a backend as the file writes it (`127.0.0.1:9001`).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    /// Adds a backend (a table with `addr`), or leaves the one there as it is.
+    AddServer { pool: String, server: toml::Table },
+    /// Gives a backend exactly these settings, adding it if it is absent.
+    PutServer {
+        pool: String,
+        addr: String,
+        server: toml::Table,
+    },
+    /// Sets the named settings of a backend, and takes those back to their defaults whose value is `None`.
+    PatchServer {
+        pool: String,
+        addr: String,
+        settings: Vec<(String, Option<toml::Value>)>,
+    },
+    /// Takes a backend out.
+    RemoveServer { pool: String, addr: String },
+    /// Gives a pool exactly these settings (without `name`), adding it if it is absent.
+    PutPool { name: String, pool: toml::Table },
+    /// Like [`Edit::PatchServer`], of a pool.
+    PatchPool {
+        name: String,
+        settings: Vec<(String, Option<toml::Value>)>,
+    },
+    /// Takes a pool out that no route uses.
+    RemovePool { name: String },
+}
+
+/// What kind of refusal a [`Problem`] is; from it follows the status of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// The named thing does not exist.
+    Absent,
+    /// It cannot be done as things are (a pool in use, the last revision).
+    Conflict,
+    /// The caller's `If-Match` names another state.
+    Changed,
+    /// A value is not right.
+    Invalid,
+    /// No more of it fit.
+    Full,
+    /// Palantir itself failed (a file could not be written).
+    Failed,
+}
+
+/// Why a change was refused; nothing of it is in force.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{}", .mistakes.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; "))]
+pub struct Problem {
+    pub kind: ProblemKind,
+    /// Path of the field at fault (`weight`, `health_check.path`; empty if none is) and what would be right.
+    pub mistakes: Vec<(String, String)>,
+}
+
+impl Problem {
+    /// A problem with one sentence and no field.
+    pub fn new(kind: ProblemKind, text: impl Into<String>) -> Problem {
+        Problem {
+            kind,
+            mistakes: vec![(String::new(), text.into())],
+        }
+    }
+}
