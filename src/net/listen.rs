@@ -38,8 +38,8 @@ impl Peer {
 /// A bound and listening socket that no runtime owns yet.
 #[derive(Debug)]
 pub struct BoundListener {
-    socket: OwnedFd,
-    is_unix: bool,
+    pub(super) socket: OwnedFd,
+    pub(super) is_unix: bool,
 }
 
 impl BoundListener {

@@ -4,6 +4,8 @@
 mod block;
 mod connect;
 mod event;
+mod handover;
+mod inherited;
 mod listen;
 mod runtime;
 mod stream;
@@ -12,6 +14,8 @@ mod timer;
 pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
+pub use handover::Line;
+pub use inherited::{Inherited, share_out};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind, is_exhausted};
 pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn};
 pub use stream::{Received, Stream};
