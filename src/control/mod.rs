@@ -7,6 +7,7 @@ pub mod desk;
 pub mod resolve;
 mod shutdown;
 mod signals;
+pub mod systemd;
 
 use std::collections::BTreeSet;
 use std::io;
