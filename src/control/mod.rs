@@ -8,6 +8,7 @@ pub mod resolve;
 mod shutdown;
 mod signals;
 pub mod systemd;
+pub mod upgrade;
 
 use std::collections::BTreeSet;
 use std::io;
