@@ -99,7 +99,8 @@ impl Line {
         for part in listeners.chunks(limits::HANDOVER_DESCRIPTORS) {
             let mut text = String::new();
             for listener in part {
-                text += &format!("{}\n", listener.addr()?);
+                listener.check()?;
+                text += &format!("{}\n", listener.addr);
             }
             let sockets: Vec<_> = part
                 .iter()
@@ -188,9 +189,8 @@ impl Line {
 
 fn adopt_from(addr: &str, socket: OwnedFd) -> io::Result<BoundListener> {
     let listener = BoundListener::adopt(socket)?;
-    let actual = listener.addr()?.to_string();
-    if actual != addr {
-        let text = format!("a socket for {addr} listens on {actual}");
+    if listener.addr.to_string() != addr {
+        let text = format!("a socket for {addr} listens on {}", listener.addr);
         return Err(io::Error::new(ErrorKind::InvalidData, text));
     }
     Ok(listener)
@@ -241,14 +241,11 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let mut sent = listeners(2 * limits::HANDOVER_DESCRIPTORS + 1);
         sent.insert(7, BoundListener::adopt(unix).unwrap());
-        let expected: Vec<_> = sent.iter().map(|socket| socket.addr().unwrap()).collect();
+        let expected: Vec<_> = sent.iter().map(|socket| socket.addr.clone()).collect();
         let sender = thread::spawn(move || one.send_listeners(&sent));
         let received = other.receive_listeners().unwrap();
         sender.join().unwrap().unwrap();
-        let actual: Vec<_> = received
-            .iter()
-            .map(|socket| socket.addr().unwrap())
-            .collect();
+        let actual: Vec<_> = received.iter().map(|socket| socket.addr.clone()).collect();
         assert_eq!(actual, expected);
         assert_eq!(actual[7], ListenAddr::Unix(path));
         let ListenAddr::Tcp(last) = actual.last().unwrap() else {

@@ -16,11 +16,10 @@ impl BoundListener {
     pub fn adopt(socket: impl Into<OwnedFd>) -> io::Result<BoundListener> {
         let socket = socket.into();
         let addr = local_addr(&socket)?;
-        let is_unix = matches!(addr, ListenAddr::Unix(_));
-        if !is_unix {
+        if matches!(addr, ListenAddr::Tcp(_)) {
             SockRef::from(&socket).set_tcp_nodelay(true)?; // Inherited by accepted sockets.
         }
-        Ok(BoundListener { socket, is_unix })
+        Ok(BoundListener { addr, socket })
     }
 
     /// Takes over a descriptor that this process was started with, and keeps it from being passed on by accident.
@@ -39,9 +38,14 @@ impl BoundListener {
         BoundListener::adopt(socket)
     }
 
-    /// Where it listens, as the kernel says. Errors: it does not listen any more.
-    pub fn addr(&self) -> io::Result<ListenAddr> {
-        local_addr(&self.socket)
+    /// Errors: it does not listen where it should (any more).
+    pub(super) fn check(&self) -> io::Result<()> {
+        let actual = local_addr(&self.socket)?;
+        if actual != self.addr {
+            let text = format!("a socket for {} listens on {actual}", self.addr);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(())
     }
 
     /// The socket for another runtime, which wants it not to block.
@@ -69,58 +73,44 @@ fn local_addr(socket: &OwnedFd) -> io::Result<ListenAddr> {
 /// What was passed to this process and nobody has taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    sockets: Vec<(ListenAddr, BoundListener)>,
+    sockets: Vec<BoundListener>,
 }
 
 impl Inherited {
-    /// Of these sockets, in this order. Errors: one of them does not listen.
-    pub fn new(sockets: Vec<BoundListener>) -> io::Result<Inherited> {
-        let sockets = sockets
-            .into_iter()
-            .map(|socket| Ok((socket.addr()?, socket)));
-        Ok(Inherited {
-            sockets: sockets.collect::<io::Result<_>>()?,
-        })
+    /// Of these sockets, in this order.
+    pub fn new(sockets: Vec<BoundListener>) -> Inherited {
+        Inherited { sockets }
     }
 
     /// All that listen on `addr`, in the order in which they came.
     pub fn take(&mut self, addr: &ListenAddr) -> Vec<BoundListener> {
-        let taken = self.sockets.extract_if(.., |(known, _)| known == addr);
-        taken.map(|(_, socket)| socket).collect()
+        let taken = self.sockets.extract_if(.., |socket| socket.addr == *addr);
+        taken.collect()
     }
 
-    /// What nobody took.
-    pub fn rest(self) -> Vec<(ListenAddr, BoundListener)> {
-        self.sockets
+    /// The address of one that nobody took.
+    pub fn next_addr(&self) -> Option<ListenAddr> {
+        self.sockets.first().map(|socket| socket.addr.clone())
     }
 }
 
-/// Shares the sockets of one address out over `workers`; each comes with its worker's number. None is left out, because
-/// connections may wait in its queue: with fewer workers than sockets, some take several. Workers that there is no
-/// socket for get one bound anew beside the others (SO_REUSEPORT), or share one if it was not bound for that. Errors:
-/// as the system gives them.
-pub fn share_out(
-    addr: &ListenAddr,
-    sockets: Vec<BoundListener>,
-    workers: usize,
-) -> io::Result<Vec<(usize, BoundListener)>> {
-    let mut shared = Vec::new();
-    for (place, socket) in distinct(sockets)?.into_iter().enumerate() {
-        shared.push((place % workers, socket));
-    }
-    let passed = shared.len();
-    let may_bind = matches!(addr, ListenAddr::Tcp(_))
-        && match shared.first() {
-            Some((_, first)) => SockRef::from(&first.socket).reuse_port()?,
-            None => true,
-        };
-    for worker in passed..workers {
-        let socket = if may_bind || worker == 0 {
-            bind(addr, worker == 0)?
+/// Sockets of one address for `workers` workers: the one at place `n` is for worker `n % workers`. None of `passed` is
+/// left out, because connections may wait in its queue: with fewer workers than sockets, some take several. Workers
+/// that there is no socket for get one bound anew beside the others (SO_REUSEPORT), or share one if that cannot be.
+/// Errors: as the system gives them.
+pub fn share_out(passed: Vec<BoundListener>, workers: usize) -> io::Result<Vec<BoundListener>> {
+    let mut shared = distinct(passed)?;
+    let distinct = shared.len();
+    for place in distinct..workers {
+        let pattern = &shared[place % distinct];
+        let is_tcp = matches!(pattern.addr, ListenAddr::Tcp(_));
+        let may_bind = is_tcp && SockRef::from(&pattern.socket).reuse_port()?;
+        let another = if may_bind {
+            bind(&pattern.addr, None)?
         } else {
-            shared[worker % passed.max(1)].1.try_clone()?
+            pattern.try_clone()?
         };
-        shared.push((worker, socket));
+        shared.push(another);
     }
     Ok(shared)
 }
@@ -141,33 +131,31 @@ fn distinct(sockets: Vec<BoundListener>) -> io::Result<Vec<BoundListener>> {
 mod tests {
     use std::net::{TcpListener, UdpSocket};
     use std::os::unix::net::{UnixListener, UnixStream};
+    use std::time::Duration;
 
     use super::*;
+    use crate::net::bind_for_all;
 
     fn tcp_addr(listener: &TcpListener) -> ListenAddr {
         ListenAddr::Tcp(listener.local_addr().unwrap())
     }
 
-    fn cookies(shared: &[(usize, BoundListener)]) -> Vec<(usize, u64)> {
-        let cookie = |socket: &BoundListener| SockRef::from(&socket.socket).cookie().unwrap();
-        let rows = shared
-            .iter()
-            .map(|(worker, socket)| (*worker, cookie(socket)));
-        rows.collect()
+    fn queues(shared: &[BoundListener]) -> BTreeSet<u64> {
+        let sockets = shared.iter().map(|shared| SockRef::from(&shared.socket));
+        sockets.map(|socket| socket.cookie().unwrap()).collect()
     }
 
     /// `count` sockets on one free address, bound beside each other.
-    fn group(count: usize) -> (ListenAddr, Vec<BoundListener>) {
+    fn group(count: usize) -> Vec<BoundListener> {
         let addr = tcp_addr(&TcpListener::bind("127.0.0.1:0").unwrap());
-        let group: Vec<_> = (0..count).map(|n| bind(&addr, n == 0).unwrap()).collect();
-        (addr, group)
+        bind_for_all(&addr, count, Duration::ZERO).unwrap()
     }
 
     #[test]
     fn only_listening_stream_sockets_are_adopted() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = tcp_addr(&tcp);
-        assert_eq!(BoundListener::adopt(tcp).unwrap().addr().unwrap(), addr);
+        assert_eq!(BoundListener::adopt(tcp).unwrap().addr, addr);
         assert!(BoundListener::adopt(UdpSocket::bind("127.0.0.1:0").unwrap()).is_err());
         let (connected, _other) = UnixStream::pair().unwrap();
         assert!(BoundListener::adopt(connected).is_err());
@@ -175,54 +163,48 @@ mod tests {
         let unix = UnixListener::bind(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let adopted = BoundListener::adopt(unix).unwrap();
-        assert_eq!(adopted.addr().unwrap(), ListenAddr::Unix(path));
+        assert_eq!(adopted.addr, ListenAddr::Unix(path));
     }
 
     #[test]
     fn sockets_are_found_by_address_in_order() {
-        let (addr, sockets) = group(3);
+        let sockets = group(3);
+        let addr = sockets[0].addr.clone();
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let other_addr = tcp_addr(&other);
         let expected: Vec<_> = sockets.iter().map(|s| s.socket.as_raw_fd()).collect();
         let mut all = sockets;
         all.insert(1, BoundListener::adopt(other).unwrap());
-        let mut inherited = Inherited::new(all).unwrap();
+        let mut inherited = Inherited::new(all);
         let taken = inherited.take(&addr);
         let taken: Vec<_> = taken.iter().map(|s| s.socket.as_raw_fd()).collect();
         assert_eq!(taken, expected);
         assert!(inherited.take(&addr).is_empty());
-        let rest = inherited.rest();
-        assert_eq!(rest.len(), 1);
-        assert_eq!(rest[0].0, other_addr);
+        assert_eq!(inherited.next_addr(), Some(other_addr.clone()));
+        assert_eq!(inherited.take(&other_addr).len(), 1);
+        assert_eq!(inherited.next_addr(), None);
     }
 
     #[test]
     fn every_socket_and_every_worker_is_served() {
-        for (sockets, workers) in [(1, 1), (2, 2), (4, 2), (5, 3), (2, 4), (1, 3), (0, 2)] {
-            let (addr, group) = group(sockets);
-            let shared = cookies(&share_out(&addr, group, workers).unwrap());
-            let on: BTreeSet<_> = shared.iter().map(|(worker, _)| *worker).collect();
-            let queues: BTreeSet<_> = shared.iter().map(|(_, cookie)| *cookie).collect();
-            assert_eq!(
-                on,
-                (0..workers).collect(),
-                "{sockets} sockets, {workers} workers"
-            );
-            assert_eq!(queues.len(), sockets.max(workers), "{sockets}, {workers}");
+        for (sockets, workers) in [(1, 1), (2, 2), (4, 2), (5, 3), (2, 4), (1, 3)] {
+            let group = group(sockets);
+            let before = queues(&group);
+            let shared = share_out(group, workers).unwrap();
+            let after = queues(&shared);
             assert_eq!(shared.len(), sockets.max(workers), "{sockets}, {workers}");
+            assert_eq!(after.len(), sockets.max(workers), "{sockets}, {workers}");
+            assert!(after.is_superset(&before), "{sockets}, {workers}");
         }
     }
 
     #[test]
     fn a_socket_that_nothing_can_be_bound_beside_is_shared() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = tcp_addr(&listener);
         let socket = BoundListener::adopt(listener).unwrap();
         let again = socket.try_clone().unwrap();
-        let shared = cookies(&share_out(&addr, vec![socket, again], 3).unwrap());
-        let workers: Vec<_> = shared.iter().map(|(worker, _)| *worker).collect();
-        let queues: BTreeSet<_> = shared.iter().map(|(_, cookie)| *cookie).collect();
-        assert_eq!(workers, [0, 1, 2]);
-        assert_eq!(queues.len(), 1);
+        let shared = share_out(vec![socket, again], 3).unwrap();
+        assert_eq!(shared.len(), 3);
+        assert_eq!(queues(&shared).len(), 1);
     }
 }

@@ -1,21 +1,28 @@
 //! What the threads tell each other.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::base::ids::{BackendId, WorkerId};
 use crate::shared::backend_table::BackendState;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenAddr, Snapshot};
 
 /// To a worker, from control and health.
 #[derive(Debug)]
 pub enum ToWorker {
-    /// Take this configuration over for every request that begins from now on.
+    /// Accept on this listening socket too. Comes before the snapshot that names the address.
+    Listen(ListenAddr, OwnedFd),
+    /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does
+    /// not name, and say [`ToControl::Adopted`].
     Snapshot(Arc<Snapshot>),
     /// A backend's state changed.
     BackendState(BackendId, BackendState),
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
     /// left.
     Drain,
+    /// Another process has the same listening sockets: stop accepting, let every connection end with its client's next
+    /// answer; say [`ToControl::Drained`] when none is left. [`ToWorker::Drain`] may follow.
+    Retire,
 }
 
 /// To the health thread, from control and the workers.
@@ -34,7 +41,9 @@ pub enum ToHealth {
 /// To the control thread, from the workers.
 #[derive(Debug)]
 pub enum ToControl {
-    /// This worker has no connection left after [`ToWorker::Drain`]. May come more than once.
+    /// This worker begins its requests with the snapshot of this generation, or a later one.
+    Adopted(WorkerId, u64),
+    /// This worker has no connection left after [`ToWorker::Drain`] or [`ToWorker::Retire`]. May come more than once.
     Drained(WorkerId),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),

@@ -2,20 +2,33 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::net::{Blocks, Gate, Timers, Turn};
-use crate::shared::SharedTables;
+use crate::shared::backend_table::BackendState;
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::links::Links;
 use crate::shared::messages::ToHealth;
+use crate::shared::{SharedSnapshot, SharedTables};
+use crate::snapshot::ListenAddr;
 use crate::worker::exchange::Exchange;
 use crate::worker::plan::Plan;
 use crate::worker::record;
 use crate::worker::upstream::{Keep, Upstream, Upstreams};
+
+/// How far a worker has come towards its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    #[default]
+    Serving,
+    /// Another process accepts; connections end when their clients have had one more answer, or by themselves.
+    Retiring,
+    /// Connections end after their running exchange, idle ones at once.
+    Draining,
+}
 
 /// A worker's possessions.
 pub struct Shard {
@@ -25,13 +38,19 @@ pub struct Shard {
     pub timers: Rc<Timers>,
     pub upstreams: Upstreams,
     pub turn: Turn,
-    pub gate: Gate,
     pub links: Links,
     plan: RefCell<Rc<Plan>>,
+    /// Plans that requests began with which may still run.
+    earlier_plans: RefCell<Vec<Weak<Plan>>>,
+    /// The generation of the plan, if the control thread could not be told of it yet.
+    untold: Cell<Option<u64>>,
+    /// One for each address that is listened on.
+    gates: RefCell<Vec<(ListenAddr, Rc<Gate>)>>,
     next_request: Cell<u64>,
     connections: Cell<usize>,
     connection_bound: Cell<usize>,
-    draining: Cell<bool>,
+    listeners: Cell<usize>,
+    ending: Cell<Ending>,
     /// The accept loops, waiting for a connection to end.
     full: RefCell<Vec<Waker>>,
     /// Backends whose last answer here was a failure.
@@ -58,13 +77,16 @@ impl Shard {
             timers: Rc::default(),
             upstreams: Upstreams::default(),
             turn,
-            gate: Gate::default(),
             links,
             plan: RefCell::new(Rc::new(plan)),
+            earlier_plans: RefCell::default(),
+            untold: Cell::default(),
+            gates: RefCell::default(),
             next_request: Cell::new(0),
             connections: Cell::default(),
             connection_bound: Cell::default(),
-            draining: Cell::default(),
+            listeners: Cell::default(),
+            ending: Cell::default(),
             full: RefCell::default(),
             failing: RefCell::default(),
             log_allowance: Cell::new(limits::FAILURE_LINES_PER_SECOND),
@@ -80,10 +102,72 @@ impl Shard {
         self.plan.borrow().clone()
     }
 
-    /// Takes a new plan over.
-    pub fn set_plan(&self, plan: Plan) {
-        self.plan.replace(Rc::new(plan));
+    /// Takes a new snapshot over, between two requests.
+    pub fn adopt(&self, snapshot: SharedSnapshot) {
+        let before = self.plan();
+        let plan = Rc::new(Plan::after(&before, snapshot));
+        self.plan.replace(plan.clone());
+        let mut earlier = self.earlier_plans.borrow_mut();
+        earlier.retain(|plan| plan.strong_count() > 0);
+        earlier.push(Rc::downgrade(&before));
+        // A row that no plan names any more may soon be another backend's.
+        self.upstreams.forget_unless(|id| plan.names(id));
+        self.failing.borrow_mut().retain(|&id| plan.names(id));
+        self.close_gates(|addr| !plan.snapshot().listeners.contains(addr));
         self.derive_bounds();
+        self.wake_full();
+        self.untold.set(Some(plan.snapshot().generation));
+        self.tell_adopted();
+    }
+
+    /// Says which generation is adopted; [`Shard::tick`] says it again if the mailbox was full.
+    fn tell_adopted(&self) {
+        if let Some(generation) = self.untold.take()
+            && !self.links.say_adopted(self.worker, generation)
+        {
+            self.untold.set(Some(generation));
+        }
+    }
+
+    /// Takes over what the health thread says of a backend.
+    pub fn set_backend_state(&self, id: BackendId, state: BackendState) {
+        let table = self.tables.of(self.worker);
+        if table.state(id) == state {
+            return;
+        }
+        table.set_state(id, state);
+        self.plan.borrow().state_changed(id);
+        self.each_earlier_plan(|plan| plan.state_changed(id));
+    }
+
+    fn each_earlier_plan(&self, look: impl Fn(&Plan)) {
+        let earlier = self.earlier_plans.borrow();
+        earlier
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|plan| look(&plan));
+    }
+
+    /// Opens a gate for an address that is listened on from now on.
+    pub fn open_gate(&self, addr: ListenAddr) -> Rc<Gate> {
+        let gate = Rc::new(Gate::default());
+        if self.is_ending() {
+            gate.close();
+        }
+        self.gates.borrow_mut().push((addr, gate.clone()));
+        gate
+    }
+
+    /// Closes these gates: accepting ends there, and connections that came that way end after their running exchange.
+    fn close_gates(&self, closes: impl Fn(&ListenAddr) -> bool) {
+        let mut gates = self.gates.borrow_mut();
+        let count = gates.len();
+        for (_, gate) in gates.extract_if(.., |(addr, _)| closes(addr)) {
+            gate.close();
+        }
+        if gates.len() < count {
+            self.timers.wake_all();
+        }
     }
 
     fn derive_bounds(&self) {
@@ -128,17 +212,44 @@ impl Shard {
 
     /// Begins to drain: accepting stops, and every waiting task is woken to look around.
     pub fn drain(&self) {
-        self.draining.set(true);
-        self.gate.close();
+        self.ending.set(Ending::Draining);
+        self.close_gates(|_| true);
         self.wake_full();
         self.timers.wake_all();
         self.upstreams.close_idle();
         self.report_drained();
     }
 
+    /// Begins to retire: accepting stops, because another process has the same listening sockets. Nothing is closed under
+    /// a client's hands: each learns from its next answer that the connection ends.
+    pub fn retire(&self) {
+        if self.ending.get() == Ending::Serving {
+            self.ending.set(Ending::Retiring);
+        }
+        self.close_gates(|_| true);
+        self.wake_full();
+        self.report_drained();
+    }
+
     /// Whether connections are to end after their running exchange.
     pub fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.ending.get() == Ending::Draining
+    }
+
+    /// Whether another process accepts what comes now.
+    pub fn is_retiring(&self) -> bool {
+        self.ending.get() == Ending::Retiring
+    }
+
+    /// Whether it drains or retires.
+    pub fn is_ending(&self) -> bool {
+        self.ending.get() != Ending::Serving
+    }
+
+    /// Counts a listener that accepts until the guard is dropped: what it accepts last must still be served.
+    pub fn count_listener(self: &Rc<Self>) -> CountedListener {
+        self.listeners.set(self.listeners.get() + 1);
+        CountedListener(self.clone())
     }
 
     /// Counts a request under way at a backend until the guard is dropped.
@@ -172,6 +283,8 @@ impl Shard {
         let now = self.timers.millis();
         self.upstreams.sweep(now, &self.tables);
         self.plan.borrow().wake_waiting();
+        self.each_earlier_plan(Plan::wake_waiting);
+        self.tell_adopted();
         if now.is_multiple_of(1000) {
             self.log_allowance.set(limits::FAILURE_LINES_PER_SECOND);
             record::report_unlogged(self.worker, self.unlogged.take());
@@ -182,12 +295,9 @@ impl Shard {
     /// Keeps a connection whose exchange is complete for another one.
     pub fn keep_idle(&self, exchange: &Exchange, upstream: Upstream) {
         let pool = exchange.plan.pool(exchange.route().pool);
+        let is_of_use = !self.is_draining() && self.plan.borrow().names(upstream.backend);
         let keep = Keep {
-            most: if self.is_draining() {
-                0
-            } else {
-                pool.idle_connections
-            },
+            most: if is_of_use { pool.idle_connections } else { 0 },
             keepalive: pool.keepalive.as_millis() as u64,
         };
         self.upstreams
@@ -218,9 +328,26 @@ impl Shard {
     }
 
     fn report_drained(&self) {
-        if self.is_draining() && self.connections.get() == 0 {
+        if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);
         }
+    }
+}
+
+/// A listener that accepts, counted.
+pub struct CountedListener(Rc<Shard>);
+
+impl CountedListener {
+    /// The worker that it belongs to.
+    pub fn shard(&self) -> &Rc<Shard> {
+        &self.0
+    }
+}
+
+impl Drop for CountedListener {
+    fn drop(&mut self) {
+        self.0.listeners.set(self.0.listeners.get() - 1);
+        self.0.report_drained();
     }
 }
 
