@@ -1,6 +1,7 @@
 //! palantir's entry: arguments → configuration → threads → exit code.
 
 use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use palantir::config::{self, Config, Machine};
 use palantir::control::access_log::LogFile;
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Names, Recompile};
+use palantir::control::systemd;
+use palantir::control::upgrade::{Predecessor, Program, Upgrades};
 use palantir::control::{self, Started};
-use palantir::net::{self, Engine};
+use palantir::net::{self, BoundListener, Engine, Inherited};
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
@@ -25,9 +28,10 @@ use palantir::shared::links::Links;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
-use palantir::snapshot::Snapshot;
+use palantir::snapshot::{ListenAddr, Snapshot};
 use palantir::worker;
 use palantir::{health, test_server};
+use tokio::sync::watch;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -41,11 +45,11 @@ fn main() -> ExitCode {
     match command {
         Command::Check => cli::check(&path),
         Command::Explain { method, url } => cli::explain(&path, &method, &url),
-        Command::TestServer { listen } => match test_server::start(&listen) {
+        Command::TestServer { listen } => match test_servers(&listen) {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),
         },
-        Command::Run => match run(&path) {
+        Command::Run => match run_or_tell(&path) {
             // Runtimes with operations under way must not be dropped.
             Ok(code) => process::exit(code.into()),
             Err(reason) => refuse(&reason),
@@ -75,12 +79,32 @@ fn end_of(thread: thread::JoinHandle<()>) -> ExitCode {
     }
 }
 
+fn test_servers(addrs: &[SocketAddr]) -> io::Result<thread::JoinHandle<()>> {
+    let listeners: io::Result<Vec<_>> = addrs.iter().copied().map(test_server::listen).collect();
+    test_server::start(listeners?, watch::channel(true).1)
+}
+
+/// Runs, in place of another process if that one has started this one; it hears why this one cannot.
+fn run_or_tell(path: &Path) -> Result<u8, String> {
+    let predecessor = Predecessor::find()?;
+    let ended = run(path, predecessor.as_ref());
+    if let (Err(reason), Some(predecessor)) = (&ended, &predecessor) {
+        predecessor.refuse(reason);
+    }
+    ended
+}
+
 /// Starts everything and runs until a signal; the exit code. Errors: the one reason why it cannot start, with nothing
 /// left running.
-fn run(path: &Path) -> Result<u8, String> {
+fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     Micros::now(); // The clock begins here.
     control::hold_signals();
     net::raise_descriptor_limit();
+    let program = Program::of_this_process();
+    let passed = match predecessor {
+        Some(predecessor) => predecessor.listeners()?,
+        None => systemd::passed_sockets(),
+    };
     let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let machine = Machine::of_this_process();
     for warning in config.warnings(&machine) {
@@ -93,19 +117,25 @@ fn run(path: &Path) -> Result<u8, String> {
     let snapshot = config::compile(&config, &machine, &resolved, &mut slots, 1)
         .map_err(|error| error.to_string())?;
     let snapshot = Arc::new(snapshot);
-    let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
-    let listeners = Listeners::new(snapshot.workers).bind_missing(&snapshot.listeners, patience)?;
+    let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
     let access_log = open_access_log(&snapshot)?;
-    if !snapshot.test_servers.is_empty() {
-        test_server::start(&snapshot.test_servers).map_err(|error| error.to_string())?;
-    }
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
-    let crew =
-        Crew::start(&snapshot, &listeners, &tables, engine, &health).map_err(cannot_start)?;
+    let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
     let health_thread =
         health::start(health_letters, crew.mailboxes.clone()).map_err(cannot_start)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.wait_for_go()?;
+    }
+    // From here on this process accepts.
+    let (accepting, watched) = watch::channel(true);
+    if !doors.test_servers.is_empty() {
+        test_server::start(doors.test_servers, watched).map_err(cannot_start)?;
+    }
+    crew.listen(&doors.listeners).map_err(cannot_start)?;
     announce(&snapshot, engine);
     control::run(Started {
+        listeners: doors.listeners,
+        upgrades: Upgrades::new(program, doors.others, accepting),
         snapshot,
         workers: crew.mailboxes,
         gauges: crew.gauges,
@@ -126,6 +156,54 @@ fn run(path: &Path) -> Result<u8, String> {
 
 fn cannot_start(error: io::Error) -> String {
     format!("cannot start: {error}")
+}
+
+/// Every socket that this process listens on.
+struct Doors {
+    listeners: Listeners,
+    test_servers: Vec<TcpListener>,
+    /// Duplicates of those that are not the workers'.
+    others: Vec<BoundListener>,
+}
+
+impl Doors {
+    /// Takes what was passed to this process and binds what is missing. What was passed by another process and is not
+    /// configured any more is listened on too: somebody may wait in its queue.
+    fn open(
+        snapshot: &Snapshot,
+        passed: Vec<BoundListener>,
+        is_successor: bool,
+    ) -> Result<Doors, String> {
+        let mut passed = Inherited::new(passed);
+        let mut listeners = Listeners::new(snapshot.workers);
+        listeners.take_passed(&snapshot.listeners, &mut passed)?;
+        let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
+        listeners.add(listeners.bind_missing(&snapshot.listeners, patience)?);
+        let mut test_servers = Vec::new();
+        let mut others = Vec::new();
+        for &addr in &snapshot.test_servers {
+            let socket = match passed.take(&ListenAddr::Tcp(addr)).pop() {
+                Some(passed) => passed.socket.into(),
+                None => test_server::listen(addr).map_err(|error| error.to_string())?,
+            };
+            let another = socket.try_clone().and_then(BoundListener::adopt);
+            others.push(another.map_err(cannot_start)?);
+            test_servers.push(socket);
+        }
+        while let Some(addr) = passed.next_addr() {
+            if is_successor {
+                listeners.take_passed(&[addr], &mut passed)?;
+            } else {
+                warn!("a socket was passed for {addr}, which the configuration does not listen on");
+                passed.take(&addr);
+            }
+        }
+        Ok(Doors {
+            listeners,
+            test_servers,
+            others,
+        })
+    }
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
@@ -151,7 +229,6 @@ struct Crew {
 impl Crew {
     fn start(
         snapshot: &Arc<Snapshot>,
-        listeners: &Listeners,
         tables: &Arc<BackendTables>,
         engine: Engine,
         health: &Mailbox<ToHealth>,
@@ -177,7 +254,6 @@ impl Crew {
                     .get(number)
                     .copied()
                     .filter(|_| snapshot.workers <= cpus.len()),
-                listeners: listeners.of_worker(number)?,
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
                 letters,
@@ -191,6 +267,17 @@ impl Crew {
             start_worker(start, control.clone())?;
         }
         Ok(crew)
+    }
+
+    /// Lets the workers accept.
+    fn listen(&self, listeners: &Listeners) -> io::Result<()> {
+        for (number, mailbox) in self.mailboxes.iter().enumerate() {
+            for BoundListener { addr, socket } in listeners.of_worker(number)? {
+                let posted = mailbox.post(ToWorker::Listen(addr, socket));
+                posted.map_err(|_| io::Error::other("a worker takes no messages"))?;
+            }
+        }
+        Ok(())
     }
 }
 

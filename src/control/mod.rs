@@ -8,6 +8,7 @@ pub mod listeners;
 pub mod resolve;
 mod shutdown;
 mod signals;
+mod succession;
 pub mod systemd;
 pub mod upgrade;
 
@@ -28,9 +29,12 @@ pub use signals::hold_signals;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::access_log::{AccessLog, LogFile};
+use crate::control::listeners::Listeners;
 use crate::control::resolve::{Answer, Known, Names, Recompile, look_up_forever};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
+use crate::control::systemd::{Notifier, Watchdog};
+use crate::control::upgrade::{Outcome, Upgrades};
 use crate::shared::access::AccessLine;
 use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
@@ -52,6 +56,9 @@ pub struct Started {
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
     pub names: Names,
+    /// What the workers accept on.
+    pub listeners: Listeners,
+    pub upgrades: Upgrades,
 }
 
 /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
@@ -70,7 +77,9 @@ pub fn run(started: Started) -> io::Result<u8> {
         if !hosts.is_empty() {
             tokio::spawn(look_up_forever(hosts.clone(), *every, found));
         }
-        Ok(Control::new(started)
+        let control = Control::new(started);
+        control.notifier.ready("serving");
+        Ok(control
             .run(wake, answers, async || signals.next().await)
             .await)
     });
@@ -83,6 +92,7 @@ pub fn run(started: Started) -> io::Result<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     Snapshot,
+    Retire,
     Drain,
 }
 
@@ -100,12 +110,19 @@ struct Control {
     /// The snapshot in force does not have the latest addresses: it could not be compiled.
     behind: bool,
     shutdown: Shutdown,
+    listeners: Listeners,
+    /// When to stop listening on addresses that the configuration lacks.
+    leftover_until: Option<Micros>,
+    upgrades: Upgrades,
+    notifier: Notifier,
+    watchdog: Option<Watchdog>,
 }
 
 /// What the thread wakes for.
 enum Event {
     Signal(Signal),
     Answers(Vec<Answer>),
+    Upgraded(Outcome),
     /// Letters, or time has passed.
     Turn,
 }
@@ -125,6 +142,10 @@ impl Control {
             Order::Snapshot,
             ToHealth::Snapshot(started.snapshot.clone()),
         );
+        let leftover = started
+            .listeners
+            .addrs()
+            .any(|addr| !started.snapshot.listeners.contains(addr));
         Control {
             snapshot: started.snapshot,
             shutdown: Shutdown::new(started.workers.len()),
@@ -137,6 +158,12 @@ impl Control {
             known: Known::new(&started.names.hosts, started.names.resolved),
             recompile: started.names.recompile,
             behind: false,
+            leftover_until: leftover
+                .then(|| Micros::now().after(Duration::from_millis(limits::LEFTOVER_MILLIS))),
+            listeners: started.listeners,
+            upgrades: started.upgrades,
+            notifier: Notifier::from_environment(),
+            watchdog: Watchdog::from_environment(Micros::now()),
         }
     }
 
@@ -155,12 +182,16 @@ impl Control {
             let event = tokio::select! {
                 signal = next_signal() => Event::Signal(signal),
                 Some(answers) = answers.recv() => Event::Answers(answers),
+                outcome = self.upgrades.outcome() => Event::Upgraded(outcome),
                 () = woken(&wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };
             match event {
                 Event::Signal(signal) => self.take_signal(signal, Micros::now()),
                 Event::Answers(answers) => self.take_answers(answers),
+                Event::Upgraded(outcome) => {
+                    let _ = self.take_outcome(outcome, Micros::now());
+                }
                 Event::Turn => {}
             }
         }
@@ -179,6 +210,8 @@ impl Control {
         if let Some(log) = &mut self.access_log {
             log.round(now);
         }
+        self.drop_leftover(now);
+        self.feed_watchdog(now);
         let mut all_sent = self.health.send();
         for worker in &mut self.workers {
             all_sent &= worker.send();
@@ -193,6 +226,13 @@ impl Control {
         }
         if !all_sent {
             pause = pause.min(Duration::from_millis(limits::POST_AGAIN_MILLIS));
+        }
+        let instants = [
+            self.leftover_until,
+            self.watchdog.as_ref().map(Watchdog::next),
+        ];
+        for instant in instants.into_iter().flatten() {
+            pause = pause.min(Duration::from_micros(instant.since(now)));
         }
         if self.access_log.is_some() {
             pause = pause.min(Duration::from_millis(limits::ACCESS_LOG_ROUND_MILLIS));
@@ -219,13 +259,28 @@ impl Control {
                     .shutdown
                     .signal(name, self.snapshot.shutdown_timeout, now)
                 {
+                    self.notifier.stopping();
                     self.drain();
+                }
+            }
+            Signal::Upgrade => {
+                if let Err(reason) = self.begin_upgrade("SIGUSR2") {
+                    error!(reason, "no upgrade");
                 }
             }
             Signal::Reopen => match &mut self.access_log {
                 Some(log) => log.reopen(),
                 None => info!("SIGHUP: there is no access log to open anew"),
             },
+        }
+    }
+
+    fn feed_watchdog(&mut self, now: Micros) {
+        let beats = self.gauges.iter().map(|worker| worker.loop_lag().count());
+        if let Some(watchdog) = &mut self.watchdog
+            && watchdog.is_due(beats, now)
+        {
+            self.notifier.alive();
         }
     }
 

@@ -24,21 +24,19 @@ const FIRST_PASSED: RawFd = 3;
 pub const OF_ONE_PROCESS: [&str; 4] =
     ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
-/// The sockets that a service manager has passed to this process, each with its name (`FileDescriptorName=`), in the
-/// order of its units. Those that do not listen are left where they are, with a warning. To be called once, before
-/// anything else opens descriptors.
-pub fn passed_sockets() -> Vec<(String, BoundListener)> {
+/// The sockets that a service manager has passed to this process, in the order of its units. Those that do not listen
+/// are left where they are, with a warning. To be called once, before anything else opens descriptors.
+pub fn passed_sockets() -> Vec<BoundListener> {
     let count = passed_count(|name| env::var(name).ok(), process::id());
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut passed = Vec::new();
     for fd in FIRST_PASSED..FIRST_PASSED + count {
-        let name = names.next().filter(|name| !name.is_empty());
-        let name = name.unwrap_or("unknown").to_owned();
+        let name = names.next().unwrap_or_default();
         // SAFETY: the service manager gave it to this process, and nobody has taken it yet.
         match unsafe { BoundListener::adopt_raw(fd) } {
-            Ok(socket) => passed.push((name, socket)),
-            Err(error) => warn!("the socket {name} that was passed cannot be used: {error}"),
+            Ok(socket) => passed.push(socket),
+            Err(error) => warn!("the socket {name:?} that was passed cannot be used: {error}"),
         }
     }
     passed

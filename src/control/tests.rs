@@ -6,9 +6,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::base::ids::{PoolId, RequestId, WorkerId};
 use crate::config::Resolved;
+use crate::control::upgrade::Program;
 use crate::shared::access::Texts;
 use crate::shared::gauges;
 use crate::shared::mailbox::mailbox;
@@ -64,6 +67,12 @@ fn outside(shutdown_timeout: Duration, log: Option<LogFile>) -> (Outside, Contro
             let _ = lives.recv();
         }),
         letters,
+        listeners: Listeners::new(WORKERS),
+        upgrades: Upgrades::new(
+            Program::of_this_process(),
+            Vec::new(),
+            watch::channel(true).0,
+        ),
         names: Names {
             hosts: vec!["api.internal".to_owned()],
             every: Duration::from_secs(30),

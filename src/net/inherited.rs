@@ -47,12 +47,6 @@ impl BoundListener {
         }
         Ok(())
     }
-
-    /// The socket for another runtime, which wants it not to block.
-    pub fn into_nonblocking(self) -> io::Result<OwnedFd> {
-        SockRef::from(&self.socket).set_nonblocking(true)?;
-        Ok(self.socket)
-    }
 }
 
 fn local_addr(socket: &OwnedFd) -> io::Result<ListenAddr> {

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod head;
+pub mod lineage;
 pub mod nginx;
 pub mod origin;
 pub mod place;
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client};
+pub use lineage::Lineage;
 pub use origin::{Link, Origin};
 pub use proxy::Proxy;
 
