@@ -143,6 +143,7 @@ fn connections_in_the_accept_queue_are_served_by_the_new_process() {
     }
     let_go.send(()).unwrap();
     assert_eq!(running.answer().text(), "halfhalf");
+    drop(running);
     lineage.wait_for_elders();
 }
 
@@ -214,15 +215,12 @@ fn a_binary_that_cannot_take_over_keeps_the_old_process() {
     let binary = env!("CARGO_BIN_EXE_palantir");
     symlink(binary, &path).unwrap();
     let mut lineage = Lineage::start_as(command_at(&path), &route("/", &[origin.addr]));
-    let replace = |script: &str| {
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    replace("#!/bin/sh\nexit 7\n");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "#!/bin/sh\nexit 7\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     lineage.fail_to_upgrade(&["exit status: 7"]);
-    replace("this is no program");
-    lineage.fail_to_upgrade(&["cannot start"]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    lineage.fail_to_upgrade(&["cannot start", "Permission denied"]);
     fs::remove_file(&path).unwrap();
     lineage.fail_to_upgrade(&["cannot start", "No such file"]);
     assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
@@ -316,6 +314,7 @@ fn addresses_may_come_and_go() {
     }
     let_go.send(()).unwrap();
     assert_eq!(running.answer().text(), "halfhalf");
+    drop(running);
     lineage.wait_for_elders();
 }
 
