@@ -96,6 +96,11 @@ impl Listeners {
         self.sockets.iter().map(|(addr, _)| addr)
     }
 
+    /// Whether any address is listened on that is not among `addrs`.
+    pub fn has_others_than(&self, addrs: &[ListenAddr]) -> bool {
+        self.addrs().any(|known| !addrs.contains(known))
+    }
+
     fn has(&self, addr: &ListenAddr) -> bool {
         self.addrs().any(|known| known == addr)
     }

@@ -9,8 +9,8 @@ use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 pub enum Signal {
     /// SIGINT or SIGTERM; the name.
     Stop(&'static str),
-    /// SIGHUP: log files were moved away.
-    Reopen,
+    /// SIGHUP: the configuration file was changed, or log files were moved away.
+    HangUp,
     /// SIGUSR2: hand over to a new process of the binary.
     Upgrade,
 }
@@ -60,7 +60,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-            _ = self.hang_up.recv() => Signal::Reopen,
+            _ = self.hang_up.recv() => Signal::HangUp,
             _ = self.user_2.recv() => Signal::Upgrade,
         }
     }
@@ -81,7 +81,7 @@ mod tests {
             let rows = [
                 (libc::SIGINT, Signal::Stop("SIGINT")),
                 (libc::SIGTERM, Signal::Stop("SIGTERM")),
-                (libc::SIGHUP, Signal::Reopen),
+                (libc::SIGHUP, Signal::HangUp),
                 (libc::SIGUSR2, Signal::Upgrade),
             ];
             for (number, expected) in rows {

@@ -186,7 +186,9 @@ fn watch_interval(variable: impl Fn(&str) -> Option<String>, pid: u32) -> Option
 mod tests {
     use super::*;
 
-    fn among(known: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    fn among(known: Variables<'_>) -> impl Fn(&str) -> Option<String> {
         move |name| {
             let row = known.iter().find(|(known, _)| *known == name)?;
             Some(row.1.to_owned())
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn sockets_are_for_the_process_that_they_name() {
-        let rows: [(&[(&str, &str)], RawFd); 7] = [
+        let rows: [(Variables<'_>, RawFd); 7] = [
             (&[], 0),
             (&[("LISTEN_PID", "7"), ("LISTEN_FDS", "2")], 2),
             (&[("LISTEN_PID", "8"), ("LISTEN_FDS", "2")], 0),
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn a_watchdog_is_fed_twice_as_often_as_it_wants() {
         let second = Some(Duration::from_secs(1));
-        let rows: [(&[(&str, &str)], Option<Duration>); 6] = [
+        let rows: [(Variables<'_>, Option<Duration>); 6] = [
             (&[], None),
             (&[("WATCHDOG_USEC", "2000000")], second),
             (

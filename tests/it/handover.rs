@@ -249,7 +249,7 @@ fn a_stop_while_the_new_process_starts_ends_both() {
     lineage.signal(libc::SIGUSR2);
     eventually("the new process starts", || started.exists());
     lineage.signal(libc::SIGUSR2);
-    lineage.proxy.wait_for_log(&["under way already"]);
+    lineage.proxy.wait_for_log(&["an upgrade is under way"]);
     assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
     assert_eq!(lineage.stop(), 0);
     // It was not palantir, which would end by itself.

@@ -114,12 +114,35 @@ impl Ear {
     }
 }
 
+fn monotonic_micros() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: fills a live struct; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
+}
+
 #[test]
 fn the_service_manager_hears_how_we_are() {
     let origin = Origin::saying("served");
     let ear = Ear::new();
     let mut lineage = Lineage::start_as(ear.command(), &route("/", &[origin.addr]));
+    let config = lineage.config();
+    let before = monotonic_micros();
     assert_eq!(ear.next(), "READY=1");
+    lineage.signal(libc::SIGHUP);
+    let reloading = ear.next();
+    let time = reloading.strip_prefix("RELOADING=1 MONOTONIC_USEC=");
+    let time: u64 = time.expect(&reloading).parse().unwrap();
+    assert!(before < time && time < monotonic_micros());
+    assert_eq!(ear.next(), "READY=1");
+    lineage.write_config("mistaken");
+    lineage.signal(libc::SIGHUP);
+    assert!(ear.next().starts_with("RELOADING=1 "));
+    assert_eq!(ear.next(), "READY=1", "also after a reload that failed");
+    lineage.write_config(&config);
     lineage.upgrade();
     assert_eq!(ear.next(), format!("MAINPID={}", lineage.pid()));
     assert_eq!(ear.next(), "READY=1");

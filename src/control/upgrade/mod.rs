@@ -71,11 +71,8 @@ impl Upgrades {
     }
 
     /// Starts a new process and hands it the workers' `listeners` and the others, on a thread of its own: see
-    /// [`Upgrades::outcome`]. Errors: an upgrade is under way already, or no thread is to be had.
+    /// [`Upgrades::outcome`]. None may be under way. Errors: no thread or descriptors are to be had.
     pub fn begin(&mut self, mut listeners: Vec<BoundListener>) -> Result<(), String> {
-        if self.under_way {
-            return Err("an upgrade is under way already".to_owned());
-        }
         for socket in &self.passed_on {
             listeners.push(socket.try_clone().map_err(|error| error.to_string())?);
         }
