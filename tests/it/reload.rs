@@ -18,7 +18,9 @@ fn listening(addrs: &[SocketAddr], rest: &str) -> String {
 /// Starts a proxy on these addresses.
 fn start(addrs: &[SocketAddr], rest: &str) -> Proxy {
     let proxy = Proxy::launch(command(), addrs[0], &listening(addrs, rest));
-    proxy.wait_until_it_accepts();
+    for addr in addrs {
+        proxy.wait_for_log(&["listening on", &addr.to_string()]);
+    }
     proxy
 }
 
