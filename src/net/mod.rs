@@ -14,5 +14,5 @@ pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind, is_exhausted};
 pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn};
-pub use stream::{Received, Stream};
+pub use stream::Stream;
 pub use timer::{Expired, Timer, Timers, Wheel};

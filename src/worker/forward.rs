@@ -35,7 +35,7 @@ pub async fn forward(
     let live = exchange.plan.live(admitted.pool);
     live.retry_budget.borrow_mut().deposit();
     if admitted.is_whole {
-        client.arm_idle(shard);
+        client.watch();
     }
     let mut preferred = admitted.first;
     let mut fresh = !admitted.is_whole;
@@ -118,7 +118,7 @@ async fn choose(
     let waited = client.timer.bound(|cx| match pick(shard, exchange, key) {
         Pick::Backend(index) => Poll::Ready(Ok(index)),
         Pick::None => Poll::Ready(Err(Failure::NoBackend)),
-        Pick::Saturated if live.wait(cx.waker()) => client.poll_gone(cx).map(Err),
+        Pick::Saturated if live.wait(cx.waker()) => client.poll_gone(shard, cx).map(Err),
         Pick::Saturated => Poll::Ready(Err(Failure::Saturated)),
     });
     match waited.await {
