@@ -52,7 +52,7 @@ pub enum ProblemKind {
 
 /// Why a change was refused; nothing of it is in force.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{}", .mistakes.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; "))]
+#[error("{}", in_words(.mistakes))]
 pub struct Problem {
     pub kind: ProblemKind,
     /// Path of the field at fault (`weight`, `health_check.path`; empty if none is) and what would be right.
@@ -67,4 +67,33 @@ impl Problem {
             mistakes: vec![(String::new(), text.into())],
         }
     }
+
+    /// A field whose value is not right.
+    pub(super) fn field(field: impl Into<String>, right: impl Into<String>) -> Problem {
+        Problem {
+            kind: ProblemKind::Invalid,
+            mistakes: vec![(field.into(), right.into())],
+        }
+    }
+
+    pub(super) fn absent(what: impl Into<String>) -> Problem {
+        Problem::new(ProblemKind::Absent, what)
+    }
+
+    pub(super) fn conflict(why: impl Into<String>) -> Problem {
+        Problem::new(ProblemKind::Conflict, why)
+    }
+
+    pub(super) fn full(what: &str, most: usize) -> Problem {
+        let text = format!("there are {most} {what} already, which is as many as there can be");
+        Problem::new(ProblemKind::Full, text)
+    }
+}
+
+fn in_words(mistakes: &[(String, String)]) -> String {
+    let words = mistakes.iter().map(|(field, text)| match field.as_str() {
+        "" => text.clone(),
+        field => format!("{field}: {text}"),
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
