@@ -175,6 +175,11 @@ pub const RESOLVE_SECS: u64 = 5;
 /// Name look-ups under way at once.
 pub const LOOKUPS: usize = 32;
 
+/// Changes of backends' states that the live page shows.
+pub const TRANSITIONS: usize = 50;
+/// Seconds of the past that the live page's charts show.
+pub const HISTORY_SECS: usize = 300;
+
 /// Connections that all test servers together serve at once; further ones wait to be accepted.
 pub const TEST_SERVER_CONNECTIONS: usize = 4096;
 /// Bytes of a request head that a test server reads.
