@@ -77,8 +77,6 @@ pub const INTERIM_RESPONSES: u32 = 16;
 pub const TICK_MILLIS: u64 = 100;
 /// Buckets of the timer wheel; a deadline further away than all of them is looked at again on the way.
 pub const WHEEL_BUCKETS: usize = 1024;
-/// Bytes of the block that waits on an idle client connection.
-pub const IDLE_BLOCK_BYTES: usize = 1 << 10;
 /// Bytes of an ordinary block: a head, a small body.
 pub const BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a block that relays a large body.
