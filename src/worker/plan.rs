@@ -102,7 +102,7 @@ impl Plan {
     fn refresh(&self, id: PoolId, worker: WorkerId, tables: &BackendTables) {
         let takes_requests = |backend: &Backend| {
             let state = tables.of(worker).state(backend.id());
-            backend.addr.is_some() && state == BackendState::Healthy
+            backend.addr.is_some() && !backend.draining && state == BackendState::Healthy
         };
         let (usable, candidates): (Vec<_>, Vec<_>) = self
             .pool(id)
