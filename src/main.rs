@@ -98,8 +98,8 @@ fn run(path: &Path) -> Result<u8, String> {
     }
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let crew = Crew::start(&snapshot, listeners, &tables, engine, &health).map_err(cannot_start)?;
-    let health_thread =
-        health::start(health_letters, crew.mailboxes.clone()).map_err(cannot_start)?;
+    let health_thread = health::start(health_letters, crew.mailboxes.clone(), crew.control.clone())
+        .map_err(cannot_start)?;
     announce(&snapshot, engine);
     control::run(Started {
         snapshot,
@@ -162,6 +162,7 @@ struct Crew {
     mailboxes: Vec<Mailbox<ToWorker>>,
     gauges: AllGauges,
     access_lines: Vec<Receiver<AccessLine>>,
+    control: Mailbox<ToControl>,
     letters: Letters<ToControl>,
 }
 
@@ -173,11 +174,12 @@ impl Crew {
         engine: Engine,
         health: &Mailbox<ToHealth>,
     ) -> io::Result<Crew> {
-        let (control, letters) = mailbox(2 * limits::WORKERS)?;
+        let (control, letters) = mailbox(2 * limits::WORKERS + limits::BACKENDS)?;
         let mut crew = Crew {
             mailboxes: Vec::new(),
             gauges: gauges::gauges(snapshot.workers),
             access_lines: Vec::new(),
+            control: control.clone(),
             letters,
         };
         let cpus = net::allowed_cpus();

@@ -177,6 +177,11 @@ pub const REVISIONS: usize = 32;
 /// Largest file read of what the API has said, in bytes.
 pub const STATE_BYTES: u64 = 16 << 20;
 
+/// Changes of backends' states that the live page shows.
+pub const TRANSITIONS: usize = 50;
+/// Seconds of the past that the live page's charts show.
+pub const HISTORY_SECS: usize = 300;
+
 /// Connections that all test servers together serve at once; further ones wait to be accepted.
 pub const TEST_SERVER_CONNECTIONS: usize = 4096;
 /// Bytes of a request head that a test server reads.

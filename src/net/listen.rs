@@ -14,6 +14,7 @@ use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::operations::count_operation;
 use super::{Engine, Stream};
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
@@ -185,6 +186,7 @@ impl Listener {
     }
 
     async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Stream, Peer)> {
+        count_operation();
         let (stream, peer) = match &self.socket {
             Socketed::Tcp(listener) => {
                 let (stream, address) = listener.cancelable_accept(stop).await?;

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use monoio::io::AsyncWriteRent;
 use monoio::net::TcpStream;
 
+use super::operations::count_operation;
 use super::{Block, Expired, Timer};
 
 type Socket = UnsafeCell<TcpStream>;
@@ -106,6 +107,7 @@ impl Stream {
     pub fn watch(&self) {
         let mut watch = self.watch.borrow_mut();
         if !watch.is_pending() {
+            count_operation();
             watch.as_mut().begin(&self.socket);
         }
     }
@@ -164,6 +166,7 @@ impl Stream {
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             block.bound(count);
+            count_operation();
             let (outcome, rest) = {
                 // SAFETY: the future owns a reference to the descriptor and keeps nothing of the stream it was made
                 // from, so the lifetime that its type asks for is never relied on, and no other reference to the
