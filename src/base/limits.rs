@@ -175,6 +175,27 @@ pub const RESOLVE_SECS: u64 = 5;
 /// Name look-ups under way at once.
 pub const LOOKUPS: usize = 32;
 
+/// Connections to the management API open at once; further ones wait to be accepted.
+pub const ADMIN_CONNECTIONS: usize = 128;
+/// Of those, the ones that may follow events at once.
+pub const ADMIN_STREAMS: usize = 32;
+/// Seconds for the head of a request to the management API, and between two of them on one connection.
+pub const ADMIN_HEADER_SECS: u64 = 15;
+/// Seconds for the body of such a request.
+pub const ADMIN_BODY_SECS: u64 = 10;
+/// Bytes of the head of such a request.
+pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of its body.
+pub const ADMIN_BODY_BYTES: usize = 1 << 20;
+/// Seconds after which the management API no longer waits for a change to be in force on every core.
+pub const ADMIN_ANSWER_SECS: u64 = 30;
+/// Changes that may wait for the control thread.
+pub const ASKS: usize = 256;
+/// Bytes of a token, at least.
+pub const TOKEN_BYTES_LEAST: usize = 12;
+/// Bytes of a token, at most.
+pub const TOKEN_BYTES: usize = 512;
+
 /// Connections that all test servers together serve at once; further ones wait to be accepted.
 pub const TEST_SERVER_CONNECTIONS: usize = 4096;
 /// Bytes of a request head that a test server reads.

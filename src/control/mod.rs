@@ -2,6 +2,7 @@
 //! ends the process in good order.
 
 pub mod access_log;
+pub mod api;
 pub mod ask;
 pub mod desk;
 pub mod resolve;
