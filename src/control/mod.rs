@@ -5,6 +5,7 @@ pub mod access_log;
 pub mod api;
 pub mod ask;
 pub mod desk;
+pub mod listeners;
 pub mod resolve;
 mod shutdown;
 mod signals;
@@ -200,6 +201,7 @@ impl Control {
 
     fn read(&mut self, letter: ToControl, now: Micros) {
         match letter {
+            ToControl::Adopted(..) => {}
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::WorkerEnded(worker, reason) => {
                 error!(worker = worker.0, reason, "a worker has ended; stopping");
