@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
 use crate::http::h1::HeadLimits;
+use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
@@ -110,6 +111,8 @@ pub struct Route {
     pub via: bool,
     /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
     pub answer_continue: bool,
+    /// What is counted of its requests.
+    pub counts: Arc<RouteCounts>,
 }
 
 /// Timeouts of one exchange.
@@ -154,6 +157,8 @@ pub struct Pool {
     pub idle_connections: u32,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
+    /// What is counted of it besides what is counted of its backends.
+    pub counts: Arc<PoolCounts>,
 }
 
 /// One server.

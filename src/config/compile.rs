@@ -54,7 +54,8 @@ pub fn compile(
     let routes = settings
         .routes
         .iter()
-        .map(|route| compile_route(route, settings, &ids));
+        .map(|route| compile_route(route, settings, &ids, slots))
+        .collect();
     let keys: Vec<_> = settings
         .routes
         .iter()
@@ -78,7 +79,7 @@ pub fn compile(
             .map(|addr| addr.value)
             .collect(),
         route_table: RouteTable::new(&keys),
-        routes: routes.collect(),
+        routes,
         pools,
     })
 }
@@ -118,6 +119,7 @@ fn compile_route(
     route: &RouteSettings,
     settings: &Settings,
     pools: &HashMap<&str, PoolId>,
+    slots: &mut Slots,
 ) -> Route {
     let name = route.name();
     let pool = match &route.target {
@@ -130,6 +132,7 @@ fn compile_route(
         .unwrap_or(settings.limits.request_body_bytes);
     Route {
         pool,
+        counts: slots.route_counts(&name),
         name,
         prefix: route.prefix.trim_end_matches('/').to_owned(),
         strip_prefix: route.strip_prefix,
@@ -186,6 +189,7 @@ fn compile_pool(
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
         keepalive: settings.timeouts.upstream_keepalive,
+        counts: slots.pool_counts(name),
     })
 }
 

@@ -17,6 +17,7 @@ use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::operations::count_operation;
 use super::{Engine, Stream, Turn};
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
@@ -228,6 +229,7 @@ impl Listener {
     }
 
     async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Stream, Peer)> {
+        count_operation();
         let (stream, peer) = match &self.socket {
             Socketed::Tcp(listener) => {
                 let (stream, address) = listener.cancelable_accept(stop).await?;

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 
+use super::operations::count_operation;
 use super::{Block, Expired, Timer};
 
 /// What a receive brought: the number of bytes added to the block (0: the peer ended its side), and the block.
@@ -107,6 +108,7 @@ impl Stream {
     /// Begins a receive into the room of `block`. There must be room, and no receive may be armed.
     pub fn arm(&self, block: Block) {
         debug_assert!(!self.is_armed() && block.room() > 0);
+        count_operation();
         self.receiver.borrow_mut().as_mut().arm(&self.socket, block);
     }
 
@@ -160,6 +162,7 @@ impl Stream {
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             block.bound(count);
+            count_operation();
             let (outcome, rest) = {
                 // SAFETY: as in `Receiver::arm`: the future keeps nothing of the stream.
                 let socket = unsafe { &mut *self.socket.get() };

@@ -57,6 +57,7 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
         outlier: None,
         idle_connections: 1,
         keepalive: Duration::from_secs(60),
+        counts: slots.pool_counts(name),
     }
 }
 

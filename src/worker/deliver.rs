@@ -113,7 +113,8 @@ impl Ends<'_> {
         let now = Micros::now();
         let micros = now.since(sent_at);
         exchange.answered.set(true);
-        exchange.upstream_micros.set(micros);
+        exchange.upstream_micros.set(Some(micros));
+        exchange.head_micros.set(now.since(exchange.began));
         let live = exchange.plan.live(self.admitted.pool);
         live.observe(self.upstream.backend, micros, now);
         self.shard.report_answer(exchange, self.upstream.backend);

@@ -8,7 +8,7 @@ mod connection;
 mod deliver;
 mod downstream;
 mod exchange;
-mod failure;
+pub mod failure;
 mod forward;
 mod mailbox;
 mod plan;
@@ -71,8 +71,8 @@ async fn work_here(start: Start) -> io::Result<()> {
     let ticker = Ticker::new()?;
     let ticked = shard.clone();
     spawn(async move {
-        while ticker.tick().await.is_ok() {
-            ticked.tick();
+        while let Ok(lag) = ticker.tick().await {
+            ticked.tick(lag);
         }
     });
     mailbox::run(shard, start.letters, start.engine).await

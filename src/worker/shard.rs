@@ -7,8 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
-use crate::net::{Blocks, Gate, Timers, Turn};
+use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
 use crate::shared::backend_table::BackendState;
+use crate::shared::count::Count;
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::links::Links;
 use crate::shared::messages::ToHealth;
@@ -47,6 +48,8 @@ pub struct Shard {
     log_allowance: Cell<u32>,
     unlogged: Cell<u32>,
     exhaustion_logged: Cell<bool>,
+    /// The longest lag of the loop in this second, in microseconds.
+    worst_lag: Cell<u64>,
 }
 
 impl Shard {
@@ -79,7 +82,10 @@ impl Shard {
             log_allowance: Cell::new(limits::FAILURE_LINES_PER_SECOND),
             unlogged: Cell::default(),
             exhaustion_logged: Cell::default(),
+            worst_lag: Cell::default(),
         };
+        let gauges = shard.links.gauges(worker);
+        gauges.set_thread(thread_number());
         shard.derive_bounds();
         shard
     }
@@ -176,15 +182,15 @@ impl Shard {
         let count = self.next_request.get();
         self.next_request.set(count + 1);
         let id = RequestId((u64::from(self.worker.0) << 48) | count);
-        Exchange::new(self.plan(), id)
+        Exchange::new(self.plan(), self.worker, id)
     }
 
     /// Counts a client's connection until the guard is dropped.
     pub fn count_connection(self: &Rc<Self>) -> CountedConnection {
         self.connections.set(self.connections.get() + 1);
-        self.links
-            .gauges(self.worker)
-            .set_connections(self.connections.get() as u32);
+        let gauges = self.links.gauges(self.worker);
+        gauges.accept();
+        gauges.set_connections(self.connections.get() as u32);
         CountedConnection(self.clone())
     }
 
@@ -221,6 +227,14 @@ impl Shard {
         }
     }
 
+    /// Counts a request that waits for a connection to its pool until the guard is dropped.
+    pub fn count_waiting<'a>(&self, exchange: &'a Exchange) -> Waiting<'a> {
+        let pool = exchange.plan.pool(exchange.route().pool);
+        let waiting = &pool.counts.of(self.worker).waiting;
+        waiting.add(1);
+        Waiting(waiting)
+    }
+
     /// Whether it may be logged now that accepting pauses: once a second.
     pub fn may_log_exhaustion(&self) -> bool {
         !self.exhaustion_logged.replace(true)
@@ -237,15 +251,25 @@ impl Shard {
         true
     }
 
-    /// What is due at every tick.
-    pub fn tick(&self) {
+    /// Takes in how long the loop was kept from its work, in microseconds.
+    pub fn note_lag(&self, micros: u64) {
+        self.links.gauges(self.worker).observe_lag(micros);
+        self.worst_lag.set(self.worst_lag.get().max(micros));
+    }
+
+    /// What is due at every tick, which was taken up `lag` microseconds late.
+    pub fn tick(&self, lag: u64) {
+        self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
-        self.upstreams.sweep(now, &self.tables);
+        self.upstreams.sweep(now, self.worker, &self.tables);
+        let gauges = self.links.gauges(self.worker);
+        gauges.set_operations(operations());
         self.plan.borrow().wake_waiting();
         self.each_earlier_plan(Plan::wake_waiting);
         self.tell_adopted();
         if now.is_multiple_of(1000) {
+            gauges.set_worst_lag(self.worst_lag.take());
             self.log_allowance.set(limits::FAILURE_LINES_PER_SECOND);
             record::report_unlogged(self.worker, self.unlogged.take());
             self.exhaustion_logged.set(false);
@@ -316,6 +340,15 @@ pub struct CountedExchange<'a>(&'a WorkerGauges);
 impl Drop for CountedExchange<'_> {
     fn drop(&mut self) {
         self.0.end_exchange();
+    }
+}
+
+/// A request that waits for a connection, counted.
+pub struct Waiting<'a>(&'a Count);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
     }
 }
 

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn files_must_hold_a_token() {
         let path = std::env::temp_dir().join(format!("palantir-token-{}", std::process::id()));
-        let mut read = |text: &str| {
+        let read = |text: &str| {
             fs::write(&path, text).unwrap();
             read_token(&path)
         };

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
-use crate::base::ids::BackendId;
+use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 use crate::net::{Blocks, Timers};
 use crate::shared::backend_table::BackendTables;
@@ -103,16 +103,18 @@ impl Upstreams {
         });
     }
 
-    /// Closes what has ended or is too old: once a tick.
-    pub fn sweep(&self, now: u64, tables: &BackendTables) {
+    /// Closes what has ended or is too old, and says how many are left: once a tick.
+    pub fn sweep(&self, now: u64, worker: WorkerId, tables: &BackendTables) {
         let unwatched = &mut Context::from_waker(Waker::noop());
         for (index, backend) in self.backends.borrow_mut().iter_mut().enumerate() {
             let mut idle = std::mem::take(&mut backend.idle);
             idle.retain(|idle| !backend.is_finished(idle, now, unwatched));
             backend.idle = idle;
-            if !backend.idle.is_empty() && tables.take_wanted(BackendId(index as u32)) {
+            let id = BackendId(index as u32);
+            if !backend.idle.is_empty() && tables.take_wanted(id) {
                 backend.idle.remove(0);
             }
+            tables.of(worker).set_idle(id, backend.idle.len() as u32);
         }
     }
 

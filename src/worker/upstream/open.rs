@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
+use crate::base::time::Micros;
 use crate::net::{Expired, Stream, Timer, connect_tcp, connect_unix, is_exhausted};
 use crate::snapshot::{Backend, BackendAddr};
 use crate::worker::downstream::Client;
@@ -38,7 +39,10 @@ pub async fn obtain(
             None => return Ok(None),
         },
     };
+    let began = Micros::now();
     let stream = connect(client, exchange, backend).await?;
+    let counts = backend.slot.counts().workers.of(shard.worker);
+    counts.connect_times.observe(Micros::now().since(began));
     Ok(Some(Upstream {
         wire: Wire::new(stream),
         backend: id,
