@@ -4,6 +4,7 @@
 pub mod access_log;
 pub mod ask;
 pub mod desk;
+pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
