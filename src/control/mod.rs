@@ -6,6 +6,7 @@ pub mod api;
 pub mod ask;
 pub mod desk;
 pub mod listeners;
+pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
