@@ -174,6 +174,10 @@ pub const ADDRESSES_PER_NAME: usize = 64;
 pub const RESOLVE_SECS: u64 = 5;
 /// Name look-ups under way at once.
 pub const LOOKUPS: usize = 32;
+/// Revisions of the configuration that can be gone back to, the one in force included.
+pub const REVISIONS: usize = 32;
+/// Largest file read of what the API has said, in bytes.
+pub const STATE_BYTES: u64 = 16 << 20;
 
 /// Connections to the management API open at once; further ones wait to be accepted.
 pub const ADMIN_CONNECTIONS: usize = 128;
@@ -213,6 +217,8 @@ pub const TEST_SERVER_SLOW_MILLIS: u64 = 60_000;
 pub mod default {
     /// `listen_addr`.
     pub const LISTEN_ADDR: &str = "127.0.0.1:8080";
+    /// `admin.listen_addr`, if there is an `[admin]` section.
+    pub const ADMIN_ADDR: &str = "127.0.0.1:8687";
     /// `shutdown_timeout`.
     pub const SHUTDOWN_TIMEOUT: u64 = 10;
     /// `resolve_secs`: how often the backends' names are looked up.

@@ -73,6 +73,8 @@ pub fn compile(
         trusted_proxies: settings.trusted_proxies.clone(),
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
+        admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
+        trace_context: settings.trace_context,
         test_servers: settings
             .test_servers
             .iter()
@@ -178,14 +180,13 @@ fn compile_pool(
             continue;
         }
         for (addr, label) in addresses(written, resolved) {
-            backends.push(compile_backend(name, written, addr, label, slots)?);
+            backends.push(compile_backend(pool, written, addr, label, slots)?);
         }
     }
     Ok(Pool {
         name: name.clone(),
         algorithm: pool.algorithm.clone(),
         backends,
-        health_check: pool.health_check.clone(),
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
         keepalive: settings.timeouts.upstream_keepalive,
@@ -194,14 +195,14 @@ fn compile_pool(
 }
 
 fn compile_backend(
-    pool: &str,
+    pool: &PoolSettings,
     written: &BackendSettings,
     addr: Option<BackendAddr>,
     label: String,
     slots: &mut Slots,
 ) -> Result<Backend, TooManyBackends> {
-    let Some(slot) = slots.slot(pool, &label) else {
-        let (pool, backend) = (pool.to_owned(), label);
+    let Some(slot) = slots.slot(&pool.name, &label) else {
+        let (pool, backend) = (pool.name.value.clone(), label);
         return Err(TooManyBackends { pool, backend });
     };
     Ok(Backend {
@@ -211,6 +212,13 @@ fn compile_backend(
         label,
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),
+        draining: written.draining,
+        health_check: written
+            .health_check
+            .as_ref()
+            .or(pool.health_check.as_ref())
+            .cloned(),
+        remove_after: written.remove_after,
     })
 }
 

@@ -226,10 +226,8 @@ mod tests {
     fn a_backend_goes_down_and_comes_back() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let pool = Pool {
-            health_check: Some(sample::check(Duration::from_millis(5))),
-            ..sample::pool(&mut sample::slots(), "api", &[BackendAddr::Tcp(addr)])
-        };
+        let pool = sample::pool(&mut sample::slots(), "api", &[BackendAddr::Tcp(addr)]);
+        let pool = sample::probed(pool, &sample::check(Duration::from_millis(5)));
         let snapshot = sample::snapshot(1, vec![pool]);
         let id = snapshot.pools[0].backends[0].id();
         let running = Running::start(&snapshot);
@@ -273,10 +271,8 @@ mod tests {
     #[test]
     fn more_backends_than_probes_at_once_are_all_probed() {
         let backends = limits::PROBES as u16 + 50;
-        let pool = Pool {
-            health_check: Some(sample::check(Duration::from_millis(1))),
-            ..sample::pool(&mut sample::slots(), "api", &sample::addrs(backends))
-        };
+        let pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(backends));
+        let pool = sample::probed(pool, &sample::check(Duration::from_millis(1)));
         let snapshot = sample::snapshot(1, vec![pool]);
         let running = Running::start(&snapshot);
         let mut down = BTreeSet::new();

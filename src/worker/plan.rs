@@ -234,7 +234,7 @@ impl LivePool {
     fn rebuild(&self, backends: &[Backend], tables: &BackendTables, worker: WorkerId) {
         let takes_requests = |backend: &Backend| {
             let state = tables.of(worker).state(backend.id());
-            backend.addr.is_some() && state == BackendState::Healthy
+            backend.addr.is_some() && !backend.draining && state == BackendState::Healthy
         };
         let (usable, candidates): (Vec<_>, Vec<_>) = backends
             .iter()

@@ -12,11 +12,11 @@ fn at(seconds: u64) -> Micros {
 
 /// A pool of `backends` that is probed every 30 s and ejects after two failures.
 fn watched_pool(slots: &mut Slots, backends: u16) -> Pool {
-    Pool {
-        health_check: Some(sample::check(Duration::from_secs(30))),
+    let pool = Pool {
         outlier: Some(sample::outlier(2)),
         ..sample::pool(slots, "api", &sample::addrs(backends))
-    }
+    };
+    sample::probed(pool, &sample::check(Duration::from_secs(30)))
 }
 
 /// Answers every probe that is due until `until`, in steps of 100 ms; how many there were.
@@ -296,10 +296,8 @@ fn a_row_that_goes_to_another_backend_is_told_anew() {
     watch.adopt(&sample::snapshot(2, Vec::new()), at(10));
     drop(first);
     watch.take_news();
-    let other = Pool {
-        health_check: Some(sample::check(Duration::from_secs(30))),
-        ..sample::pool(&mut slots, "web", &sample::addrs(1))
-    };
+    let other = sample::pool(&mut slots, "web", &sample::addrs(1));
+    let other = sample::probed(other, &sample::check(Duration::from_secs(30)));
     let third = sample::snapshot(3, vec![other]);
     assert_eq!(third.pools[0].backends[0].id(), id);
     watch.adopt(&third, at(10));
