@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::control::desk::{Edit, Problem};
+use crate::config::Config;
+use crate::control::desk::{Diff, Edit, Problem};
 use crate::snapshot::Snapshot;
 
 /// Where questions go. Bounded; a full queue makes the caller wait.
@@ -42,6 +43,8 @@ pub enum Wish {
     Confirm,
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
+    /// Say what a reload of the file would change, and change nothing.
+    Compare,
     /// Hand over to a new process of the binary.
     Upgrade,
 }
@@ -64,6 +67,8 @@ pub struct Accepted {
     pub changed: bool,
     /// What the caller should know besides: which word won at a reload, what is drained.
     pub notes: Vec<String>,
+    /// What is different by it; after [`Wish::Compare`], what would be. `None` where it is plain.
+    pub diff: Option<Diff>,
 }
 
 /// What is in force.
@@ -71,6 +76,8 @@ pub struct Accepted {
 pub struct InForce {
     pub revision: u64,
     pub snapshot: Arc<Snapshot>,
+    /// What the snapshot was compiled from.
+    pub config: Arc<Config>,
     /// The whole configuration as a file would have it: the file's text with what the API changed.
     pub document: toml::Table,
     /// The latest revisions, newest first; at most `limits::REVISIONS`.
