@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tracing::error;
 
+use crate::base::time::Micros;
 use crate::net::{BoundListener, Engine, Event};
 use crate::shared::mailbox::Letters;
 use crate::shared::messages::ToWorker;
@@ -31,7 +32,11 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
                 error!(worker = shard.worker.0, %error, "a new listener cannot be used");
             }
         }
-        ToWorker::Snapshot(snapshot) => shard.adopt(snapshot),
+        ToWorker::Snapshot(snapshot) => {
+            let began = Micros::now();
+            shard.adopt(snapshot);
+            shard.note_lag(Micros::now().since(began));
+        }
         ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
         ToWorker::Drain => shard.drain(),
     }

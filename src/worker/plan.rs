@@ -24,7 +24,7 @@ pub struct Plan {
     snapshot: SharedSnapshot,
     worker: WorkerId,
     pools: Vec<Rc<LivePool>>,
-    /// The pool of each backend, by row; [`NO_POOL`] where the snapshot names none.
+    /// The pool of each backend that takes requests, by row; [`NO_POOL`] for all others.
     pool_of: Vec<u16>,
 }
 
@@ -136,8 +136,8 @@ impl Plan {
         &self.pool(pool).backends[index as usize]
     }
 
-    /// Whether a pool of the snapshot has this backend.
-    pub fn names(&self, id: BackendId) -> bool {
+    /// Whether requests may go to this backend: a pool of the snapshot has it, and it is not to be drained.
+    pub fn takes(&self, id: BackendId) -> bool {
         self.pool_with(id).is_some()
     }
 
@@ -175,6 +175,7 @@ fn balances_alike(old: &Pool, new: &Pool) -> bool {
         old.id() == new.id()
             && old.weight == new.weight
             && old.max_connections == new.max_connections
+            && old.draining == new.draining
             && old.addr == new.addr
     };
     old.algorithm.name() == new.algorithm.name()
@@ -185,7 +186,7 @@ fn balances_alike(old: &Pool, new: &Pool) -> bool {
 fn pool_of(snapshot: &Snapshot) -> Vec<u16> {
     let mut pool_of = Vec::new();
     for (pool, number) in snapshot.pools.iter().zip(0..) {
-        for backend in &pool.backends {
+        for backend in pool.backends.iter().filter(|backend| !backend.draining) {
             let row = backend.id().index();
             if row >= pool_of.len() {
                 pool_of.resize(row + 1, NO_POOL);

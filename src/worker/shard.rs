@@ -103,9 +103,9 @@ impl Shard {
         let mut earlier = self.earlier_plans.borrow_mut();
         earlier.retain(|plan| plan.strong_count() > 0);
         earlier.push(Rc::downgrade(&before));
-        // A row that no plan names any more may soon be another backend's.
-        self.upstreams.forget_unless(|id| plan.names(id));
-        self.failing.borrow_mut().retain(|&id| plan.names(id));
+        // The row of a backend that is gone may soon be another's.
+        self.upstreams.forget_unless(|id| plan.takes(id));
+        self.failing.borrow_mut().retain(|&id| plan.takes(id));
         self.close_gates(|addr| !plan.snapshot().listeners.contains(addr));
         self.derive_bounds();
         self.wake_full();
@@ -279,7 +279,7 @@ impl Shard {
     /// Keeps a connection whose exchange is complete for another one.
     pub fn keep_idle(&self, exchange: &Exchange, upstream: Upstream) {
         let pool = exchange.plan.pool(exchange.route().pool);
-        let is_of_use = !self.is_draining() && self.plan.borrow().names(upstream.backend);
+        let is_of_use = !self.is_draining() && self.plan.borrow().takes(upstream.backend);
         let keep = Keep {
             most: if is_of_use { pool.idle_connections } else { 0 },
             keepalive: pool.keepalive.as_millis() as u64,

@@ -135,14 +135,14 @@ fn states_count_from_the_next_pick_on_in_every_plan() {
 }
 
 #[test]
-fn only_the_backends_of_the_snapshot_are_named() {
+fn only_the_backends_of_the_snapshot_take_requests() {
     let mut core = Core::new();
     let before = Plan::new(core.snapshot(&[("api", 1), ("web", 2)]), WORKER);
     let ids = [(0, 0), (1, 0), (1, 1)].map(|(pool, at)| before.backend(PoolId(pool), at).id());
     let after = Plan::after(&before, core.snapshot(&[("web", 1)]));
-    assert_eq!(ids.map(|id| before.names(id)), [true; 3]);
-    assert_eq!(ids.map(|id| after.names(id)), [false, true, false]);
-    assert!(!after.names(BackendId(limits::BACKENDS as u32 - 1)));
+    assert_eq!(ids.map(|id| before.takes(id)), [true; 3]);
+    assert_eq!(ids.map(|id| after.takes(id)), [false, true, false]);
+    assert!(!after.takes(BackendId(limits::BACKENDS as u32 - 1)));
 }
 
 struct Count(AtomicU32);
