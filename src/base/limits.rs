@@ -193,6 +193,8 @@ pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
 pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
 pub const ADMIN_ANSWER_SECS: u64 = 30;
+/// Milliseconds by which a worker may be late until palantir calls itself unfit.
+pub const UNFIT_LAG_MILLIS: u64 = 5_000;
 /// Changes that may wait for the control thread.
 pub const ASKS: usize = 256;
 /// Bytes of a token, at least.

@@ -1,0 +1,17 @@
+//! What there is to read and to change, one file each.
+
+pub mod config;
+pub mod config_check;
+pub mod config_diff;
+pub mod docs;
+pub mod health;
+pub mod pool_servers;
+pub mod pools;
+pub mod reload;
+pub mod revisions;
+pub mod routes;
+pub mod servers;
+pub mod stats;
+pub mod upgrade;
+pub mod version;
+pub mod workers;
