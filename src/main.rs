@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Receiver;
 use palantir::base::ids::WorkerId;
@@ -14,8 +14,9 @@ use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
 use palantir::control::access_log::LogFile;
+use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
-use palantir::control::resolve::{self, Names, Recompile};
+use palantir::control::resolve::{self, Compile};
 use palantir::control::{self, Started};
 use palantir::net::{self, Engine};
 use palantir::shared::access::AccessLine;
@@ -87,12 +88,12 @@ fn run(path: &Path) -> Result<u8, String> {
         warn!("{}", warning);
     }
     let engine = Engine::choose()?;
+    let (desk, said) = take_to_desk(config)?;
+    let config = desk.config();
     let resolved = resolve::look_up_all(&config.names());
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
-    let mut slots = Slots::new(tables.clone());
-    let snapshot = config::compile(&config, &machine, &resolved, &mut slots, 1)
-        .map_err(|error| error.to_string())?;
-    let snapshot = Arc::new(snapshot);
+    let mut compile = compile(machine, Slots::new(tables.clone()));
+    let snapshot = Arc::new(compile(config, &resolved, 1)?);
     let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
     let listeners = Listeners::new(snapshot.workers).bind_missing(&snapshot.listeners, patience)?;
     let access_log = open_access_log(&snapshot)?;
@@ -107,19 +108,19 @@ fn run(path: &Path) -> Result<u8, String> {
     announce(&snapshot, engine);
     control::run(Started {
         snapshot,
+        desk,
+        said,
+        resolved,
+        compile,
+        listeners,
         workers: crew.mailboxes,
+        tables,
         gauges: crew.gauges,
         access_lines: crew.access_lines,
         access_log,
         health,
         health_thread,
         letters: crew.letters,
-        names: Names {
-            hosts: config.names(),
-            every: config.settings.resolve_interval,
-            resolved,
-            recompile: recompile(config, machine, slots),
-        },
     })
     .map_err(|error| format!("the control thread cannot run: {error}"))
 }
@@ -133,9 +134,24 @@ fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
     snapshot.access_log.as_ref().map(open).transpose()
 }
 
-fn recompile(config: Config, machine: Machine, mut slots: Slots) -> Recompile {
-    Box::new(move |resolved, generation| {
-        config::compile(&config, &machine, resolved, &mut slots, generation)
+/// The file with what the API said before the process started; and that alone, as the state file has it. Errors: the
+/// state file cannot be used.
+fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
+    let admin = file.settings.admin.as_ref();
+    let said = match admin.and_then(|admin| admin.state_file.as_ref()) {
+        Some(path) => state_file::load(path)?,
+        None => Overlay::default(),
+    };
+    let (desk, notes) = Desk::new(file, said.clone(), SystemTime::now());
+    for note in notes {
+        info!("{note}");
+    }
+    Ok((desk, said))
+}
+
+fn compile(machine: Machine, mut slots: Slots) -> Compile {
+    Box::new(move |config, resolved, generation| {
+        config::compile(config, &machine, resolved, &mut slots, generation)
             .map_err(|error| error.to_string())
     })
 }

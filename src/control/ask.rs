@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
-use crate::control::desk::{Diff, Edit, Problem};
+use crate::control::desk::{Desk, Diff, Edit, Problem};
 use crate::snapshot::Snapshot;
 
 /// Where questions go. Bounded; a full queue makes the caller wait.
@@ -30,7 +30,8 @@ pub struct Ask {
 pub enum Wish {
     /// A change; with `if_match`, only if the revision in force is still this one.
     Edit { edit: Edit, if_match: Option<u64> },
-    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over.
+    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over. The answer
+    /// comes when it takes none on any core; to take it out is a revision of its own.
     DrainServer {
         pool: String,
         addr: String,
@@ -39,12 +40,12 @@ pub enum Wish {
     },
     /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time.
     Reload { trial: Option<Trial> },
+    /// What reading the file again would change. Changes nothing.
+    Compare,
     /// The reload on trial is good.
     Confirm,
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
-    /// Say what a reload of the file would change, and change nothing.
-    Compare,
     /// Hand over to a new process of the binary.
     Upgrade,
 }
@@ -67,8 +68,8 @@ pub struct Accepted {
     pub changed: bool,
     /// What the caller should know besides: which word won at a reload, what is drained.
     pub notes: Vec<String>,
-    /// What is different by it; after [`Wish::Compare`], what would be. `None` where it is plain.
-    pub diff: Option<Diff>,
+    /// What changed; for [`Wish::Compare`], what would.
+    pub diff: Diff,
 }
 
 /// What is in force.
@@ -84,6 +85,20 @@ pub struct InForce {
     pub revisions: Vec<Revision>,
     /// A stop has begun.
     pub draining: bool,
+}
+
+impl InForce {
+    /// What the desk says is in force, compiled as `snapshot`.
+    pub fn new(desk: &Desk, snapshot: &Arc<Snapshot>, draining: bool) -> InForce {
+        InForce {
+            revision: desk.revision(),
+            snapshot: snapshot.clone(),
+            config: Arc::new(desk.config().clone()),
+            document: desk.document().clone(),
+            revisions: desk.revisions(),
+            draining,
+        }
+    }
 }
 
 /// One accepted configuration.
