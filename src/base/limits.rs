@@ -203,8 +203,6 @@ pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 pub const ADMIN_ANSWER_SECS: u64 = 30;
 /// Milliseconds by which a worker may be late until palantir calls itself unfit.
 pub const UNFIT_LAG_MILLIS: u64 = 5_000;
-/// Changes that may wait for the control thread.
-pub const ASKS: usize = 256;
 /// Bytes of a token, at least.
 pub const TOKEN_BYTES_LEAST: usize = 12;
 /// Bytes of a token, at most.

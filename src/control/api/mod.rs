@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use gate::Gate;
-pub use serve::{AdminListener, serve};
+pub use serve::serve;
 pub use tokens::Tokens;
 
 use crate::base::limits;

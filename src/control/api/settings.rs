@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml::Table;
 use utoipa::ToSchema;
@@ -13,8 +13,8 @@ use crate::snapshot::{HealthCheck, Outlier, ProbeKind};
 use crate::worker::balance::HashKey;
 
 /// How a backend is probed. `null` stands for the default.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct HealthCheckSettings {
     /// A probe that only connects; then there is neither `path` nor `expect`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,8 +45,8 @@ pub struct HealthCheckSettings {
 }
 
 /// When a backend is ejected for what its answers were like. `null` stands for the default.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OutlierSettings {
     /// Connect failures, resets and 5xx in a row.
     #[schema(minimum = 1, maximum = 1000)]

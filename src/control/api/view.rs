@@ -124,17 +124,20 @@ impl<'s> View<'s> {
 
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Option<Pool> {
-        let pool = self.in_force.config.settings.pool(name)?;
-        Some(self.show_pool(pool))
+        Some(self.show_pool(self.settings(name)?))
     }
 
     /// The server of this pool and address.
     pub fn server(&self, pool: &str, addr: &str) -> Option<Server> {
         let place = BackendAddress::parse(addr).ok()?.place;
-        let settings = self.in_force.config.settings.pool(pool)?;
-        let mut backends = settings.backends.iter();
+        let mut backends = self.settings(pool)?.backends.iter();
         let server = backends.find(|backend| backend.address.place == place)?;
         Some(self.show_server(pool, server))
+    }
+
+    fn settings(&self, name: &str) -> Option<&'s PoolSettings> {
+        let mut pools = self.in_force.config.settings.all_pools();
+        pools.find(|pool| pool.name.value == name)
     }
 
     fn show_pool(&self, pool: &PoolSettings) -> Pool {

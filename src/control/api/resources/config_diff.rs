@@ -80,7 +80,7 @@ impl From<Difference> for FileDifference {
     ))]
 async fn show(State(api): Api, caller: Caller) -> Result<axum::Json<FileDiff>, ApiProblem> {
     let accepted = api.ask(Wish::Compare, caller).await?;
-    let diff = accepted.diff.unwrap_or_default();
+    let diff = accepted.diff;
     Ok(axum::Json(FileDiff {
         revision: accepted.revision,
         lines: diff.to_string().lines().map(str::to_owned).collect(),

@@ -28,8 +28,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 }
 
 /// The settings of a server. `null` stands for the default.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the configuration checks")]
 pub struct ServerSettings {
     #[schema(minimum = 1, maximum = 256, default = 1)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -36,8 +36,8 @@ struct Pools {
 }
 
 /// The settings of a pool. `null` stands for the default.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the configuration checks")]
 struct PoolSettings {
     /// At least one; for a change, all that there are to be from then on.
@@ -58,8 +58,8 @@ struct PoolSettings {
 }
 
 /// A backend of a pool.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the configuration checks")]
 struct BackendEntry {
     /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.

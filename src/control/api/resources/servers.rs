@@ -36,8 +36,8 @@ struct Servers {
 }
 
 /// A server to add.
-#[derive(ToSchema)]
-#[schema(additional_properties = false)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the configuration checks")]
 struct NewServer {
     /// Where it is: an address or a name, and a port; or `unix:/path`.
