@@ -201,6 +201,8 @@ pub const TOP_HISTORY_SECS: usize = 300;
 pub mod default {
     /// `listen_addr`.
     pub const LISTEN_ADDR: &str = "127.0.0.1:8080";
+    /// `admin.listen_addr`, if there is an `[admin]` section.
+    pub const ADMIN_ADDR: &str = "127.0.0.1:8687";
     /// `shutdown_timeout`.
     pub const SHUTDOWN_TIMEOUT: u64 = 10;
     /// `resolve_secs`: how often the backends' names are looked up.

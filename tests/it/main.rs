@@ -16,6 +16,7 @@ mod keepalive;
 mod names;
 mod nginx;
 mod own_answers;
+mod page;
 mod pipelining;
 mod refusals;
 mod retries;
