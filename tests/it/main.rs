@@ -19,6 +19,7 @@ mod own_answers;
 mod page;
 mod pipelining;
 mod refusals;
+mod remote;
 mod retries;
 mod routing;
 mod shutdown;

@@ -134,11 +134,11 @@ impl Browser {
         self.call("POST", "/actions", &json!({ "actions": [source] }));
     }
 
-    /// The text of an element as it is seen, `""` if there is none.
+    /// The text of an element as it is seen, `""` if it is not.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
         let script = format!(
-            "return document.querySelector({})?.innerText ?? ''",
+            "const element = document.querySelector({}); return element?.checkVisibility() ? element.innerText : ''",
             json!(selector)
         );
         self.script(&script).as_str().expect("a text").to_owned()
