@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),
         },
+        Command::Remote(wish) => cli::remote(&path, &wish),
         Command::Run => match run(&path) {
             // Runtimes with operations under way must not be dropped.
             Ok(code) => process::exit(code.into()),

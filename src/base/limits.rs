@@ -221,6 +221,15 @@ pub const TEST_SERVER_IDLE_SECS: u64 = 75;
 /// Longest answer time that `/slow?ms=` takes, in milliseconds.
 pub const TEST_SERVER_SLOW_MILLIS: u64 = 60_000;
 
+/// Milliseconds for which the command line waits for a connection to a running palantir.
+pub const ADMIN_CONNECT_MILLIS: u64 = 2_000;
+/// Seconds for which the command line waits for an answer: an upgrade answers when the new process is ready.
+pub const ADMIN_ANSWER_SECS: u64 = 90;
+/// Bytes of an answer that the command line reads.
+pub const ADMIN_ANSWER_BYTES: usize = 32 << 20;
+/// Seconds that the charts of `palantir top` reach back, one point each.
+pub const TOP_HISTORY_SECS: usize = 300;
+
 /// What holds where the configuration says nothing. Times are in seconds.
 pub mod default {
     /// `listen_addr`.

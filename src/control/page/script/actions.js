@@ -66,22 +66,22 @@ class Actions {
     this.feed.again();
   }
 
-  async drain(pool, { address, label, state }, isLast) {
+  async drain(pool, { address, state }, isLast) {
     const drain = state !== 'draining';
-    write(byId('drain-of'), label);
+    write(byId('drain-of'), address);
     if (drain && isLast && (await opened(byId('drain-dialog'))) !== 'drain') return;
     const what = drain
-      ? { done: `${label} drains: it takes no new requests`, failed: `${label} was not drained` }
-      : { done: `${label} takes requests again`, failed: `${label} still drains` };
+      ? { done: `${address} drains: it takes no new requests`, failed: `${address} was not drained` }
+      : { done: `${address} takes requests again`, failed: `${address} still drains` };
     await this.attempt(what, () => ask('PATCH', serverPath(pool, address), { drain }));
   }
 
-  async weigh(pool, { address, label, weight }) {
-    write(byId('weight-of'), label);
+  async weigh(pool, { address, weight }) {
+    write(byId('weight-of'), address);
     byId('weight').value = weight;
     if ((await opened(byId('weight-dialog'))) !== 'set') return;
     const wanted = byId('weight').valueAsNumber;
-    const what = { done: `${label} has weight ${wanted}`, failed: `The weight of ${label} stays ${weight}` };
+    const what = { done: `${address} has weight ${wanted}`, failed: `The weight of ${address} stays ${weight}` };
     await this.attempt(what, () => ask('PATCH', serverPath(pool, address), { weight: wanted }));
   }
 

@@ -40,12 +40,14 @@ class Backends {
     write(view.balance, pool.algorithm.replaceAll('_', ' '));
     write(view.ready, `${healthy} of ${pool.backends.length} healthy`);
     view.ready.classList.toggle('short', healthy === 0);
-    write(view.load, `${count(sum('requests_per_sec'))} req/s, ${count(sum('in_flight'))} in flight`);
+    const waiting = pool.waiting > 0 ? `, ${count(pool.waiting)} waiting` : '';
+    write(view.load, `${count(sum('requests_per_sec'))} req/s, ${count(sum('in_flight'))} in flight${waiting}`);
+    const serving = new Set(pool.backends.filter(({ state }) => state === 'healthy').map(({ address }) => address));
     const seen = new Set();
     for (const backend of pool.backends) {
       seen.add(backend.label);
       const cell = view.cells.get(backend.label) ?? this.addCell(view, pool.name, backend.label);
-      cell.show(backend, time, healthy);
+      cell.show(backend, time, serving);
     }
     for (const [label, cell] of view.cells) {
       if (seen.has(label)) continue;
@@ -112,9 +114,10 @@ class Cell {
       element('div', { class: 'acts' }, this.weigh, this.drain));
   }
 
-  show(backend, now, healthyInPool) {
+  /** `serving` are the addresses, as written, of the pool's healthy backends: a name may stand for several. */
+  show(backend, now, serving) {
     this.backend = backend;
-    this.isLast = backend.state === 'healthy' && healthyInPool === 1;
+    this.isLast = serving.size === 1 && serving.has(backend.address);
     this.rates = [...this.rates, backend.requests_per_sec ?? 0].slice(-SPARK_SECS);
     mark(this.item, 'data-state', backend.state);
     writeState(this.badge, backend.state);

@@ -2,13 +2,15 @@
 
 const WINDOW_SECS = 300;
 const GAP_SECS = 3;
-const MARGIN = { top: 10, right: 6, bottom: 20, left: 44 };
+const MARGIN = { top: 10, right: 6, bottom: 20, left: 52 };
 
-/** The next "round" number at or above the value: 1, 2, 2.5 or 5 times a power of ten. */
+const ROUND = [1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10];
+
+/** The next round number at or above the value, whose half is round too. */
 function roundUp(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 2.5, 5, 10].map((step) => step * power).find((step) => step >= value * 0.9999);
+  return ROUND.map((step) => step * power).find((step) => step >= value * 0.9999);
 }
 
 /** Lines of `series` over the history. Pointer or arrow keys read off one second. */
@@ -89,8 +91,8 @@ class Chart {
       drawing('path', { class: 'grid', d: `M${MARGIN.left} ${y(top * share)}H${right}` }),
       drawing('text', { x: MARGIN.left - 7, y: y(top * share) + 4, 'text-anchor': 'end' }, this.format(top * share)),
     ]);
-    const times = [0, 1, 2, 3, 4, 5].map((minutes) => {
-      const anchor = minutes === 0 ? 'end' : minutes === 5 ? 'start' : 'middle';
+    const times = [0, 1, 2, 3, 4].map((minutes) => {
+      const anchor = minutes === 0 ? 'end' : 'middle';
       const label = minutes === 0 ? 'now' : `−${minutes} min`;
       return drawing('text', { x: x(now - minutes * 60), y: bottom + 15, 'text-anchor': anchor }, label);
     });
@@ -123,6 +125,7 @@ class Chart {
   read(now) {
     const point = this.points.find(({ time }) => time === this.chosen) ?? this.points.at(-1);
     this.series.forEach(({ key }, at) => write(this.values[at], this.format(point?.[key])));
+    this.when.hidden = this.chosen === null;
     write(this.when, this.chosen !== null && point ? `${duration(now - point.time)} ago` : '');
     const spoken = this.series.map(({ key, label }) => `${label} ${this.format(point?.[key])}`).join(', ');
     mark(this.canvas, 'aria-description', `${spoken}. Arrow keys read earlier seconds.`);

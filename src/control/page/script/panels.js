@@ -1,12 +1,12 @@
 // Totals, cores, and the changes of health.
 
 const FIGURES = [
-  ['Requests per second', ({ requests_per_sec }) => [count(requests_per_sec), '']],
-  ['Failures per second', ({ failures_per_sec }) => [count(failures_per_sec), ''], ({ failures_per_sec }) => failures_per_sec > 0],
+  ['Requests/s', ({ requests_per_sec }) => [count(requests_per_sec), '']],
+  ['Failures/s', ({ failures_per_sec }) => [count(failures_per_sec), ''], ({ failures_per_sec }) => failures_per_sec > 0],
   ['In flight', ({ in_flight }) => [count(in_flight), '']],
   ['Connections', ({ connections }) => [count(connections), '']],
-  ['Median latency', ({ p50_ms }) => latency(p50_ms)],
-  ['99th percentile', ({ p99_ms }) => latency(p99_ms)],
+  ['Latency p50', ({ p50_ms }) => latency(p50_ms)],
+  ['Latency p99', ({ p99_ms }) => latency(p99_ms)],
 ];
 const FULL_PERCENT = 90;
 

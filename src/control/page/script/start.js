@@ -68,7 +68,7 @@ class Page {
     document.body.classList.toggle('stale', state !== 'live' && this.board !== null);
     const stale = byId('stale');
     stale.hidden = state === 'live' || this.lastNews === null;
-    if (this.lastNews) write(stale, `No news since ${clock.format(this.lastNews)}: what stands below is how it was then.`);
+    if (!stale.hidden) write(stale, `No news since ${clock.format(this.lastNews)}: what stands below is how it was then.`);
     if (state === 'closed') this.actions.askForToken(`palantir says: ${refusal.message}`);
   }
 }

@@ -55,6 +55,7 @@ function count(value) {
 /** A time in milliseconds as number and unit. */
 function latency(ms) {
   if (ms == null) return [NOTHING, ''];
+  if (ms === 0) return ['0', ''];
   if (ms < 9.95) return [ms.toFixed(ms < 0.995 ? 2 : 1), 'ms'];
   if (ms < 999.5) return [ms.toFixed(0), 'ms'];
   return [(ms / 1000).toFixed(ms < 9950 ? 2 : 1), 's'];
@@ -70,8 +71,10 @@ function duration(seconds) {
   const s = Math.max(0, Math.floor(seconds));
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
+  const [large, small] = s < 86400 ? [[3600, 'h'], [60, 'min']] : [[86400, 'd'], [3600, 'h']];
+  const rest = Math.floor((s % large[0]) / small[0]);
+  const begin = `${Math.floor(s / large[0])} ${large[1]}`;
+  return rest === 0 ? begin : `${begin} ${rest} ${small[1]}`;
 }
 
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' });
