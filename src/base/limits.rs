@@ -77,8 +77,6 @@ pub const INTERIM_RESPONSES: u32 = 16;
 pub const TICK_MILLIS: u64 = 100;
 /// Buckets of the timer wheel; a deadline further away than all of them is looked at again on the way.
 pub const WHEEL_BUCKETS: usize = 1024;
-/// Bytes of the block that waits on an idle client connection.
-pub const IDLE_BLOCK_BYTES: usize = 1 << 10;
 /// Bytes of an ordinary block: a head, a small body.
 pub const BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a block that relays a large body.
@@ -200,13 +198,18 @@ pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
 /// Bytes of its body.
 pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
-pub const ADMIN_ANSWER_SECS: u64 = 30;
+pub const ADMIN_CHANGE_SECS: u64 = 75;
 /// Milliseconds by which a worker may be late until palantir calls itself unfit.
 pub const UNFIT_LAG_MILLIS: u64 = 5_000;
 /// Bytes of a token, at least.
 pub const TOKEN_BYTES_LEAST: usize = 12;
 /// Bytes of a token, at most.
 pub const TOKEN_BYTES: usize = 512;
+
+/// Changes of backends' states that the live page shows.
+pub const TRANSITIONS: usize = 50;
+/// Seconds of the past that the live page's charts show.
+pub const HISTORY_SECS: usize = 300;
 
 /// Connections that all test servers together serve at once; further ones wait to be accepted.
 pub const TEST_SERVER_CONNECTIONS: usize = 4096;

@@ -28,6 +28,7 @@ impl Control {
         self.answer_adopted();
         self.follow_own_wishes(now);
         self.access_log.round(now);
+        self.boards.turn(now);
         self.threads.drop_unused();
         let all_sent = self.threads.send();
         self.pause(all_sent, now)
@@ -35,6 +36,7 @@ impl Control {
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
         let mut pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
+        pause = pause.min(Duration::from_micros(self.boards.due().since(now)));
         if let Some(deadline) = self.shutdown.deadline() {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }
@@ -59,6 +61,7 @@ impl Control {
     fn read(&mut self, letter: ToControl, now: Micros) {
         match letter {
             ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
+            ToControl::BackendChanged(change) => self.boards.note(change, now),
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::WorkerEnded(worker, reason) => {
                 error!(worker = worker.0, reason, "a worker has ended; stopping");

@@ -72,7 +72,7 @@ pub fn admit(
         }
         outcome => outcome,
     };
-    client.wire.put(received);
+    client.wire.put(received, &shard.blocks);
     outcome
 }
 

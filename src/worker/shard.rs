@@ -285,7 +285,7 @@ impl Shard {
             keepalive: pool.keepalive.as_millis() as u64,
         };
         self.upstreams
-            .give(upstream, keep, &self.timers, &self.blocks, &self.tables);
+            .give(upstream, keep, &self.timers, &self.tables);
         exchange.plan.live(exchange.route().pool).wake_waiting();
     }
 

@@ -70,7 +70,7 @@ impl ApiState {
             origin: format!("api {}", caller.0),
             answer,
         };
-        let patience = Duration::from_secs(limits::ADMIN_ANSWER_SECS);
+        let patience = Duration::from_secs(limits::ADMIN_CHANGE_SECS);
         let outcome = timeout(patience, async {
             self.asks.send(ask).await.ok()?;
             answered.await.ok()

@@ -24,7 +24,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use gate::Gate;
@@ -32,35 +32,33 @@ pub use serve::serve;
 pub use tokens::Tokens;
 
 use crate::base::limits;
-use crate::control::ask::{Asks, Standing};
-use crate::shared::SharedTables;
-use crate::shared::gauges::AllGauges;
+use crate::control::ask::{Asks, InForce};
+use crate::control::metrics::{Board, Sources};
 use problem::ApiProblem;
 
 /// What the API speaks of.
 pub struct ApiState {
-    pub asks: Asks,
-    pub standing: Standing,
-    pub tables: SharedTables,
-    pub gauges: AllGauges,
+    asks: Asks,
+    sources: Sources,
+    boards: watch::Receiver<Arc<Board>>,
     /// Permits to follow events.
     streams: Arc<Semaphore>,
 }
 
 impl ApiState {
-    pub fn new(
-        asks: Asks,
-        standing: Standing,
-        tables: SharedTables,
-        gauges: AllGauges,
-    ) -> ApiState {
+    /// `asks`: of the control thread's loop. `boards`: the latest figures of the live page.
+    pub fn new(asks: Asks, sources: Sources, boards: watch::Receiver<Arc<Board>>) -> ApiState {
         ApiState {
             asks,
-            standing,
-            tables,
-            gauges,
+            sources,
+            boards,
             streams: Arc::new(Semaphore::new(limits::ADMIN_STREAMS)),
         }
+    }
+
+    /// What is in force at the moment.
+    fn in_force(&self) -> Arc<InForce> {
+        self.sources.standing.borrow().clone()
     }
 }
 
@@ -84,6 +82,9 @@ fn resources() -> OpenApiRouter<Arc<ApiState>> {
         .merge(resources::version::routes())
         .merge(resources::health::routes())
         .merge(resources::stats::routes())
+        .merge(resources::metrics::routes())
+        .merge(resources::board::routes())
+        .merge(resources::events::routes())
 }
 
 /// The API, with everything in front of it that keeps strangers out.
@@ -92,6 +93,7 @@ pub fn router(state: ApiState, gate: Gate) -> Router {
     document::complete(&mut document, gate.tokens.are_needed());
     router
         .merge(resources::docs::routes(&document))
+        .merge(resources::page::routes())
         .fallback(async || ApiProblem::absent("there is nothing of this path"))
         .method_not_allowed_fallback(async || {
             ApiProblem::new(

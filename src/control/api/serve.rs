@@ -2,8 +2,6 @@
 //! they take.
 
 use std::io;
-use std::net::TcpListener as StdTcpListener;
-use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::warn;
@@ -22,55 +20,65 @@ use crate::base::limits;
 use crate::net::BoundListener;
 use crate::snapshot::ListenAddr;
 
-/// Serves for ever. Errors: no descriptors left to watch the socket.
-pub async fn serve(listener: BoundListener, router: Router) -> io::Result<()> {
-    let permits = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
-    match listener.addr {
-        ListenAddr::Tcp(_) => {
-            let listener = TcpListener::from_std(StdTcpListener::from(listener.socket))?;
-            let accept = async || {
-                let (stream, peer) = listener.accept().await?;
-                Ok((stream, Caller(peer.to_string())))
-            };
-            accept_for_ever(accept, permits, router).await
-        }
-        ListenAddr::Unix(_) => {
-            let listener = UnixListener::from_std(StdUnixListener::from(listener.socket))?;
-            let accept = async || {
-                let (stream, _) = listener.accept().await?;
-                let user = stream.peer_cred().map(|peer| peer.uid().to_string());
-                let user = user.unwrap_or_else(|_| "unknown".to_owned());
-                Ok((stream, Caller(format!("unix, user {user}"))))
-            };
-            accept_for_ever(accept, permits, router).await
-        }
-    }
+/// A listening socket on the control thread's runtime.
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
-/// Accepts as long as there are permits; further connections wait in the socket's queue.
-async fn accept_for_ever<S>(
-    accept: impl AsyncFn() -> io::Result<(S, Caller)>,
-    permits: Arc<Semaphore>,
-    router: Router,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// A connection that came over it.
+enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Serves for ever, as many connections at once as there may be; further ones wait in the socket's queue. Errors: no
+/// descriptors left to watch the socket.
+pub async fn serve(listener: BoundListener, router: Router) -> io::Result<()> {
+    let socket = Socket::open(listener)?;
+    let permits = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return Ok(());
         };
-        match accept().await {
-            Ok((stream, caller)) => {
+        match socket.accept().await {
+            Ok((accepted, caller)) => {
                 let router = router.clone();
                 tokio::spawn(async move {
-                    converse(stream, caller, router).await;
+                    match accepted {
+                        Accepted::Tcp(stream) => converse(stream, caller, router).await,
+                        Accepted::Unix(stream) => converse(stream, caller, router).await,
+                    }
                     drop(permit);
                 });
             }
             Err(error) => {
-                warn!(%error, "the API cannot accept a connection");
+                warn!(%error, "the management API cannot accept a connection");
                 sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS)).await;
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn open(listener: BoundListener) -> io::Result<Socket> {
+        Ok(match listener.addr {
+            ListenAddr::Tcp(_) => Socket::Tcp(TcpListener::from_std(listener.socket.into())?),
+            ListenAddr::Unix(_) => Socket::Unix(UnixListener::from_std(listener.socket.into())?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Accepted, Caller)> {
+        match self {
+            Socket::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Accepted::Tcp(stream), Caller(peer.to_string())))
+            }
+            Socket::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let user = stream.peer_cred().map(|peer| peer.uid().to_string());
+                let user = user.unwrap_or_else(|_| "unknown".to_owned());
+                Ok((Accepted::Unix(stream), Caller(format!("unix, user {user}"))))
             }
         }
     }

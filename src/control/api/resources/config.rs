@@ -31,7 +31,7 @@ async fn show(State(api): Api, headers: HeaderMap) -> Result<Response, ApiProble
     let accepts = accepts
         .and_then(|accept| accept.to_str().ok())
         .unwrap_or("");
-    let in_force = api.standing.borrow().clone();
+    let in_force = api.in_force();
     let document = masked(&in_force.document);
     let tag = etag(in_force.revision);
     match accept::choose(accepts, &["application/json", "application/toml"]) {

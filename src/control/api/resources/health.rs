@@ -76,13 +76,13 @@ impl ApiState {
         if self.asks.is_closed() {
             reasons.push("the control loop has ended".to_owned());
         }
-        for (worker, gauges) in self.gauges.iter().enumerate() {
+        for (worker, gauges) in self.sources.gauges.iter().enumerate() {
             let lag = gauges.worst_lag() / 1_000;
             if lag > limits::UNFIT_LAG_MILLIS {
                 reasons.push(format!("worker {worker} was late by {lag} ms"));
             }
         }
-        let status = match (reasons.is_empty(), self.standing.borrow().draining) {
+        let status = match (reasons.is_empty(), self.in_force().draining) {
             (false, _) => Status::Unfit,
             (true, true) => Status::Draining,
             (true, false) => Status::Ok,

@@ -98,7 +98,7 @@ async fn show(
     Names((pool, addr)): Names<(String, String)>,
 ) -> Result<Response, ApiProblem> {
     let server = api.shown_server(&pool, &addr)?;
-    let revision = api.standing.borrow().revision;
+    let revision = api.in_force().revision;
     Ok((etag(revision), axum::Json(server)).into_response())
 }
 
@@ -207,8 +207,8 @@ pub async fn remove(
 impl ApiState {
     /// The server as it is now.
     pub fn shown_server(&self, pool: &str, addr: &str) -> Result<Server, ApiProblem> {
-        let in_force = self.standing.borrow().clone();
-        View::new(&in_force, &self.tables)
+        let in_force = self.in_force();
+        View::new(&in_force, &self.sources.tables)
             .server(pool, addr)
             .ok_or_else(|| {
                 ApiProblem::absent(format!("there is no server {addr} in a pool {pool:?}"))

@@ -83,10 +83,10 @@ struct BackendEntry {
 #[utoipa::path(get, path = "/pools", tag = "pools",
     responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision")))))]
 async fn list(State(api): Api) -> Response {
-    let in_force = api.standing.borrow().clone();
+    let in_force = api.in_force();
     let pools = Pools {
         default: default_pool(&in_force).map(str::to_owned),
-        pools: View::new(&in_force, &api.tables).pools(),
+        pools: View::new(&in_force, &api.sources.tables).pools(),
     };
     (etag(in_force.revision), axum::Json(pools)).into_response()
 }
@@ -97,7 +97,7 @@ async fn list(State(api): Api) -> Response {
     responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
 async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, ApiProblem> {
     let pool = api.shown_pool(&name)?;
-    let revision = api.standing.borrow().revision;
+    let revision = api.in_force().revision;
     Ok((etag(revision), axum::Json(pool)).into_response())
 }
 
@@ -173,8 +173,8 @@ async fn take_out(
 impl ApiState {
     /// The pool as it is now.
     fn shown_pool(&self, name: &str) -> Result<Pool, ApiProblem> {
-        let in_force = self.standing.borrow().clone();
-        View::new(&in_force, &self.tables)
+        let in_force = self.in_force();
+        View::new(&in_force, &self.sources.tables)
             .pool(name)
             .ok_or_else(|| ApiProblem::absent(format!("there is no pool {name:?}")))
     }

@@ -65,7 +65,7 @@ impl From<&ask::Revision> for Revision {
 #[utoipa::path(get, path = "/config/revisions", tag = "configuration",
     responses((status = 200, body = Revisions, headers(("ETag" = String, description = "The revision in force")))))]
 async fn list(State(api): Api) -> Response {
-    let in_force = api.standing.borrow().clone();
+    let in_force = api.in_force();
     let revisions = in_force.revisions.iter().map(Revision::from).collect();
     let tag = etag(in_force.revision);
     (tag, axum::Json(Revisions { revisions })).into_response()

@@ -56,7 +56,7 @@ struct Timeouts {
 #[utoipa::path(get, path = "/routes", tag = "routes",
     responses((status = 200, body = Routes, headers(("ETag" = String, description = "The revision")))))]
 async fn list(State(api): Api) -> Response {
-    let in_force = api.standing.borrow().clone();
+    let in_force = api.in_force();
     let routes = shown(&in_force.snapshot);
     (etag(in_force.revision), axum::Json(Routes { routes })).into_response()
 }

@@ -85,9 +85,9 @@ async fn list(
     State(api): Api,
     Query(InPool { pool }): Query<InPool>,
 ) -> Result<Response, ApiProblem> {
-    let in_force = api.standing.borrow().clone();
+    let in_force = api.in_force();
     let pool = named_or_default(pool, &in_force)?;
-    let shown = View::new(&in_force, &api.tables).pool(&pool);
+    let shown = View::new(&in_force, &api.sources.tables).pool(&pool);
     let servers = match shown {
         Some(shown) => shown.backends,
         None => return Err(ApiProblem::absent(format!("there is no pool {pool:?}"))),
@@ -122,7 +122,7 @@ async fn add(
     if settings.contains_key("addr") {
         return Err(ApiProblem::of_field("addr", "is called url here"));
     }
-    let pool = named_or_default(pool, &api.standing.borrow())?;
+    let pool = named_or_default(pool, &api.in_force())?;
     let mut server = settings::table(settings)?;
     server.insert("addr".to_owned(), toml::Value::String(url.clone()));
     let edit = Edit::AddServer {
@@ -162,7 +162,7 @@ async fn take_out(
     Names((ip, port)): Names<(String, u16)>,
     Query(Removal { pool, drain }): Query<Removal>,
 ) -> Result<Response, ApiProblem> {
-    let pool = named_or_default(pool, &api.standing.borrow())?;
+    let pool = named_or_default(pool, &api.in_force())?;
     let addr = match ip.parse::<std::net::Ipv6Addr>() {
         Ok(ip) => format!("[{ip}]:{port}"),
         Err(_) => format!("{ip}:{port}"),

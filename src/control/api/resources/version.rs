@@ -36,6 +36,6 @@ async fn show(State(api): Api) -> axum::Json<Version> {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
         uptime_secs: Micros::now().0 as f64 / 1e6,
-        revision: api.standing.borrow().revision,
+        revision: api.in_force().revision,
     })
 }

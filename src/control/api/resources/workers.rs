@@ -51,7 +51,7 @@ struct Worker {
 /// What each core does
 #[utoipa::path(get, path = "/workers", tag = "figures", responses((status = 200, body = Workers)))]
 async fn list(State(api): Api) -> axum::Json<Workers> {
-    let gauges = api.gauges.iter().enumerate();
+    let gauges = api.sources.gauges.iter().enumerate();
     let workers = gauges
         .map(|(worker, gauges)| shown(worker, gauges, api.queue_of(worker)))
         .collect();
@@ -80,7 +80,7 @@ fn shown(worker: usize, gauges: &WorkerGauges, queue: u64) -> Worker {
 impl ApiState {
     /// Requests that wait on this worker, over all pools.
     fn queue_of(&self, worker: usize) -> u64 {
-        let in_force = self.standing.borrow().clone();
+        let in_force = self.in_force();
         let pools = in_force.snapshot.pools.iter();
         let blocks = pools.map(|pool| pool.counts.of(WorkerId(worker as u32)));
         blocks.map(|block| block.waiting.get()).sum()
