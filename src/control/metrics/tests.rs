@@ -48,6 +48,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
     let (sender, standing) = watch::channel(Arc::new(InForce {
         revision: 7,
         snapshot: Arc::new(snapshot),
+        config: Arc::new(config),
         document: toml::Table::new(),
         revisions: Vec::new(),
         draining: false,
