@@ -15,6 +15,7 @@ use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
 use palantir::control::access_log::LogFile;
+use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile};
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),
         },
+        Command::Remote(wish) => cli::remote(&path, &wish),
         Command::Run => match run_or_tell(&path) {
             // Runtimes with operations under way must not be dropped.
             Ok(code) => process::exit(code.into()),
@@ -122,15 +124,15 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let access_log = open_access_log(&snapshot)?;
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
-    let health_thread =
-        health::start(health_letters, crew.mailboxes.clone()).map_err(cannot_start)?;
+    let health_thread = health::start(health_letters, crew.mailboxes.clone(), crew.control.clone())
+        .map_err(cannot_start)?;
     if let Some(predecessor) = predecessor {
         predecessor.wait_for_go()?;
     }
     // From here on this process accepts.
-    let (accepting, watched) = watch::channel(true);
+    let upgrades = Upgrades::new(program, doors.others);
     if !doors.test_servers.is_empty() {
-        test_server::start(doors.test_servers, watched).map_err(cannot_start)?;
+        test_server::start(doors.test_servers, upgrades.accepting()).map_err(cannot_start)?;
     }
     crew.listen(&doors.listeners).map_err(cannot_start)?;
     announce(&snapshot, engine);
@@ -141,7 +143,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         resolved,
         compile,
         listeners: doors.listeners,
-        upgrades: Upgrades::new(program, doors.others, accepting),
+        upgrades,
         workers: crew.mailboxes,
         tables,
         gauges: crew.gauges,
@@ -150,6 +152,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         health,
         health_thread,
         letters: crew.letters,
+        admin: doors.admin,
     })
     .map_err(|error| format!("the control thread cannot run: {error}"))
 }
@@ -162,6 +165,8 @@ fn cannot_start(error: io::Error) -> String {
 struct Doors {
     listeners: Listeners,
     test_servers: Vec<TcpListener>,
+    /// The management API's, and what it lets through.
+    admin: Option<(BoundListener, Gate)>,
     /// Duplicates of those that are not the workers'.
     others: Vec<BoundListener>,
 }
@@ -179,17 +184,8 @@ impl Doors {
         listeners.take_passed(&snapshot.listeners, &mut passed)?;
         let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
         listeners.add(listeners.bind_missing(&snapshot.listeners, patience)?);
-        let mut test_servers = Vec::new();
-        let mut others = Vec::new();
-        for &addr in &snapshot.test_servers {
-            let socket = match passed.take(&ListenAddr::Tcp(addr)).pop() {
-                Some(passed) => passed.socket.into(),
-                None => test_server::listen(addr).map_err(|error| error.to_string())?,
-            };
-            let another = socket.try_clone().and_then(BoundListener::adopt);
-            others.push(another.map_err(cannot_start)?);
-            test_servers.push(socket);
-        }
+        let test_servers = open_test_servers(snapshot, &mut passed)?;
+        let admin = open_admin(snapshot, &mut passed, patience)?;
         while let Some(addr) = passed.next_addr() {
             if is_successor {
                 listeners.take_passed(&[addr], &mut passed)?;
@@ -198,12 +194,55 @@ impl Doors {
                 passed.take(&addr);
             }
         }
+        let duplicate = |socket: &TcpListener| socket.try_clone().and_then(BoundListener::adopt);
+        let admins = admin.iter().map(|(socket, _)| socket.try_clone());
+        let others = test_servers.iter().map(duplicate).chain(admins);
         Ok(Doors {
+            others: others.collect::<io::Result<_>>().map_err(cannot_start)?,
             listeners,
             test_servers,
-            others,
+            admin,
         })
     }
+}
+
+fn open_test_servers(
+    snapshot: &Snapshot,
+    passed: &mut Inherited,
+) -> Result<Vec<TcpListener>, String> {
+    let open = |&addr: &SocketAddr| match passed.take(&ListenAddr::Tcp(addr)).pop() {
+        Some(passed) => Ok(passed.socket.into()),
+        None => test_server::listen(addr).map_err(|error| error.to_string()),
+    };
+    snapshot.test_servers.iter().map(open).collect()
+}
+
+/// The management API's socket and its tokens.
+fn open_admin(
+    snapshot: &Snapshot,
+    passed: &mut Inherited,
+    patience: Duration,
+) -> Result<Option<(BoundListener, Gate)>, String> {
+    let Some(admin) = &snapshot.admin else {
+        return Ok(None);
+    };
+    let tokens = Tokens::read(admin)?;
+    let addr = &admin.listen_addr;
+    let mut sockets = passed.take(addr);
+    if sockets.is_empty() {
+        sockets = net::bind_for_all(addr, 1, patience)
+            .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
+    }
+    let listen_addr = addr.clone();
+    let gate = Gate {
+        listen_addr,
+        tokens,
+    };
+    let Some(socket) = sockets.pop() else {
+        return Ok(None);
+    };
+    socket.set_nonblocking().map_err(cannot_start)?;
+    Ok(Some((socket, gate)))
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
@@ -238,6 +277,7 @@ struct Crew {
     mailboxes: Vec<Mailbox<ToWorker>>,
     gauges: AllGauges,
     access_lines: Vec<Receiver<AccessLine>>,
+    control: Mailbox<ToControl>,
     letters: Letters<ToControl>,
 }
 
@@ -248,11 +288,12 @@ impl Crew {
         engine: Engine,
         health: &Mailbox<ToHealth>,
     ) -> io::Result<Crew> {
-        let (control, letters) = mailbox(2 * limits::WORKERS)?;
+        let (control, letters) = mailbox(2 * limits::WORKERS + limits::BACKENDS)?;
         let mut crew = Crew {
             mailboxes: Vec::new(),
             gauges: gauges::gauges(snapshot.workers),
             access_lines: Vec::new(),
+            control: control.clone(),
             letters,
         };
         let cpus = net::allowed_cpus();
@@ -315,6 +356,9 @@ fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result
 fn announce(snapshot: &Snapshot, engine: Engine) {
     for addr in &snapshot.listeners {
         info!("listening on {addr}");
+    }
+    if let Some(admin) = &snapshot.admin {
+        info!("management API on {}", admin.listen_addr);
     }
     for addr in &snapshot.test_servers {
         info!("test server on {addr}");

@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// Where palantir itself is talked to, if anywhere.
     pub admin: Option<Admin>,
     /// What becomes of `traceparent`.
-    pub trace_context: TraceContext,
+    pub traceparent: Traceparent,
     /// Addresses of the test servers that the program itself starts.
     pub test_servers: Vec<SocketAddr>,
     /// Finds the route of a host and path.
@@ -106,7 +106,7 @@ pub struct Admin {
 
 /// What becomes of `traceparent` (W3C Trace Context).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
+pub struct Traceparent {
     /// A request without one gets one.
     pub create: bool,
     /// What the client sent is believed and passed on.

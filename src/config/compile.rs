@@ -74,7 +74,7 @@ pub fn compile(
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
         admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
-        trace_context: settings.trace_context,
+        traceparent: settings.traceparent,
         test_servers: settings
             .test_servers
             .iter()

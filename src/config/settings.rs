@@ -13,7 +13,7 @@ use super::route::{RouteSettings, RouteTarget};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::h1::HeadLimits;
-use crate::snapshot::{AccessLog, AccessLogFormat, Admin, ListenAddr, TraceContext};
+use crate::snapshot::{AccessLog, AccessLogFormat, Admin, ListenAddr, Traceparent};
 
 /// A configuration file, key by key.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Settings {
     pub limits: LimitSettings,
     pub access_log: Option<AccessLog>,
     pub admin: Option<Placed<Admin>>,
-    pub trace_context: TraceContext,
+    pub traceparent: Traceparent,
     pub test_servers: Vec<Placed<SocketAddr>>,
     pub pools: Vec<PoolSettings>,
     pub routes: Vec<RouteSettings>,
@@ -90,7 +90,7 @@ impl Settings {
                 .get("access_log", |item| item.table(read_access_log))
                 .flatten(),
             admin: table.get("admin", |item| Some(item.placed(item.table(admin::read)??))),
-            trace_context: table.section("tracing", read_trace_context),
+            traceparent: table.section("tracing", read_traceparent),
             test_servers: table
                 .get("test_server", |item| item.table(read_test_servers))
                 .unwrap_or_default(),
@@ -180,8 +180,8 @@ pub(super) fn file_path(item: &Item<'_>) -> Option<PathBuf> {
     }
 }
 
-fn read_trace_context(table: &mut Table<'_>) -> TraceContext {
-    TraceContext {
+fn read_traceparent(table: &mut Table<'_>) -> Traceparent {
+    Traceparent {
         create: table.flag("create", false),
         propagate: table.flag("propagate", true),
     }

@@ -134,11 +134,8 @@ fn outside_of(
             let _ = lives.recv();
         }),
         letters,
-        upgrades: Upgrades::new(
-            Program::of_this_process(),
-            Vec::new(),
-            watch::channel(true).0,
-        ),
+        upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
+        admin: None,
     };
     let control = Control::new(started, answers.clone());
     let outside = Outside {
@@ -363,7 +360,7 @@ fn access_line(request_id: u64) -> AccessLine {
         began: Micros::now(),
         request_id: RequestId(request_id),
         client: None,
-        texts: Texts::new(b"GET", b"/", b"", b"", b""),
+        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
         version: 11,
         status: 200,
         request_bytes: 0,

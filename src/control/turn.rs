@@ -30,6 +30,7 @@ impl Control {
         self.drop_leftover(now);
         self.tell_service_manager(now);
         self.access_log.round(now);
+        self.boards.turn(now);
         self.threads.drop_unused();
         let all_sent = self.threads.send();
         self.pause(all_sent, now)
@@ -37,6 +38,7 @@ impl Control {
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
         let mut pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
+        pause = pause.min(Duration::from_micros(self.boards.due().since(now)));
         if let Some(deadline) = self.shutdown.deadline() {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }
@@ -64,6 +66,7 @@ impl Control {
     fn read(&mut self, letter: ToControl, now: Micros) {
         match letter {
             ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
+            ToControl::BackendChanged(change) => self.boards.note(change, now),
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::WorkerEnded(worker, reason) => {
                 error!(worker = worker.0, reason, "a worker has ended; stopping");

@@ -10,10 +10,11 @@ use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::health::jitter::Jitter;
 use crate::health::judge::{self, Judge};
-use crate::health::news::{Change, News, probes_in_words};
+use crate::health::news::{News, probes_in_words};
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
 use crate::shared::backend_table::BackendState;
+use crate::shared::messages::Change;
 use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 
 /// All watched backends.

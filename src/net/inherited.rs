@@ -38,6 +38,11 @@ impl BoundListener {
         BoundListener::adopt(socket)
     }
 
+    /// For runtimes that want it so; whoever passed it may not have known. Errors: as the system gives them.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).set_nonblocking(true)
+    }
+
     /// Errors: it does not listen where it should (any more).
     pub(super) fn check(&self) -> io::Result<()> {
         let actual = local_addr(&self.socket)?;

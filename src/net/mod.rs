@@ -20,5 +20,5 @@ pub use inherited::{Inherited, share_out};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
 pub use operations::operations;
 pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn, thread_number};
-pub use stream::{Received, Stream};
+pub use stream::Stream;
 pub use timer::{Expired, Timer, Timers, Wheel};

@@ -1,4 +1,5 @@
-//! How many operations this thread has handed to the engine: accepts, connects, sends, receives, waits for events.
+//! How many operations this thread has handed to the engine: accepts, connects, sends, waits for bytes and
+//! events.
 
 use std::cell::Cell;
 

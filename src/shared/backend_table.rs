@@ -23,6 +23,14 @@ pub enum BackendState {
 }
 
 impl BackendState {
+    /// Every state, in the order of their numbers.
+    pub const ALL: [BackendState; 4] = [
+        BackendState::Healthy,
+        BackendState::Unhealthy,
+        BackendState::Ejected,
+        BackendState::Draining,
+    ];
+
     /// The word for logs and metrics.
     pub fn word(self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ pub const CLASSES: usize = 5;
 /// Kinds of failures that are counted apart per route and backend; `worker/failure.rs` names them.
 pub const KINDS: usize = 20;
 /// States that a backend may change to.
-const STATES: usize = 4;
+const STATES: usize = BackendState::ALL.len();
 
 /// The class of a status, as index: 0 for 1xx.
 #[inline]

@@ -164,7 +164,7 @@ impl WorkerGauges {
         }
     }
 
-    /// Operations handed to the engine since the start: accepts, connects, sends, receives, waits for events. As of the
+    /// Operations handed to the engine since the start: accepts, connects, sends, waits for bytes and events. As of the
     /// last tick.
     pub fn operations(&self) -> u64 {
         self.operations.get()

@@ -119,27 +119,62 @@ impl<const CELLS: usize> Times<CELLS> {
     /// The time that the share `quantile` (`0.0..=1.0`) of them did not exceed, in microseconds: taken as spread evenly
     /// over its cell. `None` if there were none.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
-        let count = self.count();
-        if count == 0 {
-            return None;
-        }
-        let rank = quantile * count as f64;
-        let (mut below, mut start) = (0.0, 0.0);
-        for (cell, number) in self.cells.iter().enumerate() {
-            let (number, end) = (*number as f64, end::<CELLS>(cell));
-            if number > 0.0 && below + number >= rank {
-                let share = ((rank - below) / number).clamp(0.0, 1.0);
-                // Of the last cell only its beginning is known.
-                return Some(if end.is_finite() {
-                    start + share * (end - start)
-                } else {
-                    start
-                });
-            }
-            (below, start) = (below + number, end);
-        }
-        Some(start)
+        quantile_of(&self.cells.map(|number| number as f64), quantile)
     }
+}
+
+/// A histogram of late that forgets: what it took in earlier counts less with every turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fading<const CELLS: usize> {
+    cells: [f64; CELLS],
+}
+
+impl<const CELLS: usize> Default for Fading<CELLS> {
+    fn default() -> Self {
+        Fading {
+            cells: [0.0; CELLS],
+        }
+    }
+}
+
+impl<const CELLS: usize> Fading<CELLS> {
+    /// Lets `kept` (`0.0..=1.0`) of what it holds stay, and takes in what came since.
+    pub fn turn(&mut self, kept: f64, new: &Times<CELLS>) {
+        for (cell, more) in self.cells.iter_mut().zip(new.cells) {
+            *cell = *cell * kept + more as f64;
+        }
+    }
+
+    /// As [`Times::quantile`]; `None` as well when next to nothing is left of what it once held.
+    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+        let is_faded = self.cells.iter().sum::<f64>() < 0.01;
+        quantile_of(&self.cells, quantile).filter(|_| !is_faded)
+    }
+}
+
+fn quantile_of<const CELLS: usize>(cells: &[f64; CELLS], quantile: f64) -> Option<f64> {
+    let rank = quantile * cells.iter().sum::<f64>();
+    let (mut below, mut start) = (0.0, 0.0);
+    let mut found = None;
+    for (cell, &number) in cells.iter().enumerate() {
+        let end = end::<CELLS>(cell);
+        if number > 0.0 {
+            let share = ((rank - below) / number).clamp(0.0, 1.0);
+            // Of the last cell only its beginning is known.
+            let time = start
+                + if end.is_finite() {
+                    share * (end - start)
+                } else {
+                    0.0
+                };
+            found = Some(time);
+            if below + number >= rank {
+                break;
+            }
+        }
+        (below, start) = (below + number, end);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -200,6 +235,23 @@ mod tests {
             assert!((found / exact - 1.0).abs() < 0.25, "{quantile}: {found}");
         }
         assert!(times.quantile(1.0).unwrap() >= 98_304.0);
+    }
+
+    #[test]
+    fn what_fades_counts_less_and_is_gone_in_the_end() {
+        let histogram: Histogram<FINE> = Histogram::default();
+        let mut fading = Fading::default();
+        assert_eq!(fading.quantile(0.5), None);
+        histogram.observe(1 << 20);
+        fading.turn(0.5, &histogram.times());
+        let nothing = Times::default();
+        for _ in 0..6 {
+            assert!(fading.quantile(0.5).unwrap() >= f64::from(1 << 20));
+            fading.turn(0.5, &nothing);
+        }
+        assert!(fading.quantile(0.5).is_some());
+        fading.turn(0.5, &nothing);
+        assert_eq!(fading.quantile(0.5), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum ToHealth {
     Stop,
 }
 
-/// To the control thread, from the workers.
+/// To the control thread, from the workers and the health thread.
 #[derive(Debug)]
 pub enum ToControl {
     /// This worker begins its requests with the snapshot of this generation, or a later one.
@@ -47,4 +47,19 @@ pub enum ToControl {
     Drained(WorkerId),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
+    /// A backend's state changed.
+    BackendChanged(Change),
+}
+
+/// A backend's state changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub id: BackendId,
+    pub pool: String,
+    pub backend: String,
+    /// `None` if the backend is new. Its row in the tables may have belonged to another one before, so the workers must
+    /// be told even that it is healthy.
+    pub from: Option<BackendState>,
+    pub to: BackendState,
+    pub reason: String,
 }

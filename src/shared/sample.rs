@@ -8,7 +8,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, HealthCheck, Outlier, Pool, ProbeKind, Snapshot,
-    TraceContext,
+    Traceparent,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 use crate::worker::route::RouteTable;
@@ -39,7 +39,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         },
         access_log: None,
         admin: None,
-        trace_context: TraceContext {
+        traceparent: Traceparent {
             create: false,
             propagate: true,
         },

@@ -36,7 +36,7 @@ pub async fn forward(
     let live = exchange.plan.live(admitted.pool);
     live.retry_budget().borrow_mut().deposit();
     if admitted.is_whole {
-        client.arm_idle(shard);
+        client.watch();
     }
     let mut preferred = admitted.first;
     let mut fresh = !admitted.is_whole;
@@ -126,7 +126,7 @@ async fn choose(
         Pick::None => Poll::Ready(Err(Failure::NoBackend)),
         Pick::Saturated if live.wait(cx.waker()) => {
             counted.get_or_insert_with(|| shard.count_waiting(exchange));
-            client.poll_gone(cx).map(Err)
+            client.poll_gone(shard, cx).map(Err)
         }
         Pick::Saturated => Poll::Ready(Err(Failure::Saturated)),
     });

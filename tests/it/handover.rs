@@ -363,3 +363,39 @@ fn test_servers_are_handed_over_too() {
     }
     assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
 }
+
+#[test]
+fn the_management_api_hands_over_and_is_handed_over() {
+    let origin = Origin::saying("served");
+    let admin = free_addr();
+    let config = format!(
+        "{}[admin]\nlisten_addr = \"{admin}\"\n",
+        route("/", &[origin.addr])
+    );
+    let mut lineage = Lineage::start(&config);
+    let ask = |request: String| Client::connect(admin).ask(request);
+    let post = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        )
+    };
+    for times in 1..=2 {
+        let answer = ask(post("/upgrade"));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        lineage.note_upgrade();
+        let pid = lineage.pid().to_string();
+        assert!(answer.text().contains(&pid), "{}", answer.text());
+        lineage.wait_for_elders();
+        let listening = ["listening on", &lineage.proxy.addr.to_string()];
+        lineage.proxy.wait_for_log_times(&listening, times + 1);
+    }
+    let good = lineage.config();
+    lineage.write_config("mistaken");
+    let answer = ask(post("/upgrade"));
+    assert!(answer.status() >= 400, "{}", answer.text());
+    assert!(answer.text().contains("mistaken"), "{}", answer.text());
+    lineage.write_config(&good);
+    let version = format!("GET /version HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    assert_eq!(ask(version).status(), 200);
+    assert_eq!(lineage.stop(), 0);
+}

@@ -10,7 +10,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     AccessLog, AccessLogFormat, Admin, BackendAddr, FieldEdits, HealthCheck, HostHeader,
-    ListenAddr, Outlier, ProbeKind, Snapshot, TraceContext,
+    ListenAddr, Outlier, ProbeKind, Snapshot, Traceparent,
 };
 use crate::worker::balance::HashKey;
 
@@ -134,11 +134,11 @@ fn the_short_form_is_complete_and_connections_have_defaults() {
     assert_eq!(snapshot.workers, 3);
     assert!(snapshot.trusted_proxies.is_empty() && snapshot.test_servers.is_empty());
     assert_eq!((snapshot.access_log, snapshot.admin), (None, None));
-    let trace_context = TraceContext {
+    let traceparent = Traceparent {
         create: false,
         propagate: true,
     };
-    assert_eq!(snapshot.trace_context, trace_context);
+    assert_eq!(snapshot.traceparent, traceparent);
     let client = &snapshot.client;
     assert_eq!(
         (client.header_timeout, client.idle_timeout),
@@ -269,11 +269,11 @@ fn every_key_of_the_connection_takes_effect() {
         state_file: Some("/var/lib/palantir/state.json".into()),
     };
     assert_eq!(snapshot.admin, Some(admin));
-    let trace_context = TraceContext {
+    let traceparent = Traceparent {
         create: true,
         propagate: false,
     };
-    assert_eq!(snapshot.trace_context, trace_context);
+    assert_eq!(snapshot.traceparent, traceparent);
     assert_eq!(snapshot.test_servers, ["127.0.0.1:9001".parse().unwrap()]);
     assert_eq!(
         parsed(EVERY_KEY).unwrap().settings.resolve_interval,

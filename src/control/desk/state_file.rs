@@ -76,6 +76,10 @@ fn folder_of(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
@@ -135,6 +139,43 @@ mod tests {
         let problem = save(&path, &said(2)).unwrap_err();
         assert_eq!(problem.kind, ProblemKind::Failed);
         assert_eq!(load(&path), Ok(said(1)));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Names the file to this test's other half.
+    const FILE: &str = "PALANTIR_TEST_STATE_FILE";
+    const KILLED: &str =
+        "control::desk::state_file::tests::a_kill_at_any_moment_leaves_the_old_or_the_new_word";
+
+    /// Two halves: one saves all the time, the other one kills it and looks at what it left.
+    #[test]
+    fn a_kill_at_any_moment_leaves_the_old_or_the_new_word() {
+        if let Some(path) = std::env::var_os(FILE) {
+            for weight in (1..=256).cycle() {
+                save(Path::new(&path), &said(weight)).unwrap();
+            }
+        }
+        let folder = folder("killed");
+        let path = folder.join("state.json");
+        let all: Vec<Overlay> = (1..=256).map(said).collect();
+        for round in 0..30 {
+            let _ = fs::remove_file(&path);
+            let mut saving = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", KILLED])
+                .env(FILE, &path)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            while !path.exists() {
+                assert_eq!(saving.try_wait().unwrap(), None, "it ended by itself");
+                thread::sleep(Duration::from_micros(100));
+            }
+            thread::sleep(Duration::from_micros(700 * round));
+            saving.kill().unwrap();
+            saving.wait().unwrap();
+            let left = load(&path).unwrap();
+            assert!(all.contains(&left), "{left:?}");
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -49,20 +49,21 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// Of `program`. `passed_on` are the listening sockets that are not the workers' (test servers, management API), whose
-    /// servers all watch `accepting`.
-    pub fn new(
-        program: Program,
-        passed_on: Vec<BoundListener>,
-        accepting: watch::Sender<bool>,
-    ) -> Upgrades {
+    /// Of `program`. `passed_on` are duplicates of the listening sockets that are not the workers': test servers,
+    /// management API.
+    pub fn new(program: Program, passed_on: Vec<BoundListener>) -> Upgrades {
         Upgrades {
             program,
             passed_on,
-            accepting,
+            accepting: watch::Sender::new(true),
             under_way: false,
             outcomes: mpsc::channel(1),
         }
+    }
+
+    /// For servers on the sockets that are not the workers': false once they must leave what comes to another process.
+    pub fn accepting(&self) -> watch::Receiver<bool> {
+        self.accepting.subscribe()
     }
 
     /// Whether a new process is being started.

@@ -6,6 +6,7 @@ mod upload;
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub enum Woken {
     Bytes,
     /// The client ended the connection, or the worker drains, or the listener is removed.
     Over,
-    /// The deadline passed; the receive is still armed.
+    /// The deadline passed.
     Expired,
 }
 
@@ -113,25 +114,24 @@ impl Client {
         }
     }
 
-    /// Arms the small receive of an idle connection, unless bytes are there or a receive is armed already. During an
-    /// exchange it notices that the client leaves, and takes its next request.
-    pub fn arm_idle(&self, shard: &Shard) {
-        if !self.wire.stream.is_armed() && self.wire.is_empty() {
-            self.wire
-                .arm(&shard.blocks, limits::IDLE_BLOCK_BYTES, usize::MAX);
+    /// Begins to look out for the client's next bytes, unless some are there. During an exchange that tells when the
+    /// client leaves, and takes its next request.
+    pub fn watch(&self) {
+        if self.wire.is_empty() {
+            self.wire.stream.watch();
         }
     }
 
     /// Waits for the first bytes of a request. What was accepted may bring one even if its listener is removed by now:
     /// nothing told the client to go elsewhere.
     pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
-        self.arm_idle(shard);
-        if !self.wire.stream.is_armed() {
+        if !self.wire.is_empty() {
             return Woken::Bytes;
         }
+        self.wire.stream.watch();
         self.timer.set(wait);
         poll_fn(|cx| {
-            if let Poll::Ready(outcome) = self.wire.poll_more(cx) {
+            if let Poll::Ready(outcome) = self.poll_more(shard, cx) {
                 return Poll::Ready(match outcome {
                     Ok(0) | Err(_) => Woken::Over,
                     Ok(_) => Woken::Bytes,
@@ -151,17 +151,22 @@ impl Client {
         self.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
     }
 
-    /// Ready when the client has gone away while its request runs. Only an armed receive can tell; what it brings of a
-    /// next request is kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it
-    /// cannot be told from one that closed.)
-    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Failure> {
-        if !self.wire.stream.is_armed() {
+    /// Ready when the client has gone away while its request runs, if it is watched; what comes of a next request is
+    /// kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it cannot be told from
+    /// one that closed.)
+    pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
+        if !self.wire.stream.is_watched() {
             return Poll::Pending;
         }
-        match self.wire.poll_more(cx) {
+        match self.poll_more(shard, cx) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Failure::ClientLeft),
             _ => Poll::Pending,
         }
+    }
+
+    fn poll_more(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.wire
+            .poll_more(cx, &shard.blocks, limits::BLOCK_BYTES, usize::MAX)
     }
 
     /// Lets the client read an answer that it got before it had sent everything: says that nothing more comes, and
@@ -171,9 +176,7 @@ impl Client {
         self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
         let mut left = limits::LINGER_BYTES;
         while left > 0 {
-            if !self.wire.stream.is_armed() {
-                self.wire.with(|block| block.clear());
-            }
+            shard.blocks.give(self.wire.take());
             let more = self.wire.more(
                 &shard.blocks,
                 limits::BLOCK_BYTES,

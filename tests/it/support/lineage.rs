@@ -74,6 +74,12 @@ impl Lineage {
     #[track_caller]
     pub fn upgrade(&mut self) {
         self.signal(libc::SIGUSR2);
+        self.note_upgrade();
+    }
+
+    /// Waits until the new process that somebody asked for is in charge.
+    #[track_caller]
+    pub fn note_upgrade(&mut self) {
         self.upgrades += 1;
         let taken = "another process has taken over";
         self.proxy.wait_for_log_times(&[taken], self.upgrades);
