@@ -47,7 +47,7 @@ pub struct Snapshot {
 }
 
 /// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListenAddr {
     Tcp(SocketAddr),
     Unix(PathBuf),

@@ -99,6 +99,8 @@ pub const RING_ENTRIES: u32 = 4096;
 pub const BACKLOG: i32 = 4096;
 /// Milliseconds for which an address that is in use is waited for at the start.
 pub const BIND_WAIT_MILLIS: u64 = 2_000;
+/// The same for an address that a reload adds: it may have been removed a moment ago.
+pub const REBIND_WAIT_MILLIS: u64 = 200;
 /// Milliseconds between two looks at it.
 pub const BIND_PAUSE_MILLIS: u64 = 20;
 /// Milliseconds for which accepting pauses when descriptors or memory run out.
@@ -160,6 +162,12 @@ pub const EJECT_MULTIPLE: u32 = 10;
 pub const POST_AGAIN_MILLIS: u64 = 50;
 /// Seconds after which the control thread looks around although nothing woke it.
 pub const CONTROL_PAUSE_SECS: u64 = 1;
+/// Changes of configuration that may wait to be decided, and as many that wait for the workers to follow.
+pub const ASKS: usize = 64;
+/// Requests that must have ended before their failures can end a trial.
+pub const TRIAL_REQUESTS: u64 = 20;
+/// Milliseconds between two looks at what has a condition: a drained backend, a reload on trial.
+pub const CONDITION_PAUSE_MILLIS: u64 = 100;
 /// Milliseconds between two rounds of writing the access log.
 pub const ACCESS_LOG_ROUND_MILLIS: u64 = 25;
 /// Bytes of access-log lines that are gathered for one write.

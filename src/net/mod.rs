@@ -13,7 +13,7 @@ mod timer;
 pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
-pub use listen::{BoundListener, Gate, Listener, Peer, bind, is_exhausted};
+pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
 pub use operations::operations;
 pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn, thread_number};
 pub use stream::Stream;

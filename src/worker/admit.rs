@@ -159,7 +159,7 @@ pub fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
         tried: exchange.has_tried_any().then_some(&tried),
         has_idle: &|id| shard.upstreams.has_idle(id),
     };
-    exchange.plan.live(exchange.route().pool).pick(&choice)
+    exchange.plan.pick(exchange.route().pool, &choice)
 }
 
 struct Chosen<'a> {

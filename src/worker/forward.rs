@@ -34,7 +34,7 @@ pub async fn forward(
     admitted: &mut Admitted,
 ) -> Result<(), Failure> {
     let live = exchange.plan.live(admitted.pool);
-    live.retry_budget.borrow_mut().deposit();
+    live.retry_budget().borrow_mut().deposit();
     if admitted.is_whole {
         client.watch();
     }
@@ -106,7 +106,7 @@ fn may_retry(exchange: &Exchange, admitted: &Admitted, failure: Failure, retries
         && (failure.is_before_sending() || may_repeat)
         && !exchange.answered.get()
         && retries < exchange.route().retries;
-    let budget = &exchange.plan.live(admitted.pool).retry_budget;
+    let budget = exchange.plan.live(admitted.pool).retry_budget();
     is_possible && budget.borrow_mut().try_take(Micros::now())
 }
 

@@ -18,6 +18,7 @@ mod nginx;
 mod own_answers;
 mod pipelining;
 mod refusals;
+mod reload;
 mod retries;
 mod routing;
 mod shutdown;

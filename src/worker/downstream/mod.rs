@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Peer, Stream, Timer};
+use crate::net::{Gate, Peer, Timer};
+use crate::worker::connection::Accepted;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::proxy::Next;
@@ -27,6 +28,7 @@ pub use upload::upload;
 pub struct Client {
     pub wire: Wire,
     pub peer: Peer,
+    gate: Rc<Gate>,
     pub timer: Timer,
     /// Requests that began on the connection.
     pub requests: Cell<u32>,
@@ -45,7 +47,7 @@ pub struct Client {
 pub enum Woken {
     /// Bytes came.
     Bytes,
-    /// The client ended the connection, or nothing came for too long, or the worker drains.
+    /// The client ended the connection, or the worker drains, or the listener is removed.
     Over,
     /// The deadline passed.
     Expired,
@@ -53,10 +55,11 @@ pub enum Woken {
 
 impl Client {
     /// A connection just accepted.
-    pub fn new(stream: Stream, peer: Peer, shard: &Rc<Shard>) -> Client {
+    pub fn new(accepted: Accepted, shard: &Rc<Shard>) -> Client {
         Client {
-            wire: Wire::new(stream),
-            peer,
+            wire: Wire::new(accepted.stream),
+            peer: accepted.peer,
+            gate: accepted.gate,
             timer: Timer::new(&shard.timers),
             requests: Cell::default(),
             keep_alive: Cell::default(),
@@ -81,6 +84,7 @@ impl Client {
         self.keep_alive.get()
             && !self.body_pending.get()
             && !shard.is_draining()
+            && !self.gate.is_closed()
             && self.requests.get() < most
     }
 
@@ -118,7 +122,8 @@ impl Client {
         }
     }
 
-    /// Waits for the first bytes of a request.
+    /// Waits for the first bytes of a request. What was accepted may bring one even if its listener is removed by now:
+    /// nothing told the client to go elsewhere.
     pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
         if !self.wire.is_empty() {
             return Woken::Bytes;
@@ -132,7 +137,7 @@ impl Client {
                     Ok(_) => Woken::Bytes,
                 });
             }
-            if shard.is_draining() {
+            if shard.is_draining() || (self.gate.is_closed() && self.requests.get() > 0) {
                 return Poll::Ready(Woken::Over);
             }
             self.timer.poll(cx).map(|_| Woken::Expired)

@@ -116,6 +116,15 @@ impl Upstreams {
         }
     }
 
+    /// Closes the idle connections to backends that `stays` does not hold for, and forgets what was learnt of them.
+    pub fn forget_unless(&self, stays: impl Fn(BackendId) -> bool) {
+        for (backend, id) in self.backends.borrow_mut().iter_mut().zip(0..) {
+            if !stays(BackendId(id)) {
+                *backend = Backend::default();
+            }
+        }
+    }
+
     /// Closes all idle connections.
     pub fn close_idle(&self) {
         for backend in self.backends.borrow_mut().iter_mut() {
