@@ -115,8 +115,9 @@ impl Control {
             // The new process has read the configuration as it is.
             return conflict("an upgrade is under way");
         }
-        let ends_trial = matches!(wish, Wish::Compare | Wish::Confirm | Wish::Rollback { .. });
-        if self.trial.is_some() && !ends_trial {
+        // An upgrade would make what is on trial stay, with nobody left to take it back.
+        let may_meet_trial = matches!(wish, Wish::Compare | Wish::Confirm | Wish::Rollback { .. });
+        if self.trial.is_some() && !may_meet_trial {
             return conflict("a reload is on trial: confirm it or roll it back first");
         }
         let (proposal, then) = match wish {
@@ -378,10 +379,10 @@ impl Control {
     /// Answers for the changes that every worker has adopted.
     pub(super) fn answer_adopted(&mut self) {
         let adopted = self.threads.adopted_by_all();
-        let known = |unanswered: &mut Unanswered| unanswered.generation <= adopted;
+        let is_adopted = |unanswered: &mut Unanswered| unanswered.generation <= adopted;
         for Unanswered {
             accepted, answer, ..
-        } in self.unanswered.extract_if(.., known)
+        } in self.unanswered.extract_if(.., is_adopted)
         {
             let _ = answer.send(Ok(accepted));
         }

@@ -139,6 +139,7 @@ struct Control {
     health_thread: JoinHandle<()>,
     letters: Letters<ToControl>,
     access_log: AccessLog,
+    boards: Boards,
 
     compile: Compile,
     known: Known,
@@ -156,7 +157,6 @@ struct Control {
     reload_wanted: bool,
     trial: Option<OnTrial>,
     departures: Departures,
-    boards: Boards,
     shutdown: Shutdown,
     succession: Succession,
 }
