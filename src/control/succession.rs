@@ -143,7 +143,7 @@ impl Control {
     }
 
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
-    pub(super) fn tell_service_manager(&mut self, now: Micros) {
+    pub(super) fn tell_systemd(&mut self, now: Micros) {
         let settled = self.threads.adopted_by_all() >= self.snapshot.generation
             && self.preparing.is_none()
             && !self.shutdown.has_begun();

@@ -28,7 +28,7 @@ impl Control {
         self.answer_adopted();
         self.follow_own_wishes(now);
         self.drop_leftover(now);
-        self.tell_service_manager(now);
+        self.tell_systemd(now);
         self.access_log.round(now);
         self.boards.turn(now);
         self.threads.drop_unused();
