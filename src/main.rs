@@ -14,11 +14,12 @@ use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
 use palantir::control::access_log::LogFile;
+use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile};
 use palantir::control::{self, Started};
-use palantir::net::{self, Engine};
+use palantir::net::{self, BoundListener, Engine};
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),
         },
+        Command::Remote(wish) => cli::remote(&path, &wish),
         Command::Run => match run(&path) {
             // Runtimes with operations under way must not be dropped.
             Ok(code) => process::exit(code.into()),
@@ -96,6 +98,7 @@ fn run(path: &Path) -> Result<u8, String> {
     let snapshot = Arc::new(compile(config, &resolved, 1)?);
     let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
     let listeners = Listeners::new(snapshot.workers).bind_missing(&snapshot.listeners, patience)?;
+    let admin = open_admin(&snapshot, patience)?;
     let access_log = open_access_log(&snapshot)?;
     if !snapshot.test_servers.is_empty() {
         test_server::start(&snapshot.test_servers).map_err(|error| error.to_string())?;
@@ -121,12 +124,33 @@ fn run(path: &Path) -> Result<u8, String> {
         health,
         health_thread,
         letters: crew.letters,
+        admin,
     })
     .map_err(|error| format!("the control thread cannot run: {error}"))
 }
 
 fn cannot_start(error: io::Error) -> String {
     format!("cannot start: {error}")
+}
+
+/// The management API's socket and its tokens.
+fn open_admin(
+    snapshot: &Snapshot,
+    patience: Duration,
+) -> Result<Option<(BoundListener, Gate)>, String> {
+    let Some(admin) = &snapshot.admin else {
+        return Ok(None);
+    };
+    let tokens = Tokens::read(admin)?;
+    let addr = &admin.listen_addr;
+    let bound = net::bind_for_all(addr, 1, patience)
+        .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
+    let listen_addr = addr.clone();
+    let gate = Gate {
+        listen_addr,
+        tokens,
+    };
+    Ok(bound.into_iter().next().map(|listener| (listener, gate)))
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
@@ -231,6 +255,9 @@ fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result
 fn announce(snapshot: &Snapshot, engine: Engine) {
     for addr in &snapshot.listeners {
         info!("listening on {addr}");
+    }
+    if let Some(admin) = &snapshot.admin {
+        info!("management API on {}", admin.listen_addr);
     }
     for addr in &snapshot.test_servers {
         info!("test server on {addr}");

@@ -185,6 +185,27 @@ pub const REVISIONS: usize = 32;
 /// Largest file read of what the API has said, in bytes.
 pub const STATE_BYTES: u64 = 16 << 20;
 
+/// Connections to the management API open at once; further ones wait to be accepted.
+pub const ADMIN_CONNECTIONS: usize = 128;
+/// Of those, the ones that may follow events at once.
+pub const ADMIN_STREAMS: usize = 32;
+/// Seconds for the head of a request to the management API, and between two of them on one connection.
+pub const ADMIN_HEADER_SECS: u64 = 15;
+/// Seconds for the body of such a request.
+pub const ADMIN_BODY_SECS: u64 = 10;
+/// Bytes of the head of such a request.
+pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of its body.
+pub const ADMIN_BODY_BYTES: usize = 1 << 20;
+/// Seconds after which the management API no longer waits for a change to be in force on every core.
+pub const ADMIN_CHANGE_SECS: u64 = 75;
+/// Milliseconds by which a worker may be late until palantir calls itself unfit.
+pub const UNFIT_LAG_MILLIS: u64 = 5_000;
+/// Bytes of a token, at least.
+pub const TOKEN_BYTES_LEAST: usize = 12;
+/// Bytes of a token, at most.
+pub const TOKEN_BYTES: usize = 512;
+
 /// Changes of backends' states that the live page shows.
 pub const TRANSITIONS: usize = 50;
 /// Seconds of the past that the live page's charts show.
@@ -202,6 +223,15 @@ pub const TEST_SERVER_BODY_BYTES: usize = 8 << 20;
 pub const TEST_SERVER_IDLE_SECS: u64 = 75;
 /// Longest answer time that `/slow?ms=` takes, in milliseconds.
 pub const TEST_SERVER_SLOW_MILLIS: u64 = 60_000;
+
+/// Milliseconds for which the command line waits for a connection to a running palantir.
+pub const ADMIN_CONNECT_MILLIS: u64 = 2_000;
+/// Seconds for which the command line waits for an answer: an upgrade answers when the new process is ready.
+pub const ADMIN_ANSWER_SECS: u64 = 90;
+/// Bytes of an answer that the command line reads.
+pub const ADMIN_ANSWER_BYTES: usize = 32 << 20;
+/// Seconds that the charts of `palantir top` reach back, one point each.
+pub const TOP_HISTORY_SECS: usize = 300;
 
 /// What holds where the configuration says nothing. Times are in seconds.
 pub mod default {

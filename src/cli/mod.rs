@@ -1,8 +1,11 @@
-//! The command line, and the commands that only look at the configuration.
+//! The command line: the commands that only look at the configuration, and those that speak to a running palantir.
 
+mod admin;
 mod check;
 mod explain;
+mod remote;
 mod report;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 pub use check::check;
 pub use explain::explain;
+pub use remote::{Remote, remote};
 
 use crate::config;
 
@@ -26,7 +30,9 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "Without --config the file is the one that $PALANTIR_CONFIG or $REVERSE_PROXY_CONFIG_PATH names, \
-else config.toml, else reverse-proxy.toml. $RUST_LOG sets what is logged (default: info).";
+else config.toml, else reverse-proxy.toml. $RUST_LOG sets what is logged (default: info).\n\n\
+The commands that speak to a running palantir find it by the file's [admin] section, or by $PALANTIR_ADMIN and $PALANTIR_TOKEN. \
+They end with 0 if it was done, 1 if it was refused, 3 if palantir cannot be reached.";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -48,6 +54,8 @@ pub enum Command {
         #[arg(long, value_name = "ADDR", required = true, num_args = 1..)]
         listen: Vec<SocketAddr>,
     },
+    #[command(flatten)]
+    Remote(Remote),
 }
 
 /// Reads the arguments of this process: the command, and the configuration's path. Ends the process with a message if
@@ -87,6 +95,19 @@ mod tests {
                     listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
                 }),
             ),
+            (
+                "palantir reload --confirm 60s",
+                Some(Command::Remote(Remote::Reload {
+                    confirm: Some(60),
+                    max_failed_percent: None,
+                })),
+            ),
+            (
+                "palantir rollback 3",
+                Some(Command::Remote(Remote::Rollback { revision: 3 })),
+            ),
+            ("palantir rollback", None),
+            ("palantir reload --max-failed-percent 5", None),
             ("palantir test-server", None),
             ("palantir explain GET", None),
             ("palantir serve", None),

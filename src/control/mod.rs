@@ -5,12 +5,14 @@
 //! comes into force in `change`.
 
 pub mod access_log;
+pub mod api;
 pub mod ask;
 mod change;
 mod departures;
 pub mod desk;
 pub mod listeners;
 pub mod metrics;
+pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
@@ -33,7 +35,8 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Resolved;
 use crate::control::access_log::{AccessLog, LogFile};
-use crate::control::ask::{Ask, InForce};
+use crate::control::api::ApiState;
+use crate::control::ask::{Ask, Asks, InForce};
 use crate::control::change::{Change, Unanswered};
 use crate::control::departures::Departures;
 use crate::control::desk::{Desk, Overlay};
@@ -44,6 +47,7 @@ use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
 use crate::control::threads::Threads;
 use crate::control::trial::OnTrial;
+use crate::net::BoundListener;
 use crate::shared::SharedTables;
 use crate::shared::access::AccessLine;
 use crate::shared::gauges::AllGauges;
@@ -73,6 +77,8 @@ pub struct Started {
     pub health: Mailbox<ToHealth>,
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
+    /// Where the management API listens and what it lets through, if there is one.
+    pub admin: Option<(BoundListener, api::Gate)>,
 }
 
 /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
@@ -84,15 +90,21 @@ pub fn run(started: Started) -> io::Result<u8> {
         .max_blocking_threads(limits::LOOKUPS)
         .build()?;
     let code = runtime.block_on(async {
+        let mut started = started;
         let mut signals = Signals::take()?;
         let (found, answers) = mpsc::channel(1);
-        let (_asks, asked) = mpsc::channel(limits::ASKS);
+        let (asks, asked) = mpsc::channel(limits::ASKS);
         let inlets = Inlets {
             wake: UnixStream::from_std(started.letters.wake_stream()?)?,
             found: answers,
             asks: asked,
         };
+        let admin = started.admin.take();
         let control = Control::new(started, found.clone());
+        if let Some((listener, gate)) = admin {
+            let router = api::router(control.api_state(asks), gate);
+            tokio::spawn(api::serve(listener, router));
+        }
         tokio::spawn(look_up_forever(control.names.subscribe(), found));
         Ok(control.run(inlets, async || signals.next().await).await)
     });
@@ -115,7 +127,6 @@ struct Control {
     health_thread: JoinHandle<()>,
     letters: Letters<ToControl>,
     access_log: AccessLog,
-    boards: Boards,
 
     compile: Compile,
     known: Known,
@@ -133,6 +144,7 @@ struct Control {
     reload_wanted: bool,
     trial: Option<OnTrial>,
     departures: Departures,
+    boards: Boards,
     shutdown: Shutdown,
 }
 
@@ -161,18 +173,18 @@ impl Control {
             started.gauges.clone(),
         );
         access_log.learn(&started.snapshot);
-        let in_force = Arc::new(InForce::new(&started.desk, &started.snapshot, false));
-        let standing = watch::Sender::new(in_force);
+        let in_force = InForce::new(&started.desk, &started.snapshot, false);
+        let standing = watch::Sender::new(Arc::new(in_force));
         let sources = Sources {
             standing: standing.subscribe(),
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
         };
         Control {
+            boards: Boards::new(sources, Micros::now()),
             shutdown: Shutdown::new(started.workers.len()),
             threads: Threads::new(started.workers, started.health, &started.snapshot),
             standing,
-            boards: Boards::new(sources, Micros::now()),
             known: Known::new(&names.hosts, started.resolved),
             names: watch::Sender::new(names),
             desk: started.desk,
@@ -193,6 +205,16 @@ impl Control {
             trial: None,
             departures: Departures::default(),
         }
+    }
+
+    /// What the management API speaks of.
+    fn api_state(&self, asks: Asks) -> ApiState {
+        let sources = Sources {
+            standing: self.standing.subscribe(),
+            tables: self.tables.clone(),
+            gauges: self.gauges.clone(),
+        };
+        ApiState::new(asks, sources, self.boards.watch())
     }
 
     /// Turns until the process is to end; the exit code.

@@ -133,6 +133,7 @@ fn outside_of(
             let _ = lives.recv();
         }),
         letters,
+        admin: None,
     };
     let control = Control::new(started, answers.clone());
     let outside = Outside {

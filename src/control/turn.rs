@@ -35,9 +35,8 @@ impl Control {
     }
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
-        let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
-        let until_board = Duration::from_micros(self.boards.due().since(now));
-        let mut pause = pause.min(until_board);
+        let mut pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
+        pause = pause.min(Duration::from_micros(self.boards.due().since(now)));
         if let Some(deadline) = self.shutdown.deadline() {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }
@@ -94,6 +93,8 @@ impl Control {
 
     fn drain(&mut self) {
         self.threads.drain();
+        // A socket that is kept here would go on taking connections that nobody accepts.
+        self.listeners.keep_only(&[]);
         self.publish();
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::transitions::Transition;
 use super::unix_secs;
@@ -12,7 +13,7 @@ use crate::shared::counts::BackendTotals;
 use crate::worker::failure::kind_word;
 
 /// One second of palantir. Times of day are in seconds since 1970; rates are those of the last second.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Board {
     pub time: f64,
     pub version: &'static str,
@@ -31,7 +32,7 @@ pub struct Board {
 }
 
 /// All workers together.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Totals {
     pub requests_per_sec: f64,
     /// Those that failed by a backend's fault or ours, or were answered 500 and above.
@@ -44,7 +45,7 @@ pub struct Totals {
 }
 
 /// One second of the past.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Point {
     pub time: f64,
     pub requests_per_sec: f64,
@@ -54,7 +55,7 @@ pub struct Point {
 }
 
 /// One worker.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct WorkerRow {
     pub worker: usize,
     pub connections: u32,
@@ -67,7 +68,7 @@ pub struct WorkerRow {
 }
 
 /// One pool.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PoolRow {
     pub name: String,
     pub algorithm: &'static str,
@@ -78,7 +79,7 @@ pub struct PoolRow {
 
 /// One backend. Its latencies and its share of errors are those of the last seconds, older ones counting less; absent if
 /// there was no request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct BackendRow {
     /// As written in the configuration.
     pub address: String,
@@ -102,7 +103,7 @@ pub struct BackendRow {
 }
 
 /// A backend's latest failure.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct LastFailure {
     /// The word of logs and metrics.
     pub reason: &'static str,

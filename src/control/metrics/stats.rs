@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::board::{BackendRow, Board, LastFailure};
 use super::{Sources, unix_secs};
@@ -12,7 +13,7 @@ use crate::shared::gauges::{self, AllGauges};
 use crate::snapshot::{Backend, BackendAddr, Pool};
 
 /// Both sides of the proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Stats {
     /// Requests of clients: `success` if a backend answered them, whole and below 500.
     pub client: SideStats,
@@ -21,7 +22,7 @@ pub struct Stats {
 }
 
 /// Successes and failures since the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SideStats {
     pub success: u64,
     pub failed: u64,
@@ -43,7 +44,7 @@ pub fn stats(gauges: &AllGauges) -> Stats {
 }
 
 /// What is known of one server. Times are in milliseconds, of the last seconds, and absent if there was no request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ServerStats {
     /// Stable for as long as the server is configured.
     pub id: u32,

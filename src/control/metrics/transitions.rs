@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::base::limits;
 use crate::shared::messages::StateChange;
 
 /// A backend changed its state.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Transition {
     /// Seconds since 1970.
     pub time: f64,

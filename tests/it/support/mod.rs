@@ -1,5 +1,7 @@
 //! What the tests stand on: the proxy as a process, a client and an origin that speak in exact bytes, and nginx.
 
+pub mod admin;
+pub mod browser;
 pub mod client;
 pub mod head;
 pub mod nginx;

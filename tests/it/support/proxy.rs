@@ -24,7 +24,13 @@ pub struct Proxy {
 /// The binary under test.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_palantir"));
-    for name in ["PALANTIR_CONFIG", "REVERSE_PROXY_CONFIG_PATH", "RUST_LOG"] {
+    for name in [
+        "PALANTIR_CONFIG",
+        "REVERSE_PROXY_CONFIG_PATH",
+        "PALANTIR_ADMIN",
+        "PALANTIR_TOKEN",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     end_with_this_thread(&mut command);

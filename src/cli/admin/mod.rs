@@ -1,0 +1,223 @@
+//! A small client of the management API, for the commands that speak to a running palantir.
+
+mod place;
+
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use self::place::Place;
+use crate::base::limits;
+use crate::snapshot::ListenAddr;
+
+/// Why a running palantir did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It does not answer, or it is not known where it is.
+    Unreachable(String),
+    /// It said no: a sentence, or one line per mistake.
+    Refused(Vec<String>),
+}
+
+impl Trouble {
+    /// 3: nobody there; 1: refused. Scripts can tell the one from the other.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Trouble::Unreachable(_) => ExitCode::from(3),
+            Trouble::Refused(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Unreachable(text) => f.write_str(text),
+            Trouble::Refused(lines) => f.write_str(&lines.join("\n")),
+        }
+    }
+}
+
+/// Speaks to one palantir; a connection per request.
+pub(super) struct Client {
+    place: Place,
+}
+
+impl Client {
+    /// A client of the palantir that the environment or the configuration names. Errors: neither tells where it is.
+    pub fn find(config: &Path) -> Result<Client, Trouble> {
+        let place = place::find(config).map_err(Trouble::Unreachable)?;
+        Ok(Client { place })
+    }
+
+    /// The JSON of `path`.
+    pub async fn get(&self, path: &str) -> Result<Value, Trouble> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Asks for a change; the JSON of the answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Trouble> {
+        let request = self.request(method, path, body);
+        let (status, bytes) = match &self.place.addr {
+            ListenAddr::Tcp(addr) => {
+                let stream = self.in_time(TcpStream::connect(addr)).await?;
+                self.exchange(stream, request).await?
+            }
+            ListenAddr::Unix(path) => {
+                let stream = self.in_time(UnixStream::connect(path)).await?;
+                self.exchange(stream, request).await?
+            }
+        };
+        if status.is_success() {
+            let not_json =
+                |error| Trouble::Refused(vec![format!("the answer is not JSON: {error}")]);
+            return serde_json::from_slice(&bytes).map_err(not_json);
+        }
+        Err(self.refusal(status, &bytes))
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
+        let host = match &self.place.addr {
+            ListenAddr::Tcp(addr) => addr.to_string(),
+            ListenAddr::Unix(_) => "localhost".to_owned(),
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, host)
+            .header(ACCEPT, "application/json");
+        if let Some(token) = &self.place.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let bytes = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        request
+            .body(Full::new(bytes))
+            .expect("paths are our own and tokens were checked")
+    }
+
+    async fn in_time<S>(
+        &self,
+        connect: impl Future<Output = std::io::Result<S>>,
+    ) -> Result<S, Trouble> {
+        let patience = Duration::from_millis(limits::ADMIN_CONNECT_MILLIS);
+        match timeout(patience, connect).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(self.unreachable(&error)),
+            Err(_) => Err(self.unreachable(&"it does not accept connections")),
+        }
+    }
+
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), Trouble>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let exchange = async {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // It ends when the sender does.
+            tokio::spawn(connection);
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), limits::ADMIN_ANSWER_BYTES);
+            let bytes = body.collect().await?.to_bytes();
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((status, bytes))
+        };
+        match timeout(Duration::from_secs(limits::ADMIN_ANSWER_SECS), exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.unreachable(&error)),
+            Err(_) => Err(self.unreachable(&"it does not answer")),
+        }
+    }
+
+    fn unreachable(&self, why: &dyn fmt::Display) -> Trouble {
+        let addr = &self.place.addr;
+        Trouble::Unreachable(format!("no palantir at {addr}: {why}"))
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Trouble {
+        let mut lines =
+            lines_of_problem(body).unwrap_or_else(|| vec![format!("palantir answered {status}")]);
+        if status == StatusCode::UNAUTHORIZED {
+            lines.push(match &self.place.token {
+                Some(_) => "the token is not the one that it wants".to_owned(),
+                None => "no token was sent: $PALANTIR_TOKEN holds one, or the file that admin.token_file names".to_owned(),
+            });
+        }
+        Trouble::Refused(lines)
+    }
+}
+
+/// Every mistake that an `application/problem+json` (RFC 9457) lists, else its sentence.
+fn lines_of_problem(body: &[u8]) -> Option<Vec<String>> {
+    let problem: Value = serde_json::from_slice(body).ok()?;
+    let text = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_owned());
+    let line = |error: &Value| {
+        let detail = text(error, "detail")?;
+        match text(error, "field").filter(|field| !field.is_empty()) {
+            Some(field) => Some(format!("{field}: {detail}")),
+            None => Some(detail),
+        }
+    };
+    let errors = problem.get("errors").and_then(Value::as_array);
+    let lines: Vec<String> = errors.into_iter().flatten().filter_map(line).collect();
+    if !lines.is_empty() {
+        return Some(lines);
+    }
+    let sentence = text(&problem, "detail").or_else(|| text(&problem, "title"))?;
+    Some(vec![sentence])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_whole() {
+        let rows: [(&str, Option<&[&str]>); 6] = [
+            (
+                r#"{"title":"Conflict","detail":"in use"}"#,
+                Some(&["in use"]),
+            ),
+            (r#"{"title":"Conflict"}"#, Some(&["Conflict"])),
+            (
+                r#"{"detail":"two","errors":[{"field":"weight","detail":"too large"},{"field":"","detail":"no"}]}"#,
+                Some(&["weight: too large", "no"]),
+            ),
+            (r#"{"detail":"none","errors":[]}"#, Some(&["none"])),
+            ("[]", None),
+            ("<html>", None),
+        ];
+        for (body, expected) in rows {
+            let lines = lines_of_problem(body.as_bytes());
+            let expected = expected.map(|lines| lines.iter().map(ToString::to_string).collect());
+            assert_eq!(lines, expected, "{body}");
+        }
+    }
+}

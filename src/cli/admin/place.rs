@@ -1,0 +1,167 @@
+//! Where the running palantir is spoken to, and with which token.
+
+use std::env;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::base::limits::default;
+use crate::snapshot::ListenAddr;
+
+/// Names the address instead of the configuration: `127.0.0.1:8687` or `unix:/path`.
+const ADDR_VARIABLE: &str = "PALANTIR_ADMIN";
+/// Holds the token instead of the file that the configuration names.
+const TOKEN_VARIABLE: &str = "PALANTIR_TOKEN";
+
+/// An address and what opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub addr: ListenAddr,
+    pub token: Option<String>,
+}
+
+/// The place that the environment or the configuration's `[admin]` names. The rest of the file may be full of mistakes:
+/// that is when one wants to look at what runs, or go back. Errors: a sentence on what is missing.
+pub(super) fn find(config: &Path) -> Result<Place, String> {
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let token = variable(TOKEN_VARIABLE).map(|token| checked(token, TOKEN_VARIABLE));
+    let (addr, token) = (variable(ADDR_VARIABLE), token.transpose()?);
+    if let Some(addr) = addr {
+        let addr = parse(&addr).map_err(|error| format!("${ADDR_VARIABLE}: {error}"))?;
+        return Ok(Place { addr, token });
+    }
+    let cannot = |error: &dyn std::fmt::Display| {
+        let path = config.display();
+        format!(
+            "{path} does not tell where palantir is to be reached: {error}; ${ADDR_VARIABLE} may name it too"
+        )
+    };
+    let text = fs::read_to_string(config).map_err(|error| cannot(&error))?;
+    let section = read_section(&text).map_err(|error| cannot(&error))?;
+    let token = match (token, section.token_file) {
+        (Some(token), _) => Some(token),
+        (None, Some(path)) => Some(read_token(&path)?),
+        (None, None) => None,
+    };
+    let addr = section.addr;
+    Ok(Place { addr, token })
+}
+
+/// What `[admin]` says that matters here.
+#[derive(Debug, PartialEq, Eq)]
+struct Section {
+    addr: ListenAddr,
+    token_file: Option<PathBuf>,
+}
+
+fn read_section(text: &str) -> Result<Section, String> {
+    let document: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| format!("it is not TOML: {}", error.message()))?;
+    let section = document
+        .get("admin")
+        .and_then(toml::Value::as_table)
+        .ok_or("it has no [admin] section")?;
+    let key = |name: &str| section.get(name).and_then(toml::Value::as_str);
+    let addr = key("listen_addr").unwrap_or(default::ADMIN_ADDR);
+    Ok(Section {
+        addr: parse(addr).map_err(|error| format!("admin.listen_addr: {error}"))?,
+        token_file: key("token_file").map(PathBuf::from),
+    })
+}
+
+fn parse(text: &str) -> Result<ListenAddr, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(ListenAddr::Unix(PathBuf::from(path)));
+    }
+    let addr: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("{text:?} is neither \"address:port\" nor \"unix:/path\""))?;
+    Ok(ListenAddr::Tcp(reachable(addr)))
+}
+
+/// Who listens on every address is reached on loopback.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+fn read_token(path: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        let path = path.display();
+        format!("the token cannot be read from {path}: {error}; ${TOKEN_VARIABLE} may hold it too")
+    })?;
+    checked(text.trim().to_owned(), &path.display().to_string())
+}
+
+/// A token as it can stand in a field (RFC 6750 section 2.1).
+fn checked(token: String, origin: &str) -> Result<String, String> {
+    match !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(token),
+        false => Err(format!(
+            "{origin} holds no token: one word of visible ASCII characters"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_alone_must_be_right() {
+        let tcp = |addr: &str| ListenAddr::Tcp(addr.parse().unwrap());
+        let rows = [
+            ("[admin]", tcp("127.0.0.1:8687"), None),
+            (
+                "workers = 'many'\n[admin]\nlisten_addr = '[::]:9'\ntoken_file = '/t'",
+                tcp("[::1]:9"),
+                Some("/t"),
+            ),
+            (
+                "[admin]\nlisten_addr = '0.0.0.0:9'",
+                tcp("127.0.0.1:9"),
+                None,
+            ),
+            (
+                "[admin]\nlisten_addr = 'unix:/run/admin.sock'",
+                ListenAddr::Unix("/run/admin.sock".into()),
+                None,
+            ),
+        ];
+        for (text, addr, token_file) in rows {
+            let token_file = token_file.map(PathBuf::from);
+            assert_eq!(
+                read_section(text),
+                Ok(Section { addr, token_file }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_is_one_word() {
+        assert!(checked("a-B_9.~+/=".to_owned(), "here").is_ok());
+        for text in ["", "a b", "a\nb", "é"] {
+            assert!(checked(text.to_owned(), "here").is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let rows = [
+            ("", "no [admin]"),
+            ("admin = 1", "no [admin]"),
+            ("[admin", "not TOML"),
+            ("[admin]\nlisten_addr = 'x'", "admin.listen_addr: \"x\""),
+        ];
+        for (text, words) in rows {
+            let error = read_section(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+}

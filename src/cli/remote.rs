@@ -1,0 +1,179 @@
+//! The commands that change a running palantir, or ask it what a change would do.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::admin::{Client, Trouble};
+use super::top;
+
+/// What a running palantir can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Remote {
+    /// Watch backends, traffic and cores of the running palantir
+    Top,
+    /// Let the running palantir read its configuration again
+    Reload {
+        /// Go back by itself unless `palantir confirm` comes within this time
+        #[arg(long, value_name = "SECS", value_parser = seconds)]
+        confirm: Option<u64>,
+        /// Go back at once if more than this share of the requests fail meanwhile
+        #[arg(long, value_name = "PERCENT", requires = "confirm", value_parser = clap::value_parser!(u8).range(0..=100))]
+        max_failed_percent: Option<u8>,
+    },
+    /// Keep the configuration that was reloaded with --confirm
+    Confirm,
+    /// Show what a reload would change
+    Diff,
+    /// Make an earlier revision of the configuration the one in force
+    Rollback {
+        /// Its number
+        revision: u64,
+    },
+    /// Hand over to a new process of the binary, without a lost connection
+    Upgrade,
+}
+
+/// `60` or `60s`, at least 1.
+fn seconds(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    match number.parse() {
+        Ok(0) | Err(_) => Err("must be a whole number of seconds, such as 60".to_owned()),
+        Ok(seconds) => Ok(seconds),
+    }
+}
+
+/// Asks the palantir that the configuration names, and prints what it says. Ends with 0 if it was done, 1 if it was
+/// refused (every reason on stderr), 3 if palantir cannot be reached.
+pub fn remote(config: &Path, wish: &Remote) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(carry_out(config, wish)),
+        Err(error) => Err(Trouble::Unreachable(format!("no runtime: {error}"))),
+    };
+    match outcome {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(trouble) => {
+            for line in trouble.to_string().lines() {
+                eprintln!("palantir: {line}");
+            }
+            trouble.exit_code()
+        }
+    }
+}
+
+/// What is to be printed when it is done.
+async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
+    let client = Client::find(config)?;
+    match wish {
+        Remote::Top => top::watch(client).await.map(|()| String::new()),
+        Remote::Reload {
+            confirm,
+            max_failed_percent,
+        } => {
+            let body = trial(*confirm, *max_failed_percent);
+            let mut text = accepted(&client.post("/reload", &body).await?);
+            if let Some(secs) = confirm {
+                text += &format!("on trial for {secs} s: `palantir confirm` keeps it\n");
+            }
+            Ok(text)
+        }
+        Remote::Confirm => Ok(accepted(&client.post("/reload/confirm", &json!({})).await?)),
+        Remote::Diff => Ok(difference(&client.get("/config/diff").await?)),
+        Remote::Rollback { revision } => {
+            let body = json!({ "revision": revision });
+            Ok(accepted(&client.post("/config/rollback", &body).await?))
+        }
+        Remote::Upgrade => Ok(accepted(&client.post("/upgrade", &json!({})).await?)),
+    }
+}
+
+fn trial(confirm: Option<u64>, max_failed_percent: Option<u8>) -> Value {
+    let mut body = json!({});
+    if let Some(secs) = confirm {
+        body["confirm_secs"] = secs.into();
+    }
+    if let Some(percent) = max_failed_percent {
+        body["max_failed_percent"] = percent.into();
+    }
+    body
+}
+
+/// The revision in force, and what there is to know besides.
+fn accepted(answer: &Value) -> String {
+    let changed = answer.get("changed").and_then(Value::as_bool);
+    let revision = answer.get("revision").and_then(Value::as_u64);
+    let mut text = match (revision, changed) {
+        (Some(revision), Some(false)) => format!("nothing changed: still revision {revision}\n"),
+        (Some(revision), _) => format!("now revision {revision}\n"),
+        (None, _) => "done\n".to_owned(),
+    };
+    for note in texts(answer, "notes") {
+        text += &format!("{note}\n");
+    }
+    text
+}
+
+fn difference(answer: &Value) -> String {
+    let lines: Vec<&str> = texts(answer, "lines").collect();
+    match lines.is_empty() {
+        true => "the file says what is in force\n".to_owned(),
+        false => lines.join("\n") + "\n",
+    }
+}
+
+fn texts<'a>(answer: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
+    let list = answer.get(key).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_as_lines() {
+        let rows = [
+            (
+                json!({"revision": 7, "changed": true, "notes": ["a", "b"]}),
+                "now revision 7\na\nb\n",
+            ),
+            (
+                json!({"revision": 7, "changed": false, "notes": []}),
+                "nothing changed: still revision 7\n",
+            ),
+            (json!({}), "done\n"),
+        ];
+        for (answer, expected) in rows {
+            assert_eq!(accepted(&answer), expected);
+        }
+        assert_eq!(difference(&json!({"lines": ["+ a", "- b"]})), "+ a\n- b\n");
+        assert_eq!(
+            difference(&json!({"lines": []})),
+            "the file says what is in force\n"
+        );
+    }
+
+    #[test]
+    fn a_trial_says_only_what_was_said() {
+        assert_eq!(trial(None, None), json!({}));
+        let whole = json!({"confirm_secs": 60, "max_failed_percent": 5});
+        assert_eq!(trial(Some(60), Some(5)), whole);
+    }
+
+    #[test]
+    fn times_are_whole_seconds() {
+        assert_eq!(seconds("60"), Ok(60));
+        assert_eq!(seconds("60s"), Ok(60));
+        for text in ["0", "-1", "1m", "", "s", "1.5"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}
