@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Receiver;
 use palantir::base::ids::WorkerId;
@@ -13,7 +14,10 @@ use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
 use palantir::control::access_log::LogFile;
-use palantir::control::resolve::{self, Names, Recompile};
+use palantir::control::api::{Gate, Tokens};
+use palantir::control::desk::{Desk, Overlay, state_file};
+use palantir::control::listeners::Listeners;
+use palantir::control::resolve::{self, Compile};
 use palantir::control::{self, Started};
 use palantir::net::{self, BoundListener, Engine};
 use palantir::shared::access::AccessLine;
@@ -23,7 +27,7 @@ use palantir::shared::links::Links;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
-use palantir::snapshot::{ListenAddr, Snapshot};
+use palantir::snapshot::Snapshot;
 use palantir::worker;
 use palantir::{health, test_server};
 use tracing::{info, warn};
@@ -86,37 +90,41 @@ fn run(path: &Path) -> Result<u8, String> {
         warn!("{}", warning);
     }
     let engine = Engine::choose()?;
+    let (desk, said) = take_to_desk(config)?;
+    let config = desk.config();
     let resolved = resolve::look_up_all(&config.names());
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
-    let mut slots = Slots::new(tables.clone());
-    let snapshot = config::compile(&config, &machine, &resolved, &mut slots, 1)
-        .map_err(|error| error.to_string())?;
-    let snapshot = Arc::new(snapshot);
-    let listeners = bind_all(&snapshot)?;
+    let mut compile = compile(machine, Slots::new(tables.clone()));
+    let snapshot = Arc::new(compile(config, &resolved, 1)?);
+    let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
+    let listeners = Listeners::new(snapshot.workers).bind_missing(&snapshot.listeners, patience)?;
+    let admin = open_admin(&snapshot, patience)?;
     let access_log = open_access_log(&snapshot)?;
     if !snapshot.test_servers.is_empty() {
         test_server::start(&snapshot.test_servers).map_err(|error| error.to_string())?;
     }
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
-    let crew = Crew::start(&snapshot, listeners, &tables, engine, &health).map_err(cannot_start)?;
-    let health_thread =
-        health::start(health_letters, crew.mailboxes.clone()).map_err(cannot_start)?;
+    let crew =
+        Crew::start(&snapshot, &listeners, &tables, engine, &health).map_err(cannot_start)?;
+    let health_thread = health::start(health_letters, crew.mailboxes.clone(), crew.control.clone())
+        .map_err(cannot_start)?;
     announce(&snapshot, engine);
     control::run(Started {
         snapshot,
+        desk,
+        said,
+        resolved,
+        compile,
+        listeners,
         workers: crew.mailboxes,
+        tables,
         gauges: crew.gauges,
         access_lines: crew.access_lines,
         access_log,
         health,
         health_thread,
         letters: crew.letters,
-        names: Names {
-            hosts: config.names(),
-            every: config.settings.resolve_interval,
-            resolved,
-            recompile: recompile(config, machine, slots),
-        },
+        admin,
     })
     .map_err(|error| format!("the control thread cannot run: {error}"))
 }
@@ -125,25 +133,24 @@ fn cannot_start(error: io::Error) -> String {
     format!("cannot start: {error}")
 }
 
-/// One listening socket per worker and address.
-fn bind_all(snapshot: &Snapshot) -> Result<Vec<Vec<BoundListener>>, String> {
-    let mut per_worker: Vec<Vec<BoundListener>> = Vec::new();
-    per_worker.resize_with(snapshot.workers, Vec::new);
-    for addr in &snapshot.listeners {
-        let cannot = |error: io::Error| format!("cannot listen on {addr}: {error}");
-        let is_unix = matches!(addr, ListenAddr::Unix(_));
-        let first = net::bind(addr, true).map_err(cannot)?;
-        for worker in per_worker.iter_mut().skip(1) {
-            let another = if is_unix {
-                first.try_clone()
-            } else {
-                net::bind(addr, false)
-            };
-            worker.push(another.map_err(cannot)?);
-        }
-        per_worker[0].push(first);
-    }
-    Ok(per_worker)
+/// The management API's socket and its tokens.
+fn open_admin(
+    snapshot: &Snapshot,
+    patience: Duration,
+) -> Result<Option<(BoundListener, Gate)>, String> {
+    let Some(admin) = &snapshot.admin else {
+        return Ok(None);
+    };
+    let tokens = Tokens::read(admin)?;
+    let addr = &admin.listen_addr;
+    let bound = net::bind_for_all(addr, 1, patience)
+        .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
+    let listen_addr = addr.clone();
+    let gate = Gate {
+        listen_addr,
+        tokens,
+    };
+    Ok(bound.into_iter().next().map(|listener| (listener, gate)))
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
@@ -151,9 +158,24 @@ fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
     snapshot.access_log.as_ref().map(open).transpose()
 }
 
-fn recompile(config: Config, machine: Machine, mut slots: Slots) -> Recompile {
-    Box::new(move |resolved, generation| {
-        config::compile(&config, &machine, resolved, &mut slots, generation)
+/// The file with what the API said before the process started; and that alone, as the state file has it. Errors: the
+/// state file cannot be used.
+fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
+    let admin = file.settings.admin.as_ref();
+    let said = match admin.and_then(|admin| admin.state_file.as_ref()) {
+        Some(path) => state_file::load(path)?,
+        None => Overlay::default(),
+    };
+    let (desk, notes) = Desk::new(file, said.clone(), SystemTime::now());
+    for note in notes {
+        info!("{note}");
+    }
+    Ok((desk, said))
+}
+
+fn compile(machine: Machine, mut slots: Slots) -> Compile {
+    Box::new(move |config, resolved, generation| {
+        config::compile(config, &machine, resolved, &mut slots, generation)
             .map_err(|error| error.to_string())
     })
 }
@@ -163,26 +185,28 @@ struct Crew {
     mailboxes: Vec<Mailbox<ToWorker>>,
     gauges: AllGauges,
     access_lines: Vec<Receiver<AccessLine>>,
+    control: Mailbox<ToControl>,
     letters: Letters<ToControl>,
 }
 
 impl Crew {
     fn start(
         snapshot: &Arc<Snapshot>,
-        listeners: Vec<Vec<BoundListener>>,
+        listeners: &Listeners,
         tables: &Arc<BackendTables>,
         engine: Engine,
         health: &Mailbox<ToHealth>,
     ) -> io::Result<Crew> {
-        let (control, letters) = mailbox(2 * limits::WORKERS)?;
+        let (control, letters) = mailbox(2 * limits::WORKERS + limits::BACKENDS)?;
         let mut crew = Crew {
             mailboxes: Vec::new(),
             gauges: gauges::gauges(snapshot.workers),
             access_lines: Vec::new(),
+            control: control.clone(),
             letters,
         };
         let cpus = net::allowed_cpus();
-        for (number, listeners) in listeners.into_iter().enumerate() {
+        for number in 0..snapshot.workers {
             let (mailbox, letters) = mailbox(limits::WORKER_MAILBOX)?;
             let (sender, lines) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
             crew.mailboxes.push(mailbox);
@@ -195,7 +219,7 @@ impl Crew {
                     .get(number)
                     .copied()
                     .filter(|_| snapshot.workers <= cpus.len()),
-                listeners,
+                listeners: listeners.of_worker(number)?,
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
                 letters,
@@ -231,6 +255,9 @@ fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result
 fn announce(snapshot: &Snapshot, engine: Engine) {
     for addr in &snapshot.listeners {
         info!("listening on {addr}");
+    }
+    if let Some(admin) = &snapshot.admin {
+        info!("management API on {}", admin.listen_addr);
     }
     for addr in &snapshot.test_servers {
         info!("test server on {addr}");

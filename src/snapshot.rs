@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
 use crate::http::h1::HeadLimits;
+use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
@@ -31,6 +32,10 @@ pub struct Snapshot {
     pub client: ClientLimits,
     /// Where the access log goes, if anywhere.
     pub access_log: Option<AccessLog>,
+    /// Where palantir itself is talked to, if anywhere.
+    pub admin: Option<Admin>,
+    /// What becomes of `traceparent`.
+    pub traceparent: Traceparent,
     /// Addresses of the test servers that the program itself starts.
     pub test_servers: Vec<SocketAddr>,
     /// Finds the route of a host and path.
@@ -42,7 +47,7 @@ pub struct Snapshot {
 }
 
 /// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListenAddr {
     Tcp(SocketAddr),
     Unix(PathBuf),
@@ -86,6 +91,28 @@ pub enum AccessLogFormat {
     Combined,
 }
 
+/// Where the management API listens, and which files belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub listen_addr: ListenAddr,
+    /// Holds the token without which nothing may be changed, nor read unless there is a `read_token_file`. `None`: no
+    /// token is asked for; only on loopback or a Unix socket.
+    pub token_file: Option<PathBuf>,
+    /// Holds a token that suffices for reading.
+    pub read_token_file: Option<PathBuf>,
+    /// Where what the API changed outlives the process. `None`: it does not.
+    pub state_file: Option<PathBuf>,
+}
+
+/// What becomes of `traceparent` (W3C Trace Context).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traceparent {
+    /// A request without one gets one.
+    pub create: bool,
+    /// What the client sent is believed and passed on.
+    pub propagate: bool,
+}
+
 /// Where requests of one host and path prefix go, and under which conditions.
 #[derive(Debug)]
 pub struct Route {
@@ -110,6 +137,8 @@ pub struct Route {
     pub via: bool,
     /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
     pub answer_continue: bool,
+    /// What is counted of its requests.
+    pub counts: Arc<RouteCounts>,
 }
 
 /// Timeouts of one exchange.
@@ -148,12 +177,13 @@ pub struct Pool {
     pub name: String,
     pub algorithm: AlgorithmPlan,
     pub backends: Vec<Backend>,
-    pub health_check: Option<HealthCheck>,
     pub outlier: Option<Outlier>,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
+    /// What is counted of it besides what is counted of its backends.
+    pub counts: Arc<PoolCounts>,
 }
 
 /// One server.
@@ -172,6 +202,12 @@ pub struct Backend {
     pub weight: u16,
     /// Open connections that all cores together may have; `u32::MAX` means unlimited.
     pub max_connections: u32,
+    /// Takes no new requests; running ones finish.
+    pub draining: bool,
+    /// How it is probed: by its own settings, else by its pool's.
+    pub health_check: Option<HealthCheck>,
+    /// After being down for so long it is taken out of the configuration.
+    pub remove_after: Option<Duration>,
 }
 
 /// A backend's transport address.
@@ -181,7 +217,7 @@ pub enum BackendAddr {
     Unix(PathBuf),
 }
 
-/// How a pool's backends are probed.
+/// How a backend is probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     pub kind: ProbeKind,

@@ -77,8 +77,6 @@ pub const INTERIM_RESPONSES: u32 = 16;
 pub const TICK_MILLIS: u64 = 100;
 /// Buckets of the timer wheel; a deadline further away than all of them is looked at again on the way.
 pub const WHEEL_BUCKETS: usize = 1024;
-/// Bytes of the block that waits on an idle client connection.
-pub const IDLE_BLOCK_BYTES: usize = 1 << 10;
 /// Bytes of an ordinary block: a head, a small body.
 pub const BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a block that relays a large body.
@@ -101,6 +99,8 @@ pub const RING_ENTRIES: u32 = 4096;
 pub const BACKLOG: i32 = 4096;
 /// Milliseconds for which an address that is in use is waited for at the start.
 pub const BIND_WAIT_MILLIS: u64 = 2_000;
+/// The same for an address that a reload adds: it may have been removed a moment ago.
+pub const REBIND_WAIT_MILLIS: u64 = 200;
 /// Milliseconds between two looks at it.
 pub const BIND_PAUSE_MILLIS: u64 = 20;
 /// Milliseconds for which accepting pauses when descriptors or memory run out.
@@ -162,6 +162,12 @@ pub const EJECT_MULTIPLE: u32 = 10;
 pub const POST_AGAIN_MILLIS: u64 = 50;
 /// Seconds after which the control thread looks around although nothing woke it.
 pub const CONTROL_PAUSE_SECS: u64 = 1;
+/// Changes of configuration that may wait to be decided, and as many that wait for the workers to follow.
+pub const ASKS: usize = 64;
+/// Requests that must have ended before their failures can end a trial.
+pub const TRIAL_REQUESTS: u64 = 20;
+/// Milliseconds between two looks at what has a condition: a drained backend, a reload on trial.
+pub const CONDITION_PAUSE_MILLIS: u64 = 100;
 /// Milliseconds between two rounds of writing the access log.
 pub const ACCESS_LOG_ROUND_MILLIS: u64 = 25;
 /// Bytes of access-log lines that are gathered for one write.
@@ -174,6 +180,36 @@ pub const ADDRESSES_PER_NAME: usize = 64;
 pub const RESOLVE_SECS: u64 = 5;
 /// Name look-ups under way at once.
 pub const LOOKUPS: usize = 32;
+/// Revisions of the configuration that can be gone back to, the one in force included.
+pub const REVISIONS: usize = 32;
+/// Largest file read of what the API has said, in bytes.
+pub const STATE_BYTES: u64 = 16 << 20;
+
+/// Connections to the management API open at once; further ones wait to be accepted.
+pub const ADMIN_CONNECTIONS: usize = 128;
+/// Of those, the ones that may follow events at once.
+pub const ADMIN_STREAMS: usize = 32;
+/// Seconds for the head of a request to the management API, and between two of them on one connection.
+pub const ADMIN_HEADER_SECS: u64 = 15;
+/// Seconds for the body of such a request.
+pub const ADMIN_BODY_SECS: u64 = 10;
+/// Bytes of the head of such a request.
+pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of its body.
+pub const ADMIN_BODY_BYTES: usize = 1 << 20;
+/// Seconds after which the management API no longer waits for a change to be in force on every core.
+pub const ADMIN_CHANGE_SECS: u64 = 75;
+/// Milliseconds by which a worker may be late until palantir calls itself unfit.
+pub const UNFIT_LAG_MILLIS: u64 = 5_000;
+/// Bytes of a token, at least.
+pub const TOKEN_BYTES_LEAST: usize = 12;
+/// Bytes of a token, at most.
+pub const TOKEN_BYTES: usize = 512;
+
+/// Changes of backends' states that the live page shows.
+pub const TRANSITIONS: usize = 50;
+/// Seconds of the past that the live page's charts show.
+pub const HISTORY_SECS: usize = 300;
 
 /// Connections that all test servers together serve at once; further ones wait to be accepted.
 pub const TEST_SERVER_CONNECTIONS: usize = 4096;

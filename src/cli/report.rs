@@ -70,14 +70,18 @@ fn report_edits(report: &mut Report, label: &str, edits: &FieldEdits) {
 fn report_pool(report: &mut Report, pool: &Pool) {
     report.line("pool", &pool.name);
     report.line("algorithm", algorithm(&pool.algorithm));
-    for backend in &pool.backends {
+    for (index, backend) in pool.backends.iter().enumerate() {
         report.line("backend", describe(backend));
+        // Once for all backends in a row that are probed alike.
+        let next = pool.backends.get(index + 1);
+        if next.is_none_or(|next| next.health_check != backend.health_check) {
+            let health = backend.health_check.as_ref();
+            report.line(
+                "health check",
+                health.map_or("none".to_owned(), health_check),
+            );
+        }
     }
-    let health = pool
-        .health_check
-        .as_ref()
-        .map_or("none".to_owned(), health_check);
-    report.line("health check", health);
     report.line(
         "outlier",
         pool.outlier.as_ref().map_or("none".to_owned(), outlier),
@@ -112,6 +116,9 @@ fn describe(backend: &Backend) -> String {
             ", at most {} connections",
             backend.max_connections
         ));
+    }
+    if backend.draining {
+        text.push_str(", draining: takes no new requests");
     }
     if backend.addr.is_none() {
         text.push_str(", looked up when the proxy runs");

@@ -1,5 +1,6 @@
 //! Addresses and host names as the operator writes them. Each error is a sentence that says what would be right.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -21,6 +22,24 @@ pub enum BackendPlace {
     /// A name to look up, in lower case.
     Name(String, u16),
     Unix(PathBuf),
+}
+
+impl BackendAddress {
+    /// Reads `127.0.0.1:9001`, `[::1]:9001`, `name:9001`, each with or without `http://`, or `unix:/path`. Errors: what
+    /// would be right.
+    pub fn parse(text: &str) -> Result<BackendAddress, String> {
+        backend(text)
+    }
+}
+
+impl fmt::Display for BackendPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackendPlace::Ip(addr) => addr.fmt(f),
+            BackendPlace::Name(name, port) => write!(f, "{name}:{port}"),
+            BackendPlace::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`.

@@ -26,7 +26,9 @@ fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
         .test_servers
         .iter()
         .map(|addr| (&addr.place, ListenAddr::Tcp(addr.value)));
-    for (place, _) in repeated(listened.chain(tested)) {
+    let admin = settings.admin.iter();
+    let admin = admin.map(|admin| (&admin.place, admin.listen_addr.clone()));
+    for (place, _) in repeated(listened.chain(tested).chain(admin)) {
         notes.add(place, "is listened on already");
     }
 }

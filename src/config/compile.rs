@@ -54,7 +54,8 @@ pub fn compile(
     let routes = settings
         .routes
         .iter()
-        .map(|route| compile_route(route, settings, &ids));
+        .map(|route| compile_route(route, settings, &ids, slots))
+        .collect();
     let keys: Vec<_> = settings
         .routes
         .iter()
@@ -72,13 +73,15 @@ pub fn compile(
         trusted_proxies: settings.trusted_proxies.clone(),
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
+        admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
+        traceparent: settings.traceparent,
         test_servers: settings
             .test_servers
             .iter()
             .map(|addr| addr.value)
             .collect(),
         route_table: RouteTable::new(&keys),
-        routes: routes.collect(),
+        routes,
         pools,
     })
 }
@@ -118,6 +121,7 @@ fn compile_route(
     route: &RouteSettings,
     settings: &Settings,
     pools: &HashMap<&str, PoolId>,
+    slots: &mut Slots,
 ) -> Route {
     let name = route.name();
     let pool = match &route.target {
@@ -130,6 +134,7 @@ fn compile_route(
         .unwrap_or(settings.limits.request_body_bytes);
     Route {
         pool,
+        counts: slots.route_counts(&name),
         name,
         prefix: route.prefix.trim_end_matches('/').to_owned(),
         strip_prefix: route.strip_prefix,
@@ -175,29 +180,29 @@ fn compile_pool(
             continue;
         }
         for (addr, label) in addresses(written, resolved) {
-            backends.push(compile_backend(name, written, addr, label, slots)?);
+            backends.push(compile_backend(pool, written, addr, label, slots)?);
         }
     }
     Ok(Pool {
         name: name.clone(),
         algorithm: pool.algorithm.clone(),
         backends,
-        health_check: pool.health_check.clone(),
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
         keepalive: settings.timeouts.upstream_keepalive,
+        counts: slots.pool_counts(name),
     })
 }
 
 fn compile_backend(
-    pool: &str,
+    pool: &PoolSettings,
     written: &BackendSettings,
     addr: Option<BackendAddr>,
     label: String,
     slots: &mut Slots,
 ) -> Result<Backend, TooManyBackends> {
-    let Some(slot) = slots.slot(pool, &label) else {
-        let (pool, backend) = (pool.to_owned(), label);
+    let Some(slot) = slots.slot(&pool.name, &label) else {
+        let (pool, backend) = (pool.name.value.clone(), label);
         return Err(TooManyBackends { pool, backend });
     };
     Ok(Backend {
@@ -207,6 +212,13 @@ fn compile_backend(
         label,
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),
+        draining: written.draining,
+        health_check: written
+            .health_check
+            .as_ref()
+            .or(pool.health_check.as_ref())
+            .cloned(),
+        remove_after: written.remove_after,
     })
 }
 

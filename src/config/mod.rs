@@ -7,6 +7,7 @@
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
 
 mod address;
+mod admin;
 mod algorithm;
 mod checks;
 mod compile;
@@ -29,8 +30,8 @@ pub use address::{BackendAddress, BackendPlace};
 pub use compile::{Resolved, TooManyBackends, compile, workers};
 pub use machine::Machine;
 pub use notes::{Mistakes, Note, Place, Placed};
-pub use pool::{BackendSettings, PoolSettings};
-pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings};
+pub use pool::{BackendSettings, PoolSettings, WORK_KEYS};
+pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
 pub use settings::{LimitSettings, Settings, TimeoutSettings};
 
 use crate::base::limits;
@@ -97,7 +98,7 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Mistakes {
     let valid = error.utf8_error().valid_up_to();
     let text = String::from_utf8_lossy(&error.as_bytes()[..valid]);
     let notes = notes::Notes::new(&text);
-    notes.add_at(valid, String::new(), "not UTF-8 from here on");
+    notes.add_at(valid, "", "not UTF-8 from here on");
     let (notes, left_out) = notes.into_list();
     Mistakes {
         path: path.to_owned(),
@@ -132,6 +133,16 @@ pub fn parse(path: &Path, text: String) -> Result<Config, Mistakes> {
 }
 
 impl Config {
+    /// The text that it was read from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text as a table: what it says, without its comments.
+    pub fn document(&self) -> toml::Table {
+        self.text.parse().expect("a checked text is TOML")
+    }
+
     /// What may well be meant otherwise, in the order of the file.
     pub fn warnings(&self, machine: &Machine) -> Vec<Note> {
         let notes = notes::Notes::new(&self.text);

@@ -39,7 +39,11 @@ impl<T> Deref for Placed<T> {
 pub struct Note {
     /// Line and column (in characters), both from 1; `None` if the remark concerns the file as a whole.
     pub at: Option<(usize, usize)>,
-    /// What was found and what would be right, on one line.
+    /// The way to the value at fault (`pools[0].backends[1].weight`); empty if it is none.
+    pub key: String,
+    /// What stands there, if that is short enough to repeat; else empty.
+    pub shown: String,
+    /// What is wrong with it and what would be right, on one line.
     pub text: String,
 }
 
@@ -80,7 +84,7 @@ impl<'t> Notes<'t> {
     /// Notes that the value at `place` is not right; `what` says what would be.
     pub(super) fn add(&self, place: &Place, what: impl fmt::Display) {
         if place.offset < self.reliable.get() {
-            self.add_at(place.offset, subject(place), what);
+            self.push(place.offset, &place.key, &place.shown, what);
         }
     }
 
@@ -91,18 +95,22 @@ impl<'t> Notes<'t> {
         }
     }
 
-    /// Notes something about whatever stands at `offset`.
-    pub(super) fn add_at(&self, offset: usize, subject: String, what: impl fmt::Display) {
+    /// Notes something about whatever stands at `offset` and looks like `shown`.
+    pub(super) fn add_at(&self, offset: usize, shown: &str, what: impl fmt::Display) {
+        self.push(offset, "", shown, what);
+    }
+
+    fn push(&self, offset: usize, key: &str, shown: &str, what: impl fmt::Display) {
         let mut list = self.list.take();
         if list.len() == limits::CONFIG_MISTAKES {
             self.left_out.set(self.left_out.get() + 1);
         } else {
-            let at = Some(self.position(offset));
-            let text = match subject.as_str() {
-                "" => what.to_string(),
-                subject => format!("{subject}: {what}"),
-            };
-            list.push(Note { at, text });
+            list.push(Note {
+                at: Some(self.position(offset)),
+                key: key.to_owned(),
+                shown: shown.to_owned(),
+                text: what.to_string(),
+            });
         }
         self.list.set(list);
     }
@@ -122,13 +130,6 @@ impl<'t> Notes<'t> {
     }
 }
 
-fn subject(place: &Place) -> String {
-    match (place.key.as_str(), place.shown.as_str()) {
-        (key, "") => key.to_owned(),
-        (key, shown) => format!("{key} = {shown}"),
-    }
-}
-
 /// Everything that keeps a file from being a configuration. Displayed one per line, as `file:line:column: text`.
 #[derive(Debug)]
 pub struct Mistakes {
@@ -144,7 +145,12 @@ impl Mistakes {
     pub(super) fn of_file(path: PathBuf, text: String) -> Mistakes {
         Mistakes {
             path,
-            notes: vec![Note { at: None, text }],
+            notes: vec![Note {
+                at: None,
+                key: String::new(),
+                shown: String::new(),
+                text,
+            }],
             left_out: 0,
         }
     }
@@ -170,6 +176,11 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((line, column)) = self.at {
             write!(f, "{line}:{column}:")?;
+        }
+        match (self.key.as_str(), self.shown.as_str()) {
+            ("", "") => {}
+            (subject, "") | ("", subject) => write!(f, " {subject}:")?,
+            (key, shown) => write!(f, " {key} = {shown}:")?,
         }
         write!(f, " {}", self.text)
     }

@@ -1,5 +1,7 @@
 //! The settings of a pool: `[[pools]]`, or the short form within a route.
 
+use std::time::Duration;
+
 use super::address::{self, BackendAddress};
 use super::algorithm;
 use super::document::{Item, Table};
@@ -28,10 +30,15 @@ pub struct BackendSettings {
     pub weight: u16,
     /// 0: unlimited.
     pub max_connections: u32,
+    pub draining: bool,
+    /// Its own; `None`: the pool's.
+    pub health_check: Option<HealthCheck>,
+    /// `None`: never.
+    pub remove_after: Option<Duration>,
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub(super) const WORK_KEYS: [&str; 5] = [
+pub const WORK_KEYS: [&str; 5] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
@@ -100,6 +107,11 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
             Some(BackendSettings {
                 weight: table.whole("weight", 1, 1..=limits::WEIGHT),
                 max_connections: table.whole("max_connections", 0, 0..=limits::CONNECTIONS),
+                draining: table.flag("drain", false),
+                health_check: table.get("health_check", |item| item.table(read_health_check)),
+                remove_after: table
+                    .get("remove_after_secs", |item| item.seconds(Duration::ZERO))
+                    .filter(|time| !time.is_zero()),
                 address: table.must("addr", |item| item.parsed(address::backend))?,
             })
         })?
@@ -109,6 +121,9 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
                 address,
                 weight: 1,
                 max_connections: 0,
+                draining: false,
+                health_check: None,
+                remove_after: None,
             })
     };
     Some(item.placed(settings?))

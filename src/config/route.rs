@@ -141,6 +141,12 @@ impl RouteTimeoutSettings {
     }
 }
 
+/// The name of the route that is written with this host and prefix; `None` if the host is mistaken.
+pub fn name_as_written(host: Option<&str>, prefix: Option<&str>) -> Option<String> {
+    let host = host.map(address::host_pattern).transpose().ok()?;
+    Some(route_name(host.as_deref(), prefix.unwrap_or("/")))
+}
+
 fn route_name(host: Option<&str>, prefix: &str) -> String {
     format!("{}{prefix}", host.unwrap_or_default())
 }

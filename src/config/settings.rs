@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
+use super::admin;
 use super::document::{Item, Table};
 use super::notes::Placed;
 use super::pool::PoolSettings;
@@ -12,7 +13,7 @@ use super::route::{RouteSettings, RouteTarget};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::h1::HeadLimits;
-use crate::snapshot::{AccessLog, AccessLogFormat, ListenAddr};
+use crate::snapshot::{AccessLog, AccessLogFormat, Admin, ListenAddr, Traceparent};
 
 /// A configuration file, key by key.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Settings {
     pub timeouts: TimeoutSettings,
     pub limits: LimitSettings,
     pub access_log: Option<AccessLog>,
+    pub admin: Option<Placed<Admin>>,
+    pub traceparent: Traceparent,
     pub test_servers: Vec<Placed<SocketAddr>>,
     pub pools: Vec<PoolSettings>,
     pub routes: Vec<RouteSettings>,
@@ -58,7 +61,7 @@ pub struct LimitSettings {
 
 impl Settings {
     /// The pools of `[[pools]]`, then those that routes have of their own.
-    pub(super) fn all_pools(&self) -> impl Iterator<Item = &PoolSettings> {
+    pub fn all_pools(&self) -> impl Iterator<Item = &PoolSettings> {
         let own = self.routes.iter().filter_map(|route| match &route.target {
             RouteTarget::Own(pool) => Some(pool),
             RouteTarget::Pool(_) => None,
@@ -86,6 +89,8 @@ impl Settings {
             access_log: table
                 .get("access_log", |item| item.table(read_access_log))
                 .flatten(),
+            admin: table.get("admin", |item| Some(item.placed(item.table(admin::read)??))),
+            traceparent: table.section("tracing", read_traceparent),
             test_servers: table
                 .get("test_server", |item| item.table(read_test_servers))
                 .unwrap_or_default(),
@@ -159,15 +164,27 @@ fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {
         ("combined", AccessLogFormat::Combined),
     ];
     let format = table.get("format", |item| item.word(&formats));
-    let path = table.must("path", |item| match item.text()? {
-        "" => item.wrong("must name a file"),
-        path if path.contains('\0') => item.wrong("must name a file, without a NUL"),
-        path => Some(PathBuf::from(path)),
-    })?;
+    let path = table.must("path", file_path)?;
     Some(AccessLog {
         path,
         format: format.unwrap_or(AccessLogFormat::Json),
     })
+}
+
+/// The name of a file.
+pub(super) fn file_path(item: &Item<'_>) -> Option<PathBuf> {
+    match item.text()? {
+        "" => item.wrong("must name a file"),
+        path if path.contains('\0') => item.wrong("must name a file, without a NUL"),
+        path => Some(PathBuf::from(path)),
+    }
+}
+
+fn read_traceparent(table: &mut Table<'_>) -> Traceparent {
+    Traceparent {
+        create: table.flag("create", false),
+        propagate: table.flag("propagate", true),
+    }
 }
 
 fn read_test_servers(table: &mut Table<'_>) -> Vec<Placed<SocketAddr>> {

@@ -17,7 +17,7 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     if settings.routes.is_empty() {
         notes.add_at(
             0,
-            String::new(),
+            "",
             "there are no [[routes]]: every request is answered with 404",
         );
     }

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::control::desk::{Edit, Problem};
+use crate::config::Config;
+use crate::control::desk::{Desk, Diff, Edit, Problem};
 use crate::snapshot::Snapshot;
 
 /// Where questions go. Bounded; a full queue makes the caller wait.
@@ -29,7 +30,8 @@ pub struct Ask {
 pub enum Wish {
     /// A change; with `if_match`, only if the revision in force is still this one.
     Edit { edit: Edit, if_match: Option<u64> },
-    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over.
+    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over. The answer
+    /// comes when it takes none on any core; to take it out is a revision of its own.
     DrainServer {
         pool: String,
         addr: String,
@@ -38,6 +40,8 @@ pub enum Wish {
     },
     /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time.
     Reload { trial: Option<Trial> },
+    /// What reading the file again would change. Changes nothing.
+    Compare,
     /// The reload on trial is good.
     Confirm,
     /// Make this revision the one in force again, as a new one.
@@ -64,6 +68,8 @@ pub struct Accepted {
     pub changed: bool,
     /// What the caller should know besides: which word won at a reload, what is drained.
     pub notes: Vec<String>,
+    /// What changed; for [`Wish::Compare`], what would.
+    pub diff: Diff,
 }
 
 /// What is in force.
@@ -71,12 +77,28 @@ pub struct Accepted {
 pub struct InForce {
     pub revision: u64,
     pub snapshot: Arc<Snapshot>,
+    /// What the snapshot was compiled from.
+    pub config: Arc<Config>,
     /// The whole configuration as a file would have it: the file's text with what the API changed.
     pub document: toml::Table,
     /// The latest revisions, newest first; at most `limits::REVISIONS`.
     pub revisions: Vec<Revision>,
     /// A stop has begun.
     pub draining: bool,
+}
+
+impl InForce {
+    /// What the desk says is in force, compiled as `snapshot`.
+    pub fn new(desk: &Desk, snapshot: &Arc<Snapshot>, draining: bool) -> InForce {
+        InForce {
+            revision: desk.revision(),
+            snapshot: snapshot.clone(),
+            config: Arc::new(desk.config().clone()),
+            document: desk.document().clone(),
+            revisions: desk.revisions(),
+            draining,
+        }
+    }
 }
 
 /// One accepted configuration.

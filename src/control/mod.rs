@@ -1,46 +1,74 @@
-//! The control thread, which is the program's first: takes signals, keeps names resolved, writes the access log, and
-//! ends the process in good order.
+//! The control thread, which is the program's first: takes signals, changes the configuration, keeps names resolved,
+//! writes the access log, and ends the process in good order.
+//!
+//! [`Control`] alone changes anything; its loop is in this file. What is done at every turn of it is in `turn`, how a change
+//! comes into force in `change`.
 
 pub mod access_log;
+pub mod api;
 pub mod ask;
+mod change;
+mod departures;
 pub mod desk;
+pub mod listeners;
+pub mod metrics;
 pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
+mod threads;
+mod trial;
+mod turn;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
-use tracing::{error, info};
 
 pub use signals::hold_signals;
 
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::config::Resolved;
 use crate::control::access_log::{AccessLog, LogFile};
-use crate::control::resolve::{Answer, Known, Names, Recompile, look_up_forever};
+use crate::control::api::ApiState;
+use crate::control::ask::{Ask, Asks, InForce};
+use crate::control::change::{Change, Unanswered};
+use crate::control::departures::Departures;
+use crate::control::desk::{Desk, Overlay};
+use crate::control::listeners::Listeners;
+use crate::control::metrics::{Boards, Sources};
+use crate::control::resolve::{Compile, Found, Known, Names, look_up_forever};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
+use crate::control::threads::Threads;
+use crate::control::trial::OnTrial;
+use crate::net::BoundListener;
+use crate::shared::SharedTables;
 use crate::shared::access::AccessLine;
 use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
-use crate::shared::outbox::Outbox;
 use crate::snapshot::Snapshot;
 
 /// Everything that has been started.
 pub struct Started {
     /// What the workers began with. [`run`] sends it to the health thread.
     pub snapshot: Arc<Snapshot>,
+    /// The configuration that it was compiled from.
+    pub desk: Desk,
+    /// What the state file says, if there is one.
+    pub said: Overlay,
+    /// What look-ups found before the snapshot was compiled.
+    pub resolved: Resolved,
+    pub compile: Compile,
+    pub listeners: Listeners,
     pub workers: Vec<Mailbox<ToWorker>>,
+    pub tables: SharedTables,
     pub gauges: AllGauges,
     /// One ring per worker.
     pub access_lines: Vec<Receiver<AccessLine>>,
@@ -49,7 +77,8 @@ pub struct Started {
     pub health: Mailbox<ToHealth>,
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
-    pub names: Names,
+    /// Where the management API listens and what it lets through, if there is one.
+    pub admin: Option<(BoundListener, api::Gate)>,
 }
 
 /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
@@ -61,90 +90,135 @@ pub fn run(started: Started) -> io::Result<u8> {
         .max_blocking_threads(limits::LOOKUPS)
         .build()?;
     let code = runtime.block_on(async {
+        let mut started = started;
         let mut signals = Signals::take()?;
-        let wake = UnixStream::from_std(started.letters.wake_stream()?)?;
         let (found, answers) = mpsc::channel(1);
-        let Names { hosts, every, .. } = &started.names;
-        if !hosts.is_empty() {
-            tokio::spawn(look_up_forever(hosts.clone(), *every, found));
+        let (asks, asked) = mpsc::channel(limits::ASKS);
+        let inlets = Inlets {
+            wake: UnixStream::from_std(started.letters.wake_stream()?)?,
+            found: answers,
+            asks: asked,
+        };
+        let admin = started.admin.take();
+        let control = Control::new(started, found.clone());
+        if let Some((listener, gate)) = admin {
+            let router = api::router(control.api_state(asks), gate);
+            tokio::spawn(api::serve(listener, router));
         }
-        Ok(Control::new(started)
-            .run(wake, answers, async || signals.next().await)
-            .await)
+        tokio::spawn(look_up_forever(control.names.subscribe(), found));
+        Ok(control.run(inlets, async || signals.next().await).await)
     });
     // A look-up that hangs would keep the runtime from being dropped.
     runtime.shutdown_background();
     code
 }
 
-/// What an outbox holds: the latest of each, sent in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
-    Snapshot,
-    Drain,
-}
-
 /// What the thread owns.
 struct Control {
+    desk: Desk,
+    /// What the state file says.
+    said: Overlay,
     snapshot: Arc<Snapshot>,
-    workers: Vec<Outbox<Order, ToWorker>>,
-    health: Outbox<Order, ToHealth>,
-    health_thread: JoinHandle<()>,
+    standing: watch::Sender<Arc<InForce>>,
+    threads: Threads,
+    listeners: Listeners,
+    tables: SharedTables,
     gauges: AllGauges,
-    access_log: Option<AccessLog>,
+    health_thread: JoinHandle<()>,
     letters: Letters<ToControl>,
+    access_log: AccessLog,
+
+    compile: Compile,
     known: Known,
-    recompile: Recompile,
+    /// What is looked up again and again.
+    names: watch::Sender<Names>,
+    /// Where the answers of other look-ups go.
+    found: mpsc::Sender<Found>,
     /// The snapshot in force does not have the latest addresses: it could not be compiled.
     behind: bool,
+
+    /// A change that waits for names to be looked up. Nothing else is decided meanwhile.
+    preparing: Option<Change>,
+    unanswered: Vec<Unanswered>,
+    /// SIGHUP came and was not followed yet.
+    reload_wanted: bool,
+    trial: Option<OnTrial>,
+    departures: Departures,
+    boards: Boards,
     shutdown: Shutdown,
+}
+
+/// What wakes the thread, besides signals and time.
+struct Inlets {
+    wake: UnixStream,
+    found: mpsc::Receiver<Found>,
+    asks: mpsc::Receiver<Ask>,
 }
 
 /// What the thread wakes for.
 enum Event {
     Signal(Signal),
-    Answers(Vec<Answer>),
+    Found(Found),
+    Asked(Ask),
     /// Letters, or time has passed.
     Turn,
 }
 
 impl Control {
-    fn new(started: Started) -> Control {
-        let rings = started.access_lines;
-        let gauges = started.gauges.clone();
-        let mut access_log = started
-            .access_log
-            .map(|file| AccessLog::new(file, rings, gauges));
-        if let Some(log) = &mut access_log {
-            log.learn(&started.snapshot);
-        }
-        let mut health = Outbox::new(started.health);
-        health.put(
-            Order::Snapshot,
-            ToHealth::Snapshot(started.snapshot.clone()),
+    fn new(started: Started, found: mpsc::Sender<Found>) -> Control {
+        let names = Names::of(started.desk.config());
+        let mut access_log = AccessLog::new(
+            started.access_log,
+            started.access_lines,
+            started.gauges.clone(),
         );
+        access_log.learn(&started.snapshot);
+        let in_force = InForce::new(&started.desk, &started.snapshot, false);
+        let standing = watch::Sender::new(Arc::new(in_force));
+        let sources = Sources {
+            standing: standing.subscribe(),
+            tables: started.tables.clone(),
+            gauges: started.gauges.clone(),
+        };
         Control {
-            snapshot: started.snapshot,
+            boards: Boards::new(sources, Micros::now()),
             shutdown: Shutdown::new(started.workers.len()),
-            workers: started.workers.into_iter().map(Outbox::new).collect(),
-            health,
-            health_thread: started.health_thread,
+            threads: Threads::new(started.workers, started.health, &started.snapshot),
+            standing,
+            known: Known::new(&names.hosts, started.resolved),
+            names: watch::Sender::new(names),
+            desk: started.desk,
+            said: started.said,
+            snapshot: started.snapshot,
+            listeners: started.listeners,
+            tables: started.tables,
             gauges: started.gauges,
-            access_log,
+            health_thread: started.health_thread,
             letters: started.letters,
-            known: Known::new(&started.names.hosts, started.names.resolved),
-            recompile: started.names.recompile,
+            access_log,
+            compile: started.compile,
+            found,
             behind: false,
+            preparing: None,
+            unanswered: Vec::new(),
+            reload_wanted: false,
+            trial: None,
+            departures: Departures::default(),
         }
     }
 
+    /// What the management API speaks of.
+    fn api_state(&self, asks: Asks) -> ApiState {
+        let sources = Sources {
+            standing: self.standing.subscribe(),
+            tables: self.tables.clone(),
+            gauges: self.gauges.clone(),
+        };
+        ApiState::new(asks, sources, self.boards.watch())
+    }
+
     /// Turns until the process is to end; the exit code.
-    async fn run(
-        mut self,
-        wake: UnixStream,
-        mut answers: mpsc::Receiver<Vec<Answer>>,
-        mut next_signal: impl AsyncFnMut() -> Signal,
-    ) -> u8 {
+    async fn run(mut self, mut inlets: Inlets, mut next_signal: impl AsyncFnMut() -> Signal) -> u8 {
         loop {
             let pause = self.turn(Micros::now());
             if self.shutdown.is_over(Micros::now()) {
@@ -152,119 +226,20 @@ impl Control {
             }
             let event = tokio::select! {
                 signal = next_signal() => Event::Signal(signal),
-                Some(answers) = answers.recv() => Event::Answers(answers),
-                () = woken(&wake) => Event::Turn,
+                Some(found) = inlets.found.recv() => Event::Found(found),
+                Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
+                () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };
+            let now = Micros::now();
             match event {
-                Event::Signal(signal) => self.take_signal(signal, Micros::now()),
-                Event::Answers(answers) => self.take_answers(answers),
+                Event::Signal(signal) => self.take_signal(signal, now),
+                Event::Found(Found::New(answers)) => self.take_new_names(answers, now),
+                Event::Found(Found::Again(answers)) => self.take_answers(answers),
+                Event::Asked(ask) => self.take_ask(ask, now),
                 Event::Turn => {}
             }
         }
-    }
-
-    /// Does everything that there is to do at the moment; when at the latest to come back. The access log comes after the
-    /// letters: a worker that says it is done has put its last line into its ring.
-    fn turn(&mut self, now: Micros) -> Duration {
-        while let Some(letter) = self.letters.take() {
-            self.read(letter, now);
-        }
-        if self.health_thread.is_finished() && !self.shutdown.has_begun() {
-            error!("the health thread has ended; stopping");
-            self.stop_failed(now);
-        }
-        if let Some(log) = &mut self.access_log {
-            log.round(now);
-        }
-        let mut all_sent = self.health.send();
-        for worker in &mut self.workers {
-            all_sent &= worker.send();
-        }
-        self.pause(all_sent, now)
-    }
-
-    fn pause(&self, all_sent: bool, now: Micros) -> Duration {
-        let mut pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
-        if let Some(deadline) = self.shutdown.deadline() {
-            pause = pause.min(Duration::from_micros(deadline.since(now)));
-        }
-        if !all_sent {
-            pause = pause.min(Duration::from_millis(limits::POST_AGAIN_MILLIS));
-        }
-        if self.access_log.is_some() {
-            pause = pause.min(Duration::from_millis(limits::ACCESS_LOG_ROUND_MILLIS));
-        }
-        pause
-    }
-
-    fn read(&mut self, letter: ToControl, now: Micros) {
-        match letter {
-            ToControl::Drained(worker) => self.shutdown.worker_done(worker),
-            ToControl::WorkerEnded(worker, reason) => {
-                error!(worker = worker.0, reason, "a worker has ended; stopping");
-                self.shutdown.worker_done(worker);
-                self.stop_failed(now);
-            }
-        }
-    }
-
-    fn take_signal(&mut self, signal: Signal, now: Micros) {
-        match signal {
-            Signal::Stop(name) => {
-                if self
-                    .shutdown
-                    .signal(name, self.snapshot.shutdown_timeout, now)
-                {
-                    self.drain();
-                }
-            }
-            Signal::Reopen => match &mut self.access_log {
-                Some(log) => log.reopen(),
-                None => info!("SIGHUP: there is no access log to open anew"),
-            },
-        }
-    }
-
-    fn stop_failed(&mut self, now: Micros) {
-        self.shutdown.fail(self.snapshot.shutdown_timeout, now);
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        for worker in &mut self.workers {
-            worker.put(Order::Drain, ToWorker::Drain);
-        }
-    }
-
-    /// Brings a new snapshot into force if addresses came or went.
-    fn take_answers(&mut self, answers: Vec<Answer>) {
-        if !self.known.take_in(answers) && !self.behind {
-            return;
-        }
-        match (self.recompile)(self.known.resolved(), self.snapshot.generation + 1) {
-            Ok(snapshot) => {
-                self.behind = false;
-                self.put_in_force(Arc::new(snapshot));
-            }
-            Err(error) => {
-                self.behind = true;
-                error!(error, "the new addresses cannot be used; the old ones stay");
-            }
-        }
-    }
-
-    fn put_in_force(&mut self, snapshot: Arc<Snapshot>) {
-        log_difference(&self.snapshot, &snapshot);
-        if let Some(log) = &mut self.access_log {
-            log.learn(&snapshot);
-        }
-        for worker in &mut self.workers {
-            worker.put(Order::Snapshot, ToWorker::Snapshot(snapshot.clone()));
-        }
-        self.health
-            .put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
-        self.snapshot = snapshot;
     }
 }
 
@@ -275,31 +250,6 @@ async fn woken(wake: &UnixStream) {
     if wake.readable().await.is_ok() {
         while wake.try_read(&mut bytes).is_ok_and(|read| read > 0) {}
     }
-}
-
-/// Logs which backends came and went.
-fn log_difference(before: &Snapshot, after: &Snapshot) {
-    let (before, after) = (backends(before), backends(after));
-    for (pool, backend) in after.difference(&before) {
-        info!(pool, backend, "a backend came: its name resolves to it");
-    }
-    for (pool, backend) in before.difference(&after) {
-        info!(
-            pool,
-            backend, "a backend went: its name no longer resolves to it"
-        );
-    }
-}
-
-fn backends(snapshot: &Snapshot) -> BTreeSet<(&str, &str)> {
-    let pools = snapshot.pools.iter();
-    pools
-        .flat_map(|pool| {
-            pool.backends
-                .iter()
-                .map(|backend| (pool.name.as_str(), backend.label.as_str()))
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -6,30 +6,47 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::base::limits;
-use crate::config::Resolved;
+use crate::config::{Config, Resolved};
 use crate::snapshot::Snapshot;
 
 /// What looking up one name brought.
 pub type Answer = (String, io::Result<Vec<IpAddr>>);
 
-/// Compiles the configuration anew with these addresses; the number is the new snapshot's generation. Errors: why that
-/// is not possible; the old snapshot stays in force then.
-pub type Recompile = Box<dyn FnMut(&Resolved, u64) -> Result<Snapshot, String>>;
+/// Compiles a configuration with these addresses; the number is the new snapshot's generation. Errors: why that is not
+/// possible; the old snapshot stays in force then.
+pub type Compile = Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, String>>;
 
-/// The names that are looked up again and again, and what becomes of it.
+/// What is looked up again and again, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     pub hosts: Vec<String>,
     /// Time between two look-ups.
     pub every: Duration,
-    /// What [`look_up_all`] found before the first snapshot was compiled.
-    pub resolved: Resolved,
-    pub recompile: Recompile,
+}
+
+impl Names {
+    /// Those of a configuration.
+    pub fn of(config: &Config) -> Names {
+        Names {
+            hosts: config.names(),
+            every: config.settings.resolve_interval,
+        }
+    }
+}
+
+/// What a look-up brought.
+#[derive(Debug)]
+pub enum Found {
+    /// About names that a change needs for the first time.
+    New(Vec<Answer>),
+    /// About all names, once more.
+    Again(Vec<Answer>),
 }
 
 /// Looks all names up, in parallel, and waits for each up to [`limits::RESOLVE_SECS`]. Names that do not resolve are
@@ -81,6 +98,19 @@ impl Known {
         &self.resolved
     }
 
+    /// Those of `hosts` that were never looked up.
+    pub fn missing(&self, hosts: Vec<String>) -> Vec<String> {
+        let is_new =
+            |host: &String| !self.resolved.contains_key(host) && !self.failing.contains(host);
+        hosts.into_iter().filter(is_new).collect()
+    }
+
+    /// Forgets all but `hosts`.
+    pub fn keep_only(&mut self, hosts: &[String]) {
+        self.resolved.retain(|host, _| hosts.contains(host));
+        self.failing.retain(|host| hosts.contains(host));
+    }
+
     /// Takes answers over and logs what is new about names that do not resolve; whether an address came or went. A
     /// failure changes nothing: the last good answer stays.
     pub fn take_in(&mut self, answers: Vec<Answer>) -> bool {
@@ -112,23 +142,26 @@ impl Known {
     }
 }
 
-/// Looks the names up after every `pause`, until nobody wants to know.
-pub async fn look_up_forever(
-    hosts: Vec<String>,
-    pause: Duration,
-    found: mpsc::Sender<Vec<Answer>>,
-) {
+/// Looks the names up again and again, until nobody wants to know. New ones begin a new pause.
+pub async fn look_up_forever(mut names: watch::Receiver<Names>, found: mpsc::Sender<Found>) {
     loop {
-        sleep(pause).await;
+        let Names { hosts, every } = names.borrow_and_update().clone();
+        tokio::select! {
+            () = sleep(every) => {}
+            changed = names.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        }
         let answers = ask_all(&hosts).await;
-        if found.send(answers).await.is_err() {
+        if found.send(Found::Again(answers)).await.is_err() {
             return;
         }
     }
 }
 
 /// Looks all names up, [`limits::LOOKUPS`] at a time.
-async fn ask_all(hosts: &[String]) -> Vec<Answer> {
+pub async fn ask_all(hosts: &[String]) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(hosts.len());
     let mut under_way = JoinSet::new();
     for host in hosts {

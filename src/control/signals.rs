@@ -9,8 +9,8 @@ use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 pub enum Signal {
     /// SIGINT or SIGTERM; the name.
     Stop(&'static str),
-    /// SIGHUP: log files were moved away.
-    Reopen,
+    /// SIGHUP: the configuration file was changed, or log files were moved away.
+    HangUp,
 }
 
 /// Keeps signals waiting until [`Signals::take`]: without it, one that comes while the program starts would end it the
@@ -56,7 +56,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-            _ = self.hang_up.recv() => Signal::Reopen,
+            _ = self.hang_up.recv() => Signal::HangUp,
         }
     }
 }
@@ -76,7 +76,7 @@ mod tests {
             let rows = [
                 (libc::SIGINT, Signal::Stop("SIGINT")),
                 (libc::SIGTERM, Signal::Stop("SIGTERM")),
-                (libc::SIGHUP, Signal::Reopen),
+                (libc::SIGHUP, Signal::HangUp),
             ];
             for (number, expected) in rows {
                 // SAFETY: sends a signal to this process, which has just taken it.

@@ -3,18 +3,23 @@
 use std::cell::RefCell;
 use std::fs;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::base::ids::{PoolId, RequestId, WorkerId};
-use crate::config::Resolved;
+use crate::config::{self, Machine};
+use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
+use crate::control::desk::{Edit, Problem, ProblemKind};
 use crate::shared::access::Texts;
+use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::mailbox::mailbox;
-use crate::shared::sample;
 use crate::shared::slots::Slots;
-use crate::snapshot::{AccessLogFormat, BackendAddr};
+use crate::snapshot::AccessLogFormat;
 
 const WORKERS: usize = 2;
 
@@ -28,7 +33,9 @@ struct Outside {
     /// Ends the health thread when dropped.
     health_life: Option<std::sync::mpsc::Sender<()>>,
     signals: mpsc::Sender<Signal>,
-    answers: mpsc::Sender<Vec<Answer>>,
+    answers: mpsc::Sender<Found>,
+    asks: Asks,
+    standing: Standing,
 }
 
 impl Outside {
@@ -37,11 +44,68 @@ impl Outside {
             .post(ToControl::Drained(WorkerId(worker)))
             .unwrap();
     }
+
+    /// Takes the letters of every worker up to the snapshot of this generation, and says that it is adopted.
+    async fn adopt(&self, generation: u64) -> Arc<Snapshot> {
+        let mut adopted = None;
+        for (letters, worker) in self.workers.iter().zip(0..) {
+            adopted = Some(expect(letters, |letter| of_generation(letter, generation)).await);
+            let adopted = ToControl::Adopted(WorkerId(worker), generation);
+            self.to_control.post(adopted).unwrap();
+        }
+        adopted.unwrap()
+    }
+
+    /// Waits until the first worker is told of this generation.
+    async fn snapshot(&self, generation: u64) -> Arc<Snapshot> {
+        expect(&self.workers[0], |letter| of_generation(letter, generation)).await
+    }
+
+    /// Puts a question; what receives the answer.
+    async fn ask(&self, wish: Wish) -> oneshot::Receiver<Result<Accepted, Problem>> {
+        let (answer, answered) = oneshot::channel();
+        let origin = "a test".to_owned();
+        let ask = Ask {
+            wish,
+            origin,
+            answer,
+        };
+        self.asks.send(ask).await.unwrap();
+        answered
+    }
+
+    async fn refusal(&self, wish: Wish) -> ProblemKind {
+        self.ask(wish).await.await.unwrap().unwrap_err().kind
+    }
+
+    async fn stop(&self) {
+        self.signals.send(STOP).await.unwrap();
+        (0..WORKERS as u32).for_each(|worker| self.say_drained(worker));
+    }
 }
+
+fn of_generation(letter: ToWorker, generation: u64) -> Option<Arc<Snapshot>> {
+    match letter {
+        ToWorker::Snapshot(snapshot) if snapshot.generation == generation => Some(snapshot),
+        _ => None,
+    }
+}
+
+const FILE: &str = "[[pools]]\nname = \"api\"\nbackends = [\"api.internal:80\"]\n";
 
 /// Everything for one run, with a pool whose only backend is `api.internal`.
 fn outside(shutdown_timeout: Duration, log: Option<LogFile>) -> (Outside, Control, Inputs) {
-    let mut slots = sample::slots();
+    outside_of(Path::new("test.toml"), shutdown_timeout, log)
+}
+
+fn outside_of(
+    path: &Path,
+    shutdown_timeout: Duration,
+    log: Option<LogFile>,
+) -> (Outside, Control, Inputs) {
+    let mut compile = compile(shutdown_timeout);
+    let config = config::parse(path, FILE.to_owned()).unwrap();
+    let tables = BackendTables::new(WORKERS);
     let (workers, worker_letters): (Vec<_>, Vec<_>) =
         (0..WORKERS).map(|_| mailbox(10).unwrap()).unzip();
     let (health, health_letters) = mailbox(10).unwrap();
@@ -51,11 +115,16 @@ fn outside(shutdown_timeout: Duration, log: Option<LogFile>) -> (Outside, Contro
     let gauges = gauges::gauges(WORKERS);
     let (signals, signals_taken) = mpsc::channel(4);
     let (answers, answers_taken) = mpsc::channel(4);
-    let control = Control::new(Started {
-        snapshot: compile(&mut slots, &Resolved::new(), 1, shutdown_timeout)
-            .unwrap()
-            .into(),
+    let (asks, asked) = mpsc::channel(4);
+    let started = Started {
+        snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
+        desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
+        said: Overlay::default(),
+        resolved: Resolved::new(),
+        compile,
+        listeners: Listeners::new(WORKERS),
         workers,
+        tables,
         gauges: gauges.clone(),
         access_lines,
         access_log: log,
@@ -64,15 +133,9 @@ fn outside(shutdown_timeout: Duration, log: Option<LogFile>) -> (Outside, Contro
             let _ = lives.recv();
         }),
         letters,
-        names: Names {
-            hosts: vec!["api.internal".to_owned()],
-            every: Duration::from_secs(30),
-            resolved: Resolved::new(),
-            recompile: Box::new(move |resolved, generation| {
-                compile(&mut slots, resolved, generation, shutdown_timeout)
-            }),
-        },
-    });
+        admin: None,
+    };
+    let control = Control::new(started, answers.clone());
     let outside = Outside {
         workers: worker_letters,
         health: health_letters,
@@ -82,41 +145,41 @@ fn outside(shutdown_timeout: Duration, log: Option<LogFile>) -> (Outside, Contro
         health_life: Some(health_life),
         signals,
         answers,
+        asks,
+        standing: control.standing.subscribe(),
     };
-    (
-        outside,
-        control,
-        Inputs {
-            signals: signals_taken,
-            answers: answers_taken,
-        },
-    )
+    let inputs = Inputs {
+        signals: signals_taken,
+        answers: answers_taken,
+        asks: asked,
+    };
+    (outside, control, inputs)
 }
 
 struct Inputs {
     signals: mpsc::Receiver<Signal>,
-    answers: mpsc::Receiver<Vec<Answer>>,
+    answers: mpsc::Receiver<Found>,
+    asks: mpsc::Receiver<Ask>,
 }
 
-/// Refuses 192.0.2.13.
-fn compile(
-    slots: &mut Slots,
-    resolved: &Resolved,
-    generation: u64,
-    shutdown_timeout: Duration,
-) -> Result<Snapshot, String> {
-    let ips = resolved.get("api.internal").cloned().unwrap_or_default();
-    if ips.contains(&IpAddr::from([192, 0, 2, 13])) {
-        return Err("unlucky".to_owned());
-    }
-    let addrs: Vec<_> = ips
-        .into_iter()
-        .map(|ip| BackendAddr::Tcp((ip, 80).into()))
-        .collect();
-    let pool = sample::pool(slots, "api", &addrs);
-    let mut snapshot = Arc::into_inner(sample::snapshot(generation, vec![pool])).unwrap();
-    snapshot.shutdown_timeout = shutdown_timeout;
-    Ok(snapshot)
+/// Refuses 192.0.2.13, and listens nowhere.
+fn compile(shutdown_timeout: Duration) -> Compile {
+    let mut slots = Slots::new(BackendTables::new(WORKERS));
+    Box::new(move |config, resolved, generation| {
+        let mut ips = resolved.values().flatten();
+        if ips.any(|ip| *ip == IpAddr::from([192, 0, 2, 13])) {
+            return Err("unlucky".to_owned());
+        }
+        let machine = Machine {
+            cpus: WORKERS,
+            descriptors: 1_024,
+        };
+        let compiled = config::compile(config, &machine, resolved, &mut slots, generation);
+        let mut snapshot = compiled.map_err(|error| error.to_string())?;
+        snapshot.shutdown_timeout = shutdown_timeout;
+        snapshot.listeners.clear();
+        Ok(snapshot)
+    })
 }
 
 /// Runs the thread beside `play`; its exit code.
@@ -126,12 +189,16 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         .build()
         .unwrap();
     runtime.block_on(async {
-        let wake = UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap();
+        let inlets = Inlets {
+            wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
+            found: inputs.answers,
+            asks: inputs.asks,
+        };
         let next_signal = async || match inputs.signals.recv().await {
             Some(signal) => signal,
             None => std::future::pending().await,
         };
-        tokio::join!(control.run(wake, inputs.answers, next_signal), play()).0
+        tokio::join!(control.run(inlets, next_signal), play()).0
     })
 }
 
@@ -241,7 +308,8 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
         assert_eq!(expect(&outside.health, first).await, 1);
         // The same twice makes no second snapshot; one that cannot be compiled none at all, but is tried again.
         for last in [1, 1, 13, 2] {
-            outside.answers.send(answer(last)).await.unwrap();
+            let found = Found::Again(answer(last));
+            outside.answers.send(found).await.unwrap();
         }
         for generation in [2, 3] {
             let snapshot = |letter| match letter {
@@ -258,12 +326,7 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
         }
         outside.signals.send(STOP).await.unwrap();
     });
-    let labels = [
-        "192.0.2.1:80",
-        "192.0.2.1:80",
-        "192.0.2.2:80",
-        "192.0.2.2:80",
-    ];
+    let labels = [1, 1, 2, 2].map(|last| format!("api.internal (192.0.2.{last}:80)"));
     assert_eq!(*seen.borrow(), labels);
 }
 
@@ -271,10 +334,9 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
 fn addresses_that_could_not_be_compiled_are_tried_again() {
     let (_outside, mut control, _inputs) = outside(SHORT, None);
     let failures = Rc::new(RefCell::new(1));
-    let compiled = control.recompile;
-    let (left, mut compiled) = (failures.clone(), compiled);
-    control.recompile = Box::new(move |resolved, generation| match left.replace(0) {
-        0 => compiled(resolved, generation),
+    let (left, mut compile) = (failures.clone(), control.compile);
+    control.compile = Box::new(move |config, resolved, generation| match left.replace(0) {
+        0 => compile(config, resolved, generation),
         _ => Err("no room".to_owned()),
     });
     let answer = || {
@@ -346,4 +408,205 @@ fn access_lines_of_all_workers_are_written_up_to_the_last_one() {
     }
     assert_eq!(text.lines().count(), 3);
     fs::remove_file(path).unwrap();
+}
+
+fn add(addr: &str) -> Edit {
+    Edit::AddServer {
+        pool: "api".to_owned(),
+        server: toml::Table::from_iter([("addr".to_owned(), addr.into())]),
+    }
+}
+
+fn edit(edit: Edit) -> Wish {
+    let if_match = None;
+    Wish::Edit { edit, if_match }
+}
+
+#[test]
+fn a_change_is_answered_when_every_worker_has_adopted_it() {
+    let (outside, control, inputs) = outside(LONG, None);
+    run_beside(control, inputs, async || {
+        let mut answered = outside.ask(edit(add("127.0.0.1:1"))).await;
+        let snapshot = outside.snapshot(2).await;
+        assert_eq!(snapshot.pools[0].backends[1].label, "127.0.0.1:1");
+        let adopted = |worker| ToControl::Adopted(WorkerId(worker), 2);
+        outside.to_control.post(adopted(0)).unwrap();
+        sleep(SHORT).await;
+        assert!(answered.try_recv().is_err(), "one worker is not there yet");
+        outside.to_control.post(adopted(1)).unwrap();
+        let accepted = answered.await.unwrap().unwrap();
+        assert_eq!((accepted.revision, accepted.changed), (2, true));
+        let in_force = outside.standing.borrow().clone();
+        assert_eq!((in_force.revision, in_force.snapshot.generation), (2, 2));
+        assert_eq!(in_force.revisions[0].origin, "a test");
+        outside.stop().await;
+    });
+}
+
+#[test]
+fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
+    let (outside, control, inputs) = outside(LONG, None);
+    run_beside(control, inputs, async || {
+        let accepted = outside.ask(edit(add("api.internal:80"))).await.await;
+        let accepted = accepted.unwrap().unwrap();
+        assert_eq!((accepted.revision, accepted.changed), (1, false));
+        let late = Wish::Edit {
+            edit: add("127.0.0.1:1"),
+            if_match: Some(7),
+        };
+        assert_eq!(outside.refusal(late).await, ProblemKind::Changed);
+        let rows = [
+            (edit(add("nonsense")), ProblemKind::Invalid),
+            (Wish::Rollback { revision: 9 }, ProblemKind::Absent),
+            (Wish::Confirm, ProblemKind::Conflict),
+            (Wish::Reload { trial: None }, ProblemKind::Invalid),
+            (Wish::Compare, ProblemKind::Invalid),
+        ];
+        for (wish, expected) in rows {
+            let said = format!("{wish:?}");
+            assert_eq!(outside.refusal(wish).await, expected, "{said}");
+        }
+        assert_eq!(outside.standing.borrow().revision, 1);
+        assert!(outside.workers[0].take().is_none());
+        outside.stop().await;
+    });
+}
+
+#[test]
+fn new_names_are_looked_up_before_the_change_comes_into_force() {
+    let (outside, control, inputs) = outside(LONG, None);
+    run_beside(control, inputs, async || {
+        let answered = outside.ask(edit(add("localhost:9"))).await;
+        let next = outside.ask(edit(add("127.0.0.1:1"))).await;
+        let snapshot = outside.snapshot(2).await;
+        let labels: Vec<_> = snapshot.pools[0].backends[1..]
+            .iter()
+            .map(|backend| backend.label.clone())
+            .collect();
+        assert!(!labels.is_empty());
+        for label in labels {
+            assert!(label.starts_with("localhost ("), "{label}");
+        }
+        outside.snapshot(3).await;
+        for worker in 0..WORKERS as u32 {
+            let adopted = ToControl::Adopted(WorkerId(worker), 3);
+            outside.to_control.post(adopted).unwrap();
+        }
+        assert_eq!(answered.await.unwrap().unwrap().revision, 2);
+        assert_eq!(next.await.unwrap().unwrap().revision, 3);
+        outside.stop().await;
+    });
+}
+
+/// A file that goes away with its owner.
+struct ConfigFile(PathBuf);
+
+impl ConfigFile {
+    fn new(name: &str) -> ConfigFile {
+        let name = format!("palantir-control-{name}-{}.toml", std::process::id());
+        ConfigFile(std::env::temp_dir().join(name))
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.0, text).unwrap();
+    }
+}
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+const CHANGED: &str = "[[pools]]\nname = \"api\"\nbackends = [\"127.0.0.1:1\"]\n";
+
+#[test]
+fn a_hang_up_reloads_the_file_and_one_with_mistakes_changes_nothing() {
+    let file = ConfigFile::new("hangup");
+    let (outside, control, inputs) = outside_of(&file.0, LONG, None);
+    run_beside(control, inputs, async || {
+        file.write("nonsense = 1\n");
+        outside.signals.send(Signal::HangUp).await.unwrap();
+        let refused = outside.refusal(Wish::Compare).await;
+        assert_eq!(refused, ProblemKind::Invalid);
+        assert_eq!(outside.standing.borrow().revision, 1);
+        file.write(CHANGED);
+        let compared = outside.ask(Wish::Compare).await.await.unwrap().unwrap();
+        assert_eq!(compared.diff.differences.len(), 2);
+        assert_eq!(outside.standing.borrow().revision, 1);
+        outside.signals.send(Signal::HangUp).await.unwrap();
+        let snapshot = outside.adopt(2).await;
+        assert_eq!(snapshot.pools[0].backends[0].label, "127.0.0.1:1");
+        let revisions = outside.standing.borrow().revisions.clone();
+        assert_eq!(revisions[0].origin, "SIGHUP");
+        outside.stop().await;
+    });
+}
+
+#[test]
+fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
+    let file = ConfigFile::new("trial");
+    let (outside, control, inputs) = outside_of(&file.0, LONG, None);
+    let trial = |within| Wish::Reload {
+        trial: Some(Trial {
+            within,
+            most_failed_percent: 5.0,
+        }),
+    };
+    let first = |snapshot: &Snapshot| snapshot.pools[0].backends[0].label.clone();
+    run_beside(control, inputs, async || {
+        file.write(CHANGED);
+        let answered = outside.ask(trial(SHORT)).await;
+        assert_eq!(first(&*outside.adopt(2).await), "127.0.0.1:1");
+        answered.await.unwrap().unwrap();
+        assert_eq!(first(&*outside.adopt(3).await), "api.internal:80");
+        assert_eq!(outside.refusal(Wish::Confirm).await, ProblemKind::Conflict);
+
+        let answered = outside.ask(trial(LONG)).await;
+        outside.adopt(4).await;
+        answered.await.unwrap().unwrap();
+        let other = edit(add("127.0.0.1:7"));
+        assert_eq!(outside.refusal(other).await, ProblemKind::Conflict);
+        for _ in 0..limits::TRIAL_REQUESTS {
+            outside.gauges[1].answer(4);
+            outside.gauges[1].fail();
+        }
+        assert_eq!(first(&*outside.adopt(5).await), "api.internal:80");
+
+        let answered = outside.ask(trial(LONG)).await;
+        outside.adopt(6).await;
+        answered.await.unwrap().unwrap();
+        let confirmed = outside.ask(Wish::Confirm).await.await.unwrap().unwrap();
+        assert_eq!((confirmed.revision, confirmed.changed), (6, false));
+        let answered = outside.ask(edit(add("127.0.0.1:7"))).await;
+        outside.adopt(7).await;
+        assert_eq!(answered.await.unwrap().unwrap().revision, 7);
+        outside.stop().await;
+    });
+}
+
+#[test]
+fn a_drained_backend_is_taken_out_as_a_revision_of_its_own() {
+    let (outside, control, inputs) = outside(LONG, None);
+    run_beside(control, inputs, async || {
+        let answered = outside.ask(edit(add("127.0.0.1:1"))).await;
+        outside.adopt(2).await;
+        answered.await.unwrap().unwrap();
+        let drain = Wish::DrainServer {
+            pool: "api".to_owned(),
+            addr: "127.0.0.1:1".to_owned(),
+            patience: LONG,
+            if_match: Some(2),
+        };
+        let answered = outside.ask(drain).await;
+        assert!(outside.adopt(3).await.pools[0].backends[1].draining);
+        assert!(answered.await.unwrap().unwrap().changed);
+        assert_eq!(outside.adopt(4).await.pools[0].backends.len(), 1);
+        let newest = outside.standing.borrow().revisions[0].clone();
+        assert_eq!(
+            (newest.number, newest.origin.as_str()),
+            (4, "a test, drained")
+        );
+        outside.stop().await;
+    });
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendState;
-use crate::snapshot::{HealthCheck, Outlier, Pool};
+use crate::snapshot::{Backend, HealthCheck, Outlier, Pool};
 
 /// What is known of one backend. A new one is healthy until something speaks against it.
 #[derive(Debug, Default)]
 pub struct Judge {
     /// What the probes say, once enough of them said the same.
     down: bool,
+    /// The configuration says that it takes no new requests.
+    draining: bool,
     /// Probes in a row that contradict `down`: not 0 means between two states.
     against: u32,
     /// Failed requests in a row.
@@ -31,9 +33,12 @@ struct Ejection {
 }
 
 impl Judge {
-    /// What the workers should go by. Failed probes outweigh an ejection.
+    /// What the workers should go by. Failed probes outweigh an ejection, and draining outweighs both: whatever else is
+    /// found out meanwhile is no news before it is over.
     pub fn state(&self) -> BackendState {
-        if self.down {
+        if self.draining {
+            BackendState::Draining
+        } else if self.down {
             BackendState::Unhealthy
         } else if self.ejection.is_some() {
             BackendState::Ejected
@@ -71,9 +76,10 @@ impl Judge {
         }
     }
 
-    /// Takes over a pool's settings: what can no longer be found out again is forgotten.
-    pub fn apply(&mut self, pool: &Pool) {
-        if pool.health_check.is_none() {
+    /// Takes over the settings: what can no longer be found out again is forgotten.
+    pub fn apply(&mut self, backend: &Backend, pool: &Pool) {
+        self.draining = backend.draining;
+        if backend.health_check.is_none() {
             self.down = false;
             self.against = 0;
         }

@@ -29,7 +29,7 @@ use crate::health::news::News;
 use crate::health::probe::Outcome;
 use crate::health::watch::{Assignment, Watch};
 use crate::shared::mailbox::{Letters, Mailbox};
-use crate::shared::messages::{ToHealth, ToWorker};
+use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
 
 /// Starts the thread. It watches nothing until it is sent a [`ToHealth::Snapshot`], and ends on [`ToHealth::Stop`].
@@ -37,6 +37,7 @@ use crate::shared::outbox::Outbox;
 pub fn start(
     letters: Letters<ToHealth>,
     workers: Vec<Mailbox<ToWorker>>,
+    control: Mailbox<ToControl>,
 ) -> io::Result<JoinHandle<()>> {
     let wake = letters.wake_stream()?;
     std::thread::Builder::new()
@@ -46,7 +47,7 @@ pub fn start(
             let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
             let ended = runtime.and_then(|mut runtime| {
                 runtime.block_on(async {
-                    Health::new(letters, workers)
+                    Health::new(letters, workers, control)
                         .run(UnixStream::from_std(wake)?)
                         .await
                 })
@@ -62,6 +63,7 @@ struct Health {
     desk: Rc<Desk>,
     watch: Watch,
     workers: Vec<Outbox<BackendId, ToWorker>>,
+    control: Outbox<BackendId, ToControl>,
 }
 
 /// Where the probes' tasks put their outcomes, beside the letters.
@@ -72,7 +74,11 @@ struct Desk {
 }
 
 impl Health {
-    fn new(letters: Letters<ToHealth>, workers: Vec<Mailbox<ToWorker>>) -> Health {
+    fn new(
+        letters: Letters<ToHealth>,
+        workers: Vec<Mailbox<ToWorker>>,
+        control: Mailbox<ToControl>,
+    ) -> Health {
         Health {
             desk: Rc::new(Desk {
                 letters,
@@ -81,6 +87,7 @@ impl Health {
             }),
             watch: Watch::new(),
             workers: workers.into_iter().map(Outbox::new).collect(),
+            control: Outbox::new(control),
         }
     }
 
@@ -137,7 +144,7 @@ impl Health {
         });
     }
 
-    /// Logs what happened and tells the workers; whether all of them know.
+    /// Logs what happened and tells the workers and the control thread; whether all of them know.
     fn tell_news(&mut self) -> bool {
         for news in self.watch.take_news() {
             news.log();
@@ -145,9 +152,13 @@ impl Health {
                 for worker in &mut self.workers {
                     worker.put(change.id, ToWorker::BackendState(change.id, change.to));
                 }
+                if change.from.is_some() {
+                    self.control
+                        .put(change.id, ToControl::BackendChanged(change));
+                }
             }
         }
-        let mut all_sent = true;
+        let mut all_sent = self.control.send();
         for worker in &mut self.workers {
             all_sent &= worker.send();
         }
@@ -183,6 +194,7 @@ mod tests {
     struct Running {
         health: Mailbox<ToHealth>,
         workers: [Letters<ToWorker>; 2],
+        control: Letters<ToControl>,
         thread: JoinHandle<()>,
     }
 
@@ -191,11 +203,13 @@ mod tests {
             let (health, letters) = mailbox(100).unwrap();
             let (first, first_letters) = mailbox(100).unwrap();
             let (second, second_letters) = mailbox(1).unwrap();
+            let (control, control_letters) = mailbox(1000).unwrap();
             health.post(ToHealth::Snapshot(snapshot.clone())).unwrap();
             Running {
                 health,
                 workers: [first_letters, second_letters],
-                thread: super::start(letters, vec![first, second]).unwrap(),
+                control: control_letters,
+                thread: super::start(letters, vec![first, second], control).unwrap(),
             }
         }
 
@@ -216,6 +230,17 @@ mod tests {
             }
         }
 
+        /// Whether the control thread was told of this change, with a reason.
+        fn expect_told(&self, from: Option<BackendState>, to: BackendState) {
+            let told = std::iter::from_fn(|| self.control.take());
+            let mut changes = told.filter_map(|letter| match letter {
+                ToControl::BackendChanged(change) => Some(change),
+                _ => None,
+            });
+            let told = changes.find(|change| (change.from, change.to) == (from, to));
+            assert!(!told.expect("a change is told").reason.is_empty());
+        }
+
         fn stop(self) {
             self.health.post(ToHealth::Stop).unwrap();
             self.thread.join().unwrap();
@@ -226,16 +251,15 @@ mod tests {
     fn a_backend_goes_down_and_comes_back() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let pool = Pool {
-            health_check: Some(sample::check(Duration::from_millis(5))),
-            ..sample::pool(&mut sample::slots(), "api", &[BackendAddr::Tcp(addr)])
-        };
+        let pool = sample::pool(&mut sample::slots(), "api", &[BackendAddr::Tcp(addr)]);
+        let pool = sample::probed(pool, &sample::check(Duration::from_millis(5)));
         let snapshot = sample::snapshot(1, vec![pool]);
         let id = snapshot.pools[0].backends[0].id();
         let running = Running::start(&snapshot);
         running.expect(id, Healthy);
         drop(listener);
         running.expect(id, Unhealthy);
+        running.expect_told(Some(Healthy), Unhealthy);
         let _listener = TcpListener::bind(addr).unwrap();
         running.expect(id, Healthy);
         running.stop();
@@ -273,10 +297,8 @@ mod tests {
     #[test]
     fn more_backends_than_probes_at_once_are_all_probed() {
         let backends = limits::PROBES as u16 + 50;
-        let pool = Pool {
-            health_check: Some(sample::check(Duration::from_millis(1))),
-            ..sample::pool(&mut sample::slots(), "api", &sample::addrs(backends))
-        };
+        let pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(backends));
+        let pool = sample::probed(pool, &sample::check(Duration::from_millis(1)));
         let snapshot = sample::snapshot(1, vec![pool]);
         let running = Running::start(&snapshot);
         let mut down = BTreeSet::new();

@@ -2,10 +2,10 @@
 
 use tracing::{info, warn};
 
-use crate::base::ids::BackendId;
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
 use crate::shared::backend_table::BackendState;
+use crate::shared::messages::Change;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +15,6 @@ pub enum News {
     PoolDown(String),
     /// One is again.
     PoolUp(String),
-}
-
-/// A backend's state changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    pub id: BackendId,
-    pub pool: String,
-    pub backend: String,
-    /// `None` if the backend is new. Its row in the tables may have belonged to another one before, so the workers must
-    /// be told even that it is healthy.
-    pub from: Option<BackendState>,
-    pub to: BackendState,
-    pub reason: String,
 }
 
 impl Change {

@@ -10,10 +10,11 @@ use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::health::jitter::Jitter;
 use crate::health::judge::{self, Judge};
-use crate::health::news::{Change, News, probes_in_words};
+use crate::health::news::{News, probes_in_words};
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
 use crate::shared::backend_table::BackendState;
+use crate::shared::messages::Change;
 use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 
 /// All watched backends.
@@ -118,7 +119,7 @@ impl Watch {
             Some(watched) => (watched.judge, watched.next_probe),
             None => (Judge::default(), NextProbe::Never),
         };
-        judge.apply(place.pool());
+        judge.apply(place.backend(), place.pool());
         let next_probe = self.plan(planned, &judge, &place, now);
         if let NextProbe::At(at) = next_probe {
             self.probes.insert((at, id));
@@ -128,9 +129,13 @@ impl Watch {
         }
         let to = judge.state();
         if from != Some(to) {
-            let reason = "health settings changed".to_owned();
-            self.news
-                .push(News::Changed(Change::new(&place, from, to, reason)));
+            let reason = match (from, to) {
+                (_, BackendState::Draining) => "it is to be drained",
+                (Some(BackendState::Draining), _) => "it is no longer to be drained",
+                _ => "health settings changed",
+            };
+            let change = Change::new(&place, from, to, reason.to_owned());
+            self.news.push(News::Changed(change));
         }
         self.backends.insert(
             id,
@@ -144,7 +149,7 @@ impl Watch {
 
     /// A backend that was not probed will be soon; one that was waits no longer than the settings now say.
     fn plan(&mut self, planned: NextProbe, judge: &Judge, place: &Place, now: Micros) -> NextProbe {
-        let check = place.pool().health_check.as_ref();
+        let check = place.backend().health_check.as_ref();
         let Some(check) = check.filter(|_| place.backend().addr.is_some()) else {
             return NextProbe::Never;
         };
@@ -170,7 +175,7 @@ impl Watch {
             let Some(watched) = self.backends.get_mut(&id) else {
                 continue;
             };
-            let Some(check) = watched.place.pool().health_check.clone() else {
+            let Some(check) = watched.place.backend().health_check.clone() else {
                 continue;
             };
             watched.next_probe = NextProbe::AfterThis;
@@ -197,7 +202,7 @@ impl Watch {
         if *next_probe != NextProbe::AfterThis {
             return;
         }
-        let Some(check) = &place.pool().health_check else {
+        let Some(check) = &place.backend().health_check else {
             return;
         };
         let from = judge.state();

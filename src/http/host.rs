@@ -3,8 +3,7 @@
 
 use std::net::Ipv6Addr;
 
-/// Longest host name (RFC 1035 section 2.3.4, as text).
-const HOST_BYTES: usize = 253;
+use crate::base::limits;
 
 /// The bytes of a host name.
 const HOST_BYTE: [bool; 256] = {
@@ -27,7 +26,7 @@ pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
         _ => name_len(authority),
     };
     let (host, rest) = authority.split_at(host_len);
-    if host.is_empty() || host.len() > HOST_BYTES {
+    if host.is_empty() || host.len() > limits::HOST_BYTES {
         return None;
     }
     match rest {
@@ -135,8 +134,8 @@ mod tests {
         for authority in rows {
             assert_eq!(split(authority.as_bytes()), None, "{authority}");
         }
-        assert!(split(&[b'a'; HOST_BYTES]).is_some());
-        assert_eq!(split(&[b'a'; HOST_BYTES + 1]), None);
+        assert!(split(&[b'a'; limits::HOST_BYTES]).is_some());
+        assert_eq!(split(&[b'a'; limits::HOST_BYTES + 1]), None);
     }
 
     #[test]

@@ -71,6 +71,42 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every refusal, in the order of the numbers that `as usize` gives them.
+    pub const ALL: [Refusal; 32] = [
+        Refusal::BadRequestLine,
+        Refusal::BadStatusLine,
+        Refusal::UnsupportedVersion,
+        Refusal::MethodNotAllowed,
+        Refusal::BadTarget,
+        Refusal::TargetTooLong,
+        Refusal::HeadTooLarge,
+        Refusal::TooManyFields,
+        Refusal::BadLineEnd,
+        Refusal::BadFieldName,
+        Refusal::BadFieldValue,
+        Refusal::DisguisedField,
+        Refusal::BadConnection,
+        Refusal::MissingHost,
+        Refusal::RepeatedHost,
+        Refusal::BadHost,
+        Refusal::HostMismatch,
+        Refusal::BadContentLength,
+        Refusal::RepeatedContentLength,
+        Refusal::LengthAndCoding,
+        Refusal::CodingInHttp10,
+        Refusal::BadTransferEncoding,
+        Refusal::UnknownTransferCoding,
+        Refusal::UnknownExpectation,
+        Refusal::BodyNotAllowed,
+        Refusal::BadSwitch,
+        Refusal::BadChunk,
+        Refusal::ChunkOverheadTooLarge,
+        Refusal::BadTrailer,
+        Refusal::BadEscape,
+        Refusal::PathAboveRoot,
+        Refusal::AmbiguousPath,
+    ];
+
     /// The status that a client gets for a request refused this way.
     pub fn status(self) -> u16 {
         match self {
@@ -126,6 +162,13 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::Refusal;
+
+    #[test]
+    fn all_are_in_the_order_of_their_numbers() {
+        for (number, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, number, "{}", refusal.word());
+        }
+    }
 
     /// Every refusal that has a status of its own.
     #[test]

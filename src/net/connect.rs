@@ -8,9 +8,11 @@ use std::path::Path;
 use monoio::net::{TcpStream, UnixStream};
 
 use super::Stream;
+use super::operations::count_operation;
 
 /// Connects to a TCP address. May be dropped at any time: the attempt is then given up.
 pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Stream> {
+    count_operation();
     let socket = TcpStream::connect_addr(addr).await?;
     socket.set_nodelay(true)?;
     Ok(Stream::new(socket))
@@ -18,6 +20,7 @@ pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Stream> {
 
 /// Connects to a Unix socket. May be dropped at any time.
 pub async fn connect_unix(path: &Path) -> io::Result<Stream> {
+    count_operation();
     let socket = UnixStream::connect(path).await?;
     Stream::from_fd(socket.into_raw_fd())
 }

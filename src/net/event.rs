@@ -1,11 +1,15 @@
 //! What wakes a core besides its sockets: another thread's message, the tick, its own politeness.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{FromRawFd, RawFd};
+use std::time::Duration;
 
 use monoio::net::TcpStream;
 
+use super::operations::count_operation;
 use crate::base::limits;
+use crate::base::time::Micros;
 
 /// A descriptor that becomes readable now and then: an eventfd or a timerfd.
 pub struct Event {
@@ -34,20 +38,27 @@ impl Event {
 
     /// Waits until the descriptor is readable.
     pub async fn wait(&self) -> io::Result<()> {
+        count_operation();
         self.fd.readable(false).await
     }
 
-    fn read_count(&self) {
+    /// How often it became ready since the last call; 0 if it is not ready.
+    fn read_count(&self) -> u64 {
         use std::os::fd::AsRawFd;
         let mut count = [0u8; 8];
         // SAFETY: reads eight bytes into a live array; the descriptor does not block.
         unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        u64::from_ne_bytes(count)
     }
 }
+
+const TICK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
 /// The core's tick.
 pub struct Ticker {
     event: Event,
+    /// When the next tick is due.
+    due: Cell<Micros>,
 }
 
 impl Ticker {
@@ -70,15 +81,19 @@ impl Ticker {
             }
             Ok(Ticker {
                 event: Event::owning(fd)?,
+                due: Cell::new(Micros::now().after(TICK)),
             })
         }
     }
 
-    /// Waits for the next tick. Ticks that passed meanwhile count as one.
-    pub async fn tick(&self) -> io::Result<()> {
+    /// Waits for the next tick; how late it is taken up, in microseconds. Ticks that passed meanwhile count as one, as
+    /// late as the first of them.
+    pub async fn tick(&self) -> io::Result<u64> {
         self.event.wait().await?;
-        self.event.read_count();
-        Ok(())
+        let passed = self.event.read_count();
+        let due = self.due.get();
+        self.due.set(due.after(TICK * passed as u32));
+        Ok(Micros::now().since(due))
     }
 }
 

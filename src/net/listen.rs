@@ -1,20 +1,24 @@
-//! Listening sockets: bound by the main thread, so that mistakes are known before anything runs, and accepted from by
-//! one worker each.
+//! Listening sockets: bound off the workers, so that mistakes are known before anything changes, and accepted from by one
+//! worker each.
 
 use std::cell::RefCell;
 use std::fs;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Engine, Stream};
+use super::operations::count_operation;
+use super::{Engine, Stream, Turn};
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
 
@@ -38,32 +42,55 @@ impl Peer {
 /// A bound and listening socket that no runtime owns yet.
 #[derive(Debug)]
 pub struct BoundListener {
-    socket: OwnedFd,
-    is_unix: bool,
+    pub addr: ListenAddr,
+    pub socket: OwnedFd,
 }
 
 impl BoundListener {
-    /// Another descriptor of the same socket: several workers then share its queue.
+    /// Another descriptor of the same socket: several workers then share its queue, or somebody keeps it open.
+    /// Errors: no descriptors left.
     pub fn try_clone(&self) -> io::Result<BoundListener> {
         Ok(BoundListener {
+            addr: self.addr.clone(),
             socket: self.socket.try_clone()?,
-            is_unix: self.is_unix,
         })
     }
 }
 
-/// Binds `addr` and listens. A TCP socket can be bound once for every worker (SO_REUSEPORT); the kernel spreads new
-/// connections over them. A Unix socket is bound once and cloned. A Unix socket's file that nobody listens on is
-/// replaced. Errors: as the system gives them; `AddrInUse` also if another process listens on the same port, which
-/// SO_REUSEPORT would hide.
-pub fn bind(addr: &ListenAddr, first: bool) -> io::Result<BoundListener> {
-    match addr {
-        ListenAddr::Tcp(addr) => bind_tcp(*addr, first),
-        ListenAddr::Unix(path) => bind_unix(path),
+/// Binds `addr` once for each of `workers` workers and listens. A TCP socket is bound for every worker (SO_REUSEPORT);
+/// the kernel spreads new connections over them. A Unix socket is bound once and cloned. A Unix socket's file that
+/// nobody listens on is replaced. Errors: as the system gives them; `AddrInUse` also if another process listens on the
+/// same port, which SO_REUSEPORT would hide, and still does after `patience`.
+pub fn bind_for_all(
+    addr: &ListenAddr,
+    workers: usize,
+    patience: Duration,
+) -> io::Result<Vec<BoundListener>> {
+    let first = bind(addr, Some(patience))?;
+    let mut bound = Vec::with_capacity(workers);
+    for _ in 1..workers {
+        bound.push(match addr {
+            ListenAddr::Tcp(_) => bind(addr, None)?,
+            ListenAddr::Unix(_) => first.try_clone()?,
+        });
     }
+    bound.insert(0, first);
+    Ok(bound)
 }
 
-fn bind_tcp(addr: SocketAddr, first: bool) -> io::Result<BoundListener> {
+/// `patience`: of the first socket on an address, which nobody else may have.
+fn bind(addr: &ListenAddr, patience: Option<Duration>) -> io::Result<BoundListener> {
+    let socket = match addr {
+        ListenAddr::Tcp(addr) => bind_tcp(*addr, patience)?,
+        ListenAddr::Unix(path) => bind_unix(path)?,
+    };
+    Ok(BoundListener {
+        addr: addr.clone(),
+        socket,
+    })
+}
+
+fn bind_tcp(addr: SocketAddr, patience: Option<Duration>) -> io::Result<OwnedFd> {
     let address = SockAddr::from(addr);
     let open = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
@@ -73,8 +100,8 @@ fn bind_tcp(addr: SocketAddr, first: bool) -> io::Result<BoundListener> {
         }
         Ok(socket)
     };
-    if first {
-        wait_until_free(|| open()?.bind(&address))?;
+    if let Some(patience) = patience {
+        wait_until_free(patience, || open()?.bind(&address))?;
     }
     let socket = open()?;
     socket.set_reuse_port(true)?;
@@ -82,17 +109,14 @@ fn bind_tcp(addr: SocketAddr, first: bool) -> io::Result<BoundListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
     socket.listen(limits::BACKLOG)?;
-    Ok(BoundListener {
-        socket: socket.into(),
-        is_unix: false,
-    })
+    Ok(socket.into())
 }
 
 /// Tries to bind without SO_REUSEPORT, which fails if anybody listens there, for a while: the kernel takes down the
 /// rings of a process that has just ended behind its back, and its listening sockets with them. What is bound for this
 /// never listens itself: a client that knocked meanwhile would be lost with it.
-fn wait_until_free(attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
-    let pauses = limits::BIND_WAIT_MILLIS / limits::BIND_PAUSE_MILLIS;
+fn wait_until_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let pauses = patience.as_millis() as u64 / limits::BIND_PAUSE_MILLIS;
     for _ in 0..pauses {
         match attempt() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -104,7 +128,7 @@ fn wait_until_free(attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
     attempt()
 }
 
-fn bind_unix(path: &Path) -> io::Result<BoundListener> {
+fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
@@ -119,10 +143,7 @@ fn bind_unix(path: &Path) -> io::Result<BoundListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
     socket.listen(limits::BACKLOG)?;
-    Ok(BoundListener {
-        socket: socket.into(),
-        is_unix: true,
-    })
+    Ok(socket.into())
 }
 
 enum Socketed {
@@ -144,6 +165,11 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.canceller.borrow().is_none()
+    }
+
     /// Closes the gate for good.
     pub fn close(&self) {
         if let Some(canceller) = self.canceller.borrow_mut().take() {
@@ -166,10 +192,9 @@ impl Listener {
     pub fn new(bound: BoundListener, engine: Engine) -> io::Result<Listener> {
         // A ring waits on blocking descriptors itself; it would hand back the refusals of others.
         set_blocking(bound.socket.as_raw_fd(), engine != Engine::Epoll)?;
-        let socket = if bound.is_unix {
-            Socketed::Unix(UnixListener::from_std(bound.socket.into())?)
-        } else {
-            Socketed::Tcp(TcpListener::from_std(bound.socket.into())?)
+        let socket = match bound.addr {
+            ListenAddr::Unix(_) => Socketed::Unix(UnixListener::from_std(bound.socket.into())?),
+            ListenAddr::Tcp(_) => Socketed::Tcp(TcpListener::from_std(bound.socket.into())?),
         };
         Ok(Listener { socket })
     }
@@ -184,7 +209,27 @@ impl Listener {
         Some(accepted)
     }
 
+    /// The next of the connections that are in the socket's queue already; `None` if it is empty. For a listener that is
+    /// about to be closed: closing it would reset them.
+    pub async fn accept_waiting(&self, turn: &Turn) -> Option<(Stream, Peer)> {
+        let canceller = Canceller::new();
+        let mut accepting = pin!(self.accept_until(canceller.handle()));
+        let mut passing = pin!(turn.pass());
+        let accepted = poll_fn(|cx| match accepting.as_mut().poll(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending => passing.as_mut().poll(cx).map(|()| None),
+        });
+        match accepted.await {
+            Some(accepted) => accepted.ok(),
+            None => {
+                drop(canceller.cancel());
+                accepting.await.ok()
+            }
+        }
+    }
+
     async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Stream, Peer)> {
+        count_operation();
         let (stream, peer) = match &self.socket {
             Socketed::Tcp(listener) => {
                 let (stream, address) = listener.cancelable_accept(stop).await?;

@@ -119,6 +119,12 @@ pub fn allowed_cpus() -> Vec<usize> {
     cores.into_iter().map(|core| core.id).collect()
 }
 
+/// The system's number of this thread.
+pub fn thread_number() -> u32 {
+    // SAFETY: plain system call that cannot fail.
+    unsafe { libc::gettid() as u32 }
+}
+
 /// Binds this thread to one CPU; false if the system refuses.
 pub fn pin(cpu: usize) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: cpu })

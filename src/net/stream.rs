@@ -1,78 +1,77 @@
 //! A connected socket, TCP or Unix.
 //!
-//! Receiving goes through the ring, one receive at a time, and the receive outlives whoever waits for it: it is armed,
-//! polled by whichever task is interested now, and never cancelled while the stream is wanted, because a cancelled
-//! receive may lose bytes. Sending goes through the ring as well: what all connections of a core have to send in one turn
-//! is then handed over in one system call, which costs less than to send as it comes, although each send is waited for.
+//! The ring says when bytes are there; they are then received by a plain system call, into a block that is taken only at
+//! that moment. So a connection that waits, on either side, holds no block, those in use stay few and warm, and giving
+//! up a wait loses nothing. Sending goes through the ring: what all connections of a core have to send in one turn is
+//! then handed over in one system call, which costs less than to send as it comes, although each send is waited for.
 
 use std::cell::{RefCell, UnsafeCell};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::io::AsyncWriteRent;
 use monoio::net::TcpStream;
 
+use super::operations::count_operation;
 use super::{Block, Expired, Timer};
-
-/// What a receive brought: the number of bytes added to the block (0: the peer ended its side), and the block.
-pub type Received = (io::Result<usize>, Block);
 
 type Socket = UnsafeCell<TcpStream>;
 
 /// A connected socket.
 pub struct Stream {
+    // Dropped before the socket that it refers to.
+    watch: RefCell<Pin<Box<dyn Watch>>>,
     socket: Rc<Socket>,
-    receiver: RefCell<Pin<Box<dyn Receiver>>>,
 }
 
-/// The armed receive, if there is one. Its future cannot be named, hence the trait; the allocation is made once for a
-/// stream and used for all its receives.
-trait Receiver {
-    fn arm(self: Pin<&mut Self>, socket: &Socket, block: Block);
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received>;
-    fn is_armed(&self) -> bool;
+/// The wait for bytes, if there is one. Its future cannot be named, hence the trait; the allocation is made once for a
+/// stream and used for all its waits.
+trait Watch {
+    fn begin(self: Pin<&mut Self>, socket: &Socket);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    fn is_pending(&self) -> bool;
 }
 
 struct Slot<F> {
-    begin: fn(&'static mut TcpStream, Block) -> F,
+    begin: fn(&'static TcpStream) -> F,
     pending: Option<F>,
 }
 
-impl<F: Future<Output = Received>> Receiver for Slot<F> {
-    fn arm(self: Pin<&mut Self>, socket: &Socket, block: Block) {
-        // SAFETY: `pending` stays pinned where it is; `begin` is never pinned. The future that `begin` makes owns a
-        // reference to the descriptor and keeps nothing of the stream it was made from, so the lifetime that its type
-        // asks for is never relied on, and no other reference to the stream exists during the call.
+impl<F: Future<Output = io::Result<()>>> Watch for Slot<F> {
+    fn begin(self: Pin<&mut Self>, socket: &Socket) {
+        // SAFETY: `pending` stays pinned where it is; `begin` is never pinned. The future refers to the socket, which
+        // the stream keeps at its place for as long as it keeps this slot.
         unsafe {
             let this = self.get_unchecked_mut();
-            let future = (this.begin)(&mut *socket.get(), block);
+            let future = (this.begin)(&*socket.get());
             Pin::new_unchecked(&mut this.pending).set(Some(future));
         }
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Received> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // SAFETY: as above.
         let mut pending = unsafe { self.map_unchecked_mut(|this| &mut this.pending) };
         let Some(future) = pending.as_mut().as_pin_mut() else {
-            unreachable!("a receive is armed before it is polled");
+            unreachable!("a wait is begun before it is polled");
         };
-        let received = std::task::ready!(future.poll(cx));
+        // Whatever went wrong, receiving tells.
+        let _ = std::task::ready!(future.poll(cx));
         pending.set(None);
-        Poll::Ready(received)
+        Poll::Ready(())
     }
 
-    fn is_armed(&self) -> bool {
+    fn is_pending(&self) -> bool {
         self.pending.is_some()
     }
 }
 
-fn slot<F: Future<Output = Received> + 'static>(
-    begin: fn(&'static mut TcpStream, Block) -> F,
-) -> Pin<Box<dyn Receiver>> {
+fn slot<F: Future<Output = io::Result<()>> + 'static>(
+    begin: fn(&'static TcpStream) -> F,
+) -> Pin<Box<dyn Watch>> {
     Box::pin(Slot {
         begin,
         pending: None,
@@ -82,8 +81,8 @@ fn slot<F: Future<Output = Received> + 'static>(
 impl Stream {
     pub(super) fn new(socket: TcpStream) -> Stream {
         Stream {
+            watch: RefCell::new(slot(|socket| socket.readable(false))),
             socket: Rc::new(UnsafeCell::new(socket)),
-            receiver: RefCell::new(slot(|socket, block| socket.read(block))),
         }
     }
 
@@ -95,7 +94,7 @@ impl Stream {
     }
 
     fn socket(&self) -> &TcpStream {
-        // SAFETY: the only exclusive reference is made in `Receiver::arm` and ends there.
+        // SAFETY: the only exclusive reference is made in `Stream::send`, for the length of one call.
         unsafe { &*self.socket.get() }
     }
 
@@ -104,34 +103,30 @@ impl Stream {
         self.socket().as_raw_fd()
     }
 
-    /// Begins a receive into the room of `block`. There must be room, and no receive may be armed.
-    pub fn arm(&self, block: Block) {
-        debug_assert!(!self.is_armed() && block.room() > 0);
-        self.receiver.borrow_mut().as_mut().arm(&self.socket, block);
+    /// Begins to wait for bytes, or for the peer's end, unless that is begun already.
+    pub fn watch(&self) {
+        let mut watch = self.watch.borrow_mut();
+        if !watch.is_pending() {
+            count_operation();
+            watch.as_mut().begin(&self.socket);
+        }
     }
 
-    /// Whether a receive is under way.
-    pub fn is_armed(&self) -> bool {
-        self.receiver.borrow().is_armed()
+    /// Whether bytes are waited for.
+    pub fn is_watched(&self) -> bool {
+        self.watch.borrow().is_pending()
     }
 
-    /// Looks whether the armed receive is done; if not, the task is woken when it is.
-    pub fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<Received> {
-        self.receiver.borrow_mut().as_mut().poll(cx)
+    /// Ready, and no longer watched, when there is something to receive; if not, the task is woken when there is. The
+    /// stream must be watched.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.watch.borrow_mut().as_mut().poll(cx)
     }
 
-    /// Receives into the room of `block`, at most until the timer's deadline; then the receive stays armed and the
-    /// block with it.
-    pub async fn receive(&self, block: Block, timer: &Timer) -> Result<Received, Expired> {
-        self.arm(block);
-        timer.bound(|cx| self.poll_receive(cx)).await
-    }
-
-    /// Receives at most `most` bytes of what is there now, behind what `block` holds: for bytes that are likely to be
-    /// there already, while no receive is armed. 0: the peer ended its side. Errors: [`io::ErrorKind::WouldBlock`] if
-    /// nothing is there.
-    pub fn try_receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
-        debug_assert!(!self.is_armed());
+    /// Receives at most `most` bytes of what is there now, behind what `block` holds, which must have room. 0: the peer
+    /// ended its side. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there.
+    pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
+        debug_assert!(block.room() > 0);
         let room = block.vec().spare_capacity_mut();
         let length = room.len().min(most);
         // SAFETY: the kernel writes at most `length` bytes to the vector's spare capacity, during the call.
@@ -148,6 +143,17 @@ impl Stream {
         Ok(received as usize)
     }
 
+    /// Whether the peer has ended its side or is gone, as against bytes that wait to be received.
+    pub fn has_ended(&self) -> bool {
+        let mut byte = 0u8;
+        // SAFETY: the kernel writes at most one byte to `byte`, during the call.
+        let length = unsafe {
+            let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+            libc::recv(self.fd(), (&raw mut byte).cast(), 1, flags)
+        };
+        length <= 0
+    }
+
     /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block is lost then. They are
     /// taken from its front, and [`Block::rewind`] brings them back. `progress` is called whenever the peer took some of it, so that a slow but living peer can
     /// be given more time. Errors: the peer is gone.
@@ -160,8 +166,11 @@ impl Stream {
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             block.bound(count);
+            count_operation();
             let (outcome, rest) = {
-                // SAFETY: as in `Receiver::arm`: the future keeps nothing of the stream.
+                // SAFETY: the future owns a reference to the descriptor and keeps nothing of the stream it was made
+                // from, so the lifetime that its type asks for is never relied on, and no other reference to the
+                // stream is used during the call.
                 let socket = unsafe { &mut *self.socket.get() };
                 let mut sending = pin!(socket.write(std::mem::take(block)));
                 timer.bound(|cx| sending.as_mut().poll(cx)).await?
@@ -217,10 +226,5 @@ impl Stream {
                 size_of::<libc::linger>() as libc::socklen_t,
             )
         };
-    }
-
-    /// Waits for the armed receive without a deadline.
-    pub async fn received(&self) -> Received {
-        poll_fn(|cx| self.poll_receive(cx)).await
     }
 }

@@ -23,6 +23,14 @@ pub enum BackendState {
 }
 
 impl BackendState {
+    /// Every state, in the order of their numbers.
+    pub const ALL: [BackendState; 4] = [
+        BackendState::Healthy,
+        BackendState::Unhealthy,
+        BackendState::Ejected,
+        BackendState::Draining,
+    ];
+
     /// The word for logs and metrics.
     pub fn word(self) -> &'static str {
         match self {
@@ -48,6 +56,7 @@ impl BackendState {
 pub struct BackendTable {
     state: Box<[AtomicU8]>,
     in_flight: Box<[AtomicU32]>,
+    idle: Box<[AtomicU32]>,
 }
 
 impl BackendTable {
@@ -55,6 +64,7 @@ impl BackendTable {
         BackendTable {
             state: (0..limits::BACKENDS).map(|_| AtomicU8::new(0)).collect(),
             in_flight: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
+            idle: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
         }
     }
 
@@ -71,6 +81,16 @@ impl BackendTable {
     /// Requests that this worker has under way at the backend.
     pub fn in_flight(&self, id: BackendId) -> u32 {
         self.in_flight[id.index()].load(Relaxed)
+    }
+
+    /// Idle connections that this worker keeps to the backend, as of its last tick.
+    pub fn idle(&self, id: BackendId) -> u32 {
+        self.idle[id.index()].load(Relaxed)
+    }
+
+    /// Says how many idle connections there are. For the table's own worker.
+    pub fn set_idle(&self, id: BackendId, count: u32) {
+        self.idle[id.index()].store(count, Relaxed);
     }
 
     /// Counts one more. For the table's own worker: a load and a store, no locked instruction.
@@ -119,6 +139,11 @@ impl BackendTables {
     /// Requests under way at the backend, all cores together. Other cores' parts may be a moment old.
     pub fn in_flight(&self, id: BackendId) -> u32 {
         self.tables.iter().map(|table| table.in_flight(id)).sum()
+    }
+
+    /// Idle connections to the backend, all cores together.
+    pub fn idle(&self, id: BackendId) -> u32 {
+        self.iter().map(|table| table.idle(id)).sum()
     }
 
     /// Writes to `totals` what [`BackendTables::in_flight`] says of each of `ids`.

@@ -1,21 +1,59 @@
-//! What each worker has under way, for the control thread to read: one padded block per worker, written by its owner
-//! alone, so that counting costs a load and a store and no other core's cache line.
+//! What each worker counts and has under way, for the control thread to read: one padded block per worker, written by its
+//! owner alone, so that counting costs a load and a store and no other core's cache line.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
-/// One worker's block.
-#[derive(Debug, Default)]
+use super::count::{Count, numbers};
+use super::counts::CLASSES;
+use super::histogram::{COARSE, Histogram, Times};
+
+/// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
+pub const REASONS: usize = 81;
+
+/// One worker's block. What every request touches comes first.
+#[derive(Debug)]
 pub struct WorkerGauges {
-    connections: AtomicU32,
-    exchanges: AtomicU32,
-    lost_lines: AtomicU64,
+    exchanges: Count,
+    classes: [Count; CLASSES],
+    server_succeeded: Count,
+    connections: Count,
+    accepted: Count,
+    operations: Count,
+    lost_lines: Count,
+    failed: Count,
+    refused: Count,
+    server_failed: Count,
+    thread: Count,
+    loop_lag: Histogram<COARSE>,
+    worst_lag: Count,
+    reasons: [Count; REASONS],
 }
 
 /// All workers' blocks, by worker number.
 pub type AllGauges = Arc<[CachePadded<WorkerGauges>]>;
+
+impl Default for WorkerGauges {
+    fn default() -> Self {
+        WorkerGauges {
+            exchanges: Count::default(),
+            classes: Default::default(),
+            server_succeeded: Count::default(),
+            connections: Count::default(),
+            accepted: Count::default(),
+            operations: Count::default(),
+            lost_lines: Count::default(),
+            failed: Count::default(),
+            refused: Count::default(),
+            server_failed: Count::default(),
+            thread: Count::default(),
+            loop_lag: Histogram::default(),
+            worst_lag: Count::default(),
+            reasons: std::array::from_fn(|_| Count::default()),
+        }
+    }
+}
 
 /// Blocks for `workers` workers, all at zero.
 pub fn gauges(workers: usize) -> AllGauges {
@@ -39,42 +77,192 @@ pub fn lost_lines(all: &AllGauges) -> u64 {
     all.iter().map(|gauges| gauges.lost_lines()).sum()
 }
 
+/// How requests and attempts came out, all workers together.
+pub fn outcomes(all: &AllGauges) -> Outcomes {
+    let mut total = Outcomes::default();
+    for one in all.iter().map(|gauges| gauges.outcomes()) {
+        total.succeeded += one.succeeded;
+        total.refused += one.refused;
+        total.failed += one.failed;
+        total.server_succeeded += one.server_succeeded;
+        total.server_failed += one.server_failed;
+    }
+    total
+}
+
+/// How requests came out since the start. Each is in one of the first three.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Requests answered by a backend, whole and below 500.
+    pub succeeded: u64,
+    /// Requests that failed by the client's fault: malformed, for no route, given up by the client.
+    pub refused: u64,
+    /// Requests that failed by a backend's fault or ours, those answered 500 and above by a backend included.
+    pub failed: u64,
+    /// Attempts at a backend that were answered below 500.
+    pub server_succeeded: u64,
+    /// Attempts that failed by a backend's fault, or were answered 500 and above.
+    pub server_failed: u64,
+}
+
+impl Outcomes {
+    /// All requests that ended.
+    pub fn requests(&self) -> u64 {
+        self.succeeded + self.refused + self.failed
+    }
+
+    /// What came since an earlier look.
+    pub fn since(&self, earlier: &Outcomes) -> Outcomes {
+        Outcomes {
+            succeeded: self.succeeded.saturating_sub(earlier.succeeded),
+            refused: self.refused.saturating_sub(earlier.refused),
+            failed: self.failed.saturating_sub(earlier.failed),
+            server_succeeded: self
+                .server_succeeded
+                .saturating_sub(earlier.server_succeeded),
+            server_failed: self.server_failed.saturating_sub(earlier.server_failed),
+        }
+    }
+}
+
 impl WorkerGauges {
     /// Client connections that the worker has open.
     pub fn connections(&self) -> u32 {
-        self.connections.load(Relaxed)
+        self.connections.get() as u32
+    }
+
+    /// Client connections that it has accepted since the start.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.get()
     }
 
     /// Requests that the worker has begun and not ended: those that a stop would cut.
     pub fn exchanges(&self) -> u32 {
-        self.exchanges.load(Relaxed)
+        self.exchanges.get() as u32
+    }
+
+    /// Requests that ended since the start, by the class of what the client was answered.
+    pub fn classes(&self) -> [u64; CLASSES] {
+        numbers(&self.classes)
+    }
+
+    /// Requests that failed since the start, by reason.
+    pub fn reasons(&self) -> [u64; REASONS] {
+        numbers(&self.reasons)
+    }
+
+    /// How its requests came out since the start.
+    pub fn outcomes(&self) -> Outcomes {
+        let (refused, failed) = (self.refused.get(), self.failed.get());
+        let requests: u64 = self.classes().iter().sum();
+        Outcomes {
+            succeeded: requests.saturating_sub(refused + failed),
+            refused,
+            failed,
+            server_succeeded: self.server_succeeded.get(),
+            server_failed: self.server_failed.get(),
+        }
+    }
+
+    /// Operations handed to the engine since the start: accepts, connects, sends, waits for bytes and events. As of the
+    /// last tick.
+    pub fn operations(&self) -> u64 {
+        self.operations.get()
+    }
+
+    /// The system's number of the worker's thread; `None` before it runs.
+    pub fn thread(&self) -> Option<u32> {
+        Some(self.thread.get() as u32).filter(|thread| *thread > 0)
+    }
+
+    /// How late the ticks came, and how long pauses of the loop were that are measured one by one.
+    pub fn loop_lag(&self) -> Times<COARSE> {
+        self.loop_lag.times()
+    }
+
+    /// The longest lag of the last full second, in microseconds.
+    pub fn worst_lag(&self) -> u64 {
+        self.worst_lag.get()
     }
 
     /// Access-log lines that found the worker's ring full, since the start.
     pub fn lost_lines(&self) -> u64 {
-        self.lost_lines.load(Relaxed)
+        self.lost_lines.get()
     }
 
     /// Sets the number of open client connections. For the owner.
     pub fn set_connections(&self, count: u32) {
-        self.connections.store(count, Relaxed);
+        self.connections.set(count.into());
+    }
+
+    /// Counts an accepted client connection. For the owner.
+    pub fn accept(&self) {
+        self.accepted.add(1);
     }
 
     /// Counts a request that begins. For the owner.
     pub fn begin_exchange(&self) {
-        self.exchanges.store(self.exchanges() + 1, Relaxed);
+        self.exchanges.add(1);
     }
 
     /// Counts a request that ended, however it did. For the owner.
     pub fn end_exchange(&self) {
-        let count = self.exchanges();
-        debug_assert!(count > 0, "an exchange ended that never began");
-        self.exchanges.store(count.saturating_sub(1), Relaxed);
+        self.exchanges.sub(1);
+    }
+
+    /// Counts what the client of a request was answered. For the owner.
+    #[inline]
+    pub fn answer(&self, class: usize) {
+        self.classes[class].add(1);
+    }
+
+    /// Counts a request, already counted by [`WorkerGauges::answer`], as failed by the client's fault. For the owner.
+    pub fn refuse(&self) {
+        self.refused.add(1);
+    }
+
+    /// Counts such a request as failed by a backend's fault or ours. For the owner.
+    pub fn fail(&self) {
+        self.failed.add(1);
+    }
+
+    /// Counts the reason why a request failed. For the owner.
+    pub fn note_reason(&self, reason: usize) {
+        self.reasons[reason].add(1);
+    }
+
+    /// Counts an attempt at a backend. For the owner.
+    #[inline]
+    pub fn attempt(&self, succeeded: bool) {
+        match succeeded {
+            true => self.server_succeeded.add(1),
+            false => self.server_failed.add(1),
+        }
+    }
+
+    /// Publishes the number of operations. For the owner.
+    pub fn set_operations(&self, operations: u64) {
+        self.operations.set(operations);
+    }
+
+    /// Says which thread the owner is.
+    pub fn set_thread(&self, thread: u32) {
+        self.thread.set(thread.into());
+    }
+
+    /// Takes in how long something that was due had to wait, in microseconds. For the owner.
+    pub fn observe_lag(&self, micros: u64) {
+        self.loop_lag.observe(micros);
+    }
+
+    /// Publishes the longest lag of a second, in microseconds. For the owner.
+    pub fn set_worst_lag(&self, micros: u64) {
+        self.worst_lag.set(micros);
     }
 
     /// Counts an access-log line that found the ring full. For the owner.
     pub fn lose_line(&self) {
-        self.lost_lines.store(self.lost_lines() + 1, Relaxed);
+        self.lost_lines.add(1);
     }
 }
 
@@ -96,5 +284,28 @@ mod tests {
             (exchanges(&all), connections(&all), lost_lines(&all)),
             (2, 8, 1)
         );
+    }
+
+    #[test]
+    fn every_request_has_one_outcome() {
+        let all = gauges(2);
+        for class in [1, 1, 3, 4] {
+            all[0].answer(class);
+        }
+        all[0].refuse();
+        all[0].fail();
+        all[1].answer(2);
+        all[1].attempt(true);
+        all[0].attempt(false);
+        let outcomes = outcomes(&all);
+        let expected = Outcomes {
+            succeeded: 3,
+            refused: 1,
+            failed: 1,
+            server_succeeded: 1,
+            server_failed: 1,
+        };
+        assert_eq!((outcomes, outcomes.requests()), (expected, 5));
+        assert_eq!(outcomes.since(&expected), Outcomes::default());
     }
 }

@@ -27,6 +27,12 @@ impl Links {
         let _ = self.health.post(message);
     }
 
+    /// Tells the control thread which snapshot requests begin with now; false if its mailbox is full.
+    pub fn say_adopted(&self, worker: WorkerId, generation: u64) -> bool {
+        let adopted = ToControl::Adopted(worker, generation);
+        self.control.post(adopted).is_ok()
+    }
+
     /// Tells the control thread that nothing is left to drain.
     pub fn say_drained(&self, worker: WorkerId) {
         let _ = self.control.post(ToControl::Drained(worker));

@@ -1,15 +1,19 @@
 //! What the threads tell each other.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::base::ids::{BackendId, WorkerId};
 use crate::shared::backend_table::BackendState;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenAddr, Snapshot};
 
 /// To a worker, from control and health.
 #[derive(Debug)]
 pub enum ToWorker {
-    /// Take this configuration over for every request that begins from now on.
+    /// Accept on this listening socket too. Comes before the snapshot that names the address.
+    Listen(ListenAddr, OwnedFd),
+    /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does
+    /// not name, and say [`ToControl::Adopted`].
     Snapshot(Arc<Snapshot>),
     /// A backend's state changed.
     BackendState(BackendId, BackendState),
@@ -31,11 +35,28 @@ pub enum ToHealth {
     Stop,
 }
 
-/// To the control thread, from the workers.
+/// To the control thread, from the workers and the health thread.
 #[derive(Debug)]
 pub enum ToControl {
+    /// This worker begins its requests with the snapshot of this generation, or a later one.
+    Adopted(WorkerId, u64),
     /// This worker has no connection left after [`ToWorker::Drain`]. May come more than once.
     Drained(WorkerId),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
+    /// A backend's state changed.
+    BackendChanged(Change),
+}
+
+/// A backend's state changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub id: BackendId,
+    pub pool: String,
+    pub backend: String,
+    /// `None` if the backend is new. Its row in the tables may have belonged to another one before, so the workers must
+    /// be told even that it is healthy.
+    pub from: Option<BackendState>,
+    pub to: BackendState,
+    pub reason: String,
 }

@@ -2,7 +2,10 @@
 
 pub mod access;
 pub mod backend_table;
+pub mod count;
+pub mod counts;
 pub mod gauges;
+pub mod histogram;
 pub mod links;
 pub mod mailbox;
 pub mod messages;

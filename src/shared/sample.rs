@@ -8,6 +8,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, HealthCheck, Outlier, Pool, ProbeKind, Snapshot,
+    Traceparent,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 use crate::worker::route::RouteTable;
@@ -37,6 +38,11 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
             requests_per_connection: u32::MAX,
         },
         access_log: None,
+        admin: None,
+        traceparent: Traceparent {
+            create: false,
+            propagate: true,
+        },
         test_servers: Vec::new(),
         route_table: RouteTable::default(),
         routes: Vec::new(),
@@ -53,11 +59,19 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
             .iter()
             .map(|addr| backend(slots, name, addr))
             .collect(),
-        health_check: None,
         outlier: None,
         idle_connections: 1,
         keepalive: Duration::from_secs(60),
+        counts: slots.pool_counts(name),
     }
+}
+
+/// The pool, every backend of it probed like this.
+pub fn probed(mut pool: Pool, check: &HealthCheck) -> Pool {
+    for backend in &mut pool.backends {
+        backend.health_check = Some(check.clone());
+    }
+    pool
 }
 
 fn backend(slots: &mut Slots, pool: &str, addr: &BackendAddr) -> Backend {
@@ -72,6 +86,9 @@ fn backend(slots: &mut Slots, pool: &str, addr: &BackendAddr) -> Backend {
         label,
         weight: 1,
         max_connections: u32::MAX,
+        draining: false,
+        health_check: None,
+        remove_after: None,
     }
 }
 

@@ -1,17 +1,21 @@
 //! Hands out the rows of the backend tables, so that a backend keeps its row (and with it its state and counts) from
-//! one snapshot to the next.
+//! one snapshot to the next; and what is counted of routes and pools, which they keep as well.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
+use crate::base::time::Micros;
 use crate::shared::backend_table::BackendTables;
+use crate::shared::count::PerWorker;
+use crate::shared::counts::{BackendCounts, PoolCounts, RouteCounts};
 
 /// A backend's row, held by every snapshot that names the backend and free again when the last of them is gone.
 #[derive(Debug)]
 pub struct Slot {
     id: BackendId,
+    counts: BackendCounts,
     free: Weak<Mutex<Vec<BackendId>>>,
 }
 
@@ -19,6 +23,12 @@ impl Slot {
     /// The row.
     pub fn id(&self) -> BackendId {
         self.id
+    }
+
+    /// What is counted of the backend.
+    #[inline]
+    pub fn counts(&self) -> &BackendCounts {
+        &self.counts
     }
 }
 
@@ -38,6 +48,8 @@ pub struct Slots {
     tables: Arc<BackendTables>,
     free: Arc<Mutex<Vec<BackendId>>>,
     taken: HashMap<(String, String), Weak<Slot>>,
+    routes: HashMap<String, Weak<RouteCounts>>,
+    pools: HashMap<String, Weak<PoolCounts>>,
 }
 
 impl Slots {
@@ -48,6 +60,8 @@ impl Slots {
             tables,
             free: Arc::new(Mutex::new(free)),
             taken: HashMap::new(),
+            routes: HashMap::new(),
+            pools: HashMap::new(),
         }
     }
 
@@ -66,16 +80,45 @@ impl Slots {
         self.tables.reset(id);
         let slot = Arc::new(Slot {
             id,
+            counts: BackendCounts::new(self.tables.workers(), Micros::now()),
             free: Arc::downgrade(&self.free),
         });
         self.taken.insert(key, Arc::downgrade(&slot));
         Some(slot)
     }
+
+    /// What is counted of the route of this name.
+    pub fn route_counts(&mut self, name: &str) -> Arc<RouteCounts> {
+        kept(&mut self.routes, name, || {
+            PerWorker::new(self.tables.workers())
+        })
+    }
+
+    /// What is counted of the pool of this name.
+    pub fn pool_counts(&mut self, name: &str) -> Arc<PoolCounts> {
+        kept(&mut self.pools, name, || {
+            PerWorker::new(self.tables.workers())
+        })
+    }
+}
+
+/// What `known` has of this name, if any snapshot still holds it, else something new.
+fn kept<T>(known: &mut HashMap<String, Weak<T>>, name: &str, new: impl FnOnce() -> T) -> Arc<T> {
+    if let Some(counts) = known.get(name).and_then(Weak::upgrade) {
+        return counts;
+    }
+    if known.len() == known.capacity() {
+        known.retain(|_, counts| counts.strong_count() > 0);
+    }
+    let counts = Arc::new(new());
+    known.insert(name.to_owned(), Arc::downgrade(&counts));
+    counts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::WorkerId;
 
     #[test]
     fn a_backend_keeps_its_row_while_a_snapshot_names_it() {
@@ -99,5 +142,21 @@ mod tests {
         assert!(slots.slot("api", "one more").is_none());
         drop(held);
         assert!(slots.slot("api", "one more").is_some());
+    }
+
+    #[test]
+    fn counts_go_on_as_long_as_a_snapshot_holds_them() {
+        let mut slots = Slots::new(BackendTables::new(1));
+        let worker = WorkerId(0);
+        let first = slots.route_counts("/api");
+        first.of(worker).retries.add(1);
+        assert_eq!(slots.route_counts("/api").totals().retries, 1);
+        assert_eq!(slots.route_counts("/web").totals().retries, 0);
+        drop(first);
+        assert_eq!(slots.route_counts("/api").totals().retries, 0);
+        for n in 0..1000 {
+            slots.pool_counts(&n.to_string());
+        }
+        assert!(slots.pools.len() < 100, "names of the past are forgotten");
     }
 }

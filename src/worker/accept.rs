@@ -1,37 +1,73 @@
 //! Taking in new connections.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tracing::warn;
 
 use crate::base::limits;
-use crate::net::{Listener, Timer, is_exhausted, spawn};
-use crate::worker::connection;
+use crate::net::{BoundListener, Engine, Gate, Listener, Peer, Stream, Timer, is_exhausted, spawn};
+use crate::worker::connection::{self, Accepted};
 use crate::worker::shard::Shard;
 
-/// Accepts until the worker drains. When descriptors or memory run out, or there are as many connections as may be,
-/// new ones wait in the listening socket's queue.
-pub async fn run(shard: Rc<Shard>, listener: Listener) {
-    loop {
+/// Begins to accept on a socket. Errors: the engine does not take it.
+pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
+    let addr = bound.addr.clone();
+    let listener = Listener::new(bound, engine)?;
+    let gate = shard.open_gate(addr);
+    spawn(run(shard.clone(), listener, gate));
+    Ok(())
+}
+
+/// Accepts until the worker drains or the listener is removed. Of a removed one, the connections that are in the
+/// socket's queue are taken in first; when the worker drains they stay there, because another process may have the same
+/// socket.
+async fn run(shard: Rc<Shard>, listener: Listener, gate: Rc<Gate>) {
+    accept_all(&shard, &listener, &gate).await;
+    while !shard.is_draining() {
         poll_fn(|cx| shard.poll_room(cx)).await;
-        match listener.accept(&shard.gate).await {
+        match listener.accept_waiting(&shard.turn).await {
+            Some(accepted) => serve(&shard, accepted, &gate),
             None => return,
-            Some(Ok((stream, peer))) => {
-                let counted = shard.count_connection();
-                spawn(connection::run(shard.clone(), counted, stream, peer));
-            }
+        }
+    }
+}
+
+/// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,
+/// new ones wait in the listening socket's queue.
+async fn accept_all(shard: &Rc<Shard>, listener: &Listener, gate: &Rc<Gate>) {
+    loop {
+        poll_fn(|cx| match gate.is_closed() {
+            true => Poll::Ready(()),
+            false => shard.poll_room(cx),
+        })
+        .await;
+        match listener.accept(gate).await {
+            None => return,
+            Some(Ok(accepted)) => serve(shard, accepted, gate),
             Some(Err(error)) if is_exhausted(&error) => {
                 if shard.may_log_exhaustion() {
                     warn!("accepting pauses: {error}; connections already established go on");
                 }
-                pause(&shard).await;
+                pause(shard).await;
             }
             // The connection was gone before it was accepted, or the like: no reason to stop.
             Some(Err(_)) => shard.turn.pass().await,
         }
     }
+}
+
+fn serve(shard: &Rc<Shard>, (stream, peer): (Stream, Peer), gate: &Rc<Gate>) {
+    let counted = shard.count_connection();
+    let accepted = Accepted {
+        stream,
+        peer,
+        gate: gate.clone(),
+    };
+    spawn(connection::run(shard.clone(), counted, accepted));
 }
 
 async fn pause(shard: &Shard) {

@@ -72,7 +72,7 @@ pub fn admit(
         }
         outcome => outcome,
     };
-    client.wire.put(received);
+    client.wire.put(received, &shard.blocks);
     outcome
 }
 
@@ -154,7 +154,7 @@ pub fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
         tried: exchange.has_tried_any().then_some(&tried),
         has_idle: &|id| shard.upstreams.has_idle(id),
     };
-    exchange.plan.live(exchange.route().pool).pick(&choice)
+    exchange.plan.pick(exchange.route().pool, &choice)
 }
 
 struct Chosen<'a> {

@@ -9,15 +9,23 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Peer, Stream};
+use crate::net::{Gate, Peer, Stream};
 use crate::worker::downstream::{Client, Woken};
 use crate::worker::proxy::{Next, serve};
 use crate::worker::record;
 use crate::worker::shard::{CountedConnection, Shard};
 
+/// A client's connection as it was accepted.
+pub struct Accepted {
+    pub stream: Stream,
+    pub peer: Peer,
+    /// Closes when the listener that it came by is removed.
+    pub gate: Rc<Gate>,
+}
+
 /// Serves a connection to its end. A panic ends this connection and nothing else.
-pub async fn run(shard: Rc<Shard>, counted: CountedConnection, stream: Stream, peer: Peer) {
-    let mut serving = pin!(serve_all(&shard, stream, peer));
+pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Accepted) {
+    let mut serving = pin!(serve_all(&shard, accepted));
     let outcome =
         poll_fn(
             |cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
@@ -32,13 +40,12 @@ pub async fn run(shard: Rc<Shard>, counted: CountedConnection, stream: Stream, p
     drop(counted);
 }
 
-async fn serve_all(shard: &Rc<Shard>, stream: Stream, peer: Peer) {
-    let client = Client::new(stream, peer, shard);
-    let bounds = shard.plan().snapshot().client.clone();
-    let mut wait = bounds.header_timeout; // The first request is due at once.
+async fn serve_all(shard: &Rc<Shard>, accepted: Accepted) {
+    let client = Client::new(accepted, shard);
+    let mut wait = shard.plan().snapshot().client.header_timeout; // The first request is due at once.
     while client.wait_for_request(shard, wait).await == Woken::Bytes {
         match busy(shard, &client).await {
-            Next::Request => wait = bounds.idle_timeout,
+            Next::Request => wait = shard.plan().snapshot().client.idle_timeout,
             Next::Close => return,
         }
     }

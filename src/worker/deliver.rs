@@ -82,7 +82,9 @@ async fn deliver_through(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, 
         stall: plan.snapshot().client.idle_timeout,
         count: &|bytes| exchange.count_response(bytes),
     };
-    let relayed = relay.run(out, &mut body, |cx| client.poll_gone(cx)).await;
+    let relayed = relay
+        .run(out, &mut body, |cx| client.poll_gone(ends.shard, cx))
+        .await;
     match relayed {
         Ok(()) => Ok(Delivered::Complete { reusable }),
         Err(broken) => {
@@ -113,7 +115,8 @@ impl Ends<'_> {
         let now = Micros::now();
         let micros = now.since(sent_at);
         exchange.answered.set(true);
-        exchange.upstream_micros.set(micros);
+        exchange.upstream_micros.set(Some(micros));
+        exchange.head_micros.set(now.since(exchange.began));
         let live = exchange.plan.live(self.admitted.pool);
         live.observe(self.upstream.backend, micros, now);
         self.shard.report_answer(exchange, self.upstream.backend);
@@ -146,7 +149,7 @@ impl Ends<'_> {
             if length > 0 && (ends || is_over || seen == 0) {
                 let mut received = wire.take();
                 let read = self.read_head(&mut received, out);
-                wire.put(received);
+                wire.put(received, &self.shard.blocks);
                 if let Some(answer) = read? {
                     return Ok(answer);
                 }
@@ -154,7 +157,7 @@ impl Ends<'_> {
             seen = length;
             let blocks = &self.shard.blocks;
             let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, |cx| {
-                self.client.poll_gone(cx)
+                self.client.poll_gone(self.shard, cx)
             });
             match more.await {
                 Ok(Ok(count)) if count > 0 => {}

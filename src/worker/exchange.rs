@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::base::ids::{BackendId, PoolId, RequestId, RouteId};
+use crate::base::ids::{BackendId, PoolId, RequestId, RouteId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::access::Texts;
+use crate::shared::counts::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Plan;
@@ -16,6 +17,7 @@ use crate::worker::plan::Plan;
 /// The record of an exchange. Both directions of its body write to it, hence the cells.
 pub struct Exchange {
     pub plan: Rc<Plan>,
+    worker: WorkerId,
     /// Told to the client in own answers and to the log.
     pub id: RequestId,
     /// When its first byte was there.
@@ -41,7 +43,10 @@ pub struct Exchange {
     pub answered: Cell<bool>,
     pub request_bytes: Cell<u64>,
     pub response_bytes: Cell<u64>,
-    pub upstream_micros: Cell<u64>,
+    /// From the sending of the request to the head of the answer that a backend gave; `None` before.
+    pub upstream_micros: Cell<Option<u64>>,
+    /// From the request's first byte to that head; 0 before.
+    pub head_micros: Cell<u64>,
     pub failure: Cell<Option<Failure>>,
     /// When the route's bound on the whole exchange ends.
     deadline: Cell<Option<Micros>>,
@@ -55,11 +60,21 @@ struct Tried {
     count: usize,
 }
 
+impl Drop for Exchange {
+    /// Also where a panic ends it.
+    fn drop(&mut self) {
+        if let Some(counts) = self.route_counts() {
+            counts.in_flight.sub(1);
+        }
+    }
+}
+
 impl Exchange {
     /// An exchange that begins now.
-    pub fn new(plan: Rc<Plan>, id: RequestId) -> Exchange {
+    pub fn new(plan: Rc<Plan>, worker: WorkerId, id: RequestId) -> Exchange {
         Exchange {
             plan,
+            worker,
             id,
             began: Micros::now(),
             texts: RefCell::default(),
@@ -76,6 +91,7 @@ impl Exchange {
             request_bytes: Cell::default(),
             response_bytes: Cell::default(),
             upstream_micros: Cell::default(),
+            head_micros: Cell::default(),
             failure: Cell::default(),
             deadline: Cell::default(),
             tried: RefCell::default(),
@@ -87,6 +103,7 @@ impl Exchange {
         let route = &self.plan.snapshot().routes[id.index()];
         self.route.set(Some(id));
         self.pool.set(Some(route.pool));
+        route.counts.of(self.worker).in_flight.add(1);
         self.deadline
             .set(route.timeout.map(|timeout| self.began.after(timeout)));
         route
@@ -99,6 +116,20 @@ impl Exchange {
             .get()
             .expect("a request has its route before it goes on");
         &self.plan.snapshot().routes[id.index()]
+    }
+
+    /// What this worker counts of the route, once it is known.
+    pub fn route_counts(&self) -> Option<&RouteBlock> {
+        let id = self.route.get()?;
+        let route = &self.plan.snapshot().routes[id.index()];
+        Some(route.counts.of(self.worker))
+    }
+
+    /// What this worker counts of the backend that the request was last sent to, if any.
+    pub fn backend_counts(&self) -> Option<&BackendBlock> {
+        let (pool, index) = (self.pool.get()?, self.backend.get()?);
+        let backend = self.plan.backend(pool, index);
+        Some(backend.slot.counts().workers.of(self.worker))
     }
 
     /// How long a step may take that may take `wait` by itself: what is left of the whole exchange bounds it.

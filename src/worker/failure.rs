@@ -1,9 +1,12 @@
 //! Every way in which an exchange can fail, and what follows from it: the status of the answer, whose fault it is, the
-//! reason word (the same in the answer, the log and the metrics), and how loudly it is logged. One table.
+//! reason word (the same in the answer, the log and the metrics), and how loudly it is logged. One table; below it, how
+//! failures are numbered where they are counted.
 
 use tracing::Level;
 
 use crate::http::refusal::Refusal;
+use crate::shared::counts::KINDS;
+use crate::shared::gauges::REASONS;
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +48,59 @@ pub enum Failure {
     Truncated,
 }
 
+/// The failures without a refusal in them, in the order in which they are counted.
+const PLAIN: [Failure; KINDS - 3] = [
+    Failure::HeadTimeout,
+    Failure::BodyTimeout,
+    Failure::BodyTooLarge,
+    Failure::EarlyUpgradeBytes,
+    Failure::ClientLeft,
+    Failure::ClientStalled,
+    Failure::NoRoute,
+    Failure::NoBackend,
+    Failure::Saturated,
+    Failure::ConnectFailed,
+    Failure::ConnectTimeout,
+    Failure::Exhausted,
+    Failure::Reset,
+    Failure::TooManyInterim,
+    Failure::ResponseTimeout,
+    Failure::ExchangeTimeout,
+    Failure::Truncated,
+];
+const REFUSED: usize = PLAIN.len();
+const MALFORMED: usize = PLAIN.len() + 1;
+/// What a backend's answer of 500 or above is counted as. It is no [`Failure`]: the answer is passed on.
+pub const STATUS_5XX: usize = PLAIN.len() + 2;
+const _: () = assert!(REASONS == PLAIN.len() + 2 * Refusal::ALL.len());
+
+/// The word of a kind, as counted per route and backend: finer reasons than these are counted for all routes together.
+pub fn kind_word(kind: usize) -> &'static str {
+    match kind {
+        REFUSED => "refused",
+        MALFORMED => "malformed_response",
+        STATUS_5XX => "status_5xx",
+        plain => PLAIN[plain].consequences().word,
+    }
+}
+
 /// Who has to do something about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     Client,
     Backend,
     Ours,
+}
+
+impl Fault {
+    /// The word for metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fault::Client => "client",
+            Fault::Backend => "backend",
+            Fault::Ours => "palantir",
+        }
+    }
 }
 
 /// What follows from a failure.
@@ -113,6 +163,40 @@ impl Failure {
         }
     }
 
+    /// The failure counted as this reason, of all `REASONS`.
+    pub fn of_reason(reason: usize) -> Failure {
+        match reason.checked_sub(PLAIN.len()) {
+            None => PLAIN[reason],
+            Some(refusal) => match Refusal::ALL.get(refusal) {
+                Some(refusal) => Failure::Refused(*refusal),
+                None => Failure::MalformedResponse(Refusal::ALL[refusal - Refusal::ALL.len()]),
+            },
+        }
+    }
+
+    /// As what it is counted for all routes together, one number per word and fault.
+    pub fn reason(self) -> usize {
+        match self {
+            Failure::Refused(refusal) => PLAIN.len() + refusal as usize,
+            Failure::MalformedResponse(refusal) => {
+                PLAIN.len() + Refusal::ALL.len() + refusal as usize
+            }
+            plain => plain.kind(),
+        }
+    }
+
+    /// As what it is counted per route and backend.
+    pub fn kind(self) -> usize {
+        match self {
+            Failure::Refused(_) => REFUSED,
+            Failure::MalformedResponse(_) => MALFORMED,
+            plain => PLAIN
+                .iter()
+                .position(|known| *known == plain)
+                .expect("every failure without a refusal is listed"),
+        }
+    }
+
     /// Whether the backend is to blame, so that it counts against it.
     pub fn blames_backend(self) -> bool {
         !matches!(self, Failure::NoBackend | Failure::Saturated)
@@ -153,5 +237,35 @@ impl Failure {
                 | Failure::ResponseTimeout
                 | Failure::ExchangeTimeout
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_is_its_failures_own() {
+        let mut words = HashSet::new();
+        for reason in 0..REASONS {
+            let failure = Failure::of_reason(reason);
+            assert_eq!(failure.reason(), reason, "{failure:?}");
+            let Consequences { word, fault, .. } = failure.consequences();
+            assert!(words.insert((word, fault)), "{word} twice for {fault:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_word_of_its_own() {
+        let words: HashSet<_> = (0..KINDS).map(kind_word).collect();
+        assert_eq!(words.len(), KINDS);
+        for reason in 0..REASONS {
+            let failure = Failure::of_reason(reason);
+            let (kind, word) = (failure.kind(), failure.consequences().word);
+            let is_folded = matches!(failure, Failure::Refused(_) | Failure::MalformedResponse(_));
+            assert!(is_folded || kind_word(kind) == word, "{word}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::worker::downstream::{Client, upload};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Pick;
+use crate::worker::record::count_failed_attempt;
 use crate::worker::shard::Shard;
 use crate::worker::tunnel;
 use crate::worker::upstream::{Upstream, obtain};
@@ -33,9 +34,9 @@ pub async fn forward(
     admitted: &mut Admitted,
 ) -> Result<(), Failure> {
     let live = exchange.plan.live(admitted.pool);
-    live.retry_budget.borrow_mut().deposit();
+    live.retry_budget().borrow_mut().deposit();
     if admitted.is_whole {
-        client.arm_idle(shard);
+        client.watch();
     }
     let mut preferred = admitted.first;
     let mut fresh = !admitted.is_whole;
@@ -74,6 +75,9 @@ pub async fn forward(
         if !may_retry(exchange, admitted, setback.failure, retries) {
             return Err(setback.failure);
         }
+        if let Some(route) = exchange.route_counts() {
+            route.retries.add(1);
+        }
         (retries, fresh) = (retries + 1, !admitted.is_whole);
     }
 }
@@ -88,6 +92,7 @@ fn is_stale(exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> bool
 fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Failure) {
     exchange.note_tried(backend.id());
     if failure.blames_backend() {
+        count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, backend.id(), failure.consequences().word);
     }
 }
@@ -101,7 +106,7 @@ fn may_retry(exchange: &Exchange, admitted: &Admitted, failure: Failure, retries
         && (failure.is_before_sending() || may_repeat)
         && !exchange.answered.get()
         && retries < exchange.route().retries;
-    let budget = &exchange.plan.live(admitted.pool).retry_budget;
+    let budget = exchange.plan.live(admitted.pool).retry_budget();
     is_possible && budget.borrow_mut().try_take(Micros::now())
 }
 
@@ -115,10 +120,14 @@ async fn choose(
     let route = exchange.route();
     let live = exchange.plan.live(route.pool);
     client.timer.set(exchange.bounded(route.timeouts.connect));
+    let mut counted = None;
     let waited = client.timer.bound(|cx| match pick(shard, exchange, key) {
         Pick::Backend(index) => Poll::Ready(Ok(index)),
         Pick::None => Poll::Ready(Err(Failure::NoBackend)),
-        Pick::Saturated if live.wait(cx.waker()) => client.poll_gone(cx).map(Err),
+        Pick::Saturated if live.wait(cx.waker()) => {
+            counted.get_or_insert_with(|| shard.count_waiting(exchange));
+            client.poll_gone(shard, cx).map(Err)
+        }
         Pick::Saturated => Poll::Ready(Err(Failure::Saturated)),
     });
     match waited.await {

@@ -3,33 +3,41 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::net::Event;
+use tracing::error;
+
+use crate::base::time::Micros;
+use crate::net::{BoundListener, Engine, Event};
 use crate::shared::mailbox::Letters;
 use crate::shared::messages::ToWorker;
-use crate::worker::plan::Plan;
+use crate::worker::accept;
 use crate::worker::shard::Shard;
 
 /// Takes messages for as long as the worker lives.
-pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>) -> io::Result<()> {
+pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>, engine: Engine) -> io::Result<()> {
     let event = Event::new(letters.wake_fd())?;
     loop {
         event.wait().await?;
         letters.clear_wake();
         while let Some(message) = letters.take() {
-            take_over(&shard, message);
+            take_over(&shard, message, engine);
         }
     }
 }
 
-fn take_over(shard: &Shard, message: ToWorker) {
+fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
     match message {
+        ToWorker::Listen(addr, socket) => {
+            let bound = BoundListener { addr, socket };
+            if let Err(error) = accept::start(shard, bound, engine) {
+                error!(worker = shard.worker.0, %error, "a new listener cannot be used");
+            }
+        }
         ToWorker::Snapshot(snapshot) => {
-            shard.set_plan(Plan::new(snapshot, shard.worker, &shard.tables));
+            let began = Micros::now();
+            shard.adopt(snapshot);
+            shard.note_lag(Micros::now().since(began));
         }
-        ToWorker::BackendState(id, state) => {
-            shard.tables.of(shard.worker).set_state(id, state);
-            shard.plan().state_changed(id, shard.worker, &shard.tables);
-        }
+        ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
         ToWorker::Drain => shard.drain(),
     }
 }

@@ -8,7 +8,7 @@ mod connection;
 mod deliver;
 mod downstream;
 mod exchange;
-mod failure;
+pub mod failure;
 mod forward;
 mod mailbox;
 mod plan;
@@ -26,7 +26,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::base::ids::WorkerId;
-use crate::net::{BoundListener, Engine, Listener, Ticker, Turn, pin, run, spawn};
+use crate::net::{BoundListener, Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::links::Links;
 use crate::shared::mailbox::Letters;
 use crate::shared::messages::ToWorker;
@@ -56,7 +56,7 @@ pub fn work(start: Start) -> io::Result<()> {
 }
 
 async fn work_here(start: Start) -> io::Result<()> {
-    let plan = Plan::new(start.snapshot, start.worker, &start.tables);
+    let plan = Plan::new(start.snapshot, start.worker);
     let turn = Turn::new()?;
     let shard = Rc::new(Shard::new(
         start.worker,
@@ -66,15 +66,14 @@ async fn work_here(start: Start) -> io::Result<()> {
         turn,
     ));
     for bound in start.listeners {
-        let listener = Listener::new(bound, start.engine)?;
-        spawn(accept::run(shard.clone(), listener));
+        accept::start(&shard, bound, start.engine)?;
     }
     let ticker = Ticker::new()?;
     let ticked = shard.clone();
     spawn(async move {
-        while ticker.tick().await.is_ok() {
-            ticked.tick();
+        while let Ok(lag) = ticker.tick().await {
+            ticked.tick(lag);
         }
     });
-    mailbox::run(shard, start.letters).await
+    mailbox::run(shard, start.letters, start.engine).await
 }

@@ -1,7 +1,13 @@
 //! The snapshot made live on one core: its balancers, retry budgets and queues.
+//!
+//! A change of configuration must cost a worker next to nothing. So a new plan takes over from the one before what it
+//! can: a pool that did not change is the same live pool in both, one that did keeps its balancer, its budget and its
+//! queue. And nothing is computed when a plan is made or a backend's state changes: the pool is marked, and its
+//! balancer rebuilt when the next request asks for it.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::task::Waker;
 
 use crate::base::ids::{BackendId, PoolId, WorkerId};
@@ -16,14 +22,28 @@ use crate::worker::balance::{Balancer, Candidate, View, hash_key};
 /// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
 pub struct Plan {
     snapshot: SharedSnapshot,
-    pools: Vec<LivePool>,
+    worker: WorkerId,
+    pools: Vec<Rc<LivePool>>,
+    /// The pool of each backend that takes requests, by row; [`NO_POOL`] for all others.
+    pool_of: Vec<u16>,
 }
+
+const NO_POOL: u16 = u16::MAX;
+
+const _: () = assert!(limits::POOLS < NO_POOL as usize);
 
 /// One pool on one core.
 pub struct LivePool {
     balancer: RefCell<Box<dyn Balancer>>,
     usable: RefCell<Vec<Usable>>,
-    pub retry_budget: RefCell<RetryBudget>,
+    /// Whether `balancer` and `usable` do not know the latest states of the backends.
+    is_stale: Cell<bool>,
+    carried: Rc<Carried>,
+}
+
+/// What a pool keeps from plan to plan, whatever of it changes.
+struct Carried {
+    retry_budget: RefCell<RetryBudget>,
     waiting: RefCell<VecDeque<Waker>>,
 }
 
@@ -46,23 +66,54 @@ pub enum Pick {
     None,
 }
 
+/// What a pick depends on.
+pub struct Choice<'a> {
+    pub tables: &'a BackendTables,
+    pub now: Micros,
+    /// Hash of the request's key, for algorithms that use it.
+    pub key: u64,
+    /// Whether the request was sent to a backend already; `None` if to none at all.
+    pub tried: Option<&'a dyn Fn(BackendId) -> bool>,
+    /// Whether this core has an idle connection to a backend.
+    pub has_idle: &'a dyn Fn(BackendId) -> bool,
+}
+
 impl Plan {
-    /// Makes a snapshot live on the worker.
-    pub fn new(snapshot: SharedSnapshot, worker: WorkerId, tables: &BackendTables) -> Plan {
-        let now = Micros::now();
-        let workers = snapshot.workers;
-        let live = |pool: &Pool| LivePool {
-            balancer: RefCell::new(pool.algorithm.build(worker)),
-            usable: RefCell::default(),
-            retry_budget: RefCell::new(RetryBudget::new(workers, now)),
-            waiting: RefCell::default(),
-        };
-        let pools = snapshot.pools.iter().map(live).collect();
-        let plan = Plan { snapshot, pools };
-        for index in 0..plan.pools.len() {
-            plan.refresh(PoolId(index as u32), worker, tables);
+    /// Makes a worker's first snapshot live.
+    pub fn new(snapshot: SharedSnapshot, worker: WorkerId) -> Plan {
+        Plan::with(snapshot, worker, |pool, snapshot| {
+            LivePool::new(pool, worker, Carried::new(snapshot))
+        })
+    }
+
+    /// Makes the snapshot live that comes after `before`.
+    pub fn after(before: &Plan, snapshot: SharedSnapshot) -> Plan {
+        let worker = before.worker;
+        let pools = before.snapshot.pools.iter().zip(&before.pools);
+        let known: HashMap<&str, _> = pools
+            .map(|(pool, live)| (pool.name.as_str(), (pool, live)))
+            .collect();
+        Plan::with(snapshot, worker, |pool, snapshot| {
+            match known.get(pool.name.as_str()) {
+                None => LivePool::new(pool, worker, Carried::new(snapshot)),
+                Some((old, live)) if balances_alike(old, pool) => Rc::clone(live),
+                Some((old, live)) => live.succeeded_by(old, pool, worker),
+            }
+        })
+    }
+
+    fn with(
+        snapshot: SharedSnapshot,
+        worker: WorkerId,
+        mut live: impl FnMut(&Pool, &Snapshot) -> Rc<LivePool>,
+    ) -> Plan {
+        let pools = snapshot.pools.iter().map(|pool| live(pool, &snapshot));
+        Plan {
+            pools: pools.collect(),
+            pool_of: pool_of(&snapshot),
+            snapshot,
+            worker,
         }
-        plan
     }
 
     /// The snapshot.
@@ -85,35 +136,115 @@ impl Plan {
         &self.pool(pool).backends[index as usize]
     }
 
+    /// Whether requests may go to this backend: a pool of the snapshot has it, and it is not to be drained.
+    pub fn takes(&self, id: BackendId) -> bool {
+        self.pool_with(id).is_some()
+    }
+
+    fn pool_with(&self, id: BackendId) -> Option<PoolId> {
+        let pool = *self.pool_of.get(id.index())?;
+        (pool != NO_POOL).then_some(PoolId(u32::from(pool)))
+    }
+
     /// Takes a changed state of a backend into account.
-    pub fn state_changed(&self, id: BackendId, worker: WorkerId, tables: &BackendTables) {
-        for (index, pool) in self.snapshot.pools.iter().enumerate() {
-            if pool.backends.iter().any(|backend| backend.id() == id) {
-                self.refresh(PoolId(index as u32), worker, tables);
-            }
+    pub fn state_changed(&self, id: BackendId) {
+        if let Some(pool) = self.pool_with(id) {
+            self.live(pool).is_stale.set(true);
+            self.live(pool).wake_waiting();
         }
     }
 
     /// Wakes all requests that wait for a connection, in every pool.
     pub fn wake_waiting(&self) {
-        self.pools.iter().for_each(LivePool::wake_waiting);
+        self.pools.iter().for_each(|pool| pool.wake_waiting());
     }
 
-    fn refresh(&self, id: PoolId, worker: WorkerId, tables: &BackendTables) {
+    /// Picks a backend of a pool: one that was not tried yet if there is one, else again one that was.
+    pub fn pick(&self, id: PoolId, choice: &Choice<'_>) -> Pick {
+        let live = self.live(id);
+        if live.is_stale.replace(false) {
+            live.rebuild(&self.pool(id).backends, choice.tables, self.worker);
+        }
+        live.pick(choice)
+    }
+}
+
+/// Whether two configurations of a pool are the same as far as picking a backend goes, down to the indices.
+fn balances_alike(old: &Pool, new: &Pool) -> bool {
+    let same = |(old, new): (&Backend, &Backend)| {
+        old.id() == new.id()
+            && old.weight == new.weight
+            && old.max_connections == new.max_connections
+            && old.draining == new.draining
+            && old.addr == new.addr
+    };
+    old.algorithm.name() == new.algorithm.name()
+        && old.backends.len() == new.backends.len()
+        && old.backends.iter().zip(&new.backends).all(same)
+}
+
+fn pool_of(snapshot: &Snapshot) -> Vec<u16> {
+    let mut pool_of = Vec::new();
+    for (pool, number) in snapshot.pools.iter().zip(0..) {
+        for backend in pool.backends.iter().filter(|backend| !backend.draining) {
+            let row = backend.id().index();
+            if row >= pool_of.len() {
+                pool_of.resize(row + 1, NO_POOL);
+            }
+            pool_of[row] = number;
+        }
+    }
+    pool_of
+}
+
+impl Carried {
+    fn new(snapshot: &Snapshot) -> Rc<Carried> {
+        Rc::new(Carried {
+            retry_budget: RefCell::new(RetryBudget::new(snapshot.workers, Micros::now())),
+            waiting: RefCell::default(),
+        })
+    }
+}
+
+impl LivePool {
+    fn new(pool: &Pool, worker: WorkerId, carried: Rc<Carried>) -> Rc<LivePool> {
+        LivePool::balanced_by(pool.algorithm.build(worker), carried)
+    }
+
+    fn balanced_by(balancer: Box<dyn Balancer>, carried: Rc<Carried>) -> Rc<LivePool> {
+        Rc::new(LivePool {
+            balancer: RefCell::new(balancer),
+            usable: RefCell::default(),
+            is_stale: Cell::new(true),
+            carried,
+        })
+    }
+
+    /// The live part of the pool `new`, as this one's pool is now configured. What the balancer has learnt goes with it;
+    /// requests that began before get a fresh one, should they ask once more.
+    fn succeeded_by(&self, old: &Pool, new: &Pool, worker: WorkerId) -> Rc<LivePool> {
+        let carried = self.carried.clone();
+        if old.algorithm.name() != new.algorithm.name() {
+            return LivePool::new(new, worker, carried);
+        }
+        self.is_stale.set(true);
+        let fresh = old.algorithm.build(worker);
+        LivePool::balanced_by(self.balancer.replace(fresh), carried)
+    }
+
+    fn rebuild(&self, backends: &[Backend], tables: &BackendTables, worker: WorkerId) {
         let takes_requests = |backend: &Backend| {
             let state = tables.of(worker).state(backend.id());
-            backend.addr.is_some() && state == BackendState::Healthy
+            backend.addr.is_some() && !backend.draining && state == BackendState::Healthy
         };
-        let (usable, candidates): (Vec<_>, Vec<_>) = self
-            .pool(id)
-            .backends
+        let (usable, candidates): (Vec<_>, Vec<_>) = backends
             .iter()
-            .enumerate()
-            .filter(|(_, backend)| takes_requests(backend))
-            .map(|(index, backend)| {
+            .zip(0..)
+            .filter(|(backend, _)| takes_requests(backend))
+            .map(|(backend, index)| {
                 let usable = Usable {
                     id: backend.id(),
-                    index: index as u32,
+                    index,
                     max_connections: backend.max_connections,
                 };
                 let candidate = Candidate {
@@ -124,28 +255,11 @@ impl Plan {
                 (usable, candidate)
             })
             .unzip();
-        let live = self.live(id);
-        live.balancer.borrow_mut().rebuild(&candidates);
-        live.usable.replace(usable);
-        live.wake_waiting();
+        self.balancer.borrow_mut().rebuild(&candidates);
+        self.usable.replace(usable);
     }
-}
 
-/// What a pick depends on.
-pub struct Choice<'a> {
-    pub tables: &'a BackendTables,
-    pub now: Micros,
-    /// Hash of the request's key, for algorithms that use it.
-    pub key: u64,
-    /// Whether the request was sent to a backend already; `None` if to none at all.
-    pub tried: Option<&'a dyn Fn(BackendId) -> bool>,
-    /// Whether this core has an idle connection to a backend.
-    pub has_idle: &'a dyn Fn(BackendId) -> bool,
-}
-
-impl LivePool {
-    /// Picks a backend: one that was not tried yet if there is one, else again one that was.
-    pub fn pick(&self, choice: &Choice<'_>) -> Pick {
+    fn pick(&self, choice: &Choice<'_>) -> Pick {
         let usable = self.usable.borrow();
         if usable.is_empty() {
             return Pick::None;
@@ -184,9 +298,14 @@ impl LivePool {
         self.balancer.borrow_mut().observe(id, micros, now);
     }
 
+    /// How many retries the pool may still see.
+    pub fn retry_budget(&self) -> &RefCell<RetryBudget> {
+        &self.carried.retry_budget
+    }
+
     /// Queues a task that waits for a connection to become free; false if the queue is full.
     pub fn wait(&self, waker: &Waker) -> bool {
-        let mut waiting = self.waiting.borrow_mut();
+        let mut waiting = self.carried.waiting.borrow_mut();
         if waiting.len() >= limits::WAITING_REQUESTS {
             return false;
         }
@@ -196,8 +315,11 @@ impl LivePool {
 
     /// Wakes all that wait: each looks for itself, in the order they came.
     pub fn wake_waiting(&self) {
-        for waker in self.waiting.borrow_mut().drain(..) {
+        for waker in self.carried.waiting.borrow_mut().drain(..) {
             waker.wake();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,15 @@
-//! What is told of an exchange when it has ended: the access log's line, and a line of the program's own log if it
-//! failed.
+//! What is told of an exchange when it has ended: it is counted, here and nowhere else as far as possible; the access
+//! log gets its line, and the program's own log one if it failed.
 
 use tracing::{Level, debug, error, warn};
 
 use crate::base::ids::WorkerId;
 use crate::base::time::Micros;
 use crate::shared::access::AccessLine;
+use crate::shared::counts::class_of;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
-use crate::worker::failure::{Consequences, Failure};
+use crate::worker::failure::{Consequences, Failure, Fault, STATUS_5XX};
 use crate::worker::shard::Shard;
 
 /// Records an exchange that has ended.
@@ -17,15 +18,16 @@ pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
     if let Some(consequences) = &consequences {
         log_failure(shard, client, exchange, consequences);
     }
-    if exchange.plan.snapshot().access_log.is_none() {
-        return;
-    }
     let status = match &consequences {
         Some(consequences) if exchange.status.get() == 0 || consequences.status == 499 => {
             consequences.status
         }
         _ => exchange.status.get(),
     };
+    count(shard, exchange, status);
+    if exchange.plan.snapshot().access_log.is_none() {
+        return;
+    }
     let line = AccessLine {
         began: exchange.began,
         request_id: exchange.id,
@@ -40,11 +42,79 @@ pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
         pool: exchange.pool.get(),
         backend: exchange.backend.get(),
         attempts: exchange.attempts.get(),
-        upstream_micros: exchange.upstream_micros.get(),
+        upstream_micros: exchange.upstream_micros.get().unwrap_or_default(),
         total_micros: Micros::now().since(exchange.began),
         failure: consequences.map_or("", |consequences| consequences.word),
     };
     shard.links.log(shard.worker, line);
+}
+
+/// Counts the exchange for its worker, its route and the backend that answered it; `status` is what the client was told,
+/// or would have been.
+fn count(shard: &Shard, exchange: &Exchange, status: u16) {
+    let class = class_of(status);
+    let worker = shard.links.gauges(shard.worker);
+    worker.answer(class);
+    match exchange.failure.get() {
+        None if status >= 500 => worker.fail(),
+        None => {}
+        Some(failure) => {
+            worker.note_reason(failure.reason());
+            match failure.consequences().fault {
+                Fault::Client => worker.refuse(),
+                Fault::Backend | Fault::Ours => worker.fail(),
+            }
+        }
+    }
+    if let Some(route) = exchange.route_counts() {
+        route.classes[class].add(1);
+        route.request_bytes.add(exchange.request_bytes.get());
+        route.response_bytes.add(exchange.response_bytes.get());
+        route
+            .response_times
+            .observe(match exchange.head_micros.get() {
+                0 => Micros::now().since(exchange.began), // An own answer: there was no other head.
+                micros => micros,
+            });
+        if let Some(failure) = exchange.failure.get() {
+            route.failures[failure.kind()].add(1);
+        }
+    }
+    count_answer(shard, exchange);
+}
+
+/// Counts the answer for its backend. Attempts that failed by the backend's fault were counted when they did.
+fn count_answer(shard: &Shard, exchange: &Exchange) {
+    let Some(backend) = exchange.backend_counts() else {
+        return;
+    };
+    if exchange.attempts.get() == 0 {
+        return; // It was chosen, but never reached.
+    }
+    backend.request_bytes.add(exchange.request_bytes.get());
+    backend.response_bytes.add(exchange.response_bytes.get());
+    let Some(micros) = exchange.upstream_micros.get() else {
+        return;
+    };
+    if exchange.failure.get().is_some_and(Failure::blames_backend) {
+        return;
+    }
+    let status = exchange.status.get();
+    let succeeded = status < 500;
+    backend.answers[class_of(status)].add(1);
+    backend.response_times.observe(micros);
+    shard.links.gauges(shard.worker).attempt(succeeded);
+    if !succeeded {
+        backend.note_failure(STATUS_5XX, Micros::now());
+    }
+}
+
+/// Counts an attempt that failed by the fault of the backend that it was made at.
+pub fn count_failed_attempt(shard: &Shard, exchange: &Exchange, failure: Failure) {
+    if let Some(backend) = exchange.backend_counts() {
+        backend.fail(failure.kind(), Micros::now());
+    }
+    shard.links.gauges(shard.worker).attempt(false);
 }
 
 fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences: &Consequences) {

@@ -81,7 +81,7 @@ impl Relay<'_> {
             head.clear();
             sent = self.send(&mut received, left).await;
         }
-        self.from.put(received);
+        self.from.put(received, self.blocks);
         sent
     }
 
@@ -105,7 +105,7 @@ impl Relay<'_> {
                 break sent;
             }
         };
-        self.from.put(received);
+        self.from.put(received, self.blocks);
         outcome
     }
 

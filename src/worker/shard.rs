@@ -2,16 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
-use crate::net::{Blocks, Gate, Timers, Turn};
-use crate::shared::SharedTables;
+use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
+use crate::shared::backend_table::BackendState;
+use crate::shared::count::Count;
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::links::Links;
 use crate::shared::messages::ToHealth;
+use crate::shared::{SharedSnapshot, SharedTables};
+use crate::snapshot::ListenAddr;
 use crate::worker::exchange::Exchange;
 use crate::worker::plan::Plan;
 use crate::worker::record;
@@ -25,9 +28,14 @@ pub struct Shard {
     pub timers: Rc<Timers>,
     pub upstreams: Upstreams,
     pub turn: Turn,
-    pub gate: Gate,
     pub links: Links,
     plan: RefCell<Rc<Plan>>,
+    /// Plans that requests began with which may still run.
+    earlier_plans: RefCell<Vec<Weak<Plan>>>,
+    /// The generation of the plan, if the control thread could not be told of it yet.
+    untold: Cell<Option<u64>>,
+    /// One for each address that is listened on.
+    gates: RefCell<Vec<(ListenAddr, Rc<Gate>)>>,
     next_request: Cell<u64>,
     connections: Cell<usize>,
     connection_bound: Cell<usize>,
@@ -40,6 +48,8 @@ pub struct Shard {
     log_allowance: Cell<u32>,
     unlogged: Cell<u32>,
     exhaustion_logged: Cell<bool>,
+    /// The longest lag of the loop in this second, in microseconds.
+    worst_lag: Cell<u64>,
 }
 
 impl Shard {
@@ -58,9 +68,11 @@ impl Shard {
             timers: Rc::default(),
             upstreams: Upstreams::default(),
             turn,
-            gate: Gate::default(),
             links,
             plan: RefCell::new(Rc::new(plan)),
+            earlier_plans: RefCell::default(),
+            untold: Cell::default(),
+            gates: RefCell::default(),
             next_request: Cell::new(0),
             connections: Cell::default(),
             connection_bound: Cell::default(),
@@ -70,7 +82,10 @@ impl Shard {
             log_allowance: Cell::new(limits::FAILURE_LINES_PER_SECOND),
             unlogged: Cell::default(),
             exhaustion_logged: Cell::default(),
+            worst_lag: Cell::default(),
         };
+        let gauges = shard.links.gauges(worker);
+        gauges.set_thread(thread_number());
         shard.derive_bounds();
         shard
     }
@@ -80,10 +95,72 @@ impl Shard {
         self.plan.borrow().clone()
     }
 
-    /// Takes a new plan over.
-    pub fn set_plan(&self, plan: Plan) {
-        self.plan.replace(Rc::new(plan));
+    /// Takes a new snapshot over, between two requests.
+    pub fn adopt(&self, snapshot: SharedSnapshot) {
+        let before = self.plan();
+        let plan = Rc::new(Plan::after(&before, snapshot));
+        self.plan.replace(plan.clone());
+        let mut earlier = self.earlier_plans.borrow_mut();
+        earlier.retain(|plan| plan.strong_count() > 0);
+        earlier.push(Rc::downgrade(&before));
+        // The row of a backend that is gone may soon be another's.
+        self.upstreams.forget_unless(|id| plan.takes(id));
+        self.failing.borrow_mut().retain(|&id| plan.takes(id));
+        self.close_gates(|addr| !plan.snapshot().listeners.contains(addr));
         self.derive_bounds();
+        self.wake_full();
+        self.untold.set(Some(plan.snapshot().generation));
+        self.tell_adopted();
+    }
+
+    /// Says which generation is adopted; [`Shard::tick`] says it again if the mailbox was full.
+    fn tell_adopted(&self) {
+        if let Some(generation) = self.untold.take()
+            && !self.links.say_adopted(self.worker, generation)
+        {
+            self.untold.set(Some(generation));
+        }
+    }
+
+    /// Takes over what the health thread says of a backend.
+    pub fn set_backend_state(&self, id: BackendId, state: BackendState) {
+        let table = self.tables.of(self.worker);
+        if table.state(id) == state {
+            return;
+        }
+        table.set_state(id, state);
+        self.plan.borrow().state_changed(id);
+        self.each_earlier_plan(|plan| plan.state_changed(id));
+    }
+
+    fn each_earlier_plan(&self, look: impl Fn(&Plan)) {
+        let earlier = self.earlier_plans.borrow();
+        earlier
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|plan| look(&plan));
+    }
+
+    /// Opens a gate for an address that is listened on from now on.
+    pub fn open_gate(&self, addr: ListenAddr) -> Rc<Gate> {
+        let gate = Rc::new(Gate::default());
+        if self.is_draining() {
+            gate.close();
+        }
+        self.gates.borrow_mut().push((addr, gate.clone()));
+        gate
+    }
+
+    /// Closes these gates: accepting ends there, and connections that came that way end after their running exchange.
+    fn close_gates(&self, closes: impl Fn(&ListenAddr) -> bool) {
+        let mut gates = self.gates.borrow_mut();
+        let count = gates.len();
+        for (_, gate) in gates.extract_if(.., |(addr, _)| closes(addr)) {
+            gate.close();
+        }
+        if gates.len() < count {
+            self.timers.wake_all();
+        }
     }
 
     fn derive_bounds(&self) {
@@ -105,15 +182,15 @@ impl Shard {
         let count = self.next_request.get();
         self.next_request.set(count + 1);
         let id = RequestId((u64::from(self.worker.0) << 48) | count);
-        Exchange::new(self.plan(), id)
+        Exchange::new(self.plan(), self.worker, id)
     }
 
     /// Counts a client's connection until the guard is dropped.
     pub fn count_connection(self: &Rc<Self>) -> CountedConnection {
         self.connections.set(self.connections.get() + 1);
-        self.links
-            .gauges(self.worker)
-            .set_connections(self.connections.get() as u32);
+        let gauges = self.links.gauges(self.worker);
+        gauges.accept();
+        gauges.set_connections(self.connections.get() as u32);
         CountedConnection(self.clone())
     }
 
@@ -129,7 +206,7 @@ impl Shard {
     /// Begins to drain: accepting stops, and every waiting task is woken to look around.
     pub fn drain(&self) {
         self.draining.set(true);
-        self.gate.close();
+        self.close_gates(|_| true);
         self.wake_full();
         self.timers.wake_all();
         self.upstreams.close_idle();
@@ -150,6 +227,14 @@ impl Shard {
         }
     }
 
+    /// Counts a request that waits for a connection to its pool until the guard is dropped.
+    pub fn count_waiting<'a>(&self, exchange: &'a Exchange) -> Waiting<'a> {
+        let pool = exchange.plan.pool(exchange.route().pool);
+        let waiting = &pool.counts.of(self.worker).waiting;
+        waiting.add(1);
+        Waiting(waiting)
+    }
+
     /// Whether it may be logged now that accepting pauses: once a second.
     pub fn may_log_exhaustion(&self) -> bool {
         !self.exhaustion_logged.replace(true)
@@ -166,13 +251,25 @@ impl Shard {
         true
     }
 
-    /// What is due at every tick.
-    pub fn tick(&self) {
+    /// Takes in how long the loop was kept from its work, in microseconds.
+    pub fn note_lag(&self, micros: u64) {
+        self.links.gauges(self.worker).observe_lag(micros);
+        self.worst_lag.set(self.worst_lag.get().max(micros));
+    }
+
+    /// What is due at every tick, which was taken up `lag` microseconds late.
+    pub fn tick(&self, lag: u64) {
+        self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
-        self.upstreams.sweep(now, &self.tables);
+        self.upstreams.sweep(now, self.worker, &self.tables);
+        let gauges = self.links.gauges(self.worker);
+        gauges.set_operations(operations());
         self.plan.borrow().wake_waiting();
+        self.each_earlier_plan(Plan::wake_waiting);
+        self.tell_adopted();
         if now.is_multiple_of(1000) {
+            gauges.set_worst_lag(self.worst_lag.take());
             self.log_allowance.set(limits::FAILURE_LINES_PER_SECOND);
             record::report_unlogged(self.worker, self.unlogged.take());
             self.exhaustion_logged.set(false);
@@ -182,16 +279,13 @@ impl Shard {
     /// Keeps a connection whose exchange is complete for another one.
     pub fn keep_idle(&self, exchange: &Exchange, upstream: Upstream) {
         let pool = exchange.plan.pool(exchange.route().pool);
+        let is_of_use = !self.is_draining() && self.plan.borrow().takes(upstream.backend);
         let keep = Keep {
-            most: if self.is_draining() {
-                0
-            } else {
-                pool.idle_connections
-            },
+            most: if is_of_use { pool.idle_connections } else { 0 },
             keepalive: pool.keepalive.as_millis() as u64,
         };
         self.upstreams
-            .give(upstream, keep, &self.timers, &self.blocks, &self.tables);
+            .give(upstream, keep, &self.timers, &self.tables);
         exchange.plan.live(exchange.route().pool).wake_waiting();
     }
 
@@ -246,6 +340,15 @@ pub struct CountedExchange<'a>(&'a WorkerGauges);
 impl Drop for CountedExchange<'_> {
     fn drop(&mut self) {
         self.0.end_exchange();
+    }
+}
+
+/// A request that waits for a connection, counted.
+pub struct Waiting<'a>(&'a Count);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
     }
 }
 

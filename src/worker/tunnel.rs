@@ -75,7 +75,7 @@ impl Direction<'_> {
             count(block.len());
             timer.set(self.idle);
             let sent = self.to.stream.send_all(&mut block, &timer).await;
-            self.from.put(block);
+            self.from.put(block, &self.shard.blocks);
             if !matches!(sent, Ok(Ok(()))) {
                 return End::Broken;
             }

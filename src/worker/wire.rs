@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use crate::base::limits;
 use crate::net::{Block, Blocks, Expired, Stream, Timer};
 
-/// A stream with its received bytes. While a receive is armed the block is with it, and what the block holds cannot be
-/// seen; that is so only when there is nothing in it that could be used without more.
+/// A stream with its received bytes. It has a block only while there are any.
 pub struct Wire {
     pub stream: Stream,
     received: RefCell<Block>,
@@ -37,11 +36,12 @@ impl Wire {
     }
 
     /// Puts back what is left of them.
-    pub fn put(&self, mut block: Block) {
+    pub fn put(&self, block: Block, blocks: &Blocks) {
         if block.is_empty() {
-            block.clear();
+            blocks.give(block);
+        } else {
+            self.received.replace(block);
         }
-        self.received.replace(block);
     }
 
     /// Looks at the received bytes.
@@ -54,27 +54,25 @@ impl Wire {
         self.received.borrow().is_empty()
     }
 
-    /// Begins a receive of at most `most` bytes behind what is there; `size` is the capacity wanted of a block that has
-    /// to be taken or changed for it.
-    pub fn arm(&self, blocks: &Blocks, size: usize, most: usize) {
-        let mut block = self.take();
-        if block.is_empty() && block.capacity() != size {
-            blocks.give(std::mem::replace(&mut block, empty_block(blocks, size)));
-        } else if block.room() == 0 {
-            block = enlarged(blocks, block, size);
+    /// Looks whether a watched stream has brought more: the number of bytes, at most `most`, that came behind what is
+    /// there; 0 if the peer has ended its side. `size` is the capacity wanted of a block that has to be taken for them.
+    pub fn poll_more(
+        &self,
+        cx: &mut Context<'_>,
+        blocks: &Blocks,
+        size: usize,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_readable(cx));
+            match self.receive(blocks, size, most) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.watch(),
+                outcome => return Poll::Ready(outcome),
+            }
         }
-        block.bound(most);
-        self.stream.arm(block);
     }
 
-    /// Looks whether the armed receive is done: the number of bytes that came, 0 if the peer has ended its side.
-    pub fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let (outcome, block) = ready!(self.stream.poll_receive(cx));
-        self.put(block);
-        Poll::Ready(outcome)
-    }
-
-    /// Waits for more bytes, at most `most`, arming a receive if none is. `watch` is polled meanwhile.
+    /// Waits for more bytes as [`Wire::poll_more`] does. `watch` is polled meanwhile.
     pub async fn more<F>(
         &self,
         blocks: &Blocks,
@@ -83,10 +81,13 @@ impl Wire {
         timer: &Timer,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<io::Result<usize>, Interrupted<F>> {
-        if !self.stream.is_armed() {
-            self.arm(blocks, size, most);
+        if !self.stream.is_watched() {
+            match self.receive(blocks, size, most) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.watch(),
+                outcome => return Ok(outcome),
+            }
         }
-        let waited = timer.bound(|cx| match self.poll_more(cx) {
+        let waited = timer.bound(|cx| match self.poll_more(cx, blocks, size, most) {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
             Poll::Pending => watch(cx).map(Err),
         });
@@ -96,6 +97,23 @@ impl Wire {
             Err(Expired) => Err(Interrupted::Expired),
         }
     }
+
+    /// Receives what is there now.
+    fn receive(&self, blocks: &Blocks, size: usize, most: usize) -> io::Result<usize> {
+        let mut block = self.take();
+        if block.is_empty() {
+            blocks.give(block);
+            block = match size {
+                limits::RELAY_BLOCK_BYTES => blocks.take_relay(),
+                _ => blocks.take(),
+            };
+        } else if block.room() == 0 {
+            block = enlarged(blocks, block);
+        }
+        let outcome = self.stream.receive(&mut block, most);
+        self.put(block, blocks);
+        outcome
+    }
 }
 
 /// Watches nothing: for [`Wire::more`].
@@ -103,27 +121,14 @@ pub fn nothing(_: &mut Context<'_>) -> Poll<std::convert::Infallible> {
     Poll::Pending
 }
 
-fn empty_block(blocks: &Blocks, size: usize) -> Block {
-    match size {
-        limits::BLOCK_BYTES => blocks.take(),
-        limits::RELAY_BLOCK_BYTES => blocks.take_relay(),
-        other => Block::with_capacity(other),
-    }
-}
-
 /// A block with the same bytes and some room: the bytes moved to the front if that makes room, else copied to a larger
 /// block.
-fn enlarged(blocks: &Blocks, mut block: Block, size: usize) -> Block {
+fn enlarged(blocks: &Blocks, mut block: Block) -> Block {
     block.compact();
     if block.room() > 0 {
         return block;
     }
-    let wanted = size.max(2 * block.capacity());
-    let mut larger = if block.capacity() < limits::BLOCK_BYTES {
-        blocks.take()
-    } else {
-        Block::with_capacity(wanted)
-    };
+    let mut larger = Block::with_capacity(2 * block.capacity());
     larger.extend(block.filled());
     blocks.give(block);
     larger

@@ -27,7 +27,7 @@ pub(super) fn read<T>(notes: &Notes<'_>, read: impl FnOnce(&mut Table<'_>) -> T)
         let (line_start, line) = line_at(notes.text(), offset);
         // What the parser says further along a line is mostly the echo of its first error there.
         if last_line.replace(line_start) != Some(line_start) {
-            notes.add_at(offset, shown(line), message);
+            notes.add_at(offset, &shown(line), message);
         }
         // A key given twice is the one error that leaves the rest of the document as it was meant.
         if message != "duplicate key" {

@@ -47,7 +47,7 @@ pools = 1
             "7:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "7:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
             "8:9: pools = 1: must be a list in brackets",
-            "9:1: \"a b\" = 2: unknown key; known: listen_addr, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, test_server, pools, routes",
+            "9:1: \"a b\" = 2: unknown key; known: listen_addr, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
         ],
     );
 }
@@ -159,6 +159,59 @@ health_check = { path = "health", interval = 3 }
             "24:35: pools[4].health_check.interval = 3: unknown key; did you mean \"interval_secs\"?",
         ],
     );
+}
+
+#[test]
+fn of_what_a_backend_may_say() {
+    expect(
+        r#"
+[[routes]]
+backend_addrs = [{ addr = "a:1", drain = 1, remove_after_secs = -1, health_check = { path = "x" } }]
+"#,
+        &[
+            "2:42: routes[0].backend_addrs[0].drain = 1: must be true or false",
+            "2:65: routes[0].backend_addrs[0].remove_after_secs = -1: must be a number of seconds from 0 to 86400",
+            "2:93: routes[0].backend_addrs[0].health_check.path = \"x\": must begin with \"/\" and have no blanks; other characters are written as %XX",
+        ],
+    );
+}
+
+#[test]
+fn of_the_admin_address_and_tracing() {
+    expect(
+        r#"
+listen_addr = ["127.0.0.1:8687", "unix:/a"]
+[admin]
+read_token_file = "/read"
+state_file = ""
+[tracing]
+create = "yes"
+propogate = true
+"#,
+        &[
+            "2:1: admin: has a read_token_file, so it needs a token_file: changing must not take less than reading",
+            "2:1: admin: is listened on already",
+            "4:14: admin.state_file = \"\": must name a file",
+            "6:10: tracing.create = \"yes\": must be true or false",
+            "7:1: tracing.propogate = true: unknown key; did you mean \"propagate\"?",
+        ],
+    );
+    for addr in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+        let text = format!("[admin]\nlisten_addr = \"{addr}\"");
+        let mistake = format!(
+            "2:15: admin.listen_addr = \"{addr}\": is not a loopback address: others may reach it, so it needs a token_file"
+        );
+        expect(&text, &[mistake.as_str()]);
+        assert!(parsed(&format!("{text}\ntoken_file = \"t\"")).is_ok());
+    }
+    for addr in ["127.8.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix:/b"] {
+        let config = parsed(&format!("[admin]\nlisten_addr = \"{addr}\"")).unwrap();
+        let admin = config.settings.admin.unwrap();
+        assert_eq!(admin.listen_addr.to_string(), addr);
+    }
+    let config = parsed("[admin]").unwrap();
+    let admin = config.settings.admin.unwrap();
+    assert_eq!(admin.listen_addr.to_string(), "127.0.0.1:8687");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
                 prop_assert!((1..=last_line).contains(&line), "{note} in {text:?}");
                 let columns = text.split('\n').nth(line - 1).unwrap().chars().count() + 1;
                 prop_assert!((1..=columns).contains(&column), "{note} in {text:?}");
-                prop_assert!(!note.text.contains(char::is_control), "{note:?}");
+                prop_assert!(!note.to_string().contains(char::is_control), "{note:?}");
             }
             return Ok(());
         }
@@ -87,6 +87,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         descriptors: 1024,
     };
     config.warnings(&machine);
+    config.document();
     let mut slots = Slots::new(BackendTables::new(1));
     let snapshot = compile(&config, &machine, &Resolved::new(), &mut slots, 1);
     prop_assert!(snapshot.is_ok());

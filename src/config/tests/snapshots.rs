@@ -9,8 +9,8 @@ use crate::http::h1::HeadLimits;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    AccessLog, AccessLogFormat, BackendAddr, FieldEdits, HealthCheck, HostHeader, ListenAddr,
-    Outlier, ProbeKind, Snapshot,
+    AccessLog, AccessLogFormat, Admin, BackendAddr, FieldEdits, HealthCheck, HostHeader,
+    ListenAddr, Outlier, ProbeKind, Snapshot, Traceparent,
 };
 use crate::worker::balance::HashKey;
 
@@ -60,12 +60,22 @@ requests_per_connection = 10
 path = "/var/log/palantir.log"
 format = "combined"
 
+[admin]
+listen_addr = "0.0.0.0:8687"
+token_file = "/etc/palantir/token"
+read_token_file = "/etc/palantir/read-token"
+state_file = "/var/lib/palantir/state.json"
+
+[tracing]
+create = true
+propagate = false
+
 [test_server]
 listen_addrs = ["127.0.0.1:9001"]
 
 [[pools]]
 name = "api"
-backends = ["127.0.0.1:9001", { addr = "http://127.0.0.1:9002", weight = 2, max_connections = 512 }, "unix:/run/app.sock"]
+backends = ["127.0.0.1:9001", { addr = "http://127.0.0.1:9002", weight = 2, max_connections = 512, drain = true, remove_after_secs = 60, health_check = { tcp = true } }, "unix:/run/app.sock"]
 balancing_algorithm = "consistent_hash"
 hash_on = "header:X-User"
 health_check = { path = "/health", interval_secs = 3, timeout_secs = 1, unhealthy_after = 4, healthy_after = 5, expect = "2xx, 404" }
@@ -123,7 +133,12 @@ fn the_short_form_is_complete_and_connections_have_defaults() {
     assert_eq!(snapshot.shutdown_timeout, secs(20));
     assert_eq!(snapshot.workers, 3);
     assert!(snapshot.trusted_proxies.is_empty() && snapshot.test_servers.is_empty());
-    assert_eq!(snapshot.access_log, None);
+    assert_eq!((snapshot.access_log, snapshot.admin), (None, None));
+    let traceparent = Traceparent {
+        create: false,
+        propagate: true,
+    };
+    assert_eq!(snapshot.traceparent, traceparent);
     let client = &snapshot.client;
     assert_eq!(
         (client.header_timeout, client.idle_timeout),
@@ -194,7 +209,10 @@ fn the_short_form_is_complete_and_pools_have_defaults() {
         unhealthy_after: 3,
         healthy_after: 2,
     };
-    assert_eq!(pool.health_check, Some(expected));
+    for backend in &pool.backends {
+        assert_eq!(backend.health_check.as_ref(), Some(&expected));
+        assert_eq!((backend.draining, backend.remove_after), (false, None));
+    }
     let backends: Vec<_> = pool
         .backends
         .iter()
@@ -244,6 +262,18 @@ fn every_key_of_the_connection_takes_effect() {
             format: AccessLogFormat::Combined
         })
     );
+    let admin = Admin {
+        listen_addr: ListenAddr::Tcp("0.0.0.0:8687".parse().unwrap()),
+        token_file: Some("/etc/palantir/token".into()),
+        read_token_file: Some("/etc/palantir/read-token".into()),
+        state_file: Some("/var/lib/palantir/state.json".into()),
+    };
+    assert_eq!(snapshot.admin, Some(admin));
+    let traceparent = Traceparent {
+        create: true,
+        propagate: false,
+    };
+    assert_eq!(snapshot.traceparent, traceparent);
     assert_eq!(snapshot.test_servers, ["127.0.0.1:9001".parse().unwrap()]);
     assert_eq!(
         parsed(EVERY_KEY).unwrap().settings.resolve_interval,
@@ -320,7 +350,18 @@ fn every_key_of_a_pool_takes_effect() {
         unhealthy_after: 4,
         healthy_after: 5,
     };
-    assert_eq!(pool.health_check, Some(check));
+    let probed = |index: usize| pool.backends[index].health_check.clone();
+    assert_eq!((probed(0), probed(2)), (Some(check.clone()), Some(check)));
+    assert_eq!(probed(1).map(|check| check.kind), Some(ProbeKind::Tcp));
+    let drained: Vec<_> = pool
+        .backends
+        .iter()
+        .map(|backend| (backend.draining, backend.remove_after))
+        .collect();
+    assert_eq!(
+        drained,
+        [(false, None), (true, Some(secs(60))), (false, None)]
+    );
     let outlier = Outlier {
         consecutive_failures: 7,
         eject: secs(8),
@@ -361,7 +402,10 @@ fn every_key_of_a_pool_takes_effect() {
     let other = &snapshot.pools[1];
     assert_eq!(other.algorithm.name(), "least_connections");
     assert_eq!(
-        other.health_check.as_ref().map(|check| &check.kind),
+        other.backends[0]
+            .health_check
+            .as_ref()
+            .map(|check| &check.kind),
         Some(&ProbeKind::Tcp)
     );
 }

@@ -22,10 +22,10 @@ use crate::snapshot::Snapshot;
 
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 
-/// The access log at work.
+/// The access log at work. Without a file, lines of requests that began when there was one are thrown away.
 #[derive(Debug)]
 pub struct AccessLog {
-    file: LogFile,
+    file: Option<LogFile>,
     rings: Vec<Receiver<AccessLine>>,
     names: Names,
     gauges: AllGauges,
@@ -37,7 +37,11 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// Takes lines from these rings, one per worker.
-    pub fn new(file: LogFile, rings: Vec<Receiver<AccessLine>>, gauges: AllGauges) -> AccessLog {
+    pub fn new(
+        file: Option<LogFile>,
+        rings: Vec<Receiver<AccessLine>>,
+        gauges: AllGauges,
+    ) -> AccessLog {
         AccessLog {
             file,
             rings,
@@ -53,10 +57,26 @@ impl AccessLog {
         self.names.learn(snapshot);
     }
 
+    /// Whether lines are written somewhere.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Writes to this file from now on, or to none.
+    pub fn set_file(&mut self, file: Option<LogFile>) {
+        if let Some(before) = &mut self.file {
+            before.flush();
+        }
+        self.file = file;
+    }
+
     /// Opens the file anew under its path, after something like logrotate has moved it away.
     pub fn reopen(&mut self) {
-        let path = self.file.path().display().to_string();
-        match self.file.reopen() {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        let path = file.path().display().to_string();
+        match file.reopen() {
             Ok(()) => tracing::info!(path, "SIGHUP: the access log is opened anew"),
             Err(error) => {
                 tracing::error!(path, %error, "SIGHUP: the access log cannot be opened anew, the old file stays in use")
@@ -67,6 +87,14 @@ impl AccessLog {
     /// Writes the lines that wait, at most one full ring of each worker.
     pub fn round(&mut self, now: Micros) {
         let wall = SystemTime::now();
+        let Some(file) = &mut self.file else {
+            let rings = self.rings.iter();
+            return rings.for_each(|ring| {
+                ring.try_iter()
+                    .take(limits::ACCESS_LOG_LINES)
+                    .for_each(drop)
+            });
+        };
         for ring in &self.rings {
             for line in ring.try_iter().take(limits::ACCESS_LOG_LINES) {
                 let ago = Duration::from_micros(now.since(line.began));
@@ -77,21 +105,23 @@ impl AccessLog {
                     names,
                     at,
                 };
-                self.file
-                    .write(|format, out| write_line(format, &record, out));
+                file.write(|format, out| write_line(format, &record, out));
             }
         }
-        self.file.flush();
+        file.flush();
         self.tell(now);
     }
 
     /// Says in the program's log what went wrong, once a second at most.
     fn tell(&mut self, now: Micros) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
         let lost = gauges::lost_lines(&self.gauges);
         let recently = self
             .told
             .is_some_and(|told| now < told.after(BETWEEN_COMPLAINTS));
-        if recently || (lost == self.told_lost && !self.file.has_failed()) {
+        if recently || (lost == self.told_lost && !file.has_failed()) {
             return;
         }
         self.told = Some(now);
@@ -100,8 +130,8 @@ impl AccessLog {
             self.told_lost = lost;
             tracing::warn!(lines, "the access log is too slow: lines were lost");
         }
-        if let Some((error, lines)) = self.file.take_failure() {
-            tracing::error!(path = %self.file.path().display(), %error, lines, "the access log cannot be written: lines were lost");
+        if let Some((error, lines)) = file.take_failure() {
+            tracing::error!(path = %file.path().display(), %error, lines, "the access log cannot be written: lines were lost");
         }
     }
 }
@@ -121,7 +151,7 @@ mod tests {
         };
         let gauges = gauges::gauges(1);
         let mut log = AccessLog::new(
-            LogFile::open(&settings).unwrap(),
+            Some(LogFile::open(&settings).unwrap()),
             Vec::new(),
             gauges.clone(),
         );

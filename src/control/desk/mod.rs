@@ -1,6 +1,270 @@
 //! The configuration that is in force, as a text with a history: what the file says, what the API has said since, and
-//! the numbered revisions of both. No I/O and no clock.
+//! the numbered revisions of both. No I/O and no clock, but for [`state_file`].
+//!
+//! A change is proposed, which checks it whole, and accepted once it is in force everywhere. [`written`] knows where pools
+//! and backends stand in a document, [`edit`] and [`overlay`] change them there, [`diff`] tells two documents apart.
 
+mod diff;
 mod edit;
+mod mask;
+mod overlay;
+mod relative;
+pub mod state_file;
+mod written;
 
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use diff::{Diff, Difference, What};
 pub use edit::{Edit, Problem, ProblemKind};
+pub use mask::masked;
+pub use overlay::Overlay;
+
+use crate::base::limits;
+use crate::config::{self, Config, Mistakes, RouteTarget};
+use crate::control::ask::Revision;
+
+/// What is in force, and how it came to be.
+#[derive(Debug)]
+pub struct Desk {
+    config: Config,
+    document: toml::Table,
+    /// What the file said when it was last taken over.
+    file: FileText,
+    /// Newest first, never empty; the first one is in force.
+    history: VecDeque<Kept>,
+}
+
+/// A file's text and the table that it is; both, because revisions keep only the smaller text.
+#[derive(Clone, Debug)]
+struct FileText {
+    text: Arc<str>,
+    table: toml::Table,
+}
+
+/// A revision, and what it takes to go back to it.
+#[derive(Debug)]
+struct Kept {
+    revision: Revision,
+    file: Arc<str>,
+    said: Overlay,
+}
+
+/// A checked change that is not in force yet.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    pub config: Config,
+    /// The text of `config` as a table.
+    pub document: toml::Table,
+    /// What the API will have said. Belongs in the state file before the change is put in force.
+    pub said: Overlay,
+    /// What changes, on one line.
+    pub summary: String,
+    /// What changes, one by one.
+    pub diff: Diff,
+    /// What the caller should know besides.
+    pub notes: Vec<String>,
+    /// Whether anything changes.
+    pub changed: bool,
+    file: FileText,
+}
+
+impl Desk {
+    /// Begins with revision 1: the file, and what the API said in an earlier life of the process. Also says what became
+    /// of the latter.
+    pub fn new(file: Config, said: Overlay, now: SystemTime) -> (Desk, Vec<String>) {
+        let file_text = FileText::of(&file);
+        let merged = merge(file, &file_text.table, &said);
+        let first = Kept {
+            revision: Revision {
+                number: 1,
+                time: now,
+                origin: "start".to_owned(),
+                summary: "as the file says".to_owned(),
+            },
+            file: file_text.text.clone(),
+            said: Overlay::between(&file_text.table, &merged.document),
+        };
+        let desk = Desk {
+            config: merged.config,
+            document: merged.document,
+            file: file_text,
+            history: VecDeque::from([first]),
+        };
+        (desk, merged.notes)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Its text as a table, as a file would have it.
+    pub fn document(&self) -> &toml::Table {
+        &self.document
+    }
+
+    /// Its number.
+    pub fn revision(&self) -> u64 {
+        self.history[0].revision.number
+    }
+
+    /// The revisions that can be gone back to, newest first; at most [`limits::REVISIONS`].
+    pub fn revisions(&self) -> Vec<Revision> {
+        let kept = self.history.iter();
+        kept.map(|kept| kept.revision.clone()).collect()
+    }
+
+    /// The pool that a request for `/` on any host reaches, else the first one; `None` if there is none at all.
+    pub fn default_pool(&self) -> Option<String> {
+        let settings = &self.config.settings;
+        let mut routes = settings.routes.iter();
+        let root = routes.find(|route| route.host.is_none() && route.prefix == "/");
+        let reached = root.map(|route| match &route.target {
+            RouteTarget::Pool(name) => name.value.clone(),
+            RouteTarget::Own(pool) => pool.name.value.clone(),
+        });
+        reached.or_else(|| Some(settings.all_pools().next()?.name.value.clone()))
+    }
+
+    /// A change of one pool or backend. Errors: why it cannot be, each field named as in the edit's own table.
+    pub fn propose(&self, edit: &Edit) -> Result<Proposal, Problem> {
+        let mut document = self.document.clone();
+        let outcome = edit.apply(&mut document, self.config.counts())?;
+        let config = check(self.config.path.as_path(), &document)
+            .map_err(|mistakes| outcome.subject.problem(&mistakes))?;
+        Ok(match outcome.is_there {
+            true => self.proposal(
+                self.config.clone(),
+                self.document.clone(),
+                self.file.clone(),
+            ),
+            false => self.proposal(config, document, self.file.clone()),
+        })
+    }
+
+    /// The file anew. What the API said stands unless the file changed the same thing, or it no longer fits the file.
+    pub fn propose_file(&self, file: Config) -> Proposal {
+        let file_text = FileText::of(&file);
+        let merged = merge(file, &file_text.table, &self.history[0].said);
+        let proposal = self.proposal(merged.config, merged.document, file_text);
+        Proposal {
+            notes: merged.notes,
+            ..proposal
+        }
+    }
+
+    /// What taking this file over would change.
+    pub fn diff(&self, file: &Config) -> Diff {
+        let proposal = self.propose_file(file.clone());
+        Diff {
+            notes: proposal.notes,
+            ..proposal.diff
+        }
+    }
+
+    /// Back to an earlier revision. Errors: it is not known, or in force already.
+    pub fn propose_revision(&self, number: u64) -> Result<Proposal, Problem> {
+        let found = self
+            .history
+            .iter()
+            .find(|kept| kept.revision.number == number);
+        let kept = found.ok_or_else(|| {
+            let text = format!("there is no revision {number} to go back to");
+            Problem::new(ProblemKind::Absent, text)
+        })?;
+        if number == self.revision() {
+            let text = format!("revision {number} is in force already");
+            return Err(Problem::new(ProblemKind::Conflict, text));
+        }
+        let file = config::parse(&self.config.path, kept.file.to_string())
+            .map_err(|mistakes| Problem::new(ProblemKind::Failed, mistakes.to_string()))?;
+        let file_text = FileText::of(&file);
+        let is_newer = file_text.text != self.file.text;
+        let merged = merge(file, &file_text.table, &kept.said);
+        let proposal = self.proposal(merged.config, merged.document, file_text);
+        let note = "the file is as it was: the next reload or start takes it over again";
+        Ok(Proposal {
+            summary: format!("back to revision {number}: {}", proposal.summary),
+            notes: is_newer.then(|| note.to_owned()).into_iter().collect(),
+            ..proposal
+        })
+    }
+
+    /// Takes over what is in force now, as a new revision if anything changed; the number in force.
+    pub fn accept(&mut self, proposal: Proposal, origin: &str, now: SystemTime) -> u64 {
+        let file = proposal.file.text.clone();
+        let said = proposal.said;
+        if proposal.changed {
+            let revision = Revision {
+                number: self.revision() + 1,
+                time: now,
+                origin: origin.to_owned(),
+                summary: proposal.summary,
+            };
+            self.history.truncate(limits::REVISIONS - 1);
+            self.history.push_front(Kept {
+                revision,
+                file,
+                said,
+            });
+        } else {
+            let newest = &mut self.history[0];
+            (newest.file, newest.said) = (file, said);
+        }
+        self.config = proposal.config;
+        self.document = proposal.document;
+        self.file = proposal.file;
+        self.revision()
+    }
+
+    fn proposal(&self, config: Config, document: toml::Table, file: FileText) -> Proposal {
+        let diff = Diff::between(&self.document, &document);
+        Proposal {
+            said: Overlay::between(&file.table, &document),
+            summary: diff.summary(),
+            changed: document != self.document,
+            diff,
+            notes: Vec::new(),
+            config,
+            document,
+            file,
+        }
+    }
+}
+
+impl FileText {
+    fn of(config: &Config) -> FileText {
+        FileText {
+            text: config.text().into(),
+            table: config.document(),
+        }
+    }
+}
+
+/// A file with what the API said.
+struct Merged {
+    config: Config,
+    document: toml::Table,
+    notes: Vec<String>,
+}
+
+fn merge(file: Config, table: &toml::Table, said: &Overlay) -> Merged {
+    let laid = said.over(table, &|document| check(&file.path, document));
+    Merged {
+        // The file's own text where nothing differs: its lines are the operator's.
+        config: laid.config.unwrap_or(file),
+        document: laid.document,
+        notes: laid.notes,
+    }
+}
+
+/// The only check that there is: the one of a file.
+fn check(path: &Path, document: &toml::Table) -> Result<Config, Mistakes> {
+    config::parse(path, document.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,11 +12,11 @@ fn at(seconds: u64) -> Micros {
 
 /// A pool of `backends` that is probed every 30 s and ejects after two failures.
 fn watched_pool(slots: &mut Slots, backends: u16) -> Pool {
-    Pool {
-        health_check: Some(sample::check(Duration::from_secs(30))),
+    let pool = Pool {
         outlier: Some(sample::outlier(2)),
         ..sample::pool(slots, "api", &sample::addrs(backends))
-    }
+    };
+    sample::probed(pool, &sample::check(Duration::from_secs(30)))
 }
 
 /// Answers every probe that is due until `until`, in steps of 100 ms; how many there were.
@@ -101,6 +101,60 @@ fn a_backend_falls_and_rises_with_reasons_and_so_does_its_pool() {
     assert_eq!(answer_probes(&mut watch, at(20), at(50), &answered()), 2);
     let rose = "127.0.0.1:1: unhealthy > healthy (2 probes passed: answered 200)";
     assert_eq!(read_news(&mut watch), [rose, "api up"]);
+}
+
+#[test]
+fn a_drained_backend_is_no_news_until_it_is_back() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let snapshot = |slots: &mut Slots, generation, draining| {
+        let mut pool = watched_pool(slots, 2);
+        pool.backends[0].draining = draining;
+        sample::snapshot(generation, vec![pool])
+    };
+    let first = snapshot(&mut slots, 1, false);
+    let id = first.pools[0].backends[0].id();
+    watch.adopt(&first, at(0));
+    answer_probes(&mut watch, at(0), at(1), &answered());
+    watch.take_news();
+
+    watch.adopt(&snapshot(&mut slots, 2, true), at(1));
+    let drained = "127.0.0.1:1: healthy > draining (it is to be drained)";
+    assert_eq!(read_news(&mut watch), [drained]);
+    for _ in 0..5 {
+        watch.failed(id, "reset", at(2));
+    }
+    assert!(read_news(&mut watch).is_empty());
+    // It is probed all the while, and the other one goes down: the pool with it.
+    answer_probes(&mut watch, at(2), at(60), &refused());
+    let fell = "127.0.0.1:2: healthy > unhealthy (3 probes failed: connection refused)";
+    assert_eq!(read_news(&mut watch), [fell, "api down"]);
+
+    watch.adopt(&snapshot(&mut slots, 3, false), at(60));
+    let back = "127.0.0.1:1: draining > unhealthy (it is no longer to be drained)";
+    assert_eq!(read_news(&mut watch), [back]);
+}
+
+#[test]
+fn backends_of_one_pool_are_probed_each_by_its_own_check() {
+    let mut slots = sample::slots();
+    let mut pool = watched_pool(&mut slots, 3);
+    pool.backends[0].health_check = None;
+    pool.backends[1].health_check = Some(sample::check(Duration::from_secs(1)));
+    let mut watch = Watch::new();
+    watch.adopt(&sample::snapshot(1, vec![pool]), at(0));
+    let mut probes = BTreeMap::new();
+    for now in (0..60 * SECOND).step_by(100_000).map(Micros) {
+        for assignment in watch.due_probes(usize::MAX, now) {
+            let label = assignment.backend().label.clone();
+            *probes.entry(label).or_insert(0) += 1;
+            watch.probed(&assignment, Some(&answered()), now);
+        }
+    }
+    let often = probes["127.0.0.1:2"];
+    assert!((50..=70).contains(&often), "{probes:?}");
+    assert!((2..=4).contains(&probes["127.0.0.1:3"]), "{probes:?}");
+    assert_eq!(probes.len(), 2);
 }
 
 #[test]
@@ -296,10 +350,8 @@ fn a_row_that_goes_to_another_backend_is_told_anew() {
     watch.adopt(&sample::snapshot(2, Vec::new()), at(10));
     drop(first);
     watch.take_news();
-    let other = Pool {
-        health_check: Some(sample::check(Duration::from_secs(30))),
-        ..sample::pool(&mut slots, "web", &sample::addrs(1))
-    };
+    let other = sample::pool(&mut slots, "web", &sample::addrs(1));
+    let other = sample::probed(other, &sample::check(Duration::from_secs(30)));
     let third = sample::snapshot(3, vec![other]);
     assert_eq!(third.pools[0].backends[0].id(), id);
     watch.adopt(&third, at(10));

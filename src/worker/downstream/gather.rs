@@ -51,7 +51,7 @@ fn take_received(
 fn take_arrived(client: &Client, exchange: &Exchange, admitted: &mut Admitted) -> io::Result<()> {
     while let Coming::Length(left) = &mut admitted.body.coming {
         let most = usize::try_from(*left).unwrap_or(usize::MAX);
-        match client.wire.stream.try_receive(&mut admitted.request, most) {
+        match client.wire.stream.receive(&mut admitted.request, most) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 *left -= count as u64;

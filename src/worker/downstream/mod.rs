@@ -6,12 +6,14 @@ mod upload;
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Peer, Stream, Timer};
+use crate::net::{Gate, Peer, Timer};
+use crate::worker::connection::Accepted;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::proxy::Next;
@@ -26,6 +28,7 @@ pub use upload::upload;
 pub struct Client {
     pub wire: Wire,
     pub peer: Peer,
+    gate: Rc<Gate>,
     pub timer: Timer,
     /// Requests that began on the connection.
     pub requests: Cell<u32>,
@@ -44,18 +47,19 @@ pub struct Client {
 pub enum Woken {
     /// Bytes came.
     Bytes,
-    /// The client ended the connection, or nothing came for too long, or the worker drains.
+    /// The client ended the connection, or the worker drains, or the listener is removed.
     Over,
-    /// The deadline passed; the receive is still armed.
+    /// The deadline passed.
     Expired,
 }
 
 impl Client {
     /// A connection just accepted.
-    pub fn new(stream: Stream, peer: Peer, shard: &Rc<Shard>) -> Client {
+    pub fn new(accepted: Accepted, shard: &Rc<Shard>) -> Client {
         Client {
-            wire: Wire::new(stream),
-            peer,
+            wire: Wire::new(accepted.stream),
+            peer: accepted.peer,
+            gate: accepted.gate,
             timer: Timer::new(&shard.timers),
             requests: Cell::default(),
             keep_alive: Cell::default(),
@@ -80,6 +84,7 @@ impl Client {
         self.keep_alive.get()
             && !self.body_pending.get()
             && !shard.is_draining()
+            && !self.gate.is_closed()
             && self.requests.get() < most
     }
 
@@ -109,30 +114,30 @@ impl Client {
         }
     }
 
-    /// Arms the small receive of an idle connection, unless bytes are there or a receive is armed already. During an
-    /// exchange it notices that the client leaves, and takes its next request.
-    pub fn arm_idle(&self, shard: &Shard) {
-        if !self.wire.stream.is_armed() && self.wire.is_empty() {
-            self.wire
-                .arm(&shard.blocks, limits::IDLE_BLOCK_BYTES, usize::MAX);
+    /// Begins to look out for the client's next bytes, unless some are there. During an exchange that tells when the
+    /// client leaves, and takes its next request.
+    pub fn watch(&self) {
+        if self.wire.is_empty() {
+            self.wire.stream.watch();
         }
     }
 
-    /// Waits for the first bytes of a request.
+    /// Waits for the first bytes of a request. What was accepted may bring one even if its listener is removed by now:
+    /// nothing told the client to go elsewhere.
     pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
-        self.arm_idle(shard);
-        if !self.wire.stream.is_armed() {
+        if !self.wire.is_empty() {
             return Woken::Bytes;
         }
+        self.wire.stream.watch();
         self.timer.set(wait);
         poll_fn(|cx| {
-            if let Poll::Ready(outcome) = self.wire.poll_more(cx) {
+            if let Poll::Ready(outcome) = self.poll_more(shard, cx) {
                 return Poll::Ready(match outcome {
                     Ok(0) | Err(_) => Woken::Over,
                     Ok(_) => Woken::Bytes,
                 });
             }
-            if shard.is_draining() {
+            if shard.is_draining() || (self.gate.is_closed() && self.requests.get() > 0) {
                 return Poll::Ready(Woken::Over);
             }
             self.timer.poll(cx).map(|_| Woken::Expired)
@@ -140,17 +145,22 @@ impl Client {
         .await
     }
 
-    /// Ready when the client has gone away while its request runs. Only an armed receive can tell; what it brings of a
-    /// next request is kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it
-    /// cannot be told from one that closed.)
-    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Failure> {
-        if !self.wire.stream.is_armed() {
+    /// Ready when the client has gone away while its request runs, if it is watched; what comes of a next request is
+    /// kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it cannot be told from
+    /// one that closed.)
+    pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
+        if !self.wire.stream.is_watched() {
             return Poll::Pending;
         }
-        match self.wire.poll_more(cx) {
+        match self.poll_more(shard, cx) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Failure::ClientLeft),
             _ => Poll::Pending,
         }
+    }
+
+    fn poll_more(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.wire
+            .poll_more(cx, &shard.blocks, limits::BLOCK_BYTES, usize::MAX)
     }
 
     /// Lets the client read an answer that it got before it had sent everything: says that nothing more comes, and
@@ -160,9 +170,7 @@ impl Client {
         self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
         let mut left = limits::LINGER_BYTES;
         while left > 0 {
-            if !self.wire.stream.is_armed() {
-                self.wire.with(|block| block.clear());
-            }
+            shard.blocks.give(self.wire.take());
             let more = self.wire.more(
                 &shard.blocks,
                 limits::BLOCK_BYTES,

@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
-use crate::base::ids::BackendId;
-use crate::base::limits;
-use crate::net::{Blocks, Timers};
+use crate::base::ids::{BackendId, WorkerId};
+use crate::net::Timers;
 use crate::shared::backend_table::BackendTables;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::learnt::Learnt;
@@ -66,7 +65,6 @@ impl Upstreams {
         mut upstream: Upstream,
         keep: Keep,
         timers: &Timers,
-        blocks: &Blocks,
         tables: &BackendTables,
     ) {
         let id = upstream.backend;
@@ -76,9 +74,9 @@ impl Upstreams {
                 return;
             }
             upstream.reused = true;
-            upstream.wire.arm(blocks, limits::BLOCK_BYTES, usize::MAX);
+            upstream.wire.stream.watch();
             let unwatched = &mut Context::from_waker(Waker::noop());
-            if upstream.wire.stream.poll_receive(unwatched).is_pending() {
+            if upstream.wire.stream.poll_readable(unwatched).is_pending() {
                 backend.idle.push(Idle {
                     upstream,
                     since: timers.millis(),
@@ -103,15 +101,26 @@ impl Upstreams {
         });
     }
 
-    /// Closes what has ended or is too old: once a tick.
-    pub fn sweep(&self, now: u64, tables: &BackendTables) {
+    /// Closes what has ended or is too old, and says how many are left: once a tick.
+    pub fn sweep(&self, now: u64, worker: WorkerId, tables: &BackendTables) {
         let unwatched = &mut Context::from_waker(Waker::noop());
         for (index, backend) in self.backends.borrow_mut().iter_mut().enumerate() {
             let mut idle = std::mem::take(&mut backend.idle);
             idle.retain(|idle| !backend.is_finished(idle, now, unwatched));
             backend.idle = idle;
-            if !backend.idle.is_empty() && tables.take_wanted(BackendId(index as u32)) {
+            let id = BackendId(index as u32);
+            if !backend.idle.is_empty() && tables.take_wanted(id) {
                 backend.idle.remove(0);
+            }
+            tables.of(worker).set_idle(id, backend.idle.len() as u32);
+        }
+    }
+
+    /// Closes the idle connections to backends that `stays` does not hold for, and forgets what was learnt of them.
+    pub fn forget_unless(&self, stays: impl Fn(BackendId) -> bool) {
+        for (backend, id) in self.backends.borrow_mut().iter_mut().zip(0..) {
+            if !stays(BackendId(id)) {
+                *backend = Backend::default();
             }
         }
     }
@@ -127,12 +136,13 @@ impl Upstreams {
 impl Backend {
     fn is_finished(&mut self, idle: &Idle, now: u64, cx: &mut Context<'_>) -> bool {
         let age = now.saturating_sub(idle.since);
-        match idle.upstream.wire.stream.poll_receive(cx) {
-            Poll::Ready((Ok(0) | Err(_), _)) => {
+        let stream = &idle.upstream.wire.stream;
+        match stream.poll_readable(cx) {
+            Poll::Ready(()) if stream.has_ended() => {
                 self.learnt.note(age, now);
                 true
             }
-            Poll::Ready(_) => true, // Bytes that nobody asked for.
+            Poll::Ready(()) => true, // Bytes that nobody asked for.
             Poll::Pending => age >= self.learnt.retire_after(idle.keepalive, now),
         }
     }

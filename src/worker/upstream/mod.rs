@@ -11,8 +11,8 @@ use crate::worker::wire::Wire;
 pub use idle::{Keep, Upstreams};
 pub use open::obtain;
 
-/// A connection to a backend. A receive is armed on it at all times between exchanges: its completion then means that
-/// the backend has closed or sent what nobody asked for, and after a checkout the same receive delivers the response.
+/// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
+/// the backend has closed or sent what nobody asked for, and after a checkout the same wait brings the response.
 pub struct Upstream {
     pub wire: Wire,
     pub backend: BackendId,

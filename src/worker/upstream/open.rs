@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
+use crate::base::time::Micros;
 use crate::net::{Expired, Stream, Timer, connect_tcp, connect_unix, is_exhausted};
 use crate::snapshot::{Backend, BackendAddr};
 use crate::worker::downstream::Client;
@@ -38,7 +39,10 @@ pub async fn obtain(
             None => return Ok(None),
         },
     };
-    let stream = connect(client, exchange, backend).await?;
+    let began = Micros::now();
+    let stream = connect(shard, client, exchange, backend).await?;
+    let counts = backend.slot.counts().workers.of(shard.worker);
+    counts.connect_times.observe(Micros::now().since(began));
     Ok(Some(Upstream {
         wire: Wire::new(stream),
         backend: id,
@@ -48,6 +52,7 @@ pub async fn obtain(
 }
 
 async fn connect(
+    shard: &Shard,
     client: &Client,
     exchange: &Exchange,
     backend: &Backend,
@@ -56,12 +61,13 @@ async fn connect(
     client.timer.set(exchange.bounded(route.timeouts.connect));
     match &backend.addr {
         None => Err(Failure::ConnectFailed),
-        Some(BackendAddr::Tcp(addr)) => attempt(client, exchange, connect_tcp(*addr)).await,
-        Some(BackendAddr::Unix(path)) => attempt(client, exchange, connect_unix(path)).await,
+        Some(BackendAddr::Tcp(addr)) => attempt(shard, client, exchange, connect_tcp(*addr)).await,
+        Some(BackendAddr::Unix(path)) => attempt(shard, client, exchange, connect_unix(path)).await,
     }
 }
 
 async fn attempt(
+    shard: &Shard,
     client: &Client,
     exchange: &Exchange,
     connecting: impl Future<Output = io::Result<Stream>>,
@@ -76,7 +82,7 @@ async fn attempt(
                 Failure::ConnectFailed
             }
         })),
-        Poll::Pending => client.poll_gone(cx).map(Err),
+        Poll::Pending => client.poll_gone(shard, cx).map(Err),
     });
     match waited.await {
         Ok(outcome) => outcome,

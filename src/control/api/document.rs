@@ -1,0 +1,158 @@
+//! The description of the API (OpenAPI 3.1): what its resources say of themselves, and what holds for all of them.
+
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder, Schema,
+};
+
+use super::problem::{ApiProblem, MEDIA_TYPE};
+
+/// What may be answered to every request.
+const ALWAYS: [(&str, &str); 2] = [
+    ("400", "Malformed"),
+    ("421", "The Host is not one of this API's"),
+];
+/// Where a name stands in the path.
+const NAMED: [(&str, &str); 1] = [("404", "There is no such thing")];
+/// What may be answered to a change.
+const CHANGING: [(&str, &str); 6] = [
+    ("404", "There is no such thing"),
+    ("409", "Not possible as things are"),
+    ("412", "The revision is another one than If-Match says"),
+    ("422", "A value is not right; see errors"),
+    ("500", "palantir failed; nothing has changed"),
+    ("503", "palantir is stopping, or takes longer than expected"),
+];
+/// What may be answered to a change, whoever asks for it.
+const GUARDED: [(&str, &str); 1] = [(
+    "403",
+    "The page that asks is not palantir's own, or the token may only read",
+)];
+/// What may be answered to a request with a body.
+const WITH_BODY: [(&str, &str); 4] = [
+    ("408", "The body did not come in time"),
+    ("413", "The body is too large"),
+    ("415", "The content type is not application/json"),
+    ("422", "A value is not right; see errors"),
+];
+const WITH_TOKEN: [(&str, &str); 1] = [("401", "The token is missing or wrong")];
+/// What changes nothing although it is posted.
+const HARMLESS: &str = "/config/check";
+/// Below these, `If-Match` is minded.
+const EDITABLE: [&str; 2] = ["/servers", "/pools"];
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "palantir", description = "The management API of palantir, a reverse proxy.\n\nPOST, PUT and PATCH must say `Content-Type: application/json`, also without a body. The ETag of a resource is the revision of the configuration in force; a change with `If-Match` is refused if that is another one by now."),
+    components(schemas(ApiProblem)),
+    tags(
+        (name = "servers", description = "The short form, for one pool or the default one"),
+        (name = "pools", description = "Pools and their servers, in full"),
+        (name = "routes", description = "Where requests go"),
+        (name = "configuration", description = "What is in force, and how it came to be"),
+        (name = "change", description = "Reload and upgrade"),
+        (name = "figures", description = "What palantir does at the moment"),
+        (name = "palantir", description = "palantir itself"),
+    )
+)]
+struct Head;
+
+/// The document without its resources.
+pub fn head() -> OpenApi {
+    <Head as utoipa::OpenApi>::openapi()
+}
+
+/// Puts in what holds for all resources; with a token, also that it is needed.
+pub fn complete(document: &mut OpenApi, needs_token: bool) {
+    for (path, item) in &mut document.paths.paths {
+        for (operation, changes) in operations(item) {
+            complete_operation(operation, path, changes, needs_token);
+        }
+    }
+    if needs_token {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        document
+            .components
+            .get_or_insert_with(Components::new)
+            .add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The operations of a path, and which of them change something.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&mut Operation, bool)> {
+    let reading = item.get.iter_mut().map(|operation| (operation, false));
+    let changing = [
+        &mut item.post,
+        &mut item.put,
+        &mut item.patch,
+        &mut item.delete,
+    ];
+    let changing = changing.into_iter().flatten();
+    reading.chain(changing.map(|operation| (operation, true)))
+}
+
+fn complete_operation(operation: &mut Operation, path: &str, changes: bool, needs_token: bool) {
+    add_problems(operation, &ALWAYS);
+    if path.contains('{') {
+        add_problems(operation, &NAMED);
+    }
+    if operation.request_body.is_some() {
+        add_problems(operation, &WITH_BODY);
+    }
+    if changes {
+        add_problems(operation, &GUARDED);
+        if path != HARMLESS {
+            add_problems(operation, &CHANGING);
+        }
+        if EDITABLE.iter().any(|below| path.starts_with(below)) {
+            operation
+                .parameters
+                .get_or_insert_default()
+                .push(if_match());
+        }
+    }
+    if needs_token && (changes || !super::gate::is_open(path)) {
+        add_problems(operation, &WITH_TOKEN);
+        let requirement = SecurityRequirement::new("token", [""; 0]);
+        operation.security = Some(vec![requirement]);
+    }
+}
+
+/// Adds answers that a resource does not name itself.
+fn add_problems(operation: &mut Operation, problems: &[(&str, &str)]) {
+    for (status, description) in problems {
+        operation
+            .responses
+            .responses
+            .entry((*status).to_owned())
+            .or_insert_with(|| RefOr::T(problem(description)));
+    }
+}
+
+fn problem(description: &str) -> utoipa::openapi::Response {
+    let content = ContentBuilder::new()
+        .schema(Some(RefOr::<Schema>::Ref(Ref::from_schema_name(
+            "ApiProblem",
+        ))))
+        .build();
+    ResponseBuilder::new()
+        .description(description)
+        .content(MEDIA_TYPE, content)
+        .build()
+}
+
+fn if_match() -> Parameter {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(r#"^("[0-9]{1,19}"|\*)$"#))
+        .build();
+    ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("The ETag that the caller has seen"))
+        .schema(Some(schema))
+        .build()
+}

@@ -1,0 +1,319 @@
+//! What every request must pass before anything looks at it: a `Host` that is ours (so that no foreign name can be
+//! bound to our address), no foreign `Origin`, a token, and a content type that no form of another site can send.
+//!
+//! A form can only send three content types, and a script of another site can send others, or DELETE, only after a
+//! preflight that is never answered here. So POST, PUT and PATCH must say `application/json`, with or without a body;
+//! DELETE needs nothing more.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::ApiProblem;
+use super::tokens::{Right, Tokens};
+use crate::http::host;
+use crate::snapshot::ListenAddr;
+
+/// What may be read without a token: it is the same in every palantir, or a single word.
+const OPEN_PATHS: [&str; 5] = ["/", "/docs", "/openapi.json", "/health", "/ready"];
+/// Where a text may be posted that changes nothing.
+const TEXT_PATH: &str = "/config/check";
+const TEXT_TYPES: [&str; 2] = ["text/plain", "application/toml"];
+
+/// Whether a path may be read without a token.
+pub fn is_open(path: &str) -> bool {
+    OPEN_PATHS.contains(&path)
+}
+
+/// What the gate goes by.
+#[derive(Debug)]
+pub struct Gate {
+    pub listen_addr: ListenAddr,
+    pub tokens: Tokens,
+}
+
+/// Lets a request pass, or answers it.
+pub async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    match gate.judge(request.method(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) if problem.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            refuse_content(problem, request, next).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// A content type is only wrong where the path and the method are right. No resource takes OPTIONS, so asking with that
+/// does nothing but say what exists.
+async fn refuse_content(problem: ApiProblem, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let mut question = Request::new(Body::empty());
+    *question.method_mut() = Method::OPTIONS;
+    *question.uri_mut() = request.uri().clone();
+    let answer = next.run(question).await;
+    let allow = answer.headers().get(header::ALLOW);
+    let allowed = allow.and_then(|allow| allow.to_str().ok()).unwrap_or("");
+    match allowed
+        .split(',')
+        .any(|name| name.trim() == method.as_str())
+    {
+        true => problem.into_response(),
+        false => answer,
+    }
+}
+
+impl Gate {
+    fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiProblem> {
+        let asked_host = self.check_host(uri, headers)?;
+        let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if changes {
+            check_origin(&asked_host, headers)?;
+        }
+        if changes || !is_open(uri.path()) {
+            self.check_token(changes, headers)?;
+        }
+        match *method {
+            Method::POST | Method::PUT | Method::PATCH => check_content_type(uri.path(), headers),
+            _ => Ok(()),
+        }
+    }
+
+    /// The host with its port, as the client names it. No browser gets to a Unix socket, so there any will do. The port
+    /// may be another one, as of a forwarded connection.
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<String, ApiProblem> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let (first, second) = (hosts.next(), hosts.next());
+        let asked = match (uri.authority(), first, second) {
+            (_, _, Some(_)) => None,
+            (Some(authority), _, None) => Some(authority.as_str()),
+            (None, Some(host), None) => host.to_str().ok(),
+            (None, None, None) => None,
+        };
+        let is_ours = |asked: &str| match &self.listen_addr {
+            ListenAddr::Unix(_) => true,
+            ListenAddr::Tcp(addr) => {
+                host::split(asked.as_bytes()).is_some_and(|(name, _)| names(name, *addr))
+            }
+        };
+        match asked {
+            Some(asked) if is_ours(asked) => Ok(asked.to_owned()),
+            _ => Err(ApiProblem::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "Host must be localhost, a loopback address or the address that the API listens on",
+            )),
+        }
+    }
+
+    fn check_token(&self, changes: bool, headers: &HeaderMap) -> Result<(), ApiProblem> {
+        let authorization = headers.get(header::AUTHORIZATION);
+        match self
+            .tokens
+            .right_of(authorization.map(|value| value.as_bytes()))
+        {
+            Right::Change => Ok(()),
+            Right::Read if !changes => Ok(()),
+            Right::Read => Err(ApiProblem::new(
+                StatusCode::FORBIDDEN,
+                "this token may only read",
+            )),
+            Right::Nothing => Err(ApiProblem::new(
+                StatusCode::UNAUTHORIZED,
+                "needs Authorization: Bearer with the token of the configured token_file",
+            )),
+        }
+    }
+}
+
+/// Whether a host can only mean this machine's listener: a name that no other site can have.
+fn names(name: &[u8], addr: SocketAddr) -> bool {
+    let Ok(name) = std::str::from_utf8(name) else {
+        return false;
+    };
+    if name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let literal = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(name);
+    match literal.parse::<IpAddr>() {
+        // An address as host was not looked up, so nobody can have bound it to another one.
+        Ok(ip) => ip.to_canonical().is_loopback() || addr.ip().is_unspecified() || ip == addr.ip(),
+        Err(_) => false,
+    }
+}
+
+/// A browser names the page's origin with every request that could change something.
+fn check_origin(asked_host: &str, headers: &HeaderMap) -> Result<(), ApiProblem> {
+    let own = |origin: &[u8]| {
+        origin
+            .strip_prefix(b"http://")
+            .is_some_and(|host| host.eq_ignore_ascii_case(asked_host.as_bytes()))
+    };
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    match origins.all(|origin| own(origin.as_bytes())) {
+        true => Ok(()),
+        false => Err(ApiProblem::new(
+            StatusCode::FORBIDDEN,
+            "a page of another origin may not change anything",
+        )),
+    }
+}
+
+fn check_content_type(path: &str, headers: &HeaderMap) -> Result<(), ApiProblem> {
+    let kind = media_type(headers);
+    let is_text = || path == TEXT_PATH && TEXT_TYPES.contains(&kind.as_str());
+    if kind == "application/json" || is_text() {
+        return Ok(());
+    }
+    Err(ApiProblem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "Content-Type must be application/json, also where there is no body",
+    ))
+}
+
+/// The content type in lower case, without its parameters; empty if there is none.
+pub fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = text.split(';').next().unwrap_or("");
+    kind.trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(listen: &str, tokens: Tokens, line: &str, fields: &[(&'static str, &str)]) -> u16 {
+        let listen_addr = match listen.strip_prefix("unix:") {
+            Some(path) => ListenAddr::Unix(path.into()),
+            None => ListenAddr::Tcp(listen.parse().unwrap()),
+        };
+        let gate = Gate {
+            listen_addr,
+            tokens,
+        };
+        let (method, path) = line.split_once(' ').unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let outcome = gate.judge(&method.parse().unwrap(), &path.parse().unwrap(), &headers);
+        outcome.map_or_else(|problem| problem.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn hosts_table() {
+        let rows = [
+            ("127.0.0.1:8687", "127.0.0.1:8687", 200),
+            ("127.0.0.1:8687", "LocalHost", 200),
+            ("127.0.0.1:8687", "localhost:9999", 200),
+            ("127.0.0.1:8687", "[::1]:8687", 200),
+            ("127.0.0.1:8687", "evil.example", 421),
+            ("127.0.0.1:8687", "127.0.0.1.evil.example:8687", 421),
+            ("127.0.0.1:8687", "192.0.2.7:8687", 421),
+            ("127.0.0.1:8687", "", 421),
+            ("192.0.2.7:8687", "192.0.2.7:8687", 200),
+            ("192.0.2.7:8687", "192.0.2.8:8687", 421),
+            ("0.0.0.0:8687", "192.0.2.8:8687", 200),
+            ("0.0.0.0:8687", "evil.example:8687", 421),
+            ("unix:/run/admin.sock", "whatever", 200),
+        ];
+        for (listen, host, status) in rows {
+            let fields = [("host", host)];
+            assert_eq!(
+                judge(listen, Tokens::default(), "GET /pools", &fields),
+                status,
+                "{host} at {listen}"
+            );
+        }
+        let twice = [("host", "localhost"), ("host", "localhost")];
+        assert_eq!(
+            judge("127.0.0.1:8687", Tokens::default(), "GET /pools", &twice),
+            421
+        );
+        assert_eq!(
+            judge("127.0.0.1:8687", Tokens::default(), "GET /pools", &[]),
+            421
+        );
+    }
+
+    #[test]
+    fn origins_and_content_types_table() {
+        const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+        const OWN: (&str, &str) = ("origin", "http://localhost:8687");
+        let rows: [(&str, &[(&'static str, &str)], u16); 15] = [
+            ("POST /reload", &[JSON], 200),
+            ("POST /reload", &[JSON, OWN], 200),
+            (
+                "POST /reload",
+                &[JSON, ("origin", "http://evil.example")],
+                403,
+            ),
+            (
+                "POST /reload",
+                &[JSON, ("origin", "http://localhost:8080")],
+                403,
+            ),
+            (
+                "POST /reload",
+                &[JSON, ("origin", "https://localhost:8687")],
+                403,
+            ),
+            ("POST /reload", &[JSON, ("origin", "null")], 403),
+            ("POST /reload", &[JSON, OWN, ("origin", "null")], 403),
+            ("GET /pools", &[("origin", "http://evil.example")], 200),
+            ("DELETE /servers/a/1", &[], 200),
+            ("DELETE /servers/a/1", &[("origin", "null")], 403),
+            ("POST /reload", &[], 415),
+            ("PUT /pools/a", &[("content-type", "text/plain")], 415),
+            (
+                "PATCH /pools/a",
+                &[("content-type", "application/x-www-form-urlencoded")],
+                415,
+            ),
+            ("POST /config/check", &[("content-type", "text/plain")], 200),
+            (
+                "POST /config/check",
+                &[("content-type", "multipart/form-data")],
+                415,
+            ),
+        ];
+        for (line, fields, status) in rows {
+            let fields = [&[("host", "localhost:8687")], fields].concat();
+            assert_eq!(
+                judge("127.0.0.1:8687", Tokens::default(), line, &fields),
+                status,
+                "{line} {fields:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_table() {
+        let rows = [
+            ("GET /pools", "", 401),
+            ("GET /pools", "Bearer reads-reads", 200),
+            ("GET /pools", "Bearer changes-changes", 200),
+            ("DELETE /pools/a", "", 401),
+            ("DELETE /pools/a", "Bearer reads-reads", 403),
+            ("DELETE /pools/a", "Bearer changes-changes", 200),
+            ("GET /health", "", 200),
+            ("GET /", "", 200),
+            ("POST /health", "", 401),
+            ("GET /metrics", "", 401),
+            ("GET /events", "Bearer wrong", 401),
+        ];
+        for (line, authorization, status) in rows {
+            let tokens = Tokens::of(Some("changes-changes"), Some("reads-reads"));
+            let fields = [("host", "localhost"), ("authorization", authorization)];
+            let got = judge("127.0.0.1:8687", tokens, line, &fields);
+            assert_eq!(got, status, "{line} {authorization}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The management API: what operators, the live page and the command line speak to. It changes nothing itself: every
+//! change is an [`Ask`] to the control thread's loop, and what is shown is [`Standing`] and the counters of
+//! [`crate::shared`].
+//!
+//! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the [`gate`].
+
+mod accept;
+mod asking;
+mod body;
+mod document;
+mod etag;
+mod gate;
+mod problem;
+mod resources;
+mod serve;
+mod settings;
+mod tokens;
+mod view;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tokio::sync::{Semaphore, watch};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use gate::Gate;
+pub use serve::serve;
+pub use tokens::Tokens;
+
+use crate::base::limits;
+use crate::control::ask::{Asks, InForce};
+use crate::control::metrics::{Board, Sources};
+use problem::ApiProblem;
+
+/// What the API speaks of.
+pub struct ApiState {
+    asks: Asks,
+    sources: Sources,
+    boards: watch::Receiver<Arc<Board>>,
+    /// Permits to follow events.
+    streams: Arc<Semaphore>,
+}
+
+impl ApiState {
+    /// `asks`: of the control thread's loop. `boards`: the latest figures of the live page.
+    pub fn new(asks: Asks, sources: Sources, boards: watch::Receiver<Arc<Board>>) -> ApiState {
+        ApiState {
+            asks,
+            sources,
+            boards,
+            streams: Arc::new(Semaphore::new(limits::ADMIN_STREAMS)),
+        }
+    }
+
+    /// What is in force at the moment.
+    fn in_force(&self) -> Arc<InForce> {
+        self.sources.standing.borrow().clone()
+    }
+}
+
+/// What a resource's functions take.
+type Api = State<Arc<ApiState>>;
+
+/// Every resource, in the order of the document.
+fn resources() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::with_openapi(document::head())
+        .merge(resources::servers::routes())
+        .merge(resources::pools::routes())
+        .merge(resources::pool_servers::routes())
+        .merge(resources::routes::routes())
+        .merge(resources::config::routes())
+        .merge(resources::config_check::routes())
+        .merge(resources::config_diff::routes())
+        .merge(resources::revisions::routes())
+        .merge(resources::reload::routes())
+        .merge(resources::upgrade::routes())
+        .merge(resources::workers::routes())
+        .merge(resources::version::routes())
+        .merge(resources::health::routes())
+        .merge(resources::stats::routes())
+        .merge(resources::metrics::routes())
+        .merge(resources::board::routes())
+        .merge(resources::events::routes())
+}
+
+/// The API, with everything in front of it that keeps strangers out.
+pub fn router(state: ApiState, gate: Gate) -> Router {
+    let (router, mut document) = resources().split_for_parts();
+    document::complete(&mut document, gate.tokens.are_needed());
+    router
+        .merge(resources::docs::routes(&document))
+        .merge(resources::page::routes())
+        .fallback(async || ApiProblem::absent("there is nothing of this path"))
+        .method_not_allowed_fallback(async || {
+            ApiProblem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the resource does not take this method",
+            )
+        })
+        .with_state(Arc::new(state))
+        .layer(middleware::from_fn_with_state(Arc::new(gate), gate::pass))
+        .layer(middleware::from_fn(guard_answer))
+}
+
+/// Answers are of the moment, are what they say they are, and belong into no frame of another page.
+async fn guard_answer(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let fields = response.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    fields.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! `/events`: the figures of the live page as they come, once a second, as server-sent events.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::control::api::problem::ApiProblem;
+use crate::control::api::{Api, ApiState};
+use crate::control::metrics::Board;
+
+pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new().routes(routes!(follow))
+}
+
+/// The figures as they come
+///
+/// Server-sent events: `history` once, with what `/board/history` says, then `board` every second, with what `/board`
+/// says. Whoever reads too slowly misses boards and gets the latest.
+#[utoipa::path(get, path = "/events", tag = "figures",
+    responses(
+        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "As many as can be follow them already", body = ApiProblem, content_type = "application/problem+json"),
+    ))]
+async fn follow(State(api): Api) -> Result<Response, ApiProblem> {
+    let permit = api.streams.clone().try_acquire_owned().map_err(|_| {
+        ApiProblem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "as many as can be follow the events already",
+        )
+    })?;
+    let events = events(api.boards.clone(), permit);
+    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
+    Ok((kind, Body::from_stream(events)).into_response())
+}
+
+/// Ends when there will be no further board. Holds the permit as long.
+fn events(
+    mut boards: watch::Receiver<Arc<Board>>,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    boards.mark_changed();
+    stream::unfold(
+        (boards, permit, true),
+        async |(mut boards, permit, is_first)| {
+            boards.changed().await.ok()?;
+            let board = boards.borrow_and_update().clone();
+            let mut text = String::new();
+            if is_first {
+                text += &event("history", &*board.history);
+            }
+            text += &event("board", &*board);
+            Some((Ok(Bytes::from(text)), (boards, permit, false)))
+        },
+    )
+}
+
+/// One event (HTML Living Standard, section 9.2.5); JSON has no line ends.
+fn event(name: &str, value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("figures are JSON");
+    format!("event: {name}\ndata: {json}\n\n")
+}

@@ -1,0 +1,21 @@
+//! What there is to read and to change, one file each.
+
+pub mod board;
+pub mod config;
+pub mod config_check;
+pub mod config_diff;
+pub mod docs;
+pub mod events;
+pub mod health;
+pub mod metrics;
+pub mod page;
+pub mod pool_servers;
+pub mod pools;
+pub mod reload;
+pub mod revisions;
+pub mod routes;
+pub mod servers;
+pub mod stats;
+pub mod upgrade;
+pub mod version;
+pub mod workers;

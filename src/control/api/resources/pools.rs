@@ -1,0 +1,181 @@
+//! `/pools`: all pools, and one of them in full.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::control::api::asking::{Caller, Outcome};
+use crate::control::api::body::{Json, Names};
+use crate::control::api::etag::{IfMatch, etag};
+use crate::control::api::problem::ApiProblem;
+use crate::control::api::settings::{self, HealthCheckSettings, OutlierSettings};
+use crate::control::api::view::{Pool, View, default_pool};
+use crate::control::api::{Api, ApiState};
+use crate::control::ask::Wish;
+use crate::control::desk::Edit;
+
+pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show, put, patch, take_out))
+}
+
+/// All pools.
+#[derive(Serialize, ToSchema)]
+struct Pools {
+    /// The pool that the short form means when it names none.
+    default: Option<String>,
+    pools: Vec<Pool>,
+}
+
+/// The settings of a pool. `null` stands for the default.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the configuration checks")]
+struct PoolSettings {
+    /// At least one; for a change, all that there are to be from then on.
+    #[schema(min_items = 1, max_items = 4096)]
+    backends: Option<Vec<BackendEntry>>,
+    /// `round_robin`, `least_connections`, `random_two`, `peak_ewma`, `consistent_hash`.
+    #[schema(example = "round_robin")]
+    balancing_algorithm: Option<String>,
+    /// `client_address`, `path`, `header:name` or `cookie:name`; only for an algorithm that uses a key.
+    #[schema(example = "client_address")]
+    hash_on: Option<String>,
+    /// How backends are probed that do not say so themselves.
+    health_check: Option<HealthCheckSettings>,
+    outlier: Option<OutlierSettings>,
+    /// Idle connections kept per core and backend.
+    #[schema(minimum = 0, maximum = 16384)]
+    idle_connections: Option<u32>,
+}
+
+/// A backend of a pool.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the configuration checks")]
+struct BackendEntry {
+    /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
+    #[schema(example = "127.0.0.1:9001")]
+    addr: String,
+    #[schema(minimum = 1, maximum = 256, default = 1)]
+    weight: Option<u16>,
+    /// Open connections that all cores together may have; 0: unlimited.
+    #[schema(minimum = 0, maximum = 10_000_000)]
+    max_connections: Option<u32>,
+    /// Takes no requests.
+    drain: Option<bool>,
+    /// Is taken out after having been down for so long; 0: never.
+    #[schema(minimum = 0, maximum = 86400)]
+    remove_after_secs: Option<f64>,
+    /// Instead of the pool's.
+    health_check: Option<HealthCheckSettings>,
+}
+
+/// All pools
+#[utoipa::path(get, path = "/pools", tag = "pools",
+    responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision")))))]
+async fn list(State(api): Api) -> Response {
+    let in_force = api.in_force();
+    let pools = Pools {
+        default: default_pool(&in_force).map(str::to_owned),
+        pools: View::new(&in_force, &api.sources.tables).pools(),
+    };
+    (etag(in_force.revision), axum::Json(pools)).into_response()
+}
+
+/// One pool
+#[utoipa::path(get, path = "/pools/{name}", tag = "pools",
+    params(("name" = String, Path, description = "The pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, ApiProblem> {
+    let pool = api.shown_pool(&name)?;
+    let revision = api.in_force().revision;
+    Ok((etag(revision), axum::Json(pool)).into_response())
+}
+
+/// Gives a pool exactly these settings
+///
+/// A pool that is not there is added.
+#[utoipa::path(put, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
+    params(("name" = String, Path, description = "The pool", min_length = 1)),
+    responses(
+        (status = 200, body = Pool, description = "Changed, or as it was", headers(("ETag" = String, description = "The revision"))),
+        (status = 201, body = Pool, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
+    ))]
+async fn put(
+    State(api): Api,
+    caller: Caller,
+    IfMatch(if_match): IfMatch,
+    Names(name): Names<String>,
+    Json(settings): Json<Map<String, Value>>,
+) -> Result<Response, ApiProblem> {
+    let is_new = api.shown_pool(&name).is_err();
+    let edit = Edit::PutPool {
+        name: name.clone(),
+        pool: settings::table(settings)?,
+    };
+    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
+    let pool = api.shown_pool(&name)?;
+    let tag = etag(accepted.revision);
+    if !is_new {
+        return Ok((tag, axum::Json(pool)).into_response());
+    }
+    let location = [(header::LOCATION, pool.href.clone())];
+    Ok((StatusCode::CREATED, tag, location, axum::Json(pool)).into_response())
+}
+
+/// Changes some settings of a pool
+///
+/// What is not named stays; `null` takes a setting back to its default. A setting that is an object or a list is
+/// replaced whole.
+#[utoipa::path(patch, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
+    params(("name" = String, Path, description = "The pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+async fn patch(
+    State(api): Api,
+    caller: Caller,
+    IfMatch(if_match): IfMatch,
+    Names(name): Names<String>,
+    Json(settings): Json<Map<String, Value>>,
+) -> Result<Response, ApiProblem> {
+    let edit = Edit::PatchPool {
+        name: name.clone(),
+        settings: settings::changes(settings)?,
+    };
+    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
+    let pool = api.shown_pool(&name)?;
+    Ok((etag(accepted.revision), axum::Json(pool)).into_response())
+}
+
+/// Takes a pool out that no route leads to
+#[utoipa::path(delete, path = "/pools/{name}", tag = "pools",
+    params(("name" = String, Path, description = "The pool", min_length = 1)),
+    responses((status = 200, body = Outcome, description = "Gone")))]
+async fn take_out(
+    State(api): Api,
+    caller: Caller,
+    IfMatch(if_match): IfMatch,
+    Names(name): Names<String>,
+) -> Result<Outcome, ApiProblem> {
+    let edit = Edit::RemovePool { name };
+    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
+    Ok(accepted.into())
+}
+
+impl ApiState {
+    /// The pool as it is now.
+    fn shown_pool(&self, name: &str) -> Result<Pool, ApiProblem> {
+        let in_force = self.in_force();
+        View::new(&in_force, &self.sources.tables)
+            .pool(name)
+            .ok_or_else(|| ApiProblem::absent(format!("there is no pool {name:?}")))
+    }
+}

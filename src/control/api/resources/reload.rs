@@ -1,0 +1,134 @@
+//! `/reload` and `/reload/confirm`: the file anew, for good or on trial.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::base::limits;
+use crate::control::api::asking::{Caller, Outcome};
+use crate::control::api::body::Json;
+use crate::control::api::problem::ApiProblem;
+use crate::control::api::{Api, ApiState};
+use crate::control::ask::{Trial, Wish};
+
+pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(routes!(reload))
+        .routes(routes!(confirm))
+}
+
+/// How to reload. Without a body: for good.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Terms {
+    /// Seconds for [`confirm`]; without it in time, the old configuration comes back.
+    #[schema(minimum = 0.001, maximum = 86400)]
+    confirm_secs: Option<f64>,
+    /// Percent of the requests meanwhile that may fail; above it the old configuration comes back at once. 100 without
+    /// it. Only with `confirm_secs`.
+    #[schema(minimum = 0, maximum = 100)]
+    max_failed_percent: Option<f64>,
+}
+
+/// There is nothing to say.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl Terms {
+    fn trial(&self) -> Result<Option<Trial>, ApiProblem> {
+        let percent = self.max_failed_percent;
+        if percent.is_some_and(|percent| !(0.0..=100.0).contains(&percent)) {
+            let right = "must be a number from 0 to 100";
+            return Err(ApiProblem::of_field("max_failed_percent", right));
+        }
+        let Some(secs) = self.confirm_secs else {
+            return match percent {
+                None => Ok(None),
+                Some(_) => Err(ApiProblem::of_field(
+                    "max_failed_percent",
+                    "has a meaning only with confirm_secs",
+                )),
+            };
+        };
+        let bounds = limits::SHORTEST_TIMEOUT..=limits::LONGEST_TIMEOUT;
+        let within = Duration::try_from_secs_f64(secs).ok();
+        match within.filter(|time| bounds.contains(time)) {
+            Some(within) => Ok(Some(Trial {
+                within,
+                most_failed_percent: percent.unwrap_or(100.0),
+            })),
+            None => Err(ApiProblem::of_field(
+                "confirm_secs",
+                "must be a number of seconds from 0.001 to 86400",
+            )),
+        }
+    }
+}
+
+/// Reads the configuration file again
+///
+/// With any mistake in it everything stays as it is, and all mistakes are in the answer.
+#[utoipa::path(post, path = "/reload", tag = "change", request_body(content = Option<Terms>),
+    responses((status = 200, body = Outcome)))]
+async fn reload(
+    State(api): Api,
+    caller: Caller,
+    terms: Option<Json<Terms>>,
+) -> Result<Outcome, ApiProblem> {
+    let terms = terms.map(|Json(terms)| terms).unwrap_or_default();
+    let trial = terms.trial()?;
+    let accepted = api.ask(Wish::Reload { trial }, caller).await?;
+    Ok(accepted.into())
+}
+
+/// Says that the reload on trial is good
+#[utoipa::path(post, path = "/reload/confirm", tag = "change", request_body(content = Option<Nothing>),
+    responses((status = 200, body = Outcome)))]
+async fn confirm(
+    State(api): Api,
+    caller: Caller,
+    _nothing: Option<Json<Nothing>>,
+) -> Result<Outcome, ApiProblem> {
+    let accepted = api.ask(Wish::Confirm, caller).await?;
+    Ok(accepted.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_table() {
+        let rows = [
+            (None, None, Ok(None)),
+            (Some(60.0), None, Ok(Some((60.0, 100.0)))),
+            (Some(0.5), Some(5.0), Ok(Some((0.5, 5.0)))),
+            (None, Some(5.0), Err("max_failed_percent")),
+            (Some(1.0), Some(101.0), Err("max_failed_percent")),
+            (Some(0.0), None, Err("confirm_secs")),
+            (Some(-1.0), None, Err("confirm_secs")),
+            (Some(86_401.0), None, Err("confirm_secs")),
+            (Some(f64::MAX), None, Err("confirm_secs")),
+        ];
+        for (confirm_secs, max_failed_percent, expected) in rows {
+            let terms = Terms {
+                confirm_secs,
+                max_failed_percent,
+            };
+            let got = terms.trial().map(|trial| {
+                trial.map(|trial| (trial.within.as_secs_f64(), trial.most_failed_percent))
+            });
+            let got = got.map_err(|problem| serde_json::to_value(problem).unwrap());
+            match expected {
+                Ok(trial) => assert_eq!(got.unwrap(), trial),
+                Err(field) => assert_eq!(got.unwrap_err()["errors"][0]["field"], field),
+            }
+        }
+    }
+}

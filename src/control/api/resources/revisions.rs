@@ -1,0 +1,86 @@
+//! `/config/revisions` and `/config/rollback`: the history of the configuration, and the way back.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::control::api::asking::{Caller, Outcome};
+use crate::control::api::body::Json;
+use crate::control::api::etag::etag;
+use crate::control::api::problem::ApiProblem;
+use crate::control::api::{Api, ApiState};
+use crate::control::ask::{self, Wish};
+
+pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(roll_back))
+}
+
+/// The latest revisions, newest first.
+#[derive(Serialize, ToSchema)]
+struct Revisions {
+    revisions: Vec<Revision>,
+}
+
+/// One accepted configuration.
+#[derive(Serialize, ToSchema)]
+struct Revision {
+    number: u64,
+    /// Seconds since 1970-01-01 UTC.
+    time: f64,
+    /// Who wanted it: `api 127.0.0.1:50312`, `SIGHUP`.
+    origin: String,
+    /// What changed.
+    summary: String,
+}
+
+/// The revision to go back to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Target {
+    #[schema(minimum = 1)]
+    revision: u64,
+}
+
+impl From<&ask::Revision> for Revision {
+    fn from(revision: &ask::Revision) -> Revision {
+        let time = revision.time.duration_since(UNIX_EPOCH);
+        Revision {
+            number: revision.number,
+            time: time.map_or(0.0, |since| since.as_secs_f64()),
+            origin: revision.origin.clone(),
+            summary: revision.summary.clone(),
+        }
+    }
+}
+
+/// The latest revisions
+#[utoipa::path(get, path = "/config/revisions", tag = "configuration",
+    responses((status = 200, body = Revisions, headers(("ETag" = String, description = "The revision in force")))))]
+async fn list(State(api): Api) -> Response {
+    let in_force = api.in_force();
+    let revisions = in_force.revisions.iter().map(Revision::from).collect();
+    let tag = etag(in_force.revision);
+    (tag, axum::Json(Revisions { revisions })).into_response()
+}
+
+/// Goes back to a revision
+///
+/// What it said becomes a new revision.
+#[utoipa::path(post, path = "/config/rollback", tag = "configuration", request_body = Target,
+    responses((status = 200, body = Outcome)))]
+async fn roll_back(
+    State(api): Api,
+    caller: Caller,
+    Json(Target { revision }): Json<Target>,
+) -> Result<Outcome, ApiProblem> {
+    let accepted = api.ask(Wish::Rollback { revision }, caller).await?;
+    Ok(accepted.into())
+}

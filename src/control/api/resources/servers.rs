@@ -1,0 +1,176 @@
+//! `/servers`: the short form, for one pool or the default one.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::pool_servers::{Drain, remove};
+use crate::control::api::asking::{Caller, Outcome};
+use crate::control::api::body::{Json, Names, Query};
+use crate::control::api::etag::{IfMatch, etag};
+use crate::control::api::problem::ApiProblem;
+use crate::control::api::settings::{self, HealthCheckSettings};
+use crate::control::api::view::{Server, View, default_pool};
+use crate::control::api::{Api, ApiState};
+use crate::control::ask::{InForce, Wish};
+use crate::control::desk::Edit;
+
+pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(take_out))
+}
+
+/// The servers of one pool.
+#[derive(Serialize, ToSchema)]
+struct Servers {
+    pool: String,
+    servers: Vec<Server>,
+}
+
+/// A server to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what the configuration checks")]
+struct NewServer {
+    /// Where it is: an address or a name, and a port; or `unix:/path`.
+    #[schema(example = "http://127.0.0.1:9001")]
+    url: String,
+    /// The pool that it joins; without it, the default one.
+    pool: Option<String>,
+    #[schema(minimum = 1, maximum = 256, default = 1)]
+    weight: Option<u16>,
+    /// Open connections that all cores together may have; 0: unlimited.
+    #[schema(minimum = 0, maximum = 10_000_000)]
+    max_connections: Option<u32>,
+    /// Takes no requests.
+    drain: Option<bool>,
+    /// Is taken out after having been down for so long; 0: never.
+    #[schema(minimum = 0, maximum = 86400)]
+    remove_after_secs: Option<f64>,
+    /// Instead of the pool's.
+    health_check: Option<HealthCheckSettings>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct InPool {
+    /// A pool; without it, the default one.
+    pool: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Removal {
+    /// A pool; without it, the default one.
+    pool: Option<String>,
+    /// How long running requests may take to finish: `10s`, `500ms`, `2m`.
+    #[param(pattern = "^[0-9]{1,6}(ms|s|m)?$")]
+    drain: Option<String>,
+}
+
+/// The servers of a pool
+#[utoipa::path(get, path = "/servers", tag = "servers", params(InPool),
+    responses((status = 200, body = Servers, headers(("ETag" = String, description = "The revision")))))]
+async fn list(
+    State(api): Api,
+    Query(InPool { pool }): Query<InPool>,
+) -> Result<Response, ApiProblem> {
+    let in_force = api.in_force();
+    let pool = named_or_default(pool, &in_force)?;
+    let shown = View::new(&in_force, &api.sources.tables).pool(&pool);
+    let servers = match shown {
+        Some(shown) => shown.backends,
+        None => return Err(ApiProblem::absent(format!("there is no pool {pool:?}"))),
+    };
+    let answer = axum::Json(Servers { pool, servers });
+    Ok((etag(in_force.revision), answer).into_response())
+}
+
+/// Adds a server
+///
+/// It takes requests on every core when the answer is there. If there is one with this address, it stays as it is.
+#[utoipa::path(post, path = "/servers", tag = "servers", request_body = NewServer,
+    responses(
+        (status = 201, body = Server, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
+        (status = 200, body = Server, description = "There already, unchanged", headers(("ETag" = String, description = "The revision"))),
+    ))]
+async fn add(
+    State(api): Api,
+    caller: Caller,
+    IfMatch(if_match): IfMatch,
+    Json(mut settings): Json<Map<String, Value>>,
+) -> Result<Response, ApiProblem> {
+    let url = match settings.remove("url") {
+        Some(Value::String(url)) => url,
+        _ => return Err(ApiProblem::of_field("url", "must be a text")),
+    };
+    let pool = match settings.remove("pool") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(pool)) => Some(pool),
+        Some(_) => return Err(ApiProblem::of_field("pool", "must be a text")),
+    };
+    if settings.contains_key("addr") {
+        return Err(ApiProblem::of_field("addr", "is called url here"));
+    }
+    let pool = named_or_default(pool, &api.in_force())?;
+    let mut server = settings::table(settings)?;
+    server.insert("addr".to_owned(), toml::Value::String(url.clone()));
+    let edit = Edit::AddServer {
+        pool: pool.clone(),
+        server,
+    };
+    let accepted = api
+        .ask(Wish::Edit { edit, if_match }, caller)
+        .await
+        .map_err(|problem| problem.rename_field("addr", "url"))?;
+    let server = api.shown_server(&pool, &url)?;
+    let tag = etag(accepted.revision);
+    if !accepted.changed {
+        return Ok((tag, axum::Json(server)).into_response());
+    }
+    let location = [(header::LOCATION, server.href.clone())];
+    Ok((StatusCode::CREATED, tag, location, axum::Json(server)).into_response())
+}
+
+/// Takes a server out
+///
+/// With `drain` it takes no new requests from the answer on, and is gone when its running ones have ended.
+#[utoipa::path(delete, path = "/servers/{ip}/{port}", tag = "servers",
+    params(
+        ("ip" = String, Path, description = "An IPv4 address, an IPv6 address in brackets, or a name", min_length = 1),
+        ("port" = u16, Path, minimum = 1, maximum = 65535),
+        Removal,
+    ),
+    responses(
+        (status = 200, body = Outcome, description = "Gone"),
+        (status = 202, body = Outcome, description = "Draining"),
+    ))]
+async fn take_out(
+    State(api): Api,
+    caller: Caller,
+    IfMatch(if_match): IfMatch,
+    Names((ip, port)): Names<(String, u16)>,
+    Query(Removal { pool, drain }): Query<Removal>,
+) -> Result<Response, ApiProblem> {
+    let pool = named_or_default(pool, &api.in_force())?;
+    let addr = match ip.parse::<std::net::Ipv6Addr>() {
+        Ok(ip) => format!("[{ip}]:{port}"),
+        Err(_) => format!("{ip}:{port}"),
+    };
+    remove(&api, caller, pool, addr, Drain::read(drain)?, if_match).await
+}
+
+fn named_or_default(pool: Option<String>, in_force: &InForce) -> Result<String, ApiProblem> {
+    pool.or_else(|| default_pool(in_force).map(str::to_owned))
+        .ok_or_else(|| ApiProblem::absent("there is no pool"))
+}

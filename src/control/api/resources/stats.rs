@@ -1,0 +1,39 @@
+//! `/stats`: how requests came out, in all and by server.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::control::api::{Api, ApiState};
+use crate::control::metrics::{ServerStats, Stats, server_stats, stats};
+
+pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new()
+        .routes(routes!(totals))
+        .routes(routes!(detail))
+}
+
+/// How attempts came out, by server.
+#[derive(Serialize, ToSchema)]
+struct Detail {
+    servers: Vec<ServerStats>,
+}
+
+/// How requests came out
+#[utoipa::path(get, path = "/stats", tag = "figures", responses((status = 200, body = Stats)))]
+async fn totals(State(api): Api) -> axum::Json<Stats> {
+    axum::Json(stats(&api.sources.gauges))
+}
+
+/// How attempts came out, by server
+#[utoipa::path(get, path = "/stats/detail", tag = "figures", responses((status = 200, body = Detail)))]
+async fn detail(State(api): Api) -> axum::Json<Detail> {
+    let board = api.boards.borrow().clone();
+    axum::Json(Detail {
+        servers: server_stats(&api.sources, &board),
+    })
+}

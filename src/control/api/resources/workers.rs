@@ -1,0 +1,88 @@
+//! `/workers`: what each core does.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::base::ids::WorkerId;
+use crate::control::api::{Api, ApiState};
+use crate::shared::gauges::WorkerGauges;
+
+pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// All workers, one per core.
+#[derive(Serialize, ToSchema)]
+struct Workers {
+    workers: Vec<Worker>,
+}
+
+/// One worker. Counts are since the start.
+#[derive(Serialize, ToSchema)]
+struct Worker {
+    worker: usize,
+    /// Client connections open now.
+    connections: u32,
+    accepted: u64,
+    /// Requests under way now.
+    in_flight: u32,
+    requests: u64,
+    /// Requests that failed by the client's fault.
+    refused: u64,
+    /// Requests that failed by a backend's fault or ours.
+    failed: u64,
+    /// Operations handed to the engine.
+    operations: u64,
+    /// The 99th percentile of how late the loop came to its work, in milliseconds.
+    loop_lag_p99_ms: Option<f64>,
+    /// The longest of the last full second, in milliseconds.
+    loop_lag_worst_ms: f64,
+    /// Access-log lines that found the queue full.
+    lost_lines: u64,
+    /// Requests that wait for a connection to a backend.
+    queue: u64,
+}
+
+/// What each core does
+#[utoipa::path(get, path = "/workers", tag = "figures", responses((status = 200, body = Workers)))]
+async fn list(State(api): Api) -> axum::Json<Workers> {
+    let gauges = api.sources.gauges.iter().enumerate();
+    let workers = gauges
+        .map(|(worker, gauges)| shown(worker, gauges, api.queue_of(worker)))
+        .collect();
+    axum::Json(Workers { workers })
+}
+
+fn shown(worker: usize, gauges: &WorkerGauges, queue: u64) -> Worker {
+    let outcomes = gauges.outcomes();
+    let lag = gauges.loop_lag().quantile(0.99);
+    Worker {
+        worker,
+        connections: gauges.connections(),
+        accepted: gauges.accepted(),
+        in_flight: gauges.exchanges(),
+        requests: outcomes.requests(),
+        refused: outcomes.refused,
+        failed: outcomes.failed,
+        operations: gauges.operations(),
+        loop_lag_p99_ms: lag.map(|micros| micros / 1e3),
+        loop_lag_worst_ms: gauges.worst_lag() as f64 / 1e3,
+        lost_lines: gauges.lost_lines(),
+        queue,
+    }
+}
+
+impl ApiState {
+    /// Requests that wait on this worker, over all pools.
+    fn queue_of(&self, worker: usize) -> u64 {
+        let in_force = self.in_force();
+        let pools = in_force.snapshot.pools.iter();
+        let blocks = pools.map(|pool| pool.counts.of(WorkerId(worker as u32)));
+        blocks.map(|block| block.waiting.get()).sum()
+    }
+}

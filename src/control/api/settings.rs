@@ -1,0 +1,232 @@
+//! Settings on their way between JSON and the configuration's TOML. What may stand in them is for the configuration to
+//! say, so that a file and the API can never disagree; the types here describe it, and show what is in force.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use toml::Table;
+use utoipa::ToSchema;
+
+use super::problem::ApiProblem;
+use crate::snapshot::{HealthCheck, Outlier, ProbeKind};
+use crate::worker::balance::HashKey;
+
+/// How a backend is probed. `null` stands for the default.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheckSettings {
+    /// A probe that only connects; then there is neither `path` nor `expect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<bool>,
+    /// What a probe asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^/[!-~]*$", example = "/health")]
+    path: Option<String>,
+    /// Statuses that count as success: `2xx`, `204`, `200-399`, several with commas between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        pattern = "^[1-5](xx|[0-9]{2}(-[1-5][0-9]{2})?)(, ?[1-5](xx|[0-9]{2}(-[1-5][0-9]{2})?)){0,15}$",
+        example = "2xx"
+    )]
+    expect: Option<String>,
+    /// Seconds between two probes.
+    #[schema(minimum = 0.001, maximum = 86400)]
+    interval_secs: Option<f64>,
+    /// Seconds for one probe.
+    #[schema(minimum = 0.001, maximum = 86400)]
+    timeout_secs: Option<f64>,
+    /// Failures in a row that make a backend unhealthy.
+    #[schema(minimum = 1, maximum = 1000)]
+    unhealthy_after: Option<u32>,
+    /// Successes in a row that make it healthy again.
+    #[schema(minimum = 1, maximum = 1000)]
+    healthy_after: Option<u32>,
+}
+
+/// When a backend is ejected for what its answers were like. `null` stands for the default.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutlierSettings {
+    /// Connect failures, resets and 5xx in a row.
+    #[schema(minimum = 1, maximum = 1000)]
+    consecutive_failures: Option<u32>,
+    /// Seconds of a first ejection.
+    #[schema(minimum = 0.001, maximum = 86400)]
+    eject_secs: Option<f64>,
+    /// Share of the pool's backends that may be ejected at once.
+    #[schema(minimum = 0, maximum = 100)]
+    max_ejected_percent: Option<u32>,
+}
+
+impl From<&HealthCheck> for HealthCheckSettings {
+    fn from(check: &HealthCheck) -> HealthCheckSettings {
+        let (tcp, path, expect) = match &check.kind {
+            ProbeKind::Tcp => (Some(true), None, None),
+            ProbeKind::Http { path, expect } => {
+                (None, Some(path.clone()), Some(ranges_text(expect)))
+            }
+        };
+        HealthCheckSettings {
+            tcp,
+            path,
+            expect,
+            interval_secs: Some(check.interval.as_secs_f64()),
+            timeout_secs: Some(check.timeout.as_secs_f64()),
+            unhealthy_after: Some(check.unhealthy_after),
+            healthy_after: Some(check.healthy_after),
+        }
+    }
+}
+
+impl From<&Outlier> for OutlierSettings {
+    fn from(outlier: &Outlier) -> OutlierSettings {
+        OutlierSettings {
+            consecutive_failures: Some(outlier.consecutive_failures),
+            eject_secs: Some(outlier.eject.as_secs_f64()),
+            max_ejected_percent: Some(outlier.max_ejected_percent),
+        }
+    }
+}
+
+fn ranges_text(ranges: &[(u16, u16)]) -> String {
+    let texts: Vec<String> = ranges
+        .iter()
+        .map(|(first, last)| match (first, last) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) if first % 100 == 0 && *last == first + 99 => {
+                format!("{}xx", first / 100)
+            }
+            (first, last) => format!("{first}-{last}"),
+        })
+        .collect();
+    texts.join(", ")
+}
+
+/// `hash_on` as the configuration writes it.
+pub fn hash_key_text(key: &HashKey) -> String {
+    match key {
+        HashKey::ClientAddress => "client_address".to_owned(),
+        HashKey::Path => "path".to_owned(),
+        HashKey::Header(name) => format!("header:{name}"),
+        HashKey::Cookie(name) => format!("cookie:{name}"),
+    }
+}
+
+/// JSON settings as a table of a configuration file. `null` is as good as absent. Errors: a number that TOML has not.
+pub fn table(settings: Map<String, Value>) -> Result<Table, ApiProblem> {
+    let mut table = Table::new();
+    for (key, value) in settings {
+        if let Some(value) = toml_value(&key, value)? {
+            table.insert(key, value);
+        }
+    }
+    Ok(table)
+}
+
+/// JSON settings as changes of such a table: `null` takes a setting back to its default. Errors: as of [`table`].
+pub fn changes(
+    settings: Map<String, Value>,
+) -> Result<Vec<(String, Option<toml::Value>)>, ApiProblem> {
+    let changes = settings.into_iter().map(|(key, value)| {
+        let value = toml_value(&key, value)?;
+        Ok((key, value))
+    });
+    changes.collect()
+}
+
+fn toml_value(field: &str, value: Value) -> Result<Option<toml::Value>, ApiProblem> {
+    Ok(Some(match value {
+        Value::Null => return Ok(None),
+        Value::Bool(flag) => toml::Value::Boolean(flag),
+        Value::Number(number) => toml_number(field, &number)?,
+        Value::String(text) => toml::Value::String(text),
+        Value::Array(items) => {
+            let mut values = Vec::with_capacity(items.len());
+            for (index, item) in items.into_iter().enumerate() {
+                let field = format!("{field}[{index}]");
+                match toml_value(&field, item)? {
+                    Some(value) => values.push(value),
+                    None => return Err(ApiProblem::of_field(field, "must not be null")),
+                }
+            }
+            toml::Value::Array(values)
+        }
+        Value::Object(members) => {
+            let mut table = Table::new();
+            for (key, member) in members {
+                if let Some(value) = toml_value(&format!("{field}.{key}"), member)? {
+                    table.insert(key, value);
+                }
+            }
+            toml::Value::Table(table)
+        }
+    }))
+}
+
+/// JSON does not tell 2.0 from 2 (RFC 8259, section 6), TOML does.
+fn toml_number(field: &str, number: &serde_json::Number) -> Result<toml::Value, ApiProblem> {
+    const EXACT: f64 = (1u64 << 53) as f64;
+    if let Some(whole) = number.as_i64() {
+        return Ok(toml::Value::Integer(whole));
+    }
+    match number.as_f64() {
+        Some(float) if float.fract() == 0.0 && float.abs() < EXACT => {
+            Ok(toml::Value::Integer(float as i64))
+        }
+        Some(float) if float.is_finite() && float.abs() < EXACT => Ok(toml::Value::Float(float)),
+        _ => Err(ApiProblem::of_field(field, "is too large a number")),
+    }
+}
+
+/// Seconds; `None` for what is not set.
+pub fn seconds(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn json_becomes_toml() {
+        let json = r#"{"weight":2.0,"drain":false,"remove_after_secs":0.5,"addr":"a:1","gone":null,
+            "health_check":{"path":"/","expect":null,"list":[1,"x"]}}"#;
+        let expected: Table =
+            "weight = 2\ndrain = false\nremove_after_secs = 0.5\naddr = \"a:1\"\n\
+             health_check = { path = \"/\", list = [1, \"x\"] }"
+                .parse()
+                .unwrap();
+        assert_eq!(table(object(json)).unwrap(), expected);
+        let changed = changes(object(r#"{"weight":null,"drain":true}"#)).unwrap();
+        let mut names: Vec<_> = changed
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.is_some()))
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, [("drain", true), ("weight", false)]);
+        for bad in [
+            r#"{"weight":1e300}"#,
+            r#"{"weight":18446744073709551615}"#,
+            r#"{"backends":["a:1",null]}"#,
+        ] {
+            assert!(table(object(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_written_as_they_are_read() {
+        let rows: [(&[(u16, u16)], &str); 3] = [
+            (&[(200, 299)], "2xx"),
+            (&[(204, 204)], "204"),
+            (&[(200, 399), (404, 404)], "200-399, 404"),
+        ];
+        for (ranges, text) in rows {
+            assert_eq!(ranges_text(ranges), text);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Pools and backends as the API shows them: what is configured, and how they are at the moment.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::settings::{HealthCheckSettings, OutlierSettings, hash_key_text, seconds};
+use crate::base::ids::{PoolId, WorkerId};
+use crate::config::{BackendAddress, BackendPlace, BackendSettings, PoolSettings};
+use crate::control::ask::InForce;
+use crate::shared::backend_table::{BackendState, BackendTables};
+use crate::snapshot::{Backend, BackendAddr, Pool as RunningPool};
+
+/// Servers that do the same work.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pool {
+    /// As configured; a route's own pool is named like its route.
+    pub name: String,
+    /// Where it is: `/pools/api`.
+    pub href: String,
+    pub balancing_algorithm: &'static str,
+    /// What a request's key is made of, if the algorithm uses one.
+    pub hash_on: Option<String>,
+    /// How its backends are probed that do not say so themselves.
+    pub health_check: Option<HealthCheckSettings>,
+    pub outlier: Option<OutlierSettings>,
+    /// Idle connections kept per core and backend.
+    pub idle_connections: u32,
+    /// Names of the routes that lead here.
+    pub routes: Vec<String>,
+    pub backends: Vec<Server>,
+}
+
+/// One server of a pool.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Server {
+    pub pool: String,
+    /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
+    pub addr: String,
+    /// Where it is: `/pools/api/servers/127.0.0.1:9001`.
+    pub href: String,
+    #[schema(minimum = 1, maximum = 256)]
+    pub weight: u16,
+    /// Open connections that all cores together may have; 0: unlimited.
+    pub max_connections: u32,
+    /// Takes no new requests; running ones finish.
+    pub drain: bool,
+    /// Is taken out after having been down for so long; `null`: never.
+    pub remove_after_secs: Option<f64>,
+    /// How it is probed, if that differs from the pool.
+    pub health_check: Option<HealthCheckSettings>,
+    pub state: State,
+    /// Requests under way, on all cores.
+    pub in_flight: u64,
+    /// What a name has resolved to; of an address, itself.
+    pub addresses: Vec<ServerAddress>,
+}
+
+/// One address of a server.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ServerAddress {
+    /// As logs and metrics call it.
+    pub label: String,
+    pub state: State,
+    pub in_flight: u64,
+}
+
+/// Whether a server takes new requests; of several addresses, the best one decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Healthy,
+    Ejected,
+    Unhealthy,
+    Draining,
+    /// Its name has never resolved.
+    Unresolved,
+}
+
+impl From<BackendState> for State {
+    fn from(state: BackendState) -> State {
+        match state {
+            BackendState::Healthy => State::Healthy,
+            BackendState::Unhealthy => State::Unhealthy,
+            BackendState::Ejected => State::Ejected,
+            BackendState::Draining => State::Draining,
+        }
+    }
+}
+
+/// What is in force, found by name.
+pub struct View<'s> {
+    in_force: &'s InForce,
+    tables: &'s BackendTables,
+    running: HashMap<&'s str, &'s RunningPool>,
+    routes: HashMap<PoolId, Vec<String>>,
+}
+
+impl<'s> View<'s> {
+    pub fn new(in_force: &'s InForce, tables: &'s BackendTables) -> View<'s> {
+        let snapshot = &in_force.snapshot;
+        let mut routes: HashMap<_, Vec<_>> = HashMap::new();
+        for route in &snapshot.routes {
+            routes
+                .entry(route.pool)
+                .or_default()
+                .push(route.name.clone());
+        }
+        let pools = snapshot.pools.iter();
+        View {
+            in_force,
+            tables,
+            running: pools.map(|pool| (pool.name.as_str(), pool)).collect(),
+            routes,
+        }
+    }
+
+    /// All pools, in the order of the configuration.
+    pub fn pools(&self) -> Vec<Pool> {
+        let pools = self.in_force.config.settings.all_pools();
+        pools.map(|pool| self.show_pool(pool)).collect()
+    }
+
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<Pool> {
+        Some(self.show_pool(self.settings(name)?))
+    }
+
+    /// The server of this pool and address.
+    pub fn server(&self, pool: &str, addr: &str) -> Option<Server> {
+        let place = BackendAddress::parse(addr).ok()?.place;
+        let mut backends = self.settings(pool)?.backends.iter();
+        let server = backends.find(|backend| backend.address.place == place)?;
+        Some(self.show_server(pool, server))
+    }
+
+    fn settings(&self, name: &str) -> Option<&'s PoolSettings> {
+        let mut pools = self.in_force.config.settings.all_pools();
+        pools.find(|pool| pool.name.value == name)
+    }
+
+    fn show_pool(&self, pool: &PoolSettings) -> Pool {
+        let name = &pool.name.value;
+        let algorithm = &pool.algorithm;
+        let backends = pool.backends.iter();
+        Pool {
+            href: format!("/pools/{}", escaped(name)),
+            balancing_algorithm: algorithm.name(),
+            hash_on: algorithm.uses_key().then(|| hash_key_text(&algorithm.key)),
+            health_check: pool.health_check.as_ref().map(HealthCheckSettings::from),
+            outlier: pool.outlier.as_ref().map(OutlierSettings::from),
+            idle_connections: pool.idle_connections,
+            routes: self.routes_to(name),
+            backends: backends
+                .map(|server| self.show_server(name, server))
+                .collect(),
+            name: name.clone(),
+        }
+    }
+
+    fn routes_to(&self, pool: &str) -> Vec<String> {
+        let pools = &self.in_force.snapshot.pools;
+        let index = pools.iter().position(|running| running.name == pool);
+        let routes = index.and_then(|index| self.routes.get(&PoolId(index as u32)));
+        routes.cloned().unwrap_or_default()
+    }
+
+    fn show_server(&self, pool: &str, server: &BackendSettings) -> Server {
+        let addr = server.address.place.to_string();
+        let backends = self
+            .running
+            .get(pool)
+            .map_or(&[][..], |pool| &pool.backends);
+        let addresses: Vec<ServerAddress> = backends
+            .iter()
+            .filter(|backend| is_of(backend, &server.address))
+            .map(|backend| self.show_address(backend))
+            .collect();
+        let states = addresses.iter().map(|address| address.state);
+        Server {
+            href: format!("/pools/{}/servers/{}", escaped(pool), escaped(&addr)),
+            pool: pool.to_owned(),
+            addr,
+            weight: server.weight,
+            max_connections: server.max_connections,
+            drain: server.draining,
+            remove_after_secs: seconds(server.remove_after),
+            health_check: server.health_check.as_ref().map(HealthCheckSettings::from),
+            state: states.min().unwrap_or(State::Unresolved),
+            in_flight: addresses.iter().map(|address| address.in_flight).sum(),
+            addresses,
+        }
+    }
+
+    fn show_address(&self, backend: &Backend) -> ServerAddress {
+        ServerAddress {
+            label: backend.label.clone(),
+            state: state_of(backend, self.tables),
+            in_flight: self.tables.in_flight(backend.id()).into(),
+        }
+    }
+}
+
+/// The state that workers go by. They are told at the same time, so one of them speaks for all.
+pub fn state_of(backend: &Backend, tables: &BackendTables) -> State {
+    match (&backend.addr, backend.draining) {
+        (None, _) => State::Unresolved,
+        (Some(_), true) => State::Draining,
+        (Some(_), false) => tables.of(WorkerId(0)).state(backend.id()).into(),
+    }
+}
+
+/// The pool that a request for `/` on any host reaches, else the first one.
+pub fn default_pool(in_force: &InForce) -> Option<&str> {
+    let snapshot = &in_force.snapshot;
+    let root = snapshot.route_table.find(b"", b"/");
+    let reached = root.map(|id| snapshot.routes[id.index()].pool.index());
+    let pool = snapshot.pools.get(reached.unwrap_or(0))?;
+    Some(&pool.name)
+}
+
+/// Whether a backend was compiled from this entry of the configuration.
+fn is_of(backend: &Backend, address: &BackendAddress) -> bool {
+    match &address.place {
+        BackendPlace::Name(..) => backend.host == address.host,
+        BackendPlace::Ip(addr) => {
+            backend.host == address.host && backend.addr == Some(BackendAddr::Tcp(*addr))
+        }
+        BackendPlace::Unix(path) => backend.addr == Some(BackendAddr::Unix(path.clone())),
+    }
+}
+
+/// A name as one segment of a path (RFC 3986, section 3.3).
+pub fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
+                text.push(byte.into())
+            }
+            _ => text += &format!("%{byte:02X}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_into_a_path() {
+        let rows = [
+            ("api", "api"),
+            ("/", "%2F"),
+            ("api.example.com/v1", "api.example.com%2Fv1"),
+            ("[::1]:9001", "%5B::1%5D:9001"),
+            ("unix:/run/a b.sock", "unix:%2Frun%2Fa%20b.sock"),
+            ("é", "%C3%A9"),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(escaped(name), expected);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What of a configuration is nobody's business.
+
+use toml::{Table, Value};
+
+/// What stands for a secret.
+pub const MASK: &str = "***";
+
+/// Words that a header's name has when its value is a credential. Rather one too many is hidden than one shown.
+const CREDENTIALS: [&str; 8] = [
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "pass",
+    "secret",
+    "signature",
+    "token",
+];
+
+/// The document without the values of header fields that are credentials (`authorization`, `x-api-key`, …).
+pub fn masked(document: &Table) -> Table {
+    let mut document = document.clone();
+    let routes = document.get_mut("routes").and_then(Value::as_array_mut);
+    for route in routes.into_iter().flatten() {
+        for headers in ["request_headers", "response_headers"] {
+            let set = route
+                .get_mut(headers)
+                .and_then(|edits| edits.get_mut("set"));
+            for (name, value) in set.and_then(Value::as_table_mut).into_iter().flatten() {
+                if is_credential(name) {
+                    *value = Value::String(MASK.to_owned());
+                }
+            }
+        }
+    }
+    document
+}
+
+/// Whether the value of the setting to which this is the way (`request_headers.set.authorization`) is to be hidden.
+pub fn hides(way: &str) -> bool {
+    way.split_once("_headers.set.")
+        .is_some_and(|(_, name)| is_credential(name))
+}
+
+/// Whether the value of a header field of this name is to be hidden.
+fn is_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    CREDENTIALS.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_credentials_are_hidden_and_nothing_else() {
+        let document: Table = r#"
+[[routes]]
+request_headers = { set = { "Authorization" = "Bearer a", "x-api-key" = "b", "x-team" = "c" }, remove = ["cookie"] }
+response_headers = { set = { "Set-Cookie" = "d=e", "cache-control" = "no-store" } }
+[[routes]]
+prefix = "/token"
+"#
+        .parse()
+        .unwrap();
+        let expected: Table = r#"
+[[routes]]
+request_headers = { set = { "Authorization" = "***", "x-api-key" = "***", "x-team" = "c" }, remove = ["cookie"] }
+response_headers = { set = { "Set-Cookie" = "***", "cache-control" = "no-store" } }
+[[routes]]
+prefix = "/token"
+"#
+        .parse()
+        .unwrap();
+        assert_eq!(masked(&document), expected);
+    }
+}

@@ -1,0 +1,133 @@
+//! The listening sockets. The workers accept on duplicates; the ones kept here stay open as long as their address is
+//! listened on, whatever becomes of a worker, and can be handed to another process.
+
+use std::io;
+use std::time::Duration;
+
+use crate::net::{self, BoundListener};
+use crate::snapshot::ListenAddr;
+
+/// Every address that is listened on, with one socket for each worker.
+#[derive(Debug)]
+pub struct Listeners {
+    workers: usize,
+    sockets: Vec<(ListenAddr, Vec<BoundListener>)>,
+}
+
+impl Listeners {
+    /// Nothing yet, for so many workers.
+    pub fn new(workers: usize) -> Listeners {
+        Listeners {
+            workers,
+            sockets: Vec::new(),
+        }
+    }
+
+    /// Listens on those of `addrs` that are not listened on yet; an address that somebody else has is waited for up to
+    /// `patience`. Errors: the first address that cannot be had, and why; no new one is kept then.
+    pub fn bind_missing(
+        &self,
+        addrs: &[ListenAddr],
+        patience: Duration,
+    ) -> Result<Listeners, String> {
+        let mut added = Listeners::new(self.workers);
+        for addr in addrs {
+            if self.has(addr) || added.has(addr) {
+                continue;
+            }
+            let bound = net::bind_for_all(addr, self.workers, patience)
+                .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+            added.sockets.push((addr.clone(), bound));
+        }
+        Ok(added)
+    }
+
+    /// Duplicates of one worker's sockets. Errors: no descriptors left.
+    pub fn of_worker(&self, worker: usize) -> io::Result<Vec<BoundListener>> {
+        let sockets = self.sockets.iter();
+        sockets
+            .map(|(_, sockets)| sockets[worker].try_clone())
+            .collect()
+    }
+
+    /// Keeps these too.
+    pub fn add(&mut self, more: Listeners) {
+        self.sockets.extend(more.sockets);
+    }
+
+    /// Closes the sockets kept for addresses that are not among `addrs`; the addresses.
+    pub fn keep_only(&mut self, addrs: &[ListenAddr]) -> Vec<ListenAddr> {
+        let gone = self
+            .sockets
+            .extract_if(.., |(addr, _)| !addrs.contains(addr));
+        gone.map(|(addr, _)| addr).collect()
+    }
+
+    /// The addresses, in the order in which they came.
+    pub fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
+        self.sockets.iter().map(|(addr, _)| addr)
+    }
+
+    /// The sockets of each address, in the order of the workers.
+    pub fn sockets(&self) -> &[(ListenAddr, Vec<BoundListener>)] {
+        &self.sockets
+    }
+
+    fn has(&self, addr: &ListenAddr) -> bool {
+        self.addrs().any(|known| known == addr)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A port that nobody has, as far as one can know.
+    fn free() -> ListenAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        ListenAddr::Tcp(listener.local_addr().unwrap())
+    }
+
+    fn listens(addr: &ListenAddr) -> bool {
+        match addr {
+            ListenAddr::Tcp(addr) => TcpStream::connect(addr).is_ok(),
+            ListenAddr::Unix(path) => std::os::unix::net::UnixStream::connect(path).is_ok(),
+        }
+    }
+
+    #[test]
+    fn addresses_come_stay_and_go() {
+        let path = std::env::temp_dir().join(format!("palantir-l-{}.sock", std::process::id()));
+        let addrs = [free(), free(), ListenAddr::Unix(path.clone())];
+        let mut listeners = Listeners::new(3);
+        let first = listeners.bind_missing(&addrs[..1], Duration::ZERO).unwrap();
+        listeners.add(first);
+        let more = listeners.bind_missing(&addrs, Duration::ZERO).unwrap();
+        assert!(more.addrs().eq(&addrs[1..]), "the first one stays as it is");
+        listeners.add(more);
+        assert!(addrs.iter().all(listens));
+        for worker in 0..3 {
+            assert_eq!(listeners.of_worker(worker).unwrap().len(), 3);
+        }
+        assert_eq!(
+            listeners.keep_only(&addrs[1..2]),
+            [addrs[0].clone(), addrs[2].clone()]
+        );
+        assert_eq!(addrs.each_ref().map(listens), [false, true, false]);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_named_and_costs_the_others_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken: SocketAddr = listener.local_addr().unwrap();
+        let other = free();
+        let addrs = [other.clone(), ListenAddr::Tcp(taken)];
+        let refusal = Listeners::new(2).bind_missing(&addrs, Duration::ZERO);
+        let text = refusal.unwrap_err();
+        assert!(text.contains(&taken.to_string()), "{text}");
+        assert!(!listens(&other), "nothing is kept of what was bound before");
+    }
+}

@@ -1,0 +1,295 @@
+//! Makes a [`Board`] every second, out of how far the counters have come since the last one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+use super::board::{BackendRow, Board, LastFailure, Point, PoolRow, Totals, WorkerRow};
+use super::process::thread_cpu_seconds;
+use super::transitions::Transitions;
+use super::{Sources, unix_secs, wall_secs};
+use crate::base::ids::BackendId;
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::shared::gauges::{self, Outcomes, WorkerGauges};
+use crate::shared::histogram::{FINE, Fading, Times};
+use crate::shared::messages::Change;
+use crate::snapshot::{Backend, BackendAddr, Pool};
+
+const EVERY: Duration = Duration::from_secs(1);
+/// What is left, after a second, of the weight of a backend's requests: after ten seconds a tenth.
+const KEPT: f64 = 0.8;
+
+/// The maker of boards. It belongs to the control thread's loop.
+#[derive(Debug)]
+pub struct Boards {
+    sources: Sources,
+    /// When the last board was made.
+    made: Micros,
+    outcomes: Outcomes,
+    workers: Vec<SeenWorker>,
+    backends: HashMap<BackendId, SeenBackend>,
+    transitions: Transitions,
+    sender: watch::Sender<Arc<Board>>,
+}
+
+/// What a worker had counted when the last board was made.
+#[derive(Clone, Copy, Debug, Default)]
+struct SeenWorker {
+    requests: u64,
+    cpu_seconds: Option<f64>,
+}
+
+/// What was counted of a backend when the last board was made, and what is remembered of the seconds before.
+#[derive(Debug, Default)]
+struct SeenBackend {
+    success: u64,
+    failed: u64,
+    times: Times<FINE>,
+    fading: Fading<FINE>,
+    fading_success: f64,
+    fading_failed: f64,
+}
+
+/// The moment at which a board is made.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Micros,
+    wall: SystemTime,
+    /// Since the last board; above 0.
+    secs: f64,
+}
+
+impl Boards {
+    /// Begins with a board of zeros.
+    pub fn new(sources: Sources, now: Micros) -> Boards {
+        let empty = Board {
+            time: wall_secs(SystemTime::now()),
+            version: env!("CARGO_PKG_VERSION"),
+            revision: sources.standing.borrow().revision,
+            phase: "running",
+            totals: Totals::default(),
+            workers: Vec::new(),
+            pools: Vec::new(),
+            transitions: Vec::new(),
+            history: Arc::default(),
+        };
+        Boards {
+            outcomes: gauges::outcomes(&sources.gauges),
+            workers: vec![SeenWorker::default(); sources.gauges.len()],
+            sources,
+            made: now,
+            backends: HashMap::new(),
+            transitions: Transitions::default(),
+            sender: watch::channel(Arc::new(empty)).0,
+        }
+    }
+
+    /// Where the latest board is to be had, and where to wait for the next.
+    pub fn watch(&self) -> watch::Receiver<Arc<Board>> {
+        self.sender.subscribe()
+    }
+
+    /// When the next board is due.
+    pub fn due(&self) -> Micros {
+        self.made.after(EVERY)
+    }
+
+    /// Takes in that a backend's state changed. It is shown by the next board.
+    pub fn note(&mut self, change: Change, now: Micros) {
+        if change.from.is_some() {
+            let snapshot = self.sources.standing.borrow().snapshot.clone();
+            let mut backends = snapshot.pools.iter().flat_map(|pool| &pool.backends);
+            if let Some(backend) = backends.find(|backend| backend.id() == change.id) {
+                backend.slot.counts().changes.note(change.to, now);
+            }
+        }
+        self.transitions.note(change, wall_secs(SystemTime::now()));
+    }
+
+    /// Makes a board if one is due.
+    pub fn turn(&mut self, now: Micros) {
+        if now < self.due() {
+            return;
+        }
+        let moment = Moment {
+            now,
+            wall: SystemTime::now(),
+            secs: now.since(self.made) as f64 / 1e6,
+        };
+        self.made = now;
+        let board = self.make(moment);
+        self.sender.send_replace(Arc::new(board));
+    }
+
+    fn make(&mut self, moment: Moment) -> Board {
+        let in_force = self.sources.standing.borrow().clone();
+        let mut times = Times::default();
+        let mut seen = HashMap::new();
+        let pools = in_force.snapshot.pools.iter();
+        let pools = pools
+            .map(|pool| self.pool(pool, moment, &mut seen, &mut times))
+            .collect();
+        self.backends = seen;
+        let totals = self.totals(moment, &times);
+        let time = wall_secs(moment.wall);
+        let history = self.history(Point {
+            time,
+            requests_per_sec: totals.requests_per_sec,
+            failures_per_sec: totals.failures_per_sec,
+            p50_ms: totals.p50_ms,
+            p99_ms: totals.p99_ms,
+        });
+        Board {
+            time,
+            version: env!("CARGO_PKG_VERSION"),
+            revision: in_force.revision,
+            phase: if in_force.draining {
+                "draining"
+            } else {
+                "running"
+            },
+            totals,
+            workers: self.workers(moment),
+            pools,
+            transitions: self.transitions.list(),
+            history: Arc::new(history),
+        }
+    }
+
+    fn totals(&mut self, moment: Moment, times: &Times<FINE>) -> Totals {
+        let gauges = &self.sources.gauges;
+        let outcomes = gauges::outcomes(gauges);
+        let since = outcomes.since(&self.outcomes);
+        self.outcomes = outcomes;
+        Totals {
+            requests_per_sec: since.requests() as f64 / moment.secs,
+            failures_per_sec: since.failed as f64 / moment.secs,
+            in_flight: gauges::exchanges(gauges),
+            connections: gauges::connections(gauges),
+            p50_ms: millis(times.quantile(0.5)),
+            p99_ms: millis(times.quantile(0.99)),
+        }
+    }
+
+    fn history(&self, latest: Point) -> Vec<Point> {
+        let before = self.sender.borrow().history.clone();
+        let too_many = (before.len() + 1).saturating_sub(limits::HISTORY_SECS);
+        let mut history = before[too_many..].to_vec();
+        history.push(latest);
+        history
+    }
+
+    fn workers(&mut self, moment: Moment) -> Vec<WorkerRow> {
+        let gauges = self.sources.gauges.iter().enumerate();
+        gauges
+            .zip(&mut self.workers)
+            .map(|((worker, gauges), seen)| seen.row(worker, gauges, moment))
+            .collect()
+    }
+
+    /// A pool's row. What is seen of its backends now goes to `seen`, their latest response times to `times`.
+    fn pool(
+        &mut self,
+        pool: &Pool,
+        moment: Moment,
+        seen: &mut HashMap<BackendId, SeenBackend>,
+        times: &mut Times<FINE>,
+    ) -> PoolRow {
+        let mut backends = Vec::with_capacity(pool.backends.len());
+        for backend in &pool.backends {
+            let mut state = self.backends.remove(&backend.id()).unwrap_or_default();
+            backends.push(state.row(&self.sources, backend, moment, times));
+            seen.insert(backend.id(), state);
+        }
+        PoolRow {
+            name: pool.name.clone(),
+            algorithm: pool.algorithm.name(),
+            waiting: pool.counts.waiting(),
+            backends,
+        }
+    }
+}
+
+impl SeenWorker {
+    fn row(&mut self, worker: usize, gauges: &WorkerGauges, moment: Moment) -> WorkerRow {
+        let requests: u64 = gauges.classes().iter().sum();
+        let cpu_seconds = gauges.thread().and_then(thread_cpu_seconds);
+        let used = cpu_seconds
+            .zip(self.cpu_seconds)
+            .map(|(now, before)| now - before);
+        let new_requests = requests - self.requests;
+        *self = SeenWorker {
+            requests,
+            cpu_seconds,
+        };
+        WorkerRow {
+            worker,
+            connections: gauges.connections(),
+            requests_per_sec: new_requests as f64 / moment.secs,
+            in_flight: gauges.exchanges(),
+            busy_percent: used.map(|used| (100.0 * used / moment.secs).clamp(0.0, 100.0)),
+            loop_lag_ms: gauges.worst_lag() as f64 / 1e3,
+        }
+    }
+}
+
+impl SeenBackend {
+    fn row(
+        &mut self,
+        sources: &Sources,
+        backend: &Backend,
+        moment: Moment,
+        all_times: &mut Times<FINE>,
+    ) -> BackendRow {
+        let counts = backend.slot.counts();
+        let totals = counts.totals();
+        let (success, failed) = (totals.success(), totals.failed());
+        // A row of the tables that went to another backend begins at zero again.
+        let new_success = success.saturating_sub(self.success);
+        let new_failed = failed.saturating_sub(self.failed);
+        let new_times = totals.response_times.since(&self.times);
+        all_times.add(&new_times);
+        self.fading.turn(KEPT, &new_times);
+        self.fading_success = self.fading_success * KEPT + new_success as f64;
+        self.fading_failed = self.fading_failed * KEPT + new_failed as f64;
+        self.times = totals.response_times.clone();
+        (self.success, self.failed) = (success, failed);
+        BackendRow {
+            address: written(backend),
+            label: backend.label.clone(),
+            state: sources.state(backend),
+            since: unix_secs(counts.changes.since(), moment.now, moment.wall),
+            weight: backend.weight,
+            in_flight: sources.tables.in_flight(backend.id()),
+            idle: sources.tables.idle(backend.id()),
+            requests_per_sec: (new_success + new_failed) as f64 / moment.secs,
+            p50_ms: millis(self.fading.quantile(0.5)),
+            p90_ms: millis(self.fading.quantile(0.9)),
+            p99_ms: millis(self.fading.quantile(0.99)),
+            error_percent: self.error_percent(),
+            success,
+            failed,
+            last_failure: LastFailure::of(&totals, moment.now, moment.wall),
+        }
+    }
+
+    fn error_percent(&self) -> Option<f64> {
+        let requests = self.fading_success + self.fading_failed;
+        (requests >= 0.01).then(|| 100.0 * self.fading_failed / requests)
+    }
+}
+
+/// The address as the configuration has it.
+fn written(backend: &Backend) -> String {
+    match &backend.addr {
+        Some(BackendAddr::Unix(_)) => backend.label.clone(),
+        Some(BackendAddr::Tcp(_)) | None => backend.host.clone(),
+    }
+}
+
+fn millis(micros: Option<f64>) -> Option<f64> {
+    micros.map(|micros| micros / 1e3)
+}

@@ -1,0 +1,492 @@
+//! Which metrics there are, what they are called and what they mean. Every label's values come from the configuration
+//! or from a fixed list, never from a request.
+//!
+//! Routes that no request has taken yet, and reasons for which nothing of a route or backend has failed yet, are left
+//! out: with ten thousand routes they would be most of the text.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+
+use super::process::{Process, thread_cpu_seconds, thread_waits};
+use super::{STATES, Sources, unix_secs};
+use crate::base::time::Micros;
+use crate::control::ask::InForce;
+use crate::shared::backend_table::BackendState;
+use crate::shared::counts::{BackendTotals, KINDS, RouteTotals};
+use crate::shared::gauges::WorkerGauges;
+use crate::shared::histogram::Times;
+use crate::snapshot::{Backend, Pool, Snapshot};
+use crate::worker::failure::{Failure, kind_word};
+
+/// All metrics of these sources.
+#[derive(Debug)]
+pub(super) struct Families(pub(super) Sources);
+
+impl Collector for Families {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let sources = &self.0;
+        let in_force = sources.standing.borrow().clone();
+        let mut page = Page(encoder);
+        encode_process(&mut page)?;
+        encode_whole(&mut page, sources, &in_force)?;
+        encode_workers(&mut page, sources)?;
+        encode_routes(&mut page, &in_force.snapshot)?;
+        encode_pools(&mut page, &in_force.snapshot)?;
+        let backends = Counted::all(&in_force.snapshot);
+        encode_backend_counts(&mut page, &backends)?;
+        encode_backend_states(&mut page, sources, &backends)
+    }
+}
+
+type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+
+/// Classes of statuses as the label `code` names them.
+const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The text being written.
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    /// A family of counters; `_total` is appended to its name.
+    fn counters<'l, V: EncodeCounterValue, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, V)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            family
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<'l, V: EncodeGaugeValue, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, V)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    /// One number without labels; left out if it is not known.
+    fn gauge<V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        value: Option<V>,
+    ) -> fmt::Result {
+        let Some(value) = value else {
+            return Ok(());
+        };
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&value)
+    }
+
+    fn histograms<'l, const CELLS: usize, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, Times<CELLS>)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, times) in rows {
+            let buckets: Vec<(f64, u64)> = times.buckets().collect();
+            let sum = times.sum_micros as f64 / 1e6;
+            family
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(sum, times.count(), &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The process by the names that all Prometheus clients use.
+fn encode_process(page: &mut Page<'_>) -> fmt::Result {
+    let process = Process::look();
+    let cpu = process.cpu_seconds.map(|seconds| ([], seconds));
+    page.counters(
+        "process_cpu_seconds",
+        "CPU time used, user and system, in seconds",
+        cpu,
+    )?;
+    page.gauge(
+        "process_resident_memory_bytes",
+        "Resident memory in bytes",
+        process.resident_bytes,
+    )?;
+    page.gauge(
+        "process_virtual_memory_bytes",
+        "Virtual memory in bytes",
+        process.virtual_bytes,
+    )?;
+    page.gauge(
+        "process_open_fds",
+        "Open file descriptors",
+        process.open_descriptors,
+    )?;
+    page.gauge(
+        "process_max_fds",
+        "Most file descriptors that may be open",
+        process.most_descriptors,
+    )?;
+    page.gauge("process_threads", "Threads", process.threads)?;
+    page.gauge(
+        "process_start_time_seconds",
+        "When the process started, in seconds since 1970",
+        process.started,
+    )
+}
+
+/// Palantir as a whole.
+fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> fmt::Result {
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    page.gauges(
+        "palantir_build_info",
+        "Always 1; the label says which version runs",
+        [(version, 1u64)],
+    )?;
+    page.gauge(
+        "palantir_config_revision",
+        "Revision of the configuration in force",
+        Some(in_force.revision),
+    )?;
+    let draining = Some(u64::from(in_force.draining));
+    page.gauge("palantir_draining", "1 once a stop has begun", draining)?;
+    let mut reasons = Vec::new();
+    for gauges in sources.gauges.iter() {
+        let counted = gauges.reasons();
+        reasons.resize(counted.len(), 0);
+        reasons
+            .iter_mut()
+            .zip(counted)
+            .for_each(|(sum, count)| *sum += count);
+    }
+    let rows = reasons.into_iter().enumerate().map(|(reason, count)| {
+        let consequences = Failure::of_reason(reason).consequences();
+        let labels = [
+            ("reason", consequences.word),
+            ("fault", consequences.fault.word()),
+        ];
+        (labels, count)
+    });
+    page.counters(
+        "palantir_failures",
+        "Requests that palantir answered or cut itself, by reason and by whose fault it was",
+        rows,
+    )
+}
+
+/// Everything per worker.
+fn encode_workers(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
+    let numbers: Vec<String> = (0..sources.gauges.len()).map(|n| n.to_string()).collect();
+    let workers = || {
+        let labels = numbers.iter().map(|number| [("worker", number.as_str())]);
+        labels.zip(sources.gauges.iter().map(|gauges| &**gauges))
+    };
+    let each = |value: fn(&WorkerGauges) -> u64| {
+        workers().map(move |(labels, gauges)| (labels, value(gauges)))
+    };
+    let requests = workers().flat_map(|([worker], gauges)| {
+        let codes = CODES.into_iter().zip(gauges.classes());
+        codes.map(move |(code, count)| ([worker, ("code", code)], count))
+    });
+    page.counters(
+        "palantir_requests",
+        "Requests that ended, by the status that the client was answered",
+        requests,
+    )?;
+    page.gauges(
+        "palantir_requests_in_flight",
+        "Requests under way",
+        each(|gauges| gauges.exchanges().into()),
+    )?;
+    page.gauges(
+        "palantir_client_connections",
+        "Open client connections",
+        each(|gauges| gauges.connections().into()),
+    )?;
+    page.counters(
+        "palantir_client_connections_accepted",
+        "Accepted client connections",
+        each(WorkerGauges::accepted),
+    )?;
+    page.counters(
+        "palantir_worker_operations",
+        "Operations submitted to the ring",
+        each(WorkerGauges::operations),
+    )?;
+    page.counters(
+        "palantir_access_log_lost_lines",
+        "Access-log lines lost to a full ring",
+        each(WorkerGauges::lost_lines),
+    )?;
+    let waits =
+        workers().filter_map(|(labels, gauges)| Some((labels, thread_waits(gauges.thread()?)?)));
+    page.counters(
+        "palantir_worker_waits",
+        "How often the worker had nothing to do and slept",
+        waits,
+    )?;
+    let cpu = workers()
+        .filter_map(|(labels, gauges)| Some((labels, thread_cpu_seconds(gauges.thread()?)?)));
+    page.counters(
+        "palantir_worker_cpu_seconds",
+        "CPU time that the worker used, in seconds",
+        cpu,
+    )?;
+    let lags = workers().map(|(labels, gauges)| (labels, gauges.loop_lag()));
+    page.histograms(
+        "palantir_worker_loop_lag_seconds",
+        "How late the worker's loop came to what was due, ten times a second",
+        lags,
+    )
+}
+
+/// Everything per route that a request has taken.
+fn encode_routes(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let used = snapshot
+        .routes
+        .iter()
+        .filter(|route| route.counts.iter().next().is_some());
+    let routes: Vec<(&str, RouteTotals)> = used
+        .map(|route| (route.name.as_str(), route.counts.totals()))
+        .collect();
+    let each = |value: fn(&RouteTotals) -> u64| {
+        routes
+            .iter()
+            .map(move |(name, totals)| ([("route", *name)], value(totals)))
+    };
+    let requests = routes.iter().flat_map(|(name, totals)| {
+        let codes = CODES.into_iter().zip(totals.classes);
+        codes.map(move |(code, count)| ([("route", *name), ("code", code)], count))
+    });
+    page.counters(
+        "palantir_route_requests",
+        "Requests of the route that ended, by the status that the client was answered",
+        requests,
+    )?;
+    let failures = routes.iter().flat_map(|(name, totals)| {
+        failures_of(&totals.failures)
+            .map(move |(word, count)| ([("route", *name), ("reason", word)], count))
+    });
+    page.counters(
+        "palantir_route_failures",
+        "Requests of the route that palantir answered or cut itself, by reason",
+        failures,
+    )?;
+    page.counters(
+        "palantir_route_retries",
+        "Requests of the route that were sent once more",
+        each(|totals| totals.retries),
+    )?;
+    page.counters(
+        "palantir_route_request_bytes",
+        "Bytes of request bodies",
+        each(|totals| totals.request_bytes),
+    )?;
+    page.counters(
+        "palantir_route_response_bytes",
+        "Bytes of response bodies",
+        each(|totals| totals.response_bytes),
+    )?;
+    page.gauges(
+        "palantir_route_requests_in_flight",
+        "Requests of the route under way",
+        each(|totals| totals.in_flight),
+    )?;
+    let times = routes
+        .iter()
+        .map(|(name, totals)| ([("route", *name)], totals.response_times.clone()));
+    page.histograms(
+        "palantir_route_response_seconds",
+        "From a request's first byte until its answer begins",
+        times,
+    )
+}
+
+/// What is counted per pool; the rest is the sum over its backends.
+fn encode_pools(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let waiting = snapshot
+        .pools
+        .iter()
+        .map(|pool| ([("pool", pool.name.as_str())], pool.counts.waiting()));
+    page.gauges(
+        "palantir_pool_waiting_requests",
+        "Requests that wait for a connection to become free",
+        waiting,
+    )
+}
+
+/// A backend with its counts.
+struct Counted<'a> {
+    pool: &'a Pool,
+    backend: &'a Backend,
+    totals: BackendTotals,
+}
+
+impl<'a> Counted<'a> {
+    fn all(snapshot: &'a Snapshot) -> Vec<Counted<'a>> {
+        let pools = snapshot.pools.iter();
+        pools
+            .flat_map(|pool| {
+                pool.backends.iter().map(move |backend| Counted {
+                    pool,
+                    backend,
+                    totals: backend.slot.counts().totals(),
+                })
+            })
+            .collect()
+    }
+
+    fn labels(&self) -> Labels<'a, 2> {
+        [("pool", &self.pool.name), ("backend", &self.backend.label)]
+    }
+
+    /// With one more label.
+    fn labels_and(&self, name: &'static str, value: &'static str) -> Labels<'a, 3> {
+        let [pool, backend] = self.labels();
+        [pool, backend, (name, value)]
+    }
+}
+
+/// What the workers count of backends.
+fn encode_backend_counts(page: &mut Page<'_>, backends: &[Counted<'_>]) -> fmt::Result {
+    let each = |value: fn(&BackendTotals) -> u64| {
+        backends
+            .iter()
+            .map(move |counted| (counted.labels(), value(&counted.totals)))
+    };
+    let answers = backends.iter().flat_map(|counted| {
+        let codes = CODES.into_iter().zip(counted.totals.answers);
+        codes.map(move |(code, count)| (counted.labels_and("code", code), count))
+    });
+    page.counters(
+        "palantir_backend_responses",
+        "Answers of the backend, by status",
+        answers,
+    )?;
+    let failures = backends.iter().flat_map(|counted| {
+        failures_of(&counted.totals.failures)
+            .map(move |(word, count)| (counted.labels_and("reason", word), count))
+    });
+    page.counters(
+        "palantir_backend_failures",
+        "Attempts that failed by the backend's fault, by reason",
+        failures,
+    )?;
+    page.counters(
+        "palantir_backend_request_bytes",
+        "Bytes of request bodies",
+        each(|totals| totals.request_bytes),
+    )?;
+    page.counters(
+        "palantir_backend_response_bytes",
+        "Bytes of response bodies",
+        each(|totals| totals.response_bytes),
+    )?;
+    let times = backends
+        .iter()
+        .map(|counted| (counted.labels(), counted.totals.response_times.clone()));
+    page.histograms(
+        "palantir_backend_response_seconds",
+        "From the sending of a request until its answer begins",
+        times,
+    )?;
+    let times = backends
+        .iter()
+        .map(|counted| (counted.labels(), counted.totals.connect_times.clone()));
+    page.histograms(
+        "palantir_backend_connect_seconds",
+        "How long it took to connect",
+        times,
+    )
+}
+
+/// What backends are like at the moment, and how they came to be so.
+fn encode_backend_states(
+    page: &mut Page<'_>,
+    sources: &Sources,
+    backends: &[Counted<'_>],
+) -> fmt::Result {
+    let tables = &sources.tables;
+    let each = |value: &dyn Fn(&Backend) -> u64| {
+        let rows: Vec<_> = backends
+            .iter()
+            .map(|counted| (counted.labels(), value(counted.backend)))
+            .collect();
+        rows
+    };
+    let states = backends.iter().flat_map(|counted| {
+        let now = sources.state(counted.backend);
+        STATES
+            .into_iter()
+            .map(move |state| (counted.labels_and("state", state), u64::from(state == now)))
+    });
+    page.gauges(
+        "palantir_backend_state",
+        "1 for the state that the backend is in, 0 for the others",
+        states,
+    )?;
+    let (now, wall) = (Micros::now(), std::time::SystemTime::now());
+    let since = backends.iter().map(|counted| {
+        let since = counted.backend.slot.counts().changes.since();
+        (counted.labels(), unix_secs(since, now, wall))
+    });
+    page.gauges(
+        "palantir_backend_state_changed_timestamp_seconds",
+        "Since when it has been in it, in seconds since 1970",
+        since,
+    )?;
+    let transitions = backends.iter().flat_map(|counted| {
+        let changes = &counted.backend.slot.counts().changes;
+        BackendState::ALL
+            .into_iter()
+            .map(move |to| (counted.labels_and("to", to.word()), changes.to(to)))
+    });
+    page.counters(
+        "palantir_backend_transitions",
+        "Changes of the backend's state, by the new one; to ejected: its ejections",
+        transitions,
+    )?;
+    page.gauges(
+        "palantir_backend_weight",
+        "Its weight in the balancing",
+        each(&|backend| backend.weight.into()),
+    )?;
+    page.gauges(
+        "palantir_backend_requests_in_flight",
+        "Requests under way at the backend, each on a connection of its own",
+        each(&|backend| tables.in_flight(backend.id()).into()),
+    )?;
+    page.gauges(
+        "palantir_backend_idle_connections",
+        "Connections kept for the next request",
+        each(&|backend| tables.idle(backend.id()).into()),
+    )
+}
+
+/// The kinds of failures that there were.
+fn failures_of(failures: &[u64; KINDS]) -> impl Iterator<Item = (&'static str, u64)> {
+    let counted = failures.iter().enumerate().filter(|(_, count)| **count > 0);
+    counted.map(|(kind, count)| (kind_word(kind), *count))
+}

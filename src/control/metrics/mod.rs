@@ -1,0 +1,63 @@
+//! What palantir says of itself in numbers: `/metrics` for Prometheus ([`render`]), the live page's [`Board`], and the
+//! counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
+
+mod board;
+mod boards;
+mod exposition;
+mod families;
+mod process;
+mod stats;
+mod transitions;
+
+pub use board::{BackendRow, Board, LastFailure, Point, PoolRow, Totals, WorkerRow};
+pub use boards::Boards;
+pub use exposition::render;
+pub use stats::{ServerStats, SideStats, Stats, server_stats, stats};
+pub use transitions::Transition;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::base::time::Micros;
+use crate::control::ask::Standing;
+use crate::shared::SharedTables;
+use crate::shared::gauges::AllGauges;
+use crate::snapshot::Backend;
+
+/// Where the numbers come from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    pub standing: Standing,
+    pub tables: SharedTables,
+    pub gauges: AllGauges,
+}
+
+impl Sources {
+    /// The word for a backend's state: those of [`crate::shared::backend_table::BackendState`], and `unresolved` for a
+    /// name that has no address yet.
+    pub fn state(&self, backend: &Backend) -> &'static str {
+        // All workers are told the same; the first is as good as any.
+        match (&backend.addr, self.tables.iter().next()) {
+            (Some(_), Some(table)) => table.state(backend.id()).word(),
+            _ => "unresolved",
+        }
+    }
+}
+
+/// Every word of [`Sources::state`].
+const STATES: [&str; 5] = ["healthy", "unhealthy", "ejected", "draining", "unresolved"];
+
+/// Seconds since 1970 of an instant on the program's own clock.
+fn unix_secs(at: Micros, now: Micros, wall: SystemTime) -> f64 {
+    let ago = Duration::from_micros(now.since(at));
+    let at = wall.checked_sub(ago).unwrap_or(UNIX_EPOCH);
+    wall_secs(at)
+}
+
+/// Seconds since 1970, to the microsecond.
+fn wall_secs(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_micros() as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests;

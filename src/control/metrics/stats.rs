@@ -1,0 +1,115 @@
+//! The counts of `/stats` and `/stats/detail`: since the start of the process, read at the moment of asking.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::board::{BackendRow, Board, LastFailure};
+use super::{Sources, unix_secs};
+use crate::base::time::Micros;
+use crate::shared::gauges::{self, AllGauges};
+use crate::snapshot::{Backend, BackendAddr, Pool};
+
+/// Both sides of the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Stats {
+    /// Requests of clients: `success` if a backend answered them, whole and below 500.
+    pub client: SideStats,
+    /// Attempts at backends: `success` if they were answered below 500.
+    pub server: SideStats,
+}
+
+/// Successes and failures since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SideStats {
+    pub success: u64,
+    pub failed: u64,
+}
+
+/// The counts of all workers.
+pub fn stats(gauges: &AllGauges) -> Stats {
+    let outcomes = gauges::outcomes(gauges);
+    Stats {
+        client: SideStats {
+            success: outcomes.succeeded,
+            failed: outcomes.refused + outcomes.failed,
+        },
+        server: SideStats {
+            success: outcomes.server_succeeded,
+            failed: outcomes.server_failed,
+        },
+    }
+}
+
+/// What is known of one server. Times are in milliseconds, of the last seconds, and absent if there was no request.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ServerStats {
+    /// Stable for as long as the server is configured.
+    pub id: u32,
+    /// Absent for a Unix socket and for a name that has no address.
+    pub ip: Option<String>,
+    pub port: Option<u16>,
+    /// As in logs and metrics.
+    pub address: String,
+    pub pool: String,
+    pub success: u64,
+    pub failed: u64,
+    pub state: &'static str,
+    /// Since when, in seconds since 1970.
+    pub since: f64,
+    pub in_flight: u32,
+    pub p50_ms: Option<f64>,
+    pub p90_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub last_failure: Option<LastFailure>,
+}
+
+/// Every server of every pool, in the order of the configuration. Latencies are those of `board`.
+pub fn server_stats(sources: &Sources, board: &Board) -> Vec<ServerStats> {
+    let snapshot = sources.standing.borrow().snapshot.clone();
+    let now = (Micros::now(), SystemTime::now());
+    let rows: HashMap<_, _> = board
+        .backends()
+        .map(|(pool, row)| ((pool, row.label.as_str()), row))
+        .collect();
+    let mut servers = Vec::new();
+    for pool in &snapshot.pools {
+        for backend in &pool.backends {
+            let row = rows.get(&(pool.name.as_str(), backend.label.as_str()));
+            servers.push(server(sources, row.copied(), (pool, backend), now));
+        }
+    }
+    servers
+}
+
+fn server(
+    sources: &Sources,
+    row: Option<&BackendRow>,
+    (pool, backend): (&Pool, &Backend),
+    (now, wall): (Micros, SystemTime),
+) -> ServerStats {
+    let totals = backend.slot.counts().totals();
+    let time = |of: fn(&BackendRow) -> Option<f64>| row.and_then(of);
+    let addr = match &backend.addr {
+        Some(BackendAddr::Tcp(addr)) => Some(addr),
+        Some(BackendAddr::Unix(_)) | None => None,
+    };
+    ServerStats {
+        id: backend.id().0,
+        ip: addr.map(|addr| addr.ip().to_string()),
+        port: addr.map(|addr| addr.port()),
+        address: backend.label.clone(),
+        pool: pool.name.clone(),
+        success: totals.success(),
+        failed: totals.failed(),
+        state: sources.state(backend),
+        since: unix_secs(backend.slot.counts().changes.since(), now, wall),
+        in_flight: sources.tables.in_flight(backend.id()),
+        p50_ms: time(|row| row.p50_ms),
+        p90_ms: time(|row| row.p90_ms),
+        p99_ms: time(|row| row.p99_ms),
+        last_failure: LastFailure::of(&totals, now, wall),
+    }
+}

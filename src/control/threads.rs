@@ -1,0 +1,161 @@
+//! The other threads as the control thread sees them: what they are still to be told, and how far the workers have
+//! followed.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::base::ids::WorkerId;
+use crate::control::listeners::Listeners;
+use crate::net::BoundListener;
+use crate::shared::mailbox::Mailbox;
+use crate::shared::messages::{ToHealth, ToWorker};
+use crate::shared::outbox::Outbox;
+use crate::snapshot::{ListenAddr, Snapshot};
+
+/// What an outbox holds: the latest of each, sent in this order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Listen(ListenAddr),
+    Snapshot,
+    Drain,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Threads {
+    workers: Vec<Worker>,
+    health: Outbox<Order, ToHealth>,
+    /// Snapshots that may still be in use. To drop a large one takes a while, and no worker has that: the last
+    /// reference is always here.
+    retired: Vec<Arc<Snapshot>>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    outbox: Outbox<Order, ToWorker>,
+    /// The generation that its requests begin with.
+    adopted: u64,
+}
+
+impl Threads {
+    /// Workers that have begun with this snapshot, and a health thread that is still to be told of it.
+    pub fn new(
+        workers: Vec<Mailbox<ToWorker>>,
+        health: Mailbox<ToHealth>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Threads {
+        let workers = workers.into_iter().map(|mailbox| Worker {
+            outbox: Outbox::new(mailbox),
+            adopted: snapshot.generation,
+        });
+        let mut health = Outbox::new(health);
+        health.put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
+        Threads {
+            workers: workers.collect(),
+            health,
+            retired: Vec::new(),
+        }
+    }
+
+    /// Tells everybody to use `snapshot` in the place of `before`, and the workers to listen on these sockets.
+    pub fn put_in_force(
+        &mut self,
+        before: Arc<Snapshot>,
+        snapshot: &Arc<Snapshot>,
+        sockets: Vec<Vec<BoundListener>>,
+    ) {
+        for (worker, sockets) in self.workers.iter_mut().zip(sockets) {
+            for BoundListener { addr, socket } in sockets {
+                let listen = ToWorker::Listen(addr.clone(), socket);
+                worker.outbox.put(Order::Listen(addr), listen);
+            }
+        }
+        for worker in &mut self.workers {
+            let message = ToWorker::Snapshot(snapshot.clone());
+            worker.outbox.put(Order::Snapshot, message);
+        }
+        self.health
+            .put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
+        self.retired.push(before);
+    }
+
+    /// Duplicates of these listeners' sockets, for each worker. Errors: no descriptors left.
+    pub fn sockets_for_all(&self, listeners: &Listeners) -> io::Result<Vec<Vec<BoundListener>>> {
+        (0..self.workers.len())
+            .map(|worker| listeners.of_worker(worker))
+            .collect()
+    }
+
+    /// Tells the workers to drain.
+    pub fn drain(&mut self) {
+        for worker in &mut self.workers {
+            worker.outbox.put(Order::Drain, ToWorker::Drain);
+        }
+    }
+
+    /// Sends what there is room for; whether nothing waits any more.
+    pub fn send(&mut self) -> bool {
+        let mut all_sent = self.health.send();
+        for worker in &mut self.workers {
+            all_sent &= worker.outbox.send();
+        }
+        all_sent
+    }
+
+    /// A worker has followed up to this generation.
+    pub fn note_adopted(&mut self, worker: WorkerId, generation: u64) {
+        let adopted = &mut self.workers[worker.index()].adopted;
+        *adopted = generation.max(*adopted);
+    }
+
+    /// The generation that every worker has adopted, or a later one.
+    pub fn adopted_by_all(&self) -> u64 {
+        let adopted = self.workers.iter().map(|worker| worker.adopted);
+        adopted.min().unwrap_or(u64::MAX)
+    }
+
+    /// Drops the snapshots that nobody uses any more. No reference to one of them can be made but from another one.
+    pub fn drop_unused(&mut self) {
+        self.retired
+            .retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::mailbox::mailbox;
+    use crate::shared::sample;
+
+    #[test]
+    fn a_generation_is_adopted_when_the_slowest_worker_has_it() {
+        let (first, _) = mailbox(1).unwrap();
+        let (health, _) = mailbox(1).unwrap();
+        let snapshot = sample::snapshot(3, Vec::new());
+        let mut threads = Threads::new(vec![first.clone(), first], health, &snapshot);
+        let rows = [(0, 4, 3), (0, 5, 3), (1, 4, 4), (0, 4, 4), (1, 6, 5)];
+        for (worker, generation, all) in rows {
+            threads.note_adopted(WorkerId(worker), generation);
+            assert_eq!(threads.adopted_by_all(), all, "{worker}: {generation}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_dropped_here_once_nobody_else_has_it() {
+        let (worker, letters) = mailbox(4).unwrap();
+        let (health, health_letters) = mailbox(4).unwrap();
+        let [first, second] = [1, 2].map(|generation| sample::snapshot(generation, Vec::new()));
+        let mut threads = Threads::new(vec![worker], health, &first);
+        assert!(threads.send());
+        let used_by_a_request = first.clone();
+        threads.put_in_force(first, &second, vec![Vec::new()]);
+        assert!(threads.send());
+        while health_letters.take().is_some() {}
+        assert!(matches!(letters.take(), Some(ToWorker::Snapshot(_))));
+        threads.drop_unused();
+        assert_eq!(threads.retired.len(), 1);
+        drop(used_by_a_request);
+        threads.drop_unused();
+        assert!(threads.retired.is_empty());
+    }
+}

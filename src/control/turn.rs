@@ -1,0 +1,142 @@
+//! One turn of the control thread's loop: everything that there is to do at the moment.
+
+use std::time::Duration;
+
+use tracing::{error, warn};
+
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::control::Control;
+use crate::control::ask::Wish;
+use crate::control::departures::Leaving;
+use crate::control::desk::Edit;
+use crate::control::signals::Signal;
+use crate::shared::gauges;
+use crate::shared::messages::ToControl;
+
+impl Control {
+    /// Does everything that there is to do; when at the latest to come back. The access log comes after the letters: a
+    /// worker that says it is done has put its last line into its ring.
+    pub(super) fn turn(&mut self, now: Micros) -> Duration {
+        while let Some(letter) = self.letters.take() {
+            self.read(letter, now);
+        }
+        if self.health_thread.is_finished() && !self.shutdown.has_begun() {
+            error!("the health thread has ended; stopping");
+            self.stop_failed(now);
+        }
+        self.answer_adopted();
+        self.follow_own_wishes(now);
+        self.access_log.round(now);
+        self.boards.turn(now);
+        self.threads.drop_unused();
+        let all_sent = self.threads.send();
+        self.pause(all_sent, now)
+    }
+
+    fn pause(&self, all_sent: bool, now: Micros) -> Duration {
+        let mut pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
+        pause = pause.min(Duration::from_micros(self.boards.due().since(now)));
+        if let Some(deadline) = self.shutdown.deadline() {
+            pause = pause.min(Duration::from_micros(deadline.since(now)));
+        }
+        if let Some(trial) = &self.trial {
+            pause = pause.min(trial.left(now));
+        }
+        let mut at_most = |holds: bool, millis| {
+            if holds {
+                pause = pause.min(Duration::from_millis(millis));
+            }
+        };
+        at_most(!all_sent, limits::POST_AGAIN_MILLIS);
+        at_most(self.has_conditions(), limits::CONDITION_PAUSE_MILLIS);
+        at_most(self.access_log.has_file(), limits::ACCESS_LOG_ROUND_MILLIS);
+        pause
+    }
+
+    fn has_conditions(&self) -> bool {
+        self.trial.is_some() || self.departures.any_drained()
+    }
+
+    fn read(&mut self, letter: ToControl, now: Micros) {
+        match letter {
+            ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
+            ToControl::BackendChanged(change) => self.boards.note(change, now),
+            ToControl::Drained(worker) => self.shutdown.worker_done(worker),
+            ToControl::WorkerEnded(worker, reason) => {
+                error!(worker = worker.0, reason, "a worker has ended; stopping");
+                self.shutdown.worker_done(worker);
+                self.stop_failed(now);
+            }
+        }
+    }
+
+    pub(super) fn take_signal(&mut self, signal: Signal, now: Micros) {
+        match signal {
+            Signal::Stop(name) => {
+                let patience = self.snapshot.shutdown_timeout;
+                if self.shutdown.signal(name, patience, now) {
+                    self.drain();
+                }
+            }
+            Signal::HangUp => {
+                self.access_log.reopen();
+                self.reload_wanted = true;
+            }
+        }
+    }
+
+    fn stop_failed(&mut self, now: Micros) {
+        self.shutdown.fail(self.snapshot.shutdown_timeout, now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        self.threads.drain();
+        self.publish();
+    }
+
+    /// What nobody asks for over a channel: a signal's reload, the end of a trial, backends that are to leave by now. One
+    /// at a time; the next turn comes soon.
+    fn follow_own_wishes(&mut self, now: Micros) {
+        if self.shutdown.has_begun() || !self.may_decide() {
+            return;
+        }
+        let outcomes = gauges::outcomes(&self.gauges);
+        let why_back = self
+            .trial
+            .as_ref()
+            .and_then(|trial| trial.why_back(&outcomes, now));
+        if let Some(why) = why_back
+            && let Some(trial) = self.trial.take()
+        {
+            warn!("the reload on trial is taken back: {why}");
+            let revision = trial.back_to;
+            self.wish(Wish::Rollback { revision }, format!("trial: {why}"), now);
+        } else if std::mem::take(&mut self.reload_wanted) {
+            let trial = None;
+            self.wish(Wish::Reload { trial }, "SIGHUP".to_owned(), now);
+        } else if self.trial.is_none()
+            && let Some(Leaving { backend, origin }) = self.next_leaving(now)
+        {
+            let edit = Edit::RemoveServer {
+                pool: backend.pool,
+                addr: backend.addr,
+            };
+            let if_match = None;
+            self.wish(Wish::Edit { edit, if_match }, origin, now);
+        }
+    }
+
+    fn next_leaving(&mut self, now: Micros) -> Option<Leaving> {
+        let adopted = self.threads.adopted_by_all();
+        let drained = self
+            .departures
+            .next_drained(&self.snapshot, &self.tables, adopted, now);
+        drained.or_else(|| {
+            let config = self.desk.config();
+            self.departures
+                .next_down(config, &self.snapshot, &self.tables, now)
+        })
+    }
+}

@@ -1,0 +1,280 @@
+//! What is counted of routes, pools and backends. Each worker counts for itself; the control thread reads and adds up.
+//! Counts are held by the snapshots that name the thing, and go on from one snapshot to the next.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::backend_table::BackendState;
+use super::count::{Count, PerWorker, numbers};
+use super::histogram::{COARSE, FINE, Histogram, Times};
+use crate::base::time::Micros;
+
+/// Classes of statuses: 1xx to 5xx.
+pub const CLASSES: usize = 5;
+/// Kinds of failures that are counted apart per route and backend; `worker/failure.rs` names them.
+pub const KINDS: usize = 20;
+/// States that a backend may change to.
+const STATES: usize = BackendState::ALL.len();
+
+/// The class of a status, as index: 0 for 1xx.
+#[inline]
+pub fn class_of(status: u16) -> usize {
+    (usize::from(status) / 100).clamp(1, CLASSES) - 1
+}
+
+/// What one worker counts of one route.
+#[derive(Debug, Default)]
+pub struct RouteBlock {
+    /// Requests under way.
+    pub in_flight: Count,
+    /// Requests that ended, by the class of what the client was answered.
+    pub classes: [Count; CLASSES],
+    pub request_bytes: Count,
+    pub response_bytes: Count,
+    /// From a request's first byte until its answer's head was there.
+    pub response_times: Histogram<COARSE>,
+    pub retries: Count,
+    /// Requests that failed, by kind.
+    pub failures: [Count; KINDS],
+}
+
+/// What one worker counts of one pool.
+#[derive(Debug, Default)]
+pub struct PoolBlock {
+    /// Requests that wait for a connection to become free.
+    pub waiting: Count,
+}
+
+/// What one worker counts of one backend. Every attempt that came to an end with the backend is in either `answers` or
+/// `failures`, and in one only.
+#[derive(Debug, Default)]
+pub struct BackendBlock {
+    /// Answers passed on to their end (or as far as the client wanted), by the class of their status.
+    pub answers: [Count; CLASSES],
+    pub request_bytes: Count,
+    pub response_bytes: Count,
+    last_failure: Count,
+    /// From the request's sending until the answer's head was there.
+    pub response_times: Histogram<FINE>,
+    /// Of connections that were made.
+    pub connect_times: Histogram<COARSE>,
+    /// Attempts that failed by the backend's fault, by kind.
+    pub failures: [Count; KINDS],
+}
+
+/// Bits of a packed [`LastFailure`] that say the kind; the others say when.
+const KIND_BITS: u32 = 8;
+const _: () = assert!(KINDS < 1 << KIND_BITS);
+
+impl BackendBlock {
+    /// Counts a failed attempt.
+    pub fn fail(&self, kind: usize, at: Micros) {
+        self.failures[kind].add(1);
+        self.note_failure(kind, at);
+    }
+
+    /// Notes what the latest failure was, in one store, so that no reader sees half of it.
+    pub fn note_failure(&self, kind: usize, at: Micros) {
+        self.last_failure.set((at.0 << KIND_BITS) | kind as u64);
+    }
+
+    fn last_failure(&self) -> Option<LastFailure> {
+        let packed = self.last_failure.get();
+        (packed != 0).then_some(LastFailure {
+            at: Micros(packed >> KIND_BITS),
+            kind: (packed & ((1 << KIND_BITS) - 1)) as usize,
+        })
+    }
+}
+
+/// A backend's latest failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LastFailure {
+    pub at: Micros,
+    /// As in [`BackendBlock::failures`].
+    pub kind: usize,
+}
+
+/// All workers' counts of one route.
+pub type RouteCounts = PerWorker<RouteBlock>;
+/// All workers' counts of one pool.
+pub type PoolCounts = PerWorker<PoolBlock>;
+
+/// All that is counted of one backend.
+#[derive(Debug)]
+pub struct BackendCounts {
+    pub workers: PerWorker<BackendBlock>,
+    pub changes: Changes,
+}
+
+/// Changes of a backend's state. Written by the control thread alone.
+#[derive(Debug, Default)]
+pub struct Changes {
+    to: [Count; STATES],
+    /// Microseconds of [`Micros`] when the state last changed, or the backend came.
+    since: AtomicU64,
+}
+
+impl Changes {
+    /// Counts a change. For the control thread.
+    pub fn note(&self, to: BackendState, at: Micros) {
+        self.to[to as usize].add(1);
+        self.since.store(at.0, Relaxed);
+    }
+
+    /// How often the backend came into this state from another one.
+    pub fn to(&self, state: BackendState) -> u64 {
+        self.to[state as usize].get()
+    }
+
+    /// Since when the backend has been in its state.
+    pub fn since(&self) -> Micros {
+        Micros(self.since.load(Relaxed))
+    }
+}
+
+impl BackendCounts {
+    /// All at zero, for a backend that comes at `now`.
+    pub fn new(workers: usize, now: Micros) -> BackendCounts {
+        BackendCounts {
+            workers: PerWorker::new(workers),
+            changes: Changes {
+                since: AtomicU64::new(now.0),
+                ..Changes::default()
+            },
+        }
+    }
+
+    /// All workers' counts together.
+    pub fn totals(&self) -> BackendTotals {
+        let mut totals = BackendTotals::default();
+        for block in self.workers.iter() {
+            add(&mut totals.answers, &block.answers);
+            add(&mut totals.failures, &block.failures);
+            totals.request_bytes += block.request_bytes.get();
+            totals.response_bytes += block.response_bytes.get();
+            totals.response_times.add(&block.response_times.times());
+            totals.connect_times.add(&block.connect_times.times());
+            totals.last_failure = totals.last_failure.max(block.last_failure());
+        }
+        totals
+    }
+}
+
+/// The sums over all workers of a [`BackendBlock`].
+#[derive(Clone, Debug, Default)]
+pub struct BackendTotals {
+    pub answers: [u64; CLASSES],
+    pub failures: [u64; KINDS],
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub response_times: Times<FINE>,
+    pub connect_times: Times<COARSE>,
+    pub last_failure: Option<LastFailure>,
+}
+
+impl BackendTotals {
+    /// Attempts that the backend answered below 500.
+    pub fn success(&self) -> u64 {
+        self.answers[..CLASSES - 1].iter().sum()
+    }
+
+    /// Attempts that failed by its fault, and answers of 500 and above.
+    pub fn failed(&self) -> u64 {
+        self.answers[CLASSES - 1] + self.failures.iter().sum::<u64>()
+    }
+}
+
+/// The sums over all workers of a [`RouteBlock`].
+#[derive(Clone, Debug, Default)]
+pub struct RouteTotals {
+    pub in_flight: u64,
+    pub classes: [u64; CLASSES],
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub response_times: Times<COARSE>,
+    pub retries: u64,
+    pub failures: [u64; KINDS],
+}
+
+impl RouteCounts {
+    /// All workers' counts together.
+    pub fn totals(&self) -> RouteTotals {
+        let mut totals = RouteTotals::default();
+        for block in self.iter() {
+            totals.in_flight += block.in_flight.get();
+            totals.request_bytes += block.request_bytes.get();
+            totals.response_bytes += block.response_bytes.get();
+            totals.retries += block.retries.get();
+            totals.response_times.add(&block.response_times.times());
+            add(&mut totals.classes, &block.classes);
+            add(&mut totals.failures, &block.failures);
+        }
+        totals
+    }
+}
+
+impl PoolCounts {
+    /// Requests that wait for a connection now, on all workers.
+    pub fn waiting(&self) -> u64 {
+        self.iter().map(|block| block.waiting.get()).sum()
+    }
+}
+
+fn add<const N: usize>(totals: &mut [u64; N], counts: &[Count; N]) {
+    for (total, number) in totals.iter_mut().zip(numbers(counts)) {
+        *total += number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::WorkerId;
+
+    #[test]
+    fn classes_table() {
+        let rows = [
+            (100, 0),
+            (101, 0),
+            (200, 1),
+            (304, 2),
+            (499, 3),
+            (500, 4),
+            (599, 4),
+        ];
+        for (status, class) in rows {
+            assert_eq!(class_of(status), class, "{status}");
+        }
+        assert_eq!(
+            (class_of(0), class_of(999)),
+            (0, 4),
+            "never outside of the array"
+        );
+    }
+
+    #[test]
+    fn totals_of_a_backend_are_over_all_workers() {
+        let counts = BackendCounts::new(3, Micros(5));
+        let [first, second] = [0, 2].map(|worker| counts.workers.of(WorkerId(worker)));
+        first.answers[1].add(3);
+        second.answers[4].add(1);
+        second.response_times.observe(100);
+        second.fail(7, Micros(20));
+        first.fail(3, Micros(10));
+        let totals = counts.totals();
+        assert_eq!((totals.success(), totals.failed()), (3, 3));
+        assert_eq!(totals.response_times.count(), 1);
+        let latest = LastFailure {
+            at: Micros(20),
+            kind: 7,
+        };
+        assert_eq!(totals.last_failure, Some(latest));
+        assert_eq!(counts.changes.since(), Micros(5));
+    }
+
+    #[test]
+    fn a_route_and_worker_take_no_more_than_half_a_kilobyte() {
+        assert!(size_of::<RouteBlock>() <= 512);
+        assert!(size_of::<BackendBlock>() <= 768);
+    }
+}

@@ -1,0 +1,175 @@
+//! What goes from plan to plan.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::Wake;
+
+use super::*;
+use crate::shared::SharedTables;
+use crate::shared::sample;
+use crate::shared::slots::Slots;
+use crate::worker::balance::{AlgorithmPlan, HashKey};
+
+const WORKER: WorkerId = WorkerId(0);
+
+struct Core {
+    tables: SharedTables,
+    slots: Slots,
+}
+
+impl Core {
+    fn new() -> Core {
+        let tables = BackendTables::new(1);
+        Core {
+            slots: Slots::new(tables.clone()),
+            tables,
+        }
+    }
+
+    /// A snapshot with a pool for each name, with so many backends of weight 1.
+    fn snapshot(&mut self, pools: &[(&str, u16)]) -> SharedSnapshot {
+        let pools = pools
+            .iter()
+            .map(|(name, count)| sample::pool(&mut self.slots, name, &sample::addrs(*count)));
+        sample::snapshot(1, pools.collect())
+    }
+
+    fn pick(&self, plan: &Plan, pool: u32) -> Pick {
+        plan.pick(
+            PoolId(pool),
+            &Choice {
+                tables: &self.tables,
+                now: Micros(0),
+                key: 0,
+                tried: None,
+                has_idle: &|_| false,
+            },
+        )
+    }
+
+    fn set_state(&self, plan: &Plan, pool: u32, index: u32, state: BackendState) {
+        let id = plan.backend(PoolId(pool), index).id();
+        self.tables.of(WORKER).set_state(id, state);
+        plan.state_changed(id);
+    }
+}
+
+/// How often each of `count` backends is picked in `picks` picks.
+fn spread(core: &Core, plan: &Plan, pool: u32, picks: usize, count: usize) -> Vec<usize> {
+    let mut picked = vec![0; count];
+    for _ in 0..picks {
+        match core.pick(plan, pool) {
+            Pick::Backend(index) => picked[index as usize] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    picked
+}
+
+#[test]
+fn a_pool_that_did_not_change_goes_on_where_it_was() {
+    let mut core = Core::new();
+    let before = Plan::new(
+        core.snapshot(&[("gone", 1), ("api", 3), ("web", 2)]),
+        WORKER,
+    );
+    let first = core.pick(&before, 1);
+    let after = Plan::after(
+        &before,
+        core.snapshot(&[("new", 2), ("api", 3), ("web", 3)]),
+    );
+    assert!(Rc::ptr_eq(&before.pools[1], &after.pools[1]));
+    let following = [core.pick(&after, 1), core.pick(&before, 1)];
+    assert!(!following.contains(&first) && following[0] != following[1]);
+    assert_eq!(spread(&core, &after, 0, 4, 2), [2, 2]);
+    assert_eq!(spread(&core, &after, 2, 6, 3), [2, 2, 2]);
+    assert_eq!(spread(&core, &before, 2, 4, 2), [2, 2]);
+    assert_eq!(core.pick(&before, 0), Pick::Backend(0));
+}
+
+#[test]
+fn what_a_balancer_has_learnt_goes_with_it() {
+    let mut core = Core::new();
+    let learning = |core: &mut Core, count| {
+        let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(count));
+        pool.algorithm = AlgorithmPlan::new("peak_ewma", HashKey::ClientAddress).unwrap();
+        sample::snapshot(1, vec![pool])
+    };
+    let before = Plan::new(learning(&mut core, 2), WORKER);
+    core.pick(&before, 0);
+    let slow = before.backend(PoolId(0), 0).id();
+    let quick = before.backend(PoolId(0), 1).id();
+    before.live(PoolId(0)).observe(slow, 500_000, Micros(0));
+    before.live(PoolId(0)).observe(quick, 1_000, Micros(0));
+    let after = Plan::after(&before, learning(&mut core, 3));
+    core.set_state(&after, 0, 2, BackendState::Unhealthy);
+    for id in [slow, quick] {
+        core.tables.of(WORKER).begin(id);
+    }
+    assert_eq!(spread(&core, &after, 0, 20, 3), [0, 20, 0]);
+    let fresh = spread(&core, &before, 0, 20, 2);
+    assert_eq!(
+        fresh.iter().sum::<usize>(),
+        20,
+        "earlier requests have a balancer too"
+    );
+}
+
+#[test]
+fn states_count_from_the_next_pick_on_in_every_plan() {
+    let mut core = Core::new();
+    let before = Plan::new(core.snapshot(&[("api", 2)]), WORKER);
+    let after = Plan::after(&before, core.snapshot(&[("api", 3)]));
+    assert_eq!(spread(&core, &after, 0, 3, 3), [1, 1, 1]);
+    for plan in [&before, &after] {
+        core.set_state(plan, 0, 0, BackendState::Unhealthy);
+    }
+    assert_eq!(spread(&core, &after, 0, 4, 3), [0, 2, 2]);
+    assert_eq!(spread(&core, &before, 0, 4, 2), [0, 4]);
+    for (index, state) in [(1, BackendState::Ejected), (2, BackendState::Draining)] {
+        core.set_state(&after, 0, index, state);
+    }
+    assert_eq!(core.pick(&after, 0), Pick::None);
+    core.set_state(&after, 0, 0, BackendState::Healthy);
+    assert_eq!(core.pick(&after, 0), Pick::Backend(0));
+}
+
+#[test]
+fn only_the_backends_of_the_snapshot_take_requests() {
+    let mut core = Core::new();
+    let before = Plan::new(core.snapshot(&[("api", 1), ("web", 2)]), WORKER);
+    let ids = [(0, 0), (1, 0), (1, 1)].map(|(pool, at)| before.backend(PoolId(pool), at).id());
+    let after = Plan::after(&before, core.snapshot(&[("web", 1)]));
+    assert_eq!(ids.map(|id| before.takes(id)), [true; 3]);
+    assert_eq!(ids.map(|id| after.takes(id)), [false, true, false]);
+    assert!(!after.takes(BackendId(limits::BACKENDS as u32 - 1)));
+}
+
+struct Count(AtomicU32);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn the_budget_and_the_queue_of_a_changed_pool_are_the_same_in_both_plans() {
+    let mut core = Core::new();
+    let before = Plan::new(core.snapshot(&[("api", 1)]), WORKER);
+    let after = Plan::after(&before, core.snapshot(&[("api", 2)]));
+    let live = |plan: &Plan| plan.pools[0].clone();
+    let now = Micros::now();
+    let take = |plan: &Plan| live(plan).retry_budget().borrow_mut().try_take(now);
+    let granted = (0..100).filter(|_| take(&before)).count();
+    assert!(granted >= limits::RETRY_FLOOR_PER_SECOND as usize && granted < 100);
+    assert!(!take(&after), "what was spent is spent");
+    let woken = Arc::new(Count(AtomicU32::new(0)));
+    let waker = Waker::from(woken.clone());
+    for _ in 0..limits::WAITING_REQUESTS {
+        assert!(live(&before).wait(&waker));
+    }
+    assert!(!live(&after).wait(&waker), "one bound for both");
+    after.wake_waiting();
+    assert_eq!(woken.0.load(Relaxed) as usize, limits::WAITING_REQUESTS);
+}
