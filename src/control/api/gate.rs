@@ -247,7 +247,8 @@ mod tests {
     fn origins_and_content_types_table() {
         const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
         const OWN: (&str, &str) = ("origin", "http://localhost:8687");
-        let rows: [(&str, &[(&'static str, &str)], u16); 15] = [
+        type Fields = [(&'static str, &'static str)];
+        let rows: [(&str, &Fields, u16); 15] = [
             ("POST /reload", &[JSON], 200),
             ("POST /reload", &[JSON, OWN], 200),
             (
