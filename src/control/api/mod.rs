@@ -94,6 +94,8 @@ pub fn router(state: ApiState, gate: Gate) -> Router {
     router
         .merge(resources::docs::routes(&document))
         .merge(resources::page::routes())
+        // Before the fallbacks, so that it is asked only of what there is.
+        .layer(middleware::from_fn(gate::pass_content))
         .fallback(async || ApiProblem::absent("there is nothing of this path"))
         .method_not_allowed_fallback(async || {
             ApiProblem::new(
