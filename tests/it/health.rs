@@ -95,6 +95,35 @@ fn a_backend_that_fails_its_checks_gets_no_requests_until_it_passes_them() {
 }
 
 #[test]
+fn a_drained_backend_gets_probes_and_no_requests() {
+    let drained = Patient::start("drained");
+    let other = Patient::start("other");
+    let (first, second) = (drained.origin.addr, other.origin.addr);
+    let proxy = Proxy::start(&format!(
+        "[[routes]]\nbackend_addrs = [{{ addr = \"{first}\", drain = true }}, \"{second}\"]\n{CHECK}"
+    ));
+    let names: Vec<_> = (0..20).map(|_| proxy.ask(get("/")).text()).collect();
+    assert!(names.iter().all(|name| name == "other"), "{names:?}");
+    drained.origin.wait_for_requests(2);
+    assert_eq!(drained.served(), 0);
+}
+
+#[test]
+fn each_backend_is_probed_by_its_own_check() {
+    let own = Patient::start("own");
+    let other = Patient::start("other");
+    let (first, second) = (own.origin.addr, other.origin.addr);
+    let proxy = Proxy::start(&format!(
+        "[[routes]]\nbackend_addrs = [\"{first}\", {{ addr = \"{second}\", health_check = {{ path = \"/health\", expect = \"500\", interval_secs = 0.2, unhealthy_after = 2 }} }}]\n{CHECK}"
+    ));
+    proxy.wait_for_log(&[&second.to_string(), "unhealthy"]);
+    // The workers hear of it in a moment.
+    eventually("all requests go to the other one", || {
+        (0..20).all(|_| proxy.ask(get("/")).text() == "own")
+    });
+}
+
+#[test]
 fn a_backend_that_does_not_listen_is_down_until_it_does() {
     let addr = free_addr();
     let config = route("/", &[addr])

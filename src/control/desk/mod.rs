@@ -2,8 +2,9 @@
 //! the numbered revisions of both. No I/O and no clock, but for [`state_file`].
 //!
 //! A change is proposed, which checks it whole, and accepted once it is in force everywhere. [`written`] knows where pools
-//! and backends stand in a document, [`edit`] and [`overlay`] change them there, [`diff`] tells two documents apart.
+//! and backends stand in a document, [`apply`] and [`overlay`] change them there, [`diff`] tells two documents apart.
 
+mod apply;
 mod diff;
 mod edit;
 mod mask;
