@@ -9,6 +9,7 @@ use palantir::http::h1::{
     encode_request, encode_response, parse_request, parse_response,
 };
 use palantir::http::path;
+use palantir::http::traceparent::TraceFields;
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes: 32_768,
@@ -77,6 +78,7 @@ fn request_parse_and_rewrite(bencher: Bencher, message: Named) {
             set: &[],
             via: false,
             expect: true,
+            trace: TraceFields::Pass,
         };
         black_box(encode_request(&mut out, &head, &edits))
     });

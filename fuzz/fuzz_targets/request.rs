@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use palantir::http::h1::{FieldSlots, HeadLimits, RequestEdits, encode_request, parse_request};
+use palantir::http::traceparent::TraceFields;
 use palantir::http::path;
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -32,6 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
         set: &[],
         via: true,
         expect: true,
+        trace: TraceFields::Pass,
     };
     let mut out = Vec::new();
     let encoded = encode_request(&mut out, &head, &edits);

@@ -4,6 +4,7 @@ pub mod cidr;
 pub mod ewma;
 pub mod ids;
 pub mod limits;
+pub mod random;
 pub mod retry_budget;
 pub mod time;
 pub mod token_bucket;

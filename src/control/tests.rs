@@ -358,7 +358,7 @@ fn access_line(request_id: u64) -> AccessLine {
         began: Micros::now(),
         request_id: RequestId(request_id),
         client: None,
-        texts: Texts::new(b"GET", b"/", b"", b"", b""),
+        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
         version: 11,
         status: 200,
         request_bytes: 0,

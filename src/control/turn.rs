@@ -35,8 +35,9 @@ impl Control {
     }
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
-        let mut pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
-        pause = pause.min(Duration::from_micros(self.boards.due().since(now)));
+        let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
+        let until_board = Duration::from_micros(self.boards.due().since(now));
+        let mut pause = pause.min(until_board);
         if let Some(deadline) = self.shutdown.deadline() {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }

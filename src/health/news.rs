@@ -5,27 +5,27 @@ use tracing::{info, warn};
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
 use crate::shared::backend_table::BackendState;
-use crate::shared::messages::Change;
+use crate::shared::messages::StateChange;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    Changed(Change),
+    Changed(StateChange),
     /// No backend of the pool of this name is healthy.
     PoolDown(String),
     /// One is again.
     PoolUp(String),
 }
 
-impl Change {
+impl StateChange {
     /// A change of the backend at `place`.
     pub fn new(
         place: &Place,
         from: Option<BackendState>,
         to: BackendState,
         reason: String,
-    ) -> Change {
-        Change {
+    ) -> StateChange {
+        StateChange {
             id: place.id(),
             pool: place.pool().name.clone(),
             backend: place.backend().label.clone(),
@@ -47,9 +47,9 @@ impl News {
     }
 }
 
-impl Change {
+impl StateChange {
     fn log(&self) {
-        let Change {
+        let StateChange {
             pool,
             backend,
             reason,

@@ -14,7 +14,7 @@ use crate::health::news::{News, probes_in_words};
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
 use crate::shared::backend_table::BackendState;
-use crate::shared::messages::Change;
+use crate::shared::messages::StateChange;
 use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 
 /// All watched backends.
@@ -134,7 +134,7 @@ impl Watch {
                 (Some(BackendState::Draining), _) => "it is no longer to be drained",
                 _ => "health settings changed",
             };
-            let change = Change::new(&place, from, to, reason.to_owned());
+            let change = StateChange::new(&place, from, to, reason.to_owned());
             self.news.push(News::Changed(change));
         }
         self.backends.insert(
@@ -278,8 +278,12 @@ impl Watch {
             return;
         }
         let place = place.clone();
-        self.news
-            .push(News::Changed(Change::new(&place, Some(from), to, reason)));
+        self.news.push(News::Changed(StateChange::new(
+            &place,
+            Some(from),
+            to,
+            reason,
+        )));
         self.look_at(place.pool());
     }
 

@@ -8,5 +8,6 @@ pub mod forwarded;
 pub mod host;
 pub mod path;
 pub mod refusal;
+pub mod traceparent;
 
 pub mod h1;

@@ -50,7 +50,7 @@ pub struct Texts {
     ends: [u16; TEXTS],
 }
 
-const TEXTS: usize = 5;
+const TEXTS: usize = 6;
 
 const _: () = assert!(TEXTS * limits::LOGGED_TEXT_BYTES <= u16::MAX as usize);
 
@@ -62,8 +62,9 @@ impl Texts {
         host: &[u8],
         referer: &[u8],
         user_agent: &[u8],
+        trace_id: &[u8],
     ) -> Texts {
-        let parts = [method, target, host, referer, user_agent]
+        let parts = [method, target, host, referer, user_agent, trace_id]
             .map(|text| &text[..text.len().min(limits::LOGGED_TEXT_BYTES)]);
         let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         let ends = parts.map(|part| {
@@ -101,6 +102,11 @@ impl Texts {
         self.part(4)
     }
 
+    /// The trace that the request belongs to, in hexadecimal digits.
+    pub fn trace_id(&self) -> &[u8] {
+        self.part(5)
+    }
+
     fn part(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.bytes[usize::from(start)..usize::from(self.ends[index])]
@@ -113,18 +119,19 @@ mod tests {
 
     #[test]
     fn texts_come_back_as_they_went_in() {
-        let texts = Texts::new(b"GET", b"/a?b", b"", b"", b"curl/8");
+        let texts = Texts::new(b"GET", b"/a?b", b"", b"", b"curl/8", b"4bf9");
         assert_eq!(texts.method(), b"GET");
         assert_eq!(texts.target(), b"/a?b");
         assert_eq!(texts.host(), b"");
         assert_eq!(texts.referer(), b"");
         assert_eq!(texts.user_agent(), b"curl/8");
+        assert_eq!(texts.trace_id(), b"4bf9");
     }
 
     #[test]
     fn long_texts_are_cut() {
         let long = vec![b'x'; limits::LOGGED_TEXT_BYTES + 1];
-        let texts = Texts::new(b"GET", &long, &long, b"r", &long);
+        let texts = Texts::new(b"GET", &long, &long, b"r", &long, b"");
         assert_eq!(texts.target().len(), limits::LOGGED_TEXT_BYTES);
         assert_eq!(texts.host().len(), limits::LOGGED_TEXT_BYTES);
         assert_eq!(texts.referer(), b"r");

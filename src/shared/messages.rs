@@ -45,12 +45,12 @@ pub enum ToControl {
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
     /// A backend's state changed.
-    BackendChanged(Change),
+    BackendChanged(StateChange),
 }
 
 /// A backend's state changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct StateChange {
     pub id: BackendId,
     pub pool: String,
     pub backend: String,

@@ -8,6 +8,7 @@ use crate::base::ids::PoolId;
 use crate::base::time::Micros;
 use crate::http::forwarded::client_address;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
+use crate::http::traceparent::{self, TraceFields};
 use crate::http::{fields, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
@@ -43,6 +44,8 @@ pub struct Admitted {
     /// The backend that `Host` names, as index in the pool, if it names one.
     host_of: Option<u32>,
 }
+
+const TRACEPARENT: &str = "traceparent";
 
 /// Parses and decides. `None`: the head is not complete.
 pub fn admit(
@@ -82,7 +85,8 @@ fn decide(
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
 ) -> Result<Admitted, Failure> {
-    note_head(exchange, client, head);
+    let trace = Trace::of(shard, exchange, head);
+    note_head(exchange, client, head, &trace);
     let mut scratch = Vec::new();
     let path = path::normalise(head.path, &mut scratch).map_err(Failure::Refused)?;
     let route = find_route(exchange, head, path)?;
@@ -103,6 +107,7 @@ fn decide(
             route,
             key,
             first,
+            trace: trace.fields(),
         },
     ))
 }
@@ -162,6 +167,7 @@ struct Chosen<'a> {
     route: &'a Route,
     key: u64,
     first: Option<u32>,
+    trace: TraceFields<'a>,
 }
 
 fn encode(
@@ -195,6 +201,7 @@ fn encode(
         set: &route.request_fields.set,
         via: route.via,
         expect: !route.answer_continue,
+        trace: chosen.trace,
     };
     let mut request = shard.blocks.take();
     let encoded = h1::encode_request(request.vec(), head, &edits);
@@ -267,8 +274,45 @@ fn strip<'a>(path: &'a [u8], prefix: &str) -> &'a [u8] {
     }
 }
 
+/// What becomes of the fields that name the request's trace.
+enum Trace {
+    Pass,
+    Drop,
+    Begin([u8; traceparent::BYTES]),
+}
+
+impl Trace {
+    fn of(shard: &Shard, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Trace {
+        let settings = exchange.plan.snapshot().traceparent;
+        match (settings.propagate, settings.create) {
+            (true, false) => Trace::Pass,
+            (true, true) if head.field(TRACEPARENT).is_some() => Trace::Pass,
+            (_, true) => Trace::Begin(shard.begin_trace()),
+            (false, false) => Trace::Drop,
+        }
+    }
+
+    fn fields(&self) -> TraceFields<'_> {
+        match self {
+            Trace::Pass => TraceFields::Pass,
+            Trace::Drop => TraceFields::Drop,
+            Trace::Begin(value) => TraceFields::Replace(value),
+        }
+    }
+
+    /// The id of the trace that the backend is told of; empty if there is none.
+    fn id<'a>(&'a self, head: &RequestHead<'a, '_>) -> &'a [u8] {
+        let value: Option<&[u8]> = match self {
+            Trace::Pass => head.field(TRACEPARENT),
+            Trace::Drop => None,
+            Trace::Begin(value) => Some(value),
+        };
+        value.and_then(traceparent::trace_id).unwrap_or_default()
+    }
+}
+
 /// Keeps what own answers and the log will need of the head.
-fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>) {
+fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, trace: &Trace) {
     exchange.client.set(client_of(exchange, client, head));
     exchange.is_head.set(head.method.is_head());
     exchange
@@ -286,6 +330,7 @@ fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>) {
             head.host,
             field("referer"),
             field("user-agent"),
+            trace.id(head),
         );
         exchange.texts.replace(Some(texts));
     }

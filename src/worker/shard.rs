@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
+use crate::base::random::Random;
+use crate::http::traceparent;
 use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
 use crate::shared::backend_table::BackendState;
 use crate::shared::count::Count;
@@ -50,6 +52,8 @@ pub struct Shard {
     exhaustion_logged: Cell<bool>,
     /// The longest lag of the loop in this second, in microseconds.
     worst_lag: Cell<u64>,
+    /// Two, because one alone would begin where another process' does before long.
+    trace_ids: RefCell<[Random; 2]>,
 }
 
 impl Shard {
@@ -83,6 +87,7 @@ impl Shard {
             unlogged: Cell::default(),
             exhaustion_logged: Cell::default(),
             worst_lag: Cell::default(),
+            trace_ids: RefCell::default(),
         };
         let gauges = shard.links.gauges(worker);
         gauges.set_thread(thread_number());
@@ -183,6 +188,13 @@ impl Shard {
         self.next_request.set(count + 1);
         let id = RequestId((u64::from(self.worker.0) << 48) | count);
         Exchange::new(self.plan(), self.worker, id)
+    }
+
+    /// `traceparent` for a request that begins a trace.
+    pub fn begin_trace(&self) -> [u8; traceparent::BYTES] {
+        let [first, second] = &mut *self.trace_ids.borrow_mut();
+        let trace = [first.number(), second.number()];
+        traceparent::new(trace, first.number())
     }
 
     /// Counts a client's connection until the guard is dropped.

@@ -19,6 +19,7 @@ mod own_answers;
 mod page;
 mod pipelining;
 mod refusals;
+mod reload;
 mod remote;
 mod retries;
 mod routing;

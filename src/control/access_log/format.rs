@@ -41,6 +41,7 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
         }
     };
     member("request_id", text(line.request_id.to_string().as_bytes()));
+    member("trace_id", text(line.texts.trace_id()));
     member(
         "client",
         optional(line.client.map(|client| client.to_string()).as_deref()),
@@ -123,7 +124,11 @@ fn combined(record: &Record<'_>, out: &mut Vec<u8>) {
     quote(line.texts.referer(), out);
     out.push(b' ');
     quote(line.texts.user_agent(), out);
-    print(out, format_args!(" id={}", line.request_id));
+    print(out, format_args!(" id={} trace_id=", line.request_id));
+    match line.texts.trace_id() {
+        b"" => out.push(b'-'),
+        digits => escape(digits, out),
+    }
     let mut quoted = |name: &str, value: &[u8]| {
         print(out, format_args!(" {name}="));
         quote(value, out);
@@ -227,11 +232,12 @@ mod tests {
             b"example.com",
             b"http://from/",
             b"curl/8",
+            b"4bf92f3577b34da6a3ce929d0e0e4736",
         ));
         assert_eq!(
             print_line(AccessLogFormat::Json, &line, NAMES),
             concat!(
-                r#"{"time":"1994-11-06T08:49:37.000005Z","request_id":"000000000000beef","client":"192.0.2.7","#,
+                r#"{"time":"1994-11-06T08:49:37.000005Z","request_id":"000000000000beef","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","client":"192.0.2.7","#,
                 r#""method":"GET","target":"/a?b=c","host":"example.com","version":"HTTP/1.1","status":200,"#,
                 r#""route":"/api","pool":"api","backend":"127.0.0.1:9001","attempts":1,"upstream_us":800,"#,
                 r#""total_us":1000,"request_bytes":3,"response_bytes":1234,"failure":null,"#,
@@ -249,12 +255,13 @@ mod tests {
             b"example.com",
             b"http://from/",
             b"curl/8",
+            b"4bf92f3577b34da6a3ce929d0e0e4736",
         ));
         assert_eq!(
             print_line(AccessLogFormat::Combined, &line, NAMES),
             concat!(
                 r#"192.0.2.7 - - [06/Nov/1994:08:49:37 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "#,
-                r#""http://from/" "curl/8" id=000000000000beef host="example.com" route="/api" pool="api" "#,
+                r#""http://from/" "curl/8" id=000000000000beef trace_id=4bf92f3577b34da6a3ce929d0e0e4736 host="example.com" route="/api" pool="api" "#,
                 r#"backend="127.0.0.1:9001" attempts=1 upstream_us=800 total_us=1000 request_bytes=3 failure=-"#,
                 "\n"
             )
@@ -263,13 +270,14 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_open() {
-        let mut line = line(Texts::new(b"", b"", b"", b"", b""));
+        let mut line = line(Texts::new(b"", b"", b"", b"", b"", b""));
         line.client = None;
         line.version = 10;
         line.failure = "no_route";
         let json = print_line(AccessLogFormat::Json, &line, LineNames::default());
         for part in [
             r#""client":null"#,
+            r#""trace_id":null"#,
             r#""method":null"#,
             r#""route":null,"pool":null,"backend":null"#,
             r#""version":"HTTP/1.0""#,
@@ -281,7 +289,7 @@ mod tests {
         let combined = print_line(AccessLogFormat::Combined, &line, LineNames::default());
         assert!(combined.starts_with("- - - [06/Nov/1994"), "{combined}");
         assert!(
-            combined.contains(r#"host="-" route="-" pool="-" backend="-""#),
+            combined.contains(r#"trace_id=- host="-" route="-" pool="-" backend="-""#),
             "{combined}"
         );
         assert!(combined.ends_with("failure=no_route\n"), "{combined}");
@@ -324,7 +332,7 @@ mod tests {
             target in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
             agent in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
         ) {
-            let line = line(Texts::new(b"GET", &target, b"h", b"", &agent));
+            let line = line(Texts::new(b"GET", &target, b"h", b"", &agent, b""));
             for format in [AccessLogFormat::Json, AccessLogFormat::Combined] {
                 let printed = print_line(format, &line, NAMES);
                 let body = printed.strip_suffix('\n').unwrap();

@@ -15,7 +15,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::gauges::{self, Outcomes, WorkerGauges};
 use crate::shared::histogram::{FINE, Fading, Times};
-use crate::shared::messages::Change;
+use crate::shared::messages::StateChange;
 use crate::snapshot::{Backend, BackendAddr, Pool};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl Boards {
     }
 
     /// Takes in that a backend's state changed. It is shown by the next board.
-    pub fn note(&mut self, change: Change, now: Micros) {
+    pub fn note(&mut self, change: StateChange, now: Micros) {
         if change.from.is_some() {
             let snapshot = self.sources.standing.borrow().snapshot.clone();
             let mut backends = snapshot.pools.iter().flat_map(|pool| &pool.backends);

@@ -15,7 +15,7 @@ use crate::config::{self, Machine};
 use crate::control::ask::InForce;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::gauges;
-use crate::shared::messages::Change;
+use crate::shared::messages::StateChange;
 use crate::shared::slots::Slots;
 use crate::worker::failure::{Failure, STATUS_5XX};
 
@@ -290,7 +290,7 @@ fn a_board_shows_who_changed_and_since_when() {
     let backend = sources.standing.borrow().snapshot.pools[0].backends[0].id();
     let start = Micros::now();
     let mut boards = Boards::new(sources.clone(), start);
-    let change = Change {
+    let change = StateChange {
         id: backend,
         pool: "api".to_owned(),
         backend: "127.0.0.1:9001".to_owned(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::base::limits;
-use crate::shared::messages::Change;
+use crate::shared::messages::StateChange;
 
 /// A backend changed its state.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -26,7 +26,7 @@ pub(super) struct Transitions(VecDeque<Transition>);
 
 impl Transitions {
     /// Notes a change that happened at `time`, in seconds since 1970. A backend that is new has not changed.
-    pub(super) fn note(&mut self, change: Change, time: f64) {
+    pub(super) fn note(&mut self, change: StateChange, time: f64) {
         let Some(from) = change.from else {
             return;
         };
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_latest_come_first_and_old_ones_go() {
         let mut transitions = Transitions::default();
-        let change = |reason: usize, from| Change {
+        let change = |reason: usize, from| StateChange {
             id: BackendId(0),
             pool: "api".to_owned(),
             backend: "127.0.0.1:1".to_owned(),

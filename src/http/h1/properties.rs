@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::http::fields::{Known, recognise};
 use crate::http::refusal::Refusal;
+use crate::http::traceparent::TraceFields;
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes: 1_000,
@@ -205,7 +206,7 @@ proptest! {
         let parsed = parse_request(&head, &mut slots, &LIMITS);
         let Ok(Some(sent)) = parsed else { panic!("{:?}", parsed) };
         let edits = RequestEdits {
-            path: sent.path, host: None, client, client_trusted: false, proto: "https", remove: &[], set: &[], via, expect: true,
+            path: sent.path, host: None, client, client_trusted: false, proto: "https", remove: &[], set: &[], via, expect: true, trace: TraceFields::Pass,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &sent, &edits);

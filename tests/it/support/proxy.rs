@@ -81,8 +81,7 @@ impl Proxy {
     #[track_caller]
     pub fn launch(mut command: Command, addr: SocketAddr, config: &str) -> Proxy {
         let directory = Directory::new();
-        let config = config.replace("{dir}", directory.path().to_str().unwrap());
-        let path = directory.write("config.toml", &config);
+        let path = write_config(&directory, config);
         let mut child = command
             .arg("--config")
             .arg(path)
@@ -115,6 +114,18 @@ impl Proxy {
             assert!(running, "the proxy ended at its start:\n{}", self.log());
             TcpStream::connect(self.addr).is_ok()
         });
+    }
+
+    /// Puts another configuration in the place of its file, whole this time, and has it reloaded; returns when the outcome
+    /// is in the log.
+    #[track_caller]
+    pub fn reload(&self, config: &str) {
+        write_config(&self.directory, config);
+        let is_outcome = |line: &&str| line.contains("audit=") && line.contains("SIGHUP");
+        let outcomes = || self.log().lines().filter(is_outcome).count();
+        let before = outcomes();
+        self.signal(libc::SIGHUP);
+        eventually("the reload has an outcome", || outcomes() > before);
     }
 
     pub fn pid(&self) -> u32 {
@@ -220,6 +231,11 @@ impl Drop for Proxy {
             eprintln!("the proxy's log:\n{}", self.log());
         }
     }
+}
+
+fn write_config(directory: &Directory, config: &str) -> PathBuf {
+    let config = config.replace("{dir}", directory.path().to_str().unwrap());
+    directory.write("config.toml", &config)
 }
 
 /// A route of the short form, to which further settings can be appended.

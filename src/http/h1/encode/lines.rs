@@ -14,17 +14,23 @@ pub(super) struct Edits<'a> {
     pub(super) remove: &'a [String],
     /// Fields that replace those of their name.
     pub(super) set: &'a [(String, String)],
+    /// Lower-case names of fields that we leave out on top of the operator's.
+    pub(super) ours: &'static [&'static str],
 }
 
 impl<'a> Edits<'a> {
-    fn names(self) -> impl Iterator<Item = &'a String> {
-        self.remove
-            .iter()
-            .chain(self.set.iter().map(|(name, _)| name))
+    fn names(self) -> impl Iterator<Item = &'a str> {
+        let removed = self.remove.iter().map(String::as_str);
+        removed.chain(self.set.iter().map(|(name, _)| name.as_str()))
     }
 
     fn is_empty(self) -> bool {
-        self.remove.is_empty() && self.set.is_empty()
+        self.remove.is_empty() && self.set.is_empty() && self.ours.is_empty()
+    }
+
+    /// Whether the operator has the last word on the field of this lower-case name.
+    pub(super) fn name(self, name: &str) -> bool {
+        self.names().any(|edited| edited == name)
     }
 
     /// Whether they have the last word on a field that we would otherwise write.
@@ -40,7 +46,7 @@ impl<'a> Edits<'a> {
         if self.is_empty() {
             return taken_out;
         }
-        for name in self.names() {
+        for name in self.names().chain(self.ours.iter().copied()) {
             debug_assert!(may_be_edited(name), "{name} is not an operator's to edit");
             for (index, field) in fields.iter().enumerate() {
                 if field.name.eq_ignore_ascii_case(name) {

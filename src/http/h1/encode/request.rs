@@ -7,6 +7,7 @@ use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use crate::http::fields::{Known, recognise};
 use crate::http::h1::{RequestBody, RequestHead};
+use crate::http::traceparent::TraceFields;
 
 /// More than all that is written besides what has its own term: names of fields, the client's address, `TE` and the
 /// like.
@@ -33,6 +34,8 @@ pub struct RequestEdits<'a> {
     pub via: bool,
     /// Whether `Expect` is passed on.
     pub expect: bool,
+    /// What becomes of the fields that name the request's trace.
+    pub trace: TraceFields<'a>,
 }
 
 /// What must be known of a request that was written.
@@ -52,6 +55,10 @@ pub fn encode_request(
     let operator = Edits {
         remove: edits.remove,
         set: edits.set,
+        ours: match edits.trace {
+            TraceFields::Pass => &[],
+            TraceFields::Drop | TraceFields::Replace(_) => &["traceparent", "tracestate"],
+        },
     };
     let lines = Lines::new(
         head.head,
@@ -129,6 +136,11 @@ fn write_fields(
         pen.via(head.version);
     }
     operator.write_set(pen);
+    if let TraceFields::Replace(value) = edits.trace
+        && !operator.name("traceparent")
+    {
+        pen.field("traceparent", value);
+    }
     host_value
 }
 

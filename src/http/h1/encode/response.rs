@@ -31,6 +31,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
     let operator = Edits {
         remove: edits.remove,
         set: edits.set,
+        ours: &[],
     };
     let lines = Lines::new(
         head.head,

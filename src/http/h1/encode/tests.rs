@@ -4,6 +4,7 @@ use super::*;
 use crate::http::h1::{
     Asked, FieldSlots, HeadLimits, ResponseBody, Version, parse_request, parse_response,
 };
+use crate::http::traceparent::{self, TraceFields};
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes: 32_768,
@@ -21,6 +22,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     set: &[],
     via: false,
     expect: true,
+    trace: TraceFields::Pass,
 };
 
 /// What a backend gets for `head` below its request line.
@@ -412,4 +414,44 @@ fn response_edits_are_applied() {
         sent,
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nVia: 1.0 palantir\r\nx-frame: deny\r\n\r\n"
     );
+}
+
+#[test]
+fn trace_fields_table() {
+    let made = traceparent::new(
+        [0x0af7_6519_16cd_43dd, 0x8448_eb21_1c80_319c],
+        0xb7ad_6b71_6920_3331,
+    );
+    let made_line = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    let forwarded = "X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n";
+    let sent = "Traceparent: x\r\nTRACESTATE: a=b\r\nA: b\r\n";
+    let replaced = format!("Host: h\r\nA: b\r\n{forwarded}{made_line}\r\n");
+    let rows = [
+        (
+            TraceFields::Pass,
+            format!("Host: h\r\n{sent}{forwarded}\r\n"),
+        ),
+        (
+            TraceFields::Drop,
+            format!("Host: h\r\nA: b\r\n{forwarded}\r\n"),
+        ),
+        (TraceFields::Replace(&made), replaced),
+    ];
+    let head = format!("GET / HTTP/1.1\r\nHost: h\r\n{sent}\r\n");
+    for (trace, expected) in rows {
+        let edits = RequestEdits { trace, ..PLAIN };
+        assert_eq!(request(&head, &edits), expected, "{trace:?}");
+    }
+    let set = [("traceparent".to_owned(), "the operator's".to_owned())];
+    let edits = RequestEdits {
+        trace: TraceFields::Replace(&made),
+        set: &set,
+        ..PLAIN
+    };
+    let written = request(&head, &edits);
+    assert!(
+        written.contains("traceparent: the operator's\r\n"),
+        "{written}"
+    );
+    assert_eq!(written.matches("traceparent").count(), 1, "{written}");
 }
