@@ -106,11 +106,11 @@ impl Control {
         if self.shutdown.has_begun() && wish != Wish::Compare {
             return conflict("palantir is stopping");
         }
-        let ends_trial = matches!(
+        let may_meet_trial = matches!(
             wish,
             Wish::Compare | Wish::Confirm | Wish::Rollback { .. } | Wish::Upgrade
         );
-        if self.trial.is_some() && !ends_trial {
+        if self.trial.is_some() && !may_meet_trial {
             return conflict("a reload is on trial: confirm it or roll it back first");
         }
         let (proposal, then) = match wish {
@@ -372,10 +372,10 @@ impl Control {
     /// Answers for the changes that every worker has adopted.
     pub(super) fn answer_adopted(&mut self) {
         let adopted = self.threads.adopted_by_all();
-        let known = |unanswered: &mut Unanswered| unanswered.generation <= adopted;
+        let is_adopted = |unanswered: &mut Unanswered| unanswered.generation <= adopted;
         for Unanswered {
             accepted, answer, ..
-        } in self.unanswered.extract_if(.., known)
+        } in self.unanswered.extract_if(.., is_adopted)
         {
             let _ = answer.send(Ok(accepted));
         }

@@ -94,6 +94,8 @@ impl Control {
 
     fn drain(&mut self) {
         self.threads.drain();
+        // A socket that is kept here would go on taking connections that nobody accepts.
+        self.listeners.keep_only(&[]);
         self.publish();
     }
 
