@@ -22,6 +22,8 @@ const FULL_PERCENT: f64 = 90.0;
 /// Figures of one core: its number, a bar, its load and what it does.
 const CORE_COLUMNS: u16 = 49;
 const BAR_CELLS: usize = 10;
+/// The column of the backends' table from which on numbers stand.
+const FIRST_FIGURE: usize = 4;
 
 /// Draws everything that is known.
 pub(super) fn draw(frame: &mut Frame, view: &View) {
@@ -194,7 +196,7 @@ fn draw_backends(frame: &mut Frame, area: Rect, view: &View, board: &Board) {
         "Weight",
     ];
     let widths = [
-        Constraint::Fill(2),
+        Constraint::Fill(1),
         Constraint::Fill(3),
         Constraint::Length(11),
         Constraint::Length(10),
@@ -209,7 +211,7 @@ fn draw_backends(frame: &mut Frame, area: Rect, view: &View, board: &Board) {
         .iter()
         .map(|(pool, backend)| backend_row(pool, backend, board.time));
     let table = Table::new(lines, widths)
-        .header(Row::new(titles).bold().underlined())
+        .header(aligned(titles.map(Line::from)).bold().underlined())
         .row_highlight_style(Modifier::REVERSED);
     let chosen = view.chosen.min(rows.len().saturating_sub(1));
     let mut choice = TableState::new().with_selected((!rows.is_empty()).then_some(chosen));
@@ -218,7 +220,7 @@ fn draw_backends(frame: &mut Frame, area: Rect, view: &View, board: &Board) {
 
 fn backend_row(pool: &str, backend: &Backend, now: f64) -> Row<'static> {
     let since = backend.since.map(|since| duration(now - since));
-    Row::new([
+    aligned([
         Line::from(pool.to_owned()),
         backend.label.clone().into(),
         Line::from(state(&backend.state)).style(colour(&backend.state)),
@@ -230,6 +232,15 @@ fn backend_row(pool: &str, backend: &Backend, now: f64) -> Row<'static> {
         percent(backend.error_percent).into(),
         backend.weight.to_string().into(),
     ])
+}
+
+/// Names to the left, figures to the right.
+fn aligned(cells: [Line<'static>; 10]) -> Row<'static> {
+    let cells = cells.into_iter().enumerate();
+    Row::new(cells.map(|(column, cell)| match column < FIRST_FIGURE {
+        true => cell,
+        false => cell.right_aligned(),
+    }))
 }
 
 fn colour(state: &str) -> Style {
@@ -263,6 +274,6 @@ fn transition(one: &Transition, now: f64) -> ListItem<'static> {
         Span::from(format!("{:>11} ago  ", duration(now - time))).dim(),
         Span::from(format!("{backend} of {pool} ")),
         Span::styled(state(to), colour(to)),
-        Span::from(format!(" (was {from}): {reason}")),
+        Span::from(format!(" (was {from}): {}", reason.replace('_', " "))),
     ]))
 }

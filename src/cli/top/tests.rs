@@ -63,7 +63,7 @@ fn a_large_terminal_shows_everything() {
         "1234",
         "38 %",
         "10 s ago",
-        "(was healthy): connect_refused",
+        "(was healthy): connect refused",
         "-5 min",
     ];
     for word in words {
