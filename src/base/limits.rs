@@ -190,7 +190,7 @@ pub const ADMIN_CONNECTIONS: usize = 128;
 /// Of those, the ones that may follow events at once.
 pub const ADMIN_STREAMS: usize = 32;
 /// Seconds for the head of a request to the management API, and between two of them on one connection.
-pub const ADMIN_HEADER_SECS: u64 = 15;
+pub const ADMIN_HEADER_SECS: u64 = 10;
 /// Seconds for the body of such a request.
 pub const ADMIN_BODY_SECS: u64 = 10;
 /// Bytes of the head of such a request.
