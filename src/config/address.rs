@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::document::Item;
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
 
@@ -39,6 +40,15 @@ impl fmt::Display for BackendPlace {
             BackendPlace::Name(name, port) => write!(f, "{name}:{port}"),
             BackendPlace::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// The name of a file.
+pub(super) fn file_path(item: &Item<'_>) -> Option<PathBuf> {
+    match item.text()? {
+        "" => item.wrong("must name a file"),
+        path if path.contains('\0') => item.wrong("must name a file, without a NUL"),
+        path => Some(PathBuf::from(path)),
     }
 }
 

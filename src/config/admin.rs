@@ -2,7 +2,6 @@
 
 use super::address;
 use super::document::Table;
-use super::settings::file_path;
 use crate::base::limits::default;
 use crate::snapshot::{Admin, ListenAddr};
 
@@ -26,9 +25,9 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<Admin> {
         table.lacks("has a read_token_file, so it needs a token_file: changing must not take less than reading");
     }
     Some(Admin {
-        token_file: table.get("token_file", file_path),
-        read_token_file: table.get("read_token_file", file_path),
-        state_file: table.get("state_file", file_path),
+        token_file: table.get("token_file", address::file_path),
+        read_token_file: table.get("read_token_file", address::file_path),
+        state_file: table.get("state_file", address::file_path),
         listen_addr: listen_addr?,
     })
 }

@@ -1,7 +1,6 @@
 //! The whole file as written: every key with its default and its range.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
@@ -164,20 +163,11 @@ fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {
         ("combined", AccessLogFormat::Combined),
     ];
     let format = table.get("format", |item| item.word(&formats));
-    let path = table.must("path", file_path)?;
+    let path = table.must("path", address::file_path)?;
     Some(AccessLog {
         path,
         format: format.unwrap_or(AccessLogFormat::Json),
     })
-}
-
-/// The name of a file.
-pub(super) fn file_path(item: &Item<'_>) -> Option<PathBuf> {
-    match item.text()? {
-        "" => item.wrong("must name a file"),
-        path if path.contains('\0') => item.wrong("must name a file, without a NUL"),
-        path => Some(PathBuf::from(path)),
-    }
 }
 
 fn read_traceparent(table: &mut Table<'_>) -> Traceparent {

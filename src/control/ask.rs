@@ -1,12 +1,12 @@
 //! What the API asks of the control thread's loop, which alone changes anything, and what it may read without asking.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
-use crate::control::desk::{Desk, Diff, Edit, Problem};
+use crate::control::desk::{Desk, Diff, Edit, Problem, Revision};
 use crate::snapshot::Snapshot;
 
 /// Where questions go. Bounded; a full queue makes the caller wait.
@@ -99,15 +99,4 @@ impl InForce {
             draining,
         }
     }
-}
-
-/// One accepted configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revision {
-    pub number: u64,
-    pub time: SystemTime,
-    /// As in [`Ask::origin`].
-    pub origin: String,
-    /// What changed, in words.
-    pub summary: String,
 }

@@ -144,7 +144,6 @@ struct Control {
     reload_wanted: bool,
     trial: Option<OnTrial>,
     departures: Departures,
-    boards: Boards,
     shutdown: Shutdown,
 }
 

@@ -7,8 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::Origin;
-use super::connection::Request;
+use super::{Origin, Request};
 use crate::base::limits;
 
 /// Size of `/large`, in bytes.

@@ -10,23 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::Origin;
-use super::answer;
+use super::{Origin, Request, answer};
 use crate::base::limits;
-
-/// A request with its body.
-pub(super) struct Request {
-    /// As received, the empty line included.
-    pub head: Bytes,
-    pub method: String,
-    pub target: String,
-    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
-    pub minor_version: u8,
-    /// Without the chunks around it.
-    pub body: Bytes,
-    /// Whether another request may follow.
-    pub keep_alive: bool,
-}
 
 /// Why a connection ends.
 enum End {

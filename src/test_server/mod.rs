@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::base::limits;
@@ -28,6 +29,20 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "test server {} at {}", self.number, self.addr)
     }
+}
+
+/// A request with its body.
+struct Request {
+    /// As received, the empty line included.
+    head: Bytes,
+    method: String,
+    target: String,
+    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
+    minor_version: u8,
+    /// Without the chunks around it.
+    body: Bytes,
+    /// Whether another request may follow.
+    keep_alive: bool,
 }
 
 /// Starts one server on each address, all on one thread named `test-server` that runs as long as the process. Errors:

@@ -10,7 +10,8 @@ use tracing::warn;
 
 use crate::base::limits;
 use crate::net::{BoundListener, Engine, Gate, Listener, Peer, Stream, Timer, is_exhausted, spawn};
-use crate::worker::connection::{self, Accepted};
+use crate::worker::connection;
+use crate::worker::downstream::Accepted;
 use crate::worker::shard::Shard;
 
 /// Begins to accept on a socket. Errors: the engine does not take it.
@@ -49,7 +50,7 @@ async fn accept_all(shard: &Rc<Shard>, listener: &Listener, gate: &Rc<Gate>) {
             None => return,
             Some(Ok(accepted)) => serve(shard, accepted, gate),
             Some(Err(error)) if is_exhausted(&error) => {
-                if shard.may_log_exhaustion() {
+                if shard.log_ration.may_log_exhaustion() {
                     warn!("accepting pauses: {error}; connections already established go on");
                 }
                 pause(shard).await;

@@ -1,4 +1,4 @@
-//! A client's connection from accept to close. While nothing happens it is this small task with a small block; what an
+//! A client's connection from accept to close. While nothing happens it is this small task without a block; what an
 //! exchange needs is put beside it while exchanges run and given back soon after.
 
 use std::future::{Future, poll_fn};
@@ -9,19 +9,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Gate, Peer, Stream};
-use crate::worker::downstream::{Client, Woken};
-use crate::worker::proxy::{Next, serve};
+use crate::worker::downstream::{Accepted, Client, Next, Woken};
+use crate::worker::proxy::serve;
 use crate::worker::record;
 use crate::worker::shard::{CountedConnection, Shard};
-
-/// A client's connection as it was accepted.
-pub struct Accepted {
-    pub stream: Stream,
-    pub peer: Peer,
-    /// Closes when the listener that it came by is removed.
-    pub gate: Rc<Gate>,
-}
 
 /// Serves a connection to its end. A panic ends this connection and nothing else.
 pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Accepted) {

@@ -10,13 +10,14 @@ use crate::snapshot::Backend;
 use crate::worker::admit::{Admitted, pick};
 use crate::worker::body::Body;
 use crate::worker::deliver::{Delivered, Ends, deliver};
-use crate::worker::downstream::{Client, upload};
+use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Pick;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::shard::Shard;
 use crate::worker::tunnel;
+use crate::worker::upload::upload;
 use crate::worker::upstream::{Upstream, obtain};
 
 /// An attempt that failed.

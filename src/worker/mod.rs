@@ -10,6 +10,8 @@ mod downstream;
 mod exchange;
 pub mod failure;
 mod forward;
+mod gather;
+mod log_ration;
 mod mailbox;
 mod plan;
 mod proxy;
@@ -19,6 +21,7 @@ mod respond;
 pub mod route;
 mod shard;
 mod tunnel;
+mod upload;
 mod upstream;
 mod wire;
 

@@ -1,21 +1,14 @@
 //! The way of a request: this file is the table of contents of the program.
 
 use crate::worker::admit::{Admitted, admit};
-use crate::worker::downstream::{Client, gather, receive_rest_of_head};
+use crate::worker::downstream::{Client, Next, receive_rest_of_head};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::forward::forward;
+use crate::worker::gather::gather;
 use crate::worker::record::record;
 use crate::worker::respond::respond;
 use crate::worker::shard::Shard;
-
-/// What the client's connection does after an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It may bring another request.
-    Request,
-    Close,
-}
 
 /// Serves the request whose first bytes were received.
 pub async fn serve(shard: &Shard, client: &Client) -> Next {

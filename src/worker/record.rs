@@ -3,7 +3,6 @@
 
 use tracing::{Level, debug, error, warn};
 
-use crate::base::ids::WorkerId;
 use crate::base::time::Micros;
 use crate::shared::access::AccessLine;
 use crate::shared::counts::class_of;
@@ -121,7 +120,7 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences
     if consequences.level == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
         return;
     }
-    if !shard.may_log_failure() {
+    if !shard.log_ration.may_log_failure() {
         return;
     }
     let id = format!("{:016x}", exchange.id.0);
@@ -139,19 +138,9 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences
     }
 }
 
-/// Says how many failures were too many to be logged one by one.
-pub fn report_unlogged(worker: WorkerId, count: u32) {
-    if count > 0 {
-        warn!(
-            worker = worker.0,
-            "{count} more failed requests in the last second"
-        );
-    }
-}
-
 /// Says that a connection's task panicked. What the panic said is on standard error already.
 pub fn report_panic(shard: &Shard) {
-    if shard.may_log_failure() {
+    if shard.log_ration.may_log_failure() {
         error!(
             worker = shard.worker.0,
             "a connection was ended by a panic: a defect of palantir"

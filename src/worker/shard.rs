@@ -6,7 +6,6 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
-use crate::base::limits;
 use crate::base::random::Random;
 use crate::http::traceparent;
 use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
@@ -18,8 +17,8 @@ use crate::shared::messages::ToHealth;
 use crate::shared::{SharedSnapshot, SharedTables};
 use crate::snapshot::ListenAddr;
 use crate::worker::exchange::Exchange;
+use crate::worker::log_ration::LogRation;
 use crate::worker::plan::Plan;
-use crate::worker::record;
 use crate::worker::upstream::{Keep, Upstream, Upstreams};
 
 /// A worker's possessions.
@@ -31,6 +30,7 @@ pub struct Shard {
     pub upstreams: Upstreams,
     pub turn: Turn,
     pub links: Links,
+    pub log_ration: LogRation,
     plan: RefCell<Rc<Plan>>,
     /// Plans that requests began with which may still run.
     earlier_plans: RefCell<Vec<Weak<Plan>>>,
@@ -46,10 +46,6 @@ pub struct Shard {
     full: RefCell<Vec<Waker>>,
     /// Backends whose last answer here was a failure.
     failing: RefCell<BTreeSet<BackendId>>,
-    /// Failures that may still be logged in this second, and those that were not.
-    log_allowance: Cell<u32>,
-    unlogged: Cell<u32>,
-    exhaustion_logged: Cell<bool>,
     /// The longest lag of the loop in this second, in microseconds.
     worst_lag: Cell<u64>,
     /// Two, because one alone would begin where another process' does before long.
@@ -73,6 +69,7 @@ impl Shard {
             upstreams: Upstreams::default(),
             turn,
             links,
+            log_ration: LogRation::default(),
             plan: RefCell::new(Rc::new(plan)),
             earlier_plans: RefCell::default(),
             untold: Cell::default(),
@@ -83,9 +80,6 @@ impl Shard {
             draining: Cell::default(),
             full: RefCell::default(),
             failing: RefCell::default(),
-            log_allowance: Cell::new(limits::FAILURE_LINES_PER_SECOND),
-            unlogged: Cell::default(),
-            exhaustion_logged: Cell::default(),
             worst_lag: Cell::default(),
             trace_ids: RefCell::default(),
         };
@@ -247,22 +241,6 @@ impl Shard {
         Waiting(waiting)
     }
 
-    /// Whether it may be logged now that accepting pauses: once a second.
-    pub fn may_log_exhaustion(&self) -> bool {
-        !self.exhaustion_logged.replace(true)
-    }
-
-    /// Whether a failure may be logged now. What may not is counted and reported by [`Shard::tick`].
-    pub fn may_log_failure(&self) -> bool {
-        let left = self.log_allowance.get();
-        if left == 0 {
-            self.unlogged.set(self.unlogged.get() + 1);
-            return false;
-        }
-        self.log_allowance.set(left - 1);
-        true
-    }
-
     /// Takes in how long the loop was kept from its work, in microseconds.
     pub fn note_lag(&self, micros: u64) {
         self.links.gauges(self.worker).observe_lag(micros);
@@ -282,9 +260,7 @@ impl Shard {
         self.tell_adopted();
         if now.is_multiple_of(1000) {
             gauges.set_worst_lag(self.worst_lag.take());
-            self.log_allowance.set(limits::FAILURE_LINES_PER_SECOND);
-            record::report_unlogged(self.worker, self.unlogged.take());
-            self.exhaustion_logged.set(false);
+            self.log_ration.renew(self.worker);
         }
     }
 

@@ -25,7 +25,17 @@ pub use overlay::Overlay;
 
 use crate::base::limits;
 use crate::config::{self, Config, Mistakes, RouteTarget};
-use crate::control::ask::Revision;
+
+/// One accepted configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    pub number: u64,
+    pub time: SystemTime,
+    /// As in [`crate::control::ask::Ask::origin`].
+    pub origin: String,
+    /// What changed, in words.
+    pub summary: String,
+}
 
 /// What is in force, and how it came to be.
 #[derive(Debug)]

@@ -5,28 +5,6 @@ use super::{Asked, RequestBody, ResponseBody, Version};
 use crate::http::fields::trim;
 use crate::http::refusal::Refusal;
 
-/// Largest length: 63 bits.
-const LENGTH_MAX: u64 = i64::MAX as u64;
-
-/// The value of `Content-Length`: digits alone, no leading zero (which some would read as octal), at most 63 bits.
-pub(super) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    if value.is_empty() || (value.len() > 1 && value[0] == b'0') {
-        return Err(Refusal::BadContentLength);
-    }
-    let mut length: u64 = 0;
-    for byte in value {
-        if !byte.is_ascii_digit() {
-            return Err(Refusal::BadContentLength);
-        }
-        length = length
-            .checked_mul(10)
-            .and_then(|length| length.checked_add(u64::from(byte - b'0')))
-            .filter(|length| *length <= LENGTH_MAX)
-            .ok_or(Refusal::BadContentLength)?;
-    }
-    Ok(length)
-}
-
 /// Checks that `Transfer-Encoding` is exactly `chunked`, in any case.
 fn transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
     if value.eq_ignore_ascii_case(b"chunked") {

@@ -6,7 +6,6 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 
 use super::field_set::FieldSet;
-use super::framing;
 use crate::http::fields::{Known, list, recognise};
 use crate::http::refusal::Refusal;
 
@@ -92,7 +91,7 @@ impl<'b> Survey<'b> {
             Known::Disguised => return Err(Refusal::DisguisedField),
             Known::Host => self.host_repeated |= self.host.replace(value).is_some(),
             Known::ContentLength => {
-                let length = framing::content_length(value)?;
+                let length = content_length(value)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(Refusal::RepeatedContentLength);
                 }
@@ -204,4 +203,26 @@ fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
         name.eq_ignore_ascii_case(b"timeout=").then_some(rest)
     })?;
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Largest length: 63 bits.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
+/// The value of `Content-Length`: digits alone, no leading zero (which some would read as octal), at most 63 bits.
+fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    if value.is_empty() || (value.len() > 1 && value[0] == b'0') {
+        return Err(Refusal::BadContentLength);
+    }
+    let mut length: u64 = 0;
+    for byte in value {
+        if !byte.is_ascii_digit() {
+            return Err(Refusal::BadContentLength);
+        }
+        length = length
+            .checked_mul(10)
+            .and_then(|length| length.checked_add(u64::from(byte - b'0')))
+            .filter(|length| *length <= LENGTH_MAX)
+            .ok_or(Refusal::BadContentLength)?;
+    }
+    Ok(length)
 }

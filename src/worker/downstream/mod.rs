@@ -1,8 +1,6 @@
-//! The client's side: its connection, the receiving of request heads and of bodies that are small enough to keep.
+//! The client's side: its connection, and the receiving of request heads.
 
-mod gather;
 mod head;
-mod upload;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,17 +10,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Gate, Peer, Timer};
-use crate::worker::connection::Accepted;
+use crate::net::{Gate, Peer, Stream, Timer};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::proxy::Next;
 use crate::worker::shard::Shard;
 use crate::worker::wire::{Wire, nothing};
 
-pub use gather::gather;
 pub use head::receive_rest_of_head;
-pub use upload::upload;
+
+/// A client's connection as it was accepted.
+pub struct Accepted {
+    pub stream: Stream,
+    pub peer: Peer,
+    /// Closes when the listener that it came by is removed.
+    pub gate: Rc<Gate>,
+}
+
+/// What the client's connection does after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It may bring another request.
+    Request,
+    Close,
+}
 
 /// A client's connection.
 pub struct Client {

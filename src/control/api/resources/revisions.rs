@@ -15,7 +15,8 @@ use crate::control::api::body::Json;
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::{self, Wish};
+use crate::control::ask::Wish;
+use crate::control::desk;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
@@ -49,8 +50,8 @@ struct Target {
     revision: u64,
 }
 
-impl From<&ask::Revision> for Revision {
-    fn from(revision: &ask::Revision) -> Revision {
+impl From<&desk::Revision> for Revision {
+    fn from(revision: &desk::Revision) -> Revision {
         let time = revision.time.duration_since(UNIX_EPOCH);
         Revision {
             number: revision.number,

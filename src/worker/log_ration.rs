@@ -1,0 +1,77 @@
+//! How much a worker may log: a flood of failures must not become a flood of lines.
+
+use std::cell::Cell;
+
+use tracing::warn;
+
+use crate::base::ids::WorkerId;
+use crate::base::limits;
+
+/// What may still be logged in this second.
+pub struct LogRation {
+    failures: Cell<u32>,
+    /// Failures that found nothing left.
+    unlogged: Cell<u32>,
+    exhaustion: Cell<bool>,
+}
+
+impl Default for LogRation {
+    fn default() -> Self {
+        LogRation {
+            failures: Cell::new(limits::FAILURE_LINES_PER_SECOND),
+            unlogged: Cell::default(),
+            exhaustion: Cell::new(true),
+        }
+    }
+}
+
+impl LogRation {
+    /// Whether a failure may be logged now. What may not is counted.
+    pub fn may_log_failure(&self) -> bool {
+        let left = self.failures.get();
+        if left == 0 {
+            self.unlogged.set(self.unlogged.get() + 1);
+            return false;
+        }
+        self.failures.set(left - 1);
+        true
+    }
+
+    /// Whether it may be logged now that accepting pauses: once a second.
+    pub fn may_log_exhaustion(&self) -> bool {
+        self.exhaustion.replace(false)
+    }
+
+    /// Begins another second, and says how many failures were too many to be logged one by one in the last.
+    pub fn renew(&self, worker: WorkerId) {
+        self.failures.set(limits::FAILURE_LINES_PER_SECOND);
+        self.exhaustion.set(true);
+        let unlogged = self.unlogged.take();
+        if unlogged > 0 {
+            warn!(
+                worker = worker.0,
+                "{unlogged} more failed requests in the last second"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_so_many_lines_and_then_none() {
+        let ration = LogRation::default();
+        for _ in 0..limits::FAILURE_LINES_PER_SECOND {
+            assert!(ration.may_log_failure());
+        }
+        assert!(!ration.may_log_failure());
+        assert_eq!(ration.unlogged.get(), 1);
+        assert!(ration.may_log_exhaustion());
+        assert!(!ration.may_log_exhaustion());
+        ration.renew(WorkerId(0));
+        assert!(ration.may_log_failure() && ration.may_log_exhaustion());
+        assert_eq!(ration.unlogged.get(), 0);
+    }
+}
