@@ -498,3 +498,36 @@ fn events_come_every_second() {
     assert!(began.elapsed() > Duration::from_millis(900), "{text}");
     assert!(text.contains("event: history\ndata: ["), "{text}");
 }
+
+#[test]
+fn refused_requests_are_shown_with_the_byte_at_fault() {
+    let managed = Managed::to(&[free_addr()]);
+    let bad = "GET /a HTTP/1.1\r\nHost: test\r\nCookie: secret=1\r\nX-Bad: on\x01e\r\n\r\n";
+    assert_eq!(managed.proxy.ask(bad).status(), 400);
+    assert_eq!(managed.proxy.ask(get("/a/%zz")).status(), 400);
+    let mut requests = Value::Null;
+    eventually("both are listed", || {
+        requests = managed.get("/debug/bad-requests")["requests"].clone();
+        requests.as_array().unwrap().len() == 2
+    });
+    assert_eq!(requests[0]["reason"], "bad_escape");
+    assert_eq!(requests[0]["before"], "GET /a/");
+    assert_eq!(requests[0]["fault"], "%");
+    assert_eq!(requests[1]["reason"], "bad_field_value");
+    assert_eq!(requests[1]["fault"], "\\x01");
+    let before = requests[1]["before"].as_str().unwrap();
+    assert!(
+        before.ends_with("Cookie: ********\\r\\nX-Bad: on"),
+        "{before}"
+    );
+    // A flood is told of in part, and forgotten in its order.
+    let mut flood = managed.proxy.client();
+    for _ in 0..200 {
+        if flood.try_send(bad) {
+            flood.rest();
+        }
+        flood = managed.proxy.client();
+    }
+    let listed = managed.get("/debug/bad-requests")["requests"].clone();
+    assert!((3..=100).contains(&listed.as_array().unwrap().len()));
+}

@@ -72,7 +72,10 @@ impl Api {
             tokens,
         };
         Api {
-            router: router(ApiState::new(asks, sources, boards.watch()), gate),
+            router: router(
+                ApiState::new(asks, sources, boards.watch(), BadRequests::default()),
+                gate,
+            ),
             asked,
             _boards: boards,
         }
@@ -563,6 +566,7 @@ async fn every_reading_resource_answers() {
         ("/stats", "client"),
         ("/stats/detail", "servers"),
         ("/board", "totals"),
+        ("/debug/bad-requests", "requests"),
         ("/openapi.json", "openapi"),
     ] {
         let answer = api.get(path).await;
