@@ -154,6 +154,13 @@ pub const REPLAY_BYTES: usize = 16 << 10;
 /// Failed exchanges that one worker logs in a second; further ones are counted in one line.
 pub const FAILURE_LINES_PER_SECOND: u32 = 20;
 
+/// Refused requests that one worker tells the control thread of in a second.
+pub const REFUSED_PER_SECOND: u32 = 10;
+/// Bytes of a refused request's head that are kept.
+pub const REFUSED_HEAD_BYTES: usize = 512;
+/// Refused requests that are remembered.
+pub const BAD_REQUESTS: usize = 100;
+
 /// Messages that may wait for one worker.
 pub const WORKER_MAILBOX: usize = 8192;
 /// Messages that may wait for the health thread; further reports are dropped and counted.
@@ -206,7 +213,7 @@ pub const ADMIN_CONNECTIONS: usize = 128;
 /// Of those, the ones that may follow events at once.
 pub const ADMIN_STREAMS: usize = 32;
 /// Seconds for the head of a request to the management API, and between two of them on one connection.
-pub const ADMIN_HEADER_SECS: u64 = 15;
+pub const ADMIN_HEADER_SECS: u64 = 10;
 /// Seconds for the body of such a request.
 pub const ADMIN_BODY_SECS: u64 = 10;
 /// Bytes of the head of such a request.

@@ -7,6 +7,7 @@
 pub mod access_log;
 pub mod api;
 pub mod ask;
+pub mod bad_requests;
 mod change;
 mod departures;
 pub mod desk;
@@ -40,6 +41,7 @@ use crate::config::Resolved;
 use crate::control::access_log::{AccessLog, LogFile};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
+use crate::control::bad_requests::BadRequests;
 use crate::control::change::{Change, Unanswered};
 use crate::control::departures::Departures;
 use crate::control::desk::{Desk, Overlay};
@@ -157,6 +159,8 @@ struct Control {
     reload_wanted: bool,
     trial: Option<OnTrial>,
     departures: Departures,
+    boards: Boards,
+    bad_requests: BadRequests,
     shutdown: Shutdown,
     succession: Succession,
 }
@@ -200,6 +204,7 @@ impl Control {
         Control {
             boards: Boards::new(sources, Micros::now()),
             succession: Succession::new(started.upgrades, has_leftover, Micros::now()),
+            bad_requests: BadRequests::default(),
             shutdown: Shutdown::new(started.workers.len()),
             threads: Threads::new(started.workers, started.health, &started.snapshot),
             standing,
@@ -232,7 +237,12 @@ impl Control {
             tables: self.tables.clone(),
             gauges: self.gauges.clone(),
         };
-        ApiState::new(asks, sources, self.boards.watch())
+        ApiState::new(
+            asks,
+            sources,
+            self.boards.watch(),
+            self.bad_requests.clone(),
+        )
     }
 
     /// Turns until the process is to end; the exit code.

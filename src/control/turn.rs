@@ -1,6 +1,6 @@
 //! One turn of the control thread's loop: everything that there is to do at the moment.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::{error, warn};
 
@@ -67,6 +67,10 @@ impl Control {
     fn read(&mut self, letter: ToControl, now: Micros) {
         match letter {
             ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
+            ToControl::Refused(refused) => {
+                let bounds = &self.snapshot.client.head;
+                self.bad_requests.note(*refused, bounds, SystemTime::now());
+            }
             ToControl::BackendChanged(change) => self.boards.note(change, now),
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::WorkerEnded(worker, reason) => {

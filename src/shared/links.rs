@@ -6,7 +6,7 @@ use crate::base::ids::WorkerId;
 use crate::shared::access::AccessLine;
 use crate::shared::gauges::{AllGauges, WorkerGauges};
 use crate::shared::mailbox::Mailbox;
-use crate::shared::messages::{ToControl, ToHealth};
+use crate::shared::messages::{RefusedHead, ToControl, ToHealth};
 
 /// Where a worker's news go.
 pub struct Links {
@@ -36,6 +36,11 @@ impl Links {
     /// Tells the control thread that nothing is left to drain.
     pub fn say_drained(&self, worker: WorkerId) {
         let _ = self.control.post(ToControl::Drained(worker));
+    }
+
+    /// Tells the control thread of a refused request, unless its mailbox is full.
+    pub fn tell_refused(&self, refused: RefusedHead) {
+        let _ = self.control.post(ToControl::Refused(Box::new(refused)));
     }
 
     /// Hands a line to the access log, or counts it as lost if the ring is full.

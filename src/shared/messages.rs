@@ -1,9 +1,11 @@
 //! What the threads tell each other.
 
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::base::ids::{BackendId, WorkerId};
+use crate::base::ids::{BackendId, RequestId, WorkerId};
+use crate::http::refusal::Refusal;
 use crate::shared::backend_table::BackendState;
 use crate::snapshot::{ListenAddr, Snapshot};
 
@@ -49,6 +51,20 @@ pub enum ToControl {
     WorkerEnded(WorkerId, String),
     /// A backend's state changed.
     BackendChanged(StateChange),
+    /// A worker refused a request.
+    Refused(Box<RefusedHead>),
+}
+
+/// The beginning of a request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedHead {
+    pub worker: WorkerId,
+    /// The connection's peer; `None` for a Unix socket.
+    pub client: Option<IpAddr>,
+    pub request_id: RequestId,
+    pub refusal: Refusal,
+    /// At most `limits::REFUSED_HEAD_BYTES`.
+    pub head: Box<[u8]>,
 }
 
 /// A backend's state changed.

@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::base::ids::PoolId;
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::forwarded::client_address;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
+use crate::http::refusal::Refusal;
 use crate::http::traceparent::{self, TraceFields};
 use crate::http::{fields, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
+use crate::shared::messages::RefusedHead;
 use crate::snapshot::{HostHeader, Route};
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::body::{Body, Coming};
@@ -66,6 +69,9 @@ pub fn admit(
         }
         Err(refusal) => (0, Err(Failure::Refused(refusal))),
     };
+    if let Err(Failure::Refused(refusal)) = outcome {
+        tell_refused(shard, client, exchange, received.filled(), refusal);
+    }
     received.consume(consumed);
     let outcome = match outcome {
         // What comes behind an upgrade's head could be a next request or the new protocol: refused.
@@ -77,6 +83,28 @@ pub fn admit(
     };
     client.wire.put(received, &shard.blocks);
     outcome
+}
+
+/// Hands a copy of what was refused to the control thread, for people to look at.
+#[cold]
+fn tell_refused(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    received: &[u8],
+    refusal: Refusal,
+) {
+    if exchange.plan.snapshot().admin.is_none() || !shard.log_ration.may_tell_refused() {
+        return;
+    }
+    let len = received.len().min(limits::REFUSED_HEAD_BYTES);
+    shard.links.tell_refused(RefusedHead {
+        worker: shard.worker,
+        client: client.peer.ip(),
+        request_id: exchange.id,
+        refusal,
+        head: received[..len].into(),
+    });
 }
 
 fn decide(

@@ -1,4 +1,4 @@
-//! How much a worker may log: a flood of failures must not become a flood of lines.
+//! How much a worker may log and tell: a flood of failures must not become a flood of lines.
 
 use std::cell::Cell;
 
@@ -7,12 +7,13 @@ use tracing::warn;
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 
-/// What may still be logged in this second.
+/// What may still be logged and told in this second.
 pub struct LogRation {
     failures: Cell<u32>,
     /// Failures that found nothing left.
     unlogged: Cell<u32>,
     exhaustion: Cell<bool>,
+    refused: Cell<u32>,
 }
 
 impl Default for LogRation {
@@ -21,6 +22,7 @@ impl Default for LogRation {
             failures: Cell::new(limits::FAILURE_LINES_PER_SECOND),
             unlogged: Cell::default(),
             exhaustion: Cell::new(true),
+            refused: Cell::new(limits::REFUSED_PER_SECOND),
         }
     }
 }
@@ -42,10 +44,18 @@ impl LogRation {
         self.exhaustion.replace(false)
     }
 
+    /// Whether the control thread may be told of a refused request now.
+    pub fn may_tell_refused(&self) -> bool {
+        let left = self.refused.get();
+        self.refused.set(left.saturating_sub(1));
+        left > 0
+    }
+
     /// Begins another second, and says how many failures were too many to be logged one by one in the last.
     pub fn renew(&self, worker: WorkerId) {
         self.failures.set(limits::FAILURE_LINES_PER_SECOND);
         self.exhaustion.set(true);
+        self.refused.set(limits::REFUSED_PER_SECOND);
         let unlogged = self.unlogged.take();
         if unlogged > 0 {
             warn!(
@@ -70,8 +80,13 @@ mod tests {
         assert_eq!(ration.unlogged.get(), 1);
         assert!(ration.may_log_exhaustion());
         assert!(!ration.may_log_exhaustion());
+        for _ in 0..limits::REFUSED_PER_SECOND {
+            assert!(ration.may_tell_refused());
+        }
+        assert!(!ration.may_tell_refused());
         ration.renew(WorkerId(0));
         assert!(ration.may_log_failure() && ration.may_log_exhaustion());
+        assert!(ration.may_tell_refused());
         assert_eq!(ration.unlogged.get(), 0);
     }
 }

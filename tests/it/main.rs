@@ -3,6 +3,7 @@
 
 mod access_log;
 mod algorithms;
+mod api;
 mod backend_strictness;
 mod bounds;
 mod command_line;

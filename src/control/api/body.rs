@@ -82,8 +82,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Names<T
     }
 }
 
-/// Parses JSON. Errors: 400 if it is none, 422 if a field is not what it should be.
+/// Parses a JSON object. Errors: 400 if it is no JSON, 422 if it is no object or a field is not what it should be.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
+    // A list would do for serde, which takes its items for the fields in their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiProblem::of_field("", "must be an object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let field = error.path().to_string();

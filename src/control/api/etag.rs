@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn tags_table() {
-        let rows: [(&[&str], Result<Option<u64>, u16>); 9] = [
+        type Row<'a> = (&'a [&'a str], Result<Option<u64>, u16>);
+        let rows: [Row; 9] = [
             (&[], Ok(None)),
             (&["*"], Ok(None)),
             (&["\"7\""], Ok(Some(7))),

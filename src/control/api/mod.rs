@@ -33,6 +33,7 @@ pub use tokens::Tokens;
 
 use crate::base::limits;
 use crate::control::ask::{Asks, InForce};
+use crate::control::bad_requests::BadRequests;
 use crate::control::metrics::{Board, Sources};
 use problem::ApiProblem;
 
@@ -41,17 +42,24 @@ pub struct ApiState {
     asks: Asks,
     sources: Sources,
     boards: watch::Receiver<Arc<Board>>,
+    bad_requests: BadRequests,
     /// Permits to follow events.
     streams: Arc<Semaphore>,
 }
 
 impl ApiState {
     /// `asks`: of the control thread's loop. `boards`: the latest figures of the live page.
-    pub fn new(asks: Asks, sources: Sources, boards: watch::Receiver<Arc<Board>>) -> ApiState {
+    pub fn new(
+        asks: Asks,
+        sources: Sources,
+        boards: watch::Receiver<Arc<Board>>,
+        bad_requests: BadRequests,
+    ) -> ApiState {
         ApiState {
             asks,
             sources,
             boards,
+            bad_requests,
             streams: Arc::new(Semaphore::new(limits::ADMIN_STREAMS)),
         }
     }
@@ -85,6 +93,7 @@ fn resources() -> OpenApiRouter<Arc<ApiState>> {
         .merge(resources::metrics::routes())
         .merge(resources::board::routes())
         .merge(resources::events::routes())
+        .merge(resources::bad_requests::routes())
 }
 
 /// The API, with everything in front of it that keeps strangers out.
@@ -94,6 +103,8 @@ pub fn router(state: ApiState, gate: Gate) -> Router {
     router
         .merge(resources::docs::routes(&document))
         .merge(resources::page::routes())
+        // Before the fallbacks, so that it is asked only of what there is.
+        .layer(middleware::from_fn(gate::pass_content))
         .fallback(async || ApiProblem::absent("there is nothing of this path"))
         .method_not_allowed_fallback(async || {
             ApiProblem::new(

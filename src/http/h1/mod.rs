@@ -6,6 +6,7 @@
 mod chunked;
 
 mod encode;
+mod fault;
 mod field_set;
 mod framing;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::base::limits;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
+pub use fault::fault_at;
 pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
 

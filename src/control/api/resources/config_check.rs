@@ -73,6 +73,12 @@ impl From<Note> for Finding {
     request_body(content((Candidate = "application/json"), (String = "application/toml"), (String = "text/plain"))),
     responses((status = 200, body = Findings)))]
 async fn check(headers: HeaderMap, Text(bytes): Text) -> Result<axum::Json<Findings>, ApiProblem> {
+    if bytes.is_empty() {
+        return Err(ApiProblem::new(
+            StatusCode::BAD_REQUEST,
+            "there is no text to check",
+        ));
+    }
     let text = match media_type(&headers).as_str() {
         "application/json" => body::parse::<Candidate>(&bytes)?.text,
         _ => String::from_utf8(bytes.into()).map_err(|error| {

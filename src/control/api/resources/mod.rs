@@ -1,5 +1,6 @@
 //! What there is to read and to change, one file each.
 
+pub mod bad_requests;
 pub mod board;
 pub mod config;
 pub mod config_check;

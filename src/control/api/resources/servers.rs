@@ -80,7 +80,10 @@ struct Removal {
 
 /// The servers of a pool
 #[utoipa::path(get, path = "/servers", tag = "servers", params(InPool),
-    responses((status = 200, body = Servers, headers(("ETag" = String, description = "The revision")))))]
+    responses(
+        (status = 200, body = Servers, headers(("ETag" = String, description = "The revision"))),
+        (status = 404, description = "There is no such pool", body = ApiProblem, content_type = "application/problem+json"),
+    ))]
 async fn list(
     State(api): Api,
     Query(InPool { pool }): Query<InPool>,

@@ -1,0 +1,129 @@
+//! The latest refused requests, for whoever wonders why: what came, and which byte of it was at fault.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::base::ids::{RequestId, WorkerId};
+use crate::base::limits;
+use crate::http::h1::{HeadLimits, fault_at};
+use crate::http::refusal::Refusal;
+use crate::shared::messages::RefusedHead;
+
+/// Fields whose values are credentials and so nobody's business.
+const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
+
+/// A refused request.
+#[derive(Clone, Debug)]
+pub struct BadRequest {
+    pub time: SystemTime,
+    pub worker: WorkerId,
+    pub client: Option<IpAddr>,
+    pub request_id: RequestId,
+    pub refusal: Refusal,
+    /// The beginning of its head, at most [`limits::REFUSED_HEAD_BYTES`]; values of credentials are blotted out.
+    pub head: Box<[u8]>,
+    /// The byte at fault, if it is known and among `head`.
+    pub at: Option<usize>,
+}
+
+/// The latest [`limits::BAD_REQUESTS`] of them, newest first. The control thread's loop writes, the management API
+/// reads; both are on the same thread, so nobody waits.
+#[derive(Clone, Debug, Default)]
+pub struct BadRequests(Arc<Mutex<VecDeque<BadRequest>>>);
+
+impl BadRequests {
+    /// Takes one in that was refused under these bounds.
+    pub fn note(&self, refused: RefusedHead, bounds: &HeadLimits, time: SystemTime) {
+        let at = fault_at(&refused.head, refused.refusal, bounds);
+        let mut head = refused.head;
+        blot_credentials(&mut head);
+        let mut list = self.list();
+        list.truncate(limits::BAD_REQUESTS - 1);
+        list.push_front(BadRequest {
+            time,
+            worker: refused.worker,
+            client: refused.client,
+            request_id: refused.request_id,
+            refusal: refused.refusal,
+            head,
+            at,
+        });
+    }
+
+    /// All of them, newest first.
+    pub fn latest(&self) -> Vec<BadRequest> {
+        self.list().iter().cloned().collect()
+    }
+
+    fn list(&self) -> MutexGuard<'_, VecDeque<BadRequest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a `*` in the place of every byte of a credential, so that all bytes stay where they are.
+fn blot_credentials(head: &mut [u8]) {
+    for line in head.split_mut(|byte| *byte == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else {
+            continue;
+        };
+        let (name, value) = line.split_at_mut(colon);
+        let name = name.trim_ascii();
+        if CREDENTIALS
+            .iter()
+            .any(|credential| name.eq_ignore_ascii_case(credential.as_bytes()))
+        {
+            let bytes = value[1..].iter_mut();
+            bytes
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .for_each(|byte| *byte = b'*');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: HeadLimits = HeadLimits {
+        head_bytes: 4096,
+        fields: 10,
+        target_bytes: 1024,
+    };
+
+    fn refused(head: &str, number: u64) -> RefusedHead {
+        RefusedHead {
+            worker: WorkerId(1),
+            client: None,
+            request_id: RequestId(number),
+            refusal: Refusal::BadFieldValue,
+            head: head.as_bytes().into(),
+        }
+    }
+
+    #[test]
+    fn credentials_are_blotted_and_the_fault_stays_where_it_is() {
+        let list = BadRequests::default();
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nCookie: s=1; t\r\nX: b\x01\r\n";
+        list.note(refused(head, 1), &BOUNDS, SystemTime::now());
+        let bad = list.latest().pop().unwrap();
+        let text = std::str::from_utf8(&bad.head).unwrap();
+        assert_eq!(
+            text,
+            "GET / HTTP/1.1\r\nHost: a\r\nCookie: **** *\r\nX: b\x01\r\n"
+        );
+        assert_eq!(bad.at, head.find('\x01'));
+    }
+
+    #[test]
+    fn the_list_is_bounded_and_begins_with_the_newest() {
+        let list = BadRequests::default();
+        for number in 0..2 * limits::BAD_REQUESTS as u64 {
+            list.note(refused("", number), &BOUNDS, SystemTime::now());
+        }
+        let latest = list.latest();
+        assert_eq!(latest.len(), limits::BAD_REQUESTS);
+        assert_eq!(latest[0].request_id.0, 2 * limits::BAD_REQUESTS as u64 - 1);
+    }
+}
