@@ -141,6 +141,7 @@ struct Control {
     health_thread: JoinHandle<()>,
     letters: Letters<ToControl>,
     access_log: AccessLog,
+    boards: Boards,
 
     compile: Compile,
     known: Known,
