@@ -1,6 +1,7 @@
 //! palantir's entry: arguments → configuration → threads → exit code.
 
 use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile};
+use palantir::control::systemd;
+use palantir::control::upgrade::{Predecessor, Program, Upgrades};
 use palantir::control::{self, Started};
-use palantir::net::{self, BoundListener, Engine};
+use palantir::net::{self, BoundListener, Engine, Inherited};
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
@@ -27,9 +30,10 @@ use palantir::shared::links::Links;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
-use palantir::snapshot::Snapshot;
+use palantir::snapshot::{ListenAddr, Snapshot};
 use palantir::worker;
 use palantir::{health, test_server};
+use tokio::sync::watch;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -43,12 +47,12 @@ fn main() -> ExitCode {
     match command {
         Command::Check => cli::check(&path),
         Command::Explain { method, url } => cli::explain(&path, &method, &url),
-        Command::TestServer { listen } => match test_server::start(&listen) {
+        Command::TestServer { listen } => match test_servers(&listen) {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),
         },
         Command::Remote(wish) => cli::remote(&path, &wish),
-        Command::Run => match run(&path) {
+        Command::Run => match run_or_tell(&path) {
             // Runtimes with operations under way must not be dropped.
             Ok(code) => process::exit(code.into()),
             Err(reason) => refuse(&reason),
@@ -78,12 +82,32 @@ fn end_of(thread: thread::JoinHandle<()>) -> ExitCode {
     }
 }
 
+fn test_servers(addrs: &[SocketAddr]) -> io::Result<thread::JoinHandle<()>> {
+    let listeners: io::Result<Vec<_>> = addrs.iter().copied().map(test_server::listen).collect();
+    test_server::start(listeners?, watch::channel(true).1)
+}
+
+/// Runs, in place of another process if that one has started this one; it hears why this one cannot.
+fn run_or_tell(path: &Path) -> Result<u8, String> {
+    let predecessor = Predecessor::find()?;
+    let ended = run(path, predecessor.as_ref());
+    if let (Err(reason), Some(predecessor)) = (&ended, &predecessor) {
+        predecessor.refuse(reason);
+    }
+    ended
+}
+
 /// Starts everything and runs until a signal; the exit code. Errors: the one reason why it cannot start, with nothing
 /// left running.
-fn run(path: &Path) -> Result<u8, String> {
+fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     Micros::now(); // The clock begins here.
     control::hold_signals();
     net::raise_descriptor_limit();
+    let program = Program::of_this_process();
+    let passed = match predecessor {
+        Some(predecessor) => predecessor.listeners()?,
+        None => systemd::passed_sockets(),
+    };
     let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let machine = Machine::of_this_process();
     for warning in config.warnings(&machine) {
@@ -96,18 +120,21 @@ fn run(path: &Path) -> Result<u8, String> {
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
     let mut compile = compile(machine, Slots::new(tables.clone()));
     let snapshot = Arc::new(compile(config, &resolved, 1)?);
-    let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
-    let listeners = Listeners::new(snapshot.workers).bind_missing(&snapshot.listeners, patience)?;
-    let admin = open_admin(&snapshot, patience)?;
+    let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
     let access_log = open_access_log(&snapshot)?;
-    if !snapshot.test_servers.is_empty() {
-        test_server::start(&snapshot.test_servers).map_err(|error| error.to_string())?;
-    }
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
-    let crew =
-        Crew::start(&snapshot, &listeners, &tables, engine, &health).map_err(cannot_start)?;
+    let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
     let health_thread = health::start(health_letters, crew.mailboxes.clone(), crew.control.clone())
         .map_err(cannot_start)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.wait_for_go()?;
+    }
+    // From here on this process accepts.
+    let upgrades = Upgrades::new(program, doors.others);
+    if !doors.test_servers.is_empty() {
+        test_server::start(doors.test_servers, upgrades.accepting()).map_err(cannot_start)?;
+    }
+    crew.listen(&doors.listeners).map_err(cannot_start)?;
     announce(&snapshot, engine);
     control::run(Started {
         snapshot,
@@ -115,7 +142,8 @@ fn run(path: &Path) -> Result<u8, String> {
         said,
         resolved,
         compile,
-        listeners,
+        listeners: doors.listeners,
+        upgrades,
         workers: crew.mailboxes,
         tables,
         gauges: crew.gauges,
@@ -124,7 +152,7 @@ fn run(path: &Path) -> Result<u8, String> {
         health,
         health_thread,
         letters: crew.letters,
-        admin,
+        admin: doors.admin,
     })
     .map_err(|error| format!("the control thread cannot run: {error}"))
 }
@@ -133,9 +161,66 @@ fn cannot_start(error: io::Error) -> String {
     format!("cannot start: {error}")
 }
 
+/// Every socket that this process listens on.
+struct Doors {
+    listeners: Listeners,
+    test_servers: Vec<TcpListener>,
+    /// The management API's, and what it lets through.
+    admin: Option<(BoundListener, Gate)>,
+    /// Duplicates of those that are not the workers'.
+    others: Vec<BoundListener>,
+}
+
+impl Doors {
+    /// Takes what was passed to this process and binds what is missing. What was passed by another process and is not
+    /// configured any more is listened on too: somebody may wait in its queue.
+    fn open(
+        snapshot: &Snapshot,
+        passed: Vec<BoundListener>,
+        is_successor: bool,
+    ) -> Result<Doors, String> {
+        let mut passed = Inherited::new(passed);
+        let mut listeners = Listeners::new(snapshot.workers);
+        listeners.take_passed(&snapshot.listeners, &mut passed)?;
+        let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
+        listeners.add(listeners.bind_missing(&snapshot.listeners, patience)?);
+        let test_servers = open_test_servers(snapshot, &mut passed)?;
+        let admin = open_admin(snapshot, &mut passed, patience)?;
+        while let Some(addr) = passed.next_addr() {
+            if is_successor {
+                listeners.take_passed(&[addr], &mut passed)?;
+            } else {
+                warn!("a socket was passed for {addr}, which the configuration does not listen on");
+                passed.take(&addr);
+            }
+        }
+        let duplicate = |socket: &TcpListener| socket.try_clone().and_then(BoundListener::adopt);
+        let admins = admin.iter().map(|(socket, _)| socket.try_clone());
+        let others = test_servers.iter().map(duplicate).chain(admins);
+        Ok(Doors {
+            others: others.collect::<io::Result<_>>().map_err(cannot_start)?,
+            listeners,
+            test_servers,
+            admin,
+        })
+    }
+}
+
+fn open_test_servers(
+    snapshot: &Snapshot,
+    passed: &mut Inherited,
+) -> Result<Vec<TcpListener>, String> {
+    let open = |&addr: &SocketAddr| match passed.take(&ListenAddr::Tcp(addr)).pop() {
+        Some(passed) => Ok(passed.socket.into()),
+        None => test_server::listen(addr).map_err(|error| error.to_string()),
+    };
+    snapshot.test_servers.iter().map(open).collect()
+}
+
 /// The management API's socket and its tokens.
 fn open_admin(
     snapshot: &Snapshot,
+    passed: &mut Inherited,
     patience: Duration,
 ) -> Result<Option<(BoundListener, Gate)>, String> {
     let Some(admin) = &snapshot.admin else {
@@ -143,14 +228,21 @@ fn open_admin(
     };
     let tokens = Tokens::read(admin)?;
     let addr = &admin.listen_addr;
-    let bound = net::bind_for_all(addr, 1, patience)
-        .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
+    let mut sockets = passed.take(addr);
+    if sockets.is_empty() {
+        sockets = net::bind_for_all(addr, 1, patience)
+            .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
+    }
     let listen_addr = addr.clone();
     let gate = Gate {
         listen_addr,
         tokens,
     };
-    Ok(bound.into_iter().next().map(|listener| (listener, gate)))
+    let Some(socket) = sockets.pop() else {
+        return Ok(None);
+    };
+    socket.set_nonblocking().map_err(cannot_start)?;
+    Ok(Some((socket, gate)))
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
@@ -192,7 +284,6 @@ struct Crew {
 impl Crew {
     fn start(
         snapshot: &Arc<Snapshot>,
-        listeners: &Listeners,
         tables: &Arc<BackendTables>,
         engine: Engine,
         health: &Mailbox<ToHealth>,
@@ -219,7 +310,6 @@ impl Crew {
                     .get(number)
                     .copied()
                     .filter(|_| snapshot.workers <= cpus.len()),
-                listeners: listeners.of_worker(number)?,
                 snapshot: snapshot.clone(),
                 tables: tables.clone(),
                 letters,
@@ -233,6 +323,17 @@ impl Crew {
             start_worker(start, control.clone())?;
         }
         Ok(crew)
+    }
+
+    /// Lets the workers accept.
+    fn listen(&self, listeners: &Listeners) -> io::Result<()> {
+        for (number, mailbox) in self.mailboxes.iter().enumerate() {
+            for BoundListener { addr, socket } in listeners.of_worker(number)? {
+                let posted = mailbox.post(ToWorker::Listen(addr, socket));
+                posted.map_err(|_| io::Error::other("a worker takes no messages"))?;
+            }
+        }
+        Ok(())
     }
 }
 

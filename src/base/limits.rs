@@ -105,6 +105,22 @@ pub const REBIND_WAIT_MILLIS: u64 = 200;
 pub const BIND_PAUSE_MILLIS: u64 = 20;
 /// Milliseconds for which accepting pauses when descriptors or memory run out.
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
+/// Seconds that a new process has, at an upgrade, to say that it is ready.
+pub const UPGRADE_SECS: u64 = 30;
+/// Seconds that the old process then has for what is still under way: longer than after a stop, because nobody waits
+/// for it to end.
+pub const RETIRE_SECS: u64 = 3_600;
+/// Descriptors in one message of a handover; the kernel takes 253 (`SCM_MAX_FD`).
+pub const HANDOVER_DESCRIPTORS: usize = 64;
+/// Bytes of one message of a handover: the longest addresses of as many descriptors, or the longest reason.
+pub const HANDOVER_BYTES: usize = 16 << 10;
+/// Listening sockets in one handover: every address on every worker, and the test servers and the management API.
+pub const HANDOVER_SOCKETS: usize = LISTENERS * WORKERS + TEST_SERVERS + 1;
+/// Milliseconds for which a new process still accepts on addresses that its configuration lacks: what had knocked there
+/// before the old process let go of them.
+pub const LEFTOVER_MILLIS: u64 = 1_000;
+/// Listening sockets that a service manager may pass.
+pub const ACTIVATED_SOCKETS: usize = 1024;
 /// Descriptors kept aside when the bound on connections is derived from RLIMIT_NOFILE.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
 

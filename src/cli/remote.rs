@@ -79,8 +79,9 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             max_failed_percent,
         } => {
             let body = trial(*confirm, *max_failed_percent);
-            let mut text = accepted(&client.post("/reload", &body).await?);
-            if let Some(secs) = confirm {
+            let answer = client.post("/reload", &body).await?;
+            let mut text = accepted(&answer);
+            if let (Some(secs), true) = (confirm, is_changed(&answer)) {
                 text += &format!("on trial for {secs} s: `palantir confirm` keeps it\n");
             }
             Ok(text)
@@ -108,17 +109,20 @@ fn trial(confirm: Option<u64>, max_failed_percent: Option<u8>) -> Value {
 
 /// The revision in force, and what there is to know besides.
 fn accepted(answer: &Value) -> String {
-    let changed = answer.get("changed").and_then(Value::as_bool);
     let revision = answer.get("revision").and_then(Value::as_u64);
-    let mut text = match (revision, changed) {
-        (Some(revision), Some(false)) => format!("nothing changed: still revision {revision}\n"),
-        (Some(revision), _) => format!("now revision {revision}\n"),
+    let mut text = match (revision, is_changed(answer)) {
+        (Some(revision), true) => format!("now revision {revision}\n"),
+        (Some(revision), false) => format!("revision {revision} stays\n"),
         (None, _) => "done\n".to_owned(),
     };
     for note in texts(answer, "notes") {
         text += &format!("{note}\n");
     }
     text
+}
+
+fn is_changed(answer: &Value) -> bool {
+    answer.get("changed").and_then(Value::as_bool) == Some(true)
 }
 
 fn difference(answer: &Value) -> String {
@@ -147,7 +151,7 @@ mod tests {
             ),
             (
                 json!({"revision": 7, "changed": false, "notes": []}),
-                "nothing changed: still revision 7\n",
+                "revision 7 stays\n",
             ),
             (json!({}), "done\n"),
         ];

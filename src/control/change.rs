@@ -53,6 +53,7 @@ enum Decision {
     Change(Box<Proposal>, Then),
     /// Nothing is to be done for it.
     Answer(Accepted),
+    Upgrade,
 }
 
 /// All that a change needs to be put in force.
@@ -86,6 +87,9 @@ impl Control {
     }
 
     fn follow(&mut self, wish: Wish, origin: String, answer: Option<Answer>, now: Micros) {
+        if matches!(wish, Wish::Reload { .. }) {
+            self.succession.begin_reload();
+        }
         match self.decide(wish, &origin) {
             Ok(Decision::Change(proposal, then)) => self.begin(
                 Change {
@@ -96,6 +100,7 @@ impl Control {
                 },
                 now,
             ),
+            Ok(Decision::Upgrade) => self.begin_upgrade(origin, answer),
             Ok(Decision::Answer(accepted)) => reply(answer, Ok(accepted)),
             Err(problem) => refuse(&origin, answer, problem),
         }
@@ -106,10 +111,12 @@ impl Control {
         if self.shutdown.has_begun() && wish != Wish::Compare {
             return conflict("palantir is stopping");
         }
-        let may_meet_trial = matches!(
-            wish,
-            Wish::Compare | Wish::Confirm | Wish::Rollback { .. } | Wish::Upgrade
-        );
+        if self.succession.upgrades.is_under_way() && wish != Wish::Compare {
+            // The new process has read the configuration as it is.
+            return conflict("an upgrade is under way");
+        }
+        // An upgrade would make what is on trial stay, with nobody left to take it back.
+        let may_meet_trial = matches!(wish, Wish::Compare | Wish::Confirm | Wish::Rollback { .. });
         if self.trial.is_some() && !may_meet_trial {
             return conflict("a reload is on trial: confirm it or roll it back first");
         }
@@ -137,7 +144,7 @@ impl Control {
             Wish::Rollback { revision } => (self.desk.propose_revision(revision)?, Then::Nothing),
             Wish::Compare => return Ok(Decision::Answer(self.compare()?)),
             Wish::Confirm => return self.confirm(origin).map(Decision::Answer),
-            Wish::Upgrade => return conflict("handing over to a new process is not possible"),
+            Wish::Upgrade => return Ok(Decision::Upgrade),
         };
         Ok(Decision::Change(Box::new(proposal), then))
     }
@@ -451,7 +458,7 @@ fn audit(origin: &str, accepted: &Accepted, summary: &str) {
 }
 
 /// All mistakes are logged: a signal has nobody else to tell them to.
-fn refuse(origin: &str, answer: Option<Answer>, problem: Problem) {
+pub(super) fn refuse(origin: &str, answer: Option<Answer>, problem: Problem) {
     for (_, mistake) in &problem.mistakes {
         error!(audit = "refused", origin, "configuration: {mistake}");
     }
@@ -459,7 +466,7 @@ fn refuse(origin: &str, answer: Option<Answer>, problem: Problem) {
 }
 
 /// Whoever asked may have left meanwhile.
-fn reply(answer: Option<Answer>, outcome: Result<Accepted, Problem>) {
+pub(super) fn reply(answer: Option<Answer>, outcome: Result<Accepted, Problem>) {
     if let Some(answer) = answer {
         let _ = answer.send(outcome);
     }

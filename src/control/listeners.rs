@@ -4,10 +4,11 @@
 use std::io;
 use std::time::Duration;
 
-use crate::net::{self, BoundListener};
+use crate::net::{self, BoundListener, Inherited};
 use crate::snapshot::ListenAddr;
 
-/// Every address that is listened on, with one socket for each worker.
+/// Every address that is listened on, with at least one socket for each worker: the one at place `n` is for worker
+/// `n % workers`.
 #[derive(Debug)]
 pub struct Listeners {
     workers: usize,
@@ -42,12 +43,39 @@ impl Listeners {
         Ok(added)
     }
 
-    /// Duplicates of one worker's sockets. Errors: no descriptors left.
+    /// Takes those of `addrs` that were passed to this process, instead of binding them. Errors: the first address that
+    /// cannot be shared out among the workers, and why.
+    pub fn take_passed(
+        &mut self,
+        addrs: &[ListenAddr],
+        passed: &mut Inherited,
+    ) -> Result<(), String> {
+        for addr in addrs {
+            let sockets = passed.take(addr);
+            if sockets.is_empty() {
+                continue;
+            }
+            let sockets = net::share_out(sockets, self.workers)
+                .map_err(|error| format!("cannot take over {addr}: {error}"))?;
+            self.sockets.push((addr.clone(), sockets));
+        }
+        Ok(())
+    }
+
+    /// Duplicates of one worker's sockets: of an address that was taken over there may be several. Errors: no
+    /// descriptors left.
     pub fn of_worker(&self, worker: usize) -> io::Result<Vec<BoundListener>> {
-        let sockets = self.sockets.iter();
-        sockets
-            .map(|(_, sockets)| sockets[worker].try_clone())
-            .collect()
+        let of_addr = |(_, sockets): &'_ (_, Vec<BoundListener>)| {
+            let own = sockets.iter().skip(worker).step_by(self.workers);
+            own.map(BoundListener::try_clone).collect::<Vec<_>>()
+        };
+        self.sockets.iter().flat_map(of_addr).collect()
+    }
+
+    /// Duplicates of all sockets, of each address in the order of the workers. Errors: no descriptors left.
+    pub fn duplicates(&self) -> io::Result<Vec<BoundListener>> {
+        let all = self.sockets.iter().flat_map(|(_, sockets)| sockets);
+        all.map(BoundListener::try_clone).collect()
     }
 
     /// Keeps these too.
@@ -68,9 +96,9 @@ impl Listeners {
         self.sockets.iter().map(|(addr, _)| addr)
     }
 
-    /// The sockets of each address, in the order of the workers.
-    pub fn sockets(&self) -> &[(ListenAddr, Vec<BoundListener>)] {
-        &self.sockets
+    /// Whether any address is listened on that is not among `addrs`.
+    pub fn has_others_than(&self, addrs: &[ListenAddr]) -> bool {
+        self.addrs().any(|known| !addrs.contains(known))
     }
 
     fn has(&self, addr: &ListenAddr) -> bool {
@@ -117,6 +145,23 @@ mod tests {
         );
         assert_eq!(addrs.each_ref().map(listens), [false, true, false]);
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn passed_sockets_are_taken_and_every_one_has_a_worker() {
+        let addrs = [free(), free()];
+        let mut before = Listeners::new(3);
+        before.add(before.bind_missing(&addrs, Duration::ZERO).unwrap());
+        let mut passed = Inherited::new(before.duplicates().unwrap());
+        drop(before);
+        let mut listeners = Listeners::new(2);
+        listeners.take_passed(&addrs[..1], &mut passed).unwrap();
+        assert_eq!(passed.next_addr().as_ref(), Some(&addrs[1]));
+        let missing = listeners.bind_missing(&addrs[..1], Duration::ZERO);
+        assert_eq!(missing.unwrap().addrs().count(), 0);
+        let counts = [0, 1].map(|worker| listeners.of_worker(worker).unwrap().len());
+        assert_eq!(counts, [2, 1]);
+        assert_eq!(listeners.duplicates().unwrap().len(), 3);
     }
 
     #[test]

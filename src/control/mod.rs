@@ -17,9 +17,12 @@ pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
+mod succession;
+pub mod systemd;
 mod threads;
 mod trial;
 mod turn;
+pub mod upgrade;
 
 use std::io;
 use std::sync::Arc;
@@ -47,8 +50,10 @@ use crate::control::metrics::{Boards, Sources};
 use crate::control::resolve::{Compile, Found, Known, Names, look_up_forever};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
+use crate::control::succession::Succession;
 use crate::control::threads::Threads;
 use crate::control::trial::OnTrial;
+use crate::control::upgrade::{Outcome, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
 use crate::shared::access::AccessLine;
@@ -79,6 +84,7 @@ pub struct Started {
     pub health: Mailbox<ToHealth>,
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
+    pub upgrades: Upgrades,
     /// Where the management API listens and what it lets through, if there is one.
     pub admin: Option<(BoundListener, api::Gate)>,
 }
@@ -105,7 +111,13 @@ pub fn run(started: Started) -> io::Result<u8> {
         let control = Control::new(started, found.clone());
         if let Some((listener, gate)) = admin {
             let router = api::router(control.api_state(asks), gate);
-            tokio::spawn(api::serve(listener, router));
+            let mut accepting = control.succession.upgrades.accepting();
+            tokio::spawn(async move {
+                tokio::select! {
+                    served = api::serve(listener, router) => drop(served),
+                    stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
+                }
+            });
         }
         tokio::spawn(look_up_forever(control.names.subscribe(), found));
         Ok(control.run(inlets, async || signals.next().await).await)
@@ -149,6 +161,7 @@ struct Control {
     boards: Boards,
     bad_requests: BadRequests,
     shutdown: Shutdown,
+    succession: Succession,
 }
 
 /// What wakes the thread, besides signals and time.
@@ -163,6 +176,7 @@ enum Event {
     Signal(Signal),
     Found(Found),
     Asked(Ask),
+    Upgraded(Outcome),
     /// Letters, or time has passed.
     Turn,
 }
@@ -176,6 +190,9 @@ impl Control {
             started.gauges.clone(),
         );
         access_log.learn(&started.snapshot);
+        let has_leftover = started
+            .listeners
+            .has_others_than(&started.snapshot.listeners);
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
         let sources = Sources {
@@ -185,6 +202,7 @@ impl Control {
         };
         Control {
             boards: Boards::new(sources, Micros::now()),
+            succession: Succession::new(started.upgrades, has_leftover, Micros::now()),
             bad_requests: BadRequests::default(),
             shutdown: Shutdown::new(started.workers.len()),
             threads: Threads::new(started.workers, started.health, &started.snapshot),
@@ -237,6 +255,7 @@ impl Control {
                 signal = next_signal() => Event::Signal(signal),
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
+                outcome = self.succession.upgrades.outcome() => Event::Upgraded(outcome),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };
@@ -246,6 +265,7 @@ impl Control {
                 Event::Found(Found::New(answers)) => self.take_new_names(answers, now),
                 Event::Found(Found::Again(answers)) => self.take_answers(answers),
                 Event::Asked(ask) => self.take_ask(ask, now),
+                Event::Upgraded(outcome) => self.take_outcome(outcome, now),
                 Event::Turn => {}
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::base::ids::WorkerId;
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::gauges::{self, AllGauges};
 
@@ -16,6 +17,8 @@ pub struct Shutdown {
     /// Workers that have nothing left to do, whatever the reason.
     done: BTreeSet<WorkerId>,
     deadline: Option<Micros>,
+    /// Another process has taken over; nobody waits for this one to end.
+    retiring: bool,
     /// Something else than a signal is the reason.
     failed: bool,
     at_once: bool,
@@ -28,14 +31,21 @@ impl Shutdown {
             workers,
             done: BTreeSet::new(),
             deadline: None,
+            retiring: false,
             failed: false,
             at_once: false,
         }
     }
 
+    /// Begins without haste, because another process has taken over. A signal may hasten it.
+    pub fn retire(&mut self, now: Micros) {
+        self.retiring = true;
+        self.deadline = Some(now.after(Duration::from_secs(limits::RETIRE_SECS)));
+    }
+
     /// Begins, on a signal; the second one ends everything at once. Whether this was the first.
     pub fn signal(&mut self, name: &str, patience: Duration, now: Micros) -> bool {
-        if self.deadline.is_some() {
+        if self.deadline.is_some() && !std::mem::take(&mut self.retiring) {
             info!(signal = name, "stopping at once");
             self.at_once = true;
             return false;
@@ -138,6 +148,24 @@ mod tests {
         assert!(shutdown.signal("SIGINT", PATIENCE, at(0)));
         assert!(!shutdown.signal("SIGINT", PATIENCE, at(1)));
         assert!(shutdown.is_over(at(1)));
+    }
+
+    #[test]
+    fn a_retiring_process_has_time_until_a_signal_hastens_it() {
+        let mut shutdown = Shutdown::new(1);
+        shutdown.retire(at(0));
+        assert!(shutdown.has_begun());
+        assert!(!shutdown.is_over(at(limits::RETIRE_SECS - 1)));
+        assert!(shutdown.signal("SIGTERM", PATIENCE, at(100)));
+        assert!(!shutdown.is_over(at(109)), "it is the first signal");
+        assert!(shutdown.is_over(at(110)));
+        assert!(!shutdown.signal("SIGTERM", PATIENCE, at(101)));
+        assert!(shutdown.is_over(at(101)), "it is the second signal");
+        let mut shutdown = Shutdown::new(1);
+        shutdown.retire(at(0));
+        shutdown.worker_done(WorkerId(0));
+        assert!(shutdown.is_over(at(1)));
+        assert_eq!(shutdown.exit_code(&gauges::gauges(1)), 0);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum Signal {
     Stop(&'static str),
     /// SIGHUP: the configuration file was changed, or log files were moved away.
     HangUp,
+    /// SIGUSR2: hand over to a new process of the binary.
+    Upgrade,
 }
 
 /// Keeps signals waiting until [`Signals::take`]: without it, one that comes while the program starts would end it the
@@ -24,7 +26,7 @@ fn mask_signals(how: libc::c_int) {
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
-        for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR2] {
             libc::sigaddset(&mut set, number);
         }
         libc::pthread_sigmask(how, &set, std::ptr::null_mut());
@@ -37,6 +39,7 @@ pub struct Signals {
     interrupt: Listener,
     terminate: Listener,
     hang_up: Listener,
+    user_2: Listener,
 }
 
 impl Signals {
@@ -46,6 +49,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
+            user_2: signal(SignalKind::user_defined2())?,
         };
         mask_signals(libc::SIG_UNBLOCK);
         Ok(signals)
@@ -57,6 +61,7 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
             _ = self.hang_up.recv() => Signal::HangUp,
+            _ = self.user_2.recv() => Signal::Upgrade,
         }
     }
 }
@@ -77,6 +82,7 @@ mod tests {
                 (libc::SIGINT, Signal::Stop("SIGINT")),
                 (libc::SIGTERM, Signal::Stop("SIGTERM")),
                 (libc::SIGHUP, Signal::HangUp),
+                (libc::SIGUSR2, Signal::Upgrade),
             ];
             for (number, expected) in rows {
                 // SAFETY: sends a signal to this process, which has just taken it.

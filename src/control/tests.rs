@@ -14,6 +14,7 @@ use crate::base::ids::{PoolId, RequestId, WorkerId};
 use crate::config::{self, Machine};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
 use crate::control::desk::{Edit, Problem, ProblemKind};
+use crate::control::upgrade::Program;
 use crate::shared::access::Texts;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
@@ -133,6 +134,7 @@ fn outside_of(
             let _ = lives.recv();
         }),
         letters,
+        upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
         admin: None,
     };
     let control = Control::new(started, answers.clone());

@@ -17,6 +17,7 @@ use crate::snapshot::{ListenAddr, Snapshot};
 enum Order {
     Listen(ListenAddr),
     Snapshot,
+    Retire,
     Drain,
 }
 
@@ -70,10 +71,7 @@ impl Threads {
                 worker.outbox.put(Order::Listen(addr), listen);
             }
         }
-        for worker in &mut self.workers {
-            let message = ToWorker::Snapshot(snapshot.clone());
-            worker.outbox.put(Order::Snapshot, message);
-        }
+        self.repeat(snapshot);
         self.health
             .put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
         self.retired.push(before);
@@ -90,6 +88,21 @@ impl Threads {
     pub fn drain(&mut self) {
         for worker in &mut self.workers {
             worker.outbox.put(Order::Drain, ToWorker::Drain);
+        }
+    }
+
+    /// Tells the workers to leave what comes from now on to another process.
+    pub fn retire(&mut self) {
+        for worker in &mut self.workers {
+            worker.outbox.put(Order::Retire, ToWorker::Retire);
+        }
+    }
+
+    /// Tells the workers once more to use `snapshot`, and with it where to listen.
+    pub fn repeat(&mut self, snapshot: &Arc<Snapshot>) {
+        for worker in &mut self.workers {
+            let message = ToWorker::Snapshot(snapshot.clone());
+            worker.outbox.put(Order::Snapshot, message);
         }
     }
 

@@ -27,6 +27,8 @@ impl Control {
         }
         self.answer_adopted();
         self.follow_own_wishes(now);
+        self.drop_leftover(now);
+        self.tell_service_manager(now);
         self.access_log.round(now);
         self.boards.turn(now);
         self.threads.drop_unused();
@@ -43,6 +45,9 @@ impl Control {
         }
         if let Some(trial) = &self.trial {
             pause = pause.min(trial.left(now));
+        }
+        if let Some(next) = self.succession.next() {
+            pause = pause.min(Duration::from_micros(next.since(now)));
         }
         let mut at_most = |holds: bool, millis| {
             if holds {
@@ -88,6 +93,7 @@ impl Control {
                 self.access_log.reopen();
                 self.reload_wanted = true;
             }
+            Signal::Upgrade => self.succession.wanted = true,
         }
     }
 
@@ -97,6 +103,7 @@ impl Control {
     }
 
     fn drain(&mut self) {
+        self.succession.notifier.stopping();
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.
         self.listeners.keep_only(&[]);
@@ -123,6 +130,8 @@ impl Control {
         } else if std::mem::take(&mut self.reload_wanted) {
             let trial = None;
             self.wish(Wish::Reload { trial }, "SIGHUP".to_owned(), now);
+        } else if std::mem::take(&mut self.succession.wanted) {
+            self.wish(Wish::Upgrade, "SIGUSR2".to_owned(), now);
         } else if self.trial.is_none()
             && let Some(Leaving { backend, origin }) = self.next_leaving(now)
         {

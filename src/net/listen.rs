@@ -79,7 +79,7 @@ pub fn bind_for_all(
 }
 
 /// `patience`: of the first socket on an address, which nobody else may have.
-fn bind(addr: &ListenAddr, patience: Option<Duration>) -> io::Result<BoundListener> {
+pub(super) fn bind(addr: &ListenAddr, patience: Option<Duration>) -> io::Result<BoundListener> {
     let socket = match addr {
         ListenAddr::Tcp(addr) => bind_tcp(*addr, patience)?,
         ListenAddr::Unix(path) => bind_unix(path)?,

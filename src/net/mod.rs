@@ -4,6 +4,8 @@
 mod block;
 mod connect;
 mod event;
+mod handover;
+mod inherited;
 mod listen;
 mod operations;
 mod runtime;
@@ -13,6 +15,8 @@ mod timer;
 pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
+pub use handover::Line;
+pub use inherited::{Inherited, share_out};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
 pub use operations::operations;
 pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn, thread_number};

@@ -22,6 +22,9 @@ pub enum ToWorker {
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
     /// left.
     Drain,
+    /// Another process has the same listening sockets: stop accepting, let every connection end with its client's next
+    /// answer; say [`ToControl::Drained`] when none is left. [`ToWorker::Drain`] may follow.
+    Retire,
 }
 
 /// To the health thread, from control and the workers.
@@ -42,7 +45,7 @@ pub enum ToHealth {
 pub enum ToControl {
     /// This worker begins its requests with the snapshot of this generation, or a later one.
     Adopted(WorkerId, u64),
-    /// This worker has no connection left after [`ToWorker::Drain`]. May come more than once.
+    /// This worker has no connection left after [`ToWorker::Drain`] or [`ToWorker::Retire`]. May come more than once.
     Drained(WorkerId),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::base::limits;
 
@@ -45,42 +45,60 @@ struct Request {
     keep_alive: bool,
 }
 
-/// Starts one server on each address, all on one thread named `test-server` that runs as long as the process. Errors:
-/// an address that cannot be listened on, named in the message; nothing is left listening then.
-pub fn start(addrs: &[SocketAddr]) -> io::Result<JoinHandle<()>> {
-    let mut listeners = Vec::with_capacity(addrs.len());
-    for &addr in addrs {
-        let listener = bind(addr).map_err(|error| {
-            let text = format!("the test server cannot listen on {addr}: {error}");
-            io::Error::new(error.kind(), text)
-        })?;
-        listeners.push(listener);
+/// Listens on an address. Errors: it cannot be listened on; the message names it.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(addr).map_err(|error| {
+        let text = format!("the test server cannot listen on {addr}: {error}");
+        io::Error::new(error.kind(), text)
+    })
+}
+
+/// Starts one server on each socket, all on one thread named `test-server` that runs as long as the process. They
+/// accept until `accepting` says no; connections that are there then are served as before. Errors: no descriptors or
+/// no thread left.
+pub fn start(
+    listeners: Vec<TcpListener>,
+    accepting: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    for listener in &listeners {
+        listener.set_nonblocking(true)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     thread::Builder::new()
         .name("test-server".to_owned())
-        .spawn(move || runtime.block_on(serve(listeners)))
-}
-
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(addr)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+        .spawn(move || runtime.block_on(serve(listeners, accepting)))
 }
 
 /// Serves all listeners for ever.
-async fn serve(listeners: Vec<TcpListener>) {
+async fn serve(listeners: Vec<TcpListener>, accepting: watch::Receiver<bool>) {
     let free = Arc::new(Semaphore::new(limits::TEST_SERVER_CONNECTIONS));
     let mut servers = tokio::task::JoinSet::new();
     for (index, listener) in listeners.into_iter().enumerate() {
-        servers.spawn(accept(index + 1, listener, free.clone()));
+        let (free, accepting) = (free.clone(), accepting.clone());
+        servers.spawn(async move {
+            tokio::select! {
+                ended = accept(index + 1, listener, free) => ended,
+                () = no_longer(accepting) => Ok(()),
+            }
+        });
     }
+    drop(accepting);
     while let Some(ended) = servers.join_next().await {
         if let Ok(Err(error)) = ended {
             tracing::error!("a test server ended: {error}");
         }
+    }
+    // Connections that were accepted are still being served.
+    std::future::pending().await
+}
+
+async fn no_longer(mut accepting: watch::Receiver<bool>) {
+    let said = accepting.wait_for(|accepting| !accepting).await.is_ok();
+    if !said {
+        // Nobody is left who could say it.
+        std::future::pending().await
     }
 }
 

@@ -12,26 +12,27 @@ use crate::base::limits;
 use crate::net::{BoundListener, Engine, Gate, Listener, Peer, Stream, Timer, is_exhausted, spawn};
 use crate::worker::connection;
 use crate::worker::downstream::Accepted;
-use crate::worker::shard::Shard;
+use crate::worker::shard::{CountedListener, Shard};
 
 /// Begins to accept on a socket. Errors: the engine does not take it.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let addr = bound.addr.clone();
     let listener = Listener::new(bound, engine)?;
     let gate = shard.open_gate(addr);
-    spawn(run(shard.clone(), listener, gate));
+    spawn(run(shard.count_listener(), listener, gate));
     Ok(())
 }
 
 /// Accepts until the worker drains or the listener is removed. Of a removed one, the connections that are in the
-/// socket's queue are taken in first; when the worker drains they stay there, because another process may have the same
+/// socket's queue are taken in first; when the worker ends they stay there, because another process may have the same
 /// socket.
-async fn run(shard: Rc<Shard>, listener: Listener, gate: Rc<Gate>) {
-    accept_all(&shard, &listener, &gate).await;
-    while !shard.is_draining() {
+async fn run(counted: CountedListener, listener: Listener, gate: Rc<Gate>) {
+    let shard = counted.shard();
+    accept_all(shard, &listener, &gate).await;
+    while !shard.is_ending() {
         poll_fn(|cx| shard.poll_room(cx)).await;
         match listener.accept_waiting(&shard.turn).await {
-            Some(accepted) => serve(&shard, accepted, &gate),
+            Some(accepted) => serve(shard, accepted, &gate),
             None => return,
         }
     }

@@ -39,5 +39,6 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
         }
         ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
         ToWorker::Drain => shard.drain(),
+        ToWorker::Retire => shard.retire(),
     }
 }

@@ -29,7 +29,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::base::ids::WorkerId;
-use crate::net::{BoundListener, Engine, Ticker, Turn, pin, run, spawn};
+use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::links::Links;
 use crate::shared::mailbox::Letters;
 use crate::shared::messages::ToWorker;
@@ -43,14 +43,13 @@ pub struct Start {
     pub engine: Engine,
     /// The CPU to pin the thread to, if it is to be pinned.
     pub cpu: Option<usize>,
-    pub listeners: Vec<BoundListener>,
     pub snapshot: SharedSnapshot,
     pub tables: SharedTables,
     pub letters: Letters<ToWorker>,
     pub links: Links,
 }
 
-/// Runs a worker on the calling thread until the process ends. Errors: the engine or a descriptor is not to be had.
+/// Runs a worker on the calling thread until the process ends. It accepts nothing before [`ToWorker::Listen`]. Errors: the engine or a descriptor is not to be had.
 pub fn work(start: Start) -> io::Result<()> {
     if let Some(cpu) = start.cpu {
         pin(cpu);
@@ -68,9 +67,6 @@ async fn work_here(start: Start) -> io::Result<()> {
         plan,
         turn,
     ));
-    for bound in start.listeners {
-        accept::start(&shard, bound, start.engine)?;
-    }
     let ticker = Ticker::new()?;
     let ticked = shard.clone();
     spawn(async move {

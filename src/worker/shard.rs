@@ -21,6 +21,17 @@ use crate::worker::log_ration::LogRation;
 use crate::worker::plan::Plan;
 use crate::worker::upstream::{Keep, Upstream, Upstreams};
 
+/// How far a worker has come towards its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ending {
+    #[default]
+    Serving,
+    /// Another process accepts; connections end when their clients have had one more answer, or by themselves.
+    Retiring,
+    /// Connections end after their running exchange, idle ones at once.
+    Draining,
+}
+
 /// A worker's possessions.
 pub struct Shard {
     pub worker: WorkerId,
@@ -41,7 +52,8 @@ pub struct Shard {
     next_request: Cell<u64>,
     connections: Cell<usize>,
     connection_bound: Cell<usize>,
-    draining: Cell<bool>,
+    listeners: Cell<usize>,
+    ending: Cell<Ending>,
     /// The accept loops, waiting for a connection to end.
     full: RefCell<Vec<Waker>>,
     /// Backends whose last answer here was a failure.
@@ -77,7 +89,8 @@ impl Shard {
             next_request: Cell::new(0),
             connections: Cell::default(),
             connection_bound: Cell::default(),
-            draining: Cell::default(),
+            listeners: Cell::default(),
+            ending: Cell::default(),
             full: RefCell::default(),
             failing: RefCell::default(),
             worst_lag: Cell::default(),
@@ -143,7 +156,7 @@ impl Shard {
     /// Opens a gate for an address that is listened on from now on.
     pub fn open_gate(&self, addr: ListenAddr) -> Rc<Gate> {
         let gate = Rc::new(Gate::default());
-        if self.is_draining() {
+        if self.is_ending() {
             gate.close();
         }
         self.gates.borrow_mut().push((addr, gate.clone()));
@@ -211,7 +224,7 @@ impl Shard {
 
     /// Begins to drain: accepting stops, and every waiting task is woken to look around.
     pub fn drain(&self) {
-        self.draining.set(true);
+        self.ending.set(Ending::Draining);
         self.close_gates(|_| true);
         self.wake_full();
         self.timers.wake_all();
@@ -219,9 +232,36 @@ impl Shard {
         self.report_drained();
     }
 
+    /// Begins to retire: accepting stops, because another process has the same listening sockets. Nothing is closed under
+    /// a client's hands: each learns from its next answer that the connection ends.
+    pub fn retire(&self) {
+        if self.ending.get() == Ending::Serving {
+            self.ending.set(Ending::Retiring);
+        }
+        self.close_gates(|_| true);
+        self.wake_full();
+        self.report_drained();
+    }
+
     /// Whether connections are to end after their running exchange.
     pub fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.ending.get() == Ending::Draining
+    }
+
+    /// Whether another process accepts what comes now.
+    pub fn is_retiring(&self) -> bool {
+        self.ending.get() == Ending::Retiring
+    }
+
+    /// Whether it drains or retires.
+    pub fn is_ending(&self) -> bool {
+        self.ending.get() != Ending::Serving
+    }
+
+    /// Counts a listener that accepts until the guard is dropped: what it accepts last must still be served.
+    pub fn count_listener(self: &Rc<Self>) -> CountedListener {
+        self.listeners.set(self.listeners.get() + 1);
+        CountedListener(self.clone())
     }
 
     /// Counts a request under way at a backend until the guard is dropped.
@@ -300,9 +340,26 @@ impl Shard {
     }
 
     fn report_drained(&self) {
-        if self.is_draining() && self.connections.get() == 0 {
+        if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);
         }
+    }
+}
+
+/// A listener that accepts, counted.
+pub struct CountedListener(Rc<Shard>);
+
+impl CountedListener {
+    /// The worker that it belongs to.
+    pub fn shard(&self) -> &Rc<Shard> {
+        &self.0
+    }
+}
+
+impl Drop for CountedListener {
+    fn drop(&mut self) {
+        self.0.listeners.set(self.0.listeners.get() - 1);
+        self.0.report_drained();
     }
 }
 

@@ -1,13 +1,17 @@
 //! The live page, in a real browser.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::support::admin::{Admin, board, script};
 use crate::support::browser::Browser;
-use crate::support::eventually;
+use crate::support::origin::ok;
 use crate::support::place::free_addr;
+use crate::support::proxy::route;
+use crate::support::{Link, Origin, Proxy, eventually, get};
 
 const A: &str = "127.0.0.1:9001";
 const B: &str = "127.0.0.1:9002";
@@ -255,4 +259,61 @@ fn it_fits_a_phone() {
     browser.click(&format!("[aria-label='Weight 3 of {A}: change']"));
     browser.wait_for("#weight-dialog", "Set weight");
     assert_eq!(browser.script(overflow), 0);
+}
+
+/// A backend that says its name, or fails while it is ill.
+fn backend(name: &'static str, ill: &Arc<AtomicBool>) -> Origin {
+    let ill = ill.clone();
+    Origin::start(move |link: &mut Link| {
+        while link.request().is_some() {
+            let sent = match ill.load(SeqCst) {
+                false => link.try_send(ok(name)),
+                true => link.try_send("HTTP/1.1 500 Ill\r\nContent-Length: 0\r\n\r\n"),
+            };
+            if !sent {
+                return;
+            }
+        }
+    })
+}
+
+/// The page with palantir itself behind it, from the fall of a backend to a restart.
+#[test]
+fn palantir_is_watched_and_drained_by_its_page() {
+    let ill = Arc::new(AtomicBool::new(false));
+    let (first, second) = (backend("first", &Arc::default()), backend("second", &ill));
+    let (admin, a, b) = (free_addr(), first.addr.to_string(), second.addr.to_string());
+    let route = route("/", &[first.addr, second.addr]);
+    let check = "health_check = { path = \"/health\", interval_secs = 0.2, unhealthy_after = 2, healthy_after = 2 }";
+    let config = format!("[admin]\nlisten_addr = \"{admin}\"\n{route}{check}\n");
+    let proxy = Proxy::start(&config);
+    let browser = Browser::start();
+    browser.open(&format!("http://{admin}/"));
+    browser.wait_for("#backends-count", "2 of 2 healthy");
+
+    ill.store(true, SeqCst);
+    proxy.wait_for_log(&[&b, "to=\"unhealthy\""]);
+    let since = Instant::now();
+    browser.wait_for(&cell(&b), "unhealthy");
+    assert!(
+        since.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        since.elapsed()
+    );
+    ill.store(false, SeqCst);
+    browser.wait_for("#backends-count", "2 of 2 healthy");
+
+    browser.click(&format!("[aria-label='Drain {a}']"));
+    browser.wait_for(&cell(&a), "draining");
+    let answers: Vec<String> = (0..10).map(|_| proxy.ask(get("/")).text()).collect();
+    assert_eq!(answers, ["second"; 10]);
+    browser.click(&format!("[aria-label='Undrain {a}']"));
+    browser.wait_for("#backends-count", "2 of 2 healthy");
+
+    drop(proxy);
+    browser.wait_for("#link", "reconnecting");
+    let _proxy = Proxy::start(&config);
+    browser.wait_for("#link", "live");
+    browser.wait_for("#backends-count", "2 of 2 healthy");
+    assert_eq!(browser.complaints(), [""; 0]);
 }

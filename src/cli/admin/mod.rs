@@ -180,7 +180,8 @@ fn lines_of_problem(body: &[u8]) -> Option<Vec<String>> {
     let text = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_owned());
     let line = |error: &Value| {
         let detail = text(error, "detail")?;
-        match text(error, "field").filter(|field| !field.is_empty()) {
+        // What a file says names its fields, with line and column.
+        match text(error, "field").filter(|field| !detail.contains(field.as_str())) {
             Some(field) => Some(format!("{field}: {detail}")),
             None => Some(detail),
         }
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_told_whole() {
-        let rows: [(&str, Option<&[&str]>); 6] = [
+        let rows: [(&str, Option<&[&str]>); 7] = [
             (
                 r#"{"title":"Conflict","detail":"in use"}"#,
                 Some(&["in use"]),
@@ -209,6 +210,10 @@ mod tests {
             (
                 r#"{"detail":"two","errors":[{"field":"weight","detail":"too large"},{"field":"","detail":"no"}]}"#,
                 Some(&["weight: too large", "no"]),
+            ),
+            (
+                r#"{"detail":"one","errors":[{"field":"a.b","detail":"c.toml:1:2: a.b = 0: too small"}]}"#,
+                Some(&["c.toml:1:2: a.b = 0: too small"]),
             ),
             (r#"{"detail":"none","errors":[]}"#, Some(&["none"])),
             ("[]", None),

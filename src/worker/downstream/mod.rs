@@ -147,12 +147,18 @@ impl Client {
                     Ok(_) => Woken::Bytes,
                 });
             }
-            if shard.is_draining() || (self.gate.is_closed() && self.requests.get() > 0) {
+            if shard.is_draining() || self.is_unwanted(shard) {
                 return Poll::Ready(Woken::Over);
             }
             self.timer.poll(cx).map(|_| Woken::Expired)
         })
         .await
+    }
+
+    /// Whether the listener that the connection came by was removed. (A connection that is handed over with its listener
+    /// may send one more request: closing it could cross with that request.)
+    fn is_unwanted(&self, shard: &Shard) -> bool {
+        self.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
     }
 
     /// Ready when the client has gone away while its request runs, if it is watched; what comes of a next request is

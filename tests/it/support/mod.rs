@@ -4,6 +4,7 @@ pub mod admin;
 pub mod browser;
 pub mod client;
 pub mod head;
+pub mod lineage;
 pub mod nginx;
 pub mod origin;
 pub mod place;
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client};
+pub use lineage::Lineage;
 pub use origin::{Link, Origin};
 pub use proxy::Proxy;
 

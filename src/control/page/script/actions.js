@@ -40,17 +40,16 @@ class Actions {
     byId('trial-keep').addEventListener('click', () => this.keep());
   }
 
-  /** Does something and says how it went; whether it went well. */
+  /** Does something and says how it went; the answer, if it went well. */
   async attempt(what, act) {
     try {
-      const { notes = [] } = await act();
-      say(what.done, notes);
-      return true;
+      const answer = await act();
+      say(answer.changed === false ? 'Nothing changed by that' : what.done, answer.notes);
+      return answer;
     } catch (error) {
       const lines = error instanceof Refusal ? error.lines : ['palantir cannot be reached.'];
       say(what.failed, lines, true);
       if (error.status === 401) this.askForToken('That needs a token. Give it, then try again.');
-      return false;
     }
   }
 
@@ -93,7 +92,7 @@ class Actions {
     const onTrial = byId('reload-trial').checked;
     const what = { done: 'The configuration was reloaded', failed: 'The configuration was not reloaded' };
     const done = await this.attempt(what, () => ask('POST', 'reload', onTrial ? { confirm_secs: secs } : {}));
-    if (done && onTrial) this.beginTrial(secs);
+    if (done?.changed && onTrial) this.beginTrial(secs);
   }
 
   /** What the file would change, or all its mistakes. */
@@ -132,6 +131,7 @@ class Actions {
 
   async keep() {
     const what = { done: 'The new configuration stays', failed: 'It could not be confirmed' };
-    if (await this.attempt(what, () => ask('POST', 'reload/confirm', {}))) this.endTrial();
+    const confirm = async () => ({ ...await ask('POST', 'reload/confirm', {}), changed: true });
+    if (await this.attempt(what, confirm)) this.endTrial();
   }
 }

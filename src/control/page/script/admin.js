@@ -22,7 +22,9 @@ function authorization() {
 /** What an `application/problem+json` (RFC 9457) says: the sentence, then one line per mistake. */
 async function refusalOf(answer) {
   const problem = await answer.json().catch(() => ({}));
-  const mistakes = (problem.errors ?? []).map(({ field, detail }) => (field ? `${field}: ${detail}` : detail));
+  // What a file says names its fields, with line and column.
+  const line = ({ field, detail }) => (detail.includes(field) ? detail : `${field}: ${detail}`);
+  const mistakes = (problem.errors ?? []).map(line);
   const sentence = problem.detail ?? problem.title ?? `palantir answered ${answer.status}`;
   return new Refusal(answer.status, mistakes.length > 0 ? mistakes : [sentence]);
 }

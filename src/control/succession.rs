@@ -1,0 +1,179 @@
+//! What the loop does for processes around this one: the one that takes over at an upgrade, the one that this one took
+//! over from, and the service manager.
+
+use std::process;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::control::Control;
+use crate::control::ask::{Accepted, Answer};
+use crate::control::change::{refuse, reply};
+use crate::control::desk::{Diff, Problem, ProblemKind};
+use crate::control::systemd::{Notifier, Watchdog};
+use crate::control::upgrade::{Outcome, Successor, Upgrades};
+
+/// What is needed for it.
+pub(super) struct Succession {
+    pub upgrades: Upgrades,
+    /// SIGUSR2 came and was not followed yet.
+    pub wanted: bool,
+    /// Who wants the upgrade that is under way to be answered.
+    answer: Option<Answer>,
+    /// When to stop listening on addresses that were taken over and that the configuration lacks.
+    leftover_until: Option<Micros>,
+    pub notifier: Notifier,
+    watchdog: Option<Watchdog>,
+    /// The service manager knows of a reload and not of its end.
+    reloading: bool,
+    /// The service manager knows that everything runs.
+    ready: bool,
+}
+
+impl Succession {
+    /// At the start. `has_leftover`: some sockets listen on addresses that the configuration lacks.
+    pub fn new(upgrades: Upgrades, has_leftover: bool, now: Micros) -> Succession {
+        let patience = Duration::from_millis(limits::LEFTOVER_MILLIS);
+        Succession {
+            upgrades,
+            wanted: false,
+            answer: None,
+            leftover_until: has_leftover.then(|| now.after(patience)),
+            notifier: Notifier::from_environment(),
+            watchdog: Watchdog::from_environment(now),
+            reloading: false,
+            ready: false,
+        }
+    }
+
+    /// When at the latest something is to be done.
+    pub fn next(&self) -> Option<Micros> {
+        let watchdog = self.watchdog.as_ref().map(Watchdog::next);
+        [self.leftover_until, watchdog].into_iter().flatten().min()
+    }
+
+    /// A reload begins, whoever wants it.
+    pub fn begin_reload(&mut self) {
+        self.notifier.reloading();
+        self.reloading = true;
+    }
+
+    /// Another process is the service from now on; it alone has something to say.
+    fn fall_silent(&mut self) {
+        self.notifier = Notifier::default();
+        self.watchdog = None;
+    }
+}
+
+impl Control {
+    /// Starts the next process, or says why not.
+    pub(super) fn begin_upgrade(&mut self, origin: String, answer: Option<Answer>) {
+        info!(audit = "upgrade", origin, "an upgrade begins");
+        let listeners = self.listeners.duplicates();
+        let begun = listeners
+            .map_err(|error| error.to_string())
+            .and_then(|listeners| self.succession.upgrades.begin(listeners));
+        match begun {
+            Ok(()) => self.succession.answer = answer,
+            Err(reason) => refuse(&origin, answer, failed(&reason)),
+        }
+    }
+
+    /// Lets the new process take over, if it is ready and this one is not stopping; otherwise everything stays as it is.
+    pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Micros) {
+        let answer = self.succession.answer.take();
+        match outcome.and_then(|successor| self.let_go(successor)) {
+            Ok(pid) => {
+                info!(
+                    pid,
+                    "another process has taken over; running requests may finish here"
+                );
+                self.retire(now);
+                let revision = self.desk.revision();
+                reply(answer, Ok(taken_over(revision, pid)));
+            }
+            Err(reason) => {
+                error!(reason, "the upgrade failed; this process goes on");
+                reply(answer, Err(failed(&reason)));
+            }
+        }
+    }
+
+    fn let_go(&mut self, successor: Successor) -> Result<u32, String> {
+        if self.shutdown.has_begun() {
+            return Err("palantir is stopping".to_owned());
+        }
+        let pid = successor.pid();
+        // Before the new process says anything: the service manager listens to nobody but the main process.
+        self.succession.notifier.main_pid(pid);
+        if let Err(reason) = self.succession.upgrades.let_go(successor) {
+            self.succession.notifier.main_pid(process::id());
+            return Err(reason);
+        }
+        Ok(pid)
+    }
+
+    /// Stops accepting. The sockets kept here are closed too: as long as any process has one, the kernel lets clients
+    /// connect to it.
+    fn retire(&mut self, now: Micros) {
+        self.shutdown.retire(now);
+        self.succession.fall_silent();
+        self.listeners.keep_only(&[]);
+        self.threads.retire();
+        self.publish();
+    }
+
+    /// Stops listening on addresses that were taken over and that the configuration lacks, once whoever knocked there
+    /// before the old process let go of them has been let in.
+    pub(super) fn drop_leftover(&mut self, now: Micros) {
+        if self
+            .succession
+            .leftover_until
+            .is_none_or(|until| now < until)
+        {
+            return;
+        }
+        self.succession.leftover_until = None;
+        for addr in self.listeners.keep_only(&self.snapshot.listeners) {
+            info!("no longer listening on {addr}");
+        }
+        self.threads.repeat(&self.snapshot);
+    }
+
+    /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
+    pub(super) fn tell_service_manager(&mut self, now: Micros) {
+        let settled = self.threads.adopted_by_all() >= self.snapshot.generation
+            && self.preparing.is_none()
+            && !self.shutdown.has_begun();
+        let succession = &mut self.succession;
+        if settled && (succession.reloading || !succession.ready) {
+            succession.reloading = false;
+            succession.ready = true;
+            let revision = self.desk.revision();
+            succession
+                .notifier
+                .ready(&format!("serving, revision {revision}"));
+        }
+        let moved = self.gauges.iter().map(|worker| worker.loop_lag().count());
+        if let Some(watchdog) = &mut succession.watchdog
+            && watchdog.is_due(moved, now)
+        {
+            succession.notifier.alive();
+        }
+    }
+}
+
+fn taken_over(revision: u64, pid: u32) -> Accepted {
+    Accepted {
+        revision,
+        changed: false,
+        notes: vec![format!("process {pid} has taken over")],
+        diff: Diff::default(),
+    }
+}
+
+fn failed(reason: &str) -> Problem {
+    Problem::new(ProblemKind::Failed, reason)
+}

@@ -1,0 +1,293 @@
+//! The line between a process that gives its listening sockets away and the one that takes them: a pair of connected
+//! sockets that carries short messages, some with descriptors (SCM_RIGHTS, unix(7)).
+//!
+//! A message arrives whole or not at all (SOCK_SEQPACKET), so there is nothing to frame; the end of the other process
+//! is the end of the line.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_type};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
+};
+
+use super::listen::BoundListener;
+use crate::base::limits;
+
+const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESCRIPTORS));
+/// Ends the list of sockets; an address cannot be taken for it.
+const NO_MORE: &str = "no more";
+
+/// One end of the line. Nothing waits longer on it than `limits::UPGRADE_SECS`.
+#[derive(Debug)]
+pub struct Line {
+    socket: OwnedFd,
+}
+
+/// What one message brings: text, and descriptors with it.
+type Message = (String, Vec<OwnedFd>);
+
+impl Line {
+    /// Both ends. Errors: no descriptors left.
+    pub fn pair() -> io::Result<(Line, Line)> {
+        let (one, other) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        Ok((Line::new(one)?, Line::new(other)?))
+    }
+
+    /// The end that this process was started with. Errors: there is no such descriptor, or it is something else.
+    ///
+    /// # Safety
+    /// Nothing else in this process may own the descriptor.
+    pub unsafe fn from_raw(fd: RawFd) -> io::Result<Line> {
+        // SAFETY: a plain system call, which fails if there is no such descriptor; the caller vouches for ownership.
+        let socket = unsafe {
+            if libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        if socket_type(&socket)? != SocketType::SEQPACKET {
+            let text = "the descriptor of the handover is something else";
+            return Err(io::Error::new(ErrorKind::InvalidInput, text));
+        }
+        Line::new(socket)
+    }
+
+    fn new(socket: OwnedFd) -> io::Result<Line> {
+        let patience = Some(Duration::from_secs(limits::UPGRADE_SECS));
+        set_socket_timeout(&socket, Timeout::Send, patience)?;
+        set_socket_timeout(&socket, Timeout::Recv, patience)?;
+        Ok(Line { socket })
+    }
+
+    /// The descriptor, for starting the process that is to have this end.
+    pub fn raw(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Sends a message of at most `limits::HANDOVER_BYTES`; what is longer is cut off. Errors: the other end is closed,
+    /// or takes nothing.
+    pub fn say(&self, text: &str) -> io::Result<()> {
+        self.send(text, &[])
+    }
+
+    /// The next message; `None` when the other end is closed. Errors: `TimedOut`, or it is not plain text.
+    pub fn hear(&self) -> io::Result<Option<String>> {
+        match self.receive()? {
+            None => Ok(None),
+            Some((text, sockets)) if sockets.is_empty() => Ok(Some(text)),
+            Some(_) => Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "unasked-for descriptors",
+            )),
+        }
+    }
+
+    /// Sends listening sockets, each with its address, in this order. Errors: one of them does not listen (any more), the
+    /// other end is closed, or takes nothing.
+    pub fn send_listeners(&self, listeners: &[BoundListener]) -> io::Result<()> {
+        for part in listeners.chunks(limits::HANDOVER_DESCRIPTORS) {
+            let mut text = String::new();
+            for listener in part {
+                listener.check()?;
+                text += &format!("{}\n", listener.addr);
+            }
+            let sockets: Vec<_> = part
+                .iter()
+                .map(|listener| listener.socket.as_fd())
+                .collect();
+            self.send(&text, &sockets)?;
+        }
+        self.say(NO_MORE)
+    }
+
+    /// Receives what [`Line::send_listeners`] sends. Errors: the other end is closed or silent, or a socket does not
+    /// listen where it is said to.
+    pub fn receive_listeners(&self) -> io::Result<Vec<BoundListener>> {
+        let mut listeners = Vec::new();
+        loop {
+            let (text, sockets) = self.receive()?.ok_or(ErrorKind::UnexpectedEof)?;
+            if text == NO_MORE {
+                return Ok(listeners);
+            }
+            if text.lines().count() != sockets.len()
+                || listeners.len() + sockets.len() > limits::HANDOVER_SOCKETS
+            {
+                let text = "as many listening sockets as addresses should have come";
+                return Err(io::Error::new(ErrorKind::InvalidData, text));
+            }
+            for (addr, socket) in text.lines().zip(sockets) {
+                listeners.push(adopt_from(addr, socket)?);
+            }
+        }
+    }
+
+    fn send(&self, text: &str, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let text = &text.as_bytes()[..text.floor_char_boundary(limits::HANDOVER_BYTES)];
+        let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !sockets.is_empty() && !control.push(SendAncillaryMessage::ScmRights(sockets)) {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "too many descriptors",
+            ));
+        }
+        let parts = [IoSlice::new(text)];
+        rustix::io::retry_on_intr(|| {
+            sendmsg(&self.socket, &parts, &mut control, SendFlags::NOSIGNAL)
+        })
+        .map_err(in_time)?;
+        Ok(())
+    }
+
+    fn receive(&self) -> io::Result<Option<Message>> {
+        let mut bytes = vec![0; limits::HANDOVER_BYTES];
+        let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::io::retry_on_intr(|| {
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            recvmsg(
+                &self.socket,
+                &mut parts,
+                &mut control,
+                RecvFlags::CMSG_CLOEXEC,
+            )
+        })
+        .map_err(in_time)?;
+        let mut sockets = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                sockets.extend(descriptors);
+            }
+        }
+        if received
+            .flags
+            .intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC)
+        {
+            let text = "a message was cut short: this process may have too few descriptors";
+            return Err(io::Error::other(text));
+        }
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        bytes.truncate(received.bytes);
+        let text = String::from_utf8(bytes)
+            .map_err(|_| io::Error::new(ErrorKind::InvalidData, "a message is not text"))?;
+        Ok(Some((text, sockets)))
+    }
+}
+
+fn adopt_from(addr: &str, socket: OwnedFd) -> io::Result<BoundListener> {
+    let listener = BoundListener::adopt(socket)?;
+    if listener.addr.to_string() != addr {
+        let text = format!("a socket for {addr} listens on {}", listener.addr);
+        return Err(io::Error::new(ErrorKind::InvalidData, text));
+    }
+    Ok(listener)
+}
+
+/// A time-out shows as EAGAIN, which reads as if one should try again.
+fn in_time(error: rustix::io::Errno) -> io::Error {
+    match error {
+        rustix::io::Errno::AGAIN => ErrorKind::TimedOut.into(),
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+    use crate::snapshot::ListenAddr;
+
+    fn listeners(count: usize) -> Vec<BoundListener> {
+        let open = || TcpListener::bind("127.0.0.1:0").unwrap();
+        (0..count)
+            .map(|_| BoundListener::adopt(open()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn words_arrive_and_the_end_is_noticed() {
+        let (one, other) = Line::pair().unwrap();
+        one.say("ready").unwrap();
+        one.say(&"é".repeat(limits::HANDOVER_BYTES)).unwrap();
+        assert_eq!(other.hear().unwrap().as_deref(), Some("ready"));
+        let long = other.hear().unwrap().unwrap();
+        assert_eq!(long, "é".repeat(limits::HANDOVER_BYTES / 2));
+        drop(one);
+        assert_eq!(other.hear().unwrap(), None);
+        assert!(other.say("anybody?").is_err());
+    }
+
+    #[test]
+    fn more_sockets_than_fit_one_message_arrive_in_order() {
+        let (one, other) = Line::pair().unwrap();
+        let path = std::env::temp_dir().join(format!("handover-{}", std::process::id()));
+        let unix = UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut sent = listeners(2 * limits::HANDOVER_DESCRIPTORS + 1);
+        sent.insert(7, BoundListener::adopt(unix).unwrap());
+        let expected: Vec<_> = sent.iter().map(|socket| socket.addr.clone()).collect();
+        let sender = thread::spawn(move || one.send_listeners(&sent));
+        let received = other.receive_listeners().unwrap();
+        sender.join().unwrap().unwrap();
+        let actual: Vec<_> = received.iter().map(|socket| socket.addr.clone()).collect();
+        assert_eq!(actual, expected);
+        assert_eq!(actual[7], ListenAddr::Unix(path));
+        let ListenAddr::Tcp(last) = actual.last().unwrap() else {
+            panic!("the last one is a TCP socket");
+        };
+        TcpStream::connect(last)
+            .expect("it still listens, although the sender's descriptors are closed");
+    }
+
+    #[test]
+    fn what_comes_is_checked() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let right = format!("{}\n", socket.local_addr().unwrap());
+        let connected = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let rows: [(&str, &[BorrowedFd<'_>]); 4] = [
+            ("127.0.0.1:1\n", &[socket.as_fd()]),
+            (&right, &[]),
+            (&right, &[socket.as_fd(), socket.as_fd()]),
+            (&right, &[connected.as_fd()]),
+        ];
+        for (text, sockets) in rows {
+            let (one, other) = Line::pair().unwrap();
+            one.send(text, sockets).unwrap();
+            one.say(NO_MORE).unwrap();
+            assert!(other.receive_listeners().is_err(), "{text:?}");
+        }
+        let (one, other) = Line::pair().unwrap();
+        one.send(&right, &[socket.as_fd()]).unwrap();
+        drop(one);
+        let error = other.receive_listeners().unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::UnexpectedEof,
+            "the list has no end"
+        );
+    }
+
+    #[test]
+    fn descriptors_with_a_plain_word_are_refused() {
+        let (one, other) = Line::pair().unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        one.send("ready", &[socket.as_fd()]).unwrap();
+        assert!(other.hear().is_err());
+    }
+}

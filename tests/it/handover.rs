@@ -1,0 +1,401 @@
+//! A new process of the binary takes over from the old one, and no client notices.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use crate::support::origin::ok;
+use crate::support::place::{Directory, free_addr};
+use crate::support::proxy::{command, end_with_this_thread, route};
+use crate::support::{Client, Lineage, Origin, PATIENCE, eventually, get};
+
+/// Clients that ask all the time, each on one connection for as long as it lasts or on a new one every time.
+struct Load {
+    over: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(addr: SocketAddr) -> Load {
+        let mut load = Load {
+            over: Arc::default(),
+            answered: Arc::default(),
+            clients: Vec::new(),
+        };
+        for number in 0..8 {
+            let (over, answered) = (load.over.clone(), load.answered.clone());
+            load.clients.push(thread::spawn(move || {
+                let keeps = number % 2 == 0;
+                let mut client = Client::connect(addr);
+                while !over.load(SeqCst) {
+                    let answer = client.ask(get("/"));
+                    assert_eq!((answer.status(), answer.text().as_str()), (200, "served"));
+                    answered.fetch_add(1, SeqCst);
+                    if !keeps || answer.field("connection") == Some("close") {
+                        client = Client::connect(addr);
+                    }
+                }
+            }));
+        }
+        load
+    }
+
+    /// Waits until so many more requests were answered, and fails when one was not.
+    #[track_caller]
+    fn wait_for(&self, more: usize) {
+        let goal = self.answered.load(SeqCst) + more;
+        eventually("requests are answered", || {
+            let failed = self.clients.iter().any(|client| client.is_finished());
+            assert!(!failed, "a request failed");
+            self.answered.load(SeqCst) >= goal
+        });
+    }
+
+    #[track_caller]
+    fn end(self) {
+        self.over.store(true, SeqCst);
+        for client in self.clients {
+            client.join().expect("every request is answered");
+        }
+    }
+}
+
+/// An origin that answers half of what it has, and the rest when it is let go.
+fn halting() -> (Origin, mpsc::Sender<()>) {
+    let (let_go, wait) = mpsc::channel();
+    let wait = Arc::new(Mutex::new(wait));
+    let origin = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().contains(" /long ") {
+                link.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+                let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
+                link.send("half");
+            } else {
+                link.send(ok("served"));
+            }
+        }
+    });
+    (origin, let_go)
+}
+
+#[test]
+fn five_upgrades_under_load_cost_no_request() {
+    let origin = Origin::saying("served");
+    let config = format!("workers = 2\n{}", route("/", &[origin.addr]));
+    let mut lineage = Lineage::start(&config);
+    let load = Load::on(lineage.proxy.addr);
+    load.wait_for(200);
+    for _ in 0..5 {
+        lineage.upgrade();
+        load.wait_for(200);
+    }
+    load.end();
+    assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn an_idle_connection_is_served_once_more_and_told_that_it_ends() {
+    let origin = Origin::saying("served");
+    let mut lineage = Lineage::start(&route("/", &[origin.addr]));
+    let mut client = lineage.proxy.client();
+    assert_eq!(client.ask(get("/")).field("connection"), None);
+    lineage.upgrade();
+    let answer = client.ask(get("/"));
+    assert_eq!(answer.text(), "served");
+    assert_eq!(answer.field("connection"), Some("close"));
+    client.ends();
+    lineage.wait_for_elders();
+}
+
+#[test]
+fn a_connection_that_has_not_asked_yet_is_served() {
+    let origin = Origin::saying("served");
+    let mut lineage = Lineage::start(&route("/", &[origin.addr]));
+    let mut early = lineage.proxy.client();
+    // Accepted after `early`, so `early` is in the old process.
+    assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+    lineage.upgrade();
+    assert_eq!(early.ask(get("/")).text(), "served");
+    lineage.wait_for_elders();
+}
+
+#[test]
+fn connections_in_the_accept_queue_are_served_by_the_new_process() {
+    let (origin, let_go) = halting();
+    let config = "workers = 1\n[limits]\nconnections = 1\n".to_owned();
+    let mut lineage = Lineage::start(&(config + &route("/", &[origin.addr])));
+    let mut running = lineage.proxy.client();
+    running.send(get("/long"));
+    origin.wait_for_requests(1);
+    let mut waiting: Vec<_> = (0..10).map(|_| lineage.proxy.client()).collect();
+    for client in &mut waiting {
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    }
+    lineage.upgrade();
+    for client in &mut waiting {
+        assert_eq!(client.answer().text(), "served");
+    }
+    let_go.send(()).unwrap();
+    assert_eq!(running.answer().text(), "halfhalf");
+    drop(running);
+    lineage.wait_for_elders();
+}
+
+#[test]
+fn a_long_download_goes_on_in_the_old_process() {
+    let (origin, let_go) = halting();
+    // The old process may take longer than a stop may.
+    let config = format!("shutdown_timeout = 0.1\n{}", route("/", &[origin.addr]));
+    let mut lineage = Lineage::start(&config);
+    let mut client = lineage.proxy.client();
+    client.send(get("/long"));
+    assert_eq!(client.begin_answer().status(), 200);
+    assert_eq!(client.bytes(4), b"half");
+    lineage.upgrade();
+    lineage.upgrade();
+    assert_eq!(lineage.proxy.ask(get("/")).text(), "served");
+    let_go.send(()).unwrap();
+    assert_eq!(client.bytes(4), b"half");
+    drop(client);
+    assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn a_signal_ends_the_old_process_as_ever() {
+    let (origin, _let_go) = halting();
+    let config = format!("shutdown_timeout = 0.1\n{}", route("/", &[origin.addr]));
+    let mut lineage = Lineage::start(&config);
+    let mut client = lineage.proxy.client();
+    client.send(get("/long"));
+    origin.wait_for_requests(1);
+    lineage.upgrade();
+    lineage.proxy.signal(libc::SIGTERM);
+    assert_eq!(lineage.proxy.wait_for_exit(), 1, "a request was cut");
+    assert_eq!(lineage.proxy.ask(get("/")).text(), "served");
+}
+
+#[test]
+fn a_mistake_in_the_configuration_keeps_the_old_process() {
+    let origin = Origin::saying("served");
+    let mut lineage = Lineage::start(&route("/", &[origin.addr]));
+    let good = lineage.config();
+    let mut client = lineage.proxy.client();
+    assert_eq!(client.ask(get("/")).status(), 200);
+    lineage.write_config(&format!("{good}\nno_such_key = 1\n"));
+    lineage.fail_to_upgrade(&["no_such_key"]);
+    let answer = client.ask(get("/"));
+    assert_eq!((answer.status(), answer.field("connection")), (200, None));
+    assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+    lineage.write_config(&good);
+    lineage.upgrade();
+    assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+    drop(client);
+    lineage.wait_for_elders();
+}
+
+/// A command that runs what lies at `path`.
+fn command_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env_remove("RUST_LOG");
+    end_with_this_thread(&mut command);
+    command
+}
+
+#[test]
+fn a_binary_that_cannot_take_over_keeps_the_old_process() {
+    let origin = Origin::saying("served");
+    let directory = Directory::new();
+    let path = directory.path().join("palantir");
+    let binary = env!("CARGO_BIN_EXE_palantir");
+    symlink(binary, &path).unwrap();
+    let mut lineage = Lineage::start_as(command_at(&path), &route("/", &[origin.addr]));
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "#!/bin/sh\nexit 7\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    lineage.fail_to_upgrade(&["exit status: 7"]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    lineage.fail_to_upgrade(&["cannot start", "Permission denied"]);
+    fs::remove_file(&path).unwrap();
+    lineage.fail_to_upgrade(&["cannot start", "No such file"]);
+    assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+    symlink(binary, &path).unwrap();
+    lineage.upgrade();
+    assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+    lineage.wait_for_elders();
+}
+
+#[test]
+fn a_stop_while_the_new_process_starts_ends_both() {
+    let origin = Origin::saying("served");
+    let directory = Directory::new();
+    let path = directory.path().join("palantir");
+    let binary = env!("CARGO_BIN_EXE_palantir");
+    symlink(binary, &path).unwrap();
+    let mut lineage = Lineage::start_as(command_at(&path), &route("/", &[origin.addr]));
+    let started = directory.path().join("started");
+    fs::remove_file(&path).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 100\n",
+        started.display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    lineage.signal(libc::SIGUSR2);
+    eventually("the new process starts", || started.exists());
+    lineage.signal(libc::SIGUSR2);
+    lineage.proxy.wait_for_log(&["an upgrade is under way"]);
+    assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+    assert_eq!(lineage.stop(), 0);
+    // It was not palantir, which would end by itself.
+    let pid: i32 = fs::read_to_string(&started)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    // SAFETY: plain system call on a process that this test has started.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+#[test]
+fn workers_may_become_fewer_and_more() {
+    let origin = Origin::saying("served");
+    let mut lineage = Lineage::start(&format!("workers = 3\n{}", route("/", &[origin.addr])));
+    let load = Load::on(lineage.proxy.addr);
+    for workers in [1, 2, 4] {
+        let config = lineage.config();
+        let config = config
+            .lines()
+            .map(|line| match line.starts_with("workers") {
+                true => format!("workers = {workers}\n"),
+                false => format!("{line}\n"),
+            });
+        lineage.write_config(&config.collect::<String>());
+        lineage.upgrade();
+        load.wait_for(200);
+    }
+    load.end();
+    assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn addresses_may_come_and_go() {
+    let (origin, let_go) = halting();
+    let [stays, goes, comes] = [free_addr(), free_addr(), free_addr()];
+    let rest = format!(
+        "workers = 1\n[limits]\nconnections = 1\n{}",
+        route("/", &[origin.addr])
+    );
+    let before = format!("listen_addr = [\"{stays}\", \"{goes}\"]\n{rest}");
+    let mut lineage = Lineage::launch(command(), stays, &before);
+    lineage.proxy.wait_until_it_accepts();
+    let mut running = Client::connect(stays);
+    running.send(get("/long"));
+    origin.wait_for_requests(1);
+    // Waits in the queue of an address that the new process is not meant to listen on.
+    let mut waiting = Client::connect(goes);
+    waiting.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    lineage.write_config(&format!("listen_addr = [\"{stays}\", \"{comes}\"]\n{rest}"));
+    lineage.upgrade();
+    assert_eq!(waiting.answer().text(), "served");
+    eventually("nobody listens there any more", || {
+        TcpStream::connect(goes).is_err()
+    });
+    for addr in [stays, comes] {
+        let mut client = Client::connect(addr);
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.answer().text(), "served");
+        client.ends();
+    }
+    let_go.send(()).unwrap();
+    assert_eq!(running.answer().text(), "halfhalf");
+    drop(running);
+    lineage.wait_for_elders();
+}
+
+#[test]
+fn a_unix_socket_is_handed_over_with_its_file() {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixStream;
+    let origin = Origin::saying("served");
+    let addr = free_addr();
+    let config = format!(
+        "listen_addr = [\"{addr}\", \"unix:{{dir}}/socket\"]\nworkers = 2\n{}",
+        route("/", &[origin.addr])
+    );
+    let mut lineage = Lineage::launch(command(), addr, &config);
+    lineage.proxy.wait_until_it_accepts();
+    let path = lineage.proxy.directory.path().join("socket");
+    let file = fs::metadata(&path).unwrap().ino();
+    for _ in 0..2 {
+        lineage.upgrade();
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(fs::metadata(&path).unwrap().ino(), file);
+    lineage.wait_for_elders();
+}
+
+#[test]
+fn test_servers_are_handed_over_too() {
+    let [one, other] = [free_addr(), free_addr()];
+    let config = format!(
+        "{}[test_server]\nlisten_addrs = [\"{one}\", \"{other}\"]\n",
+        route("/", &[one, other])
+    );
+    let mut lineage = Lineage::start(&config);
+    for _ in 0..2 {
+        assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+        lineage.upgrade();
+        lineage.wait_for_elders();
+    }
+    assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
+}
+
+#[test]
+fn the_management_api_hands_over_and_is_handed_over() {
+    let origin = Origin::saying("served");
+    let admin = free_addr();
+    let config = format!(
+        "{}[admin]\nlisten_addr = \"{admin}\"\n",
+        route("/", &[origin.addr])
+    );
+    let mut lineage = Lineage::start(&config);
+    let ask = |request: String| Client::connect(admin).ask(request);
+    let post = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+        )
+    };
+    for times in 1..=2 {
+        let answer = ask(post("/upgrade"));
+        assert_eq!(answer.status(), 200, "{}", answer.text());
+        lineage.note_upgrade();
+        let pid = lineage.pid().to_string();
+        assert!(answer.text().contains(&pid), "{}", answer.text());
+        lineage.wait_for_elders();
+        let listening = ["listening on", &lineage.proxy.addr.to_string()];
+        lineage.proxy.wait_for_log_times(&listening, times + 1);
+    }
+    let good = lineage.config();
+    lineage.write_config("mistaken");
+    let answer = ask(post("/upgrade"));
+    assert!(answer.status() >= 400, "{}", answer.text());
+    assert!(answer.text().contains("mistaken"), "{}", answer.text());
+    lineage.write_config(&good);
+    let version = format!("GET /version HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    assert_eq!(ask(version).status(), 200);
+    assert_eq!(lineage.stop(), 0);
+}

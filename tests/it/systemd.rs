@@ -1,0 +1,173 @@
+//! What the proxy has to say to a service manager, and the sockets that it takes from one.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::support::place::{Directory, free_addr};
+use crate::support::proxy::{command, end_with_this_thread, route};
+use crate::support::{Client, Lineage, Origin, PATIENCE, eventually, get};
+
+/// The proxy as a service manager starts it that listens on `sockets` for it. It goes by its own process id, which only
+/// the process itself knows before it runs the binary.
+fn activated(sockets: &[RawFd]) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_palantir"));
+    command.env_remove("RUST_LOG");
+    command.env("LISTEN_FDS", sockets.len().to_string());
+    command.env("LISTEN_FDNAMES", vec!["http"; sockets.len()].join(":"));
+    end_with_this_thread(&mut command);
+    let sockets = sockets.to_vec();
+    // SAFETY: between fork and exec only system calls on plain numbers.
+    unsafe {
+        command.pre_exec(move || {
+            // Out of each other's way first.
+            for (place, &fd) in sockets.iter().enumerate() {
+                libc::dup2(fd, 100 + place as RawFd);
+            }
+            for place in 0..sockets.len() as RawFd {
+                libc::dup2(100 + place, 3 + place);
+                libc::close(100 + place);
+            }
+            Ok(())
+        });
+    }
+    command
+}
+
+fn listening(addr: SocketAddr) -> TcpListener {
+    TcpListener::bind(addr).unwrap()
+}
+
+#[test]
+fn passed_sockets_are_used_by_every_worker_and_outlive_upgrades() {
+    let origin = Origin::saying("served");
+    let [passed, bound, stray] = [free_addr(), free_addr(), free_addr()];
+    let sockets = [listening(stray), listening(passed)];
+    // Who comes before the proxy runs waits.
+    let mut early = Client::connect(passed);
+    early.send(get("/"));
+    let config = format!(
+        "listen_addr = [\"{bound}\", \"{passed}\"]\nworkers = 2\n{}",
+        route("/", &[origin.addr])
+    );
+    let fds = sockets.each_ref().map(AsRawFd::as_raw_fd);
+    let mut lineage = Lineage::launch(activated(&fds), bound, &config);
+    assert_eq!(early.answer().text(), "served");
+    drop(early);
+    lineage.proxy.wait_until_it_accepts();
+    lineage.proxy.wait_for_log(&["WARN", &stray.to_string()]);
+    for _ in 0..2 {
+        for addr in [passed, bound] {
+            for _ in 0..10 {
+                assert_eq!(Client::connect(addr).ask(get("/")).text(), "served");
+            }
+        }
+        lineage.upgrade();
+    }
+    assert_eq!(lineage.stop(), 0);
+    // The service manager still has it.
+    Client::connect(passed);
+}
+
+#[test]
+fn sockets_for_another_process_are_left_alone() {
+    let origin = Origin::saying("served");
+    let mut command = command();
+    command.env("LISTEN_PID", "1").env("LISTEN_FDS", "3");
+    let mut lineage = Lineage::start_as(command, &route("/", &[origin.addr]));
+    assert_eq!(lineage.proxy.ask(get("/")).text(), "served");
+    assert_eq!(lineage.stop(), 0);
+    assert!(!lineage.proxy.log().contains("passed"));
+}
+
+/// A service manager's ear.
+struct Ear {
+    directory: Directory,
+    socket: UnixDatagram,
+}
+
+impl Ear {
+    fn new() -> Ear {
+        let directory = Directory::new();
+        let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Ear { directory, socket }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = command();
+        command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
+        command
+    }
+
+    /// The next message, without what is for people.
+    fn next(&self) -> String {
+        let mut bytes = [0; 4096];
+        let count = self.socket.recv(&mut bytes).expect("a message comes");
+        let text = String::from_utf8(bytes[..count].to_vec()).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("STATUS="));
+        lines.collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn monotonic_micros() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: fills a live struct; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
+}
+
+#[test]
+fn the_service_manager_hears_how_we_are() {
+    let origin = Origin::saying("served");
+    let ear = Ear::new();
+    let mut lineage = Lineage::start_as(ear.command(), &route("/", &[origin.addr]));
+    let config = lineage.config();
+    let before = monotonic_micros();
+    assert_eq!(ear.next(), "READY=1");
+    lineage.signal(libc::SIGHUP);
+    let reloading = ear.next();
+    let time = reloading.strip_prefix("RELOADING=1 MONOTONIC_USEC=");
+    let time: u64 = time.expect(&reloading).parse().unwrap();
+    assert!(before < time && time < monotonic_micros());
+    assert_eq!(ear.next(), "READY=1");
+    lineage.write_config("mistaken");
+    lineage.signal(libc::SIGHUP);
+    assert!(ear.next().starts_with("RELOADING=1 "));
+    assert_eq!(ear.next(), "READY=1", "also after a reload that failed");
+    lineage.write_config(&config);
+    lineage.upgrade();
+    assert_eq!(ear.next(), format!("MAINPID={}", lineage.pid()));
+    assert_eq!(ear.next(), "READY=1");
+    lineage.wait_for_elders();
+    assert_eq!(lineage.stop(), 0);
+    assert_eq!(ear.next(), "STOPPING=1");
+}
+
+#[test]
+fn the_watchdog_is_fed_by_whoever_is_in_charge() {
+    let origin = Origin::saying("served");
+    let ear = Ear::new();
+    let mut command = ear.command();
+    command.env("WATCHDOG_USEC", "1000000");
+    let mut lineage = Lineage::start_as(command, &route("/", &[origin.addr]));
+    assert_eq!(ear.next(), "READY=1");
+    for _ in 0..3 {
+        assert_eq!(ear.next(), "WATCHDOG=1");
+    }
+    lineage.upgrade();
+    lineage.wait_for_elders();
+    let ready = || ear.next() == "READY=1";
+    eventually("the new process is ready", ready);
+    for _ in 0..3 {
+        assert_eq!(ear.next(), "WATCHDOG=1");
+    }
+    assert_eq!(lineage.stop(), 0);
+}
