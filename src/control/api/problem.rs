@@ -78,7 +78,9 @@ impl ApiProblem {
     pub fn rename_field(mut self, from: &str, to: &str) -> ApiProblem {
         for error in &mut self.errors {
             if error.field == from {
+                let line = error.line();
                 error.field = to.to_owned();
+                self.detail = self.detail.replacen(&line, &error.line(), 1);
             }
         }
         self
@@ -167,7 +169,7 @@ mod tests {
         let json = serde_json::to_value(&problem).unwrap();
         assert_eq!(json["errors"][0]["field"], "url");
         assert_eq!(json["errors"].as_array().unwrap().len(), 1);
-        assert_eq!(json["detail"], "must be an address; too much");
+        assert_eq!(json["detail"], "url: must be an address; too much");
         assert_eq!(json["title"], "Unprocessable Entity");
     }
 }

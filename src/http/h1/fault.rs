@@ -21,12 +21,20 @@ pub fn fault_at(bytes: &[u8], refusal: Refusal, limits: &HeadLimits) -> Option<u
     let shortest = shortest
         .take_while(|len| is_refused(&bytes[..*len]))
         .last()?;
-    let head = &bytes[..head_len(bytes).unwrap_or(bytes.len())];
-    if shortest < head.len() {
-        return Some(shortest - 1);
+    let head = match head_len(bytes) {
+        Some(len) if len == shortest => &bytes[..len],
+        _ => return Some(shortest - 1),
+    };
+    // Only the whole head was refused: for its first line, or for the field without which it would not have been.
+    match refusal {
+        Refusal::MissingHost => None,
+        Refusal::MethodNotAllowed => Some(0),
+        Refusal::BadTarget
+        | Refusal::BadEscape
+        | Refusal::PathAboveRoot
+        | Refusal::AmbiguousPath => target_at(head, refusal),
+        _ => field_at(head, is_refused),
     }
-    // Only the whole head was refused: for the field without which it would not have been, or for its first line.
-    field_at(head, is_refused).or_else(|| target_at(head, refusal))
 }
 
 /// Why these bytes are refused as a request, whatever its route; `None` if they are not, or not yet.
@@ -72,17 +80,11 @@ fn field_at(head: &[u8], is_refused: impl Fn(&[u8]) -> bool) -> Option<usize> {
     None
 }
 
-/// Where in the first line it goes wrong.
+/// Where in the target it goes wrong.
 fn target_at(head: &[u8], refusal: Refusal) -> Option<usize> {
-    match refusal {
-        Refusal::MissingHost => None,
-        Refusal::MethodNotAllowed => Some(0),
-        _ => {
-            let start = memchr::memchr(b' ', head)? + 1;
-            let len = memchr::memchr2(b' ', b'?', &head[start..])?;
-            Some(start + path_fault(&head[start..start + len], refusal))
-        }
-    }
+    let start = memchr::memchr(b' ', head)? + 1;
+    let len = memchr::memchr2(b' ', b'?', &head[start..])?;
+    Some(start + path_fault(&head[start..start + len], refusal))
 }
 
 /// The last byte of the shortest beginning of a path that is refused whatever follows; 0 if the path is not to blame.
@@ -140,10 +142,10 @@ mod tests {
                 "unknown_transfer_coding",
             ),
             (
-                "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2\r\nX: 3\r\nX^: 4\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2\r\nX: 3\r\nX: 4\r^\n\r\n",
                 "too_many_fields",
             ),
-            ("GET /a/%^zz/b HTTP/1.1\r\nHost: a\r\n\r\n", "bad_escape"),
+            ("GET /a/^%zz/b HTTP/1.1\r\nHost: a\r\n\r\n", "bad_escape"),
             (
                 "GET /a/../.^./b?c HTTP/1.1\r\nHost: a\r\n\r\nrest",
                 "path_above_root",
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_not_among_the_bytes_is_not_marked() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\nX: b\x01\r\n\r\n";
-        for len in 0..31 {
+        for len in 0..30 {
             assert_eq!(
                 fault_at(&head[..len], Refusal::BadFieldValue, &LIMITS),
                 None
