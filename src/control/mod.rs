@@ -159,7 +159,6 @@ struct Control {
     reload_wanted: bool,
     trial: Option<OnTrial>,
     departures: Departures,
-    boards: Boards,
     bad_requests: BadRequests,
     shutdown: Shutdown,
     succession: Succession,
