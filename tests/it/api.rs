@@ -225,7 +225,7 @@ fn backends_on_ipv6_come_and_go() {
     let first = Origin::saying("four");
     let addr = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, free_addr().port()));
     let six = Origin::start_at(addr, |link| {
-        while link.request().is_some() && link.try_send(&ok("six")) {}
+        while link.request().is_some() && link.try_send(ok("six")) {}
     });
     let managed = Managed::to(&[first.addr]);
     let added = managed.ask("POST /servers", &[], &url(six.addr));
