@@ -73,6 +73,13 @@ pub const TRAILER_FIELDS: usize = 64;
 /// Interim (1xx) responses that one exchange may bring before its final one.
 pub const INTERIM_RESPONSES: u32 = 16;
 
+/// Bytes of an HPACK table by its own count, in each direction: what holds before any SETTINGS.
+pub const H2_TABLE_BYTES: usize = 4096;
+/// How many times its limit a field section may come to before it can only be meant as an attack.
+pub const H2_BOMB_MULTIPLE: usize = 4;
+/// Bytes of memory for a decoded section that a connection keeps for the next one.
+pub const H2_KEPT_HEAD_BYTES: usize = 8 << 10;
+
 /// Length of the timer tick, in milliseconds: the precision of every timeout.
 pub const TICK_MILLIS: u64 = 100;
 /// Buckets of the timer wheel; a deadline further away than all of them is looked at again on the way.

@@ -10,3 +10,4 @@ pub mod path;
 pub mod refusal;
 
 pub mod h1;
+pub mod h2;
