@@ -30,7 +30,11 @@ pub enum Refusal {
     DisguisedField,
     /// `Connection` names a field that must not be removed on the way.
     BadConnection,
-    /// No `Host` in HTTP/1.1.
+    /// A pseudo-field of HTTP/2 that is missing, repeated, malformed, out of place or of the other kind of message.
+    BadPseudoField,
+    /// A field in HTTP/2 that concerns an HTTP/1 connection, or a `te` other than `trailers`.
+    ConnectionField,
+    /// No `Host` in HTTP/1.1, neither `:authority` nor `host` in HTTP/2.
     MissingHost,
     /// More than one `Host`.
     RepeatedHost,
@@ -44,6 +48,8 @@ pub enum Refusal {
     RepeatedContentLength,
     /// `Transfer-Encoding` and `Content-Length` together.
     LengthAndCoding,
+    /// A body in HTTP/2 that is longer or shorter than its `content-length`.
+    LengthMismatch,
     /// `Transfer-Encoding` in HTTP/1.0.
     CodingInHttp10,
     /// `Transfer-Encoding` is malformed or repeated, or `chunked` in it is repeated or not last.
@@ -100,6 +106,8 @@ impl Refusal {
             Refusal::BadFieldValue => "bad_field_value",
             Refusal::DisguisedField => "disguised_field",
             Refusal::BadConnection => "bad_connection",
+            Refusal::BadPseudoField => "bad_pseudo_field",
+            Refusal::ConnectionField => "connection_field",
             Refusal::MissingHost => "missing_host",
             Refusal::RepeatedHost => "repeated_host",
             Refusal::BadHost => "bad_host",
@@ -107,6 +115,7 @@ impl Refusal {
             Refusal::BadContentLength => "bad_content_length",
             Refusal::RepeatedContentLength => "repeated_content_length",
             Refusal::LengthAndCoding => "length_and_coding",
+            Refusal::LengthMismatch => "length_mismatch",
             Refusal::CodingInHttp10 => "coding_in_http10",
             Refusal::BadTransferEncoding => "bad_transfer_encoding",
             Refusal::UnknownTransferCoding => "unknown_transfer_coding",

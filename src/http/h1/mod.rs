@@ -25,8 +25,10 @@ use crate::base::limits;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
+pub(in crate::http) use framing::content_length;
 pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
+pub(in crate::http) use trailers::may_be_trailer;
 
 /// Bounds on a request's head; beyond them it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,8 @@ pub use list::{FieldList, ListLimits, Span};
 
 /// What stands between name and value in a line.
 const SEPARATOR: &[u8] = b": ";
+/// Its length.
+pub(super) const SEPARATOR_BYTES: usize = SEPARATOR.len();
 /// Bytes of a line besides its name and value.
 const LINE_EXTRA: usize = b": \r\n".len();
 /// What an entry costs besides its name and value (RFC 7541 section 4.1).
