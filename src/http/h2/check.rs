@@ -78,7 +78,7 @@ pub(super) fn check_request(head: &mut Head, rules: RequestRules) -> Result<(), 
     if target.is_empty() || scheme.is_empty() {
         return Err(Refusal::BadPseudoField);
     }
-    // What follows is not malformed by the RFC, so it comes after all that is: the kind of answer must not depend on order.
+    // From here on nothing is malformed by the RFC, so that the client can be told what is wrong.
     head.fields.refusal().map_or(Ok(()), Err)?;
     if &text[method.clone()] == b"TRACE" {
         return Err(Refusal::MethodNotAllowed);

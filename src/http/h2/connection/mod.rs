@@ -17,6 +17,10 @@ mod send;
 #[cfg(test)]
 mod pair;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod raw;
+#[cfg(test)]
 mod tests;
 
 use std::ops::Range;
@@ -264,7 +268,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection with an error: the GOAWAY that says so is the last that the output gets.
+    /// Ends the connection with an error, and with it all streams: the GOAWAY that says so is the last frame of any use.
     fn fail(&mut self, error: ConnectionError) -> ConnectionError {
         if self.failed.is_none() {
             let last = match self.role {
@@ -273,6 +277,8 @@ impl Connection {
             };
             frame::write_goaway(&mut self.out, last, error.code(), error.word());
             self.failed = Some(error);
+            self.streams.clear();
+            self.waiting.clear();
         }
         error
     }
