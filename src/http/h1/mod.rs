@@ -7,6 +7,7 @@ mod chunked;
 
 mod encode;
 mod field_set;
+mod foreign;
 mod framing;
 #[cfg(test)]
 mod properties;
@@ -25,6 +26,7 @@ use crate::base::limits;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
+pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
 pub(in crate::http) use framing::content_length;
 pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};

@@ -8,6 +8,7 @@ mod flood;
 mod frame;
 mod head;
 pub mod hpack;
+mod lower;
 mod priority;
 mod settings;
 mod stream;
