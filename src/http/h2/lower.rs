@@ -65,7 +65,10 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::http::fields::{Known, recognise};
     use crate::http::h1::{
         HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version, encode_request,
         encode_response, parse_request,
@@ -207,6 +210,97 @@ mod tests {
             let mut out = Vec::new();
             encode_response(&mut out, &response, &edits);
             assert!(out.starts_with(format!("HTTP/1.1 {status} \r\nserver: x\r\n").as_bytes()));
+        }
+    }
+
+    /// Fields good and bad, with bytes that would end a line or a head.
+    fn field() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        let name = prop_oneof![
+            prop::sample::select(vec![
+                "accept",
+                "cookie",
+                "content-length",
+                "host",
+                "te",
+                "expect",
+                "priority",
+                "x-forwarded-for",
+                "transfer-encoding",
+                "connection",
+                "upgrade",
+                "http2-settings",
+                "x_forwarded_for",
+                ":path",
+                ":method",
+                ":authority",
+                "",
+                "A",
+            ])
+            .prop_map(|name| name.as_bytes().to_vec()),
+            proptest::collection::vec(prop_oneof![4 => b'a'..=b'z', 1 => any::<u8>()], 0..4),
+        ];
+        let value = prop_oneof![
+            prop::sample::select(vec![
+                "",
+                "a",
+                "0",
+                "7",
+                "h",
+                "trailers",
+                "100-continue",
+                "chunked",
+                "/x",
+                "a\r\nb: c",
+                "\r\n\r\n"
+            ])
+            .prop_map(|value| value.as_bytes().to_vec()),
+            proptest::collection::vec(prop_oneof![4 => b' '..=b'~', 1 => any::<u8>()], 0..6),
+        ];
+        (name, value)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Whatever is accepted is, as HTTP/1, one request and the same request.
+        #[test]
+        fn nothing_is_smuggled(
+            method in prop::sample::select(vec!["GET", "OPTIONS", "A B", "GET / HTTP/1.1\r\nx:"]),
+            target in prop_oneof![Just("/".to_owned()), Just("*".to_owned()), "/[ -~]{0,6}", "(?s).{0,5}"],
+            authority in prop::sample::select(vec!["h", "H:80", "h:", "u@h", "h\r\nx: y", "h/", "[::1]:8"]),
+            fields in proptest::collection::vec(field(), 0..5),
+            end in any::<bool>(),
+        ) {
+            let start = [(":method", method), (":scheme", "http"), (":path", &target), (":authority", authority)];
+            let start = start.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+            let (mut section, mut head) = (Vec::new(), Head::default());
+            for (name, value) in start.iter().chain(&fields) {
+                section.extend([0, name.len() as u8]);
+                section.extend(name);
+                section.push(value.len() as u8);
+                section.extend(value);
+            }
+            Decoder::new(LIMITS).decode(&section, &mut head.fields).unwrap();
+            if check_request(&mut head, RequestRules { target_bytes: 100, extended_connect: true }).is_err() {
+                return Ok(());
+            }
+            let mut slots = FieldSlots::new();
+            let request = head.as_request(end, &mut slots).unwrap();
+            let edits = RequestEdits {
+                path: request.path, host: None, client: None, client_trusted: true, proto: "http", remove: &[], set: &[], via: false, expect: true,
+            };
+            let mut out = Vec::new();
+            encode_request(&mut out, &request, &edits);
+            let mut slots = FieldSlots::new();
+            let limits = HeadLimits { head_bytes: 10_000, fields: 100, target_bytes: 1_000 };
+            let again = parse_request(&out, &mut slots, &limits).unwrap().unwrap();
+            prop_assert_eq!(again.head_bytes, out.len());
+            prop_assert_eq!((again.method, again.target, again.body), (request.method, request.target, request.body));
+            let plain = |head: &RequestHead<'_, '_>| {
+                let plain = head.fields.iter().filter(|field| recognise(field.name.as_bytes()) == Known::Other);
+                plain.map(|field| (field.name.to_owned(), field.value.to_vec())).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(plain(&again), plain(&request));
         }
     }
 }

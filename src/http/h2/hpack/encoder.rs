@@ -4,7 +4,10 @@
 //! saves bytes and time is the table, and only what comes again belongs there: a field enters it when it is seen for the
 //! second time, so that dates, lengths and identifiers pass by without pushing anything out.
 
+use std::ops::RangeInclusive;
+
 use super::table::{Line, Table};
+use super::words::{hash_name, hash_value, is_lower_of};
 use super::{SEPARATOR, integer, static_table};
 use crate::base::limits;
 use crate::http::h2::field::Class;
@@ -89,72 +92,51 @@ impl Encoder {
     }
 
     /// Appends a pseudo-field that has rows in the static table at `indices`, with a name at the first.
-    pub fn pseudo(
-        &mut self,
-        out: &mut Vec<u8>,
-        indices: std::ops::RangeInclusive<usize>,
-        value: &[u8],
-    ) {
+    pub fn pseudo(&mut self, out: &mut Vec<u8>, indices: RangeInclusive<usize>, value: &[u8]) {
         let first = *indices.start();
-        match indices
-            .into_iter()
-            .find(|index| static_table::line(*index).value() == value)
-        {
+        let mut indices = indices.filter(|index| static_table::line(*index).value() == value);
+        match indices.next() {
             Some(index) if !value.is_empty() => out.push(0x80 | index as u8),
-            _ => {
-                let name = static_table::line(first).name();
-                self.learnt(out, name, value, first, hash(0, name));
-            }
+            _ => self.field(out, static_table::line(first).name(), value, false),
         }
     }
 
     /// Appends a field. Its name is written in lower case; `sensitive` keeps it out of all tables on its way.
+    #[inline]
     pub fn field(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8], sensitive: bool) {
-        let mut room = [0; NAME_BYTES];
-        let Some(lower) = room.get_mut(..name.len()) else {
-            return long_name(out, name, value, sensitive);
-        };
-        lower.copy_from_slice(name);
-        // The whole room, because a constant number of bytes is two instructions.
-        room.make_ascii_lowercase();
-        let name = &room[..name.len()];
-        let index = static_table::index_of(name);
-        if sensitive || SECRETS.contains(&name) {
-            return literal(out, 0x10, 4, index, name, value);
+        if name.len() > NAME_BYTES || value.len() > VALUE_BYTES || sensitive {
+            return unlearnt(out, name, value, sensitive);
         }
-        if value.len() > VALUE_BYTES {
-            return literal(out, 0x00, 4, index, name, value);
-        }
-        self.learnt(out, name, value, index, hash(0, &room));
-    }
-
-    /// Appends a field by its place in the table, lets it enter, or only remembers it. `index` is its name's in the
-    /// static table or 0.
-    fn learnt(
-        &mut self,
-        out: &mut Vec<u8>,
-        name: &[u8],
-        value: &[u8],
-        index: usize,
-        name_hash: u32,
-    ) {
+        let name_hash = hash_name(name);
+        let hash = hash_value(name_hash, value);
         let place = &mut self.seen[name_hash as usize % PLACES];
-        // Never 0, which would be taken for a place that nothing was put in yet.
-        let hash = hash(name_hash, value) | 1;
         if place[0].hash != hash {
             // The last one used comes first, so that values which come once push out nothing but each other.
             place.swap(0, 1);
         }
-        let seen = &mut place[0];
+        if place[0].hash == hash
+            && let Some(age) = self.table.age(place[0].number)
+            && let Some(line) = self.table.get(age)
+            && is_lower_of(line.name(), name)
+            && line.value() == value
+        {
+            return integer::write(out, 0x80, 7, static_table::LEN + 1 + age);
+        }
+        self.learn(out, name, value, hash, name_hash as usize % PLACES);
+    }
+
+    /// Appends a field that is not in the table. It enters now if it was seen before.
+    fn learn(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8], hash: u32, place: usize) {
+        let mut room = [0; NAME_BYTES];
+        let name = lower(name, &mut room);
+        let index = static_table::index_of(name);
+        if SECRETS.contains(&name) {
+            return literal(out, 0x10, 4, index, name, value);
+        }
+        let seen = &mut self.seen[place][0];
         if seen.hash != hash {
             *seen = Seen { hash, number: 0 };
             return literal(out, 0x00, 4, index, name, value);
-        }
-        if let Some(age) = self.table.age(seen.number)
-            && let Some(line) = self.table.get(age)
-            && (line.name(), line.value()) == (name, value)
-        {
-            return integer::write(out, 0x80, 7, static_table::LEN + 1 + age);
         }
         literal(out, 0x40, 6, index, name, value);
         self.line.clear();
@@ -175,22 +157,6 @@ impl Default for Encoder {
     fn default() -> Self {
         Encoder::new()
     }
-}
-
-/// A hash of `text` that goes on from `seed`. Collisions cost a comparison or a place in the table, nothing else.
-#[inline(always)]
-fn hash(seed: u32, text: &[u8]) -> u32 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(MULTIPLIER);
-    let mut hash = mix(u64::from(seed), text.len() as u64);
-    let (words, rest) = text.as_chunks::<8>();
-    for word in words {
-        hash = mix(hash, u64::from_le_bytes(*word));
-    }
-    for byte in rest {
-        hash = mix(hash, u64::from(*byte));
-    }
-    (hash >> 32) as u32
 }
 
 fn literal(
@@ -224,10 +190,26 @@ fn literal_with_index(
     out.extend_from_slice(value);
 }
 
-fn long_name(out: &mut Vec<u8>, name: &[u8], value: &[u8], sensitive: bool) {
-    out.push(if sensitive { 0x10 } else { 0x00 });
+/// A field that is not worth a place, or must not have one.
+#[cold]
+fn unlearnt(out: &mut Vec<u8>, name: &[u8], value: &[u8], sensitive: bool) {
+    let pattern = if sensitive { 0x10 } else { 0x00 };
+    let mut room = [0; NAME_BYTES];
+    if name.len() <= NAME_BYTES {
+        let name = lower(name, &mut room);
+        return literal(out, pattern, 4, static_table::index_of(name), name, value);
+    }
+    out.push(pattern);
     integer::write(out, 0, 7, name.len());
     out.extend(name.iter().map(u8::to_ascii_lowercase));
     integer::write(out, 0, 7, value.len());
     out.extend_from_slice(value);
+}
+
+/// A short name in lower case.
+fn lower<'r>(name: &[u8], room: &'r mut [u8; NAME_BYTES]) -> &'r [u8] {
+    let room = &mut room[..name.len()];
+    room.copy_from_slice(name);
+    room.make_ascii_lowercase();
+    room
 }

@@ -14,6 +14,7 @@ mod static_table;
 mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use decoder::{Decoder, HpackError};
 pub use encoder::Encoder;

@@ -131,18 +131,30 @@ static SLOTS: [u8; 1 << SLOT_BITS] = {
     slots
 };
 
-/// The first index of an ordinary field's name in lower case; 0 if it has none.
+/// The first index of a name in lower case; 0 if it has none.
 #[inline]
 pub(super) fn index_of(name: &[u8]) -> usize {
     let (Some(&first), Some(&last)) = (name.first(), name.last()) else {
         return 0;
     };
+    if first == b':' {
+        return pseudo_index_of(name);
+    }
     let index = usize::from(SLOTS[slot(name.len(), first, last)]);
     if index > 0 && line(index).name() == name {
         index
     } else {
         0
     }
+}
+
+/// The first index of a pseudo-field's name; 0 if it has none.
+fn pseudo_index_of(name: &[u8]) -> usize {
+    const FIRST_ORDINARY: usize = 15;
+    let mut indices = 1..FIRST_ORDINARY;
+    indices
+        .find(|index| line(*index).name() == name)
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -156,15 +168,22 @@ mod tests {
         for index in 1..=LEN {
             let entry = line(index);
             assert_eq!(classify(entry.name()), entry.class, "{index}");
-            if entry.name()[0] == b':' {
-                assert_eq!(index_of(entry.name()), 0);
-            } else if !names.contains(&entry.name()) {
+            if !names.contains(&entry.name()) {
                 assert_eq!(index_of(entry.name()), index);
                 names.push(entry.name());
             }
         }
-        assert_eq!(names.len(), 47);
-        for name in ["", "x", "x-request-id", "hosts", "Host", "cache_control"] {
+        assert_eq!(names.len(), 52);
+        for name in [
+            "",
+            "x",
+            "x-request-id",
+            "hosts",
+            "Host",
+            "cache_control",
+            ":protocol",
+            ":",
+        ] {
             assert_eq!(index_of(name.as_bytes()), 0, "{name}");
         }
     }
