@@ -179,7 +179,7 @@ fn whole_exchange(bencher: Bencher, request: Named) {
             .send_head(asked, 200, RESPONSE.iter().map(Field::from), false)
             .unwrap();
         server
-            .send_data(asked, &[0; 1024], true, Micros(0))
+            .send_body(asked, &[0; 1024], true, Micros(0))
             .unwrap();
         out = server.take_output(std::mem::take(&mut out));
         out.clear();

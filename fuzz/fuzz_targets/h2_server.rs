@@ -35,7 +35,7 @@ fn run<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (usize, usize, Vec<u8>) {
                     heads += 1;
                     check(head, end);
                 }
-                Event::Data { bytes, .. } => bodies += bytes.len(),
+                Event::Body { bytes, .. } => bodies += bytes.len(),
                 _ => {}
             }
         }

@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn padding_table() {
         let padded = header(kind::HEADERS, flag::PADDED, 1, 0);
-        let rows: [(&[u8], Result<&[u8], ConnectionError>); 5] = [
+        type Row = (&'static [u8], Result<&'static [u8], ConnectionError>);
+        let rows: [Row; 5] = [
             (&[0, 1, 2], Ok(&[1, 2])),
             (&[1, 1, 2], Ok(&[1])),
             (&[2, 1, 2], Ok(&[])),

@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn bodies_are_held_to_their_length() {
-        let rows: [(Option<u64>, &[(usize, bool)], bool); 7] = [
+        type Row = (Option<u64>, &'static [(usize, bool)], bool);
+        let rows: [Row; 7] = [
             (None, &[(7, true)], true),
             (Some(5), &[(2, false), (3, true)], true),
             (Some(5), &[(5, false), (0, true)], true),

@@ -1,12 +1,12 @@
 //! One connection's protocol, without I/O: bytes in, events out; commands in, bytes out. Time is an argument.
 //!
 //! The owner reads bytes from a socket and calls [`Connection::receive`] until they are used up; each call gives at most
-//! one event. It answers by commands ([`Connection::send_head`], [`Connection::send_data`] and the like), gives every
+//! one event. It answers by commands ([`Connection::send_head`], [`Connection::send_body`] and the like), gives every
 //! stream its turn while [`Connection::next_to_send`] names one, and sends what [`Connection::take_output`] yields: all
 //! frames of all streams in one write. After an error it sends what is in the output and closes.
 
+mod body;
 mod control;
-mod data;
 mod expire;
 mod open;
 mod receive;
@@ -14,12 +14,6 @@ mod release;
 mod section;
 mod send;
 
-#[cfg(test)]
-mod pair;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod raw;
 #[cfg(test)]
 mod tests;
 
@@ -59,7 +53,7 @@ pub enum Event<'a> {
     },
     /// A piece of a body, at least one byte long unless it is the end. Its bytes must be released, every one once, when
     /// they are no longer held ([`Connection::release`]), whatever has become of the stream.
-    Data {
+    Body {
         stream: StreamId,
         bytes: &'a [u8],
         end: bool,
@@ -94,7 +88,7 @@ enum Note {
         answer: bool,
     },
     /// The range is within the bytes of the step that it came from.
-    Data {
+    Body {
         stream: StreamId,
         range: Range<usize>,
         end: bool,
@@ -212,7 +206,7 @@ impl Connection {
         !self.out.is_empty()
     }
 
-    /// Whether the output is so full that it should be sent before more is received: [`Connection::send_data`] takes
+    /// Whether the output is so full that it should be sent before more is received: [`Connection::send_body`] takes
     /// nothing until then, and a peer that goes on asking for replies is cut off.
     pub fn is_full(&self) -> bool {
         self.out.len() >= limits::H2_OUTPUT_BYTES

@@ -17,14 +17,14 @@ pub(super) enum Reading {
     /// A frame, of which [`Connection::partial`] has the beginning.
     Frame,
     /// What is left of a DATA frame.
-    Data(DataLeft),
+    Body(BodyLeft),
     /// So many bytes that nobody wants.
     Skip(usize),
 }
 
 /// What is left of a DATA frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct DataLeft {
+pub(super) struct BodyLeft {
     pub(super) stream: StreamId,
     pub(super) bytes: usize,
     pub(super) padding: usize,
@@ -84,7 +84,7 @@ impl Connection {
                 refusal,
                 answer,
             },
-            Note::Data { stream, range, end } => Event::Data {
+            Note::Body { stream, range, end } => Event::Body {
                 stream,
                 bytes: &bytes[range],
                 end,
@@ -113,7 +113,7 @@ impl Connection {
         match self.reading {
             Reading::Frame if self.partial.is_empty() => self.read_frame(bytes, now),
             Reading::Frame => self.read_partial(bytes, now),
-            Reading::Data(left) => Ok(self.read_data(left, bytes)),
+            Reading::Body(left) => Ok(self.read_body(left, bytes)),
             Reading::Skip(left) => {
                 let used = left.min(bytes.len());
                 self.reading = skip(left - used);
@@ -201,7 +201,7 @@ impl Connection {
         now: Micros,
     ) -> Result<Option<Note>, ConnectionError> {
         match header.kind {
-            kind::DATA => self.begin_data(header, payload.first().copied(), now),
+            kind::DATA => self.begin_body(header, payload.first().copied(), now),
             kind::HEADERS => self.headers(header, payload, now),
             kind::CONTINUATION => self.continuation(header, payload, now),
             kind::WINDOW_UPDATE => self.window_update(header, payload, now),
@@ -222,25 +222,25 @@ impl Connection {
 
     /// More of a DATA frame. Bytes of a stream that is gone meanwhile are nobody's.
     #[inline]
-    fn read_data(&mut self, left: DataLeft, bytes: &[u8]) -> Step {
+    fn read_body(&mut self, left: BodyLeft, bytes: &[u8]) -> Step {
         let used = left.bytes.min(bytes.len());
-        let rest = DataLeft {
+        let rest = BodyLeft {
             bytes: left.bytes - used,
             ..left
         };
         let is_last = rest.bytes == 0;
         self.reading = match is_last {
             true => skip(left.padding),
-            false => Reading::Data(rest),
+            false => Reading::Body(rest),
         };
         (
             used,
-            self.data_piece(left.stream, 0..used, left.end && is_last),
+            self.body_piece(left.stream, 0..used, left.end && is_last),
         )
     }
 
     /// Tells of a piece of a body, unless its stream is gone.
-    pub(super) fn data_piece(
+    pub(super) fn body_piece(
         &mut self,
         stream: StreamId,
         range: Range<usize>,
@@ -254,7 +254,7 @@ impl Connection {
             open.receives = false;
             self.close_half(stream);
         }
-        Some(Note::Data { stream, range, end })
+        Some(Note::Body { stream, range, end })
     }
 }
 

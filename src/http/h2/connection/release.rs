@@ -5,7 +5,7 @@ use crate::http::h2::StreamId;
 use crate::http::h2::frame;
 
 impl Connection {
-    /// Releases bytes of a [`super::Event::Data`] that are no longer held. Updates are sent when half a window is free,
+    /// Releases bytes of a [`super::Event::Body`] that are no longer held. Updates are sent when half a window is free,
     /// not for every few bytes.
     pub fn release(&mut self, stream: StreamId, bytes: u32) {
         self.release_connection(bytes);

@@ -67,7 +67,7 @@ impl Connection {
     /// Sends as much of `bytes` as the windows and the output allow, and gives the number taken; `end` is heeded when
     /// all are taken. The rest stays with the caller, to be offered again when [`Connection::next_to_send`] names the
     /// stream. Nothing is taken while streams of more urgency could send.
-    pub fn send_data(
+    pub fn send_body(
         &mut self,
         id: StreamId,
         bytes: &[u8],
@@ -77,7 +77,7 @@ impl Connection {
         let room = self.room_for(id)?;
         let taken = bytes.len().min(room);
         let is_whole = taken == bytes.len();
-        self.write_data(id, &bytes[..taken], end && is_whole);
+        self.write_body(id, &bytes[..taken], end && is_whole);
         let stream = sending(self.streams.get_mut(&id))?;
         stream.send_window -= taken as i64;
         self.send_window -= taken as i64;
@@ -115,7 +115,7 @@ impl Connection {
 
     /// Appends `bytes` as DATA frames; an empty one only to tell the end.
     #[inline]
-    fn write_data(&mut self, id: StreamId, bytes: &[u8], end: bool) {
+    fn write_body(&mut self, id: StreamId, bytes: &[u8], end: bool) {
         let end_flag = if end { flag::END_STREAM } else { 0 };
         if bytes.is_empty() {
             if end {
@@ -132,7 +132,7 @@ impl Connection {
     }
 
     /// The stream whose turn it is to send what it could not send before. It does not wait any longer: whoever has still
-    /// something to send calls [`Connection::send_data`]. `None`: there is no room, or nobody waits.
+    /// something to send calls [`Connection::send_body`]. `None`: there is no room, or nobody waits.
     pub fn next_to_send(&mut self) -> Option<StreamId> {
         if self.waiting.is_empty() || self.is_full() || self.send_window <= 0 {
             return None;

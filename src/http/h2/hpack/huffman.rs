@@ -230,7 +230,8 @@ pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
         let index = CANONICAL.symbols[start..]
             .iter()
             .position(|symbol| *symbol == byte);
-        word = word << len | u64::from(CANONICAL.first[len]) + index.unwrap() as u64;
+        let code = u64::from(CANONICAL.first[len]) + index.unwrap() as u64;
+        word = (word << len) | code;
         have += len;
         while have >= 8 {
             have -= 8;

@@ -33,7 +33,7 @@ pub(super) fn headers(stream: StreamId, section: &[u8], end: bool) -> Vec<u8> {
     frame(kind::HEADERS, flag::END_HEADERS | end, stream, section)
 }
 
-pub(super) fn data(stream: StreamId, bytes: &[u8], end: bool) -> Vec<u8> {
+pub(super) fn body_frame(stream: StreamId, bytes: &[u8], end: bool) -> Vec<u8> {
     frame(
         kind::DATA,
         if end { flag::END_STREAM } else { 0 },
@@ -134,7 +134,7 @@ pub(super) fn describe(event: &Event<'_>) -> String {
                 if *answer { " answer" } else { "" }
             )
         }
-        Event::Data { stream, bytes, end } => format!("{stream} data {}{}", text(bytes), mark(end)),
+        Event::Body { stream, bytes, end } => format!("{stream} data {}{}", text(bytes), mark(end)),
         Event::Trailers { stream, lines } => {
             format!("{stream} trailers {}", text(lines).trim_end())
         }

@@ -1,6 +1,6 @@
 //! DATA received: what its frame header decides before the bytes come (RFC 9113 section 6.1).
 
-use super::receive::{DataLeft, Reading, skip};
+use super::receive::{BodyLeft, Reading, skip};
 use super::{Connection, Note};
 use crate::base::time::Micros;
 use crate::http::h2::StreamId;
@@ -11,7 +11,7 @@ use crate::http::h2::stream::Absent;
 impl Connection {
     /// Begins a DATA frame, whose pad length is given if it has one.
     #[inline]
-    pub(super) fn begin_data(
+    pub(super) fn begin_body(
         &mut self,
         header: &FrameHeader,
         pad_len: Option<u8>,
@@ -40,16 +40,16 @@ impl Connection {
         }
         // Padding is used up as it comes.
         self.release(header.stream, overhead as u32);
-        self.count_data(bytes, end, now)?;
+        self.count_body(bytes, end, now)?;
         if bytes == 0 {
             self.reading = skip(padding);
             return Ok(if end {
-                self.data_piece(header.stream, 0..0, true)
+                self.body_piece(header.stream, 0..0, true)
             } else {
                 None
             });
         }
-        self.reading = Reading::Data(DataLeft {
+        self.reading = Reading::Body(BodyLeft {
             stream: header.stream,
             bytes,
             padding,
@@ -93,7 +93,7 @@ impl Connection {
     }
 
     #[inline]
-    fn count_data(&mut self, bytes: usize, end: bool, now: Micros) -> Result<(), Abuse> {
+    fn count_body(&mut self, bytes: usize, end: bool, now: Micros) -> Result<(), Abuse> {
         if bytes > 0 {
             self.floods.earn_by_received();
         } else if !end {

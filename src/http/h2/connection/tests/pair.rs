@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::h2::Field;
 
 /// What one exchange sends.
 #[derive(Clone, Debug)]
@@ -103,7 +102,7 @@ impl Side {
                         self.answer(stream, number);
                     }
                 }
-                Some(Event::Data { stream, bytes, end }) => {
+                Some(Event::Body { stream, bytes, end }) => {
                     let incoming = self.incoming.get_mut(&stream).unwrap();
                     assert!(incoming.has_head && !incoming.ended);
                     incoming.body.extend_from_slice(bytes);
@@ -203,7 +202,7 @@ impl Side {
         let rest = &outgoing.body[outgoing.sent..];
         outgoing.sent += self
             .connection
-            .send_data(stream, rest, !outgoing.trailers, Micros(0))
+            .send_body(stream, rest, !outgoing.trailers, Micros(0))
             .unwrap();
         if outgoing.sent == outgoing.body.len() {
             outgoing.done = true;
@@ -213,15 +212,6 @@ impl Side {
                     .unwrap();
             }
         }
-    }
-}
-
-fn field<'b>(name: &'b str, value: &'b str) -> Field<'b> {
-    let (name, value) = (name.as_bytes(), value.as_bytes());
-    Field {
-        name,
-        value,
-        sensitive: false,
     }
 }
 

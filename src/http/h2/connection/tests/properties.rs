@@ -110,7 +110,7 @@ fn note(events: &mut Vec<String>, event: &Event<'_>) {
         ),
         _ => describe(event),
     };
-    if let Event::Data { stream, .. } = event {
+    if let Event::Body { stream, .. } = event {
         let start = format!("{stream} data ");
         if let Some(last) = events
             .last_mut()
