@@ -49,9 +49,16 @@ pub(super) fn is_malformed(refusal: Refusal) -> bool {
     )
 }
 
-/// Checks a request's head and notes what a proxy must know of it.
-pub(super) fn check_request(head: &mut Head, rules: RequestRules) -> Result<(), Refusal> {
+/// Checks a request's head, with which the request may `end`, and notes what a proxy must know of it.
+pub(super) fn check_request(
+    head: &mut Head,
+    end: bool,
+    rules: RequestRules,
+) -> Result<(), Refusal> {
     let found = survey(head)?;
+    if end && head.facts.content_length.is_some_and(|length| length > 0) {
+        return Err(Refusal::LengthMismatch);
+    }
     if found.status.is_some() {
         return Err(Refusal::BadPseudoField);
     }

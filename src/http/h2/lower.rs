@@ -108,6 +108,7 @@ mod tests {
         ]);
         check_request(
             &mut head,
+            false,
             RequestRules {
                 target_bytes: 100,
                 extended_connect: true,
@@ -164,6 +165,7 @@ mod tests {
             let mut head = head(&fields);
             check_request(
                 &mut head,
+                end,
                 RequestRules {
                     target_bytes: 100,
                     extended_connect: true,
@@ -281,7 +283,7 @@ mod tests {
                 section.extend(value);
             }
             Decoder::new(LIMITS).decode(&section, &mut head.fields).unwrap();
-            if check_request(&mut head, RequestRules { target_bytes: 100, extended_connect: true }).is_err() {
+            if check_request(&mut head, end, RequestRules { target_bytes: 100, extended_connect: true }).is_err() {
                 return Ok(());
             }
             let mut slots = FieldSlots::new();

@@ -30,7 +30,7 @@ fn head(lines: &[&str]) -> Head {
 
 fn request(lines: &[&str]) -> Result<Head, Refusal> {
     let mut head = head(lines);
-    check_request(&mut head, RULES).map(|()| head)
+    check_request(&mut head, false, RULES).map(|()| head)
 }
 
 /// A proper request with `lines` behind it.
@@ -163,7 +163,7 @@ fn fields_table() {
     .decode(&[0, 0, 1, b'x'], &mut empty_name.fields)
     .unwrap();
     assert_eq!(
-        check_request(&mut empty_name, RULES),
+        check_request(&mut empty_name, false, RULES),
         Err(Refusal::BadFieldName)
     );
 }
@@ -404,7 +404,7 @@ fn extended_connect_needs_to_be_allowed() {
         ..RULES
     };
     assert_eq!(
-        check_request(&mut head, rules),
+        check_request(&mut head, false, rules),
         Err(Refusal::BadPseudoField)
     );
 }
@@ -488,7 +488,7 @@ fn pseudo_fields_are_encoded() {
     })
     .decode(&out, &mut head.fields)
     .unwrap();
-    check_request(&mut head, RULES).unwrap();
+    check_request(&mut head, false, RULES).unwrap();
     assert_eq!(
         (head.method(), head.target(), head.authority()),
         (&b"POST"[..], &b"/x"[..], &b"h"[..])

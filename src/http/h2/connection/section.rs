@@ -169,8 +169,7 @@ impl Connection {
             target_bytes: self.local.target_bytes,
             extended_connect: self.local.extended_connect,
         };
-        let checked =
-            check::check_request(&mut self.head, rules).and_then(|()| self.check_length(begun.end));
+        let checked = check::check_request(&mut self.head, begun.end, rules);
         match checked {
             Err(refusal) if check::is_malformed(refusal) => self.refuse(stream, refusal, now),
             checked => {
@@ -197,14 +196,6 @@ impl Connection {
         stream.expected = self.head.content_length();
         stream.priority = self.head.priority().unwrap_or_default();
         self.streams.insert(begun.stream, stream);
-    }
-
-    /// Whether a message that ends with its head announced no body.
-    fn check_length(&self, end: bool) -> Result<(), Refusal> {
-        match self.head.content_length() {
-            Some(1..) if end => Err(Refusal::LengthMismatch),
-            _ => Ok(()),
-        }
     }
 
     /// Resets a stream for its malformed head, and tells why.
