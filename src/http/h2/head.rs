@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::field::Class;
 use super::hpack::{FieldList, Span};
 use super::priority::Priority;
 
@@ -139,7 +140,7 @@ impl Head {
         let mut kept: Vec<Span> = Vec::with_capacity(list.spans.len());
         let (mut end, mut sensitive) = (0, false);
         for span in std::mem::take(&mut list.spans) {
-            if span.class == super::field::Class::Cookie {
+            if span.class == Class::Cookie {
                 sensitive |= span.sensitive;
                 if !cookie.is_empty() {
                     cookie.extend_from_slice(b"; ");
@@ -159,7 +160,7 @@ impl Head {
             start: end as u32,
             name_len: b"cookie".len() as u32,
             value_len: cookie.len() as u32,
-            class: super::field::Class::Cookie,
+            class: Class::Cookie,
             bad_value: false,
             sensitive,
         });

@@ -253,6 +253,7 @@ mod tests {
                 "chunked",
                 "/x",
                 "a\r\nb: c",
+                "a\nb: c",
                 "\r\n\r\n"
             ])
             .prop_map(|value| value.as_bytes().to_vec()),

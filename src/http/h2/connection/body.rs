@@ -5,7 +5,7 @@ use super::{Connection, Note};
 use crate::base::time::Micros;
 use crate::http::h2::StreamId;
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
-use crate::http::h2::frame::FrameHeader;
+use crate::http::h2::frame::{FrameHeader, flag};
 use crate::http::h2::stream::Absent;
 
 impl Connection {
@@ -22,14 +22,14 @@ impl Connection {
         let Some(bytes) = header.len.checked_sub(overhead) else {
             return Err(ConnectionError::BadPadding);
         };
-        if header.has(crate::http::h2::frame::flag::PADDED) && pad_len.is_none() {
+        if header.has(flag::PADDED) && pad_len.is_none() {
             return Err(ConnectionError::FrameSize);
         }
         self.receive_window -= header.len as i64;
         if self.receive_window < 0 {
             return Err(ConnectionError::WindowExceeded);
         }
-        let end = header.has(crate::http::h2::frame::flag::END_STREAM);
+        let end = header.has(flag::END_STREAM);
         if let Some(wrong) = self.wrong_with(header, bytes, end)? {
             self.release_connection(header.len as u32);
             self.reading = skip(bytes + padding);

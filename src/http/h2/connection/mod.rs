@@ -212,6 +212,15 @@ impl Connection {
         self.out.len() >= limits::H2_OUTPUT_BYTES
     }
 
+    /// Gives back the memory that only a busy connection needs: for one that is idle.
+    pub fn shed(&mut self) {
+        self.head = Head::default();
+        self.out.shrink_to_fit();
+        self.partial.shrink_to_fit();
+        self.streams.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+    }
+
     /// Streams that have begun and not ended.
     pub fn open_streams(&self) -> usize {
         self.streams.len()

@@ -389,6 +389,25 @@ fn broken_rules_table() {
     }
 }
 
+/// Between two pieces of a frame, with a stream open and a table filled, nothing is lost.
+#[test]
+fn what_is_needed_is_not_shed() {
+    let mut server = new_server();
+    let filling = [POST, &[0x40, 1, b'a', 1, b'b']].concat();
+    let second = headers(3, &[GET, &[0xbe]].concat(), true);
+    receive(
+        &mut server,
+        &[headers(1, &filling, false), second[..12].to_vec()].concat(),
+    )
+    .unwrap();
+    server.ping();
+    server.shed();
+    assert_eq!(receive(&mut server, &second[12..]).unwrap(), ["3 GET end"]);
+    assert_eq!(server.head.lines(), b"a: b\r\n\r\n");
+    assert_eq!(sent(&mut server), ["ping 0 palantir"]);
+    assert_eq!(server.open_streams(), 2);
+}
+
 /// A reserved bit that is set, and flags that mean nothing for a type, are ignored (section 4.1).
 #[test]
 fn what_must_be_ignored_is() {
@@ -464,6 +483,13 @@ fn refused_requests_are_answered_or_reset() {
     ];
     assert_eq!(events, expected);
     assert_eq!(sent(&mut server), ["1 reset 1", "7 reset 7"]);
+    // Neither what follows on a refused stream nor its trailers are of any use, or an error.
+    let rest = [
+        body_frame(7, b"abc", false),
+        headers(7, &section(&[("a", "b")]), true),
+    ]
+    .concat();
+    assert_eq!(receive(&mut server, &rest), Ok(Vec::new()));
     server.send_head(3, 414, [], true).unwrap();
     assert_eq!(
         receive(&mut server, &headers(9, GET, true)).unwrap(),
@@ -477,7 +503,7 @@ fn refused_requests_are_answered_or_reset() {
     );
     assert_eq!(
         (server.released, server.receive_window),
-        (3, i64::from(server.local.connection_window) - 3)
+        (6, i64::from(server.local.connection_window) - 6)
     );
 }
 

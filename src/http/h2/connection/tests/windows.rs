@@ -137,6 +137,30 @@ fn urgent_streams_send_first() {
     assert_eq!(order, [9, 5, 5, 7, 3, 3]);
 }
 
+/// A stream that comes by itself when an urgent one waits for its turn gets none before it.
+#[test]
+fn nobody_sends_before_an_urgent_stream_that_waits() {
+    let mut server = new_server();
+    let urgent = [GET, &section(&[("priority", "u=0")])].concat();
+    let bytes = [
+        window_update(0, 1 << 30),
+        settings(&[(4, 1 << 30)]),
+        headers(1, GET, true),
+        headers(3, &urgent, true),
+    ];
+    receive(&mut server, &bytes.concat()).unwrap();
+    assert_eq!(
+        server.send_body(3, &[0; 70_000], true, Micros(0)),
+        Ok(65_527)
+    );
+    sent(&mut server);
+    assert_eq!(server.send_body(1, b"a", true, Micros(0)), Ok(0));
+    assert_eq!(server.next_to_send(), Some(3));
+    assert_eq!(server.send_body(3, &[0; 4_473], true, Micros(0)), Ok(4_473));
+    assert_eq!(server.next_to_send(), Some(1));
+    assert_eq!(server.send_body(1, b"a", true, Micros(0)), Ok(1));
+}
+
 #[test]
 fn incremental_streams_take_turns() {
     let mut server = new_server();
