@@ -73,6 +73,37 @@ pub const TRAILER_FIELDS: usize = 64;
 /// Interim (1xx) responses that one exchange may bring before its final one.
 pub const INTERIM_RESPONSES: u32 = 16;
 
+/// Bytes of an HPACK table by its own count, in each direction: what holds before any SETTINGS.
+pub const H2_TABLE_BYTES: usize = 4096;
+/// How many times its limit a field section may come to before it can only be meant as an attack.
+pub const H2_BOMB_MULTIPLE: usize = 4;
+/// Bytes of a frame's payload that we take: what holds before any SETTINGS.
+pub const H2_FRAME_BYTES: usize = 16_384;
+/// Hard maximum of streams that one client connection may have open at once.
+pub const H2_STREAMS: u32 = 1024;
+/// CONTINUATION frames of one field section.
+pub const H2_CONTINUATIONS: u32 = 16;
+/// How many times the limit of a decoded field section its encoded pieces may come to.
+pub const H2_SECTION_MULTIPLE: usize = 2;
+/// Streams that ended, counted back from the newest, of which a connection knows how.
+pub const H2_ENDED_STREAMS: u32 = 512;
+/// Bytes of output at which no more DATA is taken until some is sent.
+pub const H2_OUTPUT_BYTES: usize = 64 << 10;
+/// Bytes that a stream which shares its urgency with others sends in one turn.
+pub const H2_TURN_BYTES: usize = 16 << 10;
+/// Answers to PING, SETTINGS and the like that may wait in the output.
+pub const H2_UNREAD_REPLIES: u32 = 1024;
+/// Milliseconds for which a peer may keep a window shut while something waits to be sent.
+pub const H2_STALL_MILLIS: u64 = 30_000;
+/// Bytes that must get through in that time.
+pub const H2_STALL_BYTES: u64 = 4096;
+/// Milliseconds for the acknowledgement of our SETTINGS.
+pub const H2_SETTINGS_MILLIS: u64 = 10_000;
+/// Milliseconds between announcing that a connection ends and refusing new streams, if the peer does not answer sooner.
+pub const H2_DRAIN_MILLIS: u64 = 1_000;
+/// Bytes of memory for a decoded section that a connection keeps for the next one.
+pub const H2_KEPT_HEAD_BYTES: usize = 8 << 10;
+
 /// Length of the timer tick, in milliseconds: the precision of every timeout.
 pub const TICK_MILLIS: u64 = 100;
 /// Buckets of the timer wheel; a deadline further away than all of them is looked at again on the way.
@@ -256,6 +287,27 @@ pub const ADMIN_ANSWER_BYTES: usize = 32 << 20;
 /// Seconds that the charts of `palantir top` reach back, one point each.
 pub const TOP_HISTORY_SECS: usize = 300;
 
+/// What one HTTP/2 connection may do how often before it is an attack.
+pub mod h2_flood {
+    /// At once, and per minute: streams reset by the peer, streams reset by us, SETTINGS, PING, empty DATA,
+    /// WINDOW_UPDATE, priorities, unknown frames, stalled streams.
+    pub const BURST_AND_PER_MINUTE: [(u32, u32); 9] = [
+        (200, 1200),
+        (100, 600),
+        (16, 60),
+        (64, 600),
+        (64, 600),
+        (512, 6000),
+        (256, 1200),
+        (128, 1200),
+        (4, 4),
+    ];
+    /// Priorities that one more request allows.
+    pub const PRIORITIES_PER_HEAD: u64 = 4;
+    /// Bytes sent for which one more WINDOW_UPDATE is allowed, besides two per frame.
+    pub const BYTES_PER_WINDOW_UPDATE: usize = 1 << 10;
+}
+
 /// What holds where the configuration says nothing. Times are in seconds.
 pub mod default {
     /// `listen_addr`.
@@ -288,6 +340,12 @@ pub mod default {
     pub const REQUEST_TARGET_BYTES: u32 = 8 << 10;
     /// `retries` of a route.
     pub const RETRIES: u8 = 1;
+    /// Streams that a client's HTTP/2 connection may have open at once.
+    pub const H2_STREAMS: u32 = 128;
+    /// Bytes of a body that an HTTP/2 peer may send ahead, per stream.
+    pub const H2_STREAM_WINDOW: u32 = 256 << 10;
+    /// The same for a whole connection.
+    pub const H2_CONNECTION_WINDOW: u32 = 1 << 20;
     /// `balancing_algorithm` of a pool.
     pub const ALGORITHM: &str = "round_robin";
     /// `health_check.interval_secs`.

@@ -11,3 +11,4 @@ pub mod refusal;
 pub mod traceparent;
 
 pub mod h1;
+pub mod h2;

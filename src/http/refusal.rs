@@ -30,7 +30,11 @@ pub enum Refusal {
     DisguisedField,
     /// `Connection` names a field that must not be removed on the way.
     BadConnection,
-    /// No `Host` in HTTP/1.1.
+    /// A pseudo-field of HTTP/2 that is missing, repeated, malformed, out of place or of the other kind of message.
+    BadPseudoField,
+    /// A field in HTTP/2 that concerns an HTTP/1 connection, or a `te` other than `trailers`.
+    ConnectionField,
+    /// No `Host` in HTTP/1.1, neither `:authority` nor `host` in HTTP/2.
     MissingHost,
     /// More than one `Host`.
     RepeatedHost,
@@ -44,6 +48,8 @@ pub enum Refusal {
     RepeatedContentLength,
     /// `Transfer-Encoding` and `Content-Length` together.
     LengthAndCoding,
+    /// A body in HTTP/2 that is longer or shorter than its `content-length`.
+    LengthMismatch,
     /// `Transfer-Encoding` in HTTP/1.0.
     CodingInHttp10,
     /// `Transfer-Encoding` is malformed or repeated, or `chunked` in it is repeated or not last.
@@ -72,7 +78,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the numbers that `as usize` gives them.
-    pub const ALL: [Refusal; 32] = [
+    pub const ALL: [Refusal; 35] = [
         Refusal::BadRequestLine,
         Refusal::BadStatusLine,
         Refusal::UnsupportedVersion,
@@ -86,6 +92,8 @@ impl Refusal {
         Refusal::BadFieldValue,
         Refusal::DisguisedField,
         Refusal::BadConnection,
+        Refusal::BadPseudoField,
+        Refusal::ConnectionField,
         Refusal::MissingHost,
         Refusal::RepeatedHost,
         Refusal::BadHost,
@@ -93,6 +101,7 @@ impl Refusal {
         Refusal::BadContentLength,
         Refusal::RepeatedContentLength,
         Refusal::LengthAndCoding,
+        Refusal::LengthMismatch,
         Refusal::CodingInHttp10,
         Refusal::BadTransferEncoding,
         Refusal::UnknownTransferCoding,
@@ -136,6 +145,8 @@ impl Refusal {
             Refusal::BadFieldValue => "bad_field_value",
             Refusal::DisguisedField => "disguised_field",
             Refusal::BadConnection => "bad_connection",
+            Refusal::BadPseudoField => "bad_pseudo_field",
+            Refusal::ConnectionField => "connection_field",
             Refusal::MissingHost => "missing_host",
             Refusal::RepeatedHost => "repeated_host",
             Refusal::BadHost => "bad_host",
@@ -143,6 +154,7 @@ impl Refusal {
             Refusal::BadContentLength => "bad_content_length",
             Refusal::RepeatedContentLength => "repeated_content_length",
             Refusal::LengthAndCoding => "length_and_coding",
+            Refusal::LengthMismatch => "length_mismatch",
             Refusal::CodingInHttp10 => "coding_in_http10",
             Refusal::BadTransferEncoding => "bad_transfer_encoding",
             Refusal::UnknownTransferCoding => "unknown_transfer_coding",

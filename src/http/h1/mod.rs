@@ -8,6 +8,7 @@ mod chunked;
 mod encode;
 mod fault;
 mod field_set;
+mod foreign;
 mod framing;
 #[cfg(test)]
 mod properties;
@@ -27,8 +28,11 @@ use crate::base::limits;
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
 pub use fault::fault_at;
+pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
 pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
+pub(in crate::http) use survey::content_length;
+pub(in crate::http) use trailers::may_be_trailer;
 
 /// Bounds on a request's head; beyond them it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -209,7 +209,7 @@ fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
 const LENGTH_MAX: u64 = i64::MAX as u64;
 
 /// The value of `Content-Length`: digits alone, no leading zero (which some would read as octal), at most 63 bits.
-fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+pub(in crate::http) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     if value.is_empty() || (value.len() > 1 && value[0] == b'0') {
         return Err(Refusal::BadContentLength);
     }

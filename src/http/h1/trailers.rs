@@ -48,7 +48,7 @@ pub(super) fn checked(section: &[u8]) -> Result<Vec<u8>, Refusal> {
     };
     let mut passed = Vec::with_capacity(whole.len() + fields.len());
     for field in fields {
-        if may_be_passed(field.name) {
+        if may_be_trailer(field.name) {
             for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
                 passed.extend_from_slice(part);
             }
@@ -57,7 +57,8 @@ pub(super) fn checked(section: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(passed)
 }
 
-fn may_be_passed(name: &str) -> bool {
+/// Whether a trailer field of this name may be passed on.
+pub(in crate::http) fn may_be_trailer(name: &str) -> bool {
     let is_listed = NOT_AS_TRAILER
         .iter()
         .any(|listed| name.eq_ignore_ascii_case(listed));

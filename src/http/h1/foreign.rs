@@ -1,0 +1,124 @@
+//! Heads that came in another form and are treated like those of HTTP/1 from here on.
+
+use httparse::Header;
+
+use super::survey::Survey;
+use super::{
+    Asked, FieldSlots, Method, RequestBody, RequestHead, ResponseBody, ResponseHead, Version,
+};
+use crate::http::refusal::Refusal;
+
+/// A request that was checked as strictly as [`super::parse_request`] checks one.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct ForeignRequest<'b> {
+    pub(in crate::http) method: &'b [u8],
+    pub(in crate::http) path: &'b [u8],
+    pub(in crate::http) query: Option<&'b [u8]>,
+    pub(in crate::http) target: &'b [u8],
+    pub(in crate::http) host: &'b [u8],
+    pub(in crate::http) body: RequestBody,
+    pub(in crate::http) expect_continue: bool,
+    /// The fields, each `name: value CRLF`, and the empty line.
+    pub(in crate::http) lines: &'b [u8],
+}
+
+impl<'b> ForeignRequest<'b> {
+    /// The head that HTTP/1 would have had. `fields` are those of the lines, in order, at most
+    /// `limits::HEAD_FIELDS`. Errors: those of a head with such fields.
+    pub(in crate::http) fn head<'s>(
+        self,
+        fields: impl Iterator<Item = Header<'b>>,
+        slots: &'s mut FieldSlots<'b>,
+    ) -> Result<RequestHead<'b, 's>, Refusal> {
+        let (fields, survey) = slots.fill(self.lines, fields)?;
+        Ok(RequestHead {
+            method: Method(self.method),
+            path: self.path,
+            query: self.query,
+            target: self.target,
+            host: self.host,
+            version: Version::Http11,
+            fields,
+            body: self.body,
+            keep_alive: true,
+            expect_continue: self.expect_continue,
+            upgrade: false,
+            te_trailers: survey.te_trailers,
+            head_bytes: self.lines.len(),
+            upgrade_value: &[],
+            head: self.lines,
+            fields_start: 0,
+            survey,
+        })
+    }
+}
+
+/// A response that was checked as strictly as [`super::parse_response`] checks one.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct ForeignResponse<'b> {
+    pub(in crate::http) status: u16,
+    /// Whether the head ends the response.
+    pub(in crate::http) end: bool,
+    pub(in crate::http) content_length: Option<u64>,
+    /// A first line of any form with the status at the tenth byte, then the fields and the empty line.
+    pub(in crate::http) head: &'b [u8],
+    /// Where the fields begin.
+    pub(in crate::http) fields_start: usize,
+}
+
+impl<'b> ForeignResponse<'b> {
+    /// The head that HTTP/1 would have had; a body without a length is taken for chunked. `fields` are those of the
+    /// lines, in order, at most `limits::HEAD_FIELDS`. Errors: those of a head with such fields.
+    pub(in crate::http) fn head<'s>(
+        self,
+        fields: impl Iterator<Item = Header<'b>>,
+        slots: &'s mut FieldSlots<'b>,
+        asked: Asked,
+    ) -> Result<ResponseHead<'b, 's>, Refusal> {
+        let (fields, survey) = slots.fill(self.head, fields)?;
+        let has_no_body =
+            asked.head || self.status == 304 || super::framing::has_no_body(self.status);
+        let body = match self.content_length {
+            None | Some(0) if self.end => ResponseBody::None,
+            _ if has_no_body => ResponseBody::None,
+            Some(0) => ResponseBody::None,
+            Some(length) => ResponseBody::Length(length),
+            None => ResponseBody::Chunked,
+        };
+        Ok(ResponseHead {
+            status: self.status,
+            version: Version::Http11,
+            reason: &[],
+            fields,
+            body,
+            keep_alive: true,
+            keep_alive_timeout: None,
+            upgrade: false,
+            head_bytes: self.head.len(),
+            upgrade_value: &[],
+            head: self.head,
+            fields_start: self.fields_start,
+            survey,
+        })
+    }
+}
+
+impl<'b> FieldSlots<'b> {
+    /// Puts `fields`, which stand in `head`, into the slots, and walks over them.
+    fn fill<'s>(
+        &'s mut self,
+        head: &'b [u8],
+        fields: impl Iterator<Item = Header<'b>>,
+    ) -> Result<(&'s [Header<'b>], &'s Survey<'b>), Refusal> {
+        let mut count = 0;
+        for field in fields {
+            let slot = self.slots.get_mut(count).ok_or(Refusal::TooManyFields)?;
+            slot.write(field);
+            count += 1;
+        }
+        // SAFETY: the first `count` slots were written just now.
+        let fields = unsafe { self.slots[..count].assume_init_ref() };
+        let survey = Survey::of(head, fields, &mut self.survey)?;
+        Ok((fields, survey))
+    }
+}

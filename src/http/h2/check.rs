@@ -1,0 +1,295 @@
+//! What a head must be to be forwarded (RFC 9113 section 8): the same strictness as for HTTP/1, because that is what it
+//! may become.
+
+use std::ops::Range;
+
+use super::field::Class;
+use super::head::Head;
+use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
+use super::priority::Priority;
+use crate::http::h1::{content_length, may_be_trailer};
+use crate::http::host;
+use crate::http::refusal::Refusal;
+
+/// What a server allows in a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestRules {
+    pub(super) target_bytes: u32,
+    pub(super) extended_connect: bool,
+}
+
+/// Pseudo-fields and `host` as found.
+#[derive(Default)]
+struct Found {
+    method: Option<Range<usize>>,
+    scheme: Option<Range<usize>>,
+    authority: Option<Range<usize>>,
+    path: Option<Range<usize>>,
+    protocol: Option<Range<usize>>,
+    status: Option<Range<usize>>,
+    host: Option<Range<usize>>,
+    unknown_expectation: bool,
+}
+
+/// Whether a message refused so is malformed by the RFC, and its stream reset. Other refused requests are answered with
+/// the refusal's status.
+pub(super) fn is_malformed(refusal: Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::BadPseudoField
+            | Refusal::BadFieldName
+            | Refusal::BadFieldValue
+            | Refusal::ConnectionField
+            | Refusal::BadContentLength
+            | Refusal::RepeatedContentLength
+            | Refusal::LengthMismatch
+            | Refusal::BadStatusLine
+            | Refusal::BadSwitch
+            | Refusal::BadTrailer
+    )
+}
+
+/// Checks a request's head, with which the request may `end`, and notes what a proxy must know of it.
+pub(super) fn check_request(
+    head: &mut Head,
+    end: bool,
+    rules: RequestRules,
+) -> Result<(), Refusal> {
+    let found = survey(head)?;
+    if end && head.facts.content_length.is_some_and(|length| length > 0) {
+        return Err(Refusal::LengthMismatch);
+    }
+    if found.status.is_some() {
+        return Err(Refusal::BadPseudoField);
+    }
+    let text = &head.fields.text;
+    let method = found.method.clone().ok_or(Refusal::BadPseudoField)?;
+    let is_connect = &text[method.clone()] == b"CONNECT";
+    if !is_token(&text[method.clone()]) {
+        return Err(Refusal::BadPseudoField);
+    }
+    if is_connect && found.protocol.is_none() {
+        // Its own form (section 8.5): neither scheme nor path.
+        let is_proper = found.scheme.is_none() && found.path.is_none() && found.authority.is_some();
+        return Err(if is_proper {
+            Refusal::MethodNotAllowed
+        } else {
+            Refusal::BadPseudoField
+        });
+    }
+    if found.protocol.is_some() && !(is_connect && rules.extended_connect) {
+        return Err(Refusal::BadPseudoField);
+    }
+    let scheme = found.scheme.clone().ok_or(Refusal::BadPseudoField)?;
+    let target = found.path.clone().ok_or(Refusal::BadPseudoField)?;
+    if target.is_empty() || scheme.is_empty() {
+        return Err(Refusal::BadPseudoField);
+    }
+    // From here on nothing is malformed by the RFC, so that the client can be told what is wrong.
+    head.fields.refusal().map_or(Ok(()), Err)?;
+    if &text[method.clone()] == b"TRACE" {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    check_target(
+        &text[target.clone()],
+        &text[method.clone()],
+        rules.target_bytes,
+    )?;
+    let authority = check_authority(text, &found, &text[scheme.clone()])?;
+    if found.unknown_expectation {
+        return Err(Refusal::UnknownExpectation);
+    }
+    head.facts.method = method;
+    head.facts.scheme = scheme;
+    head.facts.target = target;
+    head.facts.authority = authority;
+    head.facts.protocol = found.protocol;
+    finish(head);
+    Ok(())
+}
+
+/// Checks a response's head.
+pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
+    let found = survey(head)?;
+    head.fields.refusal().map_or(Ok(()), Err)?;
+    let others = [
+        found.method,
+        found.scheme,
+        found.authority,
+        found.path,
+        found.protocol,
+    ];
+    if others.iter().any(Option::is_some) {
+        return Err(Refusal::BadPseudoField);
+    }
+    let status = found.status.ok_or(Refusal::BadPseudoField)?;
+    head.facts.status = match head.fields.text[status] {
+        [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] => [a, b, c]
+            .iter()
+            .fold(0, |number, digit| number * 10 + u16::from(digit - b'0')),
+        _ => return Err(Refusal::BadStatusLine),
+    };
+    match head.facts.status {
+        // There is no such switch (section 8.6).
+        101 => return Err(Refusal::BadSwitch),
+        // These never have a body; a length of zero is common and tells nothing.
+        100..200 | 204 if head.facts.content_length.is_some_and(|length| length > 0) => {
+            return Err(Refusal::LengthMismatch);
+        }
+        _ => {}
+    }
+    finish(head);
+    Ok(())
+}
+
+/// Checks a trailer section; gives the lines of it that may be passed on.
+pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
+    list.refusal().map_or(Ok(()), Err)?;
+    let mut end = 0;
+    for span in std::mem::take(&mut list.spans) {
+        let is_bad = span.class.is_pseudo() || span.class == Class::Bad || span.bad_value;
+        if is_bad || span.class == Class::Forbidden {
+            return Err(Refusal::BadTrailer);
+        }
+        let name = std::str::from_utf8(list.name(&span)).map_err(|_| Refusal::BadTrailer)?;
+        if may_be_trailer(name) {
+            list.text.copy_within(span.start as usize..span.end(), end);
+            list.spans.push(Span {
+                start: end as u32,
+                ..span
+            });
+            end += span.line_len();
+        }
+    }
+    list.text.truncate(end);
+    Ok(())
+}
+
+/// The one walk over the fields.
+#[inline]
+fn survey(head: &mut Head) -> Result<Found, Refusal> {
+    let mut found = Found::default();
+    let (list, facts) = (&head.fields, &mut head.facts);
+    let mut fields_begun = false;
+    for (index, span) in list.spans.iter().enumerate() {
+        if span.bad_value {
+            return Err(if span.class.is_pseudo() {
+                Refusal::BadPseudoField
+            } else {
+                Refusal::BadFieldValue
+            });
+        }
+        if span.class.is_pseudo() {
+            if fields_begun {
+                return Err(Refusal::BadPseudoField);
+            }
+            found.note_pseudo(span)?;
+            continue;
+        }
+        if !fields_begun {
+            (fields_begun, facts.first_field) = (true, index);
+        }
+        match span.class {
+            Class::Plain => {}
+            Class::Cookie => facts.cookies += 1,
+            Class::Bad => return Err(Refusal::BadFieldName),
+            Class::Forbidden => return Err(Refusal::ConnectionField),
+            Class::Te if !list.value(span).eq_ignore_ascii_case(b"trailers") => {
+                return Err(Refusal::ConnectionField);
+            }
+            Class::Te => facts.te_trailers = true,
+            Class::ContentLength => {
+                let length = content_length(list.value(span))?;
+                if facts.content_length.replace(length).is_some() {
+                    return Err(Refusal::RepeatedContentLength);
+                }
+            }
+            Class::Expect if list.value(span).eq_ignore_ascii_case(b"100-continue") => {
+                facts.expect_continue = true;
+            }
+            Class::Expect => found.unknown_expectation = true,
+            Class::Priority => facts.priority = Some(Priority::parse(list.value(span))),
+            Class::Host if found.host.is_some() => return Err(Refusal::RepeatedHost),
+            Class::Host => found.host = Some(value_range(span)),
+            Class::Disguised => return Err(Refusal::DisguisedField),
+            // Pseudo-fields were dealt with above.
+            _ => {}
+        }
+    }
+    if !fields_begun {
+        facts.first_field = list.spans.len();
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn note_pseudo(&mut self, span: &Span) -> Result<(), Refusal> {
+        let place = match span.class {
+            Class::Method => &mut self.method,
+            Class::Scheme => &mut self.scheme,
+            Class::Authority => &mut self.authority,
+            Class::Path => &mut self.path,
+            Class::Protocol => &mut self.protocol,
+            _ => &mut self.status,
+        };
+        match place.replace(value_range(span)) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::BadPseudoField),
+        }
+    }
+}
+
+fn value_range(span: &Span) -> Range<usize> {
+    let start = (span.start + span.name_len) as usize + SEPARATOR_BYTES;
+    start..start + span.value_len as usize
+}
+
+fn check_target(target: &[u8], method: &[u8], most: u32) -> Result<(), Refusal> {
+    if target.len() > most as usize {
+        return Err(Refusal::TargetTooLong);
+    }
+    let is_printable = target.iter().fold(true, |printable, byte| {
+        printable & matches!(byte, b'!'..=b'~')
+    });
+    let has_form = target[0] == b'/' || (target == b"*" && method == b"OPTIONS");
+    match is_printable && has_form && memchr::memchr(b'#', target).is_none() {
+        true => Ok(()),
+        false => Err(Refusal::BadTarget),
+    }
+}
+
+/// The one host that the request is for. `:authority` and `host` must agree if both are there.
+fn check_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<usize>, Refusal> {
+    let default_port = match scheme {
+        b"http" => 80,
+        b"https" => 443,
+        _ => return Err(Refusal::BadTarget),
+    };
+    let split = |range: &Range<usize>| host::split(&text[range.clone()]).ok_or(Refusal::BadHost);
+    match (&found.authority, &found.host) {
+        (None, None) => Err(Refusal::MissingHost),
+        (None, Some(only)) | (Some(only), None) => split(only).map(|_| only.clone()),
+        (Some(authority), Some(host)) => {
+            match host::same(split(authority)?, split(host)?, default_port) {
+                true => Ok(authority.clone()),
+                false => Err(Refusal::HostMismatch),
+            }
+        }
+    }
+}
+
+fn finish(head: &mut Head) {
+    if head.facts.cookies > 1 {
+        head.join_cookies();
+    }
+    head.fields.text.extend_from_slice(b"\r\n");
+}
+
+fn is_token(text: &[u8]) -> bool {
+    let is_token_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(is_token_byte)
+}
+
+#[cfg(test)]
+mod tests;

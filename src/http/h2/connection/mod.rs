@@ -1,0 +1,336 @@
+//! One connection's protocol, without I/O: bytes in, events out; commands in, bytes out. Time is an argument.
+//!
+//! The owner reads bytes from a socket and calls [`Connection::receive`] until they are used up; each call gives at most
+//! one event. It answers by commands ([`Connection::send_head`], [`Connection::send_body`] and the like), gives every
+//! stream its turn while [`Connection::next_to_send`] names one, and sends what [`Connection::take_output`] yields: all
+//! frames of all streams in one write. After an error it sends what is in the output and closes.
+
+mod body;
+mod control;
+mod expire;
+mod open;
+mod receive;
+mod release;
+mod section;
+mod send;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use super::error::{Abuse, ConnectionError, ErrorCode};
+use super::flood::Floods;
+use super::frame;
+use super::head::Head;
+use super::hpack::{Decoder, Encoder};
+use super::settings::{FIRST_WINDOW, LocalSettings, PeerSettings};
+use super::stream::{Ended, Streams};
+use super::{Role, StreamId};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::http::refusal::Refusal;
+
+pub use open::Request;
+pub use send::Closed;
+
+/// What was received.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A request's head (as a server), or a response's, interim or final (as a client). `end`: nothing follows. What is
+    /// not taken from `head` before the next call is lost.
+    Head {
+        stream: StreamId,
+        head: &'a mut Head,
+        end: bool,
+    },
+    /// A head that is not to be forwarded. `answer`: the stream is open, and its request to be answered with the
+    /// refusal's status; otherwise it was reset, and nobody heard of it before if this is a server.
+    Refused {
+        stream: StreamId,
+        refusal: Refusal,
+        answer: bool,
+    },
+    /// A piece of a body, at least one byte long unless it is the end. Its bytes must be released, every one once, when
+    /// they are no longer held ([`Connection::release`]), whatever has become of the stream.
+    Body {
+        stream: StreamId,
+        bytes: &'a [u8],
+        end: bool,
+    },
+    /// The trailers that may be passed on, each `name: value CRLF`; perhaps none. The body ends.
+    Trailers { stream: StreamId, lines: &'a [u8] },
+    /// The stream is gone: reset by the peer, or by us (`by_us`) because the peer broke a rule.
+    Reset {
+        stream: StreamId,
+        code: ErrorCode,
+        by_us: bool,
+    },
+    /// The peer processes no stream of ours beyond `last`: those are gone, and their requests may be sent again
+    /// elsewhere. No other can be opened.
+    GoAway { last: StreamId, code: ErrorCode },
+    /// The peer's settings changed: there may be room for more streams, and wider windows.
+    Settings,
+    /// Our PING came back.
+    Pong,
+}
+
+/// An [`Event`] before the memory that it shows is borrowed.
+#[derive(Debug)]
+enum Note {
+    Head {
+        stream: StreamId,
+        end: bool,
+    },
+    Refused {
+        stream: StreamId,
+        refusal: Refusal,
+        answer: bool,
+    },
+    /// The range is within the bytes of the step that it came from.
+    Body {
+        stream: StreamId,
+        range: Range<usize>,
+        end: bool,
+    },
+    Trailers {
+        stream: StreamId,
+    },
+    Reset {
+        stream: StreamId,
+        code: ErrorCode,
+        by_us: bool,
+    },
+    GoAway {
+        last: StreamId,
+        code: ErrorCode,
+    },
+    Settings,
+    Pong,
+}
+
+/// How far our own going away has got (RFC 9113 section 6.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Open,
+    /// The peer was told, and may not have heard yet.
+    Announced(Micros),
+    /// Streams beyond this one are ignored.
+    Final(StreamId),
+}
+
+/// One side of an HTTP/2 connection.
+#[derive(Debug)]
+pub struct Connection {
+    role: Role,
+    local: LocalSettings,
+    peer: PeerSettings,
+    decoder: Decoder,
+    encoder: Encoder,
+    head: Head,
+    streams: Streams,
+    ended: Ended,
+    /// The next stream that we open, as a client.
+    next_stream: StreamId,
+    send_window: i64,
+    receive_window: i64,
+    released: u32,
+    reading: receive::Reading,
+    /// A frame of which a part has come.
+    partial: Vec<u8>,
+    section: section::Section,
+    out: Vec<u8>,
+    /// Replies in the output that the peer asked for.
+    replies: u32,
+    floods: Floods,
+    waiting: Vec<StreamId>,
+    turn: u64,
+    has_peer_settings: bool,
+    /// When our SETTINGS were sent, until they are acknowledged.
+    unacknowledged: Option<Micros>,
+    pinged: bool,
+    ending: Ending,
+    /// The last of our streams that the peer says it will process.
+    peer_last: Option<StreamId>,
+    failed: Option<ConnectionError>,
+}
+
+impl Connection {
+    /// A connection that has just been opened. Its output holds what must be sent first.
+    pub fn new(role: Role, local: LocalSettings, now: Micros) -> Connection {
+        let local = local.clamped();
+        let mut out = Vec::new();
+        if role == Role::Client {
+            out.extend_from_slice(frame::PREFACE);
+        }
+        local.announce(role, &mut out);
+        Connection {
+            role,
+            peer: PeerSettings::default(),
+            decoder: Decoder::new(local.head),
+            encoder: Encoder::new(),
+            head: Head::default(),
+            streams: Streams::default(),
+            ended: Ended::new(),
+            next_stream: 1,
+            send_window: i64::from(FIRST_WINDOW),
+            receive_window: i64::from(local.connection_window),
+            released: 0,
+            reading: receive::Reading::first(role),
+            partial: Vec::new(),
+            section: section::Section::default(),
+            out,
+            replies: 0,
+            floods: Floods::new(now),
+            waiting: Vec::new(),
+            turn: 0,
+            has_peer_settings: false,
+            unacknowledged: Some(now),
+            pinged: false,
+            ending: Ending::Open,
+            peer_last: None,
+            failed: None,
+            local,
+        }
+    }
+
+    /// Takes the bytes to be sent, and gives `empty` (which must be empty) to be filled next.
+    pub fn take_output(&mut self, empty: Vec<u8>) -> Vec<u8> {
+        debug_assert!(empty.is_empty());
+        self.replies = 0;
+        std::mem::replace(&mut self.out, empty)
+    }
+
+    /// Whether there is something to be sent.
+    pub fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Whether the output is so full that it should be sent before more is received: [`Connection::send_body`] takes
+    /// nothing until then, and a peer that goes on asking for replies is cut off.
+    pub fn is_full(&self) -> bool {
+        self.out.len() >= limits::H2_OUTPUT_BYTES
+    }
+
+    /// Gives back the memory that only a busy connection needs: for one that is idle.
+    pub fn shed(&mut self) {
+        self.head = Head::default();
+        self.out.shrink_to_fit();
+        self.partial.shrink_to_fit();
+        self.streams.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+    }
+
+    /// Streams that have begun and not ended.
+    pub fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether we or the peer said that no more streams are wanted, or the connection failed.
+    pub fn is_ending(&self) -> bool {
+        self.ending != Ending::Open || self.peer_last.is_some() || self.failed.is_some()
+    }
+
+    /// Whether the connection can be closed without taking anything from anybody.
+    pub fn is_done(&self) -> bool {
+        let is_final = matches!(self.ending, Ending::Final(_)) || self.peer_last.is_some();
+        self.failed.is_some() || (is_final && self.streams.is_empty())
+    }
+
+    /// Takes no new streams any more, in two steps (RFC 9113 section 6.8): announces it, and refuses only those that
+    /// come after the peer has heard of it. As a client simply opens none.
+    pub fn drain(&mut self, now: Micros) {
+        if self.ending != Ending::Open || self.failed.is_some() {
+            return;
+        }
+        match self.role {
+            Role::Server => {
+                frame::write_goaway(&mut self.out, frame::MAX_31_BITS, ErrorCode::NO_ERROR, "");
+                self.ending = Ending::Announced(now);
+                self.ping();
+            }
+            Role::Client => self.finish_drain(),
+        }
+    }
+
+    /// The second step.
+    fn finish_drain(&mut self) {
+        let last = match self.role {
+            Role::Server => self.ended.newest(),
+            Role::Client => 0,
+        };
+        frame::write_goaway(&mut self.out, last, ErrorCode::NO_ERROR, "");
+        self.ending = Ending::Final(last);
+    }
+
+    /// Asks the peer for a sign of life; [`Event::Pong`] tells of it. Does nothing while one is awaited.
+    pub fn ping(&mut self) {
+        if !self.pinged {
+            frame::write(&mut self.out, frame::kind::PING, 0, 0, b"palantir");
+            self.pinged = true;
+        }
+    }
+
+    /// Ends the connection with an error, and with it all streams: the GOAWAY that says so is the last frame of any use.
+    fn fail(&mut self, error: ConnectionError) -> ConnectionError {
+        if self.failed.is_none() {
+            let last = match self.role {
+                Role::Server => self.ended.newest(),
+                Role::Client => 0,
+            };
+            frame::write_goaway(&mut self.out, last, error.code(), error.word());
+            self.failed = Some(error);
+            self.streams.clear();
+            self.waiting.clear();
+        }
+        error
+    }
+
+    /// Counts a reply that the peer asked for.
+    fn count_reply(&mut self) -> Result<(), Abuse> {
+        self.replies += 1;
+        match self.replies > limits::H2_UNREAD_REPLIES {
+            true => Err(Abuse::UnreadReplies),
+            false => Ok(()),
+        }
+    }
+
+    /// Forgets a stream.
+    fn remove(&mut self, stream: StreamId) {
+        if self.streams.remove(&stream).is_some_and(|gone| gone.waits) {
+            self.waiting.retain(|waiting| *waiting != stream);
+        }
+    }
+
+    /// Notes that one side of a stream is through; with the other, the stream has ended as it should.
+    fn close_half(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get(&id)
+            && !stream.sends
+            && !stream.receives
+        {
+            self.remove(id);
+            self.floods.earn_by_exchange();
+        }
+    }
+
+    /// Resets a stream by which the peer broke a rule.
+    fn reset_for(
+        &mut self,
+        stream: StreamId,
+        code: ErrorCode,
+        now: Micros,
+    ) -> Result<Option<Note>, ConnectionError> {
+        let was_open = self.streams.contains_key(&stream);
+        frame::write_reset(&mut self.out, stream, code);
+        self.count_reply()?;
+        self.remove(stream);
+        self.ended.note_reset_by_us(stream);
+        self.floods.count(Abuse::ProvokedReset, now)?;
+        let by_us = true;
+        Ok(was_open.then_some(Note::Reset {
+            stream,
+            code,
+            by_us,
+        }))
+    }
+}

@@ -1,0 +1,278 @@
+//! Bytes to frames to events, however the bytes are cut.
+
+use std::ops::Range;
+
+use super::{Connection, Event, Note};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::http::h2::error::{Abuse, ConnectionError};
+use crate::http::h2::frame::{FrameHeader, HEADER_BYTES, PREFACE, flag, kind};
+use crate::http::h2::{Role, StreamId};
+
+/// What the next bytes are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reading {
+    /// The client's preface from this byte on.
+    Preface(usize),
+    /// A frame, of which [`Connection::partial`] has the beginning.
+    Frame,
+    /// What is left of a DATA frame.
+    Body(BodyLeft),
+    /// So many bytes that nobody wants.
+    Skip(usize),
+}
+
+/// What is left of a DATA frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLeft {
+    pub(super) stream: StreamId,
+    pub(super) bytes: usize,
+    pub(super) padding: usize,
+    pub(super) end: bool,
+}
+
+impl Reading {
+    pub(super) fn first(role: Role) -> Reading {
+        match role {
+            Role::Server => Reading::Preface(0),
+            Role::Client => Reading::Frame,
+        }
+    }
+}
+
+/// What one step came to: bytes used, and perhaps something to tell.
+type Step = (usize, Option<Note>);
+
+impl Connection {
+    /// Reads received bytes up to the first thing worth telling. Gives the number of bytes used and the event; without
+    /// one, all bytes were used and more are needed. With one, there may be more in the rest, which must be given again.
+    ///
+    /// Errors: the connection has to end; send the output and close. Every later call gives the same error.
+    pub fn receive<'a>(
+        &'a mut self,
+        bytes: &'a [u8],
+        now: Micros,
+    ) -> Result<(usize, Option<Event<'a>>), ConnectionError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let mut used = 0;
+        while used < bytes.len() {
+            let rest = &bytes[used..];
+            match self.step(rest, now) {
+                Ok((step, None)) => used += step,
+                Ok((step, Some(note))) => return Ok((used + step, Some(self.event(note, rest)))),
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+        Ok((used, None))
+    }
+
+    fn event<'a>(&'a mut self, note: Note, bytes: &'a [u8]) -> Event<'a> {
+        match note {
+            Note::Head { stream, end } => Event::Head {
+                stream,
+                head: &mut self.head,
+                end,
+            },
+            Note::Refused {
+                stream,
+                refusal,
+                answer,
+            } => Event::Refused {
+                stream,
+                refusal,
+                answer,
+            },
+            Note::Body { stream, range, end } => Event::Body {
+                stream,
+                bytes: &bytes[range],
+                end,
+            },
+            Note::Trailers { stream } => Event::Trailers {
+                stream,
+                lines: &self.head.fields.text,
+            },
+            Note::Reset {
+                stream,
+                code,
+                by_us,
+            } => Event::Reset {
+                stream,
+                code,
+                by_us,
+            },
+            Note::GoAway { last, code } => Event::GoAway { last, code },
+            Note::Settings => Event::Settings,
+            Note::Pong => Event::Pong,
+        }
+    }
+
+    /// Uses at least one of `bytes`, of which there is at least one.
+    fn step(&mut self, bytes: &[u8], now: Micros) -> Result<Step, ConnectionError> {
+        match self.reading {
+            Reading::Frame if self.partial.is_empty() => self.read_frame(bytes, now),
+            Reading::Frame => self.read_partial(bytes, now),
+            Reading::Body(left) => Ok(self.read_body(left, bytes)),
+            Reading::Skip(left) => {
+                let used = left.min(bytes.len());
+                self.reading = skip(left - used);
+                Ok((used, None))
+            }
+            Reading::Preface(at) => self.read_preface(at, bytes).map(|used| (used, None)),
+        }
+    }
+
+    fn read_preface(&mut self, at: usize, bytes: &[u8]) -> Result<usize, ConnectionError> {
+        let used = bytes.len().min(PREFACE.len() - at);
+        if bytes[..used] != PREFACE[at..at + used] {
+            return Err(ConnectionError::BadPreface);
+        }
+        self.reading = match at + used {
+            at if at == PREFACE.len() => Reading::Frame,
+            at => Reading::Preface(at),
+        };
+        Ok(used)
+    }
+
+    /// A frame from its first byte: at once if all of it that is needed is there, else it is gathered.
+    #[inline]
+    fn read_frame(&mut self, bytes: &[u8], now: Micros) -> Result<Step, ConnectionError> {
+        let Some(first) = bytes.first_chunk::<HEADER_BYTES>() else {
+            self.partial.extend_from_slice(bytes);
+            return Ok((bytes.len(), None));
+        };
+        let header = FrameHeader::parse(first);
+        self.admit(&header)?;
+        let needed = HEADER_BYTES + gathered(&header);
+        let Some(payload) = bytes.get(HEADER_BYTES..needed) else {
+            self.partial.extend_from_slice(bytes);
+            return Ok((bytes.len(), None));
+        };
+        Ok((needed, self.frame(&header, payload, now)?))
+    }
+
+    #[cold]
+    fn read_partial(&mut self, bytes: &[u8], now: Micros) -> Result<Step, ConnectionError> {
+        let header = self
+            .partial
+            .first_chunk::<HEADER_BYTES>()
+            .map(FrameHeader::parse);
+        let needed = HEADER_BYTES + header.as_ref().map_or(0, gathered);
+        let used = bytes.len().min(needed - self.partial.len());
+        self.partial.extend_from_slice(&bytes[..used]);
+        let Some(first) = self.partial.first_chunk::<HEADER_BYTES>() else {
+            return Ok((used, None));
+        };
+        let header = FrameHeader::parse(first);
+        self.admit(&header)?;
+        if self.partial.len() < HEADER_BYTES + gathered(&header) {
+            return Ok((used, None));
+        }
+        let mut partial = std::mem::take(&mut self.partial);
+        let note = self.frame(&header, &partial[HEADER_BYTES..], now);
+        partial.clear();
+        partial.shrink_to(limits::H2_KEPT_HEAD_BYTES);
+        self.partial = partial;
+        Ok((used, note?))
+    }
+
+    /// What can be said against a frame by its header alone.
+    #[inline]
+    fn admit(&self, header: &FrameHeader) -> Result<(), ConnectionError> {
+        if !self.has_peer_settings && (header.kind != kind::SETTINGS || header.has(flag::ACK)) {
+            return Err(ConnectionError::BadPreface);
+        }
+        header.check()?;
+        match self.section.stream() {
+            None if header.kind == kind::CONTINUATION => Err(ConnectionError::BrokenSection),
+            Some(stream) if header.kind != kind::CONTINUATION || header.stream != stream => {
+                Err(ConnectionError::BrokenSection)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        now: Micros,
+    ) -> Result<Option<Note>, ConnectionError> {
+        match header.kind {
+            kind::DATA => self.begin_body(header, payload.first().copied(), now),
+            kind::HEADERS => self.headers(header, payload, now),
+            kind::CONTINUATION => self.continuation(header, payload, now),
+            kind::WINDOW_UPDATE => self.window_update(header, payload, now),
+            kind::RST_STREAM => self.reset_received(header, payload, now),
+            kind::SETTINGS => self.settings(header, payload, now),
+            kind::PING => self.ping_received(header, payload, now),
+            kind::GOAWAY => Ok(self.goaway(payload)),
+            kind::PRIORITY => self.priority(header, payload, now),
+            kind::PRIORITY_UPDATE => self.priority_update(payload, now),
+            kind::PUSH_PROMISE => Err(ConnectionError::Push),
+            _ => {
+                self.floods.count(Abuse::UnknownFrame, now)?;
+                self.reading = skip(header.len);
+                Ok(None)
+            }
+        }
+    }
+
+    /// More of a DATA frame. Bytes of a stream that is gone meanwhile are nobody's.
+    #[inline]
+    fn read_body(&mut self, left: BodyLeft, bytes: &[u8]) -> Step {
+        let used = left.bytes.min(bytes.len());
+        let rest = BodyLeft {
+            bytes: left.bytes - used,
+            ..left
+        };
+        let is_last = rest.bytes == 0;
+        self.reading = match is_last {
+            true => skip(left.padding),
+            false => Reading::Body(rest),
+        };
+        (
+            used,
+            self.body_piece(left.stream, 0..used, left.end && is_last),
+        )
+    }
+
+    /// Tells of a piece of a body, unless its stream is gone.
+    pub(super) fn body_piece(
+        &mut self,
+        stream: StreamId,
+        range: Range<usize>,
+        end: bool,
+    ) -> Option<Note> {
+        let Some(open) = self.streams.get_mut(&stream).filter(|open| open.receives) else {
+            self.release_connection(range.len() as u32);
+            return None;
+        };
+        if end {
+            open.receives = false;
+            self.close_half(stream);
+        }
+        Some(Note::Body { stream, range, end })
+    }
+}
+
+/// How many bytes of a frame's payload are needed in one piece.
+#[inline]
+fn gathered(header: &FrameHeader) -> usize {
+    match header.kind {
+        // The pad length; what follows is passed on as it comes.
+        kind::DATA => usize::from(header.has(flag::PADDED)).min(header.len),
+        0..=kind::CONTINUATION | kind::PRIORITY_UPDATE => header.len,
+        _ => 0,
+    }
+}
+
+/// What to do when so many bytes are of no use.
+pub(super) fn skip(bytes: usize) -> Reading {
+    match bytes {
+        0 => Reading::Frame,
+        bytes => Reading::Skip(bytes),
+    }
+}

@@ -1,0 +1,63 @@
+//! How connections end in good order, and what must happen in time.
+
+use super::raw::*;
+use super::*;
+use crate::http::h2::frame::{flag, kind};
+
+#[test]
+fn a_server_drains_in_two_steps() {
+    let mut server = new_server();
+    receive(&mut server, &headers(1, GET, true)).unwrap();
+    server.drain(Micros(0));
+    server.drain(Micros(0));
+    assert_eq!(
+        sent(&mut server),
+        ["goaway 2147483647 0 ", "ping 0 palantir"]
+    );
+    // Sent before the client heard of it.
+    assert_eq!(
+        receive(&mut server, &headers(3, GET, true)).unwrap(),
+        ["3 GET end"]
+    );
+    assert_eq!(
+        receive(&mut server, &frame(kind::PING, flag::ACK, 0, b"palantir")).unwrap(),
+        ["pong"]
+    );
+    assert_eq!(sent(&mut server), ["goaway 3 0 "]);
+    assert_eq!(
+        receive(&mut server, &headers(5, GET, true)).unwrap(),
+        [""; 0]
+    );
+    assert!(!server.is_done());
+    for stream in [1, 3] {
+        server.send_head(stream, 200, [], true).unwrap();
+    }
+    assert!(server.is_done());
+}
+
+#[test]
+fn a_silent_client_is_drained_after_a_while() {
+    let mut server = new_server();
+    server.drain(Micros(5));
+    let deadline = Micros(5 + limits::H2_DRAIN_MILLIS * 1_000);
+    assert_eq!(server.deadline(), Some(deadline));
+    assert_eq!(server.expire(Micros(deadline.0 - 1)), Ok(None));
+    assert!(!server.is_done());
+    assert_eq!(server.expire(deadline), Ok(None));
+    assert!(server.is_done());
+}
+
+#[test]
+fn unacknowledged_settings_end_it() {
+    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let deadline = server.deadline().unwrap();
+    assert_eq!(server.expire(Micros(deadline.0 - 1)), Ok(None));
+    assert_eq!(
+        server.expire(deadline),
+        Err(ConnectionError::SettingsTimeout)
+    );
+    assert_eq!(
+        sent(&mut server).pop().unwrap(),
+        "goaway 0 4 settings_timeout"
+    );
+}

@@ -1,0 +1,26 @@
+//! A connection's protocol, frame by frame and in pairs.
+
+mod client;
+mod ends;
+mod floods;
+mod pair;
+mod properties;
+mod raw;
+mod rules;
+mod windows;
+
+use super::*;
+use crate::http::h2::Field;
+
+fn new_server() -> Connection {
+    raw::server(LocalSettings::default())
+}
+
+fn field<'b>(name: &'b str, value: &'b str) -> Field<'b> {
+    let (name, value) = (name.as_bytes(), value.as_bytes());
+    Field {
+        name,
+        value,
+        sensitive: false,
+    }
+}
