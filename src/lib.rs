@@ -14,9 +14,17 @@
 //!
 //! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers.
 //! * **health**, one, probes the backends and tells every worker what it found.
-//! * **control**, one, loads the configuration, resolves names, takes signals and writes the access log.
+//! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
+//!   puts configurations in force, resolves names, writes the access log, and hands over to a new process.
 //!
 //! What crosses between them is in [`shared`], and nothing else does.
+//!
+//! ## The way of a change
+//!
+//! ```text
+//! API, signal or command line → control/ask → control/desk (file + what the API said → checked) → config (compiled)
+//!   → snapshot → every worker adopts it between two requests and says so → the answer
+//! ```
 //!
 //! ## Who may import whom
 //!
