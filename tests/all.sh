@@ -19,6 +19,8 @@ install_what_is_missing() {
         # Debian keeps servers out of an ordinary user's search path.
         PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("$package")
     done
+    # A virtual environment needs a part of Python that Debian keeps apart.
+    python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv)
     [ ${#missing[@]} -eq 0 ] && return
     local as_root=()
     if [ "$(id -u)" -ne 0 ]; then
@@ -44,6 +46,7 @@ step cargo fmt --check
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features fast -- -D warnings
 step cargo test
+step tests/fuzz_api.sh
 step cargo test --features fast
 # The same build on a machine without io_uring.
 step env PALANTIR_ENGINE=epoll cargo test --features fast --test it

@@ -8,7 +8,9 @@ use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request}
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use serde::Deserializer;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use tokio::time::timeout;
 
 use super::problem::ApiProblem;
@@ -89,21 +91,26 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
         return Err(ApiProblem::of_field("", "must be an object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value = take(&mut reader)?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+/// Takes a value out of JSON. Errors: as of [`parse`].
+pub fn take<'de, T, D>(json: D) -> Result<T, ApiProblem>
+where
+    T: DeserializeOwned,
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    serde_path_to_error::deserialize(json).map_err(|error| {
         let field = error.path().to_string();
         match error.inner().classify() {
             // A dot stands for the whole.
-            serde_json::error::Category::Data if field == "." => {
-                ApiProblem::of_field("", error.inner().to_string())
-            }
-            serde_json::error::Category::Data => {
-                ApiProblem::of_field(field, error.inner().to_string())
-            }
+            Category::Data if field == "." => ApiProblem::of_field("", error.inner().to_string()),
+            Category::Data => ApiProblem::of_field(field, error.inner().to_string()),
             _ => not_json(error.inner()),
         }
-    })?;
-    reader.end().map_err(|error| not_json(&error))?;
-    Ok(value)
+    })
 }
 
 fn not_json(error: &serde_json::Error) -> ApiProblem {

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml::Table;
 use utoipa::ToSchema;
 
+use super::body;
 use super::problem::ApiProblem;
 use crate::snapshot::{HealthCheck, Outlier, ProbeKind};
 use crate::worker::balance::HashKey;
@@ -113,8 +115,10 @@ pub fn hash_key_text(key: &HashKey) -> String {
     }
 }
 
-/// JSON settings as a table of a configuration file. `null` is as good as absent. Errors: a number that TOML has not.
-pub fn table(settings: Map<String, Value>) -> Result<Table, ApiProblem> {
+/// JSON settings as a table of a configuration file. `null` is as good as absent. Errors: a number that TOML has not,
+/// and a `null` for what `T` does not describe, as the configuration will never see it.
+pub fn table<T: DeserializeOwned>(settings: Map<String, Value>) -> Result<Table, ApiProblem> {
+    check_nulls::<T>(&settings)?;
     let mut table = Table::new();
     for (key, value) in settings {
         if let Some(value) = toml_value(&key, value)? {
@@ -125,14 +129,47 @@ pub fn table(settings: Map<String, Value>) -> Result<Table, ApiProblem> {
 }
 
 /// JSON settings as changes of such a table: `null` takes a setting back to its default. Errors: as of [`table`].
-pub fn changes(
+pub fn changes<T: DeserializeOwned>(
     settings: Map<String, Value>,
 ) -> Result<Vec<(String, Option<toml::Value>)>, ApiProblem> {
+    check_nulls::<T>(&settings)?;
     let changes = settings.into_iter().map(|(key, value)| {
         let value = toml_value(&key, value)?;
         Ok((key, value))
     });
     changes.collect()
+}
+
+fn check_nulls<T: DeserializeOwned>(settings: &Map<String, Value>) -> Result<(), ApiProblem> {
+    match nulls_of_object(settings) {
+        Some(nulls) => body::take::<T, _>(nulls).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// What is `null`, with the objects and lists around it and nothing else.
+fn nulls_of(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null => Some(Value::Null),
+        Value::Object(members) => nulls_of_object(members),
+        Value::Array(items) => {
+            let nulls: Vec<Option<Value>> = items.iter().map(nulls_of).collect();
+            let has_any = nulls.iter().any(Option::is_some);
+            let whole = nulls
+                .into_iter()
+                .map(|item| item.unwrap_or_else(|| Value::Object(Map::new())));
+            has_any.then(|| Value::Array(whole.collect()))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn nulls_of_object(members: &Map<String, Value>) -> Option<Value> {
+    let nulls = members
+        .iter()
+        .filter_map(|(key, member)| Some((key.clone(), nulls_of(member)?)));
+    let nulls: Map<String, Value> = nulls.collect();
+    (!nulls.is_empty()).then_some(Value::Object(nulls))
 }
 
 fn toml_value(field: &str, value: Value) -> Result<Option<toml::Value>, ApiProblem> {
@@ -192,6 +229,17 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "describes")]
+    struct Described {
+        weight: Option<u16>,
+        drain: Option<bool>,
+        gone: Option<bool>,
+        health_check: Option<HealthCheckSettings>,
+        backends: Option<Vec<Described>>,
+    }
+
     #[test]
     fn json_becomes_toml() {
         let json = r#"{"weight":2.0,"drain":false,"remove_after_secs":0.5,"addr":"a:1","gone":null,
@@ -201,20 +249,34 @@ mod tests {
              health_check = { path = \"/\", list = [1, \"x\"] }"
                 .parse()
                 .unwrap();
-        assert_eq!(table(object(json)).unwrap(), expected);
-        let changed = changes(object(r#"{"weight":null,"drain":true}"#)).unwrap();
+        assert_eq!(table::<Described>(object(json)).unwrap(), expected);
+        let changed = changes::<Described>(object(r#"{"weight":null,"drain":true}"#)).unwrap();
         let mut names: Vec<_> = changed
             .iter()
             .map(|(key, value)| (key.as_str(), value.is_some()))
             .collect();
         names.sort_unstable();
         assert_eq!(names, [("drain", true), ("weight", false)]);
-        for bad in [
-            r#"{"weight":1e300}"#,
-            r#"{"weight":18446744073709551615}"#,
-            r#"{"backends":["a:1",null]}"#,
-        ] {
-            assert!(table(object(bad)).is_err(), "{bad}");
+    }
+
+    #[test]
+    fn what_toml_cannot_say_is_refused() {
+        let rows = [
+            (r#"{"weight":1e300}"#, "weight"),
+            (r#"{"weight":18446744073709551615}"#, "weight"),
+            (r#"{"backends":["a:1",null]}"#, "backends[1]"),
+            (r#"{"":null}"#, ""),
+            (r#"{"weigth":null}"#, "weigth"),
+            (r#"{"health_check":{"pth":null}}"#, "health_check.pth"),
+            (
+                r#"{"backends":["a:1",{"weigth":null}]}"#,
+                "backends[1].weigth",
+            ),
+        ];
+        for (json, field) in rows {
+            let problem = table::<Described>(object(json)).unwrap_err();
+            let problem = serde_json::to_value(problem).unwrap();
+            assert_eq!(problem["errors"][0]["field"], field, "{json}");
         }
     }
 

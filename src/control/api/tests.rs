@@ -364,6 +364,12 @@ async fn what_is_wrong_is_named() {
             "",
         ),
         ("POST /servers", "{}", 422, "url"),
+        (
+            "POST /servers",
+            r#"{"url":"a:1","wight":null}"#,
+            422,
+            "wight",
+        ),
         ("POST /servers", "[]", 422, ""),
         ("POST /servers", "{", 400, ""),
         ("POST /servers", "", 400, ""),

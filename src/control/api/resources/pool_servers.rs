@@ -122,7 +122,7 @@ async fn put(
     let edit = Edit::PutServer {
         pool: pool.clone(),
         addr: addr.clone(),
-        server: settings::table(settings)?,
+        server: settings::table::<ServerSettings>(settings)?,
     };
     let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
     let server = api.shown_server(&pool, &addr)?;
@@ -150,7 +150,7 @@ async fn patch(
     let edit = Edit::PatchServer {
         pool: pool.clone(),
         addr: addr.clone(),
-        settings: settings::changes(settings)?,
+        settings: settings::changes::<ServerSettings>(settings)?,
     };
     let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
     let server = api.shown_server(&pool, &addr)?;

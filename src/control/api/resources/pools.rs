@@ -63,8 +63,8 @@ struct PoolSettings {
 #[expect(dead_code, reason = "describes what the configuration checks")]
 struct BackendEntry {
     /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
-    #[schema(example = "127.0.0.1:9001")]
-    addr: String,
+    #[schema(value_type = String, required = true, example = "127.0.0.1:9001")]
+    addr: Option<String>,
     #[schema(minimum = 1, maximum = 256, default = 1)]
     weight: Option<u16>,
     /// Open connections that all cores together may have; 0: unlimited.
@@ -120,7 +120,7 @@ async fn put(
     let is_new = api.shown_pool(&name).is_err();
     let edit = Edit::PutPool {
         name: name.clone(),
-        pool: settings::table(settings)?,
+        pool: settings::table::<PoolSettings>(settings)?,
     };
     let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
     let pool = api.shown_pool(&name)?;
@@ -148,7 +148,7 @@ async fn patch(
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PatchPool {
         name: name.clone(),
-        settings: settings::changes(settings)?,
+        settings: settings::changes::<PoolSettings>(settings)?,
     };
     let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
     let pool = api.shown_pool(&name)?;

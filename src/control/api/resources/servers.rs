@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::pool_servers::{Drain, remove};
+use super::pool_servers::{Drain, ServerSettings, remove};
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
 use crate::control::api::etag::{IfMatch, etag};
@@ -126,7 +126,7 @@ async fn add(
         return Err(ApiProblem::of_field("addr", "is called url here"));
     }
     let pool = named_or_default(pool, &api.in_force())?;
-    let mut server = settings::table(settings)?;
+    let mut server = settings::table::<ServerSettings>(settings)?;
     server.insert("addr".to_owned(), toml::Value::String(url.clone()));
     let edit = Edit::AddServer {
         pool: pool.clone(),
