@@ -30,22 +30,26 @@ pub fn write_line(format: AccessLogFormat, record: &Record<'_>, out: &mut Vec<u8
 /// One object (RFC 8259), UTF-8 whatever the client sent. What is not known is `null`.
 fn json(record: &Record<'_>, out: &mut Vec<u8>) {
     let Record { line, names, at } = record;
-    out.extend_from_slice(b"{\"time\":");
-    json_string(timestamp::rfc3339(*at).as_bytes(), out);
+    out.extend_from_slice(b"{\"time\":\"");
+    timestamp::rfc3339(*at, out);
+    out.extend_from_slice(b"\",\"request_id\":\"");
+    hexadecimal(line.request_id.0, out);
+    out.extend_from_slice(b"\",\"client\":");
+    match line.client {
+        Some(client) => print(out, format_args!("\"{client}\"")),
+        None => out.extend_from_slice(b"null"),
+    }
     let mut member = |name: &str, value: Json<'_>| {
-        print(out, format_args!(",\"{name}\":"));
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
         match value {
             Json::Text(Some(text)) => json_string(text, out),
             Json::Text(None) => out.extend_from_slice(b"null"),
-            Json::Number(number) => print(out, number),
+            Json::Number(number) => decimal(number, out),
         }
     };
-    member("request_id", text(line.request_id.to_string().as_bytes()));
     member("trace_id", text(line.texts.trace_id()));
-    member(
-        "client",
-        optional(line.client.map(|client| client.to_string()).as_deref()),
-    );
     member("method", text(line.texts.method()));
     member("target", text(line.texts.target()));
     member("host", text(line.texts.host()));
@@ -83,6 +87,15 @@ fn optional(text: Option<&str>) -> Json<'_> {
 /// sake of terminals); bytes that are not UTF-8 become U+FFFD.
 fn json_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    if text.iter().all(|byte| is_plain(*byte)) {
+        out.extend_from_slice(text);
+    } else {
+        escape_json(text, out);
+    }
+    out.push(b'"');
+}
+
+fn escape_json(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
@@ -98,7 +111,11 @@ fn json_string(text: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    out.push(b'"');
+}
+
+/// Whether a byte stands for itself in either format.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 /// Apache's combined format, then what it has no place for as `name=value`. What is not known is `-`.
@@ -108,7 +125,9 @@ fn combined(record: &Record<'_>, out: &mut Vec<u8>) {
         Some(client) => print(out, client),
         None => out.push(b'-'),
     }
-    print(out, format_args!(" - - [{}] \"", timestamp::clf(*at)));
+    out.extend_from_slice(b" - - [");
+    timestamp::clf(*at, out);
+    out.extend_from_slice(b"] \"");
     escape(line.texts.method(), out);
     out.push(b' ');
     escape(line.texts.target(), out);
@@ -160,6 +179,9 @@ fn quote(text: &[u8], out: &mut Vec<u8>) {
 
 /// As Apache does: quotes and backslashes get a backslash, everything outside of printable ASCII becomes `\xHH`.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
+    if text.iter().all(|byte| is_plain(*byte)) {
+        return out.extend_from_slice(text);
+    }
     for &byte in text {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
@@ -174,6 +196,16 @@ fn version(version: u8) -> &'static str {
         10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     }
+}
+
+fn decimal(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Sixteen digits, as an id reads everywhere else.
+fn hexadecimal(number: u64, out: &mut Vec<u8>) {
+    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf];
+    out.extend((0..16).rev().map(digit));
 }
 
 fn print(out: &mut Vec<u8>, what: impl Display) {
@@ -237,7 +269,7 @@ mod tests {
         assert_eq!(
             print_line(AccessLogFormat::Json, &line, NAMES),
             concat!(
-                r#"{"time":"1994-11-06T08:49:37.000005Z","request_id":"000000000000beef","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","client":"192.0.2.7","#,
+                r#"{"time":"1994-11-06T08:49:37.000005Z","request_id":"000000000000beef","client":"192.0.2.7","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","#,
                 r#""method":"GET","target":"/a?b=c","host":"example.com","version":"HTTP/1.1","status":200,"#,
                 r#""route":"/api","pool":"api","backend":"127.0.0.1:9001","attempts":1,"upstream_us":800,"#,
                 r#""total_us":1000,"request_bytes":3,"response_bytes":1234,"failure":null,"#,

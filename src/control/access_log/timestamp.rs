@@ -6,32 +6,43 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// RFC 3339 with microseconds: `2024-02-29T23:59:59.000001Z`.
-pub fn rfc3339(at: SystemTime) -> String {
+/// Appends RFC 3339 with microseconds: `2024-02-29T23:59:59.000001Z`. Digit by digit, as it is written for every line.
+pub fn rfc3339(at: SystemTime, out: &mut Vec<u8>) {
     let (date, micros) = utc(at);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{micros:06}Z",
-        date.tm_year + 1900,
-        date.tm_mon + 1,
-        date.tm_mday,
-        date.tm_hour,
-        date.tm_min,
-        date.tm_sec,
-    )
+    let [year, month, day] = [date.tm_year + 1900, date.tm_mon + 1, date.tm_mday];
+    digits::<4>(year as u32, b'-', out);
+    digits::<2>(month as u32, b'-', out);
+    digits::<2>(day as u32, b'T', out);
+    time_of_day(&date, b'.', out);
+    digits::<6>(micros, b'Z', out);
 }
 
-/// As Apache's `%t` without its brackets: `29/Feb/2024:23:59:59 +0000`.
-pub fn clf(at: SystemTime) -> String {
+/// Appends the time as Apache's `%t` has it, without brackets: `29/Feb/2024:23:59:59 +0000`.
+pub fn clf(at: SystemTime, out: &mut Vec<u8>) {
     let (date, _) = utc(at);
-    format!(
-        "{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000",
-        date.tm_mday,
-        MONTHS[date.tm_mon as usize],
-        date.tm_year + 1900,
-        date.tm_hour,
-        date.tm_min,
-        date.tm_sec,
-    )
+    digits::<2>(date.tm_mday as u32, b'/', out);
+    out.extend_from_slice(MONTHS[date.tm_mon as usize].as_bytes());
+    out.push(b'/');
+    digits::<4>((date.tm_year + 1900) as u32, b':', out);
+    time_of_day(&date, b' ', out);
+    out.extend_from_slice(b"+0000");
+}
+
+fn time_of_day(date: &libc::tm, end: u8, out: &mut Vec<u8>) {
+    digits::<2>(date.tm_hour as u32, b':', out);
+    digits::<2>(date.tm_min as u32, b':', out);
+    digits::<2>(date.tm_sec as u32, end, out);
+}
+
+/// The last `COUNT` decimal digits of a number, then `end`.
+fn digits<const COUNT: usize>(mut number: u32, end: u8, out: &mut Vec<u8>) {
+    let mut text = [b'0'; COUNT];
+    for digit in text.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&text);
+    out.push(end);
 }
 
 /// Calendar date and microseconds. A clock before 1970 counts as 1970.
@@ -53,6 +64,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn written(write: fn(SystemTime, &mut Vec<u8>), at: SystemTime) -> String {
+        let mut out = Vec::new();
+        write(at, &mut out);
+        String::from_utf8(out).unwrap()
+    }
 
     #[test]
     fn times_table() {
@@ -84,10 +101,13 @@ mod tests {
         ];
         for (seconds, micros, json, combined) in rows {
             let at = UNIX_EPOCH + Duration::new(seconds, micros * 1000);
-            assert_eq!((rfc3339(at).as_str(), clf(at).as_str()), (json, combined));
+            assert_eq!(
+                (written(rfc3339, at), written(clf, at)),
+                (json.to_owned(), combined.to_owned())
+            );
         }
         assert_eq!(
-            rfc3339(UNIX_EPOCH - Duration::from_secs(1)),
+            written(rfc3339, UNIX_EPOCH - Duration::from_secs(1)),
             "1970-01-01T00:00:00.000000Z"
         );
     }
