@@ -7,8 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VERSION=4.32.5
 readonly EXAMPLES=${FUZZ_EXAMPLES:-20}
-readonly TOOLS=target/schemathesis-$VERSION
-readonly PROGRAM=${1:-target/debug/palantir}
+readonly TOOLS=$PWD/target/schemathesis-$VERSION
+readonly PROGRAM=${1:-$PWD/target/debug/palantir}
+readonly SETTINGS=$PWD/tests/schemathesis.toml
 # An address of this run's own, so that two of them do not meet.
 readonly HOST=127.$((RANDOM % 200 + 20)).$((RANDOM % 250)).$((RANDOM % 250 + 1))
 
@@ -48,7 +49,8 @@ trap cleanup EXIT
 # Which values fit together is not in the schemas (hash_on only with consistent_hash), so that a value of the right form
 # is refused is no failure.
 outcome=0
-"$TOOLS/bin/st" --config-file tests/schemathesis.toml run "http://$HOST:8687/openapi.json" \
+cd "$directory" # Where it keeps what it found.
+"$TOOLS/bin/st" --config-file "$SETTINGS" run "http://$HOST:8687/openapi.json" \
     --wait-for-schema 20 --exclude-path /events --exclude-path /upgrade \
     --phases examples,coverage,fuzzing --checks all --exclude-checks positive_data_acceptance \
     --max-examples "$EXAMPLES" ${FUZZ_SECONDS:+--max-time "$FUZZ_SECONDS"} --request-timeout 20 \
