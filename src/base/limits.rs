@@ -284,6 +284,8 @@ pub const ADMIN_CONNECT_MILLIS: u64 = 2_000;
 pub const ADMIN_ANSWER_SECS: u64 = 90;
 /// Bytes of an answer that the command line reads.
 pub const ADMIN_ANSWER_BYTES: usize = 32 << 20;
+/// Events of the terminal that may wait in `palantir top`; beyond that their reader waits.
+pub const TOP_EVENTS: usize = 16;
 /// Seconds that the charts of `palantir top` reach back, one point each.
 pub const TOP_HISTORY_SECS: usize = 300;
 

@@ -73,7 +73,7 @@ async fn run(view: &mut View, client: &Client, terminal: &mut DefaultTerminal) -
 
 /// Events of the terminal, read on a thread that ends with the process.
 fn read_keys() -> mpsc::Receiver<Event> {
-    let (sender, events) = mpsc::channel(16);
+    let (sender, events) = mpsc::channel(limits::TOP_EVENTS);
     std::thread::spawn(move || {
         while let Ok(event) = event::read() {
             if sender.blocking_send(event).is_err() {
