@@ -251,6 +251,8 @@ pub const ADMIN_BODY_SECS: u64 = 10;
 pub const ADMIN_HEAD_BYTES: usize = 16 << 10;
 /// Bytes of its body.
 pub const ADMIN_BODY_BYTES: usize = 1 << 20;
+/// Bytes that are read and thrown away of a body that was refused, so that its sender gets to read the answer.
+pub const ADMIN_LINGER_BYTES: u64 = 8 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
 pub const ADMIN_CHANGE_SECS: u64 = 75;
 /// Milliseconds by which a worker may be late until palantir calls itself unfit.

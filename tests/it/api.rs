@@ -274,7 +274,7 @@ fn strangers_change_nothing() {
     const READ: (&str, &str) = ("Authorization", "Bearer fedcba9876543210");
     type Fields<'a> = &'a [(&'a str, &'a str)];
     let add = url(free_addr());
-    let large = format!("{{\"url\":\"{}\"}}", "x".repeat(1 << 20));
+    let large = format!("{{\"url\":\"{}\"}}", "x".repeat(4 << 20));
     let rows: [(&str, Fields, &str, u16); 13] = [
         ("POST /servers", &[], &add, 401),
         ("GET /servers", &[], "", 401),

@@ -9,10 +9,10 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::asking::Caller;
@@ -90,10 +90,24 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = router.layer(axum::Extension(caller));
-    let _ = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(limits::ADMIN_HEADER_SECS))
         .max_buf_size(limits::ADMIN_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .without_shutdown()
         .await;
+    if let Ok(parts) = served {
+        let patience = Duration::from_millis(limits::LINGER_MILLIS);
+        let _ = timeout(patience, linger(parts.io.into_inner())).await;
+    }
+}
+
+/// Lets the client read an answer that it got before it had sent everything, such as that its body is too large: says
+/// that nothing more comes, and throws away what it still sends. Closing at once would reset the connection and with it
+/// the answer.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<u64> {
+    stream.shutdown().await?;
+    let rest = &mut stream.take(limits::ADMIN_LINGER_BYTES);
+    tokio::io::copy(rest, &mut tokio::io::sink()).await
 }
