@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Type};
 
 use super::operations::count_operation;
-use super::{Engine, Stream, Turn};
+use super::{Engine, Socket, Turn};
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
 
@@ -92,8 +92,8 @@ pub(super) fn bind(addr: &ListenAddr, patience: Option<Duration>) -> io::Result<
 
 fn bind_tcp(addr: SocketAddr, patience: Option<Duration>) -> io::Result<OwnedFd> {
     let address = SockAddr::from(addr);
-    let open = || -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    let open = || -> io::Result<socket2::Socket> {
+        let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         if addr.is_ipv6() {
             socket.set_only_v6(true)?;
@@ -130,9 +130,9 @@ fn wait_until_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> 
 
 fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     let address = SockAddr::unix(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-        if Socket::new(Domain::UNIX, Type::STREAM, None)?
+        if socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?
             .connect(&address)
             .is_ok()
         {
@@ -200,7 +200,7 @@ impl Listener {
     }
 
     /// The next connection; `None` when the gate is closed. Errors: as the system gives them.
-    pub async fn accept(&self, gate: &Gate) -> Option<io::Result<(Stream, Peer)>> {
+    pub async fn accept(&self, gate: &Gate) -> Option<io::Result<(Socket, Peer)>> {
         let stop = gate.handle()?;
         let accepted = self.accept_until(stop).await;
         if accepted.is_err() && gate.handle().is_none() {
@@ -211,7 +211,7 @@ impl Listener {
 
     /// The next of the connections that are in the socket's queue already; `None` if it is empty. For a listener that is
     /// about to be closed: closing it would reset them.
-    pub async fn accept_waiting(&self, turn: &Turn) -> Option<(Stream, Peer)> {
+    pub async fn accept_waiting(&self, turn: &Turn) -> Option<(Socket, Peer)> {
         let canceller = Canceller::new();
         let mut accepting = pin!(self.accept_until(canceller.handle()));
         let mut passing = pin!(turn.pass());
@@ -228,16 +228,16 @@ impl Listener {
         }
     }
 
-    async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Stream, Peer)> {
+    async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Socket, Peer)> {
         count_operation();
         let (stream, peer) = match &self.socket {
             Socketed::Tcp(listener) => {
                 let (stream, address) = listener.cancelable_accept(stop).await?;
-                (Stream::new(stream), Peer::Tcp(address))
+                (Socket::new(stream), Peer::Tcp(address))
             }
             Socketed::Unix(listener) => {
                 let (stream, _) = listener.cancelable_accept(stop).await?;
-                (Stream::from_fd(stream.into_raw_fd())?, Peer::Unix)
+                (Socket::from_fd(stream.into_raw_fd())?, Peer::Unix)
             }
         };
         // SAFETY: plain system call on a live descriptor. The engine's accept cannot ask for it.

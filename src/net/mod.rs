@@ -9,7 +9,7 @@ mod inherited;
 mod listen;
 mod operations;
 mod runtime;
-mod stream;
+mod socket;
 mod timer;
 
 pub use block::{Block, Blocks};
@@ -20,5 +20,5 @@ pub use inherited::{Inherited, share_out};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
 pub use operations::operations;
 pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn, thread_number};
-pub use stream::Stream;
+pub use socket::Socket;
 pub use timer::{Expired, Timer, Timers, Wheel};

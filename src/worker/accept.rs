@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::base::limits;
-use crate::net::{BoundListener, Engine, Gate, Listener, Peer, Stream, Timer, is_exhausted, spawn};
+use crate::net::{BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn};
 use crate::worker::connection;
 use crate::worker::downstream::Accepted;
 use crate::worker::shard::{CountedListener, Shard};
@@ -62,7 +62,7 @@ async fn accept_all(shard: &Rc<Shard>, listener: &Listener, gate: &Rc<Gate>) {
     }
 }
 
-fn serve(shard: &Rc<Shard>, (stream, peer): (Stream, Peer), gate: &Rc<Gate>) {
+fn serve(shard: &Rc<Shard>, (stream, peer): (Socket, Peer), gate: &Rc<Gate>) {
     let counted = shard.count_connection();
     let accepted = Accepted {
         stream,

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Stream, Timer};
+use crate::net::{Block, Blocks, Socket, Timer};
 use crate::worker::body::{Body, Coming, Progress, Unacceptable};
 use crate::worker::wire::{Interrupted, Wire};
 
@@ -28,7 +28,7 @@ pub enum Broken<F> {
 pub struct Relay<'a> {
     pub blocks: &'a Blocks,
     pub from: &'a Wire,
-    pub to: &'a Stream,
+    pub to: &'a Socket,
     pub timer: &'a Timer,
     /// How long to wait for more of the body.
     pub idle: &'a dyn Fn() -> Duration,

@@ -5,11 +5,11 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Expired, Stream, Timer};
+use crate::net::{Block, Blocks, Expired, Socket, Timer};
 
-/// A stream with its received bytes. It has a block only while there are any.
+/// A socket with its received bytes. It has a block only while there are any.
 pub struct Wire {
-    pub stream: Stream,
+    pub stream: Socket,
     received: RefCell<Block>,
 }
 
@@ -23,7 +23,7 @@ pub enum Interrupted<F> {
 
 impl Wire {
     /// Wraps a stream; nothing is received yet and no memory is held.
-    pub fn new(stream: Stream) -> Wire {
+    pub fn new(stream: Socket) -> Wire {
         Wire {
             stream,
             received: RefCell::new(Block::default()),

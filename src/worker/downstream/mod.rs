@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Gate, Peer, Stream, Timer};
+use crate::net::{Gate, Peer, Socket, Timer};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
@@ -20,7 +20,7 @@ pub use head::receive_rest_of_head;
 
 /// A client's connection as it was accepted.
 pub struct Accepted {
-    pub stream: Stream,
+    pub stream: Socket,
     pub peer: Peer,
     /// Closes when the listener that it came by is removed.
     pub gate: Rc<Gate>,

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::base::time::Micros;
-use crate::net::{Expired, Stream, Timer, connect_tcp, connect_unix, is_exhausted};
+use crate::net::{Expired, Socket, Timer, connect_tcp, connect_unix, is_exhausted};
 use crate::snapshot::{Backend, BackendAddr};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -56,7 +56,7 @@ async fn connect(
     client: &Client,
     exchange: &Exchange,
     backend: &Backend,
-) -> Result<Stream, Failure> {
+) -> Result<Socket, Failure> {
     let route = exchange.route();
     client.timer.set(exchange.bounded(route.timeouts.connect));
     match &backend.addr {
@@ -70,8 +70,8 @@ async fn attempt(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
-    connecting: impl Future<Output = io::Result<Stream>>,
-) -> Result<Stream, Failure> {
+    connecting: impl Future<Output = io::Result<Socket>>,
+) -> Result<Socket, Failure> {
     let mut connecting = pin!(connecting);
     let timer: &Timer = &client.timer;
     let waited = timer.bound(|cx| match connecting.as_mut().poll(cx) {

@@ -19,19 +19,19 @@ use monoio::net::TcpStream;
 use super::operations::count_operation;
 use super::{Block, Expired, Timer};
 
-type Socket = UnsafeCell<TcpStream>;
+type Raw = UnsafeCell<TcpStream>;
 
 /// A connected socket.
-pub struct Stream {
+pub struct Socket {
     // Dropped before the socket that it refers to.
     watch: RefCell<Pin<Box<dyn Watch>>>,
-    socket: Rc<Socket>,
+    socket: Rc<Raw>,
 }
 
 /// The wait for bytes, if there is one. Its future cannot be named, hence the trait; the allocation is made once for a
 /// stream and used for all its waits.
 trait Watch {
-    fn begin(self: Pin<&mut Self>, socket: &Socket);
+    fn begin(self: Pin<&mut Self>, socket: &Raw);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
     fn is_pending(&self) -> bool;
 }
@@ -42,7 +42,7 @@ struct Slot<F> {
 }
 
 impl<F: Future<Output = io::Result<()>>> Watch for Slot<F> {
-    fn begin(self: Pin<&mut Self>, socket: &Socket) {
+    fn begin(self: Pin<&mut Self>, socket: &Raw) {
         // SAFETY: `pending` stays pinned where it is; `begin` is never pinned. The future refers to the socket, which
         // the stream keeps at its place for as long as it keeps this slot.
         unsafe {
@@ -78,23 +78,23 @@ fn slot<F: Future<Output = io::Result<()>> + 'static>(
     })
 }
 
-impl Stream {
-    pub(super) fn new(socket: TcpStream) -> Stream {
-        Stream {
+impl Socket {
+    pub(super) fn new(socket: TcpStream) -> Socket {
+        Socket {
             watch: RefCell::new(slot(|socket| socket.readable(false))),
             socket: Rc::new(UnsafeCell::new(socket)),
         }
     }
 
     /// Takes over a connected descriptor of any stream family.
-    pub(super) fn from_fd(fd: RawFd) -> io::Result<Stream> {
+    pub(super) fn from_fd(fd: RawFd) -> io::Result<Socket> {
         // SAFETY: the caller hands over a descriptor that nobody else closes.
         let socket = unsafe { std::net::TcpStream::from_raw_fd(fd) };
-        Ok(Stream::new(TcpStream::from_std(socket)?))
+        Ok(Socket::new(TcpStream::from_std(socket)?))
     }
 
     fn socket(&self) -> &TcpStream {
-        // SAFETY: the only exclusive reference is made in `Stream::send`, for the length of one call.
+        // SAFETY: the only exclusive reference is made in `Socket::send`, for the length of one call.
         unsafe { &*self.socket.get() }
     }
 
