@@ -11,6 +11,8 @@ mod departures;
 mod early_answer;
 mod fields;
 mod framing;
+mod h2_exchange;
+mod h2_streams;
 mod handover;
 mod health;
 mod interim;
