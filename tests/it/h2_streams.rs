@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use crate::support::h2::H2;
@@ -331,4 +332,91 @@ fn backends_share_the_streams_of_one_connection() {
     let mut client = proxy.h2();
     let answers: BTreeSet<String> = (0..30).map(|_| client.ask(&get("/", &[])).text()).collect();
     assert_eq!(answers.len(), 3, "{answers:?}");
+}
+
+#[test]
+fn windows_are_kept() {
+    let origin = Origin::start(|link| {
+        while let Some(request) = link.request() {
+            match request.head.first_line() {
+                line if line.contains("/hold") => drop(link.rest()),
+                _ => link.send(ok(&"x".repeat(100))),
+            }
+        }
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    // 6.9.1, 6.9.2: one byte at a time, then by a setting that holds for open streams too.
+    let mut client = H2::start(proxy.addr, &[(setting::INITIAL_WINDOW_SIZE, 1)]);
+    client.gives_credit = false;
+    let stream = client.begin(&get("/long", &[]), true);
+    client.head(stream);
+    let taken = |client: &H2| client.answers[&stream].body.len();
+    client.pump_until("one byte came", |client| taken(client) == 1);
+    client.is_alive();
+    assert_eq!(taken(&client), 1);
+    // 6.5.3: of several values the last holds. The window is then 3 less the byte used.
+    client.announce(&[
+        (setting::INITIAL_WINDOW_SIZE, 100),
+        (setting::INITIAL_WINDOW_SIZE, 3),
+    ]);
+    client.pump_until("two more came", |client| taken(client) == 3);
+    // 6.9.2: a window can become negative, and must first be made good.
+    client.announce(&[(setting::INITIAL_WINDOW_SIZE, 0)]);
+    client.pump_until("it is acknowledged", |client| client.acknowledged == 3);
+    client.credit(stream, 3);
+    client.is_alive();
+    assert_eq!(taken(&client), 3);
+    client.credit(stream, 1);
+    client.pump_until("one more came", |client| taken(client) == 4);
+    client.credit(stream, 96);
+    assert_eq!(client.answer(stream).body.len(), 100);
+}
+
+#[test]
+fn streams_beyond_the_limit_are_refused() {
+    let origin = Origin::start(|link| {
+        while let Some(request) = link.request() {
+            match request.head.first_line() {
+                line if line.contains("/hold") => drop(link.rest()),
+                _ => link.send(ok(&"x".repeat(100))),
+            }
+        }
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    let most = client.settings[&setting::MAX_CONCURRENT_STREAMS];
+    assert!((100..=1000).contains(&most), "{most} streams");
+    for _ in 0..most {
+        client.begin(&get("/hold", &[]), true);
+    }
+    let refused = client.begin(&get("/", &[]), true);
+    assert_eq!(client.answer(refused).reset, Some(code::REFUSED_STREAM));
+    client.send(frame::reset(1, code::CANCEL));
+    assert_eq!(client.ask(&get("/", &[])).status(), 200);
+}
+
+#[test]
+fn more_than_the_window_ends_the_stream_or_the_connection() {
+    let origin = Origin::start(|link| {
+        link.head();
+        thread::sleep(Duration::from_secs(5));
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    let stream = client.begin(&post("/", &[]), false);
+    for _ in 0..4096 {
+        if !client.try_send(frame::data(0, stream, [0; 16_384])) {
+            break;
+        }
+    }
+    client.pump_until("it is over", |client| {
+        let answer = client.answers.get(&stream);
+        !client.goaways.is_empty() || answer.is_some_and(|answer| answer.reset.is_some())
+    });
+    let reset = client
+        .answers
+        .get(&stream)
+        .and_then(|answer| answer.reset)
+        .or(client.goaways.last().map(|(_, code)| *code));
+    assert_eq!(reset, Some(code::FLOW_CONTROL_ERROR));
 }

@@ -52,7 +52,6 @@ pub mod setting {
     pub const MAX_CONCURRENT_STREAMS: u16 = 0x3;
     pub const INITIAL_WINDOW_SIZE: u16 = 0x4;
     pub const MAX_FRAME_SIZE: u16 = 0x5;
-    pub const MAX_HEADER_LIST_SIZE: u16 = 0x6;
     pub const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
     pub const UNKNOWN: u16 = 0xfafa;
 }
