@@ -177,6 +177,8 @@ pub struct Pool {
     pub name: String,
     pub algorithm: AlgorithmPlan,
     pub backends: Vec<Backend>,
+    /// What is spoken with its backends.
+    pub protocol: Protocol,
     pub outlier: Option<Outlier>,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
@@ -184,6 +186,15 @@ pub struct Pool {
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
     pub counts: Arc<PoolCounts>,
+}
+
+/// What is spoken with a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Http1,
+    /// By prior knowledge, or by ALPN over TLS.
+    Http2,
 }
 
 /// One server.

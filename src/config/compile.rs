@@ -187,6 +187,7 @@ fn compile_pool(
         name: name.clone(),
         algorithm: pool.algorithm.clone(),
         backends,
+        protocol: Default::default(),
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
         keepalive: settings.timeouts.upstream_keepalive,
