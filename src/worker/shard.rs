@@ -118,7 +118,7 @@ impl Shard {
         // The row of a backend that is gone may soon be another's.
         self.upstreams.forget_unless(|id| plan.takes(id));
         self.failing.borrow_mut().retain(|&id| plan.takes(id));
-        self.close_gates(|addr| !plan.snapshot().listeners.contains(addr));
+        self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
         self.derive_bounds();
         self.wake_full();
         self.untold.set(Some(plan.snapshot().generation));
