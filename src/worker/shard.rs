@@ -127,7 +127,7 @@ impl Shard {
         self.upstreams.forget_unless(|id| plan.takes(id));
         self.shared_upstreams.forget_unless(|id| plan.takes(id));
         self.failing.borrow_mut().retain(|&id| plan.takes(id));
-        self.close_gates(|addr| !plan.snapshot().listeners.contains(addr));
+        self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
         self.derive_bounds();
         self.wake_full();
         self.untold.set(Some(plan.snapshot().generation));
