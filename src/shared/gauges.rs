@@ -10,7 +10,7 @@ use super::counts::CLASSES;
 use super::histogram::{COARSE, Histogram, Times};
 
 /// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
-pub const REASONS: usize = 87;
+pub const REASONS: usize = 88;
 
 /// One worker's block. What every request touches comes first.
 #[derive(Debug)]

@@ -15,14 +15,16 @@ use crate::http::{fields, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
 use crate::shared::messages::RefusedHead;
-use crate::snapshot::{HostHeader, Route};
+use crate::snapshot::{HostHeader, Pool, Protocol, Route};
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::body::{Body, Coming};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::multiplex::{self, Gone};
 use crate::worker::plan::{Choice, Pick};
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 
 /// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
 pub struct Admitted {
@@ -52,6 +54,46 @@ const TRACEPARENT: &str = "traceparent";
 
 /// Parses and decides. `None`: the head is not complete.
 pub fn admit(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+) -> Result<Option<Admitted>, Failure> {
+    match &client.wire.stream {
+        Stream::Socket(_) => admit_written(shard, client, exchange),
+        Stream::Multiplexed(stream) => admit_stream(shard, client, exchange, stream),
+    }
+}
+
+/// Decides on the head that opened a stream.
+fn admit_stream(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    stream: &multiplex::Stream,
+) -> Result<Option<Admitted>, Failure> {
+    exchange.version.set(20);
+    let (head, end) = match stream.take_head() {
+        Ok(Some(message)) => message,
+        Err(Gone::Malformed(refusal)) => {
+            tell_refused(shard, client, exchange, &[], refusal);
+            return Err(Failure::Refused(refusal));
+        }
+        _ => return Err(Failure::ClientLeft),
+    };
+    let mut slots = FieldSlots::new();
+    let decided = match head.as_request(end, &mut slots) {
+        Ok(head) => {
+            client.body_pending.set(head.body != RequestBody::None);
+            decide(shard, client, exchange, &head).map(Some)
+        }
+        Err(refusal) => Err(Failure::Refused(refusal)),
+    };
+    stream.give_head(head);
+    decided
+}
+
+/// Parses a head of HTTP/1 and decides.
+fn admit_written(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
@@ -185,7 +227,7 @@ pub fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
         now: Micros::now(),
         key,
         tried: exchange.has_tried_any().then_some(&tried),
-        has_idle: &|id| shard.upstreams.has_idle(id),
+        has_idle: &|id| shard.upstreams.has_idle(id) || shard.shared_upstreams.has_room(id),
     };
     exchange.plan.pick(exchange.route().pool, &choice)
 }
@@ -219,6 +261,10 @@ fn encode(
             Some(exchange.plan.backend(route.pool, index).host.as_bytes())
         }
     };
+    let websocket_key = match needs_key(head) {
+        true => shard.make_websocket_key(),
+        false => [0; 24],
+    };
     let edits = RequestEdits {
         path,
         host,
@@ -230,6 +276,7 @@ fn encode(
         via: route.via,
         expect: !route.answer_continue,
         trace: chosen.trace,
+        websocket_key: needs_key(head).then_some(&websocket_key[..]),
     };
     let mut request = shard.blocks.take();
     let encoded = h1::encode_request(request.vec(), head, &edits);
@@ -244,7 +291,7 @@ fn encode(
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
         has_body: head.body != RequestBody::None,
-        body: body_of(head, route),
+        body: body_of(head, route, exchange.plan.pool(route.pool)),
         is_whole: head.body == RequestBody::None,
         request,
         first: chosen.first,
@@ -254,16 +301,24 @@ fn encode(
     }
 }
 
-fn body_of(head: &RequestHead<'_, '_>, route: &Route) -> Body {
+/// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
+fn needs_key(head: &RequestHead<'_, '_>) -> bool {
+    head.upgrade && head.version == Version::Http2
+}
+
+fn body_of(head: &RequestHead<'_, '_>, route: &Route, pool: &Pool) -> Body {
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
         RequestBody::Length(length) => Coming::Length(length),
+        // Over HTTP/2 the stream tells the end.
+        RequestBody::Chunked if head.version == Version::Http2 => Coming::UntilClose,
         RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     Body {
-        chunked: matches!(coming, Coming::Chunked(_)),
+        chunked: head.body == RequestBody::Chunked && pool.protocol == Protocol::Http1,
         coming,
         most: route.request_body_bytes,
+        trailers: Vec::new(),
     }
 }
 
@@ -349,6 +404,7 @@ fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, t
     exchange.version.set(match head.version {
         Version::Http10 => 10,
         Version::Http11 => 11,
+        Version::Http2 => 20,
     });
     if exchange.plan.snapshot().access_log.is_some() {
         let field = |name| head.field(name).unwrap_or_default();

@@ -7,6 +7,7 @@ use tracing::Level;
 use crate::http::refusal::Refusal;
 use crate::shared::counts::KINDS;
 use crate::shared::gauges::REASONS;
+use crate::worker::multiplex::{Gone, Unconnected};
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum Failure {
     Exhausted,
     /// The backend closed before its response head was complete.
     Reset,
+    /// The backend refused the request's stream before it processed any of it.
+    Unprocessed,
     /// The backend's response breaks a rule of HTTP.
     MalformedResponse(Refusal),
     /// The backend sent more interim responses than anybody needs.
@@ -63,6 +66,7 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::ConnectTimeout,
     Failure::Exhausted,
     Failure::Reset,
+    Failure::Unprocessed,
     Failure::TooManyInterim,
     Failure::ResponseTimeout,
     Failure::ExchangeTimeout,
@@ -117,6 +121,18 @@ pub struct Consequences {
 }
 
 impl Failure {
+    /// What it means that a backend's stream is gone.
+    pub fn of_gone(gone: Gone) -> Failure {
+        match gone {
+            Gone::Malformed(refusal) => Failure::MalformedResponse(refusal),
+            Gone::Unprocessed => Failure::Unprocessed,
+            Gone::Reset(_) | Gone::Lost => Failure::Reset,
+            Gone::Unconnected(Unconnected::Failed) => Failure::ConnectFailed,
+            Gone::Unconnected(Unconnected::TimedOut) => Failure::ConnectTimeout,
+            Gone::Unconnected(Unconnected::Exhausted) => Failure::Exhausted,
+        }
+    }
+
     /// What follows from it.
     pub fn consequences(self) -> Consequences {
         use Fault::{Backend, Client, Ours};
@@ -142,6 +158,7 @@ impl Failure {
             Failure::ConnectTimeout => (504, Backend, "connect_timeout", "connection_timeout"),
             Failure::Exhausted => (503, Ours, "exhausted", "proxy_internal_error"),
             Failure::Reset => (502, Backend, "reset", "connection_terminated"),
+            Failure::Unprocessed => (502, Backend, "unprocessed", "connection_terminated"),
             Failure::MalformedResponse(refusal) => {
                 (502, Backend, refusal.word(), "http_protocol_error")
             }
@@ -205,7 +222,10 @@ impl Failure {
 
     /// Whether nothing of the request can have reached the backend.
     pub fn is_before_sending(self) -> bool {
-        matches!(self, Failure::ConnectFailed | Failure::ConnectTimeout)
+        matches!(
+            self,
+            Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Unprocessed
+        )
     }
 
     /// Whether another backend might do better, if the request may be repeated at all.
@@ -215,6 +235,7 @@ impl Failure {
             Failure::ConnectFailed
                 | Failure::ConnectTimeout
                 | Failure::Reset
+                | Failure::Unprocessed
                 | Failure::ResponseTimeout
                 | Failure::MalformedResponse(_)
                 | Failure::TooManyInterim
@@ -232,6 +253,7 @@ impl Failure {
                 | Failure::ConnectTimeout
                 | Failure::Exhausted
                 | Failure::Reset
+                | Failure::Unprocessed
                 | Failure::MalformedResponse(_)
                 | Failure::TooManyInterim
                 | Failure::ResponseTimeout

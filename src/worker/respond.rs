@@ -24,23 +24,54 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     let consequences = failure.consequences();
     exchange.status.set(consequences.status);
     let mut out = shard.blocks.take();
-    write_answer(&mut out, exchange, failure, &consequences, may_go_on);
+    let body = body_of(exchange, &consequences);
+    let has_body = !exchange.is_head.get();
+    write_head(&mut out, exchange, failure, &consequences, &body, may_go_on);
+    let stream = &client.wire.stream;
+    let begun = stream.answer(&mut out, !has_body);
+    if has_body {
+        out.extend(body.text.as_bytes());
+    }
     client
         .timer
         .set(exchange.plan.snapshot().client.idle_timeout);
-    let sent = client.wire.stream.send_all(&mut out, &client.timer).await;
+    let sent = stream.send_all(&mut out, true, &client.timer).await;
     shard.blocks.give(out);
-    match sent {
-        Ok(Ok(())) => {}
+    match (begun, sent) {
+        (Ok(()), Ok(Ok(()))) => {}
         _ => client.cut(),
     }
 }
 
-fn write_answer(
+/// What an answer says at length.
+struct AnswerBody {
+    content_type: &'static str,
+    text: String,
+}
+
+fn body_of(exchange: &Exchange, consequences: &Consequences) -> AnswerBody {
+    let Consequences { status, word, .. } = *consequences;
+    let reason = reason_phrase(status);
+    let id = exchange.id.0;
+    if exchange.wants_json.get() {
+        let text = format!(
+            "{{\"status\":{status},\"error\":\"{word}\",\"title\":\"{reason}\",\"request_id\":\"{id:016x}\"}}\n"
+        );
+        let content_type = "application/json";
+        return AnswerBody { content_type, text };
+    }
+    AnswerBody {
+        content_type: "text/plain; charset=utf-8",
+        text: format!("{status} {reason}\n{word}\nrequest id: {id:016x}\n"),
+    }
+}
+
+fn write_head(
     out: &mut Block,
     exchange: &Exchange,
     failure: Failure,
     consequences: &Consequences,
+    body: &AnswerBody,
     may_go_on: bool,
 ) {
     let Consequences {
@@ -51,22 +82,14 @@ fn write_answer(
     } = *consequences;
     let reason = reason_phrase(status);
     let id = exchange.id.0;
-    let (kind, body) = if exchange.wants_json.get() {
-        let body = format!(
-            "{{\"status\":{status},\"error\":\"{word}\",\"title\":\"{reason}\",\"request_id\":\"{id:016x}\"}}\n"
-        );
-        ("application/json", body)
-    } else {
-        let body = format!("{status} {reason}\n{word}\nrequest id: {id:016x}\n");
-        ("text/plain; charset=utf-8", body)
-    };
     let date = imf_fixdate(unix_secs());
     let date = String::from_utf8_lossy(&date);
     let mut head = format!(
-        "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {kind}\r\n\
+        "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {}\r\n\
          Content-Length: {}\r\nX-Request-Id: {id:016x}\r\n\
          Proxy-Status: palantir; error={error_type}; details=\"{word}\"\r\n",
-        body.len()
+        body.content_type,
+        body.text.len()
     );
     match failure {
         Failure::NoBackend | Failure::Saturated | Failure::Exhausted => {
@@ -82,9 +105,8 @@ fn write_answer(
     } else if exchange.version.get() == 10 {
         head.push_str("Connection: keep-alive\r\n");
     }
-    let body = if exchange.is_head.get() { "" } else { &body };
     // A vector takes everything.
-    let _ = write!(out.vec(), "{head}\r\n{body}");
+    let _ = write!(out.vec(), "{head}\r\n");
 }
 
 fn unix_secs() -> u64 {

@@ -1,6 +1,7 @@
 //! The client's side: its connection, and the receiving of request heads.
 
 mod head;
+mod linger;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -10,13 +11,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Gate, Peer, Socket, Timer};
+use crate::net::{Block, Gate, Peer, Socket, Timer};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::multiplex;
 use crate::worker::shard::Shard;
-use crate::worker::wire::{Wire, nothing};
+use crate::worker::stream::Stream;
+use crate::worker::wire::Wire;
 
-pub use head::receive_rest_of_head;
+pub use head::{receive_rest_of_head, speaks_http2};
+pub use linger::linger;
 
 /// A client's connection as it was accepted.
 pub struct Accepted {
@@ -66,10 +70,25 @@ pub enum Woken {
 impl Client {
     /// A connection just accepted.
     pub fn new(accepted: Accepted, shard: &Rc<Shard>) -> Client {
+        let stream = Stream::Socket(accepted.stream);
+        Client::on(stream, accepted.peer, accepted.gate, shard)
+    }
+
+    /// A stream that a client opened on a connection from `peer`, which came by the listener of `gate`.
+    pub fn multiplexed(
+        stream: multiplex::Stream,
+        peer: Peer,
+        gate: Rc<Gate>,
+        shard: &Rc<Shard>,
+    ) -> Client {
+        Client::on(Stream::Multiplexed(stream), peer, gate, shard)
+    }
+
+    fn on(stream: Stream, peer: Peer, gate: Rc<Gate>, shard: &Rc<Shard>) -> Client {
         Client {
-            wire: Wire::new(accepted.stream),
-            peer: accepted.peer,
-            gate: accepted.gate,
+            wire: Wire::new(stream),
+            peer,
+            gate,
             timer: Timer::new(&shard.timers),
             requests: Cell::default(),
             keep_alive: Cell::default(),
@@ -77,6 +96,20 @@ impl Client {
             ends_by_close: Cell::default(),
             cut: Cell::default(),
         }
+    }
+
+    /// The connection as it was accepted, and what it has brought, if it is a socket of its own.
+    pub fn into_accepted(self) -> Option<(Accepted, Block)> {
+        let received = self.wire.take();
+        let Stream::Socket(stream) = self.wire.stream else {
+            return None;
+        };
+        let accepted = Accepted {
+            stream,
+            peer: self.peer,
+            gate: self.gate,
+        };
+        Some((accepted, received))
     }
 
     /// Forgets what held for the last request.
@@ -111,16 +144,22 @@ impl Client {
     /// reset, or the client would take what it got for the whole.
     pub fn cut(&self) {
         self.cut.set(true);
-        if self.ends_by_close.get() {
-            self.wire.stream.reset_on_close();
+        if self.ends_by_close.get()
+            && let Stream::Socket(socket) = &self.wire.stream
+        {
+            socket.reset_on_close();
         }
     }
 
     /// Ends the connection so that its last answer arrives: a client that is still sending is listened to for a while.
     pub async fn close(&self, shard: &Shard) {
         let may_be_sending = self.body_pending.get() || !self.wire.is_empty();
-        if may_be_sending && !self.cut.get() {
-            self.linger(shard).await;
+        if may_be_sending
+            && !self.cut.get()
+            && let Stream::Socket(socket) = &self.wire.stream
+        {
+            shard.blocks.give(self.wire.take());
+            linger(socket, &shard.blocks, &self.timer).await;
         }
     }
 
@@ -165,6 +204,9 @@ impl Client {
     /// kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it cannot be told from
     /// one that closed.)
     pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
+        if let Stream::Multiplexed(stream) = &self.wire.stream {
+            return stream.poll_gone(cx).map(|_| Failure::ClientLeft);
+        }
         if !self.wire.stream.is_watched() {
             return Poll::Pending;
         }
@@ -177,27 +219,5 @@ impl Client {
     fn poll_more(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.wire
             .poll_more(cx, &shard.blocks, limits::BLOCK_BYTES, usize::MAX)
-    }
-
-    /// Lets the client read an answer that it got before it had sent everything: says that nothing more comes, and
-    /// throws away what it still sends for a while. Closing at once would reset the connection and with it the answer.
-    async fn linger(&self, shard: &Shard) {
-        self.wire.stream.end_sending();
-        self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
-        let mut left = limits::LINGER_BYTES;
-        while left > 0 {
-            shard.blocks.give(self.wire.take());
-            let more = self.wire.more(
-                &shard.blocks,
-                limits::BLOCK_BYTES,
-                usize::MAX,
-                &self.timer,
-                nothing,
-            );
-            match more.await {
-                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count as u64),
-                _ => return,
-            }
-        }
     }
 }

@@ -36,6 +36,9 @@ pub struct RequestEdits<'a> {
     pub expect: bool,
     /// What becomes of the fields that name the request's trace.
     pub trace: TraceFields<'a>,
+    /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
+    /// section 5).
+    pub websocket_key: Option<&'a [u8]>,
 }
 
 /// What must be known of a request that was written.
@@ -79,6 +82,9 @@ pub fn encode_request(
         write_request_line(pen, head, edits.path);
         let host_value = write_fields(pen, head, edits, &lines, operator);
         write_connection(pen, head);
+        if let Some(key) = edits.websocket_key {
+            pen.field("Sec-WebSocket-Key", key);
+        }
         pen.text(b"\r\n");
         host_value
     });
