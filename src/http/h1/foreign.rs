@@ -7,6 +7,7 @@ use super::{
     Asked, FieldSlots, Method, RequestBody, RequestHead, ResponseBody, ResponseHead, Version,
 };
 use crate::http::refusal::Refusal;
+use crate::http::status::reason_phrase;
 
 /// A request that was checked as strictly as [`super::parse_request`] checks one.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +91,7 @@ impl<'b> ForeignResponse<'b> {
         Ok(ResponseHead {
             status: self.status,
             version: Version::Http2,
-            reason: &[],
+            reason: reason_phrase(self.status).as_bytes(),
             fields,
             body,
             keep_alive: true,

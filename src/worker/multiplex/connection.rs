@@ -2,6 +2,7 @@
 //! send for all of them.
 
 use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -24,12 +25,16 @@ pub struct Connection {
     protocol: RefCell<h2::Connection>,
     streams: RefCell<ById<Rc<State>>>,
     free_heads: RefCell<Vec<Box<Head>>>,
+    /// Streams that were answered before their request had ended, each with the core's millisecond in which it is reset.
+    answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// The task that sends, while there is nothing to send.
     sender: RefCell<Option<Waker>>,
     /// Whether nothing more is received.
     deaf: Cell<bool>,
     /// When a stream was last open, in the core's milliseconds.
     busy_at: Cell<u64>,
+    /// The core's milliseconds when bytes came last.
+    now: Cell<u64>,
 }
 
 /// What a connection is told by its owner.
@@ -61,9 +66,11 @@ impl Connection {
             protocol: RefCell::new(h2::Connection::new(role, settings, now)),
             streams: RefCell::default(),
             free_heads: RefCell::default(),
+            answered_early: RefCell::default(),
             sender: RefCell::default(),
             deaf: Cell::default(),
             busy_at: Cell::default(),
+            now: Cell::default(),
         })
     }
 
@@ -118,11 +125,20 @@ impl Connection {
     }
 
     /// Forgets a stream that nobody works on any more, with `unread` bytes of its body.
+    ///
+    /// A client that has its answer is given some time to read it and to stop sending by itself: some take a reset that
+    /// comes right behind an answer for its loss.
     pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode) {
         self.streams.borrow_mut().remove(&id);
         let mut protocol = self.protocol();
-        protocol.release(id, unread as u32);
-        protocol.reset(id, code);
+        protocol.release_connection(unread as u32);
+        match code {
+            ErrorCode::NO_ERROR if protocol.is_open(id) => {
+                let due = self.now.get() + limits::LINGER_MILLIS;
+                self.answered_early.borrow_mut().push_back((id, due));
+            }
+            code => protocol.reset(id, code),
+        }
         if protocol.has_output() || protocol.is_done() {
             self.wake_sender();
         }
@@ -261,6 +277,13 @@ impl Connection {
             protocol.shed();
             self.free_heads.take();
         }
+        while let Some((id, _)) = self
+            .answered_early
+            .borrow_mut()
+            .pop_front_if(|(_, due)| *due <= now)
+        {
+            protocol.reset(id, ErrorCode::NO_ERROR);
+        }
         while let Some(id) = protocol.expire(Micros::now())? {
             if let Some(state) = self.streams.borrow_mut().remove(&id) {
                 state.lose(Gone::Reset(ErrorCode::ENHANCE_YOUR_CALM));
@@ -273,14 +296,15 @@ impl Connection {
     /// Takes all of `bytes` in and tells the streams. Errors: the connection has to end.
     fn take_in(self: &Rc<Self>, bytes: &[u8], terms: &Terms<'_>) -> Result<(), ConnectionError> {
         let now = Micros::now();
+        self.now.set(terms.timers.millis());
         let mut rest = bytes;
         while !rest.is_empty() {
             let mut protocol = self.protocol();
             let (used, event) = protocol.receive(rest, now)?;
             rest = &rest[used..];
-            let unwanted = event.and_then(|event| self.tell(event, terms));
-            if let Some((id, count)) = unwanted {
-                protocol.release(id, count);
+            let unwanted = event.map_or(0, |event| self.tell(event, terms));
+            if unwanted > 0 {
+                protocol.release_connection(unwanted);
             }
         }
         self.wake_waiting();
@@ -288,8 +312,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Passes an event on to its stream. Gives bytes of a body that nobody wants.
-    fn tell(self: &Rc<Self>, event: Event<'_>, terms: &Terms<'_>) -> Option<(StreamId, u32)> {
+    /// Passes an event on to its stream. Gives the number of bytes of a body that nobody wants.
+    fn tell(self: &Rc<Self>, event: Event<'_>, terms: &Terms<'_>) -> u32 {
         match event {
             Event::Head { stream, head, end } => {
                 let state = self.state_of(stream, terms);
@@ -305,7 +329,7 @@ impl Connection {
             Event::Body { stream, bytes, end } => {
                 let streams = self.streams.borrow();
                 let Some(state) = streams.get(&stream) else {
-                    return Some((stream, bytes.len() as u32));
+                    return bytes.len() as u32;
                 };
                 let mut body = state.body.borrow_mut();
                 if body.capacity() == 0 && !bytes.is_empty() {
@@ -335,7 +359,7 @@ impl Connection {
             Event::GoAway { last, .. } => self.lose_beyond(last),
             Event::Settings | Event::Pong => {}
         }
-        None
+        0
     }
 
     /// The state of a stream, which is begun if the peer has just opened it.
