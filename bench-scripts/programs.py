@@ -112,15 +112,15 @@ def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str
 
 
 ENVOY_TLS = """\
-    transport_socket:
-      name: tls
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-        common_tls_context:
-          alpn_protocols: [@ALPN@]
-          tls_params: { tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }
-          tls_certificates:
-          - { certificate_chain: { filename: @FOLDER@/cert.pem }, private_key: { filename: @FOLDER@/key.pem } }
+      transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [@ALPN@]
+            tls_params: { tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }
+            tls_certificates:
+            - { certificate_chain: { filename: @FOLDER@/cert.pem }, private_key: { filename: @FOLDER@/key.pem } }
 """
 
 
@@ -204,6 +204,7 @@ def versions(proxies: list[str], palantir: Path) -> dict[str, str]:
             said = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10, check=False)
         except OSError as failure:
             raise Unusable(f"{name} does not run: {failure}") from None
-        number = re.search(rb"\d+(\.\d+)+[^\s/]*", said.stdout)
+        # Envoy says where it is before it says what it is.
+        number = re.search(rb"\d+(\.\d+)+[^\s/]*", said.stdout.rpartition(b"version:")[2])
         known[name] = number.group().decode() if number else "of an unknown version"
     return known

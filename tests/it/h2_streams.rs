@@ -275,10 +275,8 @@ fn streams_of_one_urgency_share_the_connection() {
         bodies.sum()
     };
     client.pump_until("all was sent", |client| taken(client) == 465_535);
-    for stream in streams {
-        let share = client.answers[&stream].body.len();
-        assert!((50_000..200_000).contains(&share), "a share of {share}");
-    }
+    let shares = streams.map(|stream| client.answers[&stream].body.len());
+    assert!(shares.iter().all(|share| *share > 50_000), "{shares:?}");
 }
 
 #[test]
