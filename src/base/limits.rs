@@ -124,6 +124,18 @@ pub const RELAY_BLOCK_BYTES: usize = 128 << 10;
 pub const FREE_BLOCKS: usize = 1024;
 /// Free relay blocks that a worker keeps for reuse.
 pub const FREE_RELAY_BLOCKS: usize = 64;
+/// Bytes of plaintext in one TLS record (RFC 8446 section 5.1).
+pub const TLS_RECORD_BYTES: usize = 16 << 10;
+/// Bytes by which sealing lengthens a record at least: a tag, and the type of its content.
+pub const TLS_RECORD_OVERHEAD_LEAST: usize = 17;
+/// Bytes by which it may do so in what we send: header, explicit nonce, type and tag are less.
+pub const TLS_RECORD_OVERHEAD: usize = 64;
+/// Bytes by which a peer may do so, header included (RFC 5246 section 6.2.3).
+pub const TLS_RECORD_OVERHEAD_MOST: usize = 5 + 2048;
+/// Bytes of plaintext that are sealed for one send.
+pub const TLS_PIECE_BYTES: usize = 64 << 10;
+/// Bytes thrown away after a failed handshake so that the peer can read why.
+pub const TLS_LINGER_BYTES: usize = 64 << 10;
 /// Requests of one connection served without a pause for others, when they are pipelined.
 pub const PIPELINED_TURN: u32 = 16;
 /// Bytes read and thrown away after an answer that came before the whole request, so that the client can read it.
