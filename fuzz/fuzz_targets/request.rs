@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         via: true,
         expect: true,
         trace: TraceFields::Pass,
-        websocket_key: None,
+        subject: None, websocket_key: None,
     };
     let mut out = Vec::new();
     let encoded = encode_request(&mut out, &head, &edits);

@@ -15,10 +15,10 @@ use crate::http::{fields, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
 use crate::shared::messages::RefusedHead;
-use crate::snapshot::{HostHeader, Pool, Protocol, Route};
+use crate::snapshot::{ClientCertificate, HostHeader, Pool, Protocol, Route};
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::body::{Body, Coming};
-use crate::worker::downstream::Client;
+use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::{self, Gone};
@@ -142,7 +142,7 @@ fn tell_refused(
     let len = received.len().min(limits::REFUSED_HEAD_BYTES);
     shard.links.tell_refused(RefusedHead {
         worker: shard.worker,
-        client: client.peer.ip(),
+        client: client.arrival.peer.ip(),
         request_id: exchange.id,
         refusal,
         head: received[..len].into(),
@@ -157,6 +157,7 @@ fn decide(
 ) -> Result<Admitted, Failure> {
     let trace = Trace::of(shard, exchange, head);
     note_head(exchange, client, head, &trace);
+    check_arrival(client, exchange, head)?;
     let mut scratch = Vec::new();
     let path = path::normalise(head.path, &mut scratch).map_err(Failure::Refused)?;
     let route = find_route(exchange, head, path)?;
@@ -268,9 +269,13 @@ fn encode(
     let edits = RequestEdits {
         path,
         host,
-        client: client.peer.ip(),
+        client: client.arrival.peer.ip(),
         client_trusted: is_trusted(exchange, client),
-        proto: "http",
+        proto: match client.arrival.secured {
+            Some(_) => "https",
+            None => "http",
+        },
+        subject: subject(client),
         remove: &route.request_fields.remove,
         set: &route.request_fields.set,
         via: route.via,
@@ -301,6 +306,46 @@ fn encode(
     }
 }
 
+/// The field in which the client's certificate is passed on, if the listener says so.
+fn subject(client: &Client) -> Option<(&str, Option<&str>)> {
+    let tls = client.arrival.listener.tls.as_ref()?;
+    let name = tls.client_subject_field.as_deref()?;
+    let secured = client.arrival.secured.as_ref();
+    Some((name, secured.and_then(|secured| secured.subject.as_deref())))
+}
+
+/// Refuses what this listener does not take: a request in cleartext where HTTPS is wanted, and one for another host than
+/// the one that the client's certificate was shown to.
+fn check_arrival(
+    client: &Client,
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+) -> Result<(), Failure> {
+    let Arrival {
+        listener, secured, ..
+    } = &client.arrival;
+    let (name, _port) = host::split(head.host).unwrap_or((b"", None));
+    if listener.redirect_to_https && !name.is_empty() {
+        let location = [b"https://", name, head.target].concat();
+        let location = String::from_utf8_lossy(&location).into_owned();
+        exchange.location.replace(Some(location));
+        return Err(Failure::HttpsWanted);
+    }
+    let wants_certificate = listener
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_certificate != ClientCertificate::NotAsked);
+    let asked = secured
+        .as_ref()
+        .and_then(|secured| secured.server_name.as_deref());
+    match asked {
+        Some(asked) if wants_certificate && !asked.as_bytes().eq_ignore_ascii_case(name) => {
+            Err(Failure::Misdirected)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
 fn needs_key(head: &RequestHead<'_, '_>) -> bool {
     head.upgrade && head.version == Version::Http2
@@ -325,11 +370,11 @@ fn body_of(head: &RequestHead<'_, '_>, route: &Route, pool: &Pool) -> Body {
 fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
     let trusted = &exchange.plan.snapshot().trusted_proxies;
     let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
-    client.peer.ip().is_some_and(is_in)
+    client.arrival.peer.ip().is_some_and(is_in)
 }
 
 fn client_of(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>) -> Option<IpAddr> {
-    let peer = client.peer.ip()?;
+    let peer = client.arrival.peer.ip()?;
     let trusted = &exchange.plan.snapshot().trusted_proxies;
     if trusted.is_empty() {
         return Some(peer);

@@ -26,6 +26,10 @@ pub enum Failure {
     ClientLeft,
     /// The client stopped reading its answer.
     ClientStalled,
+    /// The request came in cleartext where HTTPS is wanted: its client is sent there.
+    HttpsWanted,
+    /// The request is for another host than the TLS connection was made to.
+    Misdirected,
     /// No route takes the request's host and path.
     NoRoute,
     /// No backend of the pool is usable.
@@ -59,6 +63,8 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::EarlyUpgradeBytes,
     Failure::ClientLeft,
     Failure::ClientStalled,
+    Failure::HttpsWanted,
+    Failure::Misdirected,
     Failure::NoRoute,
     Failure::NoBackend,
     Failure::Saturated,
@@ -151,6 +157,8 @@ impl Failure {
             }
             Failure::ClientLeft => (499, Client, "client_left", "http_request_error"),
             Failure::ClientStalled => (499, Client, "client_stalled", "http_request_error"),
+            Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
+            Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
             Failure::NoRoute => (404, Client, "no_route", "destination_not_found"),
             Failure::NoBackend => (503, Backend, "no_backend", "destination_unavailable"),
             Failure::Saturated => (503, Backend, "saturated", "connection_limit_reached"),
@@ -246,7 +254,9 @@ impl Failure {
     pub fn keeps_connection(self) -> bool {
         matches!(
             self,
-            Failure::NoRoute
+            Failure::HttpsWanted
+                | Failure::Misdirected
+                | Failure::NoRoute
                 | Failure::NoBackend
                 | Failure::Saturated
                 | Failure::ConnectFailed

@@ -4,7 +4,7 @@ mod accept;
 mod admit;
 pub mod balance;
 mod body;
-mod connection;
+pub mod connection;
 mod deliver;
 mod downstream;
 mod exchange;

@@ -96,6 +96,10 @@ fn write_head(
         Failure::NoBackend | Failure::Saturated | Failure::Exhausted => {
             head.push_str("Retry-After: 1\r\n")
         }
+        Failure::HttpsWanted => {
+            let location = exchange.location.take().unwrap_or_default();
+            head.push_str(&format!("Location: {location}\r\n"));
+        }
         Failure::Refused(Refusal::MethodNotAllowed) => {
             head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }

@@ -138,6 +138,7 @@ mod tests {
             via: false,
             expect: true,
             trace: TraceFields::Pass,
+            subject: None,
             websocket_key: None,
         };
         let mut out = Vec::new();
@@ -304,7 +305,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(end, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "http", remove: &[], set: &[], via: false, expect: true, trace: TraceFields::Pass, websocket_key: None,
+                path: request.path, host: None, client: None, client_trusted: true, proto: "http", remove: &[], set: &[], via: false, expect: true, trace: TraceFields::Pass, subject: None, websocket_key: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::net::{Block, Gate, Peer, Socket, Timer};
+use crate::snapshot::{Listener, ServerTls};
+
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex;
@@ -22,12 +24,46 @@ use crate::worker::wire::Wire;
 pub use head::{receive_rest_of_head, speaks_http2};
 pub use linger::linger;
 
-/// A client's connection as it was accepted.
+/// A client's connection before its first request.
 pub struct Accepted {
-    pub stream: Socket,
+    pub socket: Socket,
+    pub arrival: Arrival,
+    /// What it has brought already.
+    pub received: Block,
+}
+
+/// How a client came to us: the same for all that its connection carries.
+#[derive(Clone)]
+pub struct Arrival {
     pub peer: Peer,
     /// Closes when the listener that it came by is removed.
     pub gate: Rc<Gate>,
+    /// The listener as it was when the connection was accepted.
+    pub listener: Rc<Listener>,
+    /// `None`: in cleartext.
+    pub secured: Option<Rc<Secured>>,
+}
+
+/// What TLS tells of a client.
+pub struct Secured {
+    /// The host that it asked for, in lower case.
+    pub server_name: Option<Box<str>>,
+    /// The subject of its certificate, if it is to be passed on.
+    pub subject: Option<Box<str>>,
+}
+
+impl Secured {
+    /// What is known of a connection whose handshake is made.
+    pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
+        let certificate = socket.peer_certificate();
+        let wanted = tls.client_subject_field.is_some();
+        Secured {
+            server_name: socket
+                .server_name()
+                .map(|name| name.to_ascii_lowercase().into()),
+            subject: certificate.filter(|_| wanted).and_then(|_| None),
+        }
+    }
 }
 
 /// What the client's connection does after an exchange.
@@ -41,8 +77,7 @@ pub enum Next {
 /// A client's connection.
 pub struct Client {
     pub wire: Wire,
-    pub peer: Peer,
-    gate: Rc<Gate>,
+    pub arrival: Arrival,
     pub timer: Timer,
     /// Requests that began on the connection.
     pub requests: Cell<u32>,
@@ -70,25 +105,20 @@ pub enum Woken {
 impl Client {
     /// A connection just accepted.
     pub fn new(accepted: Accepted, shard: &Rc<Shard>) -> Client {
-        let stream = Stream::Socket(accepted.stream);
-        Client::on(stream, accepted.peer, accepted.gate, shard)
+        let client = Client::on(Stream::Socket(accepted.socket), accepted.arrival, shard);
+        client.wire.put(accepted.received, &shard.blocks);
+        client
     }
 
-    /// A stream that a client opened on a connection from `peer`, which came by the listener of `gate`.
-    pub fn multiplexed(
-        stream: multiplex::Stream,
-        peer: Peer,
-        gate: Rc<Gate>,
-        shard: &Rc<Shard>,
-    ) -> Client {
-        Client::on(Stream::Multiplexed(stream), peer, gate, shard)
+    /// A stream that a client opened on its connection.
+    pub fn multiplexed(stream: multiplex::Stream, arrival: Arrival, shard: &Rc<Shard>) -> Client {
+        Client::on(Stream::Multiplexed(stream), arrival, shard)
     }
 
-    fn on(stream: Stream, peer: Peer, gate: Rc<Gate>, shard: &Rc<Shard>) -> Client {
+    fn on(stream: Stream, arrival: Arrival, shard: &Rc<Shard>) -> Client {
         Client {
             wire: Wire::new(stream),
-            peer,
-            gate,
+            arrival,
             timer: Timer::new(&shard.timers),
             requests: Cell::default(),
             keep_alive: Cell::default(),
@@ -98,18 +128,17 @@ impl Client {
         }
     }
 
-    /// The connection as it was accepted, and what it has brought, if it is a socket of its own.
-    pub fn into_accepted(self) -> Option<(Accepted, Block)> {
+    /// The connection with what it has brought, if it is a socket of its own.
+    pub fn into_accepted(self) -> Option<Accepted> {
         let received = self.wire.take();
-        let Stream::Socket(stream) = self.wire.stream else {
+        let Stream::Socket(socket) = self.wire.stream else {
             return None;
         };
-        let accepted = Accepted {
-            stream,
-            peer: self.peer,
-            gate: self.gate,
-        };
-        Some((accepted, received))
+        Some(Accepted {
+            socket,
+            arrival: self.arrival,
+            received,
+        })
     }
 
     /// Forgets what held for the last request.
@@ -127,7 +156,7 @@ impl Client {
         self.keep_alive.get()
             && !self.body_pending.get()
             && !shard.is_draining()
-            && !self.gate.is_closed()
+            && !self.arrival.gate.is_closed()
             && self.requests.get() < most
     }
 
@@ -197,7 +226,7 @@ impl Client {
     /// Whether the listener that the connection came by was removed. (A connection that is handed over with its listener
     /// may send one more request: closing it could cross with that request.)
     fn is_unwanted(&self, shard: &Shard) -> bool {
-        self.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
+        self.arrival.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
     }
 
     /// Ready when the client has gone away while its request runs, if it is watched; what comes of a next request is

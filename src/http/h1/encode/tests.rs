@@ -23,6 +23,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     via: false,
     expect: true,
     trace: TraceFields::Pass,
+    subject: None,
     websocket_key: None,
 };
 
@@ -446,6 +447,7 @@ fn trace_fields_table() {
     let set = [("traceparent".to_owned(), "the operator's".to_owned())];
     let edits = RequestEdits {
         trace: TraceFields::Replace(&made),
+        subject: None,
         websocket_key: None,
         set: &set,
         ..PLAIN
