@@ -222,6 +222,8 @@ pub const ACCESS_LOG_LINES: usize = 16_384;
 pub const LOGGED_TEXT_BYTES: usize = 1024;
 /// Probes that the health thread has under way at once.
 pub const PROBES: usize = 256;
+/// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
+pub const PROBE_SERVICE_BYTES: usize = 127;
 /// Bytes that a probe reads of its answer.
 pub const PROBE_ANSWER_BYTES: usize = 64 << 10;
 /// Milliseconds between the probes of a backend that is between two states, and the longest wait for a new backend's
