@@ -33,6 +33,8 @@
 
 pub mod base;
 pub mod http;
+pub mod tls;
+
 pub mod shared;
 pub mod snapshot;
 

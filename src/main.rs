@@ -31,6 +31,7 @@ use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
 use palantir::snapshot::{ListenAddr, Snapshot};
+use palantir::tls::{TicketKeys, Vault};
 use palantir::worker;
 use palantir::{health, test_server};
 use tokio::sync::watch;
@@ -118,8 +119,11 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let config = desk.config();
     let resolved = resolve::look_up_all(&config.names());
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
-    let mut compile = compile(machine, Slots::new(tables.clone()));
-    let snapshot = Arc::new(compile(config, &resolved, 1)?);
+    let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
+    let vault = Vault::new(tickets.clone());
+    let mut compile = compile(machine, Slots::new(tables.clone()), vault);
+    let snapshot = compile(config, &resolved, 1).map_err(|error| error.to_string())?;
+    let snapshot = Arc::new(snapshot);
     let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
     let access_log = open_access_log(&snapshot)?;
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
@@ -142,6 +146,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         said,
         resolved,
         compile,
+        tickets,
         listeners: doors.listeners,
         upgrades,
         workers: crew.mailboxes,
@@ -266,10 +271,11 @@ fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
     Ok((desk, said))
 }
 
-fn compile(machine: Machine, mut slots: Slots) -> Compile {
+fn compile(machine: Machine, mut slots: Slots, mut vault: Vault) -> Compile {
     Box::new(move |config, resolved, generation| {
-        config::compile(config, &machine, resolved, &mut slots, generation)
-            .map_err(|error| error.to_string())
+        config::compile(
+            config, &machine, resolved, &mut slots, &mut vault, generation,
+        )
     })
 }
 

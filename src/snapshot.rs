@@ -14,6 +14,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::http::h1::HeadLimits;
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
+use crate::tls::Pair;
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
 
@@ -69,6 +70,8 @@ pub struct ServerTls {
     /// Certificates, versions, ALPN, tickets: made anew when a certificate's files change, so that handshakes under way
     /// keep theirs.
     pub config: Arc<rustls::ServerConfig>,
+    /// What it shows clients, in the order of the configuration.
+    pub certificates: Vec<Arc<Pair>>,
     pub client_certificate: ClientCertificate,
     /// The request field in which the subject of the client's certificate is passed on, in lower case. What a client
     /// itself sends by this name is taken out, whether it has a certificate or not.

@@ -302,6 +302,26 @@ pub const TEST_SERVER_IDLE_SECS: u64 = 75;
 /// Longest answer time that `/slow?ms=` takes, in milliseconds.
 pub const TEST_SERVER_SLOW_MILLIS: u64 = 60_000;
 
+/// Largest file read that holds certificates, a key, an OCSP response or ticket keys, in bytes.
+pub const TLS_FILE_BYTES: u64 = 1 << 20;
+/// Certificates of one listener.
+pub const CERTIFICATES: usize = 256;
+/// Names that a certificate is said to be for.
+pub const CERTIFICATE_NAMES: usize = 100;
+/// Certificates in one chain.
+pub const CHAIN_CERTIFICATES: usize = 10;
+/// Days before the end of a certificate from which on palantir warns of it.
+pub const EXPIRY_WARNING_DAYS: u64 = 14;
+/// Seconds for which a key makes tickets, and for which its tickets are accepted afterwards. A ticket is good for at
+/// least this time, and whoever learns a key can read what was sent in twice this time by clients that resumed.
+pub const TICKET_KEY_SECS: u64 = 12 * 3_600;
+/// Keys whose tickets are accepted: the one that makes them, the one before it, and one of a machine whose clock differs.
+pub const TICKET_KEYS: usize = 3;
+/// Connections to the backends of one pool that can be resumed.
+pub const RESUMABLE_BACKENDS: usize = 256;
+/// Seconds between two looks at whether a certificate's files have changed.
+pub const FILE_WATCH_SECS: u64 = 2;
+
 /// Milliseconds for which the command line waits for a connection to a running palantir.
 pub const ADMIN_CONNECT_MILLIS: u64 = 2_000;
 /// Seconds for which the command line waits for an answer: an upgrade answers when the new process is ready.

@@ -2,6 +2,7 @@
 
 pub mod cidr;
 pub mod ewma;
+pub mod file;
 pub mod ids;
 pub mod limits;
 pub mod random;

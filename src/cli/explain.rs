@@ -12,6 +12,7 @@ use crate::http::refusal::Refusal;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
+use crate::tls::Vault;
 use crate::worker::route::Outcome;
 
 /// Prints which route, pool and limits the request would meet, and why. Names are not looked up and nothing is sent.
@@ -33,8 +34,15 @@ fn compile(path: &Path) -> Result<Snapshot, String> {
     let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let machine = Machine::of_this_process();
     let mut slots = Slots::new(BackendTables::new(1));
-    config::compile(&config, &machine, &Resolved::new(), &mut slots, 1)
-        .map_err(|error| error.to_string())
+    config::compile(
+        &config,
+        &machine,
+        &Resolved::new(),
+        &mut slots,
+        &mut Vault::default(),
+        1,
+    )
+    .map_err(|error| error.to_string())
 }
 
 fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String> {
@@ -149,7 +157,15 @@ mod tests {
             descriptors: 1024,
         };
         let mut slots = Slots::new(BackendTables::new(1));
-        config::compile(&config, &machine, &Resolved::new(), &mut slots, 1).unwrap()
+        config::compile(
+            &config,
+            &machine,
+            &Resolved::new(),
+            &mut slots,
+            &mut Vault::default(),
+            1,
+        )
+        .unwrap()
     }
 
     fn explained(method: &str, url: &str) -> Result<String, String> {

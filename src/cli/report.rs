@@ -73,7 +73,7 @@ fn report_pool(report: &mut Report, pool: &Pool) {
     report.line("protocol", protocol(pool));
     report.line("algorithm", algorithm(&pool.algorithm));
     for (index, backend) in pool.backends.iter().enumerate() {
-        report.line("backend", describe(backend));
+        report.line("backend", describe(pool, backend));
         // Once for all backends in a row that are probed alike.
         let next = pool.backends.get(index + 1);
         if next.is_none_or(|next| next.health_check != backend.health_check) {
@@ -121,8 +121,11 @@ fn algorithm(plan: &AlgorithmPlan) -> String {
     format!("{} on {key}", plan.name())
 }
 
-fn describe(backend: &Backend) -> String {
+fn describe(pool: &Pool, backend: &Backend) -> String {
     let mut text = format!("{}, weight {}", backend.label, backend.weight);
+    if pool.tls.is_some() {
+        text.push_str(&format!(", by TLS as {}", backend.server_name.to_str()));
+    }
     if backend.max_connections != u32::MAX {
         text.push_str(&format!(
             ", at most {} connections",

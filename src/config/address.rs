@@ -96,7 +96,7 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
         });
     }
     if text.starts_with("https://") {
-        return Err("backends are spoken to without TLS: write \"name:port\"".to_owned());
+        return Err("write \"name:port\", and tls = true for the pool".to_owned());
     }
     let authority = match text.strip_prefix("http://") {
         Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
@@ -263,7 +263,7 @@ mod tests {
             ("a..b:1", "the host is not a name"),
             ("127.0.0.256:1", "the host is neither"),
             ("http://a:1/path", "a backend has no path"),
-            ("https://a:1", "backends are spoken to without TLS"),
+            ("https://a:1", "write \"name:port\", and tls = true"),
             ("unix:run/app.sock", "a socket is written"),
             ("unix:/a\0b", "a socket is written"),
         ];

@@ -9,15 +9,19 @@ use super::Config;
 use super::address::BackendPlace;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
+use super::notes::Place;
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
+use super::tls::ServerTlsSettings;
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, Listener, Pool, Route, RouteTimeouts, Snapshot,
+    Backend, BackendAddr, ClientLimits, ClientTls, Listener, Pool, Route, RouteTimeouts, ServerTls,
+    Snapshot,
 };
+use crate::tls::{Alpn, Vault};
 use crate::worker::route::RouteTable;
 
 /// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
@@ -35,20 +39,48 @@ pub struct TooManyBackends {
     pub backend: String,
 }
 
-/// Compiles a checked configuration. A name without addresses becomes one backend without an address.
+/// Why a checked configuration cannot be compiled.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CannotCompile {
+    #[error(transparent)]
+    TooManyBackends(#[from] TooManyBackends),
+    /// A file that TLS needs cannot be used, and never could since it was first named.
+    #[error("{key}: {text}")]
+    Tls {
+        /// The way to the `tls` at fault: `pools[0].tls`.
+        key: String,
+        text: String,
+    },
+}
+
+impl CannotCompile {
+    fn tls(place: &Place, text: String) -> CannotCompile {
+        let key = place.key.clone();
+        CannotCompile::Tls { key, text }
+    }
+}
+
+/// Compiles a checked configuration; what is new of its certificates, or has changed, is loaded into the vault. A name without addresses becomes one backend without an address.
 pub fn compile(
     config: &Config,
     machine: &Machine,
     resolved: &Resolved,
     slots: &mut Slots,
+    vault: &mut Vault,
     generation: u64,
-) -> Result<Snapshot, TooManyBackends> {
+) -> Result<Snapshot, CannotCompile> {
     let settings = &config.settings;
     let pools: Result<Vec<Pool>, _> = settings
         .all_pools()
-        .map(|pool| compile_pool(pool, settings, resolved, slots))
+        .map(|pool| compile_pool(pool, settings, resolved, slots, vault))
         .collect();
     let pools = pools?;
+    let listeners = settings.listeners.iter();
+    let listeners: Result<Vec<Listener>, _> = listeners
+        .map(|listener| compile_listener(listener, vault))
+        .collect();
+    let listeners = listeners?;
+    vault.forget_unused();
     let ids: HashMap<&str, PoolId> = pools
         .iter()
         .zip(0..)
@@ -66,7 +98,7 @@ pub fn compile(
         .collect();
     Ok(Snapshot {
         generation,
-        listeners: settings.listeners.iter().map(compile_listener).collect(),
+        listeners,
         workers: workers(settings, machine),
         shutdown_timeout: settings.shutdown_timeout,
         trusted_proxies: settings.trusted_proxies.clone(),
@@ -85,13 +117,46 @@ pub fn compile(
     })
 }
 
-fn compile_listener(listener: &ListenerSettings) -> Listener {
-    Listener {
+fn compile_listener(
+    listener: &ListenerSettings,
+    vault: &mut Vault,
+) -> Result<Listener, CannotCompile> {
+    let tls = listener.tls.as_ref();
+    let tls = tls.map(|tls| compile_server_tls(tls, vault));
+    let speaks_h2 = |tls: &ServerTlsSettings| tls.settings.alpn.contains(&Alpn::H2);
+    Ok(Listener {
         addr: listener.addr.value.clone(),
-        tls: None,
-        http2: listener.http2,
+        tls: tls.transpose()?,
+        http2: listener.http2 && listener.tls.as_ref().is_none_or(speaks_h2),
         proxy_protocol: listener.proxy_protocol,
         redirect_to_https: listener.redirect_to_https,
+    })
+}
+
+fn compile_server_tls(
+    tls: &ServerTlsSettings,
+    vault: &mut Vault,
+) -> Result<ServerTls, CannotCompile> {
+    let side = vault.server(&tls.settings);
+    let side = side.map_err(|text| CannotCompile::tls(&tls.place, text))?;
+    Ok(ServerTls {
+        config: side.config,
+        certificates: side.pairs,
+        client_certificate: tls.client_certificate(),
+        client_subject_field: tls.client_subject_header.clone(),
+    })
+}
+
+fn compile_client_tls(
+    pool: &PoolSettings,
+    vault: &mut Vault,
+) -> Result<Option<ClientTls>, CannotCompile> {
+    let Some(tls) = &pool.tls else {
+        return Ok(None);
+    };
+    match vault.client(&pool.name, &tls.settings(pool.protocol)) {
+        Ok(config) => Ok(Some(ClientTls { config })),
+        Err(text) => Err(CannotCompile::tls(&tls.place, text)),
     }
 }
 
@@ -179,8 +244,10 @@ fn compile_pool(
     settings: &Settings,
     resolved: &Resolved,
     slots: &mut Slots,
-) -> Result<Pool, TooManyBackends> {
+    vault: &mut Vault,
+) -> Result<Pool, CannotCompile> {
     let name = &pool.name.value;
+    let tls = compile_client_tls(pool, vault)?;
     let mut seen = HashSet::new();
     let mut backends = Vec::new();
     for written in &pool.backends {
@@ -199,7 +266,7 @@ fn compile_pool(
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
         protocol: pool.protocol,
-        tls: None,
+        tls,
         proxy_protocol: pool.proxy_protocol,
         keepalive: settings.timeouts.upstream_keepalive,
         counts: slots.pool_counts(name),
@@ -221,7 +288,11 @@ fn compile_backend(
         slot,
         addr,
         host: written.address.host.clone(),
-        server_name: written.address.server_name(),
+        server_name: pool
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.server_name.clone())
+            .unwrap_or_else(|| written.address.server_name()),
         label,
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),

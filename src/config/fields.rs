@@ -38,8 +38,8 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a field that a route may set or remove.
-fn editable(text: &str) -> Result<String, String> {
+/// The name of a field that may be set or removed, in lower case.
+pub(super) fn editable(text: &str) -> Result<String, String> {
     let name = name(text)?;
     match name.as_str() {
         "host" => Err("\"host\" is set with host_header".to_owned()),

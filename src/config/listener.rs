@@ -3,6 +3,7 @@
 use super::address;
 use super::document::{Item, Table};
 use super::notes::Placed;
+use super::tls::{self, ServerTlsSettings};
 use crate::base::limits::{self, default};
 use crate::snapshot::ListenAddr;
 
@@ -10,6 +11,7 @@ use crate::snapshot::ListenAddr;
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     pub addr: Placed<ListenAddr>,
+    pub tls: Option<ServerTlsSettings>,
     pub http2: bool,
     pub proxy_protocol: bool,
     pub redirect_to_https: bool,
@@ -37,10 +39,17 @@ fn read_addr(item: &Item<'_>) -> Option<Placed<ListenAddr>> {
 }
 
 fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
+    let http2 = table.flag("http2", true);
+    let has_tls = table.has("tls");
+    let redirect = table.get("redirect_to_https", |item| match item.flag()? {
+        true if has_tls => item.wrong("the listener speaks TLS itself; leave this out"),
+        redirect => Some(redirect),
+    });
     Some(ListenerSettings {
-        http2: table.flag("http2", true),
+        tls: table.get("tls", |item| tls::read_server(item, http2)),
+        http2,
         proxy_protocol: table.flag("proxy_protocol", false),
-        redirect_to_https: table.flag("redirect_to_https", false),
+        redirect_to_https: redirect.unwrap_or(false),
         addr: table.must("addr", read_addr)?,
     })
 }
@@ -49,6 +58,7 @@ impl ListenerSettings {
     fn short(addr: Placed<ListenAddr>) -> ListenerSettings {
         ListenerSettings {
             addr,
+            tls: None,
             http2: true,
             proxy_protocol: false,
             redirect_to_https: false,

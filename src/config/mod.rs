@@ -19,24 +19,25 @@ mod notes;
 mod pool;
 mod route;
 mod settings;
+mod tls;
+mod tls_files;
 mod warnings;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use address::{BackendAddress, BackendPlace};
-pub use compile::{Resolved, TooManyBackends, compile, workers};
+pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, workers};
 pub use listener::ListenerSettings;
 pub use machine::Machine;
 pub use notes::{Mistakes, Note, Place, Placed};
 pub use pool::{BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS};
 pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
 pub use settings::{LimitSettings, Settings, TimeoutSettings};
+pub use tls::{ClientTlsSettings, ServerTlsSettings};
 
-use crate::base::limits;
+use crate::base::{file, limits};
 
 /// Where a configuration is looked for when no path is given, in this order.
 pub const DEFAULT_PATHS: [&str; 2] = ["config.toml", "reverse-proxy.toml"];
@@ -74,26 +75,14 @@ pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>)
         .unwrap_or_else(|| PathBuf::from(DEFAULT_PATHS[0]))
 }
 
-/// Reads and checks a file. Errors: all its mistakes, or the one reason why it cannot be read.
+/// Reads and checks a file, and the files that it names. Errors: all its mistakes, or the one reason why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
-    let bytes = read_file(path)
+    let bytes = file::read(path, limits::CONFIG_BYTES)
         .map_err(|error| Mistakes::of_file(path.to_owned(), format!("cannot be read: {error}")))?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(path, text),
+        Ok(text) => check(path, text),
         Err(error) => Err(not_utf8(path, &error)),
     }
-}
-
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(limits::CONFIG_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limits::CONFIG_BYTES {
-        let text = format!("larger than {} bytes", limits::CONFIG_BYTES);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-    }
-    Ok(bytes)
 }
 
 fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Mistakes {
@@ -109,13 +98,28 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Mistakes {
     }
 }
 
-/// Checks a text as if it stood in the file at `path`. Errors: all its mistakes.
+/// Checks a text as if it stood in the file at `path`, by itself alone: no other file is looked at. Errors: all its
+/// mistakes.
 pub fn parse(path: &Path, text: String) -> Result<Config, Mistakes> {
+    examine(path, text, |_, _| {})
+}
+
+/// Checks a text as if it stood in the file at `path`, and the files that it names. Errors: all its mistakes.
+pub fn check(path: &Path, text: String) -> Result<Config, Mistakes> {
+    examine(path, text, tls_files::check)
+}
+
+fn examine(
+    path: &Path,
+    text: String,
+    check_files: impl FnOnce(&Settings, &notes::Notes<'_>),
+) -> Result<Config, Mistakes> {
     let notes = notes::Notes::new(&text);
     let settings = document::read(&notes, Settings::read);
     // What a file leaves out may stand where a syntax error made it unreadable.
     if notes.all_reliable() {
         checks::check(&settings, &notes);
+        check_files(&settings, &notes);
     }
     let (notes, left_out) = notes.into_list();
     let path = path.to_owned();
@@ -145,11 +149,17 @@ impl Config {
         self.text.parse().expect("a checked text is TOML")
     }
 
-    /// What may well be meant otherwise, in the order of the file.
+    /// What may well be meant otherwise, and what of the files that it names may make trouble, in the order of the text.
     pub fn warnings(&self, machine: &Machine) -> Vec<Note> {
         let notes = notes::Notes::new(&self.text);
         warnings::warn(&self.settings, machine, &notes);
+        tls_files::warn(&self.settings, &notes);
         notes.into_list().0
+    }
+
+    /// The files of certificates, keys and authorities that it names.
+    pub fn tls_files(&self) -> Vec<PathBuf> {
+        tls_files::paths(&self.settings)
     }
 
     /// How many routes, pools and backends (as written) there are.

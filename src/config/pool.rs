@@ -6,6 +6,7 @@ use super::address::{self, BackendAddress};
 use super::algorithm;
 use super::document::{Item, Table};
 use super::notes::Placed;
+use super::tls::{self, ClientTlsSettings};
 use crate::base::limits::{self, default};
 use crate::snapshot::{HealthCheck, Outlier, ProbeKind, Protocol, ProxyProtocol};
 use crate::worker::balance::AlgorithmPlan;
@@ -22,6 +23,8 @@ pub struct PoolSettings {
     /// Per core and backend.
     pub idle_connections: u32,
     pub protocol: Protocol,
+    /// `None`: cleartext.
+    pub tls: Option<Box<ClientTlsSettings>>,
     pub proxy_protocol: Option<ProxyProtocol>,
 }
 
@@ -40,13 +43,14 @@ pub struct BackendSettings {
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 7] = [
+pub const WORK_KEYS: [&str; 8] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
     "outlier",
     "idle_connections",
     "protocol",
+    "tls",
     "proxy_protocol",
 ];
 
@@ -86,6 +90,7 @@ impl PoolSettings {
             protocol: table
                 .get("protocol", |item| item.word(&PROTOCOLS))
                 .unwrap_or_default(),
+            tls: table.get("tls", tls::read_client).map(Box::new),
             proxy_protocol: table.get("proxy_protocol", |item| item.word(&PROXY_PROTOCOLS)),
         }
     }

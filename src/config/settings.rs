@@ -1,6 +1,7 @@
 //! The whole file as written: every key with its default and its range.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
@@ -10,6 +11,7 @@ use super::listener::{self, ListenerSettings};
 use super::notes::Placed;
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
+use super::tls;
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::h1::HeadLimits;
@@ -20,6 +22,8 @@ use crate::snapshot::{AccessLog, AccessLogFormat, Admin, Traceparent};
 pub struct Settings {
     /// Those of `listen_addr`, then `[[listeners]]`.
     pub listeners: Vec<ListenerSettings>,
+    /// Where the keys of TLS tickets outlive the process. `None`: they do not.
+    pub ticket_key_file: Option<PathBuf>,
     pub shutdown_timeout: Duration,
     /// 0: one per CPU that the process may run on.
     pub workers: Placed<usize>,
@@ -73,6 +77,7 @@ impl Settings {
     pub(super) fn read(table: &mut Table<'_>) -> Settings {
         Settings {
             listeners: listener::read(table),
+            ticket_key_file: table.section("tls", tls::read_ticket_key_file),
             shutdown_timeout: table
                 .get("shutdown_timeout", |item| item.seconds(Duration::ZERO))
                 .unwrap_or(Duration::from_secs(default::SHUTDOWN_TIMEOUT)),

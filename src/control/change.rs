@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::config::{self, Config, Machine, Mistakes};
+use crate::config::{self, CannotCompile, Config, Machine, Mistakes};
 use crate::control::Control;
 use crate::control::access_log::LogFile;
 use crate::control::ask::{Accepted, Answer, Ask, InForce, Trial, Wish};
@@ -19,6 +19,7 @@ use crate::control::departures::Named;
 use crate::control::desk::{
     Diff, Difference, Edit, Overlay, Problem, ProblemKind, Proposal, state_file,
 };
+use crate::control::file_watch::FileStamps;
 use crate::control::listeners::Listeners;
 use crate::control::resolve::{self, Found, Names, ask_all};
 use crate::control::trial::OnTrial;
@@ -57,12 +58,20 @@ enum Decision {
 }
 
 /// All that a change needs to be put in force.
-struct Ready {
+pub(super) struct Ready {
     snapshot: Arc<Snapshot>,
     added: Listeners,
     /// For each worker, those of `added`.
     sockets: Vec<Vec<BoundListener>>,
     access_log: NewLog,
+    /// Of the certificates that it was compiled with, and what else is of files.
+    files: FileStamps,
+}
+
+impl Ready {
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
 }
 
 enum NewLog {
@@ -291,7 +300,7 @@ impl Control {
 
     /// Everything that may fail. Nothing of it is in force if it does. `None`: there is nothing to put in force.
     fn make_ready(&mut self, proposal: &Proposal) -> Result<Option<Ready>, Problem> {
-        let ready = match proposal.changed {
+        let ready = match proposal.changed || self.have_files_changed() {
             true => Some(self.compile_and_bind(&proposal.config)?),
             false => None,
         };
@@ -299,11 +308,13 @@ impl Control {
         Ok(ready)
     }
 
-    fn compile_and_bind(&mut self, config: &Config) -> Result<Ready, Problem> {
+    /// Everything for a configuration that may fail; nothing of it is in force yet.
+    pub(super) fn compile_and_bind(&mut self, config: &Config) -> Result<Ready, Problem> {
         let failed = |text: String| Problem::new(ProblemKind::Failed, text);
         let generation = self.snapshot.generation + 1;
-        let mut snapshot = (self.compile)(config, self.known.resolved(), generation)
-            .map_err(|text| Problem::new(ProblemKind::Full, text))?;
+        let files = FileStamps::of(config);
+        let mut snapshot =
+            (self.compile)(config, self.known.resolved(), generation).map_err(uncompiled)?;
         // These are put into effect when the process starts, and never again.
         snapshot.workers = self.snapshot.workers;
         snapshot
@@ -325,6 +336,7 @@ impl Control {
             snapshot: Arc::new(snapshot),
             added,
             access_log,
+            files,
         })
     }
 
@@ -343,7 +355,8 @@ impl Control {
         self.snapshot.admin.as_ref()?.state_file.clone()
     }
 
-    fn put_in_force(&mut self, ready: Ready) {
+    pub(super) fn put_in_force(&mut self, ready: Ready) {
+        self.file_watch.seen = ready.files;
         let before = std::mem::replace(&mut self.snapshot, ready.snapshot);
         for addr in ready.added.addrs() {
             if let Some(listener) = self.snapshot.listener(addr) {
@@ -416,6 +429,17 @@ impl Control {
 fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {
     let open = |settings| LogFile::open(settings).map_err(|error| format!("access log: {error}"));
     settings.map(open).transpose()
+}
+
+/// Why a configuration cannot be compiled, to whoever wanted it in force.
+fn uncompiled(error: CannotCompile) -> Problem {
+    match error {
+        CannotCompile::TooManyBackends(error) => Problem::new(ProblemKind::Full, error.to_string()),
+        CannotCompile::Tls { key, text } => Problem {
+            kind: ProblemKind::Invalid,
+            mistakes: vec![(key, text)],
+        },
+    }
 }
 
 /// What a file's mistakes are to whoever wanted it read.

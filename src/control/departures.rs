@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Machine, Resolved};
     use crate::shared::slots::Slots;
+    use crate::tls::Vault;
 
     struct World {
         tables: Arc<BackendTables>,
@@ -217,7 +218,15 @@ mod tests {
             "api.internal".to_owned(),
             vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()],
         )]);
-        let snapshot = config::compile(&config, &MACHINE, &resolved, slots, 1).unwrap();
+        let snapshot = config::compile(
+            &config,
+            &MACHINE,
+            &resolved,
+            slots,
+            &mut Vault::default(),
+            1,
+        )
+        .unwrap();
         (config, snapshot)
     }
 

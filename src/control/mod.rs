@@ -11,6 +11,7 @@ pub mod bad_requests;
 mod change;
 mod departures;
 pub mod desk;
+mod file_watch;
 pub mod listeners;
 pub mod metrics;
 pub mod page;
@@ -45,6 +46,7 @@ use crate::control::bad_requests::BadRequests;
 use crate::control::change::{Change, Unanswered};
 use crate::control::departures::Departures;
 use crate::control::desk::{Desk, Overlay};
+use crate::control::file_watch::FileWatch;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
 use crate::control::resolve::{Compile, Found, Known, Names, look_up_forever};
@@ -61,6 +63,7 @@ use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::snapshot::Snapshot;
+use crate::tls::TicketKeys;
 
 /// Everything that has been started.
 pub struct Started {
@@ -73,6 +76,8 @@ pub struct Started {
     /// What look-ups found before the snapshot was compiled.
     pub resolved: Resolved,
     pub compile: Compile,
+    /// Those that the compiled TLS makes tickets with.
+    pub tickets: Arc<TicketKeys>,
     pub listeners: Listeners,
     pub workers: Vec<Mailbox<ToWorker>>,
     pub tables: SharedTables,
@@ -144,6 +149,8 @@ struct Control {
     boards: Boards,
 
     compile: Compile,
+    tickets: Arc<TicketKeys>,
+    file_watch: FileWatch,
     known: Known,
     /// What is looked up again and again.
     names: watch::Sender<Names>,
@@ -219,6 +226,8 @@ impl Control {
             letters: started.letters,
             access_log,
             compile: started.compile,
+            tickets: started.tickets,
+            file_watch: FileWatch::default(),
             found,
             behind: false,
             preparing: None,

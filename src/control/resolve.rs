@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::base::limits;
-use crate::config::{Config, Resolved};
+use crate::config::{CannotCompile, Config, Resolved};
 use crate::snapshot::Snapshot;
 
 /// What looking up one name brought.
@@ -20,7 +20,7 @@ pub type Answer = (String, io::Result<Vec<IpAddr>>);
 
 /// Compiles a configuration with these addresses; the number is the new snapshot's generation. Errors: why that is not
 /// possible; the old snapshot stays in force then.
-pub type Compile = Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, String>>;
+pub type Compile = Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, CannotCompile>>;
 
 /// What is looked up again and again, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::base::ids::{PoolId, RequestId, WorkerId};
-use crate::config::{self, Machine};
+use crate::config::{self, CannotCompile, Machine, TooManyBackends};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
 use crate::control::desk::{Edit, Problem, ProblemKind};
 use crate::control::upgrade::Program;
@@ -21,6 +21,7 @@ use crate::shared::gauges;
 use crate::shared::mailbox::mailbox;
 use crate::shared::slots::Slots;
 use crate::snapshot::AccessLogFormat;
+use crate::tls::Vault;
 
 const WORKERS: usize = 2;
 
@@ -134,6 +135,7 @@ fn outside_of(
             let _ = lives.recv();
         }),
         letters,
+        tickets: Default::default(),
         upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
         admin: None,
     };
@@ -164,20 +166,32 @@ struct Inputs {
     asks: mpsc::Receiver<Ask>,
 }
 
+fn full() -> CannotCompile {
+    let (pool, backend) = ("api".to_owned(), "a:1".to_owned());
+    CannotCompile::from(TooManyBackends { pool, backend })
+}
+
 /// Refuses 192.0.2.13, and listens nowhere.
 fn compile(shutdown_timeout: Duration) -> Compile {
     let mut slots = Slots::new(BackendTables::new(WORKERS));
     Box::new(move |config, resolved, generation| {
         let mut ips = resolved.values().flatten();
         if ips.any(|ip| *ip == IpAddr::from([192, 0, 2, 13])) {
-            return Err("unlucky".to_owned());
+            return Err(full());
         }
         let machine = Machine {
             cpus: WORKERS,
             descriptors: 1_024,
         };
-        let compiled = config::compile(config, &machine, resolved, &mut slots, generation);
-        let mut snapshot = compiled.map_err(|error| error.to_string())?;
+        let compiled = config::compile(
+            config,
+            &machine,
+            resolved,
+            &mut slots,
+            &mut Vault::default(),
+            generation,
+        );
+        let mut snapshot = compiled?;
         snapshot.shutdown_timeout = shutdown_timeout;
         snapshot.listeners.clear();
         Ok(snapshot)
@@ -339,7 +353,7 @@ fn addresses_that_could_not_be_compiled_are_tried_again() {
     let (left, mut compile) = (failures.clone(), control.compile);
     control.compile = Box::new(move |config, resolved, generation| match left.replace(0) {
         0 => compile(config, resolved, generation),
-        _ => Err("no room".to_owned()),
+        _ => Err(full()),
     });
     let answer = || {
         vec![(

@@ -38,6 +38,8 @@ pub enum Failure {
     Saturated,
     ConnectFailed,
     ConnectTimeout,
+    /// The backend's certificate is not what it should be, or it does not speak TLS with us.
+    Untrusted,
     /// This process has no descriptor or memory left for a connection.
     Exhausted,
     /// The backend closed before its response head was complete.
@@ -70,6 +72,7 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::Saturated,
     Failure::ConnectFailed,
     Failure::ConnectTimeout,
+    Failure::Untrusted,
     Failure::Exhausted,
     Failure::Reset,
     Failure::Unprocessed,
@@ -133,9 +136,17 @@ impl Failure {
             Gone::Malformed(refusal) => Failure::MalformedResponse(refusal),
             Gone::Unprocessed => Failure::Unprocessed,
             Gone::Reset(_) | Gone::Lost => Failure::Reset,
-            Gone::Unconnected(Unconnected::Failed) => Failure::ConnectFailed,
-            Gone::Unconnected(Unconnected::TimedOut) => Failure::ConnectTimeout,
-            Gone::Unconnected(Unconnected::Exhausted) => Failure::Exhausted,
+            Gone::Unconnected(unconnected) => Failure::of_unconnected(unconnected),
+        }
+    }
+
+    /// What it means that a backend cannot be connected to.
+    pub fn of_unconnected(unconnected: Unconnected) -> Failure {
+        match unconnected {
+            Unconnected::Failed => Failure::ConnectFailed,
+            Unconnected::TimedOut => Failure::ConnectTimeout,
+            Unconnected::Untrusted => Failure::Untrusted,
+            Unconnected::Exhausted => Failure::Exhausted,
         }
     }
 
@@ -164,6 +175,7 @@ impl Failure {
             Failure::Saturated => (503, Backend, "saturated", "connection_limit_reached"),
             Failure::ConnectFailed => (502, Backend, "connect_failed", "connection_refused"),
             Failure::ConnectTimeout => (504, Backend, "connect_timeout", "connection_timeout"),
+            Failure::Untrusted => (502, Backend, "untrusted", "tls_certificate_error"),
             Failure::Exhausted => (503, Ours, "exhausted", "proxy_internal_error"),
             Failure::Reset => (502, Backend, "reset", "connection_terminated"),
             Failure::Unprocessed => (502, Backend, "unprocessed", "connection_terminated"),
@@ -232,7 +244,10 @@ impl Failure {
     pub fn is_before_sending(self) -> bool {
         matches!(
             self,
-            Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Unprocessed
+            Failure::ConnectFailed
+                | Failure::ConnectTimeout
+                | Failure::Untrusted
+                | Failure::Unprocessed
         )
     }
 
@@ -242,6 +257,7 @@ impl Failure {
             self,
             Failure::ConnectFailed
                 | Failure::ConnectTimeout
+                | Failure::Untrusted
                 | Failure::Reset
                 | Failure::Unprocessed
                 | Failure::ResponseTimeout
@@ -261,6 +277,7 @@ impl Failure {
                 | Failure::Saturated
                 | Failure::ConnectFailed
                 | Failure::ConnectTimeout
+                | Failure::Untrusted
                 | Failure::Exhausted
                 | Failure::Reset
                 | Failure::Unprocessed

@@ -47,7 +47,7 @@ pools = 1
             "7:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "7:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
             "8:9: pools = 1: must be a list in brackets",
-            "9:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+            "9:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
         ],
     );
 }
@@ -90,6 +90,88 @@ addr = "127.0.0.1:4"
         &text,
         &[
             "3:8: listeners[0].addr = \"127.0.0.1:9000\": with this there are more than 64 listeners",
+        ],
+    );
+}
+
+#[test]
+fn of_tls_with_clients() {
+    expect(
+        r#"
+[tls]
+ticket_key_file = ""
+[[listeners]]
+addr = "127.0.0.1:1"
+redirect_to_https = true
+http2 = false
+[listeners.tls]
+certificates = [{ cert = "/a" }, { cert = "", key = 1, names = ["*.*", "10.0.0.1", "[::1]", "A.example"] }]
+min_version = "1.1"
+alpn = ["h2", "h3"]
+client_cert = "required"
+client_subject_header = "x-client"
+unknown_sni = "ignore"
+ca = "/b"
+[[listeners]]
+addr = "127.0.0.1:2"
+tls = { certificates = [], alpn = [], client_ca = "/ca", client_cert = "maybe", client_subject_header = "Content-Length" }
+[[listeners]]
+addr = "127.0.0.1:3"
+tls = { certificates = [{ cert = "/a", key = "/b", ocsp = "/c" }], ocsp = "/d", session_tickets = 1 }
+[[listeners]]
+addr = "127.0.0.1:4"
+tls = true
+[[listeners]]
+addr = "127.0.0.1:5"
+tls = {}
+"#,
+        &[
+            "2:19: tls.ticket_key_file = \"\": must name a file",
+            "5:21: listeners[0].redirect_to_https = true: the listener speaks TLS itself; leave this out",
+            "8:17: listeners[0].tls.certificates[0] = { cert = \"/a\" }: \"key\" is missing",
+            "8:43: listeners[0].tls.certificates[1].cert = \"\": must name a file",
+            "8:53: listeners[0].tls.certificates[1].key = 1: must be a text in quotes",
+            "8:65: listeners[0].tls.certificates[1].names[0] = \"*.*\": must be a host name such as \"example.com\" or \"*.example.com\"",
+            "8:72: listeners[0].tls.certificates[1].names[1] = \"10.0.0.1\": must be a host name such as \"example.com\" or \"*.example.com\"",
+            "8:84: listeners[0].tls.certificates[1].names[2] = \"[::1]\": must be a host name such as \"example.com\" or \"*.example.com\"",
+            "9:15: listeners[0].tls.min_version = \"1.1\": unknown; did you mean \"1.2\"?",
+            "10:9: listeners[0].tls.alpn[0] = \"h2\": the listener has http2 = false",
+            "10:15: listeners[0].tls.alpn[1] = \"h3\": unknown; did you mean \"h2\"?",
+            "11:15: listeners[0].tls.client_cert = \"required\": means nothing without client_ca",
+            "12:25: listeners[0].tls.client_subject_header = \"x-client\": means nothing without client_ca",
+            "13:15: listeners[0].tls.unknown_sni = \"ignore\": unknown; known: default, refuse",
+            "14:1: listeners[0].tls.ca = \"/b\": unknown key; known: min_version, alpn, client_ca, client_cert, unknown_sni, session_tickets, client_subject_header, certificates, ocsp",
+            "17:24: listeners[1].tls.certificates: must name at least one certificate",
+            "17:35: listeners[1].tls.alpn: must name at least one",
+            "17:72: listeners[1].tls.client_cert = \"maybe\": unknown; known: required, optional",
+            "17:105: listeners[1].tls.client_subject_header = \"Content-Length\": \"content-length\" belongs to the connection and cannot be changed",
+            "20:75: listeners[2].tls.ocsp = \"/d\": the first certificate has one of its own",
+            "20:99: listeners[2].tls.session_tickets = 1: must be true or false",
+            "23:7: listeners[3].tls = true: must be a table",
+            "26:7: listeners[4].tls = {}: \"certificates\" is missing",
+        ],
+    );
+}
+
+#[test]
+fn of_tls_with_backends() {
+    expect(
+        r#"
+[[pools]]
+name = "api"
+backends = ["https://a:1"]
+tls = "yes"
+[[routes]]
+backend_addrs = ["a:1"]
+tls = { verify = false, ca = "/a", cert = "/b", server_name = "a b", alpn = "h2" }
+"#,
+        &[
+            "3:13: pools[0].backends[0] = \"https://a:1\": write \"name:port\", and tls = true for the pool",
+            "4:7: pools[0].tls = \"yes\": must be true or false",
+            "7:7: routes[0].tls = { verify = false, ca = \"/a\", cert = \"/b\", server_name = \"a b…: has \"cert\", so it needs \"key\"",
+            "7:30: routes[0].tls.ca = \"/a\": with verify = false nobody is verified by it",
+            "7:63: routes[0].tls.server_name = \"a b\": must be a host name or an address, without a port",
+            "7:70: routes[0].tls.alpn = \"h2\": unknown key; known: verify, ca, cert, key, server_name",
         ],
     );
 }

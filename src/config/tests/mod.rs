@@ -4,6 +4,7 @@ mod mistakes;
 mod names;
 mod never_panics;
 mod snapshots;
+mod tls;
 mod warnings;
 
 use super::*;

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use super::parsed;
 use super::snapshots::{EVERY_KEY, MACHINE, snapshot_with, tcp};
-use crate::config::{Resolved, TooManyBackends, compile};
+use crate::config::{CannotCompile, Resolved, TooManyBackends, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::Snapshot;
+use crate::tls::Vault;
 
 const NAMES: &str = r#"
 [[routes]]
@@ -65,8 +66,24 @@ fn all_addresses_of_a_name_become_backends() {
 fn a_backend_keeps_its_row_from_one_snapshot_to_the_next() {
     let config = parsed(EVERY_KEY).unwrap();
     let mut slots = Slots::new(BackendTables::new(1));
-    let first = compile(&config, &MACHINE, &Resolved::new(), &mut slots, 1).unwrap();
-    let second = compile(&config, &MACHINE, &Resolved::new(), &mut slots, 2).unwrap();
+    let first = compile(
+        &config,
+        &MACHINE,
+        &Resolved::new(),
+        &mut slots,
+        &mut Vault::default(),
+        1,
+    )
+    .unwrap();
+    let second = compile(
+        &config,
+        &MACHINE,
+        &Resolved::new(),
+        &mut slots,
+        &mut Vault::default(),
+        2,
+    )
+    .unwrap();
     let ids = |snapshot: &Snapshot| {
         snapshot.pools[0]
             .backends
@@ -92,13 +109,21 @@ fn too_many_addresses_are_an_error_that_names_the_first_one_too_many() {
         .map(|name| (name, ips.clone()))
         .collect();
     let mut slots = Slots::new(BackendTables::new(1));
-    let error = compile(&config, &MACHINE, &resolved, &mut slots, 1).unwrap_err();
+    let error = compile(
+        &config,
+        &MACHINE,
+        &resolved,
+        &mut slots,
+        &mut Vault::default(),
+        1,
+    )
+    .unwrap_err();
     let backend = "n64.internal (10.0.0.1:80)".to_owned();
     assert_eq!(
         error,
-        TooManyBackends {
+        CannotCompile::from(TooManyBackends {
             pool: "/".to_owned(),
             backend
-        }
+        })
     );
 }

@@ -9,6 +9,7 @@ use crate::base::limits;
 use crate::config::{Machine, Resolved, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
+use crate::tls::Vault;
 
 /// What a configuration is made of, right and wrong.
 const PIECES: [&str; 57] = [
@@ -94,7 +95,14 @@ fn check(text: &str) -> Result<(), TestCaseError> {
     config.warnings(&machine);
     config.document();
     let mut slots = Slots::new(BackendTables::new(1));
-    let snapshot = compile(&config, &machine, &Resolved::new(), &mut slots, 1);
+    let snapshot = compile(
+        &config,
+        &machine,
+        &Resolved::new(),
+        &mut slots,
+        &mut Vault::default(),
+        1,
+    );
     prop_assert!(snapshot.is_ok());
     prop_assert!(snapshot.unwrap().routes.len() <= limits::ROUTES);
     Ok(())

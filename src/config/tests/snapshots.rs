@@ -12,6 +12,7 @@ use crate::snapshot::{
     AccessLog, AccessLogFormat, Admin, BackendAddr, FieldEdits, HealthCheck, HostHeader,
     ListenAddr, Outlier, ProbeKind, Protocol, ProxyProtocol, Snapshot, Traceparent,
 };
+use crate::tls::Vault;
 use crate::worker::balance::HashKey;
 
 pub(super) const MACHINE: Machine = Machine {
@@ -115,7 +116,15 @@ host_header = "origin.internal:81"
 pub(super) fn snapshot_with(text: &str, resolved: &Resolved) -> Snapshot {
     let config = parsed(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let mut slots = Slots::new(BackendTables::new(1));
-    compile(&config, &MACHINE, resolved, &mut slots, 7).unwrap()
+    compile(
+        &config,
+        &MACHINE,
+        resolved,
+        &mut slots,
+        &mut Vault::default(),
+        7,
+    )
+    .unwrap()
 }
 
 pub(super) fn snapshot(text: &str) -> Snapshot {

@@ -1,6 +1,7 @@
 //! Settings on their way between JSON and the configuration's TOML. What may stand in them is for the configuration to
 //! say, so that a file and the API can never disagree; the types here describe it, and show what is in force.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::problem::ApiProblem;
+use crate::config::ClientTlsSettings;
 use crate::snapshot::{HealthCheck, Outlier, ProbeKind};
 use crate::worker::balance::HashKey;
 
@@ -72,6 +74,47 @@ pub struct OutlierSettings {
     /// Share of the pool's backends that may be ejected at once.
     #[schema(minimum = 0, maximum = 100)]
     max_ejected_percent: Option<u32>,
+}
+
+/// TLS with the backends of a pool: whether, or how. `null` stands for the default.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum TlsChoice {
+    /// Whether TLS is spoken, with every setting at its default.
+    Flag(bool),
+    Settings(TlsSettings),
+}
+
+/// How TLS is spoken with the backends of a pool. `null` stands for the default.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The file of the authorities to verify backends by, else those of the machine.
+    #[schema(example = "/etc/palantir/ca.pem")]
+    ca: Option<String>,
+    /// What backends are asked for and verified as, else each by its own name.
+    #[schema(example = "api.internal")]
+    server_name: Option<String>,
+    /// The file of the certificate that palantir shows.
+    cert: Option<String>,
+    /// The file of its key.
+    key: Option<String>,
+    /// Whether backends must prove who they are.
+    verify: Option<bool>,
+}
+
+impl From<&ClientTlsSettings> for TlsSettings {
+    fn from(tls: &ClientTlsSettings) -> TlsSettings {
+        let text = |path: &Path| path.display().to_string();
+        let pair = tls.pair.as_ref();
+        TlsSettings {
+            ca: tls.ca.as_deref().map(text),
+            server_name: tls.server_name.as_ref().map(|name| name.to_str().into()),
+            cert: pair.map(|pair| text(&pair.cert)),
+            key: pair.map(|pair| text(&pair.key)),
+            verify: Some(tls.verify),
+        }
+    }
 }
 
 impl From<&HealthCheck> for HealthCheckSettings {

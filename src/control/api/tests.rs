@@ -20,6 +20,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::slots::Slots;
 use crate::snapshot::ListenAddr;
+use crate::tls::Vault;
 
 const FILE: &str = r#"
 [[routes]]
@@ -207,7 +208,14 @@ impl Loop {
 fn in_force(desk: &Desk, slots: &mut Slots) -> Arc<InForce> {
     let machine = Machine::of_this_process();
     let generation = desk.revision();
-    let snapshot = config::compile(desk.config(), &machine, &Resolved::new(), slots, generation);
+    let snapshot = config::compile(
+        desk.config(),
+        &machine,
+        &Resolved::new(),
+        slots,
+        &mut Vault::default(),
+        generation,
+    );
     Arc::new(InForce::new(desk, &Arc::new(snapshot.unwrap()), false))
 }
 

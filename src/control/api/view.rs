@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::settings::{HealthCheckSettings, OutlierSettings, hash_key_text, seconds};
+use super::settings::{HealthCheckSettings, OutlierSettings, TlsSettings, hash_key_text, seconds};
 use crate::base::ids::{PoolId, WorkerId};
 use crate::config::{
     BackendAddress, BackendPlace, BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings,
@@ -31,6 +31,8 @@ pub struct Pool {
     pub idle_connections: u32,
     /// What its backends speak: `h1` or `h2`.
     pub protocol: &'static str,
+    /// How TLS is spoken with its backends; `null`: they are spoken to in cleartext.
+    pub tls: Option<TlsSettings>,
     /// The header that every connection to a backend begins with: `v1` or `v2`, if any.
     pub proxy_protocol: Option<&'static str>,
     /// Names of the routes that lead here.
@@ -158,6 +160,7 @@ impl<'s> View<'s> {
             outlier: pool.outlier.as_ref().map(OutlierSettings::from),
             idle_connections: pool.idle_connections,
             protocol: word_of(&PROTOCOLS, pool.protocol),
+            tls: pool.tls.as_deref().map(TlsSettings::from),
             proxy_protocol: pool
                 .proxy_protocol
                 .map(|version| word_of(&PROXY_PROTOCOLS, version)),

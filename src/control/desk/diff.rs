@@ -46,7 +46,7 @@ const LISTENER_DRAINS: &str =
 const BACKEND_DRAINS: &str = "takes no new requests; running ones finish";
 const AT_THE_NEXT_START: &str = "takes effect at the next start";
 /// Sections that are put into effect when the process starts, and never again.
-const START_ONLY: [&str; 3] = ["workers", "test_server", "admin"];
+const START_ONLY: [&str; 4] = ["workers", "test_server", "admin", "tls"];
 /// Differences that a summary names.
 const NAMED_IN_SUMMARY: usize = 3;
 

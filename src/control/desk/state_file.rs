@@ -1,30 +1,20 @@
 //! What the API has said, in a file that outlives the process. A kill at any moment leaves the old file or the new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
 use super::edit::{Problem, ProblemKind};
 use super::overlay::Overlay;
-use crate::base::limits;
+use crate::base::{file, limits};
 
 /// What the file says; nothing if there is none yet. Errors: it cannot be read, or is not what [`save`] wrote.
 pub fn load(path: &Path) -> Result<Overlay, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("state file {}: {why}", path.display());
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => file
-            .take(limits::STATE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| cannot(&error))?,
+    let bytes = match file::read(path, limits::STATE_BYTES) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Overlay::default()),
         Err(error) => return Err(cannot(&error)),
     };
-    if bytes.len() as u64 > limits::STATE_BYTES {
-        let why = format!("larger than {} bytes", limits::STATE_BYTES);
-        return Err(cannot(&why));
-    }
     serde_json::from_slice(&bytes).map_err(|error| cannot(&error))
 }
 
@@ -41,41 +31,13 @@ pub fn save(path: &Path, said: &Overlay) -> Result<(), Problem> {
         let why = format!("would be larger than {} bytes", limits::STATE_BYTES);
         return Err(failed(&why));
     }
-    replace(path, &text).map_err(|error| failed(&error))
-}
-
-/// A rename is atomic, but only what was synced before it is sure to be there after a loss of power; and the rename
-/// itself only once the folder is synced.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = beside(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(folder_of(path))?.sync_all()
-}
-
-/// A name in the same folder, and so on the same file system. Always the same one: a kill leaves at most one such file.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    PathBuf::from(name)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
+    file::replace(path, &text).map_err(|error| failed(&error))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
     use std::process::{Command, Stdio};
     use std::thread;
     use std::time::Duration;
@@ -135,7 +97,7 @@ mod tests {
         let folder = folder("failing");
         let path = folder.join("state.json");
         save(&path, &said(1)).unwrap();
-        fs::create_dir(beside(&path)).unwrap();
+        fs::create_dir(file::beside(&path)).unwrap();
         let problem = save(&path, &said(2)).unwrap_err();
         assert_eq!(problem.kind, ProblemKind::Failed);
         assert_eq!(load(&path), Ok(said(1)));
@@ -184,7 +146,7 @@ mod tests {
         let folder = folder("unfinished");
         let path = folder.join("state.json");
         save(&path, &said(1)).unwrap();
-        fs::write(beside(&path), "{\"pools\": [{").unwrap();
+        fs::write(file::beside(&path), "{\"pools\": [{").unwrap();
         assert_eq!(load(&path), Ok(said(1)));
         save(&path, &said(2)).unwrap();
         assert_eq!(load(&path), Ok(said(2)));

@@ -4,7 +4,9 @@
 //! Routes that no request has taken yet, and reasons for which nothing of a route or backend has failed yet, are left
 //! out: with ten thousand routes they would be most of the text.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -22,6 +24,7 @@ use crate::shared::gauges::CONNECTION_FAILURES;
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::histogram::Times;
 use crate::snapshot::{Backend, Pool, Snapshot};
+use crate::tls::unix_secs as unix_secs_of;
 use crate::worker::connection::failure::WORDS;
 use crate::worker::failure::{Failure, kind_word};
 
@@ -36,6 +39,7 @@ impl Collector for Families {
         let mut page = Page(encoder);
         encode_process(&mut page)?;
         encode_whole(&mut page, sources, &in_force)?;
+        encode_certificates(&mut page, &in_force.snapshot)?;
         encode_workers(&mut page, sources)?;
         encode_routes(&mut page, &in_force.snapshot)?;
         encode_pools(&mut page, &in_force.snapshot)?;
@@ -206,6 +210,30 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "palantir_connection_failures",
         "Connections of clients that were ended because of what they sent before or beside requests, by reason",
         rows.map(|(word, count)| ([("reason", *word)], count)),
+    )
+}
+
+/// When certificates end. Of two for the same name, as with two kinds of keys, the one that ends first.
+fn encode_certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let mut ends: BTreeMap<(String, &str), i64> = BTreeMap::new();
+    for listener in &snapshot.listeners {
+        let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
+        for pair in certificates {
+            let end = ends
+                .entry((listener.addr.to_string(), pair.name()))
+                .or_insert(pair.not_after);
+            *end = pair.not_after.min(*end);
+        }
+    }
+    let now = unix_secs_of(SystemTime::now());
+    let rows = ends.iter().map(|((listener, name), end)| {
+        let labels = [("listener", listener.as_str()), ("name", *name)];
+        (labels, end - now)
+    });
+    page.gauges(
+        "palantir_certificate_expiry_seconds",
+        "Seconds until a listener's certificate, or one of those that vouch for it, expires; below 0 once it has",
+        rows,
     )
 }
 

@@ -17,6 +17,7 @@ use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::gauges;
 use crate::shared::messages::StateChange;
 use crate::shared::slots::Slots;
+use crate::tls::Vault;
 use crate::worker::failure::{Failure, STATUS_5XX};
 
 const CONFIG: &str = r#"
@@ -44,7 +45,15 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
     let tables = BackendTables::new(2);
     let mut slots = Slots::new(tables.clone());
     let machine = Machine::of_this_process();
-    let snapshot = config::compile(&config, &machine, &Default::default(), &mut slots, 1).unwrap();
+    let snapshot = config::compile(
+        &config,
+        &machine,
+        &Default::default(),
+        &mut slots,
+        &mut Vault::default(),
+        1,
+    )
+    .unwrap();
     let (sender, standing) = watch::channel(Arc::new(InForce {
         revision: 7,
         snapshot: Arc::new(snapshot),

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Block, Gate, Peer, Socket, Timer};
 use crate::snapshot::{Listener, ServerTls};
+use crate::tls;
 
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -61,7 +62,10 @@ impl Secured {
             server_name: socket
                 .server_name()
                 .map(|name| name.to_ascii_lowercase().into()),
-            subject: certificate.filter(|_| wanted).and_then(|_| None),
+            subject: certificate
+                .filter(|_| wanted)
+                .and_then(tls::subject)
+                .map(String::into_boxed_str),
         }
     }
 }

@@ -31,6 +31,8 @@ pub enum Gone {
 pub enum Unconnected {
     Failed,
     TimedOut,
+    /// It does not prove to be who it should be, or does not speak TLS with us.
+    Untrusted,
     /// This process has no descriptor or memory left.
     Exhausted,
 }

@@ -1,5 +1,6 @@
 //! Connections to backends: kept while idle, opened when none is, retired before the backend would close them.
 
+mod dial;
 mod idle;
 mod learnt;
 mod open;

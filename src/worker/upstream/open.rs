@@ -1,7 +1,6 @@
 //! Getting a connection to a backend: one that is there, else a new one.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -9,17 +8,18 @@ use std::time::Duration;
 
 use crate::base::time::Micros;
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Block, Expired, Socket, Timer, connect_tcp, connect_unix, is_exhausted, spawn};
+use crate::net::{Block, Socket, Timer, spawn};
 use crate::shared::backend_table::Permit;
 use crate::shared::slots::SharedSlot;
 use crate::snapshot::{Backend, BackendAddr, Protocol};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
+use crate::worker::multiplex::{Connection, Gone, Terms};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
+use crate::worker::upstream::dial::{Security, dial};
 use crate::worker::wire::Wire;
 
 /// A connection to the backend, one that is there unless `fresh` asks for a new one. `None`: the backend has as many
@@ -82,29 +82,18 @@ async fn connect(
     let Some(addr) = &backend.addr else {
         return Err(Failure::ConnectFailed);
     };
-    let mut connecting = pin!(dial(addr));
-    let timer: &Timer = &client.timer;
-    let waited = timer.bound(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(|error| {
-            if is_exhausted(&error) {
-                Failure::Exhausted
-            } else {
-                Failure::ConnectFailed
-            }
-        })),
+    let pool = exchange.plan.pool(route.pool);
+    let security = Security::of(pool, backend);
+    let timer = &client.timer;
+    let mut connecting = pin!(dial(shard, addr, security.as_ref(), timer));
+    let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_unconnected)),
         Poll::Pending => client.poll_gone(shard, cx).map(Err),
     });
-    match waited.await {
-        Ok(outcome) => outcome,
-        Err(Expired) => Err(exchange.expired(Failure::ConnectTimeout)),
-    }
-}
-
-async fn dial(addr: &BackendAddr) -> io::Result<Socket> {
-    match addr {
-        BackendAddr::Tcp(addr) => connect_tcp(*addr).await,
-        BackendAddr::Unix(path) => connect_unix(path).await,
-    }
+    connected.await.map_err(|failure| match failure {
+        Failure::ConnectTimeout => exchange.expired(failure),
+        failure => failure,
+    })
 }
 
 /// A stream on a shared connection. A new connection takes requests before it is made: they go out with its first bytes,
@@ -133,7 +122,10 @@ fn obtain_stream(
     Ok(Some(Upstream {
         wire: Wire::new(Stream::Multiplexed(connection.stream())),
         backend: id,
-        scheme: "http",
+        scheme: match exchange.plan.pool(exchange.route().pool).tls {
+            Some(_) => "https",
+            None => "http",
+        },
         reused,
         permit: None,
     }))
@@ -144,6 +136,7 @@ struct Link {
     /// Keeps the backend's row for as long as the connection lasts.
     slot: SharedSlot,
     addr: BackendAddr,
+    security: Option<Security>,
     connect: Duration,
     keepalive: Duration,
 }
@@ -162,6 +155,7 @@ fn open_shared(
     let link = Link {
         slot: backend.slot.clone(),
         addr,
+        security: Security::of(exchange.plan.pool(exchange.route().pool), backend),
         connect: exchange.route().timeouts.connect,
         keepalive: exchange.plan.pool(exchange.route().pool).keepalive,
     };
@@ -180,9 +174,8 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
     let timer = Timer::new(&shard.timers);
     timer.set(link.connect);
     let began = Micros::now();
-    let mut dialing = pin!(dial(&link.addr));
-    let unconnected = match timer.bound(|cx| dialing.as_mut().poll(cx)).await {
-        Ok(Ok(socket)) => {
+    match dial(shard, &link.addr, link.security.as_ref(), &timer).await {
+        Ok(socket) => {
             let counts = link.slot.counts().workers.of(shard.worker);
             counts.connect_times.observe(Micros::now().since(began));
             let terms = Terms {
@@ -195,11 +188,9 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
                 idle: link.keepalive,
             };
             connection.carry(&socket, Block::default(), &terms).await;
-            return socket.end();
+            socket.end_sending();
+            socket.end();
         }
-        Ok(Err(error)) if is_exhausted(&error) => Unconnected::Exhausted,
-        Ok(Err(_)) => Unconnected::Failed,
-        Err(Expired) => Unconnected::TimedOut,
-    };
-    connection.lose(Gone::Unconnected(unconnected));
+        Err(unconnected) => connection.lose(Gone::Unconnected(unconnected)),
+    }
 }

@@ -15,7 +15,7 @@ use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names};
 use crate::control::api::etag::{IfMatch, etag};
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::settings::{self, HealthCheckSettings, OutlierSettings};
+use crate::control::api::settings::{self, HealthCheckSettings, OutlierSettings, TlsChoice};
 use crate::control::api::view::{Pool, View, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::Wish;
@@ -58,6 +58,8 @@ struct PoolSettings {
     /// What its backends speak: `h1` or `h2`.
     #[schema(pattern = "^h[12]$", example = "h1")]
     protocol: Option<String>,
+    /// TLS with its backends.
+    tls: Option<TlsChoice>,
     /// The header that every connection to a backend begins with: `v1` or `v2`.
     #[schema(pattern = "^v[12]$", example = "v2")]
     proxy_protocol: Option<String>,

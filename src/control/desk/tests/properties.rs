@@ -9,6 +9,7 @@ use super::*;
 use crate::config::{Machine, Resolved};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
+use crate::tls::Vault;
 
 /// Files that take turns.
 const FILES: [&str; 5] = [
@@ -148,7 +149,14 @@ fn compiled(config: &Config) -> String {
         descriptors: 1024,
     };
     let mut slots = Slots::new(BackendTables::new(1));
-    let snapshot = config::compile(config, &machine, &Resolved::new(), &mut slots, 1);
+    let snapshot = config::compile(
+        config,
+        &machine,
+        &Resolved::new(),
+        &mut slots,
+        &mut Vault::default(),
+        1,
+    );
     format!("{:?}", snapshot.unwrap())
 }
 

@@ -1,0 +1,290 @@
+//! `tls` of a listener and of a pool, and `[tls]`; and what the files that they name are like.
+
+use std::path::PathBuf;
+
+use rustls::pki_types::{DnsName, ServerName};
+
+use super::address;
+use super::document::{Item, Table};
+use super::fields;
+use super::notes::Place;
+use crate::base::limits;
+use crate::snapshot::{ClientCertificate, Protocol};
+use crate::tls::{Alpn, ClientCa, ClientSettings, MinVersion, PairFiles, Part, ServerSettings};
+
+/// `tls` of a listener as written.
+#[derive(Clone, Debug)]
+pub struct ServerTlsSettings {
+    pub(super) place: Place,
+    pub settings: ServerSettings,
+    /// In lower case.
+    pub client_subject_header: Option<String>,
+    /// In the order of the pairs.
+    pub(super) pair_places: Vec<PairPlaces>,
+    pub(super) ca_place: Option<Place>,
+}
+
+/// `tls` of a pool as written.
+#[derive(Clone, Debug)]
+pub struct ClientTlsSettings {
+    pub(super) place: Place,
+    /// `None`: the authorities of this machine.
+    pub ca: Option<PathBuf>,
+    pub pair: Option<PairFiles>,
+    pub verify: bool,
+    /// `None`: each backend's own.
+    pub server_name: Option<ServerName<'static>>,
+    pub(super) pair_places: PairPlaces,
+    pub(super) ca_place: Option<Place>,
+}
+
+/// Where the files of a pair are named.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PairPlaces {
+    pub cert: Place,
+    key: Place,
+    ocsp: Place,
+}
+
+impl PairPlaces {
+    pub(super) fn of(&self, part: Part) -> &Place {
+        match part {
+            Part::Cert => &self.cert,
+            Part::Key => &self.key,
+            Part::Ocsp => &self.ocsp,
+        }
+    }
+}
+
+impl ServerTlsSettings {
+    /// Whether clients are asked for a certificate.
+    pub fn client_certificate(&self) -> ClientCertificate {
+        match &self.settings.client_ca {
+            None => ClientCertificate::NotAsked,
+            Some(ca) if ca.required => ClientCertificate::Required,
+            Some(_) => ClientCertificate::Optional,
+        }
+    }
+}
+
+impl ClientTlsSettings {
+    /// For a pool that speaks this.
+    pub(super) fn settings(&self, protocol: Protocol) -> ClientSettings {
+        ClientSettings {
+            ca: self.ca.clone(),
+            pair: self.pair.clone(),
+            verify: self.verify,
+            alpn: match protocol {
+                Protocol::Http1 => Alpn::Http1,
+                Protocol::Http2 => Alpn::H2,
+            },
+        }
+    }
+}
+
+/// `tls` of a listener that speaks HTTP/2 or not.
+pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSettings> {
+    item.table(|table| {
+        let min_version = table.get("min_version", |item| {
+            item.word(&[("1.2", MinVersion::Tls12), ("1.3", MinVersion::Tls13)])
+        });
+        let alpn = table.get("alpn", |item| read_alpn(item, http2));
+        let by_default = match http2 {
+            true => vec![Alpn::H2, Alpn::Http1],
+            false => vec![Alpn::Http1],
+        };
+        let (client_ca, ca_place) = read_client_ca(table);
+        let refuse_unknown = table.get("unknown_sni", |item| {
+            item.word(&[("default", false), ("refuse", true)])
+        });
+        let tickets = table.flag("session_tickets", true);
+        let client_subject_header = match table.has("client_ca") {
+            true => table.get("client_subject_header", |item| {
+                item.parsed(fields::editable)
+            }),
+            false => {
+                table.refuse("client_subject_header", "means nothing without client_ca");
+                None
+            }
+        };
+        let (mut pairs, mut pair_places): (Vec<_>, Vec<_>) = table
+            .must("certificates", read_certificates)?
+            .into_iter()
+            .unzip();
+        read_common_ocsp(table, &mut pairs, &mut pair_places);
+        Some(ServerTlsSettings {
+            place: table.place().clone(),
+            settings: ServerSettings {
+                pairs,
+                min_version: min_version.unwrap_or(MinVersion::Tls12),
+                alpn: alpn.unwrap_or(by_default),
+                client_ca,
+                tickets,
+                refuse_unknown: refuse_unknown.unwrap_or(false),
+            },
+            client_subject_header,
+            pair_places,
+            ca_place,
+        })
+    })?
+}
+
+fn read_alpn(item: &Item<'_>, http2: bool) -> Option<Vec<Alpn>> {
+    let known = [("h2", Alpn::H2), ("http/1.1", Alpn::Http1)];
+    let items = item.list(known.len())?;
+    if items.is_empty() {
+        return item.wrong("must name at least one");
+    }
+    let read = items.iter().filter_map(|item| match item.word(&known)? {
+        Alpn::H2 if !http2 => item.wrong("the listener has http2 = false"),
+        alpn => Some(alpn),
+    });
+    Some(read.collect())
+}
+
+/// `client_ca` and `client_cert`.
+fn read_client_ca(table: &mut Table<'_>) -> (Option<ClientCa>, Option<Place>) {
+    if !table.has("client_ca") {
+        table.get("client_ca", address::file_path);
+        table.refuse("client_cert", "means nothing without client_ca");
+        return (None, None);
+    }
+    let required = table.get("client_cert", |item| {
+        item.word(&[("required", true), ("optional", false)])
+    });
+    let file = table.get("client_ca", |item| {
+        Some(item.placed(address::file_path(item)?))
+    });
+    let required = required.unwrap_or(true);
+    let ca = file.as_ref().map(|file| ClientCa {
+        file: file.value.clone(),
+        required,
+    });
+    (ca, file.map(|file| file.place))
+}
+
+fn read_certificates(item: &Item<'_>) -> Option<Vec<(PairFiles, PairPlaces)>> {
+    let items = item.list(limits::CERTIFICATES)?;
+    if items.is_empty() {
+        return item.wrong("must name at least one certificate");
+    }
+    let read = items
+        .iter()
+        .filter_map(|item| item.table(read_certificate).flatten());
+    Some(read.collect())
+}
+
+fn read_certificate(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {
+    table.require("cert");
+    table.require("key");
+    let names = table.list("names", limits::CERTIFICATE_NAMES, |item| {
+        item.parsed(certificate_name)
+    });
+    let mut ocsp_place = Place::default();
+    let ocsp = table.get("ocsp", |item| read_file(item, &mut ocsp_place));
+    let (files, places) = read_pair(table)?;
+    let files = PairFiles {
+        ocsp,
+        names,
+        ..files
+    };
+    let places = PairPlaces {
+        ocsp: ocsp_place,
+        ..places
+    };
+    Some((files, places))
+}
+
+/// `cert` and `key`, if both are there and right.
+fn read_pair(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {
+    let mut places = PairPlaces::default();
+    let cert = table.get("cert", |item| read_file(item, &mut places.cert));
+    let key = table.get("key", |item| read_file(item, &mut places.key));
+    let files = PairFiles {
+        cert: cert?,
+        key: key?,
+        ocsp: None,
+        names: Vec::new(),
+    };
+    Some((files, places))
+}
+
+fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
+    let file = item.placed(address::file_path(item)?);
+    *place = file.place;
+    Some(file.value)
+}
+
+/// `ocsp` beside the list of certificates belongs to the first one.
+fn read_common_ocsp(table: &mut Table<'_>, pairs: &mut [PairFiles], places: &mut [PairPlaces]) {
+    let mut place = Place::default();
+    let ocsp = table.get("ocsp", |item| read_file(item, &mut place));
+    let (Some(ocsp), Some(pair), Some(places)) = (ocsp, pairs.first_mut(), places.first_mut())
+    else {
+        return;
+    };
+    if pair.ocsp.is_some() {
+        table.wrong_at(&place, "the first certificate has one of its own");
+    }
+    pair.ocsp = Some(ocsp);
+    places.ocsp = place;
+}
+
+/// A name for which a certificate is chosen: never an address, as nobody asks for one.
+fn certificate_name(text: &str) -> Result<String, String> {
+    let right = "must be a host name such as \"example.com\" or \"*.example.com\"";
+    let name = address::host_pattern(text).map_err(|_| right.to_owned())?;
+    match DnsName::try_from(name.trim_start_matches("*.")) {
+        Ok(_) => Ok(name),
+        Err(_) => Err(right.to_owned()),
+    }
+}
+
+/// `tls` of a pool: true, false, or a table.
+pub(super) fn read_client(item: &Item<'_>) -> Option<ClientTlsSettings> {
+    if item.is_table() {
+        return item.table(read_client_table);
+    }
+    item.flag()?.then(|| ClientTlsSettings {
+        place: item.placed(()).place,
+        ca: None,
+        pair: None,
+        verify: true,
+        server_name: None,
+        pair_places: PairPlaces::default(),
+        ca_place: None,
+    })
+}
+
+fn read_client_table(table: &mut Table<'_>) -> ClientTlsSettings {
+    let verify = table.flag("verify", true);
+    let ca = table.get("ca", |item| match verify {
+        true => Some(item.placed(address::file_path(item)?)),
+        false => item.wrong("with verify = false nobody is verified by it"),
+    });
+    for (one, other) in [("cert", "key"), ("key", "cert")] {
+        if table.has(one) && !table.has(other) {
+            table.lacks(format!("has {one:?}, so it needs {other:?}"));
+        }
+    }
+    let (pair, pair_places) = read_pair(table).unzip();
+    ClientTlsSettings {
+        place: table.place().clone(),
+        verify,
+        server_name: table.get("server_name", |item| item.parsed(server_name)),
+        pair,
+        pair_places: pair_places.unwrap_or_default(),
+        ca_place: ca.as_ref().map(|ca| ca.place.clone()),
+        ca: ca.map(|ca| ca.value),
+    }
+}
+
+fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_ascii_lowercase())
+        .map_err(|_| "must be a host name or an address, without a port".to_owned())
+}
+
+/// `[tls]`: the file that ticket keys are kept in.
+pub(super) fn read_ticket_key_file(table: &mut Table<'_>) -> Option<PathBuf> {
+    table.get("ticket_key_file", address::file_path)
+}

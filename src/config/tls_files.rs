@@ -1,0 +1,128 @@
+//! The files that `tls` names: whether they can be used, and what may make trouble.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::notes::{Notes, Place};
+use super::pool::PoolSettings;
+use super::settings::Settings;
+use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
+use crate::tls::{PairFiles, Vault, unix_secs};
+
+/// All of them, in the order of the configuration.
+pub(super) fn paths(settings: &Settings) -> Vec<PathBuf> {
+    let (mut pairs, mut roots) = (Vec::new(), Vec::new());
+    for tls in servers(settings) {
+        pairs.extend(&tls.settings.pairs);
+        roots.extend(tls.settings.client_ca.as_ref().map(|ca| &ca.file));
+    }
+    for (_, tls) in clients(settings) {
+        pairs.extend(&tls.pair);
+        roots.extend(&tls.ca);
+    }
+    let pairs = pairs.into_iter().flat_map(PairFiles::paths);
+    pairs.chain(roots.into_iter().cloned()).collect()
+}
+
+/// Loads all of them and notes what cannot be used.
+pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
+    let mut vault = Vault::default();
+    for tls in servers(settings) {
+        check_server(tls, &mut vault, notes);
+    }
+    for (pool, tls) in clients(settings) {
+        check_client(pool, tls, &mut vault, notes);
+    }
+}
+
+/// Notes what may make trouble. What cannot be used at all is a mistake and no warning.
+pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
+    let mut vault = Vault::default();
+    for tls in servers(settings) {
+        for (files, places) in tls.settings.pairs.iter().zip(&tls.pair_places) {
+            warn_of_pair(files, places, &mut vault, notes);
+        }
+    }
+    for (_, tls) in clients(settings) {
+        if let Some(files) = &tls.pair {
+            warn_of_pair(files, &tls.pair_places, &mut vault, notes);
+        }
+        if !tls.verify {
+            let what = "backends are not verified: whoever is on the way to them can read and change everything";
+            notes.add(&tls.place, what);
+        }
+    }
+}
+
+fn servers(settings: &Settings) -> impl Iterator<Item = &ServerTlsSettings> {
+    let listeners = settings.listeners.iter();
+    listeners.filter_map(|listener| listener.tls.as_ref())
+}
+
+fn clients(settings: &Settings) -> impl Iterator<Item = (&PoolSettings, &ClientTlsSettings)> {
+    let pools = settings.all_pools();
+    pools.filter_map(|pool| Some((pool, pool.tls.as_deref()?)))
+}
+
+fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
+    let mut can_be_used = true;
+    let pairs = tls.settings.pairs.iter().zip(&tls.pair_places);
+    for (index, (files, places)) in pairs.enumerate() {
+        match vault.pair(files) {
+            Ok(pair) if pair.names.is_empty() && index > 0 => {
+                let what =
+                    "names no host and so is never chosen; say what it is for with names = [\"…\"]";
+                notes.add(&places.cert, what);
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                can_be_used = false;
+                notes.add(places.of(fault.part), fault.text);
+            }
+        }
+    }
+    if let (Some(ca), Some(place)) = (&tls.settings.client_ca, &tls.ca_place)
+        && let Err(why) = vault.roots(&ca.file)
+    {
+        can_be_used = false;
+        notes.add(place, why);
+    }
+    if can_be_used && let Err(why) = vault.server(&tls.settings) {
+        notes.add(&tls.place, why);
+    }
+}
+
+fn check_client(
+    pool: &PoolSettings,
+    tls: &ClientTlsSettings,
+    vault: &mut Vault,
+    notes: &Notes<'_>,
+) {
+    let mut can_be_used = true;
+    if let Some(files) = &tls.pair
+        && let Err(fault) = vault.pair(files)
+    {
+        can_be_used = false;
+        notes.add(tls.pair_places.of(fault.part), fault.text);
+    }
+    if let (Some(ca), Some(place)) = (&tls.ca, &tls.ca_place)
+        && let Err(why) = vault.roots(ca)
+    {
+        can_be_used = false;
+        notes.add(place, why);
+    }
+    let settings = tls.settings(pool.protocol);
+    if can_be_used && let Err(why) = vault.client(&pool.name, &settings) {
+        notes.add(&tls.place, why);
+    }
+}
+
+fn warn_of_pair(files: &PairFiles, places: &PairPlaces, vault: &mut Vault, notes: &Notes<'_>) {
+    let Ok(pair) = vault.pair(files) else {
+        return;
+    };
+    for (part, what) in pair.warnings(unix_secs(SystemTime::now())) {
+        let place: &Place = places.of(part);
+        notes.add(place, what);
+    }
+}

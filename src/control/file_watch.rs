@@ -1,0 +1,83 @@
+//! Certificates and keys that are renewed while palantir runs: their files are looked at every few seconds, and a change
+//! for the better comes into force like any other, for the connections that begin from then on. What is wrong with a
+//! change for the worse is logged, and everything stays as it was.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use tracing::error;
+
+use crate::base::file::Stamp;
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::config::Config;
+use crate::control::Control;
+use crate::snapshot::Snapshot;
+
+/// The files that certificates, keys and authorities come from, as they were when they were looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FileStamps(Vec<(PathBuf, Option<Stamp>)>);
+
+impl FileStamps {
+    /// Of the files that a configuration names, now.
+    pub fn of(config: &Config) -> FileStamps {
+        let files = config.tls_files().into_iter();
+        FileStamps(files.map(|path| (path.clone(), Stamp::of(&path))).collect())
+    }
+}
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub(super) struct FileWatch {
+    due: Micros,
+    /// As they were before they were last read.
+    pub seen: FileStamps,
+}
+
+impl Control {
+    /// Takes over what has changed, and makes the keys of tickets anew, if it is time to look.
+    pub(super) fn watch_files(&mut self, now: Micros) {
+        if now < self.file_watch.due || self.shutdown.has_begun() || !self.may_decide() {
+            return;
+        }
+        self.file_watch.due = now.after(Duration::from_secs(limits::FILE_WATCH_SECS));
+        if let Err(why) = self.tickets.renew(SystemTime::now()) {
+            error!("TLS tickets of now may not be good after a restart: {why}");
+        }
+        if self.have_files_changed() {
+            self.take_changed_files();
+        }
+    }
+
+    /// Whether the files of certificates are others than those that were read.
+    pub(super) fn have_files_changed(&self) -> bool {
+        FileStamps::of(self.desk.config()) != self.file_watch.seen
+    }
+
+    fn take_changed_files(&mut self) {
+        let config = self.desk.config().clone();
+        self.file_watch.seen = FileStamps::of(&config);
+        match self.compile_and_bind(&config) {
+            Ok(ready) if has_same_tls(&self.snapshot, ready.snapshot()) => {}
+            Ok(ready) => {
+                self.put_in_force(ready);
+                self.publish();
+            }
+            Err(problem) => error!(error = %problem, "the new files of TLS cannot be used"),
+        }
+    }
+}
+
+/// Whether two snapshots of one configuration use the very same TLS.
+fn has_same_tls(before: &Snapshot, after: &Snapshot) -> bool {
+    let servers = |snapshot: &Snapshot| -> Vec<_> {
+        let listeners = snapshot.listeners.iter();
+        let tls = listeners.filter_map(|listener| listener.tls.as_ref());
+        tls.map(|tls| std::sync::Arc::as_ptr(&tls.config)).collect()
+    };
+    let clients = |snapshot: &Snapshot| -> Vec<_> {
+        let tls = snapshot.pools.iter().filter_map(|pool| pool.tls.as_ref());
+        tls.map(|tls| std::sync::Arc::as_ptr(&tls.config)).collect()
+    };
+    servers(before) == servers(after) && clients(before) == clients(after)
+}

@@ -1,0 +1,62 @@
+//! TLS as far as it is made off the workers: certificates and keys loaded and checked, the certificate found by name,
+//! the keys of tickets, and the settings of rustls for both sides built from them.
+//!
+//! A [`Vault`] loads what a configuration names and keeps it: what did not change is the same thing in the next snapshot,
+//! and what changed for the worse is left as it was. The workers hold what is built here behind `Arc`s and only read it;
+//! the one lock that a handshake takes is that of the [`TicketKeys`], for the time of cloning an `Arc`.
+
+mod certificate;
+mod client;
+mod pair;
+mod pem;
+mod resolver;
+mod roots;
+mod server;
+mod ticket_file;
+mod tickets;
+mod vault;
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+pub use certificate::{subject, unix_secs};
+pub use client::ClientSettings;
+pub use pair::{Pair, PairFault, PairFiles, Part};
+pub use server::{ClientCa, ServerSettings};
+pub use tickets::TicketKeys;
+pub use vault::{ServerSide, Vault};
+
+/// What is agreed on in a handshake (ALPN, RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alpn {
+    H2,
+    Http1,
+}
+
+impl Alpn {
+    /// As the handshake writes it.
+    pub fn wire(self) -> &'static [u8] {
+        match self {
+            Alpn::H2 => b"h2",
+            Alpn::Http1 => b"http/1.1",
+        }
+    }
+}
+
+/// The lowest version that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MinVersion {
+    Tls12,
+    Tls13,
+}
+
+/// Where all cryptography comes from.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    PROVIDER.clone()
+}
+
+#[cfg(test)]
+mod tests;

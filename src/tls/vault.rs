@@ -1,0 +1,215 @@
+//! All that was loaded for a configuration, kept for the next one.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tracing::{error, info};
+
+use super::{
+    ClientSettings, Pair, PairFault, PairFiles, ServerSettings, TicketKeys, client, roots, server,
+};
+use crate::base::file::Stamp;
+
+/// Loads files when they are asked for the first time or have changed. A change for the worse is logged, and what was
+/// loaded before stays: a certificate that is being replaced must not take a listener down.
+///
+/// By default there is nothing in it, and no tickets are made.
+#[derive(Debug, Default)]
+pub struct Vault {
+    tickets: Arc<TicketKeys>,
+    pairs: HashMap<PairFiles, Loaded<Pair>>,
+    roots: HashMap<PathBuf, Loaded<RootCertStore>>,
+    servers: HashMap<ServerSettings, Built<ServerConfig>>,
+    /// By pool as well: what one resumes is no other's.
+    clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
+}
+
+/// One thing from files.
+#[derive(Debug)]
+struct Loaded<T> {
+    /// Of the files when they were last read, for better or worse.
+    stamps: Vec<Option<Stamp>>,
+    thing: Arc<T>,
+    is_in_use: bool,
+}
+
+/// Something built, and what of.
+#[derive(Debug)]
+struct Built<T> {
+    pairs: Vec<Arc<Pair>>,
+    roots: Option<Arc<RootCertStore>>,
+    thing: Arc<T>,
+    is_in_use: bool,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug)]
+pub struct ServerSide {
+    pub config: Arc<ServerConfig>,
+    /// In the order of the configuration.
+    pub pairs: Vec<Arc<Pair>>,
+}
+
+impl Vault {
+    /// Nothing loaded yet. Tickets are made with these keys.
+    pub fn new(tickets: Arc<TicketKeys>) -> Vault {
+        Vault {
+            tickets,
+            ..Vault::default()
+        }
+    }
+
+    /// A certificate and its key. Errors: they cannot be used, and never could before.
+    pub fn pair(&mut self, files: &PairFiles) -> Result<Arc<Pair>, PairFault> {
+        take(&mut self.pairs, files, &files.paths(), || Pair::load(files))
+    }
+
+    /// The authorities of a file. Errors: what is wrong with it, and always was.
+    pub fn roots(&mut self, path: &Path) -> Result<Arc<RootCertStore>, String> {
+        let key = path.to_owned();
+        let load = || roots::of_file(path);
+        take(&mut self.roots, &key, std::slice::from_ref(&key), load)
+    }
+
+    /// The authorities of this machine. Errors: there are none.
+    pub fn system_roots(&self) -> Result<Arc<RootCertStore>, String> {
+        roots::of_system()
+    }
+
+    /// TLS of a listener; the same thing as before if nothing has changed. Errors: the first file that cannot be used,
+    /// and why.
+    pub fn server(&mut self, settings: &ServerSettings) -> Result<ServerSide, String> {
+        let pairs = self.all_pairs(&settings.pairs)?;
+        let ca = settings.client_ca.as_ref().map(|ca| ca.file.as_path());
+        let roots = self.named_roots(ca)?;
+        let tickets = self.tickets.clone();
+        let build = || server::build(settings, &pairs, roots.clone(), &tickets);
+        let config = keep(&mut self.servers, settings, &pairs, &roots, build)?;
+        Ok(ServerSide { config, pairs })
+    }
+
+    /// TLS of the pool of this name; the same thing as before, with what it can resume, if nothing has changed. Errors:
+    /// the first file that cannot be used, and why.
+    pub fn client(
+        &mut self,
+        pool: &str,
+        settings: &ClientSettings,
+    ) -> Result<Arc<ClientConfig>, String> {
+        let pairs = self.all_pairs(settings.pair.as_slice())?;
+        let roots = match (settings.verify, &settings.ca) {
+            (false, _) => None,
+            (true, Some(path)) => self.named_roots(Some(path))?,
+            (true, None) => Some(self.system_roots()?),
+        };
+        let pair = pairs.first().map(|pair| &**pair);
+        let build = || client::build(settings, pair, roots.clone());
+        let key = (pool.to_owned(), settings.clone());
+        keep(&mut self.clients, &key, &pairs, &roots, build)
+    }
+
+    /// Lets go of everything that was not asked for since this was last called.
+    pub fn forget_unused(&mut self) {
+        self.pairs
+            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+        self.roots
+            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+        self.servers
+            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+        self.clients
+            .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+    }
+
+    fn all_pairs(&mut self, files: &[PairFiles]) -> Result<Vec<Arc<Pair>>, String> {
+        let pairs = files.iter().map(|files| self.pair(files));
+        pairs
+            .map(|pair| pair.map_err(|fault| fault.to_string()))
+            .collect()
+    }
+
+    fn named_roots(&mut self, path: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, String> {
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        let roots = self.roots(path);
+        roots
+            .map(Some)
+            .map_err(|text| format!("{} {text}", path.display()))
+    }
+}
+
+/// What was loaded for `key`, loaded anew if its files have changed.
+fn take<K, T, E>(
+    kept: &mut HashMap<K, Loaded<T>>,
+    key: &K,
+    files: &[PathBuf],
+    load: impl FnOnce() -> Result<T, E>,
+) -> Result<Arc<T>, E>
+where
+    K: Clone + Eq + Hash,
+    E: std::fmt::Display,
+{
+    // Before reading: what changes meanwhile is seen the next time.
+    let stamps: Vec<Option<Stamp>> = files.iter().map(|path| Stamp::of(path)).collect();
+    if let Some(known) = kept.get_mut(key) {
+        known.is_in_use = true;
+        if known.stamps != stamps {
+            let first = files[0].display();
+            match load() {
+                Ok(thing) => {
+                    known.thing = Arc::new(thing);
+                    info!("{first} has changed and is used from now on");
+                }
+                Err(why) => error!(
+                    "{first} has changed and cannot be used; what was read before stays: {why}"
+                ),
+            }
+            known.stamps = stamps;
+        }
+        return Ok(known.thing.clone());
+    }
+    let thing = Arc::new(load()?);
+    let loaded = Loaded {
+        stamps,
+        thing: thing.clone(),
+        is_in_use: true,
+    };
+    kept.insert(key.clone(), loaded);
+    Ok(thing)
+}
+
+/// What was built for `key`, built anew if it was made of something else.
+fn keep<K: Clone + Eq + Hash, T>(
+    kept: &mut HashMap<K, Built<T>>,
+    key: &K,
+    pairs: &[Arc<Pair>],
+    roots: &Option<Arc<RootCertStore>>,
+    build: impl FnOnce() -> Result<T, rustls::Error>,
+) -> Result<Arc<T>, String> {
+    if let Some(known) = kept.get_mut(key)
+        && is_same(known.pairs.iter(), pairs.iter())
+        && is_same(known.roots.iter(), roots.iter())
+    {
+        known.is_in_use = true;
+        return Ok(known.thing.clone());
+    }
+    let thing = Arc::new(build().map_err(|error| error.to_string())?);
+    let built = Built {
+        pairs: pairs.to_vec(),
+        roots: roots.clone(),
+        thing: thing.clone(),
+        is_in_use: true,
+    };
+    kept.insert(key.clone(), built);
+    Ok(thing)
+}
+
+/// Whether these are the very same things.
+fn is_same<'a, T: 'a>(
+    one: impl ExactSizeIterator<Item = &'a Arc<T>>,
+    other: impl ExactSizeIterator<Item = &'a Arc<T>>,
+) -> bool {
+    one.len() == other.len() && one.zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
+}
