@@ -132,7 +132,8 @@ def idle_group(results: Results, scenario: Scenario) -> Group:
     """KiB per idle connection."""
     sizes = [(row.proxy, row.median("kib_per_connection")) for row in results.rows.get(scenario.name, [])]
     bars = [(proxy, max(size or 0.0, 0.0), "invalid" if size is None else f"{size:.2f} KiB") for proxy, size in sizes]
-    return Group(f"{scenario.connections:,} connections", bars, scenario.target_kib)
+    kind = " with TLS" if scenario.tls else ""
+    return Group(f"{scenario.connections:,} connections{kind}", bars, scenario.target_kib)
 
 
 def text(left: float, baseline: float, words: str, style: str = "") -> str:

@@ -168,7 +168,7 @@ class IdleConnections:
     def connect(self, count: int) -> None:
         """Opens `count` more, one after the other."""
         for _ in range(count):
-            connection = socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_SECONDS)
+            connection = connect(self.scenario, self.port)
             self.open.append(connection)
             self.exchange(connection)
 
@@ -184,8 +184,8 @@ class IdleConnections:
         for connection in self.open:
             connection.setblocking(False)
             try:
-                connection.recv(1, socket.MSG_PEEK)
-            except BlockingIOError:
+                connection.recv(1)
+            except (BlockingIOError, ssl.SSLWantReadError):
                 connection.settimeout(ANSWER_SECONDS)
                 continue
             raise WrongAnswer("an idle connection was closed, or received bytes that nobody asked for")

@@ -113,4 +113,6 @@ SCENARIOS = [
              connections=1, streams=64, proxies=("palantir", "haproxy", "envoy"), targets={"envoy": 0.30}),
     Scenario("cores", "one and two workers, small GET", kind="cores", target_growth=1.05),
     Scenario("idle", "idle keep-alive connections", kind="idle", connections=IDLE_CONNECTIONS, target_kib=2.0),
+    Scenario("idle-tls", "idle keep-alive connections with TLS", kind="idle", client="https", connections=2_000,
+             target_kib=12.0),
 ]
