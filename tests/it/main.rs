@@ -6,6 +6,7 @@ mod algorithms;
 mod api;
 mod backend_strictness;
 mod bounds;
+mod certificates;
 mod command_line;
 mod departures;
 mod early_answer;
