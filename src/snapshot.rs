@@ -314,6 +314,8 @@ pub enum ProbeKind {
         path: String,
         expect: Vec<(u16, u16)>,
     },
+    /// Asks `grpc.health.v1` over HTTP/2 whether this service is serving; the empty name stands for the whole server.
+    Grpc { service: String },
 }
 
 /// When a backend is ejected for what its answers were like.

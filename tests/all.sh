@@ -12,7 +12,7 @@ step() {
 # What the tests and the benchmark scripts call, and the Debian package that brings it.
 install_what_is_missing() {
     local missing=() need program package
-    for need in cc:gcc nginx:nginx curl:curl wrk:wrk h2load:nghttp2-client python3:python3 \
+    for need in cc:gcc nginx:nginx curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl python3:python3 \
         unshare:util-linux setpriv:util-linux chromium:chromium chromedriver:chromium-driver \
         promtool:prometheus; do
         program=${need%%:*} package=${need##*:}
@@ -42,6 +42,7 @@ if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then
 fi
 
 install_what_is_missing
+step tests/peers/install.sh
 step cargo fmt --check
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features fast -- -D warnings

@@ -103,6 +103,14 @@ pub const H2_SETTINGS_MILLIS: u64 = 10_000;
 pub const H2_DRAIN_MILLIS: u64 = 1_000;
 /// Bytes of memory for a decoded section that a connection keeps for the next one.
 pub const H2_KEPT_HEAD_BYTES: usize = 8 << 10;
+/// Connections to one backend that speaks HTTP/2, per core.
+pub const H2_UPSTREAM_CONNECTIONS: usize = 64;
+/// Streams on such a connection beyond which another one is opened.
+pub const H2_UPSTREAM_STREAMS: usize = 100;
+/// Heads whose memory a connection keeps for the next ones.
+pub const H2_FREE_HEADS: usize = 64;
+/// Milliseconds between two looks at what is due on a busy connection.
+pub const H2_CHECK_MILLIS: u64 = 1_000;
 
 /// Length of the timer tick, in milliseconds: the precision of every timeout.
 pub const TICK_MILLIS: u64 = 100;
@@ -116,6 +124,18 @@ pub const RELAY_BLOCK_BYTES: usize = 128 << 10;
 pub const FREE_BLOCKS: usize = 1024;
 /// Free relay blocks that a worker keeps for reuse.
 pub const FREE_RELAY_BLOCKS: usize = 64;
+/// Bytes of plaintext in one TLS record (RFC 8446 section 5.1).
+pub const TLS_RECORD_BYTES: usize = 16 << 10;
+/// Bytes by which sealing lengthens a record at least: a tag, and the type of its content.
+pub const TLS_RECORD_OVERHEAD_LEAST: usize = 17;
+/// Bytes by which it may do so in what we send: header, explicit nonce, type and tag are less.
+pub const TLS_RECORD_OVERHEAD: usize = 64;
+/// Bytes by which a peer may do so, header included (RFC 5246 section 6.2.3).
+pub const TLS_RECORD_OVERHEAD_MOST: usize = 5 + 2048;
+/// Bytes of plaintext that are sealed for one send.
+pub const TLS_PIECE_BYTES: usize = 64 << 10;
+/// Bytes thrown away after a failed handshake so that the peer can read why.
+pub const TLS_LINGER_BYTES: usize = 64 << 10;
 /// Requests of one connection served without a pause for others, when they are pipelined.
 pub const PIPELINED_TURN: u32 = 16;
 /// Bytes read and thrown away after an answer that came before the whole request, so that the client can read it.
@@ -202,6 +222,8 @@ pub const ACCESS_LOG_LINES: usize = 16_384;
 pub const LOGGED_TEXT_BYTES: usize = 1024;
 /// Probes that the health thread has under way at once.
 pub const PROBES: usize = 256;
+/// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
+pub const PROBE_SERVICE_BYTES: usize = 127;
 /// Bytes that a probe reads of its answer.
 pub const PROBE_ANSWER_BYTES: usize = 64 << 10;
 /// Milliseconds between the probes of a backend that is between two states, and the longest wait for a new backend's

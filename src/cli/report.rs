@@ -144,6 +144,8 @@ fn describe(pool: &Pool, backend: &Backend) -> String {
 fn health_check(check: &HealthCheck) -> String {
     let probe = match &check.kind {
         ProbeKind::Tcp => "connect".to_owned(),
+        ProbeKind::Grpc { service } if service.is_empty() => "gRPC health".to_owned(),
+        ProbeKind::Grpc { service } => format!("gRPC health of {service}"),
         ProbeKind::Http { path, expect } => {
             let expect: Vec<_> = expect
                 .iter()

@@ -168,7 +168,7 @@ fn read_health_check(table: &mut Table<'_>) -> HealthCheck {
 
 fn read_probe(table: &mut Table<'_>) -> ProbeKind {
     if table.flag("tcp", false) {
-        for key in ["path", "expect"] {
+        for key in ["path", "expect", "grpc"] {
             table.refuse(
                 key,
                 "a probe with tcp = true sends no request; leave this out",
@@ -176,8 +176,20 @@ fn read_probe(table: &mut Table<'_>) -> ProbeKind {
         }
         return ProbeKind::Tcp;
     }
+    let is_grpc = table.has("grpc");
+    let service = table.get("grpc", |item| item.name_or_true(probe_service));
+    if is_grpc {
+        for key in ["path", "expect"] {
+            table.refuse(
+                key,
+                "a probe with grpc asks its own question; leave this out",
+            );
+        }
+        let service = service.unwrap_or_default();
+        return ProbeKind::Grpc { service };
+    }
     if !table.has("path") {
-        table.lacks("needs path = \"/…\" for an HTTP probe, or tcp = true");
+        table.lacks("needs path = \"/…\" for an HTTP probe, tcp = true, or grpc = true");
     }
     let path = table.get("path", |item| item.parsed(probe_path));
     let expect = table.get("expect", |item| item.parsed(expected_statuses));
@@ -185,6 +197,17 @@ fn read_probe(table: &mut Table<'_>) -> ProbeKind {
         path: path.unwrap_or_default(),
         expect: expect.unwrap_or_else(|| vec![(200, 299)]),
     }
+}
+
+fn probe_service(text: &str) -> Result<String, String> {
+    let is_name = (1..=limits::PROBE_SERVICE_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_name.then(|| text.to_owned()).ok_or_else(|| {
+        format!(
+            "must be true, or the name of a service in 1 to {} characters without blanks",
+            limits::PROBE_SERVICE_BYTES
+        )
+    })
 }
 
 fn probe_path(text: &str) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! Blocks of memory that travel between sockets, and the free lists that a worker keeps of them.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use monoio::buf::IoBuf;
 
@@ -29,6 +30,11 @@ impl Block {
     /// The filled part.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    /// The filled part, to be changed in place.
+    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
     }
 
     /// Length of the filled part.
@@ -61,7 +67,7 @@ impl Block {
     }
 
     /// Takes `count` bytes from the front and keeps them for [`Block::rewind`].
-    pub(super) fn advance(&mut self, count: usize) {
+    pub fn advance(&mut self, count: usize) {
         debug_assert!(count <= self.len());
         self.start += count;
     }
@@ -131,9 +137,14 @@ unsafe impl IoBuf for Block {
     }
 }
 
-/// A worker's free blocks: last in, first out, so that the memory in use stays warm.
-#[derive(Debug, Default)]
+/// A worker's free blocks: last in, first out, so that the memory in use stays warm. A clone is another hold on the same.
+#[derive(Clone, Debug, Default)]
 pub struct Blocks {
+    free: Rc<Free>,
+}
+
+#[derive(Debug, Default)]
+struct Free {
     ordinary: RefCell<Vec<Block>>,
     relay: RefCell<Vec<Block>>,
 }
@@ -141,21 +152,21 @@ pub struct Blocks {
 impl Blocks {
     /// An empty block of `limits::BLOCK_BYTES`.
     pub fn take(&self) -> Block {
-        let free = self.ordinary.borrow_mut().pop();
+        let free = self.free.ordinary.borrow_mut().pop();
         free.unwrap_or_else(|| Block::with_capacity(limits::BLOCK_BYTES))
     }
 
     /// An empty block of `limits::RELAY_BLOCK_BYTES`.
     pub fn take_relay(&self) -> Block {
-        let free = self.relay.borrow_mut().pop();
+        let free = self.free.relay.borrow_mut().pop();
         free.unwrap_or_else(|| Block::with_capacity(limits::RELAY_BLOCK_BYTES))
     }
 
     /// Takes a block back; keeps it if it has one of the two sizes and the free list is not full.
     pub fn give(&self, mut block: Block) {
         let (list, most) = match block.capacity() {
-            limits::BLOCK_BYTES => (&self.ordinary, limits::FREE_BLOCKS),
-            limits::RELAY_BLOCK_BYTES => (&self.relay, limits::FREE_RELAY_BLOCKS),
+            limits::BLOCK_BYTES => (&self.free.ordinary, limits::FREE_BLOCKS),
+            limits::RELAY_BLOCK_BYTES => (&self.free.relay, limits::FREE_RELAY_BLOCKS),
             _ => return,
         };
         let mut list = list.borrow_mut();
@@ -211,8 +222,8 @@ mod tests {
             .map(|_| blocks.take())
             .collect();
         many.into_iter().for_each(|block| blocks.give(block));
-        assert_eq!(blocks.ordinary.borrow().len(), limits::FREE_BLOCKS);
+        assert_eq!(blocks.free.ordinary.borrow().len(), limits::FREE_BLOCKS);
         blocks.give(Block::with_capacity(7));
-        assert_eq!(blocks.relay.borrow().len(), 0);
+        assert_eq!(blocks.free.relay.borrow().len(), 0);
     }
 }

@@ -11,6 +11,7 @@ mod operations;
 mod runtime;
 mod socket;
 mod timer;
+pub mod tls;
 
 pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
@@ -22,3 +23,4 @@ pub use operations::operations;
 pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn, thread_number};
 pub use socket::Socket;
 pub use timer::{Expired, Timer, Timers, Wheel};
+pub use tls::{Negotiated, TlsFailure, TlsVersion};

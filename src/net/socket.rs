@@ -6,6 +6,7 @@
 //! then handed over in one system call, which costs less than to send as it comes, although each send is waited for.
 
 use std::cell::{RefCell, UnsafeCell};
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
@@ -17,15 +18,18 @@ use monoio::io::AsyncWriteRent;
 use monoio::net::TcpStream;
 
 use super::operations::count_operation;
+use super::tls::{Negotiated, Tls};
 use super::{Block, Expired, Timer};
 
 type Raw = UnsafeCell<TcpStream>;
 
-/// A connected socket.
+/// A connected socket. After a TLS handshake on it ([`Socket::accept_tls`], [`Socket::connect_tls`]) it takes and gives
+/// plaintext all the same.
 pub struct Socket {
     // Dropped before the socket that it refers to.
     watch: RefCell<Pin<Box<dyn Watch>>>,
     socket: Rc<Raw>,
+    pub(super) tls: Option<Box<Tls>>,
 }
 
 /// The wait for bytes, if there is one. Its future cannot be named, hence the trait; the allocation is made once for a
@@ -83,6 +87,7 @@ impl Socket {
         Socket {
             watch: RefCell::new(slot(|socket| socket.readable(false))),
             socket: Rc::new(UnsafeCell::new(socket)),
+            tls: None,
         }
     }
 
@@ -117,34 +122,34 @@ impl Socket {
         self.watch.borrow().is_pending()
     }
 
-    /// Ready, and no longer watched, when there is something to receive; if not, the task is woken when there is. The
-    /// stream must be watched.
+    /// Ready when there is something to receive; if not, the task is woken when there is. The stream must be watched.
+    /// Afterwards it no longer is, unless TLS had something left of what was received before.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(tls) = &self.tls
+            && tls.has_unread()
+        {
+            return Poll::Ready(());
+        }
         self.watch.borrow_mut().as_mut().poll(cx)
     }
 
     /// Receives at most `most` bytes of what is there now, behind what `block` holds, which must have room. 0: the peer
-    /// ended its side. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there.
+    /// ended its side. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there; [`io::ErrorKind::UnexpectedEof`] if a
+    /// TLS connection ended without the peer's word that this is all; [`io::ErrorKind::InvalidData`] if what came is not
+    /// what the peer of the handshake sent.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
         debug_assert!(block.room() > 0);
-        let room = block.vec().spare_capacity_mut();
-        let length = room.len().min(most);
-        // SAFETY: the kernel writes at most `length` bytes to the vector's spare capacity, during the call.
-        let received = unsafe {
-            let start = room.as_mut_ptr().cast();
-            libc::recv(self.fd(), start, length, libc::MSG_DONTWAIT)
-        };
-        if received < 0 {
-            return Err(io::Error::last_os_error());
+        match &self.tls {
+            None => receive_from(self.fd(), block, most),
+            Some(tls) => tls.receive(self.fd(), block, most),
         }
-        let filled = block.vec().len() + received as usize;
-        // SAFETY: so many bytes are initialised now.
-        unsafe { block.vec().set_len(filled) };
-        Ok(received as usize)
     }
 
     /// Whether the peer has ended its side or is gone, as against bytes that wait to be received.
     pub fn has_ended(&self) -> bool {
+        if let Some(tls) = &self.tls {
+            return tls.has_ended(self.fd());
+        }
         let mut byte = 0u8;
         // SAFETY: the kernel writes at most one byte to `byte`, during the call.
         let length = unsafe {
@@ -154,15 +159,29 @@ impl Socket {
         length <= 0
     }
 
-    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block is lost then. They are
-    /// taken from its front, and [`Block::rewind`] brings them back. `progress` is called whenever the peer took some of it, so that a slow but living peer can
-    /// be given more time. Errors: the peer is gone.
+    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
+    /// taken from its front, and [`Block::rewind`] brings them back. `progress` is called whenever the peer took some of
+    /// it, so that a slow but living peer can be given more time. Errors: the peer is gone.
     pub async fn send(
+        &self,
+        block: &mut Block,
+        count: usize,
+        timer: &Timer,
+        progress: impl Fn(),
+    ) -> Result<io::Result<()>, Expired> {
+        match &self.tls {
+            None => self.send_raw(block, count, timer, &progress).await,
+            Some(tls) => tls.send(self, block, count, timer, &progress).await,
+        }
+    }
+
+    /// The same for bytes as they go over the wire.
+    pub(super) async fn send_raw(
         &self,
         block: &mut Block,
         mut count: usize,
         timer: &Timer,
-        progress: impl Fn(),
+        progress: &impl Fn(),
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             block.bound(count);
@@ -200,6 +219,9 @@ impl Socket {
 
     /// Says that nothing more will be sent.
     pub fn end_sending(&self) {
+        if let Some(tls) = &self.tls {
+            tls.end_sending(self.fd());
+        }
         // SAFETY: plain system call on a live descriptor; a peer that is gone already is no error to us.
         unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
     }
@@ -212,6 +234,9 @@ impl Socket {
 
     /// Makes the coming close a reset, so that the peer cannot take what it got so far for the whole.
     pub fn reset_on_close(&self) {
+        if let Some(tls) = &self.tls {
+            tls.cut();
+        }
         let linger = libc::linger {
             l_onoff: 1,
             l_linger: 0,
@@ -226,5 +251,74 @@ impl Socket {
                 size_of::<libc::linger>() as libc::socklen_t,
             )
         };
+    }
+
+    /// Whether what is sent and received is encrypted on the way.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What the TLS handshake came to.
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.tls.as_ref().map(|tls| tls.negotiated())
+    }
+
+    /// The application protocol that the TLS handshake chose.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.negotiated()?.alpn.as_deref()
+    }
+
+    /// The server name that a TLS client asked for.
+    pub fn server_name(&self) -> Option<&str> {
+        self.negotiated()?.server_name.as_deref()
+    }
+
+    /// The TLS peer's own certificate, in DER, if it showed one.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        self.negotiated()?.peer_certificate.as_deref()
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Socket");
+        shown.field("fd", &self.fd());
+        shown.field("negotiated", &self.negotiated()).finish()
+    }
+}
+
+impl Drop for Socket {
+    /// Closing is the orderly end, which TLS has a word for.
+    fn drop(&mut self) {
+        if let Some(tls) = &self.tls {
+            tls.end_sending(self.fd());
+        }
+    }
+}
+
+/// Receives at most `most` bytes of what is there now, as they came over the wire.
+pub(super) fn receive_from(fd: RawFd, block: &mut Block, most: usize) -> io::Result<usize> {
+    let room = block.vec().spare_capacity_mut();
+    let length = room.len().min(most);
+    // SAFETY: the kernel writes at most `length` bytes to the vector's spare capacity, during the call.
+    let received = unsafe {
+        let start = room.as_mut_ptr().cast();
+        libc::recv(fd, start, length, libc::MSG_DONTWAIT)
+    };
+    if received < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let filled = block.vec().len() + received as usize;
+    // SAFETY: so many bytes are initialised now.
+    unsafe { block.vec().set_len(filled) };
+    Ok(received as usize)
+}
+
+/// Sends a few last bytes if the kernel takes them at once: nobody waits for them.
+pub(super) fn send_now(fd: RawFd, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: the kernel reads as many bytes as there are, during the call.
+        unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
     }
 }

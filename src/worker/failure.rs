@@ -7,6 +7,7 @@ use tracing::Level;
 use crate::http::refusal::Refusal;
 use crate::shared::counts::KINDS;
 use crate::shared::gauges::REASONS;
+use crate::worker::multiplex::{Gone, Unconnected};
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum Failure {
     ClientLeft,
     /// The client stopped reading its answer.
     ClientStalled,
+    /// The request came in cleartext where HTTPS is wanted: its client is sent there.
+    HttpsWanted,
+    /// The request is for another host than the TLS connection was made to.
+    Misdirected,
     /// No route takes the request's host and path.
     NoRoute,
     /// No backend of the pool is usable.
@@ -33,10 +38,14 @@ pub enum Failure {
     Saturated,
     ConnectFailed,
     ConnectTimeout,
+    /// The backend's certificate is not what it should be, or it does not speak TLS with us.
+    Untrusted,
     /// This process has no descriptor or memory left for a connection.
     Exhausted,
     /// The backend closed before its response head was complete.
     Reset,
+    /// The backend refused the request's stream before it processed any of it.
+    Unprocessed,
     /// The backend's response breaks a rule of HTTP.
     MalformedResponse(Refusal),
     /// The backend sent more interim responses than anybody needs.
@@ -56,13 +65,17 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::EarlyUpgradeBytes,
     Failure::ClientLeft,
     Failure::ClientStalled,
+    Failure::HttpsWanted,
+    Failure::Misdirected,
     Failure::NoRoute,
     Failure::NoBackend,
     Failure::Saturated,
     Failure::ConnectFailed,
     Failure::ConnectTimeout,
+    Failure::Untrusted,
     Failure::Exhausted,
     Failure::Reset,
+    Failure::Unprocessed,
     Failure::TooManyInterim,
     Failure::ResponseTimeout,
     Failure::ExchangeTimeout,
@@ -117,6 +130,26 @@ pub struct Consequences {
 }
 
 impl Failure {
+    /// What it means that a backend's stream is gone.
+    pub fn of_gone(gone: Gone) -> Failure {
+        match gone {
+            Gone::Malformed(refusal) => Failure::MalformedResponse(refusal),
+            Gone::Unprocessed => Failure::Unprocessed,
+            Gone::Reset(_) | Gone::Lost => Failure::Reset,
+            Gone::Unconnected(unconnected) => Failure::of_unconnected(unconnected),
+        }
+    }
+
+    /// What it means that a backend cannot be connected to.
+    pub fn of_unconnected(unconnected: Unconnected) -> Failure {
+        match unconnected {
+            Unconnected::Failed => Failure::ConnectFailed,
+            Unconnected::TimedOut => Failure::ConnectTimeout,
+            Unconnected::Untrusted => Failure::Untrusted,
+            Unconnected::Exhausted => Failure::Exhausted,
+        }
+    }
+
     /// What follows from it.
     pub fn consequences(self) -> Consequences {
         use Fault::{Backend, Client, Ours};
@@ -135,13 +168,17 @@ impl Failure {
             }
             Failure::ClientLeft => (499, Client, "client_left", "http_request_error"),
             Failure::ClientStalled => (499, Client, "client_stalled", "http_request_error"),
+            Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
+            Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
             Failure::NoRoute => (404, Client, "no_route", "destination_not_found"),
             Failure::NoBackend => (503, Backend, "no_backend", "destination_unavailable"),
             Failure::Saturated => (503, Backend, "saturated", "connection_limit_reached"),
             Failure::ConnectFailed => (502, Backend, "connect_failed", "connection_refused"),
             Failure::ConnectTimeout => (504, Backend, "connect_timeout", "connection_timeout"),
+            Failure::Untrusted => (502, Backend, "untrusted", "tls_certificate_error"),
             Failure::Exhausted => (503, Ours, "exhausted", "proxy_internal_error"),
             Failure::Reset => (502, Backend, "reset", "connection_terminated"),
+            Failure::Unprocessed => (502, Backend, "unprocessed", "connection_terminated"),
             Failure::MalformedResponse(refusal) => {
                 (502, Backend, refusal.word(), "http_protocol_error")
             }
@@ -205,7 +242,13 @@ impl Failure {
 
     /// Whether nothing of the request can have reached the backend.
     pub fn is_before_sending(self) -> bool {
-        matches!(self, Failure::ConnectFailed | Failure::ConnectTimeout)
+        matches!(
+            self,
+            Failure::ConnectFailed
+                | Failure::ConnectTimeout
+                | Failure::Untrusted
+                | Failure::Unprocessed
+        )
     }
 
     /// Whether another backend might do better, if the request may be repeated at all.
@@ -214,7 +257,9 @@ impl Failure {
             self,
             Failure::ConnectFailed
                 | Failure::ConnectTimeout
+                | Failure::Untrusted
                 | Failure::Reset
+                | Failure::Unprocessed
                 | Failure::ResponseTimeout
                 | Failure::MalformedResponse(_)
                 | Failure::TooManyInterim
@@ -225,13 +270,17 @@ impl Failure {
     pub fn keeps_connection(self) -> bool {
         matches!(
             self,
-            Failure::NoRoute
+            Failure::HttpsWanted
+                | Failure::Misdirected
+                | Failure::NoRoute
                 | Failure::NoBackend
                 | Failure::Saturated
                 | Failure::ConnectFailed
                 | Failure::ConnectTimeout
+                | Failure::Untrusted
                 | Failure::Exhausted
                 | Failure::Reset
+                | Failure::Unprocessed
                 | Failure::MalformedResponse(_)
                 | Failure::TooManyInterim
                 | Failure::ResponseTimeout

@@ -94,6 +94,18 @@ impl<'d> Item<'d> {
         }
     }
 
+    /// A text that `parse` understands, or true for what is meant without one.
+    pub fn name_or_true<T: Default>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.value {
+            DeValue::Boolean(true) => Some(T::default()),
+            DeValue::String(_) => self.parsed(parse),
+            _ => self.wrong("must be true or a text in quotes"),
+        }
+    }
+
     /// A whole number within `range`.
     pub fn whole<T>(&self, range: RangeInclusive<T>) -> Option<T>
     where

@@ -292,7 +292,7 @@ health_check = { path = "health", interval = 3 }
             "9:80: pools[2].backends[2].wight = 1: unknown key; did you mean \"weight\"?",
             "9:93: pools[2].backends[3] = true: must be a text in quotes",
             "10:11: pools[2].hash_on = \"path\": round_robin uses no key; leave this out",
-            "11:16: pools[2].health_check = { expect = \"3x\" }: needs path = \"/…\" for an HTTP probe, or tcp = true",
+            "11:16: pools[2].health_check = { expect = \"3x\" }: needs path = \"/…\" for an HTTP probe, tcp = true, or grpc = true",
             "11:27: pools[2].health_check.expect = \"3x\": must be statuses such as \"2xx\", \"204\", \"200-399\" or \"2xx, 404\"",
             "12:35: pools[2].outlier.max_ejected_percent = 101: must be a whole number from 0 to 100",
             "14:8: pools[3].name = \"api\": there is a pool \"api\" already",

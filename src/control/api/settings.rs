@@ -23,6 +23,9 @@ pub struct HealthCheckSettings {
     /// A probe that only connects; then there is neither `path` nor `expect`.
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<bool>,
+    /// A probe that asks `grpc.health.v1`; then there is neither `path` nor `expect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc: Option<Service>,
     /// What a probe asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^/[!-~]*$", example = "/health")]
@@ -46,6 +49,16 @@ pub struct HealthCheckSettings {
     /// Successes in a row that make it healthy again.
     #[schema(minimum = 1, maximum = 1000)]
     healthy_after: Option<u32>,
+}
+
+/// What `grpc.health.v1` is asked about.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Service {
+    /// `true`: the server as a whole.
+    Whole(bool),
+    /// The service of this name.
+    Named(String),
 }
 
 /// When a backend is ejected for what its answers were like. `null` stands for the default.
@@ -106,14 +119,22 @@ impl From<&ClientTlsSettings> for TlsSettings {
 
 impl From<&HealthCheck> for HealthCheckSettings {
     fn from(check: &HealthCheck) -> HealthCheckSettings {
-        let (tcp, path, expect) = match &check.kind {
-            ProbeKind::Tcp => (Some(true), None, None),
-            ProbeKind::Http { path, expect } => {
-                (None, Some(path.clone()), Some(ranges_text(expect)))
+        let (mut tcp, mut grpc, mut path, mut expect) = (None, None, None, None);
+        match &check.kind {
+            ProbeKind::Tcp => tcp = Some(true),
+            ProbeKind::Grpc { service } if service.is_empty() => grpc = Some(Service::Whole(true)),
+            ProbeKind::Grpc { service } => grpc = Some(Service::Named(service.clone())),
+            ProbeKind::Http {
+                path: asked,
+                expect: ranges,
+            } => {
+                path = Some(asked.clone());
+                expect = Some(ranges_text(ranges));
             }
-        };
+        }
         HealthCheckSettings {
             tcp,
+            grpc,
             path,
             expect,
             interval_secs: Some(check.interval.as_secs_f64()),

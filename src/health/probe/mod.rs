@@ -1,6 +1,7 @@
 //! Probes: one file per kind, one line each in [`run`]. A probe opens its own connection, has one question and one
 //! answer, and is bounded in time and bytes.
 
+mod grpc;
 mod http;
 mod tcp;
 
@@ -33,6 +34,7 @@ async fn run(kind: &ProbeKind, addr: &BackendAddr, host: &str) -> io::Result<Out
     match kind {
         ProbeKind::Tcp => tcp::probe(addr).await,
         ProbeKind::Http { path, expect } => http::probe(addr, host, path, expect).await,
+        ProbeKind::Grpc { service } => grpc::probe(addr, host, service).await,
     }
 }
 
@@ -202,7 +204,10 @@ mod tests {
 
     #[test]
     fn nothing_listens() {
-        for kind in [ProbeKind::Tcp, http()] {
+        let grpc = ProbeKind::Grpc {
+            service: String::new(),
+        };
+        for kind in [ProbeKind::Tcp, http(), grpc] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let addr = BackendAddr::Tcp(listener.local_addr().unwrap());
             drop(listener);

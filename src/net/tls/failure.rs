@@ -1,0 +1,103 @@
+//! Why there is no TLS connection.
+
+use rustls::{CertificateError, Error};
+
+use super::Block;
+use crate::net::Socket;
+
+/// Why a handshake failed. The peer was told where TLS has an alert for it.
+#[derive(Debug)]
+pub enum TlsFailure {
+    /// The deadline passed.
+    Expired,
+    /// The peer ended the connection, or the network did.
+    PeerGone,
+    /// The client speaks HTTP without TLS, and can be told so on the socket. What it sent is in `received`.
+    PlainHttp { socket: Socket, received: Block },
+    /// One side broke the protocol or does not accept the other.
+    Refused(Error),
+}
+
+impl TlsFailure {
+    /// A short word for metrics and logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            TlsFailure::Expired => "timeout",
+            TlsFailure::PeerGone => "closed",
+            TlsFailure::PlainHttp { .. } => "plain_http",
+            TlsFailure::Refused(error) => word_of(error),
+        }
+    }
+}
+
+impl From<Error> for TlsFailure {
+    fn from(error: Error) -> TlsFailure {
+        TlsFailure::Refused(error)
+    }
+}
+
+fn word_of(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidCertificate(wrong) => word_of_certificate(wrong),
+        Error::NoCertificatesPresented => "certificate_missing",
+        Error::NoApplicationProtocol => "no_common_protocol",
+        Error::PeerIncompatible(_) => "incompatible",
+        Error::AlertReceived(_) => "refused_by_peer",
+        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => "malformed",
+        Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(_)
+        | Error::DecryptError => "misbehaved",
+        _ => "other",
+    }
+}
+
+fn word_of_certificate(wrong: &CertificateError) -> &'static str {
+    use CertificateError as Wrong;
+    match wrong {
+        Wrong::Expired | Wrong::ExpiredContext { .. } => "certificate_expired",
+        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "certificate_not_yet_valid",
+        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => "certificate_wrong_name",
+        Wrong::UnknownIssuer => "certificate_unknown_issuer",
+        Wrong::Revoked => "certificate_revoked",
+        _ => "certificate_invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{AlertDescription, InvalidMessage};
+
+    #[test]
+    fn every_failure_has_its_word() {
+        let refused = |error: Error| TlsFailure::from(error).word();
+        let certificate = |wrong| refused(Error::InvalidCertificate(wrong));
+        assert_eq!(TlsFailure::Expired.word(), "timeout");
+        assert_eq!(TlsFailure::PeerGone.word(), "closed");
+        assert_eq!(
+            certificate(CertificateError::Expired),
+            "certificate_expired"
+        );
+        assert_eq!(
+            certificate(CertificateError::NotValidForName),
+            "certificate_wrong_name"
+        );
+        assert_eq!(
+            certificate(CertificateError::BadSignature),
+            "certificate_invalid"
+        );
+        assert_eq!(
+            refused(Error::NoCertificatesPresented),
+            "certificate_missing"
+        );
+        assert_eq!(
+            refused(InvalidMessage::InvalidContentType.into()),
+            "malformed"
+        );
+        assert_eq!(
+            refused(Error::AlertReceived(AlertDescription::UnknownCA)),
+            "refused_by_peer"
+        );
+    }
+}

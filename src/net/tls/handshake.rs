@@ -1,0 +1,239 @@
+//! From a connected socket to one that speaks TLS.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig};
+
+use super::hello::Hello;
+use super::{Negotiated, Records, Tls, TlsFailure, TlsVersion};
+use crate::base::limits;
+use crate::net::socket::{receive_from, send_now};
+use crate::net::{Block, Blocks, Expired, Socket, Timer};
+
+impl Socket {
+    /// Answers a client's handshake, at most until the timer's deadline. `received` is what came already, behind whatever
+    /// went before TLS.
+    pub async fn accept_tls(
+        self,
+        config: Arc<ServerConfig>,
+        received: Block,
+        blocks: &Blocks,
+        timer: &Timer,
+    ) -> Result<Socket, TlsFailure> {
+        let records = Records::server(config)?;
+        let handshake = Handshake::new(self, records, Some(Hello::new()), blocks);
+        handshake.run(received, timer).await
+    }
+
+    /// Makes a handshake with a server that must prove to be `name`, at most until the timer's deadline.
+    pub async fn connect_tls(
+        self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        blocks: &Blocks,
+        timer: &Timer,
+    ) -> Result<Socket, TlsFailure> {
+        let records = Records::client(config, name)?;
+        let handshake = Handshake::new(self, records, None, blocks);
+        handshake.run(Block::default(), timer).await
+    }
+}
+
+/// All that is needed until TLS is spoken; in one box, which is dropped then.
+struct Handshake {
+    socket: Socket,
+    records: Records,
+    /// What the client says first; none on the client's side.
+    hello: Option<Hello>,
+    blocks: Blocks,
+}
+
+/// Why it went no further, before anybody is told.
+enum Stop {
+    Expired,
+    PeerGone,
+    PlainHttp,
+    Refused(rustls::Error),
+}
+
+impl From<Expired> for Stop {
+    fn from(_: Expired) -> Stop {
+        Stop::Expired
+    }
+}
+
+impl From<rustls::Error> for Stop {
+    fn from(error: rustls::Error) -> Stop {
+        Stop::Refused(error)
+    }
+}
+
+impl Handshake {
+    fn new(socket: Socket, records: Records, hello: Option<Hello>, blocks: &Blocks) -> Box<Self> {
+        Box::new(Handshake {
+            socket,
+            records,
+            hello,
+            blocks: blocks.clone(),
+        })
+    }
+
+    async fn run(
+        mut self: Box<Self>,
+        mut received: Block,
+        timer: &Timer,
+    ) -> Result<Socket, TlsFailure> {
+        match self.negotiate(&mut received, timer).await {
+            Ok(()) => Ok(self.done()),
+            Err(stop) => Err(self.failed(stop, received)),
+        }
+    }
+
+    /// Goes on with what `raw` holds, and with what is received into it, until all is agreed on.
+    async fn negotiate(&mut self, raw: &mut Block, timer: &Timer) -> Result<(), Stop> {
+        self.look_at(raw.filled())?;
+        loop {
+            self.records.open(raw, &mut Block::default(), 0)?;
+            self.records.keep(raw);
+            self.blocks.give(std::mem::take(raw));
+            if !self.records.replies_may_wait() {
+                self.send_replies(timer).await?;
+            }
+            if !self.records.is_handshaking() {
+                return Ok(());
+            }
+            self.receive(raw, timer).await?;
+        }
+    }
+
+    /// Looks at bytes that were just received.
+    fn look_at(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let Some(hello) = &mut self.hello else {
+            return Ok(());
+        };
+        if hello.is_untouched() && looks_like_http(bytes) {
+            return Err(Stop::PlainHttp);
+        }
+        hello.receive(bytes);
+        Ok(())
+    }
+
+    async fn send_replies(&mut self, timer: &Timer) -> Result<(), Stop> {
+        let mut replies = self.blocks.take();
+        replies.extend(&self.records.replies());
+        let sent = self.socket.send_all(&mut replies, timer).await;
+        self.blocks.give(replies);
+        sent?.map_err(|_| Stop::PeerGone)
+    }
+
+    /// Waits for more, behind what is held.
+    async fn receive(&mut self, raw: &mut Block, timer: &Timer) -> Result<(), Stop> {
+        loop {
+            self.socket.watch();
+            timer.bound(|cx| self.socket.poll_readable(cx)).await?;
+            *raw = self.blocks.take_relay();
+            self.records.load(raw);
+            if raw.room() == 0 {
+                return Err(Stop::Refused(
+                    InvalidMessage::HandshakePayloadTooLarge.into(),
+                ));
+            }
+            let before = raw.len();
+            let most = limits::TLS_RECORD_BYTES + limits::TLS_RECORD_OVERHEAD_MOST;
+            match receive_from(self.socket.fd(), raw, most) {
+                Ok(1..) => return self.look_at(&raw.filled()[before..]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.blocks.give(std::mem::take(raw));
+                }
+                _ => return Err(Stop::PeerGone),
+            }
+        }
+    }
+
+    fn done(self) -> Socket {
+        let Handshake {
+            mut socket,
+            records,
+            hello,
+            blocks,
+        } = self;
+        let state = records.state();
+        let negotiated = Negotiated {
+            version: match state.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+                _ => TlsVersion::Tls13,
+            },
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            alpn: state.alpn_protocol().map(Box::from),
+            server_name: hello.and_then(Hello::into_server_name),
+            peer_certificate: state
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|certificate| Box::from(certificate.as_ref())),
+        };
+        socket.tls = Some(Box::new(Tls::new(negotiated, records, blocks)));
+        socket
+    }
+
+    fn failed(mut self, stop: Stop, received: Block) -> TlsFailure {
+        match stop {
+            Stop::Expired => TlsFailure::Expired,
+            Stop::PeerGone => TlsFailure::PeerGone,
+            Stop::PlainHttp => TlsFailure::PlainHttp {
+                socket: self.socket,
+                received,
+            },
+            Stop::Refused(error) => {
+                self.say_why();
+                TlsFailure::Refused(error)
+            }
+        }
+    }
+
+    /// Sends the alert, and throws away what the peer has sent already: closing over it would reset the connection, and
+    /// with it the alert.
+    fn say_why(&mut self) {
+        send_now(self.socket.fd(), &self.records.alert());
+        self.socket.end_sending();
+        let mut left = limits::TLS_LINGER_BYTES;
+        let mut waste = self.blocks.take();
+        while left > 0
+            && let Ok(count @ 1..) = receive_from(self.socket.fd(), &mut waste, left)
+        {
+            left -= count;
+            waste.clear();
+        }
+        self.blocks.give(waste);
+    }
+}
+
+/// Whether a client that should speak TLS begins with a method instead, as far as can be seen. (A record of a handshake
+/// begins with 22, which is no letter.)
+fn looks_like_http(bytes: &[u8]) -> bool {
+    let method = bytes.split(|byte| *byte == b' ').next().unwrap_or(bytes);
+    !method.is_empty() && method.iter().all(u8::is_ascii_uppercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_told_from_a_record() {
+        for http in [
+            "G",
+            "GET",
+            "GET / HTTP/1.1\r\n",
+            "PRI * HTTP/2.0",
+            "DELETE ",
+        ] {
+            assert!(looks_like_http(http.as_bytes()), "{http}");
+        }
+        let records: [&[u8]; 5] = [b"", b" ", b"\x16\x03\x01", b"get / HTTP/1.1", b"SSH-2.0"];
+        for record in records {
+            assert!(!looks_like_http(record), "{record:?}");
+        }
+    }
+}

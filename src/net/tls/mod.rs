@@ -1,0 +1,228 @@
+//! TLS inside a socket (RFC 8446, RFC 5246), both roles: after the handshake `receive` and `send` of [`Socket`] speak
+//! plaintext, and nothing above this folder knows.
+//!
+//! Read in this order: `records.rs` turns received bytes into plaintext and plaintext into bytes to send, without a socket;
+//! `handshake.rs` brings a socket to the point where that is possible; this file is what a socket does with it then.
+//!
+//! rustls does the protocol, through its unbuffered interface: the bytes stay in our own blocks. A block for received
+//! bytes is taken when there are some and given back at once, so a connection that waits holds none; only an
+//! incomplete record is kept, or what did not fit into the caller's block.
+
+mod failure;
+mod handshake;
+mod hello;
+mod records;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::os::fd::RawFd;
+
+pub use failure::TlsFailure;
+pub use records::Records;
+
+use super::socket::{receive_from, send_now};
+use super::{Block, Blocks, Expired, Socket, Timer};
+use crate::base::limits;
+
+/// What the two sides agreed on in their handshake, and what they said of themselves.
+#[derive(Debug)]
+pub struct Negotiated {
+    pub version: TlsVersion,
+    /// Whether keys of an earlier connection were taken up again: a handshake without certificates.
+    pub resumed: bool,
+    /// The application protocol (RFC 7301).
+    pub alpn: Option<Box<[u8]>>,
+    /// The server name that the client asked for (RFC 6066 section 3); only known of clients.
+    pub server_name: Option<Box<str>>,
+    /// The peer's own certificate, in DER.
+    pub peer_certificate: Option<Box<[u8]>>,
+}
+
+/// The version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+impl TlsVersion {
+    /// As in metrics and logs: `1.2` or `1.3`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TlsVersion::Tls12 => "1.2",
+            TlsVersion::Tls13 => "1.3",
+        }
+    }
+}
+
+/// The TLS of one socket.
+pub(super) struct Tls {
+    negotiated: Negotiated,
+    blocks: Blocks,
+    records: RefCell<Records>,
+    /// Why nothing more will be received although the peer did not say so: it broke the protocol, or the connection
+    /// ended without a word, as it does for whoever can forge a packet.
+    broken: Cell<Option<ErrorKind>>,
+    /// Whether nothing may be sent behind what was sent so far: a record is on its way or was broken off, the end was
+    /// said, or the peer must not take the end for an orderly one.
+    mute: Cell<bool>,
+}
+
+impl Tls {
+    fn new(negotiated: Negotiated, records: Records, blocks: Blocks) -> Tls {
+        Tls {
+            negotiated,
+            blocks,
+            records: RefCell::new(records),
+            broken: Cell::new(None),
+            mute: Cell::new(false),
+        }
+    }
+
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// Whether [`Tls::receive`] may have something to say although the kernel has nothing to give. (It may turn out to be
+    /// a part of a record; the next look then says no.)
+    pub fn has_unread(&self) -> bool {
+        self.broken.get().is_some() || self.records.borrow().has_unread()
+    }
+
+    /// What [`Socket::receive`] is for plaintext.
+    pub fn receive(&self, fd: RawFd, block: &mut Block, most: usize) -> io::Result<usize> {
+        let records = &mut *self.records.borrow_mut();
+        let most = most.min(block.room());
+        let taken = records.take_plain(block, most);
+        if taken > 0 {
+            return Ok(taken);
+        }
+        if let Some(kind) = self.broken.get() {
+            return Err(kind.into());
+        }
+        let mut raw = self.blocks.take_relay();
+        records.load(&mut raw);
+        let outcome = self.pull(records, fd, &mut raw, block, most);
+        records.keep(&raw);
+        self.blocks.give(raw);
+        outcome
+    }
+
+    /// Opens what is in `raw` if that may bring something, and otherwise what is received behind it.
+    fn pull(
+        &self,
+        records: &mut Records,
+        fd: RawFd,
+        raw: &mut Block,
+        block: &mut Block,
+        most: usize,
+    ) -> io::Result<usize> {
+        // One record at least, and not much more than the caller has room for.
+        let wanted = most.max(limits::TLS_RECORD_BYTES) + limits::TLS_RECORD_OVERHEAD_MOST;
+        let mut may_open = records.has_unread();
+        let mut is_drained = false;
+        loop {
+            if may_open {
+                match records.open(raw, block, most) {
+                    Ok(0) if !records.has_closed() => {}
+                    Ok(opened) => return Ok(opened),
+                    Err(error) => return Err(self.fail(records, fd, error)),
+                }
+            }
+            if is_drained {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let asked = raw.room().min(wanted);
+            if asked == 0 {
+                return Err(self.fail(records, fd, rustls::Error::PeerSentOversizedRecord));
+            }
+            let received = receive_from(fd, raw, asked)?;
+            if received == 0 {
+                self.broken.set(Some(ErrorKind::UnexpectedEof));
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            is_drained = received < asked; // To ask again would cost a system call for nothing.
+            may_open = true;
+        }
+    }
+
+    /// Gives up, and lets the peer know why if that is possible.
+    fn fail(&self, records: &mut Records, fd: RawFd, error: rustls::Error) -> io::Error {
+        self.broken.set(Some(ErrorKind::InvalidData));
+        if !self.mute.replace(true) {
+            send_now(fd, &records.alert());
+        }
+        io::Error::new(ErrorKind::InvalidData, error)
+    }
+
+    /// What [`Socket::has_ended`] is for plaintext. What is there has to be opened for that, and is kept.
+    pub fn has_ended(&self, fd: RawFd) -> bool {
+        if self.records.borrow().has_plain() {
+            return false;
+        }
+        match self.receive(fd, &mut Block::default(), 0) {
+            Ok(opened) => opened == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
+    /// What [`Socket::send`] is for plaintext, in pieces, so that the sealed copy stays small.
+    pub async fn send(
+        &self,
+        socket: &Socket,
+        block: &mut Block,
+        mut count: usize,
+        timer: &Timer,
+        progress: &impl Fn(),
+    ) -> Result<io::Result<()>, Expired> {
+        while count > 0 {
+            let piece = count.min(limits::TLS_PIECE_BYTES);
+            let mut sealed = match self.seal(&block.filled()[..piece]) {
+                Ok(sealed) => sealed,
+                Err(error) => return Ok(Err(error)),
+            };
+            let length = sealed.len();
+            let sent = socket.send_raw(&mut sealed, length, timer, progress).await;
+            self.blocks.give(sealed);
+            if !matches!(sent, Ok(Ok(()))) {
+                return sent;
+            }
+            self.mute.set(false);
+            block.advance(piece);
+            count -= piece;
+        }
+        Ok(Ok(()))
+    }
+
+    fn seal(&self, plain: &[u8]) -> io::Result<Block> {
+        if self.mute.replace(true) {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let mut records = self.records.borrow_mut();
+        let mut sealed = match records.sealed_bytes(plain.len()) {
+            ..=limits::BLOCK_BYTES => self.blocks.take(),
+            _ => self.blocks.take_relay(),
+        };
+        match records.seal(plain, sealed.vec()) {
+            Ok(()) => Ok(sealed),
+            Err(error) => Err(io::Error::new(ErrorKind::InvalidData, error)),
+        }
+    }
+
+    /// Says that nothing more will be sent, once, unless the peer would misunderstand it.
+    pub fn end_sending(&self, fd: RawFd) {
+        if !self.mute.replace(true) {
+            let mut sealed = Vec::new();
+            if self.records.borrow_mut().seal_end(&mut sealed).is_ok() {
+                send_now(fd, &sealed);
+            }
+        }
+    }
+
+    /// Ends without a word, so that the peer cannot take what it got so far for the whole.
+    pub fn cut(&self) {
+        self.mute.set(true);
+    }
+}

@@ -1,0 +1,69 @@
+//! Connecting to a backend, with TLS where its pool speaks it.
+
+use std::future::Future;
+use std::pin::pin;
+
+use rustls::pki_types::ServerName;
+use tracing::warn;
+
+use crate::net::{Expired, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted};
+use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool};
+use crate::worker::multiplex::Unconnected;
+use crate::worker::shard::Shard;
+
+/// What a TLS handshake with a backend needs.
+pub struct Security {
+    tls: ClientTls,
+    server_name: ServerName<'static>,
+}
+
+impl Security {
+    /// `None`: the pool is spoken to in cleartext.
+    pub fn of(pool: &Pool, backend: &Backend) -> Option<Security> {
+        Some(Security {
+            tls: pool.tls.clone()?,
+            server_name: backend.server_name.clone(),
+        })
+    }
+}
+
+/// A new connection, with its TLS handshake made, at most until the timer's deadline.
+pub async fn dial(
+    shard: &Shard,
+    addr: &BackendAddr,
+    security: Option<&Security>,
+    timer: &Timer,
+) -> Result<Socket, Unconnected> {
+    let mut connecting = pin!(async {
+        match addr {
+            BackendAddr::Tcp(addr) => connect_tcp(*addr).await,
+            BackendAddr::Unix(path) => connect_unix(path).await,
+        }
+    });
+    let socket = match timer.bound(|cx| connecting.as_mut().poll(cx)).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) if is_exhausted(&error) => return Err(Unconnected::Exhausted),
+        Ok(Err(_)) => return Err(Unconnected::Failed),
+        Err(Expired) => return Err(Unconnected::TimedOut),
+    };
+    let Some(Security { tls, server_name }) = security else {
+        return Ok(socket);
+    };
+    let handshake = socket.connect_tls(
+        tls.config.clone(),
+        server_name.clone(),
+        &shard.blocks,
+        timer,
+    );
+    Box::pin(handshake).await.map_err(|failure| match failure {
+        TlsFailure::Expired => Unconnected::TimedOut,
+        TlsFailure::PeerGone => Unconnected::Failed,
+        failure => {
+            if shard.log_ration.may_log_failure() {
+                let name = server_name.to_str();
+                warn!("no TLS with backend {name}: {}", failure.word());
+            }
+            Unconnected::Untrusted
+        }
+    })
+}

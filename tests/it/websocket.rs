@@ -1,0 +1,158 @@
+//! WebSocket with a client and a server of others, and over HTTP/2 (RFC 8441) to a backend that speaks HTTP/1.1.
+
+use crate::support::h2::H2;
+use crate::support::h2::frame::{self, code, get, setting};
+use crate::support::peer::{self, Peer};
+use crate::support::place::free_addr;
+use crate::support::{Origin, Proxy};
+
+/// A backend of others that sends back what it receives, and a proxy before it.
+fn start() -> (Peer, Proxy) {
+    let addr = free_addr();
+    let (host, port) = (addr.ip().to_string(), addr.port().to_string());
+    let origin = Peer::start("ws_origin.py", &[&host, &port]);
+    (origin, Proxy::to(&[addr]))
+}
+
+#[test]
+fn a_client_of_others_is_echoed() {
+    let (_origin, proxy) = start();
+    peer::run("ws_client.py", &[&proxy.addr.to_string()]);
+}
+
+/// An extended CONNECT.
+fn connect<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let pseudo = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", "test"),
+        (":path", "/chat"),
+    ];
+    [&pseudo[..], &[("sec-websocket-version", "13")], more].concat()
+}
+
+/// A text message as a client sends it: masked, with a mask of zeros.
+fn message(text: &str) -> Vec<u8> {
+    let length = text.len();
+    let head = match length {
+        0..126 => vec![0x81, 0x80 | length as u8],
+        _ => [&[0x81, 0xfe][..], &(length as u16).to_be_bytes()].concat(),
+    };
+    [&head[..], &[0; 4], text.as_bytes()].concat()
+}
+
+/// The same as a server sends it.
+fn reply(text: &str) -> Vec<u8> {
+    let length = text.len();
+    let head = match length {
+        0..126 => vec![0x81, length as u8],
+        _ => [&[0x81, 126][..], &(length as u16).to_be_bytes()].concat(),
+    };
+    [&head[..], text.as_bytes()].concat()
+}
+
+#[track_caller]
+fn echoed(client: &mut H2, stream: u32, text: &str) {
+    let before = client.answers[&stream].body.len();
+    client.body(stream, &message(text), false);
+    let expected = reply(text);
+    client.pump_until("the message comes back", |client| {
+        client.answers[&stream].body.len() >= before + expected.len()
+    });
+    assert!(
+        client.answers[&stream].body[before..] == expected,
+        "it changed"
+    );
+}
+
+#[test]
+fn over_http_2() {
+    let (_origin, proxy) = start();
+    let mut client = proxy.h2();
+    assert_eq!(client.settings[&setting::ENABLE_CONNECT_PROTOCOL], 1);
+    let fields = connect(&[("sec-websocket-protocol", "echo")]);
+    let streams = [(); 3].map(|()| client.begin(&fields, false));
+    for stream in streams {
+        let answer = client.head(stream);
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.field("sec-websocket-protocol"), Some("echo"));
+        assert_eq!(answer.field("sec-websocket-accept"), None);
+    }
+    for text in ["hello", "", &"long ".repeat(10_000)] {
+        for stream in streams {
+            echoed(&mut client, stream, text);
+        }
+    }
+    // Requests go on beside it.
+    assert_eq!(client.ask(&get("/plain", &[])).status(), 426);
+    // One is closed by the backend, one by us, one is reset.
+    client.body(streams[0], &message("close"), false);
+    let closed = client.answer(streams[0]);
+    assert!(closed.complete, "{closed:?}");
+    assert!(
+        closed.body.ends_with(b"\x88\x0d\x0f\xa1as you wish"),
+        "the close frame"
+    );
+    client.body(streams[1], b"\x88\x80\0\0\0\0", false);
+    assert!(client.answer(streams[1]).complete);
+    client.send(frame::reset(streams[2], code::CANCEL));
+    client.is_alive();
+}
+
+#[test]
+fn the_backend_sees_an_upgrade() {
+    let origin = Origin::start(|link| {
+        link.request();
+        // The key is unknown to us, so the answer cannot be right.
+        link.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        );
+        link.rest();
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    let stream = client.begin(&connect(&[("origin", "http://test")]), false);
+    let answer = client.answer(stream);
+    // A backend that cannot prove to have understood has not switched.
+    assert!(
+        answer.reset.is_some() || answer.status() == 502,
+        "{answer:?}"
+    );
+    let head = origin.request().head;
+    assert_eq!(head.first_line(), "GET /chat HTTP/1.1");
+    let lower = |name| head.field(name).map(str::to_ascii_lowercase);
+    assert_eq!(lower("upgrade").as_deref(), Some("websocket"));
+    assert_eq!(lower("connection").as_deref(), Some("upgrade"));
+    assert_eq!(head.field("sec-websocket-version"), Some("13"));
+    assert_eq!(head.field("origin"), Some("http://test"));
+    let key = head.field("sec-websocket-key").expect("a key");
+    assert_eq!(key.len(), 24, "sixteen bytes in base64: {key}");
+    assert_eq!(head.field("content-length"), None);
+}
+
+#[test]
+fn a_backend_may_decline() {
+    let origin = Origin::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    let stream = client.begin(&connect(&[]), false);
+    let answer = client.answer(stream);
+    assert_eq!((answer.status(), answer.text().as_str()), (403, "no"));
+    client.is_alive();
+}
+
+#[test]
+fn other_protocols_are_not_known() {
+    let origin = Origin::saying("");
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    let mut fields = connect(&[]);
+    fields[1].1 = "connect-udp";
+    let stream = client.begin(&fields, false);
+    let answer = client.answer(stream);
+    let refused = answer.reset.is_some() || answer.status() == 501 || answer.status() == 400;
+    assert!(refused, "{answer:?}");
+    assert_eq!(origin.count(), 0);
+}
