@@ -113,11 +113,7 @@ fn bad_files_are_told_with_their_places() {
 #[test]
 fn certificates_that_end_soon_are_warned_of() {
     let directory = Directory::new();
-    for (days, expected) in [
-        (90, ""),
-        (3, "expires in "),
-        (0, "has expired 0 days ago"),
-    ] {
+    for (days, expected) in [(90, ""), (3, "expires in "), (0, "has expired 0 days ago")] {
         let (cert, key) = pair(days);
         write(&directory, "a.crt", &cert);
         write(&directory, "a.key", &key);
