@@ -298,20 +298,15 @@ impl Drop for Socket {
 
 /// Receives at most `most` bytes of what is there now, as they came over the wire.
 pub(super) fn receive_from(fd: RawFd, block: &mut Block, most: usize) -> io::Result<usize> {
-    let room = block.vec().spare_capacity_mut();
-    let length = room.len().min(most);
-    // SAFETY: the kernel writes at most `length` bytes to the vector's spare capacity, during the call.
-    let received = unsafe {
-        let start = room.as_mut_ptr().cast();
-        libc::recv(fd, start, length, libc::MSG_DONTWAIT)
-    };
-    if received < 0 {
-        return Err(io::Error::last_os_error());
+    // SAFETY: the kernel writes as many bytes as it says, at most as many as there is room for, during the call.
+    unsafe {
+        block.write(most, |start, length| {
+            match libc::recv(fd, start.cast(), length, libc::MSG_DONTWAIT) {
+                received @ 0.. => Ok(received as usize),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
     }
-    let filled = block.vec().len() + received as usize;
-    // SAFETY: so many bytes are initialised now.
-    unsafe { block.vec().set_len(filled) };
-    Ok(received as usize)
 }
 
 /// Sends a few last bytes if the kernel takes them at once: nobody waits for them.

@@ -179,7 +179,7 @@ impl Tls {
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             let piece = count.min(limits::TLS_PIECE_BYTES);
-            let mut sealed = match self.seal(&block.filled()[..piece]) {
+            let mut sealed = match self.seal(socket.fd(), &block.filled()[..piece]) {
                 Ok(sealed) => sealed,
                 Err(error) => return Ok(Err(error)),
             };
@@ -196,27 +196,30 @@ impl Tls {
         Ok(Ok(()))
     }
 
-    fn seal(&self, plain: &[u8]) -> io::Result<Block> {
-        if self.mute.replace(true) {
+    fn seal(&self, fd: RawFd, plain: &[u8]) -> io::Result<Block> {
+        if self.mute.get() {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let mut records = self.records.borrow_mut();
+        let records = &mut *self.records.borrow_mut();
         let mut sealed = match records.sealed_bytes(plain.len()) {
             ..=limits::BLOCK_BYTES => self.blocks.take(),
             _ => self.blocks.take_relay(),
         };
-        match records.seal(plain, sealed.vec()) {
-            Ok(()) => Ok(sealed),
-            Err(error) => Err(io::Error::new(ErrorKind::InvalidData, error)),
+        match records.seal(plain, &mut sealed) {
+            Ok(()) => {
+                self.mute.set(true);
+                Ok(sealed)
+            }
+            Err(error) => Err(self.fail(records, fd, error)),
         }
     }
 
     /// Says that nothing more will be sent, once, unless the peer would misunderstand it.
     pub fn end_sending(&self, fd: RawFd) {
         if !self.mute.replace(true) {
-            let mut sealed = Vec::new();
+            let mut sealed = Block::default();
             if self.records.borrow_mut().seal_end(&mut sealed).is_ok() {
-                send_now(fd, &sealed);
+                send_now(fd, sealed.filled());
             }
         }
     }

@@ -27,6 +27,8 @@ pub struct Records {
     /// KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
     replies: Vec<u8>,
     closed: bool,
+    /// What is wrong with the records behind the plaintext that was opened last.
+    failed: Option<Error>,
 }
 
 enum Role {
@@ -98,6 +100,7 @@ impl Records {
             plain: Block::default(),
             replies: Vec::new(),
             closed: false,
+            failed: None,
         }
     }
 
@@ -175,6 +178,9 @@ impl Records {
     /// holds. Stops before a record that does not fit, unless it is the first, whose rest is kept. Returns the bytes of
     /// plaintext that came. Errors: the peer breaks the protocol; [`Records::alert`] is then what to send it.
     pub fn open(&mut self, raw: &mut Block, into: &mut Block, most: usize) -> Result<usize, Error> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut sink = Sink {
             into,
             room: most,
@@ -187,15 +193,20 @@ impl Records {
                 step(connection.process_tls_records(raw.filled_mut()), &mut sink)
             });
             raw.consume(used);
-            match step? {
-                Step::On | Step::Sealed => {}
-                Step::Opened => {
+            match step {
+                Ok(Step::On | Step::Sealed) => {}
+                Ok(Step::Opened) => {
                     if let Some(unopened) = sink.ends_before(raw.filled()) {
                         break unopened;
                     }
                 }
-                Step::Starved => break false,
-                Step::Closed => {
+                Ok(Step::Starved) => break false,
+                Err(error) if sink.opened == 0 => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error); // What came before it is genuine.
+                    break true;
+                }
+                Ok(Step::Closed) => {
                     self.closed = true;
                     raw.clear(); // Whatever follows is to be ignored (RFC 8446 section 6.1).
                     break false;
@@ -213,20 +224,23 @@ impl Records {
 
     /// Seals `plain` behind what `out` holds, and before it what the protocol wants sent. Errors: the peer broke the
     /// protocol, or the keys are used up.
-    pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn seal(&mut self, plain: &[u8], out: &mut Block) -> Result<(), Error> {
         let room = self.sealed_bytes(plain.len());
         self.write(Outgoing::Plain(plain), room, out)
     }
 
     /// The same for the word that nothing more will be sent.
-    pub fn seal_end(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn seal_end(&mut self, out: &mut Block) -> Result<(), Error> {
         let room = self.sealed_bytes(0);
         self.write(Outgoing::End, room, out)
     }
 
     /// Lets rustls work until it is ready to write, and then writes. It wants to see the received bytes at every step,
     /// because a part of a handshake message that it has looked at stays there.
-    fn write(&mut self, what: Outgoing, room: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn write(&mut self, what: Outgoing, room: usize, out: &mut Block) -> Result<(), Error> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut sink = Sink {
             into: &mut Block::default(),
             room: 0,
@@ -336,7 +350,7 @@ fn step_or_write<D>(
     sink: &mut Sink<'_>,
     what: Outgoing,
     room: usize,
-    out: &mut Vec<u8>,
+    out: &mut Block,
 ) -> (usize, Result<Step, Error>) {
     match status {
         UnbufferedStatus {
@@ -344,7 +358,7 @@ fn step_or_write<D>(
             state: Ok(ConnectionState::WriteTraffic(mut writer)),
             ..
         } => {
-            out.append(sink.replies);
+            out.extend(&std::mem::take(sink.replies));
             let written = write(&mut writer, what, room, out);
             (discard, written.map(|()| Step::Sealed))
         }
@@ -367,24 +381,20 @@ fn encode<D>(reply: &mut EncodeTlsData<'_, D>, replies: &mut Vec<u8>) -> Result<
 fn write<D>(
     writer: &mut WriteTraffic<'_, D>,
     what: Outgoing,
-    room: usize,
-    out: &mut Vec<u8>,
+    mut room: usize,
+    out: &mut Block,
 ) -> Result<(), Error> {
-    let start = out.len();
-    out.resize(start + room, 0);
     loop {
         let written = match what {
-            Outgoing::Plain(plain) => writer.encrypt(plain, &mut out[start..]),
-            Outgoing::End => writer.queue_close_notify(&mut out[start..]),
+            Outgoing::Plain(plain) => writer.encrypt(plain, out.room_mut(room)),
+            Outgoing::End => writer.queue_close_notify(out.room_mut(room)),
         };
         match written {
             Ok(count) => {
-                out.truncate(start + count);
+                out.fill(count);
                 return Ok(());
             }
-            Err(EncryptError::InsufficientSize(needs)) => {
-                out.resize(start + needs.required_size, 0)
-            }
+            Err(EncryptError::InsufficientSize(needs)) => room = needs.required_size,
             Err(EncryptError::EncryptExhausted) => return Err(Error::EncryptError),
         }
     }
