@@ -83,6 +83,7 @@ impl Block {
 
     /// Empties the block.
     pub fn clear(&mut self) {
+        self.initialised = self.initialised.max(self.bytes.len());
         self.bytes.clear();
         self.start = 0;
     }

@@ -217,13 +217,25 @@ impl Socket {
         self.send(block, block.len(), timer, || ()).await
     }
 
-    /// Says that nothing more will be sent.
+    /// Says that nothing more will be sent. Over TLS the word is lost if the kernel holds so much for the peer that it
+    /// takes no more at once; where a peer must be able to tell the end from a broken connection, use
+    /// [`Socket::finish_sending`].
     pub fn end_sending(&self) {
         if let Some(tls) = &self.tls {
-            tls.end_sending(self.fd());
+            send_now(self.fd(), tls.last_word().filled());
         }
         // SAFETY: plain system call on a live descriptor; a peer that is gone already is no error to us.
         unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
+    }
+
+    /// The same, but waits until the kernel takes the word, at most until the timer's deadline.
+    pub async fn finish_sending(&self, timer: &Timer) {
+        if let Some(tls) = &self.tls {
+            let mut word = tls.last_word();
+            let length = word.len();
+            let _ = self.send_raw(&mut word, length, timer, &|| ()).await; // Nothing depends on it.
+        }
+        self.end_sending();
     }
 
     /// Ends the connection in both directions.
@@ -291,7 +303,7 @@ impl Drop for Socket {
     /// Closing is the orderly end, which TLS has a word for.
     fn drop(&mut self) {
         if let Some(tls) = &self.tls {
-            tls.end_sending(self.fd());
+            send_now(self.fd(), tls.last_word().filled());
         }
     }
 }

@@ -1,8 +1,8 @@
 //! TLS inside a socket (RFC 8446, RFC 5246), both roles: after the handshake `receive` and `send` of [`Socket`] speak
 //! plaintext, and nothing above this folder knows.
 //!
-//! Read in this order: `records.rs` turns received bytes into plaintext and plaintext into bytes to send, without a socket;
-//! `handshake.rs` brings a socket to the point where that is possible; this file is what a socket does with it then.
+//! Read in this order: `records.rs` turns received bytes into plaintext and plaintext into bytes to send, without a socket
+//! (`step.rs` is how it talks to rustls); `handshake.rs` brings a socket to the point where that is possible; this file is what a socket does with it then.
 //!
 //! rustls does the protocol, through its unbuffered interface: the bytes stay in our own blocks. A block for received
 //! bytes is taken when there are some and given back at once, so a connection that waits holds none; only an
@@ -12,6 +12,7 @@ mod failure;
 mod handshake;
 mod hello;
 mod records;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -214,14 +215,13 @@ impl Tls {
         }
     }
 
-    /// Says that nothing more will be sent, once, unless the peer would misunderstand it.
-    pub fn end_sending(&self, fd: RawFd) {
-        if !self.mute.replace(true) {
-            let mut sealed = Block::default();
-            if self.records.borrow_mut().seal_end(&mut sealed).is_ok() {
-                send_now(fd, sealed.filled());
-            }
+    /// What says that nothing more will be sent; nothing if that is said already, or would be misunderstood.
+    pub fn last_word(&self) -> Block {
+        let mut sealed = Block::default();
+        if !self.mute.replace(true) && self.records.borrow_mut().seal_end(&mut sealed).is_err() {
+            sealed.clear();
         }
+        sealed
     }
 
     /// Ends without a word, so that the peer cannot take what it got so far for the whole.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 
-const CONNECTIONS: usize = 200;
+const CONNECTIONS: usize = 40;
 const MOST_BYTES: usize = 12 << 10;
 const ALONE: &str = "PALANTIR_TEST_ALONE";
 
