@@ -120,32 +120,37 @@ impl Tls {
         block: &mut Block,
         most: usize,
     ) -> io::Result<usize> {
+        if records.has_unread()
+            && let Some(opened) = self.open(records, fd, raw, block, most)?
+        {
+            return Ok(opened);
+        }
         // One record at least, and not much more than the caller has room for.
         let wanted = most.max(limits::TLS_RECORD_BYTES) + limits::TLS_RECORD_OVERHEAD_MOST;
-        let mut may_open = records.has_unread();
-        let mut is_drained = false;
-        loop {
-            if may_open {
-                match records.open(raw, block, most) {
-                    Ok(0) if !records.has_closed() => {}
-                    Ok(opened) => return Ok(opened),
-                    Err(error) => return Err(self.fail(records, fd, error)),
-                }
-            }
-            if is_drained {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            let asked = raw.room().min(wanted);
-            if asked == 0 {
-                return Err(self.fail(records, fd, rustls::Error::PeerSentOversizedRecord));
-            }
-            let received = receive_from(fd, raw, asked)?;
-            if received == 0 {
-                self.broken.set(Some(ErrorKind::UnexpectedEof));
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            is_drained = received < asked; // To ask again would cost a system call for nothing.
-            may_open = true;
+        if raw.room() == 0 {
+            return Err(self.fail(records, fd, rustls::Error::PeerSentOversizedRecord));
+        }
+        if receive_from(fd, raw, wanted)? == 0 {
+            self.broken.set(Some(ErrorKind::UnexpectedEof));
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let opened = self.open(records, fd, raw, block, most)?;
+        opened.ok_or(ErrorKind::WouldBlock.into())
+    }
+
+    /// Opens what is in `raw`. `None`: that brings nothing until more is received.
+    fn open(
+        &self,
+        records: &mut Records,
+        fd: RawFd,
+        raw: &mut Block,
+        block: &mut Block,
+        most: usize,
+    ) -> io::Result<Option<usize>> {
+        match records.open(raw, block, most) {
+            Ok(0) if !records.has_closed() => Ok(None),
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) => Err(self.fail(records, fd, error)),
         }
     }
 
