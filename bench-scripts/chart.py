@@ -23,6 +23,7 @@ STYLE = """
   .palantir { fill: #0f8a7e; }
   .nginx { fill: #7d8ea3; }
   .haproxy { fill: #b9c4d0; }
+  .envoy { fill: #d8c7a3; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; }
     .quiet { fill: #9198a1; }
@@ -31,6 +32,7 @@ STYLE = """
     .palantir { fill: #2ec4b6; }
     .nginx { fill: #7d8ea3; }
     .haproxy { fill: #4a5768; }
+    .envoy { fill: #6b5d3f; }
   }
 """
 
@@ -47,11 +49,11 @@ class Group:
 def chart(results: Results) -> str:
     """Bars of CPU per request with nginx as the unit, then memory per idle connection on a scale of its own."""
     panels = []
-    cost = [cost_group(results, scenario) for scenario in results.scenarios if scenario.kind == "load"]
+    cost = [cost_group(results, scenario) for scenario in results.scenarios if scenario.kind in ("load", "handshakes")]
     growth = [growth_group(results, scenario) for scenario in results.scenarios if scenario.kind == "cores"]
     idle = [idle_group(results, scenario) for scenario in results.scenarios if scenario.kind == "idle"]
     if cost:
-        panels.append(("CPU per request, nginx = 1", cost))
+        panels.append(("CPU per request or handshake, nginx = 1", cost))
     if growth:
         panels.append(("CPU per request with two workers, one worker = 1", growth))
     if idle:
@@ -116,7 +118,7 @@ def cost_group(results: Results, scenario: Scenario) -> Group:
         cost = row.median("cpu_us")
         bars.append((row.proxy, 0.0, "invalid") if cost is None else
                     (row.proxy, cost / unit, f"{cost:.1f} µs, {cost / unit:.2f}"))
-    return Group(scenario.title, bars, scenario.target_nginx if nginx else None)
+    return Group(scenario.title, bars, scenario.targets.get("nginx") if nginx else None)
 
 
 def growth_group(results: Results, scenario: Scenario) -> Group:

@@ -1,15 +1,16 @@
-"""The clients of a run: a careful one that checks single answers, wrk for load, and many idle connections."""
+"""The careful clients of a run: one that checks single answers, and many idle connections."""
 
-import json
+import re
 import socket
+import ssl
 import subprocess
+import tempfile
+from pathlib import Path
 
-from programs import SCRIPTS, found
+from programs import found
 from scenarios import Scenario
 
 ANSWER_SECONDS = 10
-#: What wrk may take beyond the time it was given before it is ended.
-WRK_GRACE_SECONDS = 20
 
 
 class WrongAnswer(Exception):
@@ -17,7 +18,7 @@ class WrongAnswer(Exception):
 
 
 def request_bytes(scenario: Scenario, port: int) -> bytes:
-    """The request of a scenario, as wrk sends it."""
+    """The request of a scenario over HTTP/1.1, as wrk sends it."""
     fields = [f"{scenario.method} {scenario.path} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
     if scenario.close:
         fields.append("Connection: close")
@@ -54,22 +55,91 @@ def more(connection: socket.socket) -> bytes:
     return piece
 
 
+def connect(scenario: Scenario, port: int) -> socket.socket:
+    """A connection to the proxy, with TLS where the scenario has it. The certificate is this run's own."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+    return tls_context().wrap_socket(connection, server_hostname="localhost") if scenario.tls else connection
+
+
+def tls_context() -> ssl.SSLContext:
+    """TLS 1.3 to a server whose certificate nobody vouches for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def check_answer(scenario: Scenario, port: int) -> int:
     """Sends a scenario's request twice on one connection (once where it is to be closed), compares the answers with
-    what the origin sends, and returns the size of one whole answer in bytes."""
+    what the origin sends, and returns what the load generator will count for one of them, in bytes."""
+    if scenario.http2:
+        return check_http2(scenario, port)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as connection:
+        with connect(scenario, port) as connection:
             for _ in range(1 if scenario.close else 2):
                 connection.sendall(request_bytes(scenario, port))
                 status, body, head_bytes = read_answer(connection)
                 if status != 200 or body != scenario.expected_body():
-                    raise WrongAnswer(f"{scenario.method} {scenario.path}: status {status}, "
-                                      f"{len(body)} bytes that begin with {body[:60]!r}")
+                    raise wrong(scenario, status, body)
             if scenario.close and connection.recv(1) != b"":
                 raise WrongAnswer("the connection goes on after `Connection: close`")
     except OSError as failure:
         raise WrongAnswer(f"{scenario.method} {scenario.path}: {failure}") from None
     return head_bytes + len(body)
+
+
+def check_http2(scenario: Scenario, port: int) -> int:
+    """The same by curl, which speaks HTTP/2, on two connections. h2load counts bodies by themselves."""
+    body = scenario.expected_body()
+    for _ in range(2):
+        received, head = ask_curl(scenario, port)
+        statuses = re.findall(r"^HTTP/2 (\d+)", head, re.MULTILINE)
+        if statuses != ["200"] or received != body:
+            raise wrong(scenario, "/".join(statuses) or "none", received)
+        if scenario.grpc:
+            check_call(scenario, port)
+    return len(body)
+
+
+def ask_curl(scenario: Scenario, port: int) -> tuple[bytes, str]:
+    """(body, head and trailers) of a scenario's answer over HTTP/2."""
+    scheme = "https" if scenario.tls else "http"
+    with tempfile.TemporaryDirectory(prefix="palantir-compare-") as folder:
+        sent, head = Path(folder, "sent"), Path(folder, "head")
+        sent.write_bytes(scenario.request_body())
+        argv = [found("curl"), "-s", "-k", "--max-time", str(ANSWER_SECONDS), "-D", str(head),
+                "--http2" if scenario.tls else "--http2-prior-knowledge"]
+        if scenario.method != "GET":
+            argv += ["-X", scenario.method, "--data-binary", f"@{sent}"]
+        for name, value in fields(scenario).items():
+            argv += ["-H", f"{name}: {value}"]
+        done = subprocess.run([*argv, f"{scheme}://127.0.0.1:{port}{scenario.path}"], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=2 * ANSWER_SECONDS, check=False)
+        return done.stdout, head.read_text(errors="replace") if head.exists() else ""
+
+
+def check_call(scenario: Scenario, port: int) -> None:
+    """The trailers of a gRPC call, which curl does not show and nghttp does."""
+    with tempfile.NamedTemporaryFile(prefix="palantir-compare-") as sent:
+        Path(sent.name).write_bytes(scenario.request_body())
+        argv = [found("nghttp"), "-v", "-n", "-t", str(ANSWER_SECONDS), "-d", sent.name]
+        for name, value in {":method": scenario.method, **fields(scenario)}.items():
+            argv += ["-H", f"{name}: {value}"]
+        done = subprocess.run([*argv, f"http://127.0.0.1:{port}{scenario.path}"], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=2 * ANSWER_SECONDS, check=False)
+    if b"recv (stream_id=13) grpc-status: 0" not in done.stdout:
+        raise WrongAnswer("the trailers with the status of the call are missing")
+
+
+def fields(scenario: Scenario) -> dict[str, str]:
+    """What a request's head has besides the usual."""
+    return {"content-type": "application/grpc", "te": "trailers"} if scenario.grpc else {}
+
+
+def wrong(scenario: Scenario, status: int | str, body: bytes) -> WrongAnswer:
+    """What came instead of the origin's answer."""
+    return WrongAnswer(f"{scenario.method} {scenario.path}: status {status}, {len(body)} bytes that begin with "
+                       f"{body[:60]!r}")
 
 
 def origin_requests(port: int) -> int:
@@ -78,41 +148,6 @@ def origin_requests(port: int) -> int:
         connection.sendall(b"GET /origin-status HTTP/1.1\r\nHost: origin\r\nConnection: close\r\n\r\n")
         _, body, _ = read_answer(connection)
     return int(body.decode().splitlines()[2].split()[2])
-
-
-class Wrk:
-    """One run of wrk; it has begun when this exists, and ends by itself."""
-
-    def __init__(self, scenario: Scenario, port: int, cpus: list[int], seconds: int):
-        threads = min(2, len(cpus))
-        argv = ["taskset", "-c", ",".join(map(str, cpus)), found("wrk"), "-t", str(threads),
-                "-c", str(scenario.connections), "-d", f"{seconds}s", "--timeout", f"{ANSWER_SECONDS}s",
-                "-s", str(SCRIPTS / "wrk.lua")]
-        if scenario.close:
-            argv += ["-H", "Connection: close"]
-        argv += [f"http://127.0.0.1:{port}{scenario.path}", "--", scenario.method, str(scenario.body_bytes)]
-        self.seconds = seconds
-        self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, start_new_session=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
-
-    def figures(self) -> dict:
-        """Waits for the end and returns what `wrk.lua` printed."""
-        try:
-            output, _ = self.child.communicate(timeout=self.seconds + WRK_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise WrongAnswer("wrk did not end in time") from None
-        for line in output.decode(errors="replace").splitlines():
-            if line.startswith("wrk-figures "):
-                return json.loads(line.partition(" ")[2])
-        raise WrongAnswer(f"wrk printed no figures: {output.decode(errors='replace')[-300:]}")
 
 
 class IdleConnections:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Running, Unusable, free_ports
-from scenarios import FILE_BYTES, IDLE_CONNECTIONS, SMALL_BODY, file_body
+from scenarios import FILE_BYTES, GRPC_MESSAGE, GRPC_PATH, IDLE_CONNECTIONS, SMALL_BODY, file_body
 
 SCRIPTS = Path(__file__).resolve().parent
 REPOSITORY = SCRIPTS.parent
@@ -22,8 +22,11 @@ MAX_CONNECTIONS = IDLE_CONNECTIONS + 2_000
 #: Descriptors that a proxy needs for those, its few connections to the origin, and itself.
 DESCRIPTORS = MAX_CONNECTIONS + 1_000
 
-CONFIGS = {"palantir": "palantir.toml", "nginx": "nginx.conf", "haproxy": "haproxy.cfg", "origin": "origin.conf"}
-PROXIES = ["palantir", "nginx", "haproxy"]
+CONFIGS = {"palantir": "palantir.toml", "nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml",
+           "origin": "origin.conf"}
+PROXIES = ["palantir", "nginx", "haproxy", "envoy"]
+#: Where Envoy is looked for besides the PATH: it is in no Debian, but PyPI has it for virtual environments.
+ENVOY_HOME = REPOSITORY / "target" / "envoy"
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,17 @@ class Site:
 
     folder: Path
     origin_port: int
+    #: The same origin over HTTP/2 by prior knowledge.
+    origin_h2c_port: int
     proxy_port: int
     palantir: Path
 
-    def start(self, program: str, cpus: list[int], workers: int = 1, under: tuple[str, ...] = ()) -> Running:
+    def start(self, program: str, cpus: list[int], workers: int = 1, under: tuple[str, ...] = (),
+              client: str = "http", backend: str = "http") -> Running:
         """Starts the origin or a proxy on `cpus`, `under` another command if one is given, and returns once it
-        accepts connections."""
-        config = self.write_config(program, workers)
-        running = Running([*under, *self.command(program, config)], cpus, self.folder / f"{program}.log")
+        accepts connections. `client` and `backend` are what it speaks; see `Scenario`."""
+        config = self.write_config(program, workers, client, backend)
+        running = Running([*under, *self.command(program, config, workers)], cpus, self.folder / f"{program}.log")
         try:
             running.wait_until_listening(self.origin_port if program == "origin" else self.proxy_port)
         except BaseException:
@@ -47,26 +53,33 @@ class Site:
             raise
         return running
 
-    def command(self, program: str, config: Path) -> list[str]:
+    def command(self, program: str, config: Path, workers: int) -> list[str]:
         """The command line that keeps `program` in the foreground with this configuration."""
         if program == "palantir":
             return [str(self.palantir), "--config", str(config)]
         if program == "haproxy":
             return [found("haproxy"), "-db", "-q", "-f", str(config)]
+        if program == "envoy":
+            return [str(envoy()), "-c", str(config), "--concurrency", str(workers), "--disable-hot-restart",
+                    "--log-level", "error"]
         return [found("nginx"), "-c", str(config), "-p", str(self.folder), "-e", "stderr"]
 
-    def write_config(self, program: str, workers: int) -> Path:
+    def write_config(self, program: str, workers: int, client: str, backend: str) -> Path:
         """Fills in the program's template and returns where it was written."""
+        tls, http2 = client in ("https", "h2"), client in ("h2c", "h2")
         values = {
             # nginx's workers leave root for `nobody`, who cannot read the folder of this run.
             "USER": "user root;" if os.geteuid() == 0 else "",
+            **clauses(program, tls, http2, backend == "h2c"),
             "FOLDER": self.folder,
             "WORKERS": workers,
-            "ORIGIN_PORT": self.origin_port,
+            "ORIGIN_PORT": self.origin_h2c_port if backend == "h2c" and program != "origin" else self.origin_port,
+            "ORIGIN_H2C_PORT": self.origin_h2c_port,
             "PROXY_PORT": self.proxy_port,
             "MAX_CONNECTIONS": MAX_CONNECTIONS,
             "NOFILE": DESCRIPTORS,
             "SMALL_BODY": SMALL_BODY,
+            "GRPC_PATH": GRPC_PATH,
         }
         text = (SCRIPTS / "configs" / CONFIGS[program]).read_text()
         for name, value in values.items():
@@ -76,27 +89,83 @@ class Site:
         return config
 
 
+def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str, str]:
+    """What a template says of listening and of the backend: everybody the same, in their own words. Certificate, TLS 1.3
+    alone, and tickets are the same for all."""
+    if program == "palantir":
+        listener = '[[listeners]]\naddr = "127.0.0.1:@PROXY_PORT@"\ntls = { min_version = "1.3", certificates = ' \
+                   '[{ cert = "@FOLDER@/cert.pem", key = "@FOLDER@/key.pem" }] }'
+        return {"LISTEN_ADDR": "" if tls else 'listen_addr = "127.0.0.1:@PROXY_PORT@"',
+                "LISTENER": listener if tls else "",
+                "PROTOCOL": 'protocol = "h2"' if h2c_backend else ""}
+    if program == "nginx":
+        return {"LISTEN": " ssl" * tls + " http2" * http2}
+    if program == "haproxy":
+        alpn = "h2" if http2 else "http/1.1"
+        return {"LISTEN": f"ssl crt @FOLDER@/both.pem alpn {alpn} ssl-min-ver TLSv1.3" if tls
+                          else "proto h2" if http2 else "",
+                "PROTOCOL": "proto h2" if h2c_backend else ""}
+    if program == "envoy":
+        return {"TLS": ENVOY_TLS if tls else "", "ALPN": "h2" if http2 else "http/1.1",
+                "PROTOCOL": "http2_protocol_options: {}" if h2c_backend else "http_protocol_options: {}"}
+    return {}
+
+
+ENVOY_TLS = """\
+      transport_socket:
+        name: tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [@ALPN@]
+            tls_params: { tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3 }
+            tls_certificates:
+            - { certificate_chain: { filename: @FOLDER@/cert.pem }, private_key: { filename: @FOLDER@/key.pem } }
+"""
+
+
 @contextmanager
 def temporary_site(palantir: Path) -> Iterator[Site]:
     """A site in memory-backed storage with the origin's files, removed at the end."""
     raise_descriptor_limit()
     folder = Path(tempfile.mkdtemp(prefix="palantir-compare-", dir="/dev/shm"))
     try:
-        origin_port, proxy_port = free_ports(2)
+        ports = free_ports(3)
         files = folder / "files"
         files.mkdir()
         for path in FILE_BYTES:
             (files / path.lstrip("/")).write_bytes(file_body(path))
-        yield Site(folder, origin_port, proxy_port, palantir)
+        (files / "grpc-answer").write_bytes(GRPC_MESSAGE)
+        make_certificate(folder)
+        yield Site(folder, *ports, palantir)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_certificate(folder: Path) -> None:
+    """A key (ECDSA P-256) and its certificate, signed by itself: cert.pem, key.pem, and both.pem for HAProxy."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    argv = [found("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-out", str(cert), "-keyout", str(key)]
+    made = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if made.returncode != 0:
+        raise Unusable(f"openssl made no certificate: {made.stdout.decode(errors='replace').strip()[-300:]}")
+    (folder / "both.pem").write_bytes(cert.read_bytes() + key.read_bytes())
+
+
+def envoy() -> Path | None:
+    """Where Envoy is, if it is here."""
+    on_path = shutil.which("envoy")
+    wheels = sorted(ENVOY_HOME.glob("lib/python3*/site-packages/envoy/_bin/envoy"))
+    return Path(on_path) if on_path else next(iter(wheels), None)
 
 
 def found(program: str) -> str:
     """The full path of an installed program; Debian keeps servers where a user's PATH does not look."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
-        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy wrk util-linux")
+        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy wrk nghttp2-client curl openssl util-linux")
     return path
 
 
@@ -125,6 +194,9 @@ def versions(proxies: list[str], palantir: Path) -> dict[str, str]:
     """The versions of what was compared and of what loaded it."""
     asked = {"palantir": [str(palantir), "--version"]} if "palantir" in proxies else {}
     asked |= {name: [found(name), "-v"] for name in ("nginx", "haproxy", "wrk") if name in proxies or name != "haproxy"}
+    asked["h2load"] = [found("h2load"), "--version"]
+    if "envoy" in proxies:
+        asked["envoy"] = [str(envoy()), "--version"]
     known = {}
     for name, argv in asked.items():
         try:
@@ -132,6 +204,7 @@ def versions(proxies: list[str], palantir: Path) -> dict[str, str]:
             said = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10, check=False)
         except OSError as failure:
             raise Unusable(f"{name} does not run: {failure}") from None
-        number = re.search(rb"\d+(\.\d+)+[^\s]*", said.stdout)
+        # Envoy says where it is before it says what it is.
+        number = re.search(rb"\d+(\.\d+)+[^\s/]*", said.stdout.rpartition(b"version:")[2])
         known[name] = number.group().decode() if number else "of an unknown version"
     return known

@@ -4,7 +4,7 @@ from results import Results, Row
 from rounds import Round
 from scenarios import Scenario
 
-TITLES = {"palantir": "palantir", "nginx": "nginx", "haproxy": "HAProxy"}
+TITLES = {"palantir": "palantir", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy"}
 #: Share of a proxy's CPU time that it waited for its core; above it others were at work on this machine.
 NOISY_SHARE = 0.10
 
@@ -12,10 +12,12 @@ NOISY_SHARE = 0.10
 def markdown(results: Results) -> str:
     """The whole report. A row with a problem shows the problem and no figure."""
     by_kind = {kind: [scenario for scenario in results.scenarios if scenario.kind == kind]
-               for kind in ("load", "cores", "idle")}
+               for kind in ("load", "handshakes", "cores", "idle")}
     parts = [header(results)]
     if by_kind["load"]:
-        parts += [cost_table(results, by_kind["load"]), detail_table(results, by_kind["load"])]
+        parts += [cost_table(results, by_kind["load"], "request"), own_ratios(results), detail_table(results, by_kind["load"])]
+    if by_kind["handshakes"]:
+        parts.append(cost_table(results, by_kind["handshakes"], "handshake"))
     parts += [cores_table(results, scenario) for scenario in by_kind["cores"]]
     parts += [idle_table(results, scenario) for scenario in by_kind["idle"]]
     parts += [problem_list(results), noise_note(results)]
@@ -34,19 +36,31 @@ def software(results: Results) -> str:
     return ", ".join(f"{TITLES.get(name, name)} {version}" for name, version in results.versions.items())
 
 
-def cost_table(results: Results, scenarios: list[Scenario]) -> str:
-    """CPU per request side by side, palantir's ratios, and the targets."""
-    lines = ["**CPU µs per request**", "",
-             "| scenario | " + " | ".join(TITLES[proxy] for proxy in results.proxies)
-             + " | palantir / nginx | target | palantir / HAProxy | target |",
-             "|---|" + "--:|" * (len(results.proxies) + 4)]
+def cost_table(results: Results, scenarios: list[Scenario], what: str) -> str:
+    """CPU per request or handshake side by side, palantir's ratios, and the targets."""
+    peers = [proxy for proxy in results.proxies if proxy != "palantir"]
+    lines = [f"**CPU µs per {what}**", "",
+             "| scenario | " + " | ".join([*(TITLES[proxy] for proxy in results.proxies),
+                                          *(f"palantir / {TITLES[peer]} | target" for peer in peers)]) + " |",
+             "|---|" + "--:|" * (len(results.proxies) + 2 * len(peers))]
     for scenario in scenarios:
-        costs = [cost(results.row(scenario, proxy)) for proxy in results.proxies]
-        ratios = [judged(results.ratio(scenario, "palantir", "nginx"), scenario.target_nginx),
-                  at_most(scenario.target_nginx),
-                  judged(results.ratio(scenario, "palantir", "haproxy"), scenario.target_haproxy),
-                  at_most(scenario.target_haproxy)]
-        lines.append(f"| {scenario.title} | " + " | ".join(costs + ratios) + " |")
+        cells = [cost(results.row(scenario, proxy)) for proxy in results.proxies]
+        for peer in peers:
+            target = scenario.targets.get(peer)
+            cells += [judged(results.ratio(scenario, "palantir", peer), target), at_most(target)]
+        lines.append(f"| {scenario.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def own_ratios(results: Results) -> str:
+    """What a request costs palantir in one scenario against another."""
+    lines = []
+    for scenario in results.scenarios:
+        name, target = scenario.target_of or ("", 0.0)
+        other = next((known for known in results.scenarios if known.name == name), None)
+        ratio = results.between(scenario, other) if other else None
+        if ratio is not None:
+            lines.append(f"- palantir, {scenario.title} against {other.title}: {judged(ratio, target)} ({at_most(target)})")
     return "\n".join(lines)
 
 
@@ -112,7 +126,7 @@ def problem_list(results: Results) -> str:
 
 def noise_note(results: Results) -> str:
     """Tells when something else ran on the proxy's core. In the `cores` scenario that is part of the set-up."""
-    worst = max((row.median("waited_share") for scenario in results.scenarios if scenario.kind == "load"
+    worst = max((row.median("waited_share") for scenario in results.scenarios if scenario.kind in ("load", "handshakes")
                  for row in results.rows.get(scenario.name, []) if row.quotable()), default=0.0)
     if worst <= NOISY_SHARE:
         return ""

@@ -66,6 +66,13 @@ class Results:
             return None
         return mine.median("cpu_us") / theirs.median("cpu_us")
 
+    def between(self, scenario: Scenario, other: Scenario) -> float | None:
+        """CPU per request of palantir in one scenario for each unit in another; None unless both may be quoted."""
+        one, two = self.row(scenario, "palantir"), self.row(other, "palantir")
+        if one is None or two is None or not (one.quotable() and two.quotable()):
+            return None
+        return one.median("cpu_us") / two.median("cpu_us")
+
     def growth(self, scenario: Scenario, proxy: str) -> float | None:
         """CPU per request with two workers for each unit with one; None unless both may be quoted."""
         one, two = self.row(scenario, proxy, 1), self.row(scenario, proxy, 2)

@@ -5,7 +5,8 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from clients import IdleConnections, Wrk, WrongAnswer, check_answer, origin_requests
+from clients import IdleConnections, WrongAnswer, check_answer, origin_requests
+from loads import Load, load
 from processes import CpuReading, Running, memory_kib, softirq_nanoseconds
 from programs import Site
 from scenarios import Scenario
@@ -51,7 +52,8 @@ def run_round(site: Site, scenario: Scenario, proxy: str, workers: int, seconds:
     """Measures once. What goes wrong with the answers is in `problems`; what goes wrong with the run is raised."""
     cores = cores_for(scenario)
     measured = Round()
-    with site.start("origin", cores.load), site.start(proxy, cores.proxy, workers) as running:
+    with (site.start("origin", cores.load),
+          site.start(proxy, cores.proxy, workers, client=scenario.client, backend=scenario.backend) as running):
         try:
             if scenario.kind == "idle":
                 measure_idle(site, scenario, running, measured)
@@ -66,49 +68,49 @@ def run_round(site: Site, scenario: Scenario, proxy: str, workers: int, seconds:
 
 def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores, durations: tuple[int, int],
                  measured: Round) -> None:
-    """CPU per request, latency and memory under wrk's load."""
+    """CPU per request, latency and memory under load."""
     seconds, warm_up = durations
     answer_bytes = check_answer(scenario, site.proxy_port)
-    with Wrk(scenario, site.proxy_port, cores.load, warm_up) as warming:
+    with load(scenario, site.proxy_port, cores.load, warm_up) as warming:
         measured.problems += errors_of(warming.figures(), "in the warm-up: ")
 
     seen_before = origin_requests(site.origin_port)
     softirq_before = softirq_nanoseconds(cores.proxy)
     before = CpuReading(running.pids())
-    with Wrk(scenario, site.proxy_port, cores.load, seconds) as wrk:
-        rss, pss = memory_under_load(wrk, running, seconds)
-        load = wrk.figures()
+    with load(scenario, site.proxy_port, cores.load, seconds) as loading:
+        rss, pss = memory_under_load(loading, running, seconds)
+        loaded = loading.figures()
     after = CpuReading(running.pids())
     softirq = softirq_nanoseconds(cores.proxy) - softirq_before
     seen = origin_requests(site.origin_port) - seen_before
 
     check_answer(scenario, site.proxy_port)
-    measured.problems += errors_of(load, "")
-    measured.problems += doubts(load, answer_bytes, scenario.connections, seen)
+    measured.problems += errors_of(loaded, "")
+    measured.problems += doubts(loaded, answer_bytes, scenario, seen)
     measured.problems += cpu_doubts(before, after)
-    requests = max(load["requests"], 1)
+    requests = max(loaded["requests"], 1)
     measured.figures = {
         "cpu_us": (after.ran - before.ran) / requests / 1000,
         "softirq_us": softirq / requests / 1000,
         # Others who took the proxy's core: a noisy machine shows here.
         "waited_share": (after.waited - before.waited) / max(after.ran - before.ran, 1),
-        "requests_per_second": load["requests"] / (load["duration_us"] / 1e6),
-        "requests": load["requests"],
-        "p50_us": load["p50_us"],
-        "p99_us": load["p99_us"],
-        "p999_us": load["p999_us"],
+        "requests_per_second": loaded["requests"] / (loaded["duration_us"] / 1e6),
+        "requests": loaded["requests"],
+        "p50_us": loaded["p50_us"],
+        "p99_us": loaded["p99_us"],
+        "p999_us": loaded["p999_us"],
         "rss_kib": rss,
         "pss_kib": pss,
     }
 
 
-def memory_under_load(wrk: Wrk, running: Running, seconds: int) -> tuple[int, int]:
+def memory_under_load(loading: Load, running: Running, seconds: int) -> tuple[int, int]:
     """(RSS, PSS) in KiB in the middle of a round."""
     try:
-        wrk.child.wait(seconds * MEMORY_AFTER)
+        loading.child.wait(seconds * MEMORY_AFTER)
     except subprocess.TimeoutExpired:
         return memory_kib(running.pids())
-    raise WrongAnswer("wrk ended before its time")
+    raise WrongAnswer(f"{loading.name} ended before its time")
 
 
 def measure_idle(site: Site, scenario: Scenario, running: Running, measured: Round) -> None:
@@ -130,23 +132,25 @@ def measure_idle(site: Site, scenario: Scenario, running: Running, measured: Rou
     }
 
 
-def errors_of(load: dict, where: str) -> list[str]:
-    """The errors that wrk counted, as words."""
+def errors_of(loaded: dict, where: str) -> list[str]:
+    """The errors that the load generator counted, as words."""
     names = {"status": "answers above 399", "connect": "failed connects", "read": "read errors",
              "write": "write errors", "timeout": "timeouts"}
-    problems = [f"{where}{load['errors'][kind]} {words}" for kind, words in names.items() if load["errors"][kind]]
-    return problems if load["requests"] else [*problems, f"{where}no request was answered"]
+    problems = [f"{where}{loaded['errors'][kind]} {words}" for kind, words in names.items() if loaded["errors"][kind]]
+    return problems if loaded["requests"] else [*problems, f"{where}no request was answered"]
 
 
-def doubts(load: dict, answer_bytes: int, connections: int, seen_by_origin: int) -> list[str]:
-    """Whether every answer had the length of the checked one and came from the origin."""
+def doubts(loaded: dict, answer_bytes: int, scenario: Scenario, seen_by_origin: int) -> list[str]:
+    """Whether every answer had the length of the checked one and came from the origin. Handshakes have no answers."""
     problems = []
-    expected = load["requests"] * answer_bytes
-    under_way = connections * answer_bytes
-    if not expected * (1 - BYTES_TOLERANCE) <= load["bytes"] <= expected * (1 + BYTES_TOLERANCE) + under_way:
-        problems.append(f"{load['bytes']} bytes received where {expected} were due")
-    if seen_by_origin < load["requests"]:
-        problems.append(f"{load['requests']} answers, but the origin saw {seen_by_origin} requests")
+    if scenario.kind == "handshakes":
+        return problems
+    expected = loaded["requests"] * answer_bytes
+    under_way = scenario.connections * scenario.streams * answer_bytes
+    if not expected * (1 - BYTES_TOLERANCE) <= loaded["bytes"] <= expected * (1 + BYTES_TOLERANCE) + under_way:
+        problems.append(f"{loaded['bytes']} bytes received where {expected} were due")
+    if seen_by_origin < loaded["requests"]:
+        problems.append(f"{loaded['requests']} answers, but the origin saw {seen_by_origin} requests")
     return problems
 
 

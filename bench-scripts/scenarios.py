@@ -1,6 +1,6 @@
 """What is measured: the list of scenarios, their load, and the targets that palantir is held to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 KIB = 1024
 SMALL_BODY = "x" * 100
@@ -11,13 +11,23 @@ IDLE_CONNECTIONS = 10_000
 FILE_BYTES = {"/10k": 10 * KIB, "/100k": 100 * KIB, "/1m": 1024 * KIB}
 
 
+#: A unary gRPC message: not compressed, five bytes, in which field 1 is the text "abc".
+GRPC_MESSAGE = b"\x00\x00\x00\x00\x05\x0a\x03abc"
+GRPC_PATH = "/palantir.Bench/Unary"
+
+CLASSIC = ("palantir", "nginx", "haproxy")
+EVERYBODY = (*CLASSIC, "envoy")
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One kind of load, and the most that palantir may cost in it.
 
-    `kind` is `load` (wrk against one worker), `cores` (the same with one worker, then two) or `idle` (memory of idle
-    connections). Targets are ratios of CPU per request, except `target_kib` (KiB per idle connection) and
-    `target_growth` (two workers against one); None where none is set.
+    `kind` is `load` (requests against one worker), `handshakes` (TLS connections that are closed when they are there),
+    `cores` (requests against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are
+    what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c` (HTTP/2 by prior knowledge) or `h2` (over TLS).
+    `targets` are ratios of CPU per request by proxy; `target_kib` is KiB per idle connection, `target_growth` two
+    workers against one, `target_of` CPU per request against another scenario of palantir's. None where none is set.
     """
 
     name: str
@@ -28,10 +38,36 @@ class Scenario:
     method: str = "GET"
     body_bytes: int = 0
     close: bool = False
-    target_nginx: float | None = None
-    target_haproxy: float | None = None
+    client: str = "http"
+    backend: str = "http"
+    #: Requests under way on each HTTP/2 connection.
+    streams: int = 1
+    #: Whether handshakes resume an earlier connection.
+    resumed: bool = False
+    proxies: tuple[str, ...] = CLASSIC
+    targets: dict[str, float] = field(default_factory=dict)
     target_kib: float | None = None
     target_growth: float | None = None
+    target_of: tuple[str, float] | None = None
+
+    @property
+    def tls(self) -> bool:
+        """Whether clients come with TLS."""
+        return self.client in ("https", "h2")
+
+    @property
+    def http2(self) -> bool:
+        """Whether clients speak HTTP/2."""
+        return self.client in ("h2", "h2c")
+
+    @property
+    def grpc(self) -> bool:
+        """Whether requests are unary gRPC calls."""
+        return self.path == GRPC_PATH
+
+    def request_body(self) -> bytes:
+        """The body of the request."""
+        return GRPC_MESSAGE if self.grpc else b"p" * self.body_bytes
 
     def expected_body(self) -> bytes:
         """The body that the origin sends and that must arrive unchanged."""
@@ -39,6 +75,8 @@ class Scenario:
             return SMALL_BODY.encode()
         if self.path == "/post":
             return f"received {self.body_bytes} bytes\n".encode()
+        if self.grpc:
+            return GRPC_MESSAGE
         return file_body(self.path)
 
 
@@ -50,13 +88,28 @@ def file_body(path: str) -> bytes:
 
 
 SCENARIOS = [
-    Scenario("small-64", "small GET, 64 connections", target_nginx=0.75),
-    Scenario("small-512", "small GET, 512 connections", connections=512, target_nginx=0.60),
-    Scenario("get-10k", "10 KiB response", path="/10k", target_nginx=0.95, target_haproxy=0.80),
-    Scenario("get-100k", "100 KiB response", path="/100k", target_nginx=0.95, target_haproxy=0.80),
-    Scenario("get-1m", "1 MiB response", path="/1m", connections=16, target_nginx=0.95, target_haproxy=0.80),
-    Scenario("post-10k", "10 KiB POST", path="/post", method="POST", body_bytes=POST_BYTES, target_nginx=0.90),
-    Scenario("connect", "new connection per request", close=True, target_nginx=0.90),
+    Scenario("small-64", "small GET, 64 connections", targets={"nginx": 0.75}),
+    Scenario("small-512", "small GET, 512 connections", connections=512, targets={"nginx": 0.60}),
+    Scenario("get-10k", "10 KiB response", path="/10k", targets={"nginx": 0.95, "haproxy": 0.80}),
+    Scenario("get-100k", "100 KiB response", path="/100k", targets={"nginx": 0.95, "haproxy": 0.80}),
+    Scenario("get-1m", "1 MiB response", path="/1m", connections=16, targets={"nginx": 0.95, "haproxy": 0.80}),
+    Scenario("post-10k", "10 KiB POST", path="/post", method="POST", body_bytes=POST_BYTES, targets={"nginx": 0.90}),
+    Scenario("connect", "new connection per request", close=True, targets={"nginx": 0.90}),
+    Scenario("tls-small", "small GET over TLS", client="https", targets={"nginx": 0.80}),
+    Scenario("tls-1m", "1 MiB response over TLS", client="https", path="/1m", connections=16, targets={"nginx": 1.00}),
+    Scenario("tls-full", "full TLS handshake", kind="handshakes", client="https", connections=4,
+             targets={"nginx": 1.00}),
+    Scenario("tls-resumed", "resumed TLS handshake", kind="handshakes", client="https", connections=4, resumed=True,
+             targets={"nginx": 0.91}),
+    Scenario("h2-small", "small GET, HTTP/2", client="h2c", connections=16, streams=32, proxies=EVERYBODY,
+             targets={"nginx": 0.35, "haproxy": 0.60, "envoy": 0.30}),
+    Scenario("h2-tls", "small GET, HTTP/2 over TLS", client="h2", connections=16, streams=32, proxies=EVERYBODY,
+             targets={"nginx": 0.35, "haproxy": 0.60, "envoy": 0.30}),
+    # nginx does not speak HTTP/2 to a backend, except for gRPC.
+    Scenario("h2-h2c", "small GET, HTTP/2 on both sides", client="h2c", backend="h2c", connections=16, streams=32,
+             proxies=("palantir", "haproxy", "envoy"), target_of=("h2-small", 0.70)),
+    Scenario("grpc", "unary gRPC, 64 streams", client="h2c", backend="h2c", path=GRPC_PATH, method="POST",
+             connections=1, streams=64, proxies=EVERYBODY, targets={"envoy": 0.30}),
     Scenario("cores", "one and two workers, small GET", kind="cores", target_growth=1.05),
     Scenario("idle", "idle keep-alive connections", kind="idle", connections=IDLE_CONNECTIONS, target_kib=2.0),
 ]

@@ -12,7 +12,7 @@ end
 function done(summary, latency, requests)
    local errors = summary.errors
    io.write(string.format(
-      'wrk-figures {"requests":%d,"bytes":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"p999_us":%d,' ..
+      'load-figures {"requests":%d,"bytes":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"p999_us":%d,' ..
       '"errors":{"connect":%d,"read":%d,"write":%d,"timeout":%d,"status":%d}}\n',
       summary.requests, summary.bytes, summary.duration,
       latency:percentile(50), latency:percentile(99), latency:percentile(99.9),

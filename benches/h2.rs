@@ -200,6 +200,8 @@ fn forward(head: palantir::http::h1::RequestHead<'_, '_>, out: &mut Vec<u8>) {
         via: false,
         expect: true,
         trace: TraceFields::Pass,
+        subject: None,
+        websocket_key: None,
     };
     black_box(encode_request(out, &head, &edits));
 }

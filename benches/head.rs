@@ -79,6 +79,8 @@ fn request_parse_and_rewrite(bencher: Bencher, message: Named) {
             via: false,
             expect: true,
             trace: TraceFields::Pass,
+            subject: None,
+            websocket_key: None,
         };
         black_box(encode_request(&mut out, &head, &edits))
     });

@@ -181,9 +181,10 @@ impl Doors {
     ) -> Result<Doors, String> {
         let mut passed = Inherited::new(passed);
         let mut listeners = Listeners::new(snapshot.workers);
-        listeners.take_passed(&snapshot.listeners, &mut passed)?;
+        let addrs = snapshot.listen_addrs();
+        listeners.take_passed(&addrs, &mut passed)?;
         let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
-        listeners.add(listeners.bind_missing(&snapshot.listeners, patience)?);
+        listeners.add(listeners.bind_missing(&addrs, patience)?);
         let test_servers = open_test_servers(snapshot, &mut passed)?;
         let admin = open_admin(snapshot, &mut passed, patience)?;
         while let Some(addr) = passed.next_addr() {
@@ -354,8 +355,8 @@ fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result
 }
 
 fn announce(snapshot: &Snapshot, engine: Engine) {
-    for addr in &snapshot.listeners {
-        info!("listening on {addr}");
+    for listener in &snapshot.listeners {
+        info!("listening on {listener}");
     }
     if let Some(admin) = &snapshot.admin {
         info!("management API on {}", admin.listen_addr);

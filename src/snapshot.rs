@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
 use crate::http::h1::HeadLimits;
@@ -20,8 +22,8 @@ use crate::worker::route::RouteTable;
 pub struct Snapshot {
     /// Counts the snapshots of this process, from 1.
     pub generation: u64,
-    /// Addresses to listen on, every worker on each.
-    pub listeners: Vec<ListenAddr>,
+    /// Where clients come in, every worker at each; no address twice.
+    pub listeners: Vec<Listener>,
     /// Workers to run, at least 1.
     pub workers: usize,
     /// How long running requests may take to finish after a stop.
@@ -44,6 +46,43 @@ pub struct Snapshot {
     pub routes: Vec<Route>,
     /// Indexed by [`PoolId`].
     pub pools: Vec<Pool>,
+}
+
+/// An address to listen on, and how clients are spoken to that come there. A connection keeps the settings that it was
+/// accepted with.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub addr: ListenAddr,
+    /// `None`: cleartext.
+    pub tls: Option<ServerTls>,
+    /// Whether HTTP/2 is spoken besides HTTP/1.1: by ALPN with TLS, by prior knowledge without.
+    pub http2: bool,
+    /// Whether every connection begins with a PROXY header (version 1 or 2), which says who the client is.
+    pub proxy_protocol: bool,
+    /// Whether every request is answered with the same URL under `https`; never with TLS.
+    pub redirect_to_https: bool,
+}
+
+/// TLS with clients.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Certificates, versions, ALPN, tickets: made anew when a certificate's files change, so that handshakes under way
+    /// keep theirs.
+    pub config: Arc<rustls::ServerConfig>,
+    pub client_certificate: ClientCertificate,
+    /// The request field in which the subject of the client's certificate is passed on, in lower case. What a client
+    /// itself sends by this name is taken out, whether it has a certificate or not.
+    pub client_subject_field: Option<String>,
+}
+
+/// Whether clients show a certificate of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    NotAsked,
+    /// One that is shown is verified.
+    Optional,
+    /// No handshake without one; the name asked for in it (SNI) and `Host` must then agree.
+    Required,
 }
 
 /// An address to listen on.
@@ -180,10 +219,40 @@ pub struct Pool {
     pub outlier: Option<Outlier>,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
+    /// What its backends speak.
+    pub protocol: Protocol,
+    /// `None`: cleartext.
+    pub tls: Option<ClientTls>,
+    /// The header that every connection to a backend begins with, if any.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
     pub counts: Arc<PoolCounts>,
+}
+
+/// What the backends of a pool speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Http1,
+    /// By ALPN with TLS, by prior knowledge without.
+    Http2,
+}
+
+/// TLS with backends.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    /// Roots, client certificate, ALPN, and the store of connections to resume, which outlives reloads that do not
+    /// change these settings.
+    pub config: Arc<rustls::ClientConfig>,
+}
+
+/// Version of the PROXY header, which tells a backend who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    V1,
+    V2,
 }
 
 /// One server.
@@ -196,6 +265,9 @@ pub struct Backend {
     /// As written (`127.0.0.1:9001`, `api.internal:80`, `unix:/run/app.sock`): the `Host` of [`HostHeader::Backend`]
     /// for TCP; `localhost` for a Unix socket.
     pub host: String,
+    /// What it is asked for (SNI) and verified as where its pool speaks TLS: the pool's `server_name`, else the name or
+    /// address in `host`.
+    pub server_name: ServerName<'static>,
     /// `address` for logs: the resolved one, and the name it came from if it had one.
     pub label: String,
     /// `1..=limits::WEIGHT`.
@@ -249,6 +321,49 @@ pub struct Outlier {
     pub eject: Duration,
     /// Share of the pool's backends that may be ejected at once (one always may if this is above 0).
     pub max_ejected_percent: u32,
+}
+
+impl Snapshot {
+    /// The listener of this address; `None` if the configuration no longer has it.
+    pub fn listener(&self, addr: &ListenAddr) -> Option<&Listener> {
+        self.listeners
+            .iter()
+            .find(|listener| listener.addr == *addr)
+    }
+
+    /// The addresses of all listeners.
+    pub fn listen_addrs(&self) -> Vec<ListenAddr> {
+        let listeners = self.listeners.iter();
+        listeners.map(|listener| listener.addr.clone()).collect()
+    }
+}
+
+impl fmt::Display for Listener {
+    /// `0.0.0.0:443 (TLS, HTTP/2)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [
+            (self.tls.is_some(), "TLS"),
+            (self.http2, "HTTP/2"),
+            (self.proxy_protocol, "PROXY protocol"),
+            (self.redirect_to_https, "redirects to https"),
+        ];
+        let words = words.iter().filter(|(holds, _)| *holds);
+        let words: Vec<&str> = words.map(|(_, word)| *word).collect();
+        self.addr.fmt(f)?;
+        match words.is_empty() {
+            true => Ok(()),
+            false => write!(f, " ({})", words.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+        })
+    }
 }
 
 impl Backend {

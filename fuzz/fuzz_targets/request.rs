@@ -34,6 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         via: true,
         expect: true,
         trace: TraceFields::Pass,
+        subject: None, websocket_key: None,
     };
     let mut out = Vec::new();
     let encoded = encode_request(&mut out, &head, &edits);

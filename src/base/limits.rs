@@ -103,6 +103,14 @@ pub const H2_SETTINGS_MILLIS: u64 = 10_000;
 pub const H2_DRAIN_MILLIS: u64 = 1_000;
 /// Bytes of memory for a decoded section that a connection keeps for the next one.
 pub const H2_KEPT_HEAD_BYTES: usize = 8 << 10;
+/// Connections to one backend that speaks HTTP/2, per core.
+pub const H2_UPSTREAM_CONNECTIONS: usize = 64;
+/// Streams on such a connection beyond which another one is opened.
+pub const H2_UPSTREAM_STREAMS: usize = 100;
+/// Heads whose memory a connection keeps for the next ones.
+pub const H2_FREE_HEADS: usize = 64;
+/// Milliseconds between two looks at what is due on a busy connection.
+pub const H2_CHECK_MILLIS: u64 = 1_000;
 
 /// Length of the timer tick, in milliseconds: the precision of every timeout.
 pub const TICK_MILLIS: u64 = 100;

@@ -165,6 +165,7 @@ forwarded       GET /x, Host: as the client sent it
 request headers remove x-debug
 request headers set x-team: a
 pool            api
+protocol        HTTP/1.1
 algorithm       consistent_hash on cookie session
 backend         app.internal:80, weight 2, at most 5 connections, looked up when the proxy runs
 backend         unix:/run/app.sock, weight 1

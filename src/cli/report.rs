@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use crate::snapshot::{
-    Backend, FieldEdits, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, Route, Snapshot,
+    Backend, FieldEdits, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, ProxyProtocol, Route,
+    Snapshot,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 
@@ -69,6 +70,7 @@ fn report_edits(report: &mut Report, label: &str, edits: &FieldEdits) {
 
 fn report_pool(report: &mut Report, pool: &Pool) {
     report.line("pool", &pool.name);
+    report.line("protocol", protocol(pool));
     report.line("algorithm", algorithm(&pool.algorithm));
     for (index, backend) in pool.backends.iter().enumerate() {
         report.line("backend", describe(backend));
@@ -94,6 +96,16 @@ fn report_pool(report: &mut Report, pool: &Pool) {
             pool.idle_connections
         ),
     );
+}
+
+fn protocol(pool: &Pool) -> String {
+    let tls = pool.tls.as_ref().map_or("", |_| " over TLS");
+    let header = match pool.proxy_protocol {
+        None => "",
+        Some(ProxyProtocol::V1) => ", after a PROXY header, version 1",
+        Some(ProxyProtocol::V2) => ", after a PROXY header, version 2",
+    };
+    format!("{}{tls}{header}", pool.protocol)
 }
 
 fn algorithm(plan: &AlgorithmPlan) -> String {

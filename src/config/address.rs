@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use rustls::pki_types::{DnsName, ServerName};
+
 use super::document::Item;
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
@@ -31,6 +33,21 @@ impl BackendAddress {
     pub fn parse(text: &str) -> Result<BackendAddress, String> {
         backend(text)
     }
+
+    /// What it is asked for and verified as over TLS, unless its pool says otherwise.
+    pub(super) fn server_name(&self) -> ServerName<'static> {
+        match &self.place {
+            BackendPlace::Ip(addr) => ServerName::IpAddress(addr.ip().into()),
+            BackendPlace::Name(name, _) => dns_name(name.clone()),
+            BackendPlace::Unix(_) => dns_name(self.host.clone()),
+        }
+    }
+}
+
+fn dns_name(name: String) -> ServerName<'static> {
+    DnsName::try_from(name)
+        .map(ServerName::DnsName)
+        .expect("every host name that is accepted is a DNS name")
 }
 
 impl fmt::Display for BackendPlace {
@@ -145,7 +162,10 @@ fn host_name(text: &str) -> Result<String, String> {
     if last.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("the host is neither an IPv4 address nor a name".to_owned());
     }
-    Ok(text.to_ascii_lowercase())
+    match DnsName::try_from(text) {
+        Ok(_) => Ok(text.to_ascii_lowercase()),
+        Err(_) => Err("the host is not a DNS name".to_owned()),
+    }
 }
 
 /// A route's host: a name, an IP address, or `*.` and a name; in lower case, without a port.

@@ -19,9 +19,9 @@ pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
 
 fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
     let listened = settings
-        .listen_addrs
+        .listeners
         .iter()
-        .map(|addr| (&addr.place, addr.value.clone()));
+        .map(|listener| (&listener.addr.place, listener.addr.value.clone()));
     let tested = settings
         .test_servers
         .iter()
@@ -30,6 +30,14 @@ fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
     let admin = admin.map(|admin| (&admin.place, admin.listen_addr.clone()));
     for (place, _) in repeated(listened.chain(tested).chain(admin)) {
         notes.add(place, "is listened on already");
+    }
+    if settings.listeners.len() > limits::LISTENERS {
+        let most = limits::LISTENERS;
+        let place = &settings.listeners[most].addr.place;
+        notes.add(
+            place,
+            format!("with this there are more than {most} listeners"),
+        );
     }
 }
 

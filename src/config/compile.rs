@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::Config;
 use super::address::BackendPlace;
+use super::listener::ListenerSettings;
 use super::machine::Machine;
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
@@ -14,7 +15,9 @@ use super::settings::Settings;
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::shared::slots::Slots;
-use crate::snapshot::{Backend, BackendAddr, ClientLimits, Pool, Route, RouteTimeouts, Snapshot};
+use crate::snapshot::{
+    Backend, BackendAddr, ClientLimits, Listener, Pool, Route, RouteTimeouts, Snapshot,
+};
 use crate::worker::route::RouteTable;
 
 /// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
@@ -63,11 +66,7 @@ pub fn compile(
         .collect();
     Ok(Snapshot {
         generation,
-        listeners: settings
-            .listen_addrs
-            .iter()
-            .map(|addr| addr.value.clone())
-            .collect(),
+        listeners: settings.listeners.iter().map(compile_listener).collect(),
         workers: workers(settings, machine),
         shutdown_timeout: settings.shutdown_timeout,
         trusted_proxies: settings.trusted_proxies.clone(),
@@ -84,6 +83,16 @@ pub fn compile(
         routes,
         pools,
     })
+}
+
+fn compile_listener(listener: &ListenerSettings) -> Listener {
+    Listener {
+        addr: listener.addr.value.clone(),
+        tls: None,
+        http2: listener.http2,
+        proxy_protocol: listener.proxy_protocol,
+        redirect_to_https: listener.redirect_to_https,
+    }
 }
 
 /// Workers to run: as written, else one per CPU.
@@ -189,6 +198,9 @@ fn compile_pool(
         backends,
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
+        protocol: pool.protocol,
+        tls: None,
+        proxy_protocol: pool.proxy_protocol,
         keepalive: settings.timeouts.upstream_keepalive,
         counts: slots.pool_counts(name),
     })
@@ -209,6 +221,7 @@ fn compile_backend(
         slot,
         addr,
         host: written.address.host.clone(),
+        server_name: written.address.server_name(),
         label,
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),

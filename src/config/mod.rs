@@ -13,6 +13,7 @@ mod checks;
 mod compile;
 mod document;
 mod fields;
+mod listener;
 mod machine;
 mod notes;
 mod pool;
@@ -28,9 +29,10 @@ use std::path::{Path, PathBuf};
 
 pub use address::{BackendAddress, BackendPlace};
 pub use compile::{Resolved, TooManyBackends, compile, workers};
+pub use listener::ListenerSettings;
 pub use machine::Machine;
 pub use notes::{Mistakes, Note, Place, Placed};
-pub use pool::{BackendSettings, PoolSettings, WORK_KEYS};
+pub use pool::{BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS};
 pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
 pub use settings::{LimitSettings, Settings, TimeoutSettings};
 

@@ -7,7 +7,7 @@ use super::algorithm;
 use super::document::{Item, Table};
 use super::notes::Placed;
 use crate::base::limits::{self, default};
-use crate::snapshot::{HealthCheck, Outlier, ProbeKind};
+use crate::snapshot::{HealthCheck, Outlier, ProbeKind, Protocol, ProxyProtocol};
 use crate::worker::balance::AlgorithmPlan;
 
 /// A pool as written.
@@ -21,6 +21,8 @@ pub struct PoolSettings {
     pub outlier: Option<Outlier>,
     /// Per core and backend.
     pub idle_connections: u32,
+    pub protocol: Protocol,
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A backend as written.
@@ -38,13 +40,21 @@ pub struct BackendSettings {
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 5] = [
+pub const WORK_KEYS: [&str; 7] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
     "outlier",
     "idle_connections",
+    "protocol",
+    "proxy_protocol",
 ];
+
+/// The words for what backends speak.
+pub const PROTOCOLS: [(&str, Protocol); 2] = [("h1", Protocol::Http1), ("h2", Protocol::Http2)];
+/// The words for what a connection to a backend begins with.
+pub const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
+    [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 
 impl PoolSettings {
     /// One of `[[pools]]`.
@@ -73,6 +83,10 @@ impl PoolSettings {
                 limits::IDLE_CONNECTIONS,
                 0..=limits::IDLE_CONNECTIONS_MAX,
             ),
+            protocol: table
+                .get("protocol", |item| item.word(&PROTOCOLS))
+                .unwrap_or_default(),
+            proxy_protocol: table.get("proxy_protocol", |item| item.word(&PROXY_PROTOCOLS)),
         }
     }
 }

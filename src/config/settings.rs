@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use super::address;
 use super::admin;
-use super::document::{Item, Table};
+use super::document::Table;
+use super::listener::{self, ListenerSettings};
 use super::notes::Placed;
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::h1::HeadLimits;
-use crate::snapshot::{AccessLog, AccessLogFormat, Admin, ListenAddr, Traceparent};
+use crate::snapshot::{AccessLog, AccessLogFormat, Admin, Traceparent};
 
 /// A configuration file, key by key.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub listen_addrs: Vec<Placed<ListenAddr>>,
+    /// Those of `listen_addr`, then `[[listeners]]`.
+    pub listeners: Vec<ListenerSettings>,
     pub shutdown_timeout: Duration,
     /// 0: one per CPU that the process may run on.
     pub workers: Placed<usize>,
@@ -70,7 +72,7 @@ impl Settings {
 
     pub(super) fn read(table: &mut Table<'_>) -> Settings {
         Settings {
-            listen_addrs: read_listen_addrs(table),
+            listeners: listener::read(table),
             shutdown_timeout: table
                 .get("shutdown_timeout", |item| item.seconds(Duration::ZERO))
                 .unwrap_or(Duration::from_secs(default::SHUTDOWN_TIMEOUT)),
@@ -143,18 +145,6 @@ impl LimitSettings {
             ),
         }
     }
-}
-
-fn read_listen_addrs(table: &mut Table<'_>) -> Vec<Placed<ListenAddr>> {
-    let read = |item: &Item<'_>| Some(item.placed(item.parsed(address::listen_addr)?));
-    let addrs = table.get("listen_addr", |item| {
-        item.one_or_list(limits::LISTENERS, read)
-    });
-    addrs.unwrap_or_else(|| {
-        let value = address::listen_addr(default::LISTEN_ADDR).expect("the default is an address");
-        let place = table.place().clone();
-        vec![Placed { place, value }]
-    })
 }
 
 fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {

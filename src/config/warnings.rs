@@ -69,13 +69,13 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
                 );
             }
             if settings
-                .listen_addrs
+                .listeners
                 .iter()
-                .any(|listened| is_same(&listened.value, place))
+                .any(|listener| is_same(&listener.addr, place))
             {
                 notes.add(
                     &backend.place,
-                    "is palantir's own listen_addr: requests would go round in circles",
+                    "is palantir's own listener: requests would go round in circles",
                 );
             }
         }

@@ -315,7 +315,9 @@ impl Control {
             false => NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?),
         };
         let patience = Duration::from_millis(limits::REBIND_WAIT_MILLIS);
-        let added = self.listeners.bind_missing(&snapshot.listeners, patience);
+        let added = self
+            .listeners
+            .bind_missing(&snapshot.listen_addrs(), patience);
         let added = added.map_err(failed)?;
         let sockets = self.threads.sockets_for_all(&added);
         Ok(Ready {
@@ -344,10 +346,12 @@ impl Control {
     fn put_in_force(&mut self, ready: Ready) {
         let before = std::mem::replace(&mut self.snapshot, ready.snapshot);
         for addr in ready.added.addrs() {
-            info!("listening on {addr}");
+            if let Some(listener) = self.snapshot.listener(addr) {
+                info!("listening on {listener}");
+            }
         }
         self.listeners.add(ready.added);
-        for addr in self.listeners.keep_only(&self.snapshot.listeners) {
+        for addr in self.listeners.keep_only(&self.snapshot.listen_addrs()) {
             info!("no longer listening on {addr}");
         }
         if let NewLog::Instead(file) = ready.access_log {

@@ -192,7 +192,7 @@ impl Control {
         access_log.learn(&started.snapshot);
         let has_leftover = started
             .listeners
-            .has_others_than(&started.snapshot.listeners);
+            .has_others_than(&started.snapshot.listen_addrs());
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
         let sources = Sources {

@@ -136,7 +136,7 @@ impl Control {
             return;
         }
         self.succession.leftover_until = None;
-        for addr in self.listeners.keep_only(&self.snapshot.listeners) {
+        for addr in self.listeners.keep_only(&self.snapshot.listen_addrs()) {
             info!("no longer listening on {addr}");
         }
         self.threads.repeat(&self.snapshot);

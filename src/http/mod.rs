@@ -8,6 +8,7 @@ pub mod forwarded;
 pub mod host;
 pub mod path;
 pub mod refusal;
+pub mod status;
 pub mod traceparent;
 
 pub mod h1;

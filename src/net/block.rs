@@ -70,7 +70,7 @@ impl Block {
     }
 
     /// Takes `count` bytes from the front and keeps them for [`Block::rewind`].
-    pub(super) fn advance(&mut self, count: usize) {
+    pub fn advance(&mut self, count: usize) {
         debug_assert!(count <= self.len());
         self.start += count;
     }

@@ -10,7 +10,11 @@ use super::counts::CLASSES;
 use super::histogram::{COARSE, Histogram, Times};
 
 /// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
-pub const REASONS: usize = 87;
+pub const REASONS: usize = 90;
+
+/// Reasons for which connections of clients are ended without a request to blame, one word each;
+/// `worker/connection/failure.rs` names them.
+pub const CONNECTION_FAILURES: usize = 44;
 
 /// One worker's block. What every request touches comes first.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub struct WorkerGauges {
     loop_lag: Histogram<COARSE>,
     worst_lag: Count,
     reasons: [Count; REASONS],
+    connection_failures: [Count; CONNECTION_FAILURES],
 }
 
 /// All workers' blocks, by worker number.
@@ -51,6 +56,7 @@ impl Default for WorkerGauges {
             loop_lag: Histogram::default(),
             worst_lag: Count::default(),
             reasons: std::array::from_fn(|_| Count::default()),
+            connection_failures: std::array::from_fn(|_| Count::default()),
         }
     }
 }
@@ -224,6 +230,16 @@ impl WorkerGauges {
     /// Counts such a request as failed by a backend's fault or ours. For the owner.
     pub fn fail(&self) {
         self.failed.add(1);
+    }
+
+    /// Counts the reason why a client's connection was ended. For the owner.
+    pub fn note_connection_failure(&self, reason: usize) {
+        self.connection_failures[reason].add(1);
+    }
+
+    /// Connections of clients that were ended, by reason.
+    pub fn connection_failures(&self) -> [u64; CONNECTION_FAILURES] {
+        numbers(&self.connection_failures)
     }
 
     /// Counts the reason why a request failed. For the owner.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 use crate::http::h1::HeadLimits;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, HealthCheck, Outlier, Pool, ProbeKind, Snapshot,
+    Backend, BackendAddr, ClientLimits, HealthCheck, Outlier, Pool, ProbeKind, Protocol, Snapshot,
     Traceparent,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
@@ -61,6 +63,9 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
             .collect(),
         outlier: None,
         idle_connections: 1,
+        protocol: Protocol::Http1,
+        tls: None,
+        proxy_protocol: None,
         keepalive: Duration::from_secs(60),
         counts: slots.pool_counts(name),
     }
@@ -83,6 +88,7 @@ fn backend(slots: &mut Slots, pool: &str, addr: &BackendAddr) -> Backend {
         slot: slots.slot(pool, &label).unwrap(),
         addr: Some(addr.clone()),
         host: label.clone(),
+        server_name: ServerName::try_from("localhost").unwrap(),
         label,
         weight: 1,
         max_connections: u32::MAX,

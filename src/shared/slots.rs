@@ -11,6 +11,9 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::count::PerWorker;
 use crate::shared::counts::{BackendCounts, PoolCounts, RouteCounts};
 
+/// A backend's row, held by all that works with it.
+pub type SharedSlot = Arc<Slot>;
+
 /// A backend's row, held by every snapshot that names the backend and free again when the last of them is gone.
 #[derive(Debug)]
 pub struct Slot {

@@ -1,5 +1,6 @@
 //! Taking in new connections.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -9,30 +10,60 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::base::limits;
-use crate::net::{BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn};
+use crate::net::{
+    Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn,
+};
+use crate::snapshot::{ListenAddr, Listener as Settings};
 use crate::worker::connection;
-use crate::worker::downstream::Accepted;
+use crate::worker::downstream::{Accepted, Arrival};
 use crate::worker::shard::{CountedListener, Shard};
 
-/// Begins to accept on a socket. Errors: the engine does not take it.
+/// A listening socket on a core.
+struct Door {
+    listener: Listener,
+    addr: ListenAddr,
+    gate: Rc<Gate>,
+    /// How its clients were spoken to last: a removed listener may still have some in its queue.
+    last: RefCell<Rc<Settings>>,
+}
+
+impl Door {
+    /// How clients that come now are spoken to.
+    fn settings(&self, shard: &Shard) -> Rc<Settings> {
+        if let Some(settings) = shard.plan().listener(&self.addr) {
+            self.last.replace(settings.clone());
+        }
+        self.last.borrow().clone()
+    }
+}
+
+/// Begins to accept on a socket, unless the configuration has lost its listener meanwhile. Errors: the engine does not
+/// take it.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let addr = bound.addr.clone();
-    let listener = Listener::new(bound, engine)?;
-    let gate = shard.open_gate(addr);
-    spawn(run(shard.count_listener(), listener, gate));
+    let Some(settings) = shard.plan().listener(&addr).cloned() else {
+        return Ok(());
+    };
+    let door = Door {
+        listener: Listener::new(bound, engine)?,
+        gate: shard.open_gate(addr.clone()),
+        addr,
+        last: RefCell::new(settings),
+    };
+    spawn(run(shard.count_listener(), door));
     Ok(())
 }
 
 /// Accepts until the worker drains or the listener is removed. Of a removed one, the connections that are in the
 /// socket's queue are taken in first; when the worker ends they stay there, because another process may have the same
 /// socket.
-async fn run(counted: CountedListener, listener: Listener, gate: Rc<Gate>) {
+async fn run(counted: CountedListener, door: Door) {
     let shard = counted.shard();
-    accept_all(shard, &listener, &gate).await;
+    accept_all(shard, &door).await;
     while !shard.is_ending() {
         poll_fn(|cx| shard.poll_room(cx)).await;
-        match listener.accept_waiting(&shard.turn).await {
-            Some(accepted) => serve(shard, accepted, &gate),
+        match door.listener.accept_waiting(&shard.turn).await {
+            Some(accepted) => serve(shard, accepted, &door),
             None => return,
         }
     }
@@ -40,16 +71,16 @@ async fn run(counted: CountedListener, listener: Listener, gate: Rc<Gate>) {
 
 /// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,
 /// new ones wait in the listening socket's queue.
-async fn accept_all(shard: &Rc<Shard>, listener: &Listener, gate: &Rc<Gate>) {
+async fn accept_all(shard: &Rc<Shard>, door: &Door) {
     loop {
-        poll_fn(|cx| match gate.is_closed() {
+        poll_fn(|cx| match door.gate.is_closed() {
             true => Poll::Ready(()),
             false => shard.poll_room(cx),
         })
         .await;
-        match listener.accept(gate).await {
+        match door.listener.accept(&door.gate).await {
             None => return,
-            Some(Ok(accepted)) => serve(shard, accepted, gate),
+            Some(Ok(accepted)) => serve(shard, accepted, door),
             Some(Err(error)) if is_exhausted(&error) => {
                 if shard.log_ration.may_log_exhaustion() {
                     warn!("accepting pauses: {error}; connections already established go on");
@@ -62,12 +93,18 @@ async fn accept_all(shard: &Rc<Shard>, listener: &Listener, gate: &Rc<Gate>) {
     }
 }
 
-fn serve(shard: &Rc<Shard>, (stream, peer): (Socket, Peer), gate: &Rc<Gate>) {
+fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
     let counted = shard.count_connection();
-    let accepted = Accepted {
-        stream,
+    let arrival = Arrival {
         peer,
-        gate: gate.clone(),
+        gate: door.gate.clone(),
+        listener: door.settings(shard),
+        secured: None,
+    };
+    let accepted = Accepted {
+        socket,
+        arrival,
+        received: Block::default(),
     };
     spawn(connection::run(shard.clone(), counted, accepted));
 }

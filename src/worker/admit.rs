@@ -15,14 +15,16 @@ use crate::http::{fields, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
 use crate::shared::messages::RefusedHead;
-use crate::snapshot::{HostHeader, Route};
+use crate::snapshot::{ClientCertificate, HostHeader, Pool, Protocol, Route};
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::body::{Body, Coming};
-use crate::worker::downstream::Client;
+use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::multiplex::{self, Gone};
 use crate::worker::plan::{Choice, Pick};
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 
 /// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
 pub struct Admitted {
@@ -52,6 +54,46 @@ const TRACEPARENT: &str = "traceparent";
 
 /// Parses and decides. `None`: the head is not complete.
 pub fn admit(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+) -> Result<Option<Admitted>, Failure> {
+    match &client.wire.stream {
+        Stream::Socket(_) => admit_written(shard, client, exchange),
+        Stream::Multiplexed(stream) => admit_stream(shard, client, exchange, stream),
+    }
+}
+
+/// Decides on the head that opened a stream.
+fn admit_stream(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    stream: &multiplex::Stream,
+) -> Result<Option<Admitted>, Failure> {
+    exchange.version.set(20);
+    let (head, end) = match stream.take_head() {
+        Ok(Some(message)) => message,
+        Err(Gone::Malformed(refusal)) => {
+            tell_refused(shard, client, exchange, &[], refusal);
+            return Err(Failure::Refused(refusal));
+        }
+        _ => return Err(Failure::ClientLeft),
+    };
+    let mut slots = FieldSlots::new();
+    let decided = match head.as_request(end, &mut slots) {
+        Ok(head) => {
+            client.body_pending.set(head.body != RequestBody::None);
+            decide(shard, client, exchange, &head).map(Some)
+        }
+        Err(refusal) => Err(Failure::Refused(refusal)),
+    };
+    stream.give_head(head);
+    decided
+}
+
+/// Parses a head of HTTP/1 and decides.
+fn admit_written(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
@@ -100,7 +142,7 @@ fn tell_refused(
     let len = received.len().min(limits::REFUSED_HEAD_BYTES);
     shard.links.tell_refused(RefusedHead {
         worker: shard.worker,
-        client: client.peer.ip(),
+        client: client.arrival.peer.ip(),
         request_id: exchange.id,
         refusal,
         head: received[..len].into(),
@@ -115,6 +157,7 @@ fn decide(
 ) -> Result<Admitted, Failure> {
     let trace = Trace::of(shard, exchange, head);
     note_head(exchange, client, head, &trace);
+    check_arrival(client, exchange, head)?;
     let mut scratch = Vec::new();
     let path = path::normalise(head.path, &mut scratch).map_err(Failure::Refused)?;
     let route = find_route(exchange, head, path)?;
@@ -185,7 +228,7 @@ pub fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
         now: Micros::now(),
         key,
         tried: exchange.has_tried_any().then_some(&tried),
-        has_idle: &|id| shard.upstreams.has_idle(id),
+        has_idle: &|id| shard.upstreams.has_idle(id) || shard.shared_upstreams.has_room(id),
     };
     exchange.plan.pick(exchange.route().pool, &choice)
 }
@@ -219,17 +262,26 @@ fn encode(
             Some(exchange.plan.backend(route.pool, index).host.as_bytes())
         }
     };
+    let websocket_key = match needs_key(head) {
+        true => shard.make_websocket_key(),
+        false => [0; 24],
+    };
     let edits = RequestEdits {
         path,
         host,
-        client: client.peer.ip(),
+        client: client.arrival.peer.ip(),
         client_trusted: is_trusted(exchange, client),
-        proto: "http",
+        proto: match client.arrival.secured {
+            Some(_) => "https",
+            None => "http",
+        },
+        subject: subject(client),
         remove: &route.request_fields.remove,
         set: &route.request_fields.set,
         via: route.via,
         expect: !route.answer_continue,
         trace: chosen.trace,
+        websocket_key: needs_key(head).then_some(&websocket_key[..]),
     };
     let mut request = shard.blocks.take();
     let encoded = h1::encode_request(request.vec(), head, &edits);
@@ -244,7 +296,7 @@ fn encode(
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
         has_body: head.body != RequestBody::None,
-        body: body_of(head, route),
+        body: body_of(head, route, exchange.plan.pool(route.pool)),
         is_whole: head.body == RequestBody::None,
         request,
         first: chosen.first,
@@ -254,27 +306,75 @@ fn encode(
     }
 }
 
-fn body_of(head: &RequestHead<'_, '_>, route: &Route) -> Body {
+/// The field in which the client's certificate is passed on, if the listener says so.
+fn subject(client: &Client) -> Option<(&str, Option<&str>)> {
+    let tls = client.arrival.listener.tls.as_ref()?;
+    let name = tls.client_subject_field.as_deref()?;
+    let secured = client.arrival.secured.as_ref();
+    Some((name, secured.and_then(|secured| secured.subject.as_deref())))
+}
+
+/// Refuses what this listener does not take: a request in cleartext where HTTPS is wanted, and one for another host than
+/// the one that the client's certificate was shown to.
+fn check_arrival(
+    client: &Client,
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+) -> Result<(), Failure> {
+    let Arrival {
+        listener, secured, ..
+    } = &client.arrival;
+    let (name, _port) = host::split(head.host).unwrap_or((b"", None));
+    if listener.redirect_to_https && !name.is_empty() {
+        let location = [b"https://", name, head.target].concat();
+        let location = String::from_utf8_lossy(&location).into_owned();
+        exchange.location.replace(Some(location));
+        return Err(Failure::HttpsWanted);
+    }
+    let wants_certificate = listener
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_certificate != ClientCertificate::NotAsked);
+    let asked = secured
+        .as_ref()
+        .and_then(|secured| secured.server_name.as_deref());
+    match asked {
+        Some(asked) if wants_certificate && !asked.as_bytes().eq_ignore_ascii_case(name) => {
+            Err(Failure::Misdirected)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
+fn needs_key(head: &RequestHead<'_, '_>) -> bool {
+    head.upgrade && head.version == Version::Http2
+}
+
+fn body_of(head: &RequestHead<'_, '_>, route: &Route, pool: &Pool) -> Body {
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
         RequestBody::Length(length) => Coming::Length(length),
+        // Over HTTP/2 the stream tells the end.
+        RequestBody::Chunked if head.version == Version::Http2 => Coming::UntilClose,
         RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     Body {
-        chunked: matches!(coming, Coming::Chunked(_)),
+        chunked: head.body == RequestBody::Chunked && pool.protocol == Protocol::Http1,
         coming,
         most: route.request_body_bytes,
+        trailers: Vec::new(),
     }
 }
 
 fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
     let trusted = &exchange.plan.snapshot().trusted_proxies;
     let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
-    client.peer.ip().is_some_and(is_in)
+    client.arrival.peer.ip().is_some_and(is_in)
 }
 
 fn client_of(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>) -> Option<IpAddr> {
-    let peer = client.peer.ip()?;
+    let peer = client.arrival.peer.ip()?;
     let trusted = &exchange.plan.snapshot().trusted_proxies;
     if trusted.is_empty() {
         return Some(peer);
@@ -349,6 +449,7 @@ fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, t
     exchange.version.set(match head.version {
         Version::Http10 => 10,
         Version::Http11 => 11,
+        Version::Http2 => 20,
     });
     if exchange.plan.snapshot().access_log.is_some() {
         let field = |name| head.field(name).unwrap_or_default();

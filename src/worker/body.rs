@@ -22,6 +22,8 @@ pub struct Body {
     pub chunked: bool,
     /// Bytes that it may still have. Checked where the length is not announced.
     pub most: u64,
+    /// Trailers of an ended body that are not part of how it was passed on, each `name: value CRLF`.
+    pub trailers: Vec<u8>,
 }
 
 /// Why a body is refused.
@@ -50,7 +52,13 @@ impl Body {
             coming: Coming::Nothing,
             chunked: false,
             most: 0,
+            trailers: Vec::new(),
         }
+    }
+
+    /// Whether nothing is still to come, and nothing but the body itself has to be sent.
+    pub fn ends_here(&self) -> bool {
+        self.has_ended() && self.trailers.is_empty()
     }
 
     /// Whether nothing is still to come.
@@ -119,10 +127,11 @@ impl Body {
         Ok(Progress::Ended)
     }
 
-    /// The sender has ended its side: the end of a body that lasts until then, and of no other.
-    pub fn source_ended(&mut self, out: &mut Block) -> bool {
+    /// The sender has ended its side, with these trailers: the end of a body that lasts until then, and of no other.
+    pub fn source_ended(&mut self, trailers: Vec<u8>, out: &mut Block) -> bool {
         let is_end = matches!(self.coming, Coming::UntilClose);
         if is_end {
+            self.trailers = trailers;
             self.end(out);
         }
         is_end
@@ -145,12 +154,11 @@ impl Body {
     }
 
     fn end(&mut self, out: &mut Block) {
-        let ended = std::mem::replace(&mut self.coming, Coming::Nothing);
+        if let Coming::Chunked(decoder) = std::mem::replace(&mut self.coming, Coming::Nothing) {
+            self.trailers = decoder.trailers().to_vec();
+        }
         if self.chunked {
-            match &ended {
-                Coming::Chunked(decoder) => write_last_chunk(out.vec(), decoder.trailers()),
-                _ => write_last_chunk(out.vec(), b""),
-            }
+            write_last_chunk(out.vec(), &std::mem::take(&mut self.trailers));
         }
     }
 }
@@ -202,6 +210,7 @@ mod tests {
                 coming,
                 chunked,
                 most: u64::MAX,
+                trailers: Vec::new(),
             };
             let (mut received, mut out) = (block(input), block(b""));
             assert_eq!(body.reframe(&mut received, &mut out), Ok(Progress::Ended));
@@ -216,16 +225,18 @@ mod tests {
             coming: Coming::UntilClose,
             chunked: true,
             most: u64::MAX,
+            trailers: Vec::new(),
         };
-        assert!(body.source_ended(&mut out) && body.has_ended());
+        assert!(body.source_ended(Vec::new(), &mut out) && body.has_ended());
         assert_eq!(out.filled(), b"0\r\n\r\n");
         for coming in [chunked(), Coming::Length(1)] {
             let mut body = Body {
                 coming,
                 chunked: true,
                 most: u64::MAX,
+                trailers: Vec::new(),
             };
-            assert!(!body.source_ended(&mut out));
+            assert!(!body.source_ended(Vec::new(), &mut out));
         }
     }
 
@@ -235,6 +246,7 @@ mod tests {
             coming: chunked(),
             chunked: true,
             most: 4,
+            trailers: Vec::new(),
         };
         let (mut received, mut out) = (block(b"3\r\nabc\r\n2\r\nde\r\n"), block(b""));
         assert_eq!(
@@ -257,7 +269,7 @@ mod tests {
                 sent.extend_from_slice(CHUNK_END);
             }
             write_last_chunk(&mut sent, b"");
-            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX };
+            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX, trailers: Vec::new() };
             let mut passed = Vec::new();
             for piece in sent.chunks(split) {
                 let mut received = block(piece);

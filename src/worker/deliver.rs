@@ -1,18 +1,22 @@
 //! Bringing a backend's answer to the client: its interim heads, its final head, its body.
 
+use std::task::Poll;
+
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h1::{
     self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version, may_end_head,
 };
-use crate::net::Block;
+use crate::net::{Block, Expired};
 use crate::worker::admit::Admitted;
 use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::wire::Interrupted;
 
@@ -82,6 +86,8 @@ async fn deliver_through(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, 
         stall: plan.snapshot().client.idle_timeout,
         count: &|bytes| exchange.count_response(bytes),
     };
+    let begun = client.wire.stream.answer(out, body.has_ended());
+    begun.map_err(|_| Failure::ClientLeft)?;
     let relayed = relay
         .run(out, &mut body, |cx| client.poll_gone(ends.shard, cx))
         .await;
@@ -126,17 +132,57 @@ impl Ends<'_> {
         let stall = self.exchange.plan.snapshot().client.idle_timeout;
         self.client.timer.set(stall);
         let stream = &self.client.wire.stream;
-        let sent = stream.send_all(out, &self.client.timer).await;
+        let begun = stream.answer(out, false);
+        let sent = stream.send_all(out, false, &self.client.timer).await;
         out.clear();
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Failure::ClientLeft),
-            Err(_) => Err(Failure::ClientStalled),
+        match (begun, sent) {
+            (Ok(()), Ok(Ok(()))) => Ok(()),
+            (_, Err(Expired)) => Err(Failure::ClientStalled),
+            _ => Err(Failure::ClientLeft),
         }
     }
 
     /// Receives one head and encodes it to `out`.
     async fn receive_head(&self, out: &mut Block) -> Result<Answer, Failure> {
+        match &self.upstream.wire.stream {
+            Stream::Socket(_) => self.receive_written_head(out).await,
+            Stream::Multiplexed(stream) => self.await_head(stream, out).await,
+        }
+    }
+
+    async fn await_head(
+        &self,
+        stream: &multiplex::Stream,
+        out: &mut Block,
+    ) -> Result<Answer, Failure> {
+        let wait = self.exchange.route().timeouts.upstream_response;
+        let timer = &self.client.timer;
+        timer.set(self.exchange.bounded(wait));
+        loop {
+            let waited = timer.bound(|cx| match stream.poll_head(cx) {
+                Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
+                Poll::Pending => self.client.poll_gone(self.shard, cx).map(Err),
+            });
+            match waited.await {
+                Ok(outcome) => {
+                    let (head, end) = outcome?;
+                    let mut slots = FieldSlots::new();
+                    let parsed = head.as_response(end, self.admitted.asked, &mut slots);
+                    let parsed = parsed.map_err(Failure::MalformedResponse)?;
+                    let answer = self.take_head(&parsed, out)?;
+                    stream.give_head(head);
+                    return Ok(answer);
+                }
+                // The time for the answer begins when the request has ended.
+                Err(Expired) if self.client.body_pending.get() => {
+                    timer.set(self.exchange.bounded(wait));
+                }
+                Err(Expired) => return Err(self.exchange.expired(Failure::ResponseTimeout)),
+            }
+        }
+    }
+
+    async fn receive_written_head(&self, out: &mut Block) -> Result<Answer, Failure> {
         let wire = &self.upstream.wire;
         let wait = self.exchange.route().timeouts.upstream_response;
         let timer = &self.client.timer;
@@ -194,11 +240,14 @@ impl Ends<'_> {
                     return Err(Failure::EarlyUpgradeBytes);
                 }
                 self.encode(head, ResponseBody::None, false, out);
-                self.exchange.status.set(101);
+                self.exchange.status.set(match self.admitted.version {
+                    Version::Http2 => 200,
+                    _ => 101,
+                });
                 Ok(Answer::Switching)
             }
             100..=199 => {
-                if self.admitted.version == Version::Http11 {
+                if self.admitted.version != Version::Http10 {
                     self.encode(head, ResponseBody::None, false, out);
                 }
                 Ok(Answer::Interim)
@@ -226,14 +275,18 @@ impl Ends<'_> {
         let coming = match head.body {
             ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
             ResponseBody::Length(length) => Coming::Length(length),
+            // Over HTTP/2 the stream tells the end.
+            ResponseBody::Chunked if head.version == Version::Http2 => Coming::UntilClose,
             ResponseBody::Chunked => Coming::Chunked(Box::default()),
             ResponseBody::UntilClose => Coming::UntilClose,
         };
         Answer::Final {
             body: Body {
                 coming,
-                chunked: framing == ResponseBody::Chunked,
+                chunked: framing == ResponseBody::Chunked
+                    && self.admitted.version != Version::Http2,
                 most: u64::MAX,
+                trailers: Vec::new(),
             },
             reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
         }

@@ -32,6 +32,8 @@ pub struct Exchange {
     pub is_head: Cell<bool>,
     /// Whether the client would rather have JSON than text.
     pub wants_json: Cell<bool>,
+    /// Where the client is sent instead.
+    pub location: RefCell<Option<String>>,
     pub route: Cell<Option<RouteId>>,
     pub pool: Cell<Option<PoolId>>,
     /// Index in the pool's backends.
@@ -82,6 +84,7 @@ impl Exchange {
             version: Cell::new(11),
             is_head: Cell::default(),
             wants_json: Cell::default(),
+            location: RefCell::default(),
             route: Cell::default(),
             pool: Cell::default(),
             backend: Cell::default(),

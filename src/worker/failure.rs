@@ -7,6 +7,7 @@ use tracing::Level;
 use crate::http::refusal::Refusal;
 use crate::shared::counts::KINDS;
 use crate::shared::gauges::REASONS;
+use crate::worker::multiplex::{Gone, Unconnected};
 
 /// Why an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum Failure {
     ClientLeft,
     /// The client stopped reading its answer.
     ClientStalled,
+    /// The request came in cleartext where HTTPS is wanted: its client is sent there.
+    HttpsWanted,
+    /// The request is for another host than the TLS connection was made to.
+    Misdirected,
     /// No route takes the request's host and path.
     NoRoute,
     /// No backend of the pool is usable.
@@ -37,6 +42,8 @@ pub enum Failure {
     Exhausted,
     /// The backend closed before its response head was complete.
     Reset,
+    /// The backend refused the request's stream before it processed any of it.
+    Unprocessed,
     /// The backend's response breaks a rule of HTTP.
     MalformedResponse(Refusal),
     /// The backend sent more interim responses than anybody needs.
@@ -56,6 +63,8 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::EarlyUpgradeBytes,
     Failure::ClientLeft,
     Failure::ClientStalled,
+    Failure::HttpsWanted,
+    Failure::Misdirected,
     Failure::NoRoute,
     Failure::NoBackend,
     Failure::Saturated,
@@ -63,6 +72,7 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::ConnectTimeout,
     Failure::Exhausted,
     Failure::Reset,
+    Failure::Unprocessed,
     Failure::TooManyInterim,
     Failure::ResponseTimeout,
     Failure::ExchangeTimeout,
@@ -117,6 +127,18 @@ pub struct Consequences {
 }
 
 impl Failure {
+    /// What it means that a backend's stream is gone.
+    pub fn of_gone(gone: Gone) -> Failure {
+        match gone {
+            Gone::Malformed(refusal) => Failure::MalformedResponse(refusal),
+            Gone::Unprocessed => Failure::Unprocessed,
+            Gone::Reset(_) | Gone::Lost => Failure::Reset,
+            Gone::Unconnected(Unconnected::Failed) => Failure::ConnectFailed,
+            Gone::Unconnected(Unconnected::TimedOut) => Failure::ConnectTimeout,
+            Gone::Unconnected(Unconnected::Exhausted) => Failure::Exhausted,
+        }
+    }
+
     /// What follows from it.
     pub fn consequences(self) -> Consequences {
         use Fault::{Backend, Client, Ours};
@@ -135,6 +157,8 @@ impl Failure {
             }
             Failure::ClientLeft => (499, Client, "client_left", "http_request_error"),
             Failure::ClientStalled => (499, Client, "client_stalled", "http_request_error"),
+            Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
+            Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
             Failure::NoRoute => (404, Client, "no_route", "destination_not_found"),
             Failure::NoBackend => (503, Backend, "no_backend", "destination_unavailable"),
             Failure::Saturated => (503, Backend, "saturated", "connection_limit_reached"),
@@ -142,6 +166,7 @@ impl Failure {
             Failure::ConnectTimeout => (504, Backend, "connect_timeout", "connection_timeout"),
             Failure::Exhausted => (503, Ours, "exhausted", "proxy_internal_error"),
             Failure::Reset => (502, Backend, "reset", "connection_terminated"),
+            Failure::Unprocessed => (502, Backend, "unprocessed", "connection_terminated"),
             Failure::MalformedResponse(refusal) => {
                 (502, Backend, refusal.word(), "http_protocol_error")
             }
@@ -205,7 +230,10 @@ impl Failure {
 
     /// Whether nothing of the request can have reached the backend.
     pub fn is_before_sending(self) -> bool {
-        matches!(self, Failure::ConnectFailed | Failure::ConnectTimeout)
+        matches!(
+            self,
+            Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Unprocessed
+        )
     }
 
     /// Whether another backend might do better, if the request may be repeated at all.
@@ -215,6 +243,7 @@ impl Failure {
             Failure::ConnectFailed
                 | Failure::ConnectTimeout
                 | Failure::Reset
+                | Failure::Unprocessed
                 | Failure::ResponseTimeout
                 | Failure::MalformedResponse(_)
                 | Failure::TooManyInterim
@@ -225,13 +254,16 @@ impl Failure {
     pub fn keeps_connection(self) -> bool {
         matches!(
             self,
-            Failure::NoRoute
+            Failure::HttpsWanted
+                | Failure::Misdirected
+                | Failure::NoRoute
                 | Failure::NoBackend
                 | Failure::Saturated
                 | Failure::ConnectFailed
                 | Failure::ConnectTimeout
                 | Failure::Exhausted
                 | Failure::Reset
+                | Failure::Unprocessed
                 | Failure::MalformedResponse(_)
                 | Failure::TooManyInterim
                 | Failure::ResponseTimeout

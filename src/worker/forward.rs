@@ -2,11 +2,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use crate::base::time::Micros;
+use crate::http::h2::raise;
 use crate::net::Expired;
-use crate::snapshot::Backend;
+use crate::snapshot::{Backend, Protocol};
 use crate::worker::admit::{Admitted, pick};
 use crate::worker::body::Body;
 use crate::worker::deliver::{Delivered, Ends, deliver};
@@ -16,6 +18,7 @@ use crate::worker::failure::Failure;
 use crate::worker::plan::Pick;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 use crate::worker::tunnel;
 use crate::worker::upload::upload;
 use crate::worker::upstream::{Upstream, obtain};
@@ -29,7 +32,7 @@ struct Setback {
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
-    shard: &Shard,
+    shard: &Rc<Shard>,
     client: &Client,
     exchange: &Exchange,
     admitted: &mut Admitted,
@@ -40,7 +43,7 @@ pub async fn forward(
         client.watch();
     }
     let mut preferred = admitted.first;
-    let mut fresh = !admitted.is_whole;
+    let mut fresh = wants_fresh(exchange, admitted);
     let mut retries = 0;
     loop {
         let index = match preferred.take() {
@@ -79,8 +82,14 @@ pub async fn forward(
         if let Some(route) = exchange.route_counts() {
             route.retries.add(1);
         }
-        (retries, fresh) = (retries + 1, !admitted.is_whole);
+        (retries, fresh) = (retries + 1, wants_fresh(exchange, admitted));
     }
+}
+
+/// Whether the request should not go out on an old connection, which may just have died: it cannot be sent again. A
+/// connection of HTTP/2 is said to end before it does.
+fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
+    !admitted.is_whole && exchange.plan.pool(admitted.pool).protocol == Protocol::Http1
 }
 
 fn is_stale(exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> bool {
@@ -178,7 +187,10 @@ async fn exchange_heads_and_bodies(
     upstream: &Upstream,
 ) -> Result<Delivered, Failure> {
     send_request(client, exchange, admitted, upstream).await?;
-    let mut body = std::mem::replace(&mut admitted.body, Body::none());
+    let mut body = match admitted.is_whole {
+        true => Body::none(),
+        false => std::mem::replace(&mut admitted.body, Body::none()),
+    };
     let ends = Ends {
         shard,
         client,
@@ -216,7 +228,22 @@ async fn send_request(
     client.timer.set(exchange.bounded(wait));
     let request = &mut admitted.request;
     request.rewind();
-    match upstream.wire.stream.send_all(request, &client.timer).await {
+    let stream = &upstream.wire.stream;
+    let is_whole = admitted.body.has_ended();
+    let trailers = &admitted.body.trailers;
+    if let Stream::Multiplexed(stream) = stream {
+        let is_bare = raise::head_bytes(request.filled()) == request.len();
+        let is_last = is_whole && is_bare && trailers.is_empty();
+        let asked = stream.ask(request, upstream.scheme, is_last);
+        asked.map_err(|_| Failure::Unprocessed)?;
+    }
+    let is_last = is_whole && trailers.is_empty();
+    match stream.send_all(request, is_last, &client.timer).await {
+        Ok(_) if is_whole && !trailers.is_empty() => {
+            // As with a backend that reads no further: if that is a failure, receiving tells.
+            let _ = stream.send_trailers(trailers);
+            Ok(())
+        }
         Ok(_) => Ok(()),
         Err(Expired) => {
             admitted.is_whole = false; // The block is lost with its send.

@@ -3,21 +3,28 @@
 
 use std::io;
 
+use crate::base::limits;
+use crate::net::Blocks;
 use crate::worker::admit::Admitted;
-use crate::worker::body::{Coming, Unacceptable};
+use crate::worker::body::{Coming, Progress, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::stream::Stream;
 
 /// Puts behind the encoded head what is there of the body. Nothing is waited for: who sends slowly may be waiting for
 /// an answer.
 pub fn gather(
+    blocks: &Blocks,
     client: &Client,
     exchange: &Exchange,
     admitted: &mut Admitted,
 ) -> Result<(), Failure> {
     if admitted.body.has_ended() {
         return Ok(());
+    }
+    if let Stream::Multiplexed(_) = client.wire.stream {
+        take_from_connection(blocks, client)?;
     }
     take_received(client, exchange, admitted)?;
     if let Coming::Length(left) = admitted.body.coming
@@ -39,11 +46,23 @@ fn take_received(
     let before = admitted.request.len();
     let (body, request) = (&mut admitted.body, &mut admitted.request);
     let outcome = client.wire.with(|received| body.reframe(received, request));
+    let stream = &client.wire.stream;
+    if outcome == Ok(Progress::Drained) && stream.is_complete() {
+        body.source_ended(stream.take_trailers(), request);
+    }
     exchange.count_request(admitted.request.len() - before);
     match outcome {
         Ok(_) => Ok(()),
         Err(Unacceptable::TooLarge) => Err(Failure::BodyTooLarge),
         Err(Unacceptable::Malformed(refusal)) => Err(Failure::Refused(refusal)),
+    }
+}
+
+/// Takes what the connection has received for the stream.
+fn take_from_connection(blocks: &Blocks, client: &Client) -> Result<(), Failure> {
+    match client.wire.receive(blocks, limits::BLOCK_BYTES, usize::MAX) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(Failure::ClientLeft),
+        _ => Ok(()),
     }
 }
 

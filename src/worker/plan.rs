@@ -16,7 +16,7 @@ use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, Pool, Snapshot};
+use crate::snapshot::{Backend, ListenAddr, Listener, Pool, Snapshot};
 use crate::worker::balance::{Balancer, Candidate, View, hash_key};
 
 /// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
@@ -24,6 +24,8 @@ pub struct Plan {
     snapshot: SharedSnapshot,
     worker: WorkerId,
     pools: Vec<Rc<LivePool>>,
+    /// As in the snapshot; a connection holds on to the one that it came by.
+    listeners: Vec<Rc<Listener>>,
     /// The pool of each backend that takes requests, by row; [`NO_POOL`] for all others.
     pool_of: Vec<u16>,
 }
@@ -110,6 +112,7 @@ impl Plan {
         let pools = snapshot.pools.iter().map(|pool| live(pool, &snapshot));
         Plan {
             pools: pools.collect(),
+            listeners: snapshot.listeners.iter().cloned().map(Rc::new).collect(),
             pool_of: pool_of(&snapshot),
             snapshot,
             worker,
@@ -119,6 +122,13 @@ impl Plan {
     /// The snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// How clients that come by an address are spoken to, if it is listened on.
+    pub fn listener(&self, addr: &ListenAddr) -> Option<&Rc<Listener>> {
+        self.listeners
+            .iter()
+            .find(|listener| listener.addr == *addr)
     }
 
     /// A pool as configured.

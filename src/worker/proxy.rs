@@ -1,5 +1,7 @@
 //! The way of a request: this file is the table of contents of the program.
 
+use std::rc::Rc;
+
 use crate::worker::admit::{Admitted, admit};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
 use crate::worker::exchange::Exchange;
@@ -11,7 +13,7 @@ use crate::worker::respond::respond;
 use crate::worker::shard::Shard;
 
 /// Serves the request whose first bytes were received.
-pub async fn serve(shard: &Shard, client: &Client) -> Next {
+pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     client.begin_request();
     let _counted = shard.count_exchange();
     let exchange = shard.begin_exchange();
@@ -22,9 +24,9 @@ pub async fn serve(shard: &Shard, client: &Client) -> Next {
     client.next()
 }
 
-async fn answer(shard: &Shard, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
+async fn answer(shard: &Rc<Shard>, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
     let mut admitted = decide(shard, client, exchange).await?; // guard → route → cache → balance
-    gather(client, exchange, &mut admitted)?;
+    gather(&shard.blocks, client, exchange, &mut admitted)?;
     let answered = forward(shard, client, exchange, &mut admitted).await; // upstream → respond → relay
     shard.blocks.give(admitted.request);
     answered

@@ -30,7 +30,7 @@ pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
     let line = AccessLine {
         began: exchange.began,
         request_id: exchange.id,
-        client: exchange.client.get().or(client.peer.ip()),
+        client: exchange.client.get().or(client.arrival.peer.ip()),
         texts: exchange.texts.take().unwrap_or_default(),
         version: exchange.version.get(),
         status,
@@ -124,7 +124,7 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences
         return;
     }
     let id = format!("{:016x}", exchange.id.0);
-    let client = exchange.client.get().or(client.peer.ip());
+    let client = exchange.client.get().or(client.arrival.peer.ip());
     let client = client.map_or("-".to_owned(), |ip| ip.to_string());
     let route = exchange.route.get().map_or("-", |_| &exchange.route().name);
     let backend = match (exchange.pool.get(), exchange.backend.get()) {

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Socket, Timer};
+use crate::net::{Block, Blocks, Timer};
 use crate::worker::body::{Body, Coming, Progress, Unacceptable};
+use crate::worker::stream::Stream;
 use crate::worker::wire::{Interrupted, Wire};
 
 /// Why a body could not be passed on to its end.
@@ -28,7 +29,7 @@ pub enum Broken<F> {
 pub struct Relay<'a> {
     pub blocks: &'a Blocks,
     pub from: &'a Wire,
-    pub to: &'a Socket,
+    pub to: &'a Stream,
     pub timer: &'a Timer,
     /// How long to wait for more of the body.
     pub idle: &'a dyn Fn() -> Duration,
@@ -52,8 +53,12 @@ impl Relay<'_> {
             } else {
                 self.pass_on_reframed(head, body).await?;
             }
-            if body.has_ended() {
+            if body.ends_here() {
                 return Ok(());
+            }
+            if body.has_ended() {
+                let sent = self.to.send_trailers(&body.trailers);
+                return sent.map_err(|_| Broken::SinkClosed);
             }
             self.timer.set((self.idle)());
             let (size, most) = next_receive(body);
@@ -62,7 +67,7 @@ impl Relay<'_> {
                 .more(self.blocks, size, most, self.timer, &mut watch);
             match more.await {
                 Ok(Ok(count)) if count > 0 => {}
-                Ok(Ok(_)) if body.source_ended(head) => {}
+                Ok(Ok(_)) if body.source_ended(self.from.stream.take_trailers(), head) => {}
                 Ok(_) => return Err(Broken::SourceEnded),
                 Err(Interrupted::Expired) => return Err(Broken::SourceTimeout),
                 Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
@@ -75,11 +80,15 @@ impl Relay<'_> {
         let mut received = self.from.take();
         let taken = body.take_verbatim(received.len());
         (self.count)(taken);
+        self.notice_end(body, head);
+        let is_last = body.ends_here();
         let left = join(head, &mut received, taken);
-        let mut sent = self.send(head, head.len()).await;
+        let mut sent = self.send(head, head.len(), is_last && left == 0).await;
+        if sent.is_ok() && left > 0 {
+            sent = self.send(&mut received, left, is_last).await;
+        }
         if sent.is_ok() {
             head.clear();
-            sent = self.send(&mut received, left).await;
         }
         self.from.put(received, self.blocks);
         sent
@@ -95,9 +104,12 @@ impl Relay<'_> {
         let outcome = loop {
             let before = head.len();
             let progress = body.reframe(&mut received, head);
+            if progress == Ok(Progress::Drained) {
+                self.notice_end(body, head);
+            }
             (self.count)(head.len() - before);
             let sent = match progress {
-                Ok(_) => self.send(head, head.len()).await,
+                Ok(_) => self.send(head, head.len(), body.ends_here()).await,
                 Err(unacceptable) => break Err(Broken::Unacceptable(unacceptable)),
             };
             head.clear();
@@ -109,10 +121,23 @@ impl Relay<'_> {
         outcome
     }
 
-    async fn send<F>(&self, block: &mut Block, count: usize) -> Result<(), Broken<F>> {
+    /// Ends a body whose sender has ended it as far as we know already, so that the last piece can say that it is the last.
+    fn notice_end(&self, body: &mut Body, head: &mut Block) {
+        if self.from.stream.is_complete() {
+            body.source_ended(self.from.stream.take_trailers(), head);
+        }
+    }
+
+    async fn send<F>(
+        &self,
+        block: &mut Block,
+        count: usize,
+        is_last: bool,
+    ) -> Result<(), Broken<F>> {
         let give_time = || self.timer.set(self.stall);
         give_time();
-        match self.to.send(block, count, self.timer, give_time).await {
+        let sending = self.to.send(block, count, is_last, self.timer, give_time);
+        match sending.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Broken::SinkClosed),
             Err(_) => Err(Broken::SinkTimeout),

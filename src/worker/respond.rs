@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::http::date::imf_fixdate;
 use crate::http::refusal::Refusal;
+use crate::http::status::reason_phrase;
 use crate::net::Block;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -24,23 +25,54 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     let consequences = failure.consequences();
     exchange.status.set(consequences.status);
     let mut out = shard.blocks.take();
-    write_answer(&mut out, exchange, failure, &consequences, may_go_on);
+    let body = body_of(exchange, &consequences);
+    let has_body = !exchange.is_head.get();
+    write_head(&mut out, exchange, failure, &consequences, &body, may_go_on);
+    let stream = &client.wire.stream;
+    let begun = stream.answer(&mut out, !has_body);
+    if has_body {
+        out.extend(body.text.as_bytes());
+    }
     client
         .timer
         .set(exchange.plan.snapshot().client.idle_timeout);
-    let sent = client.wire.stream.send_all(&mut out, &client.timer).await;
+    let sent = stream.send_all(&mut out, true, &client.timer).await;
     shard.blocks.give(out);
-    match sent {
-        Ok(Ok(())) => {}
+    match (begun, sent) {
+        (Ok(()), Ok(Ok(()))) => {}
         _ => client.cut(),
     }
 }
 
-fn write_answer(
+/// What an answer says at length.
+struct AnswerBody {
+    content_type: &'static str,
+    text: String,
+}
+
+fn body_of(exchange: &Exchange, consequences: &Consequences) -> AnswerBody {
+    let Consequences { status, word, .. } = *consequences;
+    let reason = reason_phrase(status);
+    let id = exchange.id.0;
+    if exchange.wants_json.get() {
+        let text = format!(
+            "{{\"status\":{status},\"error\":\"{word}\",\"title\":\"{reason}\",\"request_id\":\"{id:016x}\"}}\n"
+        );
+        let content_type = "application/json";
+        return AnswerBody { content_type, text };
+    }
+    AnswerBody {
+        content_type: "text/plain; charset=utf-8",
+        text: format!("{status} {reason}\n{word}\nrequest id: {id:016x}\n"),
+    }
+}
+
+fn write_head(
     out: &mut Block,
     exchange: &Exchange,
     failure: Failure,
     consequences: &Consequences,
+    body: &AnswerBody,
     may_go_on: bool,
 ) {
     let Consequences {
@@ -51,26 +83,22 @@ fn write_answer(
     } = *consequences;
     let reason = reason_phrase(status);
     let id = exchange.id.0;
-    let (kind, body) = if exchange.wants_json.get() {
-        let body = format!(
-            "{{\"status\":{status},\"error\":\"{word}\",\"title\":\"{reason}\",\"request_id\":\"{id:016x}\"}}\n"
-        );
-        ("application/json", body)
-    } else {
-        let body = format!("{status} {reason}\n{word}\nrequest id: {id:016x}\n");
-        ("text/plain; charset=utf-8", body)
-    };
     let date = imf_fixdate(unix_secs());
     let date = String::from_utf8_lossy(&date);
     let mut head = format!(
-        "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {kind}\r\n\
+        "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {}\r\n\
          Content-Length: {}\r\nX-Request-Id: {id:016x}\r\n\
          Proxy-Status: palantir; error={error_type}; details=\"{word}\"\r\n",
-        body.len()
+        body.content_type,
+        body.text.len()
     );
     match failure {
         Failure::NoBackend | Failure::Saturated | Failure::Exhausted => {
             head.push_str("Retry-After: 1\r\n")
+        }
+        Failure::HttpsWanted => {
+            let location = exchange.location.take().unwrap_or_default();
+            head.push_str(&format!("Location: {location}\r\n"));
         }
         Failure::Refused(Refusal::MethodNotAllowed) => {
             head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
@@ -82,35 +110,12 @@ fn write_answer(
     } else if exchange.version.get() == 10 {
         head.push_str("Connection: keep-alive\r\n");
     }
-    let body = if exchange.is_head.get() { "" } else { &body };
     // A vector takes everything.
-    let _ = write!(out.vec(), "{head}\r\n{body}");
+    let _ = write!(out.vec(), "{head}\r\n");
 }
 
 fn unix_secs() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
-}
-
-/// The reason phrase of the statuses that we answer ourselves (RFC 9110, section 15).
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        499 => "Client Closed Request",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        _ => "Error",
-    }
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::random::Random;
 use crate::http::traceparent;
@@ -19,7 +22,10 @@ use crate::snapshot::ListenAddr;
 use crate::worker::exchange::Exchange;
 use crate::worker::log_ration::LogRation;
 use crate::worker::plan::Plan;
-use crate::worker::upstream::{Keep, Upstream, Upstreams};
+use crate::worker::upstream::{Keep, Shared, Upstream, Upstreams};
+
+/// 16 bytes in base64.
+const WEBSOCKET_KEY_BYTES: usize = 24;
 
 /// How far a worker has come towards its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub struct Shard {
     pub blocks: Blocks,
     pub timers: Rc<Timers>,
     pub upstreams: Upstreams,
+    pub shared_upstreams: Shared,
     pub turn: Turn,
     pub links: Links,
     pub log_ration: LogRation,
@@ -79,6 +86,7 @@ impl Shard {
             blocks: Blocks::default(),
             timers: Rc::default(),
             upstreams: Upstreams::default(),
+            shared_upstreams: Shared::default(),
             turn,
             links,
             log_ration: LogRation::default(),
@@ -117,8 +125,9 @@ impl Shard {
         earlier.push(Rc::downgrade(&before));
         // The row of a backend that is gone may soon be another's.
         self.upstreams.forget_unless(|id| plan.takes(id));
+        self.shared_upstreams.forget_unless(|id| plan.takes(id));
         self.failing.borrow_mut().retain(|&id| plan.takes(id));
-        self.close_gates(|addr| !plan.snapshot().listeners.contains(addr));
+        self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
         self.derive_bounds();
         self.wake_full();
         self.untold.set(Some(plan.snapshot().generation));
@@ -202,6 +211,18 @@ impl Shard {
         let [first, second] = &mut *self.trace_ids.borrow_mut();
         let trace = [first.number(), second.number()];
         traceparent::new(trace, first.number())
+    }
+
+    /// A key for a WebSocket that a backend is asked for: 16 random bytes (RFC 6455 section 4.1).
+    pub fn make_websocket_key(&self) -> [u8; WEBSOCKET_KEY_BYTES] {
+        let [first, second] = &mut *self.trace_ids.borrow_mut();
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&first.number().to_ne_bytes());
+        bytes[8..].copy_from_slice(&second.number().to_ne_bytes());
+        let mut key = [0; WEBSOCKET_KEY_BYTES];
+        let written = STANDARD.encode_slice(bytes, &mut key);
+        debug_assert_eq!(written, Ok(WEBSOCKET_KEY_BYTES));
+        key
     }
 
     /// Counts a client's connection until the guard is dropped.

@@ -74,7 +74,7 @@ impl Direction<'_> {
             let mut block = self.from.take();
             count(block.len());
             timer.set(self.idle);
-            let sent = self.to.stream.send_all(&mut block, &timer).await;
+            let sent = self.to.stream.send_all(&mut block, false, &timer).await;
             self.from.put(block, &self.shard.blocks);
             if !matches!(sent, Ok(Ok(()))) {
                 return End::Broken;

@@ -46,11 +46,13 @@ async fn ask_for_body(ends: &Ends<'_>, timer: &Timer) -> Result<(), Failure> {
     timer.set(ends.exchange.plan.snapshot().client.idle_timeout);
     let mut out = ends.shard.blocks.take();
     out.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
-    let sent = ends.client.wire.stream.send_all(&mut out, timer).await;
+    let stream = &ends.client.wire.stream;
+    let begun = stream.answer(&mut out, false);
+    let sent = stream.send_all(&mut out, false, timer).await;
     ends.shard.blocks.give(out);
-    match sent {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Failure::ClientLeft),
-        Err(Expired) => Err(Failure::ClientStalled),
+    match (begun, sent) {
+        (Ok(()), Ok(Ok(()))) => Ok(()),
+        (_, Err(Expired)) => Err(Failure::ClientStalled),
+        _ => Err(Failure::ClientLeft),
     }
 }

@@ -5,11 +5,12 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Expired, Socket, Timer};
+use crate::net::{Block, Blocks, Expired, Timer};
+use crate::worker::stream::Stream;
 
-/// A socket with its received bytes. It has a block only while there are any.
+/// A stream with its received bytes. It has a block only while there are any.
 pub struct Wire {
-    pub stream: Socket,
+    pub stream: Stream,
     received: RefCell<Block>,
 }
 
@@ -23,7 +24,7 @@ pub enum Interrupted<F> {
 
 impl Wire {
     /// Wraps a stream; nothing is received yet and no memory is held.
-    pub fn new(stream: Socket) -> Wire {
+    pub fn new(stream: Stream) -> Wire {
         Wire {
             stream,
             received: RefCell::new(Block::default()),
@@ -98,8 +99,8 @@ impl Wire {
         }
     }
 
-    /// Receives what is there now.
-    fn receive(&self, blocks: &Blocks, size: usize, most: usize) -> io::Result<usize> {
+    /// Receives what is there now. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there.
+    pub fn receive(&self, blocks: &Blocks, size: usize, most: usize) -> io::Result<usize> {
         let mut block = self.take();
         if block.is_empty() {
             blocks.give(block);

@@ -47,7 +47,70 @@ pools = 1
             "7:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "7:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
             "8:9: pools = 1: must be a list in brackets",
-            "9:1: \"a b\" = 2: unknown key; known: listen_addr, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+            "9:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+        ],
+    );
+}
+
+#[test]
+fn of_listeners() {
+    expect(
+        r#"
+listen_addr = "127.0.0.1:1"
+[[listeners]]
+addr = "127.0.0.1:1"
+http2 = "no"
+[[listeners]]
+adr = "127.0.0.1:2"
+[[listeners]]
+addr = "localhost:3"
+proxy_protocol = "v1"
+redirect = true
+[[listeners]]
+addr = "127.0.0.1:4"
+"#,
+        &[
+            "3:8: listeners[0].addr = \"127.0.0.1:1\": is listened on already",
+            "4:9: listeners[0].http2 = \"no\": must be true or false",
+            "5:1: listeners[1]: \"addr\" is missing",
+            "6:1: listeners[1].adr = \"127.0.0.1:2\": unknown key; did you mean \"addr\"?",
+            "8:8: listeners[2].addr = \"localhost:3\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a socket \"unix:/path\"",
+            "9:18: listeners[2].proxy_protocol = \"v1\": must be true or false",
+            "10:1: listeners[2].redirect = true: unknown key; did you mean \"redirect_to_https\"?",
+        ],
+    );
+    let addrs: Vec<String> = (1..=limits::LISTENERS)
+        .map(|n| format!("\"127.0.0.1:{n}\""))
+        .collect();
+    let text = format!(
+        "listen_addr = [{}]\n[[listeners]]\naddr = \"127.0.0.1:9000\"",
+        addrs.join(", ")
+    );
+    expect(
+        &text,
+        &[
+            "3:8: listeners[0].addr = \"127.0.0.1:9000\": with this there are more than 64 listeners",
+        ],
+    );
+}
+
+#[test]
+fn of_what_backends_speak() {
+    expect(
+        r#"
+[[pools]]
+name = "api"
+backends = ["a:1"]
+protocol = "http/1.1"
+proxy_protocol = true
+[[routes]]
+pool = "api"
+protocol = "h2"
+"#,
+        &[
+            "4:12: pools[0].protocol = \"http/1.1\": unknown; known: h1, h2",
+            "5:18: pools[0].proxy_protocol = true: must be a text in quotes",
+            "8:12: routes[0].protocol = \"h2\": belongs to the pool; set it in [[pools]]",
         ],
     );
 }

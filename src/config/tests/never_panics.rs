@@ -11,9 +11,10 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 
 /// What a configuration is made of, right and wrong.
-const PIECES: [&str; 52] = [
+const PIECES: [&str; 57] = [
     "[[routes]]\n",
     "[[pools]]\n",
+    "[[listeners]]\n",
     "[timeouts]\n",
     "[limits]\n",
     "[access_log]\n",
@@ -36,6 +37,10 @@ const PIECES: [&str; 52] = [
     "hash_on",
     "health_check",
     "outlier",
+    "protocol",
+    "proxy_protocol",
+    "tls",
+    "http2",
     "request_headers",
     "set",
     "remove",

@@ -10,7 +10,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     AccessLog, AccessLogFormat, Admin, BackendAddr, FieldEdits, HealthCheck, HostHeader,
-    ListenAddr, Outlier, ProbeKind, Snapshot, Traceparent,
+    ListenAddr, Outlier, ProbeKind, Protocol, ProxyProtocol, Snapshot, Traceparent,
 };
 use crate::worker::balance::HashKey;
 
@@ -56,6 +56,12 @@ request_body_bytes = 1000
 connections = 100
 requests_per_connection = 10
 
+[[listeners]]
+addr = "127.0.0.1:8082"
+http2 = false
+proxy_protocol = true
+redirect_to_https = true
+
 [access_log]
 path = "/var/log/palantir.log"
 format = "combined"
@@ -81,6 +87,8 @@ hash_on = "header:X-User"
 health_check = { path = "/health", interval_secs = 3, timeout_secs = 1, unhealthy_after = 4, healthy_after = 5, expect = "2xx, 404" }
 outlier = { consecutive_failures = 7, eject_secs = 8, max_ejected_percent = 9 }
 idle_connections = 16
+protocol = "h2"
+proxy_protocol = "v2"
 
 [[routes]]
 host = "API.example.com"
@@ -114,6 +122,12 @@ pub(super) fn snapshot(text: &str) -> Snapshot {
     snapshot_with(text, &Resolved::new())
 }
 
+/// As the log names them.
+fn listeners(snapshot: &Snapshot) -> Vec<String> {
+    let listeners = snapshot.listeners.iter();
+    listeners.map(|listener| listener.to_string()).collect()
+}
+
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -126,10 +140,7 @@ pub(super) fn tcp(addr: &str) -> Option<BackendAddr> {
 fn the_short_form_is_complete_and_connections_have_defaults() {
     let snapshot = snapshot(SHORT);
     assert_eq!(snapshot.generation, 7);
-    assert_eq!(
-        snapshot.listeners,
-        [ListenAddr::Tcp("0.0.0.0:80".parse().unwrap())]
-    );
+    assert_eq!(listeners(&snapshot), ["0.0.0.0:80 (HTTP/2)"]);
     assert_eq!(snapshot.shutdown_timeout, secs(20));
     assert_eq!(snapshot.workers, 3);
     assert!(snapshot.trusted_proxies.is_empty() && snapshot.test_servers.is_empty());
@@ -198,6 +209,10 @@ fn the_short_form_is_complete_and_pools_have_defaults() {
         (pool.idle_connections, pool.keepalive, &pool.outlier),
         (128, secs(60), &None)
     );
+    assert_eq!(
+        (pool.protocol, pool.proxy_protocol),
+        (Protocol::Http1, None)
+    );
     let kind = ProbeKind::Http {
         path: "/health".to_owned(),
         expect: vec![(200, 299)],
@@ -225,12 +240,19 @@ fn the_short_form_is_complete_and_pools_have_defaults() {
 #[test]
 fn every_key_of_the_connection_takes_effect() {
     let snapshot = snapshot(EVERY_KEY);
-    let tcp = |addr: &str| ListenAddr::Tcp(addr.parse().unwrap());
-    let unix = ListenAddr::Unix("/run/palantir.sock".into());
     assert_eq!(
-        snapshot.listeners,
-        [tcp("127.0.0.1:8081"), tcp("[::1]:8081"), unix]
+        listeners(&snapshot),
+        [
+            "127.0.0.1:8081 (HTTP/2)",
+            "[::1]:8081 (HTTP/2)",
+            "unix:/run/palantir.sock (HTTP/2)",
+            "127.0.0.1:8082 (PROXY protocol, redirects to https)",
+        ]
     );
+    let addr = &snapshot.listeners[3].addr;
+    assert_eq!(&snapshot.listener(addr).unwrap().addr, addr);
+    let other = ListenAddr::Tcp("127.0.0.1:8083".parse().unwrap());
+    assert!(snapshot.listener(&other).is_none());
     assert_eq!(
         (snapshot.workers, snapshot.shutdown_timeout),
         (2, Duration::ZERO)
@@ -368,6 +390,10 @@ fn every_key_of_a_pool_takes_effect() {
         max_ejected_percent: 9,
     };
     assert_eq!(pool.outlier, Some(outlier));
+    assert_eq!(
+        (pool.protocol, pool.proxy_protocol),
+        (Protocol::Http2, Some(ProxyProtocol::V2))
+    );
     let unix = Some(BackendAddr::Unix("/run/app.sock".into()));
     let expected = [
         (
@@ -399,6 +425,12 @@ fn every_key_of_a_pool_takes_effect() {
         );
     }
     assert_eq!(pool.backends.len(), 3);
+    let names: Vec<_> = pool
+        .backends
+        .iter()
+        .map(|backend| backend.server_name.to_str())
+        .collect();
+    assert_eq!(names, ["127.0.0.1", "127.0.0.1", "localhost"]);
     let other = &snapshot.pools[1];
     assert_eq!(other.algorithm.name(), "least_connections");
     assert_eq!(

@@ -24,7 +24,7 @@ backends = ["127.0.0.1:8080", "a:1", "A:1"]
         "1:11: workers = 4: more workers than the 3 CPUs that this process may run on",
         "3:15: limits.connections = 2000: the process may open only 1064 files (ulimit -n)",
         "5:8: pools[0].name = \"unused\": no route leads to this pool",
-        "6:13: pools[0].backends[0] = \"127.0.0.1:8080\": is palantir's own listen_addr: requests would go round in circles",
+        "6:13: pools[0].backends[0] = \"127.0.0.1:8080\": is palantir's own listener: requests would go round in circles",
         "6:38: pools[0].backends[2] = \"A:1\": is in this pool already; the first one counts",
     ];
     assert_eq!(warnings, expected);

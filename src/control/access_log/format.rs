@@ -194,6 +194,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
 fn version(version: u8) -> &'static str {
     match version {
         10 => "HTTP/1.0",
+        20 => "HTTP/2",
         _ => "HTTP/1.1",
     }
 }

@@ -303,18 +303,26 @@ async fn servers_and_pools_are_changed_in_full() {
         (&json!(5), &json!(false))
     );
     let pool = r#"{"backends":[{"addr":"127.0.0.1:9005","weight":2}],"balancing_algorithm":"peak_ewma",
-        "outlier":{"consecutive_failures":3}}"#;
+        "outlier":{"consecutive_failures":3},"protocol":"h2"}"#;
     let put = api.ask("PUT /pools/new", &[], pool).await;
     assert_eq!((put.status, put.field("location")), (201, "/pools/new"));
     let json = put.json();
     assert_eq!(json["balancing_algorithm"], "peak_ewma");
     assert_eq!(json["outlier"]["eject_secs"], 30.0);
+    assert_eq!(
+        (&json["protocol"], &json["proxy_protocol"]),
+        (&json!("h2"), &Value::Null)
+    );
     assert_eq!(json["backends"][0]["weight"], 2);
-    let patch = r#"{"outlier":null,"balancing_algorithm":"consistent_hash","hash_on":"path"}"#;
+    let patch = r#"{"proxy_protocol":"v2","protocol":null,"outlier":null,"balancing_algorithm":"consistent_hash","hash_on":"path"}"#;
     let json = api.ask("PATCH /pools/new", &[], patch).await.json();
     assert_eq!(
         (&json["outlier"], &json["hash_on"]),
         (&Value::Null, &json!("path"))
+    );
+    assert_eq!(
+        (&json["protocol"], &json["proxy_protocol"]),
+        (&json!("h1"), &json!("v2"))
     );
     assert_eq!(api.ask("DELETE /pools/new", &[], "").await.status, 200);
     api.ask("DELETE /pools/api", &[], "")

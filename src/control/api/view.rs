@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 
 use super::settings::{HealthCheckSettings, OutlierSettings, hash_key_text, seconds};
 use crate::base::ids::{PoolId, WorkerId};
-use crate::config::{BackendAddress, BackendPlace, BackendSettings, PoolSettings};
+use crate::config::{
+    BackendAddress, BackendPlace, BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings,
+};
 use crate::control::ask::InForce;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::snapshot::{Backend, BackendAddr, Pool as RunningPool};
@@ -27,6 +29,10 @@ pub struct Pool {
     pub outlier: Option<OutlierSettings>,
     /// Idle connections kept per core and backend.
     pub idle_connections: u32,
+    /// What its backends speak: `h1` or `h2`.
+    pub protocol: &'static str,
+    /// The header that every connection to a backend begins with: `v1` or `v2`, if any.
+    pub proxy_protocol: Option<&'static str>,
     /// Names of the routes that lead here.
     pub routes: Vec<String>,
     pub backends: Vec<Server>,
@@ -151,6 +157,10 @@ impl<'s> View<'s> {
             health_check: pool.health_check.as_ref().map(HealthCheckSettings::from),
             outlier: pool.outlier.as_ref().map(OutlierSettings::from),
             idle_connections: pool.idle_connections,
+            protocol: word_of(&PROTOCOLS, pool.protocol),
+            proxy_protocol: pool
+                .proxy_protocol
+                .map(|version| word_of(&PROXY_PROTOCOLS, version)),
             routes: self.routes_to(name),
             backends: backends
                 .map(|server| self.show_server(name, server))
@@ -200,6 +210,12 @@ impl<'s> View<'s> {
             in_flight: self.tables.in_flight(backend.id()).into(),
         }
     }
+}
+
+/// How the configuration writes it.
+fn word_of<T: PartialEq>(words: &[(&'static str, T)], meant: T) -> &'static str {
+    let word = words.iter().find(|(_, known)| *known == meant);
+    word.map_or("", |(word, _)| word)
 }
 
 /// The state that workers go by. They are told at the same time, so one of them speaks for all.

@@ -89,11 +89,16 @@ impl Diff {
     }
 
     fn compare_listeners(&mut self, before: &Table, after: &Table) {
-        let (before, after) = (listeners(before), listeners(after));
-        for addr in after.iter().filter(|addr| !before.contains(addr)) {
-            self.note(What::Added, format!("listener {addr}"), None);
+        let before = listeners(before);
+        let mut known: HashMap<String, Leaves> = before.iter().cloned().collect();
+        for (addr, settings) in listeners(after) {
+            let subject = format!("listener {addr}");
+            match known.remove(&addr) {
+                None => self.note(What::Added, subject, None),
+                Some(before) => self.compare(&subject, &before, &settings),
+            }
         }
-        for addr in before.iter().filter(|addr| !after.contains(addr)) {
+        for (addr, _) in before.iter().filter(|(addr, _)| known.contains_key(addr)) {
             let effect = Some(LISTENER_DRAINS);
             self.note(What::Removed, format!("listener {addr}"), effect);
         }
@@ -250,13 +255,24 @@ impl fmt::Display for Diff {
     }
 }
 
-fn listeners(document: &Table) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    match document.get("listen_addr") {
-        None => vec![default::LISTEN_ADDR.to_owned()],
-        Some(Value::Array(addrs)) => addrs.iter().filter_map(text).collect(),
-        Some(addr) => text(addr).into_iter().collect(),
-    }
+/// Addresses, each with its settings: those of `listen_addr` have none.
+fn listeners(document: &Table) -> Vec<(String, Leaves)> {
+    let short = match document.get("listen_addr") {
+        None => &[][..],
+        Some(Value::Array(addrs)) => addrs,
+        Some(addr) => std::slice::from_ref(addr),
+    };
+    let short = short.iter().filter_map(Value::as_str);
+    let short = short.map(|addr| (addr.to_owned(), Leaves::new()));
+    let long = document.get("listeners").and_then(Value::as_array);
+    let long = long.into_iter().flatten().filter_map(|listener| {
+        let mut settings = listener.as_table()?.clone();
+        let addr = settings.remove("addr")?.as_str()?.to_owned();
+        Some((addr, leaves(&settings)))
+    });
+    let is_default = !document.contains_key("listen_addr") && !document.contains_key("listeners");
+    let default = is_default.then(|| (default::LISTEN_ADDR.to_owned(), Leaves::new()));
+    short.chain(long).chain(default).collect()
 }
 
 fn routes(document: &Table) -> impl Iterator<Item = (String, &Table)> {
@@ -282,7 +298,8 @@ fn pools(document: &Table) -> impl Iterator<Item = (String, PoolPlace, WrittenPo
 /// Everything but listeners, routes and pools.
 fn rest_of(document: &Table) -> Leaves {
     let rest = document.iter();
-    let rest = rest.filter(|(key, _)| !["listen_addr", "routes", "pools"].contains(&key.as_str()));
+    let elsewhere = ["listen_addr", "listeners", "routes", "pools"];
+    let rest = rest.filter(|(key, _)| !elsewhere.contains(&key.as_str()));
     let rest: Table = rest
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();

@@ -18,9 +18,11 @@ use crate::base::time::Micros;
 use crate::control::ask::InForce;
 use crate::shared::backend_table::BackendState;
 use crate::shared::counts::{BackendTotals, KINDS, RouteTotals};
+use crate::shared::gauges::CONNECTION_FAILURES;
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::histogram::Times;
 use crate::snapshot::{Backend, Pool, Snapshot};
+use crate::worker::connection::failure::WORDS;
 use crate::worker::failure::{Failure, kind_word};
 
 /// All metrics of these sources.
@@ -193,6 +195,17 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "palantir_failures",
         "Requests that palantir answered or cut itself, by reason and by whose fault it was",
         rows,
+    )?;
+    let mut ended = [0; CONNECTION_FAILURES];
+    for gauges in sources.gauges.iter() {
+        let counted = ended.iter_mut().zip(gauges.connection_failures());
+        counted.for_each(|(sum, count)| *sum += count);
+    }
+    let rows = WORDS.iter().zip(ended);
+    page.counters(
+        "palantir_connection_failures",
+        "Connections of clients that were ended because of what they sent before or beside requests, by reason",
+        rows.map(|(word, count)| ([("reason", *word)], count)),
     )
 }
 

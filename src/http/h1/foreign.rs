@@ -7,6 +7,7 @@ use super::{
     Asked, FieldSlots, Method, RequestBody, RequestHead, ResponseBody, ResponseHead, Version,
 };
 use crate::http::refusal::Refusal;
+use crate::http::status::reason_phrase;
 
 /// A request that was checked as strictly as [`super::parse_request`] checks one.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub(in crate::http) struct ForeignRequest<'b> {
     pub(in crate::http) host: &'b [u8],
     pub(in crate::http) body: RequestBody,
     pub(in crate::http) expect_continue: bool,
+    /// The protocol to switch to.
+    pub(in crate::http) upgrade: Option<&'b [u8]>,
     /// The fields, each `name: value CRLF`, and the empty line.
     pub(in crate::http) lines: &'b [u8],
 }
@@ -37,15 +40,15 @@ impl<'b> ForeignRequest<'b> {
             query: self.query,
             target: self.target,
             host: self.host,
-            version: Version::Http11,
+            version: Version::Http2,
             fields,
             body: self.body,
             keep_alive: true,
             expect_continue: self.expect_continue,
-            upgrade: false,
+            upgrade: self.upgrade.is_some(),
             te_trailers: survey.te_trailers,
             head_bytes: self.lines.len(),
-            upgrade_value: &[],
+            upgrade_value: self.upgrade.unwrap_or_default(),
             head: self.lines,
             fields_start: 0,
             survey,
@@ -87,8 +90,8 @@ impl<'b> ForeignResponse<'b> {
         };
         Ok(ResponseHead {
             status: self.status,
-            version: Version::Http11,
-            reason: &[],
+            version: Version::Http2,
+            reason: reason_phrase(self.status).as_bytes(),
             fields,
             body,
             keep_alive: true,

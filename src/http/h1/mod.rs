@@ -73,6 +73,8 @@ impl Default for FieldSlots<'_> {
 pub enum Version {
     Http10,
     Http11,
+    /// What came over HTTP/2 and is treated like HTTP/1.1 from here on.
+    Http2,
 }
 
 impl Version {

@@ -206,7 +206,7 @@ proptest! {
         let parsed = parse_request(&head, &mut slots, &LIMITS);
         let Ok(Some(sent)) = parsed else { panic!("{:?}", parsed) };
         let edits = RequestEdits {
-            path: sent.path, host: None, client, client_trusted: false, proto: "https", remove: &[], set: &[], via, expect: true, trace: TraceFields::Pass,
+            path: sent.path, host: None, client, client_trusted: false, proto: "https", remove: &[], set: &[], via, expect: true, trace: TraceFields::Pass, subject: None, websocket_key: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &sent, &edits);

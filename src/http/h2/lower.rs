@@ -10,25 +10,31 @@ use crate::http::refusal::Refusal;
 
 impl Head {
     /// The request in the form of HTTP/1. `end`: nothing follows the head. A body without a length is taken for chunked.
-    /// An extended CONNECT stays what it is. Errors: more fields than `limits::HEAD_FIELDS`.
+    /// An extended CONNECT becomes a GET that offers to switch to its protocol (RFC 8441 section 5). Errors: more fields
+    /// than `limits::HEAD_FIELDS`.
     pub fn as_request<'b, 's>(
         &'b self,
         end: bool,
         slots: &'s mut FieldSlots<'b>,
     ) -> Result<RequestHead<'b, 's>, Refusal> {
         let request = ForeignRequest {
-            method: self.method(),
+            method: match self.protocol() {
+                Some(_) => b"GET",
+                None => self.method(),
+            },
             path: self.path(),
             query: self.query(),
             target: self.target(),
             host: self.authority(),
             body: match self.content_length() {
-                _ if end => RequestBody::None,
+                // What follows is the other protocol.
+                _ if end || self.protocol().is_some() => RequestBody::None,
                 Some(0) => RequestBody::None,
                 Some(length) => RequestBody::Length(length),
                 None => RequestBody::Chunked,
             },
             expect_continue: self.expect_continue(),
+            upgrade: self.protocol(),
             lines: self.lines(),
         };
         request.head(self.headers(), slots)
@@ -76,6 +82,7 @@ mod tests {
     };
     use crate::http::h2::check::{RequestRules, check_request, check_response};
     use crate::http::h2::hpack::{Decoder, Encoder, ListLimits};
+    use crate::http::status::reason_phrase;
 
     const LIMITS: ListLimits = ListLimits {
         bytes: 1_000,
@@ -131,6 +138,8 @@ mod tests {
             via: false,
             expect: true,
             trace: TraceFields::Pass,
+            subject: None,
+            websocket_key: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &request, &edits);
@@ -213,7 +222,11 @@ mod tests {
             };
             let mut out = Vec::new();
             encode_response(&mut out, &response, &edits);
-            assert!(out.starts_with(format!("HTTP/1.1 {status} \r\nserver: x\r\n").as_bytes()));
+            let line = format!(
+                "HTTP/1.1 {status} {}\r\nserver: x\r\n",
+                reason_phrase(head.status())
+            );
+            assert!(out.starts_with(line.as_bytes()));
         }
     }
 
@@ -292,7 +305,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(end, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "http", remove: &[], set: &[], via: false, expect: true, trace: TraceFields::Pass,
+                path: request.path, host: None, client: None, client_trusted: true, proto: "http", remove: &[], set: &[], via: false, expect: true, trace: TraceFields::Pass, subject: None, websocket_key: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);

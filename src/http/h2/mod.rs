@@ -15,6 +15,7 @@ mod head;
 pub mod hpack;
 mod lower;
 mod priority;
+pub mod raise;
 mod settings;
 mod stream;
 
@@ -23,6 +24,17 @@ pub use error::{Abuse, ConnectionError, ErrorCode};
 pub use head::{Field, Head};
 pub use priority::Priority;
 pub use settings::LocalSettings;
+pub use stream::{ById, IdHasher};
+
+/// Whether `bytes` begin a client's connection (RFC 9113 section 3.4); `None` if there are too few to tell. No request of
+/// HTTP/1 begins like that.
+pub fn begins_connection(bytes: &[u8]) -> Option<bool> {
+    let known = bytes.len().min(frame::PREFACE.len());
+    if bytes[..known] != frame::PREFACE[..known] {
+        return Some(false);
+    }
+    (known == frame::PREFACE.len()).then_some(true)
+}
 
 /// Identifies a stream within its connection; odd, because nobody may push. 31 bits.
 pub type StreamId = u32;

@@ -75,13 +75,16 @@ impl Stream {
     }
 }
 
+/// What is kept of each of a connection's streams.
+pub type ById<T> = HashMap<StreamId, T, BuildHasherDefault<IdHasher>>;
+
 /// The open streams.
-pub(super) type Streams = HashMap<StreamId, Stream, BuildHasherDefault<IdHasher>>;
+pub(super) type Streams = ById<Stream>;
 
 /// Spreads identifiers, which come in a row, by one multiplication. A peer can only have as many as it is allowed at
 /// once, so it gains nothing by choosing them badly.
 #[derive(Default)]
-pub(super) struct IdHasher(u64);
+pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

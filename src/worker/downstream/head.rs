@@ -1,12 +1,36 @@
-//! Receiving a request head that did not come at once.
+//! Receiving what did not come at once: the rest of a request's head, or of what tells the protocol.
 
 use crate::base::limits;
 use crate::http::h1::may_end_head;
+use crate::http::h2::begins_connection;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
 use crate::worker::wire::{Interrupted, nothing};
+
+/// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which is
+/// no request of HTTP/1.
+pub async fn speaks_http2(shard: &Shard, client: &Client) -> bool {
+    client
+        .timer
+        .set(shard.plan().snapshot().client.header_timeout);
+    loop {
+        if let Some(speaks) = client.wire.with(|block| begins_connection(block.filled())) {
+            return speaks;
+        }
+        let more = client.wire.more(
+            &shard.blocks,
+            limits::BLOCK_BYTES,
+            usize::MAX,
+            &client.timer,
+            nothing,
+        );
+        if !matches!(more.await, Ok(Ok(count)) if count > 0) {
+            return false;
+        }
+    }
+}
 
 /// Receives until the head may be complete or is longer than it may be, so that parsing again makes sense. Looking for
 /// the head's end among the new bytes only keeps the work proportional to the head, however small its pieces are.

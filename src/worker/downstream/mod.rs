@@ -1,6 +1,7 @@
 //! The client's side: its connection, and the receiving of request heads.
 
 mod head;
+mod linger;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -10,20 +11,59 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Gate, Peer, Socket, Timer};
+use crate::net::{Block, Gate, Peer, Socket, Timer};
+use crate::snapshot::{Listener, ServerTls};
+
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::multiplex;
 use crate::worker::shard::Shard;
-use crate::worker::wire::{Wire, nothing};
+use crate::worker::stream::Stream;
+use crate::worker::wire::Wire;
 
-pub use head::receive_rest_of_head;
+pub use head::{receive_rest_of_head, speaks_http2};
+pub use linger::linger;
 
-/// A client's connection as it was accepted.
+/// A client's connection before its first request.
 pub struct Accepted {
-    pub stream: Socket,
+    pub socket: Socket,
+    pub arrival: Arrival,
+    /// What it has brought already.
+    pub received: Block,
+}
+
+/// How a client came to us: the same for all that its connection carries.
+#[derive(Clone)]
+pub struct Arrival {
     pub peer: Peer,
     /// Closes when the listener that it came by is removed.
     pub gate: Rc<Gate>,
+    /// The listener as it was when the connection was accepted.
+    pub listener: Rc<Listener>,
+    /// `None`: in cleartext.
+    pub secured: Option<Rc<Secured>>,
+}
+
+/// What TLS tells of a client.
+pub struct Secured {
+    /// The host that it asked for, in lower case.
+    pub server_name: Option<Box<str>>,
+    /// The subject of its certificate, if it is to be passed on.
+    pub subject: Option<Box<str>>,
+}
+
+impl Secured {
+    /// What is known of a connection whose handshake is made.
+    pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
+        let certificate = socket.peer_certificate();
+        let wanted = tls.client_subject_field.is_some();
+        Secured {
+            server_name: socket
+                .server_name()
+                .map(|name| name.to_ascii_lowercase().into()),
+            subject: certificate.filter(|_| wanted).and_then(|_| None),
+        }
+    }
 }
 
 /// What the client's connection does after an exchange.
@@ -37,8 +77,7 @@ pub enum Next {
 /// A client's connection.
 pub struct Client {
     pub wire: Wire,
-    pub peer: Peer,
-    gate: Rc<Gate>,
+    pub arrival: Arrival,
     pub timer: Timer,
     /// Requests that began on the connection.
     pub requests: Cell<u32>,
@@ -66,10 +105,20 @@ pub enum Woken {
 impl Client {
     /// A connection just accepted.
     pub fn new(accepted: Accepted, shard: &Rc<Shard>) -> Client {
+        let client = Client::on(Stream::Socket(accepted.socket), accepted.arrival, shard);
+        client.wire.put(accepted.received, &shard.blocks);
+        client
+    }
+
+    /// A stream that a client opened on its connection.
+    pub fn multiplexed(stream: multiplex::Stream, arrival: Arrival, shard: &Rc<Shard>) -> Client {
+        Client::on(Stream::Multiplexed(stream), arrival, shard)
+    }
+
+    fn on(stream: Stream, arrival: Arrival, shard: &Rc<Shard>) -> Client {
         Client {
-            wire: Wire::new(accepted.stream),
-            peer: accepted.peer,
-            gate: accepted.gate,
+            wire: Wire::new(stream),
+            arrival,
             timer: Timer::new(&shard.timers),
             requests: Cell::default(),
             keep_alive: Cell::default(),
@@ -77,6 +126,19 @@ impl Client {
             ends_by_close: Cell::default(),
             cut: Cell::default(),
         }
+    }
+
+    /// The connection with what it has brought, if it is a socket of its own.
+    pub fn into_accepted(self) -> Option<Accepted> {
+        let received = self.wire.take();
+        let Stream::Socket(socket) = self.wire.stream else {
+            return None;
+        };
+        Some(Accepted {
+            socket,
+            arrival: self.arrival,
+            received,
+        })
     }
 
     /// Forgets what held for the last request.
@@ -94,7 +156,7 @@ impl Client {
         self.keep_alive.get()
             && !self.body_pending.get()
             && !shard.is_draining()
-            && !self.gate.is_closed()
+            && !self.arrival.gate.is_closed()
             && self.requests.get() < most
     }
 
@@ -111,16 +173,22 @@ impl Client {
     /// reset, or the client would take what it got for the whole.
     pub fn cut(&self) {
         self.cut.set(true);
-        if self.ends_by_close.get() {
-            self.wire.stream.reset_on_close();
+        if self.ends_by_close.get()
+            && let Stream::Socket(socket) = &self.wire.stream
+        {
+            socket.reset_on_close();
         }
     }
 
     /// Ends the connection so that its last answer arrives: a client that is still sending is listened to for a while.
     pub async fn close(&self, shard: &Shard) {
         let may_be_sending = self.body_pending.get() || !self.wire.is_empty();
-        if may_be_sending && !self.cut.get() {
-            self.linger(shard).await;
+        if may_be_sending
+            && !self.cut.get()
+            && let Stream::Socket(socket) = &self.wire.stream
+        {
+            shard.blocks.give(self.wire.take());
+            linger(socket, &shard.blocks, &self.timer).await;
         }
     }
 
@@ -158,13 +226,16 @@ impl Client {
     /// Whether the listener that the connection came by was removed. (A connection that is handed over with its listener
     /// may send one more request: closing it could cross with that request.)
     fn is_unwanted(&self, shard: &Shard) -> bool {
-        self.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
+        self.arrival.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
     }
 
     /// Ready when the client has gone away while its request runs, if it is watched; what comes of a next request is
     /// kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it cannot be told from
     /// one that closed.)
     pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
+        if let Stream::Multiplexed(stream) = &self.wire.stream {
+            return stream.poll_gone(cx).map(|_| Failure::ClientLeft);
+        }
         if !self.wire.stream.is_watched() {
             return Poll::Pending;
         }
@@ -177,27 +248,5 @@ impl Client {
     fn poll_more(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.wire
             .poll_more(cx, &shard.blocks, limits::BLOCK_BYTES, usize::MAX)
-    }
-
-    /// Lets the client read an answer that it got before it had sent everything: says that nothing more comes, and
-    /// throws away what it still sends for a while. Closing at once would reset the connection and with it the answer.
-    async fn linger(&self, shard: &Shard) {
-        self.wire.stream.end_sending();
-        self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
-        let mut left = limits::LINGER_BYTES;
-        while left > 0 {
-            shard.blocks.give(self.wire.take());
-            let more = self.wire.more(
-                &shard.blocks,
-                limits::BLOCK_BYTES,
-                usize::MAX,
-                &self.timer,
-                nothing,
-            );
-            match more.await {
-                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count as u64),
-                _ => return,
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use crate::base::ids::{BackendId, WorkerId};
 use crate::net::Timers;
 use crate::shared::backend_table::BackendTables;
+use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::learnt::Learnt;
 
@@ -68,6 +69,9 @@ impl Upstreams {
         tables: &BackendTables,
     ) {
         let id = upstream.backend;
+        if !matches!(upstream.wire.stream, Stream::Socket(_)) {
+            return;
+        }
         self.with(id, |backend| {
             let is_full = backend.idle.len() >= keep.most as usize;
             if is_full || !upstream.wire.is_empty() || tables.take_wanted(id) {
@@ -133,12 +137,16 @@ impl Upstreams {
     }
 }
 
+fn has_ended(stream: &Stream) -> bool {
+    matches!(stream, Stream::Socket(socket) if socket.has_ended())
+}
+
 impl Backend {
     fn is_finished(&mut self, idle: &Idle, now: u64, cx: &mut Context<'_>) -> bool {
         let age = now.saturating_sub(idle.since);
         let stream = &idle.upstream.wire.stream;
         match stream.poll_readable(cx) {
-            Poll::Ready(()) if stream.has_ended() => {
+            Poll::Ready(()) if has_ended(stream) => {
                 self.learnt.note(age, now);
                 true
             }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod browser;
 pub mod client;
+pub mod h2;
 pub mod head;
 pub mod lineage;
 pub mod nginx;
@@ -10,6 +11,7 @@ pub mod origin;
 pub mod place;
 pub mod proxy;
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,4 +55,13 @@ pub fn when_still(mut count: impl FnMut() -> u64) -> u64 {
 /// A GET request without further fields.
 pub fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
+}
+
+/// What the management API at `admin` says of its metrics.
+#[track_caller]
+pub fn metrics(admin: SocketAddr) -> String {
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    let answer = Client::connect(admin).ask(request);
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    answer.text()
 }

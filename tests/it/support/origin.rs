@@ -343,3 +343,13 @@ pub fn ok(body: &str) -> String {
         body.len()
     )
 }
+
+/// Answers every request with its body, which is text.
+pub fn echoing(link: &mut Link) {
+    while let Some(request) = link.request() {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        if !link.try_send(ok(&body)) {
+            return;
+        }
+    }
+}

@@ -55,6 +55,12 @@ struct PoolSettings {
     /// Idle connections kept per core and backend.
     #[schema(minimum = 0, maximum = 16384)]
     idle_connections: Option<u32>,
+    /// What its backends speak: `h1` or `h2`.
+    #[schema(pattern = "^h[12]$", example = "h1")]
+    protocol: Option<String>,
+    /// The header that every connection to a backend begins with: `v1` or `v2`.
+    #[schema(pattern = "^v[12]$", example = "v2")]
+    proxy_protocol: Option<String>,
 }
 
 /// A backend of a pool.

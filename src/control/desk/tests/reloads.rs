@@ -267,11 +267,24 @@ fn revisions_are_numbered_and_bounded() {
 
 #[test]
 fn differences_table() {
-    let rows: [(&str, &str, &[&str]); 9] = [
+    let rows: [(&str, &str, &[&str]); 11] = [
         (
             "[[routes]]",
             "listen_addr = ['127.0.0.1:8080', 'unix:/a']\n[[routes]]",
             &["+ listener unix:/a"],
+        ),
+        (
+            "[[routes]]",
+            "[[listeners]]\naddr = '127.0.0.1:8080'\nhttp2 = false\n[[listeners]]\naddr = '[::1]:1'\n[[routes]]",
+            &[
+                "~ listener 127.0.0.1:8080: http2 from default to false",
+                "+ listener [::1]:1",
+            ],
+        ),
+        (
+            "health_check = { path = \"/health\" }",
+            "health_check = { path = \"/health\" }\nprotocol = 'h2'",
+            &["~ pool api: protocol from default to \"h2\""],
         ),
         (
             "[[pools]]\nname = \"api\"",

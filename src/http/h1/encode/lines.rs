@@ -15,7 +15,7 @@ pub(super) struct Edits<'a> {
     /// Fields that replace those of their name.
     pub(super) set: &'a [(String, String)],
     /// Lower-case names of fields that we leave out on top of the operator's.
-    pub(super) ours: &'static [&'static str],
+    pub(super) ours: &'a [&'a str],
 }
 
 impl<'a> Edits<'a> {

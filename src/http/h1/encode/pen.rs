@@ -72,6 +72,7 @@ impl Pen<'_> {
         match received {
             Version::Http10 => self.text(b"Via: 1.0 palantir\r\n"),
             Version::Http11 => self.text(b"Via: 1.1 palantir\r\n"),
+            Version::Http2 => self.text(b"Via: 2 palantir\r\n"),
         }
     }
 

@@ -36,6 +36,11 @@ pub struct RequestEdits<'a> {
     pub expect: bool,
     /// What becomes of the fields that name the request's trace.
     pub trace: TraceFields<'a>,
+    /// A lower-case name and the value that we alone may give it; without one nobody gives any.
+    pub subject: Option<(&'a str, Option<&'a str>)>,
+    /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
+    /// section 5).
+    pub websocket_key: Option<&'a [u8]>,
 }
 
 /// What must be known of a request that was written.
@@ -52,12 +57,19 @@ pub fn encode_request(
     edits: &RequestEdits<'_>,
 ) -> Encoded {
     let host = edits.host.unwrap_or(head.host);
+    let subject = match edits.subject {
+        Some((name, _)) => name,
+        None => "",
+    };
+    let ours = [subject, "traceparent", "tracestate"];
     let operator = Edits {
         remove: edits.remove,
         set: edits.set,
-        ours: match edits.trace {
-            TraceFields::Pass => &[],
-            TraceFields::Drop | TraceFields::Replace(_) => &["traceparent", "tracestate"],
+        ours: match (edits.subject, edits.trace) {
+            (None, TraceFields::Pass) => &[],
+            (Some(_), TraceFields::Pass) => &ours[..1],
+            (None, _) => &ours[1..],
+            (Some(_), _) => &ours,
         },
     };
     let lines = Lines::new(
@@ -73,12 +85,22 @@ pub fn encode_request(
         + head.host.len()
         + edits.proto.len()
         + operator.set_bytes()
+        + subject.len()
+        + edits
+            .subject
+            .map_or(0, |(_, value)| value.map_or(0, str::len))
         + ADDED_BYTES;
     let before = out.len();
     let host_value = Pen::append(out, most, |pen| {
         write_request_line(pen, head, edits.path);
         let host_value = write_fields(pen, head, edits, &lines, operator);
         write_connection(pen, head);
+        if let Some((name, Some(value))) = edits.subject {
+            pen.field(name, value.as_bytes());
+        }
+        if let Some(key) = edits.websocket_key {
+            pen.field("Sec-WebSocket-Key", key);
+        }
         pen.text(b"\r\n");
         host_value
     });

@@ -72,7 +72,7 @@ fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Resp
         match (edits.close, edits.client_version) {
             (true, _) => pen.text(b"Connection: close\r\n"),
             (false, Version::Http10) => pen.text(b"Connection: keep-alive\r\n"),
-            (false, Version::Http11) => {}
+            (false, Version::Http11 | Version::Http2) => {}
         }
     }
 }

@@ -23,6 +23,8 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     via: false,
     expect: true,
     trace: TraceFields::Pass,
+    subject: None,
+    websocket_key: None,
 };
 
 /// What a backend gets for `head` below its request line.
@@ -445,6 +447,8 @@ fn trace_fields_table() {
     let set = [("traceparent".to_owned(), "the operator's".to_owned())];
     let edits = RequestEdits {
         trace: TraceFields::Replace(&made),
+        subject: None,
+        websocket_key: None,
         set: &set,
         ..PLAIN
     };

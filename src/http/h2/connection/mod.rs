@@ -221,6 +221,11 @@ impl Connection {
         self.waiting.shrink_to_fit();
     }
 
+    /// Whether a stream has begun and not ended.
+    pub fn is_open(&self, stream: StreamId) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
     /// Streams that have begun and not ended.
     pub fn open_streams(&self) -> usize {
         self.streams.len()

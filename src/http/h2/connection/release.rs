@@ -20,8 +20,8 @@ impl Connection {
         }
     }
 
-    /// Releases bytes that belong to no stream any more.
-    pub(super) fn release_connection(&mut self, bytes: u32) {
+    /// Releases bytes of a [`super::Event::Body`] whose stream is to get no more room.
+    pub fn release_connection(&mut self, bytes: u32) {
         self.released += bytes;
         if self.released >= self.local.connection_window / 2 {
             self.receive_window += i64::from(self.released);

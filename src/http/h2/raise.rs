@@ -1,0 +1,169 @@
+//! A head that one of HTTP/1's encoders wrote, in the parts that HTTP/2 sends: the other way round of `lower`. The text is
+//! ours and so is well-formed; what concerns an HTTP/1 connection alone is left out.
+
+use memchr::{memchr, memmem};
+
+use super::connection::Request;
+use super::head::Field;
+use crate::http::fields::{Known, recognise};
+
+/// Bytes of the head at the start of `text`, the empty line included; all of it if there is none.
+pub fn head_bytes(text: &[u8]) -> usize {
+    memmem::find(text, b"\r\n\r\n").map_or(text.len(), |at| at + b"\r\n\r\n".len())
+}
+
+/// A response's status and fields.
+pub fn response(head: &[u8]) -> (u16, Fields<'_>) {
+    let (line, fields) = first_line(head);
+    let digits = line.get(b"HTTP/1.1 ".len()..).unwrap_or_default();
+    let digits = digits.iter().take(3);
+    let status = digits.fold(0, |status, digit| {
+        status * 10 + u16::from(digit.wrapping_sub(b'0'))
+    });
+    (status, fields)
+}
+
+/// A request's pseudo-fields, to be completed with the scheme, and its fields.
+pub fn request<'b>(head: &'b [u8], scheme: &'b str) -> (Request<'b>, Fields<'b>) {
+    let (line, fields) = first_line(head);
+    let mut parts = line.split(|byte| *byte == b' ');
+    let mut part = || parts.next().unwrap_or_default();
+    let request = Request {
+        method: part(),
+        scheme: scheme.as_bytes(),
+        target: part(),
+        authority: host(fields.lines),
+        protocol: None,
+    };
+    (request, fields)
+}
+
+fn host(lines: &[u8]) -> &[u8] {
+    let mut all = All { lines };
+    let host = all.find(|field| recognise(field.name) == Known::Host);
+    host.map_or(b"", |field| field.value)
+}
+
+fn first_line(head: &[u8]) -> (&[u8], Fields<'_>) {
+    let end = memchr(b'\n', head).map_or(head.len(), |at| at + 1);
+    let line = head[..end].trim_ascii_end();
+    let lines = &head[end..];
+    (line, Fields { lines })
+}
+
+/// The fields of a head that have a place in HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'b> {
+    lines: &'b [u8],
+}
+
+impl<'b> IntoIterator for Fields<'b> {
+    type Item = Field<'b>;
+    type IntoIter = std::iter::Filter<All<'b>, fn(&Field<'b>) -> bool>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        All { lines: self.lines }.filter(|field| !is_of_http1(field.name))
+    }
+}
+
+fn is_of_http1(name: &[u8]) -> bool {
+    matches!(
+        recognise(name),
+        Known::Connection | Known::Host | Known::TransferEncoding | Known::Upgrade
+    ) || name.eq_ignore_ascii_case(b"sec-websocket-accept")
+}
+
+/// Every line `name: value CRLF` up to the empty one.
+#[derive(Clone, Debug)]
+pub struct All<'b> {
+    lines: &'b [u8],
+}
+
+impl<'b> Iterator for All<'b> {
+    type Item = Field<'b>;
+
+    fn next(&mut self) -> Option<Field<'b>> {
+        let colon = memchr(b':', self.lines)?;
+        let (name, rest) = self.lines.split_at(colon);
+        let end = memchr(b'\n', rest)?;
+        self.lines = &rest[end + 1..];
+        Some(Field {
+            name,
+            value: rest[1..end].trim_ascii(),
+            sensitive: is_sensitive(name),
+        })
+    }
+}
+
+/// Whether a field holds what gives access: it must never enter a table where a guess could be compared with it
+/// (RFC 7541 section 7.1).
+fn is_sensitive(name: &[u8]) -> bool {
+    match name.len() {
+        6 => name.eq_ignore_ascii_case(b"cookie"),
+        10 => name.eq_ignore_ascii_case(b"set-cookie"),
+        13 => name.eq_ignore_ascii_case(b"authorization"),
+        _ => false,
+    }
+}
+
+/// The fields of trailers, each `name: value CRLF`.
+pub fn trailers(lines: &[u8]) -> All<'_> {
+    All { lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs<'b>(fields: impl IntoIterator<Item = Field<'b>>) -> Vec<(&'b str, &'b str)> {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        let fields = fields.into_iter();
+        fields
+            .map(|field| (text(field.name), text(field.value)))
+            .collect()
+    }
+
+    #[test]
+    fn a_response_without_what_concerns_the_connection() {
+        let text =
+            b"HTTP/1.1 404 Not Found\r\nServer: x\r\nx-empty:\r\nTransfer-Encoding: chunked\r\n\
+            Connection: close\r\ncolon: a:b\r\n\r\nbody: none";
+        let head = &text[..head_bytes(text)];
+        assert!(text[head.len()..].starts_with(b"body"));
+        let (status, fields) = response(head);
+        assert_eq!(status, 404);
+        let expected = [("Server", "x"), ("x-empty", ""), ("colon", "a:b")];
+        assert_eq!(pairs(fields), expected);
+    }
+
+    #[test]
+    fn a_request_in_its_parts() {
+        let text = b"POST /a?b=c HTTP/1.1\r\naccept: */*\r\nHost: h:8\r\nTE: trailers\r\nConnection: TE\r\n\
+            Authorization: secret\r\n\r\n";
+        let (request, fields) = request(text, "https");
+        let expected = Request {
+            method: b"POST",
+            scheme: b"https",
+            authority: b"h:8",
+            target: b"/a?b=c",
+            protocol: None,
+        };
+        assert_eq!(request, expected);
+        assert!(fields.into_iter().any(|field| field.sensitive));
+        let expected = [
+            ("accept", "*/*"),
+            ("TE", "trailers"),
+            ("Authorization", "secret"),
+        ];
+        assert_eq!(pairs(fields), expected);
+    }
+
+    #[test]
+    fn trailers_as_received() {
+        assert_eq!(
+            pairs(trailers(b"a: b\r\nc: d\r\n")),
+            [("a", "b"), ("c", "d")]
+        );
+        assert_eq!(pairs(trailers(b"")), []);
+    }
+}

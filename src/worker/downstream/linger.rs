@@ -1,0 +1,43 @@
+//! Ending a connection so that what was sent last arrives.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::net::{Block, Blocks, Socket, Timer};
+
+/// Lets the client read an answer that it got before it had sent everything: says that nothing more comes, and throws
+/// away what it still sends for a while. Closing at once would reset the connection and with it the answer.
+pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer) {
+    socket.end_sending();
+    socket.watch();
+    timer.set(Duration::from_millis(limits::LINGER_MILLIS));
+    let mut left = limits::LINGER_BYTES;
+    while left > 0 {
+        let mut block = blocks.take();
+        let received = timer.bound(|cx| poll_receive(socket, &mut block, cx)).await;
+        blocks.give(block);
+        match received {
+            Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count as u64),
+            _ => return,
+        }
+    }
+}
+
+fn poll_receive(
+    socket: &Socket,
+    block: &mut Block,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_readable(cx));
+        match socket.receive(block, usize::MAX) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.watch(),
+            outcome => {
+                socket.watch();
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a connection has received for one stream and nobody has taken yet.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+
+use crate::http::h2::{ErrorCode, Head};
+use crate::http::refusal::Refusal;
+use crate::net::Block;
+
+/// A head, and whether it ends the message.
+pub type Message = (Box<Head>, bool);
+
+/// How a stream ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The peer reset it, or we did because the peer broke a rule.
+    Reset(ErrorCode),
+    /// Nothing of it was processed: it may be repeated elsewhere.
+    Unprocessed,
+    /// Its head breaks a rule.
+    Malformed(Refusal),
+    /// The connection was lost.
+    Lost,
+    /// The connection could not be made.
+    Unconnected(Unconnected),
+}
+
+/// Why a connection could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unconnected {
+    Failed,
+    TimedOut,
+    /// This process has no descriptor or memory left.
+    Exhausted,
+}
+
+/// The receiving side of a stream. One task works on it.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) heads: RefCell<VecDeque<Message>>,
+    pub(super) body: RefCell<Block>,
+    /// Each `name: value CRLF`.
+    pub(super) trailers: RefCell<Vec<u8>>,
+    /// Whether the peer's message is complete.
+    pub(super) ended: Cell<bool>,
+    pub(super) gone: Cell<Option<Gone>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl State {
+    pub(super) fn wait(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        match &*waker {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => *waker = Some(cx.waker().clone()),
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Notes that nothing more will come, or can be sent.
+    pub(super) fn lose(&self, gone: Gone) {
+        if self.gone.get().is_none() {
+            self.gone.set(Some(gone));
+        }
+        self.wake();
+    }
+}

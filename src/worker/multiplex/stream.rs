@@ -1,0 +1,223 @@
+//! One stream of an HTTP/2 connection, as an exchange sees it.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::connection::Connection;
+use super::state::{Gone, Message, State};
+use crate::base::time::Micros;
+use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
+use crate::net::{Block, Expired, Timer};
+
+/// A stream. What is not finished when it is dropped is reset.
+pub struct Stream {
+    connection: Rc<Connection>,
+    /// 0 until the request is sent, towards a backend.
+    id: Cell<StreamId>,
+    state: Rc<State>,
+    /// Whether the end of our message was sent.
+    finished: Cell<bool>,
+}
+
+impl Stream {
+    pub(super) fn new(connection: Rc<Connection>, id: StreamId, state: Rc<State>) -> Stream {
+        Stream {
+            connection,
+            id: Cell::new(id),
+            state,
+            finished: Cell::default(),
+        }
+    }
+
+    /// Takes the next head received, if one is there. Errors: none will come.
+    pub fn take_head(&self) -> Result<Option<Message>, Gone> {
+        match self.state.heads.borrow_mut().pop_front() {
+            Some(message) => Ok(Some(message)),
+            None => self.state.gone.get().map_or(Ok(None), Err),
+        }
+    }
+
+    /// Waits for the next head. Errors: none will come.
+    pub fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Message, Gone>> {
+        match self.take_head() {
+            Ok(Some(message)) => Poll::Ready(Ok(message)),
+            Ok(None) => {
+                self.state.wait(cx);
+                Poll::Pending
+            }
+            Err(gone) => Poll::Ready(Err(gone)),
+        }
+    }
+
+    /// Gives the memory of a head back.
+    pub fn give_head(&self, head: Box<Head>) {
+        self.connection.give_head(head);
+    }
+
+    /// Ready when the peer has given the stream up.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<Gone> {
+        if let Some(gone) = self.state.gone.get() {
+            return Poll::Ready(gone);
+        }
+        self.state.wait(cx);
+        Poll::Pending
+    }
+
+    /// Ready when there is something to receive.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = &self.state;
+        if state.ended.get() || state.gone.get().is_some() || !state.body.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        state.wait(cx);
+        Poll::Pending
+    }
+
+    /// Receives what is there of the body, at most `most` bytes, behind what `block` holds. 0: it is complete. Errors:
+    /// [`io::ErrorKind::WouldBlock`] if nothing is there yet; the stream is gone.
+    pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
+        let mut body = self.state.body.borrow_mut();
+        if body.is_empty() {
+            return match (self.state.ended.get(), self.state.gone.get()) {
+                (true, _) => Ok(0),
+                (false, Some(_)) => Err(io::ErrorKind::ConnectionReset.into()),
+                (false, None) => Err(io::ErrorKind::WouldBlock.into()),
+            };
+        }
+        let count = body.len().min(most);
+        if block.is_empty() && count == body.len() {
+            std::mem::swap(block, &mut *body);
+        } else {
+            let count = count.min(block.room());
+            block.extend(&body.filled()[..count]);
+            body.consume(count);
+        }
+        self.connection.release(self.id.get(), count);
+        Ok(count)
+    }
+
+    /// Whether the whole of the peer's message was received and taken.
+    pub fn has_ended(&self) -> bool {
+        self.state.ended.get() && self.state.body.borrow().is_empty()
+    }
+
+    /// The trailers that came behind the body, each `name: value CRLF`. Once.
+    pub fn take_trailers(&self) -> Vec<u8> {
+        self.state.trailers.take()
+    }
+
+    /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `head`. `is_last`: nothing follows.
+    /// Errors: the client has given the stream up.
+    pub fn answer(&self, head: &mut Block, is_last: bool) -> io::Result<()> {
+        let (status, fields) = raise::response(head.filled());
+        // What HTTP/1 switches to, HTTP/2 takes for the body of a tunnel (RFC 8441 section 5).
+        let status = if status == 101 { 200 } else { status };
+        let mut protocol = self.connection.protocol();
+        let sent = protocol.send_head(self.id.get(), status, fields, is_last);
+        drop(protocol);
+        head.clear();
+        self.note_sent(sent.is_ok(), is_last)
+    }
+
+    /// Sends a request's head, written as HTTP/1 would have it, and takes it out of `request`; what stands behind it stays.
+    /// `is_last`: nothing follows the head. Errors: the connection takes no more streams.
+    pub fn ask(&self, request: &mut Block, scheme: &str, is_last: bool) -> io::Result<()> {
+        let length = raise::head_bytes(request.filled());
+        let (asked, fields) = raise::request(&request.filled()[..length], scheme);
+        let id = self.connection.open(&asked, fields, is_last, &self.state);
+        request.advance(length);
+        self.id.set(id.unwrap_or_default());
+        if id.is_none() {
+            self.state.lose(Gone::Unprocessed);
+        }
+        self.note_sent(id.is_some(), is_last)
+    }
+
+    /// Sends trailers, each `name: value CRLF`: the end of our message. Errors: the peer has given the stream up.
+    pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
+        let mut protocol = self.connection.protocol();
+        let sent = protocol.send_trailers(self.id.get(), raise::trailers(lines));
+        drop(protocol);
+        self.note_sent(sent.is_ok(), true)
+    }
+
+    /// Sends the first `count` bytes of `block` as the peer's windows allow, at most until the timer's deadline, and takes
+    /// them from its front. `is_last`: the message ends with them. `progress` is called whenever some were taken. Errors:
+    /// the peer has given the stream up.
+    pub async fn send(
+        &self,
+        block: &mut Block,
+        count: usize,
+        is_last: bool,
+        timer: &Timer,
+        progress: impl Fn(),
+    ) -> Result<io::Result<()>, Expired> {
+        let mut left = count;
+        timer
+            .bound(|cx| {
+                if left == 0 && (!is_last || self.finished.get()) {
+                    return Poll::Ready(Ok(()));
+                }
+                let bytes = &block.filled()[..left];
+                let now = Micros::now();
+                let sent = self
+                    .connection
+                    .protocol()
+                    .send_body(self.id.get(), bytes, is_last, now);
+                let taken = *sent.as_ref().unwrap_or(&0);
+                block.advance(taken);
+                left -= taken;
+                if taken > 0 {
+                    progress();
+                }
+                if sent.is_err() || left == 0 {
+                    return Poll::Ready(self.note_sent(sent.is_ok(), is_last));
+                }
+                self.connection.wake_sender();
+                self.state.wait(cx);
+                Poll::Pending
+            })
+            .await
+    }
+
+    /// Ends our message: for the tunnel's way of ending one direction.
+    pub fn end_sending(&self) {
+        if !self.finished.get() {
+            let mut protocol = self.connection.protocol();
+            let sent = protocol.send_body(self.id.get(), &[], true, Micros::now());
+            drop(protocol);
+            let _ = self.note_sent(sent.is_ok(), true);
+        }
+    }
+
+    fn note_sent(&self, succeeded: bool, is_last: bool) -> io::Result<()> {
+        self.connection.wake_sender();
+        if !succeeded {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.finished.set(is_last);
+        Ok(())
+    }
+
+    /// What to tell the peer of a stream that is dropped.
+    fn closing_code(&self) -> ErrorCode {
+        match self.connection.role() {
+            // A client that has its answer may stop sending (RFC 9113 section 8.1).
+            Role::Server if self.finished.get() => ErrorCode::NO_ERROR,
+            Role::Server => ErrorCode::INTERNAL_ERROR,
+            Role::Client => ErrorCode::CANCEL,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.id.get() != 0 {
+            let unread = self.state.body.borrow().len();
+            self.connection
+                .forget(self.id.get(), unread, self.closing_code());
+        }
+    }
+}

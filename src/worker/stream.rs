@@ -1,0 +1,121 @@
+//! Bytes in both directions between an exchange and one side of it: a socket of its own, or a stream of an HTTP/2
+//! connection. Over a socket, heads are bytes like all others; HTTP/2 sends them in a form of its own.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use crate::net::{Block, Expired, Socket, Timer};
+use crate::worker::multiplex;
+
+/// One side of an exchange.
+pub enum Stream {
+    /// HTTP/1.
+    Socket(Socket),
+    /// HTTP/2.
+    Multiplexed(multiplex::Stream),
+}
+
+impl Stream {
+    /// Begins to wait for bytes, or for the peer's end, unless that is begun already.
+    pub fn watch(&self) {
+        if let Stream::Socket(socket) = self {
+            socket.watch();
+        }
+    }
+
+    /// Whether bytes are waited for.
+    pub fn is_watched(&self) -> bool {
+        match self {
+            Stream::Socket(socket) => socket.is_watched(),
+            Stream::Multiplexed(_) => true,
+        }
+    }
+
+    /// Ready when there is something to receive; if not, the task is woken when there is. The stream must be watched.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Stream::Socket(socket) => socket.poll_readable(cx),
+            Stream::Multiplexed(stream) => stream.poll_readable(cx),
+        }
+    }
+
+    /// Receives at most `most` bytes of what is there now, behind what `block` holds, which must have room. 0: the peer
+    /// ended its side. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there.
+    pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
+        match self {
+            Stream::Socket(socket) => socket.receive(block, most),
+            Stream::Multiplexed(stream) => stream.receive(block, most),
+        }
+    }
+
+    /// Whether it is known by now, without another receive, that nothing more will come of the message.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Stream::Socket(_) => false,
+            Stream::Multiplexed(stream) => stream.has_ended(),
+        }
+    }
+
+    /// The trailers that came behind a body over HTTP/2, each `name: value CRLF`. Once.
+    pub fn take_trailers(&self) -> Vec<u8> {
+        match self {
+            Stream::Socket(_) => Vec::new(),
+            Stream::Multiplexed(stream) => stream.take_trailers(),
+        }
+    }
+
+    /// Sends the head of an answer, if heads are no bytes here; else leaves it in `head`, to be sent with what follows.
+    /// `is_last`: nothing follows. Errors: the client is gone.
+    pub fn answer(&self, head: &mut Block, is_last: bool) -> io::Result<()> {
+        match self {
+            Stream::Socket(_) => Ok(()),
+            Stream::Multiplexed(stream) => stream.answer(head, is_last),
+        }
+    }
+
+    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
+    /// taken from its front, and [`Block::rewind`] brings them back. `is_last`: the message ends with them. `progress` is
+    /// called whenever the peer took some of it, so that a slow but living peer can be given more time. Errors: the peer
+    /// is gone.
+    pub async fn send(
+        &self,
+        block: &mut Block,
+        count: usize,
+        is_last: bool,
+        timer: &Timer,
+        progress: impl Fn(),
+    ) -> Result<io::Result<()>, Expired> {
+        match self {
+            Stream::Socket(socket) => socket.send(block, count, timer, progress).await,
+            Stream::Multiplexed(stream) => {
+                stream.send(block, count, is_last, timer, progress).await
+            }
+        }
+    }
+
+    /// Sends all of `block`, at most until the timer's deadline. `is_last`: the message ends with it.
+    pub async fn send_all(
+        &self,
+        block: &mut Block,
+        is_last: bool,
+        timer: &Timer,
+    ) -> Result<io::Result<()>, Expired> {
+        self.send(block, block.len(), is_last, timer, || ()).await
+    }
+
+    /// Sends the trailers of a body that was sent, if they are no bytes here. Errors: the peer is gone.
+    pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            Stream::Socket(_) => Ok(()),
+            Stream::Multiplexed(stream) => stream.send_trailers(lines),
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn end_sending(&self) {
+        match self {
+            Stream::Socket(socket) => socket.end_sending(),
+            Stream::Multiplexed(stream) => stream.end_sending(),
+        }
+    }
+}
