@@ -488,6 +488,7 @@ fn what_is_allowed_breaks_no_rule() {
             "shared/messages.rs",
             "use crate::snapshot::Snapshot;\nuse std::sync::Arc;\n",
         ),
+        ("net/tls/a.rs", "use std::sync::Arc;\n"),
         (
             "net/a.rs",
             "// SAFETY: nothing is touched.\nunsafe fn f() { monoio::spawn(); }\n",
