@@ -105,11 +105,12 @@ SCENARIOS = [
              targets={"nginx": 0.35, "haproxy": 0.60, "envoy": 0.30}),
     Scenario("h2-tls", "small GET, HTTP/2 over TLS", client="h2", connections=16, streams=32, proxies=EVERYBODY,
              targets={"nginx": 0.35, "haproxy": 0.60, "envoy": 0.30}),
-    # nginx does not speak HTTP/2 to a backend, except for gRPC.
+    # nginx does not speak HTTP/2 to a backend except for gRPC, and there not without fault: a window update of the
+    # origin's that comes late fails the next call ("frame for unknown stream").
     Scenario("h2-h2c", "small GET, HTTP/2 on both sides", client="h2c", backend="h2c", connections=16, streams=32,
              proxies=("palantir", "haproxy", "envoy"), target_of=("h2-small", 0.70)),
     Scenario("grpc", "unary gRPC, 64 streams", client="h2c", backend="h2c", path=GRPC_PATH, method="POST",
-             connections=1, streams=64, proxies=EVERYBODY, targets={"envoy": 0.30}),
+             connections=1, streams=64, proxies=("palantir", "haproxy", "envoy"), targets={"envoy": 0.30}),
     Scenario("cores", "one and two workers, small GET", kind="cores", target_growth=1.05),
     Scenario("idle", "idle keep-alive connections", kind="idle", connections=IDLE_CONNECTIONS, target_kib=2.0),
 ]

@@ -9,7 +9,7 @@ use crate::support::h2::frame::post;
 use crate::support::peer::{self, Peer};
 use crate::support::place::free_addr;
 use crate::support::proxy::list;
-use crate::support::{Origin, Proxy};
+use crate::support::{Origin, Proxy, eventually};
 
 /// A route for everything to a pool whose backends speak HTTP/2.
 fn route(backends: &[SocketAddr]) -> String {
@@ -144,4 +144,53 @@ fn the_callers_deadline_bounds_the_backend() {
         );
     }
     silent.wait_for_ended(3);
+}
+
+#[test]
+fn health_is_asked_for_by_grpc() {
+    let addr = free_addr();
+    let mut origin = Peer::start("grpc_origin.py", &[&addr.to_string()]);
+    assert_eq!(origin.tell("orders SERVING"), "set");
+    let check =
+        "{ grpc = \"orders\", interval_secs = 0.1, unhealthy_after = 2, healthy_after = 1 }";
+    let config = route(&[addr]).replace("protocol", &format!("health_check = {check}\nprotocol"));
+    let proxy = Proxy::start(&config);
+    run(&proxy, "unary");
+    for (status, reason) in [
+        ("NOT_SERVING", "not serving"),
+        ("UNKNOWN", "unknown whether"),
+    ] {
+        assert_eq!(origin.tell(&format!("orders {status}")), "set");
+        proxy.wait_for_log(&["unhealthy", reason]);
+        run(&proxy, "down");
+        let healthy = proxy.log().matches("to=\"healthy\"").count();
+        assert_eq!(origin.tell("orders SERVING"), "set");
+        eventually("it is healthy again", || {
+            proxy.log().matches("to=\"healthy\"").count() > healthy
+        });
+        run(&proxy, "unary");
+    }
+}
+
+/// The server as a whole, a service that it does not know, and a server that has no health service.
+#[test]
+fn what_a_health_check_by_grpc_can_find() {
+    let known = free_addr();
+    let _origin = Peer::start("grpc_origin.py", &[&known.to_string()]);
+    let without = Origin::saying("");
+    for (addr, service, words) in [
+        (known, "\"none\"", &["unhealthy", "unknown service"][..]),
+        (without.addr, "true", &["unhealthy"]),
+    ] {
+        let check = format!("{{ grpc = {service}, interval_secs = 0.1, unhealthy_after = 1 }}");
+        let config =
+            route(&[addr]).replace("protocol", &format!("health_check = {check}\nprotocol"));
+        Proxy::start(&config).wait_for_log(words);
+    }
+    let check =
+        "health_check = { grpc = true, interval_secs = 0.05, unhealthy_after = 1 }\nprotocol";
+    let proxy = Proxy::start(&route(&[known]).replace("protocol", check));
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!proxy.log().contains("unhealthy"), "{}", proxy.log());
+    run(&proxy, "unary");
 }

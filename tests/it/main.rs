@@ -14,6 +14,7 @@ mod early_answer;
 mod fields;
 mod framing;
 mod grpc;
+mod h2_backends;
 mod h2_exchange;
 mod h2_floods;
 mod h2_frames;

@@ -20,7 +20,7 @@ async def main():
             raise AssertionError("it was not closed")
         except ConnectionClosed as closed:
             assert (closed.rcvd.code, closed.rcvd.reason) == (4001, "as you wish"), closed
-    connections = [connect(f"ws://{sys.argv[1]}/chat") for _ in range(50)]
+    connections = [connect(f"ws://{sys.argv[1]}/chat", subprotocols=["echo"]) for _ in range(50)]
     connections = [await connection for connection in connections]
     for number, connection in enumerate(connections):
         await connection.send(str(number))
