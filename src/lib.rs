@@ -26,6 +26,9 @@
 //!   → snapshot → every worker adopts it between two requests and says so → the answer
 //! ```
 //!
+//! Certificates and the settings of TLS are loaded and built on the way (`config` says what, [`tls`] does it), never by a
+//! worker.
+//!
 //! ## Who may import whom
 //!
 //! Modules stand below in reading order; each may import those named before it, never one named after it. Within

@@ -70,6 +70,10 @@ pub const CHUNK_FRAMING_BYTES: usize = 64;
 pub const TRAILER_BYTES: u32 = 8 << 10;
 /// Fields of a trailer section.
 pub const TRAILER_FIELDS: usize = 64;
+/// Bytes of a PROXY header of version 1, its line end included: what the specification allows.
+pub const PROXY_LINE_BYTES: usize = 107;
+/// Bytes of a PROXY header of version 2 with all its extensions.
+pub const PROXY_HEADER_BYTES: usize = 4096;
 /// Interim (1xx) responses that one exchange may bring before its final one.
 pub const INTERIM_RESPONSES: u32 = 16;
 

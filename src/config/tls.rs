@@ -111,7 +111,7 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
             .must("certificates", read_certificates)?
             .into_iter()
             .unzip();
-        read_common_ocsp(table, &mut pairs, &mut pair_places);
+        read_ocsp_of_first(table, &mut pairs, &mut pair_places);
         Some(ServerTlsSettings {
             place: table.place().clone(),
             settings: ServerSettings {
@@ -216,7 +216,7 @@ fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
 }
 
 /// `ocsp` beside the list of certificates belongs to the first one.
-fn read_common_ocsp(table: &mut Table<'_>, pairs: &mut [PairFiles], places: &mut [PairPlaces]) {
+fn read_ocsp_of_first(table: &mut Table<'_>, pairs: &mut [PairFiles], places: &mut [PairPlaces]) {
     let mut place = Place::default();
     let ocsp = table.get("ocsp", |item| read_file(item, &mut place));
     let (Some(ocsp), Some(pair), Some(places)) = (ocsp, pairs.first_mut(), places.first_mut())

@@ -7,6 +7,7 @@ pub mod fields;
 pub mod forwarded;
 pub mod host;
 pub mod path;
+pub mod proxy_protocol;
 pub mod refusal;
 pub mod status;
 pub mod traceparent;

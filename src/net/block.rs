@@ -15,6 +15,8 @@ pub struct Block {
     start: usize,
     /// Most bytes that the next send may take.
     bound: usize,
+    /// Bytes from the beginning of the memory, room included, that are known to be initialised.
+    initialised: usize,
 }
 
 impl Block {
@@ -24,6 +26,7 @@ impl Block {
             bytes: Vec::with_capacity(capacity),
             start: 0,
             bound: usize::MAX,
+            initialised: 0,
         }
     }
 
@@ -80,6 +83,7 @@ impl Block {
 
     /// Empties the block.
     pub fn clear(&mut self) {
+        self.initialised = self.initialised.max(self.bytes.len());
         self.bytes.clear();
         self.start = 0;
     }
@@ -94,12 +98,66 @@ impl Block {
 
     /// The underlying vector, for encoders that write at its end. What is before the filled part must stay.
     pub fn vec(&mut self) -> &mut Vec<u8> {
+        self.initialised = 0; // It may be replaced by another.
         &mut self.bytes
     }
 
     /// Adds bytes at the end.
     pub fn extend(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
         self.bytes.extend_from_slice(bytes);
+    }
+
+    fn reserve(&mut self, count: usize) {
+        if self.room() < count {
+            self.bytes.reserve(count);
+            self.initialised = 0;
+        }
+    }
+
+    /// The next `count` bytes behind the filled part, for encoders that want a slice to write to. What is written becomes
+    /// part of it by [`Block::fill`]. Only bytes that nobody has written to before have to be cleared for that.
+    pub(super) fn room_mut(&mut self, count: usize) -> &mut [u8] {
+        self.reserve(count);
+        let end = self.bytes.len() + count;
+        let known = self.initialised.max(self.bytes.len());
+        // SAFETY: all of it lies in the vector's memory, and what is not known to be initialised is written to.
+        unsafe {
+            let start = self.bytes.as_mut_ptr();
+            if known < end {
+                start.add(known).write_bytes(0, end - known);
+            }
+            self.initialised = known.max(end);
+            std::slice::from_raw_parts_mut(start.add(self.bytes.len()), count)
+        }
+    }
+
+    /// Adds the first `count` bytes behind the filled part to it; they must have been in [`Block::room_mut`].
+    pub(super) fn fill(&mut self, count: usize) {
+        let end = self.bytes.len() + count;
+        assert!(end <= self.initialised);
+        // SAFETY: so many bytes are initialised, and lie in the vector's memory.
+        unsafe { self.bytes.set_len(end) };
+    }
+
+    /// Lets `write` put bytes behind the filled part: it is told where, and at most how many, and returns how many they
+    /// are, or an error.
+    ///
+    /// # Safety
+    /// So many bytes are initialised when `write` returns, and it leaves none uninitialised that was not.
+    pub(super) unsafe fn write<E>(
+        &mut self,
+        most: usize,
+        write: impl FnOnce(*mut u8, usize) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let most = self.room().min(most);
+        let length = self.bytes.len();
+        // SAFETY: the place is in the vector's memory or just behind it; for the rest, the caller answers.
+        unsafe {
+            let count = write(self.bytes.as_mut_ptr().add(length), most)?;
+            self.bytes.set_len(length + count);
+            Ok(count)
+        }
     }
 
     /// Puts `bytes` before the filled part, where consumed bytes were; false if there is too little room.
@@ -213,6 +271,33 @@ mod tests {
         assert!(!block.prepend(b"longer head|"));
         assert!(block.prepend(b"head|"));
         assert_eq!(block.filled(), b"head|body");
+    }
+
+    #[test]
+    fn room_is_written_to_and_then_filled() {
+        let mut block = Block::with_capacity(8);
+        block.extend(b"ab");
+        block.room_mut(4).copy_from_slice(b"cdef");
+        block.fill(3);
+        assert_eq!(block.filled(), b"abcde");
+        block.clear();
+        assert_eq!(
+            block.room_mut(6),
+            b"abcdef",
+            "what was written once is not cleared again"
+        );
+        assert_eq!(block.room_mut(9)[8], 0, "it grows");
+        block.extend(b"xy");
+        assert_eq!(block.vec().len(), 2);
+        assert_eq!(block.room_mut(4), [0; 4], "the vector may be another one");
+    }
+
+    #[test]
+    #[should_panic]
+    fn only_room_that_was_written_to_is_filled() {
+        let mut block = Block::with_capacity(8);
+        block.room_mut(4);
+        block.fill(5);
     }
 
     #[test]

@@ -217,13 +217,25 @@ impl Socket {
         self.send(block, block.len(), timer, || ()).await
     }
 
-    /// Says that nothing more will be sent.
+    /// Says that nothing more will be sent. Over TLS the word is lost if the kernel holds so much for the peer that it
+    /// takes no more at once; where a peer must be able to tell the end from a broken connection, use
+    /// [`Socket::finish_sending`].
     pub fn end_sending(&self) {
         if let Some(tls) = &self.tls {
-            tls.end_sending(self.fd());
+            send_now(self.fd(), tls.last_word().filled());
         }
         // SAFETY: plain system call on a live descriptor; a peer that is gone already is no error to us.
         unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
+    }
+
+    /// The same, but waits until the kernel takes the word, at most until the timer's deadline.
+    pub async fn finish_sending(&self, timer: &Timer) {
+        if let Some(tls) = &self.tls {
+            let mut word = tls.last_word();
+            let length = word.len();
+            let _ = self.send_raw(&mut word, length, timer, &|| ()).await; // Nothing depends on it.
+        }
+        self.end_sending();
     }
 
     /// Ends the connection in both directions.
@@ -291,27 +303,22 @@ impl Drop for Socket {
     /// Closing is the orderly end, which TLS has a word for.
     fn drop(&mut self) {
         if let Some(tls) = &self.tls {
-            tls.end_sending(self.fd());
+            send_now(self.fd(), tls.last_word().filled());
         }
     }
 }
 
 /// Receives at most `most` bytes of what is there now, as they came over the wire.
 pub(super) fn receive_from(fd: RawFd, block: &mut Block, most: usize) -> io::Result<usize> {
-    let room = block.vec().spare_capacity_mut();
-    let length = room.len().min(most);
-    // SAFETY: the kernel writes at most `length` bytes to the vector's spare capacity, during the call.
-    let received = unsafe {
-        let start = room.as_mut_ptr().cast();
-        libc::recv(fd, start, length, libc::MSG_DONTWAIT)
-    };
-    if received < 0 {
-        return Err(io::Error::last_os_error());
+    // SAFETY: the kernel writes as many bytes as it says, at most as many as there is room for, during the call.
+    unsafe {
+        block.write(most, |start, length| {
+            match libc::recv(fd, start.cast(), length, libc::MSG_DONTWAIT) {
+                received @ 0.. => Ok(received as usize),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
     }
-    let filled = block.vec().len() + received as usize;
-    // SAFETY: so many bytes are initialised now.
-    unsafe { block.vec().set_len(filled) };
-    Ok(received as usize)
 }
 
 /// Sends a few last bytes if the kernel takes them at once: nobody waits for them.

@@ -282,6 +282,6 @@ mod tests {
     #[test]
     fn a_route_and_worker_take_no_more_than_half_a_kilobyte() {
         assert!(size_of::<RouteBlock>() <= 512);
-        assert!(size_of::<BackendBlock>() <= 768);
+        assert!(size_of::<BackendBlock>() <= 832);
     }
 }

@@ -6,6 +6,7 @@ mod algorithms;
 mod api;
 mod backend_strictness;
 mod bounds;
+mod certificates;
 mod command_line;
 mod curl_h2;
 mod departures;

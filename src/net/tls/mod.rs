@@ -1,8 +1,8 @@
 //! TLS inside a socket (RFC 8446, RFC 5246), both roles: after the handshake `receive` and `send` of [`Socket`] speak
 //! plaintext, and nothing above this folder knows.
 //!
-//! Read in this order: `records.rs` turns received bytes into plaintext and plaintext into bytes to send, without a socket;
-//! `handshake.rs` brings a socket to the point where that is possible; this file is what a socket does with it then.
+//! Read in this order: `records.rs` turns received bytes into plaintext and plaintext into bytes to send, without a socket
+//! (`step.rs` is how it talks to rustls); `handshake.rs` brings a socket to the point where that is possible; this file is what a socket does with it then.
 //!
 //! rustls does the protocol, through its unbuffered interface: the bytes stay in our own blocks. A block for received
 //! bytes is taken when there are some and given back at once, so a connection that waits holds none; only an
@@ -12,6 +12,7 @@ mod failure;
 mod handshake;
 mod hello;
 mod records;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -119,32 +120,37 @@ impl Tls {
         block: &mut Block,
         most: usize,
     ) -> io::Result<usize> {
+        if records.has_unread()
+            && let Some(opened) = self.open(records, fd, raw, block, most)?
+        {
+            return Ok(opened);
+        }
         // One record at least, and not much more than the caller has room for.
         let wanted = most.max(limits::TLS_RECORD_BYTES) + limits::TLS_RECORD_OVERHEAD_MOST;
-        let mut may_open = records.has_unread();
-        let mut is_drained = false;
-        loop {
-            if may_open {
-                match records.open(raw, block, most) {
-                    Ok(0) if !records.has_closed() => {}
-                    Ok(opened) => return Ok(opened),
-                    Err(error) => return Err(self.fail(records, fd, error)),
-                }
-            }
-            if is_drained {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            let asked = raw.room().min(wanted);
-            if asked == 0 {
-                return Err(self.fail(records, fd, rustls::Error::PeerSentOversizedRecord));
-            }
-            let received = receive_from(fd, raw, asked)?;
-            if received == 0 {
-                self.broken.set(Some(ErrorKind::UnexpectedEof));
-                return Err(ErrorKind::UnexpectedEof.into());
-            }
-            is_drained = received < asked; // To ask again would cost a system call for nothing.
-            may_open = true;
+        if raw.room() == 0 {
+            return Err(self.fail(records, fd, rustls::Error::PeerSentOversizedRecord));
+        }
+        if receive_from(fd, raw, wanted)? == 0 {
+            self.broken.set(Some(ErrorKind::UnexpectedEof));
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let opened = self.open(records, fd, raw, block, most)?;
+        opened.ok_or(ErrorKind::WouldBlock.into())
+    }
+
+    /// Opens what is in `raw`. `None`: that brings nothing until more is received.
+    fn open(
+        &self,
+        records: &mut Records,
+        fd: RawFd,
+        raw: &mut Block,
+        block: &mut Block,
+        most: usize,
+    ) -> io::Result<Option<usize>> {
+        match records.open(raw, block, most) {
+            Ok(0) if !records.has_closed() => Ok(None),
+            Ok(opened) => Ok(Some(opened)),
+            Err(error) => Err(self.fail(records, fd, error)),
         }
     }
 
@@ -179,7 +185,7 @@ impl Tls {
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             let piece = count.min(limits::TLS_PIECE_BYTES);
-            let mut sealed = match self.seal(&block.filled()[..piece]) {
+            let mut sealed = match self.seal(socket.fd(), &block.filled()[..piece]) {
                 Ok(sealed) => sealed,
                 Err(error) => return Ok(Err(error)),
             };
@@ -196,29 +202,31 @@ impl Tls {
         Ok(Ok(()))
     }
 
-    fn seal(&self, plain: &[u8]) -> io::Result<Block> {
-        if self.mute.replace(true) {
+    fn seal(&self, fd: RawFd, plain: &[u8]) -> io::Result<Block> {
+        if self.mute.get() {
             return Err(ErrorKind::BrokenPipe.into());
         }
-        let mut records = self.records.borrow_mut();
+        let records = &mut *self.records.borrow_mut();
         let mut sealed = match records.sealed_bytes(plain.len()) {
             ..=limits::BLOCK_BYTES => self.blocks.take(),
             _ => self.blocks.take_relay(),
         };
-        match records.seal(plain, sealed.vec()) {
-            Ok(()) => Ok(sealed),
-            Err(error) => Err(io::Error::new(ErrorKind::InvalidData, error)),
+        match records.seal(plain, &mut sealed) {
+            Ok(()) => {
+                self.mute.set(true);
+                Ok(sealed)
+            }
+            Err(error) => Err(self.fail(records, fd, error)),
         }
     }
 
-    /// Says that nothing more will be sent, once, unless the peer would misunderstand it.
-    pub fn end_sending(&self, fd: RawFd) {
-        if !self.mute.replace(true) {
-            let mut sealed = Vec::new();
-            if self.records.borrow_mut().seal_end(&mut sealed).is_ok() {
-                send_now(fd, &sealed);
-            }
+    /// What says that nothing more will be sent; nothing if that is said already, or would be misunderstood.
+    pub fn last_word(&self) -> Block {
+        let mut sealed = Block::default();
+        if !self.mute.replace(true) && self.records.borrow_mut().seal_end(&mut sealed).is_err() {
+            sealed.clear();
         }
+        sealed
     }
 
     /// Ends without a word, so that the peer cannot take what it got so far for the whole.

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
-};
 use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
 use super::Block;
+use super::step::{Outgoing, Sink, Step, step, step_or_write};
 use crate::base::limits;
 
 /// One end of a TLS connection.
@@ -27,6 +25,8 @@ pub struct Records {
     /// KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
     replies: Vec<u8>,
     closed: bool,
+    /// What is wrong with the records behind the plaintext that was opened last.
+    failed: Option<Error>,
 }
 
 enum Role {
@@ -42,39 +42,6 @@ macro_rules! in_role {
             Role::Client($connection) => $does,
         }
     };
-}
-
-/// Where a step puts what it brings.
-struct Sink<'a> {
-    into: &'a mut Block,
-    /// Most bytes that may still go there; the rest of a record goes to `plain`.
-    room: usize,
-    plain: &'a mut Block,
-    replies: &'a mut Vec<u8>,
-    /// Bytes of plaintext so far, wherever they went.
-    opened: usize,
-}
-
-/// What a step of rustls came to.
-enum Step {
-    /// There may be more to do.
-    On,
-    /// Plaintext came.
-    Opened,
-    /// More must be received first.
-    Starved,
-    /// The peer has ended its side.
-    Closed,
-    /// What was to be sealed is.
-    Sealed,
-}
-
-/// What can be sealed.
-#[derive(Clone, Copy)]
-enum Outgoing<'a> {
-    Plain(&'a [u8]),
-    /// The word that nothing more will be sent: close_notify.
-    End,
 }
 
 impl Records {
@@ -98,6 +65,7 @@ impl Records {
             plain: Block::default(),
             replies: Vec::new(),
             closed: false,
+            failed: None,
         }
     }
 
@@ -175,27 +143,29 @@ impl Records {
     /// holds. Stops before a record that does not fit, unless it is the first, whose rest is kept. Returns the bytes of
     /// plaintext that came. Errors: the peer breaks the protocol; [`Records::alert`] is then what to send it.
     pub fn open(&mut self, raw: &mut Block, into: &mut Block, most: usize) -> Result<usize, Error> {
-        let mut sink = Sink {
-            into,
-            room: most,
-            plain: &mut self.plain,
-            replies: &mut self.replies,
-            opened: 0,
-        };
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut sink = Sink::aside(&mut self.plain, &mut self.replies).or_into(into, most);
         self.unopened = loop {
             let (used, step) = in_role!(&mut self.role, connection => {
                 step(connection.process_tls_records(raw.filled_mut()), &mut sink)
             });
             raw.consume(used);
-            match step? {
-                Step::On | Step::Sealed => {}
-                Step::Opened => {
+            match step {
+                Ok(Step::On | Step::Sealed) => {}
+                Ok(Step::Opened) => {
                     if let Some(unopened) = sink.ends_before(raw.filled()) {
                         break unopened;
                     }
                 }
-                Step::Starved => break false,
-                Step::Closed => {
+                Ok(Step::Starved) => break false,
+                Err(error) if sink.opened == 0 => return Err(error),
+                Err(error) => {
+                    self.failed = Some(error); // What came before it is genuine.
+                    break true;
+                }
+                Ok(Step::Closed) => {
                     self.closed = true;
                     raw.clear(); // Whatever follows is to be ignored (RFC 8446 section 6.1).
                     break false;
@@ -213,27 +183,24 @@ impl Records {
 
     /// Seals `plain` behind what `out` holds, and before it what the protocol wants sent. Errors: the peer broke the
     /// protocol, or the keys are used up.
-    pub fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn seal(&mut self, plain: &[u8], out: &mut Block) -> Result<(), Error> {
         let room = self.sealed_bytes(plain.len());
         self.write(Outgoing::Plain(plain), room, out)
     }
 
     /// The same for the word that nothing more will be sent.
-    pub fn seal_end(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn seal_end(&mut self, out: &mut Block) -> Result<(), Error> {
         let room = self.sealed_bytes(0);
         self.write(Outgoing::End, room, out)
     }
 
     /// Lets rustls work until it is ready to write, and then writes. It wants to see the received bytes at every step,
     /// because a part of a handshake message that it has looked at stays there.
-    fn write(&mut self, what: Outgoing, room: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-        let mut sink = Sink {
-            into: &mut Block::default(),
-            room: 0,
-            plain: &mut self.plain,
-            replies: &mut self.replies,
-            opened: 0,
-        };
+    fn write(&mut self, what: Outgoing, room: usize, out: &mut Block) -> Result<(), Error> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut sink = Sink::aside(&mut self.plain, &mut self.replies);
         let mut used = 0;
         let outcome = loop {
             let held = &mut self.held[used..];
@@ -243,8 +210,8 @@ impl Records {
             used += discarded;
             match step {
                 Ok(Step::Sealed) => break Ok(()),
-                Ok(Step::Starved) => break Err(Error::HandshakeNotComplete),
-                Ok(Step::Closed) => self.closed = true,
+                Ok(Step::Closed) if !self.closed => self.closed = true,
+                Ok(Step::Starved | Step::Closed) => break Err(Error::HandshakeNotComplete),
                 Ok(Step::On | Step::Opened) => {}
                 Err(error) => break Err(error),
             }
@@ -255,13 +222,7 @@ impl Records {
 
     /// What to send after an error: the replies so far, and an alert that says what was wrong.
     pub fn alert(&mut self) -> Vec<u8> {
-        let mut sink = Sink {
-            into: &mut Block::default(),
-            room: 0,
-            plain: &mut self.plain,
-            replies: &mut self.replies,
-            opened: 0,
-        };
+        let mut sink = Sink::aside(&mut self.plain, &mut self.replies);
         in_role!(&mut self.role, connection => {
             while connection.wants_write() {
                 // It hands these out before it looks at anything received.
@@ -269,123 +230,5 @@ impl Records {
             }
         });
         self.replies()
-    }
-}
-
-impl Sink<'_> {
-    fn deliver(&mut self, plain: &[u8]) {
-        let (fits, surplus) = plain.split_at(plain.len().min(self.room));
-        self.into.extend(fits);
-        self.room -= fits.len();
-        self.plain.extend(surplus);
-        self.opened += plain.len();
-    }
-
-    /// Whether opening ends before the record in front of `rest`, because it is not whole (`Some(false)`) or there is no
-    /// room for its plaintext (`Some(true)`).
-    fn ends_before(&self, rest: &[u8]) -> Option<bool> {
-        let [_, _, _, high, low, record @ ..] = rest else {
-            return Some(false);
-        };
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        if record.len() < length {
-            return Some(false);
-        }
-        let plain = length.saturating_sub(limits::TLS_RECORD_OVERHEAD_LEAST);
-        (plain > self.room).then_some(true)
-    }
-}
-
-/// Does what rustls asks for, whichever role it plays. Returns how many of the bytes that it was shown are done with.
-fn step<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    sink: &mut Sink<'_>,
-) -> (usize, Result<Step, Error>) {
-    let mut used = status.discard;
-    let look = || {
-        Ok(match status.state? {
-            ConnectionState::ReadTraffic(mut traffic) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    used += record.discard;
-                    sink.deliver(record.payload);
-                }
-                Step::Opened
-            }
-            ConnectionState::EncodeTlsData(mut reply) => {
-                encode(&mut reply, sink.replies)?;
-                Step::On
-            }
-            ConnectionState::TransmitTlsData(replies) => {
-                replies.done(); // They are in `replies`, which goes before everything else.
-                Step::On
-            }
-            ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Step::Starved,
-            ConnectionState::PeerClosed | ConnectionState::Closed => Step::Closed,
-            // Early data may be replayed, so no configuration of ours lets a client send any.
-            _ => return Err(Error::General("not to be expected here".to_owned())),
-        })
-    };
-    let step = look();
-    (used, step)
-}
-
-/// The same, but when rustls is ready to write, the replies and then `what` are written to `out`.
-fn step_or_write<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    sink: &mut Sink<'_>,
-    what: Outgoing,
-    room: usize,
-    out: &mut Vec<u8>,
-) -> (usize, Result<Step, Error>) {
-    match status {
-        UnbufferedStatus {
-            discard,
-            state: Ok(ConnectionState::WriteTraffic(mut writer)),
-            ..
-        } => {
-            out.append(sink.replies);
-            let written = write(&mut writer, what, room, out);
-            (discard, written.map(|()| Step::Sealed))
-        }
-        status => step(status, sink),
-    }
-}
-
-fn encode<D>(reply: &mut EncodeTlsData<'_, D>, replies: &mut Vec<u8>) -> Result<(), Error> {
-    let start = replies.len();
-    if let Err(EncodeError::InsufficientSize(needs)) = reply.encode(&mut []) {
-        replies.resize(start + needs.required_size, 0);
-    }
-    match reply.encode(&mut replies[start..]) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::EncryptError),
-    }
-}
-
-/// Writes `what` behind what `out` holds, as far as can be foreseen into `room` bytes.
-fn write<D>(
-    writer: &mut WriteTraffic<'_, D>,
-    what: Outgoing,
-    room: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), Error> {
-    let start = out.len();
-    out.resize(start + room, 0);
-    loop {
-        let written = match what {
-            Outgoing::Plain(plain) => writer.encrypt(plain, &mut out[start..]),
-            Outgoing::End => writer.queue_close_notify(&mut out[start..]),
-        };
-        match written {
-            Ok(count) => {
-                out.truncate(start + count);
-                return Ok(());
-            }
-            Err(EncryptError::InsufficientSize(needs)) => {
-                out.resize(start + needs.required_size, 0)
-            }
-            Err(EncryptError::EncryptExhausted) => return Err(Error::EncryptError),
-        }
     }
 }

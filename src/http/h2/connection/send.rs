@@ -83,8 +83,10 @@ impl Connection {
         self.send_window -= taken as i64;
         let is_shut = stream.send_window <= 0 || self.send_window <= 0;
         stream.note_stall(taken, !is_whole && is_shut, now);
-        self.turn += 1;
-        stream.served = self.turn;
+        if taken > 0 {
+            self.turn += 1;
+            stream.served = self.turn;
+        }
         if is_whole {
             stream.sends = !end;
             if end {

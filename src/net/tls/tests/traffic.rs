@@ -223,10 +223,29 @@ fn our_end_is_said_unless_the_connection_is_cut() {
         assert_eq!(received, all, "ended");
         let (received, _) = served(versions, listen, async |socket, core| {
             core.send(&socket, b"all").await;
+            socket.finish_sending(&core.timer).await;
+        });
+        assert_eq!(received, all, "finished");
+        let (received, _) = served(versions, listen, async |socket, core| {
+            core.send(&socket, b"all").await;
             socket.reset_on_close();
         });
         assert!(!received.1, "cut");
     }
+}
+
+#[test]
+fn the_end_arrives_behind_much_that_is_not_read_yet() {
+    let all = pattern(8_000_000);
+    let listen = |mut client: PeerClient| {
+        thread::sleep(Duration::from_millis(200));
+        client.receive_all()
+    };
+    let (received, _) = served(TLS13, listen, async |socket, core| {
+        core.send(&socket, &all).await;
+        socket.finish_sending(&core.timer).await;
+    });
+    assert!(received == (all, true));
 }
 
 #[test]

@@ -1,0 +1,504 @@
+//! The PROXY protocol: what a proxy says of a client before the client's own first byte, in a line (version 1) or in
+//! binary (version 2). Source: <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>.
+//!
+//! There is exactly one way to read a header here; whatever else begins a connection is refused.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::base::limits;
+
+/// What a header says of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The proxy speaks for itself, as with a health check; version 2 alone can say so.
+    Local,
+    /// There is a client, of whom nothing is told that could be used here. One at a Unix socket is such a client.
+    Unknown,
+    Tcp {
+        /// Who connected to the proxy.
+        client: SocketAddr,
+        /// What it connected to.
+        server: SocketAddr,
+    },
+}
+
+/// A header that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes of the header; what follows is the client's.
+    pub bytes: usize,
+    pub said: Said,
+}
+
+/// The connection does not begin with a header as the specification has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no PROXY header, or a malformed one")]
+pub struct Malformed;
+
+const LINE_BEGIN: &[u8] = b"PROXY ";
+const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// Bytes of a version 2 header before its addresses.
+const FIXED_BYTES: usize = 16;
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
+const UNSPECIFIED: u8 = 0x00;
+const TCP4: u8 = 0x11;
+const TCP6: u8 = 0x21;
+const UNIX_STREAM: u8 = 0x31;
+
+/// Reads the header at the beginning of `bytes`; `None`: more bytes are needed, and none that are there speak against it.
+/// Errors: it is no header, or longer than [`limits::PROXY_LINE_BYTES`] or [`limits::PROXY_HEADER_BYTES`].
+pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+    match bytes.first() {
+        None => Ok(None),
+        Some(b'P') => parse_line(bytes),
+        Some(_) => parse_binary(bytes),
+    }
+}
+
+/// Whether all of `bytes` that there are begin like `expected`.
+fn begins(bytes: &[u8], expected: &[u8]) -> bool {
+    bytes.iter().zip(expected).all(|(one, other)| one == other)
+}
+
+fn parse_line(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+    let most = &bytes[..bytes.len().min(limits::PROXY_LINE_BYTES)];
+    if !begins(most, LINE_BEGIN) {
+        return Err(Malformed);
+    }
+    let Some(end) = memchr::memchr(b'\n', most) else {
+        return match most.len() < limits::PROXY_LINE_BYTES {
+            true => Ok(None),
+            false => Err(Malformed),
+        };
+    };
+    let line = most[..end].strip_suffix(b"\r").ok_or(Malformed)?;
+    let words = line.strip_prefix(LINE_BEGIN).ok_or(Malformed)?;
+    let words = std::str::from_utf8(words).map_err(|_| Malformed)?;
+    if words.contains('\r') {
+        return Err(Malformed);
+    }
+    let said = read_words(words)?;
+    let bytes = end + 1;
+    Ok(Some(Header { bytes, said }))
+}
+
+/// `TCP4 192.0.2.1 192.0.2.2 50000 443`
+fn read_words(words: &str) -> Result<Said, Malformed> {
+    let mut words = words.split(' ');
+    let said = match words.next() {
+        // Whatever follows is to be passed over.
+        Some("UNKNOWN") => return Ok(Said::Unknown),
+        Some("TCP4") => read_ends::<Ipv4Addr>(&mut words)?,
+        Some("TCP6") => read_ends::<Ipv6Addr>(&mut words)?,
+        _ => return Err(Malformed),
+    };
+    match words.next() {
+        None => Ok(said),
+        Some(_) => Err(Malformed),
+    }
+}
+
+fn read_ends<'w, A>(words: &mut impl Iterator<Item = &'w str>) -> Result<Said, Malformed>
+where
+    A: FromStr + Into<IpAddr>,
+{
+    let mut address = || -> Result<IpAddr, Malformed> {
+        let address = words.next().ok_or(Malformed)?;
+        let address: A = address.parse().map_err(|_| Malformed)?;
+        Ok(address.into())
+    };
+    let (client, server) = (address()?, address()?);
+    let mut port = || words.next().and_then(read_port).ok_or(Malformed);
+    Ok(Said::Tcp {
+        client: SocketAddr::new(client, port()?),
+        server: SocketAddr::new(server, port()?),
+    })
+}
+
+/// Decimal, without a sign or a zero in front.
+fn read_port(text: &str) -> Option<u16> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok()?;
+    (is_plain && (text == "0" || !text.starts_with('0'))).then_some(port)
+}
+
+fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+    if !begins(bytes, SIGNATURE) {
+        return Err(Malformed);
+    }
+    let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
+        // What is there of it may be wrong already.
+        return match bytes.get(SIGNATURE.len()) {
+            Some(&command) if command != LOCAL && command != PROXY => Err(Malformed),
+            _ => Ok(None),
+        };
+    };
+    let [command, family, length @ ..] = [fixed[12], fixed[13], fixed[14], fixed[15]];
+    let length = usize::from(u16::from_be_bytes(length));
+    let is_known = matches!(command, LOCAL | PROXY);
+    if !is_known || FIXED_BYTES + length > limits::PROXY_HEADER_BYTES {
+        return Err(Malformed);
+    }
+    let Some(rest) = rest.get(..length) else {
+        return Ok(None);
+    };
+    let said = match command {
+        // Its addresses are to be passed over, whatever they are.
+        LOCAL => Said::Local,
+        _ => read_addresses(family, rest)?,
+    };
+    let bytes = FIXED_BYTES + length;
+    Ok(Some(Header { bytes, said }))
+}
+
+/// The addresses and the extensions after them. Datagrams have no place on a connection.
+fn read_addresses(family: u8, bytes: &[u8]) -> Result<Said, Malformed> {
+    let (said, extensions) = match family {
+        UNSPECIFIED => return Ok(Said::Unknown),
+        TCP4 => {
+            let (ends, rest) = bytes.split_first_chunk::<12>().ok_or(Malformed)?;
+            let ip = |at: usize| Ipv4Addr::from([0, 1, 2, 3].map(|byte| ends[at + byte])).into();
+            (tcp(ip(0), ip(4), &ends[8..]), rest)
+        }
+        TCP6 => {
+            let (ends, rest) = bytes.split_first_chunk::<36>().ok_or(Malformed)?;
+            let ip = |at: usize| {
+                let octets: [u8; 16] = std::array::from_fn(|byte| ends[at + byte]);
+                Ipv6Addr::from(octets).into()
+            };
+            (tcp(ip(0), ip(16), &ends[32..]), rest)
+        }
+        UNIX_STREAM => (Said::Unknown, bytes.get(216..).ok_or(Malformed)?),
+        _ => return Err(Malformed),
+    };
+    check_extensions(extensions)?;
+    Ok(said)
+}
+
+fn tcp(client: IpAddr, server: IpAddr, ports: &[u8]) -> Said {
+    let port = |at: usize| u16::from_be_bytes([ports[at], ports[at + 1]]);
+    Said::Tcp {
+        client: SocketAddr::new(client, port(0)),
+        server: SocketAddr::new(server, port(2)),
+    }
+}
+
+/// Type, length and value, again and again; none is used, but they must come to exactly what is there.
+fn check_extensions(mut bytes: &[u8]) -> Result<(), Malformed> {
+    while !bytes.is_empty() {
+        let ([_, length @ ..], rest) = bytes.split_first_chunk::<3>().ok_or(Malformed)?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        bytes = rest.get(length..).ok_or(Malformed)?;
+    }
+    Ok(())
+}
+
+/// Two addresses of one kind: IPv4 if both are that, also written as IPv6 (`::ffff:192.0.2.1`).
+enum Pair {
+    V4(Ipv4Addr, Ipv4Addr),
+    V6(Ipv6Addr, Ipv6Addr),
+}
+
+impl Pair {
+    fn of(client: IpAddr, server: IpAddr) -> Pair {
+        let v6 = |ip: IpAddr| match ip {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        match (client.to_canonical(), server.to_canonical()) {
+            (IpAddr::V4(client), IpAddr::V4(server)) => Pair::V4(client, server),
+            (client, server) => Pair::V6(v6(client), v6(server)),
+        }
+    }
+}
+
+/// Appends a header of version 1, which cannot tell [`Said::Local`] from [`Said::Unknown`].
+pub fn write_v1(said: &Said, out: &mut Vec<u8>) {
+    let Said::Tcp { client, server } = said else {
+        return out.extend_from_slice(b"PROXY UNKNOWN\r\n");
+    };
+    let (from, to) = (client.port(), server.port());
+    let line = match Pair::of(client.ip(), server.ip()) {
+        Pair::V4(client, server) => format!("PROXY TCP4 {client} {server} {from} {to}\r\n"),
+        Pair::V6(client, server) => format!("PROXY TCP6 {client} {server} {from} {to}\r\n"),
+    };
+    out.extend_from_slice(line.as_bytes());
+}
+
+/// Appends a header of version 2, without extensions.
+pub fn write_v2(said: &Said, out: &mut Vec<u8>) {
+    out.extend_from_slice(SIGNATURE);
+    let Said::Tcp { client, server } = said else {
+        let command = if *said == Said::Local { LOCAL } else { PROXY };
+        return out.extend_from_slice(&[command, UNSPECIFIED, 0, 0]);
+    };
+    match Pair::of(client.ip(), server.ip()) {
+        Pair::V4(client, server) => {
+            out.extend_from_slice(&[PROXY, TCP4, 0, 12]);
+            out.extend_from_slice(&client.octets());
+            out.extend_from_slice(&server.octets());
+        }
+        Pair::V6(client, server) => {
+            out.extend_from_slice(&[PROXY, TCP6, 0, 36]);
+            out.extend_from_slice(&client.octets());
+            out.extend_from_slice(&server.octets());
+        }
+    }
+    out.extend_from_slice(&client.port().to_be_bytes());
+    out.extend_from_slice(&server.port().to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ends(client: &str, server: &str) -> Said {
+        Said::Tcp {
+            client: client.parse().unwrap(),
+            server: server.parse().unwrap(),
+        }
+    }
+
+    /// A header of version 2.
+    fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+        let length = (rest.len() as u16).to_be_bytes();
+        [SIGNATURE, &[command, family], &length, rest].concat()
+    }
+
+    #[test]
+    fn lines_table() {
+        let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(91));
+        let rows: [(&str, Said); 7] = [
+            (
+                "PROXY TCP4 192.0.2.1 192.0.2.2 50000 443\r\n",
+                ends("192.0.2.1:50000", "192.0.2.2:443"),
+            ),
+            (
+                "PROXY TCP4 255.255.255.255 0.0.0.0 65535 0\r\n",
+                ends("255.255.255.255:65535", "0.0.0.0:0"),
+            ),
+            (
+                "PROXY TCP6 2001:db8::1 ::1 1 2\r\n",
+                ends("[2001:db8::1]:1", "[::1]:2"),
+            ),
+            ("PROXY UNKNOWN\r\n", Said::Unknown),
+            ("PROXY UNKNOWN \r\n", Said::Unknown),
+            ("PROXY UNKNOWN ffff::1 ffff::2 x y z\r\n", Said::Unknown),
+            (&long, Said::Unknown),
+        ];
+        assert_eq!(long.len(), limits::PROXY_LINE_BYTES);
+        for (text, said) in rows {
+            let bytes = text.len();
+            let expected = Ok(Some(Header { bytes, said }));
+            assert_eq!(parse(text.as_bytes()), expected, "{text:?}");
+            let more = format!("{text}GET / HTTP/1.1\r\n");
+            assert_eq!(parse(more.as_bytes()), expected, "{more:?}");
+            for length in 0..bytes {
+                let part = &text.as_bytes()[..length];
+                assert_eq!(parse(part), Ok(None), "{length} of {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_are_refused() {
+        let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(92));
+        let endless = "PROXY UNKNOWN ".to_owned() + &"x".repeat(93);
+        let rows = [
+            "POST / HTTP/1.1\r\n",
+            "PROXX",
+            "PROXY\r\n",
+            "PROXY \r\n",
+            "PROXY tcp4 192.0.2.1 192.0.2.2 1 2\r\n",
+            "PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            "PROXY UNKNOWNS\r\n",
+            "PROXY  TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 1\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 3\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 1 2 \r\n",
+            "PROXY TCP4 192.0.2.1  192.0.2.2 1 2\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 01 2\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 +1 2\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 65536 2\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 -1 2\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2  2\r\n",
+            "PROXY TCP4 192.0.2.01 192.0.2.2 1 2\r\n",
+            "PROXY TCP4 192.0.2.256 192.0.2.2 1 2\r\n",
+            "PROXY TCP4 ::1 ::1 1 2\r\n",
+            "PROXY TCP6 192.0.2.1 192.0.2.2 1 2\r\n",
+            "PROXY TCP6 [::1] ::1 1 2\r\n",
+            "PROXY TCP6 ::1%1 ::1 1 2\r\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\n",
+            "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\r\n",
+            "PROXY UNKNOWN a\rb\r\n",
+            &long,
+            &endless,
+        ];
+        for text in rows {
+            assert_eq!(parse(text.as_bytes()), Err(Malformed), "{text:?}");
+        }
+        assert_eq!(parse(b"PROXY UNKNOWN \xff\r\n"), Err(Malformed));
+    }
+
+    #[test]
+    fn binary_headers_table() {
+        let v4 = [192, 0, 2, 1, 192, 0, 2, 2, 0xc3, 0x50, 1, 0xbb];
+        let v6: Vec<u8> = [
+            "2001:db8::1"
+                .parse::<Ipv6Addr>()
+                .unwrap()
+                .octets()
+                .as_slice(),
+            Ipv6Addr::LOCALHOST.octets().as_slice(),
+            &[0, 1, 0, 2],
+        ]
+        .concat();
+        let extended = [&v4[..], &[0x04, 0, 3, 1, 2, 3, 0xee, 0, 0]].concat();
+        let tcp4 = ends("192.0.2.1:50000", "192.0.2.2:443");
+        let longest = [&v4[..], &[4, 0x0f, 0xe1], &[0; 0x0fe1]].concat();
+        let rows = [
+            (binary(PROXY, TCP4, &v4), tcp4),
+            (binary(PROXY, TCP4, &extended), tcp4),
+            (binary(PROXY, TCP4, &longest), tcp4),
+            (binary(PROXY, TCP6, &v6), ends("[2001:db8::1]:1", "[::1]:2")),
+            (binary(PROXY, UNIX_STREAM, &[0; 216]), Said::Unknown),
+            (binary(PROXY, UNSPECIFIED, &[]), Said::Unknown),
+            (binary(PROXY, UNSPECIFIED, &[1, 2]), Said::Unknown),
+            (binary(LOCAL, UNSPECIFIED, &[]), Said::Local),
+            (binary(LOCAL, 0xff, &[1, 2, 3]), Said::Local),
+        ];
+        for (header, said) in rows {
+            let bytes = header.len();
+            let expected = Ok(Some(Header { bytes, said }));
+            assert_eq!(parse(&header), expected, "{header:?}");
+            assert_eq!(parse(&[&header[..], b"GET"].concat()), expected);
+            for length in 0..bytes {
+                assert_eq!(parse(&header[..length]), Ok(None), "{length}");
+            }
+        }
+        assert_eq!(
+            binary(PROXY, TCP4, &longest).len(),
+            limits::PROXY_HEADER_BYTES
+        );
+    }
+
+    #[test]
+    fn binary_headers_that_are_refused() {
+        let v4 = [0; 12];
+        let rows = [
+            b"GET / HTTP/1.1\r\n".to_vec(),
+            b"\r\n\r\n\0\r\nQUIX".to_vec(),
+            b"\r\n\r\n\0\r\nQUIT\n\x11".to_vec(),
+            binary(0x22, TCP4, &v4),
+            binary(0x11, TCP4, &v4),
+            binary(PROXY, TCP4, &v4[..11]),
+            binary(PROXY, TCP6, &[0; 35]),
+            binary(PROXY, UNIX_STREAM, &[0; 215]),
+            // Datagrams, and what there is not.
+            binary(PROXY, 0x12, &v4),
+            binary(PROXY, 0x22, &[0; 36]),
+            binary(PROXY, 0x32, &[0; 216]),
+            binary(PROXY, 0x10, &v4),
+            binary(PROXY, 0x41, &v4),
+            // Extensions that do not come out even.
+            binary(PROXY, TCP4, &[0; 13]),
+            binary(PROXY, TCP4, &[0; 14]),
+            [&binary(PROXY, TCP4, &[0; 16])[..28], &[4, 0, 2, 0]].concat(),
+            // Too long, though the rest has not come yet.
+            [SIGNATURE, &[LOCAL, 0, 0x0f, 0xf1]].concat(),
+        ];
+        for header in rows {
+            assert_eq!(parse(&header), Err(Malformed), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn written_table() {
+        let rows = [
+            (Said::Local, "PROXY UNKNOWN\r\n"),
+            (Said::Unknown, "PROXY UNKNOWN\r\n"),
+            (
+                ends("192.0.2.1:1", "192.0.2.2:2"),
+                "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            ),
+            (
+                ends("[::ffff:192.0.2.1]:1", "192.0.2.2:2"),
+                "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            ),
+            (
+                ends("[::1]:1", "192.0.2.2:2"),
+                "PROXY TCP6 ::1 ::ffff:192.0.2.2 1 2\r\n",
+            ),
+        ];
+        for (said, expected) in rows {
+            let mut line = Vec::new();
+            write_v1(&said, &mut line);
+            assert_eq!(String::from_utf8(line).unwrap(), expected);
+        }
+        let mut bytes = Vec::new();
+        write_v2(&ends("192.0.2.1:50000", "192.0.2.2:443"), &mut bytes);
+        let expected =
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc3\x50\x01\xbb";
+        assert_eq!(bytes, expected);
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        let tcp = any::<(SocketAddr, SocketAddr)>()
+            .prop_map(|(client, server)| Said::Tcp { client, server });
+        prop_oneof![Just(Said::Local), Just(Said::Unknown), tcp]
+    }
+
+    /// As a header can say it: two addresses of one kind, without scope and flow.
+    fn plain(said: Said) -> Said {
+        let Said::Tcp { client, server } = said else {
+            return said;
+        };
+        let (client_ip, server_ip): (IpAddr, IpAddr) = match Pair::of(client.ip(), server.ip()) {
+            Pair::V4(client, server) => (client.into(), server.into()),
+            Pair::V6(client, server) => (client.into(), server.into()),
+        };
+        Said::Tcp {
+            client: SocketAddr::new(client_ip, client.port()),
+            server: SocketAddr::new(server_ip, server.port()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(said in said()) {
+            let (mut line, mut binary) = (Vec::new(), Vec::new());
+            write_v1(&said, &mut line);
+            write_v2(&said, &mut binary);
+            let bytes = binary.len();
+            prop_assert_eq!(parse(&binary), Ok(Some(Header { bytes, said: plain(said) })));
+            prop_assert!(line.len() <= limits::PROXY_LINE_BYTES);
+            let told = if said == Said::Local { Said::Unknown } else { plain(said) };
+            let bytes = line.len();
+            prop_assert_eq!(parse(&line), Ok(Some(Header { bytes, said: told })));
+        }
+
+        #[test]
+        fn nothing_panics_and_every_answer_stands(
+            begin in prop_oneof![Just(&b""[..]), Just(LINE_BEGIN), Just(SIGNATURE)],
+            rest in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let bytes = [begin, &rest].concat();
+            let mut answer = Ok(None);
+            for length in 0..=bytes.len() {
+                let next = parse(&bytes[..length]);
+                // What was once said of the beginning holds whatever follows.
+                prop_assert!(answer == Ok(None) || answer == next);
+                answer = next;
+            }
+            if let Ok(Some(header)) = answer {
+                prop_assert!(header.bytes <= bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Certificates as files: what is said of bad ones, and what becomes of those that change while palantir runs.
+
+use std::fs::{self, Permissions};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, KeyPair};
+
+use crate::support::place::{Directory, free_addr};
+use crate::support::proxy::run;
+use crate::support::{Client, Proxy, eventually};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A certificate of its own issue for `a.example`, good for so many days from a year ago on, and its key.
+fn pair(days: u32) -> (String, String) {
+    let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let begin = SystemTime::now() - 365 * DAY;
+    params.not_before = begin.into();
+    params.not_after = (begin + 365 * DAY + days * DAY).into();
+    let key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&key).unwrap();
+    (cert.pem(), key.serialize_pem())
+}
+
+fn write(directory: &Directory, name: &str, text: &str) -> PathBuf {
+    let path = directory.write(name, text);
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// What `palantir check` says of a file below a directory that `{dir}` stands for, and its exit code.
+#[track_caller]
+fn check(directory: &Directory, config: &str) -> (i32, String) {
+    let folder = directory.path().to_str().unwrap();
+    let path = directory.write("config.toml", &config.replace("{dir}", folder));
+    let output = run(&["check", "--config", path.to_str().unwrap()]);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    (output.status.code().unwrap(), said.replace(folder, ""))
+}
+
+const LISTENER: &str = r#"
+[[listeners]]
+addr = "127.0.0.1:8443"
+[listeners.tls]
+certificates = [
+    { cert = "{dir}/a.crt", key = "{dir}/a.key" },
+]
+[[routes]]
+backend_addrs = ["127.0.0.1:9001"]
+"#;
+
+#[test]
+fn bad_files_are_told_with_their_places() {
+    let directory = Directory::new();
+    let (cert, key) = pair(90);
+    let (_, other) = pair(90);
+    let column = |key: &str| {
+        let line = "    { cert = \"{dir}/a.crt\", key = \"{dir}/a.key\" },";
+        let line = line.replace("{dir}", directory.path().to_str().unwrap());
+        let before = line.find(&format!("{key} = ")).unwrap();
+        before + key.len() + " = ".len() + 1
+    };
+    let rows = [
+        (
+            &cert,
+            Some(&other),
+            "key",
+            "is not the key of the certificate",
+        ),
+        (
+            &cert,
+            None,
+            "key",
+            "cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            &key,
+            Some(&key),
+            "cert",
+            "holds no certificate (PEM, \"-----BEGIN CERTIFICATE-----\")",
+        ),
+    ];
+    for (cert, key, at, what) in rows {
+        write(&directory, "a.crt", cert);
+        match key {
+            Some(key) => drop(write(&directory, "a.key", key)),
+            None => fs::remove_file(directory.path().join("a.key")).unwrap(),
+        }
+        let (code, said) = check(&directory, LISTENER);
+        let column = column(at);
+        let file = if at == "cert" { "/a.crt" } else { "/a.key" };
+        let expected = format!(
+            "/config.toml:6:{column}: listeners[0].tls.certificates[0].{at} = \"{file}\": {what}\n"
+        );
+        assert_eq!((code, said), (1, expected));
+    }
+    let unknown = LISTENER.replace(
+        "[listeners.tls]",
+        "[listeners.tls]\nalpn = [\"h2\", \"spdy\"]",
+    );
+    write(&directory, "a.crt", &cert);
+    write(&directory, "a.key", &key);
+    let (code, said) = check(&directory, &unknown);
+    let expected =
+        "/config.toml:5:15: listeners[0].tls.alpn[1] = \"spdy\": unknown; known: h2, http/1.1\n";
+    assert_eq!((code, said.as_str()), (1, expected));
+}
+
+#[test]
+fn certificates_that_end_soon_are_warned_of() {
+    let directory = Directory::new();
+    for (days, expected) in [(90, ""), (3, "expires in "), (0, "has expired 0 days ago")] {
+        let (cert, key) = pair(days);
+        write(&directory, "a.crt", &cert);
+        write(&directory, "a.key", &key);
+        let (code, said) = check(&directory, LISTENER);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(said.contains("warning: "), days < 14, "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+/// Days until the certificate ends, as `/metrics` tells.
+fn days_left(admin: SocketAddr) -> Option<i64> {
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    let text = Client::connect(admin).ask(request).text();
+    let name = "palantir_certificate_expiry_seconds{";
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    assert!(line.contains("name=\"a.example\""), "{line}");
+    let secs: i64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+    Some((secs + 43_200).div_euclid(86_400))
+}
+
+#[test]
+fn a_changed_pair_is_taken_over_and_a_broken_one_is_not() {
+    let directory = Directory::new();
+    let (admin, tls) = (free_addr(), free_addr());
+    let (cert, key) = pair(90);
+    let cert_path = write(&directory, "a.crt", &cert);
+    let key_path = write(&directory, "a.key", &key);
+    let (cert_name, key_name) = (cert_path.display(), key_path.display());
+    let config = format!(
+        "tls = {{ ticket_key_file = \"{{dir}}/tickets\" }}\n\
+         [admin]\nlisten_addr = \"{admin}\"\n\
+         [[listeners]]\naddr = \"{tls}\"\n\
+         tls = {{ certificates = [{{ cert = \"{cert_name}\", key = \"{key_name}\" }}] }}\n\
+         [[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n"
+    );
+    let proxy = Proxy::start(&config);
+    proxy.wait_for_log(&["listening on", &format!("{tls} (TLS, HTTP/2)")]);
+    assert_eq!(days_left(admin), Some(90));
+    let tickets = proxy.directory.path().join("tickets");
+    let mode = fs::metadata(tickets).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // Half of a renewal: the old pair stays, and the log says why.
+    let (renewed, renewed_key) = pair(60);
+    write(&directory, "a.crt", &renewed);
+    proxy.wait_for_log(&[
+        "a.crt has changed and cannot be used",
+        "is not the key of the certificate",
+    ]);
+    assert_eq!(days_left(admin), Some(90));
+    // A reload is told where it stands, and changes nothing.
+    proxy.signal(libc::SIGHUP);
+    proxy.wait_for_log(&["audit=\"refused\"", "listeners[0].tls.certificates[0].key"]);
+    assert_eq!(days_left(admin), Some(90));
+    // The other half.
+    write(&directory, "a.key", &renewed_key);
+    eventually("the new pair is in use", || days_left(admin) == Some(60));
+
+    // A reload takes the files over at once, though the configuration is the same.
+    let (cert, key) = pair(30);
+    write(&directory, "a.crt", &cert);
+    write(&directory, "a.key", &key);
+    let request = format!(
+        "POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    let answer = Client::connect(admin).ask(request);
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert_eq!(days_left(admin), Some(30));
+}
