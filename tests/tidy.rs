@@ -215,7 +215,7 @@ fn engine_outside_net(source: &Source, _: &[String]) -> Vec<Breach> {
         return Vec::new();
     }
     named(source, |name| match name {
-        "monoio" | "monoio_http" => !probes,
+        "monoio" | "monoio_http" | "monoio_rustls" => !probes,
         "io_uring" | "setsockopt" | "SockRef" => true,
         _ => name.starts_with("SO_") || name.starts_with("TCP_"),
     })

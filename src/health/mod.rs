@@ -137,7 +137,8 @@ impl Health {
         let desk = self.desk.clone();
         desk.under_way.update(|count| count + 1);
         monoio::spawn(async move {
-            let outcome = probe::probe(assignment.backend(), assignment.check()).await;
+            let outcome =
+                probe::probe(assignment.pool(), assignment.backend(), assignment.check()).await;
             desk.under_way.update(|count| count - 1);
             desk.outcomes.borrow_mut().push((assignment, outcome));
             desk.letters.wake();

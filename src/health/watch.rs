@@ -57,6 +57,11 @@ pub struct Assignment {
 }
 
 impl Assignment {
+    /// Its pool.
+    pub fn pool(&self) -> &Pool {
+        self.place.pool()
+    }
+
     /// The backend to probe.
     pub fn backend(&self) -> &Backend {
         self.place.backend()

@@ -1,98 +1,44 @@
-//! Asks `grpc.health.v1.Health/Check` over HTTP/2 by prior knowledge, on a connection of its own: one message there, one
-//! back, and the status of the call (gRPC Health Checking Protocol; PROTOCOL-HTTP2 for the framing).
+//! Asks `grpc.health.v1.Health/Check`: one message there, one back, and the status of the call (gRPC Health Checking
+//! Protocol; PROTOCOL-HTTP2 for the framing).
 
 use std::io;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
-use monoio::net::{TcpStream, UnixStream};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
-use super::{Outcome, describe};
-use crate::base::limits;
-use crate::base::time::Micros;
-use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
-use crate::snapshot::BackendAddr;
+use super::h2::{Answer, Asking, Question as Asked};
+use super::{Outcome, Question};
 
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
-/// What one read takes at most.
-const READ_BYTES: usize = 4096;
 /// Field 1, of variable length, of both messages: the service asked for as a text, its state as a number.
 const SERVICE_TAG: u8 = 0x0a;
 const STATUS_TAG: u8 = 0x08;
 
-/// Passes if the backend says that `service` is serving; the empty name stands for the server as a whole. Errors: no
-/// connection.
-pub async fn probe(addr: &BackendAddr, host: &str, service: &str) -> io::Result<Outcome> {
-    let asked = match addr {
-        BackendAddr::Tcp(addr) => ask(TcpStream::connect_addr(*addr).await?, host, service).await,
-        BackendAddr::Unix(path) => ask(UnixStream::connect(path).await?, host, service).await,
-    };
-    Ok(asked.unwrap_or_else(|error| Err(describe(&error))))
+/// Passes if the backend says that `service` is serving; the empty name stands for the server as a whole.
+pub struct Check<'c> {
+    pub host: &'c str,
+    pub scheme: &'static str,
+    pub service: &'c str,
 }
 
-/// What is known of the answer.
-#[derive(Default)]
-struct Answer {
-    status: u16,
-    /// `grpc-status`, which stands in the trailers, or in the head if nothing else follows.
-    call: Option<u32>,
-    body: Vec<u8>,
-    ended: bool,
-}
-
-/// Sends the question, and receives until the answer is complete or there is a reason not to wait for it. Errors: the
-/// connection breaks.
-async fn ask(
-    mut stream: impl AsyncReadRent + AsyncWriteRent,
-    host: &str,
-    service: &str,
-) -> io::Result<Outcome> {
-    let mut connection = Connection::new(Role::Client, LocalSettings::default(), Micros::now());
-    let Some(id) = send_question(&mut connection, host, service) else {
-        return Ok(Err("no stream is free".to_owned()));
-    };
-    let mut answer = Answer::default();
-    let mut left = limits::PROBE_ANSWER_BYTES;
-    loop {
-        let output = connection.take_output(Vec::new());
-        stream.write_all(output).await.0?;
-        if answer.ended {
-            return Ok(answer.judge());
-        }
-        let (read, bytes) = stream.read(Vec::with_capacity(READ_BYTES)).await;
-        left = match (read?, left) {
-            (0, _) => return Ok(Err("closed without an answer".to_owned())),
-            (count, left) if count > left => return Ok(Err("too long an answer".to_owned())),
-            (count, left) => left - count,
-        };
-        if let Err(reason) = answer.take(&mut connection, id, &bytes) {
-            return Ok(Err(reason));
-        }
+impl Question for Check<'_> {
+    async fn ask(self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome> {
+        let answer = self.asking().run(stream).await?;
+        Ok(answer.and_then(|answer| judge(&answer)))
     }
 }
 
-fn send_question(connection: &mut Connection, host: &str, service: &str) -> Option<StreamId> {
-    let request = Request {
-        method: b"POST",
-        scheme: b"http",
-        authority: host.as_bytes(),
-        target: b"/grpc.health.v1.Health/Check",
-        protocol: None,
-    };
-    let fields = [
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-        ("user-agent", "palantir"),
-    ];
-    let fields = fields.map(|(name, value)| Field {
-        name: name.as_bytes(),
-        value: value.as_bytes(),
-        sensitive: false,
-    });
-    let stream = connection.open(&request, fields, false)?;
-    // The first window is far wider than this.
-    let sent = connection.send_body(stream, &question(service), true, Micros::now());
-    sent.is_ok().then_some(stream)
+impl Check<'_> {
+    fn asking(&self) -> Asking {
+        Asking::new(&Asked {
+            method: "POST",
+            scheme: self.scheme,
+            host: self.host,
+            target: "/grpc.health.v1.Health/Check",
+            fields: &[("content-type", "application/grpc"), ("te", "trailers")],
+            body: &question(self.service),
+        })
+    }
 }
 
 /// A `HealthCheckRequest` behind its prefix. An empty text is left out, as Protocol Buffers write it.
@@ -106,60 +52,17 @@ fn question(service: &str) -> Vec<u8> {
     [&prefix[..], &message].concat()
 }
 
-impl Answer {
-    /// Takes received bytes. Errors: why no answer will come.
-    fn take(
-        &mut self,
-        connection: &mut Connection,
-        id: StreamId,
-        mut bytes: &[u8],
-    ) -> Result<(), String> {
-        while !bytes.is_empty() && !self.ended {
-            let received = connection.receive(bytes, Micros::now());
-            let (used, event) =
-                received.map_err(|error| format!("broken HTTP/2: {}", error.word()))?;
-            match event {
-                Some(Event::Head { head, end, .. }) => self.take_head(head, end),
-                Some(Event::Body { bytes, end, .. }) => {
-                    self.body.extend_from_slice(bytes);
-                    self.ended = end;
-                }
-                Some(Event::Trailers { lines, .. }) => {
-                    self.call = call_status_in(lines);
-                    self.ended = true;
-                }
-                Some(Event::Refused { .. }) => return Err("malformed answer".to_owned()),
-                Some(Event::Reset { code, .. }) => return Err(format!("reset with {}", code.0)),
-                Some(Event::GoAway { last, code }) if last < id => {
-                    return Err(format!("went away with {}", code.0));
-                }
-                Some(Event::GoAway { .. } | Event::Settings | Event::Pong) | None => {}
-            }
-            bytes = &bytes[used..];
-        }
-        Ok(())
-    }
-
-    fn take_head(&mut self, head: &Head, end: bool) {
-        if head.status() >= 200 {
-            self.status = head.status();
-            self.call = head.field("grpc-status").and_then(number);
-            self.ended = end;
-        }
-    }
-
-    fn judge(&self) -> Outcome {
-        let serving = match (self.status, self.call) {
-            (200, Some(0)) => state(&self.body),
-            (200, Some(5)) => Some(Err("unknown service")),
-            (200, Some(12)) => Some(Err("no health service")),
-            (200, Some(call)) => return Err(format!("gRPC status {call}")),
-            (200, None) => return Err("no gRPC status".to_owned()),
-            (status, _) => return Err(format!("answered {status}")),
-        };
-        let outcome = serving.unwrap_or(Err("malformed answer"));
-        outcome.map(str::to_owned).map_err(str::to_owned)
-    }
+fn judge(answer: &Answer) -> Outcome {
+    let serving = match (answer.status, answer.call) {
+        (200, Some(0)) => state(&answer.body),
+        (200, Some(5)) => Some(Err("unknown service")),
+        (200, Some(12)) => Some(Err("no health service")),
+        (200, Some(call)) => return Err(format!("gRPC status {call}")),
+        (200, None) => return Err("no gRPC status".to_owned()),
+        (status, _) => return Err(format!("answered {status}")),
+    };
+    let outcome = serving.unwrap_or(Err("malformed answer"));
+    outcome.map(str::to_owned).map_err(str::to_owned)
 }
 
 /// What a `HealthCheckResponse` says, behind its prefix; `None` if it is malformed. A state of 0 is left out.
@@ -176,19 +79,11 @@ fn state(body: &[u8]) -> Option<Result<&'static str, &'static str>> {
     }
 }
 
-/// `grpc-status` among lines of `name: value CRLF`.
-fn call_status_in(lines: &[u8]) -> Option<u32> {
-    let mut lines = lines.split(|&byte| byte == b'\n');
-    number(lines.find_map(|line| line.strip_prefix(b"grpc-status:"))?)
-}
-
-fn number(value: &[u8]) -> Option<u32> {
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Micros;
+    use crate::http::h2::{Connection, Event, Field, LocalSettings, Role, StreamId};
 
     /// A server's side of the exchange: what it is asked, and how it answers that.
     struct Server {
@@ -198,22 +93,24 @@ mod tests {
 
     /// What the probe makes of a status, a call's status and a message.
     fn verdict(status: u16, call: &str, message: &[u8]) -> Outcome {
-        let mut client = Connection::new(Role::Client, LocalSettings::default(), Micros(0));
-        let id = send_question(&mut client, "api:80", "a.Service").unwrap();
+        let mut asking = Check {
+            host: "api:80",
+            scheme: "http",
+            service: "a.Service",
+        }
+        .asking();
         let mut server = Server {
             connection: Connection::new(Role::Server, LocalSettings::default(), Micros(0)),
             asked: Vec::new(),
         };
-        let mut answer = Answer::default();
-        server.serve(&client.take_output(Vec::new()), status, call, message);
+        server.serve(&asking.output(), status, call, message);
         assert_eq!(server.asked, b"\0\0\0\0\x0b\x0a\x09a.Service");
         let output = server.connection.take_output(Vec::new());
         // However the bytes are cut.
         for piece in output.chunks(3) {
-            answer.take(&mut client, id, piece)?;
+            asking.take(piece)?;
         }
-        assert!(answer.ended);
-        answer.judge()
+        judge(asking.answer().expect("a complete answer"))
     }
 
     impl Server {

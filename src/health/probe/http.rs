@@ -10,34 +10,58 @@ use monoio::buf::{IoBufMut, IoVecBufMut};
 use monoio::io::sink::SinkExt;
 use monoio::io::stream::Stream;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
-use monoio::net::{TcpStream, UnixStream};
 use monoio_http::common::error::HttpError;
 use monoio_http::h1::codec::decoder::{ClientResponseDecoder, DecodeError};
 use monoio_http::h1::codec::encoder::{EncodeError, GenericEncoder};
 use monoio_http::h1::payload::{Payload, PayloadError};
 
-use super::{Outcome, describe};
+use super::{Outcome, Question, describe, h2};
 use crate::base::limits;
-use crate::snapshot::BackendAddr;
+use crate::snapshot::Protocol;
 
-type Get = Request<Payload<Bytes, PayloadError>>;
+type GetRequest = Request<Payload<Bytes, PayloadError>>;
 
-/// Passes if `GET path` is answered with a status in one of the inclusive ranges. Errors: no connection.
-pub async fn probe(
-    addr: &BackendAddr,
-    host: &str,
-    path: &str,
-    expect: &[(u16, u16)],
-) -> io::Result<Outcome> {
-    let request = match request(host, path) {
-        Ok(request) => request,
-        Err(error) => return Ok(Err(error.to_string())),
-    };
-    let answer = match addr {
-        BackendAddr::Tcp(addr) => ask(TcpStream::connect_addr(*addr).await?, request).await,
-        BackendAddr::Unix(path) => ask(UnixStream::connect(path).await?, request).await,
-    };
-    Ok(answer.and_then(|status| judge(status.as_u16(), expect)))
+/// Passes if `GET path` is answered with a status in one of the inclusive ranges.
+pub struct Get<'g> {
+    pub host: &'g str,
+    pub scheme: &'static str,
+    pub path: &'g str,
+    pub expect: &'g [(u16, u16)],
+    /// What the backend speaks.
+    pub protocol: Protocol,
+}
+
+impl Question for Get<'_> {
+    async fn ask(self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome> {
+        let status = match self.protocol {
+            Protocol::Http1 => self.over_http1(stream).await,
+            Protocol::Http2 => self.over_http2(stream).await?,
+        };
+        Ok(status.and_then(|status| judge(status, self.expect)))
+    }
+}
+
+impl Get<'_> {
+    async fn over_http1(&self, stream: impl AsyncReadRent + AsyncWriteRent) -> Result<u16, String> {
+        let request = request(self.host, self.path).map_err(|error| error.to_string())?;
+        ask(stream, request).await.map(|status| status.as_u16())
+    }
+
+    async fn over_http2(
+        &self,
+        stream: impl AsyncReadRent + AsyncWriteRent,
+    ) -> io::Result<Result<u16, String>> {
+        let question = h2::Question {
+            method: "GET",
+            scheme: self.scheme,
+            host: self.host,
+            target: self.path,
+            fields: &[],
+            body: &[],
+        };
+        let answer = h2::Asking::new(&question).run(stream).await?;
+        Ok(answer.map(|answer| answer.status))
+    }
 }
 
 fn judge(status: u16, expect: &[(u16, u16)]) -> Outcome {
@@ -48,7 +72,7 @@ fn judge(status: u16, expect: &[(u16, u16)]) -> Outcome {
     if is_expected { Ok(words) } else { Err(words) }
 }
 
-fn request(host: &str, path: &str) -> http::Result<Get> {
+fn request(host: &str, path: &str) -> http::Result<GetRequest> {
     Request::builder()
         .method(Method::GET)
         .uri(path)
@@ -62,7 +86,7 @@ fn request(host: &str, path: &str) -> http::Result<Get> {
 /// Sends the request and reads heads until one is final (RFC 9110 section 15.2).
 async fn ask(
     mut stream: impl AsyncReadRent + AsyncWriteRent,
-    request: Get,
+    request: GetRequest,
 ) -> Result<StatusCode, String> {
     GenericEncoder::new(&mut stream)
         .send_and_flush(request)

@@ -2,26 +2,36 @@
 //! answer, and is bounded in time and bytes.
 
 mod grpc;
+mod h2;
 mod http;
 mod tcp;
 
 use std::io;
 
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::{TcpStream, UnixStream};
 use monoio::time::timeout;
+use monoio_rustls::TlsConnector;
 
 use crate::net::is_exhausted;
-use crate::snapshot::{Backend, BackendAddr, HealthCheck, ProbeKind};
+use crate::snapshot::{Backend, BackendAddr, HealthCheck, Pool, ProbeKind};
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type Outcome = Result<String, String>;
 
+/// What is asked on a connection.
+trait Question {
+    /// Asks and judges the answer. Errors: the connection breaks.
+    async fn ask(self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome>;
+}
+
 /// Probes a backend once. Returns within `check.timeout`. `None`: this process has no descriptor or memory left for a
 /// connection, which says nothing of the backend.
-pub async fn probe(backend: &Backend, check: &HealthCheck) -> Option<Outcome> {
+pub async fn probe(pool: &Pool, backend: &Backend, check: &HealthCheck) -> Option<Outcome> {
     let Some(addr) = &backend.addr else {
         return Some(Err("no address".to_owned()));
     };
-    match timeout(check.timeout, run(&check.kind, addr, &backend.host)).await {
+    match timeout(check.timeout, run(pool, backend, addr, &check.kind)).await {
         Ok(Ok(outcome)) => Some(outcome),
         Ok(Err(error)) if is_exhausted(&error) => None,
         Ok(Err(error)) => Some(Err(describe(&error))),
@@ -29,12 +39,71 @@ pub async fn probe(backend: &Backend, check: &HealthCheck) -> Option<Outcome> {
     }
 }
 
-/// The registry of probe kinds. Errors: no connection.
-async fn run(kind: &ProbeKind, addr: &BackendAddr, host: &str) -> io::Result<Outcome> {
+/// The registry of probe kinds. Errors: no connection, or one that breaks.
+async fn run(
+    pool: &Pool,
+    backend: &Backend,
+    addr: &BackendAddr,
+    kind: &ProbeKind,
+) -> io::Result<Outcome> {
+    let host = backend.host.as_str();
+    let scheme = if pool.tls.is_some() { "https" } else { "http" };
     match kind {
         ProbeKind::Tcp => tcp::probe(addr).await,
-        ProbeKind::Http { path, expect } => http::probe(addr, host, path, expect).await,
-        ProbeKind::Grpc { service } => grpc::probe(addr, host, service).await,
+        ProbeKind::Http { path, expect } => {
+            let question = http::Get {
+                host,
+                scheme,
+                path,
+                expect,
+                protocol: pool.protocol,
+            };
+            connect(pool, backend, addr, question).await
+        }
+        ProbeKind::Grpc { service } => {
+            let question = grpc::Check {
+                host,
+                scheme,
+                service,
+            };
+            connect(pool, backend, addr, question).await
+        }
+    }
+}
+
+/// Opens a connection and asks.
+async fn connect(
+    pool: &Pool,
+    backend: &Backend,
+    addr: &BackendAddr,
+    question: impl Question,
+) -> io::Result<Outcome> {
+    match addr {
+        BackendAddr::Tcp(addr) => {
+            let stream = TcpStream::connect_addr(*addr).await?;
+            secure(pool, backend, stream, question).await
+        }
+        BackendAddr::Unix(path) => {
+            let stream = UnixStream::connect(path).await?;
+            secure(pool, backend, stream, question).await
+        }
+    }
+}
+
+/// Asks with TLS where the pool has it, as the requests of clients do.
+async fn secure(
+    pool: &Pool,
+    backend: &Backend,
+    stream: impl AsyncReadRent + AsyncWriteRent,
+    question: impl Question,
+) -> io::Result<Outcome> {
+    let Some(tls) = &pool.tls else {
+        return question.ask(stream).await;
+    };
+    let connector = TlsConnector::from(tls.config.clone());
+    match connector.connect(backend.server_name.clone(), stream).await {
+        Ok(stream) => question.ask(stream).await,
+        Err(error) => Ok(Err(format!("no TLS: {error}"))),
     }
 }
 
@@ -74,7 +143,7 @@ mod tests {
             .build()
             .unwrap();
         runtime
-            .block_on(probe(&pool.backends[0], &check))
+            .block_on(probe(&pool, &pool.backends[0], &check))
             .expect("there are descriptors")
     }
 

@@ -1,0 +1,161 @@
+//! One question and its answer over HTTP/2, on a connection of its own.
+
+use std::io;
+
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
+
+/// What one read takes at most.
+const READ_BYTES: usize = 4096;
+
+/// A request.
+pub struct Question<'q> {
+    pub method: &'q str,
+    pub scheme: &'q str,
+    pub host: &'q str,
+    pub target: &'q str,
+    pub fields: &'q [(&'q str, &'q str)],
+    /// Far shorter than any window.
+    pub body: &'q [u8],
+}
+
+/// What came back.
+#[derive(Default)]
+pub struct Answer {
+    pub status: u16,
+    /// `grpc-status`, which stands in the trailers, or in the head if nothing else follows.
+    pub call: Option<u32>,
+    pub body: Vec<u8>,
+}
+
+/// A question on its way.
+pub struct Asking {
+    connection: Connection,
+    stream: Option<StreamId>,
+    /// Whether the status is all that is waited for.
+    wants_status: bool,
+    answer: Answer,
+    is_complete: bool,
+}
+
+impl Asking {
+    /// Puts a question; what must be sent is in the output.
+    pub fn new(question: &Question<'_>) -> Asking {
+        let mut connection = Connection::new(Role::Client, LocalSettings::default(), Micros::now());
+        let request = Request {
+            method: question.method.as_bytes(),
+            scheme: question.scheme.as_bytes(),
+            authority: question.host.as_bytes(),
+            target: question.target.as_bytes(),
+            protocol: None,
+        };
+        let fields = [question.fields, &[("user-agent", "palantir")]].concat();
+        let fields = fields.iter().map(|(name, value)| Field {
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+            sensitive: false,
+        });
+        let ends = question.body.is_empty();
+        let stream = connection.open(&request, fields, ends);
+        if let Some(stream) = stream.filter(|_| !ends) {
+            // A stream that is gone already is told of when the answer is received.
+            let _ = connection.send_body(stream, question.body, true, Micros::now());
+        }
+        Asking {
+            connection,
+            stream,
+            wants_status: question.method == "GET",
+            answer: Answer::default(),
+            is_complete: false,
+        }
+    }
+
+    /// Sends the question and receives until the answer is there, or a reason why none will come. Errors: the
+    /// connection breaks.
+    pub async fn run(
+        mut self,
+        mut stream: impl AsyncReadRent + AsyncWriteRent,
+    ) -> io::Result<Result<Answer, String>> {
+        let mut left = limits::PROBE_ANSWER_BYTES;
+        loop {
+            stream.write_all(self.output()).await.0?;
+            stream.flush().await?;
+            if self.is_complete {
+                return Ok(Ok(self.answer));
+            }
+            let (read, bytes) = stream.read(Vec::with_capacity(READ_BYTES)).await;
+            left = match (read?, left) {
+                (0, _) => return Ok(Err("closed without an answer".to_owned())),
+                (count, left) if count > left => return Ok(Err("too long an answer".to_owned())),
+                (count, left) => left - count,
+            };
+            if let Err(reason) = self.take(&bytes) {
+                return Ok(Err(reason));
+            }
+        }
+    }
+
+    /// What is to be sent now.
+    pub fn output(&mut self) -> Vec<u8> {
+        self.connection.take_output(Vec::new())
+    }
+
+    /// The answer, once it is complete.
+    #[cfg(test)]
+    pub fn answer(&self) -> Option<&Answer> {
+        self.is_complete.then_some(&self.answer)
+    }
+
+    /// Takes received bytes. Errors: why no answer will come.
+    pub fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while !bytes.is_empty() && !self.is_complete {
+            let received = self.connection.receive(bytes, Micros::now());
+            let (used, event) =
+                received.map_err(|error| format!("broken HTTP/2: {}", error.word()))?;
+            match event {
+                Some(Event::Head { head, end, .. }) => {
+                    self.is_complete = take_head(&mut self.answer, head, end, self.wants_status);
+                }
+                Some(Event::Body { bytes, end, .. }) => {
+                    self.answer.body.extend_from_slice(bytes);
+                    self.is_complete = end;
+                }
+                Some(Event::Trailers { lines, .. }) => {
+                    self.answer.call = call_status_in(lines);
+                    self.is_complete = true;
+                }
+                Some(Event::Refused { .. }) => return Err("malformed answer".to_owned()),
+                Some(Event::Reset { code, .. }) => return Err(format!("reset with {}", code.0)),
+                Some(Event::GoAway { last, code }) if self.stream.is_none_or(|id| last < id) => {
+                    return Err(format!("went away with {}", code.0));
+                }
+                Some(Event::GoAway { .. } | Event::Settings | Event::Pong) | None => {}
+            }
+            bytes = &bytes[used..];
+        }
+        Ok(())
+    }
+}
+
+/// Takes a head over unless it is an interim one; whether the answer is complete with it.
+fn take_head(answer: &mut Answer, head: &Head, end: bool, wants_status: bool) -> bool {
+    if head.status() < 200 {
+        return false;
+    }
+    answer.status = head.status();
+    answer.call = head.field("grpc-status").and_then(number);
+    end || wants_status
+}
+
+/// `grpc-status` among lines of `name: value CRLF`.
+fn call_status_in(lines: &[u8]) -> Option<u32> {
+    let mut lines = lines.split(|&byte| byte == b'\n');
+    number(lines.find_map(|line| line.strip_prefix(b"grpc-status:"))?)
+}
+
+fn number(value: &[u8]) -> Option<u32> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
