@@ -31,6 +31,7 @@ mod nginx;
 mod own_answers;
 mod page;
 mod pipelining;
+mod probes;
 mod refusals;
 mod reload;
 mod remote;
