@@ -76,6 +76,8 @@ impl PoolSettings {
         name: Placed<String>,
         backends_key: &'static str,
     ) -> PoolSettings {
+        let protocol = table.get("protocol", |item| item.word(&PROTOCOLS));
+        let protocol = protocol.unwrap_or_default();
         PoolSettings {
             name,
             algorithm: algorithm::read(table),
@@ -87,11 +89,16 @@ impl PoolSettings {
                 limits::IDLE_CONNECTIONS,
                 0..=limits::IDLE_CONNECTIONS_MAX,
             ),
-            protocol: table
-                .get("protocol", |item| item.word(&PROTOCOLS))
-                .unwrap_or_default(),
+            protocol,
             tls: table.get("tls", tls::read_client).map(Box::new),
-            proxy_protocol: table.get("proxy_protocol", |item| item.word(&PROXY_PROTOCOLS)),
+            proxy_protocol: table.get("proxy_protocol", |item| {
+                let version = item.word(&PROXY_PROTOCOLS)?;
+                match protocol {
+                    Protocol::Http1 => Some(version),
+                    Protocol::Http2 => item
+                        .wrong("tells of one client, and a connection of protocol \"h2\" has many"),
+                }
+            }),
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod date;
 pub mod fields;
 pub mod forwarded;
+pub mod grpc;
 pub mod host;
 pub mod path;
 pub mod proxy_protocol;

@@ -11,7 +11,7 @@ use crate::http::forwarded::client_address;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::{self, TraceFields};
-use crate::http::{fields, host, path};
+use crate::http::{fields, grpc, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
 use crate::shared::messages::RefusedHead;
@@ -165,6 +165,11 @@ fn decide(
         && length > route.request_body_bytes
     {
         return Err(Failure::BodyTooLarge);
+    }
+    if exchange.is_grpc.get()
+        && let Some(wait) = head.field("grpc-timeout").and_then(grpc::timeout)
+    {
+        exchange.bound(wait);
     }
     let key = key_of(exchange, head, path);
     let first = first_backend(shard, exchange, key);
@@ -443,6 +448,11 @@ impl Trace {
 fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, trace: &Trace) {
     exchange.client.set(client_of(exchange, client, head));
     exchange.is_head.set(head.method.is_head());
+    let is_grpc =
+        |head: &RequestHead<'_, '_>| head.field("content-type").is_some_and(grpc::is_grpc);
+    exchange
+        .is_grpc
+        .set(head.version == Version::Http2 && is_grpc(head));
     exchange
         .wants_json
         .set(head.field("accept").is_some_and(prefers_json));

@@ -30,6 +30,8 @@ pub struct Exchange {
     pub version: Cell<u8>,
     /// Whether the answer has no body whatever its fields say.
     pub is_head: Cell<bool>,
+    /// Whether it is a gRPC call, which is answered in gRPC's own terms.
+    pub is_grpc: Cell<bool>,
     /// Whether the client would rather have JSON than text.
     pub wants_json: Cell<bool>,
     /// Where the client is sent instead.
@@ -83,6 +85,7 @@ impl Exchange {
             client: Cell::default(),
             version: Cell::new(11),
             is_head: Cell::default(),
+            is_grpc: Cell::default(),
             wants_json: Cell::default(),
             location: RefCell::default(),
             route: Cell::default(),
@@ -110,6 +113,12 @@ impl Exchange {
         self.deadline
             .set(route.timeout.map(|timeout| self.began.after(timeout)));
         route
+    }
+
+    /// Lets the whole exchange take no longer than `wait`.
+    pub fn bound(&self, wait: Duration) {
+        let earlier = self.deadline.get().unwrap_or(Micros(u64::MAX));
+        self.deadline.set(Some(self.began.after(wait).min(earlier)));
     }
 
     /// The route. Only after [`Exchange::take_route`].

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::http::date::imf_fixdate;
+use crate::http::grpc;
 use crate::http::refusal::Refusal;
 use crate::http::status::reason_phrase;
 use crate::net::Block;
@@ -26,8 +27,11 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     exchange.status.set(consequences.status);
     let mut out = shard.blocks.take();
     let body = body_of(exchange, &consequences);
-    let has_body = !exchange.is_head.get();
-    write_head(&mut out, exchange, failure, &consequences, &body, may_go_on);
+    let has_body = !exchange.is_head.get() && !exchange.is_grpc.get();
+    match exchange.is_grpc.get() {
+        true => write_grpc_head(&mut out, exchange, &consequences),
+        false => write_head(&mut out, exchange, failure, &consequences, &body, may_go_on),
+    }
     let stream = &client.wire.stream;
     let begun = stream.answer(&mut out, !has_body);
     if has_body {
@@ -42,6 +46,19 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
         (Ok(()), Ok(Ok(()))) => {}
         _ => client.cut(),
     }
+}
+
+/// An answer to a gRPC call has its status in what is at once its head and its trailers.
+fn write_grpc_head(out: &mut Block, exchange: &Exchange, consequences: &Consequences) {
+    let Consequences { status, word, .. } = *consequences;
+    let grpc_status = grpc::status_of(status);
+    let id = exchange.id.0;
+    // A vector takes everything.
+    let _ = write!(
+        out.vec(),
+        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: {grpc_status}\r\n\
+         grpc-message: {word}\r\nX-Request-Id: {id:016x}\r\n\r\n"
+    );
 }
 
 /// What an answer says at length.

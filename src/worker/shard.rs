@@ -328,7 +328,10 @@ impl Shard {
     /// Keeps a connection whose exchange is complete for another one.
     pub fn keep_idle(&self, exchange: &Exchange, upstream: Upstream) {
         let pool = exchange.plan.pool(exchange.route().pool);
-        let is_of_use = !self.is_draining() && self.plan.borrow().takes(upstream.backend);
+        // A connection that began with one client's address is of no use to another.
+        let is_anybodys = pool.proxy_protocol.is_none();
+        let takes = self.plan.borrow().takes(upstream.backend);
+        let is_of_use = is_anybodys && takes && !self.is_draining();
         let keep = Keep {
             most: if is_of_use { pool.idle_connections } else { 0 },
             keepalive: pool.keepalive.as_millis() as u64,

@@ -41,6 +41,12 @@ async fn contain(shard: &Shard, serving: impl Future<Output = ()>) {
 async fn serve_all(shard: &Rc<Shard>, accepted: Accepted) {
     let listener = accepted.arrival.listener.clone();
     let mut accepted = accepted;
+    if listener.proxy_protocol {
+        match Box::pin(opening::take_proxy_header(shard, accepted)).await {
+            Some(introduced) => accepted = introduced,
+            None => return,
+        }
+    }
     if let Some(tls) = &listener.tls {
         // Boxed, so that the connection's task has no room for it afterwards.
         match Box::pin(opening::secure(shard, accepted, tls)).await {

@@ -1,16 +1,45 @@
-//! From an accepted connection to the first byte of HTTP: TLS, if the listener wants it.
+//! From an accepted connection to the first byte of HTTP: a PROXY header and TLS, if the listener wants them.
 
 use std::rc::Rc;
 
 use super::failure::{ConnectionFailure, report};
-use crate::net::{Block, Socket, Timer, TlsFailure};
+use crate::http::proxy_protocol::{self, Said};
+use crate::net::{Block, Peer, Socket, Timer, TlsFailure};
 use crate::snapshot::ServerTls;
-use crate::worker::downstream::{Accepted, Secured, linger};
+use crate::worker::downstream::{Accepted, Secured, linger, receive_some};
 use crate::worker::shard::Shard;
 
 /// Says, without TLS, that TLS is wanted. Whoever reads it is a person or speaks HTTP/1.
 const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 47\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the URL.";
+
+/// Takes the PROXY header, which says who the client is. `None`: there is none, which has been counted.
+pub async fn take_proxy_header(shard: &Rc<Shard>, mut accepted: Accepted) -> Option<Accepted> {
+    let timer = Timer::new(&shard.timers);
+    timer.set(shard.plan().snapshot().client.header_timeout);
+    let mut received = shard.blocks.take();
+    let header = loop {
+        match proxy_protocol::parse(received.filled()) {
+            Ok(Some(header)) => break header,
+            Ok(None) if receive_some(&accepted.socket, &mut received, &timer).await => {}
+            _ => {
+                shard.blocks.give(received);
+                report(
+                    shard,
+                    accepted.arrival.peer,
+                    &ConnectionFailure::ProxyHeader,
+                );
+                return None;
+            }
+        }
+    };
+    received.consume(header.bytes);
+    if let Said::Tcp { client, .. } = header.said {
+        accepted.arrival.peer = Peer::Tcp(client);
+    }
+    accepted.received = received;
+    Some(accepted)
+}
 
 /// Makes the TLS handshake. `None`: there is none to go on with, which has been counted.
 pub async fn secure(shard: &Rc<Shard>, accepted: Accepted, tls: &ServerTls) -> Option<Accepted> {

@@ -1,4 +1,4 @@
-//! Ending a connection so that what was sent last arrives.
+//! A client's socket outside requests: what comes before them, and the end, so that what was sent last arrives.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -23,6 +23,13 @@ pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer) {
             _ => return,
         }
     }
+}
+
+/// Receives something behind what `block` holds, at most until the timer's deadline; false if nothing more will come.
+pub async fn receive_some(socket: &Socket, block: &mut Block, timer: &Timer) -> bool {
+    socket.watch();
+    let received = timer.bound(|cx| poll_receive(socket, block, cx)).await;
+    matches!(received, Ok(Ok(count)) if count > 0)
 }
 
 fn poll_receive(

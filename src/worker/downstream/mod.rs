@@ -23,7 +23,7 @@ use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
 pub use head::{receive_rest_of_head, speaks_http2};
-pub use linger::linger;
+pub use linger::{linger, receive_some};
 
 /// A client's connection before its first request.
 pub struct Accepted {

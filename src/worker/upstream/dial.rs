@@ -6,8 +6,12 @@ use std::pin::pin;
 use rustls::pki_types::ServerName;
 use tracing::warn;
 
-use crate::net::{Expired, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted};
-use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool};
+use crate::http::proxy_protocol::{self, Said};
+use crate::net::{
+    Expired, Peer, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted,
+};
+use crate::snapshot::{Backend, BackendAddr, ClientTls, ListenAddr, Pool, ProxyProtocol};
+use crate::worker::downstream::Arrival;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 
@@ -27,10 +31,28 @@ impl Security {
     }
 }
 
-/// A new connection, with its TLS handshake made, at most until the timer's deadline.
+/// The PROXY header that tells a backend of the client, if its pool wants one.
+pub fn introduction(pool: &Pool, arrival: &Arrival) -> Option<Vec<u8>> {
+    let said = match (arrival.peer, &arrival.listener.addr) {
+        (Peer::Tcp(client), ListenAddr::Tcp(server)) => Said::Tcp {
+            client,
+            server: *server,
+        },
+        _ => Said::Unknown,
+    };
+    let mut header = Vec::new();
+    match pool.proxy_protocol? {
+        ProxyProtocol::V1 => proxy_protocol::write_v1(&said, &mut header),
+        ProxyProtocol::V2 => proxy_protocol::write_v2(&said, &mut header),
+    }
+    Some(header)
+}
+
+/// A new connection, with its PROXY header sent and its TLS handshake made, at most until the timer's deadline.
 pub async fn dial(
     shard: &Shard,
     addr: &BackendAddr,
+    introduction: Option<&[u8]>,
     security: Option<&Security>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
@@ -46,6 +68,17 @@ pub async fn dial(
         Ok(Err(_)) => return Err(Unconnected::Failed),
         Err(Expired) => return Err(Unconnected::TimedOut),
     };
+    if let Some(header) = introduction {
+        let mut block = shard.blocks.take();
+        block.extend(header);
+        let sent = socket.send_all(&mut block, timer).await;
+        shard.blocks.give(block);
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Unconnected::Failed),
+            Err(Expired) => return Err(Unconnected::TimedOut),
+        }
+    }
     let Some(Security { tls, server_name }) = security else {
         return Ok(socket);
     };

@@ -19,7 +19,7 @@ use crate::worker::multiplex::{Connection, Gone, Terms};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
-use crate::worker::upstream::dial::{Security, dial};
+use crate::worker::upstream::dial::{Security, dial, introduction};
 use crate::worker::wire::Wire;
 
 /// A connection to the backend, one that is there unless `fresh` asks for a new one. `None`: the backend has as many
@@ -85,7 +85,9 @@ async fn connect(
     let pool = exchange.plan.pool(route.pool);
     let security = Security::of(pool, backend);
     let timer = &client.timer;
-    let mut connecting = pin!(dial(shard, addr, security.as_ref(), timer));
+    let introduction = introduction(pool, &client.arrival);
+    let introduction = introduction.as_deref();
+    let mut connecting = pin!(dial(shard, addr, introduction, security.as_ref(), timer));
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_unconnected)),
         Poll::Pending => client.poll_gone(shard, cx).map(Err),
@@ -174,7 +176,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
     let timer = Timer::new(&shard.timers);
     timer.set(link.connect);
     let began = Micros::now();
-    match dial(shard, &link.addr, link.security.as_ref(), &timer).await {
+    match dial(shard, &link.addr, None, link.security.as_ref(), &timer).await {
         Ok(socket) => {
             let counts = link.slot.counts().workers.of(shard.worker);
             counts.connect_times.observe(Micros::now().since(began));
