@@ -188,11 +188,17 @@ proxy_protocol = true
 [[routes]]
 pool = "api"
 protocol = "h2"
+[[routes]]
+prefix = "/a"
+backend_addrs = ["a:1"]
+protocol = "h2"
+proxy_protocol = "v1"
 "#,
         &[
             "4:12: pools[0].protocol = \"http/1.1\": unknown; known: h1, h2",
             "5:18: pools[0].proxy_protocol = true: must be a text in quotes",
             "8:12: routes[0].protocol = \"h2\": belongs to the pool; set it in [[pools]]",
+            "13:18: routes[1].proxy_protocol = \"v1\": tells of one client, and a connection of protocol \"h2\" has many",
         ],
     );
 }

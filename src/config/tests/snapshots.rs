@@ -88,7 +88,6 @@ hash_on = "header:X-User"
 health_check = { path = "/health", interval_secs = 3, timeout_secs = 1, unhealthy_after = 4, healthy_after = 5, expect = "2xx, 404" }
 outlier = { consecutive_failures = 7, eject_secs = 8, max_ejected_percent = 9 }
 idle_connections = 16
-protocol = "h2"
 proxy_protocol = "v2"
 
 [[routes]]
@@ -110,6 +109,7 @@ answer_continue = true
 backend_addrs = ["[::1]:80"]
 balancing_algorithm = "least_connections"
 health_check = { tcp = true }
+protocol = "h2"
 host_header = "origin.internal:81"
 "#;
 
@@ -401,7 +401,7 @@ fn every_key_of_a_pool_takes_effect() {
     assert_eq!(pool.outlier, Some(outlier));
     assert_eq!(
         (pool.protocol, pool.proxy_protocol),
-        (Protocol::Http2, Some(ProxyProtocol::V2))
+        (Protocol::Http1, Some(ProxyProtocol::V2))
     );
     let unix = Some(BackendAddr::Unix("/run/app.sock".into()));
     let expected = [
@@ -442,6 +442,7 @@ fn every_key_of_a_pool_takes_effect() {
     assert_eq!(names, ["127.0.0.1", "127.0.0.1", "localhost"]);
     let other = &snapshot.pools[1];
     assert_eq!(other.algorithm.name(), "least_connections");
+    assert_eq!(other.protocol, Protocol::Http2);
     assert_eq!(
         other.backends[0]
             .health_check
