@@ -10,6 +10,10 @@
 //!
 //! [`worker`] holds the steps, one folder or file each; `worker/proxy.rs` names them in this order.
 //!
+//! A connection of HTTP/2 carries many requests: `worker/multiplex` moves its bytes, `http/h2` knows the protocol, and each
+//! stream goes the same way from downstream on, as one side of an exchange (`worker/stream.rs`: a socket or a stream). In
+//! between, every head has the form of HTTP/1: what comes over HTTP/2 is lowered to it, what goes out over it raised from it.
+//!
 //! ## The threads
 //!
 //! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers.

@@ -359,9 +359,9 @@ fn needs_key(head: &RequestHead<'_, '_>) -> bool {
 fn body_of(head: &RequestHead<'_, '_>, route: &Route, pool: &Pool) -> Body {
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
+        // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.
+        _ if head.version == Version::Http2 => Coming::UntilClose,
         RequestBody::Length(length) => Coming::Length(length),
-        // Over HTTP/2 the stream tells the end.
-        RequestBody::Chunked if head.version == Version::Http2 => Coming::UntilClose,
         RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     Body {

@@ -72,7 +72,21 @@ impl Body {
     }
 
     /// Of a verbatim body: how many of the `available` bytes belong to it. They count as passed on.
-    pub fn take_verbatim(&mut self, available: usize) -> usize {
+    pub fn take_verbatim(&mut self, available: usize) -> Result<usize, Unacceptable> {
+        if matches!(self.coming, Coming::UntilClose) {
+            self.spend(available)?;
+        }
+        Ok(self.take(available))
+    }
+
+    /// Counts bytes of a body whose length is not announced, or not to be relied on.
+    fn spend(&mut self, bytes: usize) -> Result<(), Unacceptable> {
+        let left = self.most.checked_sub(bytes as u64);
+        self.most = left.ok_or(Unacceptable::TooLarge)?;
+        Ok(())
+    }
+
+    fn take(&mut self, available: usize) -> usize {
         match &mut self.coming {
             Coming::UntilClose => available,
             Coming::Length(left) => {
@@ -114,7 +128,7 @@ impl Body {
                     used
                 }
                 _ => {
-                    let taken = self.take_verbatim(input.len());
+                    let taken = self.take(input.len());
                     self.put(&input[..taken], out)?;
                     if self.has_ended() {
                         self.end(out);
@@ -138,11 +152,7 @@ impl Body {
     }
 
     fn put(&mut self, data: &[u8], out: &mut Block) -> Result<(), Unacceptable> {
-        let length = data.len() as u64;
-        self.most = self
-            .most
-            .checked_sub(length)
-            .ok_or(Unacceptable::TooLarge)?;
+        self.spend(data.len())?;
         if self.chunked {
             write_chunk_header(out.vec(), data.len());
             out.extend(data);

@@ -274,9 +274,9 @@ impl Ends<'_> {
         self.encode(head, framing, close, out);
         let coming = match head.body {
             ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
+            // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.
+            _ if head.version == Version::Http2 => Coming::UntilClose,
             ResponseBody::Length(length) => Coming::Length(length),
-            // Over HTTP/2 the stream tells the end.
-            ResponseBody::Chunked if head.version == Version::Http2 => Coming::UntilClose,
             ResponseBody::Chunked => Coming::Chunked(Box::default()),
             ResponseBody::UntilClose => Coming::UntilClose,
         };

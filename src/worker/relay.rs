@@ -78,7 +78,13 @@ impl Relay<'_> {
     /// Sends `head` and as much of the body as was received.
     async fn pass_on<F>(&self, head: &mut Block, body: &mut Body) -> Result<(), Broken<F>> {
         let mut received = self.from.take();
-        let taken = body.take_verbatim(received.len());
+        let taken = match body.take_verbatim(received.len()) {
+            Ok(taken) => taken,
+            Err(unacceptable) => {
+                self.from.put(received, self.blocks);
+                return Err(Broken::Unacceptable(unacceptable));
+            }
+        };
         (self.count)(taken);
         self.notice_end(body, head);
         let is_last = body.ends_here();

@@ -318,6 +318,7 @@ fn help_and_version() {
 fn the_start_is_told_in_a_few_lines() {
     let proxy = Proxy::to(&[free_addr()]);
     proxy.wait_for_log(&[&proxy.addr.to_string()]);
+    proxy.wait_for_log(&["workers on"]);
     let log = proxy.log();
     assert!(
         log.contains("io_uring") || log.contains("epoll"),

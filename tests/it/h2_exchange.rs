@@ -11,7 +11,7 @@ use crate::support::h2::H2;
 use crate::support::h2::frame::{self, PREFACE, code, get, post, request};
 use crate::support::origin::{echoing, ok};
 use crate::support::place::free_addr;
-use crate::support::proxy::route;
+use crate::support::proxy::{command, route};
 use crate::support::{Origin, Proxy};
 
 const MIB: usize = 1 << 20;
@@ -459,4 +459,19 @@ fn events_are_passed_on_at_once() {
         let_go.send(()).unwrap();
     }
     assert!(client.answer(stream).complete);
+}
+
+#[test]
+fn a_listener_without_http_2_refuses_the_preface() {
+    let origin = Origin::saying("hello");
+    let addr = free_addr();
+    let listener = format!("[[listeners]]\naddr = \"{addr}\"\nhttp2 = false\n");
+    let config = listener + &route("/", &[origin.addr]);
+    let proxy = Proxy::launch(command(), addr, &config);
+    proxy.wait_until_it_accepts();
+    let mut client = proxy.client();
+    client.send(PREFACE);
+    assert_eq!(client.answer().status(), 505);
+    client.ends();
+    assert_eq!(proxy.ask(crate::support::get("/")).text(), "hello");
 }

@@ -279,7 +279,6 @@ fn versions_methods_and_expectations() {
             505,
         );
     }
-    refused(&proxy, &origin, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
     for head in [
         "CONNECT test:443 HTTP/1.1\r\nHost: test:443",
         "TRACE / HTTP/1.1\r\nHost: test",

@@ -1,18 +1,17 @@
-//! A connection with many exchanges at once: every stream that the client opens is a task of its own, which runs through
+//! A connection with many exchanges at once: every stream that the client opens is served by a task, which runs through
 //! the same steps as a request of HTTP/1.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::contain;
 use super::failure::{ConnectionFailure, report};
+use super::tasks::Tasks;
 use crate::base::time::Micros;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Timer, spawn};
+use crate::net::Timer;
 use crate::worker::downstream::{Client, linger};
 use crate::worker::multiplex::{Connection, End, Stream, Terms};
-use crate::worker::proxy;
 use crate::worker::shard::Shard;
 
 /// Serves a connection that has brought HTTP/2's preface.
@@ -23,10 +22,10 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let (socket, arrival) = (accepted.socket, accepted.arrival);
     let connection = Connection::new(Role::Server, settings(shard), Micros::now());
     let begun = Cell::new(0_u32);
+    let tasks = Tasks::new(shard, &arrival);
     let begin = |stream: Stream| {
         begun.set(begun.get().saturating_add(1));
-        let client = Client::multiplexed(stream, arrival.clone(), shard);
-        spawn(serve_stream(shard.clone(), client));
+        tasks.begin(stream);
     };
     let is_unwanted = || {
         let most = shard.plan().snapshot().client.requests_per_connection;
@@ -36,21 +35,17 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         timers: &shard.timers,
         blocks: &shard.blocks,
         begin: &begin,
+        rest: &|| tasks.rest(),
         is_unwanted: &is_unwanted,
         idle: shard.plan().snapshot().client.idle_timeout,
     };
-    if let End::Broken(error) = connection.carry(&socket, accepted.received, &terms).await {
+    let end = connection.carry(&socket, accepted.received, &terms).await;
+    tasks.end();
+    if let End::Broken(error) = end {
         report(shard, arrival.peer, &ConnectionFailure::Http2(error));
     }
     // What was sent last, such as the reason for the end, is to arrive.
     linger(&socket, &shard.blocks, &Timer::new(&shard.timers)).await;
-}
-
-async fn serve_stream(shard: Rc<Shard>, client: Client) {
-    contain(&shard, async {
-        proxy::serve(&shard, &client).await;
-    })
-    .await;
 }
 
 fn settings(shard: &Shard) -> LocalSettings {

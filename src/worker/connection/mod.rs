@@ -4,10 +4,11 @@ pub mod failure;
 mod h1;
 mod h2;
 mod opening;
+mod tasks;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -18,13 +19,12 @@ use crate::worker::shard::{CountedConnection, Shard};
 
 /// Serves a connection to its end. A panic ends this connection and nothing else.
 pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Accepted) {
-    contain(&shard, serve_all(&shard, accepted)).await;
+    contain(&shard, pin!(serve_all(&shard, accepted))).await;
     drop(counted);
 }
 
 /// Runs `serving`, and no further if it panics.
-async fn contain(shard: &Shard, serving: impl Future<Output = ()>) {
-    let mut serving = pin!(serving);
+async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>>) {
     let outcome =
         poll_fn(
             |cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {

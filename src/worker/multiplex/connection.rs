@@ -43,6 +43,8 @@ pub struct Terms<'a> {
     pub blocks: &'a Blocks,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(Stream),
+    /// Called when there has been no stream for a while.
+    pub rest: &'a dyn Fn(),
     /// Whether the connection should come to its end.
     pub is_unwanted: &'a dyn Fn() -> bool,
     /// How long it may be without a stream, and how long the peer may take none of what is sent.
@@ -276,6 +278,7 @@ impl Connection {
         } else if protocol.open_streams() == 0 {
             protocol.shed();
             self.free_heads.take();
+            (terms.rest)();
         }
         while let Some((id, _)) = self
             .answered_early

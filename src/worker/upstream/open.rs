@@ -184,6 +184,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
                 timers: &shard.timers,
                 blocks: &shard.blocks,
                 begin: &|_| (),
+                rest: &|| (),
                 is_unwanted: &|| {
                     shard.is_draining() || !shard.shared_upstreams.has(link.slot.id(), connection)
                 },

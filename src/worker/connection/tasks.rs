@@ -1,0 +1,102 @@
+//! The tasks that serve the streams of one connection: as many as are served at once, each used again for later streams,
+//! because a task is large and making one costs more than a small request's head.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::contain;
+use crate::net::spawn;
+use crate::worker::downstream::{Arrival, Client};
+use crate::worker::multiplex::Stream;
+use crate::worker::proxy;
+use crate::worker::shard::Shard;
+
+/// A connection's tasks.
+pub struct Tasks {
+    shard: Rc<Shard>,
+    arrival: Arrival,
+    /// Tasks that have nothing to do.
+    idle: RefCell<Vec<Rc<Task>>>,
+    is_over: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Task {
+    /// What it is to do next.
+    stream: RefCell<Option<Stream>>,
+    /// Whether it is to end.
+    ends: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Tasks {
+    /// No tasks yet, for a client that came like this.
+    pub fn new(shard: &Rc<Shard>, arrival: &Arrival) -> Rc<Tasks> {
+        Rc::new(Tasks {
+            shard: shard.clone(),
+            arrival: arrival.clone(),
+            idle: RefCell::default(),
+            is_over: Cell::default(),
+        })
+    }
+
+    /// Has a stream served, by an idle task if there is one.
+    pub fn begin(self: &Rc<Self>, stream: Stream) {
+        let idle = self.idle.borrow_mut().pop();
+        let is_new = idle.is_none();
+        let task = idle.unwrap_or_default();
+        task.stream.replace(Some(stream));
+        match is_new {
+            true => spawn(run(self.clone(), task)),
+            false => task.wake(),
+        }
+    }
+
+    /// Ends the idle tasks.
+    pub fn rest(&self) {
+        for task in self.idle.take() {
+            task.ends.set(true);
+            task.wake();
+        }
+    }
+
+    /// Ends all tasks, those that are at work when they are done.
+    pub fn end(&self) {
+        self.is_over.set(true);
+        self.rest();
+    }
+}
+
+impl Task {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
+        if let Some(stream) = self.stream.take() {
+            return Poll::Ready(Some(stream));
+        }
+        if self.ends.get() {
+            return Poll::Ready(None);
+        }
+        self.waker.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+/// Serves one stream after the other. A panic ends the one that it happens in.
+async fn run(tasks: Rc<Tasks>, task: Rc<Task>) {
+    while let Some(stream) = poll_fn(|cx| task.poll_next(cx)).await {
+        let client = Client::multiplexed(stream, tasks.arrival.clone(), &tasks.shard);
+        contain(&tasks.shard, pin!(proxy::serve(&tasks.shard, &client))).await;
+        if tasks.is_over.get() {
+            return;
+        }
+        tasks.idle.borrow_mut().push(task.clone());
+    }
+}
