@@ -184,7 +184,7 @@ fn read_probe(table: &mut Table<'_>) -> ProbeKind {
         return ProbeKind::Tcp;
     }
     let is_grpc = table.has("grpc");
-    let service = table.get("grpc", |item| item.name_or_true(name_asked_for));
+    let service = table.get("grpc", |item| item.name_or_true(grpc_name));
     if is_grpc {
         for key in ["path", "expect"] {
             table.refuse(
@@ -206,7 +206,7 @@ fn read_probe(table: &mut Table<'_>) -> ProbeKind {
     }
 }
 
-fn name_asked_for(text: &str) -> Result<String, String> {
+fn grpc_name(text: &str) -> Result<String, String> {
     let is_name = (1..=limits::PROBE_SERVICE_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic());
     is_name.then(|| text.to_owned()).ok_or_else(|| {

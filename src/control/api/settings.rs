@@ -25,7 +25,7 @@ pub struct HealthCheckSettings {
     tcp: Option<bool>,
     /// A probe that asks `grpc.health.v1`; then there is neither `path` nor `expect`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    grpc: Option<HealthOf>,
+    grpc: Option<AskedAbout>,
     /// What a probe asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^/[!-~]*$", example = "/health")]
@@ -54,7 +54,7 @@ pub struct HealthCheckSettings {
 /// What `grpc.health.v1` is asked about.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum HealthOf {
+pub enum AskedAbout {
     /// `true`: the server as a whole.
     Whole(bool),
     /// The service of this name.
@@ -122,8 +122,10 @@ impl From<&HealthCheck> for HealthCheckSettings {
         let (mut tcp, mut grpc, mut path, mut expect) = (None, None, None, None);
         match &check.kind {
             ProbeKind::Tcp => tcp = Some(true),
-            ProbeKind::Grpc { service } if service.is_empty() => grpc = Some(HealthOf::Whole(true)),
-            ProbeKind::Grpc { service } => grpc = Some(HealthOf::Named(service.clone())),
+            ProbeKind::Grpc { service } if service.is_empty() => {
+                grpc = Some(AskedAbout::Whole(true))
+            }
+            ProbeKind::Grpc { service } => grpc = Some(AskedAbout::Named(service.clone())),
             ProbeKind::Http {
                 path: asked,
                 expect: ranges,

@@ -24,7 +24,7 @@ pub struct Connection {
     role: Role,
     protocol: RefCell<h2::Connection>,
     streams: RefCell<ById<Rc<State>>>,
-    free_heads: RefCell<Vec<Box<Head>>>,
+    free_heads: RefCell<Vec<Head>>,
     /// Streams that were answered before their request had ended, each with the core's millisecond in which it is reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// The task that sends, while there is nothing to send.
@@ -144,7 +144,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn give_head(&self, head: Box<Head>) {
+    pub(super) fn give_head(&self, head: Head) {
         let mut free = self.free_heads.borrow_mut();
         if free.len() < limits::H2_FREE_HEADS {
             free.push(head);
@@ -318,7 +318,7 @@ impl Connection {
             Event::Head { stream, head, end } => {
                 let state = self.state_of(stream, terms);
                 let mut own = self.free_heads.borrow_mut().pop().unwrap_or_default();
-                std::mem::swap(&mut *own, head);
+                std::mem::swap(&mut own, head);
                 state.heads.borrow_mut().push_back((own, end));
                 state.ended.set(end);
                 state.wake();

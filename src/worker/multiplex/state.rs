@@ -9,7 +9,7 @@ use crate::http::refusal::Refusal;
 use crate::net::Block;
 
 /// A head, and whether it ends the message.
-pub type Message = (Box<Head>, bool);
+pub type Message = (Head, bool);
 
 /// How a stream ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

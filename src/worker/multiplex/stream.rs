@@ -52,7 +52,7 @@ impl Stream {
     }
 
     /// Gives the memory of a head back.
-    pub fn give_head(&self, head: Box<Head>) {
+    pub fn give_head(&self, head: Head) {
         self.connection.give_head(head);
     }
 
