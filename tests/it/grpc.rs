@@ -132,14 +132,14 @@ fn the_callers_deadline_bounds_the_backend() {
     });
     let proxy = Proxy::to(&[silent.addr]);
     let mut client = proxy.h2();
-    for timeout in ["300m", "300000u", "300000000n"] {
+    for timeout in ["300m", "300000u", "99999999n"] {
         let fields = [&CALL[..], &[("grpc-timeout", timeout)]].concat();
         let begin = Instant::now();
         let answer = client.ask_with(&post("/", &fields), b"\0\0\0\0\0");
         assert_eq!(own_status(&answer), 4, "{timeout}");
         let waited = begin.elapsed();
         assert!(
-            waited > Duration::from_millis(250) && waited < Duration::from_secs(5),
+            waited > Duration::from_millis(90) && waited < Duration::from_secs(5),
             "{timeout}: {waited:?}"
         );
     }

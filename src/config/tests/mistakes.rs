@@ -284,6 +284,10 @@ backends = ["a:1"]
 balancing_algorithm = "consistent_hash"
 hash_on = "header:x y"
 health_check = { path = "health", interval = 3 }
+[[pools]]
+name = "calls"
+backends = ["a:1"]
+health_check = { grpc = "a b", path = "/" }
 "#,
         &[
             "1:1: pools[0]: \"name\" is missing",
@@ -308,6 +312,8 @@ health_check = { path = "health", interval = 3 }
             "23:11: pools[4].hash_on = \"header:x y\": \"x y\" is not a field name",
             "24:25: pools[4].health_check.path = \"health\": must begin with \"/\" and have no blanks; other characters are written as %XX",
             "24:35: pools[4].health_check.interval = 3: unknown key; did you mean \"interval_secs\"?",
+            "28:25: pools[5].health_check.grpc = \"a b\": must be true, or the name of a service in 1 to 127 characters without blanks",
+            "28:39: pools[5].health_check.path = \"/\": a probe with grpc asks its own question; leave this out",
         ],
     );
 }
