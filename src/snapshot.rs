@@ -64,6 +64,19 @@ pub struct Listener {
     pub redirect_to_https: bool,
 }
 
+impl Listener {
+    /// Cleartext, and nothing before it.
+    pub fn plain(addr: ListenAddr) -> Listener {
+        Listener {
+            addr,
+            tls: None,
+            http2: true,
+            proxy_protocol: false,
+            redirect_to_https: false,
+        }
+    }
+}
+
 /// TLS with clients.
 #[derive(Clone, Debug)]
 pub struct ServerTls {

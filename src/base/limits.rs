@@ -107,6 +107,8 @@ pub const H2_SETTINGS_MILLIS: u64 = 10_000;
 pub const H2_DRAIN_MILLIS: u64 = 1_000;
 /// Bytes of memory for a decoded section that a connection keeps for the next one.
 pub const H2_KEPT_HEAD_BYTES: usize = 8 << 10;
+/// Times that a request is sent again because its stream was refused before anything of it was processed.
+pub const UNPROCESSED_ATTEMPTS: u8 = 4;
 /// Connections to one backend that speaks HTTP/2, per core.
 pub const H2_UPSTREAM_CONNECTIONS: usize = 64;
 /// Streams on such a connection beyond which another one is opened.
@@ -394,6 +396,8 @@ pub mod default {
     pub const H2_STREAMS: u32 = 128;
     /// Bytes of a body that an HTTP/2 peer may send ahead, per stream.
     pub const H2_STREAM_WINDOW: u32 = 256 << 10;
+    /// Bytes of a response that a backend may send on a stream before its client has taken them.
+    pub const H2_UPSTREAM_STREAM_WINDOW: u32 = 128 << 10;
     /// The same for a whole connection.
     pub const H2_CONNECTION_WINDOW: u32 = 1 << 20;
     /// `balancing_algorithm` of a pool.

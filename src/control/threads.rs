@@ -15,8 +15,9 @@ use crate::snapshot::{ListenAddr, Snapshot};
 /// What an outbox holds: the latest of each, sent in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
-    Listen(ListenAddr),
     Snapshot,
+    /// After the snapshot, which says how clients that come there are spoken to.
+    Listen(ListenAddr),
     Retire,
     Drain,
 }
@@ -65,13 +66,13 @@ impl Threads {
         snapshot: &Arc<Snapshot>,
         sockets: Vec<Vec<BoundListener>>,
     ) {
-        self.repeat(snapshot); // It says how clients of the new sockets are spoken to.
         for (worker, sockets) in self.workers.iter_mut().zip(sockets) {
             for BoundListener { addr, socket } in sockets {
                 let listen = ToWorker::Listen(addr.clone(), socket);
                 worker.outbox.put(Order::Listen(addr), listen);
             }
         }
+        self.repeat(snapshot);
         self.health
             .put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
         self.retired.push(before);

@@ -12,6 +12,7 @@ pub mod proxy_protocol;
 pub mod refusal;
 pub mod status;
 pub mod traceparent;
+pub mod websocket;
 
 pub mod h1;
 pub mod h2;

@@ -37,16 +37,20 @@ impl Door {
     }
 }
 
-/// Begins to accept on a socket, unless the configuration has lost its listener meanwhile. Errors: the engine does not
-/// take it.
+/// Begins to accept on a socket. If the configuration has no such listener, such as with a socket that was taken over from
+/// a process that had, only who waits there already is served. Errors: the engine does not take it.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let addr = bound.addr.clone();
-    let Some(settings) = shard.plan().listener(&addr).cloned() else {
-        return Ok(());
-    };
+    let listener = Listener::new(bound, engine)?;
+    let gate = shard.open_gate(addr.clone());
+    let settings = shard.plan().listener(&addr).cloned();
+    if settings.is_none() {
+        gate.close();
+    }
+    let settings = settings.unwrap_or_else(|| Rc::new(Settings::plain(addr.clone())));
     let door = Door {
-        listener: Listener::new(bound, engine)?,
-        gate: shard.open_gate(addr.clone()),
+        listener,
+        gate,
         addr,
         last: RefCell::new(settings),
     };

@@ -11,6 +11,7 @@ use crate::http::forwarded::client_address;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::{self, TraceFields};
+use crate::http::websocket::KEY_BYTES;
 use crate::http::{fields, grpc, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
@@ -44,6 +45,8 @@ pub struct Admitted {
     pub request: Block,
     /// The backend to try first, as index in the pool, if one was there.
     pub first: Option<u32>,
+    /// The key of a WebSocket that is asked for on behalf of a client of HTTP/2.
+    pub websocket_key: Option<[u8; KEY_BYTES]>,
     /// Where in `request` the value of `Host` stands.
     host_value: Range<usize>,
     /// The backend that `Host` names, as index in the pool, if it names one.
@@ -267,10 +270,7 @@ fn encode(
             Some(exchange.plan.backend(route.pool, index).host.as_bytes())
         }
     };
-    let websocket_key = match needs_key(head) {
-        true => shard.make_websocket_key(),
-        false => [0; 24],
-    };
+    let websocket_key = needs_key(head).then(|| shard.make_websocket_key());
     let edits = RequestEdits {
         path,
         host,
@@ -286,7 +286,7 @@ fn encode(
         via: route.via,
         expect: !route.answer_continue,
         trace: chosen.trace,
-        websocket_key: needs_key(head).then_some(&websocket_key[..]),
+        websocket_key: websocket_key.as_ref().map(|key| &key[..]),
     };
     let mut request = shard.blocks.take();
     let encoded = h1::encode_request(request.vec(), head, &edits);
@@ -305,6 +305,7 @@ fn encode(
         is_whole: head.body == RequestBody::None,
         request,
         first: chosen.first,
+        websocket_key,
         host_value: encoded.host_value,
         host_of: matches!(route.host_header, HostHeader::Backend)
             .then_some(chosen.first.unwrap_or(0)),

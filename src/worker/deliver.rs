@@ -7,6 +7,8 @@ use crate::base::time::Micros;
 use crate::http::h1::{
     self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version, may_end_head,
 };
+use crate::http::refusal::Refusal;
+use crate::http::websocket;
 use crate::net::{Block, Expired};
 use crate::worker::admit::Admitted;
 use crate::worker::body::{Body, Coming, Unacceptable};
@@ -234,6 +236,7 @@ impl Ends<'_> {
     }
 
     fn take_head(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Result<Answer, Failure> {
+        self.check_switch(head)?;
         match head.status {
             101 => {
                 if !self.client.wire.is_empty() {
@@ -257,6 +260,26 @@ impl Ends<'_> {
                 self.note_keep_alive(head);
                 Ok(self.take_final(head, out))
             }
+        }
+    }
+
+    /// A client of HTTP/2 takes any success for its tunnel. So nothing but a switch may have one, and the backend must have
+    /// proved that it means it: the key was ours.
+    fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
+        let Some(key) = &self.admitted.websocket_key else {
+            return Ok(());
+        };
+        let is_proper = match head.status {
+            101 => {
+                let accept = head.field("sec-websocket-accept").unwrap_or_default();
+                websocket::is_accepted(key, accept)
+            }
+            200..=299 => false,
+            _ => true,
+        };
+        match is_proper {
+            true => Ok(()),
+            false => Err(Failure::MalformedResponse(Refusal::BadSwitch)),
         }
     }
 

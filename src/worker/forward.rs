@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::raise;
 use crate::net::Expired;
@@ -44,7 +45,7 @@ pub async fn forward(
     }
     let mut preferred = admitted.first;
     let mut fresh = wants_fresh(exchange, admitted);
-    let mut retries = 0;
+    let (mut retries, mut unprocessed) = (0, 0);
     loop {
         let index = match preferred.take() {
             Some(index) => index,
@@ -75,6 +76,14 @@ pub async fn forward(
             (preferred, fresh) = (Some(index), true);
             continue;
         }
+        if is_unprocessed(exchange, admitted, &setback)
+            && unprocessed < limits::UNPROCESSED_ATTEMPTS
+        {
+            // It came as the backend was ending the connection, or had its hands full: no failure either.
+            unprocessed += 1;
+            preferred = Some(index);
+            continue;
+        }
         give_up_on(shard, exchange, backend, setback.failure);
         if !may_retry(exchange, admitted, setback.failure, retries) {
             return Err(setback.failure);
@@ -97,6 +106,10 @@ fn is_stale(exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> bool
         && setback.failure == Failure::Reset
         && admitted.is_whole
         && !exchange.answered.get()
+}
+
+fn is_unprocessed(exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> bool {
+    setback.failure == Failure::Unprocessed && admitted.is_whole && !exchange.answered.get()
 }
 
 fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Failure) {

@@ -10,13 +10,15 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::task::Waker;
 
+use rustls::ClientConfig;
+
 use crate::base::ids::{BackendId, PoolId, WorkerId};
 use crate::base::limits;
 use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, ListenAddr, Listener, Pool, Snapshot};
+use crate::snapshot::{Backend, ListenAddr, Listener, Pool, Protocol, ProxyProtocol, Snapshot};
 use crate::worker::balance::{Balancer, Candidate, View, hash_key};
 
 /// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
@@ -29,6 +31,9 @@ pub struct Plan {
     /// The pool of each backend that takes requests, by row; [`NO_POOL`] for all others.
     pool_of: Vec<u16>,
 }
+
+/// The protocol, the settings of TLS by their address, and the header that begins a connection.
+type Manners = (Protocol, Option<*const ClientConfig>, Option<ProxyProtocol>);
 
 const NO_POOL: u16 = u16::MAX;
 
@@ -149,6 +154,16 @@ impl Plan {
     /// Whether requests may go to this backend: a pool of the snapshot has it, and it is not to be drained.
     pub fn takes(&self, id: BackendId) -> bool {
         self.pool_with(id).is_some()
+    }
+
+    /// How a backend is spoken to, such that connections to it may be used as long as this is the same.
+    pub fn speaks_with(&self, id: BackendId) -> Option<Manners> {
+        let pool = self.pool(self.pool_with(id)?);
+        let tls = pool
+            .tls
+            .as_ref()
+            .map(|tls| std::ptr::from_ref(&*tls.config));
+        Some((pool.protocol, tls, pool.proxy_protocol))
     }
 
     fn pool_with(&self, id: BackendId) -> Option<PoolId> {

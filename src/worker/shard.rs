@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::random::Random;
 use crate::http::traceparent;
+use crate::http::websocket::{self, KEY_BYTES};
 use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
 use crate::shared::backend_table::BackendState;
 use crate::shared::count::Count;
@@ -23,9 +21,6 @@ use crate::worker::exchange::Exchange;
 use crate::worker::log_ration::LogRation;
 use crate::worker::plan::Plan;
 use crate::worker::upstream::{Keep, Shared, Upstream, Upstreams};
-
-/// 16 bytes in base64.
-const WEBSOCKET_KEY_BYTES: usize = 24;
 
 /// How far a worker has come towards its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,8 +119,9 @@ impl Shard {
         earlier.retain(|plan| plan.strong_count() > 0);
         earlier.push(Rc::downgrade(&before));
         // The row of a backend that is gone may soon be another's.
-        self.upstreams.forget_unless(|id| plan.takes(id));
-        self.shared_upstreams.forget_unless(|id| plan.takes(id));
+        let stays = |id| plan.speaks_with(id) == before.speaks_with(id) && plan.takes(id);
+        self.upstreams.forget_unless(stays);
+        self.shared_upstreams.forget_unless(stays);
         self.failing.borrow_mut().retain(|&id| plan.takes(id));
         self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
         self.derive_bounds();
@@ -213,16 +209,13 @@ impl Shard {
         traceparent::new(trace, first.number())
     }
 
-    /// A key for a WebSocket that a backend is asked for: 16 random bytes (RFC 6455 section 4.1).
-    pub fn make_websocket_key(&self) -> [u8; WEBSOCKET_KEY_BYTES] {
+    /// A key for a WebSocket that a backend is asked for.
+    pub fn make_websocket_key(&self) -> [u8; KEY_BYTES] {
         let [first, second] = &mut *self.trace_ids.borrow_mut();
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&first.number().to_ne_bytes());
         bytes[8..].copy_from_slice(&second.number().to_ne_bytes());
-        let mut key = [0; WEBSOCKET_KEY_BYTES];
-        let written = STANDARD.encode_slice(bytes, &mut key);
-        debug_assert_eq!(written, Ok(WEBSOCKET_KEY_BYTES));
-        key
+        websocket::key(bytes)
     }
 
     /// Counts a client's connection until the guard is dropped.

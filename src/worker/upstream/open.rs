@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::{Block, Socket, Timer, spawn};
@@ -150,7 +151,7 @@ fn open_shared(
     permit: Option<Permit>,
 ) -> Result<Rc<Connection>, Failure> {
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
-    let connection = Connection::new(Role::Client, LocalSettings::default(), Micros::now());
+    let connection = Connection::new(Role::Client, settings(), Micros::now());
     if !shard.shared_upstreams.add(backend.id(), connection.clone()) {
         return Err(Failure::Saturated);
     }
@@ -169,6 +170,17 @@ fn open_shared(
         drop(permit);
     });
     Ok(connection)
+}
+
+/// The connection's window is as wide as those of all its streams, so that one whose client does not read keeps no other
+/// from its bytes.
+fn settings() -> LocalSettings {
+    let stream_window = limits::default::H2_UPSTREAM_STREAM_WINDOW;
+    LocalSettings {
+        stream_window,
+        connection_window: stream_window * limits::H2_UPSTREAM_STREAMS as u32,
+        ..LocalSettings::default()
+    }
 }
 
 /// Makes a shared connection and carries it to its end.

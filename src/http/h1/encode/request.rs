@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use crate::http::fields::{Known, recognise};
-use crate::http::h1::{RequestBody, RequestHead};
+use crate::http::h1::{RequestBody, RequestHead, Version};
 use crate::http::traceparent::TraceFields;
 
 /// More than all that is written besides what has its own term: names of fields, the client's address, `TE` and the
@@ -209,6 +209,14 @@ fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
 fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
     if head.body == RequestBody::Chunked {
         pen.text(b"Transfer-Encoding: chunked\r\n");
+    }
+    // HTTP/2 ends a request without a word; here some servers insist on one (RFC 9110 section 8.6).
+    if head.version == Version::Http2
+        && head.body == RequestBody::None
+        && head.survey.content_length.is_none()
+        && matches!(head.method.as_bytes(), b"POST" | b"PUT" | b"PATCH")
+    {
+        pen.text(b"Content-Length: 0\r\n");
     }
     if head.te_trailers {
         pen.text(b"TE: trailers\r\n");

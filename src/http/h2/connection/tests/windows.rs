@@ -190,7 +190,7 @@ fn incremental_streams_take_turns() {
             order.push(id);
         }
     }
-    assert_eq!(order, [1, 3, 1, 3, 1, 3, 1, 3, 1, 3][..order.len()]);
+    assert_eq!(order, [3, 1, 3, 1, 3, 1, 3, 1, 3, 1][..order.len()]);
     assert!(order.len() >= 8);
 }
 
