@@ -105,11 +105,11 @@ fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
         listener: door.settings(shard),
         secured: None,
     };
-    let accepted = Accepted {
+    let accepted = Box::new(Accepted {
         socket,
         arrival,
         received: Block::default(),
-    };
+    });
     spawn(connection::run(shard.clone(), counted, accepted));
 }
 

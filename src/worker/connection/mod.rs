@@ -12,13 +12,15 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::snapshot::Protocol;
 use crate::worker::connection::failure::{ConnectionFailure, report};
+use crate::worker::connection::opening::begins_tls;
 use crate::worker::downstream::{Accepted, Client, Woken, speaks_http2};
 use crate::worker::record;
 use crate::worker::shard::{CountedConnection, Shard};
 
 /// Serves a connection to its end. A panic ends this connection and nothing else.
-pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Accepted) {
+pub async fn run(shard: Rc<Shard>, counted: CountedConnection, accepted: Box<Accepted>) {
     contain(&shard, pin!(serve_all(&shard, accepted))).await;
     drop(counted);
 }
@@ -38,46 +40,45 @@ async fn contain<T>(shard: &Shard, mut serving: Pin<&mut impl Future<Output = T>
     }
 }
 
-async fn serve_all(shard: &Rc<Shard>, accepted: Accepted) {
+/// What is needed only once, or not by all, is boxed, so that the task of an idle connection has no room for it.
+async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
+    match Box::pin(greet(shard, accepted)).await {
+        None => {}
+        Some((client, Protocol::Http2)) => Box::pin(h2::serve(shard, client)).await,
+        Some((client, Protocol::Http1)) => h1::serve(shard, &client).await,
+    }
+}
+
+/// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.
+async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client, Protocol)> {
     let listener = accepted.arrival.listener.clone();
-    let mut accepted = accepted;
     if listener.proxy_protocol {
-        match Box::pin(opening::take_proxy_header(shard, accepted)).await {
-            Some(introduced) => accepted = introduced,
-            None => return,
-        }
+        opening::take_proxy_header(shard, &mut accepted).await?;
     }
     if let Some(tls) = &listener.tls {
-        // Boxed, so that the connection's task has no room for it afterwards.
-        match Box::pin(opening::secure(shard, accepted, tls)).await {
-            Some(secured) => accepted = secured,
-            None => return,
-        }
+        *accepted = opening::secure(shard, *accepted, tls).await?;
     }
     let alpn = accepted.socket.alpn().map(|protocol| protocol == b"h2");
-    let client = Client::new(accepted, shard);
+    let client = Client::new(*accepted, shard);
     let wait = shard.plan().snapshot().client.header_timeout; // The first request is due at once.
     if client.wait_for_request(shard, wait).await != Woken::Bytes {
-        return;
+        return None;
     }
     let is_secured = client.arrival.secured.is_some();
-    if !is_secured
-        && client
-            .wire
-            .with(|block| opening::begins_tls(block.filled()))
-    {
-        return report(
-            shard,
-            client.arrival.peer,
-            &ConnectionFailure::UnexpectedTls,
-        );
+    if !is_secured && client.wire.with(|block| begins_tls(block.filled())) {
+        let peer = client.arrival.peer;
+        report(shard, peer, &ConnectionFailure::UnexpectedTls);
+        return None;
     }
     let is_http2 = match alpn {
         Some(is_http2) => is_http2,
         None => listener.http2 && !is_secured && speaks_http2(shard, &client).await,
     };
-    match is_http2 {
-        true => h2::serve(shard, client).await,
-        false => h1::serve(shard, &client).await,
-    }
+    Some((
+        client,
+        match is_http2 {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        },
+    ))
 }

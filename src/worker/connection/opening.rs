@@ -14,7 +14,7 @@ const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain
     Content-Length: 47\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the URL.";
 
 /// Takes the PROXY header, which says who the client is. `None`: there is none, which has been counted.
-pub async fn take_proxy_header(shard: &Rc<Shard>, mut accepted: Accepted) -> Option<Accepted> {
+pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Option<()> {
     let timer = Timer::new(&shard.timers);
     timer.set(shard.plan().snapshot().client.header_timeout);
     let mut received = shard.blocks.take();
@@ -38,7 +38,7 @@ pub async fn take_proxy_header(shard: &Rc<Shard>, mut accepted: Accepted) -> Opt
         accepted.arrival.peer = Peer::Tcp(client);
     }
     accepted.received = received;
-    Some(accepted)
+    Some(())
 }
 
 /// Makes the TLS handshake. `None`: there is none to go on with, which has been counted.
