@@ -61,7 +61,7 @@ impl Relay<'_> {
                 return sent.map_err(|_| Broken::SinkClosed);
             }
             self.timer.set((self.idle)());
-            let (size, most) = next_receive(body);
+            let (size, most) = next_receive(body, self.to);
             let more = self
                 .from
                 .more(self.blocks, size, most, self.timer, &mut watch);
@@ -169,14 +169,16 @@ fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
     taken - behind
 }
 
-/// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known.
-fn next_receive(body: &Body) -> (usize, usize) {
-    match body.coming {
-        Coming::Length(left) if left <= limits::BLOCK_BYTES as u64 => {
-            (limits::BLOCK_BYTES, left as usize)
-        }
-        Coming::Length(left) => (limits::RELAY_BLOCK_BYTES, left.min(1 << 30) as usize),
-        Coming::UntilClose if body.is_verbatim() => (limits::RELAY_BLOCK_BYTES, usize::MAX),
-        _ => (limits::BLOCK_BYTES, usize::MAX),
+/// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known. Streams
+/// that share a connection may all be stuck at once with what they hold, so each holds less.
+fn next_receive(body: &Body, to: &Stream) -> (usize, usize) {
+    let most = match body.coming {
+        Coming::Length(left) => left.min(1 << 30) as usize,
+        _ => usize::MAX,
+    };
+    let is_bulk = body.is_verbatim() && most > limits::BLOCK_BYTES;
+    match to {
+        Stream::Socket(_) if is_bulk => (limits::RELAY_BLOCK_BYTES, most),
+        _ => (limits::BLOCK_BYTES, most),
     }
 }

@@ -406,8 +406,13 @@ impl Connection {
         while poll_fn(|cx| self.poll_output(cx)).await {
             let spare = std::mem::take(block.vec());
             *block.vec() = self.protocol().take_output(spare);
-            timer.set(terms.idle);
-            let progress = || timer.set(terms.idle);
+            // The last words are for a peer that listens.
+            let patience = match self.deaf.get() {
+                true => Duration::from_millis(limits::LINGER_MILLIS),
+                false => terms.idle,
+            };
+            timer.set(patience);
+            let progress = || timer.set(patience);
             let count = block.len();
             match socket.send(&mut block, count, &timer, progress).await {
                 Ok(Ok(())) => block.clear(),

@@ -1,31 +1,35 @@
 //! The decisions about a request, made in one go while its head lies in the receive buffer: is it well-formed, which
 //! route takes it, which backend comes first, and what is sent there. Nothing here waits.
 
+mod arrival;
+mod trace;
+
 use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::http::forwarded::client_address;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
 use crate::http::refusal::Refusal;
-use crate::http::traceparent::{self, TraceFields};
+use crate::http::traceparent::TraceFields;
 use crate::http::websocket::KEY_BYTES;
 use crate::http::{fields, grpc, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
 use crate::shared::messages::RefusedHead;
-use crate::snapshot::{ClientCertificate, HostHeader, Pool, Protocol, Route};
+use crate::snapshot::{HostHeader, Pool, Protocol, Route};
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::body::{Body, Coming};
-use crate::worker::downstream::{Arrival, Client};
+use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::{self, Gone};
 use crate::worker::plan::{Choice, Pick};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
+use arrival::{check_arrival, client_of, is_trusted, subject};
+use trace::Trace;
 
 /// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
 pub struct Admitted {
@@ -52,8 +56,6 @@ pub struct Admitted {
     /// The backend that `Host` names, as index in the pool, if it names one.
     host_of: Option<u32>,
 }
-
-const TRACEPARENT: &str = "traceparent";
 
 /// Parses and decides. `None`: the head is not complete.
 pub fn admit(
@@ -312,46 +314,6 @@ fn encode(
     }
 }
 
-/// The field in which the client's certificate is passed on, if the listener says so.
-fn subject(client: &Client) -> Option<(&str, Option<&str>)> {
-    let tls = client.arrival.listener.tls.as_ref()?;
-    let name = tls.client_subject_field.as_deref()?;
-    let secured = client.arrival.secured.as_ref();
-    Some((name, secured.and_then(|secured| secured.subject.as_deref())))
-}
-
-/// Refuses what this listener does not take: a request in cleartext where HTTPS is wanted, and one for another host than
-/// the one that the client's certificate was shown to.
-fn check_arrival(
-    client: &Client,
-    exchange: &Exchange,
-    head: &RequestHead<'_, '_>,
-) -> Result<(), Failure> {
-    let Arrival {
-        listener, secured, ..
-    } = &client.arrival;
-    let (name, _port) = host::split(head.host).unwrap_or((b"", None));
-    if listener.redirect_to_https && !name.is_empty() {
-        let location = [b"https://", name, head.target].concat();
-        let location = String::from_utf8_lossy(&location).into_owned();
-        exchange.location.replace(Some(location));
-        return Err(Failure::HttpsWanted);
-    }
-    let wants_certificate = listener
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.client_certificate != ClientCertificate::NotAsked);
-    let asked = secured
-        .as_ref()
-        .and_then(|secured| secured.server_name.as_deref());
-    match asked {
-        Some(asked) if wants_certificate && !asked.as_bytes().eq_ignore_ascii_case(name) => {
-            Err(Failure::Misdirected)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
 fn needs_key(head: &RequestHead<'_, '_>) -> bool {
     head.upgrade && head.version == Version::Http2
@@ -373,22 +335,6 @@ fn body_of(head: &RequestHead<'_, '_>, route: &Route, pool: &Pool) -> Body {
     }
 }
 
-fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
-    let trusted = &exchange.plan.snapshot().trusted_proxies;
-    let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
-    client.arrival.peer.ip().is_some_and(is_in)
-}
-
-fn client_of(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>) -> Option<IpAddr> {
-    let peer = client.arrival.peer.ip()?;
-    let trusted = &exchange.plan.snapshot().trusted_proxies;
-    if trusted.is_empty() {
-        return Some(peer);
-    }
-    let forwarded_for = fields::values(head.fields, "x-forwarded-for");
-    Some(client_address(peer, forwarded_for, trusted))
-}
-
 /// Whether an `Accept` names JSON and not HTML.
 fn prefers_json(accept: &[u8]) -> bool {
     let names = |kind: &[u8]| {
@@ -405,43 +351,6 @@ fn strip<'a>(path: &'a [u8], prefix: &str) -> &'a [u8] {
         Some(b"") => b"/",
         Some(rest) => rest,
         None => path,
-    }
-}
-
-/// What becomes of the fields that name the request's trace.
-enum Trace {
-    Pass,
-    Drop,
-    Begin([u8; traceparent::BYTES]),
-}
-
-impl Trace {
-    fn of(shard: &Shard, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Trace {
-        let settings = exchange.plan.snapshot().traceparent;
-        match (settings.propagate, settings.create) {
-            (true, false) => Trace::Pass,
-            (true, true) if head.field(TRACEPARENT).is_some() => Trace::Pass,
-            (_, true) => Trace::Begin(shard.begin_trace()),
-            (false, false) => Trace::Drop,
-        }
-    }
-
-    fn fields(&self) -> TraceFields<'_> {
-        match self {
-            Trace::Pass => TraceFields::Pass,
-            Trace::Drop => TraceFields::Drop,
-            Trace::Begin(value) => TraceFields::Replace(value),
-        }
-    }
-
-    /// The id of the trace that the backend is told of; empty if there is none.
-    fn id<'a>(&'a self, head: &RequestHead<'a, '_>) -> &'a [u8] {
-        let value: Option<&[u8]> = match self {
-            Trace::Pass => head.field(TRACEPARENT),
-            Trace::Drop => None,
-            Trace::Begin(value) => Some(value),
-        };
-        value.and_then(traceparent::trace_id).unwrap_or_default()
     }
 }
 

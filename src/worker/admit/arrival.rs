@@ -1,0 +1,73 @@
+//! What the way that a client came by means for its request.
+
+use std::net::IpAddr;
+
+use crate::http::forwarded::client_address;
+use crate::http::h1::RequestHead;
+use crate::http::{fields, host};
+use crate::snapshot::ClientCertificate;
+use crate::worker::downstream::{Arrival, Client};
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+
+/// Whether what the connection's peer says of the client is believed.
+pub fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
+    let trusted = &exchange.plan.snapshot().trusted_proxies;
+    let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
+    client.arrival.peer.ip().is_some_and(is_in)
+}
+
+/// Who asks: the connection's peer, or whom a trusted proxy names.
+pub fn client_of(
+    exchange: &Exchange,
+    client: &Client,
+    head: &RequestHead<'_, '_>,
+) -> Option<IpAddr> {
+    let peer = client.arrival.peer.ip()?;
+    let trusted = &exchange.plan.snapshot().trusted_proxies;
+    if trusted.is_empty() {
+        return Some(peer);
+    }
+    let forwarded_for = fields::values(head.fields, "x-forwarded-for");
+    Some(client_address(peer, forwarded_for, trusted))
+}
+
+/// The field in which the client's certificate is passed on, if the listener says so.
+pub fn subject(client: &Client) -> Option<(&str, Option<&str>)> {
+    let tls = client.arrival.listener.tls.as_ref()?;
+    let name = tls.client_subject_field.as_deref()?;
+    let secured = client.arrival.secured.as_ref();
+    Some((name, secured.and_then(|secured| secured.subject.as_deref())))
+}
+
+/// Refuses what this listener does not take: a request in cleartext where HTTPS is wanted, and one for another host than
+/// the one that the client's certificate was shown to.
+pub fn check_arrival(
+    client: &Client,
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+) -> Result<(), Failure> {
+    let Arrival {
+        listener, secured, ..
+    } = &client.arrival;
+    let (name, _port) = host::split(head.host).unwrap_or((b"", None));
+    if listener.redirect_to_https && !name.is_empty() {
+        let location = [b"https://", name, head.target].concat();
+        let location = String::from_utf8_lossy(&location).into_owned();
+        exchange.location.replace(Some(location));
+        return Err(Failure::HttpsWanted);
+    }
+    let wants_certificate = listener
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_certificate != ClientCertificate::NotAsked);
+    let asked = secured
+        .as_ref()
+        .and_then(|secured| secured.server_name.as_deref());
+    match asked {
+        Some(asked) if wants_certificate && !asked.as_bytes().eq_ignore_ascii_case(name) => {
+            Err(Failure::Misdirected)
+        }
+        _ => Ok(()),
+    }
+}
