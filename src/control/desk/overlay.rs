@@ -14,23 +14,23 @@ use crate::config::{Config, Mistakes};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
-    pools: Vec<PoolWords>,
+    pub(super) pools: Vec<PoolWords>,
 }
 
 /// What was said of one pool and its backends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PoolWords {
+pub(super) struct PoolWords {
     pool: String,
     /// Of all but its backends; `None`: nothing. Where the API took the pool out, the file's word is the whole pool.
     settings: Option<Word>,
-    backends: Vec<BackendWord>,
+    pub(super) backends: Vec<BackendWord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BackendWord {
-    addr: String,
+pub(super) struct BackendWord {
+    pub(super) addr: String,
     word: Word,
 }
 
