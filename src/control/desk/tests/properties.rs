@@ -206,7 +206,8 @@ fn check(desk: &Desk) -> Result<(), TestCaseError> {
 /// What was said, without the order of backends in their pools.
 fn in_one_order(mut said: Overlay) -> Overlay {
     for pool in &mut said.pools {
-        pool.backends.sort_by(|one, other| one.addr.cmp(&other.addr));
+        pool.backends
+            .sort_by(|one, other| one.addr.cmp(&other.addr));
     }
     said
 }
