@@ -11,7 +11,7 @@ use crate::worker::shard::Shard;
 
 /// Says, without TLS, that TLS is wanted. Whoever reads it is a person or speaks HTTP/1.
 const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 47\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the URL.";
+    Content-Length: 48\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the URL.";
 
 /// Takes the PROXY header, which says who the client is. `None`: there is none, which has been counted.
 pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Option<()> {
@@ -87,4 +87,19 @@ async fn say_what_is_wanted(shard: &Shard, socket: &Socket, timer: &Timer) {
 /// Whether these first bytes are a TLS handshake (RFC 8446 section 5.1), which no request begins with.
 pub fn begins_tls(bytes: &[u8]) -> bool {
     matches!(bytes, [22, 3, ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::h1::{Asked, FieldSlots, ResponseBody, parse_response};
+
+    #[test]
+    fn what_is_said_without_tls_is_an_answer_of_its_length() {
+        let mut slots = FieldSlots::new();
+        let parsed = parse_response(TLS_WANTED, &mut slots, Asked::default(), 1_000);
+        let head = parsed.unwrap().unwrap();
+        let length = TLS_WANTED.len() - head.head_bytes;
+        assert_eq!(head.body, ResponseBody::Length(length as u64));
+    }
 }
