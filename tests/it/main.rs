@@ -37,6 +37,7 @@ mod reload;
 mod remote;
 mod retries;
 mod routing;
+mod sharing;
 mod shutdown;
 mod smuggling;
 mod streaming;
