@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::eventually;
 use super::proxy::end_with_this_thread;
+use super::{PATIENCE, eventually};
 
 /// The name under which WebDriver hands out elements (section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -18,11 +19,17 @@ pub struct Browser {
     driver: Child,
     addr: SocketAddr,
     session: String,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// A browser is many processes, which several of would keep each other from starting on a slow machine.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Browser {
     #[track_caller]
     pub fn start() -> Browser {
+        let turn = ONE_AT_A_TIME.lock();
+        let turn = turn.unwrap_or_else(PoisonError::into_inner);
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdout(Stdio::piped());
         command.stderr(Stdio::null());
@@ -33,6 +40,7 @@ impl Browser {
             driver,
             addr,
             session: String::new(),
+            _turn: turn,
         };
         // Chromium refuses its sandbox to root, and containers have little /dev/shm.
         let arguments = [
@@ -67,7 +75,10 @@ impl Browser {
         } else {
             String::new()
         };
-        let answer = Client::connect(self.addr).ask(format!(
+        let mut client = Client::connect(self.addr);
+        // A browser's start and the loading of a page are more than one wait.
+        client.stream.set_read_timeout(Some(4 * PATIENCE)).unwrap();
+        let answer = client.ask(format!(
             "{method} /session{}{path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
             self.session,
             self.addr,
