@@ -194,7 +194,13 @@ fn counts_go_on_across_a_reload() {
     let reloaded = format!("listen_addr = \"{}\"\n{}", proxy.addr, config("/new"));
     proxy.ask(get("/"));
     proxy.ask(get("/old"));
-    proxy.reload(&reloaded);
+    proxy.directory.write("config.toml", &reloaded);
+    // Answered when every worker has followed.
+    let request = format!(
+        "POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    let answer = Client::connect(admin).ask(request);
+    assert_eq!(answer.status(), 200, "{answer:?}");
     proxy.ask(get("/"));
     proxy.ask(get("/new"));
     let mut text = String::new();
