@@ -30,12 +30,7 @@ impl Browser {
     pub fn start() -> Browser {
         let turn = ONE_AT_A_TIME.lock();
         let turn = turn.unwrap_or_else(PoisonError::into_inner);
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").stdout(Stdio::piped());
-        command.stderr(Stdio::null());
-        end_with_this_thread(&mut command);
-        let mut driver = command.spawn().expect("start chromedriver");
-        let addr = address_of(&mut driver);
+        let (driver, addr) = (0..5).find_map(|_| driver()).expect("chromedriver starts");
         let mut browser = Browser {
             driver,
             addr,
@@ -175,14 +170,25 @@ impl Browser {
     }
 }
 
-/// The driver chooses a port and says which.
-fn address_of(driver: &mut Child) -> SocketAddr {
+/// A running driver, which chooses a port and says which. `None`: it ended, because another program took the port, in
+/// one family of addresses, between its choice and its use of it.
+#[track_caller]
+fn driver() -> Option<(Child, SocketAddr)> {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").stdout(Stdio::piped());
+    command.stderr(Stdio::null());
+    end_with_this_thread(&mut command);
+    let mut driver = command.spawn().expect("start chromedriver");
     let lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
     let port = lines.map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("started successfully on port ")?;
         port.trim_end_matches('.').parse().ok()
     });
-    SocketAddr::from(([127, 0, 0, 1], port.expect("chromedriver tells its port")))
+    if port.is_none() {
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, SocketAddr::from(([127, 0, 0, 1], port?))))
 }
 
 impl Drop for Browser {
