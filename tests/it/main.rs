@@ -9,6 +9,7 @@ mod bounds;
 mod certificates;
 mod command_line;
 mod curl_h2;
+mod curl_tls;
 mod departures;
 mod early_answer;
 mod fields;
