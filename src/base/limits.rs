@@ -191,9 +191,11 @@ pub const PIPELINING_MAX: u32 = 64;
 pub const SHARED_REQUEST_BYTES: usize = 4 << 10;
 /// How long a request waits in line for its answer before it goes out again on a connection of its own.
 pub const LINE_MILLIS: u64 = 100;
-/// An answer that takes longer lets the next ones not wait behind each other.
-pub const SLOW_ANSWER_MICROS: u64 = 50_000;
-/// For how long they do not.
+/// Requests that may share one send to a backend of which nothing is known yet.
+pub const PIPELINING_FIRST: u32 = 2;
+/// A backend whose answers come later one after the other, in the mean, is not given several at once.
+pub const QUICK_ANSWER_MICROS: u64 = 2_000;
+/// For how long it is then given them one by one.
 pub const KEPT_APART_MILLIS: u64 = 10_000;
 /// Idle connections per core and backend: default and hard maximum of a pool's `idle_connections`.
 pub const IDLE_CONNECTIONS: u32 = 128;

@@ -69,12 +69,17 @@ async fn answer_through(
     out: &mut Block,
 ) -> Result<(), Failure> {
     let asked_at = Micros::now();
+    let mut turn_at = None;
     let upstream = match obtained {
         Obtained::Connection(upstream) => {
             send_request(shard, client, exchange, admitted, &upstream).await?;
             upstream
         }
-        Obtained::Place(place) => take_turn(shard, client, exchange, backend, place).await?,
+        Obtained::Place(place) => {
+            let upstream = take_turn(shard, client, exchange, backend, place).await?;
+            turn_at = Some(Micros::now());
+            upstream
+        }
     };
     let body = match admitted.is_whole {
         true => None,
@@ -87,6 +92,7 @@ async fn answer_through(
         admitted,
         upstream: &upstream,
         asked_at,
+        turn_at,
     };
     let delivered = receive_answer(&ends, body, out).await?;
     let (reusable, is_whole) = match delivered {
@@ -126,7 +132,7 @@ async fn take_turn(
     });
     waited.await.unwrap_or_else(|Expired| {
         let now = shard.timers.millis();
-        shard.upstreams.keep_apart(backend, now);
+        shard.upstreams.pace(backend, |pace| pace.keep_apart(now));
         Err(exchange.expired(Failure::Unprocessed))
     })
 }

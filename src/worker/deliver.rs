@@ -19,7 +19,7 @@ use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::Upstream;
+use crate::worker::upstream::{Pace, Upstream};
 use crate::worker::wire::Interrupted;
 
 /// How an answer ended.
@@ -43,6 +43,8 @@ pub struct Ends<'a> {
     pub upstream: &'a Upstream,
     /// When the request was sent, or began to be.
     pub asked_at: Micros,
+    /// When the answer before it was there, if others were to come first.
+    pub turn_at: Option<Micros>,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -140,8 +142,8 @@ impl Ends<'_> {
         let exchange = self.exchange;
         let now = Micros::now();
         let micros = now.since(self.asked_at);
-        if micros > limits::SLOW_ANSWER_MICROS {
-            self.keep_apart();
+        if let Some(turn_at) = self.turn_at {
+            self.tell_pace(|pace, millis| pace.note_wait(now.since(turn_at), millis));
         }
         exchange.answered.set(true);
         exchange.upstream_micros.set(Some(micros));
@@ -339,15 +341,16 @@ impl Ends<'_> {
     fn is_reusable(&self, head: &ResponseHead<'_, '_>) -> bool {
         if head.body == ResponseBody::None && self.upstream.line.has_waiting() {
             // There are backends that send a body all the same, which would be taken for the next answer.
-            self.keep_apart();
+            self.tell_pace(Pace::keep_apart);
             return false;
         }
         head.keep_alive && head.body != ResponseBody::UntilClose
     }
 
-    fn keep_apart(&self) {
+    fn tell_pace(&self, tell: impl FnOnce(&mut Pace, u64)) {
         let now = self.shard.timers.millis();
-        self.shard.upstreams.keep_apart(self.upstream.backend, now);
+        let upstreams = &self.shard.upstreams;
+        upstreams.pace(self.upstream.backend, |pace| tell(pace, now));
     }
 
     /// Puts a small body of known length behind its head, if it was received to its end.

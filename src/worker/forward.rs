@@ -117,7 +117,9 @@ fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Fa
         count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, backend.id(), failure.consequences().word);
         let now = shard.timers.millis();
-        shard.upstreams.keep_apart(backend.id(), now);
+        shard
+            .upstreams
+            .pace(backend.id(), |pace| pace.keep_apart(now));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Requests that come together share one send on one connection to a backend, and none of them suffers for another.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 
 use crate::support::h2::H2;
@@ -29,12 +31,6 @@ fn at_once(client: &mut H2, requests: &[Vec<(&str, &str)>]) -> Vec<u32> {
     streams
 }
 
-/// Whether a check of what should be shared holds. An answer that comes late keeps requests apart for a while, so on a
-/// busy machine it may take more than one proxy.
-fn holds_sometimes(check: impl Fn() -> bool) -> bool {
-    (0..8).any(|_| check())
-}
-
 /// Answers with the target of the request.
 fn saying_target(link: &mut Link) {
     while let Some(request) = link.request() {
@@ -47,41 +43,42 @@ fn target(line: &str) -> String {
     line.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
-#[test]
-fn requests_that_come_together_share_a_connection() {
-    let paths: Vec<String> = (0..8).map(|index| format!("/{index}")).collect();
-    assert!(holds_sometimes(|| {
-        let origin = Origin::start(saying_target);
-        let proxy = Proxy::to(&[origin.addr]);
-        let mut client = warm(&proxy);
-        let requests: Vec<_> = paths.iter().map(|path| get(path, &[])).collect();
+/// The fewest connections that 20 requests at once went out on, of many rounds: a backend is given more at once by and by, and
+/// on a busy machine some of its answers come late.
+fn fewest_connections(setting: &str) -> usize {
+    let connections = AtomicUsize::new(0);
+    let origin = Origin::start(move |link| {
+        let own = connections.fetch_add(1, SeqCst);
+        while let Some(request) = link.request() {
+            let target = target(&request.head.first_line());
+            link.send(ok(&format!("{own} {target}")));
+        }
+    });
+    let proxy = Proxy::start(&format!("{}{setting}", route("/", &[origin.addr])));
+    let mut client = warm(&proxy);
+    let paths: Vec<String> = (0..20).map(|index| format!("/{index}")).collect();
+    let requests: Vec<_> = paths.iter().map(|path| get(path, &[])).collect();
+    let mut round = || {
+        let mut used = BTreeSet::new();
         let streams = at_once(&mut client, &requests);
         for (path, stream) in paths.iter().zip(streams) {
             let answer = client.answer(stream);
-            assert_eq!((answer.status(), answer.text()), (200, path.clone()));
+            let text = answer.text();
+            let (own, target) = text.split_once(' ').expect("the connection and the target");
+            assert_eq!((answer.status(), target), (200, path.as_str()));
+            used.insert(own.to_owned());
         }
-        assert_eq!(origin.count(), 9);
-        origin.accepted() == 1
-    }));
+        used.len()
+    };
+    (0..20).map(|_| round()).min().unwrap()
 }
 
 #[test]
-fn only_so_many_share_one() {
-    let rows = [("pipelining = 1\n", 20), ("pipelining = 4\n", 17), ("", 5)];
-    for (setting, connections) in rows {
-        assert!(
-            holds_sometimes(|| {
-                let origin = Origin::start(saying_target);
-                let proxy = Proxy::start(&format!("{}{setting}", route("/", &[origin.addr])));
-                let mut client = warm(&proxy);
-                let streams = at_once(&mut client, &vec![get("/x", &[]); 20]);
-                for stream in streams {
-                    assert_eq!(client.answer(stream).text(), "/x");
-                }
-                origin.accepted() == connections
-            }),
-            "{setting}"
-        );
+fn requests_that_come_together_share_connections() {
+    let rows = [("pipelining = 1\n", 20), ("pipelining = 4\n", 5), ("", 2)];
+    for (setting, fewest) in rows {
+        let is_so = || fewest_connections(setting) == fewest;
+        assert!((0..8).any(|_| is_so()), "{setting}");
     }
 }
 

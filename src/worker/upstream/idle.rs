@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, WorkerId};
-use crate::base::limits;
 use crate::net::Timers;
 use crate::shared::backend_table::BackendTables;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::learnt::Learnt;
 use crate::worker::upstream::line::{Line, Place};
+use crate::worker::upstream::pace::Pace;
 
 /// How long and how many idle connections to a backend are kept.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +34,7 @@ struct Backend {
     learnt: Learnt,
     /// The line that was opened last, which requests may join while it is open.
     line: Option<Rc<Line>>,
-    /// Until when no lines are opened, in the core's milliseconds.
-    alone_until: u64,
+    pace: Pace,
 }
 
 struct Idle {
@@ -112,20 +111,17 @@ impl Upstreams {
         });
     }
 
-    /// Whether requests to a backend may share a connection now.
-    pub fn may_share(&self, id: BackendId, now: u64) -> bool {
+    /// How many requests may share a send to a backend now; 1: none.
+    pub fn may_share(&self, id: BackendId, now: u64) -> u32 {
         let backends = self.backends.borrow();
         backends
             .get(id.index())
-            .is_some_and(|backend| backend.alone_until <= now)
+            .map_or(1, |backend| backend.pace.most(now))
     }
 
-    /// Gives every request to a backend a connection of its own for a while: one answer has kept others waiting, or would
-    /// have.
-    pub fn keep_apart(&self, id: BackendId, now: u64) {
-        self.with(id, |backend| {
-            backend.alone_until = now + limits::KEPT_APART_MILLIS;
-        });
+    /// Tells what is known of a backend's pace something new.
+    pub fn pace(&self, id: BackendId, tell: impl FnOnce(&mut Pace)) {
+        self.with(id, |backend| tell(&mut backend.pace));
     }
 
     /// A place for a request in the line that is open for a backend, if there is one with room.

@@ -5,6 +5,7 @@ mod idle;
 mod learnt;
 mod line;
 mod open;
+mod pace;
 mod shared;
 
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use crate::worker::wire::Wire;
 pub use idle::{Keep, Upstreams};
 pub use line::{Line, Place, pass_on};
 pub use open::{Obtained, Wish, obtain};
+pub use pace::Pace;
 pub use shared::Shared;
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that

@@ -60,14 +60,19 @@ pub async fn obtain(
         return Ok(stream.map(Obtained::Connection));
     }
     let now = shard.timers.millis();
-    let shares = wish == Wish::Shared && shard.upstreams.may_share(id, now);
-    if shares && let Some(place) = shard.upstreams.join(id, request.filled(), pool.pipelining) {
+    let most = match wish {
+        Wish::Shared => shard.upstreams.may_share(id, now).min(pool.pipelining),
+        Wish::Fresh | Wish::Own => 1,
+    };
+    if most > 1
+        && let Some(place) = shard.upstreams.join(id, request.filled(), most)
+    {
         return Ok(Some(Obtained::Place(place)));
     }
     if wish != Wish::Fresh {
         let idle = poll_fn(|cx| Poll::Ready(shard.upstreams.take(id, now, cx))).await;
         if let Some(upstream) = idle {
-            if shares {
+            if most > 1 {
                 upstream.line.open(request.filled(), &shard.blocks);
                 shard.upstreams.set_open(id, &upstream.line);
             }
