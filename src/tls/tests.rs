@@ -84,6 +84,8 @@ pub(super) fn pair(names: &[&str]) -> Arc<Pair> {
 fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
     ServerSettings {
         pairs: pairs.to_vec(),
+        automatic: Vec::new(),
+        answers_challenges: false,
         min_version: MinVersion::Tls12,
         alpn: vec![Alpn::H2, Alpn::Http1],
         client_ca: None,
