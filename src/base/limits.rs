@@ -339,6 +339,8 @@ pub const ACME_REQUEST_SECS: u64 = 30;
 pub const ACME_ANSWER_BYTES: usize = 256 << 10;
 /// Bytes of a challenge's token, which an authority chooses.
 pub const ACME_TOKEN_BYTES: usize = 256;
+/// Bytes that must be free for a certificate before it is ordered.
+pub const ACME_ROOM_BYTES: usize = 16 << 10;
 /// Bytes of a failed order's reason that are logged.
 pub const ACME_REASON_BYTES: usize = 512;
 /// Seconds after which the certificates on order are looked at although nothing is known to be due: clocks are set.
