@@ -129,7 +129,7 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
             automatic_place = item.placed(()).place;
             read_automatic(item)
         });
-        if automatic.is_none() {
+        if !table.has("automatic") {
             table.require("certificates");
         }
         let certificates = table.get("certificates", read_certificates);
