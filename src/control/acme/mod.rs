@@ -30,8 +30,8 @@ use crate::control::acme::outcome::{Failure, Outcome};
 use crate::control::acme::store::{Found, Validity};
 use crate::tls::{Challenges, unix_secs};
 
-/// What a configuration wants to have ordered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a configuration wants to have ordered. By default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     settings: Option<AcmeSettings>,
     names: BTreeSet<String>,
@@ -50,21 +50,28 @@ impl Wanted {
     }
 }
 
-/// Orders what is wanted, and renews it, until nobody wants to know. Where something else is wanted, all begins anew, with
-/// the orders that were under way: no authority keeps an order that nobody asks for.
+/// Orders what is wanted, and renews it, until nobody wants to know. Names may come and go; with another authority all
+/// begins anew.
 pub async fn order_forever(
     mut wanted: watch::Receiver<Wanted>,
     challenges: Arc<Challenges>,
     counts: Arc<OrderCounts>,
 ) {
+    let mut orders: Option<Orders> = None;
     loop {
         let Wanted { settings, names } = wanted.borrow_and_update().clone();
-        let orders = settings.map(|settings| {
-            let authority = Authority::new(settings, challenges.clone());
-            Orders::new(authority, &names, counts.clone())
+        orders = settings.map(|settings| match orders.take() {
+            Some(orders) if orders.authority.settings == settings => orders,
+            _ => {
+                let authority = Authority::new(settings, challenges.clone());
+                Orders::new(authority, counts.clone())
+            }
         });
+        if let Some(orders) = &mut orders {
+            orders.want(names);
+        }
         tokio::select! {
-            () = keep_all(orders) => {}
+            () = keep_all(&mut orders) => {}
             changed = wanted.changed() => if changed.is_err() {
                 return;
             },
@@ -72,17 +79,18 @@ pub async fn order_forever(
     }
 }
 
-/// Never ends.
-async fn keep_all(orders: Option<Orders>) {
+/// Never ends. May be dropped while it waits.
+async fn keep_all(orders: &mut Option<Orders>) {
     match orders {
         Some(orders) => orders.keep().await,
         None => std::future::pending().await,
     }
 }
 
-/// All certificates of one configuration.
+/// All certificates of one authority.
 struct Orders {
     authority: Arc<Authority>,
+    wanted: BTreeSet<String>,
     /// Names that are not being ordered at the moment.
     waiting: BTreeMap<String, Waiting>,
     under_way: JoinSet<Result<Validity, Failure>>,
@@ -102,20 +110,35 @@ struct Waiting {
 }
 
 impl Orders {
-    fn new(authority: Authority, names: &BTreeSet<String>, counts: Arc<OrderCounts>) -> Orders {
-        let mut orders = Orders {
+    fn new(authority: Authority, counts: Arc<OrderCounts>) -> Orders {
+        Orders {
             authority: Arc::new(authority),
+            wanted: BTreeSet::new(),
             waiting: BTreeMap::new(),
             under_way: JoinSet::new(),
             names: HashMap::new(),
             counts,
             chance: Random::new(),
-        };
-        for name in names {
-            let waiting = orders.look_at(name);
-            orders.waiting.insert(name.clone(), waiting);
         }
-        orders
+    }
+
+    /// Has these names ordered from now on, and no others. What is known of one that was wanted before stays: how often it
+    /// has failed, or that its order is under way.
+    fn want(&mut self, names: BTreeSet<String>) {
+        self.waiting.retain(|name, _| names.contains(name));
+        let under_way: BTreeSet<&String> = self.names.values().map(|(name, _)| name).collect();
+        let is_known =
+            |name: &&String| self.waiting.contains_key(*name) || under_way.contains(*name);
+        let new: Vec<String> = names
+            .iter()
+            .filter(|name| !is_known(name))
+            .cloned()
+            .collect();
+        for name in new {
+            let waiting = self.look_at(&name);
+            self.waiting.insert(name, waiting);
+        }
+        self.wanted = names;
     }
 
     /// What is in the folder for a name.
@@ -146,13 +169,13 @@ impl Orders {
         schedule::renewal(validity.not_before, validity.not_after, chance)
     }
 
-    async fn keep(mut self) {
+    async fn keep(&mut self) {
         loop {
             let now = unix_secs(SystemTime::now());
             self.begin_due(now);
             let pause = self.pause(now);
             tokio::select! {
-                Some(ended) = self.under_way.join_next_with_id() => self.note(ended).await,
+                Some(ended) = self.under_way.join_next_with_id() => self.note(ended),
                 () = sleep(pause) => {}
             }
         }
@@ -196,7 +219,7 @@ impl Orders {
         most.min(Duration::from_secs(left.unsigned_abs()))
     }
 
-    async fn note(&mut self, ended: Result<(task::Id, Result<Validity, Failure>), JoinError>) {
+    fn note(&mut self, ended: Result<(task::Id, Result<Validity, Failure>), JoinError>) {
         let (id, outcome) = ended.unwrap_or_else(|error| {
             let why = format!("a defect of palantir: {error}");
             (error.id(), Err(Failure::new(Outcome::Refused, why)))
@@ -216,10 +239,7 @@ impl Orders {
                 );
                 Waiting { due, failures: 0 }
             }
-            Err(failure) => {
-                self.note_failure(&name, failures.saturating_add(1), &failure)
-                    .await
-            }
+            Err(failure) => self.note_failure(&name, failures.saturating_add(1), &failure),
         };
         self.waiting.insert(name, waiting);
     }
@@ -236,9 +256,8 @@ impl Orders {
         }
     }
 
-    async fn note_failure(&mut self, name: &str, failures: u32, failure: &Failure) -> Waiting {
+    fn note_failure(&mut self, name: &str, failures: u32, failure: &Failure) -> Waiting {
         self.counts.note(failure.outcome);
-        self.authority.forget(failure.lacks_account).await;
         let pause = schedule::pause(failure.trouble(), failures, self.chance.fraction());
         let (secs, result) = (pause.as_secs().max(1), failure.outcome.word());
         let why = &failure.why;

@@ -19,13 +19,15 @@ use crate::tls::OpenChallenge;
 /// keeps no other from its certificate.
 pub async fn order(authority: &Authority, name: &str) -> Result<Validity, Failure> {
     let most = Duration::from_secs(limits::ACME_ORDER_SECS);
-    match timeout(most, order_in_time(authority, name)).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let why = format!("the order took longer than {most:?}");
-            Err(Failure::new(Outcome::Unreachable, why))
-        }
+    let ordered = timeout(most, order_in_time(authority, name)).await;
+    let outcome = ordered.unwrap_or_else(|_| {
+        let why = format!("the order took longer than {most:?}");
+        Err(Failure::new(Outcome::Unreachable, why))
+    });
+    if let Err(failure) = &outcome {
+        authority.forget(failure.lacks_account).await;
     }
+    outcome
 }
 
 async fn order_in_time(authority: &Authority, name: &str) -> Result<Validity, Failure> {

@@ -1,6 +1,6 @@
 //! Pebble, a real authority (RFC 8555) that Let's Encrypt tests clients with, and the name server that it asks.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -162,11 +162,6 @@ impl Pebble {
             "[acme]\ndirectory = \"https://{addr}/dir\"\nca = \"{dir}/ca.crt\"\n\
              contacts = [\"mailto:ops@example.com\"]\nterms_of_service_agreed = true\n"
         )
-    }
-
-    /// What it has logged so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("pebble.log")).unwrap_or_default()
     }
 
     /// Who believes it.
