@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::{file, limits};
 use crate::config::AcmeSettings;
@@ -99,7 +99,7 @@ impl Store {
         self.settings.folder().join("account.json")
     }
 
-    fn save(&self, path: &PathBuf, bytes: &[u8]) -> Result<(), String> {
+    fn save(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
         let saved = self.make_folder().and_then(|()| file::replace(path, bytes));
         saved.map_err(|error| format!("{}: {error}", path.display()))
     }
