@@ -222,13 +222,13 @@ fn an_authority_that_asks_for_a_name_is_shown_what_was_made_for_it() {
         "nobody waits for it"
     );
     let open = vault.challenges().show("a.example", &[1; 32]).unwrap();
-    let acme = Some(ACME_TLS.to_vec());
-    assert_eq!(
-        shown(&server, &asking, "a.example"),
-        Ok((String::new(), acme))
-    );
-    assert!(shown(&server, &asking, "b.example").is_err());
-    assert!(shown(&server, &asking, "127.0.0.1").is_err());
+    // The extension is critical: only an authority knows what it means, and a client that does not ends the handshake.
+    let error = shown(&server, &asking, "a.example").unwrap_err();
+    assert!(error.contains("UnsupportedCriticalExtension"), "{error}");
+    for name in ["b.example", "127.0.0.1"] {
+        let error = shown(&server, &asking, name).unwrap_err();
+        assert!(error.contains("no server certificate"), "{error}");
+    }
     // Everybody else is shown what they always were.
     let both = offering(&mut vault, &[ACME_TLS, b"http/1.1"]);
     let none = offering(&mut vault, &[]);

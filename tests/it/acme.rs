@@ -312,9 +312,10 @@ fn a_kill_while_renewing_leaves_the_old_or_the_new() {
     for round in 0..8 {
         let before = fs::read(&path).unwrap();
         let proxy = Proxy::launch(command(), pebble.tls, &config);
-        // Some while the new one is written, some just after.
+        // In every other round while the new one is written, else just after.
         let deadline = Instant::now() + PATIENCE;
-        while !path.with_extension("pem.new").exists() && fs::read(&path).unwrap() == before {
+        let is_writing = || round % 2 == 0 && path.with_extension("pem.new").exists();
+        while !is_writing() && fs::read(&path).unwrap() == before {
             assert!(Instant::now() < deadline, "nothing is renewed");
         }
         thread::sleep(Duration::from_micros(300 * round));
@@ -346,6 +347,29 @@ fn an_authority_that_wants_to_know_its_customers_is_told() {
     proxy.stop();
     let _proxy = Proxy::launch(command(), pebble.tls, &config.replace("state_dir", &bound));
     wait_for_certificate(pebble.tls, "a.example", &pebble.roots());
+}
+
+#[test]
+fn new_contacts_are_told_to_the_authority() {
+    let pebble = Pebble::start(Habits::default());
+    let state = Directory::new();
+    let config = secure(&pebble, &state, &["a.example"]);
+    let account = || {
+        let bytes = fs::read(file(&state, "account.json")).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+    };
+    let mut proxy = Proxy::launch(command(), pebble.tls, &config);
+    wait_for_certificate(pebble.tls, "a.example", &pebble.roots());
+    proxy.stop();
+    let before = account();
+    assert_eq!(before["contacts"][0], "mailto:ops@example.com");
+    fs::remove_file(file(&state, "a.example.pem")).unwrap();
+    let config = config.replace("ops@", "others@");
+    let _proxy = Proxy::launch(command(), pebble.tls, &config);
+    wait_for_certificate(pebble.tls, "a.example", &pebble.roots());
+    let after = account();
+    assert_eq!(after["contacts"][0], "mailto:others@example.com");
+    assert_eq!(after["credentials"], before["credentials"]);
 }
 
 #[test]

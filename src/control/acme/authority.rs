@@ -83,14 +83,13 @@ impl Authority {
 
     async fn open(&self, kept: Kept) -> Result<Account, Failure> {
         let builder = Account::builder_with_http(Box::new(self.client()?));
-        // What is kept is written again with the new contacts, if they are others; it cannot be copied.
-        let bytes = serde_json::to_vec(&kept.credentials).unwrap_or_default();
         let account = builder.from_credentials(kept.credentials).await?;
-        if kept.contacts != self.settings.contacts
-            && let Ok(credentials) = serde_json::from_slice(&bytes)
-        {
+        if kept.contacts != self.settings.contacts {
             account.update_contacts(&self.contacts()).await?;
-            self.keep(credentials)?;
+            // The account took its part of what was kept with it.
+            if let Some(kept) = self.kept_account()? {
+                self.keep(kept.credentials)?;
+            }
         }
         Ok(account)
     }
