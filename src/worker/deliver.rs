@@ -41,6 +41,8 @@ pub struct Ends<'a> {
     pub exchange: &'a Exchange,
     pub admitted: &'a Admitted,
     pub upstream: &'a Upstream,
+    /// When the request was sent, or began to be.
+    pub asked_at: Micros,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -53,7 +55,6 @@ enum Answer {
 /// Receives the answer and passes it on through `out`.
 pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
-    let sent_at = Micros::now();
     let mut interims = 0;
     let (mut body, reusable) = loop {
         match ends.receive_head(out).await? {
@@ -65,14 +66,14 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 ends.send_head(out).await?;
             }
             Answer::Switching => {
-                ends.answer_begins(sent_at);
+                ends.answer_begins();
                 ends.send_head(out).await?;
                 return Ok(Delivered::Switched);
             }
             Answer::Final { body, reusable } => break (body, reusable),
         }
     };
-    ends.answer_begins(sent_at);
+    ends.answer_begins();
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
@@ -135,10 +136,13 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
 
 impl Ends<'_> {
     /// Notes that from here on no other answer can be given.
-    fn answer_begins(&self, sent_at: Micros) {
+    fn answer_begins(&self) {
         let exchange = self.exchange;
         let now = Micros::now();
-        let micros = now.since(sent_at);
+        let micros = now.since(self.asked_at);
+        if micros > limits::SLOW_ANSWER_MICROS {
+            self.keep_apart();
+        }
         exchange.answered.set(true);
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));
@@ -328,8 +332,22 @@ impl Ends<'_> {
                 most: u64::MAX,
                 trailers: Vec::new(),
             },
-            reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
+            reusable: self.is_reusable(head),
         }
+    }
+
+    fn is_reusable(&self, head: &ResponseHead<'_, '_>) -> bool {
+        if head.body == ResponseBody::None && self.upstream.line.has_waiting() {
+            // There are backends that send a body all the same, which would be taken for the next answer.
+            self.keep_apart();
+            return false;
+        }
+        head.keep_alive && head.body != ResponseBody::UntilClose
+    }
+
+    fn keep_apart(&self) {
+        let now = self.shard.timers.millis();
+        self.shard.upstreams.keep_apart(self.upstream.backend, now);
     }
 
     /// Puts a small body of known length behind its head, if it was received to its end.

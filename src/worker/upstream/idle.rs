@@ -1,14 +1,17 @@
 //! The idle connections of one core: last in, first out per backend, so that those in use stay few and warm.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, WorkerId};
+use crate::base::limits;
 use crate::net::Timers;
 use crate::shared::backend_table::BackendTables;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::learnt::Learnt;
+use crate::worker::upstream::line::{Line, Place};
 
 /// How long and how many idle connections to a backend are kept.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +32,10 @@ pub struct Upstreams {
 struct Backend {
     idle: Vec<Idle>,
     learnt: Learnt,
+    /// The line that was opened last, which requests may join while it is open.
+    line: Option<Rc<Line>>,
+    /// Until when no lines are opened, in the core's milliseconds.
+    alone_until: u64,
 }
 
 struct Idle {
@@ -103,6 +110,34 @@ impl Upstreams {
         self.with(id, |backend| {
             backend.learnt.note(u64::from(secs) * 1000, now)
         });
+    }
+
+    /// Whether requests to a backend may share a connection now.
+    pub fn may_share(&self, id: BackendId, now: u64) -> bool {
+        let backends = self.backends.borrow();
+        backends
+            .get(id.index())
+            .is_some_and(|backend| backend.alone_until <= now)
+    }
+
+    /// Gives every request to a backend a connection of its own for a while: one answer has kept others waiting, or would
+    /// have.
+    pub fn keep_apart(&self, id: BackendId, now: u64) {
+        self.with(id, |backend| {
+            backend.alone_until = now + limits::KEPT_APART_MILLIS;
+        });
+    }
+
+    /// A place for a request in the line that is open for a backend, if there is one with room.
+    pub fn join(&self, id: BackendId, request: &[u8], most: u32) -> Option<Place> {
+        let backends = self.backends.borrow();
+        let line = backends.get(id.index())?.line.as_ref()?;
+        line.join(request, most)
+    }
+
+    /// Lets later requests of this turn join a line.
+    pub fn set_open(&self, id: BackendId, line: &Rc<Line>) {
+        self.with(id, |backend| backend.line = Some(line.clone()));
     }
 
     /// Closes what has ended or is too old, and says how many are left: once a tick.
