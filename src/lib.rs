@@ -31,7 +31,8 @@
 //! ```
 //!
 //! Certificates and the settings of TLS are loaded and built on the way (`config` says what, [`tls`] does it), never by a
-//! worker.
+//! worker. Those that palantir orders itself (`control/acme`) lie in files like all others: a new one is a file that has
+//! changed (`control/file_watch`). A worker knows of it only what an authority that asks is answered (`tls/challenges.rs`).
 //!
 //! ## Who may import whom
 //!

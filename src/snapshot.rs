@@ -14,7 +14,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::http::h1::HeadLimits;
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
-use crate::tls::Pair;
+use crate::tls::{Challenges, Pair};
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
 
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub generation: u64,
     /// Where clients come in, every worker at each; no address twice.
     pub listeners: Vec<Listener>,
+    /// What authorities are answered that ask whether a name is ours; the same in every snapshot.
+    pub challenges: Arc<Challenges>,
     /// Workers to run, at least 1.
     pub workers: usize,
     /// How long running requests may take to finish after a stop.

@@ -341,6 +341,34 @@ pub const TICKET_KEY_SECS: u64 = 12 * 3_600;
 pub const TICKET_KEYS: usize = 3;
 /// Connections to the backends of one pool that can be resumed.
 pub const RESUMABLE_BACKENDS: usize = 256;
+/// Bytes of a name whose certificate is ordered: it is a file's name too.
+pub const AUTOMATIC_NAME_BYTES: usize = 240;
+/// Addresses that an authority may write to.
+pub const ACME_CONTACTS: usize = 8;
+/// Certificates that are being ordered at once; further ones wait.
+pub const ACME_ORDERS: usize = 4;
+/// Seconds for one order, from the first request to the certificate.
+pub const ACME_ORDER_SECS: u64 = 300;
+/// Seconds for one request to an authority.
+pub const ACME_REQUEST_SECS: u64 = 30;
+/// Bytes of an authority's answer that are read.
+pub const ACME_ANSWER_BYTES: usize = 256 << 10;
+/// Bytes of a challenge's token, which an authority chooses.
+pub const ACME_TOKEN_BYTES: usize = 256;
+/// Bytes that must be free for a certificate before it is ordered.
+pub const ACME_ROOM_BYTES: usize = 16 << 10;
+/// Bytes of a failed order's reason that are logged.
+pub const ACME_REASON_BYTES: usize = 512;
+/// Seconds after which the certificates on order are looked at although nothing is known to be due: clocks are set.
+pub const ACME_PAUSE_SECS: u64 = 60;
+/// Percent of a certificate's lifetime by which its renewal may come before two thirds of it, so that renewals spread out.
+pub const RENEWAL_JITTER_PERCENT: u64 = 5;
+/// Percent by which the pause after a failed order may be shorter.
+pub const ORDER_JITTER_PERCENT: u64 = 20;
+/// Seconds until an authority that cannot be reached is tried again, the factor by which that grows, and what it grows to.
+pub const UNREACHABLE_PAUSE_SECS: (u64, u64, u64) = (5, 2, 600);
+/// The same for an order that was refused: at most five in the first hour, as many as authorities put up with.
+pub const REFUSED_PAUSE_SECS: (u64, u64, u64) = (10, 6, 6 * 3_600);
 /// Seconds between two looks at whether a certificate's files have changed.
 pub const FILE_WATCH_SECS: u64 = 2;
 
@@ -378,6 +406,8 @@ pub mod h2_flood {
 
 /// What holds where the configuration says nothing. Times are in seconds.
 pub mod default {
+    /// `acme.directory`: Let's Encrypt.
+    pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
     /// `listen_addr`.
     pub const LISTEN_ADDR: &str = "127.0.0.1:8080";
     /// `admin.listen_addr`, if there is an `[admin]` section.

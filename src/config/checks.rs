@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
+use super::acme;
 use super::document::instead_of;
 use super::notes::{Notes, Place};
 use super::route::{RouteSettings, RouteTarget};
@@ -15,6 +16,7 @@ pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
     check_addresses(settings, notes);
     check_pools(settings, notes);
     check_routes(settings, notes);
+    acme::check(settings, notes);
 }
 
 fn check_addresses(settings: &Settings, notes: &Notes<'_>) {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 use super::Config;
+use super::acme::Acme;
 use super::address::BackendPlace;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
@@ -77,7 +78,7 @@ pub fn compile(
     let pools = pools?;
     let listeners = settings.listeners.iter();
     let listeners: Result<Vec<Listener>, _> = listeners
-        .map(|listener| compile_listener(listener, vault))
+        .map(|listener| compile_listener(listener, settings.acme.as_ref(), vault))
         .collect();
     let listeners = listeners?;
     vault.forget_unused();
@@ -99,6 +100,7 @@ pub fn compile(
     Ok(Snapshot {
         generation,
         listeners,
+        challenges: vault.challenges(),
         workers: workers(settings, machine),
         shutdown_timeout: settings.shutdown_timeout,
         trusted_proxies: settings.trusted_proxies.clone(),
@@ -119,10 +121,11 @@ pub fn compile(
 
 fn compile_listener(
     listener: &ListenerSettings,
+    acme: Option<&Acme>,
     vault: &mut Vault,
 ) -> Result<Listener, CannotCompile> {
     let tls = listener.tls.as_ref();
-    let tls = tls.map(|tls| compile_server_tls(tls, vault));
+    let tls = tls.map(|tls| compile_server_tls(tls, acme, vault));
     let speaks_h2 = |tls: &ServerTlsSettings| tls.settings.alpn.contains(&Alpn::H2);
     Ok(Listener {
         addr: listener.addr.value.clone(),
@@ -135,9 +138,11 @@ fn compile_listener(
 
 fn compile_server_tls(
     tls: &ServerTlsSettings,
+    acme: Option<&Acme>,
     vault: &mut Vault,
 ) -> Result<ServerTls, CannotCompile> {
-    let side = vault.server(&tls.settings);
+    let settings = tls.complete(acme.map(|acme| &acme.settings));
+    let side = vault.server(&settings);
     let side = side.map_err(|text| CannotCompile::tls(&tls.place, text))?;
     Ok(ServerTls {
         config: side.config,

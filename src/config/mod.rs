@@ -6,6 +6,7 @@
 //!
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
 
+mod acme;
 mod address;
 mod admin;
 mod algorithm;
@@ -27,6 +28,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use acme::{AcmeSettings, ChallengeKind};
 pub use address::{BackendAddress, BackendPlace};
 pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, workers};
 pub use listener::ListenerSettings;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::acme::{self, Acme};
 use super::address;
 use super::admin;
 use super::document::Table;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// Where the keys of TLS tickets outlive the process. `None`: they do not.
     pub ticket_key_file: Option<PathBuf>,
+    /// The authority that certificates are ordered from.
+    pub acme: Option<Acme>,
     pub shutdown_timeout: Duration,
     /// 0: one per CPU that the process may run on.
     pub workers: Placed<usize>,
@@ -78,6 +81,7 @@ impl Settings {
         Settings {
             listeners: listener::read(table),
             ticket_key_file: table.section("tls", tls::read_ticket_key_file),
+            acme: table.get("acme", |item| item.table(acme::read)),
             shutdown_timeout: table
                 .get("shutdown_timeout", |item| item.seconds(Duration::ZERO))
                 .unwrap_or(Duration::from_secs(default::SHUTDOWN_TIMEOUT)),

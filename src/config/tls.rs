@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rustls::pki_types::{DnsName, ServerName};
 
+use super::acme::{AcmeSettings, ChallengeKind};
 use super::address;
 use super::document::{Item, Table};
 use super::fields;
@@ -16,7 +17,11 @@ use crate::tls::{Alpn, ClientCa, ClientSettings, MinVersion, PairFiles, Part, Se
 #[derive(Clone, Debug)]
 pub struct ServerTlsSettings {
     pub(super) place: Place,
-    pub settings: ServerSettings,
+    /// Without what `[acme]` makes of it: see [`ServerTlsSettings::complete`].
+    pub(super) settings: ServerSettings,
+    /// Names whose certificates palantir orders, in lower case.
+    pub automatic: Vec<String>,
+    pub(super) automatic_place: Place,
     /// In lower case.
     pub client_subject_header: Option<String>,
     /// In the order of the pairs.
@@ -57,6 +62,18 @@ impl PairPlaces {
 }
 
 impl ServerTlsSettings {
+    /// The whole of it. Every listener with TLS answers an authority, whoever wants the certificate: what matters to it is
+    /// the port.
+    pub fn complete(&self, acme: Option<&AcmeSettings>) -> ServerSettings {
+        let mut settings = self.settings.clone();
+        if let Some(acme) = acme {
+            let names = self.automatic.iter();
+            settings.automatic = names.map(|name| acme.pair(name)).collect();
+            settings.answers_challenges = acme.challenge == ChallengeKind::TlsAlpn01;
+        }
+        settings
+    }
+
     /// Whether clients are asked for a certificate.
     pub fn client_certificate(&self) -> ClientCertificate {
         match &self.settings.client_ca {
@@ -107,21 +124,35 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
                 None
             }
         };
-        let (mut pairs, mut pair_places): (Vec<_>, Vec<_>) = table
-            .must("certificates", read_certificates)?
-            .into_iter()
-            .unzip();
+        let mut automatic_place = Place::default();
+        let automatic = table.get("automatic", |item| {
+            automatic_place = item.placed(()).place;
+            read_automatic(item)
+        });
+        if !table.has("automatic") {
+            table.require("certificates");
+        }
+        let certificates = table.get("certificates", read_certificates);
+        if automatic.is_none() && certificates.is_none() {
+            return None;
+        }
+        let certificates = certificates.unwrap_or_default();
+        let (mut pairs, mut pair_places): (Vec<_>, Vec<_>) = certificates.into_iter().unzip();
         read_ocsp_of_first(table, &mut pairs, &mut pair_places);
         Some(ServerTlsSettings {
             place: table.place().clone(),
             settings: ServerSettings {
                 pairs,
+                automatic: Vec::new(),
+                answers_challenges: false,
                 min_version: min_version.unwrap_or(MinVersion::Tls12),
                 alpn: alpn.unwrap_or(by_default),
                 client_ca,
                 tickets,
                 refuse_unknown: refuse_unknown.unwrap_or(false),
             },
+            automatic: automatic.unwrap_or_default(),
+            automatic_place,
             client_subject_header,
             pair_places,
             ca_place,
@@ -172,6 +203,37 @@ fn read_certificates(item: &Item<'_>) -> Option<Vec<(PairFiles, PairPlaces)>> {
         .iter()
         .filter_map(|item| item.table(read_certificate).flatten());
     Some(read.collect())
+}
+
+fn read_automatic(item: &Item<'_>) -> Option<Vec<String>> {
+    let items = item.list(limits::CERTIFICATES)?;
+    if items.is_empty() {
+        return item.wrong("must name at least one host");
+    }
+    let mut names = Vec::new();
+    for item in items {
+        match item.parsed(automatic_name) {
+            Some(name) if names.contains(&name) => item.wrong("is named already"),
+            name => name.map(|name| names.push(name)),
+        };
+    }
+    Some(names)
+}
+
+/// A name for which an authority gives a certificate to whoever answers its questions.
+fn automatic_name(text: &str) -> Result<String, String> {
+    if text.starts_with("*.") {
+        return Err("a wildcard is given for the challenge dns-01 alone, which palantir does not know: name each host, or give a certificate".to_owned());
+    }
+    let name = certificate_name(text)
+        .map_err(|_| "must be a host name such as \"example.com\"".to_owned())?;
+    match name.len() {
+        ..=limits::AUTOMATIC_NAME_BYTES => Ok(name),
+        _ => Err(format!(
+            "is longer than {} bytes",
+            limits::AUTOMATIC_NAME_BYTES
+        )),
+    }
 }
 
 fn read_certificate(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {

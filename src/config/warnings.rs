@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::acme;
 use super::address::BackendPlace;
 use super::machine::Machine;
 use super::notes::Notes;
@@ -14,6 +15,7 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_machine(settings, machine, notes);
     warn_of_pools(settings, notes);
     warn_of_backends(settings, notes);
+    acme::warn(settings, notes);
     if settings.routes.is_empty() {
         notes.add_at(
             0,

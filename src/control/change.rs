@@ -14,6 +14,7 @@ use crate::base::time::Micros;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes};
 use crate::control::Control;
 use crate::control::access_log::LogFile;
+use crate::control::acme::Wanted;
 use crate::control::ask::{Accepted, Answer, Ask, InForce, Trial, Wish};
 use crate::control::departures::Named;
 use crate::control::desk::{
@@ -262,6 +263,7 @@ impl Control {
         audit(&origin, &accepted, &summary);
         self.note_what_follows(then, &accepted, before, &origin, now);
         self.follow_names();
+        self.follow_wanted();
         self.publish();
         if let Some(answer) = answer {
             self.unanswered.push(Unanswered {
@@ -382,6 +384,16 @@ impl Control {
         self.names.send_if_modified(|followed| {
             let is_new = *followed != names;
             *followed = names;
+            is_new
+        });
+    }
+
+    /// Has the certificates ordered that the configuration in force wants.
+    fn follow_wanted(&self) {
+        let wanted = Wanted::of(self.desk.config());
+        self.wanted.send_if_modified(|followed| {
+            let is_new = *followed != wanted;
+            *followed = wanted;
             is_new
         });
     }

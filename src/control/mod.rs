@@ -5,6 +5,7 @@
 //! comes into force in `change`.
 
 pub mod access_log;
+pub mod acme;
 pub mod api;
 pub mod ask;
 pub mod bad_requests;
@@ -40,6 +41,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Resolved;
 use crate::control::access_log::{AccessLog, LogFile};
+use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
 use crate::control::bad_requests::BadRequests;
@@ -114,6 +116,7 @@ pub fn run(started: Started) -> io::Result<u8> {
         };
         let admin = started.admin.take();
         let control = Control::new(started, found.clone());
+        control.order_certificates();
         if let Some((listener, gate)) = admin {
             let router = api::router(control.api_state(asks), gate);
             let mut accepting = control.succession.upgrades.accepting();
@@ -154,6 +157,9 @@ struct Control {
     known: Known,
     /// What is looked up again and again.
     names: watch::Sender<Names>,
+    /// What is ordered and renewed, and how that went so far.
+    wanted: watch::Sender<Wanted>,
+    orders: Arc<OrderCounts>,
     /// Where the answers of other look-ups go.
     found: mpsc::Sender<Found>,
     /// The snapshot in force does not have the latest addresses: it could not be compiled.
@@ -202,10 +208,12 @@ impl Control {
             .has_others_than(&started.snapshot.listen_addrs());
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
+        let orders = Arc::<OrderCounts>::default();
         let sources = Sources {
             standing: standing.subscribe(),
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
+            orders: orders.clone(),
         };
         Control {
             boards: Boards::new(sources, Micros::now()),
@@ -216,6 +224,8 @@ impl Control {
             standing,
             known: Known::new(&names.hosts, started.resolved),
             names: watch::Sender::new(names),
+            wanted: watch::Sender::new(Wanted::of(started.desk.config())),
+            orders,
             desk: started.desk,
             said: started.said,
             snapshot: started.snapshot,
@@ -238,12 +248,26 @@ impl Control {
         }
     }
 
+    /// Has certificates ordered, as long as no other process does so.
+    fn order_certificates(&self) {
+        let challenges = self.snapshot.challenges.clone();
+        let orders = order_forever(self.wanted.subscribe(), challenges, self.orders.clone());
+        let mut accepting = self.succession.upgrades.accepting();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = orders => {}
+                stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
+            }
+        });
+    }
+
     /// What the management API speaks of.
     fn api_state(&self, asks: Asks) -> ApiState {
         let sources = Sources {
             standing: self.standing.subscribe(),
             tables: self.tables.clone(),
             gauges: self.gauges.clone(),
+            orders: self.orders.clone(),
         };
         ApiState::new(
             asks,

@@ -7,6 +7,7 @@ use tracing::{error, warn};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
+use crate::control::acme::Wanted;
 use crate::control::ask::Wish;
 use crate::control::departures::Leaving;
 use crate::control::desk::Edit;
@@ -105,6 +106,7 @@ impl Control {
 
     fn drain(&mut self) {
         self.succession.notifier.stopping();
+        self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.
         self.listeners.keep_only(&[]);

@@ -25,6 +25,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
     Arc::new(Snapshot {
         generation,
         listeners: Vec::new(),
+        challenges: Arc::default(),
         workers: 1,
         shutdown_timeout: Duration::from_secs(10),
         trusted_proxies: Vec::new(),

@@ -33,7 +33,8 @@ pub struct Pair {
     pub subject: String,
     /// When the first certificate of the chain to end does, in seconds since 1970.
     pub not_after: i64,
-    not_before: i64,
+    /// When the last of them to begin does.
+    pub not_before: i64,
     key_is_public: bool,
 }
 
@@ -70,6 +71,16 @@ impl PairFiles {
         }
     }
 
+    /// One file with the key and the chain, for the names that the certificate says: written at once, it is always a pair.
+    pub fn in_one(path: PathBuf) -> PairFiles {
+        PairFiles {
+            cert: path.clone(),
+            key: path,
+            ocsp: None,
+            names: Vec::new(),
+        }
+    }
+
     /// All files.
     pub fn paths(&self) -> Vec<PathBuf> {
         let paths = [Some(&self.cert), Some(&self.key), self.ocsp.as_ref()];
@@ -79,7 +90,7 @@ impl PairFiles {
 
 impl Pair {
     /// Loads and checks. Errors: the first file that cannot be used, and why.
-    pub(super) fn load(files: &PairFiles) -> Result<Pair, PairFault> {
+    pub fn load(files: &PairFiles) -> Result<Pair, PairFault> {
         let fault = |part: Part| {
             move |text: String| PairFault {
                 part,

@@ -7,7 +7,7 @@ use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::Pair;
+use super::{ACME_TLS, Challenges, Pair};
 
 /// Pairs for the same name, in the order of the configuration: the first one that the client can verify is taken, so that
 /// one with ECDSA may stand beside one with RSA.
@@ -21,15 +21,22 @@ pub(super) struct Resolver {
     wildcards: HashMap<String, Candidates>,
     /// For a name that no certificate is for, or none at all; empty: the handshake ends.
     default: Candidates,
+    /// For an authority that asks whether a name is ours; `None`: no question is answered.
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Resolver {
     /// The first pair is the default, with all others that are for its first name.
-    pub(super) fn new(pairs: &[Arc<Pair>], refuse_unknown: bool) -> Resolver {
+    pub(super) fn new(
+        pairs: &[Arc<Pair>],
+        refuse_unknown: bool,
+        challenges: Option<Arc<Challenges>>,
+    ) -> Resolver {
         let mut resolver = Resolver {
             exact: HashMap::new(),
             wildcards: HashMap::new(),
             default: Vec::new(),
+            challenges,
         };
         for pair in pairs {
             for name in &pair.names {
@@ -62,12 +69,23 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(challenges) = &self.challenges
+            && is_question(&hello)
+        {
+            return challenges.certificate_for(hello.server_name()?);
+        }
         let candidates = match hello.server_name() {
             Some(name) => self.find(name),
             None => &self.default,
         };
         best(candidates, hello.signature_schemes())
     }
+}
+
+/// Whether it offers `acme-tls/1` and nothing else (RFC 8737 section 3).
+fn is_question(hello: &ClientHello<'_>) -> bool {
+    let offered = hello.alpn();
+    offered.is_some_and(|mut offered| offered.next() == Some(ACME_TLS) && offered.next().is_none())
 }
 
 /// The first that the client can verify, else the first: the handshake then fails with the right alert.
@@ -89,8 +107,8 @@ mod tests {
             pair(&["api.example.com"]),
             pair(&["*.b.example.com"]),
         ];
-        let lenient = Resolver::new(&pairs, false);
-        let strict = Resolver::new(&pairs, true);
+        let lenient = Resolver::new(&pairs, false, None);
+        let strict = Resolver::new(&pairs, true, None);
         let rows = [
             ("example.com", Some(0)),
             ("www.example.com", Some(0)),
@@ -121,7 +139,7 @@ mod tests {
     #[test]
     fn of_two_for_a_name_the_first_that_the_client_can_verify() {
         let pairs = [pair(&["a.b"]), pair(&["a.b"]), pair(&["c.d"])];
-        let resolver = Resolver::new(&pairs, false);
+        let resolver = Resolver::new(&pairs, false, None);
         let ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
         let rsa = [SignatureScheme::RSA_PSS_SHA256];
         for schemes in [ecdsa, rsa] {

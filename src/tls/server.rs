@@ -8,13 +8,17 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::resolver::Resolver;
-use super::{Alpn, MinVersion, Pair, PairFiles, TicketKeys, provider};
+use super::{ACME_TLS, Alpn, Challenges, MinVersion, Pair, PairFiles, TicketKeys, provider};
 
 /// TLS of one listener, as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerSettings {
-    /// At least one; the first is the default.
+    /// The first is the default.
     pub pairs: Vec<PairFiles>,
+    /// Those that palantir itself orders, behind the others; each may not be there yet. At least one pair, of either kind.
+    pub automatic: Vec<PairFiles>,
+    /// Whether authorities are answered that ask in a handshake whether a name is ours (RFC 8737).
+    pub answers_challenges: bool,
     pub min_version: MinVersion,
     /// By preference.
     pub alpn: Vec<Alpn>,
@@ -41,6 +45,7 @@ pub(super) fn build(
     pairs: &[Arc<Pair>],
     client_roots: Option<Arc<RootCertStore>>,
     keys: &Arc<TicketKeys>,
+    challenges: &Arc<Challenges>,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(settings.min_version))?;
@@ -59,10 +64,16 @@ pub(super) fn build(
         }
         _ => builder.with_no_client_auth(),
     };
-    let resolver = Resolver::new(pairs, settings.refuse_unknown);
+    let challenges = settings.answers_challenges.then(|| challenges.clone());
+    let is_answering = challenges.is_some();
+    let resolver = Resolver::new(pairs, settings.refuse_unknown, challenges);
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     let alpn = settings.alpn.iter();
     config.alpn_protocols = alpn.map(|alpn| alpn.wire().to_vec()).collect();
+    if is_answering {
+        // Last, so that nobody gets it who offers anything else.
+        config.alpn_protocols.push(ACME_TLS.to_vec());
+    }
     // What is resumed is in the ticket alone: another core, or the next process, can resume it just as well.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match settings.tickets {

@@ -84,6 +84,8 @@ pub(super) fn pair(names: &[&str]) -> Arc<Pair> {
 fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
     ServerSettings {
         pairs: pairs.to_vec(),
+        automatic: Vec::new(),
+        answers_challenges: false,
         min_version: MinVersion::Tls12,
         alpn: vec![Alpn::H2, Alpn::Http1],
         client_ca: None,
@@ -183,6 +185,59 @@ fn an_unknown_name_is_refused_where_the_settings_say_so() {
         let error = shake(&server, &client, name).unwrap_err();
         assert!(error.contains("no server certificate"), "{error}");
     }
+}
+
+#[test]
+fn an_authority_that_asks_for_a_name_is_shown_what_was_made_for_it() {
+    let folder = Folder::new("challenge");
+    let authority = Authority::new("authority");
+    let files = folder.pair("a", &["a.example"], &authority);
+    let mut settings = server_settings(&[files]);
+    let mut vault = vault();
+    let without = vault.server(&settings).unwrap().config;
+    settings.answers_challenges = true;
+    let server = vault.server(&settings).unwrap().config;
+    let offering = |vault: &mut Vault, alpn: &[&[u8]]| {
+        let lax = ClientSettings {
+            verify: false,
+            alpn: Alpn::H2,
+            ca: None,
+            pair: None,
+        };
+        let mut client = vault.client("api", &lax).unwrap();
+        let protocols = alpn.iter().map(|name| name.to_vec());
+        Arc::make_mut(&mut client).alpn_protocols = protocols.collect();
+        client
+    };
+    let asking = offering(&mut vault, &[ACME_TLS]);
+    let shown = |server, client, name| {
+        let (_, client) = shake(server, client, name)?;
+        let shown = client.peer_certificates().unwrap()[0].clone();
+        let alpn = client.alpn_protocol().map(<[u8]>::to_vec);
+        Ok::<_, String>((certificate::read(&shown).unwrap().subject, alpn))
+    };
+    assert!(shown(&without, &asking, "a.example").is_err());
+    assert!(
+        shown(&server, &asking, "a.example").is_err(),
+        "nobody waits for it"
+    );
+    let open = vault.challenges().show("a.example", &[1; 32]).unwrap();
+    // The extension is critical: only an authority knows what it means, and a client that does not ends the handshake.
+    let error = shown(&server, &asking, "a.example").unwrap_err();
+    assert!(error.contains("UnsupportedCriticalExtension"), "{error}");
+    for name in ["b.example", "127.0.0.1"] {
+        let error = shown(&server, &asking, name).unwrap_err();
+        assert!(error.contains("no server certificate"), "{error}");
+    }
+    // Everybody else is shown what they always were.
+    let both = offering(&mut vault, &[ACME_TLS, b"http/1.1"]);
+    let none = offering(&mut vault, &[]);
+    let (subject, alpn) = shown(&server, &both, "a.example").unwrap();
+    assert!(!subject.is_empty());
+    assert_eq!(alpn, Some(b"http/1.1".to_vec()));
+    assert_eq!(shown(&server, &none, "a.example"), Ok((subject, None)));
+    drop(open);
+    assert!(shown(&server, &asking, "a.example").is_err());
 }
 
 #[test]

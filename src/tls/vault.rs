@@ -9,7 +9,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tracing::{error, info};
 
 use super::{
-    ClientSettings, Pair, PairFault, PairFiles, ServerSettings, TicketKeys, client, roots, server,
+    Challenges, ClientSettings, Pair, PairFault, PairFiles, ServerSettings, TicketKeys, client,
+    roots, server,
 };
 use crate::base::file::Stamp;
 
@@ -20,6 +21,7 @@ use crate::base::file::Stamp;
 #[derive(Debug, Default)]
 pub struct Vault {
     tickets: Arc<TicketKeys>,
+    challenges: Arc<Challenges>,
     pairs: HashMap<PairFiles, Loaded<Pair>>,
     roots: HashMap<PathBuf, Loaded<RootCertStore>>,
     servers: HashMap<ServerSettings, Built<ServerConfig>>,
@@ -62,6 +64,11 @@ impl Vault {
         }
     }
 
+    /// Those that everything built here answers.
+    pub fn challenges(&self) -> Arc<Challenges> {
+        self.challenges.clone()
+    }
+
     /// A certificate and its key. Errors: they cannot be used, and never could before.
     pub fn pair(&mut self, files: &PairFiles) -> Result<Arc<Pair>, PairFault> {
         take(&mut self.pairs, files, &files.paths(), || Pair::load(files))
@@ -81,12 +88,18 @@ impl Vault {
 
     /// TLS of a listener; the same thing as before if nothing has changed. Errors: the first file that cannot be used,
     /// and why.
+    ///
+    /// A pair that palantir orders itself is left out until it is there: a handshake for its name is then one for a name
+    /// that no certificate is for. A certificate of our own issue in its place would be refused by every client that
+    /// verifies, and teach the others not to.
     pub fn server(&mut self, settings: &ServerSettings) -> Result<ServerSide, String> {
-        let pairs = self.all_pairs(&settings.pairs)?;
+        let mut pairs = self.all_pairs(&settings.pairs)?;
+        let automatic = settings.automatic.iter();
+        pairs.extend(automatic.filter_map(|files| self.pair(files).ok()));
         let ca = settings.client_ca.as_ref().map(|ca| ca.file.as_path());
         let roots = self.named_roots(ca)?;
-        let tickets = self.tickets.clone();
-        let build = || server::build(settings, &pairs, roots.clone(), &tickets);
+        let (tickets, challenges) = (self.tickets.clone(), self.challenges.clone());
+        let build = || server::build(settings, &pairs, roots.clone(), &tickets, &challenges);
         let config = keep(&mut self.servers, settings, &pairs, &roots, build)?;
         Ok(ServerSide { config, pairs })
     }

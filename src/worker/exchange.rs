@@ -34,8 +34,8 @@ pub struct Exchange {
     pub is_grpc: Cell<bool>,
     /// Whether the client would rather have JSON than text.
     pub wants_json: Cell<bool>,
-    /// Where the client is sent instead.
-    pub location: RefCell<Option<String>>,
+    /// Where the client is sent instead, or what an authority is answered.
+    pub own_text: RefCell<Option<String>>,
     pub route: Cell<Option<RouteId>>,
     pub pool: Cell<Option<PoolId>>,
     /// Index in the pool's backends.
@@ -87,7 +87,7 @@ impl Exchange {
             is_head: Cell::default(),
             is_grpc: Cell::default(),
             wants_json: Cell::default(),
-            location: RefCell::default(),
+            own_text: RefCell::default(),
             route: Cell::default(),
             pool: Cell::default(),
             backend: Cell::default(),

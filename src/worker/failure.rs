@@ -26,6 +26,8 @@ pub enum Failure {
     ClientLeft,
     /// The client stopped reading its answer.
     ClientStalled,
+    /// No failure, but no backend's either: an authority asks whether a name is ours, and is answered (RFC 8555 section 8.3).
+    Challenged,
     /// The request came in cleartext where HTTPS is wanted: its client is sent there.
     HttpsWanted,
     /// The request is for another host than the TLS connection was made to.
@@ -66,6 +68,7 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::EarlyUpgradeBytes,
     Failure::ClientLeft,
     Failure::ClientStalled,
+    Failure::Challenged,
     Failure::HttpsWanted,
     Failure::Misdirected,
     Failure::NoRoute,
@@ -169,6 +172,7 @@ impl Failure {
             }
             Failure::ClientLeft => (499, Client, "client_left", "http_request_error"),
             Failure::ClientStalled => (499, Client, "client_stalled", "http_request_error"),
+            Failure::Challenged => (200, Client, "acme_challenge", ""),
             Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
             Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
             Failure::NoRoute => (404, Client, "no_route", "destination_not_found"),
@@ -271,7 +275,8 @@ impl Failure {
     pub fn keeps_connection(self) -> bool {
         matches!(
             self,
-            Failure::HttpsWanted
+            Failure::Challenged
+                | Failure::HttpsWanted
                 | Failure::Misdirected
                 | Failure::NoRoute
                 | Failure::NoBackend

@@ -26,7 +26,10 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     let consequences = failure.consequences();
     exchange.status.set(consequences.status);
     let mut out = shard.blocks.take();
-    let body = body_of(exchange, &consequences);
+    let body = match failure {
+        Failure::Challenged => challenge_body(exchange),
+        _ => body_of(exchange, &consequences),
+    };
     let has_body = !exchange.is_head.get() && !exchange.is_grpc.get();
     match exchange.is_grpc.get() {
         true => write_grpc_head(&mut out, exchange, &consequences),
@@ -85,6 +88,14 @@ fn body_of(exchange: &Exchange, consequences: &Consequences) -> AnswerBody {
     }
 }
 
+/// An authority wants the answer alone.
+fn challenge_body(exchange: &Exchange) -> AnswerBody {
+    AnswerBody {
+        content_type: "application/octet-stream",
+        text: exchange.own_text.take().unwrap_or_default(),
+    }
+}
+
 fn write_head(
     out: &mut Block,
     exchange: &Exchange,
@@ -105,17 +116,21 @@ fn write_head(
     let date = String::from_utf8_lossy(&date);
     let mut head = format!(
         "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {}\r\n\
-         Content-Length: {}\r\nX-Request-Id: {id:016x}\r\n\
-         Proxy-Status: palantir; error={error_type}; details=\"{word}\"\r\n",
+         Content-Length: {}\r\nX-Request-Id: {id:016x}\r\n",
         body.content_type,
         body.text.len()
     );
+    if failure != Failure::Challenged {
+        head.push_str(&format!(
+            "Proxy-Status: palantir; error={error_type}; details=\"{word}\"\r\n"
+        ));
+    }
     match failure {
         Failure::NoBackend | Failure::Saturated | Failure::Exhausted => {
             head.push_str("Retry-After: 1\r\n")
         }
         Failure::HttpsWanted => {
-            let location = exchange.location.take().unwrap_or_default();
+            let location = exchange.own_text.take().unwrap_or_default();
             head.push_str(&format!("Location: {location}\r\n"));
         }
         Failure::Refused(Refusal::MethodNotAllowed) => {

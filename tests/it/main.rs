@@ -2,6 +2,7 @@
 //! that it is linked once.
 
 mod access_log;
+mod acme;
 mod algorithms;
 mod api;
 mod backend_strictness;

@@ -47,7 +47,7 @@ pools = 1
             "7:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "7:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
             "8:9: pools = 1: must be a list in brackets",
-            "9:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+            "9:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
         ],
     );
 }
@@ -140,7 +140,7 @@ tls = {}
             "11:15: listeners[0].tls.client_cert = \"required\": means nothing without client_ca",
             "12:25: listeners[0].tls.client_subject_header = \"x-client\": means nothing without client_ca",
             "13:15: listeners[0].tls.unknown_sni = \"ignore\": unknown; known: default, refuse",
-            "14:1: listeners[0].tls.ca = \"/b\": unknown key; known: min_version, alpn, client_ca, client_cert, unknown_sni, session_tickets, client_subject_header, certificates, ocsp",
+            "14:1: listeners[0].tls.ca = \"/b\": unknown key; known: min_version, alpn, client_ca, client_cert, unknown_sni, session_tickets, client_subject_header, automatic, certificates, ocsp",
             "17:24: listeners[1].tls.certificates: must name at least one certificate",
             "17:35: listeners[1].tls.alpn: must name at least one",
             "17:72: listeners[1].tls.client_cert = \"maybe\": unknown; known: required, optional",
@@ -151,6 +151,79 @@ tls = {}
             "26:7: listeners[4].tls = {}: \"certificates\" is missing",
         ],
     );
+}
+
+#[test]
+fn of_certificates_that_are_ordered() {
+    expect(
+        r#"
+[acme]
+directory = "http://ca.example/directory"
+contacts = ["ops@example.com", "mailto:@", "mailto:ops@example.com"]
+terms_of_service_agreed = false
+challenge = "dns-01"
+eab = { key_id = "" }
+renew = 1
+[[listeners]]
+addr = "127.0.0.1:1"
+tls = { automatic = ["*.a.example", "a.example", "A.example", "10.0.0.1", "a b"] }
+[[listeners]]
+addr = "127.0.0.1:2"
+tls = { automatic = [], certificates = [] }
+[[listeners]]
+addr = "127.0.0.1:3"
+tls = { automatic = "a.example" }
+"#,
+        &[
+            "1:1: acme: \"state_dir\" is missing",
+            "2:13: acme.directory = \"http://ca.example/directory\": must be a URL that begins with https://",
+            "3:13: acme.contacts[0] = \"ops@example.com\": must be an address such as \"mailto:ops@example.com\"",
+            "3:32: acme.contacts[1] = \"mailto:@\": must be an address such as \"mailto:ops@example.com\"",
+            "4:27: acme.terms_of_service_agreed = false: must be true: the authority gives nothing to whoever does not agree",
+            "5:13: acme.challenge = \"dns-01\": unknown; known: tls-alpn-01, http-01",
+            "6:7: acme.eab = { key_id = \"\" }: \"hmac_key_file\" is missing",
+            "6:18: acme.eab.key_id = \"\": must not be empty",
+            "7:1: acme.renew = 1: unknown key; known: terms_of_service_agreed, state_dir, directory, contacts, ca, challenge, eab",
+            "10:22: listeners[0].tls.automatic[0] = \"*.a.example\": a wildcard is given for the challenge dns-01 alone, which palantir does not know: name each host, or give a certificate",
+            "10:50: listeners[0].tls.automatic[2] = \"A.example\": is named already",
+            "10:63: listeners[0].tls.automatic[3] = \"10.0.0.1\": must be a host name such as \"example.com\"",
+            "10:75: listeners[0].tls.automatic[4] = \"a b\": must be a host name such as \"example.com\"",
+            "13:21: listeners[1].tls.automatic: must name at least one host",
+            "13:40: listeners[1].tls.certificates: must name at least one certificate",
+            "16:21: listeners[2].tls.automatic = \"a.example\": must be a list in brackets",
+        ],
+    );
+}
+
+#[test]
+fn of_certificates_that_cannot_be_ordered() {
+    const ACME: &str = "[acme]\nstate_dir = '/a'\nterms_of_service_agreed = true\n";
+    const TLS: &str = "[[listeners]]\naddr = '127.0.0.1:1'\n[listeners.tls]\nautomatic = ['a.b']\n";
+    expect(
+        TLS,
+        &["4:13: listeners[0].tls.automatic: needs an [acme] section"],
+    );
+    expect(
+        &format!("{ACME}challenge = 'http-01'\n{TLS}"),
+        &[
+            "4:13: acme.challenge = 'http-01': is answered in cleartext, but every listener speaks TLS",
+        ],
+    );
+    expect(
+        &format!("{ACME}{TLS}client_ca = '/b'\n"),
+        &[
+            "7:13: listeners[0].tls.automatic: the authority has no certificate to show when it asks: set challenge = \"http-01\" in [acme], or client_cert = \"optional\"",
+        ],
+    );
+    for fine in [
+        format!("{ACME}{TLS}"),
+        format!(
+            "listen_addr = '127.0.0.1:2'\n{ACME}challenge = 'http-01'\n{TLS}client_ca = '/b'\n"
+        ),
+        format!("{ACME}{TLS}client_ca = '/b'\nclient_cert = 'optional'\n"),
+    ] {
+        expect(&fine, &[]);
+    }
 }
 
 #[test]

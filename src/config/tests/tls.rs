@@ -141,6 +141,90 @@ fn both_sides_take_effect() {
     assert_eq!(lax.count(), 1, "{warnings:?}");
 }
 
+const AUTOMATIC: &str = r#"
+[acme]
+state_dir = "@/state"
+directory = "https://ca.example:14000/some/dir?a=../b"
+terms_of_service_agreed = true
+eab = { key_id = "me", hmac_key_file = "@/hmac" }
+ca = "@/a.crt"
+[[listeners]]
+addr = "127.0.0.1:1"
+tls = { automatic = ["B.example", "c.example"], certificates = [{ cert = "@/a.crt", key = "@/a.key" }] }
+[[listeners]]
+addr = "127.0.0.1:2"
+tls = { automatic = ["c.example"] }
+"#;
+
+#[test]
+fn certificates_on_order_are_used_once_they_are_there() {
+    let folder = Folder::new("automatic");
+    let text = AUTOMATIC;
+    folder.write("hmac", " c2VjcmV0LW9mLTI0LWJ5dGVzIQ==\n");
+    assert_eq!(folder.mistakes(text), [""; 0]);
+    let names = || -> Vec<Vec<String>> {
+        let snapshot = snapshot(&folder.config(text));
+        let tls = snapshot
+            .listeners
+            .iter()
+            .map(|one| one.tls.clone().unwrap());
+        tls.map(|tls| {
+            assert!(tls.config.alpn_protocols.contains(&b"acme-tls/1".to_vec()));
+            let pairs = tls.certificates.iter();
+            pairs.map(|pair| pair.name().to_owned()).collect()
+        })
+        .collect()
+    };
+    assert_eq!(names(), [vec!["a.example"], vec![]]);
+    let kept = "state/ca.example-14000-some-dir-a-..-b";
+    fs::create_dir_all(folder.0.join(kept)).unwrap();
+    let read = |name: &str| fs::read_to_string(folder.0.join(name)).unwrap();
+    let pair = format!("{}{}", read("b.key"), read("b.crt"));
+    folder.write(&format!("{kept}/b.example.pem"), &pair);
+    // One that cannot be used is as good as none.
+    folder.write(&format!("{kept}/c.example.pem"), &pair[..pair.len() / 2]);
+    assert_eq!(names(), [vec!["a.example", "b.example"], vec![]]);
+    let config = parsed(&folder.config(text)).unwrap();
+    let watched = config.tls_files();
+    for name in ["b.example.pem", "c.example.pem"] {
+        assert!(
+            watched.contains(&folder.0.join(kept).join(name)),
+            "{watched:?}"
+        );
+    }
+    let plain = text.replace("terms_", "challenge = \"http-01\"\nterms_");
+    let plain = format!("listen_addr = \"127.0.0.1:3\"\n{plain}");
+    let snapshot = snapshot(&folder.config(&plain));
+    let tls = snapshot.listeners[1].tls.as_ref().unwrap();
+    assert_eq!(tls.config.alpn_protocols, [&b"h2"[..], b"http/1.1"]);
+}
+
+#[test]
+fn files_that_an_order_needs_are_looked_at() {
+    let folder = Folder::new("ordering");
+    folder.write("hmac", "no key");
+    folder.write("state", "");
+    let text = AUTOMATIC.replace("a.crt\"\n", "c.crt\"\n");
+    let mistakes = folder.mistakes(&text);
+    assert_eq!(
+        mistakes,
+        [
+            "3:13: acme.state_dir = \"@/state\": is no folder",
+            "6:40: acme.eab.hmac_key_file = \"@/hmac\": holds no key in base64url",
+            "7:6: acme.ca = \"@/c.crt\": cannot be read: No such file or directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn an_authority_without_orders_is_warned_of() {
+    let text = "[acme]\nstate_dir = '/a'\nterms_of_service_agreed = true\n[[routes]]\nbackend_addrs = ['a:1']\n";
+    let warnings = parsed(text).unwrap().warnings(&MACHINE);
+    let warnings: Vec<_> = warnings.iter().map(|note| note.to_string()).collect();
+    let expected = "1:1: acme: nothing is ordered: no listener has tls = { automatic = [\"…\"] }";
+    assert_eq!(warnings, [expected]);
+}
+
 /// `key = 'value': text` with the line and column where the value stands.
 fn at_its_place(folder: &Folder, text: &str, expected: &str) -> String {
     let (key, rest) = expected.split_once(" = ").unwrap();

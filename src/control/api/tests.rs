@@ -59,6 +59,7 @@ impl Api {
             standing: desk_loop.standing.subscribe(),
             tables: desk_loop.tables.clone(),
             gauges: gauges::gauges(2),
+            orders: Default::default(),
         };
         let boards = Boards::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();

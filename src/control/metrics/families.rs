@@ -40,6 +40,7 @@ impl Collector for Families {
         encode_process(&mut page)?;
         encode_whole(&mut page, sources, &in_force)?;
         encode_certificates(&mut page, &in_force.snapshot)?;
+        encode_orders(&mut page, sources, &in_force)?;
         encode_workers(&mut page, sources)?;
         encode_routes(&mut page, &in_force.snapshot)?;
         encode_pools(&mut page, &in_force.snapshot)?;
@@ -234,6 +235,19 @@ fn encode_certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result 
         "palantir_certificate_expiry_seconds",
         "Seconds until a listener's certificate, or one of those that vouch for it, expires; below 0 once it has",
         rows,
+    )
+}
+
+/// How orders of certificates ended, where there are any to be made.
+fn encode_orders(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> fmt::Result {
+    if in_force.config.settings.acme.is_none() {
+        return Ok(());
+    }
+    let counts = sources.orders.counts();
+    page.counters(
+        "palantir_certificate_orders",
+        "Orders of certificates that ended, by how",
+        counts.map(|(result, count)| ([("result", result)], count)),
     )
 }
 

@@ -15,9 +15,11 @@ pub use exposition::render;
 pub use stats::{ServerStats, SideStats, Stats, server_stats, stats};
 pub use transitions::Transition;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::Micros;
+use crate::control::acme::OrderCounts;
 use crate::control::ask::Standing;
 use crate::shared::SharedTables;
 use crate::shared::gauges::AllGauges;
@@ -29,6 +31,7 @@ pub struct Sources {
     pub standing: Standing,
     pub tables: SharedTables,
     pub gauges: AllGauges,
+    pub orders: Arc<OrderCounts>,
 }
 
 impl Sources {

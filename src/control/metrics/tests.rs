@@ -67,6 +67,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         standing,
         tables,
         gauges,
+        orders: Default::default(),
     };
     (sources, sender)
 }

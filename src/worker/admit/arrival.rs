@@ -54,7 +54,7 @@ pub fn check_arrival(
     if listener.redirect_to_https && !name.is_empty() {
         let location = [b"https://", name, head.target].concat();
         let location = String::from_utf8_lossy(&location).into_owned();
-        exchange.location.replace(Some(location));
+        exchange.own_text.replace(Some(location));
         return Err(Failure::HttpsWanted);
     }
     let wants_certificate = listener

@@ -2,6 +2,7 @@
 //! route takes it, which backend comes first, and what is sent there. Nothing here waits.
 
 mod arrival;
+mod challenge;
 mod trace;
 
 use std::net::IpAddr;
@@ -164,6 +165,10 @@ fn decide(
 ) -> Result<Admitted, Failure> {
     let trace = Trace::of(shard, exchange, head);
     note_head(exchange, client, head, &trace);
+    if let Some(answer) = challenge::answer(exchange.plan.snapshot(), client, head) {
+        exchange.own_text.replace(Some(answer));
+        return Err(Failure::Challenged);
+    }
     check_arrival(client, exchange, head)?;
     let mut scratch = Vec::new();
     let path = path::normalise(head.path, &mut scratch).map_err(Failure::Refused)?;

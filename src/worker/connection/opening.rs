@@ -6,6 +6,7 @@ use super::failure::{ConnectionFailure, report};
 use crate::http::proxy_protocol::{self, Said};
 use crate::net::{Block, Peer, Socket, Timer, TlsFailure};
 use crate::snapshot::ServerTls;
+use crate::tls::ACME_TLS;
 use crate::worker::downstream::{Accepted, Secured, linger, receive_some};
 use crate::worker::shard::Shard;
 
@@ -41,7 +42,7 @@ pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Op
     Some(())
 }
 
-/// Makes the TLS handshake. `None`: there is none to go on with, which has been counted.
+/// Makes the TLS handshake. `None`: there is nothing to go on with; if it failed, that has been counted.
 pub async fn secure(shard: &Rc<Shard>, accepted: Accepted, tls: &ServerTls) -> Option<Accepted> {
     let Accepted {
         socket,
@@ -52,6 +53,11 @@ pub async fn secure(shard: &Rc<Shard>, accepted: Accepted, tls: &ServerTls) -> O
     timer.set(shard.plan().snapshot().client.header_timeout);
     let handshake = socket.accept_tls(tls.config.clone(), received, &shard.blocks, &timer);
     let failure = match handshake.await {
+        Ok(socket) if socket.alpn() == Some(ACME_TLS) => {
+            // The authority has seen the certificate that it asked for: nothing else follows (RFC 8737 section 3).
+            linger(&socket, &shard.blocks, &timer).await;
+            return None;
+        }
         Ok(socket) => {
             arrival.secured = Some(Rc::new(Secured::of(&socket, tls)));
             return Some(Accepted {

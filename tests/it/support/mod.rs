@@ -8,6 +8,7 @@ pub mod head;
 pub mod lineage;
 pub mod nginx;
 pub mod origin;
+pub mod pebble;
 pub mod peer;
 pub mod place;
 pub mod proxy;

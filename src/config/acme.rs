@@ -1,0 +1,242 @@
+//! `[acme]`: the authority that certificates are ordered from (RFC 8555), and where they are kept.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Uri;
+
+use super::address;
+use super::document::{Item, Table};
+use super::notes::{Notes, Place};
+use super::settings::Settings;
+use crate::base::file;
+use crate::base::limits::{self, default};
+use crate::snapshot::ClientCertificate;
+use crate::tls::{PairFiles, Vault};
+
+/// `[acme]` as written.
+#[derive(Clone, Debug)]
+pub struct Acme {
+    place: Place,
+    pub settings: AcmeSettings,
+    places: Places,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Places {
+    state_dir: Place,
+    challenge: Place,
+    ca: Place,
+    hmac_key_file: Place,
+}
+
+/// What `[acme]` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSettings {
+    /// Where the account and the certificates are kept, those of each authority in a folder of their own.
+    pub state_dir: PathBuf,
+    /// The URL under which the authority says what it offers.
+    pub directory: String,
+    /// Whom it may write to: `mailto:` URLs.
+    pub contacts: Vec<String>,
+    /// Whom its own certificate is verified by; `None`: the authorities of this machine.
+    pub ca: Option<PathBuf>,
+    pub challenge: ChallengeKind,
+    pub eab: Option<ExternalAccount>,
+}
+
+/// How it is proven that a name is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeKind {
+    /// RFC 8555 section 8.3: the authority asks on port 80, in cleartext.
+    Http01,
+    /// RFC 8737: the authority asks on port 443, in a handshake.
+    TlsAlpn01,
+}
+
+/// What binds the account to a customer of the authority (RFC 8555 section 7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    pub key_id: String,
+    /// Holds the key, in base64url.
+    pub hmac_key_file: PathBuf,
+}
+
+impl AcmeSettings {
+    /// Where everything is kept that this authority gave.
+    pub fn folder(&self) -> PathBuf {
+        let (_, rest) = self.directory.split_once("://").unwrap_or_default();
+        let is_plain = |char: &char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-');
+        let chars = rest
+            .chars()
+            .map(|char| if is_plain(&char) { char } else { '-' });
+        self.state_dir.join(chars.collect::<String>())
+    }
+
+    /// The file with the key and the certificate for a name; perhaps not there yet.
+    pub fn pair(&self, name: &str) -> PairFiles {
+        PairFiles::in_one(self.folder().join(format!("{name}.pem")))
+    }
+}
+
+impl ExternalAccount {
+    /// The key. Errors: what is wrong with the file.
+    pub fn hmac_key(&self) -> Result<Vec<u8>, String> {
+        let bytes = file::read(&self.hmac_key_file, limits::TLS_FILE_BYTES)
+            .map_err(|error| format!("cannot be read: {error}"))?;
+        let text = String::from_utf8_lossy(&bytes);
+        // Padding says nothing, and some authorities write it.
+        match URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')) {
+            Ok(key) if !key.is_empty() => Ok(key),
+            _ => Err("holds no key in base64url".to_owned()),
+        }
+    }
+}
+
+/// Reads the section.
+pub(super) fn read(table: &mut Table<'_>) -> Acme {
+    let mut places = Places::default();
+    let challenges = [
+        ("tls-alpn-01", ChallengeKind::TlsAlpn01),
+        ("http-01", ChallengeKind::Http01),
+    ];
+    table.must("terms_of_service_agreed", |item| match item.flag()? {
+        true => Some(()),
+        false => item.wrong("must be true: the authority gives nothing to whoever does not agree"),
+    });
+    let settings = AcmeSettings {
+        // What is missing was noted.
+        state_dir: table
+            .must("state_dir", |item| read_file(item, &mut places.state_dir))
+            .unwrap_or_default(),
+        directory: table
+            .get("directory", |item| item.parsed(directory))
+            .unwrap_or_else(|| default::ACME_DIRECTORY.to_owned()),
+        contacts: table.list("contacts", limits::ACME_CONTACTS, |item| {
+            item.parsed(contact)
+        }),
+        ca: table.get("ca", |item| read_file(item, &mut places.ca)),
+        // Nothing needs to be open for it but the port that wants the certificate.
+        challenge: table
+            .get("challenge", |item| {
+                places.challenge = item.placed(()).place;
+                item.word(&challenges)
+            })
+            .unwrap_or(ChallengeKind::TlsAlpn01),
+        eab: table
+            .get("eab", |item| {
+                item.table(|table| read_eab(table, &mut places.hmac_key_file))
+            })
+            .flatten(),
+    };
+    let place = table.place().clone();
+    Acme {
+        place,
+        settings,
+        places,
+    }
+}
+
+fn read_eab(table: &mut Table<'_>, place: &mut Place) -> Option<ExternalAccount> {
+    let key_id = table.must("key_id", |item| match item.text()? {
+        "" => item.wrong("must not be empty"),
+        text => Some(text.to_owned()),
+    });
+    let hmac_key_file = table.must("hmac_key_file", |item| read_file(item, place));
+    Some(ExternalAccount {
+        key_id: key_id?,
+        hmac_key_file: hmac_key_file?,
+    })
+}
+
+fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
+    *place = item.placed(()).place;
+    address::file_path(item)
+}
+
+/// RFC 8555 section 6.1 wants HTTPS.
+fn directory(text: &str) -> Result<String, String> {
+    match text.parse::<Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
+        _ => Err("must be a URL that begins with https://".to_owned()),
+    }
+}
+
+fn contact(text: &str) -> Result<String, String> {
+    let address = text
+        .strip_prefix("mailto:")
+        .and_then(|rest| rest.split_once('@'));
+    match address {
+        Some((who, at)) if !who.is_empty() && !at.is_empty() && text.is_ascii() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be an address such as \"mailto:ops@example.com\"".to_owned()),
+    }
+}
+
+/// Notes what listeners and `[acme]` cannot do together.
+pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
+    let tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
+    let automatic: Vec<_> = tls.filter(|tls| !tls.automatic.is_empty()).collect();
+    let Some(acme) = &settings.acme else {
+        for tls in automatic {
+            notes.add(&tls.automatic_place, "needs an [acme] section");
+        }
+        return;
+    };
+    match acme.settings.challenge {
+        ChallengeKind::Http01 if settings.listeners.iter().all(|one| one.tls.is_some()) => {
+            let what = "is answered in cleartext, but every listener speaks TLS";
+            notes.add(&acme.places.challenge, what);
+        }
+        ChallengeKind::Http01 => {}
+        ChallengeKind::TlsAlpn01 => {
+            let shuts_out = |tls: &&&_| is_required(tls);
+            for tls in automatic.iter().filter(shuts_out) {
+                let what = "the authority has no certificate to show when it asks: set challenge = \"http-01\" in [acme], or client_cert = \"optional\"";
+                notes.add(&tls.automatic_place, what);
+            }
+        }
+    }
+}
+
+fn is_required(tls: &super::ServerTlsSettings) -> bool {
+    tls.client_certificate() == ClientCertificate::Required
+}
+
+/// Notes that nothing is ordered.
+pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
+    let mut tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
+    if let Some(acme) = &settings.acme
+        && tls.all(|tls| tls.automatic.is_empty())
+    {
+        let what = "nothing is ordered: no listener has tls = { automatic = [\"…\"] }";
+        notes.add(&acme.place, what);
+    }
+}
+
+/// Notes which of its files cannot be used.
+pub(super) fn check_files(acme: &Acme, vault: &mut Vault, notes: &Notes<'_>) {
+    let Acme {
+        settings, places, ..
+    } = acme;
+    if let Some(ca) = &settings.ca
+        && let Err(why) = vault.roots(ca)
+    {
+        notes.add(&places.ca, why);
+    }
+    if let Some(eab) = &settings.eab
+        && let Err(why) = eab.hmac_key()
+    {
+        notes.add(&places.hmac_key_file, why);
+    }
+    if is_something_else(&settings.state_dir) {
+        notes.add(&places.state_dir, "is no folder");
+    }
+}
+
+/// Whether something is there that is no folder. What is not there is made.
+fn is_something_else(folder: &Path) -> bool {
+    folder.metadata().is_ok_and(|metadata| !metadata.is_dir())
+}

@@ -1,0 +1,154 @@
+//! An authority and our account there: made once, kept in the folder.
+
+use std::sync::Arc;
+
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+use super::client::Client;
+use super::outcome::{Failure, Outcome};
+use super::store::Store;
+use crate::config::AcmeSettings;
+use crate::tls::{Alpn, Challenges, ClientSettings, Vault};
+
+/// Everything that an order needs.
+pub struct Authority {
+    pub settings: AcmeSettings,
+    pub store: Store,
+    pub challenges: Arc<Challenges>,
+    /// The account once it was needed. Orders that want it at once wait for the first: there is to be only one.
+    account: Mutex<Option<Account>>,
+}
+
+/// The account as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    contacts: Vec<String>,
+    credentials: AccountCredentials,
+}
+
+impl Authority {
+    pub fn new(settings: AcmeSettings, challenges: Arc<Challenges>) -> Authority {
+        Authority {
+            store: Store::new(settings.clone()),
+            settings,
+            challenges,
+            account: Mutex::default(),
+        }
+    }
+
+    /// The account. Errors: there is none to be had.
+    pub async fn account(&self) -> Result<Account, Failure> {
+        let mut account = self.account.lock().await;
+        if let Some(account) = &*account {
+            return Ok(account.clone());
+        }
+        let opened = match self.kept_account()? {
+            Some(kept) => self.open(kept).await?,
+            None => self.register().await?,
+        };
+        Ok(account.insert(opened).clone())
+    }
+
+    /// Forgets what is known of the authority after a failure: it is asked anew what it offers. With `lacks_account`, it is
+    /// not the one that the account was made at, and gets another one.
+    pub async fn forget(&self, lacks_account: bool) {
+        let mut account = self.account.lock().await;
+        *account = None;
+        if lacks_account && let Err(error) = std::fs::remove_file(self.store.account_path()) {
+            warn!("the account that nobody knows any more cannot be forgotten: {error}");
+        }
+    }
+
+    /// What the folder holds. A file that says nothing of use is told, and stands for none.
+    fn kept_account(&self) -> Result<Option<Kept>, Failure> {
+        let bytes = self.store.account();
+        let Some(bytes) = bytes.map_err(|why| Failure::new(Outcome::NotKept, why))? else {
+            return Ok(None);
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(kept) => Ok(Some(kept)),
+            Err(why) => {
+                let path = self.store.account_path();
+                warn!(
+                    "{} holds no account, so another one is made: {why}",
+                    path.display()
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    async fn open(&self, kept: Kept) -> Result<Account, Failure> {
+        let builder = Account::builder_with_http(Box::new(self.client()?));
+        let account = builder.from_credentials(kept.credentials).await?;
+        if kept.contacts != self.settings.contacts {
+            account.update_contacts(&self.contacts()).await?;
+            // The account took its part of what was kept with it.
+            if let Some(kept) = self.kept_account()? {
+                self.keep(kept.credentials)?;
+            }
+        }
+        Ok(account)
+    }
+
+    async fn register(&self) -> Result<Account, Failure> {
+        let directory = &self.settings.directory;
+        let binding = self.binding()?;
+        // Nothing is registered that could not be kept.
+        let has_room = self.store.check_room();
+        has_room.map_err(|why| Failure::new(Outcome::NotKept, why))?;
+        let wanted = NewAccount {
+            contact: &self.contacts(),
+            terms_of_service_agreed: true,
+            only_return_existing: false,
+        };
+        let builder = Account::builder_with_http(Box::new(self.client()?));
+        let registered = builder.create(&wanted, directory.clone(), binding.as_ref());
+        let (account, credentials) = registered.await?;
+        self.keep(credentials)?;
+        info!("there is an account at {directory} now: {}", account.id());
+        Ok(account)
+    }
+
+    fn binding(&self) -> Result<Option<ExternalAccountKey>, Failure> {
+        let Some(eab) = &self.settings.eab else {
+            return Ok(None);
+        };
+        let key = eab.hmac_key().map_err(|why| {
+            let path = eab.hmac_key_file.display();
+            Failure::new(Outcome::Refused, format!("{path} {why}"))
+        })?;
+        Ok(Some(ExternalAccountKey::new(eab.key_id.clone(), &key)))
+    }
+
+    fn keep(&self, credentials: AccountCredentials) -> Result<(), Failure> {
+        let kept = Kept {
+            contacts: self.settings.contacts.clone(),
+            credentials,
+        };
+        let saved = serde_json::to_vec_pretty(&kept)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| self.store.save_account(&bytes));
+        saved.map_err(|why| Failure::new(Outcome::NotKept, why))
+    }
+
+    fn contacts(&self) -> Vec<&str> {
+        self.settings.contacts.iter().map(String::as_str).collect()
+    }
+
+    /// With the authorities of now: their file may have changed.
+    fn client(&self) -> Result<Client, Failure> {
+        let settings = ClientSettings {
+            ca: self.settings.ca.clone(),
+            pair: None,
+            verify: true,
+            alpn: Alpn::Http1,
+        };
+        let config = Vault::default().client("acme", &settings);
+        let client = config.map(Client);
+        client.map_err(|why| Failure::new(Outcome::Unreachable, why))
+    }
+}

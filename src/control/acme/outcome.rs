@@ -1,0 +1,194 @@
+//! What became of an order.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use instant_acme::{Error, Problem};
+
+use super::schedule::Trouble;
+use crate::base::limits;
+
+/// How an order ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Issued,
+    /// No authority answered, or not as one.
+    Unreachable,
+    /// The authority did not take the account, the order or the name.
+    Refused,
+    /// It did not get the answer that proves the name ours.
+    NotProven,
+    /// The folder that certificates are kept in cannot be written to.
+    NotKept,
+}
+
+/// Every outcome, in the order in which they are counted.
+const ALL: [Outcome; 5] = [
+    Outcome::Issued,
+    Outcome::Unreachable,
+    Outcome::Refused,
+    Outcome::NotProven,
+    Outcome::NotKept,
+];
+
+impl Outcome {
+    /// The word for metrics and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Issued => "issued",
+            Outcome::Unreachable => "unreachable",
+            Outcome::Refused => "refused",
+            Outcome::NotProven => "not_proven",
+            Outcome::NotKept => "not_kept",
+        }
+    }
+}
+
+/// How many orders ended in which way.
+#[derive(Debug, Default)]
+pub struct OrderCounts([AtomicU64; ALL.len()]);
+
+impl OrderCounts {
+    pub(super) fn note(&self, outcome: Outcome) {
+        let number = ALL.iter().position(|known| *known == outcome);
+        self.0[number.unwrap_or_default()].fetch_add(1, Relaxed);
+    }
+
+    /// Each outcome's word with its count.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Relaxed));
+        ALL.iter().map(|outcome| outcome.word()).zip(counts)
+    }
+}
+
+/// Why there is no certificate.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub outcome: Outcome,
+    /// On one line, of at most [`limits::ACME_REASON_BYTES`]: part of it an authority has written.
+    pub why: String,
+    /// The authority does not know the account: another one is needed.
+    pub lacks_account: bool,
+}
+
+impl Failure {
+    pub fn new(outcome: Outcome, why: impl AsRef<str>) -> Failure {
+        Failure {
+            outcome,
+            why: bounded(why.as_ref()),
+            lacks_account: false,
+        }
+    }
+
+    /// What the authority says of a name that it was not convinced of.
+    pub fn not_proven(problem: &Problem) -> Failure {
+        Failure::new(Outcome::NotProven, text_of(problem))
+    }
+
+    /// Whose trouble it is.
+    pub fn trouble(&self) -> Trouble {
+        match self.outcome {
+            Outcome::Unreachable => Trouble::Unreachable,
+            _ => Trouble::Refused,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match &error {
+            Error::Api(problem) => Failure {
+                lacks_account: kind_of(problem) == "accountDoesNotExist",
+                ..Failure::new(Outcome::Refused, text_of(problem))
+            },
+            Error::Json(why) => {
+                let why = format!("the answer is not that of an authority: {why}");
+                Failure::new(Outcome::Unreachable, why)
+            }
+            Error::Timeout(_) => Failure::new(Outcome::Unreachable, "the order took too long"),
+            _ => {
+                let cause = error.source().map(|cause| format!(": {cause}"));
+                let why = format!("{error}{}", cause.unwrap_or_default());
+                Failure::new(Outcome::Unreachable, why)
+            }
+        }
+    }
+}
+
+/// The last part of the problem's type (RFC 8555 section 6.7).
+fn kind_of(problem: &Problem) -> &str {
+    let kind = problem.r#type.as_deref().unwrap_or_default();
+    kind.rsplit(':').next().unwrap_or_default()
+}
+
+/// `connection: 127.0.0.1: connection refused`
+fn text_of(problem: &Problem) -> String {
+    let subproblems = problem.subproblems.iter();
+    let details = subproblems.filter_map(|subproblem| subproblem.detail.as_deref());
+    let details = problem.detail.as_deref().into_iter().chain(details);
+    let details: Vec<&str> = details.collect();
+    format!("{}: {}", kind_of(problem), details.join("; "))
+}
+
+fn bounded(text: &str) -> String {
+    let visible = text
+        .chars()
+        .map(|char| if char.is_control() { ' ' } else { char });
+    let mut line: String = visible.collect();
+    line.truncate(line.floor_char_boundary(limits::ACME_REASON_BYTES));
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(kind: &str, detail: &str) -> Problem {
+        Problem {
+            r#type: Some(format!("urn:ietf:params:acme:error:{kind}")),
+            detail: Some(detail.to_owned()),
+            status: Some(400),
+            subproblems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_an_authority_writes_is_one_bounded_line() {
+        let long = format!("a\r\nb\u{1b}[31m {}", "ä".repeat(1_000));
+        let failure = Failure::not_proven(&problem("connection", &long));
+        assert!(
+            failure.why.starts_with("connection: a  b [31m ä"),
+            "{failure:?}"
+        );
+        assert!(failure.why.len() <= limits::ACME_REASON_BYTES);
+        assert!(failure.why.chars().all(|char| !char.is_control()));
+    }
+
+    #[test]
+    fn errors_table() {
+        let unknown = Failure::from(Error::Api(problem("accountDoesNotExist", "who?")));
+        assert_eq!(unknown.outcome, Outcome::Refused);
+        assert!(unknown.lacks_account);
+        let limited = Failure::from(Error::Api(problem("rateLimited", "too many")));
+        assert_eq!(limited.why, "rateLimited: too many");
+        assert!(!limited.lacks_account);
+        assert_eq!(limited.trouble(), Trouble::Refused);
+        let gone = Error::Other(std::io::Error::other("connection refused").into());
+        let gone = Failure::from(gone);
+        assert_eq!(
+            (gone.outcome, gone.trouble()),
+            (Outcome::Unreachable, Trouble::Unreachable)
+        );
+        assert_eq!(gone.why, "connection refused");
+    }
+
+    #[test]
+    fn outcomes_are_counted_apart() {
+        let counts = OrderCounts::default();
+        counts.note(Outcome::Issued);
+        counts.note(Outcome::NotKept);
+        counts.note(Outcome::NotKept);
+        let counted: Vec<_> = counts.counts().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("issued", 1), ("not_kept", 2)]);
+    }
+}
