@@ -84,9 +84,9 @@ async fn say_what_is_wanted(shard: &Shard, socket: &Socket, timer: &Timer) {
     }
 }
 
-/// Whether these first bytes are a TLS handshake (RFC 8446 section 5.1), which no request begins with.
+/// Whether these first bytes, perhaps a single one, are a TLS handshake (RFC 8446 section 5.1): no request begins so.
 pub fn begins_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [22, 3, ..])
+    matches!(bytes, [22] | [22, 3, ..])
 }
 
 #[cfg(test)]
