@@ -34,8 +34,9 @@ pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Op
         }
     };
     received.consume(header.bytes);
-    if let Said::Tcp { client, .. } = header.said {
+    if let Said::Tcp { client, server } = header.said {
         accepted.arrival.peer = Peer::Tcp(client);
+        accepted.arrival.reached = Some(server);
     }
     accepted.received = received;
     Some(())

@@ -10,7 +10,7 @@ use crate::http::proxy_protocol::{self, Said};
 use crate::net::{
     Expired, Peer, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted,
 };
-use crate::snapshot::{Backend, BackendAddr, ClientTls, ListenAddr, Pool, ProxyProtocol};
+use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool, ProxyProtocol};
 use crate::worker::downstream::Arrival;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
@@ -33,11 +33,8 @@ impl Security {
 
 /// The PROXY header that tells a backend of the client, if its pool wants one.
 pub fn introduction(pool: &Pool, arrival: &Arrival) -> Option<Vec<u8>> {
-    let said = match (arrival.peer, &arrival.listener.addr) {
-        (Peer::Tcp(client), ListenAddr::Tcp(server)) => Said::Tcp {
-            client,
-            server: *server,
-        },
+    let said = match (arrival.peer, arrival.reached) {
+        (Peer::Tcp(client), Some(server)) => Said::Tcp { client, server },
         _ => Said::Unknown,
     };
     let mut header = Vec::new();
