@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tracing::warn;
 
@@ -85,15 +86,23 @@ pub async fn dial(
         &shard.blocks,
         timer,
     );
-    Box::pin(handshake).await.map_err(|failure| match failure {
-        TlsFailure::Expired => Unconnected::TimedOut,
-        TlsFailure::PeerGone => Unconnected::Failed,
-        failure => {
-            if shard.log_ration.may_log_failure() {
-                let name = server_name.to_str();
-                warn!("no TLS with backend {name}: {}", failure.word());
-            }
-            Unconnected::Untrusted
-        }
-    })
+    let word = match Box::pin(handshake).await {
+        // HTTP/2 is spoken to nobody who has not agreed to it (RFC 9113 section 3.2).
+        Ok(socket) if wants_http2(&tls.config) && socket.alpn().is_none() => "no_common_protocol",
+        Ok(socket) => return Ok(socket),
+        Err(TlsFailure::Expired) => return Err(Unconnected::TimedOut),
+        Err(TlsFailure::PeerGone) => return Err(Unconnected::Failed),
+        Err(failure) => failure.word(),
+    };
+    if shard.log_ration.may_log_failure() {
+        warn!("no TLS with backend {}: {word}", server_name.to_str());
+    }
+    Err(Unconnected::Untrusted)
+}
+
+fn wants_http2(config: &ClientConfig) -> bool {
+    config
+        .alpn_protocols
+        .iter()
+        .any(|protocol| protocol == b"h2")
 }
