@@ -11,6 +11,7 @@ pub mod origin;
 pub mod peer;
 pub mod place;
 pub mod proxy;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::thread;
