@@ -104,6 +104,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     Micros::now(); // The clock begins here.
     control::hold_signals();
     net::raise_descriptor_limit();
+    net::forgo_huge_pages();
     let program = Program::of_this_process();
     let passed = match predecessor {
         Some(predecessor) => predecessor.listeners()?,

@@ -126,6 +126,8 @@ pub const WHEEL_BUCKETS: usize = 1024;
 pub const BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a block that relays a large body.
 pub const RELAY_BLOCK_BYTES: usize = 128 << 10;
+/// Largest body of an answer that is copied behind its head, so that its connection is free before the client has it.
+pub const WHOLE_BODY_BYTES: u64 = 4 << 10;
 /// Free ordinary blocks that a worker keeps for reuse.
 pub const FREE_BLOCKS: usize = 1024;
 /// Free relay blocks that a worker keeps for reuse.

@@ -20,7 +20,9 @@ pub use handover::Line;
 pub use inherited::{Inherited, share_out};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
 pub use operations::operations;
-pub use runtime::{Engine, allowed_cpus, pin, raise_descriptor_limit, run, spawn, thread_number};
+pub use runtime::{
+    Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
+};
 pub use socket::Socket;
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};

@@ -145,3 +145,10 @@ pub fn raise_descriptor_limit() {
         }
     }
 }
+
+/// Has this process use pages of the ordinary size alone. Where an allocator asks for huge ones, a few blocks in use make
+/// 2 MiB of memory resident, and what many clients can make it hold is then several times what it needs.
+pub fn forgo_huge_pages() {
+    // SAFETY: a plain system call. If it fails, more memory is used.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}

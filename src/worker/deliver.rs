@@ -27,6 +27,9 @@ use crate::worker::wire::Interrupted;
 pub enum Delivered {
     /// The answer is with the client; whether its connection may carry another exchange is for the backend to say.
     Complete { reusable: bool },
+    /// The same, but the answer is still to be sent, by [`send_whole`]: it is small and has come to its end, so that its
+    /// connection is free before the client has it.
+    Whole { reusable: bool },
     /// Both sides speak another protocol from now on.
     Switched,
 }
@@ -47,15 +50,8 @@ enum Answer {
     Final { body: Body, reusable: bool },
 }
 
-/// Receives the answer and passes it on.
-pub async fn deliver(ends: &Ends<'_>) -> Result<Delivered, Failure> {
-    let mut out = ends.shard.blocks.take();
-    let delivered = deliver_through(ends, &mut out).await;
-    ends.shard.blocks.give(out);
-    delivered
-}
-
-async fn deliver_through(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
+/// Receives the answer and passes it on through `out`.
+pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
     let sent_at = Micros::now();
     let mut interims = 0;
@@ -77,6 +73,9 @@ async fn deliver_through(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, 
         }
     };
     ends.answer_begins(sent_at);
+    if ends.take_whole(&mut body, out) {
+        return Ok(Delivered::Whole { reusable });
+    }
     let plan = &exchange.plan;
     let idle = exchange.route().timeouts.upstream_idle;
     let relay = Relay {
@@ -101,6 +100,24 @@ async fn deliver_through(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, 
             Err(broken_answer(exchange, broken))
         }
     }
+}
+
+/// Sends an answer that is in `out` as a whole.
+pub async fn send_whole(
+    client: &Client,
+    exchange: &Exchange,
+    out: &mut Block,
+) -> Result<(), Failure> {
+    let stall = exchange.plan.snapshot().client.idle_timeout;
+    client.timer.set(stall);
+    let broken = match client.wire.stream.send_answer(out, &client.timer).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(_)) => Failure::ClientLeft,
+        Err(Expired) => Failure::ClientStalled,
+    };
+    // What was not sent yet leaves room for another answer.
+    exchange.answered.set(out.is_empty());
+    Err(broken)
 }
 
 fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
@@ -313,6 +330,28 @@ impl Ends<'_> {
             },
             reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
         }
+    }
+
+    /// Puts a small body of known length behind its head, if it was received to its end.
+    fn take_whole(&self, body: &mut Body, out: &mut Block) -> bool {
+        let length = match body.coming {
+            Coming::Nothing => 0,
+            Coming::Length(length) if length <= limits::WHOLE_BODY_BYTES => length as usize,
+            _ => return false,
+        };
+        let is_here = self.upstream.wire.with(|received| {
+            let is_here = body.is_verbatim() && length <= received.len().min(out.room());
+            if is_here {
+                out.extend(&received.filled()[..length]);
+                received.consume(length);
+            }
+            is_here
+        });
+        if is_here {
+            self.exchange.count_response(length);
+            self.upstream.wire.release(&self.shard.blocks);
+        }
+        is_here
     }
 
     fn encode(

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admit;
+mod attempt;
 pub mod balance;
 mod body;
 pub mod connection;

@@ -32,19 +32,20 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
         true => write_grpc_head(&mut out, exchange, &consequences),
         false => write_head(&mut out, exchange, failure, &consequences, &body, may_go_on),
     }
-    let stream = &client.wire.stream;
-    let begun = stream.answer(&mut out, !has_body);
     if has_body {
         out.extend(body.text.as_bytes());
     }
     client
         .timer
         .set(exchange.plan.snapshot().client.idle_timeout);
-    let sent = stream.send_all(&mut out, true, &client.timer).await;
+    let sent = client
+        .wire
+        .stream
+        .send_answer(&mut out, &client.timer)
+        .await;
     shard.blocks.give(out);
-    match (begun, sent) {
-        (Ok(()), Ok(Ok(()))) => {}
-        _ => client.cut(),
+    if !matches!(sent, Ok(Ok(()))) {
+        client.cut();
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use crate::http::h2::raise;
 use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::multiplex;
 
@@ -71,6 +72,22 @@ impl Stream {
             Stream::Socket(_) => Ok(()),
             Stream::Multiplexed(stream) => stream.answer(head, is_last),
         }
+    }
+
+    /// Sends an answer as a whole, its head and what there is of a body, at most until the timer's deadline. Errors: the
+    /// client is gone.
+    pub async fn send_answer(
+        &self,
+        answer: &mut Block,
+        timer: &Timer,
+    ) -> Result<io::Result<()>, Expired> {
+        if let Stream::Multiplexed(stream) = self {
+            let is_bare = raise::head_bytes(answer.filled()) == answer.len();
+            if let Err(error) = stream.answer(answer, is_bare) {
+                return Ok(Err(error));
+            }
+        }
+        self.send_all(answer, true, timer).await
     }
 
     /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are

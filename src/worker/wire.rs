@@ -45,6 +45,13 @@ impl Wire {
         }
     }
 
+    /// Gives the block back if nothing is left in it.
+    pub fn release(&self, blocks: &Blocks) {
+        if self.is_empty() {
+            blocks.give(self.take());
+        }
+    }
+
     /// Looks at the received bytes.
     pub fn with<T>(&self, look: impl FnOnce(&mut Block) -> T) -> T {
         look(&mut self.received.borrow_mut())

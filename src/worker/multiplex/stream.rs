@@ -108,16 +108,17 @@ impl Stream {
         self.state.trailers.take()
     }
 
-    /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `head`. `is_last`: nothing follows.
-    /// Errors: the client has given the stream up.
-    pub fn answer(&self, head: &mut Block, is_last: bool) -> io::Result<()> {
-        let (status, fields) = raise::response(head.filled());
+    /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `answer`; what stands behind it stays.
+    /// `is_last`: nothing follows the head. Errors: the client has given the stream up.
+    pub fn answer(&self, answer: &mut Block, is_last: bool) -> io::Result<()> {
+        let length = raise::head_bytes(answer.filled());
+        let (status, fields) = raise::response(&answer.filled()[..length]);
         // What HTTP/1 switches to, HTTP/2 takes for the body of a tunnel (RFC 8441 section 5).
         let status = if status == 101 { 200 } else { status };
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_head(self.id.get(), status, fields, is_last);
         drop(protocol);
-        head.clear();
+        answer.consume(length);
         self.note_sent(sent.is_ok(), is_last)
     }
 
