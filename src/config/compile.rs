@@ -80,6 +80,9 @@ pub fn compile(
         .map(|listener| compile_listener(listener, vault))
         .collect();
     let listeners = listeners?;
+    let admin_tls = settings.admin_tls.as_ref();
+    let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, vault));
+    let admin_tls = admin_tls.transpose()?;
     vault.forget_unused();
     let ids: HashMap<&str, PoolId> = pools
         .iter()
@@ -105,6 +108,7 @@ pub fn compile(
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
         admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
+        admin_tls,
         traceparent: settings.traceparent,
         test_servers: settings
             .test_servers

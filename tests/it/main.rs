@@ -2,6 +2,7 @@
 //! that it is linked once.
 
 mod access_log;
+mod admin_tls;
 mod algorithms;
 mod api;
 mod backend_strictness;
