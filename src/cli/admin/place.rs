@@ -76,7 +76,7 @@ fn security(
     addr: &ListenAddr,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Security, String> {
-    let [ca, cert, key, name] = TLS_VARIABLES.map(|name| variable(name));
+    let [ca, cert, key, name] = TLS_VARIABLES.map(variable);
     let pair = match (cert, key) {
         (None, None) => None,
         (Some(cert), Some(key)) => Some(PairFiles {
