@@ -74,6 +74,8 @@ class H2load(Load):
         argv = [found("h2load"), "-c", str(scenario.connections), "-m", str(scenario.streams), "-D", str(seconds),
                 "-t", str(min(2, len(cpus), scenario.connections)), f"--log-file={self.log}",
                 "--connection-active-timeout", f"{seconds + ANSWER_SECONDS}s"]
+        if scenario.rate:
+            argv += ["--rps", str(scenario.rate)]
         if scenario.method != "GET":
             body = Path(self.folder.name, "body")
             body.write_bytes(scenario.request_body())
@@ -111,6 +113,14 @@ class Handshakes(Load):
         argv = [sys.executable, str(SCRIPTS / "handshakes.py"), str(port), str(seconds), str(scenario.connections),
                 "resumed" if scenario.resumed else "full"]
         super().__init__(argv, cpus, seconds)
+
+
+class Flood(Load):
+    """An attack; see `floods.py`."""
+
+    def __init__(self, scenario: Scenario, port: int, cpus: list[int], seconds: int):
+        super().__init__([sys.executable, str(SCRIPTS / "floods.py"), str(port), str(seconds), scenario.flood], cpus,
+                         seconds)
 
 
 def load(scenario: Scenario, port: int, cpus: list[int], seconds: int) -> Load:

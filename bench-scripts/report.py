@@ -12,12 +12,14 @@ NOISY_SHARE = 0.10
 def markdown(results: Results) -> str:
     """The whole report. A row with a problem shows the problem and no figure."""
     by_kind = {kind: [scenario for scenario in results.scenarios if scenario.kind == kind]
-               for kind in ("load", "handshakes", "cores", "idle")}
+               for kind in ("load", "handshakes", "floods", "cores", "idle")}
     parts = [header(results)]
     if by_kind["load"]:
         parts += [cost_table(results, by_kind["load"], "request"), own_ratios(results), detail_table(results, by_kind["load"])]
     if by_kind["handshakes"]:
         parts.append(cost_table(results, by_kind["handshakes"], "handshake"))
+    if by_kind["floods"]:
+        parts.append(floods_table(results, by_kind["floods"]))
     parts += [cores_table(results, scenario) for scenario in by_kind["cores"]]
     parts += [idle_table(results, scenario) for scenario in by_kind["idle"]]
     parts += [problem_list(results), noise_note(results)]
@@ -82,6 +84,27 @@ def detail_table(results: Results, scenarios: list[Scenario]) -> str:
                 f"{row.median('requests_per_second'):,.0f}",
                 *(f"{row.median(name) / 1000:.2f}" for name in ("p50_us", "p99_us", "p999_us")),
                 *(f"{row.median(name) / 1024:.1f}" for name in ("rss_kib", "pss_kib")),
+            ]) + " |")
+    return "\n".join(lines)
+
+
+def floods_table(results: Results, scenarios: list[Scenario]) -> str:
+    """What a polite client waits while another one attacks."""
+    lines = ["**A polite client's waits beside an attack**", "",
+             "| scenario | proxy | p50 ms | p99 ms | target | attacking connections | of them ended by the proxy | PSS MiB |",
+             "|---|---|--:|--:|--:|--:|--:|--:|"]
+    for scenario in scenarios:
+        for row in results.rows.get(scenario.name, []):
+            start = f"| {scenario.title} | {TITLES[row.proxy]} | "
+            if not row.quotable():
+                lines.append(start + "invalid |" + " – |" * 5)
+                continue
+            target = scenario.target_p99_ms if row.proxy == "palantir" else None
+            lines.append(start + " | ".join([
+                f"{row.median('p50_us') / 1000:.2f}", judged(row.median("p99_us") / 1000, target),
+                f"≤ {target:.0f} ms" if target else "",
+                *(f"{row.median(name):,.0f}" for name in ("flood_connections", "flood_ended")),
+                f"{row.median('pss_kib') / 1024:.1f}",
             ]) + " |")
     return "\n".join(lines)
 
@@ -165,5 +188,8 @@ def one_line(measured: Round) -> str:
         return "INVALID: " + "; ".join(measured.problems)
     if "kib_per_connection" in figures:
         return f"{figures['kib_per_connection']:.2f} KiB per connection"
+    if figures.get("flood_connections"):
+        return (f"p99 {figures['p99_us'] / 1000:.2f} ms, {figures['flood_ended']:.0f} of "
+                f"{figures['flood_connections']:.0f} attacking connections ended")
     return (f"{number(figures['cpu_us'])} µs per request, {figures['requests_per_second']:,.0f} requests/s, "
             f"waited {figures['waited_share']:.0%} of its CPU time")

@@ -24,9 +24,9 @@ class Scenario:
     """One kind of load, and the most that palantir may cost in it.
 
     `kind` is `load` (requests against one worker), `handshakes` (TLS connections that are closed when they are there),
-    `cores` (requests against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are
+    `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `cores` (requests against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are
     what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c` (HTTP/2 by prior knowledge) or `h2` (over TLS).
-    `targets` are ratios of CPU per request by proxy; `target_kib` is KiB per idle connection, `target_growth` two
+    `targets` are ratios of CPU per request by proxy; `target_p99_ms` is the polite client's, `target_kib` is KiB per idle connection, `target_growth` two
     workers against one, `target_of` CPU per request against another scenario of palantir's. None where none is set.
     """
 
@@ -42,10 +42,14 @@ class Scenario:
     backend: str = "http"
     #: Requests under way on each HTTP/2 connection.
     streams: int = 1
+    #: What runs beside the load, and requests per second on each connection of the load then.
+    flood: str = ""
+    rate: int = 0
     #: Whether handshakes resume an earlier connection.
     resumed: bool = False
     proxies: tuple[str, ...] = CLASSIC
     targets: dict[str, float] = field(default_factory=dict)
+    target_p99_ms: float | None = None
     target_kib: float | None = None
     target_growth: float | None = None
     target_of: tuple[str, float] | None = None
@@ -111,6 +115,10 @@ SCENARIOS = [
              proxies=("palantir", "haproxy", "envoy"), target_of=("h2-small", 0.70)),
     Scenario("grpc", "unary gRPC, 64 streams", client="h2c", backend="h2c", path=GRPC_PATH, method="POST",
              connections=1, streams=64, proxies=("palantir", "haproxy", "envoy"), targets={"envoy": 0.30}),
+    *(Scenario(f"flood-{name}", f"beside {title}", kind="floods", client="h2c", connections=4, flood=flood, rate=50,
+               proxies=EVERYBODY, target_p99_ms=5.0)
+      for name, title, flood in (("none", "nothing", ""), ("reset", "rapid resets", "rapid_reset"),
+                                 ("continuation", "CONTINUATION without end", "continuation"), ("ping", "PINGs", "ping"))),
     Scenario("cores", "one and two workers, small GET", kind="cores", target_growth=1.05),
     Scenario("idle", "idle keep-alive connections", kind="idle", connections=IDLE_CONNECTIONS, target_kib=2.0),
     Scenario("idle-tls", "idle keep-alive connections with TLS", kind="idle", client="https", connections=2_000,

@@ -48,6 +48,7 @@ step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features fast -- -D warnings
 step cargo test
 step tests/fuzz_api.sh
+step tests/fuzz_parsers.sh
 step cargo test --features fast
 # The same build on a machine without io_uring.
 step env PALANTIR_ENGINE=epoll cargo test --features fast --test it

@@ -22,6 +22,8 @@ pub struct PoolSettings {
     pub outlier: Option<Outlier>,
     /// Per core and backend.
     pub idle_connections: u32,
+    /// Most requests that share one send on a connection; 1: none do.
+    pub pipelining: u32,
     pub protocol: Protocol,
     /// `None`: cleartext.
     pub tls: Option<Box<ClientTlsSettings>>,
@@ -43,12 +45,13 @@ pub struct BackendSettings {
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 8] = [
+pub const WORK_KEYS: [&str; 9] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
     "outlier",
     "idle_connections",
+    "pipelining",
     "protocol",
     "tls",
     "proxy_protocol",
@@ -89,6 +92,7 @@ impl PoolSettings {
                 limits::IDLE_CONNECTIONS,
                 0..=limits::IDLE_CONNECTIONS_MAX,
             ),
+            pipelining: table.whole("pipelining", limits::PIPELINING, 1..=limits::PIPELINING_MAX),
             protocol,
             tls: table.get("tls", tls::read_client).map(Box::new),
             proxy_protocol: table.get("proxy_protocol", |item| {

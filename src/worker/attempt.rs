@@ -4,7 +4,11 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
+use crate::base::ids::BackendId;
+use crate::base::limits;
+use crate::base::time::Micros;
 use crate::http::h2::raise;
 use crate::net::{Block, Expired};
 use crate::worker::admit::Admitted;
@@ -17,7 +21,7 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
 use crate::worker::upload::upload;
-use crate::worker::upstream::Upstream;
+use crate::worker::upstream::{Obtained, Place, Upstream, pass_on};
 
 /// An attempt that failed.
 pub struct Setback {
@@ -32,15 +36,22 @@ pub async fn attempt(
     client: &Client,
     exchange: &Exchange,
     admitted: &mut Admitted,
-    upstream: Upstream,
+    backend: BackendId,
+    obtained: Obtained,
 ) -> Result<(), Setback> {
-    let was_reused = upstream.reused;
-    let _counted = shard.count_in_flight(upstream.backend);
+    let was_reused = match &obtained {
+        Obtained::Connection(upstream) => upstream.reused,
+        Obtained::Place(_) => true,
+    };
+    let _counted = shard.count_in_flight(backend);
     exchange
         .attempts
         .set(exchange.attempts.get().saturating_add(1));
     let mut out = shard.blocks.take();
-    let tried = answer_through(shard, client, exchange, admitted, upstream, &mut out).await;
+    let tried = answer_through(
+        shard, client, exchange, admitted, backend, obtained, &mut out,
+    )
+    .await;
     shard.blocks.give(out);
     tried.map_err(|failure| Setback {
         failure,
@@ -53,11 +64,37 @@ async fn answer_through(
     client: &Client,
     exchange: &Exchange,
     admitted: &mut Admitted,
-    upstream: Upstream,
+    backend: BackendId,
+    obtained: Obtained,
     out: &mut Block,
 ) -> Result<(), Failure> {
-    let delivered =
-        exchange_heads_and_bodies(shard, client, exchange, admitted, &upstream, out).await?;
+    let asked_at = Micros::now();
+    let mut turn_at = None;
+    let upstream = match obtained {
+        Obtained::Connection(upstream) => {
+            send_request(shard, client, exchange, admitted, &upstream).await?;
+            upstream
+        }
+        Obtained::Place(place) => {
+            let upstream = take_turn(shard, client, exchange, backend, place).await?;
+            turn_at = Some(Micros::now());
+            upstream
+        }
+    };
+    let body = match admitted.is_whole {
+        true => None,
+        false => Some(std::mem::replace(&mut admitted.body, Body::none())),
+    };
+    let ends = Ends {
+        shard,
+        client,
+        exchange,
+        admitted,
+        upstream: &upstream,
+        asked_at,
+        turn_at,
+    };
+    let delivered = receive_answer(&ends, body, out).await?;
     let (reusable, is_whole) = match delivered {
         Delivered::Complete { reusable } => (reusable, false),
         Delivered::Whole { reusable } => (reusable, true),
@@ -66,7 +103,10 @@ async fn answer_through(
             return Ok(());
         }
     };
-    if reusable && !client.body_pending.get() {
+    if reusable
+        && !client.body_pending.get()
+        && let Some(upstream) = pass_on(upstream)
+    {
         shard.keep_idle(exchange, upstream);
     }
     match is_whole {
@@ -75,31 +115,39 @@ async fn answer_through(
     }
 }
 
-async fn exchange_heads_and_bodies(
+/// Waits until all answers before this one were received: the request was sent by the first in line. Who has waited for
+/// too long, or whose connection was lost, is to try again.
+async fn take_turn(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
-    admitted: &mut Admitted,
-    upstream: &Upstream,
+    backend: BackendId,
+    place: Place,
+) -> Result<Upstream, Failure> {
+    let wait = Duration::from_millis(limits::LINE_MILLIS);
+    client.timer.set(exchange.bounded(wait));
+    let waited = client.timer.bound(|cx| match place.poll_turn(cx) {
+        Poll::Ready(upstream) => Poll::Ready(upstream.ok_or(Failure::Unprocessed)),
+        Poll::Pending => client.poll_gone(shard, cx).map(Err),
+    });
+    waited.await.unwrap_or_else(|Expired| {
+        let now = shard.timers.millis();
+        shard.upstreams.pace(backend, |pace| pace.keep_apart(now));
+        Err(exchange.expired(Failure::Unprocessed))
+    })
+}
+
+/// Has the answer delivered, and the rest of the body passed on, if there is one, meanwhile.
+async fn receive_answer(
+    ends: &Ends<'_>,
+    body: Option<Body>,
     out: &mut Block,
 ) -> Result<Delivered, Failure> {
-    send_request(client, exchange, admitted, upstream).await?;
-    let mut body = match admitted.is_whole {
-        true => Body::none(),
-        false => std::mem::replace(&mut admitted.body, Body::none()),
+    let Some(mut body) = body else {
+        return deliver(ends, out).await;
     };
-    let ends = Ends {
-        shard,
-        client,
-        exchange,
-        admitted,
-        upstream,
-    };
-    if admitted.is_whole {
-        return deliver(&ends, out).await;
-    }
-    let mut uploading = pin!(upload(&ends, &mut body));
-    let mut delivering = pin!(deliver(&ends, out));
+    let mut uploading = pin!(upload(ends, &mut body));
+    let mut delivering = pin!(deliver(ends, out));
     let mut is_uploading = true;
     poll_fn(|cx| {
         if is_uploading && let Poll::Ready(outcome) = uploading.as_mut().poll(cx) {
@@ -116,6 +164,7 @@ async fn exchange_heads_and_bodies(
 /// Sends the head and what is kept of the body. That the backend does not take it is no failure yet: it may have
 /// answered and then stopped reading; if it has not, receiving tells.
 async fn send_request(
+    shard: &Shard,
     client: &Client,
     exchange: &Exchange,
     admitted: &mut Admitted,
@@ -123,9 +172,18 @@ async fn send_request(
 ) -> Result<(), Failure> {
     let wait = exchange.route().timeouts.upstream_response;
     client.timer.set(exchange.bounded(wait));
-    let request = &mut admitted.request;
-    request.rewind();
     let stream = &upstream.wire.stream;
+    if upstream.line.is_open() {
+        shard.turn_end.reached().await;
+        let mut requests = upstream.line.close();
+        let sent = stream.send_all(&mut requests, false, &client.timer).await;
+        shard.blocks.give(requests);
+        return match sent {
+            Ok(_) => Ok(()),
+            Err(Expired) => Err(exchange.expired(Failure::ResponseTimeout)),
+        };
+    }
+    let request = &mut admitted.request;
     let is_whole = admitted.body.has_ended();
     let trailers = &admitted.body.trailers;
     if let Stream::Multiplexed(stream) = stream {

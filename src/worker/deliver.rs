@@ -19,7 +19,7 @@ use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::Upstream;
+use crate::worker::upstream::{Pace, Upstream};
 use crate::worker::wire::Interrupted;
 
 /// How an answer ended.
@@ -41,6 +41,10 @@ pub struct Ends<'a> {
     pub exchange: &'a Exchange,
     pub admitted: &'a Admitted,
     pub upstream: &'a Upstream,
+    /// When the request was sent, or began to be.
+    pub asked_at: Micros,
+    /// When the answer before it was there, if others were to come first.
+    pub turn_at: Option<Micros>,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -53,7 +57,6 @@ enum Answer {
 /// Receives the answer and passes it on through `out`.
 pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
-    let sent_at = Micros::now();
     let mut interims = 0;
     let (mut body, reusable) = loop {
         match ends.receive_head(out).await? {
@@ -65,14 +68,14 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 ends.send_head(out).await?;
             }
             Answer::Switching => {
-                ends.answer_begins(sent_at);
+                ends.answer_begins();
                 ends.send_head(out).await?;
                 return Ok(Delivered::Switched);
             }
             Answer::Final { body, reusable } => break (body, reusable),
         }
     };
-    ends.answer_begins(sent_at);
+    ends.answer_begins();
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
@@ -135,10 +138,13 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
 
 impl Ends<'_> {
     /// Notes that from here on no other answer can be given.
-    fn answer_begins(&self, sent_at: Micros) {
+    fn answer_begins(&self) {
         let exchange = self.exchange;
         let now = Micros::now();
-        let micros = now.since(sent_at);
+        let micros = now.since(self.asked_at);
+        if let Some(turn_at) = self.turn_at {
+            self.tell_pace(|pace, millis| pace.note_wait(now.since(turn_at), millis));
+        }
         exchange.answered.set(true);
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));
@@ -328,8 +334,23 @@ impl Ends<'_> {
                 most: u64::MAX,
                 trailers: Vec::new(),
             },
-            reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
+            reusable: self.is_reusable(head),
         }
+    }
+
+    fn is_reusable(&self, head: &ResponseHead<'_, '_>) -> bool {
+        if head.body == ResponseBody::None && self.upstream.line.has_waiting() {
+            // There are backends that send a body all the same, which would be taken for the next answer.
+            self.tell_pace(Pace::keep_apart);
+            return false;
+        }
+        head.keep_alive && head.body != ResponseBody::UntilClose
+    }
+
+    fn tell_pace(&self, tell: impl FnOnce(&mut Pace, u64)) {
+        let now = self.shard.timers.millis();
+        let upstreams = &self.shard.upstreams;
+        upstreams.pace(self.upstream.backend, |pace| tell(pace, now));
     }
 
     /// Puts a small body of known length behind its head, if it was received to its end.

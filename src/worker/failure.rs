@@ -44,7 +44,8 @@ pub enum Failure {
     Exhausted,
     /// The backend closed before its response head was complete.
     Reset,
-    /// The backend refused the request's stream before it processed any of it.
+    /// The backend refused the request's stream before it processed any of it, or ended the connection before it answered
+    /// this one of several requests.
     Unprocessed,
     /// The backend's response breaks a rule of HTTP.
     MalformedResponse(Refusal),

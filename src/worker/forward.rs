@@ -15,7 +15,7 @@ use crate::worker::failure::Failure;
 use crate::worker::plan::Pick;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::shard::Shard;
-use crate::worker::upstream::obtain;
+use crate::worker::upstream::{Wish, obtain};
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
@@ -30,7 +30,7 @@ pub async fn forward(
         client.watch();
     }
     let mut preferred = admitted.first;
-    let mut fresh = wants_fresh(exchange, admitted);
+    let mut wish = wish_of(exchange, admitted);
     let (mut retries, mut unprocessed) = (0, 0);
     loop {
         let index = match preferred.take() {
@@ -39,15 +39,16 @@ pub async fn forward(
         };
         exchange.backend.set(Some(index));
         let backend = exchange.plan.backend(admitted.pool, index);
-        let Some(upstream) = obtain(shard, client, exchange, backend, fresh)
-            .await
-            .transpose()
-        else {
+        admitted.prepare_for(exchange, index);
+        let request = &admitted.request;
+        let obtained = obtain(shard, client, exchange, backend, request, wish).await;
+        let Some(obtained) = obtained.transpose() else {
             continue; // Another core was quicker to open the last connection: wait or choose again.
         };
-        admitted.name_backend(exchange, index);
-        let tried = match upstream {
-            Ok(upstream) => attempt(shard, client, exchange, admitted, upstream).await,
+        let tried = match obtained {
+            Ok(obtained) => {
+                attempt(shard, client, exchange, admitted, backend.id(), obtained).await
+            }
             Err(failure) => Err(Setback {
                 failure,
                 was_reused: false,
@@ -56,10 +57,10 @@ pub async fn forward(
         let Err(setback) = tried else {
             return Ok(());
         };
-        if is_stale(exchange, admitted, &setback) && !fresh {
+        if is_stale(exchange, admitted, &setback) && wish != Wish::Fresh {
             // The connection died idle, before the backend can have seen the request. That is no failure of the backend
             // and no retry: the request is sent for the first time, on a connection that is not an old one.
-            (preferred, fresh) = (Some(index), true);
+            (preferred, wish) = (Some(index), Wish::Fresh);
             continue;
         }
         if is_unprocessed(exchange, admitted, &setback)
@@ -67,7 +68,7 @@ pub async fn forward(
         {
             // It came as the backend was ending the connection, or had its hands full: no failure either.
             unprocessed += 1;
-            preferred = Some(index);
+            (preferred, wish) = (Some(index), Wish::Own);
             continue;
         }
         give_up_on(shard, exchange, backend, setback.failure);
@@ -77,14 +78,26 @@ pub async fn forward(
         if let Some(route) = exchange.route_counts() {
             route.retries.add(1);
         }
-        (retries, fresh) = (retries + 1, wants_fresh(exchange, admitted));
+        (retries, wish) = (retries + 1, Wish::Own);
     }
 }
 
-/// Whether the request should not go out on an old connection, which may just have died: it cannot be sent again. A
-/// connection of HTTP/2 is said to end before it does.
-fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
-    !admitted.is_whole && exchange.plan.pool(admitted.pool).protocol == Protocol::Http1
+/// What kind of connection the request should have. One that cannot be sent again should not go out on an old one, which
+/// may just have died (a connection of HTTP/2 is said to end before it does). Several may share one if each may be sent
+/// again, and if no parser could see more or less than one request and one answer where we see one.
+fn wish_of(exchange: &Exchange, admitted: &Admitted) -> Wish {
+    let pool = exchange.plan.pool(admitted.pool);
+    if !admitted.is_whole && pool.protocol == Protocol::Http1 {
+        return Wish::Fresh;
+    }
+    let may_share = admitted.is_plain_get
+        && admitted.request.len() <= limits::SHARED_REQUEST_BYTES
+        && exchange.route().retries > 0
+        && pool.pipelining > 1;
+    match may_share {
+        true => Wish::Shared,
+        false => Wish::Own,
+    }
 }
 
 fn is_stale(exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> bool {
@@ -103,6 +116,10 @@ fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Fa
     if failure.blames_backend() {
         count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, backend.id(), failure.consequences().word);
+        let now = shard.timers.millis();
+        shard
+            .upstreams
+            .pace(backend.id(), |pace| pace.keep_apart(now));
     }
 }
 

@@ -24,6 +24,7 @@ pub mod route;
 mod shard;
 mod stream;
 mod tunnel;
+mod turn_end;
 mod upload;
 mod upstream;
 mod wire;
@@ -77,5 +78,7 @@ async fn work_here(start: Start) -> io::Result<()> {
             ticked.tick(lag);
         }
     });
+    let turned = shard.clone();
+    spawn(async move { turned.turn_end.run().await });
     mailbox::run(shard, start.letters, start.engine).await
 }

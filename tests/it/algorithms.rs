@@ -252,7 +252,7 @@ fn two_choices_avoid_the_busy_backend() {
 fn peak_ewma_prefers_the_quick_backend() {
     let slow = Origin::start(|link| {
         while link.request().is_some() {
-            std::thread::sleep(std::time::Duration::from_millis(60));
+            std::thread::sleep(std::time::Duration::from_millis(200));
             link.send(ok("slow"));
         }
     });

@@ -405,13 +405,19 @@ fn what_was_answered_outlives_a_kill_at_any_moment() {
         let managed = Managed::start(&admin, &config);
         let there = managed.servers();
         assert!(answered.is_subset(&there), "{answered:?} not in {there:?}");
+        let there_before = there.len();
         answered = there;
         let stopped = Arc::new(AtomicBool::new(false));
         let client = thread::spawn({
             let (admin, stopped) = (managed.admin, stopped.clone());
             move || add_until(admin, &stopped)
         });
-        // Moments that differ from round to round, the earliest before anything was asked.
+        // Moments that differ from round to round, the earliest before anything was asked, the last ones after an answer.
+        if round > 8 {
+            eventually("a server is added", || {
+                managed.servers().len() > there_before
+            });
+        }
         thread::sleep(Duration::from_millis(round * round));
         managed.proxy.signal(libc::SIGKILL);
         stopped.store(true, SeqCst);
@@ -471,10 +477,10 @@ fn a_unix_socket_serves_too() {
 #[test]
 fn a_head_that_does_not_come_ends_the_connection() {
     let managed = Managed::start("", &route("/", &[free_addr()]));
+    let began = Instant::now();
     let mut silent = Client::connect(managed.admin);
     let mut slow = Client::connect(managed.admin);
     slow.send("GET /version HTTP/1.1\r\nHost: loc");
-    let began = Instant::now();
     silent.rest();
     slow.rest();
     assert!(began.elapsed() > Duration::from_secs(5));
@@ -485,12 +491,12 @@ fn a_head_that_does_not_come_ends_the_connection() {
 fn events_come_every_second() {
     let managed = Managed::start("", &route("/", &[free_addr()]));
     let mut client = Client::connect(managed.admin);
+    let began = Instant::now();
     client.send(request(managed.admin, "GET /events", &[], ""));
     let head = client.head();
     assert_eq!(head.status(), 200);
     assert_eq!(head.field("content-type"), Some("text/event-stream"));
     let (mut text, mut boards) = (String::new(), 0);
-    let began = Instant::now();
     while boards < 3 {
         text += &String::from_utf8_lossy(&client.bytes(1));
         boards = text.matches("event: board\n").count();

@@ -179,7 +179,8 @@ fn a_client_that_does_not_read_is_cut_in_the_end() {
 #[test]
 fn many_idle_connections_disturb_nobody() {
     let origin = Origin::saying("served");
-    let proxy = Proxy::to(&[origin.addr]);
+    let timeouts = "[timeouts]\nclient_header = 600\nclient_idle = 600\n";
+    let proxy = Proxy::start(&(timeouts.to_owned() + &route("/", &[origin.addr])));
     let idle: Vec<_> = (0..200).map(|_| proxy.client()).collect();
     let mut client = proxy.client();
     for _ in 0..50 {

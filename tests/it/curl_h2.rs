@@ -8,7 +8,7 @@ use crate::support::{Origin, Proxy};
 
 /// Runs a program to its good end and gives what it said.
 #[track_caller]
-fn run(program: &str, arguments: &[&str]) -> Output {
+pub fn run(program: &str, arguments: &[&str]) -> Output {
     let done = Command::new(program)
         .args(arguments)
         .output()
@@ -20,7 +20,7 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 
 #[track_caller]
 fn curl(arguments: &[&str]) -> String {
-    let always = ["-s", "-S", "--http2-prior-knowledge", "--max-time", "20"];
+    let always = ["-s", "-S", "--http2-prior-knowledge", "--max-time", "60"];
     let done = run("curl", &[&always[..], arguments].concat());
     String::from_utf8(done.stdout).unwrap()
 }
@@ -67,7 +67,7 @@ fn nghttp_asks_for_many_things_at_once() {
     let origin = Origin::saying("hello\n");
     let proxy = Proxy::to(&[origin.addr]);
     let url = format!("http://{}/", proxy.addr);
-    let said = run("nghttp", &["-t", "20", "-m", "100", &url]).stdout;
+    let said = run("nghttp", &["-t", "60", "-m", "100", &url]).stdout;
     assert_eq!(String::from_utf8_lossy(&said), "hello\n".repeat(100));
     assert_eq!(origin.count(), 100);
 }
@@ -86,7 +86,7 @@ fn curl_that_offers_an_upgrade_stays_with_http_1_1() {
             "-w",
             " %{http_version}",
             "--max-time",
-            "20",
+            "60",
         ],
     );
     assert_eq!(done.stdout, b"hello 1.1");
@@ -104,7 +104,7 @@ fn nghttp_sees_trailers_and_hints() {
         "-v",
         "-n",
         "-t",
-        "20",
+        "60",
         "--trailer=x-sent: 1",
         "-H",
         "te: trailers",

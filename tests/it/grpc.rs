@@ -9,6 +9,7 @@ use crate::support::h2::frame::post;
 use crate::support::peer::{self, Peer};
 use crate::support::place::free_addr;
 use crate::support::proxy::list;
+use crate::support::trusted::Trusted;
 use crate::support::{Origin, Proxy, eventually};
 
 /// A route for everything to a pool whose backends speak HTTP/2.
@@ -50,6 +51,39 @@ fn calls_of_every_kind() {
 fn many_calls_at_once() {
     let (_origin, proxy) = start();
     run(&proxy, "many");
+}
+
+/// The caller comes with TLS; the backend has it too or not.
+#[test]
+fn calls_over_tls() {
+    let trusted = Trusted::new();
+    for secure in [false, true] {
+        let addr = free_addr();
+        let (mut origin, mut pool) = (vec![addr.to_string()], String::new());
+        if secure {
+            origin.extend([trusted.cert().to_owned(), trusted.key().to_owned()]);
+            pool = format!("tls = {{ ca = {:?} }}\n", trusted.cert());
+        }
+        let origin: Vec<&str> = origin.iter().map(String::as_str).collect();
+        let _origin = Peer::start("grpc_origin.py", &origin);
+        let routes = route(&[addr]).replace("protocol", &format!("{pool}protocol"));
+        let proxy = trusted.proxy(&routes);
+        for case in [
+            "unary",
+            "client_streaming",
+            "server_streaming",
+            "bidirectional",
+            "many",
+            "error",
+            "cancel",
+        ] {
+            let address = proxy.addr.to_string();
+            peer::run("grpc_client.py", &[&address, case, trusted.cert()]);
+        }
+        // Of two calls that sleep the backend has heard the end.
+        let address = proxy.addr.to_string();
+        peer::run("grpc_client.py", &[&address, "deadline", trusted.cert()]);
+    }
 }
 
 #[test]

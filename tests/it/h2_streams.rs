@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use crate::support::h2::H2;
@@ -283,7 +282,7 @@ fn streams_of_one_urgency_share_the_connection() {
 fn an_idle_connection_is_ended_with_a_farewell() {
     let origin = Origin::saying("");
     let proxy = Proxy::start(
-        &("[timeouts]\nclient_idle = 0.5\nclient_header = 0.5\n".to_owned()
+        &("[timeouts]\nclient_idle = 2\nclient_header = 2\n".to_owned()
             + &route("/", &[origin.addr])),
     );
     let mut fresh = proxy.h2();
@@ -395,9 +394,12 @@ fn streams_beyond_the_limit_are_refused() {
 
 #[test]
 fn more_than_the_window_ends_the_stream_or_the_connection() {
-    let origin = Origin::start(|link| {
+    let (_let_go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::start(move |link| {
         link.head();
-        thread::sleep(Duration::from_secs(5));
+        // Until the test is over.
+        let _ = wait.lock().unwrap().recv();
     });
     let proxy = Proxy::to(&[origin.addr]);
     let mut client = proxy.h2();

@@ -86,6 +86,7 @@ fn a_backend_that_fails_its_checks_gets_no_requests_until_it_passes_them() {
     eventually("requests go there again", || {
         names(4).contains(&"patient".to_owned())
     });
+    proxy.wait_for_log_times(&[&addr, "healthy"], 2);
     let log = proxy.log();
     let changes = log
         .lines()

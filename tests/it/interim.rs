@@ -128,7 +128,7 @@ fn curl_waits_for_its_permission() {
             "--silent",
             "--show-error",
             "--max-time",
-            "20",
+            "60",
             "--expect100-timeout",
             "15",
         ])

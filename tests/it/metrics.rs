@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, mpsc};
 
 use serde_json::{Value, json};
 
@@ -148,10 +149,12 @@ fn requests_failures_and_times_are_counted_where_they_belong() {
 
 #[test]
 fn what_is_under_way_shows_and_is_gone_afterwards() {
-    let origin = Origin::start(|link| {
+    let (let_go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::start(move |link| {
         while link.request().is_some() {
             link.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na");
-            link.request_within(std::time::Duration::from_millis(300));
+            let _ = wait.lock().unwrap().recv();
             link.send("b");
         }
     });
@@ -167,6 +170,7 @@ fn what_is_under_way_shows_and_is_gone_afterwards() {
     for name in names {
         eventually("it is under way", || gauge(name) == 1.0);
     }
+    let_go.send(()).unwrap();
     client.answer();
     for name in names {
         eventually("it has ended", || gauge(name) == 0.0);
@@ -190,7 +194,13 @@ fn counts_go_on_across_a_reload() {
     let reloaded = format!("listen_addr = \"{}\"\n{}", proxy.addr, config("/new"));
     proxy.ask(get("/"));
     proxy.ask(get("/old"));
-    proxy.reload(&reloaded);
+    proxy.directory.write("config.toml", &reloaded);
+    // Answered when every worker has followed.
+    let request = format!(
+        "POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    let answer = Client::connect(admin).ask(request);
+    assert_eq!(answer.status(), 200, "{answer:?}");
     proxy.ask(get("/"));
     proxy.ask(get("/new"));
     let mut text = String::new();

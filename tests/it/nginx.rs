@@ -87,7 +87,7 @@ fn curl_is_content() {
     let nginx = Nginx::start("location / { return 200 \"hello\\n\"; }");
     let proxy = Proxy::to(&[nginx.addr]);
     let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--fail", "--max-time", "20"])
+        .args(["--silent", "--show-error", "--fail", "--max-time", "60"])
         .args([
             format!("http://{}/", proxy.addr),
             format!("http://{}/again", proxy.addr),

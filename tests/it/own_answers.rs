@@ -15,9 +15,8 @@ fn each_way_of_failing_has_its_status() {
         link.reset_on_close();
     });
     let config = [
-        "[timeouts]\nupstream_response = 0.3\n".to_owned(),
         route("/down", &[free_addr()]),
-        route("/silent", &[silent.addr]),
+        route("/silent", &[silent.addr]) + "timeouts = { upstream_response = 0.3 }\n",
         route("/reset", &[resetting.addr]) + "retries = 0\n",
         route("/bounded", &[silent.addr])
             + "timeout = 0.3\ntimeouts = { upstream_response = 30 }\n",

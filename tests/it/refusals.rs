@@ -359,7 +359,7 @@ fn bodies_over_their_bound() {
 #[test]
 fn clients_that_are_too_slow() {
     let origin = Origin::saying("");
-    let timeouts = "[timeouts]\nclient_header = 1\nclient_body = 1\nclient_idle = 1\n";
+    let timeouts = "[timeouts]\nclient_header = 2\nclient_body = 2\nclient_idle = 2\n";
     let proxy = Proxy::start(&format!("{timeouts}{}", route("/", &[origin.addr])));
     refused(&proxy, &origin, "GET / HTTP/1.1\r\nHost: te", 408);
     refused(

@@ -105,11 +105,7 @@ fn what_does_not_finish_is_cut_and_counted() {
     for client in &mut running {
         client.ends();
     }
-    let log = proxy.log();
-    let counted = log
-        .lines()
-        .any(|line| line.contains('3') && line.contains("cut"));
-    assert!(counted, "the log does not say that 3 were cut:\n{log}");
+    proxy.wait_for_log(&["3", "cut"]);
 }
 
 #[test]

@@ -1,16 +1,25 @@
 //! WebSocket with a client and a server of others, and over HTTP/2 (RFC 8441) to a backend that speaks HTTP/1.1.
 
+use std::net::SocketAddr;
+
 use crate::support::h2::H2;
 use crate::support::h2::frame::{self, code, get, setting};
 use crate::support::peer::{self, Peer};
 use crate::support::place::free_addr;
+use crate::support::proxy::route;
+use crate::support::trusted::Trusted;
 use crate::support::{Origin, Proxy};
 
-/// A backend of others that sends back what it receives, and a proxy before it.
-fn start() -> (Peer, Proxy) {
+/// A backend of others that sends back what it receives.
+fn echoing() -> (Peer, SocketAddr) {
     let addr = free_addr();
     let (host, port) = (addr.ip().to_string(), addr.port().to_string());
-    let origin = Peer::start("ws_origin.py", &[&host, &port]);
+    (Peer::start("ws_origin.py", &[&host, &port]), addr)
+}
+
+/// The same with a proxy before it.
+fn start() -> (Peer, Proxy) {
+    let (origin, addr) = echoing();
     (origin, Proxy::to(&[addr]))
 }
 
@@ -18,6 +27,14 @@ fn start() -> (Peer, Proxy) {
 fn a_client_of_others_is_echoed() {
     let (_origin, proxy) = start();
     peer::run("ws_client.py", &[&proxy.addr.to_string()]);
+}
+
+#[test]
+fn a_client_of_others_is_echoed_over_tls() {
+    let (_origin, addr) = echoing();
+    let trusted = Trusted::new();
+    let proxy = trusted.proxy(&route("/", &[addr]));
+    peer::run("ws_client.py", &[&proxy.addr.to_string(), trusted.cert()]);
 }
 
 /// An extended CONNECT.
@@ -69,7 +86,19 @@ fn echoed(client: &mut H2, stream: u32, text: &str) {
 #[test]
 fn over_http_2() {
     let (_origin, proxy) = start();
-    let mut client = proxy.h2();
+    echoes_over_http_2(proxy.h2());
+}
+
+#[test]
+fn over_http_2_and_tls() {
+    let (_origin, addr) = echoing();
+    let trusted = Trusted::new();
+    let proxy = trusted.proxy(&route("/", &[addr]));
+    echoes_over_http_2(trusted.h2(&proxy));
+}
+
+#[track_caller]
+fn echoes_over_http_2(mut client: H2) {
     assert_eq!(client.settings[&setting::ENABLE_CONNECT_PROTOCOL], 1);
     let fields = connect(&[("sec-websocket-protocol", "echo")]);
     let streams = [(); 3].map(|()| client.begin(&fields, false));

@@ -1,10 +1,11 @@
-"""A gRPC backend, with messages of plain bytes and the health service: grpc_origin.py ADDRESS
+"""A gRPC backend, with messages of plain bytes and the health service: grpc_origin.py ADDRESS [CERT KEY]
 
-Reads lines of `SERVICE STATUS` and sets the health of a service to that (`-` is the empty name)."""
+With a certificate it speaks TLS. Reads lines of `SERVICE STATUS` and sets the health of a service to that (`-` is the empty name)."""
 
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -62,7 +63,12 @@ server = grpc.server(ThreadPoolExecutor(64))
 server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Peer", METHODS)])
 servicer = health.HealthServicer()
 health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-server.add_insecure_port(sys.argv[1])
+address, *pair = sys.argv[1:]
+if pair:
+    cert, key = (Path(name).read_bytes() for name in pair)
+    server.add_secure_port(address, grpc.ssl_server_credentials([(key, cert)]))
+else:
+    server.add_insecure_port(address)
 server.start()
 print("ready", flush=True)
 for line in sys.stdin:

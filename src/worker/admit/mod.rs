@@ -39,6 +39,8 @@ pub struct Admitted {
     pub asked: Asked,
     pub version: Version,
     pub idempotent: bool,
+    /// Whether it is a GET without a body that asks for nothing but its answer.
+    pub is_plain_get: bool,
     pub expects_continue: bool,
     pub has_body: bool,
     /// What of the body is still to be passed on.
@@ -301,6 +303,10 @@ fn encode(
         },
         version: head.version,
         idempotent: head.method.is_idempotent(),
+        is_plain_get: head.method.as_bytes() == b"GET"
+            && head.body == RequestBody::None
+            && !head.upgrade
+            && !head.expect_continue,
         expects_continue: head.expect_continue,
         has_body: head.body != RequestBody::None,
         body: body_of(head, route, exchange.plan.pool(route.pool)),
@@ -386,8 +392,10 @@ fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, t
 }
 
 impl Admitted {
-    /// Makes `Host` name the backend that the request is now sent to, if it is to name the backend at all.
-    pub fn name_backend(&mut self, exchange: &Exchange, index: u32) {
+    /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to name the
+    /// backend at all.
+    pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {
+        self.request.rewind();
         if self.host_of.is_none_or(|named| named == index) {
             return;
         }

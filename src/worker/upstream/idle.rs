@@ -1,6 +1,7 @@
 //! The idle connections of one core: last in, first out per backend, so that those in use stay few and warm.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, WorkerId};
@@ -9,6 +10,8 @@ use crate::shared::backend_table::BackendTables;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::learnt::Learnt;
+use crate::worker::upstream::line::{Line, Place};
+use crate::worker::upstream::pace::Pace;
 
 /// How long and how many idle connections to a backend are kept.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +32,9 @@ pub struct Upstreams {
 struct Backend {
     idle: Vec<Idle>,
     learnt: Learnt,
+    /// The line that was opened last, which requests may join while it is open.
+    line: Option<Rc<Line>>,
+    pace: Pace,
 }
 
 struct Idle {
@@ -103,6 +109,31 @@ impl Upstreams {
         self.with(id, |backend| {
             backend.learnt.note(u64::from(secs) * 1000, now)
         });
+    }
+
+    /// How many requests may share a send to a backend now; 1: none.
+    pub fn may_share(&self, id: BackendId, now: u64) -> u32 {
+        let backends = self.backends.borrow();
+        backends
+            .get(id.index())
+            .map_or(1, |backend| backend.pace.most(now))
+    }
+
+    /// Tells what is known of a backend's pace something new.
+    pub fn pace(&self, id: BackendId, tell: impl FnOnce(&mut Pace)) {
+        self.with(id, |backend| tell(&mut backend.pace));
+    }
+
+    /// A place for a request in the line that is open for a backend, if there is one with room.
+    pub fn join(&self, id: BackendId, request: &[u8], most: u32) -> Option<Place> {
+        let backends = self.backends.borrow();
+        let line = backends.get(id.index())?.line.as_ref()?;
+        line.join(request, most)
+    }
+
+    /// Lets later requests of this turn join a line.
+    pub fn set_open(&self, id: BackendId, line: &Rc<Line>) {
+        self.with(id, |backend| backend.line = Some(line.clone()));
     }
 
     /// Closes what has ended or is too old, and says how many are left: once a tick.

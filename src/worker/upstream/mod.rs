@@ -3,8 +3,12 @@
 mod dial;
 mod idle;
 mod learnt;
+mod line;
 mod open;
+mod pace;
 mod shared;
+
+use std::rc::Rc;
 
 use crate::base::ids::BackendId;
 use crate::shared::backend_table::Permit;
@@ -12,7 +16,9 @@ use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
 pub use idle::{Keep, Upstreams};
-pub use open::obtain;
+pub use line::{Line, Place, pass_on};
+pub use open::{Obtained, Wish, obtain};
+pub use pace::Pace;
 pub use shared::Shared;
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
@@ -24,6 +30,8 @@ pub struct Upstream {
     pub scheme: &'static str,
     /// Whether it served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
+    /// Those that share it.
+    pub line: Rc<Line>,
     /// The backend's bound on connections counts this one.
     permit: Option<Permit>,
 }
@@ -32,6 +40,7 @@ impl Drop for Upstream {
     /// The descriptor is closed by the engine, a moment later; before another connection may take its place, the
     /// backend must know that this one has ended.
     fn drop(&mut self) {
+        self.line.lose();
         if self.permit.is_some()
             && let Stream::Socket(socket) = &self.wire.stream
         {

@@ -21,26 +21,62 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::dial::{Security, dial, introduction};
+use crate::worker::upstream::line::Place;
 use crate::worker::wire::Wire;
 
-/// A connection to the backend, one that is there unless `fresh` asks for a new one. `None`: the backend has as many
+/// What kind of connection a request should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A new one.
+    Fresh,
+    /// Any, for itself.
+    Own,
+    /// Any, together with other requests.
+    Shared,
+}
+
+/// What a request was given.
+pub enum Obtained {
+    /// A connection to send it on. If its line is open, after those of this turn that join it.
+    Connection(Upstream),
+    /// A place in line: the request is sent with that of the first in line.
+    Place(Place),
+}
+
+/// A connection to the backend, or a place in line for one, for this encoded request. `None`: the backend has as many
 /// connections as it may. Errors: it cannot be connected to in time, or the client left meanwhile.
 pub async fn obtain(
     shard: &Rc<Shard>,
     client: &Client,
     exchange: &Exchange,
     backend: &Backend,
-    fresh: bool,
-) -> Result<Option<Upstream>, Failure> {
+    request: &Block,
+    wish: Wish,
+) -> Result<Option<Obtained>, Failure> {
     let id = backend.id();
-    if exchange.plan.pool(exchange.route().pool).protocol == Protocol::Http2 {
-        return obtain_stream(shard, exchange, backend, fresh);
+    let pool = exchange.plan.pool(exchange.route().pool);
+    if pool.protocol == Protocol::Http2 {
+        let stream = obtain_stream(shard, exchange, backend, wish == Wish::Fresh)?;
+        return Ok(stream.map(Obtained::Connection));
     }
-    if !fresh {
-        let now = shard.timers.millis();
+    let now = shard.timers.millis();
+    let most = match wish {
+        Wish::Shared => shard.upstreams.may_share(id, now).min(pool.pipelining),
+        Wish::Fresh | Wish::Own => 1,
+    };
+    if most > 1
+        && let Some(place) = shard.upstreams.join(id, request.filled(), most)
+    {
+        return Ok(Some(Obtained::Place(place)));
+    }
+    if wish != Wish::Fresh {
         let idle = poll_fn(|cx| Poll::Ready(shard.upstreams.take(id, now, cx))).await;
-        if idle.is_some() {
-            return Ok(idle);
+        if let Some(upstream) = idle {
+            if most > 1 {
+                upstream.line.open(request.filled(), &shard.blocks);
+                shard.upstreams.set_open(id, &upstream.line);
+            }
+            return Ok(Some(Obtained::Connection(upstream)));
         }
     }
     let Ok(permit) = permit(shard, backend) else {
@@ -50,13 +86,14 @@ pub async fn obtain(
     let socket = connect(shard, client, exchange, backend).await?;
     let counts = backend.slot.counts().workers.of(shard.worker);
     counts.connect_times.observe(Micros::now().since(began));
-    Ok(Some(Upstream {
+    Ok(Some(Obtained::Connection(Upstream {
         wire: Wire::new(Stream::Socket(socket)),
         backend: id,
         scheme: "http",
         reused: false,
+        line: Rc::default(),
         permit,
-    }))
+    })))
 }
 
 /// The backend has as many connections as it may.
@@ -130,6 +167,7 @@ fn obtain_stream(
             None => "http",
         },
         reused,
+        line: Rc::default(),
         permit: None,
     }))
 }

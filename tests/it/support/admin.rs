@@ -27,6 +27,8 @@ pub struct Script {
     pub answer: (u16, Value),
     /// Without this token it answers 401 to everything but the page.
     pub token: Option<String>,
+    /// Whether figures are sent when they change, and not again and again.
+    pub only_news: bool,
 }
 
 /// The stand-in; it falls silent when dropped.
@@ -37,6 +39,8 @@ pub struct Admin {
 
 struct State {
     script: Script,
+    /// How often the script was changed.
+    changes: u64,
     asked: Vec<Asked>,
     open: Vec<TcpStream>,
     over: bool,
@@ -48,6 +52,7 @@ impl Admin {
         let listener = TcpListener::bind(addr).expect("listen");
         let state = State {
             script,
+            changes: 0,
             asked: Vec::new(),
             open: Vec::new(),
             over: false,
@@ -59,7 +64,9 @@ impl Admin {
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Script)) {
-        change(&mut self.state.lock().unwrap().script);
+        let mut state = self.state.lock().unwrap();
+        change(&mut state.script);
+        state.changes += 1;
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -156,9 +163,17 @@ fn send_events(stream: &mut TcpStream, state: &Mutex<State>) -> std::io::Result<
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
     stream.write_all(head.as_bytes())?;
     stream.write_all(b"event: history\ndata: []\n\n")?;
+    let mut sent = None;
     loop {
-        let board = state.lock().unwrap().script.board.to_string();
-        stream.write_all(format!("event: board\ndata: {board}\n\n").as_bytes())?;
+        let (script, changes) = {
+            let state = state.lock().unwrap();
+            (state.script.clone(), state.changes)
+        };
+        if !script.only_news || sent != Some(changes) {
+            let board = script.board;
+            stream.write_all(format!("event: board\ndata: {board}\n\n").as_bytes())?;
+            sent = Some(changes);
+        }
         thread::sleep(Duration::from_millis(200));
     }
 }
@@ -169,6 +184,7 @@ pub fn script(pool: &str, backends: &[(&str, &str)]) -> Script {
         board: board(pool, backends),
         answer: (200, json!({"revision": 2, "changed": true, "notes": []})),
         token: None,
+        only_news: false,
     }
 }
 

@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::eventually;
 use super::proxy::end_with_this_thread;
+use super::{PATIENCE, eventually};
 
 /// The name under which WebDriver hands out elements (section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -18,21 +19,23 @@ pub struct Browser {
     driver: Child,
     addr: SocketAddr,
     session: String,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// A browser is many processes, which several of would keep each other from starting on a slow machine.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 impl Browser {
     #[track_caller]
     pub fn start() -> Browser {
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").stdout(Stdio::piped());
-        command.stderr(Stdio::null());
-        end_with_this_thread(&mut command);
-        let mut driver = command.spawn().expect("start chromedriver");
-        let addr = address_of(&mut driver);
+        let turn = ONE_AT_A_TIME.lock();
+        let turn = turn.unwrap_or_else(PoisonError::into_inner);
+        let (driver, addr) = (0..5).find_map(|_| driver()).expect("chromedriver starts");
         let mut browser = Browser {
             driver,
             addr,
             session: String::new(),
+            _turn: turn,
         };
         // Chromium refuses its sandbox to root, and containers have little /dev/shm.
         let arguments = [
@@ -67,7 +70,10 @@ impl Browser {
         } else {
             String::new()
         };
-        let answer = Client::connect(self.addr).ask(format!(
+        let mut client = Client::connect(self.addr);
+        // A browser's start and the loading of a page are more than one wait.
+        client.stream.set_read_timeout(Some(4 * PATIENCE)).unwrap();
+        let answer = client.ask(format!(
             "{method} /session{}{path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
             self.session,
             self.addr,
@@ -164,14 +170,25 @@ impl Browser {
     }
 }
 
-/// The driver chooses a port and says which.
-fn address_of(driver: &mut Child) -> SocketAddr {
+/// A running driver, which chooses a port and says which. `None`: it ended, because another program took the port, in
+/// one family of addresses, between its choice and its use of it.
+#[track_caller]
+fn driver() -> Option<(Child, SocketAddr)> {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").stdout(Stdio::piped());
+    command.stderr(Stdio::null());
+    end_with_this_thread(&mut command);
+    let mut driver = command.spawn().expect("start chromedriver");
     let lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
     let port = lines.map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("started successfully on port ")?;
         port.trim_end_matches('.').parse().ok()
     });
-    SocketAddr::from(([127, 0, 0, 1], port.expect("chromedriver tells its port")))
+    if port.is_none() {
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    Some((driver, SocketAddr::from(([127, 0, 0, 1], port?))))
 }
 
 impl Drop for Browser {

@@ -12,6 +12,7 @@ pub mod peer;
 pub mod place;
 pub mod proxy;
 pub mod tls;
+pub mod trusted;
 
 use std::net::SocketAddr;
 use std::thread;
@@ -24,7 +25,7 @@ pub use proxy::Proxy;
 
 /// How long a test waits for what must come. Far more than anything takes, so that a noisy machine fails no test; what
 /// does not come fails loudly.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `holds`, looking again and again. For what no event announces; fails with `what` after [`PATIENCE`].
 #[track_caller]

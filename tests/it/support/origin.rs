@@ -58,6 +58,7 @@ impl Origin {
     #[track_caller]
     pub fn start_at(addr: SocketAddr, serve: impl Fn(&mut Link) + Send + Sync + 'static) -> Origin {
         let listener = TcpListener::bind(addr).expect("bind an origin");
+        lengthen_queue(&listener);
         let record = Arc::new(Record::default());
         let origin = Origin {
             addr,
@@ -141,6 +142,14 @@ impl Drop for Origin {
         // Wakes the accepting thread, which then drops its listener.
         let _ = TcpStream::connect(self.addr).map(|mut stream| stream.read(&mut [0]));
     }
+}
+
+/// Lets as many connections wait to be accepted as the kernel allows: beyond the standard library's 128, which come at once
+/// from a busy test, each would only be tried again after a second.
+fn lengthen_queue(listener: &TcpListener) {
+    // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
+    let done = unsafe { libc::listen(listener.as_raw_fd(), 4096) };
+    assert_eq!(done, 0, "listen");
 }
 
 fn accept<F>(listener: TcpListener, record: &Arc<Record>, serve: Arc<F>)

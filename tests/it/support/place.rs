@@ -1,7 +1,7 @@
 //! Addresses and directories that no other test has.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Once;
@@ -15,9 +15,15 @@ pub fn free_addr() -> SocketAddr {
     ROOM.call_once(allow_many_descriptors);
     let pid = process::id().to_be_bytes();
     let ip = Ipv4Addr::new(127, 1 + pid[1] % 250, pid[2], 1 + pid[3] % 250);
-    let port = NEXT.fetch_add(1, Relaxed);
-    assert!(port < 32_768, "the ports of this test process are used up");
-    SocketAddr::from((ip, port))
+    loop {
+        let port = NEXT.fetch_add(1, Relaxed);
+        assert!(port < 32_768, "the ports of this test process are used up");
+        let addr = SocketAddr::from((ip, port));
+        // Somebody may listen on this port of every address.
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 /// Both ends of most connections are in this process, and an ordinary user begins with 1024 descriptors.

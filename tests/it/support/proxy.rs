@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -17,6 +18,8 @@ use super::place::{Directory, free_addr};
 pub struct Proxy {
     pub addr: SocketAddr,
     pub directory: Directory,
+    /// Where its management API is said to listen.
+    admin: Option<String>,
     child: Child,
     log: Arc<Mutex<String>>,
 }
@@ -86,6 +89,7 @@ impl Proxy {
     pub fn launch(mut command: Command, addr: SocketAddr, config: &str) -> Proxy {
         let directory = Directory::new();
         let path = write_config(&directory, config);
+        let admin = admin_of(&fs::read_to_string(&path).unwrap());
         let mut child = command
             .arg("--config")
             .arg(path)
@@ -105,18 +109,20 @@ impl Proxy {
         Proxy {
             addr,
             directory,
+            admin,
             child,
             log,
         }
     }
 
+    /// Waits until clients are accepted, and the management API's too if there is one: that one begins later.
     #[track_caller]
     pub fn wait_until_it_accepts(&self) {
         eventually("the proxy accepts", || {
             let running = fs::read_to_string(format!("/proc/{}/stat", self.pid()));
             let running = running.is_ok_and(|stat| !stat.contains(") Z "));
             assert!(running, "the proxy ended at its start:\n{}", self.log());
-            TcpStream::connect(self.addr).is_ok()
+            TcpStream::connect(self.addr).is_ok() && self.admin.as_deref().is_none_or(accepts)
         });
     }
 
@@ -234,6 +240,20 @@ impl Drop for Proxy {
         if thread::panicking() {
             eprintln!("the proxy's log:\n{}", self.log());
         }
+    }
+}
+
+/// The address of the management API in a configuration.
+fn admin_of(config: &str) -> Option<String> {
+    let (_, admin) = config.split_once("[admin]\nlisten_addr = \"")?;
+    admin.split('"').next().map(str::to_owned)
+}
+
+/// Whether somebody listens at an address, or at a path behind `unix:`.
+fn accepts(addr: &str) -> bool {
+    match addr.strip_prefix("unix:") {
+        Some(path) => UnixStream::connect(path).is_ok(),
+        None => TcpStream::connect(addr).is_ok(),
     }
 }
 
