@@ -244,6 +244,7 @@ fn open_admin(
     let gate = Gate {
         listen_addr,
         tokens,
+        is_tls: admin.tls.is_some(),
     };
     let Some(socket) = sockets.pop() else {
         return Ok(None);
@@ -366,7 +367,8 @@ fn announce(snapshot: &Snapshot, engine: Engine) {
         info!("listening on {listener}");
     }
     if let Some(admin) = &snapshot.admin {
-        info!("management API on {}", admin.listen_addr);
+        let tls = if admin.tls.is_some() { " (TLS)" } else { "" };
+        info!("management API on {}{tls}", admin.listen_addr);
     }
     for addr in &snapshot.test_servers {
         info!("test server on {addr}");

@@ -14,7 +14,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::http::h1::HeadLimits;
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
-use crate::tls::{Challenges, Pair};
+use crate::tls::{Challenges, Pair, ServerSettings};
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
 
@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub access_log: Option<AccessLog>,
     /// Where palantir itself is talked to, if anywhere.
     pub admin: Option<Admin>,
+    /// `None`: in cleartext.
+    pub admin_tls: Option<ServerTls>,
     /// What becomes of `traceparent`.
     pub traceparent: Traceparent,
     /// Addresses of the test servers that the program itself starts.
@@ -153,12 +155,14 @@ pub enum AccessLogFormat {
 pub struct Admin {
     pub listen_addr: ListenAddr,
     /// Holds the token without which nothing may be changed, nor read unless there is a `read_token_file`. `None`: no
-    /// token is asked for; only on loopback or a Unix socket.
+    /// token is asked for; only on loopback or a Unix socket, or where clients must have a certificate.
     pub token_file: Option<PathBuf>,
     /// Holds a token that suffices for reading.
     pub read_token_file: Option<PathBuf>,
     /// Where what the API changed outlives the process. `None`: it does not.
     pub state_file: Option<PathBuf>,
+    /// What [`Snapshot::admin_tls`] is made of. `None`: cleartext.
+    pub tls: Option<ServerSettings>,
 }
 
 /// What becomes of `traceparent` (W3C Trace Context).

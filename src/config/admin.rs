@@ -2,18 +2,32 @@
 
 use super::address;
 use super::document::Table;
+use super::tls::{self, ServerTlsSettings};
 use crate::base::limits::default;
-use crate::snapshot::{Admin, ListenAddr};
+use crate::snapshot::{Admin, ClientCertificate, ListenAddr};
 
-/// Reads the section; `None` if its address was mistaken.
-pub(super) fn read(table: &mut Table<'_>) -> Option<Admin> {
+/// Reads the section, and the TLS that is spoken there; `None` if its address was mistaken.
+pub(super) fn read(table: &mut Table<'_>) -> Option<(Admin, Option<ServerTlsSettings>)> {
     let has_token = table.has("token_file");
+    let tls = table.get("tls", |item| {
+        let tls = tls::read_server(item, false)?;
+        if tls.client_subject_header.is_some() {
+            return item.wrong("client_subject_header means nothing here: the log names the client");
+        }
+        if !tls.automatic.is_empty() {
+            return item.wrong("certificates are ordered for listeners alone, which can be asked for proof: name files");
+        }
+        Some(tls)
+    });
+    let wants_certificate = tls
+        .as_ref()
+        .is_some_and(|tls| tls.client_certificate() == ClientCertificate::Required);
     let addr = |text: &str| {
         let addr = address::listen_addr(text)?;
-        match may_be_open(&addr) || has_token {
+        match may_be_open(&addr) || has_token || wants_certificate {
             true => Ok(addr),
             false => Err(
-                "is not a loopback address: others may reach it, so it needs a token_file"
+                "is not a loopback address: others may reach it, so it needs a token_file, or tls with a client_ca"
                     .to_owned(),
             ),
         }
@@ -24,12 +38,14 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<Admin> {
     if !has_token && table.has("read_token_file") {
         table.lacks("has a read_token_file, so it needs a token_file: changing must not take less than reading");
     }
-    Some(Admin {
+    let admin = Admin {
         token_file: table.get("token_file", address::file_path),
         read_token_file: table.get("read_token_file", address::file_path),
         state_file: table.get("state_file", address::file_path),
         listen_addr: listen_addr?,
-    })
+        tls: tls.as_ref().map(|tls| tls.settings.clone()),
+    };
+    Some((admin, tls))
 }
 
 /// Whether the address can be reached from this machine alone.

@@ -81,6 +81,9 @@ pub fn compile(
         .map(|listener| compile_listener(listener, settings.acme.as_ref(), vault))
         .collect();
     let listeners = listeners?;
+    let admin_tls = settings.admin_tls.as_ref();
+    let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, vault));
+    let admin_tls = admin_tls.transpose()?;
     vault.forget_unused();
     let ids: HashMap<&str, PoolId> = pools
         .iter()
@@ -107,6 +110,7 @@ pub fn compile(
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
         admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
+        admin_tls,
         traceparent: settings.traceparent,
         test_servers: settings
             .test_servers

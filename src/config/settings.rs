@@ -12,7 +12,7 @@ use super::listener::{self, ListenerSettings};
 use super::notes::Placed;
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
-use super::tls;
+use super::tls::{self, ServerTlsSettings};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::h1::HeadLimits;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     pub access_log: Option<AccessLog>,
     pub admin: Option<Placed<Admin>>,
+    /// `None`: the management API is spoken to in cleartext.
+    pub admin_tls: Option<ServerTlsSettings>,
     pub traceparent: Traceparent,
     pub test_servers: Vec<Placed<SocketAddr>>,
     pub pools: Vec<PoolSettings>,
@@ -78,6 +80,11 @@ impl Settings {
     }
 
     pub(super) fn read(table: &mut Table<'_>) -> Settings {
+        let admin = table.get("admin", |item| {
+            let (admin, tls) = item.table(admin::read)??;
+            Some((item.placed(admin), tls))
+        });
+        let (admin, admin_tls) = admin.unzip();
         Settings {
             listeners: listener::read(table),
             ticket_key_file: table.section("tls", tls::read_ticket_key_file),
@@ -99,7 +106,8 @@ impl Settings {
             access_log: table
                 .get("access_log", |item| item.table(read_access_log))
                 .flatten(),
-            admin: table.get("admin", |item| Some(item.placed(item.table(admin::read)??))),
+            admin,
+            admin_tls: admin_tls.flatten(),
             traceparent: table.section("tracing", read_traceparent),
             test_servers: table
                 .get("test_server", |item| item.table(read_test_servers))

@@ -65,7 +65,8 @@ pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
 
 fn servers(settings: &Settings) -> impl Iterator<Item = &ServerTlsSettings> {
     let listeners = settings.listeners.iter();
-    listeners.filter_map(|listener| listener.tls.as_ref())
+    let tls = listeners.filter_map(|listener| listener.tls.as_ref());
+    tls.chain(&settings.admin_tls)
 }
 
 fn clients(settings: &Settings) -> impl Iterator<Item = (&PoolSettings, &ClientTlsSettings)> {

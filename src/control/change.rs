@@ -322,7 +322,10 @@ impl Control {
         snapshot
             .test_servers
             .clone_from(&self.snapshot.test_servers);
-        snapshot.admin.clone_from(&self.snapshot.admin);
+        if snapshot.admin != self.snapshot.admin {
+            snapshot.admin.clone_from(&self.snapshot.admin);
+            snapshot.admin_tls.clone_from(&self.snapshot.admin_tls);
+        }
         let access_log = match snapshot.access_log == self.snapshot.access_log {
             true => NewLog::AsItIs,
             false => NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?),

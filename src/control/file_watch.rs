@@ -73,6 +73,7 @@ fn has_same_tls(before: &Snapshot, after: &Snapshot) -> bool {
     let servers = |snapshot: &Snapshot| -> Vec<_> {
         let listeners = snapshot.listeners.iter();
         let tls = listeners.filter_map(|listener| listener.tls.as_ref());
+        let tls = tls.chain(&snapshot.admin_tls);
         tls.map(|tls| std::sync::Arc::as_ptr(&tls.config)).collect()
     };
     let clients = |snapshot: &Snapshot| -> Vec<_> {

@@ -119,10 +119,11 @@ pub fn run(started: Started) -> io::Result<u8> {
         control.order_certificates();
         if let Some((listener, gate)) = admin {
             let router = api::router(control.api_state(asks), gate);
+            let standing = control.standing.subscribe();
             let mut accepting = control.succession.upgrades.accepting();
             tokio::spawn(async move {
                 tokio::select! {
-                    served = api::serve(listener, router) => drop(served),
+                    served = api::serve(listener, router, standing) => drop(served),
                     stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
                 }
             });

@@ -9,6 +9,7 @@ use std::cell::{RefCell, UnsafeCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -263,6 +264,11 @@ impl Socket {
                 size_of::<libc::linger>() as libc::socklen_t,
             )
         };
+    }
+
+    /// The address that a TCP client connected to. `None`: another kind of socket, or one that is gone.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket().local_addr().ok()
     }
 
     /// Whether what is sent and received is encrypted on the way.

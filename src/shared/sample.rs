@@ -42,6 +42,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         },
         access_log: None,
         admin: None,
+        admin_tls: None,
         traceparent: Traceparent {
             create: false,
             propagate: true,

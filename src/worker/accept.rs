@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -101,6 +102,7 @@ fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
     let counted = shard.count_connection();
     let arrival = Arrival {
         peer,
+        reached: reached(&socket, &door.addr),
         gate: door.gate.clone(),
         listener: door.settings(shard),
         secured: None,
@@ -111,6 +113,15 @@ fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
         received: Block::default(),
     });
     spawn(connection::run(shard.clone(), counted, accepted));
+}
+
+/// What the client connected to. The kernel is only asked if the socket listens on more than one address.
+fn reached(socket: &Socket, addr: &ListenAddr) -> Option<SocketAddr> {
+    match addr {
+        ListenAddr::Tcp(addr) if addr.ip().is_unspecified() => socket.local_addr(),
+        ListenAddr::Tcp(addr) => Some(*addr),
+        ListenAddr::Unix(_) => None,
+    }
 }
 
 async fn pause(shard: &Shard) {

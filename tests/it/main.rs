@@ -3,6 +3,7 @@
 
 mod access_log;
 mod acme;
+mod admin_tls;
 mod algorithms;
 mod api;
 mod backend_strictness;
@@ -34,6 +35,7 @@ mod own_answers;
 mod page;
 mod pipelining;
 mod probes;
+mod proxy_protocol;
 mod refusals;
 mod reload;
 mod remote;
@@ -45,6 +47,11 @@ mod smuggling;
 mod streaming;
 mod support;
 mod systemd;
+mod tls_backends;
+mod tls_clients;
+mod tls_listeners;
+mod tls_resumption;
+mod tls_strict;
 mod tracing;
 mod upgrade;
 mod websocket;

@@ -34,7 +34,7 @@ fn at_once(client: &mut H2, requests: &[Vec<(&str, &str)>]) -> Vec<u32> {
 /// Answers with the target of the request.
 fn saying_target(link: &mut Link) {
     while let Some(request) = link.request() {
-        let target = target(&request.head.first_line());
+        let target = target(request.head.first_line());
         link.send(ok(&target));
     }
 }
@@ -50,7 +50,7 @@ fn fewest_connections(setting: &str) -> usize {
     let origin = Origin::start(move |link| {
         let own = connections.fetch_add(1, SeqCst);
         while let Some(request) = link.request() {
-            let target = target(&request.head.first_line());
+            let target = target(request.head.first_line());
             link.send(ok(&format!("{own} {target}")));
         }
     });
@@ -97,7 +97,12 @@ fn what_never_shares() {
         (":path", "/"),
         (":authority", "a"),
     ];
-    let rows: [(&str, Vec<(&str, &str)>, &str); 3] = [
+    type Row = (
+        &'static str,
+        Vec<(&'static str, &'static str)>,
+        &'static str,
+    );
+    let rows: [Row; 3] = [
         ("POST", post("/", &[("content-length", "0")]), ""),
         ("HEAD", head.to_vec(), ""),
         ("no retries", get("/", &[]), "retries = 0\n"),
@@ -120,7 +125,7 @@ fn a_slow_answer_holds_no_other_up() {
     let wait = Mutex::new(wait);
     let origin = Origin::start(move |link| {
         while let Some(request) = link.request() {
-            let target = target(&request.head.first_line());
+            let target = target(request.head.first_line());
             if target == "/slow" {
                 let _ = wait.lock().unwrap().recv();
             }
@@ -180,7 +185,7 @@ fn a_client_that_leaves_takes_nobody_with_it() {
     let wait = Mutex::new(wait);
     let origin = Origin::start(move |link| {
         while let Some(request) = link.request() {
-            let target = target(&request.head.first_line());
+            let target = target(request.head.first_line());
             if target == "/left" {
                 let _ = wait.lock().unwrap().recv();
             }
@@ -214,7 +219,7 @@ fn a_client_that_leaves_takes_nobody_with_it() {
 fn an_answer_with_more_than_it_may_have_is_nobody_elses() {
     let origin = Origin::start(|link| {
         while let Some(request) = link.request() {
-            let target = target(&request.head.first_line());
+            let target = target(request.head.first_line());
             let sent = match target.as_str() {
                 "/lie" => link.try_send(format!("HTTP/1.1 304 Not Modified\r\n\r\n{}", ok("evil"))),
                 _ => link.try_send(ok(&target)),
@@ -241,7 +246,7 @@ fn large_and_small_answers_in_one_line() {
     let sizes = [10, 100_000, 0, 4096, 4097, 1_000_000, 1];
     let origin = Origin::start(|link| {
         while let Some(request) = link.request() {
-            let size = target(&request.head.first_line())[1..].parse().unwrap_or(0);
+            let size = target(request.head.first_line())[1..].parse().unwrap_or(0);
             if !link.try_send(ok(&"x".repeat(size))) {
                 return;
             }

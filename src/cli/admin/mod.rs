@@ -17,10 +17,12 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use self::place::Place;
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
+use crate::tls::Vault;
 
 /// Why a running palantir did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +84,11 @@ impl Client {
         let (status, bytes) = match &self.place.addr {
             ListenAddr::Tcp(addr) => {
                 let stream = self.in_time(TcpStream::connect(addr)).await?;
-                self.exchange(stream, request).await?
+                self.speak(stream, request).await?
             }
             ListenAddr::Unix(path) => {
                 let stream = self.in_time(UnixStream::connect(path)).await?;
-                self.exchange(stream, request).await?
+                self.speak(stream, request).await?
             }
         };
         if status.is_success() {
@@ -129,6 +131,27 @@ impl Client {
             Ok(Err(error)) => Err(self.unreachable(&error)),
             Err(_) => Err(self.unreachable(&"it does not accept connections")),
         }
+    }
+
+    /// Asks, over TLS if that is spoken there.
+    async fn speak<S>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), Trouble>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(tls) = &self.place.tls else {
+            return self.exchange(stream, request).await;
+        };
+        // A connection per request, so there is nothing to resume.
+        let config = Vault::default().client("admin", &tls.settings);
+        let config = config.map_err(Trouble::Unreachable)?;
+        let connector = TlsConnector::from(config);
+        let handshake = connector.connect(tls.name.clone(), stream);
+        let stream = self.in_time(handshake).await?;
+        self.exchange(stream, request).await
     }
 
     async fn exchange<S>(

@@ -5,19 +5,39 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use rustls::pki_types::ServerName;
+
 use crate::base::limits::default;
 use crate::snapshot::ListenAddr;
+use crate::tls::{Alpn, ClientSettings, PairFiles};
 
 /// Names the address instead of the configuration: `127.0.0.1:8687` or `unix:/path`.
 const ADDR_VARIABLE: &str = "PALANTIR_ADMIN";
 /// Holds the token instead of the file that the configuration names.
 const TOKEN_VARIABLE: &str = "PALANTIR_TOKEN";
+/// Name the authorities of palantir's certificate (else those of this machine), a certificate of ours with its key, and
+/// whose certificate is expected (else that of the address). With any of them TLS is spoken.
+const TLS_VARIABLES: [&str; 4] = [
+    "PALANTIR_CA",
+    "PALANTIR_CERT",
+    "PALANTIR_KEY",
+    "PALANTIR_NAME",
+];
 
 /// An address and what opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub addr: ListenAddr,
     pub token: Option<String>,
+    /// `None`: in cleartext.
+    pub tls: Option<Security>,
+}
+
+/// What a TLS handshake there needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Security {
+    pub settings: ClientSettings,
+    pub name: ServerName<'static>,
 }
 
 /// The place that the environment or the configuration's `[admin]` names. The rest of the file may be full of mistakes:
@@ -28,7 +48,9 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
     let (addr, token) = (variable(ADDR_VARIABLE), token.transpose()?);
     if let Some(addr) = addr {
         let addr = parse(&addr).map_err(|error| format!("${ADDR_VARIABLE}: {error}"))?;
-        return Ok(Place { addr, token });
+        let is_tls = TLS_VARIABLES.iter().any(|name| variable(name).is_some());
+        let tls = is_tls.then(|| security(&addr, variable)).transpose()?;
+        return Ok(Place { addr, token, tls });
     }
     let cannot = |error: &dyn std::fmt::Display| {
         let path = config.display();
@@ -44,7 +66,41 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
         (None, None) => None,
     };
     let addr = section.addr;
-    Ok(Place { addr, token })
+    let tls = section.has_tls.then(|| security(&addr, variable));
+    let tls = tls.transpose()?;
+    Ok(Place { addr, token, tls })
+}
+
+/// What the environment says of authorities, a certificate of ours, and the name of palantir's.
+fn security(
+    addr: &ListenAddr,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Security, String> {
+    let [ca, cert, key, name] = TLS_VARIABLES.map(variable);
+    let pair = match (cert, key) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => Some(PairFiles {
+            cert: cert.into(),
+            key: key.into(),
+            ocsp: None,
+            names: Vec::new(),
+        }),
+        _ => return Err("$PALANTIR_CERT and $PALANTIR_KEY need each other".to_owned()),
+    };
+    let name = name.unwrap_or_else(|| match addr {
+        ListenAddr::Tcp(addr) => addr.ip().to_string(),
+        ListenAddr::Unix(_) => "localhost".to_owned(),
+    });
+    let cannot = |_| format!("$PALANTIR_NAME: {name:?} is neither a host name nor an address");
+    Ok(Security {
+        name: ServerName::try_from(name.clone()).map_err(cannot)?,
+        settings: ClientSettings {
+            ca: ca.map(PathBuf::from),
+            pair,
+            verify: true,
+            alpn: Alpn::Http1,
+        },
+    })
 }
 
 /// What `[admin]` says that matters here.
@@ -52,6 +108,7 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
 struct Section {
     addr: ListenAddr,
     token_file: Option<PathBuf>,
+    has_tls: bool,
 }
 
 fn read_section(text: &str) -> Result<Section, String> {
@@ -67,6 +124,7 @@ fn read_section(text: &str) -> Result<Section, String> {
     Ok(Section {
         addr: parse(addr).map_err(|error| format!("admin.listen_addr: {error}"))?,
         token_file: key("token_file").map(PathBuf::from),
+        has_tls: section.contains_key("tls"),
     })
 }
 
@@ -116,30 +174,33 @@ mod tests {
     fn the_section_alone_must_be_right() {
         let tcp = |addr: &str| ListenAddr::Tcp(addr.parse().unwrap());
         let rows = [
-            ("[admin]", tcp("127.0.0.1:8687"), None),
+            ("[admin]", tcp("127.0.0.1:8687"), None, false),
             (
                 "workers = 'many'\n[admin]\nlisten_addr = '[::]:9'\ntoken_file = '/t'",
                 tcp("[::1]:9"),
                 Some("/t"),
+                false,
             ),
             (
-                "[admin]\nlisten_addr = '0.0.0.0:9'",
+                "[admin]\nlisten_addr = '0.0.0.0:9'\ntls = {}",
                 tcp("127.0.0.1:9"),
                 None,
+                true,
             ),
             (
                 "[admin]\nlisten_addr = 'unix:/run/admin.sock'",
                 ListenAddr::Unix("/run/admin.sock".into()),
                 None,
+                false,
             ),
         ];
-        for (text, addr, token_file) in rows {
-            let token_file = token_file.map(PathBuf::from);
-            assert_eq!(
-                read_section(text),
-                Ok(Section { addr, token_file }),
-                "{text}"
-            );
+        for (text, addr, token_file, has_tls) in rows {
+            let section = Section {
+                addr,
+                token_file: token_file.map(PathBuf::from),
+                has_tls,
+            };
+            assert_eq!(read_section(text), Ok(section), "{text}");
         }
     }
 

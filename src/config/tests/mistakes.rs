@@ -429,7 +429,7 @@ propogate = true
     for addr in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
         let text = format!("[admin]\nlisten_addr = \"{addr}\"");
         let mistake = format!(
-            "2:15: admin.listen_addr = \"{addr}\": is not a loopback address: others may reach it, so it needs a token_file"
+            "2:15: admin.listen_addr = \"{addr}\": is not a loopback address: others may reach it, so it needs a token_file, or tls with a client_ca"
         );
         expect(&text, &[mistake.as_str()]);
         assert!(parsed(&format!("{text}\ntoken_file = \"t\"")).is_ok());

@@ -298,6 +298,7 @@ fn every_key_of_the_connection_takes_effect() {
         token_file: Some("/etc/palantir/token".into()),
         read_token_file: Some("/etc/palantir/read-token".into()),
         state_file: Some("/var/lib/palantir/state.json".into()),
+        tls: None,
     };
     assert_eq!(snapshot.admin, Some(admin));
     let traceparent = Traceparent {

@@ -45,7 +45,7 @@ const EDITABLE: [&str; 2] = ["/servers", "/pools"];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "palantir", description = "The management API of palantir, a reverse proxy.\n\nPOST, PUT and PATCH must say `Content-Type: application/json`, also without a body. The ETag of a resource is the revision of the configuration in force; a change with `If-Match` is refused if that is another one by now."),
+    info(title = "palantir", description = "The management API of palantir, a reverse proxy.\n\nPOST, PUT and PATCH must say `Content-Type: application/json`, also without a body. With `client_ca` in the configuration, who connects needs a certificate (mutual TLS), and changes are logged with its subject. The ETag of a resource is the revision of the configuration in force; a change with `If-Match` is refused if that is another one by now."),
     components(schemas(ApiProblem)),
     tags(
         (name = "servers", description = "The short form, for one pool or the default one"),

@@ -34,6 +34,8 @@ pub fn is_open(path: &str) -> bool {
 pub struct Gate {
     pub listen_addr: ListenAddr,
     pub tokens: Tokens,
+    /// Whether TLS is spoken.
+    pub is_tls: bool,
 }
 
 /// Lets a request pass, or answers it.
@@ -64,7 +66,7 @@ impl Gate {
         let asked_host = self.check_host(uri, headers)?;
         let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if changes {
-            check_origin(&asked_host, headers)?;
+            self.check_origin(&asked_host, headers)?;
         }
         if changes || !is_open(uri.path()) {
             self.check_token(changes, headers)?;
@@ -72,8 +74,8 @@ impl Gate {
         Ok(())
     }
 
-    /// The host with its port, as the client names it. No browser gets to a Unix socket, so there any will do. The port
-    /// may be another one, as of a forwarded connection.
+    /// The host with its port, as the client names it. No browser gets to a Unix socket, so there any will do; nor to
+    /// TLS by a name that the certificate is not for. The port may be another one, as of a forwarded connection.
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<String, ApiProblem> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (first, second) = (hosts.next(), hosts.next());
@@ -84,6 +86,7 @@ impl Gate {
             (None, None, None) => None,
         };
         let is_ours = |asked: &str| match &self.listen_addr {
+            _ if self.is_tls => true,
             ListenAddr::Unix(_) => true,
             ListenAddr::Tcp(addr) => {
                 host::split(asked.as_bytes()).is_some_and(|(name, _)| names(name, *addr))
@@ -94,6 +97,24 @@ impl Gate {
             _ => Err(ApiProblem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "Host must be localhost, a loopback address or the address that the API listens on",
+            )),
+        }
+    }
+
+    /// A browser names the page's origin with every request that could change something.
+    fn check_origin(&self, asked_host: &str, headers: &HeaderMap) -> Result<(), ApiProblem> {
+        let scheme: &[u8] = if self.is_tls { b"https://" } else { b"http://" };
+        let own = |origin: &[u8]| {
+            origin
+                .strip_prefix(scheme)
+                .is_some_and(|host| host.eq_ignore_ascii_case(asked_host.as_bytes()))
+        };
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        match origins.all(|origin| own(origin.as_bytes())) {
+            true => Ok(()),
+            false => Err(ApiProblem::new(
+                StatusCode::FORBIDDEN,
+                "a page of another origin may not change anything",
             )),
         }
     }
@@ -137,23 +158,6 @@ fn names(name: &[u8], addr: SocketAddr) -> bool {
     }
 }
 
-/// A browser names the page's origin with every request that could change something.
-fn check_origin(asked_host: &str, headers: &HeaderMap) -> Result<(), ApiProblem> {
-    let own = |origin: &[u8]| {
-        origin
-            .strip_prefix(b"http://")
-            .is_some_and(|host| host.eq_ignore_ascii_case(asked_host.as_bytes()))
-    };
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    match origins.all(|origin| own(origin.as_bytes())) {
-        true => Ok(()),
-        false => Err(ApiProblem::new(
-            StatusCode::FORBIDDEN,
-            "a page of another origin may not change anything",
-        )),
-    }
-}
-
 fn check_content_type(path: &str, headers: &HeaderMap) -> Result<(), ApiProblem> {
     let kind = media_type(headers);
     let is_text = || path == TEXT_PATH && TEXT_TYPES.contains(&kind.as_str());
@@ -176,6 +180,8 @@ pub fn media_type(headers: &HeaderMap) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn judge(listen: &str, tokens: Tokens, line: &str, fields: &[(&'static str, &str)]) -> u16 {
@@ -186,6 +192,7 @@ mod tests {
         let gate = Gate {
             listen_addr,
             tokens,
+            is_tls: false,
         };
         let (method, path) = line.split_once(' ').unwrap();
         let mut headers = HeaderMap::new();
@@ -255,6 +262,27 @@ mod tests {
                 status,
                 "{line} {fields:?}"
             );
+        }
+    }
+
+    #[test]
+    fn tls_proves_the_name_and_changes_the_origin() {
+        let gate = Gate {
+            listen_addr: ListenAddr::Tcp(([127, 0, 0, 1], 8687).into()),
+            tokens: Tokens::default(),
+            is_tls: true,
+        };
+        let rows = [
+            ("https://admin.example", true),
+            ("http://admin.example", false),
+            ("https://evil.example", false),
+        ];
+        for (origin, passes) in rows {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("admin.example"));
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            let outcome = gate.judge(&Method::POST, &Uri::from_static("/reload"), &headers);
+            assert_eq!(outcome.is_ok(), passes, "{origin}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The connections of the API, over TCP or a Unix socket: so many at once, each with a bound on its heads and on the time
+//! The connections of the API, over TCP or a Unix socket, perhaps with TLS: so many at once, each with a bound on its heads and on the time
 //! they take.
 
 use std::io;
@@ -9,16 +9,20 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
 
 use super::asking::Caller;
 use crate::base::limits;
+use crate::control::ask::Standing;
 use crate::net::BoundListener;
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ListenAddr, ServerTls};
+use crate::tls;
 
 /// A listening socket on the control thread's runtime.
 enum Socket {
@@ -34,7 +38,7 @@ enum Accepted {
 
 /// Serves for ever, as many connections at once as there may be; further ones wait in the socket's queue. Errors: no
 /// descriptors left to watch the socket.
-pub async fn serve(listener: BoundListener, router: Router) -> io::Result<()> {
+pub async fn serve(listener: BoundListener, router: Router, standing: Standing) -> io::Result<()> {
     let socket = Socket::open(listener)?;
     let permits = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
     loop {
@@ -44,10 +48,12 @@ pub async fn serve(listener: BoundListener, router: Router) -> io::Result<()> {
         match socket.accept().await {
             Ok((accepted, caller)) => {
                 let router = router.clone();
+                // That of the configuration in force: certificates may have changed since the start.
+                let tls = standing.borrow().snapshot.admin_tls.clone();
                 tokio::spawn(async move {
                     match accepted {
-                        Accepted::Tcp(stream) => converse(stream, caller, router).await,
-                        Accepted::Unix(stream) => converse(stream, caller, router).await,
+                        Accepted::Tcp(stream) => greet(stream, caller, router, tls).await,
+                        Accepted::Unix(stream) => greet(stream, caller, router, tls).await,
                     }
                     drop(permit);
                 });
@@ -81,6 +87,34 @@ impl Socket {
                 Ok((Accepted::Unix(stream), Caller(format!("unix, user {user}"))))
             }
         }
+    }
+}
+
+/// Makes the TLS handshake if there is one to make, and learns who the client is.
+async fn greet<S>(stream: S, caller: Caller, router: Router, tls: Option<ServerTls>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(tls) = tls else {
+        return converse(stream, caller, router).await;
+    };
+    let handshake = TlsAcceptor::from(tls.config).accept(stream);
+    match timeout(Duration::from_secs(limits::ADMIN_HEADER_SECS), handshake).await {
+        Ok(Ok(stream)) => {
+            let caller = named(caller, stream.get_ref().1.peer_certificates());
+            converse(stream, caller, router).await;
+        }
+        Ok(Err(error)) => debug!("no TLS with {} at the management API: {error}", caller.0),
+        Err(_) => debug!("no TLS with {} at the management API in time", caller.0),
+    }
+}
+
+/// The caller with the subject of its certificate: `192.0.2.1:4711, CN=alice`.
+fn named(caller: Caller, chain: Option<&[CertificateDer<'_>]>) -> Caller {
+    let certificate = chain.and_then(|chain| chain.first());
+    match certificate.and_then(|certificate| tls::subject(certificate)) {
+        Some(subject) => Caller(format!("{}, {subject}", caller.0)),
+        None => caller,
     }
 }
 

@@ -72,6 +72,7 @@ impl Api {
         let gate = Gate {
             listen_addr: ListenAddr::Tcp(([127, 0, 0, 1], 8687).into()),
             tokens,
+            is_tls: false,
         };
         Api {
             router: router(

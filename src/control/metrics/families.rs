@@ -217,11 +217,14 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
 /// When certificates end. Of two for the same name, as with two kinds of keys, the one that ends first.
 fn encode_certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     let mut ends: BTreeMap<(String, &str), i64> = BTreeMap::new();
-    for listener in &snapshot.listeners {
-        let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
-        for pair in certificates {
+    let listeners = snapshot.listeners.iter();
+    let listeners = listeners.map(|listener| (&listener.addr, &listener.tls));
+    let admin = snapshot.admin.iter();
+    let admin = admin.map(|admin| (&admin.listen_addr, &snapshot.admin_tls));
+    for (addr, tls) in listeners.chain(admin) {
+        for pair in tls.iter().flat_map(|tls| &tls.certificates) {
             let end = ends
-                .entry((listener.addr.to_string(), pair.name()))
+                .entry((addr.to_string(), pair.name()))
                 .or_insert(pair.not_after);
             *end = pair.not_after.min(*end);
         }

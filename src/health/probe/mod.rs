@@ -8,13 +8,14 @@ mod tcp;
 
 use std::io;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::time::timeout;
 use monoio_rustls::TlsConnector;
 
+use crate::http::proxy_protocol::{self, Said};
 use crate::net::is_exhausted;
-use crate::snapshot::{Backend, BackendAddr, HealthCheck, Pool, ProbeKind};
+use crate::snapshot::{Backend, BackendAddr, HealthCheck, Pool, ProbeKind, ProxyProtocol};
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type Outcome = Result<String, String>;
@@ -90,13 +91,16 @@ async fn connect(
     }
 }
 
-/// Asks with TLS where the pool has it, as the requests of clients do.
+/// Asks, with a PROXY header and TLS before it where the pool has them, as the requests of clients do.
 async fn secure(
     pool: &Pool,
     backend: &Backend,
-    stream: impl AsyncReadRent + AsyncWriteRent,
+    mut stream: impl AsyncReadRent + AsyncWriteRent,
     question: impl Question,
 ) -> io::Result<Outcome> {
+    if let Some(header) = introduction(pool) {
+        stream.write_all(header).await.0?;
+    }
     let Some(tls) = &pool.tls else {
         return question.ask(stream).await;
     };
@@ -105,6 +109,16 @@ async fn secure(
         Ok(stream) => question.ask(stream).await,
         Err(error) => Ok(Err(format!("no TLS: {error}"))),
     }
+}
+
+/// The PROXY header of a connection without a client, if the pool wants one.
+fn introduction(pool: &Pool) -> Option<Vec<u8>> {
+    let mut header = Vec::new();
+    match pool.proxy_protocol? {
+        ProxyProtocol::V1 => proxy_protocol::write_v1(&Said::Local, &mut header),
+        ProxyProtocol::V2 => proxy_protocol::write_v2(&Said::Local, &mut header),
+    }
+    Some(header)
 }
 
 /// An I/O error in the system's words, without its number: `connection refused`.

@@ -40,6 +40,17 @@ pub fn subject(client: &Client) -> Option<(&str, Option<&str>)> {
     Some((name, secured.and_then(|secured| secured.subject.as_deref())))
 }
 
+/// The same URL under `https`, at its usual port. The asterisk of OPTIONS is written as no path (RFC 9112 section 3.2.4).
+fn https_url(name: &[u8], head: &RequestHead<'_, '_>) -> String {
+    let path = if head.path == b"*" { b"" } else { head.path };
+    let (mark, query): (&[u8], &[u8]) = match head.query {
+        Some(query) => (b"?", query),
+        None => (b"", b""),
+    };
+    let url = [b"https://", name, path, mark, query].concat();
+    String::from_utf8_lossy(&url).into_owned()
+}
+
 /// Refuses what this listener does not take: a request in cleartext where HTTPS is wanted, and one for another host than
 /// the one that the client's certificate was shown to.
 pub fn check_arrival(
@@ -52,9 +63,7 @@ pub fn check_arrival(
     } = &client.arrival;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
     if listener.redirect_to_https && !name.is_empty() {
-        let location = [b"https://", name, head.target].concat();
-        let location = String::from_utf8_lossy(&location).into_owned();
-        exchange.own_text.replace(Some(location));
+        exchange.own_text.replace(Some(https_url(name, head)));
         return Err(Failure::HttpsWanted);
     }
     let wants_certificate = listener

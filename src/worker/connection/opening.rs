@@ -35,8 +35,9 @@ pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Op
         }
     };
     received.consume(header.bytes);
-    if let Said::Tcp { client, .. } = header.said {
+    if let Said::Tcp { client, server } = header.said {
         accepted.arrival.peer = Peer::Tcp(client);
+        accepted.arrival.reached = Some(server);
     }
     accepted.received = received;
     Some(())
@@ -90,9 +91,9 @@ async fn say_what_is_wanted(shard: &Shard, socket: &Socket, timer: &Timer) {
     }
 }
 
-/// Whether these first bytes are a TLS handshake (RFC 8446 section 5.1), which no request begins with.
+/// Whether these first bytes, perhaps a single one, are a TLS handshake (RFC 8446 section 5.1): no request begins so.
 pub fn begins_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [22, 3, ..])
+    matches!(bytes, [22] | [22, 3, ..])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod linger;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct Accepted {
 #[derive(Clone)]
 pub struct Arrival {
     pub peer: Peer,
+    /// What it connected to; `None`: a Unix socket.
+    pub reached: Option<SocketAddr>,
     /// Closes when the listener that it came by is removed.
     pub gate: Rc<Gate>,
     /// The listener as it was when the connection was accepted.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tracing::warn;
 
@@ -10,7 +11,7 @@ use crate::http::proxy_protocol::{self, Said};
 use crate::net::{
     Expired, Peer, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted,
 };
-use crate::snapshot::{Backend, BackendAddr, ClientTls, ListenAddr, Pool, ProxyProtocol};
+use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool, ProxyProtocol};
 use crate::worker::downstream::Arrival;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
@@ -33,11 +34,8 @@ impl Security {
 
 /// The PROXY header that tells a backend of the client, if its pool wants one.
 pub fn introduction(pool: &Pool, arrival: &Arrival) -> Option<Vec<u8>> {
-    let said = match (arrival.peer, &arrival.listener.addr) {
-        (Peer::Tcp(client), ListenAddr::Tcp(server)) => Said::Tcp {
-            client,
-            server: *server,
-        },
+    let said = match (arrival.peer, arrival.reached) {
+        (Peer::Tcp(client), Some(server)) => Said::Tcp { client, server },
         _ => Said::Unknown,
     };
     let mut header = Vec::new();
@@ -88,15 +86,23 @@ pub async fn dial(
         &shard.blocks,
         timer,
     );
-    Box::pin(handshake).await.map_err(|failure| match failure {
-        TlsFailure::Expired => Unconnected::TimedOut,
-        TlsFailure::PeerGone => Unconnected::Failed,
-        failure => {
-            if shard.log_ration.may_log_failure() {
-                let name = server_name.to_str();
-                warn!("no TLS with backend {name}: {}", failure.word());
-            }
-            Unconnected::Untrusted
-        }
-    })
+    let word = match Box::pin(handshake).await {
+        // HTTP/2 is spoken to nobody who has not agreed to it (RFC 9113 section 3.2).
+        Ok(socket) if wants_http2(&tls.config) && socket.alpn().is_none() => "no_common_protocol",
+        Ok(socket) => return Ok(socket),
+        Err(TlsFailure::Expired) => return Err(Unconnected::TimedOut),
+        Err(TlsFailure::PeerGone) => return Err(Unconnected::Failed),
+        Err(failure) => failure.word(),
+    };
+    if shard.log_ration.may_log_failure() {
+        warn!("no TLS with backend {}: {word}", server_name.to_str());
+    }
+    Err(Unconnected::Untrusted)
+}
+
+fn wants_http2(config: &ClientConfig) -> bool {
+    config
+        .alpn_protocols
+        .iter()
+        .any(|protocol| protocol == b"h2")
 }

@@ -6,9 +6,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use super::PATIENCE;
 use super::head::{Framing, Head};
 
-/// One connection to the proxy.
-pub struct Client {
-    pub stream: TcpStream,
+/// One connection to the proxy, in cleartext unless `S` says otherwise.
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     buffer: Vec<u8>,
 }
 
@@ -62,6 +62,18 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Client::over(stream)
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish_sending(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Speaks over a connection that is there.
+    pub fn over(stream: S) -> Client<S> {
         Client {
             stream,
             buffer: Vec::new(),
@@ -76,11 +88,6 @@ impl Client {
     /// Sends what the proxy may already refuse to read; whether it could be sent does not matter.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }
 
     /// Sends a request and reads its answer.

@@ -12,6 +12,7 @@ pub mod pebble;
 pub mod peer;
 pub mod place;
 pub mod proxy;
+pub mod tls;
 pub mod trusted;
 
 use std::net::SocketAddr;

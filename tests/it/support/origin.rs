@@ -42,8 +42,8 @@ pub struct Origin {
 }
 
 /// One accepted connection, in the closure's hands. It is closed when the closure returns.
-pub struct Link {
-    pub stream: TcpStream,
+pub struct Link<S = TcpStream> {
+    pub stream: S,
     buffer: Vec<u8>,
     record: Arc<Record>,
 }
@@ -180,7 +180,16 @@ where
     }
 }
 
-impl Link {
+impl<S: Read + Write> Link<S> {
+    /// The same connection, spoken to through something on top of it.
+    pub fn layered<T>(&self, stream: T) -> Link<T> {
+        Link {
+            stream,
+            buffer: Vec::new(),
+            record: self.record.clone(),
+        }
+    }
+
     /// Reads one request with its body and records it; `None` when the connection ends before it is complete.
     pub fn request(&mut self) -> Option<Received> {
         let head = self.head()?;
@@ -308,7 +317,9 @@ impl Link {
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes);
     }
+}
 
+impl Link {
     /// Ends the sending side: what was sent arrives, then the end.
     pub fn finish_sending(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -354,7 +365,7 @@ pub fn ok(body: &str) -> String {
 }
 
 /// Answers every request with its body, which is text.
-pub fn echoing(link: &mut Link) {
+pub fn echoing<S: Read + Write>(link: &mut Link<S>) {
     while let Some(request) = link.request() {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         if !link.try_send(ok(&body)) {

@@ -32,6 +32,10 @@ pub fn command() -> Command {
         "REVERSE_PROXY_CONFIG_PATH",
         "PALANTIR_ADMIN",
         "PALANTIR_TOKEN",
+        "PALANTIR_CA",
+        "PALANTIR_CERT",
+        "PALANTIR_KEY",
+        "PALANTIR_NAME",
         "RUST_LOG",
     ] {
         command.env_remove(name);

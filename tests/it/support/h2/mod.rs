@@ -1,4 +1,4 @@
-//! An HTTP/2 client over cleartext that knows every frame: polite where a test wants an answer, and free to send
+//! An HTTP/2 client that knows every frame: polite where a test wants an answer, and free to send
 //! whatever else. It takes the proxy's frames apart strictly.
 
 pub mod answer;
@@ -17,9 +17,9 @@ use frame::{Frame, PREFACE, code, flag, kind, number, setting};
 /// The window that holds before any SETTINGS, and a connection's own.
 const FIRST_WINDOW: i64 = 65_535;
 
-/// One connection to the proxy.
-pub struct H2 {
-    pub stream: TcpStream,
+/// One connection to the proxy, in cleartext unless `S` says otherwise.
+pub struct H2<S = TcpStream> {
+    pub stream: S,
     inbox: Vec<u8>,
     decoder: Decoder,
     /// A field section that is not complete: its stream, whether it ends the stream, and its bytes.
@@ -64,6 +64,21 @@ impl H2 {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        H2::over(stream)
+    }
+
+    /// Connects, announces `settings`, and waits until both sides have acknowledged each other's.
+    #[track_caller]
+    pub fn start(addr: SocketAddr, settings: &[(u16, u32)]) -> H2 {
+        let mut client = H2::connect(addr);
+        client.greet(settings);
+        client
+    }
+}
+
+impl<S: Read + Write> H2<S> {
+    /// Speaks over a connection that is there, and says nothing.
+    pub fn over(stream: S) -> H2<S> {
         let limits = ListLimits {
             bytes: 1 << 20,
             fields: 1000,
@@ -88,16 +103,14 @@ impl H2 {
         }
     }
 
-    /// Connects, announces `settings`, and waits until both sides have acknowledged each other's.
+    /// Begins: announces `settings`, and waits until both sides have acknowledged each other's.
     #[track_caller]
-    pub fn start(addr: SocketAddr, settings: &[(u16, u32)]) -> H2 {
-        let mut client = H2::connect(addr);
-        client.send(PREFACE);
-        client.announce(settings);
-        client.pump_until("SETTINGS are acknowledged", |client| {
+    pub fn greet(&mut self, settings: &[(u16, u32)]) {
+        self.send(PREFACE);
+        self.announce(settings);
+        self.pump_until("SETTINGS are acknowledged", |client| {
             client.acknowledged == 1 && !client.settings.is_empty()
         });
-        client
     }
 
     /// Sends exact bytes.
@@ -242,7 +255,7 @@ impl H2 {
 
     /// Reads frames until this holds. Fails if the connection ends before.
     #[track_caller]
-    pub fn pump_until(&mut self, what: &str, mut holds: impl FnMut(&mut H2) -> bool) {
+    pub fn pump_until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         while !holds(self) {
             assert!(
                 self.pump(),

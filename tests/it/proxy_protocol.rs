@@ -1,0 +1,449 @@
+//! The PROXY protocol: who the client is when another proxy stands before this one, and what backends are told.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::support::h2::H2;
+use crate::support::h2::frame::{PREFACE, get};
+use crate::support::origin::ok;
+use crate::support::place::{Directory, free_addr};
+use crate::support::proxy::route;
+use crate::support::tls::{
+    Authority, BOTH, Dialer, NAMES, Server, connection_failures, start_wholly,
+};
+use crate::support::{Client, Link, Origin, Proxy, eventually};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+const LINE: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 4000 443\r\n";
+
+/// A header of version 2.
+fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+    let length = (rest.len() as u16).to_be_bytes();
+    [
+        b"\r\n\r\n\0\r\nQUIT\n",
+        &[command, family][..],
+        &length,
+        rest,
+    ]
+    .concat()
+}
+
+fn binary4(client: [u8; 4]) -> Vec<u8> {
+    binary(
+        0x21,
+        0x11,
+        &[&client[..], &[192, 0, 2, 1, 0x0f, 0xa0, 1, 0xbb]].concat(),
+    )
+}
+
+fn binary6(extensions: &[u8]) -> Vec<u8> {
+    let address = |last| [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+    binary(
+        0x21,
+        0x21,
+        &[&address(7)[..], &address(1), &[0, 1, 0, 2], extensions].concat(),
+    )
+}
+
+/// Says whom it was told the request is from.
+fn telling() -> Origin {
+    Origin::start(|link| {
+        while let Some(request) = link.request() {
+            let told = request
+                .head
+                .field("x-forwarded-for")
+                .unwrap_or("nobody")
+                .to_owned();
+            link.send(ok(&told));
+        }
+    })
+}
+
+/// A proxy with two listeners that want a header, the second of which then speaks TLS.
+struct Front {
+    proxy: Proxy,
+    plain: SocketAddr,
+    tls: SocketAddr,
+    admin: SocketAddr,
+    dialer: Dialer,
+    _directory: Directory,
+}
+
+impl Front {
+    #[track_caller]
+    fn start(config: &str) -> Front {
+        let (directory, authority) = (Directory::new(), Authority::new());
+        let pair = authority.issue(&NAMES).write(&directory, "a");
+        let [plain, tls, admin] = [(); 3].map(|()| free_addr());
+        let proxy = start_wholly(&format!(
+            "workers = 1\ntimeouts = {{ client_header = 1 }}\n[admin]\nlisten_addr = \"{admin}\"\n\
+             [access_log]\npath = \"{{dir}}/access.log\"\nformat = \"json\"\n\
+             [[listeners]]\naddr = \"{plain}\"\nproxy_protocol = true\n\
+             [[listeners]]\naddr = \"{tls}\"\nproxy_protocol = true\n\
+             tls = {{ certificates = [{pair}] }}\n{config}"
+        ));
+        Front {
+            proxy,
+            plain,
+            tls,
+            admin,
+            dialer: Dialer::new(&authority, BOTH),
+            _directory: directory,
+        }
+    }
+
+    /// A client that says this first.
+    #[track_caller]
+    fn client(&self, header: impl AsRef<[u8]>) -> Client {
+        let mut client = Client::connect(self.plain);
+        client.send(header);
+        client
+    }
+
+    #[track_caller]
+    fn refused(&self) -> u64 {
+        connection_failures(self.admin, "proxy_header")
+    }
+}
+
+#[test]
+fn the_client_is_who_the_header_says() {
+    let origin = telling();
+    let front = Front::start(&route("/", &[origin.addr]));
+    // Without a client to name, it is whoever connected.
+    let itself = front
+        .proxy
+        .client()
+        .stream
+        .local_addr()
+        .unwrap()
+        .ip()
+        .to_string();
+    let rows: [(&str, Vec<u8>, &str); 10] = [
+        ("line, IPv4", LINE.into(), "192.0.2.7"),
+        (
+            "line, IPv6",
+            "PROXY TCP6 2001:db8::7 ::1 1 2\r\n".into(),
+            "2001:db8::7",
+        ),
+        (
+            "line, mapped",
+            "PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n".into(),
+            "192.0.2.7",
+        ),
+        ("line, unknown", "PROXY UNKNOWN\r\n".into(), &itself),
+        ("binary, IPv4", binary4([192, 0, 2, 8]), "192.0.2.8"),
+        ("binary, IPv6", binary6(&[]), "2001:db8::7"),
+        (
+            "binary, with an extension",
+            binary6(&[1, 0, 2, b'h', b'2']),
+            "2001:db8::7",
+        ),
+        ("binary, Unix", binary(0x21, 0x31, &[0; 216]), &itself),
+        ("binary, unspecified", binary(0x21, 0, &[]), &itself),
+        ("binary, the proxy itself", binary(0x20, 0, &[]), &itself),
+    ];
+    for (name, header, expected) in &rows {
+        // Sent apart from the request, with it, and byte by byte.
+        let mut client = front.client(header);
+        assert_eq!(client.ask(GET).text(), *expected, "{name}");
+        assert_eq!(client.ask(GET).text(), *expected, "{name}, again");
+        let mut client = front.client([header, GET.as_bytes()].concat());
+        assert_eq!(client.answer().text(), *expected, "{name}, in one piece");
+        let mut client = front.client("");
+        header.iter().for_each(|byte| client.send([*byte]));
+        assert_eq!(client.ask(GET).text(), *expected, "{name}, in pieces");
+        let mut client = H2::connect(front.plain);
+        client.send(header);
+        client.greet(&[]);
+        assert_eq!(
+            client.ask(&get("/", &[])).text(),
+            *expected,
+            "{name}, HTTP/2"
+        );
+        let secured = |alpn: &str| {
+            let dialer = front.dialer.offering(&[alpn]);
+            dialer
+                .connect_behind(header, front.tls, "a.example")
+                .expect("a handshake")
+        };
+        let mut client = Client::over(secured("http/1.1"));
+        assert_eq!(client.ask(GET).text(), *expected, "{name}, TLS");
+        let mut client = H2::over(secured("h2"));
+        client.greet(&[]);
+        assert_eq!(
+            client.ask(&get("/", &[])).text(),
+            *expected,
+            "{name}, TLS and HTTP/2"
+        );
+    }
+    let lines = front.proxy.access_lines(rows.len() * 7);
+    for (lines, (name, _, expected)) in lines.chunks(7).zip(&rows) {
+        for line in lines {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["client"], **expected, "{name}");
+        }
+    }
+    assert_eq!(front.refused(), 0);
+}
+
+#[test]
+fn the_hash_goes_by_the_client() {
+    let (one, other) = (telling(), telling());
+    let hashed =
+        route("/", &[one.addr, other.addr]) + "balancing_algorithm = \"consistent_hash\"\n";
+    let front = Front::start(&hashed);
+    for last in 0..20 {
+        let before = [one.count(), other.count()];
+        for _ in 0..3 {
+            front.client(binary4([192, 0, 2, last])).ask(GET);
+        }
+        let after = [one.count(), other.count()];
+        let grown = [after[0] - before[0], after[1] - before[1]];
+        assert!(grown.contains(&3), "{grown:?}");
+    }
+    assert!(one.count() > 0 && other.count() > 0);
+}
+
+#[test]
+fn without_a_proper_header_nobody_is_served() {
+    let origin = telling();
+    let front = Front::start(&route("/", &[origin.addr]));
+    let rows: [(&str, Vec<u8>); 10] = [
+        ("a request", GET.into()),
+        ("HTTP/2", PREFACE.into()),
+        ("TLS", vec![22, 3, 1, 0, 5, 1, 0, 0, 1, 0]),
+        (
+            "a line that is too long",
+            [b"PROXY UNKNOWN ", &[b'x'; 200][..]].concat(),
+        ),
+        (
+            "IPv4 said to be IPv6",
+            "PROXY TCP6 192.0.2.7 192.0.2.1 1 2\r\n".into(),
+        ),
+        (
+            "a port that is none",
+            "PROXY TCP4 192.0.2.7 192.0.2.1 1 65536\r\n".into(),
+        ),
+        ("version 3", binary(0x31, 0x11, &[0; 12])),
+        ("datagrams", binary(0x21, 0x12, &[0; 12])),
+        ("too short for its family", binary(0x21, 0x21, &[0; 12])),
+        ("too long", binary(0x21, 0x11, &[0; 5000])),
+    ];
+    let mut expected = 0;
+    for (name, bytes) in &rows {
+        for addr in [front.plain, front.tls] {
+            let mut client = Client::connect(addr);
+            client.try_send(bytes);
+            client.ends();
+            expected += 1;
+            eventually(&format!("{name} is counted"), || {
+                front.refused() == expected
+            });
+        }
+    }
+    // What ends or falls silent on the way.
+    let mut silent = Vec::new();
+    for header in [LINE.as_bytes(), &binary6(&[])] {
+        for length in [0, 1, header.len() - 1] {
+            let mut gone = front.client(&header[..length]);
+            gone.finish_sending();
+            gone.ends();
+            silent.push(front.client(&header[..length]));
+            expected += 2;
+        }
+    }
+    silent.iter_mut().for_each(Client::ends);
+    eventually("they are counted", || front.refused() == expected);
+    // The client has no say in it: what is behind the header is its own.
+    let answer = front
+        .client(LINE)
+        .ask("PROXY TCP4 192.0.2.9 192.0.2.1 4000 443\r\n\r\n");
+    assert_eq!(answer.status(), 400);
+    let twice = [LINE, LINE].concat();
+    assert!(
+        front
+            .dialer
+            .connect_behind(twice.as_bytes(), front.tls, "a.example")
+            .is_err()
+    );
+    // The listener without this setting takes no header.
+    assert_eq!(front.proxy.ask(LINE).status(), 400);
+    assert_eq!(origin.count(), 0);
+}
+
+/// The header at the front of a connection: its version, family, client and destination, as text.
+fn read_header(stream: &mut TcpStream) -> Option<String> {
+    let mut exactly = |count: usize| {
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).ok().map(|()| bytes)
+    };
+    let first = exactly(1)?;
+    if first == b"P" {
+        let mut line = first;
+        while !line.ends_with(b"\n") {
+            line.extend(exactly(1)?);
+        }
+        let line = String::from_utf8(line).unwrap();
+        let words: Vec<&str> = line.strip_suffix("\r\n").unwrap().split(' ').collect();
+        return Some(match words[..] {
+            ["PROXY", "UNKNOWN"] => "1 unknown".to_owned(),
+            ["PROXY", family, client, server, from, to] => {
+                format!("1 {family} {client} {from} > {server} {to}")
+            }
+            _ => panic!("{line:?}"),
+        });
+    }
+    let fixed = exactly(15)?;
+    assert_eq!(&fixed[..11], b"\n\r\n\0\r\nQUIT\n");
+    let rest = exactly(u16::from_be_bytes([fixed[13], fixed[14]]).into())?;
+    let port = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
+    Some(match (fixed[11], fixed[12]) {
+        (0x20, 0) => "2 local".to_owned(),
+        (0x21, 0) => "2 unknown".to_owned(),
+        (0x21, 0x11) => {
+            let ip = |at: usize| std::net::Ipv4Addr::from([0, 1, 2, 3].map(|byte| rest[at + byte]));
+            format!("2 TCP4 {} {} > {} {}", ip(0), port(8), ip(4), port(10))
+        }
+        (0x21, 0x21) => {
+            let ip = |at: usize| {
+                let octets: [u8; 16] = rest[at..at + 16].try_into().unwrap();
+                std::net::Ipv6Addr::from(octets)
+            };
+            format!("2 TCP6 {} {} > {} {}", ip(0), port(32), ip(16), port(34))
+        }
+        other => panic!("{other:x?}"),
+    })
+}
+
+/// A backend that wants a header and says what it read, with the paths of requests on the same connection.
+fn introduced() -> Origin {
+    Origin::start(|link: &mut Link| {
+        let Some(header) = read_header(&mut link.stream) else {
+            return;
+        };
+        while link.request().is_some() && link.try_send(ok(&header)) {}
+    })
+}
+
+fn told(client: &TcpStream, server: SocketAddr, version: u8) -> String {
+    let from = client.local_addr().unwrap();
+    let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
+    let (ip, port) = (from.ip(), from.port());
+    format!(
+        "{version} {family} {ip} {port} > {} {}",
+        server.ip(),
+        server.port()
+    )
+}
+
+#[test]
+fn backends_are_told_who_came_and_where() {
+    let origin = introduced();
+    let behind = free_addr();
+    let wildcard = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, free_addr().port()));
+    let reached = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, wildcard.port()));
+    for version in [1, 2] {
+        let proxy = start_wholly(&format!(
+            "workers = 1\n[[listeners]]\naddr = \"{behind}\"\nproxy_protocol = true\n\
+             [[listeners]]\naddr = \"{wildcard}\"\n{}proxy_protocol = \"v{version}\"\n",
+            route("/", &[origin.addr])
+        ));
+        // Every request has a connection of its own, whatever its client's has carried before.
+        let accepted = origin.accepted();
+        let mut client = proxy.client();
+        for _ in 0..2 {
+            let expected = told(&client.stream, proxy.addr, version);
+            assert_eq!(client.ask(GET).text(), expected);
+            let post = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab";
+            assert_eq!(client.ask(post).text(), expected);
+        }
+        let mut client = proxy.h2();
+        let expected = told(&client.stream, proxy.addr, version);
+        let streams = [0; 2].map(|_| client.begin(&get("/", &[]), true));
+        for stream in streams {
+            assert_eq!(client.answer(stream).text(), expected);
+        }
+        assert_eq!(origin.accepted() - accepted, 6);
+        // The address that was connected to, not the one that is listened on.
+        let mut client = Client::connect(reached);
+        let expected = told(&client.stream, reached, version);
+        assert_eq!(client.ask(GET).text(), expected);
+        // What another proxy says is passed on.
+        let rows = [
+            (
+                LINE,
+                format!("{version} TCP4 192.0.2.7 4000 > 192.0.2.1 443"),
+            ),
+            (
+                "PROXY TCP6 2001:db8::7 ::1 1 2\r\n",
+                format!("{version} TCP6 2001:db8::7 1 > ::1 2"),
+            ),
+        ];
+        for (header, expected) in rows {
+            let mut client = Client::connect(behind);
+            client.send(header);
+            assert_eq!(client.ask(GET).text(), expected);
+        }
+    }
+}
+
+#[test]
+fn who_comes_by_a_unix_socket_is_unknown() {
+    let (origin, directory) = (introduced(), Directory::new());
+    let path = directory.path().join("socket");
+    let _proxy = start_wholly(&format!(
+        "[[listeners]]\naddr = \"unix:{}\"\n{}proxy_protocol = \"v2\"\n",
+        path.display(),
+        route("/", &[origin.addr])
+    ));
+    let mut client = Client::over(std::os::unix::net::UnixStream::connect(path).unwrap());
+    assert_eq!(client.ask(GET).text(), "2 unknown");
+}
+
+/// Before TLS, on every attempt, and to probes too, or a backend that insists on a header would never be healthy.
+#[test]
+fn headers_come_first_whatever_follows() {
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let ca = directory.write("ca.crt", &authority.pem());
+    let server = Server::new(&authority.issue(&["backend.example"]));
+    let origin = Origin::start(move |link: &mut Link| {
+        let Some(header) = read_header(&mut link.stream) else {
+            return;
+        };
+        let Some(mut link) = server.accept(link) else {
+            return;
+        };
+        while link.request().is_some() && link.try_send(ok(&header)) {}
+    });
+    let down = free_addr();
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n{}proxy_protocol = \"v2\"\nhealth_check = {{ path = \"/health\", interval_secs = 1 }}\n\
+         tls = {{ ca = {ca:?}, server_name = \"backend.example\" }}\n",
+        route("/", &[down, origin.addr])
+    ));
+    // One of them is the second attempt; the pool's budget allows no more.
+    for _ in 0..2 {
+        let mut client = proxy.client();
+        let expected = told(&client.stream, proxy.addr, 2);
+        assert_eq!(client.ask(GET).text(), expected);
+    }
+    proxy.wait_for_log(&[&down.to_string(), "unhealthy"]);
+    let probed = || {
+        origin
+            .requests()
+            .iter()
+            .any(|request| request.head.first_line().contains("/health"))
+    };
+    eventually("it was probed", probed);
+    assert_eq!(proxy.ask(GET).status(), 200);
+    let paths: BTreeSet<String> = origin
+        .requests()
+        .iter()
+        .map(|request| request.head.first_line().to_owned())
+        .collect();
+    assert_eq!(paths.len(), 2, "{paths:?}");
+}
