@@ -193,8 +193,9 @@ pub const SHARED_REQUEST_BYTES: usize = 4 << 10;
 pub const LINE_MILLIS: u64 = 100;
 /// Requests that may share one send to a backend of which nothing is known yet.
 pub const PIPELINING_FIRST: u32 = 2;
-/// A backend whose answers come later one after the other, in the mean, is not given several at once.
-pub const QUICK_ANSWER_MICROS: u64 = 2_000;
+/// What the last of several requests that share a send may wait longer than the first, if answers take less than twice as
+/// long anyway.
+pub const UNNOTICED_MICROS: u64 = 1_000;
 /// For how long it is then given them one by one.
 pub const KEPT_APART_MILLIS: u64 = 10_000;
 /// Idle connections per core and backend: default and hard maximum of a pool's `idle_connections`.

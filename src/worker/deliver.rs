@@ -142,9 +142,10 @@ impl Ends<'_> {
         let exchange = self.exchange;
         let now = Micros::now();
         let micros = now.since(self.asked_at);
-        if let Some(turn_at) = self.turn_at {
-            self.tell_pace(|pace, millis| pace.note_wait(now.since(turn_at), millis));
-        }
+        self.tell_pace(|pace, millis| match self.turn_at {
+            Some(turn_at) => pace.note_wait(now.since(turn_at), millis),
+            None => pace.note_latency(micros),
+        });
         exchange.answered.set(true);
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));

@@ -1,23 +1,41 @@
 //! How many requests may share one send to a backend. One that takes its time answers those that share one after the
-//! other, which takes longer than side by side: so it begins with few, more as long as nobody has to wait for another, and
-//! none for a while when somebody has.
+//! other, where it could answer side by side: so as many may share as add little to what an answer takes anyway. That is
+//! few at first, and none for a while where a second is too many.
 
 use crate::base::limits;
 
-/// What is known of one backend's pace. Times are milliseconds on the core's coarse clock unless said otherwise.
+/// What is known of one backend's pace. Times are microseconds, `now` milliseconds on the core's coarse clock.
 #[derive(Debug)]
 pub struct Pace {
     most: u32,
-    /// Mean time, in microseconds, from the answer before to one's own.
-    mean_wait: u64,
+    /// From a request to its answer, of those that had nobody before them.
+    latency: Mean,
+    /// From the answer before to one's own, of those that had.
+    wait: Mean,
     apart_until: u64,
+}
+
+/// An exponentially weighted mean.
+#[derive(Debug, Default)]
+struct Mean(Option<u64>);
+
+impl Mean {
+    fn note(&mut self, micros: u64) {
+        let mean = self.0.unwrap_or(micros);
+        self.0 = Some((15 * mean + micros) / 16);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.unwrap_or(0)
+    }
 }
 
 impl Default for Pace {
     fn default() -> Pace {
         Pace {
             most: limits::PIPELINING_FIRST,
-            mean_wait: 0,
+            latency: Mean::default(),
+            wait: Mean::default(),
             apart_until: 0,
         }
     }
@@ -32,15 +50,26 @@ impl Pace {
         self.most
     }
 
-    /// Notes that somebody in line had the answer so many microseconds after the one before had its own.
+    /// Notes how long an answer took that had none before it.
+    pub fn note_latency(&mut self, micros: u64) {
+        self.latency.note(micros);
+    }
+
+    /// Notes how long after the one before it an answer came.
     pub fn note_wait(&mut self, micros: u64, now: u64) {
-        let micros = micros.min(limits::LINE_MILLIS * 1000);
-        self.mean_wait = (15 * self.mean_wait + micros) / 16;
-        if self.mean_wait > limits::QUICK_ANSWER_MICROS {
-            self.keep_apart(now);
-        } else {
-            self.most = (self.most + 1).min(limits::PIPELINING_MAX);
+        // A single one that is very late is no pattern: who waits behind it does not wait for long.
+        self.wait.note(micros.min(4 * self.unnoticed()));
+        let wait = self.wait.get().max(1);
+        let fitting = 1 + (self.unnoticed() / wait).min(limits::PIPELINING_MAX.into()) as u32;
+        match fitting {
+            1 => self.keep_apart(now),
+            fitting => self.most = (self.most + 1).min(fitting),
         }
+    }
+
+    /// What the last of those that share may wait longer than the first.
+    fn unnoticed(&self) -> u64 {
+        (self.latency.get() / 2).max(limits::UNNOTICED_MICROS)
     }
 
     /// Lets none share for a while, and then begin anew.
@@ -56,39 +85,51 @@ impl Pace {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_quick_backend_is_trusted_with_more_and_more() {
+    /// A backend that takes so long for an answer, and so long for the next one when it has several.
+    fn after(answers: u32, latency: u64, wait: u64) -> u32 {
         let mut pace = Pace::default();
-        let first = pace.most(0);
-        pace.note_wait(100, 0);
-        assert_eq!(pace.most(0), first + 1);
-        for _ in 0..1000 {
-            pace.note_wait(100, 0);
+        for _ in 0..answers {
+            pace.note_latency(latency);
+            pace.note_wait(wait, 0);
         }
-        assert_eq!(pace.most(0), limits::PIPELINING_MAX);
-        // One that waits is no pattern yet.
-        pace.note_wait(10_000, 0);
-        assert_eq!(pace.most(0), limits::PIPELINING_MAX);
+        pace.most(0)
     }
 
     #[test]
-    fn a_backend_that_takes_its_time_has_each_by_itself_for_a_while() {
-        let mut pace = Pace::default();
-        let mut held_up = 0;
-        while pace.most(0) > 1 {
-            pace.note_wait(10_000, 0);
-            held_up += 1;
+    fn as_many_as_add_little_to_an_answer() {
+        let rows = [
+            ("at once", 300, 10, 65),
+            ("quick", 300, 200, 6),
+            ("a millisecond each", 1_000, 1_000, 2),
+            ("two milliseconds each", 2_000, 2_000, 1),
+            ("one after the other", 100_000, 100_000, 1),
+            ("busy, but quick", 20_000, 500, 21),
+            ("busier", 20_000, 4_000, 3),
+        ];
+        for (name, latency, wait, most) in rows {
+            assert_eq!(after(200, latency, wait), most, "{name}");
         }
-        assert!(held_up <= 4, "{held_up}");
+    }
+
+    #[test]
+    fn it_begins_with_few_and_gives_up_at_once() {
+        assert_eq!(Pace::default().most(0), limits::PIPELINING_FIRST);
+        assert_eq!(after(1, 300, 10), limits::PIPELINING_FIRST + 1);
+        let mut pace = Pace::default();
+        pace.note_latency(10_000);
+        pace.note_wait(10_000, 0);
         assert_eq!(pace.most(limits::KEPT_APART_MILLIS - 1), 1);
         let again = pace.most(limits::KEPT_APART_MILLIS);
         assert_eq!(again, limits::PIPELINING_FIRST);
     }
 
     #[test]
-    fn one_very_slow_answer_is_enough() {
+    fn one_late_answer_is_no_pattern() {
         let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.note_wait(10, 0);
+        }
         pace.note_wait(3_000_000, 0);
-        assert_eq!(pace.most(0), 1);
+        assert!(pace.most(0) > 1);
     }
 }
