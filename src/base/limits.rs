@@ -189,13 +189,14 @@ pub const PIPELINING: u32 = 16;
 pub const PIPELINING_MAX: u32 = 64;
 /// Longest request that shares a send.
 pub const SHARED_REQUEST_BYTES: usize = 4 << 10;
-/// How long a request waits in line for its answer before it goes out again on a connection of its own.
+/// How long a request waits in line for its answer, at least, before it goes out again on a connection of its own.
 pub const LINE_MILLIS: u64 = 100;
+/// The same, at most, with a backend whose answers all take long.
+pub const LINE_MILLIS_MAX: u64 = 2_000;
 /// Requests that may share one send to a backend of which nothing is known yet.
 pub const PIPELINING_FIRST: u32 = 2;
-/// What the last of several requests that share a send may wait longer than the first, if answers take less than twice as
-/// long anyway.
-pub const UNNOTICED_MICROS: u64 = 1_000;
+/// What the last of several requests that share a send may wait longer than the first, if answers do not take longer anyway.
+pub const UNNOTICED_MICROS: u64 = 5_000;
 /// For how long it is then given them one by one.
 pub const KEPT_APART_MILLIS: u64 = 10_000;
 /// Idle connections per core and backend: default and hard maximum of a pool's `idle_connections`.

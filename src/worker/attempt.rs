@@ -7,7 +7,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::base::ids::BackendId;
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::raise;
 use crate::net::{Block, Expired};
@@ -124,7 +123,7 @@ async fn take_turn(
     backend: BackendId,
     place: Place,
 ) -> Result<Upstream, Failure> {
-    let wait = Duration::from_millis(limits::LINE_MILLIS);
+    let wait = Duration::from_millis(shard.upstreams.patience(backend));
     client.timer.set(exchange.bounded(wait));
     let waited = client.timer.bound(|cx| match place.poll_turn(cx) {
         Poll::Ready(upstream) => Poll::Ready(upstream.ok_or(Failure::Unprocessed)),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, WorkerId};
+use crate::base::limits;
 use crate::net::Timers;
 use crate::shared::backend_table::BackendTables;
 use crate::worker::stream::Stream;
@@ -117,6 +118,13 @@ impl Upstreams {
         backends
             .get(id.index())
             .map_or(1, |backend| backend.pace.most(now))
+    }
+
+    /// How long to wait in line for a backend, in milliseconds.
+    pub fn patience(&self, id: BackendId) -> u64 {
+        let backends = self.backends.borrow();
+        let known = backends.get(id.index());
+        known.map_or(limits::LINE_MILLIS, |backend| backend.pace.patience())
     }
 
     /// Tells what is known of a backend's pace something new.

@@ -67,9 +67,16 @@ impl Pace {
         }
     }
 
-    /// What the last of those that share may wait longer than the first.
+    /// What the last of those that share may wait longer than the first. Where answers take long because many are asked
+    /// for, each that waits in line has fewer before it elsewhere.
     fn unnoticed(&self) -> u64 {
-        (self.latency.get() / 2).max(limits::UNNOTICED_MICROS)
+        (self.latency.get() * 3 / 4).max(limits::UNNOTICED_MICROS)
+    }
+
+    /// How long, in milliseconds, to wait in line before something must be wrong with somebody in front.
+    pub fn patience(&self) -> u64 {
+        let millis = self.latency.get() / 1000;
+        (4 * millis).clamp(limits::LINE_MILLIS, limits::LINE_MILLIS_MAX)
     }
 
     /// Lets none share for a while, and then begin anew.
@@ -99,12 +106,13 @@ mod tests {
     fn as_many_as_add_little_to_an_answer() {
         let rows = [
             ("at once", 300, 10, 65),
-            ("quick", 300, 200, 6),
-            ("a millisecond each", 1_000, 1_000, 2),
-            ("two milliseconds each", 2_000, 2_000, 1),
+            ("quick", 300, 200, 26),
+            ("a millisecond each", 1_000, 1_000, 6),
+            ("four milliseconds each", 4_000, 4_000, 2),
+            ("ten milliseconds each", 10_000, 10_000, 1),
             ("one after the other", 100_000, 100_000, 1),
-            ("busy, but quick", 20_000, 500, 21),
-            ("busier", 20_000, 4_000, 3),
+            ("busy, but quick", 20_000, 500, 31),
+            ("busier", 20_000, 4_000, 4),
         ];
         for (name, latency, wait, most) in rows {
             assert_eq!(after(200, latency, wait), most, "{name}");
@@ -121,6 +129,21 @@ mod tests {
         assert_eq!(pace.most(limits::KEPT_APART_MILLIS - 1), 1);
         let again = pace.most(limits::KEPT_APART_MILLIS);
         assert_eq!(again, limits::PIPELINING_FIRST);
+    }
+
+    #[test]
+    fn patience_table() {
+        let rows = [
+            (0, limits::LINE_MILLIS),
+            (1_000, limits::LINE_MILLIS),
+            (50_000, 200),
+            (9_000_000, limits::LINE_MILLIS_MAX),
+        ];
+        for (latency, millis) in rows {
+            let mut pace = Pace::default();
+            pace.note_latency(latency);
+            assert_eq!(pace.patience(), millis);
+        }
     }
 
     #[test]
