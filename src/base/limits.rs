@@ -194,7 +194,7 @@ pub const LINE_MILLIS: u64 = 100;
 /// The same, at most, with a backend whose answers all take long.
 pub const LINE_MILLIS_MAX: u64 = 2_000;
 /// Requests that may share one send to a backend of which nothing is known yet.
-pub const PIPELINING_FIRST: u32 = 2;
+pub const PIPELINING_FIRST: u32 = 4;
 /// What the last of several requests that share a send may wait longer than the first, if answers do not take longer anyway.
 pub const UNNOTICED_MICROS: u64 = 5_000;
 /// For how long it is then given them one by one.
