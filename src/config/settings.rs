@@ -80,11 +80,7 @@ impl Settings {
     }
 
     pub(super) fn read(table: &mut Table<'_>) -> Settings {
-        let admin = table.get("admin", |item| {
-            let (admin, tls) = item.table(admin::read)??;
-            Some((item.placed(admin), tls))
-        });
-        let (admin, admin_tls) = admin.unzip();
+        let mut admin_tls = None;
         Settings {
             listeners: listener::read(table),
             ticket_key_file: table.section("tls", tls::read_ticket_key_file),
@@ -106,8 +102,12 @@ impl Settings {
             access_log: table
                 .get("access_log", |item| item.table(read_access_log))
                 .flatten(),
-            admin,
-            admin_tls: admin_tls.flatten(),
+            admin: table.get("admin", |item| {
+                let (admin, tls) = item.table(admin::read)??;
+                admin_tls = tls;
+                Some(item.placed(admin))
+            }),
+            admin_tls,
             traceparent: table.section("tracing", read_traceparent),
             test_servers: table
                 .get("test_server", |item| item.table(read_test_servers))
