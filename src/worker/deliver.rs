@@ -143,7 +143,7 @@ impl Ends<'_> {
         let now = Micros::now();
         let micros = now.since(self.asked_at);
         self.tell_pace(|pace, millis| match self.turn_at {
-            Some(turn_at) => pace.note_wait(now.since(turn_at), millis),
+            Some(turn_at) => pace.note_wait(turn_at, now, millis),
             None => pace.note_latency(micros),
         });
         exchange.answered.set(true);

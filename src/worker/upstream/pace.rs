@@ -3,6 +3,7 @@
 //! few at first, and none for a while where a second is too many.
 
 use crate::base::limits;
+use crate::base::time::Micros;
 
 /// What is known of one backend's pace. Times are microseconds, `now` milliseconds on the core's coarse clock.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Pace {
     latency: Mean,
     /// From the answer before to one's own, of those that had.
     wait: Mean,
+    /// Until when waiting is known of.
+    known_until: Micros,
     apart_until: u64,
 }
 
@@ -36,6 +39,7 @@ impl Default for Pace {
             most: limits::PIPELINING_FIRST,
             latency: Mean::default(),
             wait: Mean::default(),
+            known_until: Micros(0),
             apart_until: 0,
         }
     }
@@ -55,9 +59,15 @@ impl Pace {
         self.latency.note(micros);
     }
 
-    /// Notes how long after the one before it an answer came.
-    pub fn note_wait(&mut self, micros: u64, now: u64) {
+    /// Notes when the answer before came, and when the next one. Those that wait at the same time, on several connections,
+    /// say the same thing, and only the first is listened to.
+    pub fn note_wait(&mut self, began: Micros, ended: Micros, now: u64) {
+        if began < self.known_until {
+            return;
+        }
+        self.known_until = ended;
         // A single one that is very late is no pattern: who waits behind it does not wait for long.
+        let micros = ended.since(began);
         self.wait.note(micros.min(4 * self.unnoticed()));
         let wait = self.wait.get().max(1);
         let fitting = 1 + (self.unnoticed() / wait).min(limits::PIPELINING_MAX.into()) as u32;
@@ -83,6 +93,7 @@ impl Pace {
     pub fn keep_apart(&mut self, now: u64) {
         *self = Pace {
             apart_until: now + limits::KEPT_APART_MILLIS,
+            known_until: self.known_until,
             ..Pace::default()
         };
     }
@@ -95,11 +106,15 @@ mod tests {
     /// A backend that takes so long for an answer, and so long for the next one when it has several.
     fn after(answers: u32, latency: u64, wait: u64) -> u32 {
         let mut pace = Pace::default();
-        for _ in 0..answers {
+        for number in 0..u64::from(answers) {
             pace.note_latency(latency);
-            pace.note_wait(wait, 0);
+            wait_in(&mut pace, 1_000_000 * number, wait);
         }
         pace.most(0)
+    }
+
+    fn wait_in(pace: &mut Pace, began: u64, micros: u64) {
+        pace.note_wait(Micros(began), Micros(began + micros), 0);
     }
 
     #[test]
@@ -125,7 +140,7 @@ mod tests {
         assert_eq!(after(1, 300, 10), limits::PIPELINING_FIRST + 1);
         let mut pace = Pace::default();
         pace.note_latency(10_000);
-        pace.note_wait(10_000, 0);
+        wait_in(&mut pace, 0, 10_000);
         assert_eq!(pace.most(limits::KEPT_APART_MILLIS - 1), 1);
         let again = pace.most(limits::KEPT_APART_MILLIS);
         assert_eq!(again, limits::PIPELINING_FIRST);
@@ -149,10 +164,17 @@ mod tests {
     #[test]
     fn one_late_answer_is_no_pattern() {
         let mut pace = Pace::default();
-        for _ in 0..100 {
-            pace.note_wait(10, 0);
+        for number in 0..100 {
+            wait_in(&mut pace, 100 * number, 10);
         }
-        pace.note_wait(3_000_000, 0);
+        // Many that wait at the same time are one.
+        for _ in 0..100 {
+            wait_in(&mut pace, 20_000, 3_000_000);
+        }
         assert!(pace.most(0) > 1);
+        for number in 1..10 {
+            wait_in(&mut pace, 4_000_000 * number, 3_000_000);
+        }
+        assert_eq!(pace.most(0), 1);
     }
 }
