@@ -188,11 +188,11 @@ pub const PIPELINING: u32 = 16;
 /// Hard maximum of a pool's `pipelining`.
 pub const PIPELINING_MAX: u32 = 64;
 /// Longest request that shares a send.
-pub const SHARED_REQUEST_BYTES: usize = 4 << 10;
+pub const PIPELINED_REQUEST_BYTES: usize = 4 << 10;
 /// How long a request waits in line for its answer, at least, before it goes out again on a connection of its own.
-pub const LINE_MILLIS: u64 = 100;
+pub const PIPELINE_WAIT_MILLIS: u64 = 100;
 /// The same, at most, with a backend whose answers all take long.
-pub const LINE_MILLIS_MAX: u64 = 2_000;
+pub const PIPELINE_WAIT_MILLIS_MAX: u64 = 2_000;
 /// Requests that may share one send to a backend of which nothing is known yet.
 pub const PIPELINING_FIRST: u32 = 4;
 /// What the last of several requests that share a send may wait longer than the first, if answers do not take longer anyway.

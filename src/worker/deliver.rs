@@ -340,7 +340,7 @@ impl Ends<'_> {
     }
 
     fn is_reusable(&self, head: &ResponseHead<'_, '_>) -> bool {
-        if head.body == ResponseBody::None && self.upstream.line.has_waiting() {
+        if head.body == ResponseBody::None && self.upstream.is_waited_for() {
             // There are backends that send a body all the same, which would be taken for the next answer.
             self.tell_pace(Pace::keep_apart);
             return false;

@@ -8,7 +8,7 @@ use crate::base::time::Micros;
 use crate::net::Expired;
 use crate::snapshot::{Backend, Protocol};
 use crate::worker::admit::{Admitted, pick};
-use crate::worker::attempt::{Setback, attempt};
+use crate::worker::attempt::{Attempt, Setback};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -47,7 +47,13 @@ pub async fn forward(
         };
         let tried = match obtained {
             Ok(obtained) => {
-                attempt(shard, client, exchange, admitted, backend.id(), obtained).await
+                let attempt = Attempt {
+                    shard,
+                    client,
+                    exchange,
+                    backend: backend.id(),
+                };
+                attempt.make(admitted, obtained).await
             }
             Err(failure) => Err(Setback {
                 failure,
@@ -91,11 +97,11 @@ fn wish_of(exchange: &Exchange, admitted: &Admitted) -> Wish {
         return Wish::Fresh;
     }
     let may_share = admitted.is_plain_get
-        && admitted.request.len() <= limits::SHARED_REQUEST_BYTES
+        && admitted.request.len() <= limits::PIPELINED_REQUEST_BYTES
         && exchange.route().retries > 0
         && pool.pipelining > 1;
     match may_share {
-        true => Wish::Shared,
+        true => Wish::Pipelined,
         false => Wish::Own,
     }
 }

@@ -41,7 +41,7 @@ mod reload;
 mod remote;
 mod retries;
 mod routing;
-mod sharing;
+
 mod shutdown;
 mod smuggling;
 mod streaming;
@@ -54,4 +54,5 @@ mod tls_resumption;
 mod tls_strict;
 mod tracing;
 mod upgrade;
+mod upstream_pipelining;
 mod websocket;

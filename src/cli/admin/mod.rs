@@ -134,14 +134,11 @@ impl Client {
     }
 
     /// Asks, over TLS if that is spoken there.
-    async fn speak<S>(
+    async fn speak(
         &self,
-        stream: S,
+        stream: impl Connected,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Trouble>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) -> Result<(StatusCode, Bytes), Trouble> {
         let Some(tls) = &self.place.tls else {
             return self.exchange(stream, request).await;
         };
@@ -154,14 +151,11 @@ impl Client {
         self.exchange(stream, request).await
     }
 
-    async fn exchange<S>(
+    async fn exchange(
         &self,
-        stream: S,
+        stream: impl Connected,
         request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), Trouble>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) -> Result<(StatusCode, Bytes), Trouble> {
         let exchange = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             // It ends when the sender does.
@@ -196,6 +190,10 @@ impl Client {
         Trouble::Refused(lines)
     }
 }
+
+/// A connection of whatever kind.
+trait Connected: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connected for S {}
 
 /// Every mistake that an `application/problem+json` (RFC 9457) lists, else its sentence.
 fn lines_of_problem(body: &[u8]) -> Option<Vec<String>> {

@@ -11,8 +11,8 @@ use crate::shared::backend_table::BackendTables;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::learnt::Learnt;
-use crate::worker::upstream::line::{Line, Place};
 use crate::worker::upstream::pace::Pace;
+use crate::worker::upstream::pipeline::{Pipeline, Place};
 
 /// How long and how many idle connections to a backend are kept.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +33,8 @@ pub struct Upstreams {
 struct Backend {
     idle: Vec<Idle>,
     learnt: Learnt,
-    /// The line that was opened last, which requests may join while it is open.
-    line: Option<Rc<Line>>,
+    /// The pipeline that was opened last, which requests may join while it is open.
+    pipeline: Option<Rc<Pipeline>>,
     pace: Pace,
 }
 
@@ -120,11 +120,13 @@ impl Upstreams {
             .map_or(1, |backend| backend.pace.most(now))
     }
 
-    /// How long to wait in line for a backend, in milliseconds.
+    /// How long to wait in a pipeline to a backend, in milliseconds.
     pub fn patience(&self, id: BackendId) -> u64 {
         let backends = self.backends.borrow();
         let known = backends.get(id.index());
-        known.map_or(limits::LINE_MILLIS, |backend| backend.pace.patience())
+        known.map_or(limits::PIPELINE_WAIT_MILLIS, |backend| {
+            backend.pace.patience()
+        })
     }
 
     /// Tells what is known of a backend's pace something new.
@@ -132,16 +134,16 @@ impl Upstreams {
         self.with(id, |backend| tell(&mut backend.pace));
     }
 
-    /// A place for a request in the line that is open for a backend, if there is one with room.
+    /// A place for a request in the pipeline that is open to a backend, if there is one with room.
     pub fn join(&self, id: BackendId, request: &[u8], most: u32) -> Option<Place> {
         let backends = self.backends.borrow();
-        let line = backends.get(id.index())?.line.as_ref()?;
-        line.join(request, most)
+        let pipeline = backends.get(id.index())?.pipeline.as_ref()?;
+        pipeline.join(request, most)
     }
 
-    /// Lets later requests of this turn join a line.
-    pub fn set_open(&self, id: BackendId, line: &Rc<Line>) {
-        self.with(id, |backend| backend.line = Some(line.clone()));
+    /// Lets later requests of this turn join a pipeline.
+    pub fn set_open(&self, id: BackendId, pipeline: &Rc<Pipeline>) {
+        self.with(id, |backend| backend.pipeline = Some(pipeline.clone()));
     }
 
     /// Closes what has ended or is too old, and says how many are left: once a tick.

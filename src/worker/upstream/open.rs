@@ -21,7 +21,7 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::dial::{Security, dial, introduction};
-use crate::worker::upstream::line::Place;
+use crate::worker::upstream::pipeline::Place;
 use crate::worker::wire::Wire;
 
 /// What kind of connection a request should have.
@@ -32,18 +32,18 @@ pub enum Wish {
     /// Any, for itself.
     Own,
     /// Any, together with other requests.
-    Shared,
+    Pipelined,
 }
 
 /// What a request was given.
 pub enum Obtained {
-    /// A connection to send it on. If its line is open, after those of this turn that join it.
+    /// A connection to send it on. If its pipeline is open, together with those of this turn that join it.
     Connection(Upstream),
-    /// A place in line: the request is sent with that of the first in line.
+    /// A place in a pipeline: the request is sent with that of its first.
     Place(Place),
 }
 
-/// A connection to the backend, or a place in line for one, for this encoded request. `None`: the backend has as many
+/// A connection to the backend, or a place in the pipeline of one, for this encoded request. `None`: the backend has as many
 /// connections as it may. Errors: it cannot be connected to in time, or the client left meanwhile.
 pub async fn obtain(
     shard: &Rc<Shard>,
@@ -61,7 +61,7 @@ pub async fn obtain(
     }
     let now = shard.timers.millis();
     let most = match wish {
-        Wish::Shared => shard.upstreams.may_share(id, now).min(pool.pipelining),
+        Wish::Pipelined => shard.upstreams.may_share(id, now).min(pool.pipelining),
         Wish::Fresh | Wish::Own => 1,
     };
     if most > 1
@@ -71,10 +71,11 @@ pub async fn obtain(
     }
     if wish != Wish::Fresh {
         let idle = poll_fn(|cx| Poll::Ready(shard.upstreams.take(id, now, cx))).await;
-        if let Some(upstream) = idle {
+        if let Some(mut upstream) = idle {
             if most > 1 {
-                upstream.line.open(request.filled(), &shard.blocks);
-                shard.upstreams.set_open(id, &upstream.line);
+                let pipeline = upstream.pipeline.get_or_insert_default();
+                pipeline.open(request.filled(), &shard.blocks);
+                shard.upstreams.set_open(id, pipeline);
             }
             return Ok(Some(Obtained::Connection(upstream)));
         }
@@ -91,7 +92,7 @@ pub async fn obtain(
         backend: id,
         scheme: "http",
         reused: false,
-        line: Rc::default(),
+        pipeline: None,
         permit,
     })))
 }
@@ -167,7 +168,7 @@ fn obtain_stream(
             None => "http",
         },
         reused,
-        line: Rc::default(),
+        pipeline: None,
         permit: None,
     }))
 }

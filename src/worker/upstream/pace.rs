@@ -86,7 +86,10 @@ impl Pace {
     /// How long, in milliseconds, to wait in line before something must be wrong with somebody in front.
     pub fn patience(&self) -> u64 {
         let millis = self.latency.get() / 1000;
-        (4 * millis).clamp(limits::LINE_MILLIS, limits::LINE_MILLIS_MAX)
+        (4 * millis).clamp(
+            limits::PIPELINE_WAIT_MILLIS,
+            limits::PIPELINE_WAIT_MILLIS_MAX,
+        )
     }
 
     /// Lets none share for a while, and then begin anew.
@@ -149,10 +152,10 @@ mod tests {
     #[test]
     fn patience_table() {
         let rows = [
-            (0, limits::LINE_MILLIS),
-            (1_000, limits::LINE_MILLIS),
+            (0, limits::PIPELINE_WAIT_MILLIS),
+            (1_000, limits::PIPELINE_WAIT_MILLIS),
             (50_000, 200),
-            (9_000_000, limits::LINE_MILLIS_MAX),
+            (9_000_000, limits::PIPELINE_WAIT_MILLIS_MAX),
         ];
         for (latency, millis) in rows {
             let mut pace = Pace::default();

@@ -12,7 +12,7 @@ use crate::worker::upstream::Upstream;
 
 /// Those that share a connection: what they have to send, and who waits for it.
 #[derive(Default)]
-pub struct Line {
+pub struct Pipeline {
     /// Whether the requests are still being gathered.
     is_open: Cell<bool>,
     requests: RefCell<Block>,
@@ -29,11 +29,11 @@ struct Spot {
     waker: RefCell<Option<Waker>>,
 }
 
-/// A place in line. Who leaves it loses the connection for those behind, because an answer nobody takes comes first.
+/// A place in a pipeline. Who leaves it loses the connection for those behind, because an answer nobody takes comes first.
 pub struct Place(Rc<Spot>);
 
-impl Line {
-    /// Opens the line with the request of the exchange that has the connection.
+impl Pipeline {
+    /// Opens the pipeline with the request of the exchange that has the connection.
     pub fn open(&self, request: &[u8], blocks: &Blocks) {
         let mut requests = self.requests.borrow_mut();
         if requests.capacity() == 0 {
@@ -43,12 +43,7 @@ impl Line {
         self.is_open.set(true);
     }
 
-    /// Whether requests are being gathered.
-    pub fn is_open(&self) -> bool {
-        self.is_open.get()
-    }
-
-    /// A place for a request, unless it is too late, or `most` requests are in line.
+    /// A place for a request, unless it is too late, or `most` requests are in it.
     pub fn join(&self, request: &[u8], most: u32) -> Option<Place> {
         let mut requests = self.requests.borrow_mut();
         let mut waiting = self.waiting.borrow_mut();
@@ -62,8 +57,13 @@ impl Line {
         Some(Place(spot))
     }
 
+    /// Takes the next out that waits.
+    fn next(&self) -> Option<Rc<Spot>> {
+        self.waiting.borrow_mut().pop_front()
+    }
+
     /// Whether the connection is waited for.
-    pub fn has_waiting(&self) -> bool {
+    fn has_waiting(&self) -> bool {
         !self.waiting.borrow().is_empty()
     }
 
@@ -73,8 +73,8 @@ impl Line {
         self.requests.take()
     }
 
-    /// Ends the line: the connection is lost for all that wait.
-    pub(super) fn lose(&self) {
+    /// Ends the pipeline: the connection is lost for all that wait.
+    fn lose(&self) {
         self.is_open.set(false);
         self.requests.take();
         for spot in self.waiting.take() {
@@ -111,15 +111,38 @@ impl Drop for Place {
     }
 }
 
-/// Passes a connection on to the next in line, if there is one; else gives it back. It ends if the next one has left.
-pub fn pass_on(upstream: Upstream) -> Option<Upstream> {
-    let next = upstream.line.waiting.borrow_mut().pop_front();
-    let Some(spot) = next else {
-        return Some(upstream);
-    };
-    if !spot.is_void.get() {
-        spot.passed.replace(Some(upstream));
-        spot.wake();
+impl Upstream {
+    /// The pipeline, if requests are being gathered for it.
+    pub fn open_pipeline(&self) -> Option<&Pipeline> {
+        self.pipeline
+            .as_deref()
+            .filter(|pipeline| pipeline.is_open.get())
     }
-    None
+
+    /// Whether another exchange waits for the connection.
+    pub fn is_waited_for(&self) -> bool {
+        self.pipeline
+            .as_ref()
+            .is_some_and(|pipeline| pipeline.has_waiting())
+    }
+
+    /// Passes the connection on to the next in its pipeline, if there is one; else gives it back. It ends if the next one
+    /// has left.
+    pub fn pass_on(self) -> Option<Upstream> {
+        let Some(spot) = self.pipeline.as_ref().and_then(|pipeline| pipeline.next()) else {
+            return Some(self);
+        };
+        if !spot.is_void.get() {
+            spot.passed.replace(Some(self));
+            spot.wake();
+        }
+        None
+    }
+
+    /// Those that wait for the connection wait in vain.
+    pub(super) fn lose_waiting(&self) {
+        if let Some(pipeline) = &self.pipeline {
+            pipeline.lose();
+        }
+    }
 }

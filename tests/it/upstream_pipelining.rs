@@ -39,6 +39,24 @@ fn saying_target(link: &mut Link) {
     }
 }
 
+/// Does the same, but answers one target only when it is let go.
+fn holding(held: &'static str) -> (Origin, mpsc::Sender<()>) {
+    let (let_go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            let target = target(request.head.first_line());
+            if target == held {
+                let _ = wait.lock().unwrap().recv();
+            }
+            if !link.try_send(ok(&target)) {
+                return;
+            }
+        }
+    });
+    (origin, let_go)
+}
+
 fn target(line: &str) -> String {
     line.split(' ').nth(1).unwrap_or_default().to_owned()
 }
@@ -121,19 +139,7 @@ fn what_never_shares() {
 
 #[test]
 fn a_slow_answer_holds_no_other_up() {
-    let (let_go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let origin = Origin::start(move |link| {
-        while let Some(request) = link.request() {
-            let target = target(request.head.first_line());
-            if target == "/slow" {
-                let _ = wait.lock().unwrap().recv();
-            }
-            if !link.try_send(ok(&target)) {
-                return;
-            }
-        }
-    });
+    let (origin, let_go) = holding("/slow");
     let proxy = Proxy::to(&[origin.addr]);
     let mut client = warm(&proxy);
     let requests = [get("/slow", &[]), get("/a", &[]), get("/b", &[])];
@@ -181,19 +187,7 @@ fn a_connection_that_ends_loses_no_request() {
 
 #[test]
 fn a_client_that_leaves_takes_nobody_with_it() {
-    let (let_go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let origin = Origin::start(move |link| {
-        while let Some(request) = link.request() {
-            let target = target(request.head.first_line());
-            if target == "/left" {
-                let _ = wait.lock().unwrap().recv();
-            }
-            if !link.try_send(ok(&target)) {
-                return;
-            }
-        }
-    });
+    let (origin, let_go) = holding("/left");
     let proxy = Proxy::to(&[origin.addr]);
     // First in line, and in the middle.
     for paths in [["/left", "/a", "/b"], ["/a", "/left", "/b"]] {
