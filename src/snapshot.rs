@@ -241,8 +241,6 @@ pub struct Pool {
     pub outlier: Option<Outlier>,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
-    /// Most requests that share one send on a connection; 1: none do.
-    pub pipelining: u32,
     /// What its backends speak.
     pub protocol: Protocol,
     /// `None`: cleartext.

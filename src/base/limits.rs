@@ -183,22 +183,6 @@ pub const ACTIVATED_SOCKETS: usize = 1024;
 /// Descriptors kept aside when the bound on connections is derived from RLIMIT_NOFILE.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
 
-/// Requests that may share one send on a connection to a backend: default and hard maximum of a pool's `pipelining`.
-pub const PIPELINING: u32 = 16;
-/// Hard maximum of a pool's `pipelining`.
-pub const PIPELINING_MAX: u32 = 64;
-/// Longest request that shares a send.
-pub const PIPELINED_REQUEST_BYTES: usize = 4 << 10;
-/// How long a request waits in line for its answer, at least, before it goes out again on a connection of its own.
-pub const PIPELINE_WAIT_MILLIS: u64 = 100;
-/// The same, at most, with a backend whose answers all take long.
-pub const PIPELINE_WAIT_MILLIS_MAX: u64 = 2_000;
-/// Requests that may share one send to a backend of which nothing is known yet.
-pub const PIPELINING_FIRST: u32 = 4;
-/// What the last of several requests that share a send may wait longer than the first, if answers do not take longer anyway.
-pub const UNNOTICED_MICROS: u64 = 5_000;
-/// For how long it is then given them one by one.
-pub const KEPT_APART_MILLIS: u64 = 10_000;
 /// Idle connections per core and backend: default and hard maximum of a pool's `idle_connections`.
 pub const IDLE_CONNECTIONS: u32 = 128;
 /// Hard maximum of a pool's `idle_connections`.

@@ -274,7 +274,6 @@ fn compile_pool(
         backends,
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
-        pipelining: pool.pipelining,
         protocol: pool.protocol,
         tls,
         proxy_protocol: pool.proxy_protocol,

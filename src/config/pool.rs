@@ -22,8 +22,6 @@ pub struct PoolSettings {
     pub outlier: Option<Outlier>,
     /// Per core and backend.
     pub idle_connections: u32,
-    /// Most requests that share one send on a connection; 1: none do.
-    pub pipelining: u32,
     pub protocol: Protocol,
     /// `None`: cleartext.
     pub tls: Option<Box<ClientTlsSettings>>,
@@ -45,17 +43,25 @@ pub struct BackendSettings {
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 9] = [
+pub const WORK_KEYS: [&str; 8] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
     "outlier",
     "idle_connections",
-    "pipelining",
     "protocol",
     "tls",
     "proxy_protocol",
 ];
+
+/// Says where the former key `pipelining` is written that there is no such thing, and what there is instead.
+pub fn refuse_pipelining(table: &mut Table<'_>) {
+    table.refuse(
+        "pipelining",
+        "is gone: a connection to a backend carries one HTTP/1.1 request at a time, because a backend that breaks \
+         framing would answer one client with what is another's; let requests share connections by protocol = \"h2\"",
+    );
+}
 
 /// The words for what backends speak.
 pub const PROTOCOLS: [(&str, Protocol); 2] = [("h1", Protocol::Http1), ("h2", Protocol::Http2)];
@@ -79,6 +85,7 @@ impl PoolSettings {
         name: Placed<String>,
         backends_key: &'static str,
     ) -> PoolSettings {
+        refuse_pipelining(table);
         let protocol = table.get("protocol", |item| item.word(&PROTOCOLS));
         let protocol = protocol.unwrap_or_default();
         PoolSettings {
@@ -92,7 +99,6 @@ impl PoolSettings {
                 limits::IDLE_CONNECTIONS,
                 0..=limits::IDLE_CONNECTIONS_MAX,
             ),
-            pipelining: table.whole("pipelining", limits::PIPELINING, 1..=limits::PIPELINING_MAX),
             protocol,
             tls: table.get("tls", tls::read_client).map(Box::new),
             proxy_protocol: table.get("proxy_protocol", |item| {

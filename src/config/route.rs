@@ -113,6 +113,7 @@ impl RouteTarget {
                 "backend_addrs",
                 "the route has a \"pool\" already; one of the two must go",
             );
+            pool::refuse_pipelining(table);
             for key in pool::WORK_KEYS {
                 table.refuse(key, "belongs to the pool; set it in [[pools]]");
             }

@@ -65,7 +65,6 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
             .collect(),
         outlier: None,
         idle_connections: 1,
-        pipelining: 1,
         protocol: Protocol::Http1,
         tls: None,
         proxy_protocol: None,

@@ -4,7 +4,6 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
@@ -20,7 +19,7 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
 use crate::worker::upload::upload;
-use crate::worker::upstream::{Obtained, Pipeline, Place, Upstream};
+use crate::worker::upstream::Upstream;
 
 /// An attempt that failed.
 pub struct Setback {
@@ -39,16 +38,13 @@ pub struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// The request goes out, the answer comes in, and if the request's body is still coming both happen at once.
-    pub async fn make(&self, admitted: &mut Admitted, obtained: Obtained) -> Result<(), Setback> {
-        let was_reused = match &obtained {
-            Obtained::Connection(upstream) => upstream.reused,
-            Obtained::Place(_) => true,
-        };
+    pub async fn make(&self, admitted: &mut Admitted, upstream: Upstream) -> Result<(), Setback> {
+        let was_reused = upstream.reused;
         let _counted = self.shard.count_in_flight(self.backend);
         let attempts = &self.exchange.attempts;
         attempts.set(attempts.get().saturating_add(1));
         let mut out = self.shard.blocks.take();
-        let answered = self.answer(admitted, obtained, &mut out).await;
+        let answered = self.answer(admitted, upstream, &mut out).await;
         self.shard.blocks.give(out);
         answered.map_err(|failure| Setback {
             failure,
@@ -59,17 +55,11 @@ impl Attempt<'_> {
     async fn answer(
         &self,
         admitted: &mut Admitted,
-        obtained: Obtained,
+        upstream: Upstream,
         out: &mut Block,
     ) -> Result<(), Failure> {
         let asked_at = Micros::now();
-        let (upstream, turn_at) = match obtained {
-            Obtained::Connection(upstream) => {
-                self.send_request(admitted, &upstream).await?;
-                (upstream, None)
-            }
-            Obtained::Place(place) => (self.take_turn(place).await?, Some(Micros::now())),
-        };
+        self.send_request(admitted, &upstream).await?;
         let body = match admitted.is_whole {
             true => None,
             false => Some(std::mem::replace(&mut admitted.body, Body::none())),
@@ -81,7 +71,6 @@ impl Attempt<'_> {
             admitted,
             upstream: &upstream,
             asked_at,
-            turn_at,
         };
         let (reusable, is_whole) = match receive_answer(&ends, body, out).await? {
             Delivered::Complete { reusable } => (reusable, false),
@@ -91,10 +80,7 @@ impl Attempt<'_> {
                 return Ok(());
             }
         };
-        if reusable
-            && !self.client.body_pending.get()
-            && let Some(upstream) = upstream.pass_on()
-        {
+        if reusable && !self.client.body_pending.get() {
             self.shard.keep_idle(self.exchange, upstream);
         }
         match is_whole {
@@ -103,24 +89,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Waits until all answers before this one were received: the request was sent by the first of its pipeline. Who has
-    /// waited for too long, or whose connection was lost, is to try again.
-    async fn take_turn(&self, place: Place) -> Result<Upstream, Failure> {
-        let Attempt { shard, client, .. } = self;
-        let wait = Duration::from_millis(shard.upstreams.patience(self.backend));
-        client.timer.set(self.exchange.bounded(wait));
-        let waited = client.timer.bound(|cx| match place.poll_turn(cx) {
-            Poll::Ready(upstream) => Poll::Ready(upstream.ok_or(Failure::Unprocessed)),
-            Poll::Pending => client.poll_gone(shard, cx).map(Err),
-        });
-        waited.await.unwrap_or_else(|Expired| {
-            let now = shard.timers.millis();
-            let upstreams = &shard.upstreams;
-            upstreams.pace(self.backend, |pace| pace.keep_apart(now));
-            Err(self.exchange.expired(Failure::Unprocessed))
-        })
-    }
-
+    /// Sends the head and what is kept of the body. That the backend does not take it is no failure yet: it may have
+    /// answered and then stopped reading; if it has not, receiving tells.
     async fn send_request(
         &self,
         admitted: &mut Admitted,
@@ -128,32 +98,6 @@ impl Attempt<'_> {
     ) -> Result<(), Failure> {
         let wait = self.exchange.route().timeouts.upstream_response;
         self.client.timer.set(self.exchange.bounded(wait));
-        match upstream.open_pipeline() {
-            Some(pipeline) => self.send_gathered(pipeline, upstream).await,
-            None => self.send_own(admitted, upstream).await,
-        }
-    }
-
-    fn too_late(&self) -> Failure {
-        self.exchange.expired(Failure::ResponseTimeout)
-    }
-
-    /// Sends the requests that join a pipeline in this turn, with the own one as the first. As below, that the backend does
-    /// not take them is no failure yet.
-    async fn send_gathered(&self, pipeline: &Pipeline, upstream: &Upstream) -> Result<(), Failure> {
-        self.shard.turn_end.reached().await;
-        let mut requests = pipeline.close();
-        let stream = &upstream.wire.stream;
-        let sent = stream
-            .send_all(&mut requests, false, &self.client.timer)
-            .await;
-        self.shard.blocks.give(requests);
-        sent.map(drop).map_err(|Expired| self.too_late())
-    }
-
-    /// Sends the head and what is kept of the body. That the backend does not take it is no failure yet: it may have
-    /// answered and then stopped reading; if it has not, receiving tells.
-    async fn send_own(&self, admitted: &mut Admitted, upstream: &Upstream) -> Result<(), Failure> {
         let stream = &upstream.wire.stream;
         let request = &mut admitted.request;
         let is_whole = admitted.body.has_ended();
@@ -172,7 +116,8 @@ impl Attempt<'_> {
             // As with a backend that reads no further: if that is a failure, receiving tells.
             let _ = stream.send_trailers(trailers);
         }
-        sent.map(drop).map_err(|Expired| self.too_late())
+        sent.map(drop)
+            .map_err(|Expired| self.exchange.expired(Failure::ResponseTimeout))
     }
 }
 

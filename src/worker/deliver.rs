@@ -19,7 +19,7 @@ use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::{Pace, Upstream};
+use crate::worker::upstream::Upstream;
 use crate::worker::wire::Interrupted;
 
 /// How an answer ended.
@@ -43,8 +43,6 @@ pub struct Ends<'a> {
     pub upstream: &'a Upstream,
     /// When the request was sent, or began to be.
     pub asked_at: Micros,
-    /// When the answer before it was there, if others were to come first.
-    pub turn_at: Option<Micros>,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -142,10 +140,6 @@ impl Ends<'_> {
         let exchange = self.exchange;
         let now = Micros::now();
         let micros = now.since(self.asked_at);
-        self.tell_pace(|pace, millis| match self.turn_at {
-            Some(turn_at) => pace.note_wait(turn_at, now, millis),
-            None => pace.note_latency(micros),
-        });
         exchange.answered.set(true);
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));
@@ -335,23 +329,8 @@ impl Ends<'_> {
                 most: u64::MAX,
                 trailers: Vec::new(),
             },
-            reusable: self.is_reusable(head),
+            reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
         }
-    }
-
-    fn is_reusable(&self, head: &ResponseHead<'_, '_>) -> bool {
-        if head.body == ResponseBody::None && self.upstream.is_waited_for() {
-            // There are backends that send a body all the same, which would be taken for the next answer.
-            self.tell_pace(Pace::keep_apart);
-            return false;
-        }
-        head.keep_alive && head.body != ResponseBody::UntilClose
-    }
-
-    fn tell_pace(&self, tell: impl FnOnce(&mut Pace, u64)) {
-        let now = self.shard.timers.millis();
-        let upstreams = &self.shard.upstreams;
-        upstreams.pace(self.upstream.backend, |pace| tell(pace, now));
     }
 
     /// Puts a small body of known length behind its head, if it was received to its end.

@@ -15,7 +15,7 @@ use crate::worker::failure::Failure;
 use crate::worker::plan::Pick;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::shard::Shard;
-use crate::worker::upstream::{Wish, obtain};
+use crate::worker::upstream::obtain;
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
@@ -30,7 +30,7 @@ pub async fn forward(
         client.watch();
     }
     let mut preferred = admitted.first;
-    let mut wish = wish_of(exchange, admitted);
+    let mut fresh = wants_fresh(exchange, admitted);
     let (mut retries, mut unprocessed) = (0, 0);
     loop {
         let index = match preferred.take() {
@@ -40,8 +40,7 @@ pub async fn forward(
         exchange.backend.set(Some(index));
         let backend = exchange.plan.backend(admitted.pool, index);
         admitted.prepare_for(exchange, index);
-        let request = &admitted.request;
-        let obtained = obtain(shard, client, exchange, backend, request, wish).await;
+        let obtained = obtain(shard, client, exchange, backend, fresh).await;
         let Some(obtained) = obtained.transpose() else {
             continue; // Another core was quicker to open the last connection: wait or choose again.
         };
@@ -63,10 +62,10 @@ pub async fn forward(
         let Err(setback) = tried else {
             return Ok(());
         };
-        if is_stale(exchange, admitted, &setback) && wish != Wish::Fresh {
+        if is_stale(exchange, admitted, &setback) && !fresh {
             // The connection died idle, before the backend can have seen the request. That is no failure of the backend
             // and no retry: the request is sent for the first time, on a connection that is not an old one.
-            (preferred, wish) = (Some(index), Wish::Fresh);
+            (preferred, fresh) = (Some(index), true);
             continue;
         }
         if is_unprocessed(exchange, admitted, &setback)
@@ -74,7 +73,7 @@ pub async fn forward(
         {
             // It came as the backend was ending the connection, or had its hands full: no failure either.
             unprocessed += 1;
-            (preferred, wish) = (Some(index), Wish::Own);
+            (preferred, fresh) = (Some(index), false);
             continue;
         }
         give_up_on(shard, exchange, backend, setback.failure);
@@ -84,26 +83,14 @@ pub async fn forward(
         if let Some(route) = exchange.route_counts() {
             route.retries.add(1);
         }
-        (retries, wish) = (retries + 1, Wish::Own);
+        (retries, fresh) = (retries + 1, false);
     }
 }
 
-/// What kind of connection the request should have. One that cannot be sent again should not go out on an old one, which
-/// may just have died (a connection of HTTP/2 is said to end before it does). Several may share one if each may be sent
-/// again, and if no parser could see more or less than one request and one answer where we see one.
-fn wish_of(exchange: &Exchange, admitted: &Admitted) -> Wish {
-    let pool = exchange.plan.pool(admitted.pool);
-    if !admitted.is_whole && pool.protocol == Protocol::Http1 {
-        return Wish::Fresh;
-    }
-    let may_share = admitted.is_plain_get
-        && admitted.request.len() <= limits::PIPELINED_REQUEST_BYTES
-        && exchange.route().retries > 0
-        && pool.pipelining > 1;
-    match may_share {
-        true => Wish::Pipelined,
-        false => Wish::Own,
-    }
+/// Whether the request should have a new connection: one that cannot be sent again should not go out on an old one, which
+/// may just have died (a connection of HTTP/2 is said to end before it does).
+fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
+    !admitted.is_whole && exchange.plan.pool(admitted.pool).protocol == Protocol::Http1
 }
 
 fn is_stale(exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> bool {
@@ -122,10 +109,6 @@ fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Fa
     if failure.blames_backend() {
         count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, backend.id(), failure.consequences().word);
-        let now = shard.timers.millis();
-        shard
-            .upstreams
-            .pace(backend.id(), |pace| pace.keep_apart(now));
     }
 }
 

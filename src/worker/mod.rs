@@ -24,7 +24,6 @@ pub mod route;
 mod shard;
 mod stream;
 mod tunnel;
-mod turn_end;
 mod upload;
 mod upstream;
 mod wire;
@@ -78,7 +77,5 @@ async fn work_here(start: Start) -> io::Result<()> {
             ticked.tick(lag);
         }
     });
-    let turned = shard.clone();
-    spawn(async move { turned.turn_end.run().await });
     mailbox::run(shard, start.letters, start.engine).await
 }

@@ -20,7 +20,6 @@ use crate::snapshot::ListenAddr;
 use crate::worker::exchange::Exchange;
 use crate::worker::log_ration::LogRation;
 use crate::worker::plan::Plan;
-use crate::worker::turn_end::TurnEnd;
 use crate::worker::upstream::{Keep, Shared, Upstream, Upstreams};
 
 /// How far a worker has come towards its end.
@@ -43,7 +42,6 @@ pub struct Shard {
     pub upstreams: Upstreams,
     pub shared_upstreams: Shared,
     pub turn: Turn,
-    pub turn_end: TurnEnd,
     pub links: Links,
     pub log_ration: LogRation,
     plan: RefCell<Rc<Plan>>,
@@ -85,7 +83,6 @@ impl Shard {
             upstreams: Upstreams::default(),
             shared_upstreams: Shared::default(),
             turn,
-            turn_end: TurnEnd::default(),
             links,
             log_ration: LogRation::default(),
             plan: RefCell::new(Rc::new(plan)),

@@ -54,5 +54,4 @@ mod tls_resumption;
 mod tls_strict;
 mod tracing;
 mod upgrade;
-mod upstream_pipelining;
 mod websocket;

@@ -52,6 +52,33 @@ pools = 1
     );
 }
 
+/// Requests of different clients no longer share a connection of HTTP/1.1, and a file that asks for it is told what there is.
+#[test]
+fn of_the_former_key_pipelining() {
+    let why = "is gone: a connection to a backend carries one HTTP/1.1 request at a time, because a backend that breaks framing would answer one client with what is another's; let requests share connections by protocol = \"h2\"";
+    expect(
+        r#"
+listen_addr = "127.0.0.1:1"
+[[pools]]
+name = "api"
+backends = ["127.0.0.1:2"]
+pipelining = 16
+[[routes]]
+pool = "api"
+pipelining = 1
+[[routes]]
+prefix = "/own"
+backend_addrs = ["127.0.0.1:3"]
+pipelining = 4
+"#,
+        &[
+            &format!("5:14: pools[0].pipelining = 16: {why}"),
+            &format!("8:14: routes[0].pipelining = 1: {why}"),
+            &format!("12:14: routes[1].pipelining = 4: {why}"),
+        ],
+    );
+}
+
 #[test]
 fn of_listeners() {
     expect(

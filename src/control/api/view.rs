@@ -29,8 +29,6 @@ pub struct Pool {
     pub outlier: Option<OutlierSettings>,
     /// Idle connections kept per core and backend.
     pub idle_connections: u32,
-    /// Most requests that share one send on a connection; 1: none do.
-    pub pipelining: u32,
     /// What its backends speak: `h1` or `h2`.
     pub protocol: &'static str,
     /// How TLS is spoken with its backends; `null`: they are spoken to in cleartext.
@@ -161,7 +159,6 @@ impl<'s> View<'s> {
             health_check: pool.health_check.as_ref().map(HealthCheckSettings::from),
             outlier: pool.outlier.as_ref().map(OutlierSettings::from),
             idle_connections: pool.idle_connections,
-            pipelining: pool.pipelining,
             protocol: word_of(&PROTOCOLS, pool.protocol),
             tls: pool.tls.as_deref().map(TlsSettings::from),
             proxy_protocol: pool

@@ -40,8 +40,6 @@ pub struct Admitted {
     pub asked: Asked,
     pub version: Version,
     pub idempotent: bool,
-    /// Whether it is a GET without a body that asks for nothing but its answer.
-    pub is_plain_get: bool,
     pub expects_continue: bool,
     pub has_body: bool,
     /// What of the body is still to be passed on.
@@ -308,10 +306,6 @@ fn encode(
         },
         version: head.version,
         idempotent: head.method.is_idempotent(),
-        is_plain_get: head.method.as_bytes() == b"GET"
-            && head.body == RequestBody::None
-            && !head.upgrade
-            && !head.expect_continue,
         expects_continue: head.expect_continue,
         has_body: head.body != RequestBody::None,
         body: body_of(head, route, exchange.plan.pool(route.pool)),

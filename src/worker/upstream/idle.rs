@@ -1,18 +1,14 @@
 //! The idle connections of one core: last in, first out per backend, so that those in use stay few and warm.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, WorkerId};
-use crate::base::limits;
 use crate::net::Timers;
 use crate::shared::backend_table::BackendTables;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::learnt::Learnt;
-use crate::worker::upstream::pace::Pace;
-use crate::worker::upstream::pipeline::{Pipeline, Place};
 
 /// How long and how many idle connections to a backend are kept.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +29,6 @@ pub struct Upstreams {
 struct Backend {
     idle: Vec<Idle>,
     learnt: Learnt,
-    /// The pipeline that was opened last, which requests may join while it is open.
-    pipeline: Option<Rc<Pipeline>>,
-    pace: Pace,
 }
 
 struct Idle {
@@ -110,40 +103,6 @@ impl Upstreams {
         self.with(id, |backend| {
             backend.learnt.note(u64::from(secs) * 1000, now)
         });
-    }
-
-    /// How many requests may share a send to a backend now; 1: none.
-    pub fn may_share(&self, id: BackendId, now: u64) -> u32 {
-        let backends = self.backends.borrow();
-        backends
-            .get(id.index())
-            .map_or(1, |backend| backend.pace.most(now))
-    }
-
-    /// How long to wait in a pipeline to a backend, in milliseconds.
-    pub fn patience(&self, id: BackendId) -> u64 {
-        let backends = self.backends.borrow();
-        let known = backends.get(id.index());
-        known.map_or(limits::PIPELINE_WAIT_MILLIS, |backend| {
-            backend.pace.patience()
-        })
-    }
-
-    /// Tells what is known of a backend's pace something new.
-    pub fn pace(&self, id: BackendId, tell: impl FnOnce(&mut Pace)) {
-        self.with(id, |backend| tell(&mut backend.pace));
-    }
-
-    /// A place for a request in the pipeline that is open to a backend, if there is one with room.
-    pub fn join(&self, id: BackendId, request: &[u8], most: u32) -> Option<Place> {
-        let backends = self.backends.borrow();
-        let pipeline = backends.get(id.index())?.pipeline.as_ref()?;
-        pipeline.join(request, most)
-    }
-
-    /// Lets later requests of this turn join a pipeline.
-    pub fn set_open(&self, id: BackendId, pipeline: &Rc<Pipeline>) {
-        self.with(id, |backend| backend.pipeline = Some(pipeline.clone()));
     }
 
     /// Closes what has ended or is too old, and says how many are left: once a tick.

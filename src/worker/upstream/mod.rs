@@ -4,11 +4,7 @@ mod dial;
 mod idle;
 mod learnt;
 mod open;
-mod pace;
-mod pipeline;
 mod shared;
-
-use std::rc::Rc;
 
 use crate::base::ids::BackendId;
 use crate::shared::backend_table::Permit;
@@ -16,9 +12,7 @@ use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
 pub use idle::{Keep, Upstreams};
-pub use open::{Obtained, Wish, obtain};
-pub use pace::Pace;
-pub use pipeline::{Pipeline, Place};
+pub use open::obtain;
 pub use shared::Shared;
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
@@ -30,8 +24,6 @@ pub struct Upstream {
     pub scheme: &'static str,
     /// Whether it served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
-    /// Those that share it; `None`: nobody ever did.
-    pipeline: Option<Rc<Pipeline>>,
     /// The backend's bound on connections counts this one.
     permit: Option<Permit>,
 }
@@ -40,7 +32,6 @@ impl Drop for Upstream {
     /// The descriptor is closed by the engine, a moment later; before another connection may take its place, the
     /// backend must know that this one has ended.
     fn drop(&mut self) {
-        self.lose_waiting();
         if self.permit.is_some()
             && let Stream::Socket(socket) = &self.wire.stream
         {

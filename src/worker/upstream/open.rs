@@ -21,63 +21,28 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::upstream::dial::{Security, dial, introduction};
-use crate::worker::upstream::pipeline::Place;
 use crate::worker::wire::Wire;
 
-/// What kind of connection a request should have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// A new one.
-    Fresh,
-    /// Any, for itself.
-    Own,
-    /// Any, together with other requests.
-    Pipelined,
-}
-
-/// What a request was given.
-pub enum Obtained {
-    /// A connection to send it on. If its pipeline is open, together with those of this turn that join it.
-    Connection(Upstream),
-    /// A place in a pipeline: the request is sent with that of its first.
-    Place(Place),
-}
-
-/// A connection to the backend, or a place in the pipeline of one, for this encoded request. `None`: the backend has as many
-/// connections as it may. Errors: it cannot be connected to in time, or the client left meanwhile.
+/// A connection to the backend for one exchange. `fresh`: one that was never idle, since its backend may have closed such
+/// a one just now. `None`: the backend has as many connections as it may. Errors: it cannot be connected to in time, or the
+/// client left meanwhile.
 pub async fn obtain(
     shard: &Rc<Shard>,
     client: &Client,
     exchange: &Exchange,
     backend: &Backend,
-    request: &Block,
-    wish: Wish,
-) -> Result<Option<Obtained>, Failure> {
+    fresh: bool,
+) -> Result<Option<Upstream>, Failure> {
     let id = backend.id();
     let pool = exchange.plan.pool(exchange.route().pool);
     if pool.protocol == Protocol::Http2 {
-        let stream = obtain_stream(shard, exchange, backend, wish == Wish::Fresh)?;
-        return Ok(stream.map(Obtained::Connection));
+        return obtain_stream(shard, exchange, backend, fresh);
     }
-    let now = shard.timers.millis();
-    let most = match wish {
-        Wish::Pipelined => shard.upstreams.may_share(id, now).min(pool.pipelining),
-        Wish::Fresh | Wish::Own => 1,
-    };
-    if most > 1
-        && let Some(place) = shard.upstreams.join(id, request.filled(), most)
-    {
-        return Ok(Some(Obtained::Place(place)));
-    }
-    if wish != Wish::Fresh {
+    if !fresh {
+        let now = shard.timers.millis();
         let idle = poll_fn(|cx| Poll::Ready(shard.upstreams.take(id, now, cx))).await;
-        if let Some(mut upstream) = idle {
-            if most > 1 {
-                let pipeline = upstream.pipeline.get_or_insert_default();
-                pipeline.open(request.filled(), &shard.blocks);
-                shard.upstreams.set_open(id, pipeline);
-            }
-            return Ok(Some(Obtained::Connection(upstream)));
+        if idle.is_some() {
+            return Ok(idle);
         }
     }
     let Ok(permit) = permit(shard, backend) else {
@@ -87,14 +52,13 @@ pub async fn obtain(
     let socket = connect(shard, client, exchange, backend).await?;
     let counts = backend.slot.counts().workers.of(shard.worker);
     counts.connect_times.observe(Micros::now().since(began));
-    Ok(Some(Obtained::Connection(Upstream {
+    Ok(Some(Upstream {
         wire: Wire::new(Stream::Socket(socket)),
         backend: id,
         scheme: "http",
         reused: false,
-        pipeline: None,
         permit,
-    })))
+    }))
 }
 
 /// The backend has as many connections as it may.
@@ -168,7 +132,6 @@ fn obtain_stream(
             None => "http",
         },
         reused,
-        pipeline: None,
         permit: None,
     }))
 }

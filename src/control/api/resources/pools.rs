@@ -55,9 +55,6 @@ struct PoolSettings {
     /// Idle connections kept per core and backend.
     #[schema(minimum = 0, maximum = 16384)]
     idle_connections: Option<u32>,
-    /// Most requests that share one send on a connection to a backend; 1: none do.
-    #[schema(minimum = 1, maximum = 64)]
-    pipelining: Option<u32>,
     /// What its backends speak: `h1` or `h2`.
     #[schema(pattern = "^h[12]$", example = "h1")]
     protocol: Option<String>,
