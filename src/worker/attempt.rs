@@ -15,18 +15,12 @@ use crate::worker::deliver::{Delivered, Ends, deliver, send_whole};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::retry::Setback;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
-use crate::worker::upload::upload;
+use crate::worker::upload::{ask_for_body, upload};
 use crate::worker::upstream::Upstream;
-
-/// An attempt that failed.
-pub struct Setback {
-    pub failure: Failure,
-    /// Whether it was made on a connection that had been idle.
-    pub was_reused: bool,
-}
 
 /// One attempt.
 pub struct Attempt<'a> {
@@ -36,20 +30,22 @@ pub struct Attempt<'a> {
     pub backend: BackendId,
 }
 
+/// What is known of how a request was sent.
+struct Sent {
+    /// The connection took no byte of it.
+    took_nothing: bool,
+}
+
 impl Attempt<'_> {
     /// The request goes out, the answer comes in, and if the request's body is still coming both happen at once.
     pub async fn make(&self, admitted: &mut Admitted, upstream: Upstream) -> Result<(), Setback> {
-        let was_reused = upstream.reused;
         let _counted = self.shard.count_in_flight(self.backend);
         let attempts = &self.exchange.attempts;
         attempts.set(attempts.get().saturating_add(1));
         let mut out = self.shard.blocks.take();
         let answered = self.answer(admitted, upstream, &mut out).await;
         self.shard.blocks.give(out);
-        answered.map_err(|failure| Setback {
-            failure,
-            was_reused,
-        })
+        answered
     }
 
     async fn answer(
@@ -57,22 +53,97 @@ impl Attempt<'_> {
         admitted: &mut Admitted,
         upstream: Upstream,
         out: &mut Block,
-    ) -> Result<(), Failure> {
-        let asked_at = Micros::now();
-        self.send_request(admitted, &upstream).await?;
-        let body = match admitted.is_whole {
-            true => None,
-            false => Some(std::mem::replace(&mut admitted.body, Body::none())),
+    ) -> Result<(), Setback> {
+        let (reused, asked_at) = (upstream.reused, Micros::now());
+        let sent = self.send_request(admitted, &upstream).await;
+        let took_nothing = matches!(sent, Ok(Sent { took_nothing: true }));
+        let outcome = match sent {
+            // What such a connection still brings was on its way before the request: it is nobody's answer.
+            Ok(Sent { took_nothing: true }) if reused => Err(Failure::Reset),
+            Ok(_) => {
+                self.exchange_bodies(admitted, &upstream, asked_at, out)
+                    .await
+            }
+            Err(failure) => Err(failure),
         };
-        let ends = Ends {
+        let delivered = outcome.map_err(|failure| Setback {
+            failure,
+            is_unprocessed: failure.is_before_sending() || took_nothing,
+            lost_reused: reused && upstream.wire.stream.is_connection_lost(),
+        })?;
+        self.finish(delivered, upstream, out)
+            .await
+            .map_err(Setback::without_connection)
+    }
+
+    /// Has the answer delivered while what is left of the request's body goes out.
+    async fn exchange_bodies(
+        &self,
+        admitted: &mut Admitted,
+        upstream: &Upstream,
+        asked_at: Micros,
+        out: &mut Block,
+    ) -> Result<Delivered, Failure> {
+        if admitted.is_whole {
+            return deliver(&self.ends(admitted, upstream, asked_at), out).await;
+        }
+        self.await_connection(upstream).await?;
+        if admitted.expects_continue && self.exchange.route().answer_continue {
+            ask_for_body(self.shard, self.client, self.exchange).await?;
+            admitted.expects_continue = false;
+        }
+        let before = self.exchange.request_bytes.get();
+        let mut body = std::mem::replace(&mut admitted.body, Body::none());
+        let ends = self.ends(admitted, upstream, asked_at);
+        let delivered = receive_answer(&ends, &mut body, out).await;
+        admitted.is_kept &= before == self.exchange.request_bytes.get() && !body.has_ended();
+        admitted.body = body;
+        delivered
+    }
+
+    fn ends<'a>(
+        &'a self,
+        admitted: &'a Admitted,
+        upstream: &'a Upstream,
+        asked_at: Micros,
+    ) -> Ends<'a> {
+        Ends {
             shard: self.shard,
             client: self.client,
             exchange: self.exchange,
             admitted,
-            upstream: &upstream,
+            upstream,
             asked_at,
+            is_sending_interim: Default::default(),
+        }
+    }
+
+    /// Waits until there is a connection for the rest of a body: what a stream of HTTP/2 takes before is lost with it, and
+    /// could not be sent to another backend.
+    async fn await_connection(&self, upstream: &Upstream) -> Result<(), Failure> {
+        let Stream::Multiplexed(stream) = &upstream.wire.stream else {
+            return Ok(());
         };
-        let (reusable, is_whole) = match receive_answer(&ends, body, out).await? {
+        let Attempt { shard, client, .. } = self;
+        let wait = self.exchange.route().timeouts.upstream_response;
+        client.timer.set(self.exchange.bounded(wait));
+        let waited = client.timer.bound(|cx| match stream.poll_connected(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
+            Poll::Pending => client.poll_gone(shard, cx).map(Err),
+        });
+        waited
+            .await
+            .unwrap_or_else(|Expired| Err(self.exchange.expired(Failure::ConnectTimeout)))
+    }
+
+    /// What follows an answer that is delivered: the connection is kept if it may be, and a small answer goes to the client.
+    async fn finish(
+        &self,
+        delivered: Delivered,
+        upstream: Upstream,
+        out: &mut Block,
+    ) -> Result<(), Failure> {
+        let (reusable, is_whole) = match delivered {
             Delivered::Complete { reusable } => (reusable, false),
             Delivered::Whole { reusable } => (reusable, true),
             Delivered::Switched => {
@@ -80,7 +151,7 @@ impl Attempt<'_> {
                 return Ok(());
             }
         };
-        if reusable && !self.client.body_pending.get() {
+        if reusable && !self.client.is_body_pending() {
             self.shard.keep_idle(self.exchange, upstream);
         }
         match is_whole {
@@ -95,7 +166,7 @@ impl Attempt<'_> {
         &self,
         admitted: &mut Admitted,
         upstream: &Upstream,
-    ) -> Result<(), Failure> {
+    ) -> Result<Sent, Failure> {
         let wait = self.exchange.route().timeouts.upstream_response;
         self.client.timer.set(self.exchange.bounded(wait));
         let stream = &upstream.wire.stream;
@@ -109,38 +180,46 @@ impl Attempt<'_> {
             asked.map_err(|_| Failure::Unprocessed)?;
         }
         let is_last = is_whole && trailers.is_empty();
+        let length = request.len();
         let sent = stream.send_all(request, is_last, &self.client.timer).await;
-        if sent.is_err() {
-            admitted.is_whole = false; // The block is lost with its send.
-        } else if is_whole && !trailers.is_empty() {
+        let Ok(taken) = sent else {
+            admitted.is_kept = false; // The block is lost with its send.
+            return Err(self.exchange.expired(Failure::ResponseTimeout));
+        };
+        let took_nothing =
+            matches!(stream, Stream::Socket(_)) && taken.is_err() && request.len() == length;
+        if is_whole && !trailers.is_empty() {
             // As with a backend that reads no further: if that is a failure, receiving tells.
             let _ = stream.send_trailers(trailers);
         }
-        sent.map(drop)
-            .map_err(|Expired| self.exchange.expired(Failure::ResponseTimeout))
+        Ok(Sent { took_nothing })
     }
 }
 
-/// Has the answer delivered, and the rest of the body passed on, if there is one, meanwhile.
+/// Has the answer delivered, and the rest of the body passed on meanwhile.
 async fn receive_answer(
     ends: &Ends<'_>,
-    body: Option<Body>,
+    body: &mut Body,
     out: &mut Block,
 ) -> Result<Delivered, Failure> {
-    let Some(mut body) = body else {
-        return deliver(ends, out).await;
-    };
-    let mut uploading = pin!(upload(ends, &mut body));
+    let mut uploading = pin!(upload(ends, body));
     let mut delivering = pin!(deliver(ends, out));
-    let mut is_uploading = true;
+    let mut uploaded = None;
     poll_fn(|cx| {
-        if is_uploading && let Poll::Ready(outcome) = uploading.as_mut().poll(cx) {
-            is_uploading = false;
-            if let Err(failure) = outcome {
-                return Poll::Ready(Err(failure));
-            }
+        if uploaded.is_none()
+            && let Poll::Ready(outcome) = uploading.as_mut().poll(cx)
+        {
+            uploaded = Some(outcome);
         }
-        delivering.as_mut().poll(cx)
+        let polled = delivering.as_mut().poll(cx);
+        match uploaded {
+            // The client is told of the failure, but not before an interim head that is being sent is with it: two sends
+            // on one connection at once have no order.
+            Some(Err(failure)) if polled.is_pending() && !ends.is_sending_interim.get() => {
+                Poll::Ready(Err(failure))
+            }
+            _ => polled,
+        }
     })
     .await
 }

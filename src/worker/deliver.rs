@@ -1,5 +1,6 @@
 //! Bringing a backend's answer to the client: its interim heads, its final head, its body.
 
+use std::cell::Cell;
 use std::task::Poll;
 
 use crate::base::limits;
@@ -43,6 +44,8 @@ pub struct Ends<'a> {
     pub upstream: &'a Upstream,
     /// When the request was sent, or began to be.
     pub asked_at: Micros,
+    /// Whether an interim head is being sent to the client.
+    pub is_sending_interim: Cell<bool>,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -63,7 +66,10 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 if interims > limits::INTERIM_RESPONSES {
                     return Err(Failure::TooManyInterim);
                 }
-                ends.send_head(out).await?;
+                ends.is_sending_interim.set(true);
+                let sent = ends.send_head(out).await;
+                ends.is_sending_interim.set(false);
+                sent?;
             }
             Answer::Switching => {
                 ends.answer_begins();
@@ -87,6 +93,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         idle: &|| exchange.bounded(idle),
         stall: plan.snapshot().client.idle_timeout,
         count: &|bytes| exchange.count_response(bytes),
+        has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
     begun.map_err(|_| Failure::ClientLeft)?;
@@ -96,8 +103,10 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     match relayed {
         Ok(()) => Ok(Delivered::Complete { reusable }),
         Err(broken) => {
-            // What was not sent yet leaves room for another answer.
-            exchange.answered.set(out.is_empty());
+            // An answer of which nothing was sent leaves room for another one. Over HTTP/2 its head is sent already.
+            if let Stream::Socket(_) = client.wire.stream {
+                exchange.answered.set(relay.has_sent.get());
+            }
             Err(broken_answer(exchange, broken))
         }
     }
@@ -111,14 +120,11 @@ pub async fn send_whole(
 ) -> Result<(), Failure> {
     let stall = exchange.plan.snapshot().client.idle_timeout;
     client.timer.set(stall);
-    let broken = match client.wire.stream.send_answer(out, &client.timer).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(_)) => Failure::ClientLeft,
-        Err(Expired) => Failure::ClientStalled,
-    };
-    // What was not sent yet leaves room for another answer.
-    exchange.answered.set(out.is_empty());
-    Err(broken)
+    match client.wire.stream.send_answer(out, &client.timer).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Failure::ClientLeft),
+        Err(Expired) => Err(Failure::ClientStalled),
+    }
 }
 
 fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
@@ -185,6 +191,7 @@ impl Ends<'_> {
             });
             match waited.await {
                 Ok(outcome) => {
+                    self.note_heard(&outcome);
                     let (head, end) = outcome?;
                     let mut slots = FieldSlots::new();
                     let parsed = head.as_response(end, self.admitted.asked, &mut slots);
@@ -194,11 +201,17 @@ impl Ends<'_> {
                     return Ok(answer);
                 }
                 // The time for the answer begins when the request has ended.
-                Err(Expired) if self.client.body_pending.get() => {
+                Err(Expired) if self.client.is_body_pending() => {
                     timer.set(self.exchange.bounded(wait));
                 }
                 Err(Expired) => return Err(self.exchange.expired(Failure::ResponseTimeout)),
             }
+        }
+    }
+
+    fn note_heard<T>(&self, outcome: &Result<T, Failure>) {
+        if matches!(outcome, Ok(_) | Err(Failure::MalformedResponse(_))) {
+            self.exchange.heard.set(true);
         }
     }
 
@@ -212,6 +225,9 @@ impl Ends<'_> {
             let length = wire.with(|received| received.len());
             let is_over = length > limits::RESPONSE_HEAD_BYTES as usize;
             let ends = wire.with(|received| may_end_head(received.filled(), seen));
+            if length > 0 {
+                self.exchange.heard.set(true);
+            }
             if length > 0 && (ends || is_over || seen == 0) {
                 let mut received = wire.take();
                 let read = self.read_head(&mut received, out);
@@ -230,7 +246,7 @@ impl Ends<'_> {
                 Ok(_) => return Err(Failure::Reset),
                 Err(Interrupted::Watched(failure)) => return Err(failure),
                 // The time for the answer begins when the request has ended.
-                Err(Interrupted::Expired) if self.client.body_pending.get() => {
+                Err(Interrupted::Expired) if self.client.is_body_pending() => {
                     timer.set(self.exchange.bounded(wait));
                 }
                 Err(Interrupted::Expired) => {

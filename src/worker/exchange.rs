@@ -45,6 +45,8 @@ pub struct Exchange {
     pub status: Cell<u16>,
     /// Whether a response head is on its way to the client, so that no other can be sent.
     pub answered: Cell<bool>,
+    /// Whether a byte of an answer came from a backend: the request is not sent again then.
+    pub heard: Cell<bool>,
     pub request_bytes: Cell<u64>,
     pub response_bytes: Cell<u64>,
     /// From the sending of the request to the head of the answer that a backend gave; `None` before.
@@ -94,6 +96,7 @@ impl Exchange {
             attempts: Cell::default(),
             status: Cell::default(),
             answered: Cell::default(),
+            heard: Cell::default(),
             request_bytes: Cell::default(),
             response_bytes: Cell::default(),
             upstream_micros: Cell::default(),

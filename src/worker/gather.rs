@@ -32,9 +32,8 @@ pub fn gather(
     {
         take_arrived(client, exchange, admitted).map_err(|_| Failure::ClientLeft)?;
     }
-    let is_whole = admitted.body.has_ended();
-    admitted.is_whole = is_whole;
-    client.body_pending.set(!is_whole);
+    admitted.is_whole = admitted.body.has_ended();
+    client.note_received(&admitted.body);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ mod proxy;
 mod record;
 mod relay;
 mod respond;
+mod retry;
 pub mod route;
 mod shard;
 mod stream;

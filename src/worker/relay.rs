@@ -2,6 +2,7 @@
 //! block of it. A receiver that is slow stops the sender, because nothing is received before what was received has been
 //! sent.
 
+use std::cell::Cell;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Relay<'a> {
     pub stall: Duration,
     /// Told the bytes of each piece that is passed on.
     pub count: &'a dyn Fn(usize),
+    /// Whether the receiver was given anything, and may have some of it.
+    pub has_sent: Cell<bool>,
 }
 
 impl Relay<'_> {
@@ -142,6 +145,7 @@ impl Relay<'_> {
     ) -> Result<(), Broken<F>> {
         let give_time = || self.timer.set(self.stall);
         give_time();
+        self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self.to.send(block, count, is_last, self.timer, give_time);
         match sending.await {
             Ok(Ok(())) => Ok(()),

@@ -57,6 +57,15 @@ impl Stream {
         }
     }
 
+    /// Whether the connection below is of no more use: always true of a socket that failed, but a stream of HTTP/2 may end
+    /// while its connection goes on.
+    pub fn is_connection_lost(&self) -> bool {
+        match self {
+            Stream::Socket(_) => true,
+            Stream::Multiplexed(stream) => stream.is_connection_lost(),
+        }
+    }
+
     /// The trailers that came behind a body over HTTP/2, each `name: value CRLF`. Once.
     pub fn take_trailers(&self) -> Vec<u8> {
         match self {

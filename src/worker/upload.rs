@@ -1,10 +1,15 @@
 //! Passing on a request body that is too large to keep, while the answer may already be coming.
 
+use std::cell::Cell;
+
 use crate::net::{Expired, Timer};
 use crate::worker::body::{Body, Unacceptable};
 use crate::worker::deliver::Ends;
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::relay::{Broken, Relay};
+use crate::worker::shard::Shard;
 use crate::worker::wire::nothing;
 
 /// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why.
@@ -12,9 +17,6 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
     let route = exchange.route();
     let timer = Timer::new(&ends.shard.timers);
-    if ends.admitted.expects_continue && route.answer_continue {
-        ask_for_body(ends, &timer).await?;
-    }
     let relay = Relay {
         blocks: &ends.shard.blocks,
         from: &client.wire,
@@ -23,12 +25,13 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
         idle: &|| exchange.bounded(route.timeouts.client_body),
         stall: route.timeouts.upstream_response,
         count: &|bytes| exchange.count_request(bytes),
+        has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();
     let relayed = relay.run(&mut out, body, nothing).await;
     ends.shard.blocks.give(out);
     match relayed {
-        Ok(()) => client.body_pending.set(false),
+        Ok(()) => client.note_received(body),
         Err(Broken::SinkClosed) => {}
         Err(Broken::SourceEnded) => return Err(Failure::ClientLeft),
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
@@ -42,14 +45,21 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn ask_for_body(ends: &Ends<'_>, timer: &Timer) -> Result<(), Failure> {
-    timer.set(ends.exchange.plan.snapshot().client.idle_timeout);
-    let mut out = ends.shard.blocks.take();
+/// Tells a client that waits for it to send its body. The backend's answer is not looked at before that is said: a client
+/// is told one thing after the other.
+pub async fn ask_for_body(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+) -> Result<(), Failure> {
+    let timer = &client.timer;
+    timer.set(exchange.plan.snapshot().client.idle_timeout);
+    let mut out = shard.blocks.take();
     out.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
-    let stream = &ends.client.wire.stream;
+    let stream = &client.wire.stream;
     let begun = stream.answer(&mut out, false);
     let sent = stream.send_all(&mut out, false, timer).await;
-    ends.shard.blocks.give(out);
+    shard.blocks.give(out);
     match (begun, sent) {
         (Ok(()), Ok(Ok(()))) => Ok(()),
         (_, Err(Expired)) => Err(Failure::ClientStalled),

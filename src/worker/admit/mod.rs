@@ -41,11 +41,12 @@ pub struct Admitted {
     pub version: Version,
     pub idempotent: bool,
     pub expects_continue: bool,
-    pub has_body: bool,
-    /// What of the body is still to be passed on.
+    /// What of the body is still to come behind `request`.
     pub body: Body,
-    /// Whether `request` is all of the request, so that it can be sent again.
+    /// Whether `request` is all of the request.
     pub is_whole: bool,
+    /// Whether `request` and what `body` has to bring are all of the request, so that it can be sent again.
+    pub is_kept: bool,
     /// The encoded head, and the body as far as it is kept.
     pub request: Block,
     /// The backend to try first, as index in the pool, if one was there.
@@ -89,7 +90,7 @@ fn admit_stream(
     let mut slots = FieldSlots::new();
     let decided = match head.as_request(end, &mut slots) {
         Ok(head) => {
-            client.body_pending.set(head.body != RequestBody::None);
+            client.expect_body(head.body != RequestBody::None);
             decide(shard, client, exchange, &head).map(Some)
         }
         Err(refusal) => Err(Failure::Refused(refusal)),
@@ -111,7 +112,7 @@ fn admit_written(
         Ok(None) => (0, Ok(None)),
         Ok(Some(head)) => {
             client.keep_alive.set(head.keep_alive);
-            client.body_pending.set(head.body != RequestBody::None);
+            client.expect_body(head.body != RequestBody::None);
             let decided = decide(shard, client, exchange, &head).map(Some);
             (head.head_bytes, decided)
         }
@@ -307,9 +308,9 @@ fn encode(
         version: head.version,
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
-        has_body: head.body != RequestBody::None,
         body: body_of(head, route, exchange.plan.pool(route.pool)),
         is_whole: head.body == RequestBody::None,
+        is_kept: true,
         request,
         first: chosen.first,
         websocket_key,

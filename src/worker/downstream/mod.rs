@@ -16,6 +16,7 @@ use crate::net::{Block, Gate, Peer, Socket, Timer};
 use crate::snapshot::{Listener, ServerTls};
 use crate::tls;
 
+use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex;
@@ -91,7 +92,7 @@ pub struct Client {
     /// Whether the connection may go on after the running request, as far as the request says.
     pub keep_alive: Cell<bool>,
     /// Whether the running request has a body that is not received to its end.
-    pub body_pending: Cell<bool>,
+    body_pending: Cell<bool>,
     /// Whether the running answer ends with the connection.
     pub ends_by_close: Cell<bool>,
     /// Whether the connection ends in the middle of an answer.
@@ -154,6 +155,22 @@ impl Client {
         self.keep_alive.set(false);
         self.body_pending.set(false);
         self.ends_by_close.set(false);
+    }
+
+    /// Notes whether the request that was just parsed has a body.
+    pub fn expect_body(&self, has_body: bool) {
+        self.body_pending.set(has_body);
+    }
+
+    /// Notes how far the running request's own body was received. Nothing else lets the connection go on behind a body:
+    /// what is left of one would be taken for the next request.
+    pub fn note_received(&self, body: &Body) {
+        self.body_pending.set(!body.has_ended());
+    }
+
+    /// Whether the running request has a body that is not received to its end.
+    pub fn is_body_pending(&self) -> bool {
+        self.body_pending.get()
     }
 
     /// Whether the connection may go on after this answer: the client wants it to, its request is received to the end,

@@ -29,6 +29,8 @@ pub struct Connection {
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// The task that sends, while there is nothing to send.
     sender: RefCell<Option<Waker>>,
+    /// Whether there is a socket: towards a backend, streams are opened before.
+    connected: Cell<bool>,
     /// Whether nothing more is received.
     deaf: Cell<bool>,
     /// When a stream was last open, in the core's milliseconds.
@@ -70,6 +72,7 @@ impl Connection {
             free_heads: RefCell::default(),
             answered_early: RefCell::default(),
             sender: RefCell::default(),
+            connected: Cell::default(),
             deaf: Cell::default(),
             busy_at: Cell::default(),
             now: Cell::default(),
@@ -82,6 +85,10 @@ impl Connection {
 
     pub(super) fn protocol(&self) -> RefMut<'_, h2::Connection> {
         self.protocol.borrow_mut()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.get()
     }
 
     /// Streams that may be opened now, towards a backend.
@@ -176,6 +183,11 @@ impl Connection {
         terms: &Terms<'_>,
     ) -> End {
         self.busy_at.set(terms.timers.millis());
+        self.connected.set(true);
+        self.streams
+            .borrow()
+            .values()
+            .for_each(|state| state.wake());
         let mut receiving = pin!(self.receive_all(socket, received, terms));
         let mut sending = pin!(self.send_all(socket, terms));
         let mut end = End::Orderly;

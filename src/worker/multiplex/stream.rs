@@ -17,6 +17,8 @@ pub struct Stream {
     /// 0 until the request is sent, towards a backend.
     id: Cell<StreamId>,
     state: Rc<State>,
+    /// Whether the head of the final answer was sent, towards a client.
+    answered: Cell<bool>,
     /// Whether the end of our message was sent.
     finished: Cell<bool>,
 }
@@ -27,6 +29,7 @@ impl Stream {
             connection,
             id: Cell::new(id),
             state,
+            answered: Cell::default(),
             finished: Cell::default(),
         }
     }
@@ -54,6 +57,23 @@ impl Stream {
     /// Gives the memory of a head back.
     pub fn give_head(&self, head: Head) {
         self.connection.give_head(head);
+    }
+
+    /// Whether the stream ended because its connection did.
+    pub fn is_connection_lost(&self) -> bool {
+        self.state.gone.get() == Some(Gone::Lost)
+    }
+
+    /// Waits until the connection is there, towards a backend. Errors: it is not, or not for this stream.
+    pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if let Some(gone) = self.state.gone.get() {
+            return Poll::Ready(Err(gone));
+        }
+        if self.connection.is_connected() {
+            return Poll::Ready(Ok(()));
+        }
+        self.state.wait(cx);
+        Poll::Pending
     }
 
     /// Ready when the peer has given the stream up.
@@ -115,6 +135,11 @@ impl Stream {
         let (status, fields) = raise::response(&answer.filled()[..length]);
         // What HTTP/1 switches to, HTTP/2 takes for the body of a tunnel (RFC 8441 section 5).
         let status = if status == 101 { 200 } else { status };
+        // Who joins two answers into one, or takes the second for the answer to something else, is misled.
+        if self.answered.replace(self.answered.get() || status >= 200) {
+            debug_assert!(false, "a second answer on a stream of HTTP/2");
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_head(self.id.get(), status, fields, is_last);
         drop(protocol);

@@ -1,0 +1,180 @@
+//! Whether a request is sent once more after an attempt that failed. Plain values in, a decision out.
+//!
+//! A request may only be executed twice if its method is idempotent (RFC 9110 section 9.2.2). So what decides is not how
+//! likely it is that the backend saw nothing of the request, but whether that is known.
+
+use crate::base::limits;
+use crate::worker::failure::Failure;
+
+/// What of a request decides whether it may be sent again.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeatable {
+    /// Whether all of the request is still there: no byte of its body was given away.
+    pub is_kept: bool,
+    pub is_idempotent: bool,
+    /// Whether a byte of any answer came: from then on the backend has said something about the request.
+    pub is_answered: bool,
+}
+
+/// An attempt that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Setback {
+    pub failure: Failure,
+    /// Whether it is known that the backend processed nothing of the request.
+    pub is_unprocessed: bool,
+    /// Whether a connection that had served other requests was lost: the backend may have ended it while it was idle.
+    pub lost_reused: bool,
+}
+
+/// What a request has used up of the attempts that it may have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    /// Attempts that were no retries, because nothing of the request had reached a backend that would process it.
+    pub free: u8,
+    /// Whether the request was sent anew because a reused connection was lost.
+    pub fresh: bool,
+    pub retries: u8,
+}
+
+/// How a request goes on after a setback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Not at all: the client is told of the failure.
+    Never,
+    /// To the same backend on a connection that was never idle. This is no failure of the backend, and no retry.
+    Fresh,
+    /// To the same backend on any other connection. This is no failure of the backend, and no retry.
+    Elsewhere,
+    /// To another backend, if the pool's budget of retries allows it.
+    Retry,
+}
+
+impl Setback {
+    /// The connection could not be had: the backend saw nothing of the request.
+    pub fn without_connection(failure: Failure) -> Setback {
+        Setback {
+            failure,
+            is_unprocessed: failure.is_before_sending(),
+            lost_reused: false,
+        }
+    }
+}
+
+/// Decides whether and how a request is sent again, on a route that allows `most` retries.
+pub fn again(request: Repeatable, setback: &Setback, used: Used, most: u8) -> Again {
+    let may_repeat = request.is_idempotent || setback.is_unprocessed;
+    if !request.is_kept || request.is_answered || !may_repeat {
+        return Again::Never;
+    }
+    match setback.failure {
+        // The stream came as the backend was ending the connection, or was one more than the backend takes at a time.
+        Failure::Unprocessed if used.free < limits::UNPROCESSED_ATTEMPTS => Again::Elsewhere,
+        // An operator who allows no retries does not want a request on the wire twice, unless it is known to be the first.
+        Failure::Reset
+            if setback.lost_reused && !used.fresh && (most > 0 || setback.is_unprocessed) =>
+        {
+            Again::Fresh
+        }
+        failure if failure.is_worth_another_try() && used.retries < most => Again::Retry,
+        _ => Again::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::refusal::Refusal;
+
+    const GET: Repeatable = Repeatable {
+        is_kept: true,
+        is_idempotent: true,
+        is_answered: false,
+    };
+    const POST: Repeatable = Repeatable {
+        is_idempotent: false,
+        ..GET
+    };
+
+    fn lost(lost_reused: bool, is_unprocessed: bool) -> Setback {
+        Setback {
+            failure: Failure::Reset,
+            is_unprocessed,
+            lost_reused,
+        }
+    }
+
+    fn used(free: u8, fresh: bool, retries: u8) -> Used {
+        Used {
+            free,
+            fresh,
+            retries,
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_and_where() {
+        let none = Used::default();
+        let refused = Setback::without_connection(Failure::ConnectFailed);
+        let unprocessed = Setback::without_connection(Failure::Unprocessed);
+        let late = Setback::without_connection(Failure::ResponseTimeout);
+        let left = Setback::without_connection(Failure::ClientLeft);
+        let rows = [
+            // A connection that is lost.
+            (GET, lost(false, false), none, 1, Again::Retry),
+            (GET, lost(false, false), none, 0, Again::Never),
+            (GET, lost(true, false), none, 1, Again::Fresh),
+            (GET, lost(true, false), none, 0, Again::Never),
+            (GET, lost(true, false), used(0, true, 0), 1, Again::Retry),
+            (POST, lost(false, false), none, 3, Again::Never),
+            (POST, lost(true, false), none, 3, Again::Never),
+            (POST, lost(true, true), none, 0, Again::Fresh),
+            (POST, lost(true, true), used(0, true, 0), 0, Again::Never),
+            (POST, lost(false, true), none, 1, Again::Retry),
+            // A connection that was never there, a stream that was refused.
+            (GET, refused, none, 1, Again::Retry),
+            (POST, refused, none, 1, Again::Retry),
+            (POST, refused, used(0, false, 1), 1, Again::Never),
+            (POST, unprocessed, none, 0, Again::Elsewhere),
+            (POST, unprocessed, used(4, false, 0), 1, Again::Retry),
+            (POST, unprocessed, used(4, false, 0), 0, Again::Never),
+            // A backend that is silent, a client that left.
+            (GET, late, none, 1, Again::Retry),
+            (POST, late, none, 1, Again::Never),
+            (GET, left, none, 1, Again::Never),
+        ];
+        for (request, setback, used, most, expected) in rows {
+            let decided = again(request, &setback, used, most);
+            assert_eq!(decided, expected, "{request:?} {setback:?} {used:?} {most}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_again_that_is_not_whole_or_was_answered() {
+        let failures = [
+            Failure::ConnectFailed,
+            Failure::Unprocessed,
+            Failure::Reset,
+            Failure::ResponseTimeout,
+            Failure::MalformedResponse(Refusal::BadStatusLine),
+        ];
+        let given_away = Repeatable {
+            is_kept: false,
+            ..GET
+        };
+        let answered = Repeatable {
+            is_answered: true,
+            ..GET
+        };
+        for failure in failures {
+            for request in [given_away, answered] {
+                let setback = Setback {
+                    failure,
+                    is_unprocessed: true,
+                    lost_reused: true,
+                };
+                let decided = again(request, &setback, Used::default(), 9);
+                assert_eq!(decided, Again::Never, "{request:?} {failure:?}");
+            }
+        }
+    }
+}
