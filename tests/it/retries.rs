@@ -44,7 +44,7 @@ fn retries_may_be_forbidden() {
 }
 
 #[test]
-fn idempotent_requests_without_a_body_are_repeated_and_others_are_not() {
+fn idempotent_requests_are_repeated_and_others_are_not() {
     // One backend hangs up on `/fatal`, always on a new connection.
     let fatal = Origin::start(|link| {
         let Some(request) = link.request() else {
@@ -75,13 +75,16 @@ fn idempotent_requests_without_a_body_are_repeated_and_others_are_not() {
             assert_eq!(answer.status(), 200, "{method}");
         }
     }
-    assert!(at_fatal() >= 4, "{} attempts began there", at_fatal());
+    let post = POST.replace(" / ", " /fatal ");
+    let put = post.replace("POST", "PUT"); // Its small body is kept.
+    for _ in 0..2 {
+        assert_eq!(client.ask(&put).status(), 200, "PUT");
+    }
+    assert!(at_fatal() >= 5, "{} attempts began there", at_fatal());
 
     // The bytes of these may have been processed.
-    let post = POST.replace(" / ", " /fatal ");
     let patch = "PATCH /fatal HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n".to_owned();
-    let put = post.replace("POST", "PUT");
-    for request in [post, patch, put] {
+    for request in [post, patch] {
         let before = fatal.count() + alive.count();
         let statuses = [proxy.ask(&request).status(), proxy.ask(&request).status()];
         assert!(
