@@ -31,6 +31,7 @@ mod keepalive;
 mod metrics;
 mod names;
 mod nginx;
+mod one_answer;
 mod own_answers;
 mod page;
 mod pipelining;
