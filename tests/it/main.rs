@@ -14,6 +14,7 @@ mod curl_h2;
 mod curl_tls;
 mod departures;
 mod early_answer;
+mod failure_table;
 mod fields;
 mod framing;
 mod grpc;
@@ -45,6 +46,7 @@ mod routing;
 
 mod shutdown;
 mod smuggling;
+mod stranger_bytes;
 mod streaming;
 mod support;
 mod systemd;
