@@ -12,6 +12,10 @@ pub enum Refusal {
     UnsupportedVersion,
     /// CONNECT or TRACE.
     MethodNotAllowed,
+    /// A method longer than the limit, which nobody can have implemented.
+    MethodTooLong,
+    /// A `:protocol` longer than the limit.
+    ProtocolTooLong,
     /// A target that is in none of the forms of RFC 9112 section 3.2 or has bytes that no URI has.
     BadTarget,
     /// A target longer than the limit.
@@ -78,11 +82,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the numbers that `as usize` gives them.
-    pub const ALL: [Refusal; 35] = [
+    pub const ALL: [Refusal; 37] = [
         Refusal::BadRequestLine,
         Refusal::BadStatusLine,
         Refusal::UnsupportedVersion,
         Refusal::MethodNotAllowed,
+        Refusal::MethodTooLong,
+        Refusal::ProtocolTooLong,
         Refusal::BadTarget,
         Refusal::TargetTooLong,
         Refusal::HeadTooLarge,
@@ -123,7 +129,9 @@ impl Refusal {
             Refusal::TargetTooLong => 414,
             Refusal::UnknownExpectation => 417,
             Refusal::HeadTooLarge | Refusal::TooManyFields | Refusal::ChunkOverheadTooLarge => 431,
-            Refusal::UnknownTransferCoding => 501,
+            Refusal::MethodTooLong | Refusal::ProtocolTooLong | Refusal::UnknownTransferCoding => {
+                501
+            }
             Refusal::UnsupportedVersion => 505,
             _ => 400,
         }
@@ -136,6 +144,8 @@ impl Refusal {
             Refusal::BadStatusLine => "bad_status_line",
             Refusal::UnsupportedVersion => "unsupported_version",
             Refusal::MethodNotAllowed => "method_not_allowed",
+            Refusal::MethodTooLong => "method_too_long",
+            Refusal::ProtocolTooLong => "protocol_too_long",
             Refusal::BadTarget => "bad_target",
             Refusal::TargetTooLong => "target_too_long",
             Refusal::HeadTooLarge => "head_too_large",
@@ -197,6 +207,8 @@ mod tests {
             (Refusal::HeadTooLarge, 431),
             (Refusal::TooManyFields, 431),
             (Refusal::ChunkOverheadTooLarge, 431),
+            (Refusal::MethodTooLong, 501),
+            (Refusal::ProtocolTooLong, 501),
             (Refusal::UnknownTransferCoding, 501),
             (Refusal::UnsupportedVersion, 505),
         ];

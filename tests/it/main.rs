@@ -29,6 +29,7 @@ mod handover;
 mod health;
 mod interim;
 mod keepalive;
+mod large_heads;
 mod metrics;
 mod names;
 mod nginx;

@@ -115,6 +115,10 @@ mod tests {
                 "bad_request_line",
             ),
             ("GET / HTTP/^3.0\r\nHost: a\r\n\r\n", "unsupported_version"),
+            (
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKL^M / HTTP/1.1\r\n\r\n",
+                "method_too_long",
+            ),
             ("^TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method_not_allowed"),
             ("GET ^a/b HTTP/1.1\r\nHost: a\r\n\r\n", "bad_target"),
             ("GET / HTTP/1.1\r\nHo^ st: a\r\n\r\n", "bad_field_name"),

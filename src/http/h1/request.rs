@@ -7,7 +7,7 @@ use httparse::{Header, Status};
 use super::survey::Survey;
 use super::target::Target;
 use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
-use crate::base::limits::HEAD_FIELDS;
+use crate::base::limits::{HEAD_FIELDS, METHOD_BYTES};
 use crate::http::fields;
 use crate::http::refusal::Refusal;
 
@@ -94,6 +94,9 @@ fn accept<'b, 's>(
     let target = parsed.path.unwrap_or_default().as_bytes();
     let version = Version::from_minor(parsed.version);
     let fields: &'s [Header<'b>] = parsed.headers;
+    if method.0.len() > METHOD_BYTES {
+        return Err(Refusal::MethodTooLong);
+    }
     if target.len() > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }
@@ -161,7 +164,12 @@ fn wait(bytes: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
         .split(|&byte| byte == b'\n')
         .next()
         .unwrap_or_default();
-    let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    let mut words = line.split(|&byte| byte == b' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (method, target) = (word(), word());
+    if method.len() > METHOD_BYTES {
+        return Err(Refusal::MethodTooLong);
+    }
     if target.len() > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }

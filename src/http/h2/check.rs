@@ -7,6 +7,7 @@ use super::field::Class;
 use super::head::Head;
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::priority::Priority;
+use crate::base::limits;
 use crate::http::h1::{content_length, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
@@ -87,6 +88,13 @@ pub(super) fn check_request(
     }
     // From here on nothing is malformed by the RFC, so that the client can be told what is wrong.
     head.fields.refusal().map_or(Ok(()), Err)?;
+    if method.len() > limits::METHOD_BYTES {
+        return Err(Refusal::MethodTooLong);
+    }
+    let protocol = found.protocol.as_ref().map_or(0, ExactSizeIterator::len);
+    if protocol > limits::PROTOCOL_BYTES {
+        return Err(Refusal::ProtocolTooLong);
+    }
     if &text[method.clone()] == b"TRACE" {
         return Err(Refusal::MethodNotAllowed);
     }

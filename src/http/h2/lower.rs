@@ -320,5 +320,71 @@ mod tests {
             };
             prop_assert_eq!(plain(&again), plain(&request));
         }
+
+        /// Any head within the limits is written whole, whatever room its buffer has.
+        #[test]
+        fn heads_of_any_size_are_written(
+            method in "[A-Z]{1,64}",
+            protocol in prop::option::of("[a-z]{1,64}"),
+            query in prop::option::of(0usize..8_000),
+            authority in 1usize..250,
+            fields in proptest::collection::vec(0usize..12_000, 0..4),
+            room in 0usize..40_000,
+        ) {
+            let target = format!("/p{}", query.map(|len| format!("?{}", "q".repeat(len))).unwrap_or_default());
+            let (authority, method) = ("a".repeat(authority), if protocol.is_some() { "CONNECT" } else { &method[..] });
+            let mut list = vec![(":method", method), (":scheme", "https"), (":path", &target), (":authority", &authority)];
+            list.extend(protocol.as_deref().map(|protocol| (":protocol", protocol)));
+            let values: Vec<_> = fields.iter().map(|len| "v".repeat(*len)).collect();
+            list.extend(values.iter().map(|value| ("x-forwarded-for", &value[..])));
+            let (mut section, mut head) = (Vec::new(), Head::default());
+            for (name, value) in list {
+                Encoder::new().field(&mut section, name.as_bytes(), value.as_bytes(), true);
+            }
+            let wide = ListLimits { bytes: 200_000, fields: 100 };
+            Decoder::new(wide).decode(&section, &mut head.fields).unwrap();
+            let rules = RequestRules { target_bytes: 100_000, extended_connect: true };
+            prop_assume!(check_request(&mut head, true, rules).is_ok());
+            let mut slots = FieldSlots::new();
+            let request = head.as_request(true, &mut slots).unwrap();
+            let edits = RequestEdits {
+                path: request.path, host: None, client: None, client_trusted: true, proto: "https", remove: &[], set: &[], via: true, expect: true, trace: TraceFields::Pass, subject: None, websocket_key: Some(&[b'k'; 24]),
+            };
+            let mut out = Vec::with_capacity(room);
+            encode_request(&mut out, &request, &edits);
+            let mut slots = FieldSlots::new();
+            let limits = HeadLimits { head_bytes: 200_000, fields: 100, target_bytes: 100_000 };
+            let again = parse_request(&out, &mut slots, &limits).unwrap().unwrap();
+            prop_assert_eq!((again.head_bytes, again.target), (out.len(), request.target));
+            prop_assert_eq!((again.host, again.upgrade), (request.host, request.upgrade));
+        }
+
+        /// The same of a response.
+        #[test]
+        fn response_heads_of_any_size_are_written(
+            fields in proptest::collection::vec(0usize..30_000, 0..4),
+            status in 200u16..600,
+            room in 0usize..40_000,
+        ) {
+            let (status, values) = (status.to_string(), fields.iter().map(|len| "v".repeat(*len)));
+            let values: Vec<_> = values.collect();
+            let (mut section, mut head) = (Vec::new(), Head::default());
+            Encoder::new().field(&mut section, b":status", status.as_bytes(), true);
+            for value in &values {
+                Encoder::new().field(&mut section, b"x", value.as_bytes(), true);
+            }
+            let wide = ListLimits { bytes: 200_000, fields: 100 };
+            Decoder::new(wide).decode(&section, &mut head.fields).unwrap();
+            check_response(&mut head).unwrap();
+            let mut slots = FieldSlots::new();
+            let response = head.as_response(false, Asked::default(), &mut slots).unwrap();
+            let edits = ResponseEdits {
+                client_version: Version::Http11, body: response.body, close: true, remove: &[], set: &[], via: true,
+            };
+            let mut out = Vec::with_capacity(room);
+            encode_response(&mut out, &response, &edits);
+            let sent: usize = values.iter().map(String::len).sum();
+            prop_assert!(out.len() > sent && out.ends_with(b"Connection: close\r\n\r\n"));
+        }
     }
 }

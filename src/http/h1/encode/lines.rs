@@ -104,7 +104,7 @@ impl<'b, 's> Lines<'b, 's> {
         }
     }
 
-    /// Bytes that all of them may take: a field written anew gets a blank after its colon.
+    /// Bytes that all of them take at most: a field written anew gets a blank after its colon.
     #[inline(always)]
     pub(super) fn most_bytes(&self) -> usize {
         self.head.len() + self.fields.len()

@@ -13,27 +13,40 @@ const IPV6_BYTES: usize = 39;
 /// that makes it worth while.
 pub(super) struct Pen<'o> {
     room: &'o mut [MaybeUninit<u8>],
+    /// Where the next part goes: beyond the room when the room was too small.
     written: usize,
+    /// Bytes of room that would have sufficed; 0 as long as the room does.
+    lacked: usize,
 }
 
 impl Pen<'_> {
-    /// Lets `write` append at most `most` bytes to `out`; it panics if it appends more.
+    /// Appends what `write` writes to `out`. `expected` bytes of room are made for it; should it be more, all of it is
+    /// written again into the room that it was found to need, so that a wrong expectation costs time and nothing else.
     #[inline(always)]
     pub(super) fn append<R>(
         out: &mut Vec<u8>,
-        most: usize,
-        write: impl FnOnce(&mut Pen<'_>) -> R,
+        expected: usize,
+        write: impl Fn(&mut Pen<'_>) -> R,
     ) -> R {
-        out.reserve(most);
-        let mut pen = Pen {
-            room: out.spare_capacity_mut(),
-            written: 0,
-        };
-        let result = write(&mut pen);
-        let written = pen.written;
-        // SAFETY: `written` grows only in `text`, by the number of bytes that were initialised right there.
-        unsafe { out.set_len(out.len() + written) };
-        result
+        out.reserve(expected);
+        loop {
+            let mut pen = Pen {
+                room: out.spare_capacity_mut(),
+                written: 0,
+                lacked: 0,
+            };
+            let result = write(&mut pen);
+            let Pen {
+                written, lacked, ..
+            } = pen;
+            if lacked == 0 {
+                // SAFETY: no part was left out, and `written` grows only by the parts that `text` initialised.
+                unsafe { out.set_len(out.len() + written) };
+                return result;
+            }
+            // The second time nothing is lacking, as `write` changes nothing that it writes.
+            out.reserve(lacked);
+        }
     }
 
     /// Bytes written so far.
@@ -50,8 +63,18 @@ impl Pen<'_> {
     #[inline(always)]
     pub(super) fn text(&mut self, text: &[u8]) {
         let end = self.written + text.len();
-        self.room[self.written..end].write_copy_of_slice(text);
+        match self.room.get_mut(self.written..end) {
+            Some(place) => {
+                place.write_copy_of_slice(text);
+            }
+            None => self.note_lack(end),
+        }
         self.written = end;
+    }
+
+    #[cold]
+    fn note_lack(&mut self, end: usize) {
+        self.lacked = self.lacked.max(end);
     }
 
     /// Writes all parts; unrolled, so that a constant one is a few stores.
@@ -108,5 +131,32 @@ impl Pen<'_> {
             len += count + 1;
         }
         self.text(&text[..len - 1]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Too little room costs a second round; nothing is lost, and what was taken back stays away.
+    #[test]
+    fn any_expectation_gives_the_same_text() {
+        for expected in 0..40 {
+            let mut out = Vec::with_capacity(8);
+            out.extend_from_slice(b"before ");
+            let result = Pen::append(&mut out, expected, |pen| {
+                pen.field("name", b"a value");
+                let here = pen.written();
+                pen.texts([b"a list, ", b"its end, "]);
+                pen.take_back(pen.written() - b", ".len());
+                pen.text(b".");
+                here
+            });
+            assert_eq!(result, b"name: a value\r\n".len(), "{expected}");
+            assert_eq!(
+                out, b"before name: a value\r\na list, its end.",
+                "{expected}"
+            );
+        }
     }
 }

@@ -9,8 +9,8 @@ use crate::http::fields::{Known, recognise};
 use crate::http::h1::{RequestBody, RequestHead, Version};
 use crate::http::traceparent::TraceFields;
 
-/// More than all that is written besides what has its own term: names of fields, the client's address, `TE` and the
-/// like.
+/// As much as is written, as a rule, besides what has its own term: the method, names of fields, the client's address,
+/// `TE` and the like.
 const ADDED_BYTES: usize = 512;
 
 /// What changes in a request on its way to a backend.
@@ -79,7 +79,9 @@ pub fn encode_request(
         head.survey,
         operator,
     );
-    let most = lines.most_bytes()
+    let expected = lines.most_bytes()
+        + head.target.len()
+        + head.upgrade_value.len()
         + edits.path.len()
         + host.len()
         + head.host.len()
@@ -91,7 +93,7 @@ pub fn encode_request(
             .map_or(0, |(_, value)| value.map_or(0, str::len))
         + ADDED_BYTES;
     let before = out.len();
-    let host_value = Pen::append(out, most, |pen| {
+    let host_value = Pen::append(out, expected, |pen| {
         write_request_line(pen, head, edits.path);
         let host_value = write_fields(pen, head, edits, &lines, operator);
         write_connection(pen, head);

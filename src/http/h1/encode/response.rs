@@ -5,7 +5,7 @@ use super::pen::Pen;
 use crate::http::fields::Known;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
 
-/// More than all that is written besides what has its own term.
+/// As much as is written, as a rule, besides what has its own term.
 const ADDED_BYTES: usize = 256;
 
 /// What changes in a response on its way to the client.
@@ -40,8 +40,8 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         head.survey,
         operator,
     );
-    let most = lines.most_bytes() + operator.set_bytes() + ADDED_BYTES;
-    Pen::append(out, most, |pen| {
+    let expected = lines.most_bytes() + operator.set_bytes() + ADDED_BYTES;
+    Pen::append(out, expected, |pen| {
         let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
         pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));

@@ -1,5 +1,7 @@
 //! Tables and properties of the encode code.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::http::h1::{
     Asked, FieldSlots, HeadLimits, ResponseBody, Version, parse_request, parse_response,
@@ -458,4 +460,45 @@ fn trace_fields_table() {
         "{written}"
     );
     assert_eq!(written.matches("traceparent").count(), 1, "{written}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Any head within the limits is written whole, whatever room its buffer has.
+    #[test]
+    fn heads_of_any_size_are_written(
+        method in "[A-Z]{1,64}",
+        query in prop::option::of(0usize..8_000),
+        fields in proptest::collection::vec(0usize..9_000, 0..4),
+        set in proptest::collection::vec(0usize..4_000, 0..3),
+        upgrade in prop::option::of(1usize..9_000),
+        (room, is_trusted, via) in (0usize..40_000, any::<bool>(), any::<bool>()),
+    ) {
+        prop_assume!(!matches!(&method[..], "CONNECT" | "TRACE"));
+        let query = query.map(|len| format!("?{}", "q".repeat(len))).unwrap_or_default();
+        let lines = fields.iter().map(|len| format!("X-Forwarded-For: {}\r\nA:{}\r\n", "1".repeat(len / 2), "a".repeat(len / 2)));
+        let upgrade = upgrade.map(|len| format!("Connection: upgrade\r\nUpgrade: {}\r\n", "u".repeat(len)));
+        let head = format!(
+            "{method} /path{query} HTTP/1.1\r\nHost: h\r\n{}{}\r\n",
+            lines.collect::<String>(), upgrade.unwrap_or_default(),
+        );
+        let wide = HeadLimits { head_bytes: 200_000, fields: 100, target_bytes: 100_000 };
+        let mut slots = FieldSlots::new();
+        let parsed = parse_request(head.as_bytes(), &mut slots, &wide).unwrap().unwrap();
+        let set: Vec<_> = set.iter().enumerate().map(|(at, len)| (format!("x-set-{at}"), "s".repeat(*len))).collect();
+        let edits = RequestEdits {
+            path: parsed.path, set: &set, client: Some([203, 0, 113, 9].into()), client_trusted: is_trusted, via, ..PLAIN
+        };
+        let mut out = Vec::with_capacity(room);
+        encode_request(&mut out, &parsed, &edits);
+        let mut slots = FieldSlots::new();
+        let again = parse_request(&out, &mut slots, &wide).unwrap().unwrap();
+        prop_assert_eq!(again.head_bytes, out.len());
+        prop_assert_eq!((again.method, again.target), (parsed.method, parsed.target));
+        prop_assert_eq!(again.upgrade_value, parsed.upgrade_value);
+        for (name, value) in &set {
+            prop_assert_eq!(again.field(name), Some(value.as_bytes()));
+        }
+    }
 }
