@@ -9,6 +9,7 @@ use palantir::base::time::Micros;
 use palantir::http::h1::{FieldSlots, RequestEdits, encode_request};
 use palantir::http::h2::hpack::{Decoder, Encoder, FieldList, ListLimits};
 use palantir::http::h2::{Connection, Event, Field, LocalSettings, Role};
+use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::traceparent::TraceFields;
 
 const LIMITS: ListLimits = ListLimits {
@@ -195,12 +196,11 @@ fn forward(head: palantir::http::h1::RequestHead<'_, '_>, out: &mut Vec<u8>) {
         client: Some([203, 0, 113, 195].into()),
         client_trusted: false,
         proto: "https",
-        remove: &[],
-        set: &[],
+        operator: &NO_EDITS,
         via: false,
         expect: true,
         trace: TraceFields::Pass,
-        subject: None,
+        identity: Identity::UNKNOWN,
         websocket_key: None,
     };
     black_box(encode_request(out, &head, &edits));

@@ -8,6 +8,7 @@ use palantir::http::h1::{
     Asked, FieldSlots, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version,
     encode_request, encode_response, parse_request, parse_response,
 };
+use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::path;
 use palantir::http::traceparent::TraceFields;
 
@@ -74,12 +75,11 @@ fn request_parse_and_rewrite(bencher: Bencher, message: Named) {
             client: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 195))),
             client_trusted: false,
             proto: "http",
-            remove: &[],
-            set: &[],
+            operator: &NO_EDITS,
             via: false,
             expect: true,
             trace: TraceFields::Pass,
-            subject: None,
+            identity: Identity::UNKNOWN,
             websocket_key: None,
         };
         black_box(encode_request(&mut out, &head, &edits))
@@ -99,8 +99,7 @@ fn response_parse_and_rewrite(bencher: Bencher) {
             client_version: Version::Http11,
             body: head.body,
             close: false,
-            remove: &[],
-            set: &[],
+            operator: &NO_EDITS,
             via: false,
         };
         assert_ne!(head.body, ResponseBody::None);

@@ -12,9 +12,10 @@ use rustls::pki_types::ServerName;
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
 use crate::http::h1::HeadLimits;
+use crate::http::names::{FieldEdits, NameSet};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
-use crate::tls::{Challenges, Pair, ServerSettings};
+use crate::tls::{Challenges, Fact, Pair, ServerSettings};
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
 
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub workers: usize,
     /// How long running requests may take to finish after a stop.
     pub shutdown_timeout: Duration,
+    /// Names of the request fields in which any listener passes on who the client is. No client may give them.
+    pub identity_names: NameSet,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
     /// What holds for a client's connection before its route is known.
@@ -90,9 +93,10 @@ pub struct ServerTls {
     /// What it shows clients, in the order of the configuration.
     pub certificates: Vec<Arc<Pair>>,
     pub client_certificate: ClientCertificate,
-    /// The request field in which the subject of the client's certificate is passed on, in lower case. What a client
-    /// itself sends by this name is taken out, whether it has a certificate or not.
-    pub client_subject_field: Option<String>,
+    /// The request fields in which backends are told what the client's certificate says, by name.
+    pub identity: Vec<(String, Fact)>,
+    /// Their names.
+    pub identity_names: NameSet,
 }
 
 /// Whether clients show a certificate of their own.
@@ -185,6 +189,8 @@ pub struct Route {
     /// Whether the prefix is left out of what is forwarded.
     pub strip_prefix: bool,
     pub host_header: HostHeader,
+    /// Whether a client without a certificate is refused.
+    pub wants_certificate: bool,
     pub request_fields: FieldEdits,
     pub response_fields: FieldEdits,
     /// Attempts after the first one.
@@ -222,14 +228,6 @@ pub enum HostHeader {
     /// What the client sent.
     Preserve,
     Literal(String),
-}
-
-/// Fields taken out of a head (lower-case names) and put in at its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FieldEdits {
-    pub remove: Vec<String>,
-    /// Each replaces every field of its name.
-    pub set: Vec<(String, String)>,
 }
 
 /// Servers that do the same work.

@@ -6,7 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use palantir::base::time::Micros;
 use palantir::http::h1::{FieldSlots, HeadLimits, RequestEdits, encode_request, parse_request};
 use palantir::http::h2::{Connection, Event, Head, LocalSettings, Role};
+use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::path;
+use palantir::http::traceparent::TraceFields;
 
 const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const WIDE: HeadLimits = HeadLimits {
@@ -63,10 +65,12 @@ fn check(head: &Head, end: bool) {
         client: Some([192, 0, 2, 1].into()),
         client_trusted: true,
         proto: "https",
-        remove: &[],
-        set: &[],
+        operator: &NO_EDITS,
+        identity: Identity::UNKNOWN,
         via: true,
         expect: true,
+        trace: TraceFields::Pass,
+        websocket_key: None,
     };
     let mut out = Vec::new();
     encode_request(&mut out, &request, &edits);

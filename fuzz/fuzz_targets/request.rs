@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use palantir::http::h1::{FieldSlots, HeadLimits, RequestEdits, encode_request, parse_request};
+use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::traceparent::TraceFields;
 use palantir::http::path;
 
@@ -29,12 +30,11 @@ fuzz_target!(|bytes: &[u8]| {
         client: Some([192, 0, 2, 1].into()),
         client_trusted: true,
         proto: "http",
-        remove: &[],
-        set: &[],
+        operator: &NO_EDITS,
         via: true,
         expect: true,
         trace: TraceFields::Pass,
-        subject: None, websocket_key: None,
+        identity: Identity::UNKNOWN, websocket_key: None,
     };
     let mut out = Vec::new();
     let encoded = encode_request(&mut out, &head, &edits);

@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use palantir::http::h1::{
     Asked, FieldSlots, ResponseEdits, Version, encode_response, parse_response,
 };
+use palantir::http::names::NO_EDITS;
 
 fuzz_target!(|input: (bool, bool, &[u8])| {
     let (head, upgrade, bytes) = input;
@@ -18,8 +19,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         client_version: Version::Http11,
         body: head.body,
         close: false,
-        remove: &[],
-        set: &[],
+        operator: &NO_EDITS,
         via: false,
     };
     let mut out = Vec::new();

@@ -314,6 +314,8 @@ pub const TEST_SERVER_IDLE_SECS: u64 = 75;
 /// Longest answer time that `/slow?ms=` takes, in milliseconds.
 pub const TEST_SERVER_SLOW_MILLIS: u64 = 60_000;
 
+/// Bytes of a field that tells a backend who the client is.
+pub const IDENTITY_BYTES: usize = 8 << 10;
 /// Largest file read that holds certificates, a key, an OCSP response or ticket keys, in bytes.
 pub const TLS_FILE_BYTES: u64 = 1 << 20;
 /// Certificates of one listener.

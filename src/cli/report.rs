@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
+use crate::http::names::FieldEdits;
 use crate::snapshot::{
-    Backend, FieldEdits, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, ProxyProtocol, Route,
-    Snapshot,
+    Backend, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, ProxyProtocol, Route, Snapshot,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 
@@ -49,6 +49,12 @@ fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &st
         HostHeader::Literal(host) => host,
     };
     report.line("forwarded", format!("{method} {path}, Host: {host}"));
+    if route.wants_certificate {
+        report.line(
+            "client_cert",
+            "required: 403 for a client without a certificate",
+        );
+    }
     report_edits(report, "request headers", &route.request_fields);
     report_edits(report, "response headers", &route.response_fields);
     if route.via {

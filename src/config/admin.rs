@@ -11,8 +11,10 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<(Admin, Option<ServerTlsSett
     let has_token = table.has("token_file");
     let tls = table.get("tls", |item| {
         let tls = tls::read_server(item, false)?;
-        if tls.client_subject_header.is_some() {
-            return item.wrong("client_subject_header means nothing here: the log names the client");
+        if let Some((_, fact)) = tls.identity.first() {
+            let mut keys = tls::IDENTITY_KEYS.iter();
+            let key = keys.find(|(_, known)| known == fact).map_or("", |(key, _)| key);
+            return item.wrong(format!("{key} means nothing here: the log names the client"));
         }
         if !tls.automatic.is_empty() {
             return item.wrong("certificates are ordered for listeners alone, which can be asked for proof: name files");

@@ -5,17 +5,19 @@ use std::hash::Hash;
 
 use super::acme;
 use super::document::instead_of;
+use super::listener::ListenerSettings;
 use super::notes::{Notes, Place};
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
 use crate::base::limits;
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ClientCertificate, ListenAddr};
 
 /// Notes every mistake. What is empty was noted when it was read.
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
     check_addresses(settings, notes);
     check_pools(settings, notes);
     check_routes(settings, notes);
+    check_wanted_certificates(settings, notes);
     acme::check(settings, notes);
 }
 
@@ -110,6 +112,27 @@ fn check_routes(settings: &Settings, notes: &Notes<'_>) {
                 format!("unknown pool; {}", instead_of(name, &known)),
             );
         }
+    }
+}
+
+/// A route cannot want what no listener asks for.
+fn check_wanted_certificates(settings: &Settings, notes: &Notes<'_>) {
+    let asks = |listener: &ListenerSettings| {
+        let tls = listener.tls.as_ref();
+        tls.is_some_and(|tls| tls.client_certificate() != ClientCertificate::NotAsked)
+    };
+    if settings.listeners.iter().any(asks) {
+        return;
+    }
+    for wanted in settings
+        .routes
+        .iter()
+        .flat_map(|route| &route.wants_certificate)
+    {
+        notes.add(
+            &wanted.place,
+            "no listener asks clients for a certificate, so every request would be refused: a listener needs tls with a client_ca",
+        );
     }
 }
 

@@ -22,7 +22,7 @@ use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, ClientTls, Listener, Pool, Route, RouteTimeouts, ServerTls,
     Snapshot,
 };
-use crate::tls::{Alpn, Vault};
+use crate::tls::{Alpn, Fact, Vault};
 use crate::worker::route::RouteTable;
 
 /// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
@@ -106,6 +106,12 @@ pub fn compile(
         challenges: vault.challenges(),
         workers: workers(settings, machine),
         shutdown_timeout: settings.shutdown_timeout,
+        identity_names: settings
+            .listeners
+            .iter()
+            .flat_map(|listener| &listener.tls)
+            .flat_map(|tls| tls.identity.iter().map(name_of))
+            .collect(),
         trusted_proxies: settings.trusted_proxies.clone(),
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
@@ -140,6 +146,10 @@ fn compile_listener(
     })
 }
 
+fn name_of((name, _): &(String, Fact)) -> String {
+    name.clone()
+}
+
 fn compile_server_tls(
     tls: &ServerTlsSettings,
     acme: Option<&Acme>,
@@ -152,7 +162,8 @@ fn compile_server_tls(
         config: side.config,
         certificates: side.pairs,
         client_certificate: tls.client_certificate(),
-        client_subject_field: tls.client_subject_header.clone(),
+        identity: tls.identity.clone(),
+        identity_names: tls.identity.iter().map(name_of).collect(),
     })
 }
 
@@ -222,6 +233,7 @@ fn compile_route(
         prefix: route.prefix.trim_end_matches('/').to_owned(),
         strip_prefix: route.strip_prefix,
         host_header: route.host_header.clone(),
+        wants_certificate: route.wants_certificate.is_some(),
         request_fields: route.request_headers.clone(),
         response_fields: route.response_headers.clone(),
         retries: route.retries,

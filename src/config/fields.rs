@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::document::{Item, Table};
 use crate::base::limits;
 use crate::http::fields;
-use crate::snapshot::FieldEdits;
+use crate::http::names::{self, FieldEdits};
 
 /// `{ set = { "name" = "value" }, remove = ["name"] }`
 pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
@@ -22,12 +22,10 @@ pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
         };
         set.extend(name.zip(item.parsed(field_value)));
     }
-    FieldEdits {
-        remove: table.list("remove", limits::FIELD_EDITS, |item: &Item<'_>| {
-            item.parsed(editable)
-        }),
-        set,
-    }
+    let remove = table.list("remove", limits::FIELD_EDITS, |item: &Item<'_>| {
+        item.parsed(editable)
+    });
+    FieldEdits::new(remove, set)
 }
 
 /// A field name (RFC 9110 section 5.1), in lower case.
@@ -47,6 +45,26 @@ pub(super) fn editable(text: &str) -> Result<String, String> {
             "{name:?} belongs to the connection and cannot be changed"
         )),
         _ => Ok(name),
+    }
+}
+
+/// The name of a field that tells who the client is, in lower case: none that palantir writes for another purpose.
+pub(super) fn identity(text: &str) -> Result<String, String> {
+    let name = editable(text)?;
+    let is_written = [
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "sec-websocket-key",
+        "traceparent",
+        "tracestate",
+        "via",
+    ]
+    .iter()
+    .any(|written| names::same(name.as_bytes(), written.as_bytes()));
+    match is_written {
+        true => Err(format!("{name:?} has another meaning already")),
+        false => Ok(name),
     }
 }
 

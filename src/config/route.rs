@@ -8,8 +8,9 @@ use super::fields;
 use super::notes::{Place, Placed};
 use super::pool::{self, PoolSettings};
 use crate::base::limits::{self, default};
+use crate::http::names::FieldEdits;
 use crate::http::path;
-use crate::snapshot::{FieldEdits, HostHeader};
+use crate::snapshot::HostHeader;
 
 /// A route as written.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct RouteSettings {
     pub target: RouteTarget,
     pub strip_prefix: bool,
     pub host_header: HostHeader,
+    /// `client_cert = "required"`.
+    pub wants_certificate: Option<Placed<()>>,
     pub request_headers: FieldEdits,
     pub response_headers: FieldEdits,
     pub retries: u8,
@@ -82,6 +85,10 @@ impl RouteSettings {
                 host_header: table
                     .get("host_header", read_host_header)
                     .unwrap_or(HostHeader::Backend),
+                wants_certificate: table.get("client_cert", |item| {
+                    let wanted = item.word(&[("optional", false), ("required", true)])?;
+                    wanted.then(|| item.placed(()))
+                }),
                 request_headers: table
                     .get("request_headers", |item| item.table(fields::read))
                     .unwrap_or_default(),

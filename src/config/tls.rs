@@ -10,8 +10,11 @@ use super::document::{Item, Table};
 use super::fields;
 use super::notes::Place;
 use crate::base::limits;
+use crate::http::names;
 use crate::snapshot::{ClientCertificate, Protocol};
-use crate::tls::{Alpn, ClientCa, ClientSettings, MinVersion, PairFiles, Part, ServerSettings};
+use crate::tls::{
+    Alpn, ClientCa, ClientSettings, Fact, MinVersion, PairFiles, Part, ServerSettings,
+};
 
 /// `tls` of a listener as written.
 #[derive(Clone, Debug)]
@@ -22,8 +25,8 @@ pub struct ServerTlsSettings {
     /// Names whose certificates palantir orders, in lower case.
     pub automatic: Vec<String>,
     pub(super) automatic_place: Place,
-    /// In lower case.
-    pub client_subject_header: Option<String>,
+    /// The fields in which backends are told who the client is: lower-case names, none twice.
+    pub identity: Vec<(String, Fact)>,
     /// In the order of the pairs.
     pub(super) pair_places: Vec<PairPlaces>,
     pub(super) ca_place: Option<Place>,
@@ -115,15 +118,7 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
             item.word(&[("default", false), ("refuse", true)])
         });
         let tickets = table.flag("session_tickets", true);
-        let client_subject_header = match table.has("client_ca") {
-            true => table.get("client_subject_header", |item| {
-                item.parsed(fields::editable)
-            }),
-            false => {
-                table.refuse("client_subject_header", "means nothing without client_ca");
-                None
-            }
-        };
+        let identity = read_identity(table);
         let mut automatic_place = Place::default();
         let automatic = table.get("automatic", |item| {
             automatic_place = item.placed(()).place;
@@ -153,7 +148,7 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
             },
             automatic: automatic.unwrap_or_default(),
             automatic_place,
-            client_subject_header,
+            identity,
             pair_places,
             ca_place,
         })
@@ -192,6 +187,34 @@ fn read_client_ca(table: &mut Table<'_>) -> (Option<ClientCa>, Option<Place>) {
         required,
     });
     (ca, file.map(|file| file.place))
+}
+
+/// What says in which field a backend learns which fact of a client's certificate.
+pub(super) const IDENTITY_KEYS: [(&str, Fact); 4] = [
+    ("client_subject_header", Fact::Subject),
+    ("client_san_header", Fact::AlternativeNames),
+    ("client_issuer_header", Fact::Issuer),
+    ("client_fingerprint_header", Fact::Fingerprint),
+];
+
+fn read_identity(table: &mut Table<'_>) -> Vec<(String, Fact)> {
+    let mut identity: Vec<(String, Fact)> = Vec::new();
+    for (key, fact) in IDENTITY_KEYS {
+        if !table.has("client_ca") {
+            table.refuse(key, "means nothing without client_ca");
+            continue;
+        }
+        let is_taken = |name: &str| {
+            let mut others = identity.iter();
+            others.any(|(other, _)| names::same(other.as_bytes(), name.as_bytes()))
+        };
+        let name = table.get(key, |item| match item.parsed(fields::identity)? {
+            name if is_taken(&name) => item.wrong("is the name of another such field"),
+            name => Some(name),
+        });
+        identity.extend(name.map(|name| (name, fact)));
+    }
+    identity
 }
 
 fn read_certificates(item: &Item<'_>) -> Option<Vec<(PairFiles, PairPlaces)>> {

@@ -2,6 +2,8 @@
 
 use httparse::Header;
 
+use super::names;
+
 /// The names on which framing, routing, trust or the connection depend. Every other field is passed on unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
@@ -15,12 +17,15 @@ pub enum Known {
     ProxyAuthorization,
     ProxyConnection,
     Te,
+    Trailer,
     TransferEncoding,
     Upgrade,
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
-    /// One of the above with `_` in place of `-`. Gateways that turn names into variables (CGI, WSGI) cannot tell them
+    /// What else a proxy before us may say of a client or of the URL that it asked for, with `_` for `-` or without.
+    FromProxies,
+    /// One of the others above with `_` in place of `-`. Gateways that turn names into variables (CGI, WSGI) cannot tell them
     /// apart, so that such a field could slip past what is decided here.
     Disguised,
     /// None of the above.
@@ -30,9 +35,27 @@ pub enum Known {
 /// Bytes of the longest known name.
 const LONGEST: usize = 19;
 
-/// By length: which first letters known names have, one bit per letter.
-const FIRST_LETTERS: [u32; LONGEST + 1] = {
-    let mut letters = [0; LONGEST + 1];
+/// What every name of [`Known::FromProxies`] begins with that is not in the list below.
+const FORWARDED: &[u8] = b"x-forwarded-";
+
+/// The others: who the client is and which URL it asked for, in words that backends take for a proxy's.
+const FROM_PROXIES: [&[u8]; 6] = [
+    b"forwarded",
+    b"x-real-ip",
+    b"x-original-url",
+    b"x-original-uri",
+    b"x-original-host",
+    b"x-rewrite-url",
+];
+
+/// By length: which first letters known names have, one bit per letter. The last one is for all longer names.
+const FIRST_LETTERS: [u32; LONGEST + 2] = {
+    let mut letters = [0; LONGEST + 2];
+    let mut len = FORWARDED.len() + 1;
+    while len < letters.len() {
+        letters[len] = 1 << (b'x' % 32);
+        len += 1;
+    }
     let mut at = 0;
     while at < KNOWN_STARTS.len() {
         let (len, first) = KNOWN_STARTS[at];
@@ -46,16 +69,16 @@ const KNOWN_STARTS: [(usize, u8); 15] = [
     (2, b't'),
     (4, b'h'),
     (6, b'e'),
+    (7, b't'),
     (7, b'u'),
+    (9, b'f'),
+    (9, b'x'),
     (10, b'c'),
     (10, b'k'),
     (14, b'c'),
     (14, b'h'),
-    (15, b'x'),
     (16, b'p'),
-    (16, b'x'),
     (17, b't'),
-    (17, b'x'),
     (18, b'p'),
     (19, b'p'),
 ];
@@ -63,19 +86,21 @@ const KNOWN_STARTS: [(usize, u8); 15] = [
 /// Tells what a field name means, whatever its case.
 #[inline]
 pub fn recognise(name: &[u8]) -> Known {
-    // Nearly all other names end here: no two known ones have length and first letter in common.
-    match (FIRST_LETTERS.get(name.len()), name.first()) {
-        (Some(letters), Some(first)) if letters >> (first % 32) & 1 != 0 => look_up(name),
+    // Nearly all other names end here: few have length and first letter of a known one.
+    let letters = FIRST_LETTERS[name.len().min(LONGEST + 1)];
+    match name.first() {
+        Some(first) if letters >> (first % 32) & 1 != 0 => look_up(name),
         _ => Known::Other,
     }
 }
 
-/// Length and first letter leave one candidate at most.
+/// Length and first letter leave one candidate at most, besides those that only proxies say.
 fn look_up(name: &[u8]) -> Known {
-    match (name.len(), name[0] | 0x20) {
+    let known = match (name.len(), name[0] | 0x20) {
         (2, b't') => compare(name, b"te", Known::Te),
         (4, b'h') => compare(name, b"host", Known::Host),
         (6, b'e') => compare(name, b"expect", Known::Expect),
+        (7, b't') => compare(name, b"trailer", Known::Trailer),
         (7, b'u') => compare(name, b"upgrade", Known::Upgrade),
         (10, b'c') => compare(name, b"connection", Known::Connection),
         (10, b'k') => compare(name, b"keep-alive", Known::KeepAlive),
@@ -89,6 +114,17 @@ fn look_up(name: &[u8]) -> Known {
         (18, b'p') => compare(name, b"proxy-authenticate", Known::ProxyAuthenticate),
         (19, b'p') => compare(name, b"proxy-authorization", Known::ProxyAuthorization),
         _ => Known::Other,
+    };
+    match known {
+        Known::Other if is_from_proxies(name) => Known::FromProxies,
+        known => known,
+    }
+}
+
+fn is_from_proxies(name: &[u8]) -> bool {
+    match name.split_at_checked(FORWARDED.len()) {
+        Some((start, rest)) if !rest.is_empty() && names::same(start, FORWARDED) => true,
+        _ => FROM_PROXIES.iter().any(|known| names::same(name, known)),
     }
 }
 
@@ -105,18 +141,11 @@ fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Kn
         .fold(0, |all, (byte, wanted)| all | ((byte | 0x20) ^ wanted));
     if difference == 0 {
         known
-    } else if is_disguised(name, candidate) {
+    } else if names::same(name, candidate) {
         Known::Disguised
     } else {
         Known::Other
     }
-}
-
-#[cold]
-fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
-    name.iter().zip(candidate).all(|(&byte, &wanted)| {
-        byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
-    })
 }
 
 /// Whether an operator may set or remove a field of this name: not those that decide framing, routing or the
@@ -124,7 +153,12 @@ fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
 pub fn may_be_edited(name: &str) -> bool {
     matches!(
         recognise(name.as_bytes()),
-        Known::Other | Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto
+        Known::Other
+            | Known::FromProxies
+            | Known::Trailer
+            | Known::XForwardedFor
+            | Known::XForwardedHost
+            | Known::XForwardedProto
     )
 }
 
@@ -177,7 +211,7 @@ pub fn values<'b>(fields: &[Header<'b>], name: &str) -> impl Iterator<Item = &'b
 mod tests {
     use super::*;
 
-    const NAMES: [(&str, Known); 15] = [
+    const NAMES: [(&str, Known); 16] = [
         ("connection", Known::Connection),
         ("content-length", Known::ContentLength),
         ("expect", Known::Expect),
@@ -188,6 +222,7 @@ mod tests {
         ("proxy-authorization", Known::ProxyAuthorization),
         ("proxy-connection", Known::ProxyConnection),
         ("te", Known::Te),
+        ("trailer", Known::Trailer),
         ("transfer-encoding", Known::TransferEncoding),
         ("upgrade", Known::Upgrade),
         ("x-forwarded-for", Known::XForwardedFor),
@@ -213,14 +248,19 @@ mod tests {
 
     #[test]
     fn any_other_byte_makes_another_name() {
+        let other_than = |name: &[u8]| match name.starts_with(FORWARDED) {
+            true => Known::FromProxies,
+            false => Known::Other,
+        };
         for (name, _) in NAMES {
             for at in 0..name.len() {
                 let mut other = name.as_bytes().to_vec();
                 other[at] = b'!';
-                assert_eq!(recognise(&other), Known::Other, "{name} {at}");
+                assert_eq!(recognise(&other), other_than(&other), "{name} {at}");
             }
             assert_eq!(recognise(&name.as_bytes()[1..]), Known::Other);
-            assert_eq!(recognise(&[name.as_bytes(), b"s"].concat()), Known::Other);
+            let longer = [name.as_bytes(), b"s"].concat();
+            assert_eq!(recognise(&longer), other_than(&longer));
         }
         for name in [
             "",
@@ -229,6 +269,35 @@ mod tests {
             "user-agent",
             "content_type",
             &"c".repeat(300),
+        ] {
+            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_proxies_say_is_recognised_in_any_form() {
+        for name in [
+            "Forwarded",
+            "X-Real-IP",
+            "x_real_ip",
+            "X-Forwarded-Port",
+            "X_FORWARDED-prefix",
+            "x-forwarded-a",
+            "X-Forwarded-Client-Cert",
+            "X-Forwarded-Preferred_Username",
+            "X-Original-URL",
+            "x-original_uri",
+            "X-Original-Host",
+            "X-Rewrite-URL",
+        ] {
+            assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
+        }
+        for name in [
+            "forwards",
+            "x-forwarded-",
+            "x-forwarded",
+            "x-real-id",
+            "x-requested-with",
         ] {
             assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
         }

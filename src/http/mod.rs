@@ -7,6 +7,7 @@ pub mod fields;
 pub mod forwarded;
 pub mod grpc;
 pub mod host;
+pub mod names;
 pub mod path;
 pub mod proxy_protocol;
 pub mod refusal;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use crate::http::h1::HeadLimits;
+use crate::http::names::NameSet;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
@@ -28,6 +29,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         challenges: Arc::default(),
         workers: 1,
         shutdown_timeout: Duration::from_secs(10),
+        identity_names: NameSet::none(),
         trusted_proxies: Vec::new(),
         client: ClientLimits {
             header_timeout: Duration::from_secs(10),

@@ -62,7 +62,7 @@ pub fn unix_secs(time: SystemTime) -> i64 {
 }
 
 /// The last part first (RFC 4514 section 2.1); `+` within one.
-fn name_text(name: &X509Name<'_>) -> String {
+pub(super) fn name_text(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()
         .map(|part| {

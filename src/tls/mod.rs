@@ -9,6 +9,7 @@
 mod certificate;
 mod challenges;
 mod client;
+mod identity;
 mod pair;
 mod pem;
 mod resolver;
@@ -25,6 +26,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use certificate::{subject, unix_secs};
 pub use challenges::{ACME_TLS, Challenges, OpenChallenge};
 pub use client::ClientSettings;
+pub use identity::{Fact, Unidentified, identify};
 pub use pair::{Pair, PairFault, PairFiles, Part};
 pub use server::{ClientCa, ServerSettings};
 pub use tickets::TicketKeys;

@@ -4,6 +4,7 @@ use crate::base::limits;
 use crate::http::h1::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 use crate::http::refusal::Refusal;
 use crate::net::Block;
+use crate::worker::trailers::TrailerRules;
 
 /// How the part that is still to come is framed.
 pub enum Coming {
@@ -24,6 +25,8 @@ pub struct Body {
     pub most: u64,
     /// Trailers of an ended body that are not part of how it was passed on, each `name: value CRLF`.
     pub trailers: Vec<u8>,
+    /// Which trailers are passed on; `None`: it has none.
+    pub rules: Option<TrailerRules>,
 }
 
 /// Why a body is refused.
@@ -53,6 +56,7 @@ impl Body {
             chunked: false,
             most: 0,
             trailers: Vec::new(),
+            rules: None,
         }
     }
 
@@ -167,6 +171,9 @@ impl Body {
         if let Coming::Chunked(decoder) = std::mem::replace(&mut self.coming, Coming::Nothing) {
             self.trailers = decoder.trailers().to_vec();
         }
+        if let Some(rules) = &self.rules {
+            rules.apply(&mut self.trailers);
+        }
         if self.chunked {
             write_last_chunk(out.vec(), &std::mem::take(&mut self.trailers));
         }
@@ -221,6 +228,7 @@ mod tests {
                 chunked,
                 most: u64::MAX,
                 trailers: Vec::new(),
+                rules: None,
             };
             let (mut received, mut out) = (block(input), block(b""));
             assert_eq!(body.reframe(&mut received, &mut out), Ok(Progress::Ended));
@@ -236,6 +244,7 @@ mod tests {
             chunked: true,
             most: u64::MAX,
             trailers: Vec::new(),
+            rules: None,
         };
         assert!(body.source_ended(Vec::new(), &mut out) && body.has_ended());
         assert_eq!(out.filled(), b"0\r\n\r\n");
@@ -245,6 +254,7 @@ mod tests {
                 chunked: true,
                 most: u64::MAX,
                 trailers: Vec::new(),
+                rules: None,
             };
             assert!(!body.source_ended(Vec::new(), &mut out));
         }
@@ -257,6 +267,7 @@ mod tests {
             chunked: true,
             most: 4,
             trailers: Vec::new(),
+            rules: None,
         };
         let (mut received, mut out) = (block(b"3\r\nabc\r\n2\r\nde\r\n"), block(b""));
         assert_eq!(
@@ -279,7 +290,7 @@ mod tests {
                 sent.extend_from_slice(CHUNK_END);
             }
             write_last_chunk(&mut sent, b"");
-            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX, trailers: Vec::new() };
+            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX, trailers: Vec::new(), rules: None };
             let mut passed = Vec::new();
             for piece in sent.chunks(split) {
                 let mut received = block(piece);

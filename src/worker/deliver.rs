@@ -20,6 +20,7 @@ use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
+use crate::worker::trailers::TrailerRules;
 use crate::worker::upstream::Upstream;
 use crate::worker::wire::Interrupted;
 
@@ -337,6 +338,7 @@ impl Ends<'_> {
             ResponseBody::Chunked => Coming::Chunked(Box::default()),
             ResponseBody::UntilClose => Coming::UntilClose,
         };
+        let may_have_trailers = matches!(coming, Coming::Chunked(_) | Coming::UntilClose);
         Answer::Final {
             body: Body {
                 coming,
@@ -344,6 +346,7 @@ impl Ends<'_> {
                     && self.admitted.version != Version::Http2,
                 most: u64::MAX,
                 trailers: Vec::new(),
+                rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),
             },
             reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
         }
@@ -383,8 +386,7 @@ impl Ends<'_> {
             client_version: self.admitted.version,
             body,
             close,
-            remove: &route.response_fields.remove,
-            set: &route.response_fields.set,
+            operator: &route.response_fields,
             via: route.via,
         };
         h1::encode_response(out.vec(), head, &edits);

@@ -36,6 +36,8 @@ pub struct Exchange {
     pub wants_json: Cell<bool>,
     /// Where the client is sent instead, or what an authority is answered.
     pub own_text: RefCell<Option<String>>,
+    /// The route to which host and path lead, whether or not the request may take it.
+    pub found_route: Cell<Option<RouteId>>,
     pub route: Cell<Option<RouteId>>,
     pub pool: Cell<Option<PoolId>>,
     /// Index in the pool's backends.
@@ -90,6 +92,7 @@ impl Exchange {
             is_grpc: Cell::default(),
             wants_json: Cell::default(),
             own_text: RefCell::default(),
+            found_route: Cell::default(),
             route: Cell::default(),
             pool: Cell::default(),
             backend: Cell::default(),
@@ -126,11 +129,13 @@ impl Exchange {
 
     /// The route. Only after [`Exchange::take_route`].
     pub fn route(&self) -> &Route {
-        let id = self
-            .route
-            .get()
-            .expect("a request has its route before it goes on");
-        &self.plan.snapshot().routes[id.index()]
+        &self.plan.snapshot().routes[self.route_id().index()]
+    }
+
+    /// The same by its number.
+    pub fn route_id(&self) -> RouteId {
+        let id = self.route.get();
+        id.expect("a request has its route before it goes on")
     }
 
     /// What this worker counts of the route, once it is known.

@@ -32,6 +32,12 @@ pub enum Failure {
     HttpsWanted,
     /// The request is for another host than the TLS connection was made to.
     Misdirected,
+    /// The route wants clients to have a certificate, and this one has none.
+    CertificateMissing,
+    /// Backends are to be told the subject of the client's certificate, and it is empty.
+    SubjectMissing,
+    /// Backends are to be told what the client's certificate says, and it cannot be read or says too much.
+    CertificateUnusable,
     /// No route takes the request's host and path.
     NoRoute,
     /// No backend of the pool is usable.
@@ -71,6 +77,9 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::Challenged,
     Failure::HttpsWanted,
     Failure::Misdirected,
+    Failure::CertificateMissing,
+    Failure::SubjectMissing,
+    Failure::CertificateUnusable,
     Failure::NoRoute,
     Failure::NoBackend,
     Failure::Saturated,
@@ -175,6 +184,21 @@ impl Failure {
             Failure::Challenged => (200, Client, "acme_challenge", ""),
             Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
             Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
+            Failure::CertificateMissing => (
+                403,
+                Client,
+                "client_certificate_missing",
+                "http_request_denied",
+            ),
+            Failure::SubjectMissing => {
+                (403, Client, "client_subject_missing", "http_request_denied")
+            }
+            Failure::CertificateUnusable => (
+                403,
+                Client,
+                "client_certificate_unusable",
+                "http_request_denied",
+            ),
             Failure::NoRoute => (404, Client, "no_route", "destination_not_found"),
             Failure::NoBackend => (503, Backend, "no_backend", "destination_unavailable"),
             Failure::Saturated => (503, Backend, "saturated", "connection_limit_reached"),
@@ -278,6 +302,9 @@ impl Failure {
             Failure::Challenged
                 | Failure::HttpsWanted
                 | Failure::Misdirected
+                | Failure::CertificateMissing
+                | Failure::SubjectMissing
+                | Failure::CertificateUnusable
                 | Failure::NoRoute
                 | Failure::NoBackend
                 | Failure::Saturated

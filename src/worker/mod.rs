@@ -24,6 +24,7 @@ mod retry;
 pub mod route;
 mod shard;
 mod stream;
+mod trailers;
 mod tunnel;
 mod upload;
 mod upstream;

@@ -27,6 +27,7 @@ mod h2_streams;
 mod h2_strict;
 mod handover;
 mod health;
+mod identity;
 mod interim;
 mod keepalive;
 mod large_heads;

@@ -137,11 +137,12 @@ min_version = "1.1"
 alpn = ["h2", "h3"]
 client_cert = "required"
 client_subject_header = "x-client"
+client_san_header = "x-san"
 unknown_sni = "ignore"
 ca = "/b"
 [[listeners]]
 addr = "127.0.0.1:2"
-tls = { certificates = [], alpn = [], client_ca = "/ca", client_cert = "maybe", client_subject_header = "Content-Length" }
+tls = { certificates = [], alpn = [], client_ca = "/ca", client_cert = "maybe", client_subject_header = "Content-Length", client_san_header = "X-Forwarded_For", client_issuer_header = "x_who", client_fingerprint_header = "X-Who" }
 [[listeners]]
 addr = "127.0.0.1:3"
 tls = { certificates = [{ cert = "/a", key = "/b", ocsp = "/c" }], ocsp = "/d", session_tickets = 1 }
@@ -166,16 +167,57 @@ tls = {}
             "10:15: listeners[0].tls.alpn[1] = \"h3\": unknown; did you mean \"h2\"?",
             "11:15: listeners[0].tls.client_cert = \"required\": means nothing without client_ca",
             "12:25: listeners[0].tls.client_subject_header = \"x-client\": means nothing without client_ca",
-            "13:15: listeners[0].tls.unknown_sni = \"ignore\": unknown; known: default, refuse",
-            "14:1: listeners[0].tls.ca = \"/b\": unknown key; known: min_version, alpn, client_ca, client_cert, unknown_sni, session_tickets, client_subject_header, automatic, certificates, ocsp",
-            "17:24: listeners[1].tls.certificates: must name at least one certificate",
-            "17:35: listeners[1].tls.alpn: must name at least one",
-            "17:72: listeners[1].tls.client_cert = \"maybe\": unknown; known: required, optional",
-            "17:105: listeners[1].tls.client_subject_header = \"Content-Length\": \"content-length\" belongs to the connection and cannot be changed",
-            "20:75: listeners[2].tls.ocsp = \"/d\": the first certificate has one of its own",
-            "20:99: listeners[2].tls.session_tickets = 1: must be true or false",
-            "23:7: listeners[3].tls = true: must be a table",
-            "26:7: listeners[4].tls = {}: \"certificates\" is missing",
+            "13:21: listeners[0].tls.client_san_header = \"x-san\": means nothing without client_ca",
+            "14:15: listeners[0].tls.unknown_sni = \"ignore\": unknown; known: default, refuse",
+            "15:1: listeners[0].tls.ca = \"/b\": unknown key; known: min_version, alpn, client_ca, client_cert, unknown_sni, session_tickets, client_subject_header, client_san_header, client_issuer_header, client_fingerprint_header, automatic, certificates, ocsp",
+            "18:24: listeners[1].tls.certificates: must name at least one certificate",
+            "18:35: listeners[1].tls.alpn: must name at least one",
+            "18:72: listeners[1].tls.client_cert = \"maybe\": unknown; known: required, optional",
+            "18:105: listeners[1].tls.client_subject_header = \"Content-Length\": \"content-length\" belongs to the connection and cannot be changed",
+            "18:143: listeners[1].tls.client_san_header = \"X-Forwarded_For\": \"x-forwarded_for\" belongs to the connection and cannot be changed",
+            "18:222: listeners[1].tls.client_fingerprint_header = \"X-Who\": is the name of another such field",
+            "21:75: listeners[2].tls.ocsp = \"/d\": the first certificate has one of its own",
+            "21:99: listeners[2].tls.session_tickets = 1: must be true or false",
+            "24:7: listeners[3].tls = true: must be a table",
+            "27:7: listeners[4].tls = {}: \"certificates\" is missing",
+        ],
+    );
+}
+
+#[test]
+fn of_certificates_that_nobody_is_asked_for() {
+    expect(
+        r#"
+[[routes]]
+backend_addrs = ["a:1"]
+client_cert = "optional"
+[[routes]]
+prefix = "/a"
+backend_addrs = ["a:1"]
+client_cert = "required"
+[[routes]]
+prefix = "/b"
+backend_addrs = ["a:1"]
+client_cert = true
+"#,
+        &[
+            "7:15: routes[1].client_cert = \"required\": no listener asks clients for a certificate, so every request would be refused: a listener needs tls with a client_ca",
+            "11:15: routes[2].client_cert = true: must be a text in quotes",
+        ],
+    );
+}
+
+#[test]
+fn names_of_identity_have_no_other_meaning() {
+    expect(
+        r#"
+[[listeners]]
+addr = "127.0.0.1:1"
+tls = { certificates = [{ cert = "/a", key = "/b" }], client_ca = "/ca", client_subject_header = "X-Forwarded-For", client_san_header = "Via" }
+"#,
+        &[
+            "3:98: listeners[0].tls.client_subject_header = \"X-Forwarded-For\": \"x-forwarded-for\" has another meaning already",
+            "3:137: listeners[0].tls.client_san_header = \"Via\": \"via\" has another meaning already",
         ],
     );
 }

@@ -12,7 +12,7 @@ use crate::shared::slots::Slots;
 use crate::tls::Vault;
 
 /// What a configuration is made of, right and wrong.
-const PIECES: [&str; 57] = [
+const PIECES: [&str; 58] = [
     "[[routes]]\n",
     "[[pools]]\n",
     "[[listeners]]\n",
@@ -46,6 +46,7 @@ const PIECES: [&str; 57] = [
     "set",
     "remove",
     "timeout",
+    "client_cert",
     "host_header",
     "retries",
     " = ",

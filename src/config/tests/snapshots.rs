@@ -6,11 +6,12 @@ use super::parsed;
 use crate::base::ids::{PoolId, RouteId};
 use crate::config::{Machine, Resolved, compile};
 use crate::http::h1::HeadLimits;
+use crate::http::names::FieldEdits;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    AccessLog, AccessLogFormat, Admin, BackendAddr, FieldEdits, HealthCheck, HostHeader,
-    ListenAddr, Outlier, ProbeKind, Protocol, ProxyProtocol, Snapshot, Traceparent,
+    AccessLog, AccessLogFormat, Admin, BackendAddr, HealthCheck, HostHeader, ListenAddr, Outlier,
+    ProbeKind, Protocol, ProxyProtocol, Snapshot, Traceparent,
 };
 use crate::tls::Vault;
 use crate::worker::balance::HashKey;

@@ -11,7 +11,7 @@ use crate::config::{CannotCompile, Resolved, check, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::ClientCertificate;
-use crate::tls::Vault;
+use crate::tls::{Fact, Vault};
 
 /// A folder with `a.crt`, `a.key`, `b.crt` and `b.key`, gone with the test.
 struct Folder(PathBuf);
@@ -72,7 +72,7 @@ addr = "127.0.0.1:1"
 tls = { certificates = [{ cert = "@/a.crt", key = "@/a.key" }, { cert = "@/b.crt", key = "@/b.key", names = ["*.B.example"] }] }
 [[listeners]]
 addr = "127.0.0.1:2"
-tls = { certificates = [{ cert = "@/a.crt", key = "@/a.key" }], min_version = "1.3", alpn = ["http/1.1"], client_ca = "@/b.crt", client_cert = "optional", client_subject_header = "X-Client", session_tickets = false, unknown_sni = "refuse" }
+tls = { certificates = [{ cert = "@/a.crt", key = "@/a.key" }], min_version = "1.3", alpn = ["http/1.1"], client_ca = "@/b.crt", client_cert = "optional", client_subject_header = "X-Client", client_fingerprint_header = "X-Fingerprint", session_tickets = false, unknown_sni = "refuse" }
 [[pools]]
 name = "own"
 backends = ["a.example:1"]
@@ -108,7 +108,15 @@ fn both_sides_take_effect() {
     assert_eq!(tls(1).config.alpn_protocols, [b"http/1.1"]);
     assert_eq!(tls(0).client_certificate, ClientCertificate::NotAsked);
     assert_eq!(tls(1).client_certificate, ClientCertificate::Optional);
-    assert_eq!(tls(1).client_subject_field.as_deref(), Some("x-client"));
+    let identity = [
+        ("x-client".to_owned(), Fact::Subject),
+        ("x-fingerprint".to_owned(), Fact::Fingerprint),
+    ];
+    assert_eq!(tls(1).identity, identity);
+    for names in [&tls(1).identity_names, &snapshot.identity_names] {
+        assert!(names.contains(b"X_Client") && names.contains(b"X-Fingerprint"));
+    }
+    assert!(tls(0).identity_names.is_empty());
     let names: Vec<_> = tls(0).certificates.iter().map(|pair| pair.name()).collect();
     assert_eq!(names, ["a.example", "*.b.example"]);
     let tickets = |index: usize| tls(index).config.send_tls13_tickets;

@@ -33,6 +33,7 @@ pub use request::{RequestHead, parse_request};
 pub use response::{Asked, ResponseHead, parse_response};
 pub(in crate::http) use survey::content_length;
 pub(in crate::http) use trailers::may_be_trailer;
+pub use trailers::retain_trailers;
 
 /// Bounds on a request's head; beyond them it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::fields::{Known, recognise};
+use crate::http::names::{Identity, NO_EDITS};
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
 
@@ -206,7 +207,7 @@ proptest! {
         let parsed = parse_request(&head, &mut slots, &LIMITS);
         let Ok(Some(sent)) = parsed else { panic!("{:?}", parsed) };
         let edits = RequestEdits {
-            path: sent.path, host: None, client, client_trusted: false, proto: "https", remove: &[], set: &[], via, expect: true, trace: TraceFields::Pass, subject: None, websocket_key: None,
+            path: sent.path, host: None, client, client_trusted: false, proto: "https", operator: &NO_EDITS, via, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &sent, &edits);
@@ -237,7 +238,7 @@ proptest! {
             return Ok(());
         };
         let edits = ResponseEdits {
-            client_version: Version::Http11, body: sent.body, close: false, remove: &[], set: &[], via: false,
+            client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS, via: false,
         };
         let mut out = Vec::new();
         encode_response(&mut out, &sent, &edits);

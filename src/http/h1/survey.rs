@@ -113,10 +113,12 @@ impl<'b> Survey<'b> {
             }
             Known::Expect => self.unknown_expectation = true,
             Known::XForwardedFor => self.forwarded_for = true,
-            Known::Http2Settings
+            Known::FromProxies
+            | Known::Http2Settings
             | Known::ProxyAuthenticate
             | Known::ProxyAuthorization
             | Known::ProxyConnection
+            | Known::Trailer
             | Known::XForwardedHost
             | Known::XForwardedProto => {}
         }
@@ -141,7 +143,7 @@ impl<'b> Survey<'b> {
                 // Removing these would make another message of it.
                 Known::Host | Known::ContentLength => return Err(Refusal::BadConnection),
                 Known::Other if option.eq_ignore_ascii_case(b"close") => self.close = true,
-                Known::Other => self.names_fields = true,
+                known if may_be_nominated(known) => self.names_fields = true,
                 // Removed anyway, or written by us.
                 _ => {}
             }
@@ -156,7 +158,7 @@ impl<'b> Survey<'b> {
             .iter()
             .filter(|field| recognise(field.name.as_bytes()) == Known::Connection);
         for option in connections.flat_map(|field| list(field.value)) {
-            if recognise(option) != Known::Other {
+            if !may_be_nominated(recognise(option)) {
                 continue;
             }
             for (index, field) in fields.iter().enumerate() {
@@ -177,6 +179,11 @@ impl<'b> Survey<'b> {
         let proper = self.connection_upgrade && !self.upgrade_repeated;
         (proper && list(value).next().is_some() && !list(value).any(is_http2)).then_some(value)
     }
+}
+
+/// Whether a field that `Connection` names is left out for it: the others are left out anyway, or written by us.
+fn may_be_nominated(known: Known) -> bool {
+    matches!(known, Known::Other | Known::FromProxies | Known::Trailer)
 }
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1). Credentials for a proxy are for the first proxy

@@ -4,11 +4,12 @@ use httparse::{EMPTY_HEADER, Status};
 
 use crate::base::limits;
 use crate::http::fields::{Known, recognise};
+use crate::http::names;
 use crate::http::refusal::Refusal;
 
 /// Fields that mean nothing, or something dangerous, once the body has been read: those which route, authenticate,
 /// modify the request or tell how to read the content (RFC 9110 section 6.5.1).
-const NOT_AS_TRAILER: [&str; 22] = [
+const NOT_AS_TRAILER: [&str; 25] = [
     "age",
     "authorization",
     "cache-control",
@@ -18,7 +19,6 @@ const NOT_AS_TRAILER: [&str; 22] = [
     "cookie",
     "date",
     "expires",
-    "forwarded",
     "if-match",
     "if-modified-since",
     "if-none-match",
@@ -29,8 +29,12 @@ const NOT_AS_TRAILER: [&str; 22] = [
     "range",
     "retry-after",
     "set-cookie",
-    "trailer",
+    "sec-websocket-accept",
+    "sec-websocket-key",
+    "traceparent",
+    "tracestate",
     "vary",
+    "via",
 ];
 
 /// The lines of `section`, each ending in CRLF, that may be passed on, written as `name: value CRLF`. Errors: a malformed
@@ -48,7 +52,7 @@ pub(super) fn checked(section: &[u8]) -> Result<Vec<u8>, Refusal> {
     };
     let mut passed = Vec::with_capacity(whole.len() + fields.len());
     for field in fields {
-        if may_be_trailer(field.name) {
+        if may_be_trailer(field.name.as_bytes()) {
             for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
                 passed.extend_from_slice(part);
             }
@@ -57,10 +61,66 @@ pub(super) fn checked(section: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(passed)
 }
 
-/// Whether a trailer field of this name may be passed on.
-pub(in crate::http) fn may_be_trailer(name: &str) -> bool {
-    let is_listed = NOT_AS_TRAILER
-        .iter()
-        .any(|listed| name.eq_ignore_ascii_case(listed));
-    !is_listed && recognise(name.as_bytes()) == Known::Other
+/// Whether a trailer field of this name may be passed on, as far as its name alone tells.
+pub(in crate::http) fn may_be_trailer(name: &[u8]) -> bool {
+    let mut listed = NOT_AS_TRAILER.iter();
+    recognise(name) == Known::Other && !listed.any(|known| names::same(name, known.as_bytes()))
+}
+
+/// Keeps of `trailers`, each `name: value CRLF`, those that `passes` lets by.
+pub fn retain_trailers(trailers: &mut Vec<u8>, passes: impl Fn(&[u8]) -> bool) {
+    let mut kept = 0;
+    let mut start = 0;
+    while let Some(length) = memchr::memchr(b'\n', &trailers[start..]) {
+        let line = start..start + length + 1;
+        let name = trailers[line.clone()].split(|byte| *byte == b':').next();
+        if passes(name.unwrap_or_default()) {
+            trailers.copy_within(line.clone(), kept);
+            kept += line.len();
+        }
+        start = line.end;
+    }
+    trailers.truncate(kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_table() {
+        for name in ["grpc-status", "Server-Timing", "x-checksum", "digest"] {
+            assert!(may_be_trailer(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "Set-Cookie",
+            "set_cookie",
+            "CONTENT_TYPE",
+            "content-length",
+            "host",
+            "trailer",
+            "X-Forwarded-For",
+            "x_forwarded_port",
+            "forwarded",
+            "via",
+            "traceparent",
+        ] {
+            assert!(!may_be_trailer(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_pass_is_taken_out() {
+        let rows = [
+            ("", ""),
+            ("a: 1\r\n", "a: 1\r\n"),
+            ("x: 1\r\n", ""),
+            ("x: 1\r\na: x: 2\r\nx: 3\r\nb: \r\n", "a: x: 2\r\nb: \r\n"),
+        ];
+        for (trailers, expected) in rows {
+            let mut kept = trailers.as_bytes().to_vec();
+            retain_trailers(&mut kept, |name| name != b"x");
+            assert_eq!(kept, expected.as_bytes(), "{trailers:?}");
+        }
+    }
 }

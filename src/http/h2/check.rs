@@ -159,8 +159,7 @@ pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
         if is_bad || span.class == Class::Forbidden {
             return Err(Refusal::BadTrailer);
         }
-        let name = std::str::from_utf8(list.name(&span)).map_err(|_| Refusal::BadTrailer)?;
-        if may_be_trailer(name) {
+        if may_be_trailer(list.name(&span)) {
             list.text.copy_within(span.start as usize..span.end(), end);
             list.spans.push(Span {
                 start: end as u32,

@@ -76,9 +76,11 @@ pub(super) fn classify(name: &[u8]) -> Class {
         Known::Disguised => Class::Disguised,
         Known::Other if name == b"cookie" => Class::Cookie,
         Known::Other if name == b"priority" => Class::Priority,
-        Known::Http2Settings
+        Known::FromProxies
+        | Known::Http2Settings
         | Known::ProxyAuthenticate
         | Known::ProxyAuthorization
+        | Known::Trailer
         | Known::XForwardedFor
         | Known::XForwardedHost
         | Known::XForwardedProto

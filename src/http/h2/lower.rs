@@ -82,6 +82,7 @@ mod tests {
     };
     use crate::http::h2::check::{RequestRules, check_request, check_response};
     use crate::http::h2::hpack::{Decoder, Encoder, ListLimits};
+    use crate::http::names::{Identity, NO_EDITS};
     use crate::http::status::reason_phrase;
 
     const LIMITS: ListLimits = ListLimits {
@@ -133,12 +134,11 @@ mod tests {
             client: Some([203, 0, 113, 9].into()),
             client_trusted: true,
             proto: "https",
-            remove: &[],
-            set: &[],
+            operator: &NO_EDITS,
             via: false,
             expect: true,
             trace: TraceFields::Pass,
-            subject: None,
+            identity: Identity::UNKNOWN,
             websocket_key: None,
         };
         let mut out = Vec::new();
@@ -216,8 +216,7 @@ mod tests {
                 client_version: Version::Http11,
                 body: response.body,
                 close: false,
-                remove: &[],
-                set: &[],
+                operator: &NO_EDITS,
                 via: false,
             };
             let mut out = Vec::new();
@@ -305,7 +304,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(end, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "http", remove: &[], set: &[], via: false, expect: true, trace: TraceFields::Pass, subject: None, websocket_key: None,
+                path: request.path, host: None, client: None, client_trusted: true, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);
@@ -348,7 +347,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(true, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "https", remove: &[], set: &[], via: true, expect: true, trace: TraceFields::Pass, subject: None, websocket_key: Some(&[b'k'; 24]),
+                path: request.path, host: None, client: None, client_trusted: true, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
             };
             let mut out = Vec::with_capacity(room);
             encode_request(&mut out, &request, &edits);
@@ -379,7 +378,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let response = head.as_response(false, Asked::default(), &mut slots).unwrap();
             let edits = ResponseEdits {
-                client_version: Version::Http11, body: response.body, close: true, remove: &[], set: &[], via: true,
+                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true,
             };
             let mut out = Vec::with_capacity(room);
             encode_response(&mut out, &response, &edits);

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use crate::http::forwarded::client_address;
 use crate::http::h1::RequestHead;
+use crate::http::names::Identity;
 use crate::http::{fields, host};
-use crate::snapshot::ClientCertificate;
+use crate::snapshot::{ClientCertificate, Route};
+use crate::tls::Unidentified;
 use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -32,12 +34,29 @@ pub fn client_of(
     Some(client_address(peer, forwarded_for, trusted))
 }
 
-/// The field in which the client's certificate is passed on, if the listener says so.
-pub fn subject(client: &Client) -> Option<(&str, Option<&str>)> {
-    let tls = client.arrival.listener.tls.as_ref()?;
-    let name = tls.client_subject_field.as_deref()?;
+/// Who the client is, as its backend is told.
+pub fn identity<'a>(exchange: &'a Exchange, client: &'a Client) -> Identity<'a> {
+    let Arrival {
+        listener, secured, ..
+    } = &client.arrival;
+    let all = &exchange.plan.snapshot().identity_names;
+    let own = listener.tls.as_ref().map(|tls| &tls.identity_names);
+    let fields = secured.as_ref().and_then(|secured| secured.fields());
+    Identity {
+        names: [all, own.unwrap_or(all)],
+        fields: fields.unwrap_or_default(),
+    }
+}
+
+/// Refuses a client that has no certificate where the route wants one, and one that backends could not tell from others.
+pub fn check_certificate(client: &Client, route: &Route) -> Result<(), Failure> {
     let secured = client.arrival.secured.as_ref();
-    Some((name, secured.and_then(|secured| secured.subject.as_deref())))
+    match secured.and_then(|secured| secured.identity.as_ref()) {
+        None if route.wants_certificate => Err(Failure::CertificateMissing),
+        Some(Err(Unidentified::NoSubject)) => Err(Failure::SubjectMissing),
+        Some(Err(Unidentified::Unusable)) => Err(Failure::CertificateUnusable),
+        None | Some(Ok(_)) => Ok(()),
+    }
 }
 
 /// The same URL under `https`, at its usual port. The asterisk of OPTIONS is written as no path (RFC 9112 section 3.2.4).

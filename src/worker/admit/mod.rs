@@ -8,7 +8,7 @@ mod trace;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use crate::base::ids::PoolId;
+use crate::base::ids::{PoolId, RouteId};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
@@ -19,7 +19,7 @@ use crate::http::{fields, grpc, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
 use crate::shared::messages::RefusedHead;
-use crate::snapshot::{HostHeader, Pool, Protocol, Route};
+use crate::snapshot::{HostHeader, Protocol, Route};
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::body::{Body, Coming};
 use crate::worker::downstream::Client;
@@ -29,7 +29,8 @@ use crate::worker::multiplex::{self, Gone};
 use crate::worker::plan::{Choice, Pick};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use arrival::{check_arrival, client_of, is_trusted, subject};
+use crate::worker::trailers::TrailerRules;
+use arrival::{check_arrival, check_certificate, client_of, identity, is_trusted};
 use trace::Trace;
 
 /// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
@@ -168,10 +169,14 @@ fn decide(
         exchange.own_text.replace(Some(answer));
         return Err(Failure::Challenged);
     }
-    check_arrival(client, exchange, head)?;
     let mut scratch = Vec::new();
-    let path = path::normalise(head.path, &mut scratch).map_err(Failure::Refused)?;
-    let route = find_route(exchange, head, path)?;
+    let path = path::normalise(head.path, &mut scratch);
+    let found = path.ok().and_then(|path| find_route(exchange, head, path));
+    exchange.found_route.set(found);
+    check_arrival(client, exchange, head)?;
+    let path = path.map_err(Failure::Refused)?;
+    let route = exchange.take_route(found.ok_or(Failure::NoRoute)?);
+    check_certificate(client, route)?;
     if let RequestBody::Length(length) = head.body
         && length > route.request_body_bytes
     {
@@ -199,17 +204,10 @@ fn decide(
     ))
 }
 
-fn find_route<'a>(
-    exchange: &'a Exchange,
-    head: &RequestHead<'_, '_>,
-    path: &[u8],
-) -> Result<&'a Route, Failure> {
+fn find_route(exchange: &Exchange, head: &RequestHead<'_, '_>, path: &[u8]) -> Option<RouteId> {
     let table = &exchange.plan.snapshot().route_table;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
-    match table.find(name, path) {
-        Some(id) => Ok(exchange.take_route(id)),
-        None => Err(Failure::NoRoute),
-    }
+    table.find(name, path)
 }
 
 fn key_of(exchange: &Exchange, head: &RequestHead<'_, '_>, path: &[u8]) -> u64 {
@@ -288,9 +286,8 @@ fn encode(
             Some(_) => "https",
             None => "http",
         },
-        subject: subject(client),
-        remove: &route.request_fields.remove,
-        set: &route.request_fields.set,
+        operator: &route.request_fields,
+        identity: identity(exchange, client),
         via: route.via,
         expect: !route.answer_continue,
         trace: chosen.trace,
@@ -308,7 +305,7 @@ fn encode(
         version: head.version,
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
-        body: body_of(head, route, exchange.plan.pool(route.pool)),
+        body: body_of(client, exchange, head),
         is_whole: head.body == RequestBody::None,
         is_kept: true,
         request,
@@ -325,7 +322,8 @@ fn needs_key(head: &RequestHead<'_, '_>) -> bool {
     head.upgrade && head.version == Version::Http2
 }
 
-fn body_of(head: &RequestHead<'_, '_>, route: &Route, pool: &Pool) -> Body {
+fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Body {
+    let route = exchange.route();
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
         // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.
@@ -334,10 +332,12 @@ fn body_of(head: &RequestHead<'_, '_>, route: &Route, pool: &Pool) -> Body {
         RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     Body {
-        chunked: head.body == RequestBody::Chunked && pool.protocol == Protocol::Http1,
+        chunked: head.body == RequestBody::Chunked
+            && exchange.plan.pool(route.pool).protocol == Protocol::Http1,
         coming,
         most: route.request_body_bytes,
         trailers: Vec::new(),
+        rules: (head.body != RequestBody::None).then(|| TrailerRules::of_request(exchange, client)),
     }
 }
 

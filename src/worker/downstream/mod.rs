@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Block, Gate, Peer, Socket, Timer};
 use crate::snapshot::{Listener, ServerTls};
-use crate::tls;
+use crate::tls::{Unidentified, identify};
 
 use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
@@ -53,23 +53,24 @@ pub struct Arrival {
 pub struct Secured {
     /// The host that it asked for, in lower case.
     pub server_name: Option<Box<str>>,
-    /// The subject of its certificate, if it is to be passed on.
-    pub subject: Option<Box<str>>,
+    /// What backends are told of who it is, from its certificate; `None`: it has none.
+    pub identity: Option<Result<Vec<(String, String)>, Unidentified>>,
 }
 
 impl Secured {
+    /// The fields in which backends are told who the client is.
+    pub fn fields(&self) -> Option<&[(String, String)]> {
+        self.identity.as_ref()?.as_deref().ok()
+    }
+
     /// What is known of a connection whose handshake is made.
     pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
         let certificate = socket.peer_certificate();
-        let wanted = tls.client_subject_field.is_some();
         Secured {
             server_name: socket
                 .server_name()
                 .map(|name| name.to_ascii_lowercase().into()),
-            subject: certificate
-                .filter(|_| wanted)
-                .and_then(tls::subject)
-                .map(String::into_boxed_str),
+            identity: certificate.map(|certificate| identify(certificate, &tls.identity)),
         }
     }
 }

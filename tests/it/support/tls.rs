@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256,
+    SanType,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -68,6 +69,22 @@ impl Authority {
         params
             .distinguished_name
             .push(DnType::CommonName, &names[0]);
+        let cert = params.signed_by(&key, &self.0).unwrap();
+        Pair {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A certificate with this common name, if any, and these other names: what clients have.
+    pub fn issue_client(&self, subject: Option<&str>, names: Vec<SanType>) -> Pair {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        params.distinguished_name = Default::default();
+        if let Some(subject) = subject {
+            params.distinguished_name.push(DnType::CommonName, subject);
+        }
+        let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.0).unwrap();
         Pair {
             cert: cert.pem(),

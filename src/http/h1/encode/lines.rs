@@ -3,74 +3,102 @@
 use httparse::Header;
 
 use super::pen::Pen;
-use crate::http::fields::{Known, may_be_edited, recognise};
+use crate::http::fields::{Known, list, recognise};
 use crate::http::h1::field_set::FieldSet;
 use crate::http::h1::survey::{Survey, line_start};
+use crate::http::h1::trailers::may_be_trailer;
+use crate::http::names::{self, FieldEdits, Identity};
 
-/// An operator's edits to a head.
+/// What is taken out of a head and put into it.
 #[derive(Clone, Copy)]
 pub(super) struct Edits<'a> {
-    /// Lower-case names of fields to leave out.
-    pub(super) remove: &'a [String],
-    /// Fields that replace those of their name.
-    pub(super) set: &'a [(String, String)],
-    /// Lower-case names of fields that we leave out on top of the operator's.
+    pub(super) operator: &'a FieldEdits,
+    pub(super) identity: Identity<'a>,
+    /// Lower-case names of further fields that we write ourselves, or nobody.
     pub(super) ours: &'a [&'a str],
 }
 
-impl<'a> Edits<'a> {
-    fn names(self) -> impl Iterator<Item = &'a str> {
-        let removed = self.remove.iter().map(String::as_str);
-        removed.chain(self.set.iter().map(|(name, _)| name.as_str()))
+impl Edits<'_> {
+    fn takes_nothing_out(self) -> bool {
+        let names = self.identity.names;
+        self.operator.names().is_empty()
+            && names.iter().all(|names| names.is_empty())
+            && self.ours.is_empty()
     }
 
-    fn is_empty(self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.ours.is_empty()
-    }
-
-    /// Whether the operator has the last word on the field of this lower-case name.
-    pub(super) fn name(self, name: &str) -> bool {
-        self.names().any(|edited| edited == name)
-    }
-
-    /// Whether they have the last word on a field that we would otherwise write.
+    /// Whether the operator has the last word on the field of this name.
     #[inline(always)]
-    pub(super) fn concern(self, known: Known) -> bool {
-        !self.is_empty() && self.names().any(|name| recognise(name.as_bytes()) == known)
+    pub(super) fn name(self, name: &str) -> bool {
+        self.operator.names().contains(name.as_bytes())
     }
 
-    /// The fields that they take out.
+    /// Whether a field of this name is left out, whoever sent it.
+    fn take_out(self, name: &[u8]) -> bool {
+        self.operator.names().contains(name)
+            || self.identity.is_ours(name)
+            || self
+                .ours
+                .iter()
+                .any(|ours| names::same(ours.as_bytes(), name))
+    }
+
+    /// The fields that are left out.
     #[inline(always)]
     fn taken_out(self, fields: &[Header<'_>]) -> FieldSet {
         let mut taken_out = FieldSet::default();
-        if self.is_empty() {
+        if self.takes_nothing_out() {
             return taken_out;
         }
-        for name in self.names().chain(self.ours.iter().copied()) {
-            debug_assert!(may_be_edited(name), "{name} is not an operator's to edit");
-            for (index, field) in fields.iter().enumerate() {
-                if field.name.eq_ignore_ascii_case(name) {
-                    taken_out.insert(index);
-                }
+        for (index, field) in fields.iter().enumerate() {
+            if self.take_out(field.name.as_bytes()) {
+                taken_out.insert(index);
             }
         }
         taken_out
     }
 
-    /// Bytes that [`Edits::write_set`] writes.
+    /// Bytes that [`Edits::write_set`] and [`Edits::write_identity`] write at most.
     #[inline(always)]
     pub(super) fn set_bytes(self) -> usize {
-        self.set
-            .iter()
+        let fields = self.operator.set.iter().chain(self.identity.fields);
+        fields
             .map(|(name, value)| name.len() + value.len() + b": \r\n".len())
             .sum()
     }
 
     #[inline(always)]
     pub(super) fn write_set(self, pen: &mut Pen<'_>) {
-        for (name, value) in self.set {
+        for (name, value) in &self.operator.set {
             pen.field(name, value.as_bytes());
         }
+    }
+
+    /// Writes who the client is, where the operator says nothing else.
+    #[inline(always)]
+    pub(super) fn write_identity(self, pen: &mut Pen<'_>) {
+        for (name, value) in self.identity.fields {
+            if !self.name(name) {
+                pen.field(name, value.as_bytes());
+            }
+        }
+    }
+
+    /// Writes `Trailer` without the names that will not be passed on, and not at all if no other is left.
+    #[cold]
+    pub(super) fn write_announced(self, pen: &mut Pen<'_>, field: &Header<'_>) {
+        let start = pen.written();
+        pen.texts([field.name.as_bytes(), b": "]);
+        let names_start = pen.written();
+        for name in list(field.value) {
+            if may_be_trailer(name) && !self.take_out(name) {
+                pen.texts([name, b", "]);
+            }
+        }
+        match pen.written() > names_start {
+            true => pen.take_back(pen.written() - b", ".len()),
+            false => return pen.take_back(start),
+        }
+        pen.text(b"\r\n");
     }
 }
 

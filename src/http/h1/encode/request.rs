@@ -7,6 +7,7 @@ use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use crate::http::fields::{Known, recognise};
 use crate::http::h1::{RequestBody, RequestHead, Version};
+use crate::http::names::{FieldEdits, Identity};
 use crate::http::traceparent::TraceFields;
 
 /// As much as is written, as a rule, besides what has its own term: the method, names of fields, the client's address,
@@ -22,22 +23,20 @@ pub struct RequestEdits<'a> {
     pub host: Option<&'a [u8]>,
     /// Appended to `X-Forwarded-For`; `None` when it has no address (a Unix socket).
     pub client: Option<IpAddr>,
-    /// Whether the client's own `X-Forwarded-Proto` and `X-Forwarded-Host` are believed.
+    /// Whether the client is a proxy that is believed what it says of its own client: `X-Forwarded-Proto`,
+    /// `X-Forwarded-Host` and [`Known::FromProxies`].
     pub client_trusted: bool,
     /// `http` or `https`: how the client reached us.
     pub proto: &'a str,
-    /// Lower-case names of fields to leave out, of which [`crate::http::fields::may_be_edited`] holds.
-    pub remove: &'a [String],
-    /// Fields that replace those of their name, of which [`crate::http::fields::may_be_edited`] holds.
-    pub set: &'a [(String, String)],
+    /// Has the last word on every field of its names.
+    pub operator: &'a FieldEdits,
+    pub identity: Identity<'a>,
     /// Whether `Via` is added.
     pub via: bool,
     /// Whether `Expect` is passed on.
     pub expect: bool,
     /// What becomes of the fields that name the request's trace.
     pub trace: TraceFields<'a>,
-    /// A lower-case name and the value that we alone may give it; without one nobody gives any.
-    pub subject: Option<(&'a str, Option<&'a str>)>,
     /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
     /// section 5).
     pub websocket_key: Option<&'a [u8]>,
@@ -57,28 +56,18 @@ pub fn encode_request(
     edits: &RequestEdits<'_>,
 ) -> Encoded {
     let host = edits.host.unwrap_or(head.host);
-    let subject = match edits.subject {
-        Some((name, _)) => name,
-        None => "",
-    };
-    let ours = [subject, "traceparent", "tracestate"];
-    let operator = Edits {
-        remove: edits.remove,
-        set: edits.set,
-        ours: match (edits.subject, edits.trace) {
-            (None, TraceFields::Pass) => &[],
-            (Some(_), TraceFields::Pass) => &ours[..1],
-            (None, _) => &ours[1..],
-            (Some(_), _) => &ours,
+    const OURS: [&str; 3] = ["traceparent", "tracestate", "sec-websocket-key"];
+    let all = Edits {
+        operator: edits.operator,
+        identity: edits.identity,
+        ours: match (edits.trace, edits.websocket_key) {
+            (TraceFields::Pass, None) => &[],
+            (TraceFields::Pass, Some(_)) => &OURS[2..],
+            (_, None) => &OURS[..2],
+            (_, Some(_)) => &OURS,
         },
     };
-    let lines = Lines::new(
-        head.head,
-        head.fields_start,
-        head.fields,
-        head.survey,
-        operator,
-    );
+    let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes()
         + head.target.len()
         + head.upgrade_value.len()
@@ -86,20 +75,14 @@ pub fn encode_request(
         + host.len()
         + head.host.len()
         + edits.proto.len()
-        + operator.set_bytes()
-        + subject.len()
-        + edits
-            .subject
-            .map_or(0, |(_, value)| value.map_or(0, str::len))
+        + all.set_bytes()
         + ADDED_BYTES;
     let before = out.len();
     let host_value = Pen::append(out, expected, |pen| {
         write_request_line(pen, head, edits.path);
-        let host_value = write_fields(pen, head, edits, &lines, operator);
+        let host_value = write_fields(pen, head, edits, &lines, all);
         write_connection(pen, head);
-        if let Some((name, Some(value))) = edits.subject {
-            pen.field(name, value.as_bytes());
-        }
+        all.write_identity(pen);
         if let Some(key) = edits.websocket_key {
             pen.field("Sec-WebSocket-Key", key);
         }
@@ -127,27 +110,30 @@ fn write_fields(
     head: &RequestHead<'_, '_>,
     edits: &RequestEdits<'_>,
     lines: &Lines<'_, '_>,
-    operator: Edits<'_>,
+    all: Edits<'_>,
 ) -> Range<usize> {
     let host = edits.host.unwrap_or(head.host);
     let mut host_value = 0..0;
     if head.survey.host.is_none() {
         host_value = write_host(pen, "Host", host);
     }
-    let mut has_proto = operator.concern(Known::XForwardedProto);
-    let mut has_host = operator.concern(Known::XForwardedHost) || head.host.is_empty();
+    let mut has_proto = all.name("x-forwarded-proto");
+    let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
     lines.copy(pen, |pen, field, known| match known {
         Known::Host => host_value = write_host(pen, field.name, host),
         Known::Expect if !(edits.expect && head.expect_continue) => {}
         Known::XForwardedFor => {}
         Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
+        // Proxies write these with dashes; with `_` they may have come from anybody and passed a proxy unseen.
+        Known::FromProxies if !edits.client_trusted || field.name.contains('_') => {}
+        Known::Trailer => all.write_announced(pen, field),
         _ => {
             has_proto |= known == Known::XForwardedProto;
             has_host |= known == Known::XForwardedHost;
             pen.field(field.name, field.value);
         }
     });
-    if !operator.concern(Known::XForwardedFor) {
+    if !all.name("x-forwarded-for") {
         write_forwarded_for(pen, head, lines, edits.client);
     }
     if !has_proto {
@@ -159,9 +145,9 @@ fn write_fields(
     if edits.via {
         pen.via(head.version);
     }
-    operator.write_set(pen);
+    all.write_set(pen);
     if let TraceFields::Replace(value) = edits.trace
-        && !operator.name("traceparent")
+        && !all.name("traceparent")
     {
         pen.field("traceparent", value);
     }

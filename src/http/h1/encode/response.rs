@@ -4,6 +4,7 @@ use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use crate::http::fields::Known;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
+use crate::http::names::{FieldEdits, Identity};
 
 /// As much as is written, as a rule, besides what has its own term.
 const ADDED_BYTES: usize = 256;
@@ -17,10 +18,7 @@ pub struct ResponseEdits<'a> {
     pub body: ResponseBody,
     /// Whether we close the client's connection after this response.
     pub close: bool,
-    /// Lower-case names of fields to leave out, of which [`crate::http::fields::may_be_edited`] holds.
-    pub remove: &'a [String],
-    /// Fields that replace those of their name, of which [`crate::http::fields::may_be_edited`] holds.
-    pub set: &'a [(String, String)],
+    pub operator: &'a FieldEdits,
     /// Whether `Via` is added.
     pub via: bool,
 }
@@ -28,27 +26,21 @@ pub struct ResponseEdits<'a> {
 /// Appends the head of `head` to `out` as it is sent to the client, always as HTTP/1.1. For interim responses and 101
 /// too.
 pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
-    let operator = Edits {
-        remove: edits.remove,
-        set: edits.set,
+    let all = Edits {
+        operator: edits.operator,
+        identity: Identity::UNKNOWN,
         ours: &[],
     };
-    let lines = Lines::new(
-        head.head,
-        head.fields_start,
-        head.fields,
-        head.survey,
-        operator,
-    );
-    let expected = lines.most_bytes() + operator.set_bytes() + ADDED_BYTES;
+    let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
+    let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
     Pen::append(out, expected, |pen| {
         let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
         pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
-        lines.copy(pen, |pen, field, known| {
-            if known != Known::ContentLength || keeps_length {
-                pen.field(field.name, field.value);
-            }
+        lines.copy(pen, |pen, field, known| match known {
+            Known::ContentLength if !keeps_length => {}
+            Known::Trailer => all.write_announced(pen, field),
+            _ => pen.field(field.name, field.value),
         });
         if edits.body == ResponseBody::Chunked {
             pen.text(b"Transfer-Encoding: chunked\r\n");
@@ -56,7 +48,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         if edits.via {
             pen.via(head.version);
         }
-        operator.write_set(pen);
+        all.write_set(pen);
         write_connection(pen, head, edits);
         pen.text(b"\r\n");
     });

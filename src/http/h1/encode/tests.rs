@@ -6,6 +6,7 @@ use super::*;
 use crate::http::h1::{
     Asked, FieldSlots, HeadLimits, ResponseBody, Version, parse_request, parse_response,
 };
+use crate::http::names::{FieldEdits, Identity, NO_EDITS, NameSet};
 use crate::http::traceparent::{self, TraceFields};
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -20,12 +21,11 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     client: None,
     client_trusted: false,
     proto: "http",
-    remove: &[],
-    set: &[],
+    operator: &NO_EDITS,
     via: false,
     expect: true,
     trace: TraceFields::Pass,
-    subject: None,
+    identity: Identity::UNKNOWN,
     websocket_key: None,
 };
 
@@ -60,8 +60,7 @@ fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'
         client_version: Version::Http11,
         body: head.body,
         close: false,
-        remove: &[],
-        set: &[],
+        operator: &NO_EDITS,
         via: false,
     };
     edit(&mut edits);
@@ -247,9 +246,9 @@ fn operators_edits_have_the_last_word() {
         ("X-Team".to_owned(), "a".to_owned()),
         ("x-forwarded-proto".to_owned(), "https".to_owned()),
     ];
+    let operator = FieldEdits::new(remove.to_vec(), set.to_vec());
     let edits = RequestEdits {
-        remove: &remove,
-        set: &set,
+        operator: &operator,
         client: Some([1, 2, 3, 4].into()),
         via: true,
         ..PLAIN
@@ -257,6 +256,88 @@ fn operators_edits_have_the_last_word() {
     let head = "GET / HTTP/1.0\r\nHost: h\r\nX-Debug: 1\r\nx-team: b\r\nA: b\r\nX-DEBUG:2\r\n\r\n";
     let expected = "Host: h\r\nA: b\r\nX-Forwarded-Host: h\r\nVia: 1.0 palantir\r\nX-Team: a\r\nx-forwarded-proto: https\r\n\r\n";
     assert_eq!(request(head, &edits), expected);
+}
+
+/// Every form in which a gateway could take a field for one of ours.
+#[test]
+fn who_the_client_is_is_never_its_own_to_say() {
+    let names = ["x-subject", "x-client-san"].map(str::to_owned);
+    let names: NameSet = names.into_iter().collect();
+    let own: NameSet = [String::from("x-old")].into_iter().collect();
+    let fields = [("x-subject".to_owned(), "CN=alice".to_owned())];
+    let identity = Identity {
+        names: [&names, &own],
+        fields: &fields,
+    };
+    let head = "GET / HTTP/1.1\r\nHost: h\r\nX-Subject: a\r\nx_subject: b\r\nX_SUBJECT:c\r\nX-Client_San: d\r\n\
+        X-Old: e\r\nX-Subjects: f\r\nTrailer: A, x_subject,Via, b\r\nTrailer: X-Old\r\n\r\n";
+    let passed = "Host: h\r\nX-Subjects: f\r\nTrailer: A, b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n";
+    let edits = RequestEdits { identity, ..PLAIN };
+    assert_eq!(
+        request(head, &edits),
+        format!("{passed}x-subject: CN=alice\r\n\r\n")
+    );
+    let set = vec![("X_Subject".to_owned(), "the operator's".to_owned())];
+    let rows = [
+        (
+            FieldEdits::new(Vec::new(), set),
+            "X_Subject: the operator's\r\n",
+        ),
+        (
+            FieldEdits::new(vec!["x-subject".to_owned()], Vec::new()),
+            "",
+        ),
+    ];
+    for (operator, expected) in &rows {
+        let edits = RequestEdits {
+            identity,
+            operator,
+            ..PLAIN
+        };
+        assert_eq!(request(head, &edits), format!("{passed}{expected}\r\n"));
+    }
+}
+
+#[test]
+fn proxies_alone_say_whom_a_request_comes_from() {
+    let head = "GET / HTTP/1.1\r\nHost: h\r\nForwarded: for=a\r\nX-Forwarded-Port: 1\r\nX_Forwarded_Prefix: /a\r\n\
+        X-Real-IP: b\r\nX-Original-URL: /c\r\nX-Forwarded-User: d\r\n\r\n";
+    let rows = [
+        (false, ""),
+        (
+            true,
+            "Forwarded: for=a\r\nX-Forwarded-Port: 1\r\nX-Real-IP: b\r\nX-Original-URL: /c\r\nX-Forwarded-User: d\r\n",
+        ),
+    ];
+    for (client_trusted, passed) in rows {
+        let edits = RequestEdits {
+            client_trusted,
+            ..PLAIN
+        };
+        let expected =
+            format!("Host: h\r\n{passed}X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n\r\n");
+        assert_eq!(request(head, &edits), expected);
+    }
+}
+
+/// RFC 8441 section 5: there is one key, the one whose proof we look at.
+#[test]
+fn our_key_of_a_websocket_is_the_only_one() {
+    let head = "GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: a\r\nsec_websocket_key: b\r\n\r\n";
+    let edits = RequestEdits {
+        websocket_key: Some(b"ours"),
+        ..PLAIN
+    };
+    let written = request(head, &edits);
+    assert!(
+        written.ends_with("Sec-WebSocket-Key: ours\r\n\r\n"),
+        "{written}"
+    );
+    assert_eq!(
+        written.to_ascii_lowercase().matches("key").count(),
+        1,
+        "{written}"
+    );
 }
 
 #[test]
@@ -402,13 +483,13 @@ fn a_switch_of_protocols_passes() {
 fn response_edits_are_applied() {
     let remove = ["server".to_owned()];
     let set = [("x-frame".to_owned(), "deny".to_owned())];
+    let operator = FieldEdits::new(remove.to_vec(), set.to_vec());
     let sent = response(
         "HTTP/1.0 200 OK\r\nSERVER: a\r\nX-Frame: b\r\nContent-Length: 1\r\n\r\n",
         Asked::default(),
         |edits| {
             *edits = ResponseEdits {
-                remove: &remove,
-                set: &set,
+                operator: &operator,
                 via: true,
                 ..*edits
             }
@@ -447,11 +528,10 @@ fn trace_fields_table() {
         assert_eq!(request(&head, &edits), expected, "{trace:?}");
     }
     let set = [("traceparent".to_owned(), "the operator's".to_owned())];
+    let operator = FieldEdits::new(Vec::new(), set.to_vec());
     let edits = RequestEdits {
         trace: TraceFields::Replace(&made),
-        subject: None,
-        websocket_key: None,
-        set: &set,
+        operator: &operator,
         ..PLAIN
     };
     let written = request(&head, &edits);
@@ -488,7 +568,7 @@ proptest! {
         let parsed = parse_request(head.as_bytes(), &mut slots, &wide).unwrap().unwrap();
         let set: Vec<_> = set.iter().enumerate().map(|(at, len)| (format!("x-set-{at}"), "s".repeat(*len))).collect();
         let edits = RequestEdits {
-            path: parsed.path, set: &set, client: Some([203, 0, 113, 9].into()), client_trusted: is_trusted, via, ..PLAIN
+            path: parsed.path, operator: &FieldEdits::new(Vec::new(), set.clone()), client: Some([203, 0, 113, 9].into()), client_trusted: is_trusted, via, ..PLAIN
         };
         let mut out = Vec::with_capacity(room);
         encode_request(&mut out, &parsed, &edits);
