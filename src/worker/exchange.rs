@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::ids::{BackendId, PoolId, RequestId, RouteId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::http::names::{FieldEdits, NO_EDITS};
 use crate::shared::access::Texts;
 use crate::shared::counts::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
@@ -136,6 +137,14 @@ impl Exchange {
     pub fn route_id(&self) -> RouteId {
         let id = self.route.get();
         id.expect("a request has its route before it goes on")
+    }
+
+    /// What the operator changes in answers to the request, as far as its route is known.
+    pub fn response_edits(&self) -> &FieldEdits {
+        match self.found_route.get() {
+            Some(id) => &self.plan.snapshot().routes[id.index()].response_fields,
+            None => &NO_EDITS,
+        }
     }
 
     /// What this worker counts of the route, once it is known.

@@ -1,11 +1,12 @@
 //! Our own answers, for requests that no backend answers. They say what is wrong in one word and tell nothing of what is
 //! behind the proxy.
 
-use std::io::Write;
+use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::http::date::imf_fixdate;
 use crate::http::grpc;
+use crate::http::names::{self, FieldEdits};
 use crate::http::refusal::Refusal;
 use crate::http::status::reason_phrase;
 use crate::net::Block;
@@ -55,14 +56,68 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
 /// An answer to a gRPC call has its status in what is at once its head and its trailers.
 fn write_grpc_head(out: &mut Block, exchange: &Exchange, consequences: &Consequences) {
     let Consequences { status, word, .. } = *consequences;
-    let grpc_status = grpc::status_of(status);
-    let id = exchange.id.0;
-    // A vector takes everything.
-    let _ = write!(
-        out.vec(),
-        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: {grpc_status}\r\n\
-         grpc-message: {word}\r\nX-Request-Id: {id:016x}\r\n\r\n"
-    );
+    let mut head = OwnHead::new(200, exchange.response_edits());
+    head.field("Content-Type", "application/grpc");
+    head.field("grpc-status", grpc::status_of(status));
+    head.field("grpc-message", word);
+    head.field("X-Request-Id", format_args!("{:016x}", exchange.id.0));
+    out.extend(head.end().as_bytes());
+}
+
+/// Fields that say what an answer of ours is or how it is read. An operator sets them for the answers of backends.
+const OURS_ALONE: [&[u8]; 11] = [
+    b"connection",
+    b"content-encoding",
+    b"content-language",
+    b"content-length",
+    b"content-location",
+    b"content-range",
+    b"content-type",
+    b"etag",
+    b"grpc-message",
+    b"grpc-status",
+    b"location",
+];
+
+/// The head of an own answer, with what the operator changes in the answers of its route: a browser that lacks what it is
+/// told for the whole site (`Strict-Transport-Security`), or may not look at an answer (CORS), cannot know that it is ours.
+struct OwnHead<'a> {
+    text: String,
+    edits: &'a FieldEdits,
+}
+
+impl<'a> OwnHead<'a> {
+    fn new(status: u16, edits: &'a FieldEdits) -> OwnHead<'a> {
+        let text = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+        OwnHead { text, edits }
+    }
+
+    fn field(&mut self, name: &str, value: impl Display) {
+        let is_edited = self.edits.names().contains(name.as_bytes());
+        if !is_edited || is_ours_alone(name) {
+            self.push(name, value);
+        }
+    }
+
+    fn push(&mut self, name: &str, value: impl Display) {
+        // A string takes everything.
+        let _ = write!(self.text, "{name}: {value}\r\n");
+    }
+
+    fn end(mut self) -> String {
+        for (name, value) in &self.edits.set {
+            if !is_ours_alone(name) {
+                self.push(name, value);
+            }
+        }
+        self.text.push_str("\r\n");
+        self.text
+    }
+}
+
+fn is_ours_alone(name: &str) -> bool {
+    let mut ours = OURS_ALONE.iter();
+    ours.any(|known| names::same(name.as_bytes(), known))
 }
 
 /// What an answer says at length.
@@ -110,41 +165,35 @@ fn write_head(
         error_type,
         ..
     } = *consequences;
-    let reason = reason_phrase(status);
-    let id = exchange.id.0;
     let date = imf_fixdate(unix_secs());
-    let date = String::from_utf8_lossy(&date);
-    let mut head = format!(
-        "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {}\r\n\
-         Content-Length: {}\r\nX-Request-Id: {id:016x}\r\n",
-        body.content_type,
-        body.text.len()
-    );
+    let mut head = OwnHead::new(status, exchange.response_edits());
+    head.field("Date", String::from_utf8_lossy(&date));
+    head.field("Content-Type", body.content_type);
+    head.field("Content-Length", body.text.len());
+    head.field("X-Request-Id", format_args!("{:016x}", exchange.id.0));
     if failure != Failure::Challenged {
-        head.push_str(&format!(
-            "Proxy-Status: palantir; error={error_type}; details=\"{word}\"\r\n"
-        ));
+        let outcome = format_args!("palantir; error={error_type}; details=\"{word}\"");
+        head.field("Proxy-Status", outcome);
     }
     match failure {
         Failure::NoBackend | Failure::Saturated | Failure::Exhausted => {
-            head.push_str("Retry-After: 1\r\n")
+            head.field("Retry-After", 1)
         }
         Failure::HttpsWanted => {
             let location = exchange.own_text.take().unwrap_or_default();
-            head.push_str(&format!("Location: {location}\r\n"));
+            head.field("Location", location);
         }
         Failure::Refused(Refusal::MethodNotAllowed) => {
-            head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+            head.field("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         }
         _ => {}
     }
     if !may_go_on {
-        head.push_str("Connection: close\r\n");
+        head.field("Connection", "close");
     } else if exchange.version.get() == 10 {
-        head.push_str("Connection: keep-alive\r\n");
+        head.field("Connection", "keep-alive");
     }
-    // A vector takes everything.
-    let _ = write!(out.vec(), "{head}\r\n");
+    out.extend(head.end().as_bytes());
 }
 
 fn unix_secs() -> u64 {

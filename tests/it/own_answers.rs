@@ -1,5 +1,6 @@
 //! The answers that the proxy itself gives: their status, their reason, their form, and what they keep to themselves.
 
+use crate::support::h2::frame;
 use crate::support::place::free_addr;
 use crate::support::proxy::route;
 use crate::support::{Answer, Origin, Proxy, get};
@@ -212,4 +213,112 @@ fn the_reason_is_the_same_word_in_answer_and_log() {
             answer.text()
         );
     }
+}
+
+/// What a browser is told for a whole site, or needs to be allowed to look at an answer, is missed on a failure, too.
+#[test]
+fn own_answers_carry_what_their_route_says() {
+    let silent = Origin::start(|link| {
+        link.request();
+        link.rest();
+    });
+    let edits = "response_headers = { set = { \"strict-transport-security\" = \"max-age=1\", \"Content-Type\" = \"text/mine\", \
+        \"Proxy-Status\" = \"hidden\" }, remove = [\"X-Request-Id\"] }\n";
+    let config = [
+        route("/down", &[free_addr()]) + edits,
+        route("/silent", &[silent.addr]) + "timeouts = { upstream_response = 0.3 }\n" + edits,
+        route("/small", &[silent.addr]) + "limits = { request_body_bytes = 1 }\n" + edits,
+        route("/plain", &[free_addr()]),
+    ];
+    let proxy = Proxy::start(&config.concat());
+    let mut multiplexed = proxy.h2();
+    let post = |target: &str| {
+        format!("POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nxx")
+    };
+    let rows = [
+        ("/down", get("/down"), 502, true),
+        ("/silent", get("/silent"), 504, true),
+        ("/small", post("/small"), 413, true),
+        ("/plain", get("/plain"), 502, false),
+        ("/none", get("/none"), 404, false),
+    ];
+    for (path, request, status, is_told) in rows {
+        let answer = proxy.ask(&request);
+        let fields = match status {
+            413 => [("content-length", "2")].to_vec(),
+            _ => Vec::new(),
+        };
+        let raised = match status {
+            413 => multiplexed.ask_with(&frame::post(path, &fields), b"xx"),
+            _ => multiplexed.ask(&frame::get(path, &[])),
+        };
+        assert_eq!(
+            (answer.status(), raised.status()),
+            (status, status),
+            "{path}"
+        );
+        let told = is_told.then_some("max-age=1");
+        assert_eq!(answer.field("strict-transport-security"), told, "{path}");
+        assert_eq!(raised.field("strict-transport-security"), told, "{path}");
+        assert_eq!(answer.field("x-request-id").is_none(), is_told, "{path}");
+        assert_eq!(
+            answer.field("proxy-status") == Some("hidden"),
+            is_told,
+            "{path}"
+        );
+        let kind = answer.field("content-type").unwrap();
+        assert!(
+            kind.starts_with("text/plain"),
+            "an own body is what it is: {kind}"
+        );
+    }
+}
+
+/// Where a request is refused for the way that it came, its route is known all the same, and not counted.
+#[test]
+fn redirects_carry_what_their_route_says() {
+    let origin = Origin::saying("");
+    let config =
+        route("/a", &[origin.addr]) + "response_headers = { set = { x-frame = \"deny\" } }\n";
+    let redirecting = free_addr();
+    let admin = free_addr();
+    let listener = format!(
+        "[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{redirecting}\"\nredirect_to_https = true\n"
+    );
+    let proxy = crate::support::tls::start_wholly(&(listener + &config));
+    let mut client = crate::support::Client::connect(redirecting);
+    for (path, told) in [("/a/b?c", Some("deny")), ("/b", None), ("/../b", None)] {
+        let answer = client.ask(get(path));
+        assert_eq!(answer.status(), 308, "{path}");
+        assert_eq!(
+            answer.field("location"),
+            Some(&format!("https://test{path}")[..])
+        );
+        assert_eq!(answer.field("x-frame"), told, "{path}");
+    }
+    assert_eq!(origin.count(), 0);
+    assert_eq!(proxy.ask(get("/a")).status(), 200);
+    crate::support::eventually("the one request of the route is counted", || {
+        let text = crate::support::metrics(admin);
+        let lines = text.lines().filter(|line| {
+            line.starts_with("palantir_route_requests_total")
+                || line.starts_with("palantir_requests_total")
+        });
+        let of_route = lines.filter(|line| line.contains("route=\"/a\""));
+        let counts = of_route.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        counts.sum::<u64>() == 1
+    });
+}
+
+/// A call that fails carries it, too, and keeps its own status.
+#[test]
+fn calls_that_fail_carry_what_their_route_says() {
+    let edits = "response_headers = { set = { x-frame = \"deny\", \"grpc-status\" = \"0\" }, remove = [\"grpc-message\"] }\n";
+    let proxy = Proxy::start(&(route("/", &[free_addr()]) + edits));
+    let answer = proxy
+        .h2()
+        .ask(&frame::post("/a", &[("content-type", "application/grpc")]));
+    assert_eq!(answer.field("x-frame"), Some("deny"));
+    assert_eq!(answer.field("grpc-status"), Some("14"));
+    assert_eq!(answer.field("grpc-message"), Some("connect_failed"));
 }
