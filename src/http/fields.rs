@@ -23,7 +23,7 @@ pub enum Known {
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
-    /// What else a proxy before us may say of a client or of the URL that it asked for, with `_` for `-` or without.
+    /// What else a proxy before us may say of a client or of the URL that it asked for, with any sign for `-`.
     FromProxies,
     /// One of the others above with `_` in place of `-`. Gateways that turn names into variables (CGI, WSGI) cannot tell them
     /// apart, so that such a field could slip past what is decided here.
@@ -141,11 +141,18 @@ fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Kn
         .fold(0, |all, (byte, wanted)| all | ((byte | 0x20) ^ wanted));
     if difference == 0 {
         known
-    } else if names::same(name, candidate) {
+    } else if is_disguised(name, candidate) {
         Known::Disguised
     } else {
         Known::Other
     }
+}
+
+#[cold]
+fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
+    name.iter().zip(candidate).all(|(&byte, &wanted)| {
+        byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
+    })
 }
 
 /// Whether an operator may set or remove a field of this name: not those that decide framing, routing or the
@@ -248,7 +255,7 @@ mod tests {
 
     #[test]
     fn any_other_byte_makes_another_name() {
-        let other_than = |name: &[u8]| match name.starts_with(FORWARDED) {
+        let other_than = |name: &[u8]| match is_from_proxies(name) {
             true => Known::FromProxies,
             false => Known::Other,
         };
@@ -280,6 +287,7 @@ mod tests {
             "Forwarded",
             "X-Real-IP",
             "x_real_ip",
+            "x.real.ip",
             "X-Forwarded-Port",
             "X_FORWARDED-prefix",
             "x-forwarded-a",

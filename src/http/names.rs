@@ -1,9 +1,10 @@
 //! Names of fields that one side alone may give, and what an operator changes in a head.
 //!
-//! Gateways that turn names into variables (CGI, WSGI, Rack, PHP) read `X-Role`, `x-role` and `X_Role` as one field. So
-//! names that decide something are compared as such a gateway reads them.
+//! Gateways that turn names into variables (CGI, WSGI, Rack, PHP) read `X-Role`, `x-role` and `X_Role` as one field, and
+//! some of them `X.Role` too (lighttpd makes `_` of whatever is no letter and no digit). So names that decide something are
+//! compared as the least exact of them reads them.
 
-/// Whether two names are one to a reader that knows neither case nor the difference between `_` and `-`.
+/// Whether two names are one to a reader that knows neither case nor the difference between signs.
 #[inline]
 pub fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| plain(*a) == plain(*b))
@@ -11,9 +12,9 @@ pub fn same(one: &[u8], other: &[u8]) -> bool {
 
 #[inline]
 fn plain(byte: u8) -> u8 {
-    match byte {
-        b'_' => b'-',
-        byte => byte.to_ascii_lowercase(),
+    match byte.is_ascii_alphanumeric() {
+        true => byte.to_ascii_lowercase(),
+        false => b'-',
     }
 }
 
@@ -145,7 +146,8 @@ mod tests {
             ("x_role", "x-role", true),
             ("x-role", "x-role2", false),
             ("x-role", "x-rolf", false),
-            ("x-role", "x role", false),
+            ("x-role", "X.Role", true),
+            ("x-role", "x!role", true),
             ("x-role", "xxrole", false),
             ("", "", true),
         ];

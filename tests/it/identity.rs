@@ -69,7 +69,8 @@ fn variables(request: &Received) -> BTreeMap<String, String> {
         .filter_map(|line| line.split_once(':'));
     let trailers = trailers.map(|(name, value)| (name, value.trim()));
     for (name, value) in request.head.fields().into_iter().chain(trailers) {
-        let variable = name.to_ascii_uppercase().replace('-', "_");
+        let variable = name.to_ascii_uppercase();
+        let variable = variable.replace(|char: char| !char.is_ascii_alphanumeric(), "_");
         let known = variables.entry(variable).or_default();
         if !known.is_empty() {
             known.push(',');
@@ -79,10 +80,10 @@ fn variables(request: &Received) -> BTreeMap<String, String> {
     variables
 }
 
-/// Every name that a gateway takes for this one.
+/// Names that a gateway takes for this one: each dash a dash or `_`, in both cases, and with another sign.
 fn forms(name: &str) -> Vec<String> {
     let dashes = name.matches('-').count();
-    let mut forms: Vec<String> = Vec::new();
+    let mut forms: Vec<String> = vec![name.replace('-', ".")];
     for chosen in 0..1_u32 << dashes {
         let mut at = 0;
         let form: String = name
@@ -261,7 +262,7 @@ fn proxies_alone_say_whom_a_request_comes_from() {
         let proxy = Proxy::start(&(trusted.to_owned() + &route("/", &[origin.addr])));
         let mut multiplexed = proxy.h2();
         for name in names.iter().flat_map(|name| forms(name)) {
-            let is_plain = !name.contains('_');
+            let is_plain = !name.contains(['_', '.']);
             let lower = name.to_ascii_lowercase();
             let written = proxy.ask(format!(
                 "GET / HTTP/1.1\r\nHost: test\r\n{name}: mine\r\n\r\n"
@@ -408,6 +409,12 @@ fn a_route_may_want_a_certificate() {
         );
         assert_eq!(guarded.field("x-frame"), Some("deny"));
         assert_eq!(raised.field("x-frame"), Some("deny"));
+        if addr == Some(house.asking) {
+            let mut client = dialer.client(house.asking, "a.example");
+            let elsewhere = client.ask("GET /internal HTTP/1.1\r\nHost: b.example\r\n\r\n");
+            assert_eq!(elsewhere.status(), 421);
+            assert_eq!(elsewhere.field("x-frame"), Some("deny"));
+        }
         if status == 403 {
             for text in [guarded.text(), raised.text()] {
                 assert!(text.contains("client_certificate_missing"), "{text}");

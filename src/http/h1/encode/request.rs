@@ -124,8 +124,7 @@ fn write_fields(
         Known::Expect if !(edits.expect && head.expect_continue) => {}
         Known::XForwardedFor => {}
         Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
-        // Proxies write these with dashes; with `_` they may have come from anybody and passed a proxy unseen.
-        Known::FromProxies if !edits.client_trusted || field.name.contains('_') => {}
+        Known::FromProxies if !edits.client_trusted || !is_plainly_written(field.name) => {}
         Known::Trailer => all.write_announced(pen, field),
         _ => {
             has_proto |= known == Known::XForwardedProto;
@@ -152,6 +151,13 @@ fn write_fields(
         pen.field("traceparent", value);
     }
     host_value
+}
+
+/// Whether a name has no other sign than dashes. Proxies write it so; with `_` it may have come from anybody and passed
+/// them unseen.
+fn is_plainly_written(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    name.bytes().all(is_plain)
 }
 
 /// Writes `Host` and tells where its value stands.
