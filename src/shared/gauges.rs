@@ -10,7 +10,7 @@ use super::counts::CLASSES;
 use super::histogram::{COARSE, Histogram, Times};
 
 /// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
-pub const REASONS: usize = 92;
+pub const REASONS: usize = 94;
 
 /// Reasons for which connections of clients are ended without a request to blame, one word each;
 /// `worker/connection/failure.rs` names them.

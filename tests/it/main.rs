@@ -42,6 +42,7 @@ mod refusals;
 mod reload;
 mod remote;
 mod retries;
+mod route_bypass;
 mod routing;
 
 mod shutdown;

@@ -510,6 +510,13 @@ pool = "api"
 [[routes]]
 prefix = "/../a"
 pool = "api"
+[[routes]]
+prefix = "/a;x%2fb"
+pool = "api"
+[[routes]]
+host = "example.com"
+prefix = "/%61pi;v=1//"
+pool = "api"
 "#,
         &[
             "5:8: routes[0].host = \"api.example.com:80\": must be a host name without port, such as \"api.example.com\" or \"*.example.com\"",
@@ -532,6 +539,8 @@ pool = "api"
             "29:33: routes[5].limits.request_body_bytes = \"1M\": must be a whole number from 0 to 1125899906842624",
             "31:10: routes[6].prefix = \"/a?b\": must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX",
             "34:10: routes[7].prefix = \"/../a\": never matches: requests with such a path are refused",
+            "37:10: routes[8].prefix = \"/a;x%2fb\": has a slash or backslash behind a semicolon, which servers read differently",
+            "39:1: routes[9]: there is a route with this host and prefix already",
         ],
     );
 }

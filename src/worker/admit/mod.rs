@@ -206,9 +206,10 @@ fn find_route<'a>(
 ) -> Result<&'a Route, Failure> {
     let table = &exchange.plan.snapshot().route_table;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
-    match table.find(name, path) {
-        Some(id) => Ok(exchange.take_route(id)),
-        None => Err(Failure::NoRoute),
+    let id = table.find(name, path).ok_or(Failure::NoRoute)?;
+    match table.misreading(name, path, id) {
+        None => Ok(exchange.take_route(id)),
+        Some(_) => Err(Failure::Refused(Refusal::AmbiguousRoute)),
     }
 }
 
@@ -265,8 +266,9 @@ fn encode(
     chosen: Chosen<'_>,
 ) -> Admitted {
     let route = chosen.route;
+    let mut scratch = Vec::new();
     let path = if route.strip_prefix {
-        strip(chosen.path, &route.prefix)
+        path::without_prefix(chosen.path, &route.prefix, &mut scratch)
     } else {
         chosen.path
     };
@@ -351,15 +353,6 @@ fn prefers_json(accept: &[u8]) -> bool {
     names(b"application/json") && !names(b"text/html")
 }
 
-/// The path without its prefix; never empty.
-fn strip<'a>(path: &'a [u8], prefix: &str) -> &'a [u8] {
-    match path.strip_prefix(prefix.as_bytes()) {
-        Some(b"") => b"/",
-        Some(rest) => rest,
-        None => path,
-    }
-}
-
 /// Keeps what own answers and the log will need of the head.
 fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, trace: &Trace) {
     exchange.client.set(client_of(exchange, client, head));
@@ -406,25 +399,5 @@ impl Admitted {
             .splice(value.clone(), host.iter().copied());
         self.host_value.end = value.start + host.len();
         self.host_of = Some(index);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strip_table() {
-        let rows = [
-            ("/api/users", "/api", "/users"),
-            ("/api", "/api", "/"),
-            ("/api/", "/api", "/"),
-            ("/", "", "/"),
-            ("/users", "", "/users"),
-        ];
-        for (path, prefix, expected) in rows {
-            let stripped = strip(path.as_bytes(), prefix);
-            assert_eq!(stripped, expected.as_bytes(), "{path} without {prefix}");
-        }
     }
 }
