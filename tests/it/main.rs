@@ -30,6 +30,7 @@ mod health;
 mod interim;
 mod keepalive;
 mod metrics;
+mod misdirected;
 mod names;
 mod nginx;
 mod one_answer;

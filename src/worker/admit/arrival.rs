@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::http::forwarded::client_address;
 use crate::http::h1::RequestHead;
 use crate::http::{fields, host};
-use crate::snapshot::ClientCertificate;
+use crate::snapshot::{ClientCertificate, ServerTls};
 use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -58,25 +58,34 @@ pub fn check_arrival(
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
 ) -> Result<(), Failure> {
-    let Arrival {
-        listener, secured, ..
-    } = &client.arrival;
+    let listener = &client.arrival.listener;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
     if listener.redirect_to_https && !name.is_empty() {
         exchange.own_text.replace(Some(https_url(name, head)));
         return Err(Failure::HttpsWanted);
     }
-    let wants_certificate = listener
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.client_certificate != ClientCertificate::NotAsked);
-    let asked = secured
-        .as_ref()
-        .and_then(|secured| secured.server_name.as_deref());
-    match asked {
-        Some(asked) if wants_certificate && !asked.as_bytes().eq_ignore_ascii_case(name) => {
-            Err(Failure::Misdirected)
+    match &listener.tls {
+        Some(tls) if tls.client_certificate != ClientCertificate::NotAsked => {
+            match is_for_handshake(&client.arrival, tls, host::without_root(name)) {
+                true => Ok(()),
+                false => Err(Failure::Misdirected),
+            }
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the host is the one that the client asked for in its handshake. One that asked for none takes the certificate
+/// that it was shown for the host's, so it must be.
+fn is_for_handshake(arrival: &Arrival, tls: &ServerTls, host: &[u8]) -> bool {
+    let Some(secured) = &arrival.secured else {
+        return false;
+    };
+    match (&secured.server_name, secured.certificate) {
+        (Some(asked), _) => asked.as_bytes().eq_ignore_ascii_case(host),
+        (None, Some(shown)) => {
+            std::str::from_utf8(host).is_ok_and(|host| tls.certificates[shown].is_for(host))
+        }
+        (None, None) => false,
     }
 }

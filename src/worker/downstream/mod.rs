@@ -51,8 +51,10 @@ pub struct Arrival {
 
 /// What TLS tells of a client.
 pub struct Secured {
-    /// The host that it asked for, in lower case.
+    /// The host that it asked for, without a dot at its end.
     pub server_name: Option<Box<str>>,
+    /// Which of its listener's certificates it was shown.
+    pub certificate: Option<usize>,
     /// The subject of its certificate, if it is to be passed on.
     pub subject: Option<Box<str>>,
 }
@@ -62,10 +64,15 @@ impl Secured {
     pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
         let certificate = socket.peer_certificate();
         let wanted = tls.client_subject_field.is_some();
+        let shown = socket.shown_certificate();
         Secured {
             server_name: socket
                 .server_name()
-                .map(|name| name.to_ascii_lowercase().into()),
+                .map(|name| name.strip_suffix('.').unwrap_or(name).into()),
+            certificate: shown.and_then(|shown| {
+                let mut certificates = tls.certificates.iter();
+                certificates.position(|pair| pair.is_shown_as(shown))
+            }),
             subject: certificate
                 .filter(|_| wanted)
                 .and_then(tls::subject)
