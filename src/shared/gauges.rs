@@ -14,7 +14,7 @@ pub const REASONS: usize = 94;
 
 /// Reasons for which connections of clients are ended without a request to blame, one word each;
 /// `worker/connection/failure.rs` names them.
-pub const CONNECTION_FAILURES: usize = 44;
+pub const CONNECTION_FAILURES: usize = 45;
 
 /// One worker's block. What every request touches comes first.
 #[derive(Debug)]

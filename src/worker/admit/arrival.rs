@@ -10,24 +10,27 @@ use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 
-/// Whether what the connection's peer says of the client is believed.
+/// Whether what the request says of its client is believed: that is for the connection's peer to vouch for, and a PROXY
+/// header makes nobody else of it.
 pub fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
     let trusted = &exchange.plan.snapshot().trusted_proxies;
     let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
-    client.arrival.peer.ip().is_some_and(is_in)
+    client.arrival.connection_peer.ip().is_some_and(is_in)
 }
 
-/// Who asks: the connection's peer, or whom a trusted proxy names.
+/// Who asks: the connection's peer, whom its PROXY header names, or whom trusted proxies name in `X-Forwarded-For`. Read
+/// from the near end, that header comes before this field: what the field says is only believed if the one is trusted who
+/// sent the header, and the one too whom it names.
 pub fn client_of(
     exchange: &Exchange,
     client: &Client,
     head: &RequestHead<'_, '_>,
 ) -> Option<IpAddr> {
-    let peer = client.arrival.peer.ip()?;
-    let trusted = &exchange.plan.snapshot().trusted_proxies;
-    if trusted.is_empty() {
+    let peer = client.arrival.peer.ip()?.to_canonical();
+    if !is_trusted(exchange, client) {
         return Some(peer);
     }
+    let trusted = &exchange.plan.snapshot().trusted_proxies;
     let forwarded_for = fields::values(head.fields, "x-forwarded-for");
     Some(client_address(peer, forwarded_for, trusted))
 }

@@ -38,7 +38,10 @@ pub struct Accepted {
 /// How a client came to us: the same for all that its connection carries.
 #[derive(Clone)]
 pub struct Arrival {
+    /// Who the client is: the connection's peer, or whom its PROXY header names.
     pub peer: Peer,
+    /// Who is at the other end of the connection, whatever a PROXY header says.
+    pub connection_peer: Peer,
     /// What it connected to; `None`: a Unix socket.
     pub reached: Option<SocketAddr>,
     /// Closes when the listener that it came by is removed.
