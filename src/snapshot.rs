@@ -2,7 +2,7 @@
 //! request would have to decide. A running request keeps the snapshot it began with.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub shutdown_timeout: Duration,
     /// Names of the request fields in which any listener passes on who the client is. No client may give them.
     pub identity_names: NameSet,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` is believed: peers of connections, whoever a PROXY header says that they speak for.
     pub trusted_proxies: Vec<Cidr>,
     /// What holds for a client's connection before its route is known.
     pub client: ClientLimits,
@@ -67,11 +67,20 @@ pub struct Listener {
     pub http2: bool,
     /// Whether every connection begins with a PROXY header (version 1 or 2), which says who the client is.
     pub proxy_protocol: bool,
+    /// Who may send that header; empty: whoever reaches the address, which then is a local one.
+    pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
 }
 
 impl Listener {
+    /// Whether a PROXY header of this peer is believed.
+    pub fn takes_proxy_header_of(&self, peer: Option<IpAddr>) -> bool {
+        let from = &self.proxy_protocol_from;
+        let is_listed = |ip| from.iter().any(|range| range.contains(ip));
+        from.is_empty() || peer.is_some_and(is_listed)
+    }
+
     /// Cleartext, and nothing before it.
     pub fn plain(addr: ListenAddr) -> Listener {
         Listener {
@@ -79,6 +88,7 @@ impl Listener {
             tls: None,
             http2: true,
             proxy_protocol: false,
+            proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
         }
     }

@@ -1,6 +1,6 @@
 //! Address ranges in CIDR notation (RFC 4632; RFC 4291 section 2.3 for IPv6).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A range such as `10.0.0.0/8` or `fd00::/8`; an address alone is a range of one.
@@ -11,6 +11,21 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// The range as it should be written if bits behind its prefix are set, which count for nothing (`10.0.0.1/8`).
+    pub fn corrected(&self) -> Option<String> {
+        let first: IpAddr = match self.network {
+            IpAddr::V4(network) => {
+                let kept = u32::MAX.unbounded_shl(32 - u32::from(self.prefix_bits));
+                Ipv4Addr::from_bits(network.to_bits() & kept).into()
+            }
+            IpAddr::V6(network) => {
+                let kept = u128::MAX.unbounded_shl(128 - u32::from(self.prefix_bits));
+                Ipv6Addr::from_bits(network.to_bits() & kept).into()
+            }
+        };
+        (first != self.network).then(|| format!("{first}/{}", self.prefix_bits))
+    }
+
     /// Whether `address` lies in the range. An IPv4-mapped IPv6 address counts as the IPv4 address it carries.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address.to_canonical()) {
@@ -46,10 +61,20 @@ impl FromStr for Cidr {
                 _ => return Err(format!("the prefix length is a number from 0 to {most}")),
             },
         };
-        Ok(Cidr {
-            network,
-            prefix_bits,
-        })
+        // Addresses are compared as what they carry, so a range of mapped ones is one of IPv4, or it would match nobody.
+        match (network, network.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(carried)) => match prefix_bits.checked_sub(96) {
+                Some(prefix_bits) => Ok(Cidr {
+                    network: carried.into(),
+                    prefix_bits,
+                }),
+                None => Err("a network of IPv4 is written as one, such as 10.0.0.0/8".to_owned()),
+            },
+            _ => Ok(Cidr {
+                network,
+                prefix_bits,
+            }),
+        }
     }
 }
 
@@ -70,6 +95,12 @@ mod tests {
             ("fd00::/8", "fe80::1", false),
             ("::/0", "2001:db8::1", true),
             ("::/0", "10.0.0.1", false),
+            ("::ffff:127.0.0.0/104", "127.1.2.3", true),
+            ("::ffff:127.0.0.0/104", "::ffff:127.1.2.3", true),
+            ("::ffff:127.0.0.0/104", "128.0.0.1", false),
+            ("::ffff:192.0.2.7", "192.0.2.7", true),
+            ("::ffff:0.0.0.0/96", "203.0.113.9", true),
+            ("10.0.0.1/8", "10.2.3.4", true),
         ];
         for (range, address, expected) in rows {
             let cidr: Cidr = range.parse().unwrap();
@@ -82,12 +113,32 @@ mod tests {
     }
 
     #[test]
+    fn bits_behind_the_prefix_are_noticed() {
+        let rows = [
+            ("10.0.0.1/8", Some("10.0.0.0/8")),
+            ("10.0.0.0/8", None),
+            ("10.0.0.1", None),
+            ("1.2.3.4/0", Some("0.0.0.0/0")),
+            ("0.0.0.0/0", None),
+            ("::ffff:10.0.0.1/104", Some("10.0.0.0/8")),
+            ("fd00::1/8", Some("fd00::/8")),
+            ("fd00::1", None),
+            ("::1/0", Some("::/0")),
+        ];
+        for (text, expected) in rows {
+            let range: Cidr = text.parse().unwrap();
+            assert_eq!(range.corrected().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn malformed_ranges_are_refused() {
         for text in [
             "",
             "10.0.0.0/33",
             "10.0.0/8",
             "fd00::/129",
+            "::ffff:0:0/95",
             "10.0.0.0/-1",
             "localhost",
         ] {

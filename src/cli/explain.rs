@@ -64,6 +64,21 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
     let chosen = outcomes
         .iter()
         .find(|(_, outcome)| *outcome == Outcome::Chosen);
+    let misreading = chosen.and_then(|(id, _)| {
+        let table = &snapshot.route_table;
+        table.misreading(host.as_bytes(), path.as_bytes(), *id)
+    });
+    if let Some(reading) = misreading {
+        let word = Refusal::AmbiguousRoute.word();
+        let reading = String::from_utf8_lossy(&reading);
+        report.line(
+            "answer",
+            format!(
+                "400: {word}: a server may read the path as {reading}, which another route takes"
+            ),
+        );
+        return Ok(report.into_text());
+    }
     match chosen {
         Some((id, _)) => report_route(
             &mut report,
@@ -214,6 +229,16 @@ other route     b/ is for another host
             report(&snapshot, "GET", "http://a").as_deref(),
             Ok(expected)
         );
+    }
+
+    #[test]
+    fn a_request_that_passes_by_a_route() {
+        let expected = "\
+request         GET /api%2fv1/x of host api.example.com
+answer          400: ambiguous_route: a server may read the path as /api/v1/x, which another route takes
+";
+        let found = explained("GET", "http://api.example.com/api%2fv1/x");
+        assert_eq!(found.as_deref(), Ok(expected));
     }
 
     #[test]

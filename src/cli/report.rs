@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::http::names::FieldEdits;
+use crate::http::path;
 use crate::snapshot::{
     Backend, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, ProxyProtocol, Route, Snapshot,
 };
@@ -38,11 +39,12 @@ pub(super) fn report_route(
 }
 
 fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &str) {
-    let stripped = match route.strip_prefix {
-        true => path.strip_prefix(&route.prefix).unwrap_or(path),
-        false => path,
+    let mut scratch = Vec::new();
+    let path = match route.strip_prefix {
+        true => path::without_prefix(path.as_bytes(), &route.prefix, &mut scratch),
+        false => path.as_bytes(),
     };
-    let path = if stripped.is_empty() { "/" } else { stripped };
+    let path = String::from_utf8_lossy(path);
     let host = match &route.host_header {
         HostHeader::Backend => "the backend's address",
         HostHeader::Preserve => "as the client sent it",

@@ -11,6 +11,7 @@ use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
 use crate::base::limits;
 use crate::snapshot::{ClientCertificate, ListenAddr};
+use crate::worker::route::prefix_as_read;
 
 /// Notes every mistake. What is empty was noted when it was read.
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
@@ -87,12 +88,8 @@ fn check_total<'s>(
 
 fn check_routes(settings: &Settings, notes: &Notes<'_>) {
     let whole = settings.routes.iter().filter(|route| route.is_whole());
-    let matches = |route: &RouteSettings| {
-        (
-            route.host.clone(),
-            route.prefix.trim_end_matches('/').to_owned(),
-        )
-    };
+    let matches =
+        |route: &RouteSettings| (route.host.clone(), prefix_as_read(route.prefix.as_bytes()));
     for (place, _) in repeated(whole.map(|route| (&route.place, matches(route)))) {
         notes.add(place, "there is a route with this host and prefix already");
     }

@@ -10,11 +10,12 @@ use super::acme::Acme;
 use super::address::BackendPlace;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
-use super::notes::Place;
+use super::notes::{Place, Placed};
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
 use super::tls::ServerTlsSettings;
+use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::shared::slots::Slots;
@@ -112,7 +113,7 @@ pub fn compile(
             .flat_map(|listener| &listener.tls)
             .flat_map(|tls| tls.identity.iter().map(name_of))
             .collect(),
-        trusted_proxies: settings.trusted_proxies.clone(),
+        trusted_proxies: ranges(&settings.trusted_proxies),
         client: client_limits(settings, machine),
         access_log: settings.access_log.clone(),
         admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
@@ -142,12 +143,17 @@ fn compile_listener(
         tls: tls.transpose()?,
         http2: listener.http2 && listener.tls.as_ref().is_none_or(speaks_h2),
         proxy_protocol: listener.proxy_protocol,
+        proxy_protocol_from: ranges(&listener.proxy_protocol_from),
         redirect_to_https: listener.redirect_to_https,
     })
 }
 
 fn name_of((name, _): &(String, Fact)) -> String {
     name.clone()
+}
+
+fn ranges(placed: &[Placed<Cidr>]) -> Vec<Cidr> {
+    placed.iter().map(|range| range.value).collect()
 }
 
 fn compile_server_tls(

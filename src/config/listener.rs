@@ -1,9 +1,12 @@
 //! Where clients come in: `listen_addr`, which is short for an address with the defaults, and `[[listeners]]`.
 
+use std::net::SocketAddr;
+
 use super::address;
 use super::document::{Item, Table};
 use super::notes::Placed;
 use super::tls::{self, ServerTlsSettings};
+use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::snapshot::ListenAddr;
 
@@ -14,6 +17,8 @@ pub struct ListenerSettings {
     pub tls: Option<ServerTlsSettings>,
     pub http2: bool,
     pub proxy_protocol: bool,
+    /// Empty: whoever reaches the address, which then is a local one.
+    pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
 }
 
@@ -45,13 +50,59 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         true if has_tls => item.wrong("the listener speaks TLS itself; leave this out"),
         redirect => Some(redirect),
     });
+    let proxy_protocol = table.flag("proxy_protocol", false);
+    let addr = table.must("addr", read_addr);
     Some(ListenerSettings {
         tls: table.get("tls", |item| tls::read_server(item, http2)),
         http2,
-        proxy_protocol: table.flag("proxy_protocol", false),
+        proxy_protocol,
+        proxy_protocol_from: read_from(table, proxy_protocol, addr.as_deref()),
         redirect_to_https: redirect.unwrap_or(false),
-        addr: table.must("addr", read_addr)?,
+        addr: addr?,
     })
+}
+
+/// `proxy_protocol_from`. A PROXY header says who a client is, so not everybody may send one.
+fn read_from(
+    table: &mut Table<'_>,
+    proxy_protocol: bool,
+    addr: Option<&ListenAddr>,
+) -> Vec<Placed<Cidr>> {
+    const KEY: &str = "proxy_protocol_from";
+    let is_unix = matches!(addr, Some(ListenAddr::Unix(_)));
+    if !proxy_protocol || is_unix {
+        table.refuse(
+            KEY,
+            match is_unix {
+                true => "means nothing at a socket, whose clients have no address",
+                false => "means nothing without proxy_protocol",
+            },
+        );
+        return Vec::new();
+    }
+    let is_reached = |addr: &SocketAddr| !addr.ip().to_canonical().is_loopback();
+    if let Some(ListenAddr::Tcp(addr)) = addr
+        && is_reached(addr)
+        && !table.has(KEY)
+    {
+        table.lacks(format!(
+            "has \"proxy_protocol\" at an address that others can reach, who could say that they are anybody, so it needs {KEY:?}, the networks of the proxies before it"
+        ));
+    }
+    let read = table.get(KEY, |item| {
+        let items = item.list(limits::TRUSTED_PROXIES)?;
+        if items.is_empty() {
+            return item.wrong("must name at least one network");
+        }
+        let ranges = items.iter();
+        Some(ranges.filter_map(read_range).collect())
+    });
+    read.unwrap_or_default()
+}
+
+/// A network, with its place.
+pub(super) fn read_range(item: &Item<'_>) -> Option<Placed<Cidr>> {
+    Some(item.placed(item.parsed(str::parse)?))
 }
 
 impl ListenerSettings {
@@ -61,6 +112,7 @@ impl ListenerSettings {
             tls: None,
             http2: true,
             proxy_protocol: false,
+            proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
         }
     }

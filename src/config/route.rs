@@ -190,7 +190,13 @@ fn read_prefix(text: &str) -> Result<String, String> {
     }
     let mut scratch = Vec::new();
     match path::normalise(text.as_bytes(), &mut scratch) {
-        Ok(normal) if normal == text.as_bytes() => Ok(text.to_owned()),
+        Ok(normal) if normal == text.as_bytes() => match path::only_reading(normal) {
+            Some(_) => Ok(text.to_owned()),
+            None => Err(
+                "has a slash or backslash behind a semicolon, which servers read differently"
+                    .to_owned(),
+            ),
+        },
         Ok(normal) => {
             let normal = String::from_utf8_lossy(normal);
             Err(format!(

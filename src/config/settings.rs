@@ -30,7 +30,7 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// 0: one per CPU that the process may run on.
     pub workers: Placed<usize>,
-    pub trusted_proxies: Vec<Cidr>,
+    pub trusted_proxies: Vec<Placed<Cidr>>,
     /// How often names of backends are looked up.
     pub resolve_interval: Duration,
     pub timeouts: TimeoutSettings,
@@ -93,9 +93,11 @@ impl Settings {
                     Some(item.placed(item.whole(0..=limits::WORKERS)?))
                 })
                 .unwrap_or_default(),
-            trusted_proxies: table.list("trusted_proxies", limits::TRUSTED_PROXIES, |item| {
-                item.parsed(str::parse)
-            }),
+            trusted_proxies: table.list(
+                "trusted_proxies",
+                limits::TRUSTED_PROXIES,
+                listener::read_range,
+            ),
             resolve_interval: table.seconds("resolve_secs", default::RESOLVE_SECS),
             timeouts: table.section("timeouts", TimeoutSettings::read),
             limits: table.section("limits", LimitSettings::read),

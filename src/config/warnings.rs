@@ -13,6 +13,7 @@ use crate::snapshot::ListenAddr;
 /// Notes every warning.
 pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_machine(settings, machine, notes);
+    warn_of_ranges(settings, notes);
     warn_of_pools(settings, notes);
     warn_of_backends(settings, notes);
     acme::warn(settings, notes);
@@ -38,6 +39,16 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
             &connections.place,
             format!("the process may open only {descriptors} files (ulimit -n)"),
         );
+    }
+}
+
+fn warn_of_ranges(settings: &Settings, notes: &Notes<'_>) {
+    let listeners = settings.listeners.iter();
+    let senders = listeners.flat_map(|listener| &listener.proxy_protocol_from);
+    for range in settings.trusted_proxies.iter().chain(senders) {
+        if let Some(meant) = range.corrected() {
+            notes.add(&range.place, format!("stands for all of {meant}"));
+        }
     }
 }
 

@@ -18,8 +18,9 @@ const HOST_BYTE: [bool; 256] = {
 };
 
 /// Splits `host[:port]`. Accepted hosts: letters, digits, `-`, `.`, `_`, `~`, of at most 253 bytes, and IPv6 addresses in
-/// brackets, which stay in the result. `None`: user information, percent-encoding, an empty or malformed host, or a port
-/// that is not a plain number in `1..=65535`.
+/// brackets, which stay in the result. `None`: user information, percent-encoding, an empty or malformed host, one with an
+/// empty label other than that of the root at its end (`a..b`, `.a`, `a..`), or a port that is not a plain number in
+/// `1..=65535`.
 pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host_len = match authority.first()? {
         b'[' => bracketed_len(authority)?,
@@ -36,15 +37,27 @@ pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
     }
 }
 
+/// The name without the dot that may end it: `a.test.` is `a.test`, said as DNS says it.
+pub fn without_root(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
 /// Whether two authorities name the same host and port, where none is written meaning `default_port`.
 pub fn same(left: (&[u8], Option<u16>), right: (&[u8], Option<u16>), default_port: u16) -> bool {
     left.0.eq_ignore_ascii_case(right.0)
         && left.1.unwrap_or(default_port) == right.1.unwrap_or(default_port)
 }
 
+/// Bytes of the name; 0 if it has an empty label before its end.
 fn name_len(authority: &[u8]) -> usize {
     let mut len = 0;
+    let mut before = b'.';
     while len < authority.len() && HOST_BYTE[usize::from(authority[len])] {
+        let byte = authority[len];
+        if byte == b'.' && before == b'.' {
+            return 0;
+        }
+        before = byte;
         len += 1;
     }
     len
@@ -126,6 +139,13 @@ mod tests {
             "[1.2.3.4]",
             "[fe80::1%25eth0]",
             "[v1.x]",
+            ".",
+            "..",
+            ".a",
+            "a..",
+            "a..b",
+            "a.b..",
+            "..a:80",
             "a;b",
             "a=b",
             "a\"b",

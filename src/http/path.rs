@@ -1,5 +1,9 @@
 //! Path normalisation (RFC 3986 sections 5.2.4 and 6.2.2.3): what is matched is what is forwarded, so no two readers of
-//! the path may disagree on its segments.
+//! the path may disagree on its segments. What remains that servers read in more than one way is in `readings.rs`.
+
+mod readings;
+
+pub use readings::{Readings, is_plain, only_reading};
 
 use crate::http::refusal::Refusal;
 
@@ -16,6 +20,24 @@ pub fn normalise<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8
     scratch.clear();
     resolve(path, scratch)?;
     Ok(scratch)
+}
+
+/// The path without a prefix that it has, as it is forwarded. It is never empty and begins with one slash: a backend that
+/// redirects to a path which begins with `//` or `/\` sends its client to another host. The result is a part of `path` if
+/// that is so already, else it is written to `scratch`.
+pub fn without_prefix<'a>(path: &'a [u8], prefix: &str, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    let rest = path.strip_prefix(prefix.as_bytes()).unwrap_or(path);
+    let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    match rest.iter().take_while(|byte| is_slash(byte)).count() {
+        0 if rest.is_empty() => b"/",
+        0 | 1 => rest,
+        slashes => {
+            scratch.clear();
+            scratch.push(b'/');
+            scratch.extend_from_slice(&rest[slashes..]);
+            scratch
+        }
+    }
 }
 
 /// Checks every percent-encoding, and tells whether a segment (in the widest sense) begins with a dot.
@@ -191,6 +213,28 @@ mod tests {
         ];
         for (path, expected) in rows {
             assert_eq!(normal(path), Err(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn without_prefix_table() {
+        let rows = [
+            ("/api/users", "/api", "/users"),
+            ("/api", "/api", "/"),
+            ("/api/", "/api", "/"),
+            ("/", "", "/"),
+            ("*", "", "*"),
+            ("/users//", "", "/users//"),
+            ("//host", "", "/host"),
+            ("/api//host", "/api", "/host"),
+            ("/api/\\host", "/api", "/host"),
+            ("/api/\\//\\host/\\x", "/api", "/host/\\x"),
+            ("/api///", "/api", "/"),
+        ];
+        for (path, prefix, expected) in rows {
+            let mut scratch = Vec::new();
+            let rest = without_prefix(path.as_bytes(), prefix, &mut scratch);
+            assert_eq!(rest, expected.as_bytes(), "{path} without {prefix}");
         }
     }
 

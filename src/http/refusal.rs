@@ -78,11 +78,14 @@ pub enum Refusal {
     PathAboveRoot,
     /// A dot segment to some servers and none to others (`..;`, `..%2f`, `..\`).
     AmbiguousPath,
+    /// A path that another route would take if slashes were merged, escapes decoded, backslashes taken for slashes or
+    /// parameters cut, as some servers do.
+    AmbiguousRoute,
 }
 
 impl Refusal {
     /// Every refusal, in the order of the numbers that `as usize` gives them.
-    pub const ALL: [Refusal; 37] = [
+    pub const ALL: [Refusal; 38] = [
         Refusal::BadRequestLine,
         Refusal::BadStatusLine,
         Refusal::UnsupportedVersion,
@@ -120,6 +123,7 @@ impl Refusal {
         Refusal::BadEscape,
         Refusal::PathAboveRoot,
         Refusal::AmbiguousPath,
+        Refusal::AmbiguousRoute,
     ];
 
     /// The status that a client gets for a request refused this way.
@@ -177,6 +181,7 @@ impl Refusal {
             Refusal::BadEscape => "bad_escape",
             Refusal::PathAboveRoot => "path_above_root",
             Refusal::AmbiguousPath => "ambiguous_path",
+            Refusal::AmbiguousRoute => "ambiguous_route",
         }
     }
 }

@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 
 use monoio::io::AsyncWriteRent;
 use monoio::net::TcpStream;
+use rustls::sign::CertifiedKey;
 
 use super::operations::count_operation;
 use super::tls::{Negotiated, Tls};
@@ -288,7 +289,12 @@ impl Socket {
 
     /// The server name that a TLS client asked for.
     pub fn server_name(&self) -> Option<&str> {
-        self.negotiated()?.server_name.as_deref()
+        self.negotiated()?.heard.server_name.as_deref()
+    }
+
+    /// What a TLS client was shown.
+    pub fn shown_certificate(&self) -> Option<&CertifiedKey> {
+        self.negotiated()?.heard.certificate.as_deref()
     }
 
     /// The TLS peer's own certificate, in DER, if it showed one.

@@ -10,11 +10,11 @@ use super::counts::CLASSES;
 use super::histogram::{COARSE, Histogram, Times};
 
 /// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
-pub const REASONS: usize = 99;
+pub const REASONS: usize = 101;
 
 /// Reasons for which connections of clients are ended without a request to blame, one word each;
 /// `worker/connection/failure.rs` names them.
-pub const CONNECTION_FAILURES: usize = 44;
+pub const CONNECTION_FAILURES: usize = 45;
 
 /// One worker's block. What every request touches comes first.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What a certificate (X.509, RFC 5280) says.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use x509_parser::extensions::GeneralName;
@@ -14,6 +15,8 @@ pub(super) struct Said {
     pub subject: String,
     /// DNS names it is for, in lower case, some with `*.` in front.
     pub names: Vec<String>,
+    /// Addresses it is for.
+    pub addresses: Vec<IpAddr>,
     /// Seconds since 1970.
     pub not_before: i64,
     /// Seconds since 1970.
@@ -30,20 +33,33 @@ pub(super) fn read(der: &[u8]) -> Result<Said, String> {
     let names = certificate
         .subject_alternative_name()
         .map_err(|error| format!("has names that cannot be read: {error}"))?;
-    let names = names.iter().flat_map(|names| &names.value.general_names);
-    let names = names.filter_map(|name| match name {
+    let alternatives = names.iter().flat_map(|names| &names.value.general_names);
+    let names = alternatives.clone().filter_map(|name| match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    let addresses = alternatives.filter_map(|name| match name {
+        GeneralName::IPAddress(octets) => address(octets),
         _ => None,
     });
     let validity = certificate.validity();
     Ok(Said {
         subject: name_text(certificate.subject()),
         names: names.collect(),
+        addresses: addresses.collect(),
         not_before: validity.not_before.timestamp(),
         not_after: validity.not_after.timestamp(),
         raw_subject: certificate.subject().as_raw().to_vec(),
         raw_issuer: certificate.issuer().as_raw().to_vec(),
     })
+}
+
+/// Four or sixteen bytes (RFC 5280 section 4.2.1.6).
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    match octets.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(octets).ok()?)),
+        _ => Some(IpAddr::from(<[u8; 16]>::try_from(octets).ok()?)),
+    }
 }
 
 /// Whom a certificate is about, as RFC 4514 writes it, in visible ASCII: `CN=client,O=Example`. `None`: it is no

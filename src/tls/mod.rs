@@ -4,11 +4,12 @@
 //! A [`Vault`] loads what a configuration names and keeps it: what did not change is the same thing in the next snapshot,
 //! and what changed for the worse is left as it was. The workers hold what is built here behind `Arc`s and only read it;
 //! the one lock that a handshake takes is that of the [`TicketKeys`], for the time of cloning an `Arc`. (One that answers
-//! an authority takes that of the [`Challenges`] besides.)
+//! an authority takes that of the [`Challenges`] besides. A [`Hearing`] has one, too, but is a single handshake's.)
 
 mod certificate;
 mod challenges;
 mod client;
+mod hearing;
 mod identity;
 mod pair;
 mod pem;
@@ -26,6 +27,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use certificate::{subject, unix_secs};
 pub use challenges::{ACME_TLS, Challenges, OpenChallenge};
 pub use client::ClientSettings;
+pub use hearing::{Heard, Hearing};
 pub use identity::{Fact, Unidentified, identify};
 pub use pair::{Pair, PairFault, PairFiles, Part};
 pub use server::{ClientCa, ServerSettings};

@@ -1,6 +1,7 @@
 //! A certificate with its chain and its key, loaded and checked as one.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
     /// Names that it is chosen for.
     pub names: Vec<String>,
+    /// Addresses that it is for. (It is never chosen for them, as nobody asks for an address.)
+    pub addresses: Vec<IpAddr>,
     /// Whom it is about (RFC 4514).
     pub subject: String,
     /// When the first certificate of the chain to end does, in seconds since 1970.
@@ -122,6 +125,7 @@ impl Pair {
         Ok(Pair {
             certified: Arc::new(certified),
             names,
+            addresses: read.addresses,
             subject: read.subject,
             not_after: read.not_after,
             not_before: read.not_before,
@@ -132,6 +136,26 @@ impl Pair {
     /// What it is called where one name must do.
     pub fn name(&self) -> &str {
         self.names.first().unwrap_or(&self.subject)
+    }
+
+    /// Whether this is what a client was shown.
+    pub fn is_shown_as(&self, certified: &CertifiedKey) -> bool {
+        std::ptr::eq(&*self.certified, certified)
+    }
+
+    /// Whether it is for this host: a name in any case and without a dot at its end, or an address, IPv6 in brackets.
+    pub fn is_for(&self, host: &str) -> bool {
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
+            return self.addresses.contains(&address);
+        }
+        let labels = host.split_once('.');
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(rest) => labels.is_some_and(|(_, host)| host.eq_ignore_ascii_case(rest)),
+            None => name.eq_ignore_ascii_case(host),
+        })
     }
 
     /// What may make trouble, at this time in seconds since 1970.

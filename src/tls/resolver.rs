@@ -69,17 +69,23 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(without_root);
         if let Some(challenges) = &self.challenges
             && is_question(&hello)
         {
-            return challenges.certificate_for(hello.server_name()?);
+            return challenges.certificate_for(name?);
         }
-        let candidates = match hello.server_name() {
+        let candidates = match name {
             Some(name) => self.find(name),
             None => &self.default,
         };
         best(candidates, hello.signature_schemes())
     }
+}
+
+/// The name without the dot that may end it.
+fn without_root(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// Whether it offers `acme-tls/1` and nothing else (RFC 8737 section 3).

@@ -102,6 +102,7 @@ fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
     let counted = shard.count_connection();
     let arrival = Arrival {
         peer,
+        connection_peer: peer,
         reached: reached(&socket, &door.addr),
         gate: door.gate.clone(),
         listener: door.settings(shard),

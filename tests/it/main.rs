@@ -32,6 +32,7 @@ mod interim;
 mod keepalive;
 mod large_heads;
 mod metrics;
+mod misdirected;
 mod names;
 mod nginx;
 mod one_answer;
@@ -44,6 +45,7 @@ mod refusals;
 mod reload;
 mod remote;
 mod retries;
+mod route_bypass;
 mod routing;
 
 mod shutdown;

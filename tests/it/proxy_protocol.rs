@@ -5,6 +5,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::support::h2::H2;
 use crate::support::h2::frame::{PREFACE, get};
@@ -14,7 +15,7 @@ use crate::support::proxy::route;
 use crate::support::tls::{
     Authority, BOTH, Dialer, NAMES, Server, connection_failures, start_wholly,
 };
-use crate::support::{Client, Link, Origin, Proxy, eventually};
+use crate::support::{Client, Link, Origin, PATIENCE, Proxy, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const LINE: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 4000 443\r\n";
@@ -275,6 +276,122 @@ fn without_a_proper_header_nobody_is_served() {
     assert_eq!(origin.count(), 0);
 }
 
+/// A connection from this address of the loopback network.
+fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+/// Whoever could send a header could say that it is anybody.
+#[test]
+fn a_header_is_only_taken_from_who_may_send_one() {
+    let origin = telling();
+    let (listed, anybody, admin) = (free_addr(), free_addr(), free_addr());
+    let _proxy = start_wholly(&format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
+         [[listeners]]\naddr = \"{listed}\"\nproxy_protocol = true\n\
+         proxy_protocol_from = [\"10.0.0.0/8\", \"127.0.0.2\"]\n\
+         [[listeners]]\naddr = \"{anybody}\"\nproxy_protocol = true\n{}",
+        route("/", &[origin.addr])
+    ));
+    let mut refused = 0;
+    for header in [LINE.as_bytes().to_vec(), binary4([10, 1, 2, 3]), Vec::new()] {
+        for from in [[127, 0, 0, 1], [127, 0, 0, 3]] {
+            let mut client = Client::over(connect_from(from, listed));
+            client.try_send([&header[..], GET.as_bytes()].concat());
+            client.ends();
+            refused += 1;
+            eventually("it is counted", || {
+                connection_failures(admin, "proxy_sender") == refused
+            });
+        }
+    }
+    assert_eq!(origin.count(), 0);
+    for (from, to) in [([127, 0, 0, 2], listed), ([127, 0, 0, 3], anybody)] {
+        let mut client = Client::over(connect_from(from, to));
+        client.send(LINE);
+        assert_eq!(client.ask(GET).text(), "192.0.2.7");
+        let mut client = H2::over(connect_from(from, to));
+        client.send(LINE);
+        client.greet(&[]);
+        assert_eq!(client.ask(&get("/", &[])).text(), "192.0.2.7");
+    }
+    assert_eq!(connection_failures(admin, "proxy_header"), 0);
+}
+
+/// Says what it was told of the client's way.
+fn repeating() -> Origin {
+    Origin::start(|link| {
+        while let Some(request) = link.request() {
+            let told = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]
+                .map(|name| request.head.field(name).unwrap_or("nothing").to_owned());
+            link.send(ok(&told.join(" | ")));
+        }
+    })
+}
+
+/// A header says for whom a proxy speaks, which makes nobody a trusted proxy.
+#[test]
+fn who_is_trusted_is_the_peer_of_the_connection() {
+    let from = |client: &str| format!("PROXY TCP4 {client} 192.0.2.1 4000 443\r\n");
+    let unknown = "PROXY UNKNOWN\r\n".to_owned();
+    let rows = [
+        // Trusted, header, client in the log, whether the proxy's word is passed on.
+        ("\"10.0.0.0/8\"", from("10.1.2.3"), "10.1.2.3", false),
+        ("\"10.0.0.0/8\"", unknown.clone(), "127.0.0.1", false),
+        ("\"127.0.0.0/8\"", unknown.clone(), "203.0.113.99", true),
+        ("\"127.0.0.0/8\"", from("192.0.2.7"), "192.0.2.7", true),
+        (
+            "\"127.0.0.1\", \"10.0.0.0/8\"",
+            from("10.1.2.3"),
+            "203.0.113.99",
+            true,
+        ),
+        ("\"::ffff:127.0.0.0/104\"", unknown, "203.0.113.99", true),
+    ];
+    for (trusted, header, expected, is_believed) in rows {
+        let (origin, behind) = (repeating(), free_addr());
+        let proxy = start_wholly(&format!(
+            "workers = 1\ntrusted_proxies = [{trusted}]\n\
+             [access_log]\npath = \"{{dir}}/access.log\"\nformat = \"json\"\n\
+             [[listeners]]\naddr = \"{behind}\"\nproxy_protocol = true\n{}",
+            route("/", &[origin.addr])
+        ));
+        let said = [
+            ("x-forwarded-for", "203.0.113.99"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "bank.example"),
+        ];
+        let fields = said
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .concat();
+        let mut client = Client::connect(behind);
+        client.send(&header);
+        let first = client.ask(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+        let mut client = H2::connect(behind);
+        client.send(&header);
+        client.greet(&[]);
+        let second = client.ask(&get("/", &said));
+        let peer = header.split(' ').nth(2).unwrap_or("127.0.0.1");
+        let told = match is_believed {
+            true => format!("203.0.113.99, {peer} | https | bank.example"),
+            false => format!("203.0.113.99, {peer} | http | test"),
+        };
+        assert_eq!(
+            (first.text(), second.text()),
+            (told.clone(), told),
+            "{trusted} {header}"
+        );
+        for line in proxy.access_lines(2) {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["client"], expected, "{trusted} {header}");
+        }
+    }
+}
+
 /// The header at the front of a connection: its version, family, client and destination, as text.
 fn read_header(stream: &mut TcpStream) -> Option<String> {
     let mut exactly = |count: usize| {
@@ -388,6 +505,53 @@ fn backends_are_told_who_came_and_where() {
             client.send(header);
             assert_eq!(client.ask(GET).text(), expected);
         }
+    }
+}
+
+/// Not the proxy that stands between, which is who connected.
+#[test]
+fn backends_are_told_the_client_that_trusted_proxies_name() {
+    let (origin, behind) = (introduced(), free_addr());
+    for version in [1, 2] {
+        let proxy = start_wholly(&format!(
+            "workers = 1\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n\
+             [[listeners]]\naddr = \"{behind}\"\nproxy_protocol = true\n{}proxy_protocol = \"v{version}\"\n",
+            route("/", &[origin.addr])
+        ));
+        let asked = |forwarded_for: &str| {
+            let field = [("x-forwarded-for", forwarded_for)];
+            let text =
+                format!("GET / HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: {forwarded_for}\r\n\r\n");
+            let direct = [
+                proxy.ask(&text).text(),
+                proxy.h2().ask(&get("/", &field)).text(),
+            ];
+            let mut client = Client::connect(behind);
+            client.send("PROXY TCP4 10.1.2.3 192.0.2.1 4000 443\r\n");
+            [&direct[..], &[client.ask(&text).text()]].concat()
+        };
+        let (ip, port) = (proxy.addr.ip(), proxy.addr.port());
+        let told = |family: &str, client: &str, mapped: &str, behind: &str| {
+            let direct = format!("{version} {family} {client} 0 > {mapped}{ip} {port}");
+            let behind = format!("{version} {family} {client} {behind} 443");
+            [direct.clone(), direct, behind]
+        };
+        assert_eq!(
+            asked("198.51.100.1, 203.0.113.99"),
+            told("TCP4", "203.0.113.99", "", "0 > 192.0.2.1")
+        );
+        assert_eq!(
+            asked("2001:db8::7"),
+            told("TCP6", "2001:db8::7", "::ffff:", "0 > ::ffff:192.0.2.1")
+        );
+        // What is no address names nobody.
+        let [_, _, named] = &asked("unknown")[..] else {
+            unreachable!()
+        };
+        assert_eq!(
+            *named,
+            format!("{version} TCP4 10.1.2.3 4000 > 192.0.2.1 443")
+        );
     }
 }
 

@@ -151,6 +151,51 @@ fn the_backend_sees_an_upgrade() {
     assert_eq!(head.field("content-length"), None);
 }
 
+/// The backend proves that it knows the proxy's key; the client of HTTP/2 has none (RFC 8441 section 5).
+#[test]
+fn the_backend_sees_one_key() {
+    let origin = Origin::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    let own = "dGhlIHNhbXBsZSBub25jZQ==";
+    let keys = [("sec-websocket-key", own), ("sec-websocket-key", own)];
+    for count in 0..=2 {
+        let stream = client.begin(&connect(&keys[..count]), false);
+        assert_eq!(client.answer(stream).status(), 403);
+        let head = origin.requests().pop().unwrap().head;
+        let seen = head.all("sec-websocket-key");
+        assert!(seen.len() == 1 && seen[0] != own, "{seen:?}");
+    }
+}
+
+/// A backend must not be asked to go on in HTTP/2, nor be told what is no name of a protocol.
+#[test]
+fn a_stream_switches_to_one_protocol_that_is_not_http2() {
+    let origin = Origin::saying("");
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    for protocol in [
+        "h2c",
+        "H2C",
+        "web socket",
+        "websocket, h2c",
+        "websocket,h2c",
+        "TLS/1.0",
+        "caf\u{e9}",
+    ] {
+        let mut fields = connect(&[]);
+        fields[1].1 = protocol;
+        let stream = client.begin(&fields, false);
+        assert_eq!(
+            client.answer(stream).reset,
+            Some(code::PROTOCOL_ERROR),
+            "{protocol}"
+        );
+    }
+    client.is_alive();
+    assert_eq!(origin.count(), 0);
+}
+
 /// Over HTTP/2 any status of success means that the tunnel is there, so another answer must not have one.
 #[test]
 fn a_backend_that_does_not_switch_is_not_taken_for_a_tunnel() {

@@ -122,6 +122,49 @@ addr = "127.0.0.1:4"
 }
 
 #[test]
+fn of_proxy_headers() {
+    expect(
+        r#"
+[[listeners]]
+addr = "0.0.0.0:1"
+proxy_protocol = true
+[[listeners]]
+addr = "[::]:2"
+proxy_protocol = true
+proxy_protocol_from = []
+[[listeners]]
+addr = "127.0.0.1:3"
+proxy_protocol_from = ["10.0.0.0/8"]
+[[listeners]]
+addr = "unix:/run/a.sock"
+proxy_protocol = true
+proxy_protocol_from = ["10.0.0.0/8"]
+[[listeners]]
+addr = "192.0.2.1:4"
+proxy_protocol = true
+proxy_protocol_from = ["10.0.0.0/8", "lan", "::ffff:0:0/90"]
+[[listeners]]
+addr = "127.0.0.1:5"
+proxy_protocol = true
+[[listeners]]
+addr = "[::ffff:127.0.0.1]:6"
+proxy_protocol = true
+[[listeners]]
+addr = "unix:/run/b.sock"
+proxy_protocol = true
+"#,
+        &[
+            "1:1: listeners[0]: has \"proxy_protocol\" at an address that others can reach, who could say that they are anybody, so it needs \"proxy_protocol_from\", the networks of the proxies before it",
+            "7:23: listeners[1].proxy_protocol_from: must name at least one network",
+            "10:23: listeners[2].proxy_protocol_from: means nothing without proxy_protocol",
+            "14:23: listeners[3].proxy_protocol_from: means nothing at a socket, whose clients have no address",
+            "18:38: listeners[4].proxy_protocol_from[1] = \"lan\": \"lan\" is not an IP address",
+            "18:45: listeners[4].proxy_protocol_from[2] = \"::ffff:0:0/90\": a network of IPv4 is written as one, such as 10.0.0.0/8",
+        ],
+    );
+}
+
+#[test]
 fn of_tls_with_clients() {
     expect(
         r#"
@@ -552,6 +595,13 @@ pool = "api"
 [[routes]]
 prefix = "/../a"
 pool = "api"
+[[routes]]
+prefix = "/a;x%2fb"
+pool = "api"
+[[routes]]
+host = "example.com"
+prefix = "/%61pi;v=1//"
+pool = "api"
 "#,
         &[
             "5:8: routes[0].host = \"api.example.com:80\": must be a host name without port, such as \"api.example.com\" or \"*.example.com\"",
@@ -574,6 +624,8 @@ pool = "api"
             "29:33: routes[5].limits.request_body_bytes = \"1M\": must be a whole number from 0 to 1125899906842624",
             "31:10: routes[6].prefix = \"/a?b\": must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX",
             "34:10: routes[7].prefix = \"/../a\": never matches: requests with such a path are refused",
+            "37:10: routes[8].prefix = \"/a;x%2fb\": has a slash or backslash behind a semicolon, which servers read differently",
+            "39:1: routes[9]: there is a route with this host and prefix already",
         ],
     );
 }

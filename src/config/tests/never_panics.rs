@@ -12,7 +12,7 @@ use crate::shared::slots::Slots;
 use crate::tls::Vault;
 
 /// What a configuration is made of, right and wrong.
-const PIECES: [&str; 58] = [
+const PIECES: [&str; 59] = [
     "[[routes]]\n",
     "[[pools]]\n",
     "[[listeners]]\n",
@@ -40,6 +40,7 @@ const PIECES: [&str; 58] = [
     "outlier",
     "protocol",
     "proxy_protocol",
+    "proxy_protocol_from",
     "tls",
     "http2",
     "request_headers",

@@ -62,6 +62,7 @@ requests_per_connection = 10
 addr = "127.0.0.1:8082"
 http2 = false
 proxy_protocol = true
+proxy_protocol_from = ["10.1.0.0/16", "::1"]
 redirect_to_https = true
 
 [access_log]

@@ -2,6 +2,7 @@
 
 use httparse::Header;
 
+use super::field_set::FieldSet;
 use super::survey::Survey;
 use super::{
     Asked, FieldSlots, Method, RequestBody, RequestHead, ResponseBody, ResponseHead, Version,
@@ -34,6 +35,9 @@ impl<'b> ForeignRequest<'b> {
         slots: &'s mut FieldSlots<'b>,
     ) -> Result<RequestHead<'b, 's>, Refusal> {
         let (fields, survey) = slots.fill(self.lines, fields)?;
+        if self.upgrade.is_some() {
+            drop_websocket_key(fields, &mut survey.dropped);
+        }
         Ok(RequestHead {
             method: Method(self.method),
             path: self.path,
@@ -106,13 +110,23 @@ impl<'b> ForeignResponse<'b> {
     }
 }
 
+/// Takes out the key that a client of HTTP/2 has no use for (RFC 8441 section 5): the backend is told one key, that of
+/// whoever will look at the proof.
+fn drop_websocket_key(fields: &[Header<'_>], dropped: &mut FieldSet) {
+    for (index, field) in fields.iter().enumerate() {
+        if field.name.eq_ignore_ascii_case("sec-websocket-key") {
+            dropped.insert(index);
+        }
+    }
+}
+
 impl<'b> FieldSlots<'b> {
     /// Puts `fields`, which stand in `head`, into the slots, and walks over them.
     fn fill<'s>(
         &'s mut self,
         head: &'b [u8],
         fields: impl Iterator<Item = Header<'b>>,
-    ) -> Result<(&'s [Header<'b>], &'s Survey<'b>), Refusal> {
+    ) -> Result<(&'s [Header<'b>], &'s mut Survey<'b>), Refusal> {
         let mut count = 0;
         for field in fields {
             let slot = self.slots.get_mut(count).ok_or(Refusal::TooManyFields)?;

@@ -78,7 +78,9 @@ pub(super) fn check_request(
             Refusal::BadPseudoField
         });
     }
-    if found.protocol.is_some() && !(is_connect && rules.extended_connect) {
+    if let Some(protocol) = &found.protocol
+        && !(is_connect && rules.extended_connect && is_protocol(&text[protocol.clone()]))
+    {
         return Err(Refusal::BadPseudoField);
     }
     let scheme = found.scheme.clone().ok_or(Refusal::BadPseudoField)?;
@@ -290,6 +292,12 @@ fn finish(head: &mut Head) {
         head.join_cookies();
     }
     head.fields.text.extend_from_slice(b"\r\n");
+}
+
+/// Whether a stream may be switched to this protocol: not to a list of several, nor to HTTP/2 itself, of which a backend
+/// that takes it could be told anything.
+fn is_protocol(text: &[u8]) -> bool {
+    is_token(text) && !text.eq_ignore_ascii_case(b"h2c")
 }
 
 fn is_token(text: &[u8]) -> bool {

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig};
 
-use super::hello::Hello;
 use super::{Negotiated, Records, Tls, TlsFailure, TlsVersion};
 use crate::base::limits;
 use crate::net::socket::{receive_from, send_now};
 use crate::net::{Block, Blocks, Expired, Socket, Timer};
+use crate::tls::{Heard, Hearing};
+
+/// What a client is told that must offer a protocol and does not (RFC 7301 section 3.2): a fatal alert, in clear, because
+/// no key is agreed on yet. rustls has this alert only for clients that offer others.
+const NO_APPLICATION_PROTOCOL: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
 
 impl Socket {
     /// Answers a client's handshake, at most until the timer's deadline. `received` is what came already, behind whatever
@@ -22,8 +26,9 @@ impl Socket {
         blocks: &Blocks,
         timer: &Timer,
     ) -> Result<Socket, TlsFailure> {
+        let (config, hearing) = Hearing::of(&config);
         let records = Records::server(config)?;
-        let handshake = Handshake::new(self, records, Some(Hello::new()), blocks);
+        let handshake = Handshake::new(self, records, Some(hearing), blocks);
         handshake.run(received, timer).await
     }
 
@@ -45,8 +50,10 @@ impl Socket {
 struct Handshake {
     socket: Socket,
     records: Records,
-    /// What the client says first; none on the client's side.
-    hello: Option<Hello>,
+    /// What the client asks for; none on the client's side.
+    hearing: Option<Arc<Hearing>>,
+    /// Whether nothing was received yet.
+    is_untouched: bool,
     blocks: Blocks,
 }
 
@@ -71,11 +78,17 @@ impl From<rustls::Error> for Stop {
 }
 
 impl Handshake {
-    fn new(socket: Socket, records: Records, hello: Option<Hello>, blocks: &Blocks) -> Box<Self> {
+    fn new(
+        socket: Socket,
+        records: Records,
+        hearing: Option<Arc<Hearing>>,
+        blocks: &Blocks,
+    ) -> Box<Self> {
         Box::new(Handshake {
             socket,
             records,
-            hello,
+            hearing,
+            is_untouched: true,
             blocks: blocks.clone(),
         })
     }
@@ -110,13 +123,10 @@ impl Handshake {
 
     /// Looks at bytes that were just received.
     fn look_at(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        let Some(hello) = &mut self.hello else {
-            return Ok(());
-        };
-        if hello.is_untouched() && looks_like_http(bytes) {
+        if self.hearing.is_some() && self.is_untouched && looks_like_http(bytes) {
             return Err(Stop::PlainHttp);
         }
-        hello.receive(bytes);
+        self.is_untouched &= bytes.is_empty();
         Ok(())
     }
 
@@ -152,12 +162,21 @@ impl Handshake {
         }
     }
 
+    /// What was heard of the client so far.
+    fn heard(&self) -> Heard {
+        self.hearing
+            .as_ref()
+            .map(|hearing| hearing.heard())
+            .unwrap_or_default()
+    }
+
     fn done(self) -> Socket {
+        let heard = self.heard();
         let Handshake {
             mut socket,
             records,
-            hello,
             blocks,
+            ..
         } = self;
         let state = records.state();
         let negotiated = Negotiated {
@@ -167,7 +186,7 @@ impl Handshake {
             },
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             alpn: state.alpn_protocol().map(Box::from),
-            server_name: hello.and_then(Hello::into_server_name),
+            heard,
             peer_certificate: state
                 .peer_certificates()
                 .and_then(|chain| chain.first())
@@ -185,8 +204,13 @@ impl Handshake {
                 socket: self.socket,
                 received,
             },
+            Stop::Refused(_) if self.heard().lacks_alpn => {
+                self.say_why(&NO_APPLICATION_PROTOCOL);
+                TlsFailure::Refused(rustls::Error::NoApplicationProtocol)
+            }
             Stop::Refused(error) => {
-                self.say_why();
+                let alert = self.records.alert();
+                self.say_why(&alert);
                 TlsFailure::Refused(error)
             }
         }
@@ -194,8 +218,8 @@ impl Handshake {
 
     /// Sends the alert, and throws away what the peer has sent already: closing over it would reset the connection, and
     /// with it the alert.
-    fn say_why(&mut self) {
-        send_now(self.socket.fd(), &self.records.alert());
+    fn say_why(&mut self, alert: &[u8]) {
+        send_now(self.socket.fd(), alert);
         self.socket.end_sending();
         let mut left = limits::TLS_LINGER_BYTES;
         let mut waste = self.blocks.take();

@@ -10,7 +10,6 @@
 
 mod failure;
 mod handshake;
-mod hello;
 mod records;
 mod step;
 #[cfg(test)]
@@ -26,6 +25,7 @@ pub use records::Records;
 use super::socket::{receive_from, send_now};
 use super::{Block, Blocks, Expired, Socket, Timer};
 use crate::base::limits;
+use crate::tls::Heard;
 
 /// What the two sides agreed on in their handshake, and what they said of themselves.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub struct Negotiated {
     pub resumed: bool,
     /// The application protocol (RFC 7301).
     pub alpn: Option<Box<[u8]>>,
-    /// The server name that the client asked for (RFC 6066 section 3); only known of clients.
-    pub server_name: Option<Box<str>>,
+    /// What the client asked for, and what it was shown; only known of clients.
+    pub heard: Heard,
     /// The peer's own certificate, in DER.
     pub peer_certificate: Option<Box<[u8]>>,
 }

@@ -6,30 +6,33 @@ use crate::http::forwarded::client_address;
 use crate::http::h1::RequestHead;
 use crate::http::names::Identity;
 use crate::http::{fields, host};
-use crate::snapshot::{ClientCertificate, Route};
+use crate::snapshot::{ClientCertificate, Route, ServerTls};
 use crate::tls::Unidentified;
 use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 
-/// Whether what the connection's peer says of the client is believed.
+/// Whether what the request says of its client is believed: that is for the connection's peer to vouch for, and a PROXY
+/// header makes nobody else of it.
 pub fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
     let trusted = &exchange.plan.snapshot().trusted_proxies;
     let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
-    client.arrival.peer.ip().is_some_and(is_in)
+    client.arrival.connection_peer.ip().is_some_and(is_in)
 }
 
-/// Who asks: the connection's peer, or whom a trusted proxy names.
+/// Who asks: the connection's peer, whom its PROXY header names, or whom trusted proxies name in `X-Forwarded-For`. Read
+/// from the near end, that header comes before this field: what the field says is only believed if the one is trusted who
+/// sent the header, and the one too whom it names.
 pub fn client_of(
     exchange: &Exchange,
     client: &Client,
     head: &RequestHead<'_, '_>,
 ) -> Option<IpAddr> {
-    let peer = client.arrival.peer.ip()?;
-    let trusted = &exchange.plan.snapshot().trusted_proxies;
-    if trusted.is_empty() {
+    let peer = client.arrival.peer.ip()?.to_canonical();
+    if !is_trusted(exchange, client) {
         return Some(peer);
     }
+    let trusted = &exchange.plan.snapshot().trusted_proxies;
     let forwarded_for = fields::values(head.fields, "x-forwarded-for");
     Some(client_address(peer, forwarded_for, trusted))
 }
@@ -77,25 +80,34 @@ pub fn check_arrival(
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
 ) -> Result<(), Failure> {
-    let Arrival {
-        listener, secured, ..
-    } = &client.arrival;
+    let listener = &client.arrival.listener;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
     if listener.redirect_to_https && !name.is_empty() {
         exchange.own_text.replace(Some(https_url(name, head)));
         return Err(Failure::HttpsWanted);
     }
-    let wants_certificate = listener
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.client_certificate != ClientCertificate::NotAsked);
-    let asked = secured
-        .as_ref()
-        .and_then(|secured| secured.server_name.as_deref());
-    match asked {
-        Some(asked) if wants_certificate && !asked.as_bytes().eq_ignore_ascii_case(name) => {
-            Err(Failure::Misdirected)
+    match &listener.tls {
+        Some(tls) if tls.client_certificate != ClientCertificate::NotAsked => {
+            match is_for_handshake(&client.arrival, tls, host::without_root(name)) {
+                true => Ok(()),
+                false => Err(Failure::Misdirected),
+            }
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the host is the one that the client asked for in its handshake. One that asked for none takes the certificate
+/// that it was shown for the host's, so it must be.
+fn is_for_handshake(arrival: &Arrival, tls: &ServerTls, host: &[u8]) -> bool {
+    let Some(secured) = &arrival.secured else {
+        return false;
+    };
+    match (&secured.server_name, secured.certificate) {
+        (Some(asked), _) => asked.as_bytes().eq_ignore_ascii_case(host),
+        (None, Some(shown)) => {
+            std::str::from_utf8(host).is_ok_and(|host| tls.certificates[shown].is_for(host))
+        }
+        (None, None) => false,
     }
 }

@@ -171,11 +171,11 @@ fn decide(
     }
     let mut scratch = Vec::new();
     let path = path::normalise(head.path, &mut scratch);
-    let found = path.ok().and_then(|path| find_route(exchange, head, path));
-    exchange.found_route.set(found);
+    let path = path.map_err(Failure::Refused);
+    let found = path.and_then(|path| find_route(exchange, head, path));
+    exchange.found_route.set(found.ok());
     check_arrival(client, exchange, head)?;
-    let path = path.map_err(Failure::Refused)?;
-    let route = exchange.take_route(found.ok_or(Failure::NoRoute)?);
+    let (path, route) = (path?, exchange.take_route(found?));
     check_certificate(client, route)?;
     if let RequestBody::Length(length) = head.body
         && length > route.request_body_bytes
@@ -204,10 +204,18 @@ fn decide(
     ))
 }
 
-fn find_route(exchange: &Exchange, head: &RequestHead<'_, '_>, path: &[u8]) -> Option<RouteId> {
+fn find_route(
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+    path: &[u8],
+) -> Result<RouteId, Failure> {
     let table = &exchange.plan.snapshot().route_table;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
-    table.find(name, path)
+    let id = table.find(name, path).ok_or(Failure::NoRoute)?;
+    match table.misreading(name, path, id) {
+        None => Ok(id),
+        Some(_) => Err(Failure::Refused(Refusal::AmbiguousRoute)),
+    }
 }
 
 fn key_of(exchange: &Exchange, head: &RequestHead<'_, '_>, path: &[u8]) -> u64 {
@@ -263,8 +271,9 @@ fn encode(
     chosen: Chosen<'_>,
 ) -> Admitted {
     let route = chosen.route;
+    let mut scratch = Vec::new();
     let path = if route.strip_prefix {
-        strip(chosen.path, &route.prefix)
+        path::without_prefix(chosen.path, &route.prefix, &mut scratch)
     } else {
         chosen.path
     };
@@ -351,15 +360,6 @@ fn prefers_json(accept: &[u8]) -> bool {
     names(b"application/json") && !names(b"text/html")
 }
 
-/// The path without its prefix; never empty.
-fn strip<'a>(path: &'a [u8], prefix: &str) -> &'a [u8] {
-    match path.strip_prefix(prefix.as_bytes()) {
-        Some(b"") => b"/",
-        Some(rest) => rest,
-        None => path,
-    }
-}
-
 /// Keeps what own answers and the log will need of the head.
 fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, trace: &Trace) {
     exchange.client.set(client_of(exchange, client, head));
@@ -406,25 +406,5 @@ impl Admitted {
             .splice(value.clone(), host.iter().copied());
         self.host_value.end = value.start + host.len();
         self.host_of = Some(index);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strip_table() {
-        let rows = [
-            ("/api/users", "/api", "/users"),
-            ("/api", "/api", "/"),
-            ("/api/", "/api", "/"),
-            ("/", "", "/"),
-            ("/users", "", "/users"),
-        ];
-        for (path, prefix, expected) in rows {
-            let stripped = strip(path.as_bytes(), prefix);
-            assert_eq!(stripped, expected.as_bytes(), "{path} without {prefix}");
-        }
     }
 }

@@ -12,6 +12,8 @@ use crate::worker::shard::Shard;
 pub enum ConnectionFailure {
     /// It does not begin with a PROXY header although the listener wants one.
     ProxyHeader,
+    /// It comes from somebody who may not send the PROXY header that the listener wants.
+    ProxySender,
     /// It speaks TLS where there is none.
     UnexpectedTls,
     Tls(TlsFailure),
@@ -22,6 +24,7 @@ pub enum ConnectionFailure {
 pub const WORDS: [&str; CONNECTION_FAILURES] = [
     "other",
     "proxy_header",
+    "proxy_sender",
     "unexpected_tls",
     "timeout",
     "closed",
@@ -71,6 +74,7 @@ impl ConnectionFailure {
     pub fn word(&self) -> &'static str {
         match self {
             ConnectionFailure::ProxyHeader => "proxy_header",
+            ConnectionFailure::ProxySender => "proxy_sender",
             ConnectionFailure::UnexpectedTls => "unexpected_tls",
             ConnectionFailure::Tls(failure) => failure.word(),
             ConnectionFailure::Http2(error) => error.word(),
@@ -99,6 +103,7 @@ mod tests {
     fn words_are_counted_apart() {
         let failures = [
             ConnectionFailure::ProxyHeader,
+            ConnectionFailure::ProxySender,
             ConnectionFailure::UnexpectedTls,
             ConnectionFailure::Tls(TlsFailure::Expired),
             ConnectionFailure::Tls(TlsFailure::Refused(rustls::Error::DecryptError)),

@@ -14,8 +14,15 @@ use crate::worker::shard::Shard;
 const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 48\r\nConnection: close\r\n\r\nThis port speaks HTTPS: use https:// in the URL.";
 
-/// Takes the PROXY header, which says who the client is. `None`: there is none, which has been counted.
+/// Takes the PROXY header, which says who the client is. `None`: there is none, or not from somebody who may send one,
+/// which has been counted.
 pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Option<()> {
+    let arrival = &accepted.arrival;
+    let sender = arrival.connection_peer;
+    if !arrival.listener.takes_proxy_header_of(sender.ip()) {
+        report(shard, sender, &ConnectionFailure::ProxySender);
+        return None;
+    }
     let timer = Timer::new(&shard.timers);
     timer.set(shard.plan().snapshot().client.header_timeout);
     let mut received = shard.blocks.take();

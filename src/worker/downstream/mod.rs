@@ -38,7 +38,10 @@ pub struct Accepted {
 /// How a client came to us: the same for all that its connection carries.
 #[derive(Clone)]
 pub struct Arrival {
+    /// Who the client is: the connection's peer, or whom its PROXY header names.
     pub peer: Peer,
+    /// Who is at the other end of the connection, whatever a PROXY header says.
+    pub connection_peer: Peer,
     /// What it connected to; `None`: a Unix socket.
     pub reached: Option<SocketAddr>,
     /// Closes when the listener that it came by is removed.
@@ -51,8 +54,10 @@ pub struct Arrival {
 
 /// What TLS tells of a client.
 pub struct Secured {
-    /// The host that it asked for, in lower case.
+    /// The host that it asked for, without a dot at its end.
     pub server_name: Option<Box<str>>,
+    /// Which of its listener's certificates it was shown.
+    pub certificate: Option<usize>,
     /// What backends are told of who it is, from its certificate; `None`: it has none.
     pub identity: Option<Result<Vec<(String, String)>, Unidentified>>,
 }
@@ -66,10 +71,15 @@ impl Secured {
     /// What is known of a connection whose handshake is made.
     pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
         let certificate = socket.peer_certificate();
+        let shown = socket.shown_certificate();
         Secured {
             server_name: socket
                 .server_name()
-                .map(|name| name.to_ascii_lowercase().into()),
+                .map(|name| name.strip_suffix('.').unwrap_or(name).into()),
+            certificate: shown.and_then(|shown| {
+                let mut certificates = tls.certificates.iter();
+                certificates.position(|pair| pair.is_shown_as(shown))
+            }),
             identity: certificate.map(|certificate| identify(certificate, &tls.identity)),
         }
     }

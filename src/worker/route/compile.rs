@@ -81,6 +81,7 @@ impl Compiler {
                 .max()
                 .unwrap_or(0),
             rules,
+            as_read: None,
         };
         let sites = self.sites.into_iter().map(|(host, root)| Site {
             root,

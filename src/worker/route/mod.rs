@@ -12,6 +12,7 @@
 
 mod compile;
 mod explain;
+mod misread;
 mod rule;
 mod segments;
 mod text;
@@ -21,6 +22,7 @@ use crate::base::ids::RouteId;
 
 use compile::compile;
 pub use explain::Outcome;
+pub use misread::prefix_as_read;
 use rule::Rule;
 use segments::Segments;
 use text::{Path, ReversedHost};
@@ -40,6 +42,8 @@ pub struct RouteTable {
     /// Indexed by the nodes of `paths`: the route whose prefix ends there.
     path_nodes: Vec<Option<RouteId>>,
     longest_prefix: usize,
+    /// The same routes with their prefixes as servers read them who merge, decode and cut; `None`: all say the same then.
+    as_read: Option<Box<RouteTable>>,
 }
 
 /// All routes of one host pattern.
@@ -69,7 +73,12 @@ impl RouteTable {
         let rules = rules
             .iter()
             .map(|(host, prefix)| Rule::new(host.as_deref(), prefix));
-        compile(rules.collect())
+        let rules: Vec<Rule> = rules.collect();
+        let as_read = misread::as_read(&rules).map(|rules| Box::new(compile(rules)));
+        RouteTable {
+            as_read,
+            ..compile(rules)
+        }
     }
 
     /// The route of a request. `host` is without port, in any case, and may end with a dot; it is empty if the request
@@ -138,5 +147,7 @@ impl Default for RouteTable {
     }
 }
 
+#[cfg(test)]
+mod readers;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Connecting to a backend, with TLS where its pool speaks it.
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
 use rustls::ClientConfig;
@@ -32,10 +33,16 @@ impl Security {
     }
 }
 
-/// The PROXY header that tells a backend of the client, if its pool wants one.
-pub fn introduction(pool: &Pool, arrival: &Arrival) -> Option<Vec<u8>> {
-    let said = match (arrival.peer, arrival.reached) {
-        (Peer::Tcp(client), Some(server)) => Said::Tcp { client, server },
+/// The PROXY header that tells a backend of the client, if its pool wants one. `client`: whom the request is from, if it
+/// has an address. The port of a client whom a proxy names in the request is not known, and told as 0.
+pub fn introduction(pool: &Pool, arrival: &Arrival, client: Option<IpAddr>) -> Option<Vec<u8>> {
+    let said = match (client, arrival.peer, arrival.reached) {
+        (Some(client), Peer::Tcp(peer), Some(server)) => {
+            let is_peer = client.to_canonical() == peer.ip().to_canonical();
+            let port = if is_peer { peer.port() } else { 0 };
+            let client = SocketAddr::new(client, port);
+            Said::Tcp { client, server }
+        }
         _ => Said::Unknown,
     };
     let mut header = Vec::new();

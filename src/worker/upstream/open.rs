@@ -88,7 +88,7 @@ async fn connect(
     let pool = exchange.plan.pool(route.pool);
     let security = Security::of(pool, backend);
     let timer = &client.timer;
-    let introduction = introduction(pool, &client.arrival);
+    let introduction = introduction(pool, &client.arrival, exchange.client.get());
     let introduction = introduction.as_deref();
     let mut connecting = pin!(dial(shard, addr, introduction, security.as_ref(), timer));
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {

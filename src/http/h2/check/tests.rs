@@ -391,6 +391,37 @@ fn pseudo_fields_table() {
 }
 
 #[test]
+fn a_stream_switches_to_one_protocol_that_is_not_http2() {
+    let refused = Err(Refusal::BadPseudoField);
+    let rows = [
+        ("websocket", Ok(())),
+        ("connect-udp", Ok(())),
+        ("", refused),
+        ("h2c", refused),
+        ("H2C", refused),
+        ("web socket", refused),
+        ("websocket, h2c", refused),
+        ("websocket,h2c", refused),
+        ("TLS/1.0", refused),
+        ("w\u{e9}bsocket", refused),
+    ];
+    for (protocol, expected) in rows {
+        let mut head = head(&[
+            ":method: CONNECT",
+            &format!(":protocol: {protocol}"),
+            ":scheme: http",
+            ":path: /",
+            ":authority: h",
+        ]);
+        assert_eq!(
+            check_request(&mut head, false, RULES),
+            expected,
+            "{protocol}"
+        );
+    }
+}
+
+#[test]
 fn extended_connect_needs_to_be_allowed() {
     let mut head = head(&[
         ":method: CONNECT",
