@@ -57,4 +57,5 @@ mod tls_resumption;
 mod tls_strict;
 mod tracing;
 mod upgrade;
+mod vanished;
 mod websocket;

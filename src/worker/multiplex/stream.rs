@@ -85,6 +85,11 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Whether the peer has given the stream up.
+    pub fn is_gone(&self) -> bool {
+        self.state.gone.get().is_some()
+    }
+
     /// Ready when there is something to receive.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;

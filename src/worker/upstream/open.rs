@@ -153,7 +153,7 @@ fn open_shared(
     permit: Option<Permit>,
 ) -> Result<Rc<Connection>, Failure> {
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
-    let connection = Connection::new(Role::Client, settings(), Micros::now());
+    let connection = Connection::new(Role::Client, settings(), &shard.timers);
     if !shard.shared_upstreams.add(backend.id(), connection.clone()) {
         return Err(Failure::Saturated);
     }
@@ -195,7 +195,6 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
             let counts = link.slot.counts().workers.of(shard.worker);
             counts.connect_times.observe(Micros::now().since(began));
             let terms = Terms {
-                timers: &shard.timers,
                 blocks: &shard.blocks,
                 begin: &|_| (),
                 rest: &|| (),

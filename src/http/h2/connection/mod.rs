@@ -156,7 +156,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that has just been opened. Its output holds what must be sent first.
+    /// A connection that has just been opened, or is about to be. Its output holds what must be sent first.
     pub fn new(role: Role, local: LocalSettings, now: Micros) -> Connection {
         let local = local.clamped();
         let mut out = Vec::new();
@@ -285,10 +285,15 @@ impl Connection {
             };
             frame::write_goaway(&mut self.out, last, error.code(), error.word());
             self.failed = Some(error);
-            self.streams.clear();
-            self.waiting.clear();
+            self.abandon();
         }
         error
+    }
+
+    /// Forgets all streams, because the connection is lost: nothing more is taken on any of them.
+    pub fn abandon(&mut self) {
+        self.streams.clear();
+        self.waiting.clear();
     }
 
     /// Counts a reply that the peer asked for.
