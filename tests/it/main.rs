@@ -23,6 +23,7 @@ mod h2_exchange;
 mod h2_floods;
 mod h2_frames;
 mod h2_sections;
+mod h2_silence;
 mod h2_streams;
 mod h2_strict;
 mod handover;

@@ -90,6 +90,11 @@ impl Stream {
         self.state.gone.get().is_some()
     }
 
+    /// Asks the backend for a sign of life, because it let this stream wait for too long.
+    pub fn suspect(&self) {
+        self.connection.suspect();
+    }
+
     /// Ready when there is something to receive.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;

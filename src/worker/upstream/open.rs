@@ -114,15 +114,14 @@ fn obtain_stream(
         true => None,
         false => shard.shared_upstreams.find(id),
     };
-    let reused = known.is_some();
-    let connection = match known {
-        Some(connection) => connection,
-        None => {
-            let Ok(permit) = permit(shard, backend) else {
-                return Ok(None);
-            };
-            open_shared(shard, exchange, backend, permit)?
-        }
+    let (connection, reused) = match known {
+        Some(connection) if !connection.is_suspect() => (connection, true),
+        // A new one is better than one that may be dead.
+        suspect => match (permit(shard, backend), suspect) {
+            (Ok(permit), _) => (open_shared(shard, exchange, backend, permit)?, false),
+            (Err(Full), Some(suspect)) => (suspect, true),
+            (Err(Full), None) => return Ok(None),
+        },
     };
     Ok(Some(Upstream {
         wire: Wire::new(Stream::Multiplexed(connection.stream())),

@@ -63,8 +63,8 @@ impl Connection {
             let now = self.timers.millis();
             if now.saturating_sub(checked_at) >= limits::H2_CHECK_MILLIS || received.is_empty() {
                 checked_at = now;
-                if let Err(error) = self.check(now, terms) {
-                    return End::Broken(error);
+                if let Err(end) = self.check(now, received.is_empty(), terms) {
+                    return end;
                 }
             }
         }

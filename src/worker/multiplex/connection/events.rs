@@ -17,6 +17,9 @@ impl Connection {
         terms: &Terms<'_>,
     ) -> Result<(), ConnectionError> {
         let now = Micros::now();
+        if !bytes.is_empty() {
+            self.note_life();
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let mut protocol = self.protocol();
@@ -77,7 +80,8 @@ impl Connection {
                 }
             }
             Event::GoAway { last, .. } => self.lose_beyond(last),
-            Event::Settings | Event::Pong => {}
+            Event::Pong => self.silent_since.set(None),
+            Event::Settings => {}
         }
         0
     }

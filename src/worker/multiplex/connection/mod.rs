@@ -39,6 +39,11 @@ pub struct Connection {
     deaf: Cell<bool>,
     /// When a stream was last open, in the core's milliseconds.
     busy_at: Cell<u64>,
+    /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes nothing,
+    /// or has just shown by an answer to PING that it lives.
+    silent_since: Cell<Option<u64>>,
+    /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
+    suspected_at: Cell<Option<u64>>,
 }
 
 /// What a connection is told by its owner.
@@ -78,6 +83,8 @@ impl Connection {
             timer: Timer::new(timers),
             deaf: Cell::default(),
             busy_at: Cell::default(),
+            silent_since: Cell::default(),
+            suspected_at: Cell::default(),
         })
     }
 
@@ -121,8 +128,10 @@ impl Connection {
         if self.deaf.get() {
             return None;
         }
+        let is_first = self.open_streams() == 0;
         let id = self.protocol().open(request, fields, is_last)?;
         self.streams.borrow_mut().insert(id, state.clone());
+        self.note_opened(is_first);
         Some(id)
     }
 
