@@ -9,6 +9,7 @@ mod api;
 mod backend_strictness;
 mod bounds;
 mod certificates;
+mod client_deadlines;
 mod command_line;
 mod curl_h2;
 mod curl_tls;

@@ -94,6 +94,7 @@ impl Connection {
         let state = Rc::<State>::default();
         if self.role == Role::Server {
             self.streams.borrow_mut().insert(id, state.clone());
+            self.busy_at.set(self.timers.millis());
             (terms.begin)(Stream::new(self.clone(), id, state.clone()));
         }
         state

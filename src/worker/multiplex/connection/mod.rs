@@ -37,7 +37,7 @@ pub struct Connection {
     timer: Timer,
     /// Whether nothing more is received.
     deaf: Cell<bool>,
-    /// When a stream was last open, in the core's milliseconds.
+    /// When a stream last began, was open or ended, in the core's milliseconds.
     busy_at: Cell<u64>,
     /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes nothing,
     /// or has just shown by an answer to PING that it lives.
@@ -157,6 +157,7 @@ impl Connection {
             return;
         }
         let now = self.timers.millis();
+        self.busy_at.set(now);
         let mut protocol = self.protocol();
         protocol.release_connection(unread as u32);
         match code {

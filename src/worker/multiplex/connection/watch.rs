@@ -40,6 +40,7 @@ impl Connection {
     /// A stream was opened towards the backend; `is_first`: there was no other.
     pub(super) fn note_opened(&self, is_first: bool) {
         let now = self.timers.millis();
+        self.busy_at.set(now);
         if is_first {
             self.timer.set(CHECK); // Until now nothing was due before long.
         }
