@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::time::Micros;
 
 const NEVER: u64 = u64::MAX;
 
@@ -197,6 +198,11 @@ impl Timer {
     pub fn set(&self, wait: Duration) {
         let ticks = (wait.as_millis() as u64).div_ceil(limits::TICK_MILLIS) + 1;
         self.timers.wheel.borrow_mut().set(self.index, ticks);
+    }
+
+    /// Sets the deadline to an instant.
+    pub fn set_until(&self, due: Micros) {
+        self.set(due.until());
     }
 
     /// Takes the deadline away.

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::time::Micros;
 use crate::net::{Block, Gate, Peer, Socket, Timer};
 use crate::snapshot::{Listener, ServerTls};
 use crate::tls;
@@ -90,6 +91,8 @@ pub struct Client {
     pub timer: Timer,
     /// Requests that began on the connection.
     pub requests: Cell<u32>,
+    /// When the head of the first request is due. The head of a later one is due some time after its first byte.
+    pub first_due: Cell<Micros>,
     /// Whether the connection may go on after the running request, as far as the request says.
     pub keep_alive: Cell<bool>,
     /// Whether the running request has a body that is not received to its end.
@@ -132,6 +135,7 @@ impl Client {
             arrival,
             timer: Timer::new(&shard.timers),
             requests: Cell::default(),
+            first_due: Cell::default(),
             keep_alive: Cell::default(),
             body_pending: Cell::default(),
             ends_by_close: Cell::default(),

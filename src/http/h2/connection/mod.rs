@@ -194,6 +194,12 @@ impl Connection {
         }
     }
 
+    /// Notes that the connection is made: a client's first words are written before. What the peer must do in time
+    /// counts from now.
+    pub fn start(&mut self, now: Micros) {
+        self.unacknowledged = self.unacknowledged.map(|_| now);
+    }
+
     /// Takes the bytes to be sent, and gives `empty` (which must be empty) to be filled next.
     pub fn take_output(&mut self, empty: Vec<u8>) -> Vec<u8> {
         debug_assert!(empty.is_empty());

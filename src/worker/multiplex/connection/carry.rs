@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Connection, End, Terms};
 use crate::base::limits;
+use crate::base::time::Micros;
 use crate::net::{Block, Socket, Timer};
 use crate::worker::multiplex::Gone;
 
@@ -23,6 +24,7 @@ impl Connection {
         terms: &Terms<'_>,
     ) -> End {
         self.note_connected();
+        self.protocol().start(Micros::now());
         let mut sending = pin!(self.send_all(socket, terms));
         let end = {
             let mut receiving = pin!(self.receive_all(socket, received, terms));
