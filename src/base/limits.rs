@@ -117,10 +117,17 @@ pub const UNPROCESSED_ATTEMPTS: u8 = 4;
 pub const H2_UPSTREAM_CONNECTIONS: usize = 64;
 /// Streams on such a connection beyond which another one is opened.
 pub const H2_UPSTREAM_STREAMS: usize = 100;
+/// Milliseconds for which a backend's kernel may leave what was sent unacknowledged, or its window shut, before the
+/// connection is given up (`TCP_USER_TIMEOUT`).
+pub const UPSTREAM_UNACKNOWLEDGED_MILLIS: u32 = 120_000;
 /// Heads whose memory a connection keeps for the next ones.
 pub const H2_FREE_HEADS: usize = 64;
 /// Milliseconds between two looks at what is due on a busy connection.
 pub const H2_CHECK_MILLIS: u64 = 1_000;
+/// Milliseconds without a byte from a backend whose streams are open, after which it is asked for a sign of life by PING.
+pub const H2_SILENCE_MILLIS: u64 = 10_000;
+/// Milliseconds that it then has to send something before its connection counts as lost.
+pub const H2_PONG_MILLIS: u64 = 5_000;
 
 /// Length of the timer tick, in milliseconds: the precision of every timeout.
 pub const TICK_MILLIS: u64 = 100;

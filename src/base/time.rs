@@ -25,6 +25,11 @@ impl Micros {
         Micros(self.0.saturating_add(duration.as_micros() as u64))
     }
 
+    /// The time that is left until this instant; zero if it has passed.
+    pub fn until(self) -> Duration {
+        Duration::from_micros(self.since(Micros::now()))
+    }
+
     /// Whole milliseconds.
     pub fn as_millis(self) -> u64 {
         self.0 / 1_000

@@ -2,20 +2,38 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::Path;
 
 use monoio::net::{TcpStream, UnixStream};
 
 use super::Socket;
 use super::operations::count_operation;
+use crate::base::limits;
 
 /// Connects to a TCP address. May be dropped at any time: the attempt is then given up.
 pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     count_operation();
     let socket = TcpStream::connect_addr(addr).await?;
     socket.set_nodelay(true)?;
+    bound_silence(&socket);
     Ok(Socket::new(socket))
+}
+
+/// Lets the connection end when the backend's kernel leaves what was sent unacknowledged for too long: by itself this one
+/// would go on trying for a quarter of an hour. That it cannot be set is no reason not to use the connection.
+fn bound_silence(socket: &TcpStream) {
+    let millis = limits::UPSTREAM_UNACKNOWLEDGED_MILLIS;
+    // SAFETY: plain system call on a live descriptor with a live argument of the size named.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_USER_TIMEOUT,
+            (&raw const millis).cast(),
+            size_of_val(&millis) as libc::socklen_t,
+        )
+    };
 }
 
 /// Connects to a Unix socket. May be dropped at any time.

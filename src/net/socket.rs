@@ -161,6 +161,16 @@ impl Socket {
         length <= 0
     }
 
+    /// Whether the peer has ended its side or is gone, whatever waits to be received before that.
+    pub fn has_hung_up(&self) -> bool {
+        has_event(self.fd(), libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
+    }
+
+    /// Whether the connection was reset.
+    pub fn is_reset(&self) -> bool {
+        has_event(self.fd(), libc::POLLERR)
+    }
+
     /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
     /// taken from its front, and [`Block::rewind`] brings them back. `progress` is called whenever the peer took some of
     /// it, so that a slow but living peer can be given more time. Errors: the peer is gone.
@@ -331,6 +341,18 @@ pub(super) fn receive_from(fd: RawFd, block: &mut Block, most: usize) -> io::Res
             }
         })
     }
+}
+
+/// Whether one of these events has happened.
+fn has_event(fd: RawFd, events: libc::c_short) -> bool {
+    let mut asked = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    // SAFETY: the kernel writes to the one live argument, during the call, which waits for nothing.
+    unsafe { libc::poll(&raw mut asked, 1, 0) };
+    asked.revents & events != 0
 }
 
 /// Sends a few last bytes if the kernel takes them at once: nobody waits for them.

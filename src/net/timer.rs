@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::time::Micros;
 
 const NEVER: u64 = u64::MAX;
 
@@ -199,6 +200,11 @@ impl Timer {
         self.timers.wheel.borrow_mut().set(self.index, ticks);
     }
 
+    /// Sets the deadline to an instant.
+    pub fn set_until(&self, due: Micros) {
+        self.set(due.until());
+    }
+
     /// Takes the deadline away.
     pub fn clear(&self) {
         self.timers.wheel.borrow_mut().clear(self.index);
@@ -217,6 +223,17 @@ impl Timer {
         }
         wheel.watch(self.index, cx.waker());
         Poll::Pending
+    }
+
+    /// Whether the deadline has passed, which is then `wait` from now; otherwise the task is woken when it does. For what
+    /// has to be looked at every now and then.
+    pub fn is_due_again(&self, wait: Duration, cx: &mut Context<'_>) -> bool {
+        let is_due = self.poll(cx).is_ready();
+        if is_due {
+            self.set(wait);
+            let _ = self.poll(cx); // Registers the task for it.
+        }
+        is_due
     }
 
     /// Waits for `poll`, at most until the deadline.

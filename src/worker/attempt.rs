@@ -181,7 +181,11 @@ impl Attempt<'_> {
         }
         let is_last = is_whole && trailers.is_empty();
         let length = request.len();
-        let sent = stream.send_all(request, is_last, &self.client.timer).await;
+        let sending = stream.send_all(request, is_last, &self.client.timer);
+        let sent = match stream {
+            Stream::Socket(_) => sending.await, // It is no more than a socket takes.
+            Stream::Multiplexed(_) => self.client.while_there(self.shard, sending).await?,
+        };
         let Ok(taken) = sent else {
             admitted.is_kept = false; // The block is lost with its send.
             return Err(self.exchange.expired(Failure::ResponseTimeout));

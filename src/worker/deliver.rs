@@ -205,7 +205,10 @@ impl Ends<'_> {
                 Err(Expired) if self.client.is_body_pending() => {
                     timer.set(self.exchange.bounded(wait));
                 }
-                Err(Expired) => return Err(self.exchange.expired(Failure::ResponseTimeout)),
+                Err(Expired) => {
+                    stream.suspect();
+                    return Err(self.exchange.expired(Failure::ResponseTimeout));
+                }
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
@@ -12,8 +12,11 @@ use crate::net::Timer;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 use crate::worker::wire::{Interrupted, Wire, nothing};
+
+const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
 /// Runs the tunnel to its end.
 pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
@@ -31,6 +34,8 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
     let mut sending = pin!(to_upstream.run(|bytes| exchange.count_request(bytes)));
     let mut receiving = pin!(to_client.run(|bytes| exchange.count_response(bytes)));
     let (mut sent, mut received) = (None, None);
+    let next_look = Timer::new(&shard.timers);
+    next_look.set(NEXT_LOOK);
     poll_fn(|cx| {
         if sent.is_none()
             && let Poll::Ready(end) = sending.as_mut().poll(cx)
@@ -45,10 +50,23 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
         match (sent, received) {
             (Some(End::Broken), _) | (_, Some(End::Broken)) => Poll::Ready(()),
             (Some(End::Orderly), Some(End::Orderly)) => Poll::Ready(()),
+            _ if is_one_gone([&client.wire.stream, &upstream.wire.stream], &next_look, cx) => {
+                Poll::Ready(())
+            }
             _ => Poll::Pending,
         }
     })
     .await;
+}
+
+/// Whether one side is gone although nothing is received from it, because the other does not take what it sent before.
+fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> bool {
+    let is_unheard = sides.iter().any(|side| !side.is_watched());
+    let may_ask = is_unheard && next_look.is_due_again(NEXT_LOOK, cx);
+    sides.iter().any(|side| match side {
+        Stream::Multiplexed(stream) => stream.is_gone(),
+        Stream::Socket(socket) => may_ask && !socket.is_watched() && socket.is_reset(),
+    })
 }
 
 #[derive(Clone, Copy)]

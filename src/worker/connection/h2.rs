@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use super::failure::{ConnectionFailure, report};
 use super::tasks::Tasks;
-use crate::base::time::Micros;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
@@ -20,7 +19,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         return;
     };
     let (socket, arrival) = (accepted.socket, accepted.arrival);
-    let connection = Connection::new(Role::Server, settings(shard), Micros::now());
+    let connection = Connection::new(Role::Server, settings(shard), &shard.timers);
     let begun = Cell::new(0_u32);
     let tasks = Tasks::new(shard, &arrival);
     let begin = |stream: Stream| {
@@ -32,7 +31,6 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         shard.is_ending() || arrival.gate.is_closed() || begun.get() >= most
     };
     let terms = Terms {
-        timers: &shard.timers,
         blocks: &shard.blocks,
         begin: &begin,
         rest: &|| tasks.rest(),

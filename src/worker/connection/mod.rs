@@ -12,6 +12,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::base::time::Micros;
+use crate::net::Timer;
 use crate::snapshot::Protocol;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
@@ -52,16 +54,20 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
 /// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.
 async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client, Protocol)> {
     let listener = accepted.arrival.listener.clone();
+    // One deadline for all of it: whoever needs long for one step has the less for the next.
+    let due = Micros::now().after(shard.plan().snapshot().client.header_timeout);
+    let timer = Timer::new(&shard.timers);
+    timer.set_until(due);
     if listener.proxy_protocol {
-        opening::take_proxy_header(shard, &mut accepted).await?;
+        opening::take_proxy_header(shard, &mut accepted, &timer).await?;
     }
     if let Some(tls) = &listener.tls {
-        *accepted = opening::secure(shard, *accepted, tls).await?;
+        *accepted = opening::secure(shard, *accepted, tls, &timer).await?;
     }
     let alpn = accepted.socket.alpn().map(|protocol| protocol == b"h2");
     let client = Client::new(*accepted, shard);
-    let wait = shard.plan().snapshot().client.header_timeout; // The first request is due at once.
-    if client.wait_for_request(shard, wait).await != Woken::Bytes {
+    client.first_due.set(due);
+    if client.wait_for_request(shard, due.until()).await != Woken::Bytes {
         return None;
     }
     let is_secured = client.arrival.secured.is_some();

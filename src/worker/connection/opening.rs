@@ -16,20 +16,22 @@ const TLS_WANTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain
 
 /// Takes the PROXY header, which says who the client is. `None`: there is none, or not from somebody who may send one,
 /// which has been counted.
-pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Option<()> {
+pub async fn take_proxy_header(
+    shard: &Shard,
+    accepted: &mut Accepted,
+    timer: &Timer,
+) -> Option<()> {
     let arrival = &accepted.arrival;
     let sender = arrival.connection_peer;
     if !arrival.listener.takes_proxy_header_of(sender.ip()) {
         report(shard, sender, &ConnectionFailure::ProxySender);
         return None;
     }
-    let timer = Timer::new(&shard.timers);
-    timer.set(shard.plan().snapshot().client.header_timeout);
     let mut received = shard.blocks.take();
     let header = loop {
         match proxy_protocol::parse(received.filled()) {
             Ok(Some(header)) => break header,
-            Ok(None) if receive_some(&accepted.socket, &mut received, &timer).await => {}
+            Ok(None) if receive_some(&accepted.socket, &mut received, timer).await => {}
             _ => {
                 shard.blocks.give(received);
                 report(
@@ -51,19 +53,22 @@ pub async fn take_proxy_header(shard: &Rc<Shard>, accepted: &mut Accepted) -> Op
 }
 
 /// Makes the TLS handshake. `None`: there is nothing to go on with; if it failed, that has been counted.
-pub async fn secure(shard: &Rc<Shard>, accepted: Accepted, tls: &ServerTls) -> Option<Accepted> {
+pub async fn secure(
+    shard: &Shard,
+    accepted: Accepted,
+    tls: &ServerTls,
+    timer: &Timer,
+) -> Option<Accepted> {
     let Accepted {
         socket,
         mut arrival,
         received,
     } = accepted;
-    let timer = Timer::new(&shard.timers);
-    timer.set(shard.plan().snapshot().client.header_timeout);
-    let handshake = socket.accept_tls(tls.config.clone(), received, &shard.blocks, &timer);
+    let handshake = socket.accept_tls(tls.config.clone(), received, &shard.blocks, timer);
     let failure = match handshake.await {
         Ok(socket) if socket.alpn() == Some(ACME_TLS) => {
             // The authority has seen the certificate that it asked for: nothing else follows (RFC 8737 section 3).
-            linger(&socket, &shard.blocks, &timer).await;
+            linger(&socket, &shard.blocks, timer).await;
             return None;
         }
         Ok(socket) => {
@@ -76,7 +81,7 @@ pub async fn secure(shard: &Rc<Shard>, accepted: Accepted, tls: &ServerTls) -> O
         }
         Err(TlsFailure::PlainHttp { socket, received }) => {
             shard.blocks.give(received);
-            say_what_is_wanted(shard, &socket, &timer).await;
+            say_what_is_wanted(shard, &socket, timer).await;
             TlsFailure::PlainHttp {
                 socket,
                 received: Block::default(),

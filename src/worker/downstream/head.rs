@@ -12,9 +12,7 @@ use crate::worker::wire::{Interrupted, nothing};
 /// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which is
 /// no request of HTTP/1.
 pub async fn speaks_http2(shard: &Shard, client: &Client) -> bool {
-    client
-        .timer
-        .set(shard.plan().snapshot().client.header_timeout);
+    client.timer.set_until(client.first_due.get());
     loop {
         if let Some(speaks) = client.wire.with(|block| begins_connection(block.filled())) {
             return speaks;
@@ -41,7 +39,10 @@ pub async fn receive_rest_of_head(
 ) -> Result<(), Failure> {
     let plan = &exchange.plan;
     let bounds = &plan.snapshot().client;
-    client.timer.set(bounds.header_timeout);
+    client.timer.set_until(match client.requests.get() {
+        1 => client.first_due.get(),
+        _ => exchange.began.after(bounds.header_timeout),
+    });
     loop {
         let seen = client.wire.with(|block| block.len());
         let more = client.wire.more(

@@ -3,15 +3,17 @@
 mod head;
 mod linger;
 
-use std::cell::Cell;
-use std::future::poll_fn;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::time::Micros;
 use crate::net::{Block, Gate, Peer, Socket, Timer};
 use crate::snapshot::{Listener, ServerTls};
 use crate::tls::{Unidentified, identify};
@@ -100,6 +102,8 @@ pub struct Client {
     pub timer: Timer,
     /// Requests that began on the connection.
     pub requests: Cell<u32>,
+    /// When the head of the first request is due. The head of a later one is due some time after its first byte.
+    pub first_due: Cell<Micros>,
     /// Whether the connection may go on after the running request, as far as the request says.
     pub keep_alive: Cell<bool>,
     /// Whether the running request has a body that is not received to its end.
@@ -108,6 +112,8 @@ pub struct Client {
     pub ends_by_close: Cell<bool>,
     /// Whether the connection ends in the middle of an answer.
     cut: Cell<bool>,
+    /// When to look next whether a client that no bytes are received from is still there.
+    next_look: RefCell<Option<Timer>>,
 }
 
 /// Why waiting for a request ended.
@@ -140,10 +146,12 @@ impl Client {
             arrival,
             timer: Timer::new(&shard.timers),
             requests: Cell::default(),
+            first_due: Cell::default(),
             keep_alive: Cell::default(),
             body_pending: Cell::default(),
             ends_by_close: Cell::default(),
             cut: Cell::default(),
+            next_look: RefCell::default(),
         }
     }
 
@@ -197,6 +205,7 @@ impl Client {
 
     /// What follows the exchange that has just ended.
     pub fn next(&self) -> Next {
+        self.next_look.take();
         if self.keep_alive.get() && !self.cut.get() {
             Next::Request
         } else {
@@ -264,19 +273,56 @@ impl Client {
         self.arrival.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
     }
 
-    /// Ready when the client has gone away while its request runs, if it is watched; what comes of a next request is
-    /// kept. (A client that ends its sending side counts as gone, as it does for nginx: from here it cannot be told from
-    /// one that closed.)
+    /// Waits for `work`, at most until the client is gone.
+    pub async fn while_there<T>(
+        &self,
+        shard: &Shard,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => self.poll_gone(shard, cx).map(Err),
+        })
+        .await
+    }
+
+    /// Ready when the client has gone away while its request runs. What comes of a next request is kept, up to a block.
+    /// (A client that ends its sending side counts as gone, as it does for nginx: from here it cannot be told from one
+    /// that closed.)
     pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
-        if let Stream::Multiplexed(stream) = &self.wire.stream {
-            return stream.poll_gone(cx).map(|_| Failure::ClientLeft);
+        let socket = match &self.wire.stream {
+            Stream::Multiplexed(stream) => {
+                return stream.poll_gone(cx).map(|_| Failure::ClientLeft);
+            }
+            Stream::Socket(socket) => socket,
+        };
+        loop {
+            let is_full = self.wire.with(|block| block.len()) >= limits::BLOCK_BYTES;
+            if is_full || self.body_pending.get() {
+                return self.poll_hung_up(socket, shard, cx); // What comes now is not to be received here.
+            }
+            socket.watch();
+            match std::task::ready!(self.poll_more(shard, cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Failure::ClientLeft),
+                Ok(_) => {} // The end may stand behind it.
+            }
         }
-        if !self.wire.stream.is_watched() {
-            return Poll::Pending;
-        }
-        match self.poll_more(shard, cx) {
-            Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Failure::ClientLeft),
-            _ => Poll::Pending,
+    }
+
+    /// Looks every now and then whether the client has ended its side behind what it has sent: the engine tells that only
+    /// of what can be received.
+    fn poll_hung_up(&self, socket: &Socket, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
+        let wait = Duration::from_millis(limits::TICK_MILLIS);
+        let mut next_look = self.next_look.borrow_mut();
+        let timer = next_look.get_or_insert_with(|| {
+            let timer = Timer::new(&shard.timers);
+            timer.set(wait);
+            timer
+        });
+        match timer.is_due_again(wait, cx) && socket.has_hung_up() {
+            true => Poll::Ready(Failure::ClientLeft),
+            false => Poll::Pending,
         }
     }
 

@@ -85,6 +85,16 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Whether the peer has given the stream up.
+    pub fn is_gone(&self) -> bool {
+        self.state.gone.get().is_some()
+    }
+
+    /// Asks the backend for a sign of life, because it let this stream wait for too long.
+    pub fn suspect(&self) {
+        self.connection.suspect();
+    }
+
     /// Ready when there is something to receive.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;

@@ -114,15 +114,14 @@ fn obtain_stream(
         true => None,
         false => shard.shared_upstreams.find(id),
     };
-    let reused = known.is_some();
-    let connection = match known {
-        Some(connection) => connection,
-        None => {
-            let Ok(permit) = permit(shard, backend) else {
-                return Ok(None);
-            };
-            open_shared(shard, exchange, backend, permit)?
-        }
+    let (connection, reused) = match known {
+        Some(connection) if !connection.is_suspect() => (connection, true),
+        // A new one is better than one that may be dead.
+        suspect => match (permit(shard, backend), suspect) {
+            (Ok(permit), _) => (open_shared(shard, exchange, backend, permit)?, false),
+            (Err(Full), Some(suspect)) => (suspect, true),
+            (Err(Full), None) => return Ok(None),
+        },
     };
     Ok(Some(Upstream {
         wire: Wire::new(Stream::Multiplexed(connection.stream())),
@@ -153,7 +152,7 @@ fn open_shared(
     permit: Option<Permit>,
 ) -> Result<Rc<Connection>, Failure> {
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
-    let connection = Connection::new(Role::Client, settings(), Micros::now());
+    let connection = Connection::new(Role::Client, settings(), &shard.timers);
     if !shard.shared_upstreams.add(backend.id(), connection.clone()) {
         return Err(Failure::Saturated);
     }
@@ -195,7 +194,6 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
             let counts = link.slot.counts().workers.of(shard.worker);
             counts.connect_times.observe(Micros::now().since(began));
             let terms = Terms {
-                timers: &shard.timers,
                 blocks: &shard.blocks,
                 begin: &|_| (),
                 rest: &|| (),

@@ -15,11 +15,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// A connection to the backend with room for another stream.
+    /// A connection to the backend with room for another stream; one that may be dead only if there is no other.
     pub fn find(&self, id: BackendId) -> Option<Rc<Connection>> {
         let backends = self.backends.borrow();
-        let mut connections = backends.get(id.index())?.iter();
-        connections.find(|connection| has_room(connection)).cloned()
+        let connections = backends.get(id.index())?;
+        let with_room = || connections.iter().filter(|connection| has_room(connection));
+        let alive = with_room().find(|connection| !connection.is_suspect());
+        alive.or_else(|| with_room().next()).cloned()
     }
 
     /// Whether there is one.

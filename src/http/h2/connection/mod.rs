@@ -156,7 +156,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that has just been opened. Its output holds what must be sent first.
+    /// A connection that has just been opened, or is about to be. Its output holds what must be sent first.
     pub fn new(role: Role, local: LocalSettings, now: Micros) -> Connection {
         let local = local.clamped();
         let mut out = Vec::new();
@@ -192,6 +192,12 @@ impl Connection {
             failed: None,
             local,
         }
+    }
+
+    /// Notes that the connection is made: a client's first words are written before. What the peer must do in time
+    /// counts from now.
+    pub fn start(&mut self, now: Micros) {
+        self.unacknowledged = self.unacknowledged.map(|_| now);
     }
 
     /// Takes the bytes to be sent, and gives `empty` (which must be empty) to be filled next.
@@ -285,10 +291,15 @@ impl Connection {
             };
             frame::write_goaway(&mut self.out, last, error.code(), error.word());
             self.failed = Some(error);
-            self.streams.clear();
-            self.waiting.clear();
+            self.abandon();
         }
         error
+    }
+
+    /// Forgets all streams, because the connection is lost: nothing more is taken on any of them.
+    pub fn abandon(&mut self) {
+        self.streams.clear();
+        self.waiting.clear();
     }
 
     /// Counts a reply that the peer asked for.

@@ -61,3 +61,13 @@ fn unacknowledged_settings_end_it() {
         "goaway 0 4 settings_timeout"
     );
 }
+
+/// A client's first words are written before there is a connection that they can go out on.
+#[test]
+fn settings_are_due_some_time_after_the_connection_is_made() {
+    let mut client = Connection::new(Role::Client, LocalSettings::default(), Micros(0));
+    let early = client.deadline().unwrap();
+    client.start(Micros(9_000_000));
+    assert_eq!(client.expire(early), Ok(None));
+    assert_eq!(client.deadline(), Some(Micros(early.0 + 9_000_000)));
+}

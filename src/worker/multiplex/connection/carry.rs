@@ -1,0 +1,136 @@
+//! Bytes both ways between the socket and the protocol, from the connection's first to its last.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::{Connection, End, Terms};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::net::{Block, Socket, Timer};
+use crate::worker::multiplex::Gone;
+
+impl Connection {
+    /// Moves bytes both ways until the connection has ended. `received` came already.
+    ///
+    /// When nothing more comes, nothing more is sent either: a send that waits for a peer who is gone is given up. Only
+    /// whoever broke a rule is told so.
+    pub async fn carry(
+        self: &Rc<Self>,
+        socket: &Socket,
+        received: Block,
+        terms: &Terms<'_>,
+    ) -> End {
+        self.note_connected();
+        self.protocol().start(Micros::now());
+        let mut sending = pin!(self.send_all(socket, terms));
+        let end = {
+            let mut receiving = pin!(self.receive_all(socket, received, terms));
+            let either = poll_fn(|cx| match receiving.as_mut().poll(cx) {
+                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => sending.as_mut().poll(cx).map(|()| End::Orderly),
+            });
+            either.await
+        };
+        self.lose(Gone::Lost);
+        if let End::Broken(_) = end {
+            self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
+            let last_words = self.timer.bound(|cx| sending.as_mut().poll(cx));
+            let _ = last_words.await; // A peer that does not take them does without.
+        }
+        end
+    }
+
+    /// Receives until the peer ends, breaks a rule, or is to be left.
+    async fn receive_all(
+        self: &Rc<Self>,
+        socket: &Socket,
+        mut received: Block,
+        terms: &Terms<'_>,
+    ) -> End {
+        let mut checked_at = self.timers.millis();
+        loop {
+            let taken = self.take_in(received.filled(), terms);
+            terms.blocks.give(received);
+            if let Err(error) = taken {
+                return End::Broken(error);
+            }
+            self.timer.set(self.patience(terms));
+            received = match self.more(socket, terms).await {
+                Some(block) => block,
+                None => return End::Orderly,
+            };
+            let now = self.timers.millis();
+            if now.saturating_sub(checked_at) >= limits::H2_CHECK_MILLIS || received.is_empty() {
+                checked_at = now;
+                if let Err(end) = self.check(now, received.is_empty(), terms) {
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// Waits for bytes; an empty block when it is time to look around, `None` when the peer has ended.
+    async fn more(&self, socket: &Socket, terms: &Terms<'_>) -> Option<Block> {
+        socket.watch();
+        let waited = self.timer.bound(|cx| match poll_more(socket, terms, cx) {
+            Poll::Pending if (terms.is_unwanted)() && !self.protocol.borrow().is_ending() => {
+                Poll::Ready(Some(Block::default()))
+            }
+            polled => polled,
+        });
+        waited.await.unwrap_or_else(|_| Some(Block::default()))
+    }
+
+    /// Sends what there is to send until the connection is over.
+    async fn send_all(&self, socket: &Socket, terms: &Terms<'_>) {
+        let timer = Timer::new(&self.timers);
+        let mut block = Block::default();
+        while poll_fn(|cx| self.poll_output(cx)).await {
+            let spare = std::mem::take(block.vec());
+            *block.vec() = self.protocol().take_output(spare);
+            timer.set(terms.idle);
+            let progress = || timer.set(terms.idle);
+            let count = block.len();
+            match socket.send(&mut block, count, &timer, progress).await {
+                Ok(Ok(())) => block.clear(),
+                _ => return,
+            }
+            if self.open_streams() == 0 {
+                block = Block::default();
+            }
+            self.wake_waiting();
+        }
+    }
+
+    /// Ready when there is something to send, with false when there is not and never will be.
+    fn poll_output(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        let protocol = self.protocol.borrow();
+        if protocol.has_output() {
+            return Poll::Ready(true);
+        }
+        if self.deaf.get() || protocol.is_done() {
+            return Poll::Ready(false);
+        }
+        self.sender.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+fn poll_more(socket: &Socket, terms: &Terms<'_>, cx: &mut Context<'_>) -> Poll<Option<Block>> {
+    loop {
+        std::task::ready!(socket.poll_readable(cx));
+        let mut block = terms.blocks.take();
+        match socket.receive(&mut block, usize::MAX) {
+            Ok(0) => return Poll::Ready(None),
+            Ok(_) => return Poll::Ready(Some(block)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                terms.blocks.give(block);
+                socket.watch();
+            }
+            Err(_) => return Poll::Ready(None),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What received bytes say, and to which stream.
+
+use std::rc::Rc;
+
+use super::{Connection, Terms};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::http::h2::{ConnectionError, ErrorCode, Event, Role, StreamId};
+use crate::worker::multiplex::state::{Gone, State};
+use crate::worker::multiplex::stream::Stream;
+
+impl Connection {
+    /// Takes all of `bytes` in and tells the streams. Errors: the connection has to end.
+    pub(super) fn take_in(
+        self: &Rc<Self>,
+        bytes: &[u8],
+        terms: &Terms<'_>,
+    ) -> Result<(), ConnectionError> {
+        let now = Micros::now();
+        if !bytes.is_empty() {
+            self.note_life();
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut protocol = self.protocol();
+            let (used, event) = protocol.receive(rest, now)?;
+            rest = &rest[used..];
+            let unwanted = event.map_or(0, |event| self.tell(event, terms));
+            if unwanted > 0 {
+                protocol.release_connection(unwanted);
+            }
+        }
+        self.wake_waiting();
+        self.wake_sender();
+        Ok(())
+    }
+
+    /// Passes an event on to its stream. Gives the number of bytes of a body that nobody wants.
+    fn tell(self: &Rc<Self>, event: Event<'_>, terms: &Terms<'_>) -> u32 {
+        match event {
+            Event::Head { stream, head, end } => {
+                let state = self.state_of(stream, terms);
+                let mut own = self.free_heads.borrow_mut().pop().unwrap_or_default();
+                std::mem::swap(&mut own, head);
+                state.heads.borrow_mut().push_back((own, end));
+                state.ended.set(end);
+                state.wake();
+            }
+            Event::Refused {
+                stream, refusal, ..
+            } => self.state_of(stream, terms).lose(Gone::Malformed(refusal)),
+            Event::Body { stream, bytes, end } => {
+                let streams = self.streams.borrow();
+                let Some(state) = streams.get(&stream) else {
+                    return bytes.len() as u32;
+                };
+                let mut body = state.body.borrow_mut();
+                if body.capacity() == 0 && !bytes.is_empty() {
+                    *body = terms.blocks.take();
+                }
+                body.extend(bytes);
+                state.ended.set(end);
+                state.wake();
+            }
+            Event::Trailers { stream, lines } => {
+                if let Some(state) = self.streams.borrow().get(&stream) {
+                    state.trailers.replace(lines.to_vec());
+                    state.ended.set(true);
+                    state.wake();
+                }
+            }
+            Event::Reset { stream, code, .. } => {
+                if let Some(state) = self.streams.borrow_mut().remove(&stream) {
+                    let unprocessed =
+                        self.role == Role::Client && code == ErrorCode::REFUSED_STREAM;
+                    state.lose(match unprocessed {
+                        true => Gone::Unprocessed,
+                        false => Gone::Reset(code),
+                    });
+                }
+            }
+            Event::GoAway { last, .. } => self.lose_beyond(last),
+            Event::Pong => self.silent_since.set(None),
+            Event::Settings => {}
+        }
+        0
+    }
+
+    /// The state of a stream, which is begun if the peer has just opened it.
+    fn state_of(self: &Rc<Self>, id: StreamId, terms: &Terms<'_>) -> Rc<State> {
+        if let Some(state) = self.streams.borrow().get(&id) {
+            return state.clone();
+        }
+        let state = Rc::<State>::default();
+        if self.role == Role::Server {
+            self.streams.borrow_mut().insert(id, state.clone());
+            self.busy_at.set(self.timers.millis());
+            (terms.begin)(Stream::new(self.clone(), id, state.clone()));
+        }
+        state
+    }
+
+    fn lose_beyond(&self, last: StreamId) {
+        if self.role == Role::Client {
+            let beyond = |id: &StreamId, _: &mut Rc<State>| *id > last;
+            for (_, state) in self.streams.borrow_mut().extract_if(beyond) {
+                state.lose(Gone::Unprocessed);
+            }
+        }
+    }
+
+    /// Wakes the streams whose turn it is to send what they could not send before: as many as may fill the output.
+    pub(super) fn wake_waiting(&self) {
+        let mut protocol = self.protocol();
+        let streams = self.streams.borrow();
+        for _ in 0..limits::H2_OUTPUT_BYTES / limits::H2_TURN_BYTES {
+            match protocol.next_to_send() {
+                Some(id) => streams.get(&id).into_iter().for_each(|state| state.wake()),
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! An HTTP/2 connection at work: what the socket brings goes to the streams, and what they have to say goes out in one
+//! send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say) and `watch.rs` (what is due).
+
+mod carry;
+mod events;
+mod watch;
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::state::{Gone, State};
+use super::stream::Stream;
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::http::h2::{
+    self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, raise,
+};
+use crate::net::{Blocks, Timer, Timers};
+
+/// A connection that streams share.
+pub struct Connection {
+    role: Role,
+    protocol: RefCell<h2::Connection>,
+    streams: RefCell<ById<Rc<State>>>,
+    free_heads: RefCell<Vec<Head>>,
+    /// Streams that were answered before their request had ended, each with the core's millisecond in which it is reset.
+    answered_early: RefCell<VecDeque<(StreamId, u64)>>,
+    /// The task that sends, while there is nothing to send.
+    sender: RefCell<Option<Waker>>,
+    /// Whether there is a socket: towards a backend, streams are opened before.
+    connected: Cell<bool>,
+    timers: Rc<Timers>,
+    /// Makes the task that receives look at what is due.
+    timer: Timer,
+    /// Whether nothing more is received.
+    deaf: Cell<bool>,
+    /// When a stream last began, was open or ended, in the core's milliseconds.
+    busy_at: Cell<u64>,
+    /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes nothing,
+    /// or has just shown by an answer to PING that it lives.
+    silent_since: Cell<Option<u64>>,
+    /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
+    suspected_at: Cell<Option<u64>>,
+}
+
+/// What a connection is told by its owner.
+pub struct Terms<'a> {
+    pub blocks: &'a Blocks,
+    /// Takes a stream that the peer opened.
+    pub begin: &'a dyn Fn(Stream),
+    /// Called when there has been no stream for a while.
+    pub rest: &'a dyn Fn(),
+    /// Whether the connection should come to its end.
+    pub is_unwanted: &'a dyn Fn() -> bool,
+    /// How long it may be without a stream, and how long the peer may take none of what is sent.
+    pub idle: Duration,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As agreed, or the peer is gone.
+    Orderly,
+    /// The peer broke a rule and was told.
+    Broken(ConnectionError),
+}
+
+impl Connection {
+    /// A connection that has just been opened, or is about to be.
+    pub fn new(role: Role, settings: LocalSettings, timers: &Rc<Timers>) -> Rc<Connection> {
+        Rc::new(Connection {
+            role,
+            protocol: RefCell::new(h2::Connection::new(role, settings, Micros::now())),
+            streams: RefCell::default(),
+            free_heads: RefCell::default(),
+            answered_early: RefCell::default(),
+            sender: RefCell::default(),
+            connected: Cell::default(),
+            timers: timers.clone(),
+            timer: Timer::new(timers),
+            deaf: Cell::default(),
+            busy_at: Cell::default(),
+            silent_since: Cell::default(),
+            suspected_at: Cell::default(),
+        })
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) fn protocol(&self) -> RefMut<'_, h2::Connection> {
+        self.protocol.borrow_mut()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.get()
+    }
+
+    /// Streams that may be opened now, towards a backend.
+    pub fn free_streams(&self) -> usize {
+        match self.deaf.get() {
+            true => 0,
+            false => self.protocol.borrow().free_streams(),
+        }
+    }
+
+    /// Streams that are open.
+    pub fn open_streams(&self) -> usize {
+        self.protocol.borrow().open_streams()
+    }
+
+    /// A stream to send a request on.
+    pub fn stream(self: &Rc<Self>) -> Stream {
+        Stream::new(self.clone(), 0, Rc::default())
+    }
+
+    pub(super) fn open(
+        &self,
+        request: &Request<'_>,
+        fields: raise::Fields<'_>,
+        is_last: bool,
+        state: &Rc<State>,
+    ) -> Option<StreamId> {
+        if self.deaf.get() {
+            return None;
+        }
+        let is_first = self.open_streams() == 0;
+        let id = self.protocol().open(request, fields, is_last)?;
+        self.streams.borrow_mut().insert(id, state.clone());
+        self.note_opened(is_first);
+        Some(id)
+    }
+
+    /// Gives back room for bytes that a stream's exchange has taken.
+    pub(super) fn release(&self, id: StreamId, count: usize) {
+        if self.deaf.get() {
+            return;
+        }
+        let mut protocol = self.protocol();
+        protocol.release(id, count as u32);
+        if protocol.has_output() {
+            self.wake_sender();
+        }
+    }
+
+    /// Forgets a stream that nobody works on any more, with `unread` bytes of its body.
+    ///
+    /// A client that has its answer is given some time to read it and to stop sending by itself: some take a reset that
+    /// comes right behind an answer for its loss.
+    pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode) {
+        self.streams.borrow_mut().remove(&id);
+        if self.deaf.get() {
+            return;
+        }
+        let now = self.timers.millis();
+        self.busy_at.set(now);
+        let mut protocol = self.protocol();
+        protocol.release_connection(unread as u32);
+        match code {
+            ErrorCode::NO_ERROR if protocol.is_open(id) => {
+                let due = now + limits::LINGER_MILLIS;
+                self.answered_early.borrow_mut().push_back((id, due));
+            }
+            code => protocol.reset(id, code),
+        }
+        if protocol.has_output() || protocol.is_done() {
+            self.wake_sender();
+        }
+    }
+
+    pub(super) fn give_head(&self, head: Head) {
+        let mut free = self.free_heads.borrow_mut();
+        if free.len() < limits::H2_FREE_HEADS {
+            free.push(head);
+        }
+    }
+
+    /// Lets the sending task look around.
+    pub(super) fn wake_sender(&self) {
+        if let Some(sender) = self.sender.borrow_mut().take() {
+            sender.wake();
+        }
+    }
+
+    /// Ends all streams, which learn why, and takes no others. Whatever waits for room to send on one of them is refused.
+    pub fn lose(&self, gone: Gone) {
+        self.deaf.set(true);
+        self.protocol().abandon();
+        self.answered_early.take();
+        let streams = self.streams.take();
+        streams.values().for_each(|state| state.lose(gone));
+        self.wake_sender();
+    }
+}

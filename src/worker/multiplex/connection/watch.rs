@@ -1,0 +1,119 @@
+//! What is due on a connection although nothing comes: an idle connection ends, a silent backend is asked whether it lives,
+//! streams that hold others up are reset.
+
+use std::time::Duration;
+
+use super::{Connection, End, Terms};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::http::h2::{ErrorCode, Role};
+use crate::worker::multiplex::state::Gone;
+
+const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
+
+impl Connection {
+    /// Whether the backend is asked for a sign of life and has not given one yet: a new request goes elsewhere if it can.
+    pub fn is_suspect(&self) -> bool {
+        self.suspected_at.get().is_some()
+    }
+
+    /// Asks a backend for a sign of life, because it let a request wait for too long. It counts as lost if nothing comes.
+    pub fn suspect(&self) {
+        if !self.is_suspect() && !self.deaf.get() {
+            self.suspected_at.set(Some(self.timers.millis()));
+            self.protocol().ping();
+            self.timer.set(CHECK);
+            self.wake_sender();
+        }
+    }
+
+    /// The connection is made: from now on the backend owes what it was asked for before.
+    pub(super) fn note_connected(&self) {
+        self.connected.set(true);
+        let streams = self.streams.borrow();
+        streams.values().for_each(|state| state.wake());
+        let now = self.timers.millis();
+        self.busy_at.set(now);
+        self.silent_since.set(Some(now));
+    }
+
+    /// A stream was opened towards the backend; `is_first`: there was no other.
+    pub(super) fn note_opened(&self, is_first: bool) {
+        let now = self.timers.millis();
+        self.busy_at.set(now);
+        if is_first {
+            self.timer.set(CHECK); // Until now nothing was due before long.
+        }
+        if is_first || self.silent_since.get().is_none() {
+            self.silent_since.set(Some(now));
+        }
+    }
+
+    /// Bytes came.
+    pub(super) fn note_life(&self) {
+        self.silent_since.set(Some(self.timers.millis()));
+        self.suspected_at.set(None);
+    }
+
+    /// How long nothing needs to be looked at if nothing comes.
+    pub(super) fn patience(&self, terms: &Terms<'_>) -> Duration {
+        let protocol = self.protocol.borrow();
+        if protocol.open_streams() > 0 || protocol.deadline().is_some() || self.is_suspect() {
+            return CHECK;
+        }
+        let idle = self.timers.millis().saturating_sub(self.busy_at.get());
+        terms.idle.saturating_sub(Duration::from_millis(idle))
+    }
+
+    /// Does what is due: once in a while, and when the connection is unwanted. `is_silent`: nothing has come since the last
+    /// look. Errors: the connection has to end.
+    pub(super) fn check(&self, now: u64, is_silent: bool, terms: &Terms<'_>) -> Result<(), End> {
+        if is_silent && !self.may_live(now) {
+            return Err(End::Orderly);
+        }
+        let mut protocol = self.protocol();
+        if protocol.open_streams() > 0 {
+            self.busy_at.set(now);
+        }
+        let idle = Duration::from_millis(now.saturating_sub(self.busy_at.get()));
+        if idle >= terms.idle || (terms.is_unwanted)() {
+            protocol.drain(Micros::now());
+        } else if protocol.open_streams() == 0 {
+            protocol.shed();
+            self.free_heads.take();
+            (terms.rest)();
+        }
+        while let Some((id, _)) = self
+            .answered_early
+            .borrow_mut()
+            .pop_front_if(|(_, due)| *due <= now)
+        {
+            protocol.reset(id, ErrorCode::NO_ERROR);
+        }
+        while let Some(id) = protocol.expire(Micros::now()).map_err(End::Broken)? {
+            if let Some(state) = self.streams.borrow_mut().remove(&id) {
+                state.lose(Gone::Reset(ErrorCode::ENHANCE_YOUR_CALM));
+            }
+        }
+        self.wake_sender();
+        Ok(())
+    }
+
+    /// False when a backend has given no sign of life for too long. One that is silent although it owes something is asked
+    /// for one: once, until something else is asked of it or comes from it, because there are backends that count PINGs
+    /// and end a connection that brings them again and again (gRPC's do).
+    fn may_live(&self, now: u64) -> bool {
+        if let Some(at) = self.suspected_at.get() {
+            return now.saturating_sub(at) < limits::H2_PONG_MILLIS;
+        }
+        let silent = self
+            .silent_since
+            .get()
+            .map_or(0, |at| now.saturating_sub(at));
+        let owes = self.role == Role::Client && self.open_streams() > 0;
+        if owes && silent >= limits::H2_SILENCE_MILLIS {
+            self.suspect();
+        }
+        true
+    }
+}
