@@ -19,9 +19,10 @@ use crate::support::place::free_addr;
 use crate::support::{Proxy, eventually, metrics};
 
 /// Cases of one proxy: each has a pool of its own, so that nothing of one case is left for another.
-const CASES_PER_PROXY: usize = 500;
-/// Clients at once.
-const CLIENTS: usize = 64;
+const CASES_PER_PROXY: usize = 1000;
+/// Clients at once, and those whose backends are silent.
+const CLIENTS: usize = 24;
+const SLOW_CLIENTS: usize = 100;
 /// Classes of cases of which a report shows an example.
 const SHOWN: usize = 40;
 
@@ -48,24 +49,26 @@ pub fn walk_together(cases: Vec<Case>) {
 
 fn walk_through(stage: &Stage, mut houses: Vec<House>) {
     let count = stage.cases.len();
-    let numbers: Vec<usize> = (0..count).collect();
-    // Those that wait for time-outs first: the others go on beside them.
-    let mut order = numbers;
-    order.sort_by_key(|number| !is_slow(&stage.cases[*number]));
-    let queue = Mutex::new(VecDeque::from(order));
+    let (slow, quick): (Vec<usize>, Vec<usize>) =
+        (0..count).partition(|number| is_slow(&stage.cases[*number]));
     let wrongs = Mutex::new(BTreeMap::<String, Vec<String>>::new());
     thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while let Some(number) = { queue.lock().unwrap().pop_front() } {
-                    let house = &houses[number / CASES_PER_PROXY];
-                    if let Err(wrong) = try_case(stage, &house.proxy, number) {
-                        let class = stage.cases[number].class();
-                        let mut wrongs = wrongs.lock().unwrap();
-                        wrongs.entry(class).or_default().push(wrong);
+        // Those that wait for time-outs are many at once, and the others go on beside them.
+        for (numbers, clients) in [(slow, SLOW_CLIENTS), (quick, CLIENTS)] {
+            let queue = Arc::new(Mutex::new(VecDeque::from(numbers)));
+            for _ in 0..clients {
+                let (queue, wrongs, houses) = (queue.clone(), &wrongs, &houses);
+                scope.spawn(move || {
+                    while let Some(number) = { queue.lock().unwrap().pop_front() } {
+                        let house = &houses[number / CASES_PER_PROXY];
+                        if let Err(wrong) = try_case(stage, &house.proxy, number) {
+                            let class = stage.cases[number].class();
+                            let mut wrongs = wrongs.lock().unwrap();
+                            wrongs.entry(class).or_default().push(wrong);
+                        }
                     }
-                }
-            });
+                });
+            }
         }
     });
     let smuggled = stage.smuggled.load(SeqCst);
@@ -100,6 +103,12 @@ fn pools(stage: &Stage, backends: &Backends, numbers: &[usize]) -> String {
         let retries = u8::from(case.elsewhere != Elsewhere::Forbidden);
         config += &pool(&name, case, backends);
         config += &route(number, &name, retries);
+        if is_slow(case) {
+            config += &format!(
+                "[[routes]]\nprefix = \"/c{number}/go\"\npool = \"{name}\"\nretries = {retries}\n\
+                 timeouts = {{ upstream_response = 2, upstream_idle = 2 }}\n"
+            );
+        }
     }
     config
 }
@@ -135,10 +144,7 @@ struct House {
 impl House {
     fn start(pools: &str) -> House {
         let admin = free_addr();
-        let config = format!(
-            "workers = 1\n[timeouts]\nupstream_response = 1\nupstream_idle = 1\n\
-             [admin]\nlisten_addr = \"{admin}\"\n{pools}"
-        );
+        let config = format!("workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n{pools}");
         House {
             proxy: Proxy::start(&config),
             admin,
