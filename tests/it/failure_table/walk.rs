@@ -71,14 +71,20 @@ fn walk_through(stage: &Stage, mut houses: Vec<House>) {
             }
         }
     });
+    let mut wrongs = wrongs.into_inner().unwrap();
+    for (house, number) in houses.iter_mut().zip(0..) {
+        let rests = catch_unwind(AssertUnwindSafe(|| house.is_at_rest()));
+        if let Err(panic) = rests {
+            let class = format!("proxy {number} comes to rest");
+            wrongs.insert(class, vec![words(&*panic)]);
+        }
+    }
     let smuggled = stage.smuggled.load(SeqCst);
-    let wrongs = wrongs.into_inner().unwrap();
     assert!(
         wrongs.is_empty() && smuggled == 0,
         "of {count} cases these do not hold, and {smuggled} requests were smuggled:\n{}",
         report(&wrongs)
     );
-    houses.iter_mut().for_each(House::is_at_rest);
 }
 
 fn report(wrongs: &BTreeMap<String, Vec<String>>) -> String {
@@ -160,15 +166,13 @@ impl House {
             "palantir_backend_requests_in_flight",
             "palantir_pool_waiting_requests",
         ];
-        let mut raised = Vec::new();
         eventually("every gauge is at 0", || {
             let text = metrics(self.admin);
-            let is_raised = |line: &&str| {
+            let is_raised = |line: &str| {
                 let name = line.split(['{', ' ']).next().unwrap();
                 gauges.contains(&name) && !line.ends_with(" 0")
             };
-            raised = text.lines().filter(is_raised).map(str::to_owned).collect();
-            raised.is_empty()
+            !text.lines().any(is_raised)
         });
         assert_eq!(self.proxy.stop(), 0, "it ends when it is told to");
     }
