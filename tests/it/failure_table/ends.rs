@@ -8,8 +8,8 @@ use std::thread;
 use super::cases::{Elsewhere, Ending, Failure, Version};
 use super::stage::Stage;
 use super::{h1_backend, h2_backend};
-use crate::support::PATIENCE;
 use crate::support::place::free_addr;
+use crate::support::{PATIENCE, eventually};
 
 /// The addresses of all backends. They listen until the process ends.
 pub struct Backends {
@@ -80,8 +80,10 @@ fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     addr
 }
 
-/// Lets the connection end with a reset instead of an orderly close.
+/// Lets the connection end with a reset instead of an orderly close. A reset throws away what has not been sent yet, so
+/// it waits until the proxy's side has everything.
 pub fn end_with_reset(stream: &TcpStream) {
+    eventually("what was sent has arrived", || unacknowledged(stream) == 0);
     let linger = libc::linger {
         l_onoff: 1,
         l_linger: 0,
@@ -97,4 +99,14 @@ pub fn end_with_reset(stream: &TcpStream) {
         )
     };
     assert_eq!(done, 0, "SO_LINGER");
+}
+
+fn unacknowledged(stream: &TcpStream) -> libc::c_int {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: reads one number about a live descriptor into a live place.
+    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match done {
+        0 => bytes,
+        _ => 0,
+    }
 }

@@ -213,6 +213,11 @@ impl Link<'_> {
     }
 
     fn answer_well(&mut self, stream: u32, case: usize, purpose: Purpose) -> Option<()> {
+        if purpose == Purpose::Next {
+            let connection = self.connection;
+            self.stage
+                .change(case, |ledger| ledger.next.push(connection));
+        }
         let token = token(case, purpose);
         let length = token.len().to_string();
         let fields = [(":status", "200"), ("content-length", &length)];
@@ -223,11 +228,6 @@ impl Link<'_> {
             bytes.extend(data(flag::END_STREAM, stream, token));
         }
         self.send(&bytes)?;
-        if purpose == Purpose::Next {
-            let connection = self.connection;
-            self.stage
-                .change(case, |ledger| ledger.next.push(connection));
-        }
         let dies = purpose == Purpose::Warm && self.stage.cases[case].failure == Failure::DiesIdle;
         (!dies).then_some(())
     }

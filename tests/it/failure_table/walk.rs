@@ -19,9 +19,10 @@ use crate::support::place::free_addr;
 use crate::support::{Proxy, eventually, metrics};
 
 /// Cases of one proxy: each has a pool of its own, so that nothing of one case is left for another.
-const CASES_PER_PROXY: usize = 500;
-/// Clients at once.
-const CLIENTS: usize = 64;
+const CASES_PER_PROXY: usize = 1000;
+/// Clients at once, and those whose backends are silent.
+const CLIENTS: usize = 24;
+const SLOW_CLIENTS: usize = 100;
 /// Classes of cases of which a report shows an example.
 const SHOWN: usize = 40;
 
@@ -48,34 +49,42 @@ pub fn walk_together(cases: Vec<Case>) {
 
 fn walk_through(stage: &Stage, mut houses: Vec<House>) {
     let count = stage.cases.len();
-    let numbers: Vec<usize> = (0..count).collect();
-    // Those that wait for time-outs first: the others go on beside them.
-    let mut order = numbers;
-    order.sort_by_key(|number| !is_slow(&stage.cases[*number]));
-    let queue = Mutex::new(VecDeque::from(order));
+    let (slow, quick): (Vec<usize>, Vec<usize>) =
+        (0..count).partition(|number| is_slow(&stage.cases[*number]));
     let wrongs = Mutex::new(BTreeMap::<String, Vec<String>>::new());
     thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while let Some(number) = { queue.lock().unwrap().pop_front() } {
-                    let house = &houses[number / CASES_PER_PROXY];
-                    if let Err(wrong) = try_case(stage, &house.proxy, number) {
-                        let class = stage.cases[number].class();
-                        let mut wrongs = wrongs.lock().unwrap();
-                        wrongs.entry(class).or_default().push(wrong);
+        // Those that wait for time-outs are many at once, and the others go on beside them.
+        for (numbers, clients) in [(slow, SLOW_CLIENTS), (quick, CLIENTS)] {
+            let queue = Arc::new(Mutex::new(VecDeque::from(numbers)));
+            for _ in 0..clients {
+                let (queue, wrongs, houses) = (queue.clone(), &wrongs, &houses);
+                scope.spawn(move || {
+                    while let Some(number) = { queue.lock().unwrap().pop_front() } {
+                        let house = &houses[number / CASES_PER_PROXY];
+                        if let Err(wrong) = try_case(stage, &house.proxy, number) {
+                            let class = stage.cases[number].class();
+                            let mut wrongs = wrongs.lock().unwrap();
+                            wrongs.entry(class).or_default().push(wrong);
+                        }
                     }
-                }
-            });
+                });
+            }
         }
     });
+    let mut wrongs = wrongs.into_inner().unwrap();
+    for (house, number) in houses.iter_mut().zip(0..) {
+        let rests = catch_unwind(AssertUnwindSafe(|| house.is_at_rest()));
+        if let Err(panic) = rests {
+            let class = format!("proxy {number} comes to rest");
+            wrongs.insert(class, vec![words(&*panic)]);
+        }
+    }
     let smuggled = stage.smuggled.load(SeqCst);
-    let wrongs = wrongs.into_inner().unwrap();
     assert!(
         wrongs.is_empty() && smuggled == 0,
         "of {count} cases these do not hold, and {smuggled} requests were smuggled:\n{}",
         report(&wrongs)
     );
-    houses.iter_mut().for_each(House::is_at_rest);
 }
 
 fn report(wrongs: &BTreeMap<String, Vec<String>>) -> String {
@@ -100,6 +109,12 @@ fn pools(stage: &Stage, backends: &Backends, numbers: &[usize]) -> String {
         let retries = u8::from(case.elsewhere != Elsewhere::Forbidden);
         config += &pool(&name, case, backends);
         config += &route(number, &name, retries);
+        if is_slow(case) {
+            config += &format!(
+                "[[routes]]\nprefix = \"/c{number}/go\"\npool = \"{name}\"\nretries = {retries}\n\
+                 timeouts = {{ upstream_response = 2, upstream_idle = 2 }}\n"
+            );
+        }
     }
     config
 }
@@ -135,10 +150,7 @@ struct House {
 impl House {
     fn start(pools: &str) -> House {
         let admin = free_addr();
-        let config = format!(
-            "workers = 1\n[timeouts]\nupstream_response = 1\nupstream_idle = 1\n\
-             [admin]\nlisten_addr = \"{admin}\"\n{pools}"
-        );
+        let config = format!("workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n{pools}");
         House {
             proxy: Proxy::start(&config),
             admin,
@@ -154,15 +166,13 @@ impl House {
             "palantir_backend_requests_in_flight",
             "palantir_pool_waiting_requests",
         ];
-        let mut raised = Vec::new();
         eventually("every gauge is at 0", || {
             let text = metrics(self.admin);
-            let is_raised = |line: &&str| {
+            let is_raised = |line: &str| {
                 let name = line.split(['{', ' ']).next().unwrap();
                 gauges.contains(&name) && !line.ends_with(" 0")
             };
-            raised = text.lines().filter(is_raised).map(str::to_owned).collect();
-            raised.is_empty()
+            !text.lines().any(is_raised)
         });
         assert_eq!(self.proxy.stop(), 0, "it ends when it is told to");
     }
