@@ -365,14 +365,14 @@ fn nobody_gets_what_is_beyond_an_answer() {
 /// Asks in every way again and again; the token says who asks what.
 fn each_way(client: usize, together: usize, mut ask: impl FnMut(&str, &[String]) -> Vec<Seen>) {
     for round in 0..ROUNDS {
-        for way in 0..WAYS.len() {
+        for (way, (_, method, ..)) in WAYS.iter().enumerate() {
             let cut = (client + round) % CUTS.len();
             let tokens = (0..together)
                 .map(|n| format!("tok-{client:02}{way:02}{n:02}{:02}", (n + round) % 100));
             let tokens: Vec<String> = tokens.collect();
             let targets = tokens.iter().map(|token| format!("/{way}/{cut}/{token}"));
             let targets: Vec<String> = targets.collect();
-            for (token, seen) in tokens.iter().zip(ask(WAYS[way].1, &targets)) {
+            for (token, seen) in tokens.iter().zip(ask(method, &targets)) {
                 check(way, token, &seen);
             }
         }
