@@ -66,6 +66,8 @@ pub enum Refusal {
     BodyNotAllowed,
     /// 101 that was not asked for or does not say what it switches to.
     BadSwitch,
+    /// A frame of HTTP/2 that its stream may not have: out of place, or beyond a window.
+    BadFrame,
     /// A chunk's size, extension or end is malformed.
     BadChunk,
     /// Chunk extensions or trailers beyond their limits.
@@ -85,7 +87,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the numbers that `as usize` gives them.
-    pub const ALL: [Refusal; 38] = [
+    pub const ALL: [Refusal; 39] = [
         Refusal::BadRequestLine,
         Refusal::BadStatusLine,
         Refusal::UnsupportedVersion,
@@ -117,6 +119,7 @@ impl Refusal {
         Refusal::UnknownExpectation,
         Refusal::BodyNotAllowed,
         Refusal::BadSwitch,
+        Refusal::BadFrame,
         Refusal::BadChunk,
         Refusal::ChunkOverheadTooLarge,
         Refusal::BadTrailer,
@@ -175,6 +178,7 @@ impl Refusal {
             Refusal::UnknownExpectation => "unknown_expectation",
             Refusal::BodyNotAllowed => "body_not_allowed",
             Refusal::BadSwitch => "bad_switch",
+            Refusal::BadFrame => "bad_frame",
             Refusal::BadChunk => "bad_chunk",
             Refusal::ChunkOverheadTooLarge => "chunk_overhead_too_large",
             Refusal::BadTrailer => "bad_trailer",

@@ -1,6 +1,7 @@
 //! Bytes both ways between the socket and the protocol, from the connection's first to its last.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use super::{Connection, End, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::net::{Block, Socket, Timer};
+use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::multiplex::Gone;
 
 impl Connection {
@@ -26,16 +27,27 @@ impl Connection {
         self.note_connected();
         self.protocol().start(Micros::now());
         let mut sending = pin!(self.send_all(socket, terms));
+        let mut takes_nothing = false;
         let end = {
             let mut receiving = pin!(self.receive_all(socket, received, terms));
             let either = poll_fn(|cx| match receiving.as_mut().poll(cx) {
                 Poll::Ready(end) => Poll::Ready(end),
-                Poll::Pending => sending.as_mut().poll(cx).map(|()| End::Orderly),
+                Poll::Pending if takes_nothing => Poll::Pending,
+                Poll::Pending => match sending.as_mut().poll(cx) {
+                    // What the peer said before it ended the connection may still wait to be received.
+                    Poll::Ready(Err(_)) => {
+                        takes_nothing = true;
+                        Poll::Pending
+                    }
+                    polled => polled.map(|_| End::Orderly),
+                },
             });
             either.await
         };
         self.lose(Gone::Lost);
-        if let End::Broken(_) = end {
+        if let End::Broken(_) = end
+            && !takes_nothing
+        {
             self.timer.set(Duration::from_millis(limits::LINGER_MILLIS));
             let last_words = self.timer.bound(|cx| sending.as_mut().poll(cx));
             let _ = last_words.await; // A peer that does not take them does without.
@@ -84,8 +96,9 @@ impl Connection {
         waited.await.unwrap_or_else(|_| Some(Block::default()))
     }
 
-    /// Sends what there is to send until the connection is over.
-    async fn send_all(&self, socket: &Socket, terms: &Terms<'_>) {
+    /// Sends what there is to send until the connection is over, or the peer takes none of it for too long. Errors: the peer
+    /// is gone.
+    async fn send_all(&self, socket: &Socket, terms: &Terms<'_>) -> io::Result<()> {
         let timer = Timer::new(&self.timers);
         let mut block = Block::default();
         while poll_fn(|cx| self.poll_output(cx)).await {
@@ -96,13 +109,15 @@ impl Connection {
             let count = block.len();
             match socket.send(&mut block, count, &timer, progress).await {
                 Ok(Ok(())) => block.clear(),
-                _ => return,
+                Ok(Err(error)) => return Err(error),
+                Err(Expired) => return Ok(()),
             }
             if self.open_streams() == 0 {
                 block = Block::default();
             }
             self.wake_waiting();
         }
+        Ok(())
     }
 
     /// Ready when there is something to send, with false when there is not and never will be.

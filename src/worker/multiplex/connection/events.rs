@@ -6,6 +6,7 @@ use super::{Connection, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, ErrorCode, Event, Role, StreamId};
+use crate::http::refusal::Refusal;
 use crate::worker::multiplex::state::{Gone, State};
 use crate::worker::multiplex::stream::Stream;
 
@@ -69,13 +70,17 @@ impl Connection {
                     state.wake();
                 }
             }
-            Event::Reset { stream, code, .. } => {
+            Event::Reset {
+                stream,
+                code,
+                by_us,
+            } => {
                 if let Some(state) = self.streams.borrow_mut().remove(&stream) {
-                    let unprocessed =
-                        self.role == Role::Client && code == ErrorCode::REFUSED_STREAM;
-                    state.lose(match unprocessed {
-                        true => Gone::Unprocessed,
-                        false => Gone::Reset(code),
+                    state.lose(match (self.role, code) {
+                        // The backend has said something about the request, in a way that nobody can read.
+                        (Role::Client, _) if by_us => Gone::Malformed(Refusal::BadFrame),
+                        (Role::Client, ErrorCode::REFUSED_STREAM) => Gone::Unprocessed,
+                        _ => Gone::Reset(code),
                     });
                 }
             }
