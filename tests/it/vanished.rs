@@ -102,7 +102,7 @@ fn serve_http2(link: &mut Link, verdict: &Verdict) {
 /// A client in the middle of an exchange.
 enum Halfway {
     Http1(Client),
-    Http2(H2),
+    Http2(Box<H2>),
 }
 
 impl Halfway {
@@ -115,7 +115,7 @@ impl Halfway {
         };
         match version {
             Version::Http1 => Halfway::Http1(begin_http1(proxy, phase, path)),
-            Version::Http2 => Halfway::Http2(begin_http2(proxy, phase, path)),
+            Version::Http2 => Halfway::Http2(Box::new(begin_http2(proxy, phase, path))),
         }
     }
 
