@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from clients import ANSWER_SECONDS, WrongAnswer, fields
@@ -115,12 +116,28 @@ class Handshakes(Load):
         super().__init__(argv, cpus, seconds)
 
 
+class Slow(Load):
+    """Requests to which the origin takes its time, on 64 connections beside a mixed load."""
+
+    def __init__(self, scenario: Scenario, port: int, cpus: list[int], seconds: int):
+        super().__init__([found("wrk"), "-t", "1", "-c", "64", "-d", f"{seconds}s", "--timeout", f"{ANSWER_SECONDS}s",
+                          "-s", str(SCRIPTS / "wrk.lua"), f"http://127.0.0.1:{port}/slow?ms={scenario.slow_ms}", "--",
+                          "GET", "0"], cpus, seconds)
+
+
 class Flood(Load):
     """An attack; see `floods.py`."""
 
     def __init__(self, scenario: Scenario, port: int, cpus: list[int], seconds: int):
         super().__init__([sys.executable, str(SCRIPTS / "floods.py"), str(port), str(seconds), scenario.flood], cpus,
                          seconds)
+
+
+def beside(scenario: Scenario, port: int, cpus: list[int], seconds: int) -> AbstractContextManager[Load | None]:
+    """Starts what runs beside the load of a scenario, if anything does."""
+    if scenario.slow_ms:
+        return Slow(scenario, port, cpus, seconds)
+    return Flood(scenario, port, cpus, seconds) if scenario.flood else nullcontext()
 
 
 def load(scenario: Scenario, port: int, cpus: list[int], seconds: int) -> Load:

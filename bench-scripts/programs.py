@@ -38,16 +38,19 @@ class Site:
     #: The same origin over HTTP/2 by prior knowledge.
     origin_h2c_port: int
     proxy_port: int
+    #: The server behind the origin that takes as long for an answer as it is told to.
+    slow_port: int
     palantir: Path
 
     def start(self, program: str, cpus: list[int], workers: int = 1, under: tuple[str, ...] = (),
               client: str = "http", backend: str = "http") -> Running:
         """Starts the origin or a proxy on `cpus`, `under` another command if one is given, and returns once it
         accepts connections. `client` and `backend` are what it speaks; see `Scenario`."""
-        config = self.write_config(program, workers, client, backend)
+        ports = {"origin": self.origin_port, "slow": self.slow_port}
+        config = self.folder if program == "slow" else self.write_config(program, workers, client, backend)
         running = Running([*under, *self.command(program, config, workers)], cpus, self.folder / f"{program}.log")
         try:
-            running.wait_until_listening(self.origin_port if program == "origin" else self.proxy_port)
+            running.wait_until_listening(ports.get(program, self.proxy_port))
         except BaseException:
             running.stop()
             raise
@@ -57,6 +60,8 @@ class Site:
         """The command line that keeps `program` in the foreground with this configuration."""
         if program == "palantir":
             return [str(self.palantir), "--config", str(config)]
+        if program == "slow":
+            return [str(self.palantir), "test-server", "--listen", f"127.0.0.1:{self.slow_port}"]
         if program == "haproxy":
             return [found("haproxy"), "-db", "-q", "-f", str(config)]
         if program == "envoy":
@@ -76,6 +81,7 @@ class Site:
             "ORIGIN_PORT": self.origin_h2c_port if backend == "h2c" and program != "origin" else self.origin_port,
             "ORIGIN_H2C_PORT": self.origin_h2c_port,
             "PROXY_PORT": self.proxy_port,
+            "SLOW_PORT": self.slow_port,
             "MAX_CONNECTIONS": MAX_CONNECTIONS,
             "NOFILE": DESCRIPTORS,
             "SMALL_BODY": SMALL_BODY,
@@ -130,7 +136,7 @@ def temporary_site(palantir: Path) -> Iterator[Site]:
     raise_descriptor_limit()
     folder = Path(tempfile.mkdtemp(prefix="palantir-compare-", dir="/dev/shm"))
     try:
-        ports = free_ports(3)
+        ports = free_ports(4)
         files = folder / "files"
         files.mkdir()
         for path in FILE_BYTES:

@@ -12,7 +12,7 @@ NOISY_SHARE = 0.10
 def markdown(results: Results) -> str:
     """The whole report. A row with a problem shows the problem and no figure."""
     by_kind = {kind: [scenario for scenario in results.scenarios if scenario.kind == kind]
-               for kind in ("load", "handshakes", "floods", "cores", "idle")}
+               for kind in ("load", "handshakes", "floods", "mixed", "cores", "idle")}
     parts = [header(results)]
     if by_kind["load"]:
         parts += [cost_table(results, by_kind["load"], "request"), own_ratios(results), detail_table(results, by_kind["load"])]
@@ -20,6 +20,8 @@ def markdown(results: Results) -> str:
         parts.append(cost_table(results, by_kind["handshakes"], "handshake"))
     if by_kind["floods"]:
         parts.append(floods_table(results, by_kind["floods"]))
+    if by_kind["mixed"]:
+        parts.append(mixed_table(results, by_kind["mixed"]))
     parts += [cores_table(results, scenario) for scenario in by_kind["cores"]]
     parts += [idle_table(results, scenario) for scenario in by_kind["idle"]]
     parts += [problem_list(results), noise_note(results)]
@@ -105,6 +107,28 @@ def floods_table(results: Results, scenarios: list[Scenario]) -> str:
                 f"≤ {target:.0f} ms" if target else "",
                 *(f"{row.median(name):,.0f}" for name in ("flood_connections", "flood_ended")),
                 f"{row.median('pss_kib') / 1024:.1f}",
+            ]) + " |")
+    return "\n".join(lines)
+
+
+def mixed_table(results: Results, scenarios: list[Scenario]) -> str:
+    """What quick requests wait beside slow ones."""
+    lines = ["**Quick requests beside slow ones**", "",
+             "| scenario | proxy | p50 ms | p99 ms | p99 / nginx's | target | quick requests/s | slow requests in all |",
+             "|---|---|--:|--:|--:|--:|--:|--:|"]
+    for scenario in scenarios:
+        nginx = results.row(scenario, "nginx")
+        base = nginx.median("p99_us") if nginx else None
+        for row in results.rows.get(scenario.name, []):
+            start = f"| {scenario.title} | {TITLES[row.proxy]} | "
+            if not row.quotable():
+                lines.append(start + "invalid |" + " – |" * 5)
+                continue
+            target = scenario.target_p99 if row.proxy == "palantir" else None
+            lines.append(start + " | ".join([
+                *(f"{row.median(name) / 1000:.2f}" for name in ("p50_us", "p99_us")),
+                judged(row.median("p99_us") / base if base else None, target), at_most(target),
+                f"{row.median('requests_per_second'):,.0f}", f"{row.median('slow_requests'):,.0f}",
             ]) + " |")
     return "\n".join(lines)
 

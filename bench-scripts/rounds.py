@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from clients import IdleConnections, WrongAnswer, check_answer, origin_requests
-from loads import Flood, Load, load
+from loads import Load, beside, load
 from processes import CpuReading, Running, memory_kib, softirq_nanoseconds
 from programs import Site
 from scenarios import Scenario
@@ -53,7 +53,7 @@ def run_round(site: Site, scenario: Scenario, proxy: str, workers: int, seconds:
     """Measures once. What goes wrong with the answers is in `problems`; what goes wrong with the run is raised."""
     cores = cores_for(scenario)
     measured = Round()
-    with (site.start("origin", cores.load),
+    with (site.start("slow", cores.load) if scenario.slow_ms else nullcontext(), site.start("origin", cores.load),
           site.start(proxy, cores.proxy, workers, client=scenario.client, backend=scenario.backend) as running):
         try:
             if scenario.kind == "idle":
@@ -78,17 +78,19 @@ def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores,
     seen_before = origin_requests(site.origin_port)
     softirq_before = softirq_nanoseconds(cores.proxy)
     before = CpuReading(running.pids())
-    flood = Flood(scenario, site.proxy_port, cores.load, seconds) if scenario.flood else nullcontext()
-    with flood as flooding, load(scenario, site.proxy_port, cores.load, seconds) as loading:
+    with (beside(scenario, site.proxy_port, cores.load, seconds) as companion,
+          load(scenario, site.proxy_port, cores.load, seconds) as loading):
         rss, pss = memory_under_load(loading, running, seconds)
         loaded = loading.figures()
-        flooded = flooding.figures() if flooding else {"connections": 0, "ended": 0}
+        accompanied = companion.figures() if companion else {}
     after = CpuReading(running.pids())
     softirq = softirq_nanoseconds(cores.proxy) - softirq_before
     seen = origin_requests(site.origin_port) - seen_before
 
     check_answer(scenario, site.proxy_port)
     measured.problems += errors_of(loaded, "")
+    if scenario.slow_ms:
+        measured.problems += errors_of(accompanied, "among the slow ones: ")
     measured.problems += doubts(loaded, answer_bytes, scenario, seen)
     measured.problems += cpu_doubts(before, after)
     requests = max(loaded["requests"], 1)
@@ -104,8 +106,9 @@ def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores,
         "p999_us": loaded["p999_us"],
         "rss_kib": rss,
         "pss_kib": pss,
-        "flood_connections": flooded["connections"],
-        "flood_ended": flooded["ended"],
+        "flood_connections": accompanied.get("connections", 0),
+        "flood_ended": accompanied.get("ended", 0),
+        "slow_requests": accompanied.get("requests", 0),
     }
 
 

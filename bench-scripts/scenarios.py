@@ -24,9 +24,11 @@ class Scenario:
     """One kind of load, and the most that palantir may cost in it.
 
     `kind` is `load` (requests against one worker), `handshakes` (TLS connections that are closed when they are there),
-    `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `cores` (requests against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are
+    `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `mixed` (requests beside others to which the
+    origin takes `slow_ms`, on the same pool), `cores` (requests against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are
     what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c` (HTTP/2 by prior knowledge) or `h2` (over TLS).
-    `targets` are ratios of CPU per request by proxy; `target_p99_ms` is the polite client's, `target_kib` is KiB per idle connection, `target_growth` two
+    `targets` are ratios of CPU per request by proxy; `target_p99_ms` is the polite client's,
+    `target_p99` a ratio to nginx's 99th percentile, `target_kib` is KiB per idle connection, `target_growth` two
     workers against one, `target_of` CPU per request against another scenario of palantir's. None where none is set.
     """
 
@@ -45,11 +47,14 @@ class Scenario:
     #: What runs beside the load, and requests per second on each connection of the load then.
     flood: str = ""
     rate: int = 0
+    #: What the origin takes for the other requests of a mixed load, in milliseconds.
+    slow_ms: int = 0
     #: Whether handshakes resume an earlier connection.
     resumed: bool = False
     proxies: tuple[str, ...] = CLASSIC
     targets: dict[str, float] = field(default_factory=dict)
     target_p99_ms: float | None = None
+    target_p99: float | None = None
     target_kib: float | None = None
     target_growth: float | None = None
     target_of: tuple[str, float] | None = None
@@ -119,6 +124,8 @@ SCENARIOS = [
                proxies=EVERYBODY, target_p99_ms=5.0)
       for name, title, flood in (("none", "nothing", ""), ("reset", "rapid resets", "rapid_reset"),
                                  ("continuation", "CONTINUATION without end", "continuation"), ("ping", "PINGs", "ping"))),
+    *(Scenario(f"mixed-{slow}", f"small GET beside requests of {slow} ms", kind="mixed", connections=32, slow_ms=slow,
+               target_p99=1.10) for slow in (20, 300)),
     Scenario("cores", "one and two workers, small GET", kind="cores", target_growth=1.05),
     Scenario("idle", "idle keep-alive connections", kind="idle", connections=IDLE_CONNECTIONS, target_kib=2.0),
     Scenario("idle-tls", "idle keep-alive connections with TLS", kind="idle", client="https", connections=2_000,
