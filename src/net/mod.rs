@@ -12,6 +12,7 @@ mod runtime;
 mod socket;
 mod timer;
 pub mod tls;
+mod unasked;
 
 pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
@@ -26,3 +27,4 @@ pub use runtime::{
 pub use socket::Socket;
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};
+pub use unasked::Unasked;

@@ -23,7 +23,7 @@ pub use failure::TlsFailure;
 pub use records::Records;
 
 use super::socket::{receive_from, send_now};
-use super::{Block, Blocks, Expired, Socket, Timer};
+use super::{Block, Blocks, Expired, Socket, Timer, Unasked};
 use crate::base::limits;
 use crate::tls::Heard;
 
@@ -171,6 +171,25 @@ impl Tls {
         match self.receive(fd, &mut Block::default(), 0) {
             Ok(opened) => opened == 0,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Whether received bytes are kept that nobody has taken, or the end is known.
+    pub fn holds_any(&self) -> bool {
+        self.has_unread() || self.records.borrow().holds_any()
+    }
+
+    /// What [`Socket::unasked`] is for plaintext. What is there has to be opened for that, and is kept: the beginning of a
+    /// record may be one of anything.
+    pub fn unasked(&self, fd: RawFd) -> Option<Unasked> {
+        if self.records.borrow().has_plain() {
+            return Some(Unasked::Bytes);
+        }
+        match self.receive(fd, &mut Block::default(), 0) {
+            Ok(0) => Some(Unasked::End),
+            Ok(_) => Some(Unasked::Bytes),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Some(Unasked::End),
+            Err(_) => self.records.borrow().holds_any().then_some(Unasked::Bytes),
         }
     }
 

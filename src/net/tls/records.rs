@@ -107,7 +107,12 @@ impl Records {
         self.unopened || self.has_plain() || self.closed
     }
 
-    /// Bytes that wait for more, or for a receiver.
+    /// Whether bytes wait for more, or for a receiver.
+    pub fn holds_any(&self) -> bool {
+        !self.held.is_empty() || self.has_plain()
+    }
+
+    /// How many do, by the memory that they take.
     pub fn held_bytes(&self) -> usize {
         self.held.capacity() + self.plain.capacity()
     }

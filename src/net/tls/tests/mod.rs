@@ -23,7 +23,7 @@ use rustls::{
 };
 
 use crate::net::{
-    Block, Blocks, Engine, Socket, Ticker, Timer, Timers, TlsFailure, Turn, run, spawn,
+    Block, Blocks, Engine, Socket, Ticker, Timer, Timers, TlsFailure, Turn, Unasked, run, spawn,
 };
 
 const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];

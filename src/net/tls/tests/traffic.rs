@@ -190,7 +190,7 @@ fn the_end_is_believed_only_from_the_peer() {
                         let end = core.receive(&socket, 10).await;
                         ends.push(end.map_err(|error| error.kind()));
                     }
-                    assert!(socket.has_ended());
+                    assert_eq!(socket.unasked(), Some(Unasked::End));
                     ends
                 },
             );
@@ -364,22 +364,23 @@ fn the_end_is_told_from_bytes() {
             server.receive_all();
         },
         async |socket, core| {
-            let mut seen = Vec::new();
-            seen.push(socket.has_ended());
+            let mut seen = vec![socket.unasked()];
             core.send(&socket, b"1").await;
             wait(&socket, core).await;
             while !socket.tls.as_ref().unwrap().has_unread() {
-                seen.push(socket.has_ended());
+                seen.push(socket.unasked());
             }
+            seen.retain(|unasked| *unasked != Some(Unasked::Bytes)); // A part of a record is some, too.
+            assert_eq!(socket.unasked(), Some(Unasked::Bytes));
             assert_eq!(core.receive_exactly(&socket, 7).await, b"unasked");
             core.send(&socket, b"2").await;
             wait(&socket, core).await;
-            while !socket.tls.as_ref().unwrap().has_unread() && !socket.has_ended() {}
-            assert!(socket.has_ended());
+            while socket.unasked().is_none() {}
+            assert_eq!(socket.unasked(), Some(Unasked::End));
             seen
         },
     );
-    assert!(seen.iter().all(|ended| !ended), "{seen:?}");
+    assert!(seen.iter().all(Option::is_none), "{seen:?}");
 }
 
 async fn wait(socket: &Socket, core: &Core) {

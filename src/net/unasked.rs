@@ -1,0 +1,42 @@
+//! What an idle connection has brought. Nothing is due on it, so whatever came ends its use: an end, or bytes that would
+//! be taken for the answer to the next request.
+
+use super::Socket;
+
+/// What came although nothing was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// The peer has ended its side or is gone.
+    End,
+    Bytes,
+}
+
+impl Socket {
+    /// What has come by now, which the kernel knows sooner than the ring tells it: one system call if nothing has. What
+    /// TLS sends for itself, such as tickets, is taken in and counts as nothing.
+    pub fn unasked(&self) -> Option<Unasked> {
+        let in_kernel = peek(self);
+        match &self.tls {
+            None => in_kernel,
+            Some(tls) if in_kernel.is_none() && !tls.holds_any() => None,
+            Some(tls) => tls.unasked(self.fd()),
+        }
+    }
+}
+
+fn peek(socket: &Socket) -> Option<Unasked> {
+    let mut byte = 0u8;
+    // SAFETY: the kernel writes at most one byte to `byte`, during the call.
+    let length = unsafe {
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        libc::recv(socket.fd(), (&raw mut byte).cast(), 1, flags)
+    };
+    match length {
+        1.. => Some(Unasked::Bytes),
+        0 => Some(Unasked::End),
+        _ => match std::io::Error::last_os_error().kind() {
+            std::io::ErrorKind::WouldBlock => None,
+            _ => Some(Unasked::End),
+        },
+    }
+}
