@@ -306,10 +306,14 @@ impl Crew {
             letters,
         };
         let cpus = net::allowed_cpus();
-        for number in 0..snapshot.workers {
+        let mut all_letters = Vec::new();
+        for _ in 0..snapshot.workers {
             let (mailbox, letters) = mailbox(limits::WORKER_MAILBOX)?;
-            let (sender, lines) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
             crew.mailboxes.push(mailbox);
+            all_letters.push(letters);
+        }
+        for (number, letters) in all_letters.into_iter().enumerate() {
+            let (sender, lines) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
             crew.access_lines.push(lines);
             let start = worker::Start {
                 worker: WorkerId(number as u32),
@@ -328,6 +332,7 @@ impl Crew {
                     control: control.clone(),
                     access_lines: sender,
                 },
+                mailboxes: crew.mailboxes.clone(),
             };
             start_worker(start, control.clone())?;
         }

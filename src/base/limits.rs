@@ -198,8 +198,11 @@ pub const RESERVED_DESCRIPTORS: u64 = 64;
 pub const IDLE_CONNECTIONS: u32 = 128;
 /// Hard maximum of a pool's `idle_connections`.
 pub const IDLE_CONNECTIONS_MAX: u32 = 16_384;
-/// Requests per core and pool that may wait for a backend's `max_connections`.
+/// Requests per core and pool that may wait for a connection to one of its backends, or for a stream.
 pub const WAITING_REQUESTS: usize = 1024;
+/// Microseconds by which a request on another core must have waited longer to get a connection that became free on this
+/// one: that connection is closed for it, and it opens another one.
+pub const UNFAIR_WAIT_MICROS: u64 = 20_000;
 /// Milliseconds below which the age of an idle connection at its close teaches nothing about the backend's time-out.
 pub const LEARNT_IDLE_MILLIS: u64 = 900;
 /// Milliseconds after which a learnt idle time-out is forgotten.

@@ -147,20 +147,6 @@ impl Socket {
         }
     }
 
-    /// Whether the peer has ended its side or is gone, as against bytes that wait to be received.
-    pub fn has_ended(&self) -> bool {
-        if let Some(tls) = &self.tls {
-            return tls.has_ended(self.fd());
-        }
-        let mut byte = 0u8;
-        // SAFETY: the kernel writes at most one byte to `byte`, during the call.
-        let length = unsafe {
-            let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-            libc::recv(self.fd(), (&raw mut byte).cast(), 1, flags)
-        };
-        length <= 0
-    }
-
     /// Whether the peer has ended its side or is gone, whatever waits to be received before that.
     pub fn has_hung_up(&self) -> bool {
         has_event(self.fd(), libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)

@@ -2,7 +2,7 @@
 //! read them all. A row is a [`BackendId`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
@@ -83,7 +83,7 @@ impl BackendTable {
         self.in_flight[id.index()].load(Relaxed)
     }
 
-    /// Idle connections that this worker keeps to the backend, as of its last tick.
+    /// Idle connections that this worker keeps to the backend.
     pub fn idle(&self, id: BackendId) -> u32 {
         self.idle[id.index()].load(Relaxed)
     }
@@ -108,13 +108,12 @@ impl BackendTable {
     }
 }
 
-/// All workers' tables, and the two cells per backend that all cores must share because its `max_connections` counts
-/// them together. Those are touched only when a connection opens or closes.
+/// All workers' tables, and the cell per backend that all cores must share because its `max_connections` counts them
+/// together. It is touched only when a connection opens or closes.
 #[derive(Debug)]
 pub struct BackendTables {
     tables: Box<[CachePadded<BackendTable>]>,
     open: Box<[AtomicU32]>,
-    wanted: Box<[AtomicBool]>,
 }
 
 impl BackendTables {
@@ -125,9 +124,6 @@ impl BackendTables {
                 .map(|_| CachePadded::new(BackendTable::new()))
                 .collect(),
             open: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
-            wanted: (0..limits::BACKENDS)
-                .map(|_| AtomicBool::new(false))
-                .collect(),
         })
     }
 
@@ -177,20 +173,9 @@ impl BackendTables {
         })
     }
 
-    /// Says that a core waits for a connection: others should not keep one idle.
-    pub fn want(&self, id: BackendId) {
-        self.wanted[id.index()].store(true, Relaxed);
-    }
-
     /// Connections reserved now.
     pub fn open(&self, id: BackendId) -> u32 {
         self.open[id.index()].load(Relaxed)
-    }
-
-    /// Whether some core waits for a connection since the last call: an idle one should then be closed, not kept.
-    pub fn take_wanted(&self, id: BackendId) -> bool {
-        let cell = &self.wanted[id.index()];
-        cell.load(Relaxed) && cell.swap(false, Relaxed)
     }
 
     /// Prepares a row for a backend that no snapshot named until now.
@@ -198,7 +183,6 @@ impl BackendTables {
         for table in self.iter() {
             table.set_state(id, BackendState::Healthy);
         }
-        self.wanted[id.index()].store(false, Relaxed);
     }
 }
 
@@ -207,6 +191,18 @@ impl BackendTables {
 pub struct Permit {
     tables: Arc<BackendTables>,
     id: BackendId,
+}
+
+impl Permit {
+    /// Whose connection it is for.
+    pub fn backend(&self) -> BackendId {
+        self.id
+    }
+
+    /// Whether the backend takes requests of this worker.
+    pub fn is_usable(&self, worker: WorkerId) -> bool {
+        self.tables.of(worker).state(self.id) == BackendState::Healthy
+    }
 }
 
 impl Drop for Permit {

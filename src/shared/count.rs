@@ -67,10 +67,13 @@ impl<T: Default> PerWorker<T> {
 
     /// The blocks of all workers that have counted anything.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.blocks
-            .iter()
-            .filter_map(OnceLock::get)
-            .map(|block| &***block)
+        self.each().map(|(_, block)| block)
+    }
+
+    /// The same, each with its worker.
+    pub fn each(&self) -> impl Iterator<Item = (WorkerId, &T)> {
+        let blocks = self.blocks.iter().zip(0..);
+        blocks.filter_map(|(block, worker)| Some((WorkerId(worker), &***block.get()?)))
     }
 }
 

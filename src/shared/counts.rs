@@ -2,11 +2,12 @@
 //! Counts are held by the snapshots that name the thing, and go on from one snapshot to the next.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use super::backend_table::BackendState;
 use super::count::{Count, PerWorker, numbers};
 use super::histogram::{COARSE, FINE, Histogram, Times};
+use crate::base::ids::WorkerId;
 use crate::base::time::Micros;
 
 /// Classes of statuses: 1xx to 5xx.
@@ -43,6 +44,8 @@ pub struct RouteBlock {
 pub struct PoolBlock {
     /// Requests that wait for a connection to become free.
     pub waiting: Count,
+    /// Since when the first of them does, in microseconds; 0: none does.
+    oldest: Count,
 }
 
 /// What one worker counts of one backend. Every attempt that came to an end with the backend is in either `answers` or
@@ -225,6 +228,32 @@ impl PoolCounts {
     pub fn waiting(&self) -> u64 {
         self.iter().map(|block| block.waiting.get()).sum()
     }
+
+    /// Says how many requests wait on a worker, and since when the first does. For that worker. Whoever looks at a
+    /// backend's connections afterwards, and whoever frees one and then asks who waits, cannot both miss the other.
+    pub fn set_waiting(&self, worker: WorkerId, count: usize, oldest: Option<Micros>) {
+        let block = self.of(worker);
+        block.waiting.set(count as u64);
+        block.oldest.set(oldest.map_or(0, |since| since.0.max(1)));
+        fence(SeqCst);
+    }
+
+    /// The worker, other than this one, whose first request has waited longest, and since when.
+    pub fn longest_waiting(&self, except: WorkerId) -> Option<(WorkerId, Micros)> {
+        fence(SeqCst);
+        let others = self.each().filter(|(worker, _)| *worker != except);
+        let waiting = others.map(|(worker, block)| (worker, Micros(block.oldest.get())));
+        waiting
+            .filter(|(_, since)| since.0 > 0)
+            .min_by_key(|(_, since)| *since)
+    }
+
+    /// Requests that wait on other workers than this one.
+    pub fn waiting_elsewhere(&self, worker: WorkerId) -> u64 {
+        fence(SeqCst);
+        let others = self.each().filter(|(other, _)| *other != worker);
+        others.map(|(_, block)| block.waiting.get()).sum()
+    }
 }
 
 fn add<const N: usize>(totals: &mut [u64; N], counts: &[Count; N]) {
@@ -236,7 +265,6 @@ fn add<const N: usize>(totals: &mut [u64; N], counts: &[Count; N]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::WorkerId;
 
     #[test]
     fn classes_table() {
@@ -277,6 +305,25 @@ mod tests {
         };
         assert_eq!(totals.last_failure, Some(latest));
         assert_eq!(counts.changes.since(), Micros(5));
+    }
+
+    #[test]
+    fn who_has_waited_longest_elsewhere() {
+        let counts: PoolCounts = PerWorker::new(3);
+        let workers = [0, 1, 2].map(WorkerId);
+        assert_eq!(counts.longest_waiting(workers[0]), None);
+        counts.set_waiting(workers[0], 2, Some(Micros(5)));
+        counts.set_waiting(workers[1], 3, Some(Micros(9)));
+        counts.set_waiting(workers[2], 4, Some(Micros(7)));
+        let rows = [(0, (2, 7)), (1, (0, 5)), (2, (0, 5))];
+        for (own, (longest, since)) in rows {
+            let expected = Some((workers[longest], Micros(since)));
+            assert_eq!(counts.longest_waiting(workers[own]), expected);
+        }
+        assert_eq!(counts.waiting_elsewhere(workers[1]), 6);
+        counts.set_waiting(workers[0], 0, None);
+        let expected = Some((workers[2], Micros(7)));
+        assert_eq!(counts.longest_waiting(workers[1]), expected);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::http::refusal::Refusal;
-use crate::shared::backend_table::BackendState;
+use crate::shared::backend_table::{BackendState, Permit};
 use crate::snapshot::{ListenAddr, Snapshot};
 
-/// To a worker, from control and health.
+/// To a worker, from control, health and the other workers.
 #[derive(Debug)]
 pub enum ToWorker {
     /// Accept on this listening socket too. Comes before the snapshot that names the address.
@@ -25,6 +25,12 @@ pub enum ToWorker {
     /// Another process has the same listening sockets: stop accepting, let every connection end with its client's next
     /// answer; say [`ToControl::Drained`] when none is left. [`ToWorker::Drain`] may follow.
     Retire,
+    /// Another worker closed a connection to a backend for the sake of a request that waits here: open one for it.
+    Permit(Permit),
+    /// Requests wait on another worker for a connection to the pool of this backend: give idle ones up for them.
+    GiveIdle(BackendId),
+    /// A connection to this backend was closed just when a request began to wait here: see whether there is room.
+    Look(BackendId),
 }
 
 /// To the health thread, from control and the workers.

@@ -17,5 +17,7 @@ pub mod sample;
 
 /// A snapshot as the threads pass it around. A worker counts references once per snapshot, never once per request.
 pub type SharedSnapshot = std::sync::Arc<crate::snapshot::Snapshot>;
+/// A pool's counts as every snapshot of the pool holds them.
+pub type SharedPoolCounts = std::sync::Arc<counts::PoolCounts>;
 /// The backend tables as every thread holds them.
 pub type SharedTables = std::sync::Arc<backend_table::BackendTables>;

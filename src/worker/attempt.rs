@@ -152,7 +152,7 @@ impl Attempt<'_> {
             }
         };
         if reusable && !self.client.is_body_pending() {
-            self.shard.keep_idle(self.exchange, upstream);
+            self.shard.keep_idle(upstream);
         }
         match is_whole {
             true => send_whole(self.client, self.exchange, out).await,

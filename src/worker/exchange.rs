@@ -14,6 +14,7 @@ use crate::shared::counts::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Plan;
+use crate::worker::upstream::Granted;
 
 /// The record of an exchange. Both directions of its body write to it, hence the cells.
 pub struct Exchange {
@@ -59,6 +60,8 @@ pub struct Exchange {
     pub failure: Cell<Option<Failure>>,
     /// When the route's bound on the whole exchange ends.
     deadline: Cell<Option<Micros>>,
+    /// What the request was given while it waited for a connection, until it uses that.
+    pub granted: RefCell<Option<Box<Granted>>>,
     tried: RefCell<Tried>,
 }
 
@@ -107,6 +110,7 @@ impl Exchange {
             head_micros: Cell::default(),
             failure: Cell::default(),
             deadline: Cell::default(),
+            granted: RefCell::default(),
             tried: RefCell::default(),
         }
     }

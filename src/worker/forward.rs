@@ -1,21 +1,18 @@
 //! Sending a request to a backend, and again to another one where that is safe and promises something.
 
 use std::rc::Rc;
-use std::task::Poll;
 
 use crate::base::time::Micros;
-use crate::net::Expired;
 use crate::snapshot::{Backend, Protocol};
-use crate::worker::admit::{Admitted, pick};
+use crate::worker::admit::Admitted;
 use crate::worker::attempt::Attempt;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::plan::Pick;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::retry::{self, Again, Repeatable, Setback, Used};
 use crate::worker::shard::Shard;
-use crate::worker::upstream::obtain;
+use crate::worker::upstream::{choose, obtain};
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
@@ -110,31 +107,5 @@ fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Fa
     if failure.blames_backend() {
         count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, backend.id(), failure.consequences().word);
-    }
-}
-
-/// A backend for the request; waits for a connection to become free if all may have no more.
-async fn choose(
-    shard: &Shard,
-    client: &Client,
-    exchange: &Exchange,
-    key: u64,
-) -> Result<u32, Failure> {
-    let route = exchange.route();
-    let live = exchange.plan.live(route.pool);
-    client.timer.set(exchange.bounded(route.timeouts.connect));
-    let mut counted = None;
-    let waited = client.timer.bound(|cx| match pick(shard, exchange, key) {
-        Pick::Backend(index) => Poll::Ready(Ok(index)),
-        Pick::None => Poll::Ready(Err(Failure::NoBackend)),
-        Pick::Saturated if live.wait(cx.waker()) => {
-            counted.get_or_insert_with(|| shard.count_waiting(exchange));
-            client.poll_gone(shard, cx).map(Err)
-        }
-        Pick::Saturated => Poll::Ready(Err(Failure::Saturated)),
-    });
-    match waited.await {
-        Ok(outcome) => outcome,
-        Err(Expired) => Err(exchange.expired(Failure::Saturated)),
     }
 }

@@ -36,11 +36,12 @@ use std::rc::Rc;
 use crate::base::ids::WorkerId;
 use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::links::Links;
-use crate::shared::mailbox::Letters;
+use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::ToWorker;
 use crate::shared::{SharedSnapshot, SharedTables};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
+use crate::worker::upstream::Neighbours;
 
 /// All that a worker is started with.
 pub struct Start {
@@ -52,6 +53,8 @@ pub struct Start {
     pub tables: SharedTables,
     pub letters: Letters<ToWorker>,
     pub links: Links,
+    /// The mailboxes of all workers, in their order.
+    pub mailboxes: Vec<Mailbox<ToWorker>>,
 }
 
 /// Runs a worker on the calling thread until the process ends. It accepts nothing before [`ToWorker::Listen`]. Errors: the engine or a descriptor is not to be had.
@@ -63,10 +66,14 @@ pub fn work(start: Start) -> io::Result<()> {
 }
 
 async fn work_here(start: Start) -> io::Result<()> {
-    let plan = Plan::new(start.snapshot, start.worker);
+    let neighbours = Rc::new(Neighbours {
+        worker: start.worker,
+        mailboxes: start.mailboxes,
+    });
+    let plan = Plan::new(start.snapshot, &neighbours);
     let turn = Turn::new()?;
     let shard = Rc::new(Shard::new(
-        start.worker,
+        neighbours,
         start.tables,
         start.links,
         plan,

@@ -6,38 +6,39 @@
 //! balancer rebuilt when the next request asks for it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
-use std::task::Waker;
-
-use rustls::ClientConfig;
 
 use crate::base::ids::{BackendId, PoolId, WorkerId};
-use crate::base::limits;
 use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, ListenAddr, Listener, Pool, Protocol, ProxyProtocol, Snapshot};
+use crate::snapshot::{Backend, ListenAddr, Listener, Pool, Snapshot};
 use crate::worker::balance::{Balancer, Candidate, View, hash_key};
+use crate::worker::upstream::{Backends, Neighbours, Queue, ReuseKey};
 
 /// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
 pub struct Plan {
     snapshot: SharedSnapshot,
-    worker: WorkerId,
+    neighbours: Rc<Neighbours>,
     pools: Vec<Rc<LivePool>>,
     /// As in the snapshot; a connection holds on to the one that it came by.
     listeners: Vec<Rc<Listener>>,
-    /// The pool of each backend that takes requests, by row; [`NO_POOL`] for all others.
-    pool_of: Vec<u16>,
+    /// Where each backend that takes requests stands, by its row in the tables.
+    places: Vec<Option<Place>>,
+    /// The latest key that was given out on this core.
+    last_key: ReuseKey,
 }
 
-/// The protocol, the settings of TLS by their address, and the header that begins a connection.
-type Manners = (Protocol, Option<*const ClientConfig>, Option<ProxyProtocol>);
-
-const NO_POOL: u16 = u16::MAX;
-
-const _: () = assert!(limits::POOLS < NO_POOL as usize);
+/// Where a backend stands in a snapshot, and which connections to it may be used.
+#[derive(Clone, Copy)]
+struct Place {
+    pool: PoolId,
+    /// Index in the pool's backends.
+    index: u32,
+    key: ReuseKey,
+}
 
 /// One pool on one core.
 pub struct LivePool {
@@ -51,7 +52,7 @@ pub struct LivePool {
 /// What a pool keeps from plan to plan, whatever of it changes.
 struct Carried {
     retry_budget: RefCell<RetryBudget>,
-    waiting: RefCell<VecDeque<Waker>>,
+    queue: Rc<Queue>,
 }
 
 /// A backend that takes requests now.
@@ -81,46 +82,54 @@ pub struct Choice<'a> {
     pub key: u64,
     /// Whether the request was sent to a backend already; `None` if to none at all.
     pub tried: Option<&'a dyn Fn(BackendId) -> bool>,
-    /// Whether this core has an idle connection to a backend.
-    pub has_idle: &'a dyn Fn(BackendId) -> bool,
+    /// Whether a backend that may have so many connections can take no further request of this core.
+    pub is_full: &'a dyn Fn(BackendId, u32) -> bool,
 }
 
 impl Plan {
     /// Makes a worker's first snapshot live.
-    pub fn new(snapshot: SharedSnapshot, worker: WorkerId) -> Plan {
-        Plan::with(snapshot, worker, |pool, snapshot| {
-            LivePool::new(pool, worker, Carried::new(snapshot))
+    pub fn new(snapshot: SharedSnapshot, neighbours: &Rc<Neighbours>) -> Plan {
+        Plan::with(snapshot, neighbours, None, |pool, snapshot| {
+            let carried = Carried::new(pool, snapshot, neighbours);
+            LivePool::new(pool, neighbours.worker, carried)
         })
     }
 
     /// Makes the snapshot live that comes after `before`.
     pub fn after(before: &Plan, snapshot: SharedSnapshot) -> Plan {
-        let worker = before.worker;
+        let neighbours = &before.neighbours;
+        let worker = neighbours.worker;
         let pools = before.snapshot.pools.iter().zip(&before.pools);
         let known: HashMap<&str, _> = pools
             .map(|(pool, live)| (pool.name.as_str(), (pool, live)))
             .collect();
-        Plan::with(snapshot, worker, |pool, snapshot| {
-            match known.get(pool.name.as_str()) {
-                None => LivePool::new(pool, worker, Carried::new(snapshot)),
+        Plan::with(
+            snapshot,
+            neighbours,
+            Some(before),
+            |pool, snapshot| match known.get(pool.name.as_str()) {
+                None => LivePool::new(pool, worker, Carried::new(pool, snapshot, neighbours)),
                 Some((old, live)) if balances_alike(old, pool) => Rc::clone(live),
                 Some((old, live)) => live.succeeded_by(old, pool, worker),
-            }
-        })
+            },
+        )
     }
 
     fn with(
         snapshot: SharedSnapshot,
-        worker: WorkerId,
+        neighbours: &Rc<Neighbours>,
+        before: Option<&Plan>,
         mut live: impl FnMut(&Pool, &Snapshot) -> Rc<LivePool>,
     ) -> Plan {
+        let (places, last_key) = places(&snapshot, before);
         let pools = snapshot.pools.iter().map(|pool| live(pool, &snapshot));
         Plan {
             pools: pools.collect(),
             listeners: snapshot.listeners.iter().cloned().map(Rc::new).collect(),
-            pool_of: pool_of(&snapshot),
+            places,
+            last_key,
             snapshot,
-            worker,
+            neighbours: neighbours.clone(),
         }
     }
 
@@ -153,42 +162,64 @@ impl Plan {
 
     /// Whether requests may go to this backend: a pool of the snapshot has it, and it is not to be drained.
     pub fn takes(&self, id: BackendId) -> bool {
-        self.pool_with(id).is_some()
+        self.place(id).is_some()
     }
 
-    /// How a backend is spoken to, such that connections to it may be used as long as this is the same.
-    pub fn speaks_with(&self, id: BackendId) -> Option<Manners> {
-        let pool = self.pool(self.pool_with(id)?);
-        let tls = pool
-            .tls
-            .as_ref()
-            .map(|tls| std::ptr::from_ref(&*tls.config));
-        Some((pool.protocol, tls, pool.proxy_protocol))
+    /// What a connection to a backend must carry to be used; `None`: the backend takes no requests.
+    pub fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
+        Some(self.place(id)?.key)
     }
 
-    fn pool_with(&self, id: BackendId) -> Option<PoolId> {
-        let pool = *self.pool_of.get(id.index())?;
-        (pool != NO_POOL).then_some(PoolId(u32::from(pool)))
+    /// Index in its pool's backends of a backend that takes requests.
+    pub fn index_of(&self, id: BackendId) -> Option<u32> {
+        Some(self.place(id)?.index)
+    }
+
+    /// The requests that wait for a connection to the pool of a backend.
+    pub fn queue_for(&self, id: BackendId) -> Option<&Rc<Queue>> {
+        Some(self.live(self.place(id)?.pool).queue())
+    }
+
+    /// Whether a connection to a backend that carries this key may be used.
+    pub fn is_current(&self, id: BackendId, key: ReuseKey) -> bool {
+        self.reuse_key(id) == Some(key)
+    }
+
+    /// The pool of a backend that takes requests.
+    pub fn pool_with(&self, id: BackendId) -> Option<&Pool> {
+        Some(self.pool(self.place(id)?.pool))
+    }
+
+    fn place(&self, id: BackendId) -> Option<Place> {
+        *self.places.get(id.index())?
+    }
+
+    /// The key of a backend that is connected to as this plan does it.
+    fn kept_key(&self, pool: &Pool, backend: &Backend) -> Option<ReuseKey> {
+        let place = self.place(backend.id())?;
+        let known = (self.pool(place.pool), self.backend(place.pool, place.index));
+        connects_alike(known, (pool, backend)).then_some(place.key)
     }
 
     /// Takes a changed state of a backend into account.
     pub fn state_changed(&self, id: BackendId) {
-        if let Some(pool) = self.pool_with(id) {
-            self.live(pool).is_stale.set(true);
-            self.live(pool).wake_waiting();
+        if let Some(place) = self.place(id) {
+            self.live(place.pool).is_stale.set(true);
+            self.live(place.pool).queue().look();
         }
     }
 
-    /// Wakes all requests that wait for a connection, in every pool.
-    pub fn wake_waiting(&self) {
-        self.pools.iter().for_each(|pool| pool.wake_waiting());
+    /// Lets requests that wait for a connection look around, in every pool.
+    pub fn let_look(&self) {
+        self.pools.iter().for_each(|pool| pool.queue().look());
     }
 
     /// Picks a backend of a pool: one that was not tried yet if there is one, else again one that was.
     pub fn pick(&self, id: PoolId, choice: &Choice<'_>) -> Pick {
         let live = self.live(id);
         if live.is_stale.replace(false) {
-            live.rebuild(&self.pool(id).backends, choice.tables, self.worker);
+            let worker = self.neighbours.worker;
+            live.rebuild(&self.pool(id).backends, choice.tables, worker);
         }
         live.pick(choice)
     }
@@ -208,25 +239,55 @@ fn balances_alike(old: &Pool, new: &Pool) -> bool {
         && old.backends.iter().zip(&new.backends).all(same)
 }
 
-fn pool_of(snapshot: &Snapshot) -> Vec<u16> {
-    let mut pool_of = Vec::new();
+/// Where the backends of a snapshot stand. One that is connected to as `before` does it keeps its key there, and with it
+/// its connections.
+fn places(snapshot: &Snapshot, before: Option<&Plan>) -> (Vec<Option<Place>>, ReuseKey) {
+    let mut places = Vec::new();
+    let mut last_key = before.map_or_else(ReuseKey::default, |before| before.last_key);
     for (pool, number) in snapshot.pools.iter().zip(0..) {
-        for backend in pool.backends.iter().filter(|backend| !backend.draining) {
-            let row = backend.id().index();
-            if row >= pool_of.len() {
-                pool_of.resize(row + 1, NO_POOL);
+        for (backend, index) in pool.backends.iter().zip(0..) {
+            if backend.draining {
+                continue;
             }
-            pool_of[row] = number;
+            let kept = before.and_then(|before| before.kept_key(pool, backend));
+            let place = Place {
+                pool: PoolId(number),
+                index,
+                key: kept.unwrap_or_else(|| last_key.advance()),
+            };
+            let row = backend.id().index();
+            places.resize(places.len().max(row + 1), None);
+            places[row] = Some(place);
         }
     }
-    pool_of
+    (places, last_key)
+}
+
+/// Whether a connection made by the old configuration is all that one made by the new would be. Both are alive, so that
+/// settings of TLS are the same if they lie at the same place: what is built of the same settings and the same files is
+/// built once.
+fn connects_alike(old: (&Pool, &Backend), new: (&Pool, &Backend)) -> bool {
+    let ((old_pool, old), (new_pool, new)) = (old, new);
+    let secured_alike = match (&old_pool.tls, &new_pool.tls) {
+        (None, None) => true,
+        (Some(before), Some(after)) => {
+            std::ptr::eq(&*before.config, &*after.config) && old.server_name == new.server_name
+        }
+        _ => false,
+    };
+    let is_counted = |backend: &Backend| backend.max_connections != u32::MAX;
+    secured_alike
+        && old.addr == new.addr
+        && old_pool.protocol == new_pool.protocol
+        && old_pool.proxy_protocol == new_pool.proxy_protocol
+        && is_counted(old) == is_counted(new)
 }
 
 impl Carried {
-    fn new(snapshot: &Snapshot) -> Rc<Carried> {
+    fn new(pool: &Pool, snapshot: &Snapshot, neighbours: &Rc<Neighbours>) -> Rc<Carried> {
         Rc::new(Carried {
             retry_budget: RefCell::new(RetryBudget::new(snapshot.workers, Micros::now())),
-            waiting: RefCell::default(),
+            queue: Queue::new(pool.counts.clone(), neighbours),
         })
     }
 }
@@ -289,11 +350,7 @@ impl LivePool {
         if usable.is_empty() {
             return Pick::None;
         }
-        let saturated = |backend: &Usable| {
-            backend.max_connections != u32::MAX
-                && choice.tables.open(backend.id) >= backend.max_connections
-                && !(choice.has_idle)(backend.id)
-        };
+        let saturated = |backend: &Usable| (choice.is_full)(backend.id, backend.max_connections);
         let pick = |blocked: &dyn Fn(usize) -> bool| {
             self.balancer.borrow_mut().pick(&View {
                 tables: choice.tables,
@@ -309,12 +366,7 @@ impl LivePool {
         };
         match picked {
             Some(at) => Pick::Backend(usable[at].index),
-            None => {
-                usable
-                    .iter()
-                    .for_each(|backend| choice.tables.want(backend.id));
-                Pick::Saturated
-            }
+            None => Pick::Saturated,
         }
     }
 
@@ -328,21 +380,19 @@ impl LivePool {
         &self.carried.retry_budget
     }
 
-    /// Queues a task that waits for a connection to become free; false if the queue is full.
-    pub fn wait(&self, waker: &Waker) -> bool {
-        let mut waiting = self.carried.waiting.borrow_mut();
-        if waiting.len() >= limits::WAITING_REQUESTS {
-            return false;
-        }
-        waiting.push_back(waker.clone());
-        true
+    /// The requests that wait for a connection.
+    pub fn queue(&self) -> &Rc<Queue> {
+        &self.carried.queue
+    }
+}
+
+impl Backends for Plan {
+    fn generation(&self) -> u64 {
+        self.snapshot.generation
     }
 
-    /// Wakes all that wait: each looks for itself, in the order they came.
-    pub fn wake_waiting(&self) {
-        for waker in self.carried.waiting.borrow_mut().drain(..) {
-            waker.wake();
-        }
+    fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
+        Plan::reuse_key(self, id)
     }
 }
 

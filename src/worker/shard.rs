@@ -10,17 +10,17 @@ use crate::base::random::Random;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
-use crate::shared::backend_table::BackendState;
-use crate::shared::count::Count;
+use crate::shared::backend_table::{BackendState, Permit};
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::links::Links;
 use crate::shared::messages::ToHealth;
 use crate::shared::{SharedSnapshot, SharedTables};
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ListenAddr, Pool};
 use crate::worker::exchange::Exchange;
 use crate::worker::log_ration::LogRation;
 use crate::worker::plan::Plan;
-use crate::worker::upstream::{Keep, Shared, Upstream, Upstreams};
+use crate::worker::stream::Stream;
+use crate::worker::upstream::{Keep, Neighbours, Shared, Upstream, Upstreams};
 
 /// How far a worker has come towards its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub struct Shard {
     pub shared_upstreams: Shared,
     pub turn: Turn,
     pub links: Links,
+    pub neighbours: Rc<Neighbours>,
     pub log_ration: LogRation,
     plan: RefCell<Rc<Plan>>,
     /// Plans that requests began with which may still run.
@@ -69,14 +70,16 @@ pub struct Shard {
 impl Shard {
     /// The possessions of a worker that starts with `plan`.
     pub fn new(
-        worker: WorkerId,
+        neighbours: Rc<Neighbours>,
         tables: SharedTables,
         links: Links,
         plan: Plan,
         turn: Turn,
     ) -> Shard {
+        let worker = neighbours.worker;
         let shard = Shard {
             worker,
+            neighbours,
             tables,
             blocks: Blocks::default(),
             timers: Rc::default(),
@@ -119,8 +122,9 @@ impl Shard {
         earlier.retain(|plan| plan.strong_count() > 0);
         earlier.push(Rc::downgrade(&before));
         // The row of a backend that is gone may soon be another's.
-        let stays = |id| plan.speaks_with(id) == before.speaks_with(id) && plan.takes(id);
-        self.upstreams.forget_unless(stays);
+        let stays = |id| plan.takes(id) && plan.reuse_key(id) == before.reuse_key(id);
+        self.upstreams
+            .forget_unless(self.tables.of(self.worker), stays);
         self.shared_upstreams.forget_unless(stays);
         self.failing.borrow_mut().retain(|&id| plan.takes(id));
         self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
@@ -242,7 +246,7 @@ impl Shard {
         self.close_gates(|_| true);
         self.wake_full();
         self.timers.wake_all();
-        self.upstreams.close_idle();
+        self.upstreams.close_idle(self.tables.of(self.worker));
         self.report_drained();
     }
 
@@ -287,12 +291,36 @@ impl Shard {
         }
     }
 
-    /// Counts a request that waits for a connection to its pool until the guard is dropped.
-    pub fn count_waiting<'a>(&self, exchange: &'a Exchange) -> Waiting<'a> {
-        let pool = exchange.plan.pool(exchange.route().pool);
-        let waiting = &pool.counts.of(self.worker).waiting;
-        waiting.add(1);
-        Waiting(waiting)
+    /// The workers besides this one.
+    pub fn other_workers(&self) -> impl Iterator<Item = WorkerId> {
+        let workers = (0..self.tables.workers() as u32).map(WorkerId);
+        workers.filter(|&worker| worker != self.worker)
+    }
+
+    /// Takes over what another worker freed for a request that waits here.
+    pub fn take_permit(&self, permit: Permit) {
+        let plan = self.plan();
+        if let Some(queue) = plan.queue_for(permit.backend()) {
+            queue.release(permit);
+        }
+    }
+
+    /// Gives idle connections to the pool of this backend up for requests that wait on other workers.
+    pub fn give_idle(&self, id: BackendId) {
+        let plan = self.plan();
+        let table = self.tables.of(self.worker);
+        let backends = plan
+            .pool_with(id)
+            .into_iter()
+            .flat_map(|pool| &pool.backends);
+        backends.for_each(|backend| self.upstreams.share(backend.id(), table));
+    }
+
+    /// Lets requests that wait for a connection to the pool of this backend look around.
+    pub fn look_for(&self, id: BackendId) {
+        if let Some(queue) = self.plan().queue_for(id) {
+            queue.look();
+        }
     }
 
     /// Takes in how long the loop was kept from its work, in microseconds.
@@ -306,11 +334,11 @@ impl Shard {
         self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
-        self.upstreams.sweep(now, self.worker, &self.tables);
+        self.upstreams.sweep(now, self.tables.of(self.worker));
         let gauges = self.links.gauges(self.worker);
         gauges.set_operations(operations());
-        self.plan.borrow().wake_waiting();
-        self.each_earlier_plan(Plan::wake_waiting);
+        self.plan.borrow().let_look();
+        self.each_earlier_plan(Plan::let_look);
         self.tell_adopted();
         if now.is_multiple_of(1000) {
             gauges.set_worst_lag(self.worst_lag.take());
@@ -319,19 +347,28 @@ impl Shard {
     }
 
     /// Keeps a connection whose exchange is complete for another one.
-    pub fn keep_idle(&self, exchange: &Exchange, upstream: Upstream) {
-        let pool = exchange.plan.pool(exchange.route().pool);
-        // A connection that began with one client's address is of no use to another.
-        let is_anybodys = pool.proxy_protocol.is_none();
-        let takes = self.plan.borrow().takes(upstream.backend);
-        let is_of_use = is_anybodys && takes && !self.is_draining();
-        let keep = Keep {
-            most: if is_of_use { pool.idle_connections } else { 0 },
-            keepalive: pool.keepalive.as_millis() as u64,
-        };
-        self.upstreams
-            .give(upstream, keep, &self.timers, &self.tables);
-        exchange.plan.live(exchange.route().pool).wake_waiting();
+    pub fn keep_idle(&self, upstream: Upstream) {
+        let plan = self.plan.borrow();
+        if let Some(pool) = plan.pool_with(upstream.backend)
+            && self.is_of_use(&plan, pool, &upstream)
+        {
+            let keep = Keep {
+                most: pool.idle_connections,
+                keepalive: pool.keepalive.as_millis() as u64,
+            };
+            let table = self.tables.of(self.worker);
+            self.upstreams
+                .give(upstream, keep, self.timers.millis(), table);
+        }
+    }
+
+    /// Whether another request may use a connection: it was made as it would be now, and did not begin with the address
+    /// of one client.
+    fn is_of_use(&self, plan: &Plan, pool: &Pool, upstream: &Upstream) -> bool {
+        matches!(upstream.wire.stream, Stream::Socket(_))
+            && pool.proxy_protocol.is_none()
+            && plan.is_current(upstream.backend, upstream.key())
+            && !self.is_draining()
     }
 
     /// Tells the health thread that a backend failed, if its pool wants to know. A full mailbox loses the report: no
@@ -402,15 +439,6 @@ pub struct CountedExchange<'a>(&'a WorkerGauges);
 impl Drop for CountedExchange<'_> {
     fn drop(&mut self) {
         self.0.end_exchange();
-    }
-}
-
-/// A request that waits for a connection, counted.
-pub struct Waiting<'a>(&'a Count);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.sub(1);
     }
 }
 

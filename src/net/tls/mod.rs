@@ -163,17 +163,6 @@ impl Tls {
         io::Error::new(ErrorKind::InvalidData, error)
     }
 
-    /// What [`Socket::has_ended`] is for plaintext. What is there has to be opened for that, and is kept.
-    pub fn has_ended(&self, fd: RawFd) -> bool {
-        if self.records.borrow().has_plain() {
-            return false;
-        }
-        match self.receive(fd, &mut Block::default(), 0) {
-            Ok(opened) => opened == 0,
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
-        }
-    }
-
     /// Whether received bytes are kept that nobody has taken, or the end is known.
     pub fn holds_any(&self) -> bool {
         self.has_unread() || self.records.borrow().holds_any()

@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use crate::base::ids::{PoolId, RouteId};
 use crate::base::limits;
-use crate::base::time::Micros;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
@@ -26,10 +25,10 @@ use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::{self, Gone};
-use crate::worker::plan::{Choice, Pick};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
+use crate::worker::upstream::choose_first;
 use arrival::{check_arrival, check_certificate, client_of, identity, is_trusted};
 use trace::Trace;
 
@@ -188,7 +187,7 @@ fn decide(
         exchange.bound(wait);
     }
     let key = key_of(exchange, head, path);
-    let first = first_backend(shard, exchange, key);
+    let first = choose_first(shard, exchange, key);
     Ok(encode(
         shard,
         client,
@@ -233,26 +232,6 @@ fn key_of(exchange: &Exchange, head: &RequestHead<'_, '_>, path: &[u8]) -> u64 {
             None => 0,
         },
     }
-}
-
-fn first_backend(shard: &Shard, exchange: &Exchange, key: u64) -> Option<u32> {
-    match pick(shard, exchange, key) {
-        Pick::Backend(index) => Some(index),
-        Pick::Saturated | Pick::None => None,
-    }
-}
-
-/// Asks the route's pool for a backend.
-pub fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
-    let tried = |id| exchange.has_tried(id);
-    let choice = Choice {
-        tables: &shard.tables,
-        now: Micros::now(),
-        key,
-        tried: exchange.has_tried_any().then_some(&tried),
-        has_idle: &|id| shard.upstreams.has_idle(id) || shard.shared_upstreams.has_room(id),
-    };
-    exchange.plan.pick(exchange.route().pool, &choice)
 }
 
 struct Chosen<'a> {

@@ -1,16 +1,27 @@
 //! What goes from plan to plan.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::task::Wake;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use super::*;
+use crate::base::limits;
 use crate::shared::SharedTables;
 use crate::shared::sample;
 use crate::shared::slots::Slots;
+use crate::snapshot::{ClientTls, Protocol, ProxyProtocol};
+use crate::tls::{Alpn, ClientSettings, Vault};
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 
 const WORKER: WorkerId = WorkerId(0);
+
+fn neighbours() -> Rc<Neighbours> {
+    Rc::new(Neighbours {
+        worker: WORKER,
+        mailboxes: Vec::new(),
+    })
+}
 
 struct Core {
     tables: SharedTables,
@@ -34,6 +45,10 @@ impl Core {
         sample::snapshot(1, pools.collect())
     }
 
+    fn plan(&mut self, pools: &[(&str, u16)]) -> Plan {
+        Plan::new(self.snapshot(pools), &neighbours())
+    }
+
     fn pick(&self, plan: &Plan, pool: u32) -> Pick {
         plan.pick(
             PoolId(pool),
@@ -42,7 +57,7 @@ impl Core {
                 now: Micros(0),
                 key: 0,
                 tried: None,
-                has_idle: &|_| false,
+                is_full: &|_, _| false,
             },
         )
     }
@@ -71,7 +86,7 @@ fn a_pool_that_did_not_change_goes_on_where_it_was() {
     let mut core = Core::new();
     let before = Plan::new(
         core.snapshot(&[("gone", 1), ("api", 3), ("web", 2)]),
-        WORKER,
+        &neighbours(),
     );
     let first = core.pick(&before, 1);
     let after = Plan::after(
@@ -95,7 +110,7 @@ fn what_a_balancer_has_learnt_goes_with_it() {
         pool.algorithm = AlgorithmPlan::new("peak_ewma", HashKey::ClientAddress).unwrap();
         sample::snapshot(1, vec![pool])
     };
-    let before = Plan::new(learning(&mut core, 2), WORKER);
+    let before = Plan::new(learning(&mut core, 2), &neighbours());
     core.pick(&before, 0);
     let slow = before.backend(PoolId(0), 0).id();
     let quick = before.backend(PoolId(0), 1).id();
@@ -118,7 +133,7 @@ fn what_a_balancer_has_learnt_goes_with_it() {
 #[test]
 fn states_count_from_the_next_pick_on_in_every_plan() {
     let mut core = Core::new();
-    let before = Plan::new(core.snapshot(&[("api", 2)]), WORKER);
+    let before = Plan::new(core.snapshot(&[("api", 2)]), &neighbours());
     let after = Plan::after(&before, core.snapshot(&[("api", 3)]));
     assert_eq!(spread(&core, &after, 0, 3, 3), [1, 1, 1]);
     for plan in [&before, &after] {
@@ -137,7 +152,7 @@ fn states_count_from_the_next_pick_on_in_every_plan() {
 #[test]
 fn only_the_backends_of_the_snapshot_take_requests() {
     let mut core = Core::new();
-    let before = Plan::new(core.snapshot(&[("api", 1), ("web", 2)]), WORKER);
+    let before = Plan::new(core.snapshot(&[("api", 1), ("web", 2)]), &neighbours());
     let ids = [(0, 0), (1, 0), (1, 1)].map(|(pool, at)| before.backend(PoolId(pool), at).id());
     let after = Plan::after(&before, core.snapshot(&[("web", 1)]));
     assert_eq!(ids.map(|id| before.takes(id)), [true; 3]);
@@ -145,18 +160,10 @@ fn only_the_backends_of_the_snapshot_take_requests() {
     assert!(!after.takes(BackendId(limits::BACKENDS as u32 - 1)));
 }
 
-struct Count(AtomicU32);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
-    }
-}
-
 #[test]
 fn the_budget_and_the_queue_of_a_changed_pool_are_the_same_in_both_plans() {
     let mut core = Core::new();
-    let before = Plan::new(core.snapshot(&[("api", 1)]), WORKER);
+    let before = core.plan(&[("api", 1)]);
     let after = Plan::after(&before, core.snapshot(&[("api", 2)]));
     let live = |plan: &Plan| plan.pools[0].clone();
     let now = Micros::now();
@@ -164,12 +171,87 @@ fn the_budget_and_the_queue_of_a_changed_pool_are_the_same_in_both_plans() {
     let granted = (0..100).filter(|_| take(&before)).count();
     assert!(granted >= limits::RETRY_FLOOR_PER_SECOND as usize && granted < 100);
     assert!(!take(&after), "what was spent is spent");
-    let woken = Arc::new(Count(AtomicU32::new(0)));
-    let waker = Waker::from(woken.clone());
-    for _ in 0..limits::WAITING_REQUESTS {
-        assert!(live(&before).wait(&waker));
+    assert!(Rc::ptr_eq(live(&before).queue(), live(&after).queue()));
+}
+
+/// The key of a backend's connections stays as long as they are made alike, and is never given again.
+#[test]
+fn a_key_lasts_as_long_as_what_it_stands_for() {
+    type Change = fn(&mut Pool);
+    let same: Change = |pool| pool.idle_connections = 77;
+    let weight: Change = |pool| pool.backends[0].weight = 2;
+    let bound: Change = |pool| pool.backends[0].max_connections = 3;
+    let protocol: Change = |pool| pool.protocol = Protocol::Http2;
+    let header: Change = |pool| pool.proxy_protocol = Some(ProxyProtocol::V1);
+    let other_header: Change = |pool| pool.proxy_protocol = Some(ProxyProtocol::V2);
+    let draining: Change = |pool| pool.backends[0].draining = true;
+    // What one plan has and the next one has; whether connections go on.
+    let rows: [(&str, Change, Change, bool); 8] = [
+        ("something else", same, same, true),
+        ("the weight", same, weight, true),
+        ("the protocol", same, protocol, false),
+        ("the PROXY header", same, header, false),
+        ("its version", header, other_header, false),
+        ("no PROXY header any more", header, same, false),
+        ("a bound", same, bound, false),
+        ("to be drained", draining, same, false),
+    ];
+    for (name, first, second, goes_on) in rows {
+        let mut core = Core::new();
+        let mut with = |change: Change| {
+            let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(2));
+            change(&mut pool);
+            sample::snapshot(1, vec![pool])
+        };
+        let snapshots = [first, second, first].map(&mut with);
+        let id = snapshots[0].pools[0].backends[0].id();
+        let other = snapshots[0].pools[0].backends[1].id();
+        let [before, after, again] = snapshots;
+        let before = Plan::new(before, &neighbours());
+        let after = Plan::after(&before, after);
+        let again = Plan::after(&after, again);
+        let keys = [&before, &after, &again].map(|plan| plan.reuse_key(id));
+        assert_eq!(keys[0] == keys[1], goes_on, "{name}");
+        let is_back = keys[0].is_some() && keys[0] == keys[2];
+        assert_eq!(is_back, goes_on, "{name}: back again");
+        let all = [keys[0], keys[1], keys[2], before.reuse_key(other)];
+        let (last, others) = all.split_last().unwrap();
+        assert!(!others.contains(last), "{name}: the other backend's");
     }
-    assert!(!live(&after).wait(&waker), "one bound for both");
-    after.wake_waiting();
-    assert_eq!(woken.0.load(Relaxed) as usize, limits::WAITING_REQUESTS);
+}
+
+/// Settings of TLS are the same only if they are the very same thing.
+#[test]
+fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
+    let mut core = Core::new();
+    let mut vault = Vault::default();
+    let settings = ClientSettings {
+        ca: None,
+        pair: None,
+        verify: false,
+        alpn: Alpn::Http1,
+    };
+    let one = vault.client("api", &settings).unwrap();
+    let other = vault.client("another", &settings).unwrap();
+    let mut with = |config: &Arc<ClientConfig>, name: &'static str| {
+        let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(1));
+        let config = config.clone();
+        pool.tls = Some(ClientTls { config });
+        pool.backends[0].server_name = ServerName::try_from(name).unwrap();
+        sample::snapshot(1, vec![pool])
+    };
+    let mut last = Plan::new(with(&one, "a.example"), &neighbours());
+    let id = last.backend(PoolId(0), 0).id();
+    let rows = [
+        (&one, "a.example", true),
+        (&one, "b.example", false),
+        (&one, "b.example", true),
+        (&other, "b.example", false),
+        (&one, "b.example", false),
+    ];
+    for (config, name, goes_on) in rows {
+        let next = Plan::after(&last, with(config, name));
+        assert_eq!(next.reuse_key(id) == last.reuse_key(id), goes_on, "{name}");
+        last = next;
+    }
 }

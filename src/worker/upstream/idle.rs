@@ -1,17 +1,17 @@
 //! The idle connections of one core: last in, first out per backend, so that those in use stay few and warm.
 
-use std::cell::RefCell;
-use std::task::{Context, Poll, Waker};
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
 
-use crate::base::ids::{BackendId, WorkerId};
-use crate::net::Timers;
-use crate::shared::backend_table::BackendTables;
-use crate::worker::stream::Stream;
-use crate::worker::upstream::Upstream;
+use crate::base::ids::BackendId;
+use crate::net::Unasked;
+use crate::shared::backend_table::BackendTable;
 use crate::worker::upstream::learnt::Learnt;
+use crate::worker::upstream::{Hold, ReuseKey, Upstream};
 
 /// How long and how many idle connections to a backend are kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
     /// Per core and backend.
     pub most: u32,
@@ -27,28 +27,36 @@ pub struct Upstreams {
 
 #[derive(Default)]
 struct Backend {
-    idle: Vec<Idle>,
+    /// The oldest first.
+    idle: VecDeque<Idle>,
+    /// As it was when the last connection was given.
+    keep: Keep,
     learnt: Learnt,
 }
 
 struct Idle {
     upstream: Upstream,
     since: u64,
-    keepalive: u64,
 }
 
 impl Upstreams {
-    /// Takes the connection to a backend that was used last and is still good. `cx` is woken from now on by what it
-    /// receives.
-    pub fn take(&self, id: BackendId, now: u64, cx: &mut Context<'_>) -> Option<Upstream> {
-        let mut backends = self.backends.borrow_mut();
-        let backend = backends.get_mut(id.index())?;
-        while let Some(idle) = backend.idle.pop() {
-            if !backend.is_finished(&idle, now, cx) {
-                return Some(idle.upstream);
-            }
+    /// Takes the connection to a backend that was used last, if it was made with these settings and nothing has come on it.
+    pub fn take(
+        &self,
+        id: BackendId,
+        key: ReuseKey,
+        now: u64,
+        table: &BackendTable,
+    ) -> Option<Upstream> {
+        if !self.has_idle(id) {
+            return None;
         }
-        None
+        self.with(id, table, |backend| backend.take(key, now))
+    }
+
+    /// Closes the oldest idle connection to a backend that its bound counts, so that another may take its place.
+    pub fn close_oldest(&self, id: BackendId, table: &BackendTable) -> Option<Hold> {
+        self.with(id, table, Backend::close_oldest)
     }
 
     /// Whether there is an idle connection to a backend.
@@ -59,99 +67,170 @@ impl Upstreams {
             .is_some_and(|backend| !backend.idle.is_empty())
     }
 
-    /// Keeps a connection whose exchange is complete on both sides. It is closed instead if there are enough, if it
-    /// already brought more than its response, or if another core waits for the backend's last connection.
-    pub fn give(
-        &self,
-        mut upstream: Upstream,
-        keep: Keep,
-        timers: &Timers,
-        tables: &BackendTables,
-    ) {
+    /// Takes a connection whose exchange is complete on both sides: hands it to a request that waits, else keeps it. It is
+    /// closed if it brought more than its response, or if there are enough.
+    pub fn give(&self, mut upstream: Upstream, keep: Keep, now: u64, table: &BackendTable) {
         let id = upstream.backend;
-        if !matches!(upstream.wire.stream, Stream::Socket(_)) {
+        let queue = upstream.hold.as_ref().map(|hold| hold.queue().clone());
+        if keep.most == 0 || told(&upstream).is_some() {
             return;
         }
-        self.with(id, |backend| {
-            let is_full = backend.idle.len() >= keep.most as usize;
-            if is_full || !upstream.wire.is_empty() || tables.take_wanted(id) {
-                return;
-            }
-            upstream.reused = true;
-            upstream.wire.stream.watch();
-            let unwatched = &mut Context::from_waker(Waker::noop());
-            if upstream.wire.stream.poll_readable(unwatched).is_pending() {
-                backend.idle.push(Idle {
-                    upstream,
-                    since: timers.millis(),
-                    keepalive: keep.keepalive,
-                });
-            }
-        });
+        upstream.reused = true;
+        let left = match &queue {
+            Some(queue) => queue.hand_over(upstream),
+            None => Some(upstream),
+        };
+        if let Some(upstream) = left {
+            self.with(id, table, |backend| backend.keep(upstream, keep, now));
+        }
+        // Who began to wait on another core just now may have found nothing idle here.
+        if queue.is_some_and(|queue| queue.waiting_elsewhere() > 0) {
+            self.share(id, table);
+        }
     }
 
-    fn with(&self, id: BackendId, change: impl FnOnce(&mut Backend)) {
+    /// Gives idle connections to a backend up for requests that wait.
+    pub fn share(&self, id: BackendId, table: &BackendTable) {
+        self.with(id, table, Backend::share);
+    }
+
+    /// Changes what is kept of a backend, and says how many are idle then.
+    fn with<T>(
+        &self,
+        id: BackendId,
+        table: &BackendTable,
+        change: impl FnOnce(&mut Backend) -> T,
+    ) -> T {
+        let backend = &mut *self.of(id);
+        let outcome = change(backend);
+        table.set_idle(id, backend.idle.len() as u32);
+        outcome
+    }
+
+    fn of(&self, id: BackendId) -> RefMut<'_, Backend> {
         let mut backends = self.backends.borrow_mut();
         if backends.len() <= id.index() {
             backends.resize_with(id.index() + 1, Backend::default);
         }
-        change(&mut backends[id.index()]);
+        RefMut::map(backends, |backends| &mut backends[id.index()])
     }
 
     /// Notes how long the backend says that it keeps idle connections, in seconds.
     pub fn note_announced(&self, id: BackendId, secs: u32, now: u64) {
-        self.with(id, |backend| {
-            backend.learnt.note(u64::from(secs) * 1000, now)
-        });
+        self.of(id)
+            .learnt
+            .note_announced(u64::from(secs) * 1000, now);
     }
 
-    /// Closes what has ended or is too old, and says how many are left: once a tick.
-    pub fn sweep(&self, now: u64, worker: WorkerId, tables: &BackendTables) {
-        let unwatched = &mut Context::from_waker(Waker::noop());
-        for (index, backend) in self.backends.borrow_mut().iter_mut().enumerate() {
-            let mut idle = std::mem::take(&mut backend.idle);
-            idle.retain(|idle| !backend.is_finished(idle, now, unwatched));
-            backend.idle = idle;
-            let id = BackendId(index as u32);
-            if !backend.idle.is_empty() && tables.take_wanted(id) {
-                backend.idle.remove(0);
+    /// Closes what has ended or is too old, and what requests of other cores wait for: once a tick.
+    pub fn sweep(&self, now: u64, table: &BackendTable) {
+        let rows = self.backends.borrow().len() as u32;
+        for id in (0..rows).map(BackendId) {
+            if self.has_idle(id) {
+                self.with(id, table, |backend| {
+                    backend.sweep(now);
+                    backend.share();
+                });
             }
-            tables.of(worker).set_idle(id, backend.idle.len() as u32);
         }
     }
 
     /// Closes the idle connections to backends that `stays` does not hold for, and forgets what was learnt of them.
-    pub fn forget_unless(&self, stays: impl Fn(BackendId) -> bool) {
-        for (backend, id) in self.backends.borrow_mut().iter_mut().zip(0..) {
-            if !stays(BackendId(id)) {
-                *backend = Backend::default();
-            }
+    pub fn forget_unless(&self, table: &BackendTable, stays: impl Fn(BackendId) -> bool) {
+        let rows = self.backends.borrow().len() as u32;
+        for id in (0..rows).map(BackendId).filter(|&id| !stays(id)) {
+            self.with(id, table, |backend| *backend = Backend::default());
         }
     }
 
     /// Closes all idle connections.
-    pub fn close_idle(&self) {
-        for backend in self.backends.borrow_mut().iter_mut() {
-            backend.idle.clear();
+    pub fn close_idle(&self, table: &BackendTable) {
+        let rows = self.backends.borrow().len() as u32;
+        for id in (0..rows).map(BackendId) {
+            self.with(id, table, |backend| backend.idle.clear());
         }
     }
-}
-
-fn has_ended(stream: &Stream) -> bool {
-    matches!(stream, Stream::Socket(socket) if socket.has_ended())
 }
 
 impl Backend {
-    fn is_finished(&mut self, idle: &Idle, now: u64, cx: &mut Context<'_>) -> bool {
-        let age = now.saturating_sub(idle.since);
-        let stream = &idle.upstream.wire.stream;
-        match stream.poll_readable(cx) {
-            Poll::Ready(()) if has_ended(stream) => {
-                self.learnt.note(age, now);
-                true
+    fn take(&mut self, key: ReuseKey, now: u64) -> Option<Upstream> {
+        while let Some(idle) = self.idle.pop_back_if(|idle| idle.upstream.key == key) {
+            // The ring may not have told yet what the kernel knows.
+            let unasked = idle.upstream.unasked();
+            if unasked.is_none() && !self.is_too_old(&idle, now) {
+                return Some(idle.upstream);
             }
-            Poll::Ready(()) => true, // Bytes that nobody asked for.
-            Poll::Pending => age >= self.learnt.retire_after(idle.keepalive, now),
+            self.note_end(&idle, unasked, now);
+        }
+        None
+    }
+
+    fn close_oldest(&mut self) -> Option<Hold> {
+        while let Some(idle) = self.idle.pop_front() {
+            let hold = idle.upstream.close();
+            if hold.is_some() {
+                return hold;
+            }
+        }
+        None
+    }
+
+    fn keep(&mut self, upstream: Upstream, keep: Keep, now: u64) {
+        self.keep = keep;
+        if self.idle.len() < keep.most as usize {
+            self.idle.push_back(Idle {
+                upstream,
+                since: now,
+            });
         }
     }
+
+    fn share(&mut self) {
+        let hold = self
+            .idle
+            .front()
+            .and_then(|idle| idle.upstream.hold.as_ref());
+        let wanted = hold.map_or(0, |hold| hold.queue().waiting_elsewhere());
+        for _ in 0..wanted {
+            if self.close_oldest().is_none() {
+                return;
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: u64) {
+        let mut idle = std::mem::take(&mut self.idle);
+        idle.retain(|idle| !self.is_finished(idle, now));
+        self.idle = idle;
+    }
+
+    fn is_finished(&mut self, idle: &Idle, now: u64) -> bool {
+        let unasked = told(&idle.upstream);
+        self.note_end(idle, unasked, now);
+        unasked.is_some() || self.is_too_old(idle, now)
+    }
+
+    fn is_too_old(&mut self, idle: &Idle, now: u64) -> bool {
+        let age = now.saturating_sub(idle.since);
+        age >= self.learnt.retire_after(self.keep.keepalive, now)
+    }
+
+    fn note_end(&mut self, idle: &Idle, unasked: Option<Unasked>, now: u64) {
+        if unasked == Some(Unasked::End) {
+            self.learnt.note_closed(now.saturating_sub(idle.since), now);
+        }
+    }
+}
+
+/// What has come on an idle connection, as far as the ring has told. It is watched from then on.
+fn told(upstream: &Upstream) -> Option<Unasked> {
+    let stream = &upstream.wire.stream;
+    stream.watch();
+    let unwatched = &mut Context::from_waker(Waker::noop());
+    if upstream.wire.is_empty() && stream.poll_readable(unwatched).is_pending() {
+        return None;
+    }
+    let unasked = upstream.unasked();
+    stream.watch();
+    unasked
 }

@@ -12,9 +12,14 @@ pub struct Learnt {
 }
 
 impl Learnt {
+    /// As [`Learnt::note_closed`].
+    pub fn note_announced(&mut self, age: u64, now: u64) {
+        self.note_closed(age, now);
+    }
+
     /// Notes that the backend closed a connection that was idle for `age`, or said that it will. Very young ones teach
     /// nothing: then the backend was restarted, or has a bound on something else.
-    pub fn note(&mut self, age: u64, now: u64) {
+    pub fn note_closed(&mut self, age: u64, now: u64) {
         if age >= limits::LEARNT_IDLE_MILLIS && self.smallest.is_none_or(|known| age <= known) {
             self.smallest = Some(age);
             self.learnt_at = now;
@@ -43,20 +48,20 @@ mod tests {
     fn retires_before_the_smallest_age_seen() {
         let mut learnt = Learnt::default();
         assert_eq!(learnt.retire_after(60_000, 0), 60_000);
-        learnt.note(5_000, 10);
-        learnt.note(7_000, 20);
+        learnt.note_closed(5_000, 10);
+        learnt.note_closed(7_000, 20);
         assert_eq!(learnt.retire_after(60_000, 30), 4_200);
         assert_eq!(learnt.retire_after(1_000, 30), 1_000);
-        learnt.note(1_000, 40);
+        learnt.note_closed(1_000, 40);
         assert_eq!(learnt.retire_after(60_000, 40), 600);
     }
 
     #[test]
     fn young_closes_teach_nothing_and_old_lessons_are_forgotten() {
         let mut learnt = Learnt::default();
-        learnt.note(limits::LEARNT_IDLE_MILLIS - 1, 0);
+        learnt.note_closed(limits::LEARNT_IDLE_MILLIS - 1, 0);
         assert_eq!(learnt.retire_after(60_000, 0), 60_000);
-        learnt.note(5_000, 0);
+        learnt.note_closed(5_000, 0);
         assert_eq!(
             learnt.retire_after(60_000, limits::LEARNT_FOR_MILLIS),
             4_200

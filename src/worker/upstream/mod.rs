@@ -1,41 +1,85 @@
-//! Connections to backends: kept while idle, opened when none is, retired before the backend would close them.
+//! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited for
+//! when there are as many as may be.
 
 mod dial;
+mod hold;
 mod idle;
 mod learnt;
 mod open;
+mod queue;
+mod reuse_key;
 mod shared;
+mod stream;
+mod wait;
 
 use crate::base::ids::BackendId;
-use crate::shared::backend_table::Permit;
+use crate::net::Unasked;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
+pub use hold::Hold;
 pub use idle::{Keep, Upstreams};
 pub use open::obtain;
+pub use queue::{Backends, Neighbours, Queue};
+pub use reuse_key::ReuseKey;
 pub use shared::Shared;
+pub use wait::{choose, choose_first};
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
 /// the backend has closed or sent what nobody asked for, and after a checkout the same wait brings the response.
 pub struct Upstream {
     pub wire: Wire,
     pub backend: BackendId,
+    /// Of the settings that it was made with.
+    key: ReuseKey,
     /// Of the targets asked for: `http` or `https`.
     pub scheme: &'static str,
     /// Whether it served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
-    /// The backend's bound on connections counts this one.
-    permit: Option<Permit>,
+    /// What it takes up of its backend's bounds, if there are any. It is given on when the connection has ended.
+    hold: Option<Hold>,
 }
 
-impl Drop for Upstream {
+/// What was given to a request that waited.
+pub enum Granted {
+    Connection(Upstream),
+    /// It may open a connection.
+    Hold(Hold),
+}
+
+impl Upstream {
+    /// Of the settings that it was made with.
+    pub fn key(&self) -> ReuseKey {
+        self.key
+    }
+
+    /// What has come although nothing is due.
+    fn unasked(&self) -> Option<Unasked> {
+        match &self.wire.stream {
+            Stream::Socket(socket) if self.wire.is_empty() => socket.unasked(),
+            _ => Some(Unasked::Bytes),
+        }
+    }
+
+    /// Closes it for another connection that may take its place.
+    fn close(mut self) -> Option<Hold> {
+        self.end();
+        self.hold.take()
+    }
+
     /// The descriptor is closed by the engine, a moment later; before another connection may take its place, the
     /// backend must know that this one has ended.
-    fn drop(&mut self) {
-        if self.permit.is_some()
+    fn end(&self) {
+        if self.hold.is_some()
             && let Stream::Socket(socket) = &self.wire.stream
         {
             socket.end();
         }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.end();
     }
 }

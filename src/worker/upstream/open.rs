@@ -4,28 +4,24 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
-use crate::base::limits;
 use crate::base::time::Micros;
-use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Block, Socket, Timer, spawn};
-use crate::shared::backend_table::Permit;
-use crate::shared::slots::SharedSlot;
-use crate::snapshot::{Backend, BackendAddr, Protocol};
+use crate::net::Socket;
+use crate::snapshot::{Backend, Protocol};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::multiplex::{Connection, Gone, Terms};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::Upstream;
 use crate::worker::upstream::dial::{Security, dial, introduction};
+use crate::worker::upstream::stream::obtain_stream;
+use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
 /// A connection to the backend for one exchange. `fresh`: one that was never idle, since its backend may have closed such
-/// a one just now. `None`: the backend has as many connections as it may. Errors: it cannot be connected to in time, or the
-/// client left meanwhile.
+/// a one just now; over HTTP/2 a backend says before it closes, so that any will do. `None`: the backend has as many
+/// connections as it may, and none of them is idle here. Errors: it cannot be connected to in time, or the client left
+/// meanwhile.
 pub async fn obtain(
     shard: &Rc<Shard>,
     client: &Client,
@@ -33,20 +29,17 @@ pub async fn obtain(
     backend: &Backend,
     fresh: bool,
 ) -> Result<Option<Upstream>, Failure> {
-    let id = backend.id();
+    let Some(key) = exchange.plan.reuse_key(backend.id()) else {
+        return Err(Failure::ConnectFailed);
+    };
     let pool = exchange.plan.pool(exchange.route().pool);
     if pool.protocol == Protocol::Http2 {
-        return obtain_stream(shard, exchange, backend, fresh);
+        return obtain_stream(shard, exchange, backend, key);
     }
-    if !fresh {
-        let now = shard.timers.millis();
-        let idle = poll_fn(|cx| Poll::Ready(shard.upstreams.take(id, now, cx))).await;
-        if idle.is_some() {
-            return Ok(idle);
-        }
-    }
-    let Ok(permit) = permit(shard, backend) else {
-        return Ok(None);
+    let hold = match claim(shard, exchange, backend, key, fresh) {
+        Claim::Connection(upstream) => return Ok(Some(upstream)),
+        Claim::New(hold) => hold,
+        Claim::Nothing => return Ok(None),
     };
     let began = Micros::now();
     let socket = connect(shard, client, exchange, backend).await?;
@@ -54,24 +47,71 @@ pub async fn obtain(
     counts.connect_times.observe(Micros::now().since(began));
     Ok(Some(Upstream {
         wire: Wire::new(Stream::Socket(socket)),
-        backend: id,
+        backend: backend.id(),
+        key,
         scheme: "http",
         reused: false,
-        permit,
+        hold,
     }))
 }
 
-/// The backend has as many connections as it may.
-struct Full;
+/// What there is for an exchange.
+enum Claim {
+    Connection(Upstream),
+    /// A new connection may be opened.
+    New(Option<Hold>),
+    Nothing,
+}
 
-fn permit(shard: &Shard, backend: &Backend) -> Result<Option<Permit>, Full> {
-    match backend.max_connections {
-        u32::MAX => Ok(None),
-        most => match shard.tables.try_open(backend.id(), most) {
-            Some(permit) => Ok(Some(permit)),
-            None => Err(Full),
+fn claim(
+    shard: &Shard,
+    exchange: &Exchange,
+    backend: &Backend,
+    key: ReuseKey,
+    fresh: bool,
+) -> Claim {
+    let id = backend.id();
+    let table = shard.tables.of(shard.worker);
+    match exchange.granted.take().map(|granted| *granted) {
+        Some(Granted::Hold(hold)) if hold.backend() == id => return Claim::New(Some(hold)),
+        Some(Granted::Connection(upstream)) if upstream.backend == id => {
+            return match !fresh && upstream.key == key && upstream.unasked().is_none() {
+                true => Claim::Connection(upstream),
+                false => Claim::New(upstream.close()),
+            };
+        }
+        _ => {} // What was granted of another backend goes to the next request.
+    }
+    let now = shard.timers.millis();
+    if !fresh && let Some(upstream) = shard.upstreams.take(id, key, now, table) {
+        return Claim::Connection(upstream);
+    }
+    match new_hold(shard, exchange, backend) {
+        Ok(hold) => Claim::New(hold),
+        // What this core keeps idle must not keep its own request waiting.
+        Err(Full) => match shard.upstreams.close_oldest(id, table) {
+            Some(hold) => Claim::New(Some(hold)),
+            None => Claim::Nothing,
         },
     }
+}
+
+/// The backend has as many connections as it may.
+pub struct Full;
+
+/// What another connection takes up of the backend's bound, if it has one.
+pub fn new_hold(
+    shard: &Shard,
+    exchange: &Exchange,
+    backend: &Backend,
+) -> Result<Option<Hold>, Full> {
+    let most = backend.max_connections;
+    if most == u32::MAX {
+        return Ok(None);
+    }
+    let permit = shard.tables.try_open(backend.id(), most).ok_or(Full)?;
+    let queue = exchange.plan.live(exchange.route().pool).queue();
+    Ok(Some(Hold::permit(queue, permit)))
 }
 
 async fn connect(
@@ -99,113 +139,4 @@ async fn connect(
         Failure::ConnectTimeout => exchange.expired(failure),
         failure => failure,
     })
-}
-
-/// A stream on a shared connection. A new connection takes requests before it is made: they go out with its first bytes,
-/// and fail with it.
-fn obtain_stream(
-    shard: &Rc<Shard>,
-    exchange: &Exchange,
-    backend: &Backend,
-    fresh: bool,
-) -> Result<Option<Upstream>, Failure> {
-    let id = backend.id();
-    let known = match fresh {
-        true => None,
-        false => shard.shared_upstreams.find(id),
-    };
-    let (connection, reused) = match known {
-        Some(connection) if !connection.is_suspect() => (connection, true),
-        // A new one is better than one that may be dead.
-        suspect => match (permit(shard, backend), suspect) {
-            (Ok(permit), _) => (open_shared(shard, exchange, backend, permit)?, false),
-            (Err(Full), Some(suspect)) => (suspect, true),
-            (Err(Full), None) => return Ok(None),
-        },
-    };
-    Ok(Some(Upstream {
-        wire: Wire::new(Stream::Multiplexed(connection.stream())),
-        backend: id,
-        scheme: match exchange.plan.pool(exchange.route().pool).tls {
-            Some(_) => "https",
-            None => "http",
-        },
-        reused,
-        permit: None,
-    }))
-}
-
-/// What the task of a shared connection needs to know.
-struct Link {
-    /// Keeps the backend's row for as long as the connection lasts.
-    slot: SharedSlot,
-    addr: BackendAddr,
-    security: Option<Security>,
-    connect: Duration,
-    keepalive: Duration,
-}
-
-fn open_shared(
-    shard: &Rc<Shard>,
-    exchange: &Exchange,
-    backend: &Backend,
-    permit: Option<Permit>,
-) -> Result<Rc<Connection>, Failure> {
-    let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
-    let connection = Connection::new(Role::Client, settings(), &shard.timers);
-    if !shard.shared_upstreams.add(backend.id(), connection.clone()) {
-        return Err(Failure::Saturated);
-    }
-    let link = Link {
-        slot: backend.slot.clone(),
-        addr,
-        security: Security::of(exchange.plan.pool(exchange.route().pool), backend),
-        connect: exchange.route().timeouts.connect,
-        keepalive: exchange.plan.pool(exchange.route().pool).keepalive,
-    };
-    let shared = connection.clone();
-    let shard = shard.clone();
-    spawn(async move {
-        run(&shard, &shared, &link).await;
-        shard.shared_upstreams.remove(link.slot.id(), &shared);
-        drop(permit);
-    });
-    Ok(connection)
-}
-
-/// The connection's window is as wide as those of all its streams, so that one whose client does not read keeps no other
-/// from its bytes.
-fn settings() -> LocalSettings {
-    let stream_window = limits::default::H2_UPSTREAM_STREAM_WINDOW;
-    LocalSettings {
-        stream_window,
-        connection_window: stream_window * limits::H2_UPSTREAM_STREAMS as u32,
-        ..LocalSettings::default()
-    }
-}
-
-/// Makes a shared connection and carries it to its end.
-async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
-    let timer = Timer::new(&shard.timers);
-    timer.set(link.connect);
-    let began = Micros::now();
-    match dial(shard, &link.addr, None, link.security.as_ref(), &timer).await {
-        Ok(socket) => {
-            let counts = link.slot.counts().workers.of(shard.worker);
-            counts.connect_times.observe(Micros::now().since(began));
-            let terms = Terms {
-                blocks: &shard.blocks,
-                begin: &|_| (),
-                rest: &|| (),
-                is_unwanted: &|| {
-                    shard.is_draining() || !shard.shared_upstreams.has(link.slot.id(), connection)
-                },
-                idle: link.keepalive,
-            };
-            connection.carry(&socket, Block::default(), &terms).await;
-            socket.end_sending();
-            socket.end();
-        }
-        Err(unconnected) => connection.lose(Gone::Unconnected(unconnected)),
-    }
 }

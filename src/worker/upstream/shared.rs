@@ -7,53 +7,57 @@ use std::rc::Rc;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::worker::multiplex::Connection;
+use crate::worker::upstream::ReuseKey;
 
 /// A core's shared connections, by backend.
 #[derive(Default)]
 pub struct Shared {
-    backends: RefCell<Vec<Vec<Rc<Connection>>>>,
+    backends: RefCell<Vec<Vec<Known>>>,
+}
+
+struct Known {
+    key: ReuseKey,
+    connection: Rc<Connection>,
 }
 
 impl Shared {
-    /// A connection to the backend with room for another stream; one that may be dead only if there is no other.
-    pub fn find(&self, id: BackendId) -> Option<Rc<Connection>> {
+    /// A connection to the backend that was made with these settings and has room for another stream; one that may be dead
+    /// only if there is no other.
+    pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<Connection>> {
         let backends = self.backends.borrow();
-        let connections = backends.get(id.index())?;
-        let with_room = || connections.iter().filter(|connection| has_room(connection));
-        let alive = with_room().find(|connection| !connection.is_suspect());
-        alive.or_else(|| with_room().next()).cloned()
+        let known = backends.get(id.index())?;
+        let has_room = |known: &&Known| known.key == key && has_room(&known.connection);
+        let with_room = || known.iter().filter(has_room);
+        let alive = with_room().find(|known| !known.connection.is_suspect());
+        let found = alive.or_else(|| with_room().next())?;
+        Some(found.connection.clone())
     }
 
     /// Whether there is one.
-    pub fn has_room(&self, id: BackendId) -> bool {
-        self.find(id).is_some()
+    pub fn has_room(&self, id: BackendId, key: ReuseKey) -> bool {
+        self.find(id, key).is_some()
     }
 
-    /// Takes a new connection in; false if there are as many as may be.
-    pub fn add(&self, id: BackendId, connection: Rc<Connection>) -> bool {
+    /// Whether there are as many as may be.
+    pub fn is_full(&self, id: BackendId) -> bool {
+        let backends = self.backends.borrow();
+        let known = backends.get(id.index());
+        known.is_some_and(|known| known.len() >= limits::H2_UPSTREAM_CONNECTIONS)
+    }
+
+    /// Takes a new connection in.
+    pub fn add(&self, id: BackendId, key: ReuseKey, connection: Rc<Connection>) {
         let mut backends = self.backends.borrow_mut();
         if backends.len() <= id.index() {
             backends.resize_with(id.index() + 1, Vec::new);
         }
-        let connections = &mut backends[id.index()];
-        let has_place = connections.len() < limits::H2_UPSTREAM_CONNECTIONS;
-        if has_place {
-            connections.push(connection);
-        }
-        has_place
-    }
-
-    /// Whether a connection is still wanted.
-    pub fn has(&self, id: BackendId, connection: &Rc<Connection>) -> bool {
-        let backends = self.backends.borrow();
-        let mut connections = backends.get(id.index()).into_iter().flatten();
-        connections.any(|known| Rc::ptr_eq(known, connection))
+        backends[id.index()].push(Known { key, connection });
     }
 
     /// Takes a connection out that has ended.
     pub fn remove(&self, id: BackendId, connection: &Rc<Connection>) {
         if let Some(connections) = self.backends.borrow_mut().get_mut(id.index()) {
-            connections.retain(|known| !Rc::ptr_eq(known, connection));
+            connections.retain(|known| !Rc::ptr_eq(&known.connection, connection));
         }
     }
 

@@ -1,0 +1,71 @@
+//! What a connection or a stream takes up of its backend's bounds, and leaves to whoever waits for that when it ends.
+
+use std::rc::Rc;
+
+use crate::base::ids::BackendId;
+use crate::shared::backend_table::Permit;
+use crate::worker::upstream::Queue;
+
+/// A part of what a backend may have.
+pub struct Hold {
+    queue: Rc<Queue>,
+    backend: BackendId,
+    part: Part,
+}
+
+enum Part {
+    /// One of its connections on all cores.
+    Permit(Permit),
+    /// A stream, or one of the shared connections of this core.
+    Room,
+    /// It was given to somebody else.
+    Passed,
+}
+
+impl Hold {
+    /// Holds one of the connections that the backend may have.
+    pub fn permit(queue: &Rc<Queue>, permit: Permit) -> Hold {
+        Hold::new(queue, permit.backend(), Part::Permit(permit))
+    }
+
+    /// Holds what this core may have of a backend that speaks HTTP/2.
+    pub fn room(queue: &Rc<Queue>, backend: BackendId) -> Hold {
+        Hold::new(queue, backend, Part::Room)
+    }
+
+    fn new(queue: &Rc<Queue>, backend: BackendId, part: Part) -> Hold {
+        Hold {
+            queue: queue.clone(),
+            backend,
+            part,
+        }
+    }
+
+    /// Whose it is.
+    pub fn backend(&self) -> BackendId {
+        self.backend
+    }
+
+    /// The requests that wait for such things.
+    pub fn queue(&self) -> &Rc<Queue> {
+        &self.queue
+    }
+
+    /// The permit, for somebody who is known.
+    pub fn into_permit(mut self) -> Option<Permit> {
+        match std::mem::replace(&mut self.part, Part::Passed) {
+            Part::Permit(permit) => Some(permit),
+            Part::Room | Part::Passed => None,
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.part, Part::Passed) {
+            Part::Permit(permit) => self.queue.release(permit),
+            Part::Room => self.queue.tell_room(self.backend),
+            Part::Passed => {}
+        }
+    }
+}

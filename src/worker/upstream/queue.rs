@@ -1,0 +1,296 @@
+//! The requests that wait on one core for a connection to a pool, first come, first served. What becomes free is handed to
+//! one of them and wakes no other; a request that has waited much longer on another core goes first.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use crate::base::ids::{BackendId, WorkerId};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::shared::SharedPoolCounts;
+use crate::shared::backend_table::Permit;
+use crate::shared::mailbox::Mailbox;
+use crate::shared::messages::ToWorker;
+use crate::worker::upstream::{ReuseKey, Upstream};
+
+/// A worker among the others.
+pub struct Neighbours {
+    pub worker: WorkerId,
+    /// Every worker's mailbox, its own too.
+    pub mailboxes: Vec<Mailbox<ToWorker>>,
+}
+
+/// What the configuration that a waiting request began with says of backends.
+pub trait Backends {
+    /// Tells configurations apart.
+    fn generation(&self) -> u64;
+    /// As [`crate::worker::plan::Plan::reuse_key`].
+    fn reuse_key(&self, id: BackendId) -> Option<ReuseKey>;
+}
+
+/// A pool's waiting requests.
+pub struct Queue {
+    requests: RefCell<VecDeque<Rc<Waiter>>>,
+    counts: SharedPoolCounts,
+    neighbours: Rc<Neighbours>,
+}
+
+struct Waiter {
+    plan: Rc<dyn Backends>,
+    since: Micros,
+    waker: RefCell<Option<Waker>>,
+    offer: RefCell<Option<Offer>>,
+}
+
+/// What a waiting request is woken for.
+pub enum Offer {
+    /// This connection is the request's.
+    Connection(Upstream),
+    /// It may open a connection.
+    Permit(Permit),
+    /// There should be room on this core's connections to a backend.
+    Room(BackendId),
+    /// Something has changed: it picks a backend anew.
+    Look,
+}
+
+/// Whose turn it is.
+enum Next {
+    /// That of a request of this core, by its place in the queue.
+    Own(usize),
+    Other(WorkerId),
+    Nobody,
+}
+
+/// A request's place in the queue, which it leaves when this is dropped. What it was offered and has not taken goes to the
+/// next one.
+pub struct Place {
+    queue: Rc<Queue>,
+    waiter: Rc<Waiter>,
+}
+
+impl Neighbours {
+    /// Tells another worker something. Errors: the message back, because its mailbox is full.
+    pub fn tell(&self, worker: WorkerId, message: ToWorker) -> Result<(), ToWorker> {
+        match self.mailboxes.get(worker.index()) {
+            Some(mailbox) => mailbox.post(message),
+            None => Err(message),
+        }
+    }
+}
+
+impl Queue {
+    /// Nobody waits yet. `counts` tells the other cores of those who will.
+    pub fn new(counts: SharedPoolCounts, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
+        Rc::new(Queue {
+            requests: RefCell::default(),
+            counts,
+            neighbours: neighbours.clone(),
+        })
+    }
+
+    /// Whether a request of this generation would go ahead of one that waits. (What requests of other generations wait
+    /// for need not be what this one wants.)
+    pub fn is_ahead(&self, generation: u64) -> bool {
+        let requests = self.requests.borrow();
+        let last = requests.back();
+        last.is_some_and(|last| last.plan.generation() == generation)
+    }
+
+    /// Queues a request; `None` if there are as many as may be.
+    pub fn join(self: &Rc<Self>, plan: Rc<dyn Backends>, now: Micros) -> Option<Place> {
+        if self.requests.borrow().len() >= limits::WAITING_REQUESTS {
+            return None;
+        }
+        let waiter = Rc::new(Waiter {
+            plan,
+            since: now,
+            waker: RefCell::default(),
+            offer: RefCell::default(),
+        });
+        self.requests.borrow_mut().push_back(waiter.clone());
+        self.publish();
+        let queue = self.clone();
+        Some(Place { queue, waiter })
+    }
+
+    /// Hands a connection that nobody uses to whoever has waited longest. Gives it back if nobody waits.
+    pub fn hand_over(&self, upstream: Upstream) -> Option<Upstream> {
+        match self.next(upstream.backend) {
+            Next::Own(at) => self.serve(at, Offer::Connection(upstream)),
+            Next::Other(worker) => {
+                // Another core cannot use the connection itself.
+                if let Some(permit) = upstream.close().and_then(|hold| hold.into_permit()) {
+                    self.send(worker, permit);
+                }
+            }
+            Next::Nobody => return Some(upstream),
+        }
+        None
+    }
+
+    /// Lets whoever has waited longest open a connection in the place of one that has ended.
+    pub fn release(&self, permit: Permit) {
+        let id = permit.backend();
+        if !permit.is_usable(self.neighbours.worker) {
+            return;
+        }
+        match self.next(id) {
+            Next::Own(at) => self.serve(at, Offer::Permit(permit)),
+            Next::Other(worker) => self.send(worker, permit),
+            Next::Nobody => {
+                drop(permit);
+                // Who began to wait just now may have found the connection still there.
+                let waiting = self.counts.longest_waiting(self.neighbours.worker);
+                if let Some((worker, _)) = waiting {
+                    let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
+                }
+            }
+        }
+    }
+
+    /// Tells the first request that was told nothing yet of room on this core's connections to a backend.
+    pub fn tell_room(&self, id: BackendId) {
+        let requests = self.requests.borrow();
+        let knows = |waiter: &&Rc<Waiter>| waiter.plan.reuse_key(id).is_some();
+        let mut waiting = requests.iter().filter(knows);
+        if let Some(waiter) = waiting.find(|waiter| waiter.offer.borrow().is_none()) {
+            waiter.wake(Offer::Room(id));
+        }
+    }
+
+    /// Lets the first request look for a backend. If it finds one, so does the next: see [`Place::found`].
+    pub fn look(&self) {
+        if let Some(first) = self.requests.borrow().front() {
+            first.wake(Offer::Look);
+        }
+    }
+
+    /// Requests that wait on other cores.
+    pub fn waiting_elsewhere(&self) -> u64 {
+        self.counts.waiting_elsewhere(self.neighbours.worker)
+    }
+
+    fn next(&self, id: BackendId) -> Next {
+        let requests = self.requests.borrow();
+        let knows = |waiter: &Rc<Waiter>| waiter.plan.reuse_key(id).is_some();
+        let own = requests.iter().position(knows);
+        let other = self.counts.longest_waiting(self.neighbours.worker);
+        match (own, other) {
+            (Some(at), Some((worker, since)))
+                if requests[at].since.since(since) > limits::UNFAIR_WAIT_MICROS =>
+            {
+                Next::Other(worker)
+            }
+            (Some(at), _) => Next::Own(at),
+            (None, Some((worker, _))) => Next::Other(worker),
+            (None, None) => Next::Nobody,
+        }
+    }
+
+    fn serve(&self, at: usize, offer: Offer) {
+        let waiter = self.requests.borrow_mut().remove(at);
+        self.publish();
+        let earlier = waiter.and_then(|waiter| waiter.wake(offer));
+        earlier.into_iter().for_each(|offer| self.pass_on(offer));
+    }
+
+    fn send(&self, worker: WorkerId, permit: Permit) {
+        // If its mailbox is full, the permit is dropped, and the worker looks for it at its next tick.
+        drop(self.neighbours.tell(worker, ToWorker::Permit(permit)));
+    }
+
+    fn pass_on(&self, offer: Offer) {
+        match offer {
+            // If nobody else waits, it is closed: it was on its way to somebody who has left.
+            Offer::Connection(upstream) => drop(self.hand_over(upstream)),
+            Offer::Permit(permit) => self.release(permit),
+            Offer::Room(id) => self.tell_room(id),
+            Offer::Look => self.look(),
+        }
+    }
+
+    fn leave(&self, waiter: &Rc<Waiter>) {
+        let mut requests = self.requests.borrow_mut();
+        let at = requests.iter().position(|one| Rc::ptr_eq(one, waiter));
+        if at.and_then(|at| requests.remove(at)).is_some() {
+            drop(requests);
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        let requests = self.requests.borrow();
+        let oldest = requests.front().map(|waiter| waiter.since);
+        let worker = self.neighbours.worker;
+        self.counts.set_waiting(worker, requests.len(), oldest);
+    }
+}
+
+impl Waiter {
+    /// Gives back what was offered before.
+    fn wake(&self, offer: Offer) -> Option<Offer> {
+        let earlier = self.offer.replace(Some(offer));
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+        earlier
+    }
+}
+
+impl Place {
+    /// Whether no other request of this core waits.
+    pub fn is_alone(&self) -> bool {
+        self.queue.requests.borrow().len() == 1
+    }
+
+    /// Has the request look around when it first asks.
+    pub fn look_first(&self) {
+        self.waiter.wake(Offer::Look);
+    }
+
+    /// What the request is offered. The task is woken for the next offer.
+    pub fn offer(&self, cx: &Context<'_>) -> Option<Offer> {
+        let mut waker = self.waiter.waker.borrow_mut();
+        if !waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+        self.waiter.offer.take()
+    }
+
+    /// Notes that the request found what it needs by looking around: the next one may, too.
+    pub fn found(&self) {
+        self.queue.leave(&self.waiter);
+        self.queue.look();
+    }
+
+    /// Notes that it did not. The next one that began with another configuration may all the same.
+    pub fn found_nothing(&self) {
+        let requests = self.queue.requests.borrow();
+        let mut behind = requests
+            .iter()
+            .skip_while(|one| !Rc::ptr_eq(one, &self.waiter));
+        let generation = self.waiter.plan.generation();
+        if let Some(other) = behind.find(|one| one.plan.generation() != generation) {
+            other.wake(Offer::Look);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.leave(&self.waiter);
+        let offer = self.waiter.offer.take();
+        offer
+            .into_iter()
+            .for_each(|offer| self.queue.pass_on(offer));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Who is served when something becomes free.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::Wake;
+
+use super::*;
+use crate::shared::SharedTables;
+use crate::shared::backend_table::{BackendState, BackendTables};
+use crate::shared::count::PerWorker;
+use crate::shared::mailbox::{Letters, mailbox};
+
+const OWN: WorkerId = WorkerId(0);
+const OTHER: WorkerId = WorkerId(1);
+const ID: BackendId = BackendId(7);
+
+struct Generation(u64);
+
+impl Backends for Generation {
+    fn generation(&self) -> u64 {
+        self.0
+    }
+
+    fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
+        (id == ID).then(|| ReuseKey::default().advance())
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+struct Core {
+    queue: Rc<Queue>,
+    counts: SharedPoolCounts,
+    tables: SharedTables,
+    /// What the other worker is told.
+    letters: Letters<ToWorker>,
+}
+
+impl Core {
+    fn new() -> Core {
+        let (own, _) = mailbox(1).unwrap();
+        let (other, letters) = mailbox(2).unwrap();
+        let neighbours = Rc::new(Neighbours {
+            worker: OWN,
+            mailboxes: vec![own, other],
+        });
+        let counts: SharedPoolCounts = Arc::new(PerWorker::new(2));
+        Core {
+            queue: Queue::new(counts.clone(), &neighbours),
+            counts,
+            tables: BackendTables::new(2),
+            letters,
+        }
+    }
+
+    fn permit(&self) -> Permit {
+        self.tables.try_open(ID, 1).expect("one is free")
+    }
+
+    /// A request that waits since then, and how often it was woken.
+    fn wait(&self, generation: u64, since: u64) -> (Place, Arc<Woken>) {
+        let plan = Rc::new(Generation(generation));
+        let place = self.queue.join(plan, Micros(since)).expect("room");
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        assert!(place.offer(&Context::from_waker(&waker)).is_none());
+        (place, woken)
+    }
+
+    fn open(&self) -> u32 {
+        self.tables.open(ID)
+    }
+}
+
+/// What a request is offered, in a word.
+fn offered(place: &Place) -> &'static str {
+    match place.offer(&Context::from_waker(Waker::noop())) {
+        None => "nothing",
+        Some(Offer::Connection(_)) => "connection",
+        Some(Offer::Permit(_)) => "permit",
+        Some(Offer::Room(_)) => "room",
+        Some(Offer::Look) => "look",
+    }
+}
+
+#[test]
+fn first_come_first_served_and_nobody_else_is_woken() {
+    let core = Core::new();
+    let requests = [1, 2, 3].map(|since| core.wait(1, since));
+    for served in 0..3 {
+        core.queue.release(core.permit());
+        for (at, (_, woken)) in requests.iter().enumerate() {
+            let times = u32::from(at <= served);
+            let name = format!("{at} when {served} is served");
+            assert_eq!(woken.0.load(Relaxed), times, "{name}");
+        }
+        assert_eq!(offered(&requests[served].0), "permit");
+        assert_eq!(
+            core.open(),
+            0,
+            "the offer was dropped here, and with it the permit"
+        );
+    }
+    core.queue.release(core.permit());
+    assert_eq!(core.open(), 0, "nobody waits");
+}
+
+#[test]
+fn who_leaves_passes_on_what_it_was_offered() {
+    let core = Core::new();
+    let [first, second, third] = [1, 2, 3].map(|since| core.wait(1, since).0);
+    drop(second);
+    core.queue.release(core.permit());
+    drop(first);
+    assert_eq!(core.open(), 1);
+    assert_eq!(offered(&third), "permit");
+    core.queue.look();
+    let fourth = core.wait(1, 4).0;
+    core.queue.look();
+    let fifth = core.wait(1, 5).0;
+    drop(fourth);
+    assert_eq!(offered(&fifth), "look");
+    drop((third, fifth));
+    assert_eq!(core.counts.waiting(), 0);
+}
+
+#[test]
+fn who_has_waited_much_longer_elsewhere_goes_first() {
+    let margin = limits::UNFAIR_WAIT_MICROS;
+    // Since when a request waits there, and whether it is served before the own one, which waits since a second.
+    let rows = [
+        (1_000_000 - margin - 1, true),
+        (1_000_000 - margin, false),
+        (1_000_001, false),
+    ];
+    for (since, goes_first) in rows {
+        let core = Core::new();
+        let (place, _) = core.wait(1, 1_000_000);
+        core.counts.set_waiting(OTHER, 1, Some(Micros(since)));
+        core.queue.release(core.permit());
+        let told = core.letters.take();
+        assert_eq!(told.is_some(), goes_first, "{since}");
+        assert_eq!(core.open(), 1, "it is not free on its way");
+        let expected = if goes_first { "nothing" } else { "permit" };
+        assert_eq!(offered(&place), expected, "{since}");
+    }
+    let core = Core::new();
+    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.queue.release(core.permit());
+    assert!(matches!(core.letters.take(), Some(ToWorker::Permit(_))));
+}
+
+#[test]
+fn a_permit_for_a_full_mailbox_is_free_again() {
+    let core = Core::new();
+    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    for _ in 0..2 {
+        let told = core.queue.neighbours.tell(OTHER, ToWorker::Look(ID));
+        assert!(told.is_ok());
+    }
+    core.queue.release(core.permit());
+    assert_eq!(core.open(), 0);
+}
+
+#[test]
+fn a_backend_that_takes_no_requests_serves_nobody() {
+    let core = Core::new();
+    let (place, woken) = core.wait(1, 1);
+    core.tables.of(OWN).set_state(ID, BackendState::Unhealthy);
+    core.queue.release(core.permit());
+    assert_eq!((woken.0.load(Relaxed), core.open()), (0, 0));
+    assert_eq!(offered(&place), "nothing");
+}
+
+#[test]
+fn room_for_two_streams_is_told_to_two() {
+    let core = Core::new();
+    let requests = [1, 2, 3].map(|since| core.wait(1, since).0);
+    core.queue.tell_room(ID);
+    core.queue.tell_room(ID);
+    core.queue.tell_room(BackendId(8));
+    let offers = requests.each_ref().map(offered);
+    assert_eq!(offers, ["room", "room", "nothing"]);
+}
+
+#[test]
+fn looking_goes_on_as_long_as_it_helps() {
+    let core = Core::new();
+    let [first, second, third, newer] =
+        [(1, 1), (1, 2), (1, 3), (2, 4)].map(|(generation, since)| core.wait(generation, since).0);
+    core.queue.look();
+    assert_eq!(offered(&first), "look");
+    first.found();
+    assert_eq!(offered(&second), "look");
+    second.found_nothing();
+    // A backend that was added is of use to requests that know it.
+    assert_eq!(
+        [&second, &third, &newer].map(offered),
+        ["nothing", "nothing", "look"]
+    );
+    newer.found_nothing();
+    assert_eq!([&second, &third, &newer].map(offered), ["nothing"; 3]);
+    assert!(core.queue.is_ahead(2) && !core.queue.is_ahead(1));
+}
+
+#[test]
+fn requests_are_bounded_however_often_they_are_woken() {
+    let core = Core::new();
+    let plan = || Rc::new(Generation(1));
+    let join = |since| core.queue.join(plan(), Micros(since));
+    let mut places: Vec<_> = (0..limits::WAITING_REQUESTS as u64).map(join).collect();
+    assert!(places.iter().all(Option::is_some));
+    for place in places.iter().flatten() {
+        for _ in 0..3 {
+            offered(place);
+        }
+    }
+    assert!(join(0).is_none());
+    places.pop();
+    assert!(join(0).is_some());
+    assert_eq!(core.counts.waiting(), limits::WAITING_REQUESTS as u64 - 1);
+}

@@ -1,0 +1,15 @@
+//! Which connections a request may use: those that were made as its configuration would make them.
+
+/// Stands for all that was settled when a connection to a backend was made: address, protocol, whether it is encrypted,
+/// the settings of TLS with the contents of their files, the name asked for, the PROXY header, and whether a bound on
+/// connections counts it. Two keys of a backend on one core are equal only if nothing of that differs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReuseKey(u64);
+
+impl ReuseKey {
+    /// A key that was never given out before.
+    pub fn advance(&mut self) -> ReuseKey {
+        self.0 += 1;
+        *self
+    }
+}
