@@ -194,10 +194,20 @@ pub const ACTIVATED_SOCKETS: usize = 1024;
 /// Descriptors kept aside when the bound on connections is derived from RLIMIT_NOFILE.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
 
-/// Idle connections per core and backend: default and hard maximum of a pool's `idle_connections`.
-pub const IDLE_CONNECTIONS: u32 = 128;
+/// Default of a pool's `idle_connections`: the most that one core keeps to one backend. How many it keeps follows the load.
+pub const IDLE_CONNECTIONS: u32 = 1024;
 /// Hard maximum of a pool's `idle_connections`.
 pub const IDLE_CONNECTIONS_MAX: u32 = 16_384;
+/// Idle connections that one core keeps to one backend whatever the load was and however many it keeps to others, if
+/// `idle_connections` allows as many.
+pub const IDLE_CONNECTIONS_LEAST: u32 = 8;
+/// Idle connections that one core keeps to all backends together, beyond [`IDLE_CONNECTIONS_LEAST`] to each.
+pub const CORE_IDLE_CONNECTIONS: usize = 16_384;
+/// Milliseconds for which it is remembered, once or twice, how many connections to a backend were in use at the same time:
+/// as many are worth keeping.
+pub const IDLE_PEAK_MILLIS: u64 = 30_000;
+/// The part of the idle connections beyond that which is closed at one tick is one in so many.
+pub const IDLE_CLOSING_TICKS: usize = 32;
 /// Requests per core and pool that may wait for a connection to one of its backends, or for a stream.
 pub const WAITING_REQUESTS: usize = 1024;
 /// Microseconds by which a request on another core must have waited longer to get a connection that became free on this

@@ -100,7 +100,7 @@ fn report_pool(report: &mut Report, pool: &Pool) {
     report.line(
         "idle kept",
         format!(
-            "{} per core and backend, for {keepalive:?}",
+            "at most {} per core and backend, for {keepalive:?}",
             pool.idle_connections
         ),
     );

@@ -45,6 +45,34 @@ fn idle_connections_are_bounded() {
     origin.wait_for_ended(4);
 }
 
+/// As many are kept as were in use at the same time.
+#[test]
+fn the_idle_connections_follow_the_load() {
+    let count = 512;
+    let together = Arc::new(Barrier::new(count));
+    let barrier = together.clone();
+    let origin = Origin::start(move |link| {
+        while link.request().is_some() {
+            barrier.wait();
+            link.send(ok(""));
+        }
+    });
+    let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
+    let mut clients: Vec<_> = (0..count).map(|_| proxy.client()).collect();
+    for _ in 0..6 {
+        clients
+            .iter_mut()
+            .for_each(|client| client.send(get("/together")));
+        clients
+            .iter_mut()
+            .for_each(|client| assert_eq!(client.answer().status(), 200));
+        // Some ticks, at which nothing is to be closed.
+        thread::sleep(Duration::from_millis(300));
+    }
+    let accepted = origin.accepted();
+    assert!(accepted <= count + 8, "{accepted} connections for {count}");
+}
+
 #[test]
 fn idle_connections_end_after_their_time() {
     let origin = Origin::saying("");

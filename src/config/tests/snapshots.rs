@@ -218,7 +218,7 @@ fn the_short_form_is_complete_and_pools_have_defaults() {
     );
     assert_eq!(
         (pool.idle_connections, pool.keepalive, &pool.outlier),
-        (128, secs(60), &None)
+        (1024, secs(60), &None)
     );
     assert_eq!(
         (pool.protocol, pool.proxy_protocol),

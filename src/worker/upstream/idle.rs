@@ -1,13 +1,15 @@
 //! The idle connections of one core: last in, first out per backend, so that those in use stay few and warm.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
 use crate::base::ids::BackendId;
+use crate::base::limits;
 use crate::net::Unasked;
 use crate::shared::backend_table::BackendTable;
 use crate::worker::upstream::learnt::Learnt;
+use crate::worker::upstream::peak::{Peak, surplus};
 use crate::worker::upstream::{Hold, ReuseKey, Upstream};
 
 /// How long and how many idle connections to a backend are kept.
@@ -23,6 +25,8 @@ pub struct Keep {
 #[derive(Default)]
 pub struct Upstreams {
     backends: RefCell<Vec<Backend>>,
+    /// Those of all backends together.
+    count: Cell<usize>,
 }
 
 #[derive(Default)]
@@ -32,6 +36,7 @@ struct Backend {
     /// As it was when the last connection was given.
     keep: Keep,
     learnt: Learnt,
+    peak: Peak,
 }
 
 struct Idle {
@@ -81,7 +86,10 @@ impl Upstreams {
             None => Some(upstream),
         };
         if let Some(upstream) = left {
-            self.with(id, table, |backend| backend.keep(upstream, keep, now));
+            let is_crowded = self.count.get() >= limits::CORE_IDLE_CONNECTIONS;
+            self.with(id, table, |backend| {
+                backend.keep(upstream, keep, is_crowded, now, table.in_flight(id));
+            });
         }
         // Who began to wait on another core just now may have found nothing idle here.
         if queue.is_some_and(|queue| queue.waiting_elsewhere() > 0) {
@@ -102,8 +110,11 @@ impl Upstreams {
         change: impl FnOnce(&mut Backend) -> T,
     ) -> T {
         let backend = &mut *self.of(id);
+        let before = backend.idle.len();
         let outcome = change(backend);
-        table.set_idle(id, backend.idle.len() as u32);
+        let after = backend.idle.len();
+        self.count.set(self.count.get() + after - before);
+        table.set_idle(id, after as u32);
         outcome
     }
 
@@ -122,13 +133,14 @@ impl Upstreams {
             .note_announced(u64::from(secs) * 1000, now);
     }
 
-    /// Closes what has ended or is too old, and what requests of other cores wait for: once a tick.
+    /// Closes what has ended, is too old or more than the load needs, and what requests of other cores wait for: once a
+    /// tick.
     pub fn sweep(&self, now: u64, table: &BackendTable) {
         let rows = self.backends.borrow().len() as u32;
         for id in (0..rows).map(BackendId) {
             if self.has_idle(id) {
                 self.with(id, table, |backend| {
-                    backend.sweep(now);
+                    backend.sweep(now, table.in_flight(id));
                     backend.share();
                 });
             }
@@ -175,9 +187,14 @@ impl Backend {
         None
     }
 
-    fn keep(&mut self, upstream: Upstream, keep: Keep, now: u64) {
+    fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64, in_use: u32) {
+        self.peak.note(in_use, now);
         self.keep = keep;
-        if self.idle.len() < keep.most as usize {
+        let most = match is_crowded {
+            true => keep.most.min(limits::IDLE_CONNECTIONS_LEAST),
+            false => keep.most,
+        };
+        if self.idle.len() < most as usize {
             self.idle.push_back(Idle {
                 upstream,
                 since: now,
@@ -198,9 +215,12 @@ impl Backend {
         }
     }
 
-    fn sweep(&mut self, now: u64) {
+    fn sweep(&mut self, now: u64, in_use: u32) {
         let mut idle = std::mem::take(&mut self.idle);
         idle.retain(|idle| !self.is_finished(idle, now));
+        let peak = self.peak.get(now);
+        let closed = surplus(idle.len(), in_use, peak, self.keep.most);
+        idle.drain(..closed);
         self.idle = idle;
     }
 

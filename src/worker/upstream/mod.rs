@@ -6,6 +6,7 @@ mod hold;
 mod idle;
 mod learnt;
 mod open;
+mod peak;
 mod queue;
 mod reuse_key;
 mod shared;
