@@ -260,6 +260,20 @@ impl Server {
         Server(config)
     }
 
+    /// The same; clients may have one.
+    pub fn asking_for_clients_of(authority: &Authority, pair: &Pair) -> Server {
+        let (chain, key) = pair.read();
+        let roots = authority.roots();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(BOTH)
+            .unwrap()
+            .with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
+            .with_single_cert(chain, key)
+            .unwrap();
+        Server(config)
+    }
+
     /// The same, choosing among these protocols.
     pub fn choosing(mut self, alpn: &[&str]) -> Server {
         self.0.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();

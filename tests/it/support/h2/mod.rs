@@ -2,6 +2,7 @@
 //! whatever else. It takes the proxy's frames apart strictly.
 
 pub mod answer;
+pub mod answering;
 pub mod backend;
 pub mod frame;
 

@@ -1,0 +1,283 @@
+//! Backends with as many connections as they may have: requests wait, nothing stands still, and what becomes free goes to
+//! who has waited longest.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use palantir::http::h2::ErrorCode;
+
+use crate::support::h2::answering::Answering;
+use crate::support::h2::frame::get as get_h2;
+use crate::support::origin::ok;
+use crate::support::proxy::route;
+use crate::support::{Client, Link, Origin, Proxy, eventually, get, metrics};
+
+/// A pool with one backend that may have this many connections.
+fn bounded(origin: &Origin, workers: usize, most: usize, pool: &str) -> String {
+    format!(
+        "workers = {workers}\n[timeouts]\nconnect = 20\n[[pools]]\nname = \"few\"\n{pool}\
+         backends = [{{ addr = \"{}\", max_connections = {most} }}]\n[[routes]]\npool = \"few\"\n",
+        origin.addr
+    )
+}
+
+/// Answers at once, but for requests that want to be there together.
+fn together(count: usize) -> impl Fn(&mut Link) + Send + Sync {
+    let barrier = Barrier::new(count);
+    move |link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().starts_with("GET /together") {
+                barrier.wait();
+            }
+            link.send(ok("done"));
+        }
+    }
+}
+
+/// Leaves this many connections to the backend idle.
+#[track_caller]
+fn leave_idle(proxy: &Proxy, count: usize) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..count).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(get("/together"));
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().status(), 200);
+    }
+    clients
+}
+
+/// An upload wants a connection that was never idle, while all that there may be are idle: one of them makes room.
+#[test]
+fn an_upload_takes_the_place_of_an_idle_connection() {
+    let origin = Origin::start(together(2));
+    let mut proxy = Proxy::start(&bounded(&origin, 1, 2, ""));
+    let _clients = leave_idle(&proxy, 2);
+    let mut uploading = proxy.client();
+    uploading.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nbegun");
+    assert_eq!(proxy.ask(get("/")).text(), "done", "the worker still turns");
+    uploading.send(vec![b'x'; 100_000 - 5]);
+    assert_eq!(uploading.answer().text(), "done");
+    assert_eq!(origin.accepted(), 3);
+    proxy.stop();
+}
+
+#[test]
+fn uploads_on_every_worker_at_the_bound_are_served() {
+    let origin = Origin::start(together(8));
+    let mut proxy = Proxy::start(&bounded(&origin, 4, 8, ""));
+    let _clients = leave_idle(&proxy, 8);
+    let mut uploading: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    for client in &mut uploading {
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n");
+        client.send([b'x'; 10_000]);
+    }
+    for client in &mut uploading {
+        client.send([b'x'; 10_000]);
+    }
+    for client in &mut uploading {
+        assert_eq!(client.answer().text(), "done");
+    }
+    proxy.stop();
+}
+
+/// A stream that is reset says nothing about its connection, which is the only one that there may be.
+#[test]
+fn a_reset_stream_leaves_the_only_connection_in_use() {
+    let origin = Origin::start(|link| {
+        let mut backend = Answering::over(link.stream.try_clone().unwrap());
+        while let Some((stream, path)) = backend.request() {
+            match path.as_str() {
+                "/reset" => backend.reset(stream, ErrorCode::INTERNAL_ERROR),
+                _ => backend.answer(stream, "done"),
+            };
+        }
+    });
+    let mut proxy = Proxy::start(&bounded(&origin, 1, 1, "protocol = \"h2\"\n"));
+    assert_eq!(proxy.ask(get("/")).text(), "done");
+    for _ in 0..5 {
+        assert_eq!(proxy.ask(get("/reset")).status(), 502);
+        assert_eq!(proxy.ask(get("/")).text(), "done");
+    }
+    assert_eq!(origin.accepted(), 1);
+    proxy.stop();
+}
+
+/// Lets so many clients ask so often at the same time; gives how long each answer took, the longest last.
+#[track_caller]
+fn ask_at_once(proxy: &Proxy, clients: usize, requests: usize) -> Vec<Duration> {
+    let threads: Vec<_> = (0..clients)
+        .map(|_| {
+            let mut client = proxy.client();
+            thread::spawn(move || {
+                let ask = |_| {
+                    let begin = Instant::now();
+                    assert_eq!(client.ask(get("/")).text(), "done");
+                    begin.elapsed()
+                };
+                (0..requests).map(ask).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut took: Vec<Duration> = threads
+        .into_iter()
+        .flat_map(|thread| thread.join().unwrap())
+        .collect();
+    took.sort();
+    took
+}
+
+/// A connection that becomes free is the next request's: it is not closed for somebody who could as well use it.
+#[test]
+fn connections_are_handed_to_those_who_wait() {
+    let origin = Origin::start(together(2));
+    let proxy = Proxy::start(&bounded(&origin, 1, 2, ""));
+    ask_at_once(&proxy, 8, 25);
+    assert_eq!(origin.count(), 200);
+    let accepted = origin.accepted();
+    assert!(accepted <= 4, "{accepted} connections for 200 requests");
+}
+
+#[test]
+fn waiting_is_fair_over_workers() {
+    let origin = Origin::start(|link| {
+        while link.request().is_some() {
+            thread::sleep(Duration::from_millis(1));
+            link.send(ok("done"));
+        }
+    });
+    let mut proxy = Proxy::start(&bounded(&origin, 4, 2, ""));
+    let took = ask_at_once(&proxy, 24, 20);
+    assert_eq!(took.len(), 480);
+    // All of them take about half a second in all if the bound is used; nobody waits for that as long as for a tick more.
+    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    assert!(longest < Duration::from_secs(15), "{median:?} {longest:?}");
+    proxy.stop();
+}
+
+/// Every core has had its turn, and keeps what it had idle: none of that may keep another one waiting.
+#[test]
+fn idle_connections_of_other_workers_are_given_up() {
+    let origin = Origin::start(together(4));
+    let proxy = Proxy::start(&bounded(&origin, 4, 4, ""));
+    let _idle = leave_idle(&proxy, 4);
+    // One after the other, so that nobody frees anything: sooner or later each worker is asked.
+    for _ in 0..32 {
+        assert_eq!(proxy.client().ask(get("/")).text(), "done");
+    }
+}
+
+/// Whoever gives up waiting takes nothing along.
+#[test]
+fn who_leaves_the_queue_leaves_its_turn() {
+    let origin = Origin::start(|link| {
+        while link.request().is_some() {
+            thread::sleep(Duration::from_millis(3));
+            link.send(ok("done"));
+        }
+    });
+    let proxy = Proxy::start(&bounded(&origin, 2, 1, ""));
+    let leaving = Arc::new(AtomicBool::new(true));
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (leaving, addr) = (leaving.clone(), proxy.addr);
+            thread::spawn(move || {
+                while leaving.load(SeqCst) {
+                    let mut client = Client::connect(addr);
+                    client.send(get("/"));
+                    thread::sleep(Duration::from_millis(4));
+                }
+            })
+        })
+        .collect();
+    ask_at_once(&proxy, 4, 25);
+    leaving.store(false, SeqCst);
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    ask_at_once(&proxy, 2, 5);
+}
+
+/// A backend that refuses the connection, or closes each, frees its place as well.
+#[test]
+fn places_of_connections_that_failed_are_free() {
+    let origin = Origin::start(|link| {
+        if link.request().is_some() {
+            link.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone");
+        }
+    });
+    let proxy = Proxy::start(&bounded(&origin, 2, 1, ""));
+    ask_at_once(&proxy, 6, 10);
+    drop(origin);
+    let mut refused: Vec<Client> = (0..6).map(|_| proxy.client()).collect();
+    for client in &mut refused {
+        client.send(get("/"));
+    }
+    for client in &mut refused {
+        assert_eq!(client.answer().status(), 502);
+    }
+}
+
+/// As many streams as a core may have with a backend are open: what comes then waits until one ends.
+#[test]
+fn requests_beyond_all_streams_wait() {
+    let go = Arc::new(AtomicBool::new(false));
+    let gate = go.clone();
+    let origin = Origin::start(move |link| {
+        let stream = link.stream.try_clone().unwrap();
+        let patience = Some(Duration::from_millis(20));
+        stream.set_read_timeout(patience).unwrap();
+        let mut backend = Answering::over(stream);
+        let mut held = Vec::new();
+        while backend.pump() {
+            while let Some((stream, _)) = backend.come() {
+                held.push(stream);
+            }
+            if gate.load(SeqCst) {
+                held.drain(..).for_each(|stream| {
+                    backend.answer(stream, "done");
+                });
+            }
+        }
+    });
+    let admin = crate::support::place::free_addr();
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nconnect = 60\n{}protocol = \"h2\"\n",
+        route("/", &[origin.addr])
+    ));
+    let (connections, streams, beyond) = (64, 100, 40);
+    let mut clients: Vec<_> = (0..connections).map(|_| proxy.h2()).collect();
+    for client in &mut clients {
+        for _ in 0..streams {
+            client.begin(&get_h2("/", &[]), true);
+        }
+    }
+    let mut last: Vec<Client> = (0..beyond).map(|_| proxy.client()).collect();
+    let waiting = || {
+        let text = metrics(admin);
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("palantir_pool_waiting_requests"));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    let under_way = || {
+        let text = metrics(admin);
+        let mut lines = text.lines();
+        let line = lines.find(|line| line.starts_with("palantir_backend_requests_in_flight"));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    eventually("all streams are open", || {
+        under_way() == connections * streams
+    });
+    for client in &mut last {
+        client.send(get("/"));
+    }
+    eventually("the others wait", || waiting() == beyond);
+    go.store(true, SeqCst);
+    for client in &mut last {
+        assert_eq!(client.answer().text(), "done");
+    }
+    assert_eq!(origin.accepted(), 64);
+}
