@@ -10,6 +10,7 @@ mod backend_strictness;
 mod bounds;
 mod certificates;
 mod client_deadlines;
+mod client_tickets;
 mod command_line;
 mod curl_h2;
 mod curl_tls;
