@@ -15,7 +15,7 @@ use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
-use crate::tls::{Challenges, Fact, Pair, ServerSettings};
+use crate::tls::{Alpn, Challenges, ClientTrust, Fact, MinVersion, Pair, ServerSettings};
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
 
@@ -81,6 +81,35 @@ impl Listener {
         from.is_empty() || peer.is_some_and(is_listed)
     }
 
+    /// Whether the two let the same clients in, by the same protocols, and take them for the same. Each setting is named, so
+    /// that whoever adds one decides whether it is a demand.
+    pub fn demands_as_much_as(&self, other: &Listener) -> bool {
+        let Listener {
+            addr: _,
+            tls,
+            http2,
+            proxy_protocol,
+            proxy_protocol_from,
+            redirect_to_https,
+        } = self;
+        let rest = (
+            http2,
+            proxy_protocol,
+            proxy_protocol_from,
+            redirect_to_https,
+        );
+        rest == (
+            &other.http2,
+            &other.proxy_protocol,
+            &other.proxy_protocol_from,
+            &other.redirect_to_https,
+        ) && match (tls, &other.tls) {
+            (None, None) => true,
+            (Some(tls), Some(other)) => tls.demands_as_much_as(other),
+            _ => false,
+        }
+    }
+
     /// Cleartext, and nothing before it.
     pub fn plain(addr: ListenAddr) -> Listener {
         Listener {
@@ -107,6 +136,37 @@ pub struct ServerTls {
     pub identity: Vec<(String, Fact)>,
     /// Their names.
     pub identity_names: NameSet,
+    /// Whose certificates are believed; `None`: clients are not asked for one.
+    pub trust: Option<ClientTrust>,
+    /// The lowest version that is spoken.
+    pub min_version: MinVersion,
+    /// By preference.
+    pub alpn: Vec<Alpn>,
+    /// Whether a handshake for a name that no certificate is for ends.
+    pub refuse_unknown: bool,
+}
+
+impl ServerTls {
+    /// [`Listener::demands_as_much_as`]. What a server shows of itself is no demand.
+    pub fn demands_as_much_as(&self, other: &ServerTls) -> bool {
+        let ServerTls {
+            config: _,
+            certificates: _,
+            client_certificate,
+            trust,
+            min_version,
+            alpn,
+            refuse_unknown,
+            identity,
+            identity_names: _,
+        } = self;
+        *client_certificate == other.client_certificate
+            && *trust == other.trust
+            && *min_version == other.min_version
+            && *alpn == other.alpn
+            && *refuse_unknown == other.refuse_unknown
+            && *identity == other.identity
+    }
 }
 
 /// Whether clients show a certificate of their own.

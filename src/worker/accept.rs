@@ -14,9 +14,10 @@ use crate::base::limits;
 use crate::net::{
     Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn,
 };
-use crate::snapshot::{ListenAddr, Listener as Settings};
+use crate::snapshot::ListenAddr;
 use crate::worker::connection;
 use crate::worker::downstream::{Accepted, Arrival};
+use crate::worker::live_listener::LiveListener;
 use crate::worker::shard::{CountedListener, Shard};
 
 /// A listening socket on a core.
@@ -25,12 +26,12 @@ struct Door {
     addr: ListenAddr,
     gate: Rc<Gate>,
     /// How its clients were spoken to last: a removed listener may still have some in its queue.
-    last: RefCell<Rc<Settings>>,
+    last: RefCell<Rc<LiveListener>>,
 }
 
 impl Door {
     /// How clients that come now are spoken to.
-    fn settings(&self, shard: &Shard) -> Rc<Settings> {
+    fn settings(&self, shard: &Shard) -> Rc<LiveListener> {
         if let Some(settings) = shard.plan().listener(&self.addr) {
             self.last.replace(settings.clone());
         }
@@ -48,7 +49,7 @@ pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Res
     if settings.is_none() {
         gate.close();
     }
-    let settings = settings.unwrap_or_else(|| Rc::new(Settings::plain(addr.clone())));
+    let settings = settings.unwrap_or_else(|| LiveListener::leftover(addr.clone()));
     let door = Door {
         listener,
         gate,
@@ -104,7 +105,6 @@ fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
         peer,
         connection_peer: peer,
         reached: reached(&socket, &door.addr),
-        gate: door.gate.clone(),
         listener: door.settings(shard),
         secured: None,
     };

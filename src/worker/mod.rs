@@ -12,6 +12,7 @@ mod exchange;
 pub mod failure;
 mod forward;
 mod gather;
+mod live_listener;
 mod log_ration;
 mod mailbox;
 mod multiplex;

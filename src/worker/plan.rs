@@ -18,8 +18,9 @@ use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, ListenAddr, Listener, Pool, Protocol, ProxyProtocol, Snapshot};
+use crate::snapshot::{Backend, ListenAddr, Pool, Protocol, ProxyProtocol, Snapshot};
 use crate::worker::balance::{Balancer, Candidate, View, hash_key};
+use crate::worker::live_listener::{LiveListener, end_changed, listeners_after};
 
 /// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
 pub struct Plan {
@@ -27,7 +28,7 @@ pub struct Plan {
     worker: WorkerId,
     pools: Vec<Rc<LivePool>>,
     /// As in the snapshot; a connection holds on to the one that it came by.
-    listeners: Vec<Rc<Listener>>,
+    listeners: Vec<Rc<LiveListener>>,
     /// The pool of each backend that takes requests, by row; [`NO_POOL`] for all others.
     pool_of: Vec<u16>,
 }
@@ -88,7 +89,7 @@ pub struct Choice<'a> {
 impl Plan {
     /// Makes a worker's first snapshot live.
     pub fn new(snapshot: SharedSnapshot, worker: WorkerId) -> Plan {
-        Plan::with(snapshot, worker, |pool, snapshot| {
+        Plan::with(snapshot, worker, &[], |pool, snapshot| {
             LivePool::new(pool, worker, Carried::new(snapshot))
         })
     }
@@ -100,24 +101,28 @@ impl Plan {
         let known: HashMap<&str, _> = pools
             .map(|(pool, live)| (pool.name.as_str(), (pool, live)))
             .collect();
-        Plan::with(snapshot, worker, |pool, snapshot| {
-            match known.get(pool.name.as_str()) {
+        Plan::with(
+            snapshot,
+            worker,
+            &before.listeners,
+            |pool, snapshot| match known.get(pool.name.as_str()) {
                 None => LivePool::new(pool, worker, Carried::new(snapshot)),
                 Some((old, live)) if balances_alike(old, pool) => Rc::clone(live),
                 Some((old, live)) => live.succeeded_by(old, pool, worker),
-            }
-        })
+            },
+        )
     }
 
     fn with(
         snapshot: SharedSnapshot,
         worker: WorkerId,
+        listeners: &[Rc<LiveListener>],
         mut live: impl FnMut(&Pool, &Snapshot) -> Rc<LivePool>,
     ) -> Plan {
         let pools = snapshot.pools.iter().map(|pool| live(pool, &snapshot));
         Plan {
             pools: pools.collect(),
-            listeners: snapshot.listeners.iter().cloned().map(Rc::new).collect(),
+            listeners: listeners_after(listeners, &snapshot),
             pool_of: pool_of(&snapshot),
             snapshot,
             worker,
@@ -130,10 +135,15 @@ impl Plan {
     }
 
     /// How clients that come by an address are spoken to, if it is listened on.
-    pub fn listener(&self, addr: &ListenAddr) -> Option<&Rc<Listener>> {
+    pub fn listener(&self, addr: &ListenAddr) -> Option<&Rc<LiveListener>> {
         self.listeners
             .iter()
             .find(|listener| listener.addr == *addr)
+    }
+
+    /// Ends the listeners of the plan before that are gone, or demand something else of clients. Whether there are any.
+    pub fn end_changed_listeners(&self, before: &Plan) -> bool {
+        end_changed(&before.listeners, &self.listeners)
     }
 
     /// A pool as configured.
