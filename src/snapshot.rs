@@ -109,18 +109,6 @@ impl Listener {
             _ => false,
         }
     }
-
-    /// Cleartext, and nothing before it.
-    pub fn plain(addr: ListenAddr) -> Listener {
-        Listener {
-            addr,
-            tls: None,
-            http2: true,
-            proxy_protocol: false,
-            proxy_protocol_from: Vec::new(),
-            redirect_to_https: false,
-        }
-    }
 }
 
 /// TLS with clients.
@@ -193,6 +181,24 @@ impl fmt::Display for ListenAddr {
             ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// What a listening socket is for, which whoever waits in its queue came for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    pub server: ServerKind,
+    /// Whether HTTP is spoken there without TLS.
+    pub is_cleartext: bool,
+}
+
+/// Who accepts on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    /// The workers.
+    Proxy,
+    /// The management API.
+    Admin,
+    TestServer,
 }
 
 /// Timeouts and bounds of a client's connection.

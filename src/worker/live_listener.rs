@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use crate::snapshot::{ListenAddr, Listener, Snapshot};
+use crate::snapshot::{Listener, Snapshot};
 
 /// A listener as configured. Its connections hold on to the one that let them in.
 pub struct LiveListener {
@@ -15,14 +15,6 @@ pub struct LiveListener {
 }
 
 impl LiveListener {
-    /// One that the configuration lacks, for who waits in its queue.
-    pub fn leftover(addr: ListenAddr) -> Rc<LiveListener> {
-        Rc::new(LiveListener {
-            settings: Listener::plain(addr),
-            is_over: Rc::new(Cell::new(true)),
-        })
-    }
-
     /// Whether connections that came by it are to end: with the next answer, or by themselves while they are idle.
     pub fn is_over(&self) -> bool {
         self.is_over.get()
@@ -69,6 +61,7 @@ mod tests {
 
     use super::*;
     use crate::shared::sample;
+    use crate::snapshot::ListenAddr;
 
     fn snapshot(listeners: Vec<Listener>) -> Arc<Snapshot> {
         let mut snapshot = sample::snapshot(1, Vec::new());

@@ -27,6 +27,7 @@ mod shard;
 mod stream;
 mod trailers;
 mod tunnel;
+mod turn_away;
 mod upload;
 mod upstream;
 mod wire;

@@ -34,6 +34,7 @@ mod identity;
 mod interim;
 mod keepalive;
 mod large_heads;
+mod leftover_sockets;
 mod listener_demands;
 mod metrics;
 mod misdirected;
