@@ -22,7 +22,7 @@ use palantir::control::resolve::{self, Compile};
 use palantir::control::systemd;
 use palantir::control::upgrade::{Predecessor, Program, Upgrades};
 use palantir::control::{self, Started};
-use palantir::net::{self, BoundListener, Engine, Inherited};
+use palantir::net::{self, BoundListener, Engine, Inherited, Passed};
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
@@ -30,7 +30,7 @@ use palantir::shared::links::Links;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
-use palantir::snapshot::{ListenAddr, Snapshot};
+use palantir::snapshot::{ListenAddr, Purpose, ServerKind, Snapshot};
 use palantir::tls::{TicketKeys, Vault};
 use palantir::worker;
 use palantir::{health, test_server};
@@ -139,7 +139,8 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     if !doors.test_servers.is_empty() {
         test_server::start(doors.test_servers, upgrades.accepting()).map_err(cannot_start)?;
     }
-    crew.listen(&doors.listeners).map_err(cannot_start)?;
+    crew.listen(&doors.listeners, doors.left)
+        .map_err(cannot_start)?;
     announce(&snapshot, engine);
     control::run(Started {
         snapshot,
@@ -174,17 +175,14 @@ struct Doors {
     /// The management API's, and what it lets through.
     admin: Option<(BoundListener, Gate)>,
     /// Duplicates of those that are not the workers'.
-    others: Vec<BoundListener>,
+    others: Vec<(BoundListener, Purpose)>,
+    /// For nothing any more; whoever waits in their queues is told so.
+    left: Vec<BoundListener>,
 }
 
 impl Doors {
-    /// Takes what was passed to this process and binds what is missing. What was passed by another process and is not
-    /// configured any more is listened on too: somebody may wait in its queue.
-    fn open(
-        snapshot: &Snapshot,
-        passed: Vec<BoundListener>,
-        is_successor: bool,
-    ) -> Result<Doors, String> {
+    /// Takes what was passed to this process and binds what is missing.
+    fn open(snapshot: &Snapshot, passed: Vec<Passed>, is_successor: bool) -> Result<Doors, String> {
         let mut passed = Inherited::new(passed);
         let mut listeners = Listeners::new(snapshot.workers);
         let addrs = snapshot.listen_addrs();
@@ -193,31 +191,57 @@ impl Doors {
         listeners.add(listeners.bind_missing(&addrs, patience)?);
         let test_servers = open_test_servers(snapshot, &mut passed)?;
         let admin = open_admin(snapshot, &mut passed, patience)?;
-        while let Some(addr) = passed.next_addr() {
-            if is_successor {
-                listeners.take_passed(&[addr], &mut passed)?;
-            } else {
-                warn!("a socket was passed for {addr}, which the configuration does not listen on");
-                passed.take(&addr);
-            }
-        }
-        let duplicate = |socket: &TcpListener| socket.try_clone().and_then(BoundListener::adopt);
-        let admins = admin.iter().map(|(socket, _)| socket.try_clone());
+        let left = turned_away(&mut passed, is_successor);
+        let purpose = |server, is_cleartext| Purpose {
+            server,
+            is_cleartext,
+        };
+        let duplicate = |socket: &TcpListener| {
+            let duplicate = socket.try_clone().and_then(BoundListener::adopt)?;
+            Ok((duplicate, purpose(ServerKind::TestServer, true)))
+        };
+        let admins = admin.iter().map(|(socket, gate)| {
+            let purpose = purpose(ServerKind::Admin, !gate.is_tls);
+            socket.try_clone().map(|socket| (socket, purpose))
+        });
         let others = test_servers.iter().map(duplicate).chain(admins);
         Ok(Doors {
             others: others.collect::<io::Result<_>>().map_err(cannot_start)?,
             listeners,
             test_servers,
             admin,
+            left,
         })
     }
+}
+
+/// The sockets that nobody took and whose clients can be told so. All others are closed: what is spoken there takes a
+/// certificate that this process may not have, or is not known.
+fn turned_away(passed: &mut Inherited, is_successor: bool) -> Vec<BoundListener> {
+    let mut told = Vec::new();
+    while let Some((addr, sockets)) = passed.next_left() {
+        match is_successor {
+            true => info!("no longer listening on {addr}"),
+            false => {
+                warn!("a socket was passed for {addr}, which the configuration does not listen on");
+            }
+        }
+        for (mut socket, purpose) in sockets {
+            socket.came_for = purpose.filter(|purpose| purpose.is_cleartext);
+            told.extend(socket.came_for.is_some().then_some(socket));
+        }
+    }
+    told
 }
 
 fn open_test_servers(
     snapshot: &Snapshot,
     passed: &mut Inherited,
 ) -> Result<Vec<TcpListener>, String> {
-    let open = |&addr: &SocketAddr| match passed.take(&ListenAddr::Tcp(addr)).pop() {
+    let open = |&addr: &SocketAddr| match passed
+        .take(&ListenAddr::Tcp(addr), ServerKind::TestServer)
+        .pop()
+    {
         Some(passed) => Ok(passed.socket.into()),
         None => test_server::listen(addr).map_err(|error| error.to_string()),
     };
@@ -235,7 +259,7 @@ fn open_admin(
     };
     let tokens = Tokens::read(admin)?;
     let addr = &admin.listen_addr;
-    let mut sockets = passed.take(addr);
+    let mut sockets = passed.take(addr, ServerKind::Admin);
     if sockets.is_empty() {
         sockets = net::bind_for_all(addr, 1, patience)
             .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
@@ -339,13 +363,19 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Lets the workers accept.
-    fn listen(&self, listeners: &Listeners) -> io::Result<()> {
+    /// Lets the workers accept, and turn those away who wait on the sockets that are `left`.
+    fn listen(&self, listeners: &Listeners, left: Vec<BoundListener>) -> io::Result<()> {
+        let posted = |mailbox: &Mailbox<ToWorker>, socket: BoundListener| {
+            let posted = mailbox.post(socket.into());
+            posted.map_err(|_| io::Error::other("a worker takes no messages"))
+        };
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
-            for BoundListener { addr, socket } in listeners.of_worker(number)? {
-                let posted = mailbox.post(ToWorker::Listen(addr, socket));
-                posted.map_err(|_| io::Error::other("a worker takes no messages"))?;
+            for socket in listeners.of_worker(number)? {
+                posted(mailbox, socket)?;
             }
+        }
+        for (socket, mailbox) in left.into_iter().zip(self.mailboxes.iter().cycle()) {
+            posted(mailbox, socket)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
-use crate::tls::{Challenges, Fact, Pair, ServerSettings};
+use crate::tls::{Alpn, Challenges, ClientTrust, Fact, MinVersion, Pair, ServerSettings};
 use crate::worker::balance::AlgorithmPlan;
 use crate::worker::route::RouteTable;
 
@@ -81,15 +81,32 @@ impl Listener {
         from.is_empty() || peer.is_some_and(is_listed)
     }
 
-    /// Cleartext, and nothing before it.
-    pub fn plain(addr: ListenAddr) -> Listener {
-        Listener {
-            addr,
-            tls: None,
-            http2: true,
-            proxy_protocol: false,
-            proxy_protocol_from: Vec::new(),
-            redirect_to_https: false,
+    /// Whether the two let the same clients in, by the same protocols, and take them for the same. Each setting is named, so
+    /// that whoever adds one decides whether it is a demand.
+    pub fn demands_as_much_as(&self, other: &Listener) -> bool {
+        let Listener {
+            addr: _,
+            tls,
+            http2,
+            proxy_protocol,
+            proxy_protocol_from,
+            redirect_to_https,
+        } = self;
+        let rest = (
+            http2,
+            proxy_protocol,
+            proxy_protocol_from,
+            redirect_to_https,
+        );
+        rest == (
+            &other.http2,
+            &other.proxy_protocol,
+            &other.proxy_protocol_from,
+            &other.redirect_to_https,
+        ) && match (tls, &other.tls) {
+            (None, None) => true,
+            (Some(tls), Some(other)) => tls.demands_as_much_as(other),
+            _ => false,
         }
     }
 }
@@ -107,6 +124,37 @@ pub struct ServerTls {
     pub identity: Vec<(String, Fact)>,
     /// Their names.
     pub identity_names: NameSet,
+    /// Whose certificates are believed; `None`: clients are not asked for one.
+    pub trust: Option<ClientTrust>,
+    /// The lowest version that is spoken.
+    pub min_version: MinVersion,
+    /// By preference.
+    pub alpn: Vec<Alpn>,
+    /// Whether a handshake for a name that no certificate is for ends.
+    pub refuse_unknown: bool,
+}
+
+impl ServerTls {
+    /// [`Listener::demands_as_much_as`]. What a server shows of itself is no demand.
+    pub fn demands_as_much_as(&self, other: &ServerTls) -> bool {
+        let ServerTls {
+            config: _,
+            certificates: _,
+            client_certificate,
+            trust,
+            min_version,
+            alpn,
+            refuse_unknown,
+            identity,
+            identity_names: _,
+        } = self;
+        *client_certificate == other.client_certificate
+            && *trust == other.trust
+            && *min_version == other.min_version
+            && *alpn == other.alpn
+            && *refuse_unknown == other.refuse_unknown
+            && *identity == other.identity
+    }
 }
 
 /// Whether clients show a certificate of their own.
@@ -133,6 +181,24 @@ impl fmt::Display for ListenAddr {
             ListenAddr::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
+}
+
+/// What a listening socket is for, which whoever waits in its queue came for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purpose {
+    pub server: ServerKind,
+    /// Whether HTTP is spoken there without TLS.
+    pub is_cleartext: bool,
+}
+
+/// Who accepts on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    /// The workers.
+    Proxy,
+    /// The management API.
+    Admin,
+    TestServer,
 }
 
 /// Timeouts and bounds of a client's connection.

@@ -186,8 +186,8 @@ pub const HANDOVER_DESCRIPTORS: usize = 64;
 pub const HANDOVER_BYTES: usize = 16 << 10;
 /// Listening sockets in one handover: every address on every worker, and the test servers and the management API.
 pub const HANDOVER_SOCKETS: usize = LISTENERS * WORKERS + TEST_SERVERS + 1;
-/// Milliseconds for which a new process still accepts on addresses that its configuration lacks: what had knocked there
-/// before the old process let go of them.
+/// Milliseconds for which a new process still turns clients away on addresses that its configuration lacks: who had knocked
+/// there before the old process let go of them.
 pub const LEFTOVER_MILLIS: u64 = 1_000;
 /// Listening sockets that a service manager may pass.
 pub const ACTIVATED_SOCKETS: usize = 1024;

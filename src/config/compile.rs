@@ -170,6 +170,10 @@ fn compile_server_tls(
         client_certificate: tls.client_certificate(),
         identity: tls.identity.clone(),
         identity_names: tls.identity.iter().map(name_of).collect(),
+        trust: side.trust,
+        min_version: settings.min_version,
+        alpn: settings.alpn,
+        refuse_unknown: settings.refuse_unknown,
     })
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::net::{self, BoundListener, Inherited};
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ListenAddr, ServerKind};
 
 /// Every address that is listened on, with at least one socket for each worker: the one at place `n` is for worker
 /// `n % workers`.
@@ -51,7 +51,7 @@ impl Listeners {
         passed: &mut Inherited,
     ) -> Result<(), String> {
         for addr in addrs {
-            let sockets = passed.take(addr);
+            let sockets = passed.take(addr, ServerKind::Proxy);
             if sockets.is_empty() {
                 continue;
             }
@@ -94,11 +94,6 @@ impl Listeners {
     /// The addresses, in the order in which they came.
     pub fn addrs(&self) -> impl Iterator<Item = &ListenAddr> {
         self.sockets.iter().map(|(addr, _)| addr)
-    }
-
-    /// Whether any address is listened on that is not among `addrs`.
-    pub fn has_others_than(&self, addrs: &[ListenAddr]) -> bool {
-        self.addrs().any(|known| !addrs.contains(known))
     }
 
     fn has(&self, addr: &ListenAddr) -> bool {
@@ -152,11 +147,12 @@ mod tests {
         let addrs = [free(), free()];
         let mut before = Listeners::new(3);
         before.add(before.bind_missing(&addrs, Duration::ZERO).unwrap());
-        let mut passed = Inherited::new(before.duplicates().unwrap());
+        let passed = before.duplicates().unwrap().into_iter();
+        let mut passed = Inherited::new(passed.map(|socket| (socket, None)).collect());
         drop(before);
         let mut listeners = Listeners::new(2);
         listeners.take_passed(&addrs[..1], &mut passed).unwrap();
-        assert_eq!(passed.next_addr().as_ref(), Some(&addrs[1]));
+        assert_eq!(passed.next_left().unwrap().0, addrs[1]);
         let missing = listeners.bind_missing(&addrs[..1], Duration::ZERO);
         assert_eq!(missing.unwrap().addrs().count(), 0);
         let counts = [0, 1].map(|worker| listeners.of_worker(worker).unwrap().len());

@@ -204,9 +204,6 @@ impl Control {
             started.gauges.clone(),
         );
         access_log.learn(&started.snapshot);
-        let has_leftover = started
-            .listeners
-            .has_others_than(&started.snapshot.listen_addrs());
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
@@ -218,7 +215,7 @@ impl Control {
         };
         Control {
             boards: Boards::new(sources, Micros::now()),
-            succession: Succession::new(started.upgrades, has_leftover, Micros::now()),
+            succession: Succession::new(started.upgrades, Micros::now()),
             bad_requests: BadRequests::default(),
             shutdown: Shutdown::new(started.workers.len()),
             threads: Threads::new(started.workers, started.health, &started.snapshot),

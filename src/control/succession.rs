@@ -2,11 +2,9 @@
 //! over from, and the service manager.
 
 use std::process;
-use std::time::Duration;
 
 use tracing::{error, info};
 
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::{Accepted, Answer};
@@ -14,6 +12,8 @@ use crate::control::change::{refuse, reply};
 use crate::control::desk::{Diff, Problem, ProblemKind};
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{Outcome, Successor, Upgrades};
+use crate::net::{BoundListener, Passed};
+use crate::snapshot::{Purpose, ServerKind};
 
 /// What is needed for it.
 pub(super) struct Succession {
@@ -22,8 +22,6 @@ pub(super) struct Succession {
     pub wanted: bool,
     /// Who wants the upgrade that is under way to be answered.
     answer: Option<Answer>,
-    /// When to stop listening on addresses that were taken over and that the configuration lacks.
-    leftover_until: Option<Micros>,
     pub notifier: Notifier,
     watchdog: Option<Watchdog>,
     /// The service manager knows of a reload and not of its end.
@@ -33,14 +31,12 @@ pub(super) struct Succession {
 }
 
 impl Succession {
-    /// At the start. `has_leftover`: some sockets listen on addresses that the configuration lacks.
-    pub fn new(upgrades: Upgrades, has_leftover: bool, now: Micros) -> Succession {
-        let patience = Duration::from_millis(limits::LEFTOVER_MILLIS);
+    /// At the start.
+    pub fn new(upgrades: Upgrades, now: Micros) -> Succession {
         Succession {
             upgrades,
             wanted: false,
             answer: None,
-            leftover_until: has_leftover.then(|| now.after(patience)),
             notifier: Notifier::from_environment(),
             watchdog: Watchdog::from_environment(now),
             reloading: false,
@@ -50,8 +46,7 @@ impl Succession {
 
     /// When at the latest something is to be done.
     pub fn next(&self) -> Option<Micros> {
-        let watchdog = self.watchdog.as_ref().map(Watchdog::next);
-        [self.leftover_until, watchdog].into_iter().flatten().min()
+        self.watchdog.as_ref().map(Watchdog::next)
     }
 
     /// A reload begins, whoever wants it.
@@ -71,14 +66,25 @@ impl Control {
     /// Starts the next process, or says why not.
     pub(super) fn begin_upgrade(&mut self, origin: String, answer: Option<Answer>) {
         info!(audit = "upgrade", origin, "an upgrade begins");
-        let listeners = self.listeners.duplicates();
-        let begun = listeners
+        let duplicates = self.listeners.duplicates();
+        let begun = duplicates
             .map_err(|error| error.to_string())
+            .map(|sockets| sockets.into_iter().map(|socket| self.with_purpose(socket)))
+            .map(Iterator::collect)
             .and_then(|listeners| self.succession.upgrades.begin(listeners));
         match begun {
             Ok(()) => self.succession.answer = answer,
             Err(reason) => refuse(&origin, answer, failed(&reason)),
         }
+    }
+
+    fn with_purpose(&self, socket: BoundListener) -> Passed {
+        let listener = self.snapshot.listener(&socket.addr);
+        let purpose = listener.map(|listener| Purpose {
+            server: ServerKind::Proxy,
+            is_cleartext: listener.tls.is_none(),
+        });
+        (socket, purpose)
     }
 
     /// Lets the new process take over, if it is ready and this one is not stopping; otherwise everything stays as it is.
@@ -123,23 +129,6 @@ impl Control {
         self.listeners.keep_only(&[]);
         self.threads.retire();
         self.publish();
-    }
-
-    /// Stops listening on addresses that were taken over and that the configuration lacks, once whoever knocked there
-    /// before the old process let go of them has been let in.
-    pub(super) fn drop_leftover(&mut self, now: Micros) {
-        if self
-            .succession
-            .leftover_until
-            .is_none_or(|until| now < until)
-        {
-            return;
-        }
-        self.succession.leftover_until = None;
-        for addr in self.listeners.keep_only(&self.snapshot.listen_addrs()) {
-            info!("no longer listening on {addr}");
-        }
-        self.threads.repeat(&self.snapshot);
     }
 
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::net::BoundListener;
+use crate::net::{BoundListener, Passed};
 
 /// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST_PASSED: RawFd = 3;
@@ -26,7 +26,7 @@ pub const OF_ONE_PROCESS: [&str; 4] =
 
 /// The sockets that a service manager has passed to this process, in the order of its units. Those that do not listen
 /// are left where they are, with a warning. To be called once, before anything else opens descriptors.
-pub fn passed_sockets() -> Vec<BoundListener> {
+pub fn passed_sockets() -> Vec<Passed> {
     let count = passed_count(|name| env::var(name).ok(), process::id());
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -35,7 +35,7 @@ pub fn passed_sockets() -> Vec<BoundListener> {
         let name = names.next().unwrap_or_default();
         // SAFETY: the service manager gave it to this process, and nobody has taken it yet.
         match unsafe { BoundListener::adopt_raw(fd) } {
-            Ok(socket) => passed.push(socket),
+            Ok(socket) => passed.push((socket, None)),
             Err(error) => warn!("the socket {name:?} that was passed cannot be used: {error}"),
         }
     }

@@ -67,9 +67,9 @@ impl Threads {
         sockets: Vec<Vec<BoundListener>>,
     ) {
         for (worker, sockets) in self.workers.iter_mut().zip(sockets) {
-            for BoundListener { addr, socket } in sockets {
-                let listen = ToWorker::Listen(addr.clone(), socket);
-                worker.outbox.put(Order::Listen(addr), listen);
+            for bound in sockets {
+                let order = Order::Listen(bound.addr.clone());
+                worker.outbox.put(order, bound.into());
             }
         }
         self.repeat(snapshot);

@@ -29,7 +29,6 @@ impl Control {
         self.answer_adopted();
         self.follow_own_wishes(now);
         self.watch_files(now);
-        self.drop_leftover(now);
         self.tell_systemd(now);
         self.access_log.round(now);
         self.boards.turn(now);

@@ -16,12 +16,24 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
+use super::inherited::Passed;
 use super::listen::BoundListener;
 use crate::base::limits;
+use crate::snapshot::{Purpose, ServerKind};
 
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESCRIPTORS));
 /// Ends the list of sockets; an address cannot be taken for it.
 const NO_MORE: &str = "no more";
+/// Stands between a socket's address and what it is for.
+const BEFORE_PURPOSE: char = '\t';
+/// What a socket may be for, each in a word. The words never change: another version reads them.
+const PURPOSES: [(&str, ServerKind, bool); 5] = [
+    ("proxy", ServerKind::Proxy, true),
+    ("proxy-tls", ServerKind::Proxy, false),
+    ("admin", ServerKind::Admin, true),
+    ("admin-tls", ServerKind::Admin, false),
+    ("test-server", ServerKind::TestServer, true),
+];
 
 /// One end of the line. Nothing waits longer on it than `limits::UPGRADE_SECS`.
 #[derive(Debug)]
@@ -93,18 +105,19 @@ impl Line {
         }
     }
 
-    /// Sends listening sockets, each with its address, in this order. Errors: one of them does not listen (any more), the
-    /// other end is closed, or takes nothing.
-    pub fn send_listeners(&self, listeners: &[BoundListener]) -> io::Result<()> {
+    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of them does not listen
+    /// (any more), the other end is closed, or takes nothing.
+    pub fn send_listeners(&self, listeners: &[Passed]) -> io::Result<()> {
         for part in listeners.chunks(limits::HANDOVER_DESCRIPTORS) {
             let mut text = String::new();
-            for listener in part {
+            for (listener, purpose) in part {
                 listener.check()?;
-                text += &format!("{}\n", listener.addr);
+                let word = purpose.map_or("", word_of);
+                text += &format!("{}{BEFORE_PURPOSE}{word}\n", listener.addr);
             }
             let sockets: Vec<_> = part
                 .iter()
-                .map(|listener| listener.socket.as_fd())
+                .map(|(listener, _)| listener.socket.as_fd())
                 .collect();
             self.send(&text, &sockets)?;
         }
@@ -113,7 +126,7 @@ impl Line {
 
     /// Receives what [`Line::send_listeners`] sends. Errors: the other end is closed or silent, or a socket does not
     /// listen where it is said to.
-    pub fn receive_listeners(&self) -> io::Result<Vec<BoundListener>> {
+    pub fn receive_listeners(&self) -> io::Result<Vec<Passed>> {
         let mut listeners = Vec::new();
         loop {
             let (text, sockets) = self.receive()?.ok_or(ErrorKind::UnexpectedEof)?;
@@ -126,8 +139,10 @@ impl Line {
                 let text = "as many listening sockets as addresses should have come";
                 return Err(io::Error::new(ErrorKind::InvalidData, text));
             }
-            for (addr, socket) in text.lines().zip(sockets) {
-                listeners.push(adopt_from(addr, socket)?);
+            for (line, socket) in text.lines().zip(sockets) {
+                // An older version says nothing of the purpose.
+                let (addr, word) = line.rsplit_once(BEFORE_PURPOSE).unwrap_or((line, ""));
+                listeners.push((adopt_from(addr, socket)?, purpose_of(word)));
             }
         }
     }
@@ -187,6 +202,25 @@ impl Line {
     }
 }
 
+fn word_of(purpose: Purpose) -> &'static str {
+    let Purpose {
+        server,
+        is_cleartext,
+    } = purpose;
+    let mut known = PURPOSES.iter();
+    let known = known.find(|(_, kind, cleartext)| (*kind, *cleartext) == (server, is_cleartext));
+    known.map_or("", |(word, ..)| word)
+}
+
+/// `None`: it was not said, or in a word of another version.
+fn purpose_of(word: &str) -> Option<Purpose> {
+    let (_, server, is_cleartext) = *PURPOSES.iter().find(|(known, ..)| *known == word)?;
+    Some(Purpose {
+        server,
+        is_cleartext,
+    })
+}
+
 fn adopt_from(addr: &str, socket: OwnedFd) -> io::Result<BoundListener> {
     let listener = BoundListener::adopt(socket)?;
     if listener.addr.to_string() != addr {
@@ -241,18 +275,46 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let mut sent = listeners(2 * limits::HANDOVER_DESCRIPTORS + 1);
         sent.insert(7, BoundListener::adopt(unix).unwrap());
-        let expected: Vec<_> = sent.iter().map(|socket| socket.addr.clone()).collect();
+        let words = [
+            "proxy",
+            "admin-tls",
+            "",
+            "test-server",
+            "proxy-tls",
+            "admin",
+        ];
+        let purposes = words.iter().cycle().map(|word| purpose_of(word));
+        let sent: Vec<Passed> = sent.into_iter().zip(purposes).collect();
+        let told = |(socket, purpose): &Passed| (socket.addr.clone(), *purpose);
+        let expected: Vec<_> = sent.iter().map(told).collect();
         let sender = thread::spawn(move || one.send_listeners(&sent));
         let received = other.receive_listeners().unwrap();
         sender.join().unwrap().unwrap();
-        let actual: Vec<_> = received.iter().map(|socket| socket.addr.clone()).collect();
+        let actual: Vec<_> = received.iter().map(told).collect();
         assert_eq!(actual, expected);
-        assert_eq!(actual[7], ListenAddr::Unix(path));
-        let ListenAddr::Tcp(last) = actual.last().unwrap() else {
+        assert_eq!(actual[7].0, ListenAddr::Unix(path));
+        assert_ne!(actual[1].1, actual[0].1);
+        let ListenAddr::Tcp(last) = &actual.last().unwrap().0 else {
             panic!("the last one is a TCP socket");
         };
         TcpStream::connect(last)
             .expect("it still listens, although the sender's descriptors are closed");
+    }
+
+    #[test]
+    fn what_another_version_says_of_a_socket_is_not_needed() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        let admin = purpose_of("admin");
+        assert!(admin.is_some());
+        for (text, expected) in [("", None), ("\tadmin", admin), ("\tunheard-of", None)] {
+            let (one, other) = Line::pair().unwrap();
+            one.send(&format!("{addr}{text}\n"), &[socket.as_fd()])
+                .unwrap();
+            one.say(NO_MORE).unwrap();
+            let received = other.receive_listeners().unwrap();
+            assert_eq!(received[0].1, expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Listening sockets that are older than this process: passed by the one before it, or by a service manager. They are
-//! known by the address that they listen on, whatever they were meant for.
+//! Listening sockets that are older than this process: passed by the one before it, which says what they were for, or by a
+//! service manager, which knows nothing of that. They are found by the address that they listen on.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use socket2::{SockRef, Type};
 
 use super::listen::{BoundListener, bind};
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ListenAddr, Purpose, ServerKind};
 
 impl BoundListener {
     /// Takes over a socket that listens already. Errors: it does not listen, or neither on TCP nor on a path.
@@ -19,7 +19,11 @@ impl BoundListener {
         if matches!(addr, ListenAddr::Tcp(_)) {
             SockRef::from(&socket).set_tcp_nodelay(true)?; // Inherited by accepted sockets.
         }
-        Ok(BoundListener { addr, socket })
+        Ok(BoundListener {
+            addr,
+            socket,
+            came_for: None,
+        })
     }
 
     /// Takes over a descriptor that this process was started with, and keeps it from being passed on by accident.
@@ -69,27 +73,40 @@ fn local_addr(socket: &OwnedFd) -> io::Result<ListenAddr> {
     })
 }
 
+/// A socket as one process passes it to another, and what it is for there, if that is known.
+pub type Passed = (BoundListener, Option<Purpose>);
+
 /// What was passed to this process and nobody has taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    sockets: Vec<BoundListener>,
+    sockets: Vec<Passed>,
 }
 
 impl Inherited {
     /// Of these sockets, in this order.
-    pub fn new(sockets: Vec<BoundListener>) -> Inherited {
+    pub fn new(sockets: Vec<Passed>) -> Inherited {
         Inherited { sockets }
     }
 
-    /// All that listen on `addr`, in the order in which they came.
-    pub fn take(&mut self, addr: &ListenAddr) -> Vec<BoundListener> {
-        let taken = self.sockets.extract_if(.., |socket| socket.addr == *addr);
-        taken.collect()
+    /// All that listen on `addr`, in the order in which they came, for this server from now on.
+    pub fn take(&mut self, addr: &ListenAddr, server: ServerKind) -> Vec<BoundListener> {
+        let mut sockets = self.extract(addr);
+        for (socket, purpose) in &mut sockets {
+            socket.came_for = purpose.filter(|purpose| purpose.server != server);
+        }
+        sockets.into_iter().map(|(socket, _)| socket).collect()
     }
 
-    /// The address of one that nobody took.
-    pub fn next_addr(&self) -> Option<ListenAddr> {
-        self.sockets.first().map(|socket| socket.addr.clone())
+    /// Those on one of the addresses that nobody took, which are for nothing any more.
+    pub fn next_left(&mut self) -> Option<(ListenAddr, Vec<Passed>)> {
+        let addr = self.sockets.first()?.0.addr.clone();
+        let sockets = self.extract(&addr);
+        Some((addr, sockets))
+    }
+
+    fn extract(&mut self, addr: &ListenAddr) -> Vec<Passed> {
+        let of_addr = |(socket, _): &mut Passed| socket.addr == *addr;
+        self.sockets.extract_if(.., of_addr).collect()
     }
 }
 
@@ -105,7 +122,11 @@ pub fn share_out(passed: Vec<BoundListener>, workers: usize) -> io::Result<Vec<B
         let is_tcp = matches!(pattern.addr, ListenAddr::Tcp(_));
         let may_bind = is_tcp && SockRef::from(&pattern.socket).reuse_port()?;
         let another = if may_bind {
-            bind(&pattern.addr, None)?
+            // Whoever comes before this process accepts comes for what the socket was, whichever of them the kernel chooses.
+            BoundListener {
+                came_for: pattern.came_for,
+                ..bind(&pattern.addr, None)?
+            }
         } else {
             pattern.try_clone()?
         };
@@ -172,28 +193,47 @@ mod tests {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let other_addr = tcp_addr(&other);
         let expected: Vec<_> = sockets.iter().map(|s| s.socket.as_raw_fd()).collect();
-        let mut all = sockets;
-        all.insert(1, BoundListener::adopt(other).unwrap());
+        let purpose = |server| {
+            Some(Purpose {
+                server,
+                is_cleartext: true,
+            })
+        };
+        let (proxy, admin) = (purpose(ServerKind::Proxy), purpose(ServerKind::Admin));
+        let purposes = [proxy, None, admin];
+        let mut all: Vec<Passed> = sockets.into_iter().zip(purposes).collect();
+        all.insert(1, (BoundListener::adopt(other).unwrap(), admin));
         let mut inherited = Inherited::new(all);
-        let taken = inherited.take(&addr);
+        let taken = inherited.take(&addr, ServerKind::Proxy);
+        let strangers = taken.iter().map(|socket| socket.came_for);
+        assert_eq!(strangers.collect::<Vec<_>>(), [None, None, admin]);
         let taken: Vec<_> = taken.iter().map(|s| s.socket.as_raw_fd()).collect();
         assert_eq!(taken, expected);
-        assert!(inherited.take(&addr).is_empty());
-        assert_eq!(inherited.next_addr(), Some(other_addr.clone()));
-        assert_eq!(inherited.take(&other_addr).len(), 1);
-        assert_eq!(inherited.next_addr(), None);
+        assert!(inherited.take(&addr, ServerKind::Proxy).is_empty());
+        let (left, sockets) = inherited.next_left().unwrap();
+        assert_eq!(left, other_addr);
+        assert_eq!(sockets[0].1, admin);
+        assert!(inherited.next_left().is_none());
     }
 
     #[test]
     fn every_socket_and_every_worker_is_served() {
         for (sockets, workers) in [(1, 1), (2, 2), (4, 2), (5, 3), (2, 4), (1, 3)] {
-            let group = group(sockets);
+            let mut group = group(sockets);
+            let came_for = Some(Purpose {
+                server: ServerKind::Admin,
+                is_cleartext: true,
+            });
+            for socket in &mut group {
+                socket.came_for = came_for;
+            }
             let before = queues(&group);
             let shared = share_out(group, workers).unwrap();
             let after = queues(&shared);
             assert_eq!(shared.len(), sockets.max(workers), "{sockets}, {workers}");
             assert_eq!(after.len(), sockets.max(workers), "{sockets}, {workers}");
             assert!(after.is_superset(&before), "{sockets}, {workers}");
+            assert!(shared.iter().all(|socket| socket.came_for == came_for));
         }
     }
 

@@ -20,7 +20,8 @@ use socket2::{Domain, SockAddr, Type};
 use super::operations::count_operation;
 use super::{Engine, Socket, Turn};
 use crate::base::limits;
-use crate::snapshot::ListenAddr;
+use crate::shared::messages::ToWorker;
+use crate::snapshot::{ListenAddr, Purpose};
 
 /// Who connected: the address of a TCP client, or somebody on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,19 @@ impl Peer {
 pub struct BoundListener {
     pub addr: ListenAddr,
     pub socket: OwnedFd,
+    /// What whoever waits in its queue came for, if that is something else than the socket is for now: another process had
+    /// it before.
+    pub came_for: Option<Purpose>,
+}
+
+impl From<BoundListener> for ToWorker {
+    fn from(bound: BoundListener) -> ToWorker {
+        ToWorker::Listen {
+            addr: bound.addr,
+            socket: bound.socket,
+            came_for: bound.came_for,
+        }
+    }
 }
 
 impl BoundListener {
@@ -53,6 +67,7 @@ impl BoundListener {
         Ok(BoundListener {
             addr: self.addr.clone(),
             socket: self.socket.try_clone()?,
+            came_for: self.came_for,
         })
     }
 }
@@ -87,6 +102,7 @@ pub(super) fn bind(addr: &ListenAddr, patience: Option<Duration>) -> io::Result<
     Ok(BoundListener {
         addr: addr.clone(),
         socket,
+        came_for: None,
     })
 }
 

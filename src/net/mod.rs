@@ -18,7 +18,7 @@ pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
 pub use handover::Line;
-pub use inherited::{Inherited, share_out};
+pub use inherited::{Inherited, Passed, share_out};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
 pub use operations::operations;
 pub use runtime::{

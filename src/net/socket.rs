@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 
 use monoio::io::AsyncWriteRent;
 use monoio::net::TcpStream;
+use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use super::operations::count_operation;
@@ -293,9 +294,14 @@ impl Socket {
         self.negotiated()?.heard.certificate.as_deref()
     }
 
+    /// The certificates that a TLS client showed, its own first; of a server, its own alone.
+    pub fn peer_chain(&self) -> Option<&Rc<[CertificateDer<'static>]>> {
+        self.negotiated()?.peer_chain.as_ref()
+    }
+
     /// The TLS peer's own certificate, in DER, if it showed one.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
-        self.negotiated()?.peer_certificate.as_deref()
+        self.peer_chain()?.first().map(AsRef::as_ref)
     }
 }
 

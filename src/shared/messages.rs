@@ -7,13 +7,19 @@ use std::sync::Arc;
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::http::refusal::Refusal;
 use crate::shared::backend_table::{BackendState, Permit};
-use crate::snapshot::{ListenAddr, Snapshot};
+use crate::snapshot::{ListenAddr, Purpose, Snapshot};
 
 /// To a worker, from control, health and the other workers.
 #[derive(Debug)]
 pub enum ToWorker {
-    /// Accept on this listening socket too. Comes before the snapshot that names the address.
-    Listen(ListenAddr, OwnedFd),
+    /// Accept on this listening socket too. Comes after the snapshot that names the address.
+    Listen {
+        addr: ListenAddr,
+        socket: OwnedFd,
+        /// What whoever waits in its queue came for, if that is something else: it is turned away first. Where no snapshot
+        /// names the address, that is all that is done.
+        came_for: Option<Purpose>,
+    },
     /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does
     /// not name, and say [`ToControl::Adopted`].
     Snapshot(Arc<Snapshot>),

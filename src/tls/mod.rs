@@ -9,6 +9,7 @@
 mod certificate;
 mod challenges;
 mod client;
+mod client_trust;
 mod hearing;
 mod identity;
 mod pair;
@@ -17,6 +18,7 @@ mod resolver;
 mod roots;
 mod server;
 mod ticket_file;
+mod ticket_state;
 mod tickets;
 mod vault;
 
@@ -27,6 +29,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use certificate::{subject, unix_secs};
 pub use challenges::{ACME_TLS, Challenges, OpenChallenge};
 pub use client::ClientSettings;
+pub use client_trust::ClientTrust;
 pub use hearing::{Heard, Hearing};
 pub use identity::{Fact, Unidentified, identify};
 pub use pair::{Pair, PairFault, PairFiles, Part};

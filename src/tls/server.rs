@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{self, SHA256};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, SupportedProtocolVersion, version};
 
 use super::resolver::Resolver;
-use super::{ACME_TLS, Alpn, Challenges, MinVersion, Pair, PairFiles, TicketKeys, provider};
+use super::{
+    ACME_TLS, Alpn, Challenges, ClientTrust, MinVersion, Pair, PairFiles, TicketKeys, provider,
+};
 
 /// TLS of one listener, as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,26 +44,15 @@ pub struct ClientCa {
 pub(super) fn build(
     settings: &ServerSettings,
     pairs: &[Arc<Pair>],
-    client_roots: Option<Arc<RootCertStore>>,
+    trust: Option<&ClientTrust>,
     keys: &Arc<TicketKeys>,
     challenges: &Arc<Challenges>,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(settings.min_version))?;
-    let scope = ticket_scope(settings, client_roots.as_deref());
-    let builder = match (client_roots, &settings.client_ca) {
-        (Some(roots), Some(ca)) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
-            let verifier = match ca.required {
-                true => verifier,
-                false => verifier.allow_unauthenticated(),
-            };
-            let verifier = verifier
-                .build()
-                .map_err(|error| rustls::Error::General(error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-        _ => builder.with_no_client_auth(),
+    let builder = match trust {
+        Some(trust) => builder.with_client_cert_verifier(trust.verifier()),
+        None => builder.with_no_client_auth(),
     };
     let challenges = settings.answers_challenges.then(|| challenges.clone());
     let is_answering = challenges.is_some();
@@ -77,7 +67,7 @@ pub(super) fn build(
     // What is resumed is in the ticket alone: another core, or the next process, can resume it just as well.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match settings.tickets {
-        true => config.ticketer = Arc::new(keys.for_scope(scope)),
+        true => config.ticketer = Arc::new(keys.for_clients(trust)),
         false => config.send_tls13_tickets = 0,
     }
     Ok(config)
@@ -89,21 +79,4 @@ fn versions(least: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
         MinVersion::Tls12 => &ALL,
         MinVersion::Tls13 => &ALL[..1],
     }
-}
-
-/// What a ticket must have been made for to be taken: a connection that was resumed is not asked for the client's
-/// certificate again, so one that began where nobody, or somebody else, vouched for the client must not go on here.
-fn ticket_scope(settings: &ServerSettings, roots: Option<&RootCertStore>) -> [u8; 32] {
-    let mut scope = digest::Context::new(&SHA256);
-    let required = settings.client_ca.as_ref().map(|ca| ca.required);
-    scope.update(format!("{required:?}").as_bytes());
-    for root in roots.into_iter().flat_map(|roots| &roots.roots) {
-        for part in [&root.subject, &root.subject_public_key_info] {
-            scope.update(&(part.len() as u64).to_be_bytes());
-            scope.update(part);
-        }
-    }
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(scope.finish().as_ref());
-    bytes
 }

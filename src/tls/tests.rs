@@ -12,24 +12,24 @@ use rustls::{ClientConnection, HandshakeKind, ServerConfig, ServerConnection};
 use super::*;
 
 /// A folder of its own for one test, gone with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(super) fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("palantir-tls-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path
     }
 
     /// A pair for these names, issued by `issuer`.
-    fn pair(&self, name: &str, names: &[&str], issuer: &Authority) -> PairFiles {
+    pub(super) fn pair(&self, name: &str, names: &[&str], issuer: &Authority) -> PairFiles {
         let (cert, key) = issuer.issue(names, |_| {});
         PairFiles {
             cert: self.write(&format!("{name}.crt"), &cert),
@@ -46,10 +46,10 @@ impl Drop for Folder {
     }
 }
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(pub(super) CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Authority {
+    pub(super) fn new(name: &str) -> Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -81,7 +81,7 @@ pub(super) fn pair(names: &[&str]) -> Arc<Pair> {
     Arc::new(Pair::load(&files).unwrap())
 }
 
-fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
+pub(super) fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
     ServerSettings {
         pairs: pairs.to_vec(),
         automatic: Vec::new(),
@@ -94,7 +94,7 @@ fn server_settings(pairs: &[PairFiles]) -> ServerSettings {
     }
 }
 
-fn client_settings(ca: &Path) -> ClientSettings {
+pub(super) fn client_settings(ca: &Path) -> ClientSettings {
     ClientSettings {
         ca: Some(ca.to_owned()),
         pair: None,
@@ -103,12 +103,12 @@ fn client_settings(ca: &Path) -> ClientSettings {
     }
 }
 
-fn vault() -> Vault {
+pub(super) fn vault() -> Vault {
     Vault::new(TicketKeys::open(None, SystemTime::now()).unwrap())
 }
 
 /// Both ends of a connection after their handshake. Errors: why there is none, as the end says that found out.
-fn shake(
+pub(super) fn shake(
     server: &Arc<ServerConfig>,
     client: &Arc<rustls::ClientConfig>,
     name: &str,
@@ -280,7 +280,7 @@ fn a_connection_is_resumed_by_another_process_but_not_where_clients_are_vouched_
 }
 
 /// The same with TLS 1.2 alone.
-fn only_tls12(config: &rustls::ClientConfig, ca: &Path) -> rustls::ClientConfig {
+pub(super) fn only_tls12(config: &rustls::ClientConfig, ca: &Path) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in pem::certificates(ca).unwrap() {
         roots.add(certificate).unwrap();

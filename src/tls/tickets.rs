@@ -3,6 +3,10 @@
 //!
 //! A ticket is `key name ‖ nonce ‖ sealed state`, sealed with AES-256-GCM-SIV (RFC 8452): its nonces may be random for any
 //! number of tickets, also where several processes have the same key.
+//!
+//! A ticket stands for the certificate that its client showed, so it is worth no more than that: where clients are asked
+//! for one, the chain that was shown is verified again whenever its ticket comes back. If the chain no longer holds, a full
+//! handshake is made, in which the client may show another one.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,9 +15,10 @@ use std::time::SystemTime;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::rand;
+use rustls::pki_types::UnixTime;
 use rustls::server::ProducesTickets;
 
-use super::{ticket_file, unix_secs};
+use super::{ClientTrust, ticket_file, ticket_state, unix_secs};
 use crate::base::limits;
 
 /// Bytes by which a ticket names its key.
@@ -90,11 +95,16 @@ impl TicketKeys {
         }
     }
 
-    /// Makes and takes tickets that are good where they were made for the same.
-    pub(super) fn for_scope(self: &Arc<TicketKeys>, scope: [u8; 32]) -> ScopedTickets {
+    /// Makes and takes tickets where clients are trusted like this; `None`: where none is asked for a certificate. They
+    /// are good wherever that is the same. (A connection that was resumed is not asked for the client's certificate again, so
+    /// one that began where nobody, or somebody else, vouched for the client must not go on here.)
+    pub(super) fn for_clients(
+        self: &Arc<TicketKeys>,
+        trust: Option<&ClientTrust>,
+    ) -> ScopedTickets {
         ScopedTickets {
             keys: self.clone(),
-            scope,
+            trust: trust.cloned(),
         }
     }
 
@@ -164,7 +174,21 @@ impl Key {
 #[derive(Debug)]
 pub(super) struct ScopedTickets {
     keys: Arc<TicketKeys>,
-    scope: [u8; 32],
+    trust: Option<ClientTrust>,
+}
+
+impl ScopedTickets {
+    fn scope(&self) -> &[u8] {
+        self.trust.as_ref().map_or(&[], |trust| trust.digest())
+    }
+
+    /// Whether a client is let in now that showed what is in this state.
+    fn holds(&self, state: &[u8]) -> bool {
+        self.trust.as_ref().is_none_or(|trust| {
+            let chain = ticket_state::client_chain(state);
+            chain.is_some_and(|chain| trust.accepts(&chain, UnixTime::now()))
+        })
+    }
 }
 
 impl ProducesTickets for ScopedTickets {
@@ -177,7 +201,7 @@ impl ProducesTickets for ScopedTickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.keys.keys().first()?.seal(&self.scope, plain)
+        self.keys.keys().first()?.seal(self.scope(), plain)
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
@@ -186,7 +210,8 @@ impl ProducesTickets for ScopedTickets {
         let keys = self.keys.keys();
         // A key's name is no secret: comparing it may take as long as it takes.
         let key = keys.iter().find(|key| key.name == *name)?;
-        key.open(&self.scope, *nonce, sealed)
+        let state = key.open(self.scope(), *nonce, sealed)?;
+        self.holds(&state).then_some(state)
     }
 }
 
@@ -205,7 +230,7 @@ mod tests {
     #[test]
     fn a_ticket_is_good_for_the_time_of_two_keys() {
         let keys = TicketKeys::open(None, hours(0)).unwrap();
-        let tickets = keys.for_scope([1; 32]);
+        let tickets = keys.for_clients(None);
         let first = tickets.encrypt(b"state").unwrap();
         assert_eq!(tickets.decrypt(&first).as_deref(), Some(&b"state"[..]));
         assert_ne!(tickets.encrypt(b"state").unwrap(), first, "nonces differ");
@@ -223,11 +248,10 @@ mod tests {
     #[test]
     fn nothing_else_is_a_ticket() {
         let keys = TicketKeys::open(None, hours(0)).unwrap();
-        let tickets = keys.for_scope([1; 32]);
+        let tickets = keys.for_clients(None);
         let ticket = tickets.encrypt(b"state").unwrap();
-        assert_eq!(keys.for_scope([2; 32]).decrypt(&ticket), None, "the scope");
         let others = TicketKeys::open(None, hours(0)).unwrap();
-        assert_eq!(others.for_scope([1; 32]).decrypt(&ticket), None, "the key");
+        assert_eq!(others.for_clients(None).decrypt(&ticket), None, "the key");
         for length in 0..ticket.len() {
             assert_eq!(tickets.decrypt(&ticket[..length]), None);
         }
@@ -241,7 +265,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_wrong_makes_no_key_that_stays() {
         let keys = TicketKeys::open(None, hours(1000)).unwrap();
-        let tickets = keys.for_scope([1; 32]);
+        let tickets = keys.for_clients(None);
         let ticket = tickets.encrypt(b"state").unwrap();
         keys.renew(hours(0)).unwrap();
         assert_eq!(tickets.decrypt(&ticket), None);
@@ -254,9 +278,9 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let open = |at| TicketKeys::open(Some(path.clone()), at).unwrap();
         let (one, other) = (open(hours(0)), open(hours(1)));
-        let seal = |keys: &Arc<TicketKeys>| keys.for_scope([0; 32]).encrypt(b"x").unwrap();
+        let seal = |keys: &Arc<TicketKeys>| keys.for_clients(None).encrypt(b"x").unwrap();
         let opens = |keys: &Arc<TicketKeys>, ticket: &[u8]| {
-            keys.for_scope([0; 32]).decrypt(ticket).is_some()
+            keys.for_clients(None).decrypt(ticket).is_some()
         };
         let first = seal(&one);
         assert!(opens(&other, &first));

@@ -9,8 +9,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tracing::{error, info};
 
 use super::{
-    Challenges, ClientSettings, Pair, PairFault, PairFiles, ServerSettings, TicketKeys, client,
-    roots, server,
+    Challenges, ClientSettings, ClientTrust, Pair, PairFault, PairFiles, ServerSettings,
+    TicketKeys, client, roots, server,
 };
 use crate::base::file::Stamp;
 
@@ -24,7 +24,7 @@ pub struct Vault {
     challenges: Arc<Challenges>,
     pairs: HashMap<PairFiles, Loaded<Pair>>,
     roots: HashMap<PathBuf, Loaded<RootCertStore>>,
-    servers: HashMap<ServerSettings, Built<ServerConfig>>,
+    servers: HashMap<ServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
     clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
 }
@@ -47,10 +47,19 @@ struct Built<T> {
     is_in_use: bool,
 }
 
+/// What a listener's settings are made into.
+#[derive(Debug)]
+struct Server {
+    config: Arc<ServerConfig>,
+    trust: Option<ClientTrust>,
+}
+
 /// TLS of a listener.
 #[derive(Clone, Debug)]
 pub struct ServerSide {
     pub config: Arc<ServerConfig>,
+    /// `None`: clients are not asked for a certificate.
+    pub trust: Option<ClientTrust>,
     /// In the order of the configuration.
     pub pairs: Vec<Arc<Pair>>,
 }
@@ -99,9 +108,20 @@ impl Vault {
         let ca = settings.client_ca.as_ref().map(|ca| ca.file.as_path());
         let roots = self.named_roots(ca)?;
         let (tickets, challenges) = (self.tickets.clone(), self.challenges.clone());
-        let build = || server::build(settings, &pairs, roots.clone(), &tickets, &challenges);
-        let config = keep(&mut self.servers, settings, &pairs, &roots, build)?;
-        Ok(ServerSide { config, pairs })
+        let build = || {
+            let ca = settings.client_ca.as_ref().zip(roots.clone());
+            let trust = ca.map(|(ca, roots)| ClientTrust::new(roots, ca.required));
+            let trust = trust.transpose()?;
+            let config = server::build(settings, &pairs, trust.as_ref(), &tickets, &challenges)?;
+            let config = Arc::new(config);
+            Ok(Server { config, trust })
+        };
+        let server = keep(&mut self.servers, settings, &pairs, &roots, build)?;
+        Ok(ServerSide {
+            config: server.config.clone(),
+            trust: server.trust.clone(),
+            pairs,
+        })
     }
 
     /// TLS of the pool of this name; the same thing as before, with what it can resume, if nothing has changed. Errors:

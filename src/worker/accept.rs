@@ -14,10 +14,12 @@ use crate::base::limits;
 use crate::net::{
     Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn,
 };
-use crate::snapshot::{ListenAddr, Listener as Settings};
+use crate::snapshot::{ListenAddr, Purpose};
 use crate::worker::connection;
 use crate::worker::downstream::{Accepted, Arrival};
+use crate::worker::live_listener::LiveListener;
 use crate::worker::shard::{CountedListener, Shard};
+use crate::worker::turn_away;
 
 /// A listening socket on a core.
 struct Door {
@@ -25,12 +27,12 @@ struct Door {
     addr: ListenAddr,
     gate: Rc<Gate>,
     /// How its clients were spoken to last: a removed listener may still have some in its queue.
-    last: RefCell<Rc<Settings>>,
+    last: RefCell<Rc<LiveListener>>,
 }
 
 impl Door {
     /// How clients that come now are spoken to.
-    fn settings(&self, shard: &Shard) -> Rc<Settings> {
+    fn settings(&self, shard: &Shard) -> Rc<LiveListener> {
         if let Some(settings) = shard.plan().listener(&self.addr) {
             self.last.replace(settings.clone());
         }
@@ -38,32 +40,38 @@ impl Door {
     }
 }
 
-/// Begins to accept on a socket. If the configuration has no such listener, such as with a socket that was taken over from
-/// a process that had, only who waits there already is served. Errors: the engine does not take it.
+/// Begins to accept on a socket. Nobody is served if the configuration has no such listener: how clients are to be spoken
+/// to there, and what is demanded of them, is not known then. Errors: the engine does not take the socket.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
-    let addr = bound.addr.clone();
+    let (addr, came_for) = (bound.addr.clone(), bound.came_for);
     let listener = Listener::new(bound, engine)?;
-    let gate = shard.open_gate(addr.clone());
-    let settings = shard.plan().listener(&addr).cloned();
-    if settings.is_none() {
-        gate.close();
+    match (shard.plan().listener(&addr), came_for) {
+        (Some(settings), _) => {
+            let door = Door {
+                listener,
+                gate: shard.open_gate(addr.clone()),
+                addr,
+                last: RefCell::new(settings.clone()),
+            };
+            spawn(run(shard.count_listener(), door, came_for));
+        }
+        (None, Some(came_for)) => {
+            let counted = shard.count_listener();
+            spawn(turn_away::leftover(counted, listener, came_for));
+        }
+        (None, None) => {} // It was removed before the worker came to it.
     }
-    let settings = settings.unwrap_or_else(|| Rc::new(Settings::plain(addr.clone())));
-    let door = Door {
-        listener,
-        gate,
-        addr,
-        last: RefCell::new(settings),
-    };
-    spawn(run(shard.count_listener(), door));
     Ok(())
 }
 
 /// Accepts until the worker drains or the listener is removed. Of a removed one, the connections that are in the
 /// socket's queue are taken in first; when the worker ends they stay there, because another process may have the same
 /// socket.
-async fn run(counted: CountedListener, door: Door) {
+async fn run(counted: CountedListener, door: Door, came_for: Option<Purpose>) {
     let shard = counted.shard();
+    if let Some(came_for) = came_for {
+        turn_away::queue(shard, &door.listener, came_for).await;
+    }
     accept_all(shard, &door).await;
     while !shard.is_ending() {
         poll_fn(|cx| shard.poll_room(cx)).await;
@@ -104,7 +112,6 @@ fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
         peer,
         connection_peer: peer,
         reached: reached(&socket, &door.addr),
-        gate: door.gate.clone(),
         listener: door.settings(shard),
         secured: None,
     };
@@ -125,7 +132,8 @@ fn reached(socket: &Socket, addr: &ListenAddr) -> Option<SocketAddr> {
     }
 }
 
-async fn pause(shard: &Shard) {
+/// Waits a little before accepting is tried again.
+pub async fn pause(shard: &Shard) {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS));
     poll_fn(|cx| timer.poll(cx)).await;

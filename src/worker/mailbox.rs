@@ -26,8 +26,16 @@ pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>, engine: Engine) -
 
 fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
     match message {
-        ToWorker::Listen(addr, socket) => {
-            let bound = BoundListener { addr, socket };
+        ToWorker::Listen {
+            addr,
+            socket,
+            came_for,
+        } => {
+            let bound = BoundListener {
+                addr,
+                socket,
+                came_for,
+            };
             if let Err(error) = accept::start(shard, bound, engine) {
                 error!(worker = shard.worker.0, %error, "a new listener cannot be used");
             }

@@ -14,8 +14,9 @@ use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, ListenAddr, Listener, Pool, Snapshot};
+use crate::snapshot::{Backend, ListenAddr, Pool, Snapshot};
 use crate::worker::balance::{Balancer, Candidate, View, hash_key};
+use crate::worker::live_listener::{LiveListener, end_changed, listeners_after};
 use crate::worker::upstream::{Backends, Neighbours, Queue, ReuseKey};
 
 /// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
@@ -24,7 +25,7 @@ pub struct Plan {
     neighbours: Rc<Neighbours>,
     pools: Vec<Rc<LivePool>>,
     /// As in the snapshot; a connection holds on to the one that it came by.
-    listeners: Vec<Rc<Listener>>,
+    listeners: Vec<Rc<LiveListener>>,
     /// Where each backend that takes requests stands, by its row in the tables.
     places: Vec<Option<Place>>,
     /// The latest key that was given out on this core.
@@ -125,7 +126,7 @@ impl Plan {
         let pools = snapshot.pools.iter().map(|pool| live(pool, &snapshot));
         Plan {
             pools: pools.collect(),
-            listeners: snapshot.listeners.iter().cloned().map(Rc::new).collect(),
+            listeners: listeners_after(before.map_or(&[], |before| &before.listeners), &snapshot),
             places,
             last_key,
             snapshot,
@@ -139,10 +140,15 @@ impl Plan {
     }
 
     /// How clients that come by an address are spoken to, if it is listened on.
-    pub fn listener(&self, addr: &ListenAddr) -> Option<&Rc<Listener>> {
+    pub fn listener(&self, addr: &ListenAddr) -> Option<&Rc<LiveListener>> {
         self.listeners
             .iter()
             .find(|listener| listener.addr == *addr)
+    }
+
+    /// Ends the listeners of the plan before that are gone, or demand something else of clients. Whether there are any.
+    pub fn end_changed_listeners(&self, before: &Plan) -> bool {
+        end_changed(&before.listeners, &self.listeners)
     }
 
     /// A pool as configured.

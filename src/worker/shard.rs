@@ -128,6 +128,9 @@ impl Shard {
         self.shared_upstreams.forget_unless(stays);
         self.failing.borrow_mut().retain(|&id| plan.takes(id));
         self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
+        if plan.end_changed_listeners(&before) {
+            self.timers.wake_all();
+        }
         self.derive_bounds();
         self.wake_full();
         self.untold.set(Some(plan.snapshot().generation));
@@ -172,15 +175,11 @@ impl Shard {
         gate
     }
 
-    /// Closes these gates: accepting ends there, and connections that came that way end after their running exchange.
+    /// Closes these gates: accepting ends there.
     fn close_gates(&self, closes: impl Fn(&ListenAddr) -> bool) {
         let mut gates = self.gates.borrow_mut();
-        let count = gates.len();
         for (_, gate) in gates.extract_if(.., |(addr, _)| closes(addr)) {
             gate.close();
-        }
-        if gates.len() < count {
-            self.timers.wake_all();
         }
     }
 
@@ -258,17 +257,13 @@ impl Shard {
         }
         self.close_gates(|_| true);
         self.wake_full();
+        self.timers.wake_all();
         self.report_drained();
     }
 
     /// Whether connections are to end after their running exchange.
     pub fn is_draining(&self) -> bool {
         self.ending.get() == Ending::Draining
-    }
-
-    /// Whether another process accepts what comes now.
-    pub fn is_retiring(&self) -> bool {
-        self.ending.get() == Ending::Retiring
     }
 
     /// Whether it drains or retires.

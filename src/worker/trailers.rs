@@ -6,9 +6,9 @@ use std::rc::Rc;
 use crate::base::ids::RouteId;
 use crate::http::h1::retain_trailers;
 use crate::http::names::Identity;
-use crate::snapshot::Listener;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
+use crate::worker::live_listener::LiveListener;
 use crate::worker::plan::Plan;
 
 /// What decides about the trailers of one message.
@@ -16,7 +16,7 @@ pub struct TrailerRules {
     plan: Rc<Plan>,
     route: RouteId,
     /// Where the client came in that sent them; `None`: a backend sent them.
-    listener: Option<Rc<Listener>>,
+    listener: Option<Rc<LiveListener>>,
 }
 
 impl TrailerRules {
@@ -31,7 +31,7 @@ impl TrailerRules {
         TrailerRules::new(exchange, None)
     }
 
-    fn new(exchange: &Exchange, listener: Option<Rc<Listener>>) -> TrailerRules {
+    fn new(exchange: &Exchange, listener: Option<Rc<LiveListener>>) -> TrailerRules {
         TrailerRules {
             plan: exchange.plan.clone(),
             route: exchange.route_id(),

@@ -1,5 +1,6 @@
 //! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing moves
-//! for too long.
+//! for too long. One whose listener was removed or demands something else by now has as long as what a stop would cut: it
+//! would otherwise outlast whatever let its client in.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -36,6 +37,7 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
     let (mut sent, mut received) = (None, None);
     let next_look = Timer::new(&shard.timers);
     next_look.set(NEXT_LOOK);
+    let mut farewell = None;
     poll_fn(|cx| {
         if sent.is_none()
             && let Poll::Ready(end) = sending.as_mut().poll(cx)
@@ -46,6 +48,12 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
             && let Poll::Ready(end) = receiving.as_mut().poll(cx)
         {
             received = Some(end);
+        }
+        if client.arrival.listener.is_over() {
+            let timer = farewell.get_or_insert_with(|| last_time(shard));
+            if timer.poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
         }
         match (sent, received) {
             (Some(End::Broken), _) | (_, Some(End::Broken)) => Poll::Ready(()),
@@ -67,6 +75,13 @@ fn is_one_gone(sides: [&Stream; 2], next_look: &Timer, cx: &mut Context<'_>) -> 
         Stream::Multiplexed(stream) => stream.is_gone(),
         Stream::Socket(socket) => may_ask && !socket.is_watched() && socket.is_reset(),
     })
+}
+
+/// What a tunnel still has that is to end.
+fn last_time(shard: &Shard) -> Timer {
+    let timer = Timer::new(&shard.timers);
+    timer.set(shard.plan().snapshot().shutdown_timeout);
+    timer
 }
 
 #[derive(Clone, Copy)]

@@ -5,6 +5,7 @@
 //! A resource is one file in `resources/` and one line in [`resources()`]. Before any of them comes the [`gate`].
 
 mod accept;
+mod admission;
 mod asking;
 mod body;
 mod document;

@@ -1,11 +1,13 @@
 //! The connections of the API, over TCP or a Unix socket, perhaps with TLS: so many at once, each with a bound on its heads and on the time
 //! they take.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -17,11 +19,12 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use super::admission::{self, Admission};
 use super::asking::Caller;
 use crate::base::limits;
 use crate::control::ask::Standing;
 use crate::net::BoundListener;
-use crate::snapshot::{ListenAddr, ServerTls};
+use crate::snapshot::ListenAddr;
 use crate::tls;
 
 /// A listening socket on the control thread's runtime.
@@ -48,12 +51,12 @@ pub async fn serve(listener: BoundListener, router: Router, standing: Standing) 
         match socket.accept().await {
             Ok((accepted, caller)) => {
                 let router = router.clone();
-                // That of the configuration in force: certificates may have changed since the start.
-                let tls = standing.borrow().snapshot.admin_tls.clone();
+                // By the configuration in force: certificates may have changed since the start.
+                let admission = Admission::now(standing.clone());
                 tokio::spawn(async move {
                     match accepted {
-                        Accepted::Tcp(stream) => greet(stream, caller, router, tls).await,
-                        Accepted::Unix(stream) => greet(stream, caller, router, tls).await,
+                        Accepted::Tcp(stream) => greet(stream, caller, router, admission).await,
+                        Accepted::Unix(stream) => greet(stream, caller, router, admission).await,
                     }
                     drop(permit);
                 });
@@ -91,18 +94,18 @@ impl Socket {
 }
 
 /// Makes the TLS handshake if there is one to make, and learns who the client is.
-async fn greet<S>(stream: S, caller: Caller, router: Router, tls: Option<ServerTls>)
+async fn greet<S>(stream: S, caller: Caller, router: Router, admission: Admission)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some(tls) = tls else {
-        return converse(stream, caller, router).await;
+    let Some(tls) = admission.tls() else {
+        return converse(stream, caller, router, admission).await;
     };
-    let handshake = TlsAcceptor::from(tls.config).accept(stream);
+    let handshake = TlsAcceptor::from(tls.config.clone()).accept(stream);
     match timeout(Duration::from_secs(limits::ADMIN_HEADER_SECS), handshake).await {
         Ok(Ok(stream)) => {
             let caller = named(caller, stream.get_ref().1.peer_certificates());
-            converse(stream, caller, router).await;
+            converse(stream, caller, router, admission).await;
         }
         Ok(Err(error)) => debug!("no TLS with {} at the management API: {error}", caller.0),
         Err(_) => debug!("no TLS with {} at the management API in time", caller.0),
@@ -119,21 +122,37 @@ fn named(caller: Caller, chain: Option<&[CertificateDer<'_>]>) -> Caller {
 }
 
 /// One connection, from beginning to end. What goes wrong with it is the client's business.
-async fn converse<S>(stream: S, caller: Caller, router: Router)
+async fn converse<S>(stream: S, caller: Caller, router: Router, admission: Admission)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = router.layer(axum::Extension(caller));
-    let served = http1::Builder::new()
+    let router = router
+        .layer(axum::Extension(caller))
+        .layer(middleware::from_fn_with_state(
+            admission.clone(),
+            admission::check,
+        ));
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(limits::ADMIN_HEADER_SECS))
         .max_buf_size(limits::ADMIN_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .without_shutdown()
-        .await;
-    if let Ok(parts) = served {
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = tokio::select! {
+        biased;
+        () = admission.end() => None,
+        served = poll_fn(|cx| serving.poll_without_shutdown(cx)) => Some(served),
+    };
+    let served = match served {
+        Some(served) => Ok(served),
+        None => {
+            Pin::new(&mut serving).graceful_shutdown();
+            let ending = poll_fn(|cx| serving.poll_without_shutdown(cx));
+            timeout(admission.patience(), ending).await
+        }
+    };
+    if let Ok(Ok(())) = served {
         let patience = Duration::from_millis(limits::LINGER_MILLIS);
-        let _ = timeout(patience, linger(parts.io.into_inner())).await;
+        let _ = timeout(patience, linger(serving.into_parts().io.into_inner())).await;
     }
 }
 

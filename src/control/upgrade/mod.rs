@@ -25,7 +25,8 @@ pub use predecessor::Predecessor;
 pub use program::Program;
 pub use successor::Successor;
 
-use crate::net::BoundListener;
+use crate::net::{BoundListener, Passed};
+use crate::snapshot::Purpose;
 
 /// Tells a new process which of its descriptors is its end of the line.
 const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
@@ -42,7 +43,7 @@ pub type Outcome = Result<Successor, String>;
 #[derive(Debug)]
 pub struct Upgrades {
     program: Program,
-    passed_on: Vec<BoundListener>,
+    passed_on: Vec<(BoundListener, Purpose)>,
     accepting: watch::Sender<bool>,
     under_way: bool,
     outcomes: (mpsc::Sender<Outcome>, mpsc::Receiver<Outcome>),
@@ -51,7 +52,7 @@ pub struct Upgrades {
 impl Upgrades {
     /// Of `program`. `passed_on` are duplicates of the listening sockets that are not the workers': test servers,
     /// management API.
-    pub fn new(program: Program, passed_on: Vec<BoundListener>) -> Upgrades {
+    pub fn new(program: Program, passed_on: Vec<(BoundListener, Purpose)>) -> Upgrades {
         Upgrades {
             program,
             passed_on,
@@ -73,9 +74,10 @@ impl Upgrades {
 
     /// Starts a new process and hands it the workers' `listeners` and the others, on a thread of its own: see
     /// [`Upgrades::outcome`]. None may be under way. Errors: no thread or descriptors are to be had.
-    pub fn begin(&mut self, mut listeners: Vec<BoundListener>) -> Result<(), String> {
-        for socket in &self.passed_on {
-            listeners.push(socket.try_clone().map_err(|error| error.to_string())?);
+    pub fn begin(&mut self, mut listeners: Vec<Passed>) -> Result<(), String> {
+        for (socket, purpose) in &self.passed_on {
+            let socket = socket.try_clone().map_err(|error| error.to_string())?;
+            listeners.push((socket, Some(*purpose)));
         }
         let (program, outcomes) = (self.program.clone(), self.outcomes.0.clone());
         info!("upgrade: starting {}", program.path.display());

@@ -5,10 +5,10 @@ use std::process::Child;
 
 use super::{GO, Outcome, Program, READY};
 use crate::base::limits;
-use crate::net::{BoundListener, Line};
+use crate::net::{Line, Passed};
 
 /// Starts a new process, hands it `listeners`, and waits until it is ready.
-pub fn prepare(program: &Program, listeners: &[BoundListener]) -> Outcome {
+pub fn prepare(program: &Program, listeners: &[Passed]) -> Outcome {
     let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
     let child = program
         .command(&theirs)

@@ -1,6 +1,7 @@
 //! From a connected socket to one that speaks TLS.
 
 use std::io::ErrorKind;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -175,6 +176,7 @@ impl Handshake {
         let Handshake {
             mut socket,
             records,
+            hearing,
             blocks,
             ..
         } = self;
@@ -187,10 +189,10 @@ impl Handshake {
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             alpn: state.alpn_protocol().map(Box::from),
             heard,
-            peer_certificate: state
-                .peer_certificates()
-                .and_then(|chain| chain.first())
-                .map(|certificate| Box::from(certificate.as_ref())),
+            peer_chain: state.peer_certificates().map(|chain| match hearing {
+                Some(_) => Rc::from(chain),
+                None => Rc::from(&chain[..chain.len().min(1)]),
+            }),
         };
         socket.tls = Some(Box::new(Tls::new(negotiated, records, blocks)));
         socket

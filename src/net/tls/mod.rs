@@ -18,9 +18,11 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::os::fd::RawFd;
+use std::rc::Rc;
 
 pub use failure::TlsFailure;
 pub use records::Records;
+use rustls::pki_types::CertificateDer;
 
 use super::socket::{receive_from, send_now};
 use super::{Block, Blocks, Expired, Socket, Timer, Unasked};
@@ -37,8 +39,9 @@ pub struct Negotiated {
     pub alpn: Option<Box<[u8]>>,
     /// What the client asked for, and what it was shown; only known of clients.
     pub heard: Heard,
-    /// The peer's own certificate, in DER.
-    pub peer_certificate: Option<Box<[u8]>>,
+    /// The certificates that the peer showed, its own first: all those of a client, that one alone of a server. `None`: it
+    /// showed none.
+    pub peer_chain: Option<Rc<[CertificateDer<'static>]>>,
 }
 
 /// The version of TLS that is spoken.

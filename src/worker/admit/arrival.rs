@@ -2,15 +2,19 @@
 
 use std::net::IpAddr;
 
+use rustls::pki_types::UnixTime;
+
 use crate::http::forwarded::client_address;
 use crate::http::h1::RequestHead;
 use crate::http::names::Identity;
 use crate::http::{fields, host};
-use crate::snapshot::{ClientCertificate, Route, ServerTls};
+use crate::snapshot::{ClientCertificate, Listener, Route};
 use crate::tls::Unidentified;
+use crate::worker::admit::demands;
 use crate::worker::downstream::{Arrival, Client};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::shard::Shard;
 
 /// Whether what the request says of its client is believed: that is for the connection's peer to vouch for, and a PROXY
 /// header makes nobody else of it.
@@ -73,22 +77,44 @@ fn https_url(name: &[u8], head: &RequestHead<'_, '_>) -> String {
     String::from_utf8_lossy(&url).into_owned()
 }
 
-/// Refuses what this listener does not take: a request in cleartext where HTTPS is wanted, and one for another host than
-/// the one that the client's certificate was shown to.
+/// Refuses what the connection's listener does not take.
 pub fn check_arrival(
+    shard: &Shard,
     client: &Client,
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
 ) -> Result<(), Failure> {
     let listener = &client.arrival.listener;
+    if !listener.is_over() {
+        return check_by(listener, client, exchange, head);
+    }
+    match shard.plan().listener(&listener.addr) {
+        Some(now) => match demands::are_met(now, &client.arrival, UnixTime::now()) {
+            true => check_by(now, client, exchange, head),
+            false => Err(Failure::Misdirected),
+        },
+        // It was removed: what it demanded holds to the end.
+        None => check_by(listener, client, exchange, head),
+    }
+}
+
+/// Refuses what a listener with these settings does not take: a request in cleartext where HTTPS is wanted, and one for
+/// another host than the one that the client's certificate was shown to.
+fn check_by(
+    listener: &Listener,
+    client: &Client,
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+) -> Result<(), Failure> {
+    let secured = &client.arrival.secured;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
-    if listener.redirect_to_https && !name.is_empty() {
+    if listener.redirect_to_https && secured.is_none() && !name.is_empty() {
         exchange.own_text.replace(Some(https_url(name, head)));
         return Err(Failure::HttpsWanted);
     }
     match &listener.tls {
         Some(tls) if tls.client_certificate != ClientCertificate::NotAsked => {
-            match is_for_handshake(&client.arrival, tls, host::without_root(name)) {
+            match is_for_handshake(&client.arrival, host::without_root(name)) {
                 true => Ok(()),
                 false => Err(Failure::Misdirected),
             }
@@ -99,8 +125,8 @@ pub fn check_arrival(
 
 /// Whether the host is the one that the client asked for in its handshake. One that asked for none takes the certificate
 /// that it was shown for the host's, so it must be.
-fn is_for_handshake(arrival: &Arrival, tls: &ServerTls, host: &[u8]) -> bool {
-    let Some(secured) = &arrival.secured else {
+fn is_for_handshake(arrival: &Arrival, host: &[u8]) -> bool {
+    let (Some(secured), Some(tls)) = (&arrival.secured, &arrival.listener.tls) else {
         return false;
     };
     match (&secured.server_name, secured.certificate) {

@@ -3,6 +3,7 @@
 
 mod arrival;
 mod challenge;
+mod demands;
 mod trace;
 
 use std::net::IpAddr;
@@ -173,7 +174,7 @@ fn decide(
     let path = path.map_err(Failure::Refused);
     let found = path.and_then(|path| find_route(exchange, head, path));
     exchange.found_route.set(found.ok());
-    check_arrival(client, exchange, head)?;
+    check_arrival(shard, client, exchange, head)?;
     let (path, route) = (path?, exchange.take_route(found?));
     check_certificate(client, route)?;
     if let RequestBody::Length(length) = head.body

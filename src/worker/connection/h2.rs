@@ -28,7 +28,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     };
     let is_unwanted = || {
         let most = shard.plan().snapshot().client.requests_per_connection;
-        shard.is_ending() || arrival.gate.is_closed() || begun.get() >= most
+        shard.is_ending() || arrival.listener.is_over() || begun.get() >= most
     };
     let terms = Terms {
         blocks: &shard.blocks,

@@ -12,15 +12,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::net::{Block, Gate, Peer, Socket, Timer};
-use crate::snapshot::{Listener, ServerTls};
+use crate::net::{Block, Peer, Socket, Timer};
+use crate::snapshot::ServerTls;
 use crate::tls::{Unidentified, identify};
 
 use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::live_listener::LiveListener;
 use crate::worker::multiplex;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -46,10 +49,8 @@ pub struct Arrival {
     pub connection_peer: Peer,
     /// What it connected to; `None`: a Unix socket.
     pub reached: Option<SocketAddr>,
-    /// Closes when the listener that it came by is removed.
-    pub gate: Rc<Gate>,
     /// The listener as it was when the connection was accepted.
-    pub listener: Rc<Listener>,
+    pub listener: Rc<LiveListener>,
     /// `None`: in cleartext.
     pub secured: Option<Rc<Secured>>,
 }
@@ -62,6 +63,8 @@ pub struct Secured {
     pub certificate: Option<usize>,
     /// What backends are told of who it is, from its certificate; `None`: it has none.
     pub identity: Option<Result<Vec<(String, String)>, Unidentified>>,
+    /// The certificates that it showed, its own first.
+    pub client_chain: Option<Rc<[CertificateDer<'static>]>>,
 }
 
 impl Secured {
@@ -83,6 +86,7 @@ impl Secured {
                 certificates.position(|pair| pair.is_shown_as(shown))
             }),
             identity: certificate.map(|certificate| identify(certificate, &tls.identity)),
+            client_chain: socket.peer_chain().cloned(),
         }
     }
 }
@@ -121,7 +125,7 @@ pub struct Client {
 pub enum Woken {
     /// Bytes came.
     Bytes,
-    /// The client ended the connection, or the worker drains, or the listener is removed.
+    /// The client ended the connection, or the worker drains, or the listener was removed or demands something else.
     Over,
     /// The deadline passed.
     Expired,
@@ -198,8 +202,8 @@ impl Client {
         let most = exchange.plan.snapshot().client.requests_per_connection;
         self.keep_alive.get()
             && !self.body_pending.get()
-            && !shard.is_draining()
-            && !self.arrival.gate.is_closed()
+            && !shard.is_ending()
+            && !self.arrival.listener.is_over()
             && self.requests.get() < most
     }
 
@@ -244,8 +248,8 @@ impl Client {
         }
     }
 
-    /// Waits for the first bytes of a request. What was accepted may bring one even if its listener is removed by now:
-    /// nothing told the client to go elsewhere.
+    /// Waits for the first bytes of a request. What was accepted may bring one even if its listener was removed or
+    /// changed by now: nothing told the client to go elsewhere.
     pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
         if !self.wire.is_empty() {
             return Woken::Bytes;
@@ -259,7 +263,7 @@ impl Client {
                     Ok(_) => Woken::Bytes,
                 });
             }
-            if shard.is_draining() || self.is_unwanted(shard) {
+            if shard.is_draining() || self.is_unwanted() {
                 return Poll::Ready(Woken::Over);
             }
             self.timer.poll(cx).map(|_| Woken::Expired)
@@ -267,10 +271,10 @@ impl Client {
         .await
     }
 
-    /// Whether the listener that the connection came by was removed. (A connection that is handed over with its listener
-    /// may send one more request: closing it could cross with that request.)
-    fn is_unwanted(&self, shard: &Shard) -> bool {
-        self.arrival.gate.is_closed() && self.requests.get() > 0 && !shard.is_retiring()
+    /// Whether the listener that the connection came by was removed or demands something else. (A connection that is handed
+    /// over with its listener may send one more request: closing it could cross with that request.)
+    fn is_unwanted(&self) -> bool {
+        self.arrival.listener.is_over() && self.requests.get() > 0
     }
 
     /// Waits for `work`, at most until the client is gone.

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256,
-    SanType,
+    SanType, date_time_ymd,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -62,13 +63,31 @@ impl Authority {
         self.issue_with(names, KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap())
     }
 
+    /// The same that holds until this instant, in whole seconds.
+    pub fn issue_until(&self, names: &[&str], end: SystemTime) -> Pair {
+        let end = end.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let end = date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+        let key = KeyPair::generate().unwrap();
+        self.issue_changed(names, key, |params| params.not_after = end)
+    }
+
     fn issue_with(&self, names: &[&str], key: KeyPair) -> Pair {
+        self.issue_changed(names, key, |_| {})
+    }
+
+    fn issue_changed(
+        &self,
+        names: &[&str],
+        key: KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
         let mut params = CertificateParams::new(names.clone()).unwrap();
         params.distinguished_name = Default::default();
         params
             .distinguished_name
             .push(DnType::CommonName, &names[0]);
+        change(&mut params);
         let cert = params.signed_by(&key, &self.0).unwrap();
         Pair {
             cert: cert.pem(),
@@ -149,9 +168,18 @@ impl Dialer {
 
     /// The same with a certificate of its own.
     pub fn with_identity(authority: &Authority, pair: &Pair) -> Dialer {
+        Dialer::with_identity_over(authority, pair, BOTH)
+    }
+
+    /// The same over these versions.
+    pub fn with_identity_over(
+        authority: &Authority,
+        pair: &Pair,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Dialer {
         let (chain, key) = pair.read();
         let config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(BOTH)
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(authority.roots())
             .with_client_auth_cert(chain, key)

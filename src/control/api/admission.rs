@@ -1,0 +1,63 @@
+//! What lets a connection of the API stay: that the API demands of its clients what it did when the connection was made.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::ApiProblem;
+use crate::control::ask::{InForce, Standing};
+use crate::snapshot::ServerTls;
+
+/// A connection's.
+#[derive(Clone)]
+pub struct Admission {
+    /// As the connection was accepted.
+    tls: Option<ServerTls>,
+    standing: Standing,
+}
+
+impl Admission {
+    /// By what is in force.
+    pub fn now(standing: Standing) -> Admission {
+        let tls = standing.borrow().snapshot.admin_tls.clone();
+        Admission { tls, standing }
+    }
+
+    /// `None`: the connection is in cleartext.
+    pub fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
+    }
+
+    /// Waits until the API demands something else.
+    pub async fn end(&self) {
+        let mut standing = self.standing.clone();
+        // Without a sender nothing changes any more.
+        if standing.wait_for(|now| !self.holds(now)).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// How long what is under way may then last.
+    pub fn patience(&self) -> std::time::Duration {
+        self.standing.borrow().snapshot.shutdown_timeout
+    }
+
+    fn holds(&self, now: &InForce) -> bool {
+        match (&self.tls, &now.snapshot.admin_tls) {
+            (Some(tls), Some(now)) => tls.demands_as_much_as(now),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Passes a request on as long as its connection may stay.
+pub async fn check(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+    let holds = admission.holds(&admission.standing.borrow());
+    if holds {
+        return next.run(request).await;
+    }
+    let why = "the management API demands other certificates by now: connect again";
+    ApiProblem::new(StatusCode::MISDIRECTED_REQUEST, why).into_response()
+}

@@ -1,0 +1,71 @@
+//! Clients in the queue of a listening socket that this process was given, who came for something else than the socket is
+//! for now: nothing that they say is read, let alone passed on.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::net::{Listener, Socket, Timer, spawn};
+use crate::snapshot::Purpose;
+use crate::worker::accept::pause;
+use crate::worker::downstream::linger;
+use crate::worker::shard::{CountedConnection, CountedListener, Shard};
+
+/// Says, to whoever speaks HTTP without TLS, that what was here is gone.
+const GONE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
+
+/// Turns those away who wait at present.
+pub async fn queue(shard: &Rc<Shard>, listener: &Listener, came_for: Purpose) {
+    while !shard.is_ending() {
+        poll_fn(|cx| shard.poll_room(cx)).await;
+        let Some((socket, _)) = listener.accept_waiting(&shard.turn).await else {
+            return;
+        };
+        if came_for.is_cleartext {
+            let counted = shard.count_connection();
+            spawn(tell(shard.clone(), counted, socket));
+        }
+    }
+}
+
+/// Turns everybody away on a socket that is for nothing any more, until nobody can have come who did not know that.
+pub async fn leftover(counted: CountedListener, listener: Listener, came_for: Purpose) {
+    let shard = counted.shard();
+    let timer = Timer::new(&shard.timers);
+    timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
+    while !timer.expired() && !shard.is_ending() {
+        queue(shard, &listener, came_for).await;
+        pause(shard).await;
+    }
+}
+
+async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket) {
+    let timer = Timer::new(&shard.timers);
+    timer.set(Duration::from_millis(limits::LINGER_MILLIS));
+    let mut answer = shard.blocks.take();
+    answer.extend(GONE);
+    let sent = socket.send_all(&mut answer, &timer).await;
+    shard.blocks.give(answer);
+    if matches!(sent, Ok(Ok(()))) {
+        linger(&socket, &shard.blocks, &timer).await;
+    }
+    drop(counted);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::h1::{Asked, FieldSlots, ResponseBody, parse_response};
+
+    #[test]
+    fn what_is_said_is_an_answer_of_its_length() {
+        let mut slots = FieldSlots::new();
+        let parsed = parse_response(GONE, &mut slots, Asked::default(), 1_000);
+        let head = parsed.unwrap().unwrap();
+        let length = GONE.len() - head.head_bytes;
+        assert_eq!(head.body, ResponseBody::Length(length as u64));
+    }
+}

@@ -1,0 +1,254 @@
+//! Listening sockets that a new process is given and has no use for, or another one: whoever waits in their queues is turned
+//! away in a protocol that it speaks, or closed. Nobody's request goes where it was not meant to go.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
+
+use crate::support::origin::ok;
+use crate::support::place::{Directory, free_addr};
+use crate::support::proxy::{command, route};
+use crate::support::tls::{Authority, BOTH, Dialer, NAMES};
+use crate::support::{Client, Lineage, Origin, PATIENCE, eventually, get};
+
+const TOKEN: &str = "secret-admin-token-0123456789";
+
+/// What the old process is busy with, so that whoever else comes waits.
+struct Busy {
+    origin: Origin,
+    let_go: mpsc::Sender<()>,
+    /// Hold what the old process takes at once.
+    clients: Vec<Client>,
+}
+
+impl Busy {
+    /// A backend that holds requests for `/held` until it is let go.
+    fn new() -> Busy {
+        let (let_go, wait) = mpsc::channel();
+        let wait = Arc::new(Mutex::new(wait));
+        let origin = Origin::start(move |link| {
+            while let Some(request) = link.request() {
+                if request.head.first_line().contains(" /held ") {
+                    let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
+                }
+                link.send(ok("served"));
+            }
+        });
+        Busy {
+            origin,
+            let_go,
+            clients: Vec::new(),
+        }
+    }
+
+    /// A configuration of one worker, which takes one connection.
+    fn config(&self, head: &str, more: &str) -> String {
+        let route = route("/", &[self.origin.addr]);
+        format!("{head}\nworkers = 1\n[limits]\nconnections = 1\n{more}\n{route}")
+    }
+
+    /// Takes the worker's only connection, and the one more that it takes at each other address, where it was waiting for
+    /// one already.
+    #[track_caller]
+    fn hold_worker(&mut self, addr: SocketAddr, others: &[SocketAddr]) {
+        let mut client = Client::connect(addr);
+        client.send(get("/held"));
+        self.origin.wait_for_requests(1);
+        self.clients.push(client);
+        let others = others.iter().map(|other| Client::connect(*other));
+        self.clients.extend(others);
+    }
+
+    /// Takes all connections of a management API.
+    #[track_caller]
+    fn hold_admin(&mut self, addr: SocketAddr) {
+        for _ in 0..palantir::base::limits::ADMIN_CONNECTIONS {
+            let mut client = Client::connect(addr);
+            let asked = format!(
+                "GET /version HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+            );
+            assert_eq!(client.ask(asked).status(), 200);
+            self.clients.push(client);
+        }
+    }
+
+    fn end(&mut self) {
+        self.let_go.send(()).unwrap();
+        self.clients.clear();
+    }
+
+    /// What the backend was told beside what the test itself has sent there.
+    fn heads(&self) -> String {
+        let requests = self.origin.requests();
+        requests
+            .iter()
+            .map(|request| format!("{:?}\n", request.head))
+            .collect()
+    }
+}
+
+fn asking_admin(addr: SocketAddr) -> String {
+    format!("GET /stats HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n")
+}
+
+fn admin(addr: SocketAddr) -> String {
+    format!("[admin]\nlisten_addr = \"{addr}\"\ntoken_file = \"{{dir}}/token\"\n")
+}
+
+/// Replaces the configuration; `{dir}` is the proxy's directory.
+fn write_config(lineage: &Lineage, config: &str) {
+    let dir = lineage.proxy.directory.path().display().to_string();
+    lineage.write_config(&config.replace("{dir}", &dir));
+}
+
+#[test]
+fn the_management_api_leaves_no_token_to_a_backend() {
+    let [addr, old, new] = [free_addr(), free_addr(), free_addr()];
+    let listen = format!("listen_addr = \"{addr}\"");
+    let both = format!("listen_addr = [\"{addr}\", \"{old}\"]");
+    // The API moves, or ends, or its address becomes a listener's.
+    let rows = [
+        (&listen, admin(new), false),
+        (&listen, String::new(), false),
+        (&both, admin(new), true),
+    ];
+    for (head, after, is_listener) in rows {
+        let mut busy = Busy::new();
+        let directory = Directory::new();
+        let token = directory.write("token", TOKEN);
+        let here = |text: String| text.replace("{dir}/token", token.to_str().unwrap());
+        let mut lineage =
+            Lineage::launch(command(), addr, &busy.config(&listen, &here(admin(old))));
+        lineage.proxy.wait_until_it_accepts();
+        busy.hold_admin(old);
+        let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(old)).collect();
+        waiting
+            .iter_mut()
+            .for_each(|client| client.send(asking_admin(old)));
+        write_config(&lineage, &busy.config(head, &here(after)));
+        lineage.upgrade();
+        for mut client in waiting {
+            let answer = client.answer();
+            assert_eq!(
+                (answer.status(), answer.field("connection")),
+                (503, Some("close"))
+            );
+            client.ends();
+        }
+        assert_eq!(busy.heads(), "", "nothing of it reached the backend");
+        match is_listener {
+            true => eventually("the listener serves", || {
+                Client::connect(old).ask(get("/")).text() == "served"
+            }),
+            false => eventually("nobody listens there", || TcpStream::connect(old).is_err()),
+        }
+        busy.clients.clear();
+        assert_eq!(lineage.stop(), 0);
+    }
+}
+
+#[test]
+fn who_waits_at_a_listener_in_cleartext_is_told() {
+    let [addr, gone] = [free_addr(), free_addr()];
+    let mut busy = Busy::new();
+    let both = format!("listen_addr = [\"{addr}\", \"{gone}\"]");
+    let mut lineage = Lineage::launch(command(), addr, &busy.config(&both, ""));
+    lineage.proxy.wait_until_it_accepts();
+    lineage.proxy.wait_for_log(&["workers on"]);
+    busy.hold_worker(addr, &[gone]);
+    let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(gone)).collect();
+    for client in &mut waiting {
+        client.send("POST /late HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody");
+    }
+    write_config(
+        &lineage,
+        &busy.config(&format!("listen_addr = \"{addr}\""), ""),
+    );
+    lineage.upgrade();
+    for mut client in waiting {
+        assert_eq!(client.answer().status(), 503);
+        client.ends();
+    }
+    eventually("nobody listens there", || TcpStream::connect(gone).is_err());
+    assert!(!busy.heads().contains("late"));
+    busy.end();
+    assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn a_listener_that_wants_certificates_serves_nobody_without() {
+    let [addr, gone] = [free_addr(), free_addr()];
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let pair = authority.issue(&NAMES).write(&directory, "a");
+    let ca = directory.write("ca.crt", &authority.pem());
+    let listen = format!("listen_addr = \"{addr}\"");
+    let tls = format!(
+        "[[listeners]]\naddr = \"{gone}\"\ntls = {{ certificates = [{pair}], client_ca = {ca:?} }}\n"
+    );
+    let mut busy = Busy::new();
+    let mut lineage = Lineage::launch(command(), addr, &busy.config(&listen, &tls));
+    lineage.proxy.wait_until_it_accepts();
+    lineage.proxy.wait_for_log(&["workers on"]);
+    busy.hold_worker(addr, &[gone]);
+    let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(gone)).collect();
+    for client in &mut waiting {
+        client.send(get("/stolen"));
+    }
+    write_config(&lineage, &busy.config(&listen, ""));
+    lineage.upgrade();
+    for client in &mut waiting {
+        assert_eq!(client.rest(), b"", "closed without a word");
+    }
+    eventually("nobody listens there", || TcpStream::connect(gone).is_err());
+    assert!(!busy.heads().contains("stolen"));
+    // It may come back.
+    write_config(&lineage, &busy.config(&listen, &tls));
+    let known = Dialer::with_identity(&authority, &authority.issue(&["client"]));
+    eventually("the listener is there again", || {
+        lineage.signal(libc::SIGHUP);
+        TcpStream::connect(gone).is_ok()
+    });
+    assert_eq!(known.refusal(gone, "a.example"), None);
+    let refusal = Dialer::new(&authority, BOTH).refusal(gone, "a.example");
+    assert!(
+        refusal
+            .expect("no connection")
+            .contains("CertificateRequired")
+    );
+    busy.end();
+    assert_eq!(lineage.stop(), 0);
+}
+
+/// Who waits when a listener changes meets what it demands from then on.
+#[test]
+fn a_listener_that_speaks_something_else_from_now_on_serves_nobody_by_what_was() {
+    let addr = free_addr();
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let pair = authority.issue(&NAMES).write(&directory, "a");
+    let ca = directory.write("ca.crt", &authority.pem());
+    let listener = |more: &str| format!("[[listeners]]\naddr = \"{addr}\"\n{more}\n");
+    let rows = [
+        (
+            format!("tls = {{ certificates = [{pair}], client_ca = {ca:?} }}"),
+            "HTTP/1.1 400",
+        ),
+        ("redirect_to_https = true".to_owned(), "HTTP/1.1 308"),
+        ("proxy_protocol = true".to_owned(), ""),
+    ];
+    for (after, expected) in rows {
+        let mut busy = Busy::new();
+        let config = busy.config("", &listener(""));
+        let mut lineage = Lineage::launch(command(), addr, &config);
+        lineage.proxy.wait_until_it_accepts();
+        busy.hold_worker(addr, &[]);
+        let mut waiting = Client::connect(addr);
+        waiting.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        write_config(&lineage, &busy.config("", &listener(&after)));
+        lineage.upgrade();
+        let said = String::from_utf8(waiting.rest()).unwrap();
+        assert!(said.starts_with(expected), "{after}: {said}");
+        assert!(!said.contains(" 200 "), "{after}: {said}");
+        busy.end();
+        assert_eq!(lineage.stop(), 0);
+        assert_eq!(busy.origin.count(), 1);
+    }
+}
