@@ -221,7 +221,7 @@ fn strip_prefix_leaves_the_rest() {
         ("/api/v1?q=1", "/?q=1"),
         ("/api/v1/?q=1", "/?q=1"),
         ("/x/../api/v1/./z", "/z"),
-        ("/api/v1//z", "//z"),
+        ("/api/v1//z", "/z"),
     ];
     let mut client = proxy.client();
     for (target, expected) in table {
