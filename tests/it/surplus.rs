@@ -1,6 +1,8 @@
 //! Bytes that a backend sends beyond an answer are nobody's answer: they end the connection.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -8,54 +10,69 @@ use crate::support::origin::ok;
 use crate::support::place::Directory;
 use crate::support::proxy::route;
 use crate::support::tls::{Authority, Server};
-use crate::support::{Link, Origin, Proxy, get};
+use crate::support::{Link, Origin, Proxy, eventually, get};
 
 const EVIL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
 
+/// How often surplus was sent so far.
+type Sent = Arc<AtomicUsize>;
+
 /// Answers with the path, and sends more than that: with the answer, shortly after it, or once the connection is idle.
-fn generous<S: Read + Write>(link: &mut Link<S>) {
+fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent) {
     while let Some(request) = link.request() {
         let line = request.head.first_line().to_owned();
         let path = line.split(' ').nth(1).unwrap().to_owned();
         let good = ok(&path);
+        if path.starts_with("/plain") {
+            link.send(good);
+            continue;
+        }
         if path.starts_with("/with") {
             link.send(good + EVIL);
-        } else if path.starts_with("/after") {
-            link.send(good);
-            thread::sleep(Duration::from_micros(300));
-            link.send(EVIL);
-        } else if path.starts_with("/idle") {
-            link.send(good);
-            thread::sleep(Duration::from_millis(20));
-            link.send(EVIL);
         } else {
             link.send(good);
+            thread::sleep(match path.starts_with("/after") {
+                true => Duration::from_micros(300),
+                false => Duration::from_millis(20),
+            });
+            link.send(EVIL);
         }
+        sent.fetch_add(1, SeqCst);
     }
 }
 
-/// Asks in every way, and in pauses in which the surplus has come; each answer must be the request's own.
+/// Waits until surplus was sent so often and has come. (What is still on its way when a connection is used again, nobody
+/// can know of.)
 #[track_caller]
-fn each_gets_its_own(proxy: &Proxy) {
+fn wait_for(sent: &Sent, count: usize) {
+    eventually("the surplus is sent", || sent.load(SeqCst) >= count);
+    thread::sleep(Duration::from_millis(20));
+}
+
+/// Asks in every way, each time when the surplus before has come; each answer must be the request's own.
+#[track_caller]
+fn each_gets_its_own(proxy: &Proxy, sent: &Sent) {
     let mut client = proxy.client();
+    let mut surplus = 0;
     for round in 0..20 {
         for kind in ["/with", "/after", "/idle", "/plain"] {
             let path = format!("{kind}/{round}");
             assert_eq!(client.ask(get(&path)).text(), path);
-            // What is still on its way when a connection is used again, nobody can know of.
-            thread::sleep(Duration::from_millis(match kind {
-                "/idle" => 40,
-                _ => 10,
-            }));
+            if kind != "/plain" {
+                surplus += 1;
+                wait_for(sent, surplus);
+            }
         }
     }
 }
 
 #[test]
 fn surplus_is_never_an_answer() {
-    let origin = Origin::start(generous);
+    let sent = Sent::default();
+    let sending = sent.clone();
+    let origin = Origin::start(move |link| generous(link, &sending));
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
-    each_gets_its_own(&proxy);
+    each_gets_its_own(&proxy, &sent);
     assert!(
         origin.accepted() > 50,
         "connections with surplus are closed"
@@ -67,32 +84,27 @@ fn surplus_over_tls_is_never_an_answer() {
     let (directory, authority) = (Directory::new(), Authority::new());
     let ca = directory.write("ca.crt", &authority.pem());
     let server = Server::new(&authority.issue(&["backend.example"]));
-    let origin = server.start(generous);
+    let sent = Sent::default();
+    let sending = sent.clone();
+    let origin = server.start(move |link| generous(link, &sending));
     let tls = format!("tls = {{ ca = {ca:?}, server_name = \"backend.example\" }}\n");
     let config = "workers = 1\n".to_owned() + &route("/", &[origin.addr]) + &tls;
-    each_gets_its_own(&Proxy::start(&config));
+    each_gets_its_own(&Proxy::start(&config), &sent);
 }
 
 /// The surplus comes while the worker is stopped, together with the next request: the ring tells of both at once.
 #[test]
 fn surplus_that_comes_with_the_next_request_is_seen() {
-    let origin = Origin::start(|link| {
-        while let Some(request) = link.request() {
-            let line = request.head.first_line().to_owned();
-            link.send(ok(line.split(' ').nth(1).unwrap()));
-            if line.contains("/late") {
-                thread::sleep(Duration::from_millis(30));
-                link.send(EVIL);
-            }
-        }
-    });
+    let sent = Sent::default();
+    let sending = sent.clone();
+    let origin = Origin::start(move |link| generous(link, &sending));
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
     for round in 0..10 {
-        assert_eq!(client.ask(get("/late")).text(), "/late");
+        assert_eq!(client.ask(get("/idle")).text(), "/idle");
         proxy.signal(libc::SIGSTOP);
-        thread::sleep(Duration::from_millis(60));
-        let path = format!("/next/{round}");
+        wait_for(&sent, round + 1);
+        let path = format!("/plain/{round}");
         client.send(get(&path));
         proxy.signal(libc::SIGCONT);
         assert_eq!(client.answer().text(), path);
