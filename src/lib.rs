@@ -8,7 +8,9 @@
 //! accept → connection → downstream (parse) → proxy:  guard → route → cache → balance → upstream → respond → relay
 //! ```
 //!
-//! [`worker`] holds the steps, one folder or file each; `worker/proxy.rs` names them in this order.
+//! [`worker`] holds the steps, one folder or file each; `worker/proxy.rs` names them in this order. Whether a request that
+//! failed at one backend may be sent to another is decided in `worker/retry.rs`; `docs/architecture.md` has the whole table
+//! of what happens when something fails.
 //!
 //! A connection of HTTP/2 carries many requests: `worker/multiplex` moves its bytes, `http/h2` knows the protocol, and each
 //! stream goes the same way from downstream on, as one side of an exchange (`worker/stream.rs`: a socket or a stream). In
@@ -16,7 +18,9 @@
 //!
 //! ## The threads
 //!
-//! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers.
+//! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers. They
+//!   speak to each other of one thing only: of connections to a backend that may have no more of them
+//!   (`worker/upstream/queue.rs`).
 //! * **health**, one, probes the backends and tells every worker what it found.
 //! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
 //!   puts configurations in force, resolves names, writes the access log, and hands over to a new process.

@@ -113,6 +113,11 @@ pub const H2_DRAIN_MILLIS: u64 = 1_000;
 pub const H2_KEPT_HEAD_BYTES: usize = 8 << 10;
 /// Times that a request is sent again because its stream was refused before anything of it was processed.
 pub const UNPROCESSED_ATTEMPTS: u8 = 4;
+/// Times that a request finds the place of a connection taken by another core that it was about to open, before it is refused.
+pub const LOST_RACES: u8 = 64;
+/// Most rounds of attempts that a request makes in all; more of them would be a loop without an end.
+pub const FORWARD_ROUNDS: u32 =
+    UNPROCESSED_ATTEMPTS as u32 + 1 + RETRIES as u32 + LOST_RACES as u32;
 /// Connections to one backend that speaks HTTP/2, per core.
 pub const H2_UPSTREAM_CONNECTIONS: usize = 64;
 /// Streams on such a connection beyond which another one is opened.

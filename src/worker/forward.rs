@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::snapshot::{Backend, Protocol};
 use crate::worker::admit::Admitted;
@@ -30,6 +31,10 @@ pub async fn forward(
     let mut fresh = wants_fresh(exchange, admitted);
     let mut used = Used::default();
     loop {
+        debug_assert!(
+            used.rounds() <= limits::FORWARD_ROUNDS,
+            "a request goes round without an end: {used:?}"
+        );
         let index = match preferred.take() {
             Some(index) => index,
             None => choose(shard, client, exchange, admitted.key).await?,
@@ -49,6 +54,10 @@ pub async fn forward(
             }
             // Another core was quicker to open the last connection: the others have their turn before it is tried again.
             Ok(None) => {
+                used.lost_races += 1;
+                if used.lost_races > limits::LOST_RACES {
+                    return Err(Failure::Saturated);
+                }
                 shard.turn.pass().await;
                 continue;
             }

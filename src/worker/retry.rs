@@ -34,6 +34,16 @@ pub struct Used {
     /// Whether the request was sent anew because a reused connection was lost.
     pub fresh: bool,
     pub retries: u8,
+    /// How often another core took the place of a connection that the request was about to open.
+    pub lost_races: u8,
+}
+
+impl Used {
+    /// How often the request has gone round, whatever for.
+    pub fn rounds(self) -> u32 {
+        let counts = [self.free, self.fresh.into(), self.retries, self.lost_races];
+        counts.into_iter().map(u32::from).sum()
+    }
 }
 
 /// How a request goes on after a setback.
@@ -108,6 +118,7 @@ mod tests {
             free,
             fresh,
             retries,
+            lost_races: 0,
         }
     }
 
