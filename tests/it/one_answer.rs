@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::support::h2::frame::get as h2_get;
 use crate::support::h2::word;
+use crate::support::origin::ok;
+use crate::support::place::free_addr;
 use crate::support::proxy::route;
 use crate::support::tls::Front;
 use crate::support::{Client, Origin, Proxy, get};
@@ -85,6 +87,41 @@ fn a_bad_chunk_resets_the_stream_whose_head_is_sent() {
                 assert!("good".starts_with(text), "{answer:?}");
                 assert_eq!(word(answer.reset), "INTERNAL_ERROR", "{answer:?}");
             }
+        }
+    }
+}
+
+/// Nothing of a body is given away before there is a connection to take it: an upload can still go to another backend.
+#[test]
+fn an_upload_goes_to_the_backend_that_can_be_reached() {
+    const BYTES: usize = 400_000;
+    let origin = Origin::start(|link| {
+        while let Some(request) = link.request() {
+            link.send(ok(&request.body.len().to_string()));
+        }
+    });
+    let over_h2 = Proxy::to(&[origin.addr]);
+    let body = vec![b'x'; BYTES];
+    let whole = [
+        format!("Content-Length: {BYTES}\r\n\r\n").into_bytes(),
+        body.clone(),
+    ]
+    .concat();
+    let size = format!("Transfer-Encoding: chunked\r\n\r\n{BYTES:x}\r\n");
+    let chunked = [size.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    for (protocol, addr) in [("h1", origin.addr), ("h2", over_h2.addr)] {
+        let config = route("/", &[free_addr(), addr]) + &format!("protocol = \"{protocol}\"\n");
+        for upload in [&whole, &chunked, &whole, &chunked] {
+            // A proxy for each: there are few retries at the beginning.
+            let proxy = Proxy::start(&("workers = 1\n".to_owned() + &config));
+            let mut client = proxy.client();
+            client.send("POST / HTTP/1.1\r\nHost: test\r\n");
+            client.send(upload);
+            let answer = client.answer();
+            assert_eq!(answer.status(), 200, "{protocol}: {answer:?}");
+            assert_eq!(answer.text(), BYTES.to_string(), "{protocol}");
+            let status = client.ask(get("/")).status();
+            assert!([200, 502].contains(&status), "{protocol}: {status}");
         }
     }
 }
