@@ -102,13 +102,15 @@ fn is_full(shard: &Shard, exchange: &Exchange, id: BackendId, most: u32) -> bool
     }
 }
 
-/// Has the workers that keep idle connections to the pool give them up.
+/// Has the workers that keep idle connections to the pool give them up. (How many of those that streams share are idle, a
+/// worker does not tell.)
 fn ask_for_idle(shard: &Shard, exchange: &Exchange) {
-    let backends = &exchange.plan.pool(exchange.route().pool).backends;
+    let pool = exchange.plan.pool(exchange.route().pool);
     for worker in shard.other_workers() {
         let table = shard.tables.of(worker);
-        let mut backends = backends.iter().map(|backend| backend.id());
-        if let Some(id) = backends.find(|&id| table.idle(id) > 0) {
+        let may_have = |&id: &BackendId| pool.protocol == Protocol::Http2 || table.idle(id) > 0;
+        let mut backends = pool.backends.iter().map(|backend| backend.id());
+        if let Some(id) = backends.find(may_have) {
             // A full mailbox delays them until that worker's next tick.
             let _ = shard.neighbours.tell(worker, ToWorker::GiveIdle(id));
         }
