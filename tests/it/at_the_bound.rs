@@ -301,6 +301,43 @@ fn a_bound_that_was_lowered_holds_for_connections_from_before() {
     assert_eq!(after.load(SeqCst), 2);
 }
 
+/// Requests from before a reload wait at a bound that it took away: connections that no bound counts any more would make
+/// no room for them, and stay.
+#[test]
+fn who_waits_at_a_bound_that_is_gone_closes_no_connection() {
+    let origin = Origin::start(|link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().contains("/hold") {
+                while link.bytes(1).is_some() {}
+            }
+            link.send(ok("done"));
+        }
+    });
+    let admin = free_addr();
+    let config = |bound: &str| {
+        format!(
+            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nconnect = 50\n[[pools]]\nname = \"few\"\n\
+             backends = [{{ addr = \"{}\"{bound} }}]\n[[routes]]\npool = \"few\"\n",
+            origin.addr
+        )
+    };
+    let proxy = Proxy::start(&config(", max_connections = 1"));
+    let mut waiting: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut waiting {
+        client.send(get("/hold"));
+    }
+    eventually("they wait", || {
+        metrics(admin).contains("palantir_pool_waiting_requests{pool=\"few\"} 3")
+    });
+    reload(&proxy, admin, &config(""));
+    let mut client = proxy.client();
+    for _ in 0..20 {
+        assert_eq!(client.ask(get("/")).text(), "done");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(origin.accepted(), 2);
+}
+
 /// A backend that refuses the connection, or closes each, frees its place as well.
 #[test]
 fn places_of_connections_that_failed_are_free() {

@@ -91,11 +91,11 @@ fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
 /// Whether [`super::obtain`] would have nothing to give of a backend that may have `most` connections.
 fn is_full(shard: &Shard, exchange: &Exchange, id: BackendId, most: u32) -> bool {
     let may_not_open = most != u32::MAX && shard.tables.open(id) >= most;
+    let key = exchange.plan.reuse_key(id);
     match exchange.plan.pool(exchange.route().pool).protocol {
-        Protocol::Http1 => may_not_open && !shard.upstreams.has_idle(id),
+        Protocol::Http1 => may_not_open && !shard.upstreams.has_idle_for(id, key),
         Protocol::Http2 => {
             let shared = &shard.shared_upstreams;
-            let key = exchange.plan.reuse_key(id);
             let has_room = || key.is_some_and(|key| shared.has_room(id, key));
             (may_not_open || shared.is_full(id)) && !has_room()
         }
