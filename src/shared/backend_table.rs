@@ -199,6 +199,11 @@ impl Permit {
         self.id
     }
 
+    /// Whether more connections are open than the backend may have, because it may have fewer than when they were made.
+    pub fn is_beyond(&self, max: u32) -> bool {
+        self.tables.open(self.id) > max
+    }
+
     /// Whether the backend takes requests of this worker.
     pub fn is_usable(&self, worker: WorkerId) -> bool {
         self.tables.of(worker).state(self.id) == BackendState::Healthy

@@ -248,6 +248,14 @@ impl PoolCounts {
             .min_by_key(|(_, since)| *since)
     }
 
+    /// The workers, other than this one, on which requests wait.
+    pub fn waiting_workers(&self, except: WorkerId) -> impl Iterator<Item = WorkerId> {
+        fence(SeqCst);
+        let others = self.each().filter(move |(worker, _)| *worker != except);
+        let waiting = others.filter(|(_, block)| block.waiting.get() > 0);
+        waiting.map(|(worker, _)| worker)
+    }
+
     /// Requests that wait on other workers than this one.
     pub fn waiting_elsewhere(&self, worker: WorkerId) -> u64 {
         fence(SeqCst);

@@ -27,7 +27,7 @@ mod shard;
 mod stream;
 mod trailers;
 mod tunnel;
-mod turn_away;
+pub mod turn_away;
 mod upload;
 mod upstream;
 mod wire;

@@ -181,6 +181,12 @@ impl Plan {
         Some(self.place(id)?.index)
     }
 
+    /// How many connections a backend may have; `None`: it takes no requests.
+    pub fn most_connections(&self, id: BackendId) -> Option<u32> {
+        let place = self.place(id)?;
+        Some(self.backend(place.pool, place.index).max_connections)
+    }
+
     /// The requests that wait for a connection to the pool of a backend.
     pub fn queue_for(&self, id: BackendId) -> Option<&Rc<Queue>> {
         Some(self.live(self.place(id)?.pool).queue())
@@ -399,6 +405,10 @@ impl Backends for Plan {
 
     fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
         Plan::reuse_key(self, id)
+    }
+
+    fn most_connections(&self, id: BackendId) -> Option<u32> {
+        Plan::most_connections(self, id)
     }
 }
 

@@ -296,7 +296,7 @@ impl Shard {
     pub fn take_permit(&self, permit: Permit) {
         let plan = self.plan();
         if let Some(queue) = plan.queue_for(permit.backend()) {
-            queue.release(permit);
+            queue.take_over(permit);
         }
     }
 
@@ -309,6 +309,7 @@ impl Shard {
             .into_iter()
             .flat_map(|pool| &pool.backends);
         backends.for_each(|backend| self.upstreams.share(backend.id(), table));
+        self.shared_upstreams.share();
     }
 
     /// Lets requests that wait for a connection to the pool of this backend look around.
@@ -330,6 +331,7 @@ impl Shard {
         self.timers.advance();
         let now = self.timers.millis();
         self.upstreams.sweep(now, self.tables.of(self.worker));
+        self.shared_upstreams.share();
         let gauges = self.links.gauges(self.worker);
         gauges.set_operations(operations());
         self.plan.borrow().let_look();
@@ -346,6 +348,8 @@ impl Shard {
         let plan = self.plan.borrow();
         if let Some(pool) = plan.pool_with(upstream.backend)
             && self.is_of_use(&plan, pool, &upstream)
+            && let most = plan.most_connections(upstream.backend)
+            && let Some(upstream) = upstream.unless_beyond(most.unwrap_or(u32::MAX))
         {
             let keep = Keep {
                 most: pool.idle_connections,

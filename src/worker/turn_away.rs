@@ -13,7 +13,7 @@ use crate::worker::downstream::linger;
 use crate::worker::shard::{CountedConnection, CountedListener, Shard};
 
 /// Says, to whoever speaks HTTP without TLS, that what was here is gone.
-const GONE: &[u8] =
+pub const GONE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
 

@@ -1,7 +1,8 @@
 //! Backends with as many connections as they may have: requests wait, nothing stands still, and what becomes free goes to
 //! who has waited longest.
 
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use palantir::http::h2::ErrorCode;
 use crate::support::h2::answering::Answering;
 use crate::support::h2::frame::get as get_h2;
 use crate::support::origin::ok;
+use crate::support::place::free_addr;
 use crate::support::proxy::route;
 use crate::support::{Client, Link, Origin, Proxy, eventually, get, metrics};
 
@@ -200,6 +202,142 @@ fn who_leaves_the_queue_leaves_its_turn() {
     ask_at_once(&proxy, 2, 5);
 }
 
+/// A backend that answers everything after a while, and never so much at once as is noted here.
+fn slow(busiest: &Arc<AtomicUsize>) -> Origin {
+    let (busiest, busy) = (busiest.clone(), AtomicUsize::new(0));
+    Origin::start(move |link| {
+        while link.request().is_some() {
+            busiest.fetch_max(busy.fetch_add(1, SeqCst) + 1, SeqCst);
+            thread::sleep(Duration::from_millis(20));
+            busy.fetch_sub(1, SeqCst);
+            link.send(ok("done"));
+        }
+    })
+}
+
+fn reload(proxy: &Proxy, admin: SocketAddr, config: &str) {
+    let config = format!("listen_addr = \"{}\"\n{config}", proxy.addr);
+    proxy.directory.write("config.toml", &config);
+    let answer = Client::connect(admin).ask(format!(
+        "POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n"
+    ));
+    assert_eq!(answer.status(), 200, "{answer:?}");
+}
+
+/// Requests that began before a backend was added wait on every worker, and none of them can use it: what becomes free of
+/// it goes to those that can.
+#[test]
+fn who_waits_since_before_a_reload_keeps_nobody_from_a_new_backend() {
+    let (begun, busiest) = (Arc::new(AtomicUsize::new(0)), Arc::default());
+    let come = begun.clone();
+    let silent = Origin::start(move |link| {
+        if link.request().is_some() {
+            come.fetch_add(1, SeqCst);
+            while link.bytes(1).is_some() {}
+        }
+    });
+    let (new, admin) = (slow(&busiest), free_addr());
+    let config = |more: &str| {
+        format!(
+            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nconnect = 50\n[[pools]]\nname = \"few\"\n\
+             backends = [{{ addr = \"{}\", max_connections = 1 }}{more}]\n[[routes]]\npool = \"few\"\n",
+            silent.addr
+        )
+    };
+    let proxy = Proxy::start(&config(""));
+    let mut waiting: Vec<Client> = (0..24).map(|_| proxy.client()).collect();
+    for client in &mut waiting {
+        client.send(get("/"));
+    }
+    eventually("one of them is with the backend", || {
+        begun.load(SeqCst) == 1
+    });
+    eventually("the others wait", || {
+        metrics(admin).contains("palantir_pool_waiting_requests{pool=\"few\"} 23")
+    });
+    let added = format!(", {{ addr = \"{}\", max_connections = 2 }}", new.addr);
+    reload(&proxy, admin, &config(&added));
+    let began = Instant::now();
+    ask_at_once(&proxy, 8, 5);
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "the requests from before the reload were waited for"
+    );
+    assert_eq!(busiest.load(SeqCst), 2);
+}
+
+/// More connections are open than there may be after a reload: they are used no more, but for as many as there may be.
+#[test]
+fn a_bound_that_was_lowered_holds_for_connections_from_before() {
+    let busiest = Arc::new(AtomicUsize::new(0));
+    let (origin, admin) = (slow(&busiest), free_addr());
+    let config = |most| {
+        let admin = format!("[admin]\nlisten_addr = \"{admin}\"\n");
+        let bounded = bounded(&origin, 2, most, "");
+        bounded.replace("[timeouts]", &format!("{admin}[timeouts]"))
+    };
+    let proxy = Proxy::start(&config(20));
+    let lowered = AtomicBool::new(false);
+    let after = thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                let mut left = 10;
+                while left > 0 {
+                    client.send(get("/"));
+                    assert_eq!(client.answer().status(), 200);
+                    left -= usize::from(lowered.load(SeqCst));
+                }
+            });
+        }
+        eventually("many are busy", || busiest.load(SeqCst) > 10);
+        reload(&proxy, admin, &config(2));
+        // Whoever was on its way with more of them has been answered by then.
+        thread::sleep(Duration::from_millis(500));
+        busiest.store(0, SeqCst);
+        lowered.store(true, SeqCst);
+        &busiest
+    });
+    assert_eq!(after.load(SeqCst), 2);
+}
+
+/// Requests from before a reload wait at a bound that it took away: connections that no bound counts any more would make
+/// no room for them, and stay.
+#[test]
+fn who_waits_at_a_bound_that_is_gone_closes_no_connection() {
+    let origin = Origin::start(|link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().contains("/hold") {
+                while link.bytes(1).is_some() {}
+            }
+            link.send(ok("done"));
+        }
+    });
+    let admin = free_addr();
+    let config = |bound: &str| {
+        format!(
+            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nconnect = 50\n[[pools]]\nname = \"few\"\n\
+             backends = [{{ addr = \"{}\"{bound} }}]\n[[routes]]\npool = \"few\"\n",
+            origin.addr
+        )
+    };
+    let proxy = Proxy::start(&config(", max_connections = 1"));
+    let mut waiting: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    for client in &mut waiting {
+        client.send(get("/hold"));
+    }
+    eventually("they wait", || {
+        metrics(admin).contains("palantir_pool_waiting_requests{pool=\"few\"} 3")
+    });
+    reload(&proxy, admin, &config(""));
+    let mut client = proxy.client();
+    for _ in 0..20 {
+        assert_eq!(client.ask(get("/")).text(), "done");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(origin.accepted(), 2);
+}
+
 /// A backend that refuses the connection, or closes each, frees its place as well.
 #[test]
 fn places_of_connections_that_failed_are_free() {
@@ -218,6 +356,24 @@ fn places_of_connections_that_failed_are_free() {
     for client in &mut refused {
         assert_eq!(client.answer().status(), 502);
     }
+}
+
+/// Another worker has the only connection that there may be, and cannot share it: it is given up as soon as no stream is
+/// on it.
+#[test]
+fn an_idle_http2_connection_makes_room_for_another_worker() {
+    let origin = Origin::start(|link| {
+        let mut backend = Answering::over(link.stream.try_clone().unwrap());
+        while backend.pump() {
+            while let Some((stream, _)) = backend.come() {
+                backend.answer(stream, "done");
+            }
+        }
+    });
+    let proxy = Proxy::start(&bounded(&origin, 2, 1, "protocol = \"h2\"\n"));
+    let took = ask_at_once(&proxy, 16, 1);
+    let longest = took.last().unwrap();
+    assert!(longest < &Duration::from_secs(10), "{longest:?}");
 }
 
 /// As many streams as a core may have with a backend are open: what comes then waits until one ends.

@@ -174,6 +174,35 @@ fn who_waits_at_a_listener_in_cleartext_is_told() {
     assert_eq!(lineage.stop(), 0);
 }
 
+/// What a client asks of a backend is not done by the management API because it has the address now.
+#[test]
+fn the_management_api_does_nothing_that_was_asked_of_a_backend() {
+    let [addr, taken] = [free_addr(), free_addr()];
+    let mut busy = Busy::new();
+    let both = format!("listen_addr = [\"{addr}\", \"{taken}\"]");
+    let mut lineage = Lineage::launch(command(), addr, &busy.config(&both, ""));
+    lineage.proxy.wait_until_it_accepts();
+    lineage.proxy.wait_for_log(&["workers on"]);
+    busy.hold_worker(addr, &[taken]);
+    let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(taken)).collect();
+    let ask = |client: &mut Client| client.send(get("/version"));
+    waiting.iter_mut().for_each(ask);
+    let head = format!("listen_addr = \"{addr}\"");
+    let api = format!("[admin]\nlisten_addr = \"{taken}\"\n");
+    write_config(&lineage, &busy.config(&head, &api));
+    lineage.upgrade();
+    for mut client in waiting {
+        assert_eq!(client.answer().status(), 503);
+        client.ends();
+    }
+    let version = format!("GET /version HTTP/1.1\r\nHost: {taken}\r\n\r\n");
+    eventually("the management API serves", || {
+        Client::connect(taken).ask(version.as_str()).status() == 200
+    });
+    busy.end();
+    assert_eq!(lineage.stop(), 0);
+}
+
 #[test]
 fn a_listener_that_wants_certificates_serves_nobody_without() {
     let [addr, gone] = [free_addr(), free_addr()];

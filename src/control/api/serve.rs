@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
@@ -24,8 +24,9 @@ use super::asking::Caller;
 use crate::base::limits;
 use crate::control::ask::Standing;
 use crate::net::BoundListener;
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ListenAddr, Purpose};
 use crate::tls;
+use crate::worker::turn_away::GONE;
 
 /// A listening socket on the control thread's runtime.
 enum Socket {
@@ -42,7 +43,11 @@ enum Accepted {
 /// Serves for ever, as many connections at once as there may be; further ones wait in the socket's queue. Errors: no
 /// descriptors left to watch the socket.
 pub async fn serve(listener: BoundListener, router: Router, standing: Standing) -> io::Result<()> {
+    let came_for = listener.came_for;
     let socket = Socket::open(listener)?;
+    if let Some(came_for) = came_for {
+        turn_away(&socket, came_for).await;
+    }
     let permits = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
@@ -67,6 +72,38 @@ pub async fn serve(listener: BoundListener, router: Router, standing: Standing) 
             }
         }
     }
+}
+
+/// Turns those away who wait in the socket's queue for what it was for in another process: what they ask of that must not
+/// be asked of the API.
+async fn turn_away(socket: &Socket, came_for: Purpose) {
+    let deadline = Instant::now() + Duration::from_millis(limits::LEFTOVER_MILLIS);
+    let pause = Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS);
+    while Instant::now() < deadline
+        && let Ok(Ok((accepted, _))) = timeout(pause, socket.accept()).await
+    {
+        if came_for.is_cleartext {
+            tokio::spawn(async move {
+                match accepted {
+                    Accepted::Tcp(stream) => tell_gone(stream).await,
+                    Accepted::Unix(stream) => tell_gone(stream).await,
+                }
+            });
+        }
+    }
+}
+
+/// Says that what the client came for is gone, and lets it read that before the connection is closed.
+async fn tell_gone(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let told = async {
+        stream.write_all(GONE).await?;
+        stream.shutdown().await?;
+        let mut waste = [0; 1024];
+        while stream.read(&mut waste).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whoever does not take it does without.
+    let _ = timeout(Duration::from_millis(limits::LINGER_MILLIS), told).await;
 }
 
 impl Socket {

@@ -51,6 +51,14 @@ impl Hold {
         &self.queue
     }
 
+    /// The permit, if it is one.
+    pub fn as_permit(&self) -> Option<&Permit> {
+        match &self.part {
+            Part::Permit(permit) => Some(permit),
+            Part::Room | Part::Passed => None,
+        }
+    }
+
     /// The permit, for somebody who is known.
     pub fn into_permit(mut self) -> Option<Permit> {
         match std::mem::replace(&mut self.part, Part::Passed) {

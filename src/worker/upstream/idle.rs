@@ -65,11 +65,21 @@ impl Upstreams {
     }
 
     /// Whether there is an idle connection to a backend.
-    pub fn has_idle(&self, id: BackendId) -> bool {
+    fn has_idle(&self, id: BackendId) -> bool {
         let backends = self.backends.borrow();
         backends
             .get(id.index())
             .is_some_and(|backend| !backend.idle.is_empty())
+    }
+
+    /// Whether there is an idle connection that a request with this key may use, or that may make room for another. (All
+    /// that are idle were made as the latest configuration says, which need not be the request's.)
+    pub fn has_idle_for(&self, id: BackendId, key: Option<ReuseKey>) -> bool {
+        let backends = self.backends.borrow();
+        let last = backends
+            .get(id.index())
+            .and_then(|backend| backend.idle.back());
+        last.is_some_and(|idle| Some(idle.upstream.key) == key || idle.upstream.hold.is_some())
     }
 
     /// Takes a connection whose exchange is complete on both sides: hands it to a request that waits, else keeps it. It is
@@ -178,13 +188,8 @@ impl Backend {
     }
 
     fn close_oldest(&mut self) -> Option<Hold> {
-        while let Some(idle) = self.idle.pop_front() {
-            let hold = idle.upstream.close();
-            if hold.is_some() {
-                return hold;
-            }
-        }
-        None
+        let counts = |idle: &mut Idle| idle.upstream.hold.is_some();
+        self.idle.pop_front_if(counts)?.upstream.close()
     }
 
     fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64, in_use: u32) {

@@ -54,6 +54,17 @@ impl Upstream {
         self.key
     }
 
+    /// Closes it if there are more connections than the backend may have by now. Gives it back if there are not.
+    pub fn unless_beyond(self, most: u32) -> Option<Upstream> {
+        let permit = self.hold.as_ref().and_then(Hold::as_permit);
+        if permit.is_none_or(|permit| !permit.is_beyond(most)) {
+            return Some(self);
+        }
+        // To nobody: another connection in its place would be one too many as well.
+        drop(self.close().and_then(Hold::into_permit));
+        None
+    }
+
     /// What has come although nothing is due.
     fn unasked(&self) -> Option<Unasked> {
         match &self.wire.stream {

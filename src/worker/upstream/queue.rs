@@ -28,6 +28,8 @@ pub trait Backends {
     fn generation(&self) -> u64;
     /// As [`crate::worker::plan::Plan::reuse_key`].
     fn reuse_key(&self, id: BackendId) -> Option<ReuseKey>;
+    /// How many connections the backend may have; `None`: it takes no requests.
+    fn most_connections(&self, id: BackendId) -> Option<u32>;
 }
 
 /// A pool's waiting requests.
@@ -138,13 +140,32 @@ impl Queue {
             return;
         }
         match self.next(id) {
-            Next::Own(at) => self.serve(at, Offer::Permit(permit)),
+            Next::Own(at) => self.permit(at, permit),
             Next::Other(worker) => self.send(worker, permit),
             Next::Nobody => {
                 drop(permit);
                 // Who began to wait just now may have found the connection still there.
                 let waiting = self.counts.longest_waiting(self.neighbours.worker);
                 if let Some((worker, _)) = waiting {
+                    let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
+                }
+            }
+        }
+    }
+
+    /// Takes over a permit that another worker gave up for a request that waits here. It goes no further: what other workers
+    /// wait for may be of no use to them either, and then a permit that is sent on would never come to rest.
+    pub fn take_over(&self, permit: Permit) {
+        let id = permit.backend();
+        if !permit.is_usable(self.neighbours.worker) {
+            return;
+        }
+        match self.first_that_knows(id) {
+            Some(at) => self.permit(at, permit),
+            None => {
+                drop(permit);
+                // Requests of another configuration wait here; where the permit came from, one may wait that it is for.
+                for worker in self.counts.waiting_workers(self.neighbours.worker) {
                     let _ = self.neighbours.tell(worker, ToWorker::Look(id)); // Or it looks at its next tick.
                 }
             }
@@ -174,9 +195,8 @@ impl Queue {
     }
 
     fn next(&self, id: BackendId) -> Next {
+        let own = self.first_that_knows(id);
         let requests = self.requests.borrow();
-        let knows = |waiter: &Rc<Waiter>| waiter.plan.reuse_key(id).is_some();
-        let own = requests.iter().position(knows);
         let other = self.counts.longest_waiting(self.neighbours.worker);
         match (own, other) {
             (Some(at), Some((worker, since)))
@@ -187,6 +207,23 @@ impl Queue {
             (Some(at), _) => Next::Own(at),
             (None, Some((worker, _))) => Next::Other(worker),
             (None, None) => Next::Nobody,
+        }
+    }
+
+    /// The place in the queue of the first request that may go to this backend.
+    fn first_that_knows(&self, id: BackendId) -> Option<usize> {
+        let requests = self.requests.borrow();
+        let knows = |waiter: &Rc<Waiter>| waiter.plan.reuse_key(id).is_some();
+        requests.iter().position(knows)
+    }
+
+    /// Lets the request at this place open a connection, if the backend may have as many by the request's configuration.
+    fn permit(&self, at: usize, permit: Permit) {
+        let most = self.requests.borrow()[at]
+            .plan
+            .most_connections(permit.backend());
+        if !permit.is_beyond(most.unwrap_or(u32::MAX)) {
+            self.serve(at, Offer::Permit(permit));
         }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::worker::multiplex::Connection;
-use crate::worker::upstream::ReuseKey;
+use crate::worker::upstream::{Queue, ReuseKey};
 
 /// A core's shared connections, by backend.
 #[derive(Default)]
@@ -18,6 +18,8 @@ pub struct Shared {
 struct Known {
     key: ReuseKey,
     connection: Rc<Connection>,
+    /// The requests that wait for another connection in its place, if a bound on connections counts it.
+    queue: Option<Rc<Queue>>,
 }
 
 impl Shared {
@@ -45,13 +47,34 @@ impl Shared {
         known.is_some_and(|known| known.len() >= limits::H2_UPSTREAM_CONNECTIONS)
     }
 
-    /// Takes a new connection in.
-    pub fn add(&self, id: BackendId, key: ReuseKey, connection: Rc<Connection>) {
+    /// Takes a new connection in. `queue`: who waits for another in its place, if a bound on connections counts it.
+    pub fn add(
+        &self,
+        id: BackendId,
+        key: ReuseKey,
+        connection: Rc<Connection>,
+        queue: Option<Rc<Queue>>,
+    ) {
         let mut backends = self.backends.borrow_mut();
         if backends.len() <= id.index() {
             backends.resize_with(id.index() + 1, Vec::new);
         }
-        backends[id.index()].push(Known { key, connection });
+        backends[id.index()].push(Known {
+            key,
+            connection,
+            queue,
+        });
+    }
+
+    /// Ends the connections without a stream in whose place requests of other cores wait to open one: these cannot use them.
+    pub fn share(&self) {
+        let backends = self.backends.borrow();
+        let is_wanted = |known: &&Known| {
+            let queue = known.queue.as_ref();
+            queue.is_some_and(|queue| queue.waiting_elsewhere() > 0)
+        };
+        let wanted = backends.iter().flatten().filter(is_wanted);
+        wanted.for_each(|known| known.connection.end_if_idle());
     }
 
     /// Takes a connection out that has ended.

@@ -30,10 +30,12 @@ pub fn obtain_stream(
     let id = backend.id();
     let pool = exchange.route().pool;
     let queue = exchange.plan.live(pool).queue();
+    // What it does not take of that goes to the next request now, and not when this one has ended.
+    let granted = exchange.granted.take();
     let (connection, reused) = match shard.shared_upstreams.find(id, key) {
         Some(connection) if !connection.is_suspect() => (connection, true),
         // A new one is better than one that may be dead.
-        suspect => match (claim(shard, exchange, backend), suspect) {
+        suspect => match (claim(shard, exchange, backend, granted), suspect) {
             (Some(hold), _) => (open_shared(shard, exchange, backend, key, hold)?, false),
             (None, Some(suspect)) => (suspect, true),
             (None, None) => return Ok(None),
@@ -53,12 +55,17 @@ pub fn obtain_stream(
 }
 
 /// What another connection to the backend takes up. `None`: there are as many as may be.
-fn claim(shard: &Shard, exchange: &Exchange, backend: &Backend) -> Option<Hold> {
+fn claim(
+    shard: &Shard,
+    exchange: &Exchange,
+    backend: &Backend,
+    granted: Option<Box<Granted>>,
+) -> Option<Hold> {
     let id = backend.id();
     if shard.shared_upstreams.is_full(id) {
         return None;
     }
-    if let Some(Granted::Hold(hold)) = exchange.granted.take().map(|granted| *granted)
+    if let Some(Granted::Hold(hold)) = granted.map(|granted| *granted)
         && hold.backend() == id
     {
         return Some(hold);
@@ -91,7 +98,8 @@ fn open_shared(
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
     let connection = Connection::new(Role::Client, settings(), &shard.timers);
     let shared = connection.clone();
-    shard.shared_upstreams.add(backend.id(), key, shared);
+    let queue = hold.as_permit().map(|_| hold.queue().clone());
+    shard.shared_upstreams.add(backend.id(), key, shared, queue);
     let link = Link {
         slot: backend.slot.clone(),
         key,

@@ -91,24 +91,26 @@ fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
 /// Whether [`super::obtain`] would have nothing to give of a backend that may have `most` connections.
 fn is_full(shard: &Shard, exchange: &Exchange, id: BackendId, most: u32) -> bool {
     let may_not_open = most != u32::MAX && shard.tables.open(id) >= most;
+    let key = exchange.plan.reuse_key(id);
     match exchange.plan.pool(exchange.route().pool).protocol {
-        Protocol::Http1 => may_not_open && !shard.upstreams.has_idle(id),
+        Protocol::Http1 => may_not_open && !shard.upstreams.has_idle_for(id, key),
         Protocol::Http2 => {
             let shared = &shard.shared_upstreams;
-            let key = exchange.plan.reuse_key(id);
             let has_room = || key.is_some_and(|key| shared.has_room(id, key));
             (may_not_open || shared.is_full(id)) && !has_room()
         }
     }
 }
 
-/// Has the workers that keep idle connections to the pool give them up.
+/// Has the workers that keep idle connections to the pool give them up. (How many of those that streams share are idle, a
+/// worker does not tell.)
 fn ask_for_idle(shard: &Shard, exchange: &Exchange) {
-    let backends = &exchange.plan.pool(exchange.route().pool).backends;
+    let pool = exchange.plan.pool(exchange.route().pool);
     for worker in shard.other_workers() {
         let table = shard.tables.of(worker);
-        let mut backends = backends.iter().map(|backend| backend.id());
-        if let Some(id) = backends.find(|&id| table.idle(id) > 0) {
+        let may_have = |&id: &BackendId| pool.protocol == Protocol::Http2 || table.idle(id) > 0;
+        let mut backends = pool.backends.iter().map(|backend| backend.id());
+        if let Some(id) = backends.find(may_have) {
             // A full mailbox delays them until that worker's next tick.
             let _ = shard.neighbours.tell(worker, ToWorker::GiveIdle(id));
         }

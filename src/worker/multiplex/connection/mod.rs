@@ -186,6 +186,14 @@ impl Connection {
         }
     }
 
+    /// Lets a connection that is made end if there is no stream on it.
+    pub fn end_if_idle(&self) {
+        if self.is_connected() && !self.deaf.get() && self.open_streams() == 0 {
+            self.protocol().drain(Micros::now());
+            self.wake_sender();
+        }
+    }
+
     /// Ends all streams, which learn why, and takes no others. Whatever waits for room to send on one of them is refused.
     pub fn lose(&self, gone: Gone) {
         self.deaf.set(true);

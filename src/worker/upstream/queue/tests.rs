@@ -24,6 +24,10 @@ impl Backends for Generation {
     fn reuse_key(&self, id: BackendId) -> Option<ReuseKey> {
         (id == ID).then(|| ReuseKey::default().advance())
     }
+
+    fn most_connections(&self, id: BackendId) -> Option<u32> {
+        (id == ID).then_some(1)
+    }
 }
 
 #[derive(Default)]
@@ -155,6 +159,32 @@ fn who_has_waited_much_longer_elsewhere_goes_first() {
     core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
     core.queue.release(core.permit());
     assert!(matches!(core.letters.take(), Some(ToWorker::Permit(_))));
+}
+
+/// Requests that began with an earlier configuration may wait longest everywhere, and none of them knows a new backend.
+#[test]
+fn a_permit_that_was_sent_here_goes_no_further() {
+    let core = Core::new();
+    core.counts.set_waiting(OTHER, 1, Some(Micros(1)));
+    core.queue.take_over(core.permit());
+    assert!(matches!(core.letters.take(), Some(ToWorker::Look(ID))));
+    assert_eq!(core.open(), 0, "nobody here has use for it");
+    let (place, _) = core.wait(1, 1_000_000);
+    core.queue.take_over(core.permit());
+    assert!(core.letters.take().is_none());
+    assert_eq!(offered(&place), "permit", "whose turn it is was decided");
+}
+
+#[test]
+fn a_connection_that_is_one_too_many_by_now_is_given_to_nobody() {
+    let core = Core::new();
+    let (place, _) = core.wait(1, 1);
+    let permits = [(); 3].map(|()| core.tables.try_open(ID, 3).unwrap());
+    for (permit, expected) in permits.into_iter().zip(["nothing", "nothing", "permit"]) {
+        core.queue.release(permit);
+        assert_eq!(offered(&place), expected);
+    }
+    assert_eq!(core.open(), 0);
 }
 
 #[test]
