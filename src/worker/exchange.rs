@@ -175,10 +175,16 @@ impl Exchange {
 
     /// The failure that an expired step means: its own, or that of the whole exchange.
     pub fn expired(&self, step: Failure) -> Failure {
-        match self.deadline.get() {
-            Some(deadline) if Micros::now() >= deadline => Failure::ExchangeTimeout,
-            _ => step,
+        match self.is_overdue() {
+            true => Failure::ExchangeTimeout,
+            false => step,
         }
+    }
+
+    /// Whether the time for the whole exchange has ended.
+    pub fn is_overdue(&self) -> bool {
+        let deadline = self.deadline.get();
+        deadline.is_some_and(|deadline| Micros::now() >= deadline)
     }
 
     /// Notes that the request is sent to a backend.

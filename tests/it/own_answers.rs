@@ -1,9 +1,13 @@
 //! The answers that the proxy itself gives: their status, their reason, their form, and what they keep to themselves.
 
+use std::net::Shutdown;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
 use crate::support::h2::frame;
-use crate::support::place::free_addr;
+use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::{Answer, Origin, Proxy, get};
+use crate::support::{Answer, Client, Origin, Proxy, get};
 
 #[test]
 fn each_way_of_failing_has_its_status() {
@@ -45,6 +49,57 @@ fn each_way_of_failing_has_its_status() {
             client = proxy.client();
         }
     }
+}
+
+/// A backend that reads no further keeps an upload waiting, but not beyond the time for the whole exchange.
+#[test]
+fn an_upload_that_is_not_taken_ends_with_its_exchange() {
+    let origin = Origin::start(|link| {
+        link.head();
+        std::thread::sleep(Duration::from_secs(4));
+    });
+    let config = route("/", &[origin.addr]) + "timeout = 0.5\nretries = 0\n";
+    let proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    let mut sender = Client::over(client.stream.try_clone().unwrap());
+    std::thread::spawn(move || {
+        sender.try_send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 90000000\r\n\r\n");
+        sender.try_send(vec![b'x'; 90_000_000]);
+    });
+    let began = Instant::now();
+    let answer = client.answer();
+    assert_eq!((answer.status(), word(&answer)), (504, "exchange_timeout"));
+    assert!(began.elapsed() < Duration::from_secs(3), "{began:?}");
+}
+
+/// A backend that has closed its receiving side may still answer, but has no more time for that than others.
+#[test]
+fn a_backend_that_takes_no_more_of_an_upload_has_to_answer_in_time() {
+    let directory = Directory::new();
+    let path = directory.path().join("backend.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        let (backend, _) = listener.accept().unwrap();
+        backend.shutdown(Shutdown::Read).unwrap();
+        std::thread::sleep(Duration::from_secs(9));
+    });
+    let path = path.display();
+    let proxy = Proxy::start(&format!(
+        "[[routes]]\nprefix = \"/\"\nbackend_addrs = [\"unix:{path}\"]\nretries = 0\n\
+         timeouts = {{ upstream_response = 0.5 }}\n"
+    ));
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 30000\r\n\r\n");
+    std::thread::sleep(Duration::from_millis(300));
+    client.try_send(vec![b'x'; 29_999]);
+    let answer = client.answer();
+    assert_eq!((answer.status(), word(&answer)), (504, "response_timeout"));
+}
+
+/// The second line of an own answer's body.
+fn word(answer: &Answer) -> &str {
+    let text = std::str::from_utf8(&answer.body).unwrap();
+    text.lines().nth(1).unwrap()
 }
 
 #[test]
