@@ -18,7 +18,9 @@ use crate::worker::shard::Shard;
 /// Ends an exchange that failed: with an answer if none is on its way, else by cutting the connection.
 pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failure: Failure) {
     exchange.failure.set(Some(failure));
-    if exchange.answered.get() || failure == Failure::ClientLeft {
+    // To a client that did not take all of an interim answer, what comes next would be the rest of that.
+    let is_gone = matches!(failure, Failure::ClientLeft | Failure::ClientStalled);
+    if exchange.answered.get() || is_gone {
         client.cut();
         return;
     }
