@@ -66,8 +66,11 @@ fn write_grpc_head(out: &mut Block, exchange: &Exchange, consequences: &Conseque
     out.extend(head.end().as_bytes());
 }
 
-/// Fields that say what an answer of ours is or how it is read. An operator sets them for the answers of backends.
-const OURS_ALONE: [&[u8]; 11] = [
+/// Fields that say what an answer of ours is, how it is read, or for how long it may be kept in place of a better one. An
+/// operator sets them for the answers of backends.
+const OURS_ALONE: [&[u8]; 15] = [
+    b"age",
+    b"cache-control",
     b"connection",
     b"content-encoding",
     b"content-language",
@@ -76,8 +79,10 @@ const OURS_ALONE: [&[u8]; 11] = [
     b"content-range",
     b"content-type",
     b"etag",
+    b"expires",
     b"grpc-message",
     b"grpc-status",
+    b"last-modified",
     b"location",
 ];
 

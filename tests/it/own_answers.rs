@@ -278,7 +278,7 @@ fn own_answers_carry_what_their_route_says() {
         link.rest();
     });
     let edits = "response_headers = { set = { \"strict-transport-security\" = \"max-age=1\", \"Content-Type\" = \"text/mine\", \
-        \"Proxy-Status\" = \"hidden\" }, remove = [\"X-Request-Id\"] }\n";
+        \"Proxy-Status\" = \"hidden\", \"Cache-Control\" = \"max-age=99\" }, remove = [\"X-Request-Id\"] }\n";
     let config = [
         route("/down", &[free_addr()]) + edits,
         route("/silent", &[silent.addr]) + "timeouts = { upstream_response = 0.3 }\n" + edits,
@@ -315,6 +315,11 @@ fn own_answers_carry_what_their_route_says() {
         let told = is_told.then_some("max-age=1");
         assert_eq!(answer.field("strict-transport-security"), told, "{path}");
         assert_eq!(raised.field("strict-transport-security"), told, "{path}");
+        assert_eq!(
+            answer.field("cache-control"),
+            None,
+            "{path}: not to be kept"
+        );
         assert_eq!(answer.field("x-request-id").is_none(), is_told, "{path}");
         assert_eq!(
             answer.field("proxy-status") == Some("hidden"),
