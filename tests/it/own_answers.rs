@@ -72,6 +72,46 @@ fn an_upload_that_is_not_taken_ends_with_its_exchange() {
     assert!(began.elapsed() < Duration::from_secs(3), "{began:?}");
 }
 
+/// Whoever sends slowly, or wants an answer at once, does not have a backend put aside for everybody else.
+#[test]
+fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
+    let origin = Origin::start(|link| {
+        while let Some(head) = link.head() {
+            if head.first_line().contains(" /slow ") {
+                std::thread::sleep(Duration::from_millis(600));
+            }
+            if link.body_of(head).is_none() || !link.try_send(crate::support::origin::ok("ok")) {
+                return;
+            }
+        }
+    });
+    let outlier =
+        "outlier = { consecutive_failures = 2, eject_secs = 30, max_ejected_percent = 100 }\n";
+    let proxy = Proxy::start(&(route("/", &[origin.addr]) + outlier + "timeout = 0.4\n"));
+    for _ in 0..3 {
+        let mut client = proxy.client();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
+        let answer = client.answer();
+        assert_eq!((answer.status(), word(&answer)), (504, "exchange_timeout"));
+    }
+    let call = [("content-type", "application/grpc"), ("grpc-timeout", "1m")];
+    for _ in 0..3 {
+        let mut client = proxy.h2();
+        client.ask_with(&frame::post("/slow", &call), b"");
+    }
+    for _ in 0..5 {
+        assert_eq!(proxy.ask(get("/")).status(), 200);
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    // A backend that lets time pass that it has to itself is put aside as ever.
+    for _ in 0..2 {
+        assert_eq!(proxy.ask(get("/slow")).status(), 504);
+    }
+    crate::support::eventually("the backend is put aside", || {
+        proxy.ask(get("/")).status() == 503
+    });
+}
+
 /// A backend that has closed its receiving side may still answer, but has no more time for that than others.
 #[test]
 fn a_backend_that_takes_no_more_of_an_upload_has_to_answer_in_time() {
