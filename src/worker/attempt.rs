@@ -115,6 +115,7 @@ impl Attempt<'_> {
             upstream,
             asked_at,
             is_sending_interim: Default::default(),
+            is_uploading: Default::default(),
         }
     }
 
@@ -209,11 +210,13 @@ async fn receive_answer(
     let mut uploading = pin!(upload(ends, body));
     let mut delivering = pin!(deliver(ends, out));
     let mut uploaded = None;
+    ends.is_uploading.set(true);
     poll_fn(|cx| {
         if uploaded.is_none()
             && let Poll::Ready(outcome) = uploading.as_mut().poll(cx)
         {
             uploaded = Some(outcome);
+            ends.is_uploading.set(false);
         }
         let polled = delivering.as_mut().poll(cx);
         match uploaded {

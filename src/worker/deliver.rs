@@ -47,6 +47,8 @@ pub struct Ends<'a> {
     pub asked_at: Micros,
     /// Whether an interim head is being sent to the client.
     pub is_sending_interim: Cell<bool>,
+    /// Whether more of the request's body may be sent.
+    pub is_uploading: Cell<bool>,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -155,6 +157,11 @@ impl Ends<'_> {
         self.shard.report_answer(exchange, self.upstream.backend);
     }
 
+    /// Whether the time for the answer has not begun, and that for the whole exchange has not ended.
+    fn may_wait_on(&self) -> bool {
+        self.is_uploading.get() && !self.exchange.is_overdue()
+    }
+
     async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
         let stall = self.exchange.plan.snapshot().client.idle_timeout;
         self.client.timer.set(stall);
@@ -202,7 +209,7 @@ impl Ends<'_> {
                     return Ok(answer);
                 }
                 // The time for the answer begins when the request has ended.
-                Err(Expired) if self.client.is_body_pending() => {
+                Err(Expired) if self.may_wait_on() => {
                     timer.set(self.exchange.bounded(wait));
                 }
                 Err(Expired) => {
@@ -250,7 +257,7 @@ impl Ends<'_> {
                 Ok(_) => return Err(Failure::Reset),
                 Err(Interrupted::Watched(failure)) => return Err(failure),
                 // The time for the answer begins when the request has ended.
-                Err(Interrupted::Expired) if self.client.is_body_pending() => {
+                Err(Interrupted::Expired) if self.may_wait_on() => {
                     timer.set(self.exchange.bounded(wait));
                 }
                 Err(Interrupted::Expired) => {

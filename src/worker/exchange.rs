@@ -60,6 +60,8 @@ pub struct Exchange {
     pub failure: Cell<Option<Failure>>,
     /// When the route's bound on the whole exchange ends.
     deadline: Cell<Option<Micros>>,
+    /// Whether it is the client who set that bound.
+    is_bound_by_client: Cell<bool>,
     /// What the request was given while it waited for a connection, until it uses that.
     pub granted: RefCell<Option<Box<Granted>>>,
     tried: RefCell<Tried>,
@@ -110,6 +112,7 @@ impl Exchange {
             head_micros: Cell::default(),
             failure: Cell::default(),
             deadline: Cell::default(),
+            is_bound_by_client: Cell::default(),
             granted: RefCell::default(),
             tried: RefCell::default(),
         }
@@ -126,10 +129,18 @@ impl Exchange {
         route
     }
 
-    /// Lets the whole exchange take no longer than `wait`.
-    pub fn bound(&self, wait: Duration) {
-        let earlier = self.deadline.get().unwrap_or(Micros(u64::MAX));
-        self.deadline.set(Some(self.began.after(wait).min(earlier)));
+    /// Lets the whole exchange take no longer than the client is ready to wait.
+    pub fn bound_by_client(&self, wait: Duration) {
+        let due = self.began.after(wait);
+        if self.deadline.get().is_none_or(|earlier| due < earlier) {
+            self.deadline.set(Some(due));
+            self.is_bound_by_client.set(true);
+        }
+    }
+
+    /// Whether it is the client who bounds the whole exchange.
+    pub fn is_bound_by_client(&self) -> bool {
+        self.is_bound_by_client.get()
     }
 
     /// The route. Only after [`Exchange::take_route`].
@@ -175,10 +186,16 @@ impl Exchange {
 
     /// The failure that an expired step means: its own, or that of the whole exchange.
     pub fn expired(&self, step: Failure) -> Failure {
-        match self.deadline.get() {
-            Some(deadline) if Micros::now() >= deadline => Failure::ExchangeTimeout,
-            _ => step,
+        match self.is_overdue() {
+            true => Failure::ExchangeTimeout,
+            false => step,
         }
+    }
+
+    /// Whether the time for the whole exchange has ended.
+    pub fn is_overdue(&self) -> bool {
+        let deadline = self.deadline.get();
+        deadline.is_some_and(|deadline| Micros::now() >= deadline)
     }
 
     /// Notes that the request is sent to a backend.

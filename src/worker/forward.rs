@@ -71,7 +71,7 @@ pub async fn forward(
             Again::Fresh => (Some(index), true),
             Again::Elsewhere => (Some(index), false),
             Again::Retry | Again::Never => {
-                give_up_on(shard, exchange, backend, setback.failure);
+                give_up_on(shard, client, exchange, backend, setback.failure);
                 (None, wants_fresh(exchange, admitted))
             }
         };
@@ -111,10 +111,23 @@ fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
     !admitted.is_whole && exchange.plan.pool(admitted.pool).protocol == Protocol::Http1
 }
 
-fn give_up_on(shard: &Shard, exchange: &Exchange, backend: &Backend, failure: Failure) {
+fn give_up_on(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    backend: &Backend,
+    failure: Failure,
+) {
     exchange.note_tried(backend.id());
-    if failure.blames_backend() {
+    if failure.blames_backend() && !may_be_clients_fault(client, exchange, failure) {
         count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, backend.id(), failure.consequences().word);
     }
+}
+
+/// Whether the client may have used up the time for the exchange: it set that itself, has not sent its whole request, or was
+/// to read the answer. Else one client could have any backend put aside.
+fn may_be_clients_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
+    failure == Failure::ExchangeTimeout
+        && (exchange.is_bound_by_client() || client.is_body_pending() || exchange.answered.get())
 }

@@ -18,7 +18,9 @@ use crate::worker::shard::Shard;
 /// Ends an exchange that failed: with an answer if none is on its way, else by cutting the connection.
 pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failure: Failure) {
     exchange.failure.set(Some(failure));
-    if exchange.answered.get() || failure == Failure::ClientLeft {
+    // To a client that did not take all of an interim answer, what comes next would be the rest of that.
+    let is_gone = matches!(failure, Failure::ClientLeft | Failure::ClientStalled);
+    if exchange.answered.get() || is_gone {
         client.cut();
         return;
     }
@@ -64,8 +66,11 @@ fn write_grpc_head(out: &mut Block, exchange: &Exchange, consequences: &Conseque
     out.extend(head.end().as_bytes());
 }
 
-/// Fields that say what an answer of ours is or how it is read. An operator sets them for the answers of backends.
-const OURS_ALONE: [&[u8]; 11] = [
+/// Fields that say what an answer of ours is, how it is read, or for how long it may be kept in place of a better one. An
+/// operator sets them for the answers of backends.
+const OURS_ALONE: [&[u8]; 15] = [
+    b"age",
+    b"cache-control",
     b"connection",
     b"content-encoding",
     b"content-language",
@@ -74,8 +79,10 @@ const OURS_ALONE: [&[u8]; 11] = [
     b"content-range",
     b"content-type",
     b"etag",
+    b"expires",
     b"grpc-message",
     b"grpc-status",
+    b"last-modified",
     b"location",
 ];
 

@@ -152,3 +152,30 @@ fn curl_waits_for_its_permission() {
     );
     assert_eq!(origin.request().head.field("expect"), Some("100-continue"));
 }
+
+/// What follows part of a head becomes part of that head: a client that stopped reading there must not get another one.
+#[test]
+fn nothing_follows_an_interim_answer_that_its_client_did_not_take() {
+    let hint = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n",
+        "h".repeat(60_000)
+    );
+    let origin = Origin::start(move |link| {
+        while link.head().is_some() {
+            for _ in 0..15 {
+                link.try_send(&hint);
+            }
+            link.try_send(ok("ok"));
+        }
+    });
+    let route = crate::support::proxy::route("/", &[origin.addr]);
+    let config = "[timeouts]\nclient_idle = 1\n".to_owned() + &route;
+    let proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    client.send(get("/").repeat(30));
+    // Longer than the proxy waits for a client that takes nothing, and less than twice as long.
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let all = client.rest();
+    let text = String::from_utf8_lossy(&all);
+    assert!(!text.contains("client_stalled"), "a head in a head");
+}

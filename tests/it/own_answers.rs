@@ -1,9 +1,13 @@
 //! The answers that the proxy itself gives: their status, their reason, their form, and what they keep to themselves.
 
+use std::net::Shutdown;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
 use crate::support::h2::frame;
-use crate::support::place::free_addr;
+use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::{Answer, Origin, Proxy, get};
+use crate::support::{Answer, Client, Origin, Proxy, get};
 
 #[test]
 fn each_way_of_failing_has_its_status() {
@@ -45,6 +49,97 @@ fn each_way_of_failing_has_its_status() {
             client = proxy.client();
         }
     }
+}
+
+/// A backend that reads no further keeps an upload waiting, but not beyond the time for the whole exchange.
+#[test]
+fn an_upload_that_is_not_taken_ends_with_its_exchange() {
+    let origin = Origin::start(|link| {
+        link.head();
+        std::thread::sleep(Duration::from_secs(4));
+    });
+    let config = route("/", &[origin.addr]) + "timeout = 0.5\nretries = 0\n";
+    let proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    let mut sender = Client::over(client.stream.try_clone().unwrap());
+    std::thread::spawn(move || {
+        sender.try_send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 90000000\r\n\r\n");
+        sender.try_send(vec![b'x'; 90_000_000]);
+    });
+    let began = Instant::now();
+    let answer = client.answer();
+    assert_eq!((answer.status(), word(&answer)), (504, "exchange_timeout"));
+    assert!(began.elapsed() < Duration::from_secs(3), "{began:?}");
+}
+
+/// Whoever sends slowly, or wants an answer at once, does not have a backend put aside for everybody else.
+#[test]
+fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
+    let origin = Origin::start(|link| {
+        while let Some(head) = link.head() {
+            if head.first_line().contains(" /slow ") {
+                std::thread::sleep(Duration::from_millis(600));
+            }
+            if link.body_of(head).is_none() || !link.try_send(crate::support::origin::ok("ok")) {
+                return;
+            }
+        }
+    });
+    let outlier =
+        "outlier = { consecutive_failures = 2, eject_secs = 30, max_ejected_percent = 100 }\n";
+    let proxy = Proxy::start(&(route("/", &[origin.addr]) + outlier + "timeout = 0.4\n"));
+    for _ in 0..3 {
+        let mut client = proxy.client();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
+        let answer = client.answer();
+        assert_eq!((answer.status(), word(&answer)), (504, "exchange_timeout"));
+    }
+    let call = [("content-type", "application/grpc"), ("grpc-timeout", "1m")];
+    for _ in 0..3 {
+        let mut client = proxy.h2();
+        client.ask_with(&frame::post("/slow", &call), b"");
+    }
+    for _ in 0..5 {
+        assert_eq!(proxy.ask(get("/")).status(), 200);
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    // A backend that lets time pass that it has to itself is put aside as ever.
+    for _ in 0..2 {
+        assert_eq!(proxy.ask(get("/slow")).status(), 504);
+    }
+    crate::support::eventually("the backend is put aside", || {
+        proxy.ask(get("/")).status() == 503
+    });
+}
+
+/// A backend that has closed its receiving side may still answer, but has no more time for that than others.
+#[test]
+fn a_backend_that_takes_no_more_of_an_upload_has_to_answer_in_time() {
+    let directory = Directory::new();
+    let path = directory.path().join("backend.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        let (backend, _) = listener.accept().unwrap();
+        backend.shutdown(Shutdown::Read).unwrap();
+        std::thread::sleep(Duration::from_secs(9));
+    });
+    let path = path.display();
+    let proxy = Proxy::start(&format!(
+        "[[routes]]\nprefix = \"/\"\nbackend_addrs = [\"unix:{path}\"]\nretries = 0\n\
+         timeouts = {{ upstream_response = 0.5 }}\n"
+    ));
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 30000\r\n\r\n");
+    std::thread::sleep(Duration::from_millis(300));
+    client.try_send(vec![b'x'; 29_999]);
+    let answer = client.answer();
+    assert_eq!((answer.status(), word(&answer)), (504, "response_timeout"));
+}
+
+/// The second line of an own answer's body.
+fn word(answer: &Answer) -> &str {
+    let text = std::str::from_utf8(&answer.body).unwrap();
+    text.lines().nth(1).unwrap()
 }
 
 #[test]
@@ -223,7 +318,7 @@ fn own_answers_carry_what_their_route_says() {
         link.rest();
     });
     let edits = "response_headers = { set = { \"strict-transport-security\" = \"max-age=1\", \"Content-Type\" = \"text/mine\", \
-        \"Proxy-Status\" = \"hidden\" }, remove = [\"X-Request-Id\"] }\n";
+        \"Proxy-Status\" = \"hidden\", \"Cache-Control\" = \"max-age=99\" }, remove = [\"X-Request-Id\"] }\n";
     let config = [
         route("/down", &[free_addr()]) + edits,
         route("/silent", &[silent.addr]) + "timeouts = { upstream_response = 0.3 }\n" + edits,
@@ -260,6 +355,11 @@ fn own_answers_carry_what_their_route_says() {
         let told = is_told.then_some("max-age=1");
         assert_eq!(answer.field("strict-transport-security"), told, "{path}");
         assert_eq!(raised.field("strict-transport-security"), told, "{path}");
+        assert_eq!(
+            answer.field("cache-control"),
+            None,
+            "{path}: not to be kept"
+        );
         assert_eq!(answer.field("x-request-id").is_none(), is_told, "{path}");
         assert_eq!(
             answer.field("proxy-status") == Some("hidden"),

@@ -185,7 +185,7 @@ fn decide(
     if exchange.is_grpc.get()
         && let Some(wait) = head.field("grpc-timeout").and_then(grpc::timeout)
     {
-        exchange.bound(wait);
+        exchange.bound_by_client(wait);
     }
     let key = key_of(exchange, head, path);
     let first = choose_first(shard, exchange, key);
