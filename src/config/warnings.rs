@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use super::acme;
 use super::address::BackendPlace;
+use super::compile::workers;
 use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
 use super::settings::Settings;
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ListenAddr, Protocol};
 
 /// Notes every warning.
 pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
@@ -16,6 +17,7 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_ranges(settings, notes);
     warn_of_pools(settings, notes);
     warn_of_backends(settings, notes);
+    warn_of_bounds(settings, machine, notes);
     acme::warn(settings, notes);
     if settings.routes.is_empty() {
         notes.add_at(
@@ -67,6 +69,24 @@ fn warn_of_pools(settings: &Settings, notes: &Notes<'_>) {
         .filter(|pool| !used.contains(pool.name.as_str()))
     {
         notes.add(&pool.name.place, "no route leads to this pool");
+    }
+}
+
+/// A connection of HTTP/2 belongs to one worker and stays there as long as it is used.
+fn warn_of_bounds(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
+    let workers = workers(settings, machine);
+    let shared = settings
+        .all_pools()
+        .filter(|pool| pool.protocol == Protocol::Http2);
+    for backend in shared.flat_map(|pool| &pool.backends) {
+        let most = backend.max_connections as usize;
+        if most > 0 && most < workers {
+            let what = format!(
+                "max_connections is less than the {workers} workers, and each of them has connections of its own over \
+                 HTTP/2: requests on the others wait"
+            );
+            notes.add(&backend.place, what);
+        }
     }
 }
 

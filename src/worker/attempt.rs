@@ -191,8 +191,9 @@ impl Attempt<'_> {
             admitted.is_kept = false; // The block is lost with its send.
             return Err(self.exchange.expired(Failure::ResponseTimeout));
         };
-        let took_nothing =
-            matches!(stream, Stream::Socket(_)) && taken.is_err() && request.len() == length;
+        // What a socket took in all is known in cleartext only: a record of TLS may have gone out in part.
+        let is_known = matches!(stream, Stream::Socket(socket) if !socket.is_tls());
+        let took_nothing = is_known && taken.is_err() && request.len() == length;
         if is_whole && !trailers.is_empty() {
             // As with a backend that reads no further: if that is a failure, receiving tells.
             let _ = stream.send_trailers(trailers);

@@ -33,6 +33,18 @@ backends = ["127.0.0.1:8080", "a:1", "A:1"]
     assert!(parsed(EVERY_KEY).unwrap().warnings(&MACHINE).is_empty());
 }
 
+#[test]
+fn a_bound_below_the_workers_is_warned_of_where_they_share_no_connection() {
+    let text = |most| {
+        format!(
+            "workers = 2\n[[routes]]\nprotocol = \"h2\"\n\
+             backend_addrs = [{{ addr = \"127.0.0.1:1\", max_connections = {most} }}]\n"
+        )
+    };
+    let warnings = |most| parsed(&text(most)).unwrap().warnings(&MACHINE).len();
+    assert_eq!([0, 1, 2].map(warnings), [0, 1, 0]);
+}
+
 /// The file that palantir is shipped with.
 const SHIPPED: &str = include_str!("../../../config.toml");
 

@@ -17,9 +17,10 @@ impl Connection {
         self.suspected_at.get().is_some()
     }
 
-    /// Asks a backend for a sign of life, because it let a request wait for too long. It counts as lost if nothing comes.
+    /// Asks a backend for a sign of life, because it let a request wait for too long. It counts as lost if nothing comes. (A
+    /// connection that is still to be made has a deadline of its own.)
     pub fn suspect(&self) {
-        if !self.is_suspect() && !self.deaf.get() {
+        if self.is_connected() && !self.is_suspect() && !self.deaf.get() {
             self.suspected_at.set(Some(self.timers.millis()));
             self.protocol().ping();
             self.timer.set(CHECK);
