@@ -222,7 +222,8 @@ pub const UNFAIR_WAIT_MICROS: u64 = 20_000;
 pub const LEARNT_IDLE_MILLIS: u64 = 900;
 /// Milliseconds after which a learnt idle time-out is forgotten.
 pub const LEARNT_FOR_MILLIS: u64 = 600_000;
-/// The same for one that was seen once, unless twice the time-out is longer.
+/// Milliseconds after which an idle time-out is forgotten that one close alone has taught, unless twice that time-out is
+/// longer.
 pub const LEARNT_ONCE_MILLIS: u64 = 10_000;
 /// Milliseconds that must lie between two closes for the second to confirm what the first taught: a backend that is
 /// restarted closes all that is idle at once.

@@ -189,7 +189,7 @@ fn read_client_ca(table: &mut Table<'_>) -> (Option<ClientCa>, Option<Place>) {
     (ca, file.map(|file| file.place))
 }
 
-/// What says in which field a backend learns which fact of a client's certificate.
+/// The keys that name request fields for backends, and the fact of a client's certificate that each field carries.
 pub(super) const IDENTITY_KEYS: [(&str, Fact); 4] = [
     ("client_subject_header", Fact::Subject),
     ("client_san_header", Fact::AlternativeNames),

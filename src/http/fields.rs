@@ -23,7 +23,8 @@ pub enum Known {
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
-    /// What else a proxy before us may say of a client or of the URL that it asked for, with any sign for `-`.
+    /// A field in which a proxy before palantir tells of the client or of the URL that the client asked for. Any sign in the
+    /// place of a `-` makes no other name of it.
     FromProxies,
     /// One of the others above with `_` in place of `-`. Gateways that turn names into variables (CGI, WSGI) cannot tell them
     /// apart, so that such a field could slip past what is decided here.
@@ -35,7 +36,7 @@ pub enum Known {
 /// Bytes of the longest known name.
 const LONGEST: usize = 19;
 
-/// What every name of [`Known::FromProxies`] begins with that is not in the list below.
+/// The beginning that all names of [`Known::FromProxies`] have in common, but for those in the list below.
 const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// The others: who the client is and which URL it asked for, in words that backends take for a proxy's.

@@ -70,8 +70,8 @@ impl FromIterator<String> for NameSet {
     }
 }
 
-/// What an operator changes in the heads of one direction: fields are taken out, and fields are put in at the end, in the
-/// place of every field of their name.
+/// An operator's changes to the heads of one direction: fields are taken out, and fields are put in at the end, in the place
+/// of every field of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
     /// In lower case; [`super::fields::may_be_edited`] holds of each, and of those of `set`.
@@ -105,18 +105,18 @@ impl FieldEdits {
     }
 }
 
-/// Who the client is, as palantir knows it.
+/// The facts that palantir has verified of a client, and the names of the fields that carry them.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     /// Names that no client may give. Those of all listeners: whichever a client comes by, the backends are the same. And
     /// those of its own listener as it was when the client connected.
     pub names: [&'a NameSet; 2],
-    /// What backends are told by such names.
+    /// The fields that tell a backend who the client is.
     pub fields: &'a [(String, String)],
 }
 
 impl Identity<'static> {
-    /// Nobody is asked who it is.
+    /// No listener asks its clients who they are.
     pub const UNKNOWN: Identity<'static> = {
         static NONE: NameSet = NameSet::none();
         Identity {

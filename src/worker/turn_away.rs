@@ -17,9 +17,12 @@ pub const GONE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
 
-/// Turns those away who wait at present.
+/// Turns those away who wait at present. Whoever comes while that goes on is turned away, too, but not for longer than it
+/// takes everybody who came before to be told.
 pub async fn queue(shard: &Rc<Shard>, listener: &Listener, came_for: Purpose) {
-    while !shard.is_ending() {
+    let timer = Timer::new(&shard.timers);
+    timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
+    while !timer.expired() && !shard.is_ending() {
         poll_fn(|cx| shard.poll_room(cx)).await;
         let Some((socket, _)) = listener.accept_waiting(&shard.turn).await else {
             return;

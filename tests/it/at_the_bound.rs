@@ -260,7 +260,7 @@ fn who_waits_since_before_a_reload_keeps_nobody_from_a_new_backend() {
     let began = Instant::now();
     ask_at_once(&proxy, 8, 5);
     assert!(
-        began.elapsed() < Duration::from_secs(20),
+        began.elapsed() < Duration::from_secs(45),
         "the requests from before the reload were waited for"
     );
     assert_eq!(busiest.load(SeqCst), 2);

@@ -1,4 +1,4 @@
-//! What lets a connection of the API stay: that the API demands of its clients what it did when the connection was made.
+//! Ends connections of the API that were made when the API demanded less of its clients, or something else.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;

@@ -102,7 +102,7 @@ async fn tell_gone(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         while stream.read(&mut waste).await? > 0 {}
         io::Result::Ok(())
     };
-    // Whoever does not take it does without.
+    // A client that does not take the answer in time is closed without it.
     let _ = timeout(Duration::from_millis(limits::LINGER_MILLIS), told).await;
 }
 

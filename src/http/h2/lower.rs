@@ -358,7 +358,7 @@ mod tests {
             prop_assert_eq!((again.host, again.upgrade), (request.host, request.upgrade));
         }
 
-        /// The same of a response.
+        /// A response head within the limits is written whole, whatever room its buffer has.
         #[test]
         fn response_heads_of_any_size_are_written(
             fields in proptest::collection::vec(0usize..30_000, 0..4),

@@ -9,7 +9,7 @@ use crate::http::h1::survey::{Survey, line_start};
 use crate::http::h1::trailers::may_be_trailer;
 use crate::http::names::{self, FieldEdits, Identity};
 
-/// What is taken out of a head and put into it.
+/// The fields that are taken out of a head, and those that are put into the head.
 #[derive(Clone, Copy)]
 pub(super) struct Edits<'a> {
     pub(super) operator: &'a FieldEdits,
