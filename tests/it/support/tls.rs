@@ -14,7 +14,7 @@ use rcgen::{
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     SupportedProtocolVersion,
@@ -276,27 +276,20 @@ impl Server {
 
     /// The same; clients must have a certificate of this authority.
     pub fn for_clients_of(authority: &Authority, pair: &Pair) -> Server {
-        let (chain, key) = pair.read();
-        let roots = authority.roots();
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(BOTH)
-            .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
-            .with_single_cert(chain, key)
-            .unwrap();
-        Server(config)
+        Server::verifying(pair, verifier(authority))
     }
 
     /// The same; clients may have one.
     pub fn asking_for_clients_of(authority: &Authority, pair: &Pair) -> Server {
+        Server::verifying(pair, verifier(authority).allow_unauthenticated())
+    }
+
+    fn verifying(pair: &Pair, verifier: ClientCertVerifierBuilder) -> Server {
         let (chain, key) = pair.read();
-        let roots = authority.roots();
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(BOTH)
             .unwrap()
-            .with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
+            .with_client_cert_verifier(verifier.build().unwrap())
             .with_single_cert(chain, key)
             .unwrap();
         Server(config)
@@ -344,6 +337,10 @@ pub fn s_client(addr: SocketAddr, arguments: &[&str]) -> Output {
         .stdin(Stdio::null())
         .output()
         .expect("openssl, which tests/all.sh installs")
+}
+
+fn verifier(authority: &Authority) -> ClientCertVerifierBuilder {
+    WebPkiClientVerifier::builder_with_provider(authority.roots(), provider())
 }
 
 /// A proxy with a listener that speaks TLS, beside the one in cleartext.
