@@ -79,18 +79,6 @@ impl Witness {
         )
     }
 
-    /// Puts another configuration in force on every worker.
-    #[track_caller]
-    fn reload(&self, proxy: &Proxy, config: &str) {
-        let config = format!("listen_addr = \"{}\"\n{config}", proxy.addr);
-        proxy.directory.write("config.toml", &config);
-        let answer = Client::connect(self.admin).ask(format!(
-            "POST /reload HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n",
-            self.admin
-        ));
-        assert_eq!(answer.status(), 200, "{answer:?}");
-    }
-
     /// Waits until so many slow requests have come, beyond those that it was called for before.
     #[track_caller]
     fn wait_for_slow(&self, count: usize) {
@@ -167,7 +155,7 @@ fn changes(witness: &Witness, before: (&str, &str), after: (&str, Result<&str, u
         client.send(get("/slow"));
     }
     witness.wait_for_slow(count);
-    witness.reload(&proxy, &witness.config(after.0));
+    proxy.reload_everywhere(witness.admin, &witness.config(after.0));
     for _ in 0..count {
         witness.go.send(()).unwrap();
     }
@@ -230,7 +218,7 @@ fn replaced_files_count() {
         .write_identity("a-longer-name-than-that.example")
         .der()
         .len();
-    witness.reload(&proxy, &witness.config(&tls));
+    proxy.reload_everywhere(witness.admin, &witness.config(&tls));
     witness.go.send(()).unwrap();
     assert_eq!(client.answer().text(), seen(short));
     for _ in 0..4 {
@@ -240,7 +228,7 @@ fn replaced_files_count() {
     witness.directory.write("ca.crt", &witness.stranger.pem());
     client.send(get("/slow"));
     witness.origin.wait_for_requests(7);
-    witness.reload(&proxy, &witness.config(&tls));
+    proxy.reload_everywhere(witness.admin, &witness.config(&tls));
     witness.go.send(()).unwrap();
     assert_eq!(client.answer().text(), seen(long));
     assert_eq!(client.ask(get("/after")).status(), 502);
@@ -276,8 +264,8 @@ fn connections_outlive_reloads_that_do_not_concern_them() {
     let mut client = proxy.client();
     assert_eq!(client.ask(get("/")).status(), 200);
     for retries in 2..5 {
-        witness.reload(
-            &proxy,
+        proxy.reload_everywhere(
+            witness.admin,
             &witness.config(&format!("{TLS}\nretries = {retries}")),
         );
         assert_eq!(client.ask(get("/")).status(), 200);
@@ -294,7 +282,7 @@ fn a_late_connection_of_an_earlier_configuration_is_nobody_elses() {
     let mut early = proxy.client();
     early.send(get("/slow/refused"));
     witness.wait_for_slow(1);
-    witness.reload(&proxy, &witness.config(&format!("{TLS}\n{h2}")));
+    proxy.reload_everywhere(witness.admin, &witness.config(&format!("{TLS}\n{h2}")));
     witness.go.send(()).unwrap();
     witness.wait_for_slow(1);
     let mut late = proxy.client();

@@ -138,6 +138,18 @@ impl Proxy {
         eventually("the reload has an outcome", || outcomes() > before);
     }
 
+    /// Puts another configuration in the place of its file, `config` being what it says below `listen_addr`, and has it
+    /// reloaded by the management API at `admin`, which answers when the configuration is in force on every worker.
+    #[track_caller]
+    pub fn reload_everywhere(&self, admin: SocketAddr, config: &str) {
+        let config = format!("listen_addr = \"{}\"\n{config}", self.addr);
+        self.directory.write("config.toml", &config);
+        let answer = Client::connect(admin).ask(format!(
+            "POST /reload HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(answer.status(), 200, "{answer:?}");
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
