@@ -1,7 +1,6 @@
 //! Clients in the queue of a listening socket that this process was given, who came for something else than the socket is
 //! for now: nothing that they say is read, let alone passed on.
 
-use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,13 +16,13 @@ pub const GONE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
 
-/// Turns those away who wait at present. Whoever comes while that goes on is turned away, too, but not for longer than it
-/// takes everybody who came before to be told.
+/// Turns those away who wait at present, whatever the bound on connections says: they would keep the socket from those whom
+/// it is for now. Whoever comes while that goes on is turned away, too, until as many have been as the queue can hold.
 pub async fn queue(shard: &Rc<Shard>, listener: &Listener, came_for: Purpose) {
-    let timer = Timer::new(&shard.timers);
-    timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
-    while !timer.expired() && !shard.is_ending() {
-        poll_fn(|cx| shard.poll_room(cx)).await;
+    for _ in 0..limits::BACKLOG {
+        if shard.is_ending() {
+            return;
+        }
         let Some((socket, _)) = listener.accept_waiting(&shard.turn).await else {
             return;
         };
@@ -39,8 +38,11 @@ pub async fn leftover(counted: CountedListener, listener: Listener, came_for: Pu
     let shard = counted.shard();
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
-    while !timer.expired() && !shard.is_ending() {
+    loop {
         queue(shard, &listener, came_for).await;
+        if timer.expired() || shard.is_ending() {
+            return;
+        }
         pause(shard).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Connections to backends are kept, and given up before the backend does.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,8 @@ fn idle_connections_end_after_their_time() {
     origin.wait_for_ended(1);
 }
 
-/// Serves until no request comes for so long, then closes without a word.
+/// Serves until no request comes for so long, then closes without a word. A request that comes in the same moment is lost:
+/// whoever sends it can know nothing of the close yet.
 fn closing_after(idle: Duration) -> impl Fn(&mut Link) + Send + Sync {
     move |link| {
         while link.request_within(idle) {
@@ -94,7 +95,7 @@ fn closing_after(idle: Duration) -> impl Fn(&mut Link) + Send + Sync {
     }
 }
 
-/// Sends requests of both kinds at intervals around the backend's time-out; gives the number of failures.
+/// Sends requests that may be repeated at intervals around the backend's time-out; gives the number of failures.
 fn failures_at_intervals(proxy: &Proxy, around: Duration, clients: u32, requests: u32) -> usize {
     let failures = Arc::new(AtomicUsize::new(0));
     let asking: Vec<_> = (0..clients)
@@ -106,10 +107,7 @@ fn failures_at_intervals(proxy: &Proxy, around: Duration, clients: u32, requests
                     // Spread evenly from four fifths to six fifths of the time-out.
                     let part = (number * 7 + turn * 5) % 40;
                     thread::sleep(around * (80 + part) / 100);
-                    let method = ["GET", "POST"][(turn % 2) as usize];
-                    let request =
-                        format!("{method} / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab");
-                    if client.ask(request).status() != 200 {
+                    if client.ask(get("/")).status() != 200 {
                         failures.fetch_add(1, SeqCst);
                     }
                 }
@@ -128,12 +126,47 @@ fn a_backend_that_closes_early_causes_no_failure() {
     assert_eq!(failures_at_intervals(&proxy, idle, 8, 20), 0);
 }
 
+/// A connection whose end has come is not used for a request that could not be sent again.
+#[test]
+fn a_connection_that_has_ended_costs_no_post() {
+    let idle = Duration::from_millis(50);
+    let origin = Origin::start(closing_after(idle));
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.client();
+    for turn in 1..=30 {
+        let post = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nab";
+        assert_eq!(client.ask(post).status(), 200, "request {turn}");
+        origin.wait_for_ended(turn);
+    }
+}
+
+/// Once it is known how long a backend keeps an idle connection, palantir closes it before.
 #[test]
 fn a_backends_time_out_is_learnt() {
     let idle = Duration::from_millis(1200);
-    let origin = Origin::start(closing_after(idle));
-    let proxy = Proxy::to(&[origin.addr]);
-    assert_eq!(failures_at_intervals(&proxy, idle, 8, 6), 0);
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let seen = ends.clone();
+    let origin = Origin::start(move |link| {
+        let mut since = Instant::now();
+        while link.request_within(idle) && link.request().is_some() {
+            link.send(ok("alive"));
+            since = Instant::now();
+        }
+        let is_early = since.elapsed() < idle;
+        let closer = if is_early { "palantir" } else { "backend" };
+        seen.lock().unwrap().push(closer);
+    });
+    let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    // The first closes teach; nobody asks meanwhile.
+    for turn in 1.. {
+        assert_eq!(client.ask(get("/")).status(), 200);
+        origin.wait_for_ended(turn);
+        if ends.lock().unwrap().ends_with(&["palantir"]) {
+            break;
+        }
+        assert!(turn < 10, "{:?}", ends.lock().unwrap());
+    }
 }
 
 #[test]

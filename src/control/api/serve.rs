@@ -78,10 +78,15 @@ pub async fn serve(listener: BoundListener, router: Router, standing: Standing) 
 /// be asked of the API.
 async fn turn_away(socket: &Socket, came_for: Purpose) {
     let deadline = Instant::now() + Duration::from_millis(limits::LEFTOVER_MILLIS);
-    let pause = Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS);
-    while Instant::now() < deadline
-        && let Ok(Ok((accepted, _))) = timeout(pause, socket.accept()).await
-    {
+    for _ in 0..limits::BACKLOG {
+        // Once the time is over, only those are accepted who are in the queue already.
+        let pause = match Instant::now() < deadline {
+            true => Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS),
+            false => Duration::ZERO,
+        };
+        let Ok(Ok((accepted, _))) = timeout(pause, socket.accept()).await else {
+            return;
+        };
         if came_for.is_cleartext {
             tokio::spawn(async move {
                 match accepted {
