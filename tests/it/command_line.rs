@@ -163,7 +163,7 @@ fn mistakes_keep_the_proxy_from_starting() {
 
 #[test]
 fn an_address_in_use_is_one_clear_line() {
-    let taken = std::net::TcpListener::bind(free_addr()).unwrap();
+    let taken = crate::support::place::listen(free_addr());
     let taken = taken.local_addr().map(|addr| (taken, addr)).unwrap();
     let running = Proxy::to(&[free_addr()]);
     let directory = Directory::new();

@@ -165,7 +165,7 @@ fn a_pool_without_a_usable_backend_says_when_to_come_back() {
 #[test]
 fn an_endless_connect_is_given_up() {
     // A listener whose queue is full lets further connections wait for ever.
-    let listener = std::net::TcpListener::bind(free_addr()).unwrap();
+    let listener = crate::support::place::listen(free_addr());
     let addr = listener.local_addr().unwrap();
     // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
     unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&listener), 0) };

@@ -1,6 +1,6 @@
 //! Where backends listen, and how they end connections.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
@@ -64,7 +64,7 @@ impl Backends {
 
 fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let addr = free_addr();
-    let listener = TcpListener::bind(addr).expect("bind a backend");
+    let listener = crate::support::place::listen(addr);
     // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
     unsafe { libc::listen(listener.as_raw_fd(), 4096) };
     let serve = Arc::new(serve);

@@ -49,7 +49,7 @@ struct State {
 impl Admin {
     #[track_caller]
     pub fn start(addr: SocketAddr, script: Script) -> Admin {
-        let listener = TcpListener::bind(addr).expect("listen");
+        let listener = super::place::listen(addr);
         let state = State {
             script,
             changes: 0,

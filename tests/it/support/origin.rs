@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::PATIENCE;
 use super::head::{Framing, Head};
-use super::place::free_addr;
+use super::place::{free_addr, listen};
 
 /// A request as the origin received it.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Origin {
     /// Starts listening on `addr`.
     #[track_caller]
     pub fn start_at(addr: SocketAddr, serve: impl Fn(&mut Link) + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind(addr).expect("bind an origin");
+        let listener = listen(addr);
         lengthen_queue(&listener);
         let record = Arc::new(Record::default());
         let origin = Origin {

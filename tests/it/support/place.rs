@@ -26,6 +26,18 @@ pub fn free_addr() -> SocketAddr {
     }
 }
 
+/// Listens on an address. Another thread that is just starting a process may hold for a moment what was open here before,
+/// and who listened on the address until now may not be done.
+#[track_caller]
+pub fn listen(addr: SocketAddr) -> TcpListener {
+    let mut listener = None;
+    super::eventually("the address is free", || {
+        listener = TcpListener::bind(addr).ok();
+        listener.is_some()
+    });
+    listener.unwrap()
+}
+
 /// Both ends of most connections are in this process, and an ordinary user begins with 1024 descriptors.
 fn allow_many_descriptors() {
     let mut limit = libc::rlimit {

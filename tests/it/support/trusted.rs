@@ -1,6 +1,5 @@
 //! A certificate for this test process's addresses that real programs can be told to trust, and listeners that have it.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -8,7 +7,7 @@ use std::thread;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::h2::H2;
-use super::place::{Directory, free_addr};
+use super::place::{Directory, free_addr, listen};
 use super::proxy::{Proxy, command, end_with_this_thread};
 
 /// A certificate signed by itself, and its key, as files.
@@ -59,7 +58,7 @@ impl Trusted {
     /// An HTTP/2 connection to such a proxy, through OpenSSL.
     #[track_caller]
     pub fn h2(&self, proxy: &Proxy) -> H2 {
-        let listener = TcpListener::bind(free_addr()).unwrap();
+        let listener = listen(free_addr());
         let between = listener.local_addr().unwrap();
         let mut openssl = Command::new("openssl");
         openssl.args(["s_client", "-quiet", "-nocommands", "-alpn", "h2"]);
