@@ -45,8 +45,8 @@ impl Peer {
 pub struct BoundListener {
     pub addr: ListenAddr,
     pub socket: OwnedFd,
-    /// What whoever waits in its queue came for, if that is something else than the socket is for now: another process had
-    /// it before.
+    /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: another
+    /// process had the socket before.
     pub came_for: Option<Purpose>,
 }
 
@@ -225,9 +225,10 @@ impl Listener {
         Some(accepted)
     }
 
-    /// The next of the connections that are in the socket's queue already; `None` if it is empty. For a listener that is
-    /// about to be closed: closing it would reset them.
-    pub async fn accept_waiting(&self, turn: &Turn) -> Option<(Socket, Peer)> {
+    /// The next of the connections that are in the socket's queue already; `None` if the queue is empty. For a
+    /// listener that is about to be closed: closing it would reset them. Errors: no connection could be accepted
+    /// although one may wait.
+    pub async fn accept_waiting(&self, turn: &Turn) -> Option<io::Result<(Socket, Peer)>> {
         let canceller = Canceller::new();
         let mut accepting = pin!(self.accept_until(canceller.handle()));
         let mut passing = pin!(turn.pass());
@@ -236,10 +237,13 @@ impl Listener {
             Poll::Pending => passing.as_mut().poll(cx).map(|()| None),
         });
         match accepted.await {
-            Some(accepted) => accepted.ok(),
+            Some(accepted) => Some(accepted),
             None => {
                 drop(canceller.cancel());
-                accepting.await.ok()
+                match accepting.await {
+                    Err(error) if !is_exhausted(&error) => None, // It was given up.
+                    accepted => Some(accepted),
+                }
             }
         }
     }

@@ -40,8 +40,8 @@ impl Door {
     }
 }
 
-/// Begins to accept on a socket. Nobody is served if the configuration has no such listener: how clients are to be spoken
-/// to there, and what is demanded of them, is not known then. Errors: the engine does not take the socket.
+/// Begins to accept on a socket. Nobody is served if the configuration has no such listener: how clients are to be
+/// spoken to there, and what is demanded of them, is not known then. Errors: the engine does not take the socket.
 pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Result<()> {
     let (addr, came_for) = (bound.addr.clone(), bound.came_for);
     let listener = Listener::new(bound, engine)?;
@@ -76,7 +76,8 @@ async fn run(counted: CountedListener, door: Door, came_for: Option<Purpose>) {
     while !shard.is_ending() {
         poll_fn(|cx| shard.poll_room(cx)).await;
         match door.listener.accept_waiting(&shard.turn).await {
-            Some(accepted) => serve(shard, accepted, &door),
+            Some(Ok(accepted)) => serve(shard, accepted, &door),
+            Some(Err(error)) => pause_after(shard, &error).await,
             None => return,
         }
     }
@@ -94,14 +95,7 @@ async fn accept_all(shard: &Rc<Shard>, door: &Door) {
         match door.listener.accept(&door.gate).await {
             None => return,
             Some(Ok(accepted)) => serve(shard, accepted, door),
-            Some(Err(error)) if is_exhausted(&error) => {
-                if shard.log_ration.may_log_exhaustion() {
-                    warn!("accepting pauses: {error}; connections already established go on");
-                }
-                pause(shard).await;
-            }
-            // The connection was gone before it was accepted, or the like: no reason to stop.
-            Some(Err(_)) => shard.turn.pass().await,
+            Some(Err(error)) => pause_after(shard, &error).await,
         }
     }
 }
@@ -130,6 +124,17 @@ fn reached(socket: &Socket, addr: &ListenAddr) -> Option<SocketAddr> {
         ListenAddr::Tcp(addr) => Some(*addr),
         ListenAddr::Unix(_) => None,
     }
+}
+
+/// Waits as long as an error of accepting suggests: no error is a reason to stop.
+pub async fn pause_after(shard: &Shard, error: &io::Error) {
+    if !is_exhausted(error) {
+        return shard.turn.pass().await; // The connection was gone before it was accepted, or the like.
+    }
+    if shard.log_ration.may_log_exhaustion() {
+        warn!("accepting pauses: {error}; connections already established go on");
+    }
+    pause(shard).await;
 }
 
 /// Waits a little before accepting is tried again.

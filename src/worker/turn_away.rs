@@ -1,5 +1,5 @@
-//! Clients in the queue of a listening socket that this process was given, who came for something else than the socket is
-//! for now: nothing that they say is read, let alone passed on.
+//! Clients in the queue of a listening socket that this process was given, who came for something else than the
+//! socket is for now: nothing that they say is read, let alone passed on.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Listener, Socket, Timer, spawn};
 use crate::snapshot::Purpose;
-use crate::worker::accept::pause;
+use crate::worker::accept::{pause, pause_after};
 use crate::worker::downstream::linger;
 use crate::worker::shard::{CountedConnection, CountedListener, Shard};
 
@@ -16,19 +16,24 @@ pub const GONE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
 
-/// Turns those away who wait at present, whatever the bound on connections says: they would keep the socket from those whom
-/// it is for now. Whoever comes while that goes on is turned away, too, until as many have been as the queue can hold.
+/// Turns the clients away that wait at present, whatever the bound on connections says: they would keep the socket
+/// from the clients that it is for now. A client that connects while that goes on is turned away, too, until as many
+/// have been as the queue can hold. Where no descriptor is free, that is waited for: what is left in the queue would
+/// be served for what it is not.
 pub async fn queue(shard: &Rc<Shard>, listener: &Listener, came_for: Purpose) {
-    for _ in 0..limits::BACKLOG {
+    for _ in 0..=limits::BACKLOG {
         if shard.is_ending() {
-            return;
+            return; // Another process may have the same socket.
         }
-        let Some((socket, _)) = listener.accept_waiting(&shard.turn).await else {
-            return;
-        };
-        if came_for.is_cleartext {
-            let counted = shard.count_connection();
-            spawn(tell(shard.clone(), counted, socket));
+        match listener.accept_waiting(&shard.turn).await {
+            None => return,
+            Some(Err(error)) => pause_after(shard, &error).await,
+            Some(Ok((socket, _))) if came_for.is_cleartext => {
+                let counted = shard.count_connection();
+                spawn(tell(shard.clone(), counted, socket));
+            }
+            // A client that began with TLS or a PROXY header could not read an answer in cleartext.
+            Some(Ok(_)) => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::origin::ok;
 use crate::support::proxy::route;
-use crate::support::{Origin, Proxy, eventually, get, when_still};
+use crate::support::{Origin, Proxy, eventually, get};
 
 #[test]
 fn a_backends_max_connections_hold_over_all_workers() {
@@ -88,25 +88,6 @@ fn answers(proxy: &Proxy) -> bool {
     client.stream.peek(&mut [0]).is_ok_and(|count| count > 0)
 }
 
-/// Lets the process have this many descriptors more than it has now.
-#[track_caller]
-fn leave_descriptors(proxy: &Proxy, more: u64) {
-    let count = || {
-        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid()));
-        descriptors.unwrap().count() as u64
-    };
-    // Some threads may still be starting.
-    let now = when_still(count);
-    let limit = libc::rlimit {
-        rlim_cur: now + more,
-        rlim_max: now + more,
-    };
-    let (pid, unwanted) = (proxy.pid() as i32, std::ptr::null_mut());
-    // SAFETY: sets a limit of a live child from a live struct.
-    let done = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, unwanted) };
-    assert_eq!(done, 0, "prlimit");
-}
-
 #[test]
 fn without_descriptors_accepting_pauses_and_established_connections_go_on() {
     let origin = Origin::saying("served");
@@ -115,7 +96,7 @@ fn without_descriptors_accepting_pauses_and_established_connections_go_on() {
     let mut established = proxy.client();
     assert_eq!(established.ask(get("/")).text(), "served");
     let begin = Instant::now();
-    leave_descriptors(&proxy, 4);
+    proxy.leave_descriptors(4);
     let crowd: Vec<_> = (0..40).map(|_| proxy.client()).collect();
     proxy.wait_for_log(&["WARN", "accepting pauses"]);
     for _ in 0..100 {
@@ -147,7 +128,7 @@ fn without_descriptors_backends_are_not_blamed() {
     let proxy = Proxy::start(&config);
     let mut established = proxy.client();
     assert_eq!(established.ask(get("/")).text(), "served");
-    leave_descriptors(&proxy, 2);
+    proxy.leave_descriptors(2);
     let crowd: Vec<_> = (0..20).map(|_| proxy.client()).collect();
     proxy.wait_for_log(&["WARN", "accepting pauses"]);
     // Long enough for many probes, none of which can open a socket.

@@ -1,5 +1,5 @@
-//! Listening sockets that a new process is given and has no use for, or another one: whoever waits in their queues is turned
-//! away in a protocol that it speaks, or closed. Nobody's request goes where it was not meant to go.
+//! Listening sockets that a new process is given and has no use for, or another one: whoever waits in their queues is
+//! turned away in a protocol that it speaks, or closed. Nobody's request goes where it was not meant to go.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, mpsc};
@@ -46,8 +46,8 @@ impl Busy {
         format!("{head}\nworkers = 1\n[limits]\nconnections = 1\n{more}\n{route}")
     }
 
-    /// Takes the worker's only connection, and the one more that it takes at each other address, where it was waiting for
-    /// one already.
+    /// Takes the worker's only connection, and the one more that it takes at each other address, where it was waiting
+    /// for one already.
     #[track_caller]
     fn hold_worker(&mut self, addr: SocketAddr, others: &[SocketAddr]) {
         let mut client = Client::connect(addr);
@@ -148,6 +148,19 @@ fn the_management_api_leaves_no_token_to_a_backend() {
 
 #[test]
 fn who_waits_at_a_listener_in_cleartext_is_told() {
+    tell_all(5, None);
+}
+
+/// The new process has far fewer descriptors than there are clients.
+#[test]
+fn everybody_is_told_where_descriptors_are_few() {
+    tell_all(150, Some(60));
+}
+
+/// Has so many clients wait at an address that the new process does not listen on; `descriptors`: how many it has to
+/// spare.
+#[track_caller]
+fn tell_all(clients: usize, descriptors: Option<u64>) {
     let [addr, gone] = [free_addr(), free_addr()];
     let mut busy = Busy::new();
     let both = format!("listen_addr = [\"{addr}\", \"{gone}\"]");
@@ -155,7 +168,7 @@ fn who_waits_at_a_listener_in_cleartext_is_told() {
     lineage.proxy.wait_until_it_accepts();
     lineage.proxy.wait_for_log(&["workers on"]);
     busy.hold_worker(addr, &[gone]);
-    let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(gone)).collect();
+    let mut waiting: Vec<_> = (0..clients).map(|_| Client::connect(gone)).collect();
     for client in &mut waiting {
         client.send("POST /late HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody");
     }
@@ -163,18 +176,22 @@ fn who_waits_at_a_listener_in_cleartext_is_told() {
         &lineage,
         &busy.config(&format!("listen_addr = \"{addr}\""), ""),
     );
+    if let Some(descriptors) = descriptors {
+        lineage.proxy.leave_descriptors(descriptors); // The new process inherits the bound.
+    }
     lineage.upgrade();
-    for mut client in waiting {
+    // They keep their connections, so that each takes up a descriptor for as long as it is allowed to.
+    for client in &mut waiting {
         assert_eq!(client.answer().status(), 503);
         client.ends();
     }
+    drop(waiting);
     eventually("nobody listens there", || TcpStream::connect(gone).is_err());
     assert!(!busy.heads().contains("late"));
     busy.end();
     assert_eq!(lineage.stop(), 0);
 }
 
-/// What a client asks of a backend is not done by the management API because it has the address now.
 #[test]
 fn the_management_api_does_nothing_that_was_asked_of_a_backend() {
     let [addr, taken] = [free_addr(), free_addr()];

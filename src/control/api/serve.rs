@@ -74,18 +74,22 @@ pub async fn serve(listener: BoundListener, router: Router, standing: Standing) 
     }
 }
 
-/// Turns those away who wait in the socket's queue for what it was for in another process: what they ask of that must not
-/// be asked of the API.
+/// Turns the clients away that wait in the socket's queue for what it was for in another process: what they ask of
+/// that must not be asked of the API. Where no descriptor is free, that is waited for.
 async fn turn_away(socket: &Socket, came_for: Purpose) {
     let deadline = Instant::now() + Duration::from_millis(limits::LEFTOVER_MILLIS);
-    for _ in 0..limits::BACKLOG {
-        // Once the time is over, only those are accepted who are in the queue already.
+    for _ in 0..=limits::BACKLOG {
+        // Once the time is over, only the clients that are in the queue already are accepted.
         let pause = match Instant::now() < deadline {
             true => Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS),
             false => Duration::ZERO,
         };
-        let Ok(Ok((accepted, _))) = timeout(pause, socket.accept()).await else {
+        let Ok(accepted) = timeout(pause, socket.accept()).await else {
             return;
+        };
+        let Ok((accepted, _)) = accepted else {
+            sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS)).await;
+            continue;
         };
         if came_for.is_cleartext {
             tokio::spawn(async move {

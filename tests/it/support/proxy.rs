@@ -150,6 +150,25 @@ impl Proxy {
         assert_eq!(answer.status(), 200, "{answer:?}");
     }
 
+    /// Lets the process have this many descriptors more than it has now.
+    #[track_caller]
+    pub fn leave_descriptors(&self, more: u64) {
+        let count = || {
+            let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+            descriptors.unwrap().count() as u64
+        };
+        // Some threads may still be starting.
+        let now = super::when_still(count);
+        let limit = libc::rlimit {
+            rlim_cur: now + more,
+            rlim_max: now + more,
+        };
+        let (pid, unwanted) = (self.pid() as i32, std::ptr::null_mut());
+        // SAFETY: sets a limit of a live child from a live struct.
+        let done = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, unwanted) };
+        assert_eq!(done, 0, "prlimit");
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
