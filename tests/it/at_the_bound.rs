@@ -1,5 +1,5 @@
-//! Backends with as many connections as they may have: requests wait, nothing stands still, and what becomes free goes to
-//! who has waited longest.
+//! Backends with as many connections as they may have: requests wait, nothing stands still, and what becomes free
+//! goes to who has waited longest.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -153,7 +153,8 @@ fn waiting_is_fair_over_workers() {
     let mut proxy = Proxy::start(&bounded(&origin, 4, 2, ""));
     let took = ask_at_once(&proxy, 24, 20);
     assert_eq!(took.len(), 480);
-    // All of them take about half a second in all if the bound is used; nobody waits for that as long as for a tick more.
+    // All of them take about half a second in all if the bound is used; nobody waits for that as long as for a tick
+    // more.
     let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
     assert!(longest < Duration::from_secs(15), "{median:?} {longest:?}");
     proxy.stop();
@@ -224,8 +225,8 @@ fn reload(proxy: &Proxy, admin: SocketAddr, config: &str) {
     assert_eq!(answer.status(), 200, "{answer:?}");
 }
 
-/// Requests that began before a backend was added wait on every worker, and none of them can use it: what becomes free of
-/// it goes to those that can.
+/// Requests that began before a backend was added wait on every worker, and none of them can use it: what becomes
+/// free of it goes to those that can.
 #[test]
 fn who_waits_since_before_a_reload_keeps_nobody_from_a_new_backend() {
     let (begun, busiest) = (Arc::new(AtomicUsize::new(0)), Arc::default());
@@ -301,8 +302,8 @@ fn a_bound_that_was_lowered_holds_for_connections_from_before() {
     assert_eq!(after.load(SeqCst), 2);
 }
 
-/// Requests from before a reload wait at a bound that it took away: connections that no bound counts any more would make
-/// no room for them, and stay.
+/// Requests from before a reload wait at a bound that it took away: connections that no bound counts any more would
+/// make no room for them, and stay.
 #[test]
 fn who_waits_at_a_bound_that_is_gone_closes_no_connection() {
     let origin = Origin::start(|link| {
@@ -358,8 +359,8 @@ fn places_of_connections_that_failed_are_free() {
     }
 }
 
-/// Another worker has the only connection that there may be, and cannot share it: it is given up as soon as no stream is
-/// on it.
+/// Another worker has the only connection that there may be, and cannot share it: it is given up as soon as no stream
+/// is on it.
 #[test]
 fn an_idle_http2_connection_makes_room_for_another_worker() {
     let origin = Origin::start(|link| {

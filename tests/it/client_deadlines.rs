@@ -9,8 +9,8 @@ use crate::support::proxy::route;
 use crate::support::tls::start_wholly;
 use crate::support::{Client, Origin, Proxy};
 
-/// PROXY header, first byte and head share one deadline, which counts from accept: who takes most of it for one step has
-/// not the whole of it for the next.
+/// PROXY header, first byte and head share one deadline, which counts from accept: who takes most of it for one step
+/// has not the whole of it for the next.
 #[test]
 fn all_steps_to_the_first_head_share_one_deadline() {
     let origin = Origin::saying("");

@@ -1,5 +1,5 @@
-//! Session tickets of clients with certificates: a ticket opens a listener no longer than the certificate that it was given
-//! for.
+//! Session tickets of clients with certificates: a ticket opens a listener no longer than the certificate that it was
+//! given for.
 
 use std::net::SocketAddr;
 use std::thread;

@@ -1,5 +1,5 @@
-//! The table of `docs/architecture.md`, walked: for each way in which a backend fails, at each byte of an exchange, who gets
-//! what, and what becomes of both connections.
+//! The table of `docs/architecture.md`, walked: for each way in which a backend fails, at each byte of an exchange,
+//! who gets what, and what becomes of both connections.
 
 mod cases;
 mod clients;

@@ -298,8 +298,8 @@ fn addresses_may_come_and_go() {
     let mut running = Client::connect(stays);
     running.send(get("/long"));
     origin.wait_for_requests(1);
-    // Waits at an address that the new process is not meant to listen on. The old one serves it if it was accepting there
-    // already when its only connection was taken; else the new one says that what was there is gone.
+    // Waits at an address that the new process is not meant to listen on. The old one serves it if it was accepting
+    // there already when its only connection was taken; else the new one says that what was there is gone.
     let mut waiting = Client::connect(goes);
     waiting.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     lineage.write_config(&format!("listen_addr = [\"{stays}\", \"{comes}\"]\n{rest}"));

@@ -1,4 +1,5 @@
-//! Who a client is, and what an operator says in its place: never for the client to say, by whatever name, in whatever place.
+//! Who a client is, and what an operator says in its place: never for the client to say, by whatever name, in
+//! whatever place.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -59,8 +60,8 @@ impl House {
     }
 }
 
-/// A request's fields and trailers as a gateway hands them to a program (RFC 3875 section 4.1.18): all of one name in one
-/// variable.
+/// A request's fields and trailers as a gateway hands them to a program (RFC 3875 section 4.1.18): all of one name in
+/// one variable.
 fn variables(request: &Received) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     let trailers = request

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::origin::ok;
 use crate::support::proxy::route;
-use crate::support::{Link, Origin, Proxy, get};
+use crate::support::{Client, Link, Origin, Proxy, get};
 
 #[test]
 fn connections_to_backends_are_used_again() {
@@ -18,6 +18,17 @@ fn connections_to_backends_are_used_again() {
         assert_eq!(proxy.ask(get("/")).status(), 200);
     }
     assert_eq!(origin.accepted(), 1);
+}
+
+/// Has each client ask before any is answered.
+#[track_caller]
+fn ask_together(clients: &mut [Client]) {
+    for client in &mut *clients {
+        client.send(get("/together"));
+    }
+    for client in clients {
+        assert_eq!(client.answer().status(), 200);
+    }
 }
 
 #[test]
@@ -36,12 +47,7 @@ fn idle_connections_are_bounded() {
     let proxy =
         Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr]) + settings));
     let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
-    clients
-        .iter_mut()
-        .for_each(|client| client.send(get("/together")));
-    clients
-        .iter_mut()
-        .for_each(|client| assert_eq!(client.answer().status(), 200));
+    ask_together(&mut clients);
     assert_eq!(origin.accepted(), 6);
     origin.wait_for_ended(4);
 }
@@ -61,12 +67,7 @@ fn the_idle_connections_follow_the_load() {
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
     let mut clients: Vec<_> = (0..count).map(|_| proxy.client()).collect();
     for _ in 0..6 {
-        clients
-            .iter_mut()
-            .for_each(|client| client.send(get("/together")));
-        clients
-            .iter_mut()
-            .for_each(|client| assert_eq!(client.answer().status(), 200));
+        ask_together(&mut clients);
         // Some ticks, at which nothing is to be closed.
         thread::sleep(Duration::from_millis(300));
     }
@@ -83,8 +84,8 @@ fn idle_connections_end_after_their_time() {
     origin.wait_for_ended(1);
 }
 
-/// Serves until no request comes for so long, then closes without a word. A request that comes in the same moment is lost:
-/// whoever sends it can know nothing of the close yet.
+/// Serves until no request comes for so long, then closes without a word. A request that comes in the same moment is
+/// lost: whoever sends it can know nothing of the close yet.
 fn closing_after(idle: Duration) -> impl Fn(&mut Link) + Send + Sync {
     move |link| {
         while link.request_within(idle) {

@@ -1,5 +1,5 @@
-//! Reloads that change what a listener demands of its clients: who came before ends, with an answer that says so, and is not
-//! served by the demands of before.
+//! Reloads that change what a listener demands of its clients: who came before ends, with an answer that says so, and
+//! is not served by the demands of before.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;

@@ -59,6 +59,16 @@ fn request(host: &str, target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")
 }
 
+/// Fails unless this is the refusal of a target that servers may read in several ways.
+#[track_caller]
+fn refused(status: u16, proxy_status: Option<&str>, target: &str) {
+    let is_named = proxy_status.is_some_and(|said| said.contains("ambiguous_route"));
+    assert!(
+        status == 400 && is_named,
+        "{target}: {status} {proxy_status:?}"
+    );
+}
+
 #[test]
 fn what_passes_by_a_route_is_refused() {
     for more in [
@@ -72,14 +82,7 @@ fn what_passes_by_a_route_is_refused() {
         for target in PASSING_BY {
             let target = target.replace("http://test", &format!("http://{host}"));
             let answer = proxy.ask(request(host, &target));
-            assert_eq!(answer.status(), 400, "{target}");
-            assert!(
-                answer
-                    .field("proxy-status")
-                    .unwrap()
-                    .contains("ambiguous_route"),
-                "{target}"
-            );
+            refused(answer.status(), answer.field("proxy-status"), &target);
         }
         assert!(origins.iter().all(|origin| origin.count() == 0));
         let line: Value = serde_json::from_str(&proxy.access_lines(PASSING_BY.len())[0]).unwrap();
@@ -93,14 +96,7 @@ fn what_passes_by_a_route_is_refused_over_http2() {
     let mut client = proxy.h2();
     for target in PASSING_BY.iter().filter(|target| target.starts_with('/')) {
         let answer = client.ask(&get(target, &[]));
-        assert_eq!(answer.status(), 400, "{target}");
-        assert!(
-            answer
-                .field("proxy-status")
-                .unwrap()
-                .contains("ambiguous_route"),
-            "{target}"
-        );
+        refused(answer.status(), answer.field("proxy-status"), target);
     }
     assert!(origins.iter().all(|origin| origin.count() == 0));
     assert_eq!(client.ask(&get("/admin", &[])).text(), "admin");

@@ -1,5 +1,6 @@
 //! Backends that break framing: whatever they send beyond an answer, no client ever gets it as the answer to its own
-//! request. Every answer carries the token of its request; a client that sees another token was given a stranger's bytes.
+//! request. Every answer carries the token of its request; a client that sees another token was given a stranger's
+//! bytes.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -24,8 +25,8 @@ enum Outcome {
 
 use Outcome::{Answer, Either, Failure};
 
-/// A way of breaking framing: its name, the method it is for, the outcome, the answer with `{}` for the token and `{S}` for
-/// an answer that nobody asked for, and whether the backend then closes.
+/// A way of breaking framing: its name, the method it is for, the outcome, the answer with `{}` for the token and
+/// `{S}` for an answer that nobody asked for, and whether the backend then closes.
 type Way = (&'static str, &'static str, Outcome, &'static str, bool);
 
 /// The token has 12 bytes.

@@ -41,8 +41,8 @@ fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent) {
     }
 }
 
-/// Waits until surplus was sent so often and has come. (What is still on its way when a connection is used again, nobody
-/// can know of.)
+/// Waits until surplus was sent so often and has come. (What is still on its way when a connection is used again,
+/// nobody can know of.)
 #[track_caller]
 fn wait_for(sent: &Sent, count: usize) {
     eventually("the surplus is sent", || sent.load(SeqCst) >= count);

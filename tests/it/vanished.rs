@@ -1,5 +1,5 @@
-//! Whoever is killed in the middle of an exchange, client or backend, over either version, at any point: what was held for
-//! it goes at once. No time-out is short enough to do that here.
+//! Whoever is killed in the middle of an exchange, client or backend, over either version, at any point: what was
+//! held for it goes at once. No time-out is short enough to do that here.
 
 use std::fs;
 use std::io::Write;
@@ -72,7 +72,8 @@ fn serve_http1(link: &mut Link, verdict: &Verdict) {
 }
 
 fn serve_http2(link: &mut Link, verdict: &Verdict) {
-    // What is uploaded finds this window and no more; the path is not looked at, since requests tell what they want by it.
+    // What is uploaded finds this window and no more; the path is not looked at, since requests tell what they want
+    // by it.
     let Some(mut backend) = Backend::greet(link, &[(setting::INITIAL_WINDOW_SIZE, 40_000)]) else {
         return;
     };

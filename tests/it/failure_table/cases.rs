@@ -595,7 +595,8 @@ fn failures(pool: Version) -> Vec<Failure> {
             }
         }
     }
-    // Silent before, in and behind the heads, and in the body. Over HTTP/2 whole frames are sent: the connection lives on.
+    // Silent before, in and behind the heads, and in the body. Over HTTP/2 whole frames are sent: the connection
+    // lives on.
     for (answer, places) in [(&PLAIN, 3), (&INTERIM, 2)] {
         let ends = answer.silences(pool);
         for &bytes in ends.iter().take(places) {

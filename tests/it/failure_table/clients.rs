@@ -78,8 +78,8 @@ fn ask_h1(proxy: &Proxy, number: usize, case: &Case, warmed: &dyn Fn()) -> Seen 
     seen_h1(&answer)
 }
 
-/// The request after it gets its own answer. Where the answer before it could not yet say whether the connection goes on,
-/// the connection may end instead.
+/// The request after it gets its own answer. Where the answer before it could not yet say whether the connection goes
+/// on, the connection may end instead.
 fn follow_h1(proxy: &Proxy, mut client: Client, number: usize, may_end: bool) {
     let request = get(&path(number, Purpose::Next));
     let was_sent = client.try_send(&request);

@@ -37,8 +37,8 @@ impl Backends {
         }
     }
 
-    /// The backends of a case's pool as its configuration names them. One that fails whoever connects stands before a good
-    /// one with a weight that makes it the first, as a rule.
+    /// The backends of a case's pool as its configuration names them. One that fails whoever connects stands before a
+    /// good one with a weight that makes it the first, as a rule.
     pub fn of(&self, pool: Version, failure: Failure, elsewhere: Elsewhere) -> String {
         let good = match pool {
             Version::H1 => self.h1,

@@ -26,9 +26,7 @@ pub fn serve(stage: &Stage, stream: TcpStream) {
         ..
     } = link;
     drop(stream);
-    for case in cases {
-        stage.change(case, |ledger| ledger.ended.push(connection));
-    }
+    stage.note_ended(connection, &cases);
 }
 
 struct Link<'a> {
@@ -157,8 +155,8 @@ impl Link<'_> {
         }
     }
 
-    /// Reads the body, if it is not longer than this; else waits for so many bytes of it and leaves them where they are.
-    /// Tells whether it has ended.
+    /// Reads the body, if it is not longer than this; else waits for so many bytes of it and leaves them where they
+    /// are. Tells whether it has ended.
     fn body_up_to(
         &mut self,
         head: &Head,

@@ -50,9 +50,7 @@ fn serve_streams(stage: &Stage, stream: TcpStream, most: u32) {
         ..
     } = link;
     drop(stream);
-    for case in cases {
-        stage.change(case, |ledger| ledger.ended.push(connection));
-    }
+    stage.note_ended(connection, &cases);
 }
 
 struct Link<'a> {

@@ -96,6 +96,13 @@ impl Stage {
         change(&mut self.ledgers[case].lock().unwrap())
     }
 
+    /// Notes that a connection has ended on which something of these cases was served.
+    pub fn note_ended(&self, connection: usize, cases: &[usize]) {
+        for case in cases {
+            self.change(*case, |ledger| ledger.ended.push(connection));
+        }
+    }
+
     /// Notes an attempt; gives its number, and whether it is the one that fails.
     pub fn begin(&self, case: usize, connection: usize) -> (usize, bool) {
         let attempt = Attempt {

@@ -26,8 +26,8 @@ pub fn free_addr() -> SocketAddr {
     }
 }
 
-/// Listens on an address. Another thread that is just starting a process may hold for a moment what was open here before,
-/// and who listened on the address until now may not be done.
+/// Listens on an address. Another thread that is just starting a process may hold for a moment what was open here
+/// before, and who listened on the address until now may not be done.
 #[track_caller]
 pub fn listen(addr: SocketAddr) -> TcpListener {
     let mut listener = None;
