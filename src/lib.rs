@@ -8,9 +8,9 @@
 //! accept → connection → downstream (parse) → proxy:  guard → route → cache → balance → upstream → respond → relay
 //! ```
 //!
-//! [`worker`] holds the steps, one folder or file each; `worker/proxy.rs` names them in this order. Whether a request that
-//! failed at one backend may be sent to another is decided in `worker/retry.rs`; `docs/architecture.md` has the whole table
-//! of what happens when something fails.
+//! [`worker`] holds the steps, one folder or file each; `worker/proxy.rs` names them in this order. Whether a request
+//! that failed at one backend may be sent to another is decided in `worker/retry.rs`; `docs/architecture.md` has the
+//! whole table of what happens when something fails.
 //!
 //! A connection of HTTP/2 carries many requests: `worker/multiplex` moves its bytes, `http/h2` knows the protocol, and each
 //! stream goes the same way from downstream on, as one side of an exchange (`worker/stream.rs`: a socket or a stream). In

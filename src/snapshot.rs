@@ -81,8 +81,8 @@ impl Listener {
         from.is_empty() || peer.is_some_and(is_listed)
     }
 
-    /// Whether the two let the same clients in, by the same protocols, and take them for the same. Each setting is named, so
-    /// that whoever adds one decides whether it is a demand.
+    /// Whether the two let the same clients in, by the same protocols, and take them for the same. Each setting is
+    /// named, so that whoever adds one decides whether it is a demand.
     pub fn demands_as_much_as(&self, other: &Listener) -> bool {
         let Listener {
             addr: _,
@@ -122,13 +122,13 @@ pub struct ServerTls {
     pub client_certificate: ClientCertificate,
     /// The request fields in which backends are told what the client's certificate says, by name.
     pub identity: Vec<(String, Fact)>,
-    /// Their names.
+    /// The names of the fields in `identity`.
     pub identity_names: NameSet,
     /// Whose certificates are believed; `None`: clients are not asked for one.
     pub trust: Option<ClientTrust>,
     /// The lowest version that is spoken.
     pub min_version: MinVersion,
-    /// By preference.
+    /// The protocols that the listener offers by ALPN, the preferred one first.
     pub alpn: Vec<Alpn>,
     /// Whether a handshake for a name that no certificate is for ends.
     pub refuse_unknown: bool,

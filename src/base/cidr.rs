@@ -61,7 +61,8 @@ impl FromStr for Cidr {
                 _ => return Err(format!("the prefix length is a number from 0 to {most}")),
             },
         };
-        // Addresses are compared as what they carry, so a range of mapped ones is one of IPv4, or it would match nobody.
+        // Addresses are compared as what they carry, so a range of mapped ones is one of IPv4, or it would match
+        // nobody.
         match (network, network.to_canonical()) {
             (IpAddr::V6(_), IpAddr::V4(carried)) => match prefix_bits.checked_sub(96) {
                 Some(prefix_bits) => Ok(Cidr {

@@ -113,7 +113,8 @@ pub const H2_DRAIN_MILLIS: u64 = 1_000;
 pub const H2_KEPT_HEAD_BYTES: usize = 8 << 10;
 /// Times that a request is sent again because its stream was refused before anything of it was processed.
 pub const UNPROCESSED_ATTEMPTS: u8 = 4;
-/// Times that a request finds the place of a connection taken by another core that it was about to open, before it is refused.
+/// Times that a request finds the place of a connection taken by another core that it was about to open, before it is
+/// refused.
 pub const LOST_RACES: u8 = 64;
 /// Most rounds of attempts that a request makes in all; more of them would be a loop without an end.
 pub const FORWARD_ROUNDS: u32 =
@@ -129,7 +130,8 @@ pub const UPSTREAM_UNACKNOWLEDGED_MILLIS: u32 = 120_000;
 pub const H2_FREE_HEADS: usize = 64;
 /// Milliseconds between two looks at what is due on a busy connection.
 pub const H2_CHECK_MILLIS: u64 = 1_000;
-/// Milliseconds without a byte from a backend whose streams are open, after which it is asked for a sign of life by PING.
+/// Milliseconds without a byte from a backend whose streams are open, after which it is asked for a sign of life by
+/// PING.
 pub const H2_SILENCE_MILLIS: u64 = 10_000;
 /// Milliseconds that it then has to send something before its connection counts as lost.
 pub const H2_PONG_MILLIS: u64 = 5_000;
@@ -191,15 +193,16 @@ pub const HANDOVER_DESCRIPTORS: usize = 64;
 pub const HANDOVER_BYTES: usize = 16 << 10;
 /// Listening sockets in one handover: every address on every worker, and the test servers and the management API.
 pub const HANDOVER_SOCKETS: usize = LISTENERS * WORKERS + TEST_SERVERS + 1;
-/// Milliseconds for which a new process still turns clients away on addresses that its configuration lacks: who had knocked
-/// there before the old process let go of them.
+/// Milliseconds for which a new process still turns clients away on addresses that its configuration lacks: who had
+/// knocked there before the old process let go of them.
 pub const LEFTOVER_MILLIS: u64 = 1_000;
 /// Listening sockets that a service manager may pass.
 pub const ACTIVATED_SOCKETS: usize = 1024;
 /// Descriptors kept aside when the bound on connections is derived from RLIMIT_NOFILE.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
 
-/// Default of a pool's `idle_connections`: the most that one core keeps to one backend. How many it keeps follows the load.
+/// Default of a pool's `idle_connections`: the most that one core keeps to one backend. How many it keeps follows the
+/// load.
 pub const IDLE_CONNECTIONS: u32 = 1024;
 /// Hard maximum of a pool's `idle_connections`.
 pub const IDLE_CONNECTIONS_MAX: u32 = 16_384;
@@ -208,8 +211,8 @@ pub const IDLE_CONNECTIONS_MAX: u32 = 16_384;
 pub const IDLE_CONNECTIONS_LEAST: u32 = 8;
 /// Idle connections that one core keeps to all backends together, beyond [`IDLE_CONNECTIONS_LEAST`] to each.
 pub const CORE_IDLE_CONNECTIONS: usize = 16_384;
-/// Milliseconds for which it is remembered, once or twice, how many connections to a backend were in use at the same time:
-/// as many are worth keeping.
+/// Milliseconds for which it is remembered, once or twice, how many connections to a backend were in use at the same
+/// time: as many are worth keeping.
 pub const IDLE_PEAK_MILLIS: u64 = 30_000;
 /// The part of the idle connections beyond that which is closed at one tick is one in so many.
 pub const IDLE_CLOSING_TICKS: usize = 32;
@@ -222,8 +225,8 @@ pub const UNFAIR_WAIT_MICROS: u64 = 20_000;
 pub const LEARNT_IDLE_MILLIS: u64 = 900;
 /// Milliseconds after which a learnt idle time-out is forgotten.
 pub const LEARNT_FOR_MILLIS: u64 = 600_000;
-/// Milliseconds after which an idle time-out is forgotten that one close alone has taught, unless twice that time-out is
-/// longer.
+/// Milliseconds after which an idle time-out is forgotten that one close alone has taught, unless twice that time-out
+/// is longer.
 pub const LEARNT_ONCE_MILLIS: u64 = 10_000;
 /// Milliseconds that must lie between two closes for the second to confirm what the first taught: a backend that is
 /// restarted closes all that is idle at once.

@@ -23,11 +23,11 @@ pub enum Known {
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
-    /// A field in which a proxy before palantir tells of the client or of the URL that the client asked for. Any sign in the
-    /// place of a `-` makes no other name of it.
+    /// A field in which a proxy before palantir tells of the client or of the URL that the client asked for. Any sign
+    /// in the place of a `-` makes no other name of it.
     FromProxies,
-    /// One of the others above with `_` in place of `-`. Gateways that turn names into variables (CGI, WSGI) cannot tell them
-    /// apart, so that such a field could slip past what is decided here.
+    /// A name of one of the other variants, written with `_` in place of `-`. Gateways that turn names into variables
+    /// (CGI, WSGI) cannot tell them apart, so that such a field could slip past what is decided here.
     Disguised,
     /// None of the above.
     Other,

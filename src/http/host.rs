@@ -17,10 +17,10 @@ const HOST_BYTE: [bool; 256] = {
     table
 };
 
-/// Splits `host[:port]`. Accepted hosts: letters, digits, `-`, `.`, `_`, `~`, of at most 253 bytes, and IPv6 addresses in
-/// brackets, which stay in the result. `None`: user information, percent-encoding, an empty or malformed host, one with an
-/// empty label other than that of the root at its end (`a..b`, `.a`, `a..`), or a port that is not a plain number in
-/// `1..=65535`.
+/// Splits `host[:port]`. Accepted hosts: letters, digits, `-`, `.`, `_`, `~`, of at most 253 bytes, and IPv6
+/// addresses in brackets, which stay in the result. `None`: user information, percent-encoding, an empty or malformed
+/// host, one with an empty label other than that of the root at its end (`a..b`, `.a`, `a..`), or a port that is not
+/// a plain number in `1..=65535`.
 pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host_len = match authority.first()? {
         b'[' => bracketed_len(authority)?,

@@ -1,8 +1,8 @@
 //! Names of fields that one side alone may give, and what an operator changes in a head.
 //!
-//! Gateways that turn names into variables (CGI, WSGI, Rack, PHP) read `X-Role`, `x-role` and `X_Role` as one field, and
-//! some of them `X.Role` too (lighttpd makes `_` of whatever is no letter and no digit). So names that decide something are
-//! compared as the least exact of them reads them.
+//! Gateways that turn names into variables (CGI, WSGI, Rack, PHP) read `X-Role`, `x-role` and `X_Role` as one field,
+//! and some of them `X.Role` too (lighttpd makes `_` of whatever is no letter and no digit). So names that decide
+//! something are compared as the least exact of them reads them.
 
 /// Whether two names are one to a reader that knows neither case nor the difference between signs.
 #[inline]
@@ -70,8 +70,8 @@ impl FromIterator<String> for NameSet {
     }
 }
 
-/// An operator's changes to the heads of one direction: fields are taken out, and fields are put in at the end, in the place
-/// of every field of the same name.
+/// An operator's changes to the heads of one direction: fields are taken out, and fields are put in at the end, in
+/// the place of every field of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldEdits {
     /// In lower case; [`super::fields::may_be_edited`] holds of each, and of those of `set`.
@@ -108,8 +108,8 @@ impl FieldEdits {
 /// The facts that palantir has verified of a client, and the names of the fields that carry them.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
-    /// Names that no client may give. Those of all listeners: whichever a client comes by, the backends are the same. And
-    /// those of its own listener as it was when the client connected.
+    /// Names that no client may give. Those of all listeners: whichever a client comes by, the backends are the same.
+    /// And those of its own listener as it was when the client connected.
     pub names: [&'a NameSet; 2],
     /// The fields that tell a backend who the client is.
     pub fields: &'a [(String, String)],

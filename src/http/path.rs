@@ -22,9 +22,9 @@ pub fn normalise<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8
     Ok(scratch)
 }
 
-/// The path without a prefix that it has, as it is forwarded. It is never empty and begins with one slash: a backend that
-/// redirects to a path which begins with `//` or `/\` sends its client to another host. The result is a part of `path` if
-/// that is so already, else it is written to `scratch`.
+/// The path without a prefix that it has, as it is forwarded. It is never empty and begins with one slash: a backend
+/// that redirects to a path which begins with `//` or `/\` sends its client to another host. The result is a part of
+/// `path` if that is so already, else it is written to `scratch`.
 pub fn without_prefix<'a>(path: &'a [u8], prefix: &str, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     let rest = path.strip_prefix(prefix.as_bytes()).unwrap_or(path);
     let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');

@@ -20,8 +20,8 @@ pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     Ok(Socket::new(socket))
 }
 
-/// Lets the connection end when the backend's kernel leaves what was sent unacknowledged for too long: by itself this one
-/// would go on trying for a quarter of an hour. That it cannot be set is no reason not to use the connection.
+/// Lets the connection end when the backend's kernel leaves what was sent unacknowledged for too long: by itself this
+/// one would go on trying for a quarter of an hour. That it cannot be set is no reason not to use the connection.
 fn bound_silence(socket: &TcpStream) {
     let millis = limits::UPSTREAM_UNACKNOWLEDGED_MILLIS;
     // SAFETY: plain system call on a live descriptor with a live argument of the size named.

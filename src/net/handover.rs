@@ -26,7 +26,8 @@ const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESC
 const NO_MORE: &str = "no more";
 /// Stands between a socket's address and what it is for.
 const BEFORE_PURPOSE: char = '\t';
-/// What a socket may be for, each in a word. The words never change: another version reads them.
+/// The purposes that a listening socket may have, each with its word. The words never change, because another version
+/// of the program reads them.
 const PURPOSES: [(&str, ServerKind, bool); 5] = [
     ("proxy", ServerKind::Proxy, true),
     ("proxy-tls", ServerKind::Proxy, false),
@@ -105,8 +106,8 @@ impl Line {
         }
     }
 
-    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of them does not listen
-    /// (any more), the other end is closed, or takes nothing.
+    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of them does not
+    /// listen (any more), the other end is closed, or takes nothing.
     pub fn send_listeners(&self, listeners: &[Passed]) -> io::Result<()> {
         for part in listeners.chunks(limits::HANDOVER_DESCRIPTORS) {
             let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Listening sockets that are older than this process: passed by the one before it, which says what they were for, or by a
-//! service manager, which knows nothing of that. They are found by the address that they listen on.
+//! Listening sockets that are older than this process: passed by the one before it, which says what they were for, or
+//! by a service manager, which knows nothing of that. They are found by the address that they listen on.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -97,7 +97,7 @@ impl Inherited {
         sockets.into_iter().map(|(socket, _)| socket).collect()
     }
 
-    /// Those on one of the addresses that nobody took, which are for nothing any more.
+    /// The sockets that no listener of this configuration has taken: they serve no purpose any more.
     pub fn next_left(&mut self) -> Option<(ListenAddr, Vec<Passed>)> {
         let addr = self.sockets.first()?.0.addr.clone();
         let sockets = self.extract(&addr);
@@ -122,7 +122,8 @@ pub fn share_out(passed: Vec<BoundListener>, workers: usize) -> io::Result<Vec<B
         let is_tcp = matches!(pattern.addr, ListenAddr::Tcp(_));
         let may_bind = is_tcp && SockRef::from(&pattern.socket).reuse_port()?;
         let another = if may_bind {
-            // Whoever comes before this process accepts comes for what the socket was, whichever of them the kernel chooses.
+            // A client that connects before this process accepts came for the former purpose of the address,
+            // whichever of its sockets the kernel chooses.
             BoundListener {
                 came_for: pattern.came_for,
                 ..bind(&pattern.addr, None)?

@@ -289,7 +289,7 @@ impl Socket {
         self.negotiated()?.heard.server_name.as_deref()
     }
 
-    /// What a TLS client was shown.
+    /// The certificate that a TLS client was shown.
     pub fn shown_certificate(&self) -> Option<&CertifiedKey> {
         self.negotiated()?.heard.certificate.as_deref()
     }

@@ -225,8 +225,8 @@ impl Timer {
         Poll::Pending
     }
 
-    /// Whether the deadline has passed, which is then `wait` from now; otherwise the task is woken when it does. For what
-    /// has to be looked at every now and then.
+    /// Whether the deadline has passed, which is then `wait` from now; otherwise the task is woken when it does. For
+    /// what has to be looked at every now and then.
     pub fn is_due_again(&self, wait: Duration, cx: &mut Context<'_>) -> bool {
         let is_due = self.poll(cx).is_ready();
         if is_due {

@@ -1,9 +1,9 @@
-//! What an idle connection has brought. Nothing is due on it, so whatever came ends its use: an end, or bytes that would
-//! be taken for the answer to the next request.
+//! What an idle connection has brought. Nothing is due on it, so whatever came ends its use: an end, or bytes that
+//! would be taken for the answer to the next request.
 
 use super::Socket;
 
-/// What came although nothing was due.
+/// The thing that came on a connection on which nothing was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unasked {
     /// The peer has ended its side or is gone.

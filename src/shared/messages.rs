@@ -16,8 +16,8 @@ pub enum ToWorker {
     Listen {
         addr: ListenAddr,
         socket: OwnedFd,
-        /// What whoever waits in its queue came for, if that is something else: it is turned away first. Where no snapshot
-        /// names the address, that is all that is done.
+        /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: these
+        /// clients are turned away first. Where no snapshot names the address, nothing else is done.
         came_for: Option<Purpose>,
     },
     /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does

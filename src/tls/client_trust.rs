@@ -1,5 +1,5 @@
-//! Which clients a listener with `client_ca` lets in: asked in a handshake by rustls, and again wherever a certificate that
-//! was verified earlier is relied on.
+//! Which clients a listener with `client_ca` lets in: asked in a handshake by rustls, and again wherever a
+//! certificate that was verified earlier is relied on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use rustls::server::danger::ClientCertVerifier;
 
 use super::provider;
 
-/// The authorities of clients, and whether a client must have a certificate of theirs. Two are equal if they let the same
-/// clients in.
+/// The authorities of clients, and whether a client must have a certificate of theirs. Two are equal if they let the
+/// same clients in.
 #[derive(Clone)]
 pub struct ClientTrust {
     verifier: Arc<dyn ClientCertVerifier>,
@@ -22,7 +22,7 @@ pub struct ClientTrust {
 }
 
 impl ClientTrust {
-    /// In certificates of these authorities. Errors: rustls cannot verify by them.
+    /// Trusts clients whose certificates these authorities have issued. Errors: rustls cannot verify by them.
     pub(super) fn new(
         roots: Arc<RootCertStore>,
         required: bool,
@@ -52,8 +52,8 @@ impl ClientTrust {
         &self.digest
     }
 
-    /// Whether a client is let in at this time that showed this chain, its own certificate first; an empty one: none. That
-    /// it has the key was proved when the chain was shown.
+    /// Whether a client is let in at this time that showed this chain, its own certificate first; an empty one: none.
+    /// That it has the key was proved when the chain was shown.
     pub fn accepts(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
         match chain {
             [] => !self.required,

@@ -19,12 +19,12 @@ pub struct Hearing {
     heard: Mutex<Heard>,
 }
 
-/// What was heard, and what came of it.
+/// What a client asked for in its first message, and which certificate was chosen for that.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     /// The server name that was asked for (RFC 6066 section 3).
     pub server_name: Option<Box<str>>,
-    /// What is shown to the client.
+    /// The certificate that is shown to the client; `None`: the handshake ends instead.
     pub certificate: Option<Arc<CertifiedKey>>,
     /// Whether there is no certificate because the client offers no protocol where it must.
     pub lacks_alpn: bool,
@@ -44,7 +44,7 @@ impl Hearing {
         (Arc::new(config), hearing)
     }
 
-    /// What was heard so far.
+    /// What the client asked for, as far as its first message was read.
     pub fn heard(&self) -> Heard {
         let heard = self.heard.lock();
         heard.unwrap_or_else(PoisonError::into_inner).clone()

@@ -10,14 +10,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificate::name_text;
 use crate::base::limits;
 
-/// One thing that a certificate says.
+/// A property of a client's certificate that backends can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
-    /// Whom it is about, as RFC 4514 writes it.
+    /// The name of the certificate's subject, as RFC 4514 writes it.
     Subject,
     /// Under which other names (RFC 5280 section 4.2.1.6): `DNS:a.example, URI:spiffe://example/a`.
     AlternativeNames,
-    /// Who gave it, as RFC 4514 writes it.
+    /// The name of the authority that issued the certificate, as RFC 4514 writes it.
     Issuer,
     /// SHA-256 of the whole certificate, in hexadecimal digits.
     Fingerprint,
@@ -26,9 +26,10 @@ pub enum Fact {
 /// Why backends cannot be told who a client is, although it has a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unidentified {
-    /// They are to be told the subject, which is empty: all clients with such certificates would be one.
+    /// Backends are to be told the certificate's subject, and the subject is empty: all clients with such
+    /// certificates would look like one client.
     NoSubject,
-    /// It cannot be read, or says more than fits into a field.
+    /// The certificate cannot be read, or the property is longer than a field may be.
     Unusable,
 }
 
@@ -65,8 +66,8 @@ fn is_nobody(certificate: &X509Certificate<'_>) -> bool {
     values.all(|attribute| attribute.as_slice().is_empty())
 }
 
-/// The names of the kinds that tell who somebody is, in the order of the certificate, with `, ` between them. As neither
-/// a comma nor a blank stands in any of them, they can be told apart.
+/// The names of the kinds that tell who somebody is, in the order of the certificate, with `, ` between them. As
+/// neither a comma nor a blank stands in any of them, they can be told apart.
 fn alternative_names(certificate: &X509Certificate<'_>) -> Result<String, Unidentified> {
     let extension = certificate.subject_alternative_name();
     let extension = extension.map_err(|_| Unidentified::Unusable)?;
@@ -100,7 +101,8 @@ fn address(octets: &[u8]) -> Result<String, Unidentified> {
     Ok(address.to_string())
 }
 
-/// The text in visible ASCII; each other byte, and each comma and backslash, as two hexadecimal digits behind a backslash.
+/// The text in visible ASCII; each other byte, and each comma and backslash, as two hexadecimal digits behind a
+/// backslash.
 fn escaped(text: &[u8]) -> String {
     let mut escaped = String::new();
     for &byte in text {

@@ -21,7 +21,7 @@ pub struct ServerSettings {
     /// Whether authorities are answered that ask in a handshake whether a name is ours (RFC 8737).
     pub answers_challenges: bool,
     pub min_version: MinVersion,
-    /// By preference.
+    /// The protocols that the listener offers by ALPN, the preferred one first.
     pub alpn: Vec<Alpn>,
     /// Whose clients are believed; `None`: none is asked for a certificate.
     pub client_ca: Option<ClientCa>,

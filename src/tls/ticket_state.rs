@@ -1,13 +1,13 @@
-//! What rustls puts into a session ticket, as far as the client's certificates: by them rustls takes a resumed client for
-//! the one of the first handshake, and verifies nothing again.
+//! What rustls puts into a session ticket, as far as the client's certificates: by them rustls takes a resumed client
+//! for the one of the first handshake, and verifies nothing again.
 //!
 //! rustls keeps the form of this state to itself, so a state that does not look as expected in every byte is taken for
 //! none: its ticket is worth nothing, and a full handshake is made.
 
 use rustls::pki_types::CertificateDer;
 
-/// The chain that a client showed in the handshake of this state, its own certificate first; empty: none. `None`: the state
-/// has another form.
+/// The chain that a client showed in the handshake of this state, its own certificate first; empty: none. `None`: the
+/// state has another form.
 pub(super) fn client_chain(state: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
     let mut rest = Rest(state);
     if rest.flag()? {
@@ -31,7 +31,7 @@ pub(super) fn client_chain(state: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
     rest.0.is_empty().then_some(chain)
 }
 
-/// What is not read yet.
+/// The bytes of a ticket's state that are not read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {

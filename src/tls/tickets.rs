@@ -4,9 +4,9 @@
 //! A ticket is `key name ‖ nonce ‖ sealed state`, sealed with AES-256-GCM-SIV (RFC 8452): its nonces may be random for any
 //! number of tickets, also where several processes have the same key.
 //!
-//! A ticket stands for the certificate that its client showed, so it is worth no more than that: where clients are asked
-//! for one, the chain that was shown is verified again whenever its ticket comes back. If the chain no longer holds, a full
-//! handshake is made, in which the client may show another one.
+//! A ticket stands for the certificate that its client showed, so it is worth no more than that: where clients are
+//! asked for one, the chain that was shown is verified again whenever its ticket comes back. If the chain no longer
+//! holds, a full handshake is made, in which the client may show another one.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -95,9 +95,10 @@ impl TicketKeys {
         }
     }
 
-    /// Makes and takes tickets where clients are trusted like this; `None`: where none is asked for a certificate. They
-    /// are good wherever that is the same. (A connection that was resumed is not asked for the client's certificate again, so
-    /// one that began where nobody, or somebody else, vouched for the client must not go on here.)
+    /// Makes and takes tickets where clients are trusted like this; `None`: where none is asked for a certificate.
+    /// They are good wherever that is the same. (A connection that was resumed is not asked for the client's
+    /// certificate again, so one that began where nobody, or somebody else, vouched for the client must not go on
+    /// here.)
     pub(super) fn for_clients(
         self: &Arc<TicketKeys>,
         trust: Option<&ClientTrust>,

@@ -47,7 +47,7 @@ struct Built<T> {
     is_in_use: bool,
 }
 
-/// What a listener's settings are made into.
+/// The objects of rustls that are built from a listener's settings.
 #[derive(Debug)]
 struct Server {
     config: Arc<ServerConfig>,

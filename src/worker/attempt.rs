@@ -119,8 +119,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Waits until there is a connection for the rest of a body: what a stream of HTTP/2 takes before is lost with it, and
-    /// could not be sent to another backend.
+    /// Waits until there is a connection for the rest of a body: what a stream of HTTP/2 takes before is lost with
+    /// it, and could not be sent to another backend.
     async fn await_connection(&self, upstream: &Upstream) -> Result<(), Failure> {
         let Stream::Multiplexed(stream) = &upstream.wire.stream else {
             return Ok(());
@@ -137,7 +137,8 @@ impl Attempt<'_> {
             .unwrap_or_else(|Expired| Err(self.exchange.expired(Failure::ConnectTimeout)))
     }
 
-    /// What follows an answer that is delivered: the connection is kept if it may be, and a small answer goes to the client.
+    /// What follows an answer that is delivered: the connection is kept if it may be, and a small answer goes to the
+    /// client.
     async fn finish(
         &self,
         delivered: Delivered,
@@ -221,8 +222,8 @@ async fn receive_answer(
         }
         let polled = delivering.as_mut().poll(cx);
         match uploaded {
-            // The client is told of the failure, but not before an interim head that is being sent is with it: two sends
-            // on one connection at once have no order.
+            // The client is told of the failure, but not before an interim head that is being sent is with it: two
+            // sends on one connection at once have no order.
             Some(Err(failure)) if polled.is_pending() && !ends.is_sending_interim.get() => {
                 Poll::Ready(Err(failure))
             }

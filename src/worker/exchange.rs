@@ -26,7 +26,7 @@ pub struct Exchange {
     pub began: Micros,
     /// Texts for the access log, if there is one.
     pub texts: RefCell<Option<Texts>>,
-    /// Who asks: the connection's peer, or whom a trusted proxy names.
+    /// The client's address: that of the connection's peer, or the one that a trusted proxy names.
     pub client: Cell<Option<IpAddr>>,
     /// 10 or 11.
     pub version: Cell<u8>,

@@ -30,8 +30,8 @@ pub enum Failure {
     Challenged,
     /// The request came in cleartext where HTTPS is wanted: its client is sent there.
     HttpsWanted,
-    /// The request is for another host than the TLS connection was made to, or the connection does not meet what its listener
-    /// demands by now.
+    /// The request is for another host than the TLS connection was made to, or the connection does not meet what its
+    /// listener demands by now.
     Misdirected,
     /// The route wants clients to have a certificate, and this one has none.
     CertificateMissing,

@@ -52,7 +52,8 @@ pub async fn forward(
                 };
                 attempt.make(admitted, upstream).await
             }
-            // Another core was quicker to open the last connection: the others have their turn before it is tried again.
+            // Another core was quicker to open the last connection: the others have their turn before it is tried
+            // again.
             Ok(None) => {
                 used.lost_races += 1;
                 if used.lost_races > limits::LOST_RACES {
@@ -125,8 +126,8 @@ fn give_up_on(
     }
 }
 
-/// Whether the client may have used up the time for the exchange: it set that itself, has not sent its whole request, or was
-/// to read the answer. Else one client could have any backend put aside.
+/// Whether the client may have used up the time for the exchange: it set that itself, has not sent its whole request,
+/// or was to read the answer. Else one client could have any backend put aside.
 fn may_be_clients_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
     failure == Failure::ExchangeTimeout
         && (exchange.is_bound_by_client() || client.is_body_pending() || exchange.answered.get())

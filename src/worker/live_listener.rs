@@ -9,8 +9,8 @@ use crate::snapshot::{Listener, Snapshot};
 /// A listener as configured. Its connections hold on to the one that let them in.
 pub struct LiveListener {
     settings: Listener,
-    /// Whether the listener is gone, or demands something else of its clients by now. One flag for all that came one after
-    /// the other and demand the same, such as when certificates were renewed.
+    /// Whether the listener is gone, or demands something else of its clients by now. One flag for all that came one
+    /// after the other and demand the same, such as when certificates were renewed.
     is_over: Rc<Cell<bool>>,
 }
 

@@ -251,8 +251,8 @@ fn balances_alike(old: &Pool, new: &Pool) -> bool {
         && old.backends.iter().zip(&new.backends).all(same)
 }
 
-/// Where the backends of a snapshot stand. One that is connected to as `before` does it keeps its key there, and with it
-/// its connections.
+/// Where the backends of a snapshot stand. One that is connected to as `before` does it keeps its key there, and with
+/// it its connections.
 fn places(snapshot: &Snapshot, before: Option<&Plan>) -> (Vec<Option<Place>>, ReuseKey) {
     let mut places = Vec::new();
     let mut last_key = before.map_or_else(ReuseKey::default, |before| before.last_key);

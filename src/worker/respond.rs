@@ -66,8 +66,8 @@ fn write_grpc_head(out: &mut Block, exchange: &Exchange, consequences: &Conseque
     out.extend(head.end().as_bytes());
 }
 
-/// Fields that say what an answer of ours is, how it is read, or for how long it may be kept in place of a better one. An
-/// operator sets them for the answers of backends.
+/// Fields that say what an answer of ours is, how it is read, or for how long it may be kept in place of a better
+/// one. An operator sets them for the answers of backends.
 const OURS_ALONE: [&[u8]; 15] = [
     b"age",
     b"cache-control",
@@ -86,8 +86,9 @@ const OURS_ALONE: [&[u8]; 15] = [
     b"location",
 ];
 
-/// The head of an own answer, with what the operator changes in the answers of its route: a browser that lacks what it is
-/// told for the whole site (`Strict-Transport-Security`), or may not look at an answer (CORS), cannot know that it is ours.
+/// The head of an own answer, with what the operator changes in the answers of its route: a browser that lacks what
+/// it is told for the whole site (`Strict-Transport-Security`), or may not look at an answer (CORS), cannot know that
+/// it is ours.
 struct OwnHead<'a> {
     text: String,
     edits: &'a FieldEdits,

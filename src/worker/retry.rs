@@ -1,7 +1,7 @@
 //! Whether a request is sent once more after an attempt that failed. Plain values in, a decision out.
 //!
-//! A request may only be executed twice if its method is idempotent (RFC 9110 section 9.2.2). So what decides is not how
-//! likely it is that the backend saw nothing of the request, but whether that is known.
+//! A request may only be executed twice if its method is idempotent (RFC 9110 section 9.2.2). So what decides is not
+//! how likely it is that the backend saw nothing of the request, but whether that is known.
 
 use crate::base::limits;
 use crate::worker::failure::Failure;
@@ -79,7 +79,8 @@ pub fn again(request: Repeatable, setback: &Setback, used: Used, most: u8) -> Ag
     match setback.failure {
         // The stream came as the backend was ending the connection, or was one more than the backend takes at a time.
         Failure::Unprocessed if used.free < limits::UNPROCESSED_ATTEMPTS => Again::Elsewhere,
-        // An operator who allows no retries does not want a request on the wire twice, unless it is known to be the first.
+        // An operator who allows no retries does not want a request on the wire twice, unless it is known to be the
+        // first.
         Failure::Reset
             if setback.lost_reused && !used.fresh && (most > 0 || setback.is_unprocessed) =>
         {

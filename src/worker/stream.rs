@@ -57,8 +57,8 @@ impl Stream {
         }
     }
 
-    /// Whether the connection below is of no more use: always true of a socket that failed, but a stream of HTTP/2 may end
-    /// while its connection goes on.
+    /// Whether the connection below is of no more use: always true of a socket that failed, but a stream of HTTP/2
+    /// may end while its connection goes on.
     pub fn is_connection_lost(&self) -> bool {
         match self {
             Stream::Socket(_) => true,

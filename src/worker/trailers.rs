@@ -11,7 +11,7 @@ use crate::worker::exchange::Exchange;
 use crate::worker::live_listener::LiveListener;
 use crate::worker::plan::Plan;
 
-/// What decides about the trailers of one message.
+/// The rules by which the trailers of one message pass or are dropped.
 pub struct TrailerRules {
     plan: Rc<Plan>,
     route: RouteId,

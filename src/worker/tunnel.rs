@@ -1,6 +1,6 @@
-//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing moves
-//! for too long. One whose listener was removed or demands something else by now has as long as what a stop would cut: it
-//! would otherwise outlast whatever let its client in.
+//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing
+//! moves for too long. One whose listener was removed or demands something else by now has as long as what a stop
+//! would cut: it would otherwise outlast whatever let its client in.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -45,8 +45,8 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells a client that waits for it to send its body. The backend's answer is not looked at before that is said: a client
-/// is told one thing after the other.
+/// Tells a client that waits for it to send its body. The backend's answer is not looked at before that is said: a
+/// client is told one thing after the other.
 pub async fn ask_for_body(
     shard: &Shard,
     client: &Client,

@@ -12,13 +12,13 @@ use crate::snapshot::ServerTls;
 /// A connection's.
 #[derive(Clone)]
 pub struct Admission {
-    /// As the connection was accepted.
+    /// What the API demanded of TLS clients when the connection was accepted.
     tls: Option<ServerTls>,
     standing: Standing,
 }
 
 impl Admission {
-    /// By what is in force.
+    /// The admission of a connection that is accepted now, by the configuration in force.
     pub fn now(standing: Standing) -> Admission {
         let tls = standing.borrow().snapshot.admin_tls.clone();
         Admission { tls, standing }

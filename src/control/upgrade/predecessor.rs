@@ -26,7 +26,8 @@ impl Predecessor {
             .map_err(|error| format!("{LINE_VARIABLE}={number}: {error}"))
     }
 
-    /// The sockets that it listens on, in its workers' order, and what each is for. Errors: it has ended, or one is not what it should be.
+    /// The sockets that it listens on, in its workers' order, and what each is for. Errors: it has ended, or one is
+    /// not what it should be.
     pub fn listeners(&self) -> Result<Vec<Passed>, String> {
         let received = self.line.receive_listeners();
         received.map_err(|error| format!("cannot take over the listening sockets: {error}"))

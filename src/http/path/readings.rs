@@ -1,11 +1,13 @@
-//! How servers may read a path. Some merge slashes, some decode `%2f`, take a backslash for a slash or cut what follows a
-//! semicolon, and each in an order of its own. A path is only safe on a route that all of these readings lead to.
+//! How servers may read a path. Some merge slashes, some decode `%2f`, take a backslash for a slash or cut what
+//! follows a semicolon, and each in an order of its own. A path is only safe on a route that all of these readings
+//! lead to.
 //!
 //! Not every combination has to be tried. A prefix is found in a reading if its segments stand there one by one, and
 //! each step that turns an odd segment into a plain one (merging, decoding, separating at more than a slash, cutting)
 //! leaves plain segments alone: a reader who does more of these steps finds every prefix that a reader who does less
 //! finds. So all readings here take all steps. What is left is where a parameter ends, because cutting also takes
-//! something away: a server that cuts before it decodes takes all up to the next slash, one that decodes first takes less.
+//! something away: a server that cuts before it decodes takes all up to the next slash, one that decodes first takes
+//! less.
 
 /// The three separators that are slashes to some servers only.
 const ENCODED_SLASH: u8 = 0b001;
@@ -13,10 +15,10 @@ const BACKSLASH: u8 = 0b010;
 const ENCODED_BACKSLASH: u8 = 0b100;
 const SEPARATORS: u32 = 3;
 
-/// What a path is made of, to the reader who knows most.
+/// A part of a path, as the server sees it that gives a meaning to most bytes.
 enum Symbol {
     Slash,
-    /// One of the three separators above.
+    /// One of the three separators that are slashes to some servers only, by its bit.
     Separator(u8),
     /// The beginning of a parameter: a semicolon (0), or one that is encoded (1), which is only seen after decoding.
     Parameter(usize),
@@ -39,12 +41,13 @@ pub struct Readings<'p> {
     /// Which separators end parameters in the next reading: [`SEPARATORS`] bits for each kind of semicolon. `None`: all
     /// were given.
     ends: Option<u8>,
-    /// Those that make a difference in this path.
+    /// The bits of `ends` whose separators stand behind such a semicolon in this path: no other bit changes its
+    /// reading.
     relevant: u8,
 }
 
 impl<'p> Readings<'p> {
-    /// All of this path's.
+    /// All readings of this path.
     pub fn of(path: &'p [u8]) -> Readings<'p> {
         let (mut separators, mut parameters) = (0, [false; 2]);
         for symbol in symbols(path) {
@@ -97,7 +100,8 @@ fn read(path: &[u8], ends: u8, out: &mut Vec<u8>) {
             Symbol::Separator(kind) => [ends & kind != 0, (ends >> SEPARATORS) & kind != 0],
             Symbol::Parameter(_) | Symbol::Byte(_) => [false; 2],
         };
-        // What a plain semicolon begins is cut before anything is decoded, so it may hide what would end the other kind.
+        // A parameter behind a plain semicolon is cut before anything is decoded. It may therefore contain the bytes
+        // that would end a parameter behind an encoded one.
         cuts[0] &= !ended_by[0];
         cuts[1] &= cuts[0] || !ended_by[1];
         match symbol {
@@ -185,7 +189,7 @@ mod tests {
             ("/%61%64min", &["/admin"]),
             ("/a%40b%2Cc", &["/a@b,c"]),
             ("/a%20%c3%A9%3f%23%25", &["/a%20%C3%A9%3F%23%25"]),
-            // Nobody decodes twice.
+            // No server decodes a path twice.
             ("/%2561dmin%252fx", &["/%2561dmin%252fx"]),
             ("/a;x%2fb/c", &["/a/b/c", "/a/c"]),
             ("/a;x\\b/c", &["/a/b/c", "/a/c"]),

@@ -13,8 +13,8 @@ use crate::net::socket::{receive_from, send_now};
 use crate::net::{Block, Blocks, Expired, Socket, Timer};
 use crate::tls::{Heard, Hearing};
 
-/// What a client is told that must offer a protocol and does not (RFC 7301 section 3.2): a fatal alert, in clear, because
-/// no key is agreed on yet. rustls has this alert only for clients that offer others.
+/// The answer to a client that must offer a protocol and does not (RFC 7301 section 3.2): a fatal alert, in clear,
+/// because no key is agreed on yet. rustls has this alert only for clients that offer others.
 const NO_APPLICATION_PROTOCOL: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
 
 impl Socket {
@@ -51,7 +51,7 @@ impl Socket {
 struct Handshake {
     socket: Socket,
     records: Records,
-    /// What the client asks for; none on the client's side.
+    /// What the client asked for in its first message; `None` when this process is the client.
     hearing: Option<Arc<Hearing>>,
     /// Whether nothing was received yet.
     is_untouched: bool,
@@ -163,7 +163,7 @@ impl Handshake {
         }
     }
 
-    /// What was heard of the client so far.
+    /// What the client has asked for, as far as its first message was read.
     fn heard(&self) -> Heard {
         self.hearing
             .as_ref()

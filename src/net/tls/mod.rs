@@ -39,8 +39,8 @@ pub struct Negotiated {
     pub alpn: Option<Box<[u8]>>,
     /// What the client asked for, and what it was shown; only known of clients.
     pub heard: Heard,
-    /// The certificates that the peer showed, its own first: all those of a client, that one alone of a server. `None`: it
-    /// showed none.
+    /// The certificates that the peer showed, its own first: all those of a client, that one alone of a server.
+    /// `None`: it showed none.
     pub peer_chain: Option<Rc<[CertificateDer<'static>]>>,
 }
 
@@ -171,8 +171,8 @@ impl Tls {
         self.has_unread() || self.records.borrow().holds_any()
     }
 
-    /// What [`Socket::unasked`] is for plaintext. What is there has to be opened for that, and is kept: the beginning of a
-    /// record may be one of anything.
+    /// What [`Socket::unasked`] is for plaintext. What is there has to be opened for that, and is kept: the beginning
+    /// of a record may be one of anything.
     pub fn unasked(&self, fd: RawFd) -> Option<Unasked> {
         if self.records.borrow().has_plain() {
             return Some(Unasked::Bytes);

@@ -24,9 +24,9 @@ pub fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
     client.arrival.connection_peer.ip().is_some_and(is_in)
 }
 
-/// Who asks: the connection's peer, whom its PROXY header names, or whom trusted proxies name in `X-Forwarded-For`. Read
-/// from the near end, that header comes before this field: what the field says is only believed if the one is trusted who
-/// sent the header, and the one too whom it names.
+/// The client's address: that of the connection's peer, or the one named in its PROXY header, or by trusted proxies
+/// in `X-Forwarded-For`. Read from the near end, the PROXY header comes before the field: the field is believed only
+/// if both the sender of the header and the address that the header names are trusted.
 pub fn client_of(
     exchange: &Exchange,
     client: &Client,
@@ -55,7 +55,8 @@ pub fn identity<'a>(exchange: &'a Exchange, client: &'a Client) -> Identity<'a> 
     }
 }
 
-/// Refuses a client that has no certificate where the route wants one, and one that backends could not tell from others.
+/// Refuses a client that has no certificate where the route wants one, and one that backends could not tell from
+/// others.
 pub fn check_certificate(client: &Client, route: &Route) -> Result<(), Failure> {
     let secured = client.arrival.secured.as_ref();
     match secured.and_then(|secured| secured.identity.as_ref()) {
@@ -123,8 +124,8 @@ fn check_by(
     }
 }
 
-/// Whether the host is the one that the client asked for in its handshake. One that asked for none takes the certificate
-/// that it was shown for the host's, so it must be.
+/// Whether the host is the one that the client asked for in its handshake. One that asked for none takes the
+/// certificate that it was shown for the host's, so it must be.
 fn is_for_handshake(arrival: &Arrival, host: &[u8]) -> bool {
     let (Some(secured), Some(tls)) = (&arrival.secured, &arrival.listener.tls) else {
         return false;

@@ -43,9 +43,9 @@ pub struct Accepted {
 /// How a client came to us: the same for all that its connection carries.
 #[derive(Clone)]
 pub struct Arrival {
-    /// Who the client is: the connection's peer, or whom its PROXY header names.
+    /// The client's address: that of the connection's peer, or the one that the PROXY header names.
     pub peer: Peer,
-    /// Who is at the other end of the connection, whatever a PROXY header says.
+    /// The address at the other end of the connection, whatever a PROXY header says.
     pub connection_peer: Peer,
     /// What it connected to; `None`: a Unix socket.
     pub reached: Option<SocketAddr>,
@@ -61,9 +61,9 @@ pub struct Secured {
     pub server_name: Option<Box<str>>,
     /// Which of its listener's certificates it was shown.
     pub certificate: Option<usize>,
-    /// What backends are told of who it is, from its certificate; `None`: it has none.
+    /// The properties of the client's certificate that backends are told; `None`: the client has no certificate.
     pub identity: Option<Result<Vec<(String, String)>, Unidentified>>,
-    /// The certificates that it showed, its own first.
+    /// The certificates that the client showed, its own first.
     pub client_chain: Option<Rc<[CertificateDer<'static>]>>,
 }
 
@@ -271,8 +271,8 @@ impl Client {
         .await
     }
 
-    /// Whether the listener that the connection came by was removed or demands something else. (A connection that is handed
-    /// over with its listener may send one more request: closing it could cross with that request.)
+    /// Whether the listener that the connection came by was removed or demands something else. (A connection that is
+    /// handed over with its listener may send one more request: closing it could cross with that request.)
     fn is_unwanted(&self) -> bool {
         self.arrival.listener.is_over() && self.requests.get() > 0
     }
@@ -314,8 +314,8 @@ impl Client {
         }
     }
 
-    /// Looks every now and then whether the client has ended its side behind what it has sent: the engine tells that only
-    /// of what can be received.
+    /// Looks every now and then whether the client has ended its side behind what it has sent: the engine tells that
+    /// only of what can be received.
     fn poll_hung_up(&self, socket: &Socket, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
         let wait = Duration::from_millis(limits::TICK_MILLIS);
         let mut next_look = self.next_look.borrow_mut();

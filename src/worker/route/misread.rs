@@ -1,5 +1,5 @@
-//! Finds requests that pass by the route that they are meant for: those whose path a server behind the proxy may read as
-//! one that another route takes (`//admin`, `/admin%2fusers`, `/admin;v=1`).
+//! Finds requests that pass by the route that they are meant for: those whose path a server behind the proxy may read
+//! as one that another route takes (`//admin`, `/admin%2fusers`, `/admin;v=1`).
 
 use crate::base::ids::RouteId;
 use crate::http::path::{Readings, is_plain, only_reading};
@@ -43,8 +43,8 @@ pub fn as_read(rules: &[Rule]) -> Option<Vec<Rule>> {
     Some(read.collect())
 }
 
-/// A prefix as servers read it who merge, decode and cut, without slashes at its end. (Of one with several readings that
-/// is what is written. The configuration has none.)
+/// A prefix as servers read it who merge, decode and cut, without slashes at its end. (Of one with several readings
+/// that is what is written. The configuration has none.)
 pub fn prefix_as_read(prefix: &[u8]) -> Vec<u8> {
     let mut read = only_reading(prefix).unwrap_or_else(|| prefix.to_vec());
     let slashes = read.iter().rev().take_while(|byte| **byte == b'/');

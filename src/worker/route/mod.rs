@@ -42,7 +42,8 @@ pub struct RouteTable {
     /// Indexed by the nodes of `paths`: the route whose prefix ends there.
     path_nodes: Vec<Option<RouteId>>,
     longest_prefix: usize,
-    /// The same routes with their prefixes as servers read them who merge, decode and cut; `None`: all say the same then.
+    /// The same routes with their prefixes as servers read them who merge, decode and cut; `None`: all say the same
+    /// then.
     as_read: Option<Box<RouteTable>>,
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::http::path::normalise;
 
-/// What a server does with a path before it looks at it.
+/// A step that a server may take to normalise a path before it decides by it.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Merge,

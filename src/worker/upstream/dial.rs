@@ -33,8 +33,8 @@ impl Security {
     }
 }
 
-/// The PROXY header that tells a backend of the client, if its pool wants one. `client`: whom the request is from, if it
-/// has an address. The port of a client whom a proxy names in the request is not known, and told as 0.
+/// The PROXY header that tells a backend of the client, if its pool wants one. `client`: whom the request is from, if
+/// it has an address. The port of a client whom a proxy names in the request is not known, and told as 0.
 pub fn introduction(pool: &Pool, arrival: &Arrival, client: Option<IpAddr>) -> Option<Vec<u8>> {
     let said = match (client, arrival.peer, arrival.reached) {
         (Some(client), Peer::Tcp(peer), Some(server)) => {

@@ -14,7 +14,7 @@ pub struct Hold {
 }
 
 enum Part {
-    /// One of its connections on all cores.
+    /// One of the connections that the backend may have from all cores together.
     Permit(Permit),
     /// A stream, or one of the shared connections of this core.
     Room,

@@ -25,7 +25,7 @@ pub struct Keep {
 #[derive(Default)]
 pub struct Upstreams {
     backends: RefCell<Vec<Backend>>,
-    /// Those of all backends together.
+    /// The number of idle connections of all backends together.
     count: Cell<usize>,
 }
 
@@ -33,7 +33,7 @@ pub struct Upstreams {
 struct Backend {
     /// The oldest first.
     idle: VecDeque<Idle>,
-    /// As it was when the last connection was given.
+    /// The pool's settings for idle connections when the last connection was given back.
     keep: Keep,
     learnt: Learnt,
     peak: Peak,
@@ -45,7 +45,8 @@ struct Idle {
 }
 
 impl Upstreams {
-    /// Takes the connection to a backend that was used last, if it was made with these settings and nothing has come on it.
+    /// Takes the connection to a backend that was used last, if it was made with these settings and nothing has come
+    /// on it.
     pub fn take(
         &self,
         id: BackendId,
@@ -72,8 +73,8 @@ impl Upstreams {
             .is_some_and(|backend| !backend.idle.is_empty())
     }
 
-    /// Whether there is an idle connection that a request with this key may use, or that may make room for another. (All
-    /// that are idle were made as the latest configuration says, which need not be the request's.)
+    /// Whether there is an idle connection that a request with this key may use, or that may make room for another.
+    /// (All that are idle were made as the latest configuration says, which need not be the request's.)
     pub fn has_idle_for(&self, id: BackendId, key: Option<ReuseKey>) -> bool {
         let backends = self.backends.borrow();
         let last = backends
@@ -82,8 +83,8 @@ impl Upstreams {
         last.is_some_and(|idle| Some(idle.upstream.key) == key || idle.upstream.hold.is_some())
     }
 
-    /// Takes a connection whose exchange is complete on both sides: hands it to a request that waits, else keeps it. It is
-    /// closed if it brought more than its response, or if there are enough.
+    /// Takes a connection whose exchange is complete on both sides: hands it to a request that waits, else keeps it.
+    /// It is closed if it brought more than its response, or if there are enough.
     pub fn give(&self, mut upstream: Upstream, keep: Keep, now: u64, table: &BackendTable) {
         let id = upstream.backend;
         let queue = upstream.hold.as_ref().map(|hold| hold.queue().clone());

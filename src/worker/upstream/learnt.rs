@@ -6,9 +6,9 @@ use crate::base::limits;
 /// What is known of one backend's idle time-out. Times are milliseconds on the core's coarse clock.
 #[derive(Debug, Default)]
 pub struct Learnt {
-    /// What the backend said, or did at two times.
+    /// The time-out that the backend has announced, or has shown by two closes some time apart.
     sure: Option<Lesson>,
-    /// What it did once: perhaps it was only restarted.
+    /// The age of the connection at a close that was seen once: the backend may only have been restarted.
     once: Option<Lesson>,
 }
 
@@ -27,9 +27,9 @@ impl Learnt {
         }
     }
 
-    /// Notes that the backend closed a connection that was idle for `age`. Very young ones teach nothing: then the backend
-    /// was restarted, or has a bound on something else. Restarted, it closes older ones as well, of any age and all at
-    /// once; so an age counts for long only when it is seen again some time later.
+    /// Notes that the backend closed a connection that was idle for `age`. Very young ones teach nothing: then the
+    /// backend was restarted, or has a bound on something else. Restarted, it closes older ones as well, of any age
+    /// and all at once; so an age counts for long only when it is seen again some time later.
     pub fn note_closed(&mut self, age: u64, now: u64) {
         if age < limits::LEARNT_IDLE_MILLIS {
             return;

@@ -1,5 +1,5 @@
-//! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited for
-//! when there are as many as may be.
+//! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited
+//! for when there are as many as may be.
 
 mod dial;
 mod hold;
@@ -37,11 +37,12 @@ pub struct Upstream {
     pub scheme: &'static str,
     /// Whether it served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
-    /// What it takes up of its backend's bounds, if there are any. It is given on when the connection has ended.
+    /// The part of the backend's bounds that the connection takes up, if there are any. It is given on when the
+    /// connection has ended.
     hold: Option<Hold>,
 }
 
-/// What was given to a request that waited.
+/// The thing that a waiting request was given.
 pub enum Granted {
     Connection(Upstream),
     /// It may open a connection.
@@ -65,7 +66,7 @@ impl Upstream {
         None
     }
 
-    /// What has come although nothing is due.
+    /// Bytes, or the end, that have come on the connection although nothing is due on it.
     fn unasked(&self) -> Option<Unasked> {
         match &self.wire.stream {
             Stream::Socket(socket) if self.wire.is_empty() => socket.unasked(),

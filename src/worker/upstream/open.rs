@@ -55,7 +55,7 @@ pub async fn obtain(
     }))
 }
 
-/// What there is for an exchange.
+/// The ways in which an exchange may get a connection.
 enum Claim {
     Connection(Upstream),
     /// A new connection may be opened.

@@ -36,8 +36,9 @@ impl Peak {
     }
 }
 
-/// How many of `idle` connections to close at this tick, the oldest first: a part of those that are beyond what the load
-/// of late needs besides the connections in use, so that a pause does not cost all of them at once. At most `most` stay.
+/// How many of `idle` connections to close at this tick, the oldest first: a part of those that are beyond what the
+/// load of late needs besides the connections in use, so that a pause does not cost all of them at once. At most
+/// `most` stay.
 pub fn surplus(idle: usize, in_use: u32, peak: u32, most: u32) -> usize {
     let least = limits::IDLE_CONNECTIONS_LEAST.min(most);
     let wanted = peak.saturating_sub(in_use).clamp(least, most) as usize;

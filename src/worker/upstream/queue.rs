@@ -1,5 +1,5 @@
-//! The requests that wait on one core for a connection to a pool, first come, first served. What becomes free is handed to
-//! one of them and wakes no other; a request that has waited much longer on another core goes first.
+//! The requests that wait on one core for a connection to a pool, first come, first served. What becomes free is
+//! handed to one of them and wakes no other; a request that has waited much longer on another core goes first.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -60,14 +60,14 @@ pub enum Offer {
 
 /// Whose turn it is.
 enum Next {
-    /// That of a request of this core, by its place in the queue.
+    /// The turn is that of a request of this core, by its place in the queue.
     Own(usize),
     Other(WorkerId),
     Nobody,
 }
 
-/// A request's place in the queue, which it leaves when this is dropped. What it was offered and has not taken goes to the
-/// next one.
+/// A request's place in the queue, which it leaves when this is dropped. What it was offered and has not taken goes
+/// to the next one.
 pub struct Place {
     queue: Rc<Queue>,
     waiter: Rc<Waiter>,
@@ -84,7 +84,7 @@ impl Neighbours {
 }
 
 impl Queue {
-    /// Nobody waits yet. `counts` tells the other cores of those who will.
+    /// An empty queue. `counts` tells the other cores how many requests wait in it, and since when.
     pub fn new(counts: SharedPoolCounts, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
         Rc::new(Queue {
             requests: RefCell::default(),
@@ -153,8 +153,8 @@ impl Queue {
         }
     }
 
-    /// Takes over a permit that another worker gave up for a request that waits here. It goes no further: what other workers
-    /// wait for may be of no use to them either, and then a permit that is sent on would never come to rest.
+    /// Takes over a permit that another worker gave up for a request that waits here. It goes no further: what other
+    /// workers wait for may be of no use to them either, and then a permit that is sent on would never come to rest.
     pub fn take_over(&self, permit: Permit) {
         let id = permit.backend();
         if !permit.is_usable(self.neighbours.worker) {
@@ -217,7 +217,8 @@ impl Queue {
         requests.iter().position(knows)
     }
 
-    /// Lets the request at this place open a connection, if the backend may have as many by the request's configuration.
+    /// Lets the request at this place open a connection, if the backend may have as many by the request's
+    /// configuration.
     fn permit(&self, at: usize, permit: Permit) {
         let most = self.requests.borrow()[at]
             .plan

@@ -23,8 +23,8 @@ struct Known {
 }
 
 impl Shared {
-    /// A connection to the backend that was made with these settings and has room for another stream; one that may be dead
-    /// only if there is no other.
+    /// A connection to the backend that was made with these settings and has room for another stream; one that may be
+    /// dead only if there is no other.
     pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<Connection>> {
         let backends = self.backends.borrow();
         let known = backends.get(id.index())?;
@@ -66,7 +66,8 @@ impl Shared {
         });
     }
 
-    /// Ends the connections without a stream in whose place requests of other cores wait to open one: these cannot use them.
+    /// Ends the connections without a stream in whose place requests of other cores wait to open one: these cannot
+    /// use them.
     pub fn share(&self) {
         let backends = self.backends.borrow();
         let is_wanted = |known: &&Known| {

@@ -19,8 +19,8 @@ use crate::worker::upstream::open::new_hold;
 use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
-/// A stream on a shared connection. A new connection takes requests before it is made: they go out with its first bytes,
-/// and fail with it.
+/// A stream on a shared connection. A new connection takes requests before it is made: they go out with its first
+/// bytes, and fail with it.
 pub fn obtain_stream(
     shard: &Rc<Shard>,
     exchange: &Exchange,
@@ -118,8 +118,8 @@ fn open_shared(
     Ok(connection)
 }
 
-/// The connection's window is as wide as those of all its streams, so that one whose client does not read keeps no other
-/// from its bytes.
+/// The connection's window is as wide as those of all its streams, so that one whose client does not read keeps no
+/// other from its bytes.
 fn settings() -> LocalSettings {
     let stream_window = limits::default::H2_UPSTREAM_STREAM_WINDOW;
     LocalSettings {

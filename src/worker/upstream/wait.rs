@@ -102,8 +102,8 @@ fn is_full(shard: &Shard, exchange: &Exchange, id: BackendId, most: u32) -> bool
     }
 }
 
-/// Has the workers that keep idle connections to the pool give them up. (How many of those that streams share are idle, a
-/// worker does not tell.)
+/// Has the workers that keep idle connections to the pool give them up. (How many of those that streams share are
+/// idle, a worker does not tell.)
 fn ask_for_idle(shard: &Shard, exchange: &Exchange) {
     let pool = exchange.plan.pool(exchange.route().pool);
     for worker in shard.other_workers() {

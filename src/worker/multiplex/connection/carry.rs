@@ -96,8 +96,8 @@ impl Connection {
         waited.await.unwrap_or_else(|_| Some(Block::default()))
     }
 
-    /// Sends what there is to send until the connection is over, or the peer takes none of it for too long. Errors: the peer
-    /// is gone.
+    /// Sends what there is to send until the connection is over, or the peer takes none of it for too long. Errors:
+    /// the peer is gone.
     async fn send_all(&self, socket: &Socket, terms: &Terms<'_>) -> io::Result<()> {
         let timer = Timer::new(&self.timers);
         let mut block = Block::default();

@@ -1,5 +1,6 @@
-//! An HTTP/2 connection at work: what the socket brings goes to the streams, and what they have to say goes out in one
-//! send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say) and `watch.rs` (what is due).
+//! An HTTP/2 connection at work: what the socket brings goes to the streams, and what they have to say goes out in
+//! one send for all of them. Read on in `carry.rs` (bytes both ways), `events.rs` (what they say) and `watch.rs`
+//! (what is due).
 
 mod carry;
 mod events;
@@ -26,7 +27,8 @@ pub struct Connection {
     protocol: RefCell<h2::Connection>,
     streams: RefCell<ById<Rc<State>>>,
     free_heads: RefCell<Vec<Head>>,
-    /// Streams that were answered before their request had ended, each with the core's millisecond in which it is reset.
+    /// Streams that were answered before their request had ended, each with the core's millisecond in which it is
+    /// reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// The task that sends, while there is nothing to send.
     sender: RefCell<Option<Waker>>,
@@ -39,8 +41,8 @@ pub struct Connection {
     deaf: Cell<bool>,
     /// When a stream last began, was open or ended, in the core's milliseconds.
     busy_at: Cell<u64>,
-    /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes nothing,
-    /// or has just shown by an answer to PING that it lives.
+    /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes
+    /// nothing, or has just shown by an answer to PING that it lives.
     silent_since: Cell<Option<u64>>,
     /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
     suspected_at: Cell<Option<u64>>,
@@ -62,7 +64,7 @@ pub struct Terms<'a> {
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// As agreed, or the peer is gone.
+    /// Both sides have ended the connection as agreed, or the peer is gone.
     Orderly,
     /// The peer broke a rule and was told.
     Broken(ConnectionError),
@@ -194,7 +196,8 @@ impl Connection {
         }
     }
 
-    /// Ends all streams, which learn why, and takes no others. Whatever waits for room to send on one of them is refused.
+    /// Ends all streams, which learn why, and takes no others. Whatever waits for room to send on one of them is
+    /// refused.
     pub fn lose(&self, gone: Gone) {
         self.deaf.set(true);
         self.protocol().abandon();

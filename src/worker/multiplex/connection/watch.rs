@@ -1,5 +1,5 @@
-//! What is due on a connection although nothing comes: an idle connection ends, a silent backend is asked whether it lives,
-//! streams that hold others up are reset.
+//! What is due on a connection although nothing comes: an idle connection ends, a silent backend is asked whether it
+//! lives, streams that hold others up are reset.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use crate::worker::multiplex::state::Gone;
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
 impl Connection {
-    /// Whether the backend is asked for a sign of life and has not given one yet: a new request goes elsewhere if it can.
+    /// Whether the backend is asked for a sign of life and has not given one yet: a new request goes elsewhere if it
+    /// can.
     pub fn is_suspect(&self) -> bool {
         self.suspected_at.get().is_some()
     }
 
-    /// Asks a backend for a sign of life, because it let a request wait for too long. It counts as lost if nothing comes. (A
-    /// connection that is still to be made has a deadline of its own.)
+    /// Asks a backend for a sign of life, because it let a request wait for too long. It counts as lost if nothing
+    /// comes. (A connection that is still to be made has a deadline of its own.)
     pub fn suspect(&self) {
         if self.is_connected() && !self.is_suspect() && !self.deaf.get() {
             self.suspected_at.set(Some(self.timers.millis()));
@@ -66,8 +67,8 @@ impl Connection {
         terms.idle.saturating_sub(Duration::from_millis(idle))
     }
 
-    /// Does what is due: once in a while, and when the connection is unwanted. `is_silent`: nothing has come since the last
-    /// look. Errors: the connection has to end.
+    /// Does what is due: once in a while, and when the connection is unwanted. `is_silent`: nothing has come since
+    /// the last look. Errors: the connection has to end.
     pub(super) fn check(&self, now: u64, is_silent: bool, terms: &Terms<'_>) -> Result<(), End> {
         if is_silent && !self.may_live(now) {
             return Err(End::Orderly);
@@ -100,9 +101,9 @@ impl Connection {
         Ok(())
     }
 
-    /// False when a backend has given no sign of life for too long. One that is silent although it owes something is asked
-    /// for one: once, until something else is asked of it or comes from it, because there are backends that count PINGs
-    /// and end a connection that brings them again and again (gRPC's do).
+    /// False when a backend has given no sign of life for too long. One that is silent although it owes something is
+    /// asked for one: once, until something else is asked of it or comes from it, because there are backends that
+    /// count PINGs and end a connection that brings them again and again (gRPC's do).
     fn may_live(&self, now: u64) -> bool {
         if let Some(at) = self.suspected_at.get() {
             return now.saturating_sub(at) < limits::H2_PONG_MILLIS;
