@@ -22,6 +22,20 @@ impl Socket {
             Some(tls) => tls.unasked(self.fd()),
         }
     }
+
+    /// Whether the peer has received all that was sent, and nothing of what it sent waits to be received, TLS records of any
+    /// kind included. Otherwise closing the connection could reset it, and take from the peer what it has not received.
+    pub fn is_quiet(&self) -> bool {
+        self.unacknowledged() == 0 && peek(self) != Some(Unasked::Bytes)
+    }
+
+    /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not read.
+    pub fn unacknowledged(&self) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the kernel writes one integer to `bytes`, during the call.
+        let done = unsafe { libc::ioctl(self.fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if done == 0 { bytes as usize } else { 0 }
+    }
 }
 
 fn peek(socket: &Socket) -> Option<Unasked> {

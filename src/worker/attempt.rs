@@ -8,13 +8,14 @@ use std::task::Poll;
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::http::h2::raise;
-use crate::net::{Block, Expired};
+use crate::net::{Block, Expired, Timer};
 use crate::worker::admit::Admitted;
 use crate::worker::body::Body;
 use crate::worker::deliver::{Delivered, Ends, deliver, send_whole};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::multiplex;
 use crate::worker::retry::Setback;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -30,10 +31,15 @@ pub struct Attempt<'a> {
     pub backend: BackendId,
 }
 
-/// What is known of how a request was sent.
-struct Sent {
-    /// The connection took no byte of it.
-    took_nothing: bool,
+/// How a request was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// All that is kept of the request went out, or the connection has ended; receiving tells which.
+    All,
+    /// The connection took no byte of the request.
+    Nothing,
+    /// The windows of the stream let out a part of what is kept of the request; so many bytes are left.
+    Partly(usize),
 }
 
 impl Attempt<'_> {
@@ -56,12 +62,17 @@ impl Attempt<'_> {
     ) -> Result<(), Setback> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let sent = self.send_request(admitted, &upstream).await;
-        let took_nothing = matches!(sent, Ok(Sent { took_nothing: true }));
+        let took_nothing = sent == Ok(Sent::Nothing);
+        self.exchange.backend_has_time();
         let outcome = match sent {
             // What such a connection still brings was on its way before the request: it is nobody's answer.
-            Ok(Sent { took_nothing: true }) if reused => Err(Failure::Reset),
-            Ok(_) => {
-                self.exchange_bodies(admitted, &upstream, asked_at, out)
+            Ok(Sent::Nothing) if reused => Err(Failure::Reset),
+            Ok(Sent::Partly(left)) => {
+                self.exchange_bodies(admitted, &upstream, asked_at, left, out)
+                    .await
+            }
+            Ok(Sent::All | Sent::Nothing) => {
+                self.exchange_bodies(admitted, &upstream, asked_at, 0, out)
                     .await
             }
             Err(failure) => Err(failure),
@@ -76,28 +87,41 @@ impl Attempt<'_> {
             .map_err(Setback::without_connection)
     }
 
-    /// Has the answer delivered while what is left of the request's body goes out.
+    /// Has the answer delivered while what is left of the request goes out: `left` bytes of what is kept of it, and the
+    /// rest of the body.
     async fn exchange_bodies(
         &self,
         admitted: &mut Admitted,
         upstream: &Upstream,
         asked_at: Micros,
+        left: usize,
         out: &mut Block,
     ) -> Result<Delivered, Failure> {
-        if admitted.is_whole {
+        if admitted.is_whole && left == 0 {
             return deliver(&self.ends(admitted, upstream, asked_at), out).await;
         }
-        self.await_connection(upstream).await?;
-        if admitted.expects_continue && self.exchange.route().answer_continue {
-            ask_for_body(self.shard, self.client, self.exchange).await?;
-            admitted.expects_continue = false;
+        if !admitted.is_whole {
+            self.await_connection(upstream).await?;
+            if admitted.expects_continue && self.exchange.route().answer_continue {
+                ask_for_body(self.shard, self.client, self.exchange).await?;
+                admitted.expects_continue = false;
+            }
         }
         let before = self.exchange.request_bytes.get();
+        let mut request = std::mem::take(&mut admitted.request);
         let mut body = std::mem::replace(&mut admitted.body, Body::none());
-        let ends = self.ends(admitted, upstream, asked_at);
-        let delivered = receive_answer(&ends, &mut body, out).await;
-        admitted.is_kept &= before == self.exchange.request_bytes.get() && !body.has_ended();
-        admitted.body = body;
+        let timer = Timer::new(&self.shard.timers);
+        let ends = Ends {
+            upload_timer: Some(&timer),
+            ..self.ends(admitted, upstream, asked_at)
+        };
+        let uploading = send_rest(&ends, &mut request, left, &mut body, &timer);
+        let delivered = receive_answer(&ends, uploading, out).await;
+        if !admitted.is_whole {
+            let is_untouched = before == self.exchange.request_bytes.get();
+            admitted.is_kept &= is_untouched && !body.has_ended();
+        }
+        (admitted.request, admitted.body) = (request, body);
         delivered
     }
 
@@ -116,6 +140,7 @@ impl Attempt<'_> {
             asked_at,
             is_sending_interim: Default::default(),
             is_uploading: Default::default(),
+            upload_timer: None,
         }
     }
 
@@ -169,47 +194,95 @@ impl Attempt<'_> {
         admitted: &mut Admitted,
         upstream: &Upstream,
     ) -> Result<Sent, Failure> {
+        let socket = match &upstream.wire.stream {
+            Stream::Multiplexed(stream) => return begin(stream, upstream.scheme, admitted),
+            Stream::Socket(socket) => socket,
+        };
         let wait = self.exchange.route().timeouts.upstream_response;
         self.client.timer.set(self.exchange.bounded(wait));
-        let stream = &upstream.wire.stream;
         let request = &mut admitted.request;
-        let is_whole = admitted.body.has_ended();
-        let trailers = &admitted.body.trailers;
-        if let Stream::Multiplexed(stream) = stream {
-            let is_bare = raise::head_bytes(request.filled()) == request.len();
-            let is_last = is_whole && is_bare && trailers.is_empty();
-            let asked = stream.ask(request, upstream.scheme, is_last);
-            asked.map_err(|_| Failure::Unprocessed)?;
-        }
-        let is_last = is_whole && trailers.is_empty();
         let length = request.len();
-        let sending = stream.send_all(request, is_last, &self.client.timer);
-        let sent = match stream {
-            Stream::Socket(_) => sending.await, // It is no more than a socket takes.
-            Stream::Multiplexed(_) => self.client.while_there(self.shard, sending).await?,
-        };
-        let Ok(taken) = sent else {
+        // It is no more than a socket takes.
+        let Ok(taken) = socket
+            .send(request, length, &self.client.timer, || ())
+            .await
+        else {
             admitted.is_kept = false; // The block is lost with its send.
             return Err(self.exchange.expired(Failure::ResponseTimeout));
         };
         // What a socket took in all is known in cleartext only: a record of TLS may have gone out in part.
-        let is_known = matches!(stream, Stream::Socket(socket) if !socket.is_tls());
-        let took_nothing = is_known && taken.is_err() && request.len() == length;
-        if is_whole && !trailers.is_empty() {
-            // As with a backend that reads no further: if that is a failure, receiving tells.
-            let _ = stream.send_trailers(trailers);
-        }
-        Ok(Sent { took_nothing })
+        let is_known = !socket.is_tls();
+        Ok(
+            match is_known && taken.is_err() && request.len() == length {
+                true => Sent::Nothing,
+                false => Sent::All,
+            },
+        )
     }
 }
 
-/// Has the answer delivered, and the rest of the body passed on meanwhile.
+/// Opens a stream for a request, and sends as much of what is kept of it as the windows allow at once: the backend may
+/// answer before it allows more.
+fn begin(
+    stream: &multiplex::Stream,
+    scheme: &str,
+    admitted: &mut Admitted,
+) -> Result<Sent, Failure> {
+    let request = &mut admitted.request;
+    let is_bare = raise::head_bytes(request.filled()) == request.len();
+    let ends_here = admitted.body.ends_here();
+    let asked = stream.ask(request, scheme, ends_here && is_bare);
+    asked.map_err(|_| Failure::Unprocessed)?;
+    let mut left = request.len();
+    let sent = stream.send_now(request, &mut left, ends_here);
+    if sent.is_ok() && left > 0 {
+        return Ok(Sent::Partly(left));
+    }
+    send_trailers(stream, &admitted.body);
+    Ok(Sent::All)
+}
+
+/// Ends a request whose body was received to its end, if trailers end it.
+fn send_trailers(stream: &multiplex::Stream, body: &Body) {
+    if body.has_ended() && !body.trailers.is_empty() {
+        // As with a backend that reads no further: if that is a failure, receiving tells.
+        let _ = stream.send_trailers(&body.trailers);
+    }
+}
+
+/// Sends what is left of a request: `left` bytes of what is kept of it, and the rest of the body.
+async fn send_rest(
+    ends: &Ends<'_>,
+    request: &mut Block,
+    left: usize,
+    body: &mut Body,
+    timer: &Timer,
+) -> Result<(), Failure> {
+    if let Stream::Multiplexed(stream) = &ends.upstream.wire.stream
+        && left > 0
+    {
+        let give_time = || timer.set(ends.patience_with_backend());
+        give_time();
+        let sending = stream.send(request, left, body.ends_here(), timer, give_time);
+        match sending.await {
+            Ok(Ok(())) => send_trailers(stream, body),
+            Ok(Err(_)) => return Ok(()), // Receiving tells why.
+            Err(Expired) => return Err(ends.exchange.expired(Failure::ResponseTimeout)),
+        }
+    }
+    match ends.admitted.is_whole {
+        true => Ok(()),
+        false => upload(ends, body, timer).await,
+    }
+}
+
+/// Has the answer delivered, and the rest of the request sent meanwhile.
 async fn receive_answer(
     ends: &Ends<'_>,
-    body: &mut Body,
+    uploading: impl Future<Output = Result<(), Failure>>,
     out: &mut Block,
 ) -> Result<Delivered, Failure> {
-    let mut uploading = pin!(upload(ends, body));
+    let mut uploading = pin!(uploading);
     let mut delivering = pin!(deliver(ends, out));
     let mut uploaded = None;
     ends.is_uploading.set(true);
@@ -219,6 +292,7 @@ async fn receive_answer(
         {
             uploaded = Some(outcome);
             ends.is_uploading.set(false);
+            ends.answer_is_due();
         }
         let polled = delivering.as_mut().poll(cx);
         match uploaded {

@@ -10,7 +10,7 @@ use crate::http::h1::{
 };
 use crate::http::refusal::Refusal;
 use crate::http::websocket;
-use crate::net::{Block, Expired};
+use crate::net::{Block, Expired, Timer};
 use crate::worker::admit::Admitted;
 use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
@@ -49,6 +49,8 @@ pub struct Ends<'a> {
     pub is_sending_interim: Cell<bool>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
+    /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
+    pub upload_timer: Option<&'a Timer>,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -73,6 +75,10 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 let sent = ends.send_head(out).await;
                 ends.is_sending_interim.set(false);
                 sent?;
+                // The client may only now know that it is to send its body.
+                if let Some(timer) = ends.upload_timer {
+                    timer.set(ends.patience_with_client());
+                }
             }
             Answer::Switching => {
                 ends.answer_begins();
@@ -88,13 +94,14 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     }
     let plan = &exchange.plan;
     let idle = exchange.route().timeouts.upstream_idle;
+    let stall = plan.snapshot().client.idle_timeout;
     let relay = Relay {
         blocks: &ends.shard.blocks,
         from: &ends.upstream.wire,
         to: &client.wire.stream,
         timer: &client.timer,
         idle: &|| exchange.bounded(idle),
-        stall: plan.snapshot().client.idle_timeout,
+        stall: &|| stall,
         count: &|bytes| exchange.count_response(bytes),
         has_sent: Cell::default(),
     };
@@ -150,11 +157,24 @@ impl Ends<'_> {
         let now = Micros::now();
         let micros = now.since(self.asked_at);
         exchange.answered.set(true);
+        if let Some(timer) = self.upload_timer {
+            timer.set(self.patience_with_backend()); // What it waits for may come later now, or never.
+        }
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));
         let live = exchange.plan.live(self.admitted.pool);
         live.observe(self.upstream.backend, micros, now);
         self.shard.report_answer(exchange, self.upstream.backend);
+    }
+
+    /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim head is
+    /// being sent, the client's time runs; the backend's begins behind it.)
+    pub fn answer_is_due(&self) {
+        self.exchange.backend_has_time();
+        if !self.exchange.answered.get() && !self.is_sending_interim.get() {
+            let wait = self.exchange.route().timeouts.upstream_response;
+            self.client.timer.set(self.exchange.bounded(wait));
+        }
     }
 
     /// Whether the time for the answer has not begun, and that for the whole exchange has not ended.

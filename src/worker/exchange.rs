@@ -60,6 +60,8 @@ pub struct Exchange {
     pub failure: Cell<Option<Failure>>,
     /// When the route's bound on the whole exchange ends.
     deadline: Cell<Option<Micros>>,
+    /// Since when nobody but the backend can be waited for: it is connected to, was sent the request, or its end.
+    backend_since: Cell<Micros>,
     /// Whether it is the client who set that bound.
     is_bound_by_client: Cell<bool>,
     /// What the request was given while it waited for a connection, until it uses that.
@@ -112,6 +114,7 @@ impl Exchange {
             head_micros: Cell::default(),
             failure: Cell::default(),
             deadline: Cell::default(),
+            backend_since: Cell::default(),
             is_bound_by_client: Cell::default(),
             granted: RefCell::default(),
             tried: RefCell::default(),
@@ -141,6 +144,22 @@ impl Exchange {
     /// Whether it is the client who bounds the whole exchange.
     pub fn is_bound_by_client(&self) -> bool {
         self.is_bound_by_client.get()
+    }
+
+    /// Notes that from now on nobody but the backend can be waited for.
+    pub fn backend_has_time(&self) {
+        self.backend_since.set(Micros::now());
+    }
+
+    /// Whether the backend had most of the time that the whole exchange may take. Else others have used it up: a client
+    /// that was slow to send, or requests that were before this one in a queue.
+    pub fn backend_had_most(&self) -> bool {
+        let had = Micros::now().since(self.backend_since.get());
+        let timeout = self
+            .route()
+            .timeout
+            .map(|timeout| timeout.as_micros() as u64);
+        timeout.is_none_or(|timeout| had >= timeout / 2)
     }
 
     /// The route. Only after [`Exchange::take_route`].

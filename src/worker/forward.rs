@@ -40,6 +40,7 @@ pub async fn forward(
             None => choose(shard, client, exchange, admitted.key).await?,
         };
         exchange.backend.set(Some(index));
+        exchange.backend_has_time();
         let backend = exchange.plan.backend(admitted.pool, index);
         let tried = match obtain(shard, client, exchange, backend, fresh).await {
             Ok(Some(upstream)) => {
@@ -120,15 +121,19 @@ fn give_up_on(
     failure: Failure,
 ) {
     exchange.note_tried(backend.id());
-    if failure.blames_backend() && !may_be_clients_fault(client, exchange, failure) {
+    if failure.blames_backend() && !may_be_others_fault(client, exchange, failure) {
         count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, backend.id(), failure.consequences().word);
     }
 }
 
-/// Whether the client may have used up the time for the exchange: it set that itself, has not sent its whole request,
-/// or was to read the answer. Else one client could have any backend put aside.
-fn may_be_clients_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
+/// Whether somebody else than the backend may have used up the time for the exchange: the client set it itself, has not
+/// sent its whole request, or not until late, or was to read the answer; or the request had to wait for others. Else one
+/// client, or mere load, could have any backend put aside.
+fn may_be_others_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
     failure == Failure::ExchangeTimeout
-        && (exchange.is_bound_by_client() || client.is_body_pending() || exchange.answered.get())
+        && (exchange.is_bound_by_client()
+            || client.is_body_pending()
+            || exchange.answered.get()
+            || !exchange.backend_had_most())
 }

@@ -35,7 +35,7 @@ pub struct Relay<'a> {
     /// How long to wait for more of the body.
     pub idle: &'a dyn Fn() -> Duration,
     /// How long to wait for the receiver to take any of it.
-    pub stall: Duration,
+    pub stall: &'a dyn Fn() -> Duration,
     /// Told the bytes of each piece that is passed on.
     pub count: &'a dyn Fn(usize),
     /// Whether the receiver was given anything, and may have some of it.
@@ -143,7 +143,7 @@ impl Relay<'_> {
         count: usize,
         is_last: bool,
     ) -> Result<(), Broken<F>> {
-        let give_time = || self.timer.set(self.stall);
+        let give_time = || self.timer.set((self.stall)());
         give_time();
         self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self.to.send(block, count, is_last, self.timer, give_time);

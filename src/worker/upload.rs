@@ -1,7 +1,9 @@
 //! Passing on a request body that is too large to keep, while the answer may already be coming.
 
 use std::cell::Cell;
+use std::time::Duration;
 
+use crate::base::limits;
 use crate::net::{Expired, Timer};
 use crate::worker::body::{Body, Unacceptable};
 use crate::worker::deliver::Ends;
@@ -12,18 +14,17 @@ use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
 use crate::worker::wire::nothing;
 
-/// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why.
-pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
+/// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the final
+/// head is with the client, both may take their time: the answer goes on without the upload, and ends it when it ends.
+pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
-    let route = exchange.route();
-    let timer = Timer::new(&ends.shard.timers);
     let relay = Relay {
         blocks: &ends.shard.blocks,
         from: &client.wire,
         to: &ends.upstream.wire.stream,
-        timer: &timer,
-        idle: &|| exchange.bounded(route.timeouts.client_body),
-        stall: route.timeouts.upstream_response,
+        timer,
+        idle: &|| ends.patience_with_client(),
+        stall: &|| ends.patience_with_backend(),
         count: &|bytes| exchange.count_request(bytes),
         has_sent: Cell::default(),
     };
@@ -34,6 +35,9 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
         Ok(()) => client.note_received(body),
         Err(Broken::SinkClosed) => {}
         Err(Broken::SourceEnded) => return Err(Failure::ClientLeft),
+        Err(Broken::SourceTimeout) if ends.is_client_waiting() => {
+            return Err(exchange.expired(Failure::ResponseTimeout));
+        }
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
         Err(Broken::SinkTimeout) => return Err(exchange.expired(Failure::ResponseTimeout)),
         Err(Broken::Unacceptable(Unacceptable::TooLarge)) => return Err(Failure::BodyTooLarge),
@@ -43,6 +47,39 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body) -> Result<(), Failure> {
         Err(Broken::Watched(never)) => match never {},
     }
     Ok(())
+}
+
+impl Ends<'_> {
+    /// How long the client may take to send more of the body. As long as it rightly waits for the backend's permission, it
+    /// has as much time as the backend.
+    pub fn patience_with_client(&self) -> Duration {
+        let timeouts = &self.exchange.route().timeouts;
+        let wait = match self.is_client_waiting() {
+            true => timeouts.client_body.max(timeouts.upstream_response),
+            false => timeouts.client_body,
+        };
+        self.unless_answered(wait)
+    }
+
+    /// How long the backend may take to receive any of the request.
+    pub fn patience_with_backend(&self) -> Duration {
+        self.unless_answered(self.exchange.route().timeouts.upstream_response)
+    }
+
+    fn unless_answered(&self, wait: Duration) -> Duration {
+        let is_answered = self.exchange.answered.get();
+        let wait = if is_answered {
+            limits::LONGEST_TIMEOUT
+        } else {
+            wait
+        };
+        self.exchange.bounded(wait)
+    }
+
+    /// Whether the client has sent nothing of its body because it waits for `100 Continue`.
+    fn is_client_waiting(&self) -> bool {
+        self.admitted.expects_continue && self.exchange.request_bytes.get() == 0
+    }
 }
 
 /// Tells a client that waits for it to send its body. The backend's answer is not looked at before that is said: a

@@ -5,6 +5,7 @@ mod access_log;
 mod acme;
 mod admin_tls;
 mod algorithms;
+mod answers_beside_uploads;
 mod api;
 mod at_the_bound;
 mod backend_strictness;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::h2::frame;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::{Answer, Client, Origin, Proxy, get};
+use crate::support::{Answer, Client, Link, Origin, Proxy, get};
 
 #[test]
 fn each_way_of_failing_has_its_status() {
@@ -111,6 +111,70 @@ fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
     crate::support::eventually("the backend is put aside", || {
         proxy.ask(get("/")).status() == 503
     });
+}
+
+/// Two backends that answer in a fifth of the time for the whole exchange, with this setting, and that are put aside for
+/// three failures in a row.
+fn two_quick_backends(setting: &str) -> (Proxy, [Origin; 2]) {
+    let serve = |link: &mut Link| {
+        while link.request().is_some() {
+            std::thread::sleep(Duration::from_millis(600));
+            if !link.try_send(crate::support::origin::ok("ok")) {
+                return;
+            }
+        }
+    };
+    let origins = [Origin::start(serve), Origin::start(serve)];
+    let backends = origins
+        .each_ref()
+        .map(|origin| format!("{{ addr = \"{}\"{setting} }}", origin.addr));
+    let config = format!(
+        "workers = 1\n[[pools]]\nname = \"p\"\nbackends = [{}]\n\
+         outlier = {{ consecutive_failures = 3, eject_secs = 600, max_ejected_percent = 100 }}\n\
+         [[routes]]\npool = \"p\"\ntimeout = 3\n",
+        backends.join(", ")
+    );
+    (Proxy::start(&config), origins)
+}
+
+/// Clients that hold their requests back leave the backend less of the time than it needs.
+#[test]
+fn a_backend_is_not_blamed_for_time_that_its_clients_have_used_up() {
+    let (proxy, _origins) = two_quick_backends("");
+    let request = get("/");
+    let (begun, rest) = request.split_at(10);
+    let mut slow: Vec<_> = (0..12).map(|_| proxy.client()).collect();
+    slow.iter_mut().for_each(|client| client.send(begun));
+    std::thread::sleep(Duration::from_millis(2_700));
+    for client in &mut slow {
+        let _ = client.try_send(rest); // On a busy machine it may have been told already that it is too slow.
+    }
+    for client in &mut slow {
+        client.answer();
+    }
+    assert!(
+        !proxy.log().contains("consecutive failures"),
+        "{}",
+        proxy.log()
+    );
+}
+
+/// Requests that wait for a connection use up the time of those behind them.
+#[test]
+fn a_backend_is_not_blamed_for_time_that_was_spent_in_the_queue() {
+    let (proxy, _origins) = two_quick_backends(", max_connections = 1");
+    let mut many: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+    for _ in 0..3 {
+        many.iter_mut().for_each(|client| client.send(get("/")));
+        for client in &mut many {
+            client.answer();
+        }
+    }
+    assert!(
+        !proxy.log().contains("consecutive failures"),
+        "{}",
+        proxy.log()
+    );
 }
 
 /// A backend that has closed its receiving side may still answer, but has no more time for that than others.

@@ -260,3 +260,29 @@ fn many_transfers_at_once_arrive_unmixed() {
         reader.join().unwrap();
     }
 }
+
+/// Whatever a client sends behind its last request, such as the line end that some send: closing the connection with that
+/// unread would reset it, and take from the client what it has not received yet.
+#[test]
+fn bytes_behind_the_last_request_cost_nothing_of_its_answer() {
+    const BYTES: usize = 3_000_000;
+    let origin = Origin::start(|link| {
+        while link.request().is_some() {
+            link.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n"
+            ));
+            link.send(vec![b'x'; BYTES]);
+        }
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    for behind in ["", "\r\n", "GET / HTTP/1.1\r\nHost: test\r\n\r\n"] {
+        let mut client = proxy.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        assert_eq!(client.head().status(), 200);
+        // The relay waits for the client by now, and receives nothing from it.
+        when_still(|| origin.sent());
+        client.send(behind);
+        let received = client.rest();
+        assert_eq!(received.len(), BYTES, "{behind:?}");
+    }
+}

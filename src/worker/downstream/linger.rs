@@ -5,22 +5,32 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Socket, Timer};
+use crate::net::{Block, Blocks, Expired, Socket, Timer};
 
-/// Lets the client read an answer that it got before it had sent everything: says that nothing more comes, and throws
-/// away what it still sends for a while. Closing at once would reset the connection and with it the answer.
+/// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away what the
+/// client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section 9.6). Closing at
+/// once would reset the connection, and with it the answer, when something of the client's comes.
 pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer) {
     socket.end_sending();
-    socket.watch();
-    timer.set(Duration::from_millis(limits::LINGER_MILLIS));
-    let mut left = limits::LINGER_BYTES;
+    let wait = Duration::from_millis(limits::LINGER_MILLIS);
+    timer.set(wait);
+    let (mut left, mut unacknowledged) = (limits::LINGER_BYTES, socket.unacknowledged());
     while left > 0 {
+        socket.watch();
         let mut block = blocks.take();
         let received = timer.bound(|cx| poll_receive(socket, &mut block, cx)).await;
         blocks.give(block);
         match received {
             Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count as u64),
-            _ => return,
+            Ok(_) => return,
+            Err(Expired) => {
+                let now = socket.unacknowledged();
+                if now == 0 || now >= unacknowledged {
+                    return;
+                }
+                unacknowledged = now;
+                timer.set(wait);
+            }
         }
     }
 }

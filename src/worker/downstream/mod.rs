@@ -4,10 +4,9 @@ mod head;
 mod linger;
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -228,12 +227,12 @@ impl Client {
         }
     }
 
-    /// Ends the connection so that its last answer arrives: a client that is still sending is listened to for a while.
+    /// Ends the connection so that its last answer arrives: a client that is still sending, or may do so before it has the
+    /// answer, is listened to for a while.
     pub async fn close(&self, shard: &Shard) {
-        let may_be_sending = self.body_pending.get() || !self.wire.is_empty();
-        if may_be_sending
+        if let Stream::Socket(socket) = &self.wire.stream
             && !self.cut.get()
-            && let Stream::Socket(socket) = &self.wire.stream
+            && (self.body_pending.get() || !self.wire.is_empty() || !socket.is_quiet())
         {
             shard.blocks.give(self.wire.take());
             linger(socket, &shard.blocks, &self.timer).await;
@@ -275,20 +274,6 @@ impl Client {
     /// handed over with its listener may send one more request: closing it could cross with that request.)
     fn is_unwanted(&self) -> bool {
         self.arrival.listener.is_over() && self.requests.get() > 0
-    }
-
-    /// Waits for `work`, at most until the client is gone.
-    pub async fn while_there<T>(
-        &self,
-        shard: &Shard,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Failure> {
-        let mut work = pin!(work);
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending => self.poll_gone(shard, cx).map(Err),
-        })
-        .await
     }
 
     /// Ready when the client has gone away while its request runs. What comes of a next request is kept, up to a block.

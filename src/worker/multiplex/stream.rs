@@ -64,8 +64,12 @@ impl Stream {
         self.state.gone.get() == Some(Gone::Lost)
     }
 
-    /// Waits until the connection is there, towards a backend. Errors: it is not, or not for this stream.
+    /// Waits until the connection is there, towards a backend. Errors: it is not, or not for this stream. A head that came
+    /// shows that it is, even if the backend has given the stream up behind it (RFC 9113 section 8.1).
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if !self.state.heads.borrow().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         if let Some(gone) = self.state.gone.get() {
             return Poll::Ready(Err(gone));
         }
@@ -193,29 +197,40 @@ impl Stream {
         let mut left = count;
         timer
             .bound(|cx| {
-                if left == 0 && (!is_last || self.finished.get()) {
-                    return Poll::Ready(Ok(()));
-                }
-                let bytes = &block.filled()[..left];
-                let now = Micros::now();
-                let sent = self
-                    .connection
-                    .protocol()
-                    .send_body(self.id.get(), bytes, is_last, now);
-                let taken = *sent.as_ref().unwrap_or(&0);
-                block.advance(taken);
-                left -= taken;
-                if taken > 0 {
+                let before = left;
+                let sent = self.send_now(block, &mut left, is_last);
+                if left < before {
                     progress();
                 }
-                if sent.is_err() || left == 0 {
-                    return Poll::Ready(self.note_sent(sent.is_ok(), is_last));
+                match sent {
+                    Ok(()) if left > 0 => {
+                        self.state.wait(cx);
+                        Poll::Pending
+                    }
+                    sent => Poll::Ready(sent),
                 }
-                self.connection.wake_sender();
-                self.state.wait(cx);
-                Poll::Pending
             })
             .await
+    }
+
+    /// Sends as much of the first `left` bytes of `block` as the peer's windows allow now, and takes it from its front and
+    /// from `left`. `is_last`: the message ends with them. Errors: the peer has given the stream up.
+    pub fn send_now(&self, block: &mut Block, left: &mut usize, is_last: bool) -> io::Result<()> {
+        if *left == 0 && (!is_last || self.finished.get()) {
+            return Ok(());
+        }
+        let bytes = &block.filled()[..*left];
+        let mut protocol = self.connection.protocol();
+        let sent = protocol.send_body(self.id.get(), bytes, is_last, Micros::now());
+        drop(protocol);
+        let taken = *sent.as_ref().unwrap_or(&0);
+        block.advance(taken);
+        *left -= taken;
+        if sent.is_ok() && *left > 0 {
+            self.connection.wake_sender();
+            return Ok(());
+        }
+        self.note_sent(sent.is_ok(), is_last)
     }
 
     /// Ends our message: for the tunnel's way of ending one direction.
