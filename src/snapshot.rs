@@ -74,6 +74,14 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// What its sockets are for.
+    pub fn purpose(&self) -> Purpose {
+        Purpose {
+            server: ServerKind::Proxy,
+            is_cleartext: self.tls.is_none(),
+        }
+    }
+
     /// Whether a PROXY header of this peer is believed.
     pub fn takes_proxy_header_of(&self, peer: Option<IpAddr>) -> bool {
         let from = &self.proxy_protocol_from;

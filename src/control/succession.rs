@@ -13,7 +13,7 @@ use crate::control::desk::{Diff, Problem, ProblemKind};
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{Outcome, Successor, Upgrades};
 use crate::net::{BoundListener, Passed};
-use crate::snapshot::{Purpose, ServerKind};
+use crate::snapshot::Listener;
 
 /// What is needed for it.
 pub(super) struct Succession {
@@ -80,10 +80,7 @@ impl Control {
 
     fn with_purpose(&self, socket: BoundListener) -> Passed {
         let listener = self.snapshot.listener(&socket.addr);
-        let purpose = listener.map(|listener| Purpose {
-            server: ServerKind::Proxy,
-            is_cleartext: listener.tls.is_none(),
-        });
+        let purpose = listener.map(Listener::purpose);
         (socket, purpose)
     }
 

@@ -136,6 +136,11 @@ impl Judge {
             self.last = self.ejection.take();
         }
     }
+
+    /// Ends the ejection before its time.
+    pub fn forgive(&mut self) {
+        self.last = self.ejection.take();
+    }
 }
 
 /// How many backends of a pool of `backends` may be ejected at once.

@@ -111,6 +111,9 @@ impl Watch {
                 self.enter(id, place, before.remove(&id), now);
             }
         }
+        for pool in &snapshot.pools {
+            self.forgive_surplus(pool);
+        }
         self.pools_down
             .retain(|name| snapshot.pools.iter().any(|pool| pool.name == *name));
         for pool in &snapshot.pools {
@@ -313,12 +316,34 @@ impl Watch {
 
     /// Whether another backend of the pool may be ejected.
     fn may_eject_from(&self, pool: &Pool, outlier: &Outlier) -> bool {
-        let watched = pool
-            .backends
-            .iter()
-            .filter_map(|backend| self.backends.get(&backend.id()));
-        let ejected = watched.filter(|watched| watched.judge.ejected_until().is_some());
-        ejected.count() < judge::most_ejected(pool.backends.len(), outlier)
+        self.ejected(pool).len() < judge::most_ejected(pool.backends.len(), outlier)
+    }
+
+    /// The ejected backends of a pool, in the order in which their ejections end.
+    fn ejected(&self, pool: &Pool) -> Vec<(Micros, BackendId)> {
+        let until = |id: BackendId| Some((self.backends.get(&id)?.judge.ejected_until()?, id));
+        let ids = pool.backends.iter().map(Backend::id);
+        let mut ejected: Vec<_> = ids.filter_map(until).collect();
+        ejected.sort_unstable();
+        ejected
+    }
+
+    /// Ends the ejections of a pool that would end first, if there are more than may be: the pool has become smaller.
+    fn forgive_surplus(&mut self, pool: &Pool) {
+        let Some(outlier) = &pool.outlier else {
+            return;
+        };
+        let most = judge::most_ejected(pool.backends.len(), outlier);
+        let ejected = self.ejected(pool);
+        let surplus = ejected.len().saturating_sub(most);
+        for &(until, id) in &ejected[..surplus] {
+            self.ejection_ends.remove(&(until, id));
+            if let Some(watched) = self.backends.get_mut(&id) {
+                let from = watched.judge.state();
+                watched.judge.forgive();
+                self.settle(id, from, "its pool has become smaller".to_owned());
+            }
+        }
     }
 }
 

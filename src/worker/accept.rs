@@ -64,23 +64,48 @@ pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Res
     Ok(())
 }
 
-/// Accepts until the worker drains or the listener is removed. Of a removed one, the connections that are in the
-/// socket's queue are taken in first; when the worker ends they stay there, because another process may have the same
-/// socket.
+/// Accepts until the worker drains or the listener is removed. When the worker drains, the connections in the socket's
+/// queue stay there, because another process may have the same socket.
 async fn run(counted: CountedListener, door: Door, came_for: Option<Purpose>) {
     let shard = counted.shard();
     if let Some(came_for) = came_for {
-        turn_away::queue(shard, &door.listener, came_for).await;
+        turn_away::queue(shard, &door.listener, came_for, || false).await;
     }
     accept_all(shard, &door).await;
-    while !shard.is_ending() {
-        poll_fn(|cx| shard.poll_room(cx)).await;
+    if serve_queue(shard, &door).await == Queue::Crowded {
+        let came_for = door.last.borrow().purpose();
+        turn_away::queue(shard, &door.listener, came_for, || true).await;
+    }
+}
+
+/// What is known of the queue of a removed listener.
+#[derive(PartialEq, Eq)]
+enum Queue {
+    /// It is empty, or another process takes what is in it.
+    Left,
+    /// Somebody may be in it still.
+    Crowded,
+}
+
+/// Takes in the connections that are in the queue of a removed listener, as far as there is room for them, for a moment:
+/// whoever floods the listener must not keep it.
+async fn serve_queue(shard: &Rc<Shard>, door: &Door) -> Queue {
+    let timer = Timer::new(&shard.timers);
+    timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
+    for _ in 0..=limits::BACKLOG {
+        if timer.bound(|cx| shard.poll_room(cx)).await.is_err() {
+            return Queue::Crowded;
+        }
+        if shard.is_ending() {
+            return Queue::Left;
+        }
         match door.listener.accept_waiting(&shard.turn).await {
-            Some(Ok(accepted)) => serve(shard, accepted, &door),
+            Some(Ok(accepted)) => serve(shard, accepted, door),
             Some(Err(error)) => pause_after(shard, &error).await,
-            None => return,
+            None => return Queue::Left,
         }
     }
+    Queue::Crowded
 }
 
 /// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,
@@ -128,10 +153,10 @@ fn reached(socket: &Socket, addr: &ListenAddr) -> Option<SocketAddr> {
 
 /// Waits as long as an error of accepting suggests: no error is a reason to stop.
 pub async fn pause_after(shard: &Shard, error: &io::Error) {
-    if !is_exhausted(error) {
-        return shard.turn.pass().await; // The connection was gone before it was accepted, or the like.
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return shard.turn.pass().await; // The connection was gone before it was accepted.
     }
-    if shard.log_ration.may_log_exhaustion() {
+    if is_exhausted(error) && shard.log_ration.may_log_exhaustion() {
         warn!("accepting pauses: {error}; connections already established go on");
     }
     pause(shard).await;

@@ -16,24 +16,31 @@ pub const GONE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
 
-/// Turns the clients away that wait at present, whatever the bound on connections says: they would keep the socket
-/// from the clients that it is for now. A client that connects while that goes on is turned away, too, until as many
-/// have been as the queue can hold. Where no descriptor is free, that is waited for: what is left in the queue would
-/// be served for what it is not.
-pub async fn queue(shard: &Rc<Shard>, listener: &Listener, came_for: Purpose) {
-    for _ in 0..=limits::BACKLOG {
-        if shard.is_ending() {
-            return; // Another process may have the same socket.
-        }
+/// Turns the clients away that wait at present, whatever the bound on connections says: they would keep the socket from
+/// the clients that it is for now. A client that connects while that goes on is turned away, too, until as many have been
+/// as the queue can hold. Where no descriptor is free, that is waited for, unless `is_over`: what is left in the queue
+/// would be served for what it is not.
+pub async fn queue(
+    shard: &Rc<Shard>,
+    listener: &Listener,
+    came_for: Purpose,
+    is_over: impl Fn() -> bool,
+) {
+    let mut turned_away = 0;
+    // Another process may have the same socket when this one ends.
+    while turned_away <= limits::BACKLOG && !shard.is_ending() {
         match listener.accept_waiting(&shard.turn).await {
             None => return,
+            Some(Err(_)) if is_over() => return,
             Some(Err(error)) => pause_after(shard, &error).await,
-            Some(Ok((socket, _))) if came_for.is_cleartext => {
-                let counted = shard.count_connection();
-                spawn(tell(shard.clone(), counted, socket));
+            Some(Ok((socket, _))) => {
+                turned_away += 1;
+                // A client that began with TLS or a PROXY header could not read an answer in cleartext.
+                if came_for.is_cleartext {
+                    let counted = shard.count_connection();
+                    spawn(tell(shard.clone(), counted, socket));
+                }
             }
-            // A client that began with TLS or a PROXY header could not read an answer in cleartext.
-            Some(Ok(_)) => {}
         }
     }
 }
@@ -43,8 +50,10 @@ pub async fn leftover(counted: CountedListener, listener: Listener, came_for: Pu
     let shard = counted.shard();
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
+    let last = Timer::new(&shard.timers);
+    last.set(Duration::from_millis(limits::LEFTOVER_EXHAUSTED_MILLIS));
     loop {
-        queue(shard, &listener, came_for).await;
+        queue(shard, &listener, came_for, || last.expired()).await;
         if timer.expired() || shard.is_ending() {
             return;
         }

@@ -78,7 +78,8 @@ pub async fn serve(listener: BoundListener, router: Router, standing: Standing) 
 /// that must not be asked of the API. Where no descriptor is free, that is waited for.
 async fn turn_away(socket: &Socket, came_for: Purpose) {
     let deadline = Instant::now() + Duration::from_millis(limits::LEFTOVER_MILLIS);
-    for _ in 0..=limits::BACKLOG {
+    let mut turned_away = 0;
+    while turned_away <= limits::BACKLOG {
         // Once the time is over, only the clients that are in the queue already are accepted.
         let pause = match Instant::now() < deadline {
             true => Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS),
@@ -91,6 +92,7 @@ async fn turn_away(socket: &Socket, came_for: Purpose) {
             sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS)).await;
             continue;
         };
+        turned_away += 1;
         if came_for.is_cleartext {
             tokio::spawn(async move {
                 match accepted {

@@ -238,6 +238,31 @@ fn no_more_than_its_share_of_a_pool_is_ejected() {
     }
 }
 
+/// As many are ejected as the pool may have, however small it has become.
+#[test]
+fn a_smaller_pool_has_fewer_ejected() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let first = sample::snapshot(1, vec![watched_pool(&mut slots, 4)]);
+    watch.adopt(&first, at(0));
+    let ids: Vec<_> = first.pools[0].backends.iter().map(Backend::id).collect();
+    for (id, seconds) in [(ids[1], 1), (ids[1], 1), (ids[0], 2), (ids[0], 2)] {
+        watch.failed(id, "reset", at(seconds));
+    }
+    watch.take_news();
+    watch.adopt(
+        &sample::snapshot(2, vec![watched_pool(&mut slots, 2)]),
+        at(3),
+    );
+    let back = "127.0.0.1:2: ejected > healthy (its pool has become smaller)";
+    assert_eq!(read_news(&mut watch), [back]);
+    assert_eq!(
+        watch.next_due(false),
+        Some(at(32)),
+        "the other one stays ejected"
+    );
+}
+
 #[test]
 fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
     let mut slots = sample::slots();
