@@ -23,13 +23,15 @@ impl Socket {
         }
     }
 
-    /// Whether the peer has received all that was sent, and nothing of what it sent waits to be received, TLS records of any
-    /// kind included. Otherwise closing the connection could reset it, and take from the peer what it has not received.
+    /// Whether the peer has received all that was sent, and nothing of what it sent waits to be received, TLS records
+    /// of any kind included. Otherwise closing the connection could reset it, and take from the peer what it has not
+    /// received.
     pub fn is_quiet(&self) -> bool {
         self.unacknowledged() == 0 && peek(self) != Some(Unasked::Bytes)
     }
 
-    /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not read.
+    /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not
+    /// read.
     pub fn unacknowledged(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         // SAFETY: the kernel writes one integer to `bytes`, during the call.

@@ -87,8 +87,8 @@ enum Queue {
     Crowded,
 }
 
-/// Takes in the connections that are in the queue of a removed listener, as far as there is room for them, for a moment:
-/// whoever floods the listener must not keep it.
+/// Takes in the connections that are in the queue of a removed listener, as far as there is room for them, for a
+/// moment: whoever floods the listener must not keep it.
 async fn serve_queue(shard: &Rc<Shard>, door: &Door) -> Queue {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));

@@ -167,8 +167,8 @@ impl Ends<'_> {
         self.shard.report_answer(exchange, self.upstream.backend);
     }
 
-    /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim head is
-    /// being sent, the client's time runs; the backend's begins behind it.)
+    /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim
+    /// head is being sent, the client's time runs; the backend's begins behind it.)
     pub fn answer_is_due(&self) {
         self.exchange.backend_has_time();
         if !self.exchange.answered.get() && !self.is_sending_interim.get() {

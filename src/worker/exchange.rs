@@ -146,9 +146,12 @@ impl Exchange {
         self.is_bound_by_client.get()
     }
 
-    /// Notes that from now on nobody but the backend can be waited for.
+    /// Notes that from now on nobody but the backend can be waited for. It only matters where the whole exchange has
+    /// a bound.
     pub fn backend_has_time(&self) {
-        self.backend_since.set(Micros::now());
+        if self.deadline.get().is_some() {
+            self.backend_since.set(Micros::now());
+        }
     }
 
     /// Whether the backend had most of the time that the whole exchange may take. Else others have used it up: a client

@@ -127,9 +127,9 @@ fn give_up_on(
     }
 }
 
-/// Whether somebody else than the backend may have used up the time for the exchange: the client set it itself, has not
-/// sent its whole request, or not until late, or was to read the answer; or the request had to wait for others. Else one
-/// client, or mere load, could have any backend put aside.
+/// Whether somebody else than the backend may have used up the time for the exchange: the client set it itself, has
+/// not sent its whole request, or not until late, or was to read the answer; or the request had to wait for others.
+/// Else one client, or mere load, could have any backend put aside.
 fn may_be_others_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
     failure == Failure::ExchangeTimeout
         && (exchange.is_bound_by_client()

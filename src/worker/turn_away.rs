@@ -16,10 +16,10 @@ pub const GONE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 36\r\nConnection: close\r\n\r\nWhat was served here is gone by now.";
 
-/// Turns the clients away that wait at present, whatever the bound on connections says: they would keep the socket from
-/// the clients that it is for now. A client that connects while that goes on is turned away, too, until as many have been
-/// as the queue can hold. Where no descriptor is free, that is waited for, unless `is_over`: what is left in the queue
-/// would be served for what it is not.
+/// Turns the clients away that wait at present, whatever the bound on connections says: they would keep the socket
+/// from the clients that it is for now. A client that connects while that goes on is turned away, too, until as many
+/// have been as the queue can hold. Where no descriptor is free, that is waited for, unless `is_over`: what is left
+/// in the queue would be served for what it is not.
 pub async fn queue(
     shard: &Rc<Shard>,
     listener: &Listener,

@@ -14,8 +14,9 @@ use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
 use crate::worker::wire::nothing;
 
-/// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the final
-/// head is with the client, both may take their time: the answer goes on without the upload, and ends it when it ends.
+/// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the
+/// final head is with the client, both may take their time: the answer goes on without the upload, and ends it when
+/// it ends.
 pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
     let relay = Relay {
@@ -50,8 +51,8 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
 }
 
 impl Ends<'_> {
-    /// How long the client may take to send more of the body. As long as it rightly waits for the backend's permission, it
-    /// has as much time as the backend.
+    /// How long the client may take to send more of the body. As long as it rightly waits for the backend's
+    /// permission, it has as much time as the backend.
     pub fn patience_with_client(&self) -> Duration {
         let timeouts = &self.exchange.route().timeouts;
         let wait = match self.is_client_waiting() {

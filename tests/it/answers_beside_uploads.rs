@@ -1,5 +1,5 @@
-//! Answers that come while the request is still being sent: each is with its client, whole, whatever becomes of the rest of the
-//! request.
+//! Answers that come while the request is still being sent: each is with its client, whole, whatever becomes of the
+//! rest of the request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

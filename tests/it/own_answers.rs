@@ -113,8 +113,8 @@ fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
     });
 }
 
-/// Two backends that answer in a fifth of the time for the whole exchange, with this setting, and that are put aside for
-/// three failures in a row.
+/// Two backends that answer in a fifth of the time for the whole exchange, with this setting, and that are put aside
+/// for three failures in a row.
 fn two_quick_backends(setting: &str) -> (Proxy, [Origin; 2]) {
     let serve = |link: &mut Link| {
         while link.request().is_some() {

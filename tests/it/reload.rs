@@ -153,8 +153,8 @@ fn what_waits_in_the_queue_of_a_removed_listener_is_served() {
     }
 }
 
-/// Fails unless the client is served, or told that what it came for is gone: a machine that is slow to serve has a bounded
-/// time for those who wait at a listener that was removed.
+/// Fails unless the client is served, or told that what it came for is gone: a machine that is slow to serve has a
+/// bounded time for those who wait at a listener that was removed.
 #[track_caller]
 fn served_or_told(client: &mut Client) {
     let answer = client.answer();

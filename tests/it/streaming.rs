@@ -261,8 +261,8 @@ fn many_transfers_at_once_arrive_unmixed() {
     }
 }
 
-/// Whatever a client sends behind its last request, such as the line end that some send: closing the connection with that
-/// unread would reset it, and take from the client what it has not received yet.
+/// Whatever a client sends behind its last request, such as the line end that some send: closing the connection with
+/// that unread would reset it, and take from the client what it has not received yet.
 #[test]
 fn bytes_behind_the_last_request_cost_nothing_of_its_answer() {
     const BYTES: usize = 3_000_000;

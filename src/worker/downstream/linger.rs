@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Block, Blocks, Expired, Socket, Timer};
 
-/// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away what the
-/// client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section 9.6). Closing at
-/// once would reset the connection, and with it the answer, when something of the client's comes.
+/// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away
+/// what the client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section
+/// 9.6). Closing at once would reset the connection, and with it the answer, when something of the client's comes.
 pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer) {
     socket.end_sending();
     let wait = Duration::from_millis(limits::LINGER_MILLIS);

@@ -227,8 +227,8 @@ impl Client {
         }
     }
 
-    /// Ends the connection so that its last answer arrives: a client that is still sending, or may do so before it has the
-    /// answer, is listened to for a while.
+    /// Ends the connection so that its last answer arrives: a client that is still sending, or may do so before it
+    /// has the answer, is listened to for a while.
     pub async fn close(&self, shard: &Shard) {
         if let Stream::Socket(socket) = &self.wire.stream
             && !self.cut.get()

@@ -64,8 +64,8 @@ impl Stream {
         self.state.gone.get() == Some(Gone::Lost)
     }
 
-    /// Waits until the connection is there, towards a backend. Errors: it is not, or not for this stream. A head that came
-    /// shows that it is, even if the backend has given the stream up behind it (RFC 9113 section 8.1).
+    /// Waits until the connection is there, towards a backend. Errors: it is not, or not for this stream. A head that
+    /// came shows that it is, even if the backend has given the stream up behind it (RFC 9113 section 8.1).
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         if !self.state.heads.borrow().is_empty() {
             return Poll::Ready(Ok(()));
@@ -213,8 +213,8 @@ impl Stream {
             .await
     }
 
-    /// Sends as much of the first `left` bytes of `block` as the peer's windows allow now, and takes it from its front and
-    /// from `left`. `is_last`: the message ends with them. Errors: the peer has given the stream up.
+    /// Sends as much of the first `left` bytes of `block` as the peer's windows allow now, and takes it from its
+    /// front and from `left`. `is_last`: the message ends with them. Errors: the peer has given the stream up.
     pub fn send_now(&self, block: &mut Block, left: &mut usize, is_last: bool) -> io::Result<()> {
         if *left == 0 && (!is_last || self.finished.get()) {
             return Ok(());
