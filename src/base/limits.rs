@@ -196,6 +196,8 @@ pub const HANDOVER_SOCKETS: usize = LISTENERS * WORKERS + TEST_SERVERS + 1;
 /// Milliseconds for which a new process still turns clients away on addresses that its configuration lacks: who had
 /// knocked there before the old process let go of them.
 pub const LEFTOVER_MILLIS: u64 = 1_000;
+/// Clients that are turned away at once and listened to after that; further ones are closed as soon as they are told.
+pub const TURNED_AWAY_AT_ONCE: usize = 32;
 /// Milliseconds for which it goes on to turn away those who wait where no descriptor is free to tell them.
 pub const LEFTOVER_EXHAUSTED_MILLIS: u64 = 30_000;
 /// Listening sockets that a service manager may pass.

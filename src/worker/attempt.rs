@@ -139,6 +139,7 @@ impl Attempt<'_> {
             upstream,
             asked_at,
             is_sending_interim: Default::default(),
+            told_interim: Default::default(),
             is_uploading: Default::default(),
             upload_timer: None,
         }
@@ -292,7 +293,9 @@ async fn receive_answer(
         {
             uploaded = Some(outcome);
             ends.is_uploading.set(false);
-            ends.answer_is_due();
+            if outcome.is_ok() {
+                ends.answer_is_due();
+            }
         }
         let polled = delivering.as_mut().poll(cx);
         match uploaded {

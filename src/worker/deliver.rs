@@ -47,6 +47,8 @@ pub struct Ends<'a> {
     pub asked_at: Micros,
     /// Whether an interim head is being sent to the client.
     pub is_sending_interim: Cell<bool>,
+    /// Whether one was sent: the client may take any for the permission to send its body.
+    pub told_interim: Cell<bool>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
     /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
@@ -75,6 +77,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 let sent = ends.send_head(out).await;
                 ends.is_sending_interim.set(false);
                 sent?;
+                ends.told_interim.set(true);
                 // The client may only now know that it is to send its body.
                 if let Some(timer) = ends.upload_timer {
                     timer.set(ends.patience_with_client());
@@ -170,7 +173,9 @@ impl Ends<'_> {
     /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim
     /// head is being sent, the client's time runs; the backend's begins behind it.)
     pub fn answer_is_due(&self) {
-        self.exchange.backend_has_time();
+        if !self.admitted.is_whole {
+            self.exchange.backend_has_time(); // Until now the client could be waited for.
+        }
         if !self.exchange.answered.get() && !self.is_sending_interim.get() {
             let wait = self.exchange.route().timeouts.upstream_response;
             self.client.timer.set(self.exchange.bounded(wait));

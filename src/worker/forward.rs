@@ -131,9 +131,15 @@ fn give_up_on(
 /// not sent its whole request, or not until late, or was to read the answer; or the request had to wait for others.
 /// Else one client, or mere load, could have any backend put aside.
 fn may_be_others_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
-    failure == Failure::ExchangeTimeout
-        && (exchange.is_bound_by_client()
-            || client.is_body_pending()
-            || exchange.answered.get()
-            || !exchange.backend_had_most())
+    match failure {
+        // The client waits for `100 Continue`, for longer than it should: the backend need not know of that.
+        Failure::ResponseTimeout => client.is_body_pending() && exchange.request_bytes.get() == 0,
+        Failure::ExchangeTimeout => {
+            exchange.is_bound_by_client()
+                || client.is_body_pending()
+                || exchange.answered.get()
+                || !exchange.backend_had_most()
+        }
+        _ => false,
+    }
 }

@@ -27,6 +27,7 @@ pub async fn queue(
     is_over: impl Fn() -> bool,
 ) {
     let mut turned_away = 0;
+    let lingering = Rc::new(());
     // Another process may have the same socket when this one ends.
     while turned_away <= limits::BACKLOG && !shard.is_ending() {
         match listener.accept_waiting(&shard.turn).await {
@@ -38,7 +39,7 @@ pub async fn queue(
                 // A client that began with TLS or a PROXY header could not read an answer in cleartext.
                 if came_for.is_cleartext {
                     let counted = shard.count_connection();
-                    spawn(tell(shard.clone(), counted, socket));
+                    spawn(tell(shard.clone(), counted, socket, lingering.clone()));
                 }
             }
         }
@@ -61,17 +62,37 @@ pub async fn leftover(counted: CountedListener, listener: Listener, came_for: Pu
     }
 }
 
-async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket) {
+/// Tells one client. Most have sent their request while they waited, and can be left as soon as they are told; the
+/// others are listened to for a while, or what they still send would reset the connection, and take the answer from
+/// them.
+async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, lingering: Rc<()>) {
     let timer = Timer::new(&shard.timers);
-    timer.set(Duration::from_millis(limits::LINGER_MILLIS));
+    let wait = Duration::from_millis(limits::LINGER_MILLIS);
+    timer.set(wait);
+    let has_asked = drop_received(&shard, &socket);
     let mut answer = shard.blocks.take();
     answer.extend(GONE);
     let sent = socket.send_all(&mut answer, &timer).await;
     shard.blocks.give(answer);
-    if matches!(sent, Ok(Ok(()))) {
-        linger(&socket, &shard.blocks, &timer).await;
+    let may_linger = Rc::strong_count(&lingering) <= limits::TURNED_AWAY_AT_ONCE;
+    if matches!(sent, Ok(Ok(()))) && may_linger && !(has_asked && socket.is_quiet()) {
+        linger(&socket, &shard.blocks, &timer, wait).await;
     }
-    drop(counted);
+    drop((counted, lingering));
+}
+
+/// Throws away what the client has sent by now. Whether there was anything.
+fn drop_received(shard: &Shard, socket: &Socket) -> bool {
+    let mut block = shard.blocks.take();
+    let mut count = 0;
+    while count < limits::LINGER_BYTES
+        && let Ok(more @ 1..) = socket.receive(&mut block, usize::MAX)
+    {
+        count += more as u64;
+        block.clear();
+    }
+    shard.blocks.give(block);
+    count > 0
 }
 
 #[cfg(test)]

@@ -68,18 +68,17 @@ impl Ends<'_> {
     }
 
     fn unless_answered(&self, wait: Duration) -> Duration {
-        let is_answered = self.exchange.answered.get();
-        let wait = if is_answered {
-            limits::LONGEST_TIMEOUT
-        } else {
-            wait
-        };
-        self.exchange.bounded(wait)
+        match self.exchange.answered.get() {
+            true => limits::LONGEST_TIMEOUT,
+            false => self.exchange.bounded(wait),
+        }
     }
 
     /// Whether the client has sent nothing of its body because it waits for `100 Continue`.
     fn is_client_waiting(&self) -> bool {
-        self.admitted.expects_continue && self.exchange.request_bytes.get() == 0
+        self.admitted.expects_continue
+            && !self.told_interim.get()
+            && self.exchange.request_bytes.get() == 0
     }
 }
 

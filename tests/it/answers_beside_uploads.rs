@@ -191,3 +191,59 @@ fn a_client_that_waits_for_permission_is_not_too_slow() {
     client.send("hello");
     assert_eq!(client.answer().text(), "permitted");
 }
+
+/// A client that is told to go on and does not, or waits for that for ever, has no backend ejected for its silence.
+#[test]
+fn a_client_that_asks_for_permission_and_is_silent_is_nobodys_failure() {
+    for is_permitted in [true, false] {
+        let origin = Origin::start(move |link| {
+            while let Some(head) = link.head() {
+                if is_permitted {
+                    link.send("HTTP/1.1 100 Continue\r\n\r\n");
+                }
+                if link.body_of(head).is_none() || !link.try_send(ok("")) {
+                    return;
+                }
+            }
+        });
+        let config = format!(
+            "[timeouts]\nclient_body = 1\nupstream_response = 2\n{}outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n",
+            route("/", &[origin.addr])
+        );
+        let proxy = Proxy::start(&config);
+        let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
+        for client in &mut clients {
+            client.send(
+                "POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+            );
+        }
+        for client in &mut clients {
+            if is_permitted {
+                assert_eq!(client.head().status(), 100);
+            }
+            let expected = if is_permitted { 408 } else { 504 };
+            assert_eq!(client.answer().status(), expected);
+        }
+        assert!(
+            !proxy.log().contains("consecutive failures"),
+            "{}",
+            proxy.log()
+        );
+    }
+}
+
+/// Whole requests of which a backend takes nothing are its failures.
+#[test]
+fn a_backend_that_takes_no_request_is_blamed() {
+    let (origin, _) = backend(|_, _| ());
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n\
+         outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n[[routes]]\npool = \"h2\"\ntimeout = 1\n",
+        origin.addr
+    ));
+    for _ in 0..3 {
+        let status = proxy.ask(asking("POST", 5, "hello")).status();
+        assert!([504, 503].contains(&status), "{status}");
+    }
+    proxy.wait_for_log(&["2 consecutive failures"]);
+}

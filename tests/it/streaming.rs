@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use crate::support::head::Head;
 use crate::support::origin::ok;
+use crate::support::proxy::route;
 use crate::support::{Client, Link, Origin, Proxy, get, when_still};
 
 const MIB: u64 = 1 << 20;
@@ -285,4 +286,27 @@ fn bytes_behind_the_last_request_cost_nothing_of_its_answer() {
         let received = client.rest();
         assert_eq!(received.len(), BYTES, "{behind:?}");
     }
+}
+
+/// The same where palantir closes a connection that is kept, because the client asks for nothing more.
+#[test]
+fn the_end_of_an_idle_connection_costs_nothing_of_its_last_answer() {
+    const BYTES: usize = 1_500_000;
+    let origin = Origin::start(|link| {
+        while link.request().is_some() {
+            link.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n"
+            ));
+            link.send(vec![b'x'; BYTES]);
+        }
+    });
+    let timeouts = "[timeouts]\nclient_idle = 1\n";
+    let proxy = Proxy::start(&(timeouts.to_owned() + &route("/", &[origin.addr])));
+    let mut client = proxy.client();
+    client.send(get("/"));
+    assert_eq!(client.head().status(), 200);
+    when_still(|| origin.sent());
+    std::thread::sleep(std::time::Duration::from_millis(2_000));
+    client.send(get("/"));
+    assert_eq!(client.bytes(BYTES).len(), BYTES);
 }

@@ -16,6 +16,7 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) {
     while busy(shard, client).await == Next::Request {
         let wait = shard.plan().snapshot().client.idle_timeout;
         if client.wait_for_request(shard, wait).await != Woken::Bytes {
+            client.close(shard).await;
             return;
         }
     }
@@ -42,7 +43,10 @@ async fn serve_busy(shard: &Rc<Shard>, client: &Client) -> Next {
         match client.wait_for_request(shard, pause).await {
             Woken::Bytes => {}
             Woken::Expired => return Next::Request,
-            Woken::Over => return Next::Close,
+            Woken::Over => {
+                client.close(shard).await;
+                return Next::Close;
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::tasks::Tasks;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
-use crate::worker::downstream::{Client, linger};
+use crate::worker::downstream::{Client, LINGER, linger};
 use crate::worker::multiplex::{Connection, End, Stream, Terms};
 use crate::worker::shard::Shard;
 
@@ -43,7 +43,8 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         report(shard, arrival.peer, &ConnectionFailure::Http2(error));
     }
     // What was sent last, such as the reason for the end, is to arrive.
-    linger(&socket, &shard.blocks, &Timer::new(&shard.timers)).await;
+    let timer = Timer::new(&shard.timers);
+    linger(&socket, &shard.blocks, &timer, LINGER).await;
 }
 
 fn settings(shard: &Shard) -> LocalSettings {

@@ -7,14 +7,19 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Block, Blocks, Expired, Socket, Timer};
 
+/// How long a peer may take none of what was said to it last, where that is no answer.
+pub const LINGER: Duration = Duration::from_millis(limits::LINGER_MILLIS);
+
 /// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away
 /// what the client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section
 /// 9.6). Closing at once would reset the connection, and with it the answer, when something of the client's comes.
-pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer) {
+/// `stall`: how long the client may take none of that.
+pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer, stall: Duration) {
     socket.end_sending();
     let wait = Duration::from_millis(limits::LINGER_MILLIS);
     timer.set(wait);
-    let (mut left, mut unacknowledged) = (limits::LINGER_BYTES, socket.unacknowledged());
+    let (mut left, mut stalled) = (limits::LINGER_BYTES, Duration::ZERO);
+    let mut unacknowledged = socket.unacknowledged();
     while left > 0 {
         socket.watch();
         let mut block = blocks.take();
@@ -25,7 +30,13 @@ pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer) {
             Ok(_) => return,
             Err(Expired) => {
                 let now = socket.unacknowledged();
-                if now == 0 || now >= unacknowledged {
+                let has_moved = now < unacknowledged;
+                stalled = if has_moved {
+                    Duration::ZERO
+                } else {
+                    stalled + wait
+                };
+                if now == 0 || stalled >= stall {
                     return;
                 }
                 unacknowledged = now;

@@ -29,7 +29,7 @@ use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
 pub use head::{receive_rest_of_head, speaks_http2};
-pub use linger::{linger, receive_some};
+pub use linger::{LINGER, linger, receive_some};
 
 /// A client's connection before its first request.
 pub struct Accepted {
@@ -235,7 +235,8 @@ impl Client {
             && (self.body_pending.get() || !self.wire.is_empty() || !socket.is_quiet())
         {
             shard.blocks.give(self.wire.take());
-            linger(socket, &shard.blocks, &self.timer).await;
+            let stall = shard.plan().snapshot().client.idle_timeout;
+            linger(socket, &shard.blocks, &self.timer, stall).await;
         }
     }
 

@@ -3,8 +3,8 @@
 use super::{Connection, Ending};
 use crate::base::limits::{H2_DRAIN_MILLIS, H2_SETTINGS_MILLIS, H2_STALL_MILLIS};
 use crate::base::time::Micros;
-use crate::http::h2::StreamId;
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
+use crate::http::h2::{Role, StreamId};
 
 impl Connection {
     /// When [`Connection::expire`] has something to do, as far as is known now.
@@ -22,7 +22,11 @@ impl Connection {
             .min()
     }
 
+    /// (A backend that takes no body may be answering meanwhile; what is sent to it is bounded by the exchange.)
     fn stall_deadline(&self) -> Option<Micros> {
+        if self.role == Role::Client {
+            return None;
+        }
         let stalled = self
             .waiting
             .iter()
@@ -49,6 +53,9 @@ impl Connection {
             && after(at, H2_DRAIN_MILLIS) <= now
         {
             self.finish_drain();
+        }
+        if self.role == Role::Client {
+            return Ok(None);
         }
         self.expire_stall(now)
             .map_err(|abuse| self.fail(abuse.into()))

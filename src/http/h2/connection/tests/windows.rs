@@ -233,3 +233,23 @@ fn a_window_kept_shut_ends_it() {
     assert_eq!(server.expire(later), Err(error));
     assert_eq!(sent(&mut server).pop().unwrap(), "goaway 3 11 window_stall");
 }
+
+/// A backend that takes no body may be answering meanwhile, and other clients' streams are on the same connection.
+#[test]
+fn windows_that_a_backend_keeps_shut_end_nothing() {
+    let mut client = client();
+    receive(&mut client, &settings(&[(4, 0)])).unwrap();
+    let request = Request {
+        method: b"POST",
+        scheme: b"http",
+        authority: b"test",
+        target: b"/",
+        protocol: None,
+    };
+    let stream = client.open(&request, [], false).unwrap();
+    assert_eq!(client.send_body(stream, b"body", true, Micros(0)), Ok(0));
+    assert_eq!(client.deadline(), None);
+    let later = Micros(2 * limits::H2_STALL_MILLIS * 1_000);
+    assert_eq!(client.expire(later), Ok(None));
+    assert!(client.is_open(stream));
+}
