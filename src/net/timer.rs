@@ -1,6 +1,8 @@
-//! Deadlines. A core has one coarse tick (`limits::TICK_MILLIS`) that turns one wheel; setting a deadline is a store, and
-//! nothing is allocated or cancelled for it. (Hashed timing wheel: Varghese and Lauck, 1987, scheme 6, with entries
-//! that are moved on when their bucket comes up rather than when the deadline changes.)
+//! Deadlines. A core has one coarse tick (`limits::TICK_MILLIS`) that turns one wheel; setting a deadline later is a store,
+//! and nothing is allocated or cancelled for it. (Hashed timing wheel: Varghese and Lauck, 1987, scheme 6, with entries
+//! that are moved on when their bucket comes up rather than when the deadline is moved to a later time.) A bucket is a
+//! linked list through the entries themselves, so that a timer that is dropped leaves nothing behind: a core makes and
+//! drops a timer for each stream of HTTP/2, most of them long before their deadlines.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,6 +14,8 @@ use crate::base::limits;
 use crate::base::time::Micros;
 
 const NEVER: u64 = u64::MAX;
+/// The end of a bucket's list.
+const NOBODY: u32 = u32::MAX;
 
 /// A deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,9 @@ struct Entry {
     due: u64,
     /// The tick of the bucket that will look at it next: never later than `due`.
     queued: u64,
+    /// The entries beside it in the bucket of that tick.
+    before: u32,
+    after: u32,
     expired: bool,
     waker: Option<Waker>,
 }
@@ -32,7 +39,8 @@ struct Entry {
 pub struct Wheel {
     entries: Vec<Entry>,
     free: Vec<u32>,
-    buckets: Vec<Vec<u32>>,
+    /// The first entry of each bucket.
+    buckets: Box<[u32]>,
     now: u64,
 }
 
@@ -41,7 +49,7 @@ impl Default for Wheel {
         Wheel {
             entries: Vec::new(),
             free: Vec::new(),
-            buckets: (0..limits::WHEEL_BUCKETS).map(|_| Vec::new()).collect(),
+            buckets: vec![NOBODY; limits::WHEEL_BUCKETS].into(),
             now: 0,
         }
     }
@@ -53,6 +61,8 @@ impl Wheel {
         let entry = Entry {
             due: NEVER,
             queued: NEVER,
+            before: NOBODY,
+            after: NOBODY,
             expired: false,
             waker: None,
         };
@@ -70,9 +80,9 @@ impl Wheel {
 
     /// Forgets an entry.
     pub fn remove(&mut self, index: u32) {
+        self.unqueue(index);
         let entry = &mut self.entries[index as usize];
         entry.due = NEVER;
-        entry.queued = NEVER;
         entry.waker = None;
         self.free.push(index);
     }
@@ -84,6 +94,7 @@ impl Wheel {
         entry.due = due;
         entry.expired = false;
         if due < entry.queued {
+            self.unqueue(index);
             self.queue(index, due);
         }
     }
@@ -113,13 +124,11 @@ impl Wheel {
     pub fn advance(&mut self) {
         self.now += 1;
         let now = self.now;
-        let slot = (now % limits::WHEEL_BUCKETS as u64) as usize;
-        let mut bucket = std::mem::take(&mut self.buckets[slot]);
-        for index in bucket.drain(..) {
+        let mut next = std::mem::replace(&mut self.buckets[bucket_of(now)], NOBODY);
+        while next != NOBODY {
+            let index = next;
             let entry = &mut self.entries[index as usize];
-            if entry.queued != now {
-                continue; // It was queued again for an earlier tick, or its place belongs to another by now.
-            }
+            next = entry.after;
             entry.queued = NEVER;
             if entry.due <= now {
                 entry.due = NEVER;
@@ -129,11 +138,8 @@ impl Wheel {
                 }
             } else if entry.due != NEVER {
                 let due = entry.due;
-                self.queue(index, due);
+                self.queue(index, due); // Into another bucket than this one.
             }
-        }
-        if self.buckets[slot].is_empty() {
-            self.buckets[slot] = bucket; // Keeps the allocation.
         }
     }
 
@@ -144,12 +150,40 @@ impl Wheel {
         }
     }
 
+    /// Puts an entry that is in no bucket into that of its deadline, or into the furthest one.
     fn queue(&mut self, index: u32, due: u64) {
         let furthest = self.now + limits::WHEEL_BUCKETS as u64 - 1;
         let queued = due.min(furthest);
-        self.entries[index as usize].queued = queued;
-        self.buckets[(queued % limits::WHEEL_BUCKETS as u64) as usize].push(index);
+        let first = std::mem::replace(&mut self.buckets[bucket_of(queued)], index);
+        let entry = &mut self.entries[index as usize];
+        entry.queued = queued;
+        entry.before = NOBODY;
+        entry.after = first;
+        if first != NOBODY {
+            self.entries[first as usize].before = index;
+        }
     }
+
+    /// Takes an entry out of its bucket, if it is in one.
+    fn unqueue(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        let queued = std::mem::replace(&mut entry.queued, NEVER);
+        if queued == NEVER {
+            return;
+        }
+        let (before, after) = (entry.before, entry.after);
+        if after != NOBODY {
+            self.entries[after as usize].before = before;
+        }
+        match before {
+            NOBODY => self.buckets[bucket_of(queued)] = after,
+            before => self.entries[before as usize].after = after,
+        }
+    }
+}
+
+fn bucket_of(tick: u64) -> usize {
+    (tick % limits::WHEEL_BUCKETS as u64) as usize
 }
 
 /// A core's wheel.
@@ -303,6 +337,27 @@ mod tests {
         assert!(!wheel.expired(cleared) && !wheel.expired(reused));
     }
 
+    /// Timers that come and go, as those of HTTP/2 streams do, take up the places of those that there are at the same time.
+    #[test]
+    fn timers_that_are_dropped_leave_nothing_behind() {
+        let mut wheel = Wheel::default();
+        let stays = wheel.insert();
+        wheel.set(stays, 700);
+        for _ in 0..10_000 {
+            let index = wheel.insert();
+            wheel.set(index, 600);
+            wheel.set(index, 50);
+            wheel.remove(index);
+        }
+        assert_eq!(wheel.entries.len(), 2);
+        let queued = |bucket: &u32| *bucket != NOBODY;
+        assert_eq!(
+            wheel.buckets.iter().filter(|bucket| queued(bucket)).count(),
+            1
+        );
+        assert_eq!(wheel.entries[stays as usize].after, NOBODY);
+    }
+
     proptest! {
         #[test]
         fn every_deadline_expires_exactly_at_its_tick(
@@ -320,6 +375,40 @@ mod tests {
                 wheel.advance();
                 for (index, ticks) in indices.iter().zip(&deadlines) {
                     prop_assert_eq!(wheel.expired(*index), tick >= *ticks);
+                }
+            }
+        }
+
+        /// Whatever is done to timers in whatever order, each expires at its own deadline, the one set last.
+        #[test]
+        fn the_last_deadline_counts_whatever_was_done_before(
+            steps in prop::collection::vec((0usize..8, 0u8..4, 1u64..1500), 1..200),
+        ) {
+            let mut wheel = Wheel::default();
+            let mut timers = [const { None }; 8]; // Index, and the tick at which it is due.
+            let mut now = 0;
+            for (at, what, ticks) in steps {
+                match (what, timers[at]) {
+                    (_, None) => timers[at] = Some((wheel.insert(), NEVER)),
+                    (0, Some((index, _))) => {
+                        wheel.remove(index);
+                        timers[at] = None;
+                    }
+                    (1, Some((index, _))) => {
+                        wheel.clear(index);
+                        timers[at] = Some((index, NEVER));
+                    }
+                    (2, Some((index, _))) => {
+                        wheel.set(index, ticks);
+                        timers[at] = Some((index, now + ticks));
+                    }
+                    _ => for _ in 0..ticks {
+                        wheel.advance();
+                        now += 1;
+                    },
+                }
+                for (index, due) in timers.iter().flatten() {
+                    prop_assert_eq!(wheel.expired(*index), now >= *due);
                 }
             }
         }
