@@ -11,20 +11,26 @@ pub struct Priority {
     pub incremental: bool,
 }
 
-impl Default for Priority {
-    fn default() -> Self {
-        Priority {
-            urgency: 3,
-            incremental: false,
-        }
-    }
-}
+/// What holds of a priority that names no urgency (section 4.1).
+const URGENCY: u8 = 3;
 
 impl Priority {
+    /// Of a stream whose client named no priority, and of every stream towards a backend. Such streams take turns. Section 4
+    /// would have them come one by one, but it leaves the choice to the server (section 10), and those who name no
+    /// priority (gRPC, Go, curl) have calls on one connection that know nothing of each other; over a connection to a
+    /// backend even the clients are different ones.
+    pub const UNNAMED: Priority = Priority {
+        urgency: URGENCY,
+        incremental: true,
+    };
+
     /// Reads a `Priority` value (section 4), a dictionary of RFC 8941. Members that are unknown or out of range are
     /// ignored, as section 4 asks; so is the rest of a malformed member.
     pub(super) fn parse(value: &[u8]) -> Priority {
-        let mut priority = Priority::default();
+        let mut priority = Priority {
+            urgency: URGENCY,
+            incremental: false, // Section 4.2.
+        };
         for member in list(value) {
             let member = member
                 .split(|&byte| byte == b';')

@@ -57,7 +57,7 @@ impl Stream {
             asked_head: false,
             interims: 0,
             expected: None,
-            priority: Priority::default(),
+            priority: Priority::UNNAMED,
             served: 0,
             waits: false,
             stall: None,

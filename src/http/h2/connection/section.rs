@@ -6,6 +6,7 @@ use crate::base::time::Micros;
 use crate::http::h2::check::{self, RequestRules};
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
 use crate::http::h2::frame::{self, FrameHeader, flag};
+use crate::http::h2::priority::Priority;
 use crate::http::h2::stream::{Absent, Stream};
 use crate::http::h2::{Role, StreamId};
 use crate::http::refusal::Refusal;
@@ -194,7 +195,7 @@ impl Connection {
         stream.has_head = true;
         stream.receives = !begun.end;
         stream.expected = self.head.content_length();
-        stream.priority = self.head.priority().unwrap_or_default();
+        stream.priority = self.head.priority().unwrap_or(Priority::UNNAMED);
         self.streams.insert(begun.stream, stream);
     }
 

@@ -108,8 +108,8 @@ fn urgent_streams_send_first() {
         settings(&[(4, 1 << 30)]),
         headers(1, &with("i"), true),
         headers(3, &with("i"), true),
-        headers(5, GET, true),
-        headers(7, GET, true),
+        headers(5, &with("u=3"), true),
+        headers(7, &with("u=3"), true),
         headers(9, &with("u=5"), true),
         frame(kind::PRIORITY_UPDATE, 0, 0, b"\0\0\0\x09u=0"),
     ];
@@ -163,13 +163,23 @@ fn nobody_sends_before_an_urgent_stream_that_waits() {
 
 #[test]
 fn incremental_streams_take_turns() {
+    take_turns(&[GET, &section(&[("priority", "i")])].concat());
+}
+
+/// Streams whose client named no priority may be calls that know nothing of each other.
+#[test]
+fn streams_without_a_priority_take_turns() {
+    take_turns(GET);
+}
+
+/// Two such requests on one connection are answered in turns.
+fn take_turns(request: &[u8]) {
     let mut server = new_server();
-    let incremental = [GET, &section(&[("priority", "i")])].concat();
     let bytes = [
         window_update(0, 1 << 30),
         settings(&[(4, 1 << 30)]),
-        headers(1, &incremental, true),
-        headers(3, &incremental, true),
+        headers(1, request, true),
+        headers(3, request, true),
     ];
     receive(&mut server, &bytes.concat()).unwrap();
     assert_eq!(
