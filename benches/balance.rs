@@ -10,7 +10,7 @@ use palantir::base::limits;
 use palantir::base::time::Micros;
 use palantir::shared::backend_table::BackendTables;
 use palantir::worker::balance::{
-    ALGORITHMS, AlgorithmPlan, Balancer, Candidate, HashKey, View, hash_key,
+    ALGORITHMS, AlgorithmPlan, Balancer, Candidate, HashKey, Member, View, hash_key,
 };
 
 const POOLS: [usize; 3] = [3, 100, 1000];
@@ -28,17 +28,27 @@ fn backends(count: usize) -> Vec<Candidate> {
     let backend = |index: usize| Candidate {
         id: BackendId(index as u32),
         weight: 1 + (index % 4) as u16,
-        identity: hash_key(format!("10.0.{}.{}:8080", index / 250, index % 250).as_bytes()),
+        member: index as u32,
     };
     (0..count).map(backend).collect()
+}
+
+fn member(candidate: &Candidate) -> Member {
+    let index = candidate.member;
+    Member {
+        weight: candidate.weight,
+        identity: hash_key(format!("10.0.{}.{}:8080", index / 250, index % 250).as_bytes()),
+    }
 }
 
 /// A pool under load: requests under way on both workers, latencies seen.
 fn busy_pool(name: &str, usable: &[Candidate]) -> (Arc<BackendTables>, Box<dyn Balancer>) {
     let tables = BackendTables::new(2);
-    let mut balancer = AlgorithmPlan::new(name, HashKey::Path)
-        .unwrap()
-        .build(WorkerId(0));
+    let plan = AlgorithmPlan::new(name, HashKey::Path).unwrap();
+    let mut balancer = plan.build(WorkerId(0));
+    if let Some(table) = plan.table(usable.iter().map(member)) {
+        balancer.take_table(&table);
+    }
     balancer.rebuild(usable);
     for (index, candidate) in usable.iter().enumerate() {
         for request in 0..8 + index % 5 {

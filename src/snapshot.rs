@@ -16,7 +16,7 @@ use crate::http::names::{FieldEdits, NameSet};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
 use crate::tls::{Alpn, Challenges, ClientTrust, Fact, MinVersion, Pair, ServerSettings};
-use crate::worker::balance::AlgorithmPlan;
+use crate::worker::balance::{AlgorithmPlan, Table};
 use crate::worker::route::RouteTable;
 
 /// Everything that workers, health and control need to know of the configuration.
@@ -319,6 +319,8 @@ pub enum HostHeader {
 pub struct Pool {
     pub name: String,
     pub algorithm: AlgorithmPlan,
+    /// Of these backends, if the algorithm uses keys.
+    pub table: Option<Arc<Table>>,
     pub backends: Vec<Backend>,
     pub outlier: Option<Outlier>,
     /// Idle connections that one core keeps to one backend.

@@ -60,6 +60,14 @@ pub const HEAD_FIELDS: usize = 256;
 pub const METHOD_BYTES: usize = 64;
 /// Bytes of the protocol that an extended CONNECT asks for; the registered ones have at most 15.
 pub const PROTOCOL_BYTES: usize = 64;
+/// Bytes of `Accept` that are looked at to find out whether our own answers are to be JSON.
+pub const ACCEPT_BYTES: usize = 512;
+/// Options of all `Connection` fields of a message together; each one may name a field, which is then looked for.
+pub const CONNECTION_OPTIONS: usize = 64;
+/// Protocols that one `Upgrade` may offer.
+pub const UPGRADE_PROTOCOLS: usize = 16;
+/// Bytes of a `Priority` value; a longer one is taken for none.
+pub const PRIORITY_BYTES: usize = 256;
 /// Bytes that a backend may use for one response head.
 pub const RESPONSE_HEAD_BYTES: u32 = 64 << 10;
 /// Digits in a chunk size: 16 hexadecimal digits fill 64 bits, one less keeps it in 60.
@@ -430,8 +438,8 @@ pub mod h2_flood {
     ];
     /// Priorities that one more request allows.
     pub const PRIORITIES_PER_HEAD: u64 = 4;
-    /// Bytes sent for which one more WINDOW_UPDATE is allowed, besides two per frame.
-    pub const BYTES_PER_WINDOW_UPDATE: usize = 1 << 10;
+    /// Bytes of DATA sent for which one more WINDOW_UPDATE is allowed, besides two for each frame that no window cut short.
+    pub const BYTES_PER_WINDOW_UPDATE: u64 = 1 << 10;
 }
 
 /// What holds where the configuration says nothing. Times are in seconds.

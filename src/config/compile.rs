@@ -24,6 +24,7 @@ use crate::snapshot::{
     Snapshot,
 };
 use crate::tls::{Alpn, Fact, Vault};
+use crate::worker::balance::{Member, hash_key};
 use crate::worker::route::RouteTable;
 
 /// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
@@ -293,6 +294,7 @@ fn compile_pool(
     Ok(Pool {
         name: name.clone(),
         algorithm: pool.algorithm.clone(),
+        table: pool.algorithm.table(backends.iter().map(member)),
         backends,
         outlier: pool.outlier.clone(),
         idle_connections: pool.idle_connections,
@@ -302,6 +304,13 @@ fn compile_pool(
         keepalive: settings.timeouts.upstream_keepalive,
         counts: slots.pool_counts(name),
     })
+}
+
+fn member(backend: &Backend) -> Member {
+    Member {
+        weight: backend.weight,
+        identity: hash_key(backend.label.as_bytes()),
+    }
 }
 
 fn compile_backend(

@@ -61,6 +61,7 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
     Pool {
         name: name.to_owned(),
         algorithm: AlgorithmPlan::new("round_robin", HashKey::ClientAddress).unwrap(),
+        table: None,
         backends: addrs
             .iter()
             .map(|addr| backend(slots, name, addr))

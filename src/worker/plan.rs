@@ -15,7 +15,7 @@ use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::snapshot::{Backend, ListenAddr, Pool, Snapshot};
-use crate::worker::balance::{Balancer, Candidate, View, hash_key};
+use crate::worker::balance::{Balancer, Candidate, View};
 use crate::worker::live_listener::{LiveListener, end_changed, listeners_after};
 use crate::worker::upstream::{Backends, Neighbours, Queue, ReuseKey};
 
@@ -231,7 +231,7 @@ impl Plan {
         let live = self.live(id);
         if live.is_stale.replace(false) {
             let worker = self.neighbours.worker;
-            live.rebuild(&self.pool(id).backends, choice.tables, worker);
+            live.rebuild(self.pool(id), choice.tables, worker);
         }
         live.pick(choice)
     }
@@ -330,12 +330,13 @@ impl LivePool {
         LivePool::balanced_by(self.balancer.replace(fresh), carried)
     }
 
-    fn rebuild(&self, backends: &[Backend], tables: &BackendTables, worker: WorkerId) {
+    fn rebuild(&self, pool: &Pool, tables: &BackendTables, worker: WorkerId) {
         let takes_requests = |backend: &Backend| {
             let state = tables.of(worker).state(backend.id());
             backend.addr.is_some() && !backend.draining && state == BackendState::Healthy
         };
-        let (usable, candidates): (Vec<_>, Vec<_>) = backends
+        let (usable, candidates): (Vec<_>, Vec<_>) = pool
+            .backends
             .iter()
             .zip(0..)
             .filter(|(backend, _)| takes_requests(backend))
@@ -348,12 +349,17 @@ impl LivePool {
                 let candidate = Candidate {
                     id: backend.id(),
                     weight: backend.weight,
-                    identity: hash_key(backend.label.as_bytes()),
+                    member: index,
                 };
                 (usable, candidate)
             })
             .unzip();
-        self.balancer.borrow_mut().rebuild(&candidates);
+        let mut balancer = self.balancer.borrow_mut();
+        if let Some(table) = &pool.table {
+            balancer.take_table(table);
+        }
+        balancer.rebuild(&candidates);
+        drop(balancer);
         self.usable.replace(usable);
     }
 

@@ -6,7 +6,8 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 
 use super::field_set::FieldSet;
-use crate::http::fields::{Known, list, recognise};
+use crate::base::limits;
+use crate::http::fields::{Known, list, recognise, trim};
 use crate::http::refusal::Refusal;
 
 /// What is known of a head's fields.
@@ -24,6 +25,8 @@ pub(super) struct Survey<'b> {
     connection_upgrade: bool,
     /// `Connection` has members that may be names of fields.
     names_fields: bool,
+    /// Members that `Connection` has, as far as they had to be counted.
+    connection_options: usize,
     upgrade: Option<&'b [u8]>,
     upgrade_repeated: bool,
     /// Seconds from `Keep-Alive: timeout=`.
@@ -136,14 +139,19 @@ impl<'b> Survey<'b> {
             self.keep_alive = true;
             return Ok(());
         }
-        for option in list(value) {
+        for option in value.split(|&byte| byte == b',').map(trim) {
+            // Nobody needs so many, empty ones included, and each may have to be compared with every field.
+            self.connection_options += 1;
+            if self.connection_options > limits::CONNECTION_OPTIONS {
+                return Err(Refusal::BadConnection);
+            }
             match recognise(option) {
                 Known::KeepAlive => self.keep_alive = true,
                 Known::Upgrade => self.connection_upgrade = true,
                 // Removing these would make another message of it.
                 Known::Host | Known::ContentLength => return Err(Refusal::BadConnection),
                 Known::Other if option.eq_ignore_ascii_case(b"close") => self.close = true,
-                known if may_be_nominated(known) => self.names_fields = true,
+                known if may_be_nominated(known) => self.names_fields |= !option.is_empty(),
                 // Removed anyway, or written by us.
                 _ => {}
             }
@@ -169,15 +177,17 @@ impl<'b> Survey<'b> {
         }
     }
 
-    /// The protocols to switch to, if the head properly offers or announces some. HTTP/2 is never one: it is not spoken
-    /// this way (RFC 9113 section 3.1).
+    /// The protocols to switch to, if the head properly offers or announces some, and no more than
+    /// `limits::UPGRADE_PROTOCOLS`. HTTP/2 is never one: it is not spoken this way (RFC 9113 section 3.1).
     pub(super) fn upgrade(&self) -> Option<&'b [u8]> {
         let is_http2 = |protocol: &[u8]| {
             protocol.eq_ignore_ascii_case(b"h2c") || protocol.eq_ignore_ascii_case(b"h2")
         };
         let value = self.upgrade?;
         let proper = self.connection_upgrade && !self.upgrade_repeated;
-        (proper && list(value).next().is_some() && !list(value).any(is_http2)).then_some(value)
+        let count = list(value).take(limits::UPGRADE_PROTOCOLS + 1).count();
+        let is_of_use = (1..=limits::UPGRADE_PROTOCOLS).contains(&count);
+        (proper && is_of_use && !list(value).any(is_http2)).then_some(value)
     }
 }
 

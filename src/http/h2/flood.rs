@@ -42,16 +42,27 @@ impl Floods {
         self.earn(Abuse::EmptyData, 1);
     }
 
-    /// DATA with so many bytes was sent; the peer answers with updates for the stream and the connection, some peers
-    /// with several.
+    /// So many bytes of DATA were sent; the peer answers with updates for the stream and the connection, some peers with
+    /// several.
     pub(super) fn earn_by_sent(&mut self, bytes: usize) {
+        let parts = bytes as u64 * (TOKEN / h2_flood::BYTES_PER_WINDOW_UPDATE);
+        self.deposit(Abuse::WindowUpdate, parts);
+        self.deposit(Abuse::Ping, parts);
+    }
+
+    /// A DATA frame was sent that is as long as its sender wanted, however short. One that a window cut short earns nothing
+    /// by this: else a peer that opens windows byte by byte would be allowed every update by the one before.
+    pub(super) fn earn_by_piece(&mut self) {
+        self.earn(Abuse::WindowUpdate, 2);
         self.earn(Abuse::Ping, 1);
-        let updates = 2 + bytes / h2_flood::BYTES_PER_WINDOW_UPDATE;
-        self.earn(Abuse::WindowUpdate, updates as u64);
     }
 
     fn earn(&mut self, abuse: Abuse, tokens: u64) {
-        self.0[abuse as usize].deposit(tokens * TOKEN);
+        self.deposit(abuse, tokens * TOKEN);
+    }
+
+    fn deposit(&mut self, abuse: Abuse, parts: u64) {
+        self.0[abuse as usize].deposit(parts);
     }
 }
 
@@ -102,13 +113,16 @@ mod tests {
         floods.earn_by_exchange();
         floods.earn_by_head();
         floods.earn_by_received();
-        floods.earn_by_sent(2 * h2_flood::BYTES_PER_WINDOW_UPDATE);
+        floods.earn_by_piece();
+        for _ in 0..4 {
+            floods.earn_by_sent(h2_flood::BYTES_PER_WINDOW_UPDATE as usize / 2);
+        }
         assert_eq!(until_refused(&mut floods, Abuse::RapidReset, Micros(0)), 1);
         assert_eq!(
             until_refused(&mut floods, Abuse::WindowUpdate, Micros(0)),
             4
         );
-        assert_eq!(until_refused(&mut floods, Abuse::Ping, Micros(0)), 2);
+        assert_eq!(until_refused(&mut floods, Abuse::Ping, Micros(0)), 4);
         let priorities = until_refused(&mut floods, Abuse::Priority, Micros(0));
         assert_eq!(u64::from(priorities), h2_flood::PRIORITIES_PER_HEAD);
     }

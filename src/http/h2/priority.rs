@@ -1,5 +1,6 @@
 //! Priorities (RFC 9218): how urgent a response is, and whether parts of it are of use.
 
+use crate::base::limits;
 use crate::http::fields::list;
 
 /// A stream's priority.
@@ -25,8 +26,11 @@ impl Priority {
     };
 
     /// Reads a `Priority` value (section 4), a dictionary of RFC 8941. Members that are unknown or out of range are
-    /// ignored, as section 4 asks; so is the rest of a malformed member.
+    /// ignored, as section 4 asks; so is the rest of a malformed member, and a value of more than `limits::PRIORITY_BYTES`.
     pub(super) fn parse(value: &[u8]) -> Priority {
+        if value.len() > limits::PRIORITY_BYTES {
+            return Priority::UNNAMED;
+        }
         let mut priority = Priority {
             urgency: URGENCY,
             incremental: false, // Section 4.2.

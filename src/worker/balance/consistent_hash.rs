@@ -1,8 +1,16 @@
 //! `consistent_hash`: a request's key decides, and when a backend comes or goes nearly all other keys stay where they
 //! were. Maglev hashing (Eisenbud et al.: Maglev, NSDI 2016, section 3.4), weighted.
+//!
+//! The table has all backends of the pool, whatever their states, and is made once, with the configuration, for all
+//! workers: for thousands of backends that takes longer than a request may wait for a worker. A backend that takes no
+//! requests is passed over when a key is looked up, so that only its own keys go elsewhere, and come back with it.
+
+use std::sync::Arc;
 
 use crate::worker::balance::hash::{mix, scale};
-use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View, first_unblocked};
+use crate::worker::balance::{
+    AlgorithmEntry, Balancer, Candidate, Member, Table, View, first_unblocked,
+};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "consistent_hash",
@@ -18,43 +26,56 @@ const PLACES_PER_BACKEND: usize = 64;
 /// Places looked at when the first choice is blocked, before all backends are looked at in turn.
 const PROBES: usize = 64;
 
-/// Marks a place that nobody has yet.
-const FREE: u16 = u16::MAX;
+/// Marks a place that nobody has yet, and a backend that takes no requests.
+const NOBODY: u16 = u16::MAX;
 
 #[derive(Debug, Default)]
 struct ConsistentHash {
-    /// The index of the candidate that has each place.
-    places: Vec<u16>,
+    table: Option<Arc<Table>>,
+    /// The index among the usable candidates of each backend of the pool.
+    usable: Vec<u16>,
     count: usize,
 }
 
-impl Balancer for ConsistentHash {
-    fn rebuild(&mut self, usable: &[Candidate]) {
-        self.count = usable.len();
-        self.places = populate(usable);
-    }
-
-    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
-        let start = scale(view.key, self.places.len());
-        let first = usize::from(*self.places.get(start)?);
-        if !(view.blocked)(first) {
-            return Some(first);
-        }
-        // The places that follow belong to backends in random order, the same for every request of this key.
-        let following = self.places[start..]
-            .iter()
-            .chain(&self.places[..start])
-            .take(PROBES);
-        let next = following
-            .map(|&index| usize::from(index))
-            .find(|&index| !(view.blocked)(index));
-        next.or_else(|| first_unblocked(view.blocked, first, self.count))
+impl ConsistentHash {
+    /// The candidate that has a place of the table, if it may be picked.
+    fn at(&self, place: u16, view: &View<'_>) -> Option<usize> {
+        let index = *self.usable.get(usize::from(place))?;
+        (index != NOBODY && !(view.blocked)(usize::from(index))).then_some(usize::from(index))
     }
 }
 
-/// What a candidate asks for while places are given away.
+impl Balancer for ConsistentHash {
+    fn take_table(&mut self, table: &Arc<Table>) {
+        self.table = Some(table.clone());
+    }
+
+    fn rebuild(&mut self, usable: &[Candidate]) {
+        self.count = usable.len();
+        let members = usable.iter().map(|candidate| candidate.member + 1).max();
+        self.usable = vec![NOBODY; members.unwrap_or(0) as usize];
+        for (candidate, index) in usable.iter().zip(0..) {
+            self.usable[candidate.member as usize] = index;
+        }
+    }
+
+    fn pick(&mut self, view: &View<'_>) -> Option<usize> {
+        let places = &*self.table.as_ref()?.places;
+        let start = scale(view.key, places.len());
+        if let Some(first) = self.at(*places.get(start)?, view) {
+            return Some(first);
+        }
+        // The places that follow belong to backends in random order, the same for every request of this key.
+        let following = places[start..].iter().chain(&places[..start]).take(PROBES);
+        let next = following.filter_map(|&place| self.at(place, view)).next();
+        let any = || first_unblocked(view.blocked, scale(mix(view.key), self.count), self.count);
+        next.or_else(any)
+    }
+}
+
+/// What a member asks for while places are given away.
 struct Wish {
-    /// The candidate's own order of all places: this one next, then on by `stride` and around.
+    /// The member's own order of all places: this one next, then on by `stride` and around.
     place: usize,
     stride: usize,
     /// Weight not yet turned into places: whoever has saved up the largest weight takes one. Begins so that everyone
@@ -66,20 +87,20 @@ struct Wish {
 }
 
 impl Wish {
-    fn new(candidate: &Candidate, index: u16, size: usize, largest: u16) -> Wish {
+    fn new(member: &Member, index: u16, size: usize, largest: u16) -> Wish {
         Wish {
-            place: scale(mix(candidate.identity), size),
-            stride: 1 + scale(mix(!candidate.identity), size - 1),
-            saved: u32::from(largest - candidate.weight),
-            weight: u32::from(candidate.weight),
+            place: scale(mix(member.identity), size),
+            stride: 1 + scale(mix(!member.identity), size - 1),
+            saved: u32::from(largest - member.weight),
+            weight: u32::from(member.weight),
             index,
-            identity: candidate.identity,
+            identity: member.identity,
         }
     }
 
-    /// The first place of the candidate's order that is free.
+    /// The first place of the member's order that is free.
     fn free_place(&mut self, places: &[u16]) -> usize {
-        while places[self.place] != FREE {
+        while places[self.place] != NOBODY {
             self.place += self.stride;
             if self.place >= places.len() {
                 self.place -= places.len();
@@ -89,19 +110,19 @@ impl Wish {
     }
 }
 
-/// Gives every place to a candidate, in rounds. What comes out depends on identities and weights alone, not on the
-/// order of `usable`.
-fn populate(usable: &[Candidate]) -> Vec<u16> {
-    let Some(largest) = usable.iter().map(|candidate| candidate.weight).max() else {
+/// Gives every place to a member, in rounds; each place has the index of its member. What comes out depends on identities
+/// and weights alone, not on the order of `members`.
+pub(super) fn populate(members: &[Member]) -> Vec<u16> {
+    let Some(largest) = members.iter().map(|member| member.weight).max() else {
         return Vec::new();
     };
-    let size = table_size(usable.len());
-    let wishes = usable.iter().zip(0..);
+    let size = table_size(members.len());
+    let wishes = members.iter().zip(0..);
     let mut wishes: Vec<Wish> = wishes
-        .map(|(candidate, index)| Wish::new(candidate, index, size, largest))
+        .map(|(member, index)| Wish::new(member, index, size, largest))
         .collect();
     wishes.sort_unstable_by_key(|wish| wish.identity);
-    let mut places = vec![FREE; size];
+    let mut places = vec![NOBODY; size];
     let mut free = size;
     loop {
         for wish in &mut wishes {

@@ -14,6 +14,7 @@ mod round_robin;
 mod two_choices;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::time::Micros;
@@ -54,6 +55,32 @@ pub enum HashKey {
     Path,
 }
 
+/// A backend of a pool, whatever its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// `1..=limits::WEIGHT`.
+    pub weight: u16,
+    /// [`hash_key`] of the backend's address, so that a key finds the same backend on every core, after a restart and
+    /// on another machine, whatever rows the backends have there.
+    pub identity: u64,
+}
+
+/// What is made of all backends of a pool, once for all workers, for an algorithm that uses keys.
+#[derive(Debug)]
+pub struct Table {
+    /// The member that has each place, as index in the pool's backends.
+    places: Box<[u16]>,
+}
+
+impl Table {
+    /// Milliseconds of work for thousands of members: not for a worker.
+    pub fn new(members: &[Member]) -> Table {
+        Table {
+            places: consistent_hash::populate(members).into(),
+        }
+    }
+}
+
 /// A pool's algorithm as configured.
 #[derive(Clone, Debug)]
 pub struct AlgorithmPlan {
@@ -79,6 +106,12 @@ impl AlgorithmPlan {
         self.entry.uses_key
     }
 
+    /// What is made of all backends of a pool, once for all workers; `None`: nothing.
+    pub fn table(&self, members: impl Iterator<Item = Member>) -> Option<Arc<Table>> {
+        let members = || members.collect::<Vec<_>>();
+        self.uses_key().then(|| Arc::new(Table::new(&members())))
+    }
+
     /// A balancer for one worker, without backends until its first [`Balancer::rebuild`].
     pub fn build(&self, worker: WorkerId) -> Box<dyn Balancer> {
         (self.entry.build)(worker)
@@ -91,9 +124,8 @@ pub struct Candidate {
     pub id: BackendId,
     /// `1..=limits::WEIGHT`.
     pub weight: u16,
-    /// [`hash_key`] of the backend's address, so that a key finds the same backend on every core, after a restart and
-    /// on another machine, whatever rows the backends have there.
-    pub identity: u64,
+    /// Its index in the pool's backends.
+    pub member: u32,
 }
 
 /// What a pick may look at.
@@ -111,6 +143,9 @@ pub struct View<'a> {
 
 /// One worker's live algorithm for one pool.
 pub trait Balancer: Debug {
+    /// Takes over what was made of the pool's backends if the algorithm uses keys. Called before [`Balancer::rebuild`].
+    fn take_table(&mut self, _table: &Arc<Table>) {}
+
     /// Takes over the usable backends, at most `limits::BACKENDS`. Called before the first pick and whenever a state,
     /// a weight or the configuration changed; what is known of backends that stay is kept.
     fn rebuild(&mut self, usable: &[Candidate]);

@@ -113,7 +113,7 @@ mod tests {
         let candidates = weights.iter().zip(0..).map(|(&weight, id)| Candidate {
             id: BackendId(id),
             weight,
-            identity: 0,
+            member: id,
         });
         WeightedDraw::new(&candidates.collect::<Vec<_>>())
     }

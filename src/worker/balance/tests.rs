@@ -33,6 +33,9 @@ impl Pool {
     fn balancer(&self, name: &str, worker: u32) -> Box<dyn Balancer> {
         let plan = AlgorithmPlan::new(name, HashKey::ClientAddress).unwrap();
         let mut balancer = plan.build(WorkerId(worker));
+        if let Some(table) = plan.table(self.usable.iter().map(member)) {
+            balancer.take_table(&table);
+        }
         balancer.rebuild(&self.usable);
         balancer
     }
@@ -86,7 +89,14 @@ fn candidate(id: u32, weight: u16) -> Candidate {
     Candidate {
         id: BackendId(id),
         weight,
-        identity: hash_key(format!("10.0.0.{id}:80").as_bytes()),
+        member: id,
+    }
+}
+
+fn member(candidate: &Candidate) -> Member {
+    Member {
+        weight: candidate.weight,
+        identity: hash_key(format!("10.0.0.{}:80", candidate.id.0).as_bytes()),
     }
 }
 
@@ -323,7 +333,16 @@ fn consistent_hash_gives_a_key_one_backend_on_every_core() {
         pool.balancer("consistent_hash", 0),
         pool.balancer("consistent_hash", 2),
     );
-    other.rebuild(&reordered);
+    let table = Table::new(&reordered.iter().map(member).collect::<Vec<_>>());
+    other.take_table(&Arc::new(table));
+    let members: Vec<Candidate> = (0..)
+        .zip(&reordered)
+        .map(|(member, candidate)| Candidate {
+            member,
+            ..*candidate
+        })
+        .collect();
+    other.rebuild(&members);
     let mut moved = 0;
     for number in 0..1_000u64 {
         let key = hash_key(&number.to_le_bytes());
@@ -431,6 +450,7 @@ proptest! {
         }
     }
 
+    /// Whether it takes no requests for a while, or is gone from the pool.
     #[test]
     fn consistent_hash_keeps_nearly_all_keys_when_one_backend_leaves(
         count in 2usize..60,
@@ -444,11 +464,19 @@ proptest! {
         let mut remaining = pool.usable.clone();
         remaining.remove(leaving);
         balancer.rebuild(&remaining);
+        for (&key, &before) in keys.iter().zip(&before) {
+            let after = remaining[pool.pick(&mut balancer, key).unwrap()].id;
+            prop_assert_eq!(after == pool.usable[before].id, before != leaving);
+        }
+        let mut members = remaining.clone();
+        (0..).zip(&mut members).for_each(|(index, candidate)| candidate.member = index);
+        balancer.take_table(&Arc::new(Table::new(&members.iter().map(member).collect::<Vec<_>>())));
+        balancer.rebuild(&members);
         let (mut stayed, mut kept) = (0, 0);
         for (&key, &before) in keys.iter().zip(&before).filter(|(_, before)| **before != leaving) {
             stayed += 1;
             let after = pool.pick(&mut balancer, key).unwrap();
-            kept += usize::from(remaining[after] == pool.usable[before]);
+            kept += usize::from(members[after].id == pool.usable[before].id);
         }
         prop_assert!(kept * 100 >= stayed * 95, "{} of {} keys kept their backend", kept, stayed);
     }

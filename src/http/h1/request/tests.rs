@@ -1,6 +1,7 @@
 //! Tables and properties of the request code.
 
 use super::*;
+use crate::base::limits;
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes: 32_768,
@@ -363,6 +364,29 @@ fn persistence_table() {
             Some(Refusal::BadConnection)
         );
     }
+    for (option, count, expected) in [
+        ("x", limits::CONNECTION_OPTIONS, None),
+        (
+            "x",
+            limits::CONNECTION_OPTIONS + 1,
+            Some(Refusal::BadConnection),
+        ),
+        ("", limits::CONNECTION_OPTIONS, None),
+        (
+            "",
+            limits::CONNECTION_OPTIONS + 1,
+            Some(Refusal::BadConnection),
+        ),
+    ] {
+        let half = vec![option; count / 2].join(",");
+        let other = vec![option; count - count / 2].join(",");
+        let lines = format!("Connection: {half}\r\nConnection: {other}\r\n");
+        assert_eq!(
+            refusal_of(&with_fields(&lines)),
+            expected,
+            "{option:?} {count}"
+        );
+    }
 }
 
 #[test]
@@ -391,6 +415,16 @@ fn upgrades_table() {
     for (lines, expected) in rows {
         accepted(&with_fields(lines), |head| {
             assert_eq!(head.upgrade, expected, "{lines:?}")
+        });
+    }
+    for (count, expected) in [
+        (limits::UPGRADE_PROTOCOLS, true),
+        (limits::UPGRADE_PROTOCOLS + 1, false),
+    ] {
+        let protocols = vec!["a"; count].join(",");
+        let lines = format!("Connection: upgrade\r\nUpgrade: {protocols}\r\n");
+        accepted(&with_fields(&lines), |head| {
+            assert_eq!(head.upgrade, expected, "{count}")
         });
     }
     let old = b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";

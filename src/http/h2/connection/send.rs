@@ -83,6 +83,9 @@ impl Connection {
         self.send_window -= taken as i64;
         let is_shut = stream.send_window <= 0 || self.send_window <= 0;
         stream.note_stall(taken, !is_whole && is_shut, now);
+        if taken > 0 && (is_whole || !is_shut) {
+            self.floods.earn_by_piece();
+        }
         if taken > 0 {
             self.turn += 1;
             stream.served = self.turn;

@@ -120,6 +120,25 @@ fn honest_peers_are_not_cut_off() {
     assert_eq!(server.open_streams(), 0);
 }
 
+/// Each byte that goes out is asked for by an update of its own: the bytes allow no more of them.
+#[test]
+fn windows_opened_byte_by_byte_end_it() {
+    let mut server = new_server();
+    receive(&mut server, &settings(&[(4, 0)])).unwrap();
+    receive(&mut server, &headers(1, GET, true)).unwrap();
+    server.send_head(1, 200, [], false).unwrap();
+    let mut sent = 0;
+    let error = loop {
+        if let Err(error) = receive(&mut server, &window_update(1, 1)) {
+            break error;
+        }
+        sent += server.send_body(1, &[0; 100], false, Micros(0)).unwrap();
+        server.take_output(Vec::new());
+    };
+    assert_eq!(error.word(), "window_update_flood");
+    assert!((512..600).contains(&sent), "{sent}");
+}
+
 #[test]
 fn unread_replies_end_it() {
     let mut server = new_server();
