@@ -17,8 +17,6 @@ pub struct Judge {
     draining: bool,
     /// Probes in a row that contradict `down`: not 0 means between two states.
     against: u32,
-    /// Failed requests in a row.
-    failures: u32,
     ejection: Option<Ejection>,
     /// The last ejection, while it is remembered.
     last: Option<Ejection>,
@@ -63,7 +61,6 @@ impl Judge {
             return None;
         }
         self.down = !self.down;
-        self.failures = 0;
         Some(mem::take(&mut self.against))
     }
 
@@ -84,30 +81,9 @@ impl Judge {
             self.against = 0;
         }
         if pool.outlier.is_none() {
-            self.failures = 0;
             self.ejection = None;
             self.last = None;
         }
-    }
-
-    /// Takes in a failed request; whether the backend deserves to be ejected. What fails while it is out of service was
-    /// sent before and says nothing new.
-    pub fn failed(&mut self, outlier: &Outlier) -> bool {
-        if self.state() != BackendState::Healthy {
-            return false;
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.failures >= outlier.consecutive_failures
-    }
-
-    /// Failed requests in a row.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// Takes in a request that succeeded.
-    pub fn recovered(&mut self) {
-        self.failures = 0;
     }
 
     /// Ejects the backend; until when. Each ejection that follows another lasts one `outlier.eject` longer, up to
@@ -120,7 +96,6 @@ impl Judge {
         };
         let number = (before + 1).min(limits::EJECT_MULTIPLE);
         let until = now.after(outlier.eject * number);
-        self.failures = 0;
         self.ejection = Some(Ejection { until, number });
         until
     }
@@ -237,46 +212,16 @@ mod tests {
         }
     }
 
-    /// Requests: `-` failed, `+` recovered. True where the backend deserves an ejection.
     #[test]
-    fn failures_table() {
-        let rows = [
-            (3, "--", false),
-            (3, "---", true),
-            (3, "--+-", false),
-            (3, "--+---", true),
-            (3, "----", true),
-            (1, "-", true),
-        ];
-        for (after, requests, expected) in rows {
-            let outlier = outlier(after);
-            let mut judge = Judge::default();
-            let mut deserved = false;
-            for request in requests.chars() {
-                match request {
-                    '-' => deserved = judge.failed(&outlier),
-                    _ => judge.recovered(),
-                }
-            }
-            assert_eq!(deserved, expected, "{after} {requests}");
-        }
-    }
-
-    #[test]
-    fn an_ejection_ends_by_time_and_counts_no_failures_meanwhile() {
+    fn an_ejection_ends_by_time() {
         let outlier = outlier(2);
         let mut judge = Judge::default();
         assert_eq!(judge.eject(Micros(0), &outlier), Micros(30 * SECOND));
         assert_eq!(judge.state(), BackendState::Ejected);
-        for _ in 0..10 {
-            assert!(!judge.failed(&outlier));
-        }
         judge.end_ejection(Micros(30 * SECOND - 1));
         assert_eq!(judge.state(), BackendState::Ejected);
         judge.end_ejection(Micros(30 * SECOND));
         assert_eq!(judge.state(), BackendState::Healthy);
-        assert!(!judge.failed(&outlier));
-        assert!(judge.failed(&outlier));
     }
 
     #[test]

@@ -120,8 +120,11 @@ impl Health {
         while let Some(letter) = self.desk.letters.take() {
             match letter {
                 ToHealth::Snapshot(snapshot) => self.watch.adopt(&snapshot, now),
-                ToHealth::Failed(id, word) => self.watch.failed(id, word, now),
-                ToHealth::Recovered(id) => self.watch.recovered(id),
+                ToHealth::Failed {
+                    backend,
+                    failures,
+                    word,
+                } => self.watch.failed(backend, failures, word, now),
                 ToHealth::Stop => return ControlFlow::Break(()),
             }
         }
@@ -287,9 +290,12 @@ mod tests {
             running.expect(id, Healthy);
         }
         let id = snapshot.pools[0].backends[1].id();
-        for _ in 0..2 {
-            running.health.post(ToHealth::Failed(id, "reset")).unwrap();
-        }
+        let failed = ToHealth::Failed {
+            backend: id,
+            failures: 2,
+            word: "reset",
+        };
+        running.health.post(failed).unwrap();
         running.expect(id, Ejected);
         running.expect(id, Healthy);
         running.stop();

@@ -227,23 +227,22 @@ impl Watch {
         }
     }
 
-    /// Takes in that a worker saw a request fail; `word` says how.
-    pub fn failed(&mut self, id: BackendId, word: &'static str, now: Micros) {
-        let Some(Watched { place, judge, .. }) = self.backends.get_mut(&id) else {
+    /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails while the
+    /// backend is out of service was sent before and says nothing new.
+    pub fn failed(&mut self, id: BackendId, failures: u32, word: &'static str, now: Micros) {
+        let Some(place) = self.backends.get(&id).map(|watched| watched.place.clone()) else {
             return;
         };
-        let place = place.clone();
         let Some(outlier) = &place.pool().outlier else {
             return;
         };
-        if !judge.failed(outlier) || !self.may_eject_from(place.pool(), outlier) {
+        if !self.is_usable(place.backend()) || !self.may_eject_from(place.pool(), outlier) {
             return;
         }
         let Some(Watched { judge, .. }) = self.backends.get_mut(&id) else {
             return;
         };
         let from = judge.state();
-        let failures = judge.failures();
         let until = judge.eject(now, outlier);
         self.ejection_ends.insert((until, id));
         let time = Duration::from_micros(until.since(now));
@@ -252,13 +251,6 @@ impl Watch {
             from,
             format!("{failures} consecutive failures: {word}; for {time:?}"),
         );
-    }
-
-    /// Takes in that a worker saw a request succeed after failures.
-    pub fn recovered(&mut self, id: BackendId) {
-        if let Some(watched) = self.backends.get_mut(&id) {
-            watched.judge.recovered();
-        }
     }
 
     /// Ends the ejections whose time is over.
@@ -295,17 +287,13 @@ impl Watch {
         self.look_at(place.pool());
     }
 
-    /// Reports the pool if its last healthy backend is gone, or the first one back.
+    /// Reports the pool if its last healthy backend is gone, or the first one back. When the last one goes, those that were
+    /// only ejected come back: a backend that fails some requests is better than none.
     fn look_at(&mut self, pool: &Pool) {
-        let up = pool.backends.iter().any(|backend| {
-            let judge = self
-                .backends
-                .get(&backend.id())
-                .map(|watched| &watched.judge);
-            backend.addr.is_some()
-                && judge.is_some_and(|judge| judge.state() == BackendState::Healthy)
-        });
-        if up {
+        if self.usable(pool) == 0 {
+            self.forgive(pool);
+        }
+        if self.usable(pool) > 0 {
             if self.pools_down.remove(&pool.name) {
                 self.news.push(News::PoolUp(pool.name.clone()));
             }
@@ -314,9 +302,42 @@ impl Watch {
         }
     }
 
-    /// Whether another backend of the pool may be ejected.
+    /// Ends the ejections of a pool's backends.
+    fn forgive(&mut self, pool: &Pool) {
+        for id in pool.backends.iter().map(Backend::id) {
+            let Some(Watched { place, judge, .. }) = self.backends.get_mut(&id) else {
+                continue;
+            };
+            let from = judge.state();
+            if from != BackendState::Ejected || place.backend().addr.is_none() {
+                continue;
+            }
+            if let Some(until) = judge.ejected_until() {
+                self.ejection_ends.remove(&(until, id));
+            }
+            judge.forgive();
+            let reason = "no other backend of its pool is left".to_owned();
+            let change = StateChange::new(place, Some(from), judge.state(), reason);
+            self.news.push(News::Changed(change));
+        }
+    }
+
+    /// How many backends of a pool take requests.
+    fn usable(&self, pool: &Pool) -> usize {
+        let backends = pool.backends.iter();
+        backends.filter(|backend| self.is_usable(backend)).count()
+    }
+
+    fn is_usable(&self, backend: &Backend) -> bool {
+        let watched = self.backends.get(&backend.id());
+        let is_healthy = |watched: &Watched| watched.judge.state() == BackendState::Healthy;
+        backend.addr.is_some() && watched.is_some_and(is_healthy)
+    }
+
+    /// Whether another usable backend of the pool may be ejected: never the last one.
     fn may_eject_from(&self, pool: &Pool, outlier: &Outlier) -> bool {
         self.ejected(pool).len() < judge::most_ejected(pool.backends.len(), outlier)
+            && self.usable(pool) > 1
     }
 
     /// The ejected backends of a pool, in the order in which their ejections end.

@@ -108,12 +108,14 @@ impl BackendTable {
     }
 }
 
-/// All workers' tables, and the cell per backend that all cores must share because its `max_connections` counts them
-/// together. It is touched only when a connection opens or closes.
+/// All workers' tables, and the cells per backend that all cores must share because they count together: connections, by
+/// `max_connections`, written when one opens or closes; and failures in a row, by `outlier`, written when a request fails
+/// and when one succeeds after that.
 #[derive(Debug)]
 pub struct BackendTables {
     tables: Box<[CachePadded<BackendTable>]>,
     open: Box<[AtomicU32]>,
+    failures: Box<[AtomicU32]>,
 }
 
 impl BackendTables {
@@ -124,6 +126,7 @@ impl BackendTables {
                 .map(|_| CachePadded::new(BackendTable::new()))
                 .collect(),
             open: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
+            failures: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
         })
     }
 
@@ -178,8 +181,28 @@ impl BackendTables {
         self.open[id.index()].load(Relaxed)
     }
 
+    /// Counts a request to the backend that failed. When as many as `most` have failed in a row: how many, and counting
+    /// begins anew.
+    pub fn count_failure(&self, id: BackendId, most: u32) -> Option<u32> {
+        let cell = &self.failures[id.index()];
+        let failures = cell.fetch_add(1, Relaxed) + 1;
+        (failures >= most).then(|| {
+            cell.store(0, Relaxed);
+            failures
+        })
+    }
+
+    /// Ends a row of failures, if there is one.
+    pub fn end_failures(&self, id: BackendId) {
+        let cell = &self.failures[id.index()];
+        if cell.load(Relaxed) != 0 {
+            cell.store(0, Relaxed);
+        }
+    }
+
     /// Prepares a row for a backend that no snapshot named until now.
     pub(super) fn reset(&self, id: BackendId) {
+        self.end_failures(id);
         for table in self.iter() {
             table.set_state(id, BackendState::Healthy);
         }

@@ -44,10 +44,14 @@ pub enum ToWorker {
 pub enum ToHealth {
     /// Watch these backends from now on.
     Snapshot(Arc<Snapshot>),
-    /// A worker saw a backend fail; the reason word.
-    Failed(BackendId, &'static str),
-    /// A worker saw a backend succeed for the first time after a failure.
-    Recovered(BackendId),
+    /// As many requests to a backend have failed one after the other, on all workers together, as its pool ejects it for.
+    Failed {
+        backend: BackendId,
+        /// How many.
+        failures: u32,
+        /// The reason word of the last one.
+        word: &'static str,
+    },
     /// End the thread.
     Stop,
 }

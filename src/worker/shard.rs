@@ -1,7 +1,6 @@
 //! What one worker owns. Everything on the way of a request reaches it by reference; nothing of it is shared.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -59,8 +58,6 @@ pub struct Shard {
     ending: Cell<Ending>,
     /// The accept loops, waiting for a connection to end.
     full: RefCell<Vec<Waker>>,
-    /// Backends whose last answer here was a failure.
-    failing: RefCell<BTreeSet<BackendId>>,
     /// The longest lag of the loop in this second, in microseconds.
     worst_lag: Cell<u64>,
     /// Two, because one alone would begin where another process' does before long.
@@ -98,7 +95,6 @@ impl Shard {
             listeners: Cell::default(),
             ending: Cell::default(),
             full: RefCell::default(),
-            failing: RefCell::default(),
             worst_lag: Cell::default(),
             trace_ids: RefCell::default(),
         };
@@ -126,7 +122,6 @@ impl Shard {
         self.upstreams
             .forget_unless(self.tables.of(self.worker), stays);
         self.shared_upstreams.forget_unless(stays);
-        self.failing.borrow_mut().retain(|&id| plan.takes(id));
         self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
         if plan.end_changed_listeners(&before) {
             self.timers.wake_all();
@@ -153,6 +148,7 @@ impl Shard {
             return;
         }
         table.set_state(id, state);
+        self.tables.end_failures(id); // What failed before says nothing about how it is now.
         self.plan.borrow().state_changed(id);
         self.each_earlier_plan(|plan| plan.state_changed(id));
     }
@@ -370,12 +366,19 @@ impl Shard {
             && !self.is_draining()
     }
 
-    /// Tells the health thread that a backend failed, if its pool wants to know. A full mailbox loses the report: no
-    /// request waits for it.
+    /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in a row
+    /// as the pool ejects a backend for. A full mailbox loses the report: no request waits for it.
     pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, word: &'static str) {
-        if exchange.plan.pool(exchange.route().pool).outlier.is_some() {
-            self.failing.borrow_mut().insert(backend);
-            self.links.tell_health(ToHealth::Failed(backend, word));
+        let Some(outlier) = &exchange.plan.pool(exchange.route().pool).outlier else {
+            return;
+        };
+        let most = outlier.consecutive_failures;
+        if let Some(failures) = self.tables.count_failure(backend, most) {
+            self.links.tell_health(ToHealth::Failed {
+                backend,
+                failures,
+                word,
+            });
         }
     }
 
@@ -383,8 +386,8 @@ impl Shard {
     pub fn report_answer(&self, exchange: &Exchange, backend: BackendId) {
         if exchange.status.get() >= 500 {
             self.report_failure(exchange, backend, "status_5xx");
-        } else if !self.failing.borrow().is_empty() && self.failing.borrow_mut().remove(&backend) {
-            self.links.tell_health(ToHealth::Recovered(backend));
+        } else {
+            self.tables.end_failures(backend);
         }
     }
 

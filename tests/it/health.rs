@@ -250,6 +250,56 @@ fn not_all_backends_are_ejected_at_once() {
     assert_eq!(ejected(), 2);
 }
 
+/// A row of failures is one whatever workers saw it: what one worker sees fail is no row if others see successes between.
+#[test]
+fn failures_in_a_row_are_counted_over_all_workers() {
+    let count = AtomicUsize::new(0);
+    let failing = Origin::start(move |link| {
+        while link.request().is_some() {
+            let number = count.fetch_add(1, SeqCst);
+            match number % 3 {
+                2 => link.send(ok("")),
+                _ => link.send("HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n"),
+            }
+        }
+    });
+    let other = Origin::saying("other");
+    let outlier = "outlier = { consecutive_failures = 3, eject_secs = 600 }\nretries = 0\n";
+    let config = route("/", &[failing.addr, other.addr]) + outlier;
+    let proxy = Proxy::start(&("workers = 4\n".to_owned() + &config));
+    let mut clients: Vec<_> = (0..16).map(|_| proxy.client()).collect();
+    for _ in 0..20 {
+        for client in &mut clients {
+            client.ask(get("/"));
+        }
+    }
+    assert!(failing.count() > 100, "{}", failing.count());
+    assert!(!proxy.log().contains("ejected"), "{}", proxy.log());
+}
+
+/// However many of its answers are failures: no other backend could give better ones.
+#[test]
+fn the_last_backend_is_never_ejected() {
+    for backends in 1..=2 {
+        let patients: Vec<_> = (0..backends).map(|_| Patient::start("patient")).collect();
+        patients.iter().for_each(|patient| patient.set_well(false));
+        let addrs: Vec<_> = patients.iter().map(|patient| patient.origin.addr).collect();
+        let outlier =
+            "outlier = { consecutive_failures = 1, eject_secs = 600, max_ejected_percent = 100 }\n";
+        let proxy = Proxy::start(&("workers = 2\n".to_owned() + &route("/", &addrs) + outlier));
+        let mut client = proxy.client();
+        for _ in 0..100 {
+            assert_eq!(client.ask(get("/")).status(), 500);
+        }
+        let log = proxy.log();
+        let ejections = log
+            .lines()
+            .filter(|line| line.contains("consecutive failures"))
+            .count();
+        assert!(ejections < backends, "{log}");
+    }
+}
+
 #[test]
 fn refused_connections_count_as_failures() {
     let dead = free_addr();

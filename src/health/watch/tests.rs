@@ -121,9 +121,7 @@ fn a_drained_backend_is_no_news_until_it_is_back() {
     watch.adopt(&snapshot(&mut slots, 2, true), at(1));
     let drained = "127.0.0.1:1: healthy > draining (it is to be drained)";
     assert_eq!(read_news(&mut watch), [drained]);
-    for _ in 0..5 {
-        watch.failed(id, "reset", at(2));
-    }
+    watch.failed(id, 2, "reset", at(2));
     assert!(read_news(&mut watch).is_empty());
     // It is probed all the while, and the other one goes down: the pool with it.
     answer_probes(&mut watch, at(2), at(60), &refused());
@@ -195,11 +193,8 @@ fn ejection_comes_from_failures_and_ends_by_time() {
     let snapshot = sample::snapshot(1, vec![watched_pool(&mut slots, 4)]);
     watch.adopt(&snapshot, at(0));
     let ids: Vec<_> = snapshot.pools[0].backends.iter().map(Backend::id).collect();
-    watch.failed(ids[0], "connect_failed", at(1));
-    watch.recovered(ids[0]);
-    watch.failed(ids[0], "connect_failed", at(1));
-    assert!(read_news(&mut watch).is_empty());
-    watch.failed(ids[0], "reset", at(2));
+    watch.failed(ids[0], 2, "reset", at(2));
+    watch.failed(ids[0], 2, "reset", at(2));
     let ejected = "127.0.0.1:1: healthy > ejected (2 consecutive failures: reset; for 30s)";
     assert_eq!(read_news(&mut watch), [ejected]);
     assert_eq!(watch.next_due(false), Some(at(32)));
@@ -214,9 +209,14 @@ fn ejection_comes_from_failures_and_ends_by_time() {
 
 #[test]
 fn no_more_than_its_share_of_a_pool_is_ejected() {
-    for (backends, percent, expected) in
-        [(4, 50, 2), (4, 0, 0), (1, 50, 1), (3, 10, 1), (3, 100, 3)]
-    {
+    for (backends, percent, expected) in [
+        (4, 50, 2),
+        (4, 0, 0),
+        (1, 50, 0),
+        (1, 100, 0),
+        (3, 10, 1),
+        (3, 100, 2),
+    ] {
         let mut slots = sample::slots();
         let mut pool = watched_pool(&mut slots, backends);
         if let Some(outlier) = &mut pool.outlier {
@@ -226,9 +226,7 @@ fn no_more_than_its_share_of_a_pool_is_ejected() {
         let mut watch = Watch::new();
         watch.adopt(&snapshot, at(0));
         for id in snapshot.pools[0].backends.iter().map(Backend::id) {
-            for _ in 0..5 {
-                watch.failed(id, "reset", at(1));
-            }
+            watch.failed(id, 2, "reset", at(1));
         }
         let states = watch.backends.values().map(|watched| watched.judge.state());
         let ejected = states
@@ -246,8 +244,8 @@ fn a_smaller_pool_has_fewer_ejected() {
     let first = sample::snapshot(1, vec![watched_pool(&mut slots, 4)]);
     watch.adopt(&first, at(0));
     let ids: Vec<_> = first.pools[0].backends.iter().map(Backend::id).collect();
-    for (id, seconds) in [(ids[1], 1), (ids[1], 1), (ids[0], 2), (ids[0], 2)] {
-        watch.failed(id, "reset", at(seconds));
+    for (id, seconds) in [(ids[1], 1), (ids[0], 2)] {
+        watch.failed(id, 2, "reset", at(seconds));
     }
     watch.take_news();
     watch.adopt(
@@ -263,6 +261,31 @@ fn a_smaller_pool_has_fewer_ejected() {
     );
 }
 
+/// When all others are gone, whatever their reasons, what is ejected is the best there is.
+#[test]
+fn an_ejection_ends_when_no_other_backend_is_left() {
+    let mut slots = sample::slots();
+    let mut pool = watched_pool(&mut slots, 2);
+    pool.backends[0].health_check = None;
+    let snapshot = sample::snapshot(1, vec![pool]);
+    let mut watch = Watch::new();
+    watch.adopt(&snapshot, at(0));
+    let first = snapshot.pools[0].backends[0].id();
+    watch.failed(first, 2, "reset", at(0));
+    watch.take_news();
+    answer_probes(&mut watch, at(0), at(20), &refused());
+    assert_eq!(
+        read_news(&mut watch),
+        [
+            "127.0.0.1:2: healthy > unhealthy (3 probes failed: connection refused)",
+            "127.0.0.1:1: ejected > healthy (no other backend of its pool is left)",
+        ]
+    );
+    watch.failed(first, 2, "reset", at(21));
+    assert!(read_news(&mut watch).is_empty());
+    assert_eq!(watch.next_due(false), None);
+}
+
 #[test]
 fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
     let mut slots = sample::slots();
@@ -270,7 +293,7 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
     let first = sample::snapshot(1, vec![watched_pool(&mut slots, 4)]);
     watch.adopt(&first, at(0));
     let ids: Vec<_> = first.pools[0].backends.iter().map(Backend::id).collect();
-    // The first two fail two probes of the three that it takes; the second one also half of its requests.
+    // The first two fail two probes of the three that it takes.
     for now in [at(1), at(3)] {
         for assignment in watch.due_probes(usize::MAX, now) {
             let outcome = match ids[..2].contains(&assignment.place.id()) {
@@ -280,7 +303,6 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
             watch.probed(&assignment, Some(&outcome), now);
         }
     }
-    watch.failed(ids[1], "reset", at(3));
     let planned: Vec<_> = watch
         .backends
         .values()
@@ -298,7 +320,7 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
         };
         assert!(now <= before);
     }
-    watch.failed(ids[1], "reset", at(4));
+    watch.failed(ids[1], 2, "reset", at(4));
     assert_eq!(
         read_news(&mut watch),
         ["127.0.0.1:2: healthy > ejected (2 consecutive failures: reset; for 30s)"]
@@ -325,8 +347,7 @@ fn what_a_snapshot_no_longer_asks_for_is_taken_back() {
     let first = sample::snapshot(1, vec![watched_pool(&mut slots, 2)]);
     watch.adopt(&first, at(0));
     let second = first.pools[0].backends[1].id();
-    watch.failed(second, "reset", at(0));
-    watch.failed(second, "reset", at(0));
+    watch.failed(second, 2, "reset", at(0));
     answer_probes(&mut watch, at(0), at(10), &refused());
     read_news(&mut watch);
     let plain = sample::pool(&mut slots, "api", &sample::addrs(2));
