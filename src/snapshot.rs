@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -374,6 +375,8 @@ pub struct Backend {
     /// What it is asked for (SNI) and verified as where its pool speaks TLS: the pool's `server_name`, else the name or
     /// address in `host`.
     pub server_name: ServerName<'static>,
+    /// Indices in the pool's backends of all addresses of its name, itself among them; without a name itself alone.
+    pub addresses: Range<u32>,
     /// `address` for logs: the resolved one, and the name it came from if it had one.
     pub label: String,
     /// `1..=limits::WEIGHT`.

@@ -125,8 +125,11 @@ pub const UNPROCESSED_ATTEMPTS: u8 = 4;
 /// refused.
 pub const LOST_RACES: u8 = 64;
 /// Most rounds of attempts that a request makes in all; more of them would be a loop without an end.
-pub const FORWARD_ROUNDS: u32 =
-    UNPROCESSED_ATTEMPTS as u32 + 1 + RETRIES as u32 + LOST_RACES as u32;
+pub const FORWARD_ROUNDS: u32 = UNPROCESSED_ATTEMPTS as u32
+    + 1
+    + RETRIES as u32
+    + LOST_RACES as u32
+    + UNCONNECTED_ATTEMPTS as u32;
 /// Connections to one backend that speaks HTTP/2, per core.
 pub const H2_UPSTREAM_CONNECTIONS: usize = 64;
 /// Streams on such a connection beyond which another one is opened.
@@ -243,6 +246,24 @@ pub const LEARNT_ONCE_MILLIS: u64 = 10_000;
 /// Milliseconds that must lie between two closes for the second to confirm what the first taught: a backend that is
 /// restarted closes all that is idle at once.
 pub const LEARNT_APART_MILLIS: u64 = 1_000;
+/// Milliseconds for which a core sends no requests to a backend that could not be connected to, the first time.
+pub const REST_MILLIS: u64 = 1_000;
+/// The same at most: each further time is twice as long.
+pub const REST_MILLIS_MOST: u64 = 60_000;
+/// Milliseconds that a backend must have been of use, and at least twice its latest rest, for its next rest to be a first.
+pub const REST_MEMORY_MILLIS: u64 = 10_000;
+/// Milliseconds that a connection may take which is to show whether a backend may end its rest. No request waits for it.
+pub const TRIAL_MILLIS: u64 = 10_000;
+/// Milliseconds at most, else as many as it rested, until a backend that comes back gets its whole share of the requests.
+pub const SLOW_START_MILLIS_MOST: u64 = 10_000;
+/// The whole share of a backend, in the steps in which it grows.
+pub const WHOLE_SHARE: u8 = 16;
+/// Backends that a request goes on to because the one before could not be connected to.
+pub const UNCONNECTED_ATTEMPTS: u8 = 8;
+/// How many of these may have let the time for a connection pass.
+pub const CONNECT_TIMEOUTS: u8 = 3;
+/// Milliseconds for which a name's address is connected to before the next one is, too (RFC 8305 section 5).
+pub const NEXT_ADDRESS_MILLIS: u64 = 250;
 /// Percent of recent requests that may be retried.
 pub const RETRY_PERCENT: u32 = 20;
 /// Retries per second and pool that are always possible, all cores together.

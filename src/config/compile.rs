@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use thiserror::Error;
 
@@ -287,8 +288,11 @@ fn compile_pool(
         if !seen.insert(&written.address.place) {
             continue;
         }
-        for (addr, label) in addresses(written, resolved) {
-            backends.push(compile_backend(pool, written, addr, label, slots)?);
+        let addresses = addresses(written, resolved);
+        let first = backends.len() as u32;
+        let all = first..first + addresses.len() as u32;
+        for address in addresses {
+            backends.push(compile_backend(pool, written, address, &all, slots)?);
         }
     }
     Ok(Pool {
@@ -316,8 +320,8 @@ fn member(backend: &Backend) -> Member {
 fn compile_backend(
     pool: &PoolSettings,
     written: &BackendSettings,
-    addr: Option<BackendAddr>,
-    label: String,
+    (addr, label): (Option<BackendAddr>, String),
+    addresses: &Range<u32>,
     slots: &mut Slots,
 ) -> Result<Backend, TooManyBackends> {
     let Some(slot) = slots.slot(&pool.name, &label) else {
@@ -333,6 +337,7 @@ fn compile_backend(
             .as_ref()
             .and_then(|tls| tls.server_name.clone())
             .unwrap_or_else(|| written.address.server_name()),
+        addresses: addresses.clone(),
         label,
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),

@@ -55,6 +55,7 @@ impl BackendState {
 #[derive(Debug)]
 pub struct BackendTable {
     state: Box<[AtomicU8]>,
+    share: Box<[AtomicU8]>,
     in_flight: Box<[AtomicU32]>,
     idle: Box<[AtomicU32]>,
 }
@@ -63,6 +64,9 @@ impl BackendTable {
     fn new() -> BackendTable {
         BackendTable {
             state: (0..limits::BACKENDS).map(|_| AtomicU8::new(0)).collect(),
+            share: (0..limits::BACKENDS)
+                .map(|_| AtomicU8::new(limits::WHOLE_SHARE))
+                .collect(),
             in_flight: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
             idle: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
         }
@@ -76,6 +80,22 @@ impl BackendTable {
     /// Takes over what the health thread said. For the table's own worker.
     pub fn set_state(&self, id: BackendId, state: BackendState) {
         self.state[id.index()].store(state as u8, Relaxed);
+    }
+
+    /// How much of the requests that it would get otherwise the backend gets from this worker, of `limits::WHOLE_SHARE`: 0
+    /// while it rests because it could not be connected to.
+    pub fn share(&self, id: BackendId) -> u8 {
+        self.share[id.index()].load(Relaxed)
+    }
+
+    /// Whether the backend gets requests of this worker.
+    pub fn takes_requests(&self, id: BackendId) -> bool {
+        self.state(id) == BackendState::Healthy && self.share(id) > 0
+    }
+
+    /// Says how much it gets. For the table's own worker.
+    pub fn set_share(&self, id: BackendId, share: u8) {
+        self.share[id.index()].store(share, Relaxed);
     }
 
     /// Requests that this worker has under way at the backend.

@@ -94,6 +94,7 @@ fn backend(slots: &mut Slots, pool: &str, addr: &BackendAddr) -> Backend {
         addr: Some(addr.clone()),
         host: label.clone(),
         server_name: ServerName::try_from("localhost").unwrap(),
+        addresses: 0..0,
         label,
         weight: 1,
         max_connections: u32::MAX,

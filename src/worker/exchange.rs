@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::ids::{BackendId, PoolId, RequestId, RouteId, WorkerId};
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::names::{FieldEdits, NO_EDITS};
 use crate::shared::access::Texts;
@@ -66,14 +65,8 @@ pub struct Exchange {
     is_bound_by_client: Cell<bool>,
     /// What the request was given while it waited for a connection, until it uses that.
     pub granted: RefCell<Option<Box<Granted>>>,
-    tried: RefCell<Tried>,
-}
-
-/// The backends that a request was sent to.
-#[derive(Default)]
-struct Tried {
-    ids: [Option<BackendId>; limits::RETRIES as usize + 1],
-    count: usize,
+    /// The backends that the request was to go to and did not get an answer from.
+    tried: RefCell<Vec<BackendId>>,
 }
 
 impl Drop for Exchange {
@@ -220,25 +213,21 @@ impl Exchange {
         deadline.is_some_and(|deadline| Micros::now() >= deadline)
     }
 
-    /// Notes that the request is sent to a backend.
+    /// Notes that a backend gave no answer to the request.
     pub fn note_tried(&self, id: BackendId) {
-        let mut tried = self.tried.borrow_mut();
-        let count = tried.count;
-        if count < tried.ids.len() && !tried.ids[..count].contains(&Some(id)) {
-            tried.ids[count] = Some(id);
-            tried.count += 1;
+        if !self.has_tried(id) {
+            self.tried.borrow_mut().push(id);
         }
     }
 
-    /// Whether the request was sent to the backend before.
+    /// Whether it gave none.
     pub fn has_tried(&self, id: BackendId) -> bool {
-        let tried = self.tried.borrow();
-        tried.ids[..tried.count].contains(&Some(id))
+        self.tried.borrow().contains(&id)
     }
 
-    /// Whether it was sent to any.
+    /// Whether any gave none.
     pub fn has_tried_any(&self) -> bool {
-        self.tried.borrow().count > 0
+        !self.tried.borrow().is_empty()
     }
 
     /// Adds to the bytes of the request body.

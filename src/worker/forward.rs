@@ -35,15 +35,22 @@ pub async fn forward(
             used.rounds() <= limits::FORWARD_ROUNDS,
             "a request goes round without an end: {used:?}"
         );
-        let index = match preferred.take() {
+        let mut index = match preferred.take() {
             Some(index) => index,
             None => choose(shard, client, exchange, admitted.key).await?,
         };
         exchange.backend.set(Some(index));
         exchange.backend_has_time();
-        let backend = exchange.plan.backend(admitted.pool, index);
+        let mut backend = exchange.plan.backend(admitted.pool, index);
         let tried = match obtain(shard, client, exchange, backend, fresh).await {
             Ok(Some(upstream)) => {
+                // It may be to another address of the same name.
+                backend = exchange
+                    .plan
+                    .backend_of(upstream.backend)
+                    .unwrap_or(backend);
+                index = exchange.plan.index_of(upstream.backend).unwrap_or(index);
+                exchange.backend.set(Some(index));
                 admitted.prepare_for(exchange, index);
                 let attempt = Attempt {
                     shard,
@@ -68,11 +75,11 @@ pub async fn forward(
         let Err(setback) = tried else {
             return Ok(());
         };
-        let again = how_again(exchange, admitted, &setback, used);
+        let again = how_again(shard, exchange, admitted, &setback, used);
         (preferred, fresh) = match again {
             Again::Fresh => (Some(index), true),
             Again::Elsewhere => (Some(index), false),
-            Again::Retry | Again::Never => {
+            Again::Next | Again::Retry | Again::Never => {
                 give_up_on(shard, client, exchange, backend, setback.failure);
                 (None, wants_fresh(exchange, admitted))
             }
@@ -81,30 +88,44 @@ pub async fn forward(
             Again::Fresh => used.fresh = true,
             Again::Elsewhere => used.free += 1,
             Again::Retry => used.retries += 1,
+            Again::Next => used.count_unconnected(setback.failure),
             Again::Never => return Err(setback.failure),
         }
     }
 }
 
 /// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.
-fn how_again(exchange: &Exchange, admitted: &Admitted, setback: &Setback, used: Used) -> Again {
+fn how_again(
+    shard: &Shard,
+    exchange: &Exchange,
+    admitted: &Admitted,
+    setback: &Setback,
+    used: Used,
+) -> Again {
     let request = Repeatable {
         is_kept: admitted.is_kept,
         is_idempotent: admitted.idempotent,
         is_answered: exchange.heard.get() || exchange.answered.get(),
     };
-    let again = retry::again(request, setback, used, exchange.route().retries);
-    if again != Again::Retry {
-        return again;
-    }
+    let has_next = || {
+        let last = exchange.backend.get();
+        let last = last.map(|index| exchange.plan.backend(admitted.pool, index).id());
+        let is_untried = |id| last != Some(id) && !exchange.has_tried(id);
+        exchange
+            .plan
+            .takes_any(admitted.pool, &shard.tables, is_untried)
+    };
+    let again = retry::again(request, setback, used, exchange.route().retries, has_next);
     let budget = exchange.plan.live(admitted.pool).retry_budget();
-    if !budget.borrow_mut().try_take(Micros::now()) {
-        return Again::Never;
+    match again {
+        Again::Retry if !budget.borrow_mut().try_take(Micros::now()) => return Again::Never,
+        Again::Retry | Again::Next => {}
+        Again::Never | Again::Fresh | Again::Elsewhere => return again,
     }
     if let Some(route) = exchange.route_counts() {
         route.retries.add(1);
     }
-    Again::Retry
+    again
 }
 
 /// Whether the request should have a new connection: one that cannot be sent again should not go out on an old one, which

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::base::ids::{BackendId, PoolId, WorkerId};
+use crate::base::limits;
 use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
@@ -197,6 +198,12 @@ impl Plan {
         self.reuse_key(id) == Some(key)
     }
 
+    /// A backend that takes requests, as configured.
+    pub fn backend_of(&self, id: BackendId) -> Option<&Backend> {
+        let place = self.place(id)?;
+        Some(self.backend(place.pool, place.index))
+    }
+
     /// The pool of a backend that takes requests.
     pub fn pool_with(&self, id: BackendId) -> Option<&Pool> {
         Some(self.pool(self.place(id)?.pool))
@@ -228,12 +235,27 @@ impl Plan {
 
     /// Picks a backend of a pool: one that was not tried yet if there is one, else again one that was.
     pub fn pick(&self, id: PoolId, choice: &Choice<'_>) -> Pick {
+        self.up_to_date(id, choice.tables).pick(choice)
+    }
+
+    /// Whether a backend of a pool takes requests that this holds for.
+    pub fn takes_any(
+        &self,
+        id: PoolId,
+        tables: &BackendTables,
+        is_wanted: impl Fn(BackendId) -> bool,
+    ) -> bool {
+        let usable = self.up_to_date(id, tables).usable.borrow();
+        usable.iter().any(|backend| is_wanted(backend.id))
+    }
+
+    fn up_to_date(&self, id: PoolId, tables: &BackendTables) -> &LivePool {
         let live = self.live(id);
         if live.is_stale.replace(false) {
             let worker = self.neighbours.worker;
-            live.rebuild(self.pool(id), choice.tables, worker);
+            live.rebuild(self.pool(id), tables, worker);
         }
-        live.pick(choice)
+        live
     }
 }
 
@@ -331,15 +353,22 @@ impl LivePool {
     }
 
     fn rebuild(&self, pool: &Pool, tables: &BackendTables, worker: WorkerId) {
+        let table = tables.of(worker);
         let takes_requests = |backend: &Backend| {
-            let state = tables.of(worker).state(backend.id());
-            backend.addr.is_some() && !backend.draining && state == BackendState::Healthy
+            let is_healthy = table.state(backend.id()) == BackendState::Healthy;
+            backend.addr.is_some() && !backend.draining && is_healthy
         };
-        let (usable, candidates): (Vec<_>, Vec<_>) = pool
-            .backends
-            .iter()
-            .zip(0..)
-            .filter(|(backend, _)| takes_requests(backend))
+        let share = |backend: &Backend| u16::from(table.share(backend.id()));
+        let healthy = || {
+            let backends = pool.backends.iter().zip(0..);
+            backends.filter(|(backend, _)| takes_requests(backend))
+        };
+        // If all rest, one that cannot be connected to is as good as any other.
+        let do_all_rest = healthy().all(|(backend, _)| share(backend) == 0);
+        let is_whole = |backend| share(backend) == u16::from(limits::WHOLE_SHARE);
+        let are_equal = do_all_rest || healthy().all(|(backend, _)| is_whole(backend));
+        let (usable, candidates): (Vec<_>, Vec<_>) = healthy()
+            .filter(|(backend, _)| do_all_rest || share(backend) > 0)
             .map(|(backend, index)| {
                 let usable = Usable {
                     id: backend.id(),
@@ -348,7 +377,10 @@ impl LivePool {
                 };
                 let candidate = Candidate {
                     id: backend.id(),
-                    weight: backend.weight,
+                    weight: match are_equal {
+                        true => backend.weight,
+                        false => backend.weight * share(backend),
+                    },
                     member: index,
                 };
                 (usable, candidate)

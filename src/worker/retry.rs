@@ -34,14 +34,30 @@ pub struct Used {
     /// Whether the request was sent anew because a reused connection was lost.
     pub fresh: bool,
     pub retries: u8,
+    /// Backends that could not be connected to.
+    pub unconnected: u8,
+    /// Those of them that did not answer in time.
+    pub connect_timeouts: u8,
     /// How often another core took the place of a connection that the request was about to open.
     pub lost_races: u8,
 }
 
 impl Used {
+    /// Counts a backend that could not be connected to.
+    pub fn count_unconnected(&mut self, failure: Failure) {
+        self.unconnected += 1;
+        self.connect_timeouts += u8::from(failure == Failure::ConnectTimeout);
+    }
+
     /// How often the request has gone round, whatever for.
     pub fn rounds(self) -> u32 {
-        let counts = [self.free, self.fresh.into(), self.retries, self.lost_races];
+        let counts = [
+            self.free,
+            self.fresh.into(),
+            self.retries,
+            self.unconnected,
+            self.lost_races,
+        ];
         counts.into_iter().map(u32::from).sum()
     }
 }
@@ -55,6 +71,8 @@ pub enum Again {
     Fresh,
     /// To the same backend on any other connection. This is no failure of the backend, and no retry.
     Elsewhere,
+    /// To another backend, because this one could not be connected to: no retry, since nothing was sent.
+    Next,
     /// To another backend, if the pool's budget of retries allows it.
     Retry,
 }
@@ -70,8 +88,15 @@ impl Setback {
     }
 }
 
-/// Decides whether and how a request is sent again, on a route that allows `most` retries.
-pub fn again(request: Repeatable, setback: &Setback, used: Used, most: u8) -> Again {
+/// Decides whether and how a request is sent again, on a route that allows `most` retries. `has_next`: whether a backend of
+/// the pool takes requests that this one was not sent to yet.
+pub fn again(
+    request: Repeatable,
+    setback: &Setback,
+    used: Used,
+    most: u8,
+    has_next: impl FnOnce() -> bool,
+) -> Again {
     let may_repeat = request.is_idempotent || setback.is_unprocessed;
     if !request.is_kept || request.is_answered || !may_repeat {
         return Again::Never;
@@ -85,6 +110,15 @@ pub fn again(request: Repeatable, setback: &Setback, used: Used, most: u8) -> Ag
             if setback.lost_reused && !used.fresh && (most > 0 || setback.is_unprocessed) =>
         {
             Again::Fresh
+        }
+        // It costs no other backend more than the request itself, and it is rare: the backend rests from now on.
+        Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Untrusted => {
+            let is_within = used.unconnected < limits::UNCONNECTED_ATTEMPTS
+                && used.connect_timeouts < limits::CONNECT_TIMEOUTS;
+            match most > 0 && is_within && has_next() {
+                true => Again::Next,
+                false => Again::Never,
+            }
         }
         failure if failure.is_worth_another_try() && used.retries < most => Again::Retry,
         _ => Again::Never,
@@ -119,7 +153,15 @@ mod tests {
             free,
             fresh,
             retries,
-            lost_races: 0,
+            ..Used::default()
+        }
+    }
+
+    fn unconnected(unconnected: u8, connect_timeouts: u8) -> Used {
+        Used {
+            unconnected,
+            connect_timeouts,
+            ..Used::default()
         }
     }
 
@@ -143,9 +185,13 @@ mod tests {
             (POST, lost(true, true), used(0, true, 0), 0, Again::Never),
             (POST, lost(false, true), none, 1, Again::Retry),
             // A connection that was never there, a stream that was refused.
-            (GET, refused, none, 1, Again::Retry),
-            (POST, refused, none, 1, Again::Retry),
-            (POST, refused, used(0, false, 1), 1, Again::Never),
+            (GET, refused, none, 1, Again::Next),
+            (POST, refused, none, 1, Again::Next),
+            (POST, refused, used(0, false, 1), 1, Again::Next),
+            (POST, refused, none, 0, Again::Never),
+            (POST, refused, unconnected(7, 2), 1, Again::Next),
+            (POST, refused, unconnected(8, 0), 1, Again::Never),
+            (POST, refused, unconnected(3, 3), 1, Again::Never),
             (POST, unprocessed, none, 0, Again::Elsewhere),
             (POST, unprocessed, used(4, false, 0), 1, Again::Retry),
             (POST, unprocessed, used(4, false, 0), 0, Again::Never),
@@ -155,8 +201,16 @@ mod tests {
             (GET, left, none, 1, Again::Never),
         ];
         for (request, setback, used, most, expected) in rows {
-            let decided = again(request, &setback, used, most);
+            let decided = again(request, &setback, used, most, || true);
             assert_eq!(decided, expected, "{request:?} {setback:?} {used:?} {most}");
+        }
+        // Sent to all of them, it is not sent to one again that could not be connected to a moment ago.
+        for (setback, expected) in [(refused, Again::Never), (lost(false, false), Again::Retry)] {
+            assert_eq!(
+                again(GET, &setback, none, 1, || false),
+                expected,
+                "{setback:?}"
+            );
         }
     }
 
@@ -184,7 +238,7 @@ mod tests {
                     is_unprocessed: true,
                     lost_reused: true,
                 };
-                let decided = again(request, &setback, Used::default(), 9);
+                let decided = again(request, &setback, Used::default(), 9, || true);
                 assert_eq!(decided, Again::Never, "{request:?} {failure:?}");
             }
         }

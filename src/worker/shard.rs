@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
+use crate::base::limits;
 use crate::base::random::Random;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
@@ -19,7 +20,9 @@ use crate::worker::exchange::Exchange;
 use crate::worker::log_ration::LogRation;
 use crate::worker::plan::Plan;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::{Keep, Neighbours, Shared, Upstream, Upstreams};
+use crate::worker::upstream::{
+    Keep, Neighbours, Rests, Shared, Upstream, Upstreams, go_on_with_rests,
+};
 
 /// How far a worker has come towards its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct Shard {
     pub timers: Rc<Timers>,
     pub upstreams: Upstreams,
     pub shared_upstreams: Shared,
+    /// The backends that could not be connected to.
+    pub rests: RefCell<Rests>,
     pub turn: Turn,
     pub links: Links,
     pub neighbours: Rc<Neighbours>,
@@ -82,6 +87,7 @@ impl Shard {
             timers: Rc::default(),
             upstreams: Upstreams::default(),
             shared_upstreams: Shared::default(),
+            rests: RefCell::default(),
             turn,
             links,
             log_ration: LogRation::default(),
@@ -122,6 +128,11 @@ impl Shard {
         self.upstreams
             .forget_unless(self.tables.of(self.worker), stays);
         self.shared_upstreams.forget_unless(stays);
+        for id in self.rests.borrow_mut().forget_unless(stays) {
+            self.tables
+                .of(self.worker)
+                .set_share(id, limits::WHOLE_SHARE);
+        }
         self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
         if plan.end_changed_listeners(&before) {
             self.timers.wake_all();
@@ -149,6 +160,17 @@ impl Shard {
         }
         table.set_state(id, state);
         self.tables.end_failures(id); // What failed before says nothing about how it is now.
+        self.plan.borrow().state_changed(id);
+        self.each_earlier_plan(|plan| plan.state_changed(id));
+    }
+
+    /// Gives a backend this share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
+    pub fn set_share(&self, id: BackendId, share: u8) {
+        let table = self.tables.of(self.worker);
+        if table.share(id) == share {
+            return;
+        }
+        table.set_share(id, share);
         self.plan.borrow().state_changed(id);
         self.each_earlier_plan(|plan| plan.state_changed(id));
     }
@@ -322,12 +344,13 @@ impl Shard {
     }
 
     /// What is due at every tick, which was taken up `lag` microseconds late.
-    pub fn tick(&self, lag: u64) {
+    pub fn tick(self: &Rc<Self>, lag: u64) {
         self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
         self.upstreams.sweep(now, self.tables.of(self.worker));
         self.shared_upstreams.share();
+        go_on_with_rests(self);
         let gauges = self.links.gauges(self.worker);
         gauges.set_operations(operations());
         self.plan.borrow().let_look();

@@ -304,7 +304,7 @@ fn the_last_backend_is_never_ejected() {
 fn refused_connections_count_as_failures() {
     let dead = free_addr();
     let alive = Origin::saying("alive");
-    let outlier = "outlier = { consecutive_failures = 3, eject_secs = 600 }\nretries = 0\n";
+    let outlier = "outlier = { consecutive_failures = 1, eject_secs = 600 }\nretries = 0\n";
     let proxy =
         Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[dead, alive.addr]) + outlier));
     eventually("it is ejected", || {

@@ -51,6 +51,7 @@ mod proxy_protocol;
 mod refusals;
 mod reload;
 mod remote;
+mod resting;
 mod retries;
 mod reuse;
 mod route_bypass;

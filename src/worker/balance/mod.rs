@@ -122,7 +122,7 @@ impl AlgorithmPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub id: BackendId,
-    /// `1..=limits::WEIGHT`.
+    /// `1..=limits::WEIGHT`; while some backend of the pool has only a share of its requests, that times the share.
     pub weight: u16,
     /// Its index in the pool's backends.
     pub member: u32,

@@ -1,6 +1,7 @@
 //! Connecting to a backend, with TLS where its pool speaks it.
 
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
@@ -61,18 +62,32 @@ pub async fn dial(
     security: Option<&Security>,
     timer: &Timer,
 ) -> Result<Socket, Unconnected> {
-    let mut connecting = pin!(async {
-        match addr {
-            BackendAddr::Tcp(addr) => connect_tcp(*addr).await,
-            BackendAddr::Unix(path) => connect_unix(path).await,
-        }
-    });
-    let socket = match timer.bound(|cx| connecting.as_mut().poll(cx)).await {
+    let mut reaching = pin!(reach(addr));
+    let socket = match timer.bound(|cx| reaching.as_mut().poll(cx)).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) if is_exhausted(&error) => return Err(Unconnected::Exhausted),
         Ok(Err(_)) => return Err(Unconnected::Failed),
         Err(Expired) => return Err(Unconnected::TimedOut),
     };
+    greet(shard, socket, introduction, security, timer).await
+}
+
+/// A connection on which nothing was said yet.
+pub async fn reach(addr: &BackendAddr) -> io::Result<Socket> {
+    match addr {
+        BackendAddr::Tcp(addr) => connect_tcp(*addr).await,
+        BackendAddr::Unix(path) => connect_unix(path).await,
+    }
+}
+
+/// Sends the PROXY header and makes the TLS handshake.
+pub async fn greet(
+    shard: &Shard,
+    socket: Socket,
+    introduction: Option<&[u8]>,
+    security: Option<&Security>,
+    timer: &Timer,
+) -> Result<Socket, Unconnected> {
     if let Some(header) = introduction {
         let mut block = shard.blocks.take();
         block.extend(header);

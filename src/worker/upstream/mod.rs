@@ -8,9 +8,12 @@ mod learnt;
 mod open;
 mod peak;
 mod queue;
+mod race;
+mod rest;
 mod reuse_key;
 mod shared;
 mod stream;
+mod trial;
 mod wait;
 
 use crate::base::ids::BackendId;
@@ -22,8 +25,10 @@ pub use hold::Hold;
 pub use idle::{Keep, Upstreams};
 pub use open::obtain;
 pub use queue::{Backends, Neighbours, Queue};
+pub use rest::Rests;
 pub use reuse_key::ReuseKey;
 pub use shared::Shared;
+pub use trial::go_on as go_on_with_rests;
 pub use wait::{choose, choose_first};
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that

@@ -11,10 +11,13 @@ use crate::snapshot::{Backend, Protocol};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::dial::{Security, dial, introduction};
+use crate::worker::upstream::dial::{Security, greet, introduction};
+use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::stream::obtain_stream;
+use crate::worker::upstream::trial::{note_connected, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
@@ -41,17 +44,29 @@ pub async fn obtain(
         Claim::New(hold) => hold,
         Claim::Nothing => return Ok(None),
     };
+    let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
+    let mut entrants = vec![Entrant {
+        id: backend.id(),
+        key,
+        addr,
+        hold,
+    }];
+    entrants.extend(others(shard, exchange, backend));
     let began = Micros::now();
-    let socket = connect(shard, client, exchange, backend).await?;
+    let (won, socket) = connect(shard, client, exchange, entrants).await?;
+    let backend = exchange
+        .plan
+        .backend_of(won.id)
+        .ok_or(Failure::ConnectFailed)?;
     let counts = backend.slot.counts().workers.of(shard.worker);
     counts.connect_times.observe(Micros::now().since(began));
     Ok(Some(Upstream {
         wire: Wire::new(Stream::Socket(socket)),
-        backend: backend.id(),
-        key,
+        backend: won.id,
+        key: won.key,
         scheme: "http",
         reused: false,
-        hold,
+        hold: won.hold,
     }))
 }
 
@@ -114,29 +129,39 @@ pub fn new_hold(
     Ok(Some(Hold::permit(queue, permit)))
 }
 
+/// Connects to one of these for an exchange, and greets it. That it cannot be connected to, or can, is noted.
 async fn connect(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
-    backend: &Backend,
-) -> Result<Socket, Failure> {
+    entrants: Vec<Entrant>,
+) -> Result<(Entrant, Socket), Failure> {
     let route = exchange.route();
-    client.timer.set(exchange.bounded(route.timeouts.connect));
-    let Some(addr) = &backend.addr else {
-        return Err(Failure::ConnectFailed);
-    };
-    let pool = exchange.plan.pool(route.pool);
-    let security = Security::of(pool, backend);
     let timer = &client.timer;
+    timer.set(exchange.bounded(route.timeouts.connect));
+    let pool = exchange.plan.pool(route.pool);
     let introduction = introduction(pool, &client.arrival, exchange.client.get());
-    let introduction = introduction.as_deref();
-    let mut connecting = pin!(dial(shard, addr, introduction, security.as_ref(), timer));
+    let mut connecting = pin!(async {
+        // The backend would have had more time if the exchange had.
+        let is_enough = || !exchange.is_overdue();
+        let (won, socket) = race(shard, entrants, timer, is_enough).await?;
+        let backend = exchange.plan.backend_of(won.id);
+        let security = backend.and_then(|backend| Security::of(pool, backend));
+        let introduction = introduction.as_deref();
+        let greeted = greet(shard, socket, introduction, security.as_ref(), timer).await;
+        match &greeted {
+            Ok(_) => note_connected(shard, won.id),
+            Err(Unconnected::TimedOut) if !is_enough() => {}
+            Err(unconnected) => note_unconnected(shard, won.id, won.key, *unconnected),
+        }
+        Ok((won, greeted?))
+    });
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_unconnected)),
+        Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
         Poll::Pending => client.poll_gone(shard, cx).map(Err),
     });
-    connected.await.map_err(|failure| match failure {
-        Failure::ConnectTimeout => exchange.expired(failure),
-        failure => failure,
-    })
+    match connected.await? {
+        Err(Unconnected::TimedOut) => Err(exchange.expired(Failure::ConnectTimeout)),
+        outcome => outcome.map_err(Failure::of_unconnected),
+    }
 }

@@ -3,19 +3,22 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Block, Timer, spawn};
-use crate::shared::slots::SharedSlot;
-use crate::snapshot::{Backend, BackendAddr};
+use crate::net::{Block, Socket, Timer, spawn};
+use crate::snapshot::Backend;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::multiplex::{Connection, Gone, Terms};
+use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
+use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::dial::{Security, dial};
+use crate::worker::upstream::dial::{Security, greet};
 use crate::worker::upstream::open::new_hold;
+use crate::worker::upstream::race::{Entrant, others, race};
+use crate::worker::upstream::trial::{note_connected, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
@@ -77,15 +80,11 @@ fn claim(
     Some(hold.unwrap_or_else(|| Hold::room(queue, id)))
 }
 
-/// What the task of a shared connection needs to know.
+/// What is needed to make a shared connection.
 struct Link {
-    /// Keeps the backend's row for as long as the connection lasts.
-    slot: SharedSlot,
-    key: ReuseKey,
-    addr: BackendAddr,
-    security: Option<Security>,
+    plan: Rc<Plan>,
+    pool: PoolId,
     connect: Duration,
-    keepalive: Duration,
 }
 
 fn open_shared(
@@ -97,29 +96,41 @@ fn open_shared(
 ) -> Result<Rc<Connection>, Failure> {
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
     let connection = Connection::new(Role::Client, settings(), &shard.timers);
-    let shared = connection.clone();
-    let queue = hold.as_permit().map(|_| hold.queue().clone());
-    shard.shared_upstreams.add(backend.id(), key, shared, queue);
-    let link = Link {
-        slot: backend.slot.clone(),
+    let first = Entrant {
+        id: backend.id(),
         key,
         addr,
-        security: Security::of(exchange.plan.pool(exchange.route().pool), backend),
+        hold: Some(hold),
+    };
+    add(shard, &first, &connection);
+    let mut entrants = vec![first];
+    entrants.extend(others(shard, exchange, backend));
+    let link = Link {
+        plan: exchange.plan.clone(),
+        pool: exchange.route().pool,
         connect: exchange.route().timeouts.connect,
-        keepalive: exchange.plan.pool(exchange.route().pool).keepalive,
     };
     let shared = connection.clone();
     let shard = shard.clone();
-    spawn(async move {
-        run(&shard, &shared, &link).await;
-        shard.shared_upstreams.remove(link.slot.id(), &shared);
-        drop(hold);
-    });
+    spawn(async move { run(&shard, &shared, link, entrants).await });
     Ok(connection)
 }
 
-/// The connection's window is as wide as those of all its streams, so that one whose client does not read keeps no
-/// other from its bytes.
+/// Lets requests to a backend use a connection.
+fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<Connection>) {
+    let permitted = entrant
+        .hold
+        .as_ref()
+        .filter(|hold| hold.as_permit().is_some());
+    let queue = permitted.map(|hold| hold.queue().clone());
+    let shared = connection.clone();
+    shard
+        .shared_upstreams
+        .add(entrant.id, entrant.key, shared, queue);
+}
+
+/// The connection's window is as wide as those of all its streams, so that one whose client does not read keeps no other
+/// from its bytes.
 fn settings() -> LocalSettings {
     let stream_window = limits::default::H2_UPSTREAM_STREAM_WINDOW;
     LocalSettings {
@@ -129,28 +140,64 @@ fn settings() -> LocalSettings {
     }
 }
 
-/// Makes a shared connection and carries it to its end.
-async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: &Link) {
+/// Makes a shared connection and carries it to its end. If another address of the name than the first one is connected to,
+/// it is that one's connection from then on.
+async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrants: Vec<Entrant>) {
+    let first = entrants[0].id;
     let timer = Timer::new(&shard.timers);
     timer.set(link.connect);
     let began = Micros::now();
-    match dial(shard, &link.addr, None, link.security.as_ref(), &timer).await {
-        Ok(socket) => {
-            let counts = link.slot.counts().workers.of(shard.worker);
-            counts.connect_times.observe(Micros::now().since(began));
-            let terms = Terms {
-                blocks: &shard.blocks,
-                begin: &|_| (),
-                rest: &|| (),
-                is_unwanted: &|| {
-                    shard.is_draining() || !shard.plan().is_current(link.slot.id(), link.key)
-                },
-                idle: link.keepalive,
-            };
-            connection.carry(&socket, Block::default(), &terms).await;
-            socket.end_sending();
-            socket.end();
-        }
-        Err(unconnected) => connection.lose(Gone::Unconnected(unconnected)),
+    let connected = connect(shard, &link, entrants, &timer).await;
+    if !connected.as_ref().is_ok_and(|(won, _)| won.id == first) {
+        shard.shared_upstreams.remove(first, connection);
     }
+    let (won, socket) = match connected {
+        Ok(connected) => connected,
+        Err(unconnected) => return connection.lose(Gone::Unconnected(unconnected)),
+    };
+    if won.id != first {
+        add(shard, &won, connection);
+    }
+    // It keeps the backend's row for as long as it lasts.
+    let Some(slot) = link
+        .plan
+        .backend_of(won.id)
+        .map(|backend| backend.slot.clone())
+    else {
+        return connection.lose(Gone::Lost);
+    };
+    let counts = slot.counts().workers.of(shard.worker);
+    counts.connect_times.observe(Micros::now().since(began));
+    let idle = link.plan.pool(link.pool).keepalive;
+    drop(link); // Else the connection would keep a configuration that may be replaced long before it ends.
+    let is_current = || shard.plan().is_current(won.id, won.key);
+    let terms = Terms {
+        blocks: &shard.blocks,
+        begin: &|_| (),
+        rest: &|| (),
+        is_unwanted: &|| shard.is_draining() || !is_current(),
+        idle,
+    };
+    connection.carry(&socket, Block::default(), &terms).await;
+    socket.end_sending();
+    socket.end();
+    shard.shared_upstreams.remove(won.id, connection);
+}
+
+async fn connect(
+    shard: &Shard,
+    link: &Link,
+    entrants: Vec<Entrant>,
+    timer: &Timer,
+) -> Result<(Entrant, Socket), Unconnected> {
+    let (won, socket) = race(shard, entrants, timer, || true).await?;
+    let backend = link.plan.backend_of(won.id);
+    let pool = link.plan.pool(link.pool);
+    let security = backend.and_then(|backend| Security::of(pool, backend));
+    let greeted = greet(shard, socket, None, security.as_ref(), timer).await;
+    match &greeted {
+        Ok(_) => note_connected(shard, won.id),
+        Err(unconnected) => note_unconnected(shard, won.id, won.key, *unconnected),
+    }
+    Ok((won, greeted?))
 }

@@ -1,0 +1,146 @@
+//! Connecting to a name that has several addresses: to the one that was picked, and to the next one as well when that has
+//! failed or takes longer than a connection should. The first that is there is used (RFC 8305 section 5).
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::base::ids::BackendId;
+use crate::base::limits;
+use crate::net::{Expired, Socket, Timer, is_exhausted};
+use crate::snapshot::{Backend, BackendAddr};
+use crate::worker::exchange::Exchange;
+use crate::worker::multiplex::Unconnected;
+use crate::worker::shard::Shard;
+use crate::worker::upstream::dial::reach;
+use crate::worker::upstream::open::new_hold;
+use crate::worker::upstream::trial::note_unconnected;
+use crate::worker::upstream::{Hold, ReuseKey};
+
+/// An address that may be connected to, and what the connection takes up.
+pub struct Entrant {
+    pub id: BackendId,
+    pub key: ReuseKey,
+    pub addr: BackendAddr,
+    pub hold: Option<Hold>,
+}
+
+/// The other addresses of the backend's name that take requests and may have another connection.
+pub fn others(shard: &Shard, exchange: &Exchange, backend: &Backend) -> Vec<Entrant> {
+    let pool = exchange.plan.pool(exchange.route().pool);
+    let mates = backend
+        .addresses
+        .clone()
+        .map(|index| &pool.backends[index as usize]);
+    mates
+        .filter(|mate| mate.id() != backend.id() && !exchange.has_tried(mate.id()))
+        .filter(|mate| shard.tables.of(shard.worker).takes_requests(mate.id()))
+        .filter_map(|mate| {
+            Some(Entrant {
+                id: mate.id(),
+                key: exchange.plan.reuse_key(mate.id())?,
+                addr: mate.addr.clone()?,
+                hold: new_hold(shard, exchange, mate).ok()?,
+            })
+        })
+        .collect()
+}
+
+type Reaching<'a> = Pin<Box<dyn Future<Output = io::Result<Socket>> + 'a>>;
+
+/// Those that are under way.
+struct Race<'a> {
+    entrants: &'a [Entrant],
+    /// The entrant's index, and its connection.
+    running: Vec<(usize, Reaching<'a>)>,
+    begun: usize,
+    /// Whether the next one is not to wait, because one has failed.
+    is_short: bool,
+}
+
+/// Connects to the first of these that can be connected to, in their order, at most until the timer's deadline. Those that
+/// cannot rest from now on, and so do those that were slower although they began earlier; at the deadline those that have
+/// not answered, if they had as much time as they may have (`is_enough`).
+pub async fn race(
+    shard: &Shard,
+    mut entrants: Vec<Entrant>,
+    timer: &Timer,
+    is_enough: impl Fn() -> bool,
+) -> Result<(Entrant, Socket), Unconnected> {
+    let pause = Timer::new(&shard.timers);
+    let mut race = Race {
+        entrants: &entrants,
+        running: Vec::new(),
+        begun: 0,
+        is_short: false,
+    };
+    let outcome = timer.bound(|cx| race.poll(shard, &pause, cx)).await;
+    let (running, begun): (Vec<usize>, _) = (
+        race.running.iter().map(|(index, _)| *index).collect(),
+        race.begun,
+    );
+    drop(race);
+    let (won, outcome) = match outcome {
+        Ok(Ok((index, socket))) => (index, Ok(socket)),
+        Ok(Err(unconnected)) => (0, Err(unconnected)),
+        Err(Expired) if is_enough() => (begun, Err(Unconnected::TimedOut)),
+        Err(Expired) => (0, Err(Unconnected::TimedOut)),
+    };
+    for entrant in running
+        .iter()
+        .filter(|index| **index < won)
+        .map(|index| &entrants[*index])
+    {
+        note_unconnected(shard, entrant.id, entrant.key, Unconnected::TimedOut);
+    }
+    outcome.map(|socket| (entrants.swap_remove(won), socket))
+}
+
+impl Race<'_> {
+    fn poll(
+        &mut self,
+        shard: &Shard,
+        pause: &Timer,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(usize, Socket), Unconnected>> {
+        loop {
+            let is_due = self.running.is_empty() || self.is_short || pause.poll(cx).is_ready();
+            if is_due && self.begun < self.entrants.len() {
+                self.is_short = false;
+                self.running
+                    .push((self.begun, Box::pin(reach(&self.entrants[self.begun].addr))));
+                self.begun += 1;
+                pause.set(Duration::from_millis(limits::NEXT_ADDRESS_MILLIS));
+                continue;
+            }
+            if self.running.is_empty() {
+                return Poll::Ready(Err(Unconnected::Failed));
+            }
+            let polled = self
+                .running
+                .iter_mut()
+                .enumerate()
+                .find_map(|(at, (_, reaching))| match reaching.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => Some((at, outcome)),
+                    Poll::Pending => None,
+                });
+            let Some((at, outcome)) = polled else {
+                return Poll::Pending;
+            };
+            let (index, _) = self.running.remove(at);
+            match outcome {
+                Ok(socket) => return Poll::Ready(Ok((index, socket))),
+                Err(error) if is_exhausted(&error) => {
+                    return Poll::Ready(Err(Unconnected::Exhausted));
+                }
+                Err(_) => {
+                    self.is_short = true;
+                    let Entrant { id, key, .. } = self.entrants[index];
+                    note_unconnected(shard, id, key, Unconnected::Failed);
+                }
+            }
+        }
+    }
+}

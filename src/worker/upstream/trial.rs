@@ -1,0 +1,92 @@
+//! Backends that rest on this core: how they begin to, how they are tried, and how they come back.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::base::ids::BackendId;
+use crate::base::limits;
+use crate::net::{Timer, spawn};
+use crate::worker::failure::Failure;
+use crate::worker::multiplex::Unconnected;
+use crate::worker::shard::Shard;
+use crate::worker::upstream::ReuseKey;
+use crate::worker::upstream::dial::{Security, dial};
+use crate::worker::upstream::rest::Due;
+
+/// Takes into account that a backend could not be connected to with these settings.
+pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected: Unconnected) {
+    // That there is no descriptor left says nothing about the backend.
+    if unconnected == Unconnected::Exhausted || !shard.plan().is_current(id, key) {
+        return;
+    }
+    let now = shard.timers.millis();
+    let Some(millis) = shard.rests.borrow_mut().failed(id, now) else {
+        return;
+    };
+    shard.set_share(id, 0);
+    if shard.log_ration.may_log_failure() {
+        let word = Failure::of_unconnected(unconnected).consequences().word;
+        let backend = label(shard, id);
+        warn!("backend {backend} rests for {millis} ms on this worker: {word}");
+    }
+}
+
+/// Takes into account that a backend was connected to.
+pub fn note_connected(shard: &Shard, id: BackendId) {
+    let now = shard.timers.millis();
+    if shard.rests.borrow_mut().connected(id, now) {
+        shard.set_share(id, 1);
+        if shard.log_ration.may_log_failure() {
+            let backend = label(shard, id);
+            info!("backend {backend} gets requests of this worker again: it can be connected to");
+        }
+    }
+}
+
+/// Does what is due at a tick.
+pub fn go_on(shard: &Rc<Shard>) {
+    let due = shard.rests.borrow_mut().due(shard.timers.millis());
+    for due in due {
+        match due {
+            Due::Share(id, share) => shard.set_share(id, share),
+            Due::Try(id) => {
+                if let Some(key) = shard.plan().reuse_key(id) {
+                    spawn(connect_once(shard.clone(), id, key));
+                }
+            }
+        }
+    }
+}
+
+/// Connects to a backend for no request, and closes the connection again.
+async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
+    let plan = shard.plan();
+    let (Some(pool), Some(backend)) = (plan.pool_with(id), plan.backend_of(id)) else {
+        return;
+    };
+    let Some(addr) = &backend.addr else {
+        return;
+    };
+    // A handshake would have to begin with a client's address.
+    let security = match pool.proxy_protocol {
+        None => Security::of(pool, backend),
+        Some(_) => None,
+    };
+    let timer = Timer::new(&shard.timers);
+    timer.set(Duration::from_millis(limits::TRIAL_MILLIS));
+    match dial(&shard, addr, None, security.as_ref(), &timer).await {
+        Ok(socket) => {
+            socket.end();
+            note_connected(&shard, id);
+        }
+        Err(unconnected) => note_unconnected(&shard, id, key, unconnected),
+    }
+}
+
+fn label(shard: &Shard, id: BackendId) -> String {
+    let plan = shard.plan();
+    let backend = plan.backend_of(id);
+    backend.map_or_else(String::new, |backend| backend.label.clone())
+}

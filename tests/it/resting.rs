@@ -1,0 +1,223 @@
+//! Backends that cannot be connected to: no request fails for them while another one is there, and they get none until they
+//! can be connected to again.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::h2::backend::Backend;
+use crate::support::place::{free_addr, listen};
+use crate::support::proxy::list;
+use crate::support::{Origin, Proxy, eventually, get};
+
+const ALGORITHMS: [&str; 5] = [
+    "round_robin",
+    "least_connections",
+    "random_two",
+    "peak_ewma",
+    "consistent_hash",
+];
+const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
+
+/// One pool with these backends, and nothing else that is set.
+fn config(algorithm: &str, backends: &[SocketAddr], more: &str) -> String {
+    format!(
+        "workers = 2\n[[routes]]\nprefix = \"/\"\npool = \"p\"\n{more}\n[[pools]]\nname = \"p\"\n\
+         backends = {}\nbalancing_algorithm = \"{algorithm}\"\n",
+        list(backends)
+    )
+}
+
+/// What clients that ask at the same time see.
+struct Seen {
+    failures: usize,
+    /// Requests that took longer than a connection may.
+    slow: usize,
+}
+
+/// Has eight clients ask at the same time, these in turns, until `is_over`.
+fn ask_meanwhile(
+    proxy: &Proxy,
+    requests: [&str; 2],
+    longest: Duration,
+    is_over: impl Fn(usize) -> bool + Sync,
+) -> Seen {
+    let (failures, slow) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let together = Barrier::new(8);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                together.wait();
+                for number in 0.. {
+                    if is_over(number) {
+                        return;
+                    }
+                    let began = Instant::now();
+                    let status = client.ask(requests[number % 2]).status();
+                    failures.fetch_add(usize::from(status != 200), SeqCst);
+                    slow.fetch_add(usize::from(began.elapsed() >= longest), SeqCst);
+                }
+            });
+        }
+    });
+    Seen {
+        failures: failures.into_inner(),
+        slow: slow.into_inner(),
+    }
+}
+
+#[test]
+fn backends_that_refuse_connections_cost_no_request() {
+    let origins = [Origin::saying("a"), Origin::saying("b")];
+    let [a, b] = [origins[0].addr, origins[1].addr];
+    for algorithm in ALGORITHMS {
+        for backends in [
+            vec![a, free_addr()],
+            vec![free_addr(), a],
+            vec![a, free_addr(), b],
+            vec![free_addr(), a, free_addr()],
+        ] {
+            let proxy = Proxy::start(&config(algorithm, &backends, ""));
+            let seen = ask_meanwhile(&proxy, [&get("/"), POST], Duration::MAX, |number| {
+                number == 25
+            });
+            assert_eq!(
+                seen.failures,
+                0,
+                "{algorithm} {backends:?}: {}",
+                proxy.log()
+            );
+        }
+    }
+}
+
+/// The backend speaks HTTP/2 to all others.
+#[test]
+fn the_same_over_http2() {
+    let origin = Origin::start(|link| {
+        if let Some(mut backend) = Backend::greet(link, &[]) {
+            backend.serve("a");
+        }
+    });
+    for algorithm in ALGORITHMS {
+        let config = config(algorithm, &[free_addr(), origin.addr], "") + "protocol = \"h2\"\n";
+        let proxy = Proxy::start(&config);
+        let seen = ask_meanwhile(&proxy, [&get("/"), POST], Duration::MAX, |number| {
+            number == 25
+        });
+        assert_eq!(seen.failures, 0, "{algorithm}: {}", proxy.log());
+    }
+}
+
+/// An address whose connections are never made, and never refused: its queue is full.
+struct BlackHole {
+    addr: SocketAddr,
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+fn black_hole(addr: SocketAddr) -> BlackHole {
+    let listener = listen(addr);
+    // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
+        queued.push(stream);
+        assert!(queued.len() < 100, "the queue takes everybody");
+    }
+    BlackHole {
+        addr,
+        _listener: listener,
+        _queued: queued,
+    }
+}
+
+#[test]
+fn a_backend_that_answers_no_connection_delays_only_the_first_requests() {
+    let origin = Origin::saying("a");
+    let hole = black_hole(free_addr());
+    let connect = Duration::from_millis(1_000);
+    for algorithm in ALGORITHMS {
+        let more = "timeouts = { connect = 1 }";
+        let proxy = Proxy::start(&config(algorithm, &[hole.addr, origin.addr], more));
+        let seen = ask_meanwhile(&proxy, [&get("/"), POST], connect, |number| number == 40);
+        assert_eq!(seen.failures, 0, "{algorithm}: {}", proxy.log());
+        // Each client may have been under way there once, and once more before its worker knew.
+        assert!(seen.slow <= 16, "{algorithm}: {} of 320", seen.slow);
+    }
+}
+
+#[test]
+fn a_backend_that_comes_and_goes_costs_no_request() {
+    let origins = [Origin::saying("a"), Origin::saying("b")];
+    let flapping = free_addr();
+    let proxy = Proxy::start(&config(
+        "round_robin",
+        &[flapping, origins[0].addr, origins[1].addr],
+        "",
+    ));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let served = Arc::new(AtomicUsize::new(0));
+    let (over, count) = (is_over.clone(), served.clone());
+    let comes_and_goes = thread::spawn(move || {
+        for _ in 0..3 {
+            let count = count.clone();
+            let origin = Origin::start_at(flapping, move |link| {
+                while link.request().is_some() {
+                    count.fetch_add(1, SeqCst);
+                    link.send(crate::support::origin::ok("flapping"));
+                }
+            });
+            thread::sleep(Duration::from_millis(2_500));
+            drop(origin);
+            thread::sleep(Duration::from_millis(500));
+        }
+        over.store(true, SeqCst);
+    });
+    // When a socket that listens is closed, the kernel resets what waits in its queue, whatever was sent there already: a
+    // request that could not be repeated would be lost with that.
+    let gets = [&*get("/"), &*get("/")];
+    let seen = ask_meanwhile(&proxy, gets, Duration::MAX, |_| is_over.load(SeqCst));
+    comes_and_goes.join().unwrap();
+    assert_eq!(seen.failures, 0, "{}", proxy.log());
+    assert!(served.load(SeqCst) > 0, "{}", proxy.log());
+}
+
+/// A pool whose only backend is away for a moment serves again at once when it is back.
+#[test]
+fn the_only_backend_does_not_rest() {
+    let addr = free_addr();
+    let proxy = Proxy::to(&[addr]);
+    for _ in 0..20 {
+        assert_eq!(proxy.ask(get("/")).status(), 502);
+    }
+    let _origin = Origin::start_at(addr, |link| {
+        while link.request().is_some() {
+            link.send(crate::support::origin::ok("back"));
+        }
+    });
+    assert_eq!(proxy.ask(get("/")).text(), "back");
+}
+
+/// It is connected to without any request, and gets requests again when that succeeds.
+#[test]
+fn a_backend_that_is_back_is_used_again() {
+    let addr = free_addr();
+    let other = Origin::saying("other");
+    let proxy = Proxy::to(&[addr, other.addr]);
+    for _ in 0..20 {
+        assert_eq!(proxy.ask(get("/")).text(), "other");
+    }
+    proxy.wait_for_log(&[&addr.to_string(), "rests"]);
+    let origin = Origin::start_at(addr, |link| {
+        while link.request().is_some() {
+            link.send(crate::support::origin::ok("back"));
+        }
+    });
+    eventually("it is tried without a request", || origin.accepted() > 0);
+    eventually("it is used again", || proxy.ask(get("/")).text() == "back");
+}
