@@ -24,6 +24,7 @@ mod framing;
 mod grpc;
 mod h2_backends;
 mod h2_exchange;
+mod h2_fairness;
 mod h2_floods;
 mod h2_frames;
 mod h2_sections;

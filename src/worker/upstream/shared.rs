@@ -23,15 +23,15 @@ struct Known {
 }
 
 impl Shared {
-    /// A connection to the backend that was made with these settings and has room for another stream; one that may be
-    /// dead only if there is no other.
+    /// A connection to the backend that was made with these settings and has room for another stream; one that is a second
+    /// choice only if there is no other.
     pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<Connection>> {
         let backends = self.backends.borrow();
         let known = backends.get(id.index())?;
         let has_room = |known: &&Known| known.key == key && has_room(&known.connection);
         let with_room = || known.iter().filter(has_room);
-        let alive = with_room().find(|known| !known.connection.is_suspect());
-        let found = alive.or_else(|| with_room().next())?;
+        let first = with_room().find(|known| !known.connection.is_second_choice());
+        let found = first.or_else(|| with_room().next())?;
         Some(found.connection.clone())
     }
 

@@ -36,11 +36,11 @@ pub fn obtain_stream(
     // What it does not take of that goes to the next request now, and not when this one has ended.
     let granted = exchange.granted.take();
     let (connection, reused) = match shard.shared_upstreams.find(id, key) {
-        Some(connection) if !connection.is_suspect() => (connection, true),
-        // A new one is better than one that may be dead.
-        suspect => match (claim(shard, exchange, backend, granted), suspect) {
+        Some(connection) if !connection.is_second_choice() => (connection, true),
+        // A new one is better than one that may be dead, or that others have filled.
+        second => match (claim(shard, exchange, backend, granted), second) {
             (Some(hold), _) => (open_shared(shard, exchange, backend, key, hold)?, false),
-            (None, Some(suspect)) => (suspect, true),
+            (None, Some(second)) => (second, true),
             (None, None) => return Ok(None),
         },
     };

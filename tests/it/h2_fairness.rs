@@ -1,0 +1,156 @@
+//! Streams that share a connection: none keeps another one's bytes back, neither towards a backend, where they are
+//! different clients', nor towards a client whose streams know nothing of each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use crate::support::h2::H2;
+use crate::support::h2::backend::Backend;
+use crate::support::h2::frame::{self, flag, get, kind};
+use crate::support::origin::ok;
+use crate::support::{Client, Link, Origin, Proxy, eventually};
+
+const SMALL: &str = "POST /small HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n0123456789";
+
+/// Answers each request when its body has ended, and allows of every window as many bytes as came.
+fn take_all(backend: &mut Backend) {
+    while let Some(frame) = backend.frame() {
+        if frame.kind != kind::DATA {
+            continue;
+        }
+        let bytes = frame.payload.len() as u32;
+        if frame.has(flag::END_STREAM) {
+            backend.answer(frame.stream, "taken");
+        } else {
+            backend.send(frame::window_update(frame.stream, bytes));
+        }
+        if bytes > 0 {
+            backend.send(frame::window_update(0, bytes));
+        }
+    }
+}
+
+fn proxy(origin: &Origin, backend: &str) -> Proxy {
+    Proxy::start(&format!(
+        "workers = 1\n[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\n\
+         backends = [{{ addr = \"{}\"{backend} }}]\n[[routes]]\npool = \"h2\"\n",
+        origin.addr
+    ))
+}
+
+/// Uploads for as long as the proxy takes anything.
+fn upload_without_end(proxy: &Proxy) -> thread::JoinHandle<()> {
+    let mut client = proxy.client();
+    client.send("POST /endless HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
+    thread::spawn(move || while client.try_send(&chunk) {})
+}
+
+/// The backend has one connection, on which the endless upload always has more to send than it takes.
+#[test]
+fn an_upload_without_end_keeps_no_other_upload_from_the_backend() {
+    let origin = Origin::start(|link| {
+        if let Some(mut backend) = Backend::greet(link, &[]) {
+            take_all(&mut backend);
+        }
+    });
+    let proxy = proxy(&origin, ", max_connections = 1");
+    let uploading = upload_without_end(&proxy);
+    eventually("windows were used up", || origin.sent() > 1 << 10);
+    let mut client = proxy.client();
+    for _ in 0..20 {
+        let answer = client.ask(SMALL);
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "taken"));
+    }
+    assert_eq!(origin.accepted(), 1);
+    drop(proxy);
+    uploading.join().unwrap();
+}
+
+/// A backend that takes no more of an upload, and whose connection is full of it, is asked on another connection.
+#[test]
+fn a_connection_that_an_upload_has_filled_is_nobody_elses() {
+    let connections = AtomicUsize::new(0);
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = received.clone();
+    let origin = Origin::start(move |link| {
+        let Some(mut backend) = Backend::greet(link, &[]) else {
+            return;
+        };
+        if connections.fetch_add(1, SeqCst) > 0 {
+            return take_all(&mut backend);
+        }
+        while let Some(frame) = backend.frame() {
+            if frame.kind == kind::DATA {
+                count.fetch_add(frame.payload.len(), SeqCst);
+            }
+        }
+    });
+    let proxy = proxy(&origin, "");
+    let uploading = upload_without_end(&proxy);
+    eventually("the window is used up", || received.load(SeqCst) == 65_535);
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        assert_eq!(client.ask(SMALL).text(), "taken");
+    }
+    drop(proxy);
+    uploading.join().unwrap();
+}
+
+/// A backend whose answer to `/endless` has no end.
+fn endless(link: &mut Link) {
+    while let Some(request) = link.request() {
+        if !request.head.first_line().contains(" /endless ") {
+            link.send(ok("small"));
+            continue;
+        }
+        link.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let chunk = [b"4000\r\n", &[b'x'; 0x4000][..], b"\r\n"].concat();
+        while link.try_send(&chunk) {}
+        return;
+    }
+}
+
+/// As gRPC, Go and curl ask: no stream has a priority.
+#[test]
+fn a_download_without_end_keeps_no_other_answer_from_the_client() {
+    let origin = Origin::start(endless);
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = H2::start(proxy.addr, &[]);
+    let download = client.begin(&get("/endless", &[]), true);
+    client.head(download);
+    for _ in 0..20 {
+        let stream = client.begin(&get("/small", &[]), true);
+        assert_eq!(client.answer(stream).text(), "small");
+    }
+    let received = client.answers[&download].body.len();
+    client.pump_until("the download goes on", |client| {
+        client.answers[&download].body.len() > received + 100_000
+    });
+}
+
+/// Clients over HTTP/1.1 that read nothing of their answers leave the connection to the backend to others.
+#[test]
+fn an_answer_that_nobody_reads_keeps_no_other_from_its_client() {
+    let origin = Origin::start(|link| {
+        let Some(mut backend) = Backend::greet(link, &[]) else {
+            return;
+        };
+        while let Some(stream) = backend.request() {
+            backend.head(stream, 0);
+            let bytes = if stream == 1 { 60_000 } else { 5 };
+            for piece in vec![b'x'; bytes].chunks(15_000) {
+                backend.send(frame::data(0, stream, piece));
+            }
+            backend.send(frame::data(flag::END_STREAM, stream, b""));
+        }
+    });
+    let proxy = proxy(&origin, ", max_connections = 1");
+    let mut idle = Client::connect(proxy.addr);
+    idle.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n");
+    eventually("the large answer is on its way", || origin.sent() > 60_000);
+    for _ in 0..5 {
+        assert_eq!(proxy.ask(crate::support::get("/small")).text(), "xxxxx");
+    }
+}
