@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::support::place::{Directory, free_addr};
+use crate::support::place::{Directory, black_hole, free_addr};
 use crate::support::proxy::{command, end_with_this_thread};
 use crate::support::{Origin, Proxy, eventually, get};
 
@@ -139,4 +139,35 @@ fn localhost_resolves_everywhere() {
     );
     let proxy = Proxy::start_as(command(), &config);
     eventually("it is served", || proxy.ask(get("/")).text() == "local");
+}
+
+/// One of a name's addresses refuses connections, or lets them wait: the others are tried within the same attempt, even where
+/// nothing may be sent again.
+#[test]
+fn a_dead_address_of_a_name_costs_no_request() {
+    let directory = Directory::new();
+    let hosts = directory.write("hosts", "127.0.0.1 localhost\n");
+    let refusing = free_addr();
+    let (alive, silent) = (beside(refusing, 252), beside(refusing, 253));
+    let _origin = saying(alive, "alive");
+    let _hole = black_hole(silent);
+    for dead in [refusing, silent] {
+        let Some(command) = with_hosts(&hosts) else {
+            eprintln!("not shown here: needs a mount namespace, which takes root");
+            return;
+        };
+        let lines = [dead, alive].map(|addr| format!("{} both.test\n", addr.ip()));
+        std::fs::write(&hosts, lines.concat()).unwrap();
+        let config = format!(
+            "workers = 1\n[timeouts]\nconnect = 60\n[[routes]]\nprefix = \"/\"\nretries = 0\n\
+             backend_addrs = [\"both.test:{}\"]\n",
+            dead.port()
+        );
+        let proxy = Proxy::start_as(command, &config);
+        for _ in 0..20 {
+            let post = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
+            assert_eq!(proxy.ask(post).text(), "alive", "{dead}");
+        }
+        proxy.wait_for_log(&[&dead.to_string(), "rests"]);
+    }
 }

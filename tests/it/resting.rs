@@ -1,15 +1,14 @@
 //! Backends that cannot be connected to: no request fails for them while another one is there, and they get none until they
 //! can be connected to again.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::h2::backend::Backend;
-use crate::support::place::{free_addr, listen};
+use crate::support::place::{black_hole, free_addr};
 use crate::support::proxy::list;
 use crate::support::{Origin, Proxy, eventually, get};
 
@@ -113,37 +112,15 @@ fn the_same_over_http2() {
     }
 }
 
-/// An address whose connections are never made, and never refused: its queue is full.
-struct BlackHole {
-    addr: SocketAddr,
-    _listener: TcpListener,
-    _queued: Vec<TcpStream>,
-}
-
-fn black_hole(addr: SocketAddr) -> BlackHole {
-    let listener = listen(addr);
-    // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-    let mut queued = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
-        queued.push(stream);
-        assert!(queued.len() < 100, "the queue takes everybody");
-    }
-    BlackHole {
-        addr,
-        _listener: listener,
-        _queued: queued,
-    }
-}
-
 #[test]
 fn a_backend_that_answers_no_connection_delays_only_the_first_requests() {
     let origin = Origin::saying("a");
-    let hole = black_hole(free_addr());
+    let silent = free_addr();
+    let _hole = black_hole(silent);
     let connect = Duration::from_millis(1_000);
     for algorithm in ALGORITHMS {
         let more = "timeouts = { connect = 1 }";
-        let proxy = Proxy::start(&config(algorithm, &[hole.addr, origin.addr], more));
+        let proxy = Proxy::start(&config(algorithm, &[silent, origin.addr], more));
         let seen = ask_meanwhile(&proxy, [&get("/"), POST], connect, |number| number == 40);
         assert_eq!(seen.failures, 0, "{algorithm}: {}", proxy.log());
         // Each client may have been under way there once, and once more before its worker knew.

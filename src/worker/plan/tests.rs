@@ -82,6 +82,33 @@ fn spread(core: &Core, plan: &Plan, pool: u32, picks: usize, count: usize) -> Ve
 }
 
 #[test]
+fn backends_get_requests_by_their_shares() {
+    let mut core = Core::new();
+    let plan = core.plan(&[("api", 3)]);
+    let set_share = |index, share| {
+        let id = plan.backend(PoolId(0), index).id();
+        core.tables.of(WORKER).set_share(id, share);
+        plan.state_changed(id);
+    };
+    let whole = limits::WHOLE_SHARE;
+    // The shares, and what 96 requests come to.
+    let rows = [
+        ([whole, whole, whole], [32, 32, 32]),
+        ([0, whole, whole], [0, 48, 48]),
+        ([whole / 2, whole, whole / 2], [24, 48, 24]),
+        ([0, 0, 1], [0, 0, 96]),
+        // They all rest: one is as good as the other.
+        ([0, 0, 0], [32, 32, 32]),
+    ];
+    for (shares, expected) in rows {
+        (0..)
+            .zip(shares)
+            .for_each(|(index, share)| set_share(index, share));
+        assert_eq!(spread(&core, &plan, 0, 96, 3), expected, "{shares:?}");
+    }
+}
+
+#[test]
 fn a_pool_that_did_not_change_goes_on_where_it_was() {
     let mut core = Core::new();
     let before = Plan::new(

@@ -1,11 +1,13 @@
 //! Addresses and directories that no other test has.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 /// An address that nobody listens on and nobody else will be given. Each test process has a loopback address of its
 /// own, and its ports lie below those that the kernel gives to outgoing connections.
@@ -36,6 +38,27 @@ pub fn listen(addr: SocketAddr) -> TcpListener {
         listener.is_some()
     });
     listener.unwrap()
+}
+
+/// Keeps an address from making or refusing any connection: its queue is full.
+pub struct BlackHole {
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+pub fn black_hole(addr: SocketAddr) -> BlackHole {
+    let listener = listen(addr);
+    // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(200)) {
+        queued.push(stream);
+        assert!(queued.len() < 100, "the queue takes everybody");
+    }
+    BlackHole {
+        _listener: listener,
+        _queued: queued,
+    }
 }
 
 /// Both ends of most connections are in this process, and an ordinary user begins with 1024 descriptors.
