@@ -134,6 +134,10 @@ pub const FORWARD_ROUNDS: u32 = UNPROCESSED_ATTEMPTS as u32
 pub const H2_UPSTREAM_CONNECTIONS: usize = 64;
 /// Streams on such a connection beyond which another one is opened.
 pub const H2_UPSTREAM_STREAMS: usize = 100;
+/// Bytes of a response that such a backend may send on a new stream before the client has taken any.
+pub const H2_UPSTREAM_STREAM_WINDOW: u32 = 16 << 10;
+/// Bytes to which the window of a stream grows, on either side, while its bytes are taken faster than they come.
+pub const H2_WIDEST_STREAM_WINDOW: u32 = 256 << 10;
 /// Milliseconds for which a backend's kernel may leave what was sent unacknowledged, or its window shut, before the
 /// connection is given up (`TCP_USER_TIMEOUT`).
 pub const UPSTREAM_UNACKNOWLEDGED_MILLIS: u32 = 120_000;
@@ -499,11 +503,7 @@ pub mod default {
     pub const RETRIES: u8 = 1;
     /// Streams that a client's HTTP/2 connection may have open at once.
     pub const H2_STREAMS: u32 = 128;
-    /// Bytes of a body that an HTTP/2 peer may send ahead, per stream.
-    pub const H2_STREAM_WINDOW: u32 = 256 << 10;
-    /// Bytes of a response that a backend may send on a stream before its client has taken them.
-    pub const H2_UPSTREAM_STREAM_WINDOW: u32 = 128 << 10;
-    /// The same for a whole connection.
+    /// Bytes of bodies that an HTTP/2 client may send ahead, on all streams of its connection together.
     pub const H2_CONNECTION_WINDOW: u32 = 1 << 20;
     /// `balancing_algorithm` of a pool.
     pub const ALGORITHM: &str = "round_robin";

@@ -1,15 +1,16 @@
 //! Streams that share a connection: none keeps another one's bytes back, neither towards a backend, where they are
 //! different clients', nor towards a client whose streams know nothing of each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use crate::support::h2::H2;
 use crate::support::h2::backend::Backend;
-use crate::support::h2::frame::{self, flag, get, kind};
+use crate::support::h2::frame::{self, flag, get, kind, setting};
 use crate::support::origin::ok;
-use crate::support::{Client, Link, Origin, Proxy, eventually};
+use crate::support::{Client, Link, Origin, Proxy, eventually, when_still};
 
 const SMALL: &str = "POST /small HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n0123456789";
 
@@ -152,5 +153,73 @@ fn an_answer_that_nobody_reads_keeps_no_other_from_its_client() {
     eventually("the large answer is on its way", || origin.sent() > 60_000);
     for _ in 0..5 {
         assert_eq!(proxy.ask(crate::support::get("/small")).text(), "xxxxx");
+    }
+}
+
+/// What a backend may send of answers that nobody reads is little, however many there are. A client that reads lets it send
+/// more at a time.
+#[test]
+fn an_answer_that_nobody_reads_is_held_in_part() {
+    const BYTES: usize = 1 << 20;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let origin = Origin::start(move |link| {
+        if let Some(mut backend) = Backend::greet(link, &[]) {
+            send_all(&mut backend, BYTES, &count);
+        }
+    });
+    let proxy = proxy(&origin, "");
+    let mut client = H2::start(proxy.addr, &[(setting::INITIAL_WINDOW_SIZE, 0)]);
+    let streams: Vec<u32> = (0..50)
+        .map(|_| client.begin(&get("/", &[]), true))
+        .collect();
+    for stream in &streams {
+        assert_eq!(client.head(*stream).status(), 200);
+    }
+    let held = when_still(|| sent.load(SeqCst) as u64) as usize;
+    assert!(held <= 50 * 16 << 10, "{} bytes of each answer", held / 50);
+    for stream in streams {
+        client.credit(stream, BYTES as u32);
+        assert_eq!(client.answer(stream).body.len(), BYTES);
+    }
+}
+
+/// Answers each request with so many bytes, as the windows allow.
+fn send_all(backend: &mut Backend, bytes: usize, sent: &AtomicUsize) {
+    let mut windows = BTreeMap::from([(0, 65_535)]);
+    let mut first = 65_535;
+    let mut left: BTreeMap<u32, usize> = BTreeMap::new();
+    while let Some(frame) = backend.frame() {
+        match frame.kind {
+            kind::SETTINGS => {
+                for value in frame.payload.chunks_exact(6) {
+                    if value[..2] == setting::INITIAL_WINDOW_SIZE.to_be_bytes() {
+                        first = frame::number(&value[2..]) as usize;
+                    }
+                }
+            }
+            kind::WINDOW_UPDATE => {
+                *windows.entry(frame.stream).or_insert(first) +=
+                    frame::number(&frame.payload) as usize;
+            }
+            kind::HEADERS => {
+                backend.head(frame.stream, 0);
+                windows.entry(frame.stream).or_insert(first);
+                left.insert(frame.stream, bytes);
+            }
+            _ => {}
+        }
+        for (stream, left) in &mut left {
+            let room = (*left).min(windows[&0]).min(windows[stream]);
+            for piece in vec![b'x'; room].chunks(16_384) {
+                *left -= piece.len();
+                let end = if *left == 0 { flag::END_STREAM } else { 0 };
+                backend.send(frame::data(end, *stream, piece));
+            }
+            sent.fetch_add(room, SeqCst);
+            windows.insert(0, windows[&0] - room);
+            windows.insert(*stream, windows[stream] - room);
+        }
+        left.retain(|_, left| *left > 0);
     }
 }

@@ -19,8 +19,8 @@ mod id {
     pub const NO_RFC7540_PRIORITIES: u16 = 0x9;
 }
 
-/// The window that holds before any SETTINGS; ours are never smaller, so that nothing sent before our SETTINGS arrive
-/// can exceed them.
+/// The window that holds before any SETTINGS; a server's are never smaller, so that nothing sent before its SETTINGS arrive
+/// can exceed them. (What a client receives was asked for behind its own.)
 pub(super) const FIRST_WINDOW: u32 = 65_535;
 
 /// What we ask of the peer and allow it.
@@ -32,8 +32,11 @@ pub struct LocalSettings {
     pub target_bytes: u32,
     /// Streams that the peer may have open at once.
     pub streams: u32,
-    /// Bytes of a body that the peer may send before we release them, per stream; at least 65,535.
+    /// Bytes of a body that the peer may send before we release them, on a stream that has just begun; at a server at least
+    /// 65,535.
     pub stream_window: u32,
+    /// The same on a stream whose bytes are taken faster than they come: to this the window grows.
+    pub widest_stream_window: u32,
     /// The same for the whole connection; at least 65,535.
     pub connection_window: u32,
     /// Whether a server takes CONNECT with a `:protocol` (RFC 8441).
@@ -49,7 +52,8 @@ impl Default for LocalSettings {
             },
             target_bytes: limits::default::REQUEST_TARGET_BYTES,
             streams: limits::default::H2_STREAMS,
-            stream_window: limits::default::H2_STREAM_WINDOW,
+            stream_window: FIRST_WINDOW,
+            widest_stream_window: limits::H2_WIDEST_STREAM_WINDOW,
             connection_window: limits::default::H2_CONNECTION_WINDOW,
             extended_connect: true,
         }
@@ -58,8 +62,15 @@ impl Default for LocalSettings {
 
 impl LocalSettings {
     /// The same with every value in its range.
-    pub(super) fn clamped(mut self) -> LocalSettings {
-        self.stream_window = self.stream_window.clamp(FIRST_WINDOW, MAX_31_BITS);
+    pub(super) fn clamped(mut self, role: Role) -> LocalSettings {
+        let least = match role {
+            Role::Client => 1,
+            Role::Server => FIRST_WINDOW,
+        };
+        self.stream_window = self.stream_window.clamp(least, MAX_31_BITS);
+        self.widest_stream_window = self
+            .widest_stream_window
+            .clamp(self.stream_window, MAX_31_BITS);
         self.connection_window = self.connection_window.clamp(FIRST_WINDOW, MAX_31_BITS);
         self.streams = self.streams.clamp(1, limits::H2_STREAMS);
         self
@@ -236,7 +247,7 @@ mod tests {
             stream_window: 1,
             ..LocalSettings::default()
         }
-        .clamped();
+        .clamped(Role::Server);
         let mut out = Vec::new();
         local.announce(Role::Server, &mut out);
         let header = frame::FrameHeader::parse(out.first_chunk().unwrap());

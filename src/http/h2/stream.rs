@@ -17,6 +17,10 @@ pub(super) struct Stream {
     pub(super) receive_window: i64,
     /// Bytes released and not yet granted anew.
     pub(super) released: u32,
+    /// The most that the peer may send before any of it is released.
+    pub(super) widest: u32,
+    /// Bytes released since it was made so wide.
+    pub(super) taken: u32,
     /// Whether more of the peer's message may come.
     pub(super) receives: bool,
     /// Whether more of ours may be sent.
@@ -51,6 +55,8 @@ impl Stream {
             send_window: i64::from(send_window),
             receive_window: i64::from(receive_window),
             released: 0,
+            widest: receive_window,
+            taken: 0,
             receives: true,
             sends: true,
             has_head: false,

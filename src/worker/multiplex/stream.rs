@@ -21,6 +21,9 @@ pub struct Stream {
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
     finished: Cell<bool>,
+    /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are to be
+    /// received. So a stream whose bytes nobody takes holds no more than its window.
+    taken: Cell<usize>,
 }
 
 impl Stream {
@@ -31,6 +34,7 @@ impl Stream {
             state,
             answered: Cell::default(),
             finished: Cell::default(),
+            taken: Cell::default(),
         }
     }
 
@@ -105,14 +109,24 @@ impl Stream {
         if state.ended.get() || state.gone.get().is_some() || !state.body.borrow().is_empty() {
             return Poll::Ready(());
         }
+        self.release(true);
         state.wait(cx);
         Poll::Pending
+    }
+
+    /// Gives the peer room for the bytes that were received before.
+    fn release(&self, wants_more: bool) {
+        let taken = self.taken.take();
+        if taken > 0 {
+            self.connection.release(self.id.get(), taken, wants_more);
+        }
     }
 
     /// Receives what is there of the body, at most `most` bytes, behind what `block` holds. 0: it is complete. Errors:
     /// [`io::ErrorKind::WouldBlock`] if nothing is there yet; the stream is gone.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
         let mut body = self.state.body.borrow_mut();
+        self.release(body.is_empty());
         if body.is_empty() {
             return match (self.state.ended.get(), self.state.gone.get()) {
                 (true, _) => Ok(0),
@@ -128,7 +142,7 @@ impl Stream {
             block.extend(&body.filled()[..count]);
             body.consume(count);
         }
-        self.connection.release(self.id.get(), count);
+        self.taken.set(count);
         Ok(count)
     }
 
@@ -266,7 +280,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if self.id.get() != 0 {
-            let unread = self.state.body.borrow().len();
+            let unread = self.state.body.borrow().len() + self.taken.get();
             self.connection
                 .forget(self.id.get(), unread, self.closing_code());
         }

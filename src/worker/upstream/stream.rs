@@ -129,13 +129,12 @@ fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<Connection>) {
         .add(entrant.id, entrant.key, shared, queue);
 }
 
-/// The connection's window is as wide as those of all its streams, so that one whose client does not read keeps no other
-/// from its bytes.
+/// The connection's window is as wide as those of all its streams can become, so that one whose client does not read keeps
+/// no other from its bytes.
 fn settings() -> LocalSettings {
-    let stream_window = limits::default::H2_UPSTREAM_STREAM_WINDOW;
     LocalSettings {
-        stream_window,
-        connection_window: stream_window * limits::H2_UPSTREAM_STREAMS as u32,
+        stream_window: limits::H2_UPSTREAM_STREAM_WINDOW,
+        connection_window: limits::H2_WIDEST_STREAM_WINDOW * limits::H2_UPSTREAM_STREAMS as u32,
         ..LocalSettings::default()
     }
 }

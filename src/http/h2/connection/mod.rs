@@ -158,7 +158,7 @@ pub struct Connection {
 impl Connection {
     /// A connection that has just been opened, or is about to be. Its output holds what must be sent first.
     pub fn new(role: Role, local: LocalSettings, now: Micros) -> Connection {
-        let local = local.clamped();
+        let local = local.clamped(role);
         let mut out = Vec::new();
         if role == Role::Client {
             out.extend_from_slice(frame::PREFACE);

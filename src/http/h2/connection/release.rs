@@ -3,6 +3,7 @@
 use super::Connection;
 use crate::http::h2::StreamId;
 use crate::http::h2::frame;
+use crate::http::h2::stream::Stream;
 
 impl Connection {
     /// Releases bytes of a [`super::Event::Body`] that are no longer held. Updates are sent when half a window is free,
@@ -13,10 +14,27 @@ impl Connection {
             return;
         };
         open.released += bytes;
-        if open.released >= self.local.stream_window / 2 {
-            open.receive_window += i64::from(open.released);
-            frame::write_window_update(&mut self.out, stream, open.released);
-            open.released = 0;
+        open.taken = open.taken.saturating_add(bytes);
+        if open.released >= open.widest / 2 {
+            open.grant(stream, &mut self.out);
+        }
+    }
+
+    /// Notes that whoever takes a stream's bytes waits for more of them. If a whole window of them was taken since the window
+    /// was last made wider, it is the window that keeps the peer from sending faster: it is made twice as wide.
+    pub fn want_more(&mut self, stream: StreamId) {
+        let Some(open) = self.streams.get_mut(&stream).filter(|open| open.receives) else {
+            return;
+        };
+        let wider = open
+            .widest
+            .saturating_mul(2)
+            .min(self.local.widest_stream_window);
+        if open.taken >= open.widest && wider > open.widest {
+            open.released += wider - open.widest;
+            open.widest = wider;
+            open.taken = 0;
+            open.grant(stream, &mut self.out);
         }
     }
 
@@ -28,5 +46,14 @@ impl Connection {
             frame::write_window_update(&mut self.out, 0, self.released);
             self.released = 0;
         }
+    }
+}
+
+impl Stream {
+    /// Gives the peer room for what was released.
+    fn grant(&mut self, id: StreamId, out: &mut Vec<u8>) {
+        self.receive_window += i64::from(self.released);
+        frame::write_window_update(out, id, self.released);
+        self.released = 0;
     }
 }

@@ -143,13 +143,16 @@ impl Connection {
         Some(id)
     }
 
-    /// Gives back room for bytes that a stream's exchange has taken.
-    pub(super) fn release(&self, id: StreamId, count: usize) {
+    /// Gives back room for bytes that a stream's exchange has taken and passed on; `wants_more`: it waits for others.
+    pub(super) fn release(&self, id: StreamId, count: usize, wants_more: bool) {
         if self.deaf.get() {
             return;
         }
         let mut protocol = self.protocol();
         protocol.release(id, count as u32);
+        if wants_more {
+            protocol.want_more(id);
+        }
         if protocol.has_output() {
             self.wake_sender();
         }

@@ -42,6 +42,46 @@ fn received_bytes_are_bounded_by_windows() {
     assert_eq!(error, Some(ConnectionError::WindowExceeded));
 }
 
+/// A window grows only while it is what the peer waits for, and never beyond what is allowed.
+#[test]
+fn windows_grow_while_their_bytes_are_waited_for() {
+    let local = LocalSettings {
+        stream_window: 70_000,
+        widest_stream_window: 200_000,
+        ..LocalSettings::default()
+    };
+    let mut server = server(local);
+    receive(&mut server, &headers(1, POST, false)).unwrap();
+    let mut take = |count: usize, wants_more: bool| {
+        for _ in 0..count {
+            receive(&mut server, &body_frame(1, &[0; 10_000], false)).unwrap();
+            server.release(1, 10_000);
+        }
+        if wants_more {
+            server.want_more(1);
+        }
+        let updates = sent(&mut server);
+        updates
+            .into_iter()
+            .filter(|line| line.starts_with("1 "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(take(1, true), [""; 0], "less than a window was taken");
+    assert_eq!(take(5, true), ["1 window 40000"]);
+    assert_eq!(
+        take(1, true),
+        ["1 window 100000"],
+        "70,000 more than the 30,000 released"
+    );
+    assert_eq!(take(7, false), ["1 window 70000"]);
+    assert_eq!(
+        take(7, true),
+        ["1 window 70000", "1 window 60000"],
+        "and up to 200,000"
+    );
+    assert_eq!(take(20, true), ["1 window 100000", "1 window 100000"]);
+}
+
 #[test]
 fn sent_bytes_are_bounded_by_windows() {
     let mut server = new_server();
