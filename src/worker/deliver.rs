@@ -100,6 +100,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     let stall = plan.snapshot().client.idle_timeout;
     let relay = Relay {
         blocks: &ends.shard.blocks,
+        pace: &ends.shard.pace,
         from: &ends.upstream.wire,
         to: &client.wire.stream,
         timer: &client.timer,

@@ -16,6 +16,7 @@ mod live_listener;
 mod log_ration;
 mod mailbox;
 mod multiplex;
+mod pace;
 mod plan;
 mod proxy;
 mod record;
@@ -88,5 +89,7 @@ async fn work_here(start: Start) -> io::Result<()> {
             ticked.tick(lag);
         }
     });
+    let paced = shard.clone();
+    spawn(async move { paced.pace.run(&paced.turn).await });
     mailbox::run(shard, start.letters, start.engine).await
 }

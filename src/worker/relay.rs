@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Block, Blocks, Timer};
 use crate::worker::body::{Body, Coming, Progress, Unacceptable};
+use crate::worker::pace::Pace;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Interrupted, Wire};
 
@@ -29,6 +30,7 @@ pub enum Broken<F> {
 /// One direction of an exchange.
 pub struct Relay<'a> {
     pub blocks: &'a Blocks,
+    pub pace: &'a Pace,
     pub from: &'a Wire,
     pub to: &'a Stream,
     pub timer: &'a Timer,
@@ -63,8 +65,11 @@ impl Relay<'_> {
                 let sent = self.to.send_trailers(&body.trailers);
                 return sent.map_err(|_| Broken::SinkClosed);
             }
-            self.timer.set((self.idle)());
             let (size, most) = next_receive(body, self.to);
+            if size == limits::RELAY_BLOCK_BYTES {
+                self.pace.admit().await;
+            }
+            self.timer.set((self.idle)());
             let more = self
                 .from
                 .more(self.blocks, size, most, self.timer, &mut watch);

@@ -18,6 +18,7 @@ use crate::shared::{SharedSnapshot, SharedTables};
 use crate::snapshot::{ListenAddr, Pool};
 use crate::worker::exchange::Exchange;
 use crate::worker::log_ration::LogRation;
+use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::{
@@ -40,6 +41,7 @@ pub struct Shard {
     pub worker: WorkerId,
     pub tables: SharedTables,
     pub blocks: Blocks,
+    pub pace: Pace,
     pub timers: Rc<Timers>,
     pub upstreams: Upstreams,
     pub shared_upstreams: Shared,
@@ -84,6 +86,7 @@ impl Shard {
             neighbours,
             tables,
             blocks: Blocks::default(),
+            pace: Pace::default(),
             timers: Rc::default(),
             upstreams: Upstreams::default(),
             shared_upstreams: Shared::default(),

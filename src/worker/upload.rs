@@ -21,6 +21,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     let (client, exchange) = (ends.client, ends.exchange);
     let relay = Relay {
         blocks: &ends.shard.blocks,
+        pace: &ends.shard.pace,
         from: &client.wire,
         to: &ends.upstream.wire.stream,
         timer,

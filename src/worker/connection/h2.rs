@@ -32,6 +32,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     };
     let terms = Terms {
         blocks: &shard.blocks,
+        pace: &shard.pace,
         begin: &begin,
         rest: &|| tasks.rest(),
         is_unwanted: &is_unwanted,

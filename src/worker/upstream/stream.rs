@@ -172,6 +172,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
     let is_current = || shard.plan().is_current(won.id, won.key);
     let terms = Terms {
         blocks: &shard.blocks,
+        pace: &shard.pace,
         begin: &|_| (),
         rest: &|| (),
         is_unwanted: &|| shard.is_draining() || !is_current(),

@@ -104,6 +104,9 @@ impl Connection {
         while poll_fn(|cx| self.poll_output(cx)).await {
             let spare = std::mem::take(block.vec());
             *block.vec() = self.protocol().take_output(spare);
+            if block.len() > limits::BLOCK_BYTES {
+                terms.pace.admit().await;
+            }
             timer.set(terms.idle);
             let progress = || timer.set(terms.idle);
             let count = block.len();

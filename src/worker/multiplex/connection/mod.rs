@@ -20,6 +20,7 @@ use crate::http::h2::{
     self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, raise,
 };
 use crate::net::{Blocks, Timer, Timers};
+use crate::worker::pace::Pace;
 
 /// A connection that streams share.
 pub struct Connection {
@@ -51,6 +52,7 @@ pub struct Connection {
 /// What a connection is told by its owner.
 pub struct Terms<'a> {
     pub blocks: &'a Blocks,
+    pub pace: &'a Pace,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(Stream),
     /// Called when there has been no stream for a while.
