@@ -256,11 +256,14 @@ pub const LEARNT_APART_MILLIS: u64 = 1_000;
 pub const REST_MILLIS: u64 = 1_000;
 /// The same at most: each further time is twice as long.
 pub const REST_MILLIS_MOST: u64 = 60_000;
-/// Milliseconds that a backend must have been of use, and at least twice its latest rest, for its next rest to be a first.
+/// Milliseconds that a backend must have been of use, and at least twice its latest rest, for its next rest to be a
+/// first.
 pub const REST_MEMORY_MILLIS: u64 = 10_000;
-/// Milliseconds that a connection may take which is to show whether a backend may end its rest. No request waits for it.
+/// Milliseconds that a connection may take which is to show whether a backend may end its rest. No request waits for
+/// it.
 pub const TRIAL_MILLIS: u64 = 10_000;
-/// Milliseconds at most, else as many as it rested, until a backend that comes back gets its whole share of the requests.
+/// Milliseconds at most, else as many as it rested, until a backend that comes back gets its whole share of the
+/// requests.
 pub const SLOW_START_MILLIS_MOST: u64 = 10_000;
 /// The whole share of a backend, in the steps in which it grows.
 pub const WHOLE_SHARE: u8 = 16;
@@ -465,7 +468,8 @@ pub mod h2_flood {
     ];
     /// Priorities that one more request allows.
     pub const PRIORITIES_PER_HEAD: u64 = 4;
-    /// Bytes of DATA sent for which one more WINDOW_UPDATE is allowed, besides two for each frame that no window cut short.
+    /// Bytes of DATA sent for which one more WINDOW_UPDATE is allowed, besides two for each frame that no window cut
+    /// short.
     pub const BYTES_PER_WINDOW_UPDATE: u64 = 1 << 10;
 }
 

@@ -227,8 +227,8 @@ impl Watch {
         }
     }
 
-    /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails while the
-    /// backend is out of service was sent before and says nothing new.
+    /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails
+    /// while the backend is out of service was sent before and says nothing new.
     pub fn failed(&mut self, id: BackendId, failures: u32, word: &'static str, now: Micros) {
         let Some(place) = self.backends.get(&id).map(|watched| watched.place.clone()) else {
             return;
@@ -287,8 +287,8 @@ impl Watch {
         self.look_at(place.pool());
     }
 
-    /// Reports the pool if its last healthy backend is gone, or the first one back. When the last one goes, those that were
-    /// only ejected come back: a backend that fails some requests is better than none.
+    /// Reports the pool if its last healthy backend is gone, or the first one back. When the last one goes, those
+    /// that were only ejected come back: a backend that fails some requests is better than none.
     fn look_at(&mut self, pool: &Pool) {
         if self.usable(pool) == 0 {
             self.forgive(pool);

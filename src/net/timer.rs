@@ -1,8 +1,8 @@
-//! Deadlines. A core has one coarse tick (`limits::TICK_MILLIS`) that turns one wheel; setting a deadline later is a store,
-//! and nothing is allocated or cancelled for it. (Hashed timing wheel: Varghese and Lauck, 1987, scheme 6, with entries
-//! that are moved on when their bucket comes up rather than when the deadline is moved to a later time.) A bucket is a
-//! linked list through the entries themselves, so that a timer that is dropped leaves nothing behind: a core makes and
-//! drops a timer for each stream of HTTP/2, most of them long before their deadlines.
+//! Deadlines. A core has one coarse tick (`limits::TICK_MILLIS`) that turns one wheel; setting a deadline later is a
+//! store, and nothing is allocated or cancelled for it. (Hashed timing wheel: Varghese and Lauck, 1987, scheme 6,
+//! with entries that are moved on when their bucket comes up rather than when the deadline is moved to a later time.)
+//! A bucket is a linked list through the entries themselves, so that a timer that is dropped leaves nothing behind: a
+//! core makes and drops a timer for each stream of HTTP/2, most of them long before their deadlines.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -337,7 +337,8 @@ mod tests {
         assert!(!wheel.expired(cleared) && !wheel.expired(reused));
     }
 
-    /// Timers that come and go, as those of HTTP/2 streams do, take up the places of those that there are at the same time.
+    /// Timers that come and go, as those of HTTP/2 streams do, take up the places of those that there are at the same
+    /// time.
     #[test]
     fn timers_that_are_dropped_leave_nothing_behind() {
         let mut wheel = Wheel::default();

@@ -82,8 +82,8 @@ impl BackendTable {
         self.state[id.index()].store(state as u8, Relaxed);
     }
 
-    /// How much of the requests that it would get otherwise the backend gets from this worker, of `limits::WHOLE_SHARE`: 0
-    /// while it rests because it could not be connected to.
+    /// How much of the requests that it would get otherwise the backend gets from this worker, of
+    /// `limits::WHOLE_SHARE`: 0 while it rests because it could not be connected to.
     pub fn share(&self, id: BackendId) -> u8 {
         self.share[id.index()].load(Relaxed)
     }
@@ -128,9 +128,9 @@ impl BackendTable {
     }
 }
 
-/// All workers' tables, and the cells per backend that all cores must share because they count together: connections, by
-/// `max_connections`, written when one opens or closes; and failures in a row, by `outlier`, written when a request fails
-/// and when one succeeds after that.
+/// All workers' tables, and the cells per backend that all cores must share because they count together: connections,
+/// by `max_connections`, written when one opens or closes; and failures in a row, by `outlier`, written when a
+/// request fails and when one succeeds after that.
 #[derive(Debug)]
 pub struct BackendTables {
     tables: Box<[CachePadded<BackendTable>]>,

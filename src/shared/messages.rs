@@ -44,7 +44,8 @@ pub enum ToWorker {
 pub enum ToHealth {
     /// Watch these backends from now on.
     Snapshot(Arc<Snapshot>),
-    /// As many requests to a backend have failed one after the other, on all workers together, as its pool ejects it for.
+    /// As many requests to a backend have failed one after the other, on all workers together, as its pool ejects it
+    /// for.
     Failed {
         backend: BackendId,
         /// How many.

@@ -1,8 +1,8 @@
 //! Bulk transfers take turns, so that the small request which comes beside them need not wait for a block of each.
 //!
-//! Whatever is ready runs in one turn of a core's loop, and what came meanwhile has to wait for the next. A turn in which a
-//! hundred downloads move 128 KiB each lasts as long as it takes to copy 12 MiB twice. So only some of them move a block in
-//! a turn, and the others wait for one of the next, in the order in which they came.
+//! Whatever is ready runs in one turn of a core's loop, and what came meanwhile has to wait for the next. A turn in
+//! which a hundred downloads move 128 KiB each lasts as long as it takes to copy 12 MiB twice. So only some of them
+//! move a block in a turn, and the others wait for one of the next, in the order in which they came.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -88,8 +88,8 @@ impl Setback {
     }
 }
 
-/// Decides whether and how a request is sent again, on a route that allows `most` retries. `has_next`: whether a backend of
-/// the pool takes requests that this one was not sent to yet.
+/// Decides whether and how a request is sent again, on a route that allows `most` retries. `has_next`: whether a
+/// backend of the pool takes requests that this one was not sent to yet.
 pub fn again(
     request: Repeatable,
     setback: &Setback,

@@ -392,8 +392,8 @@ impl Shard {
             && !self.is_draining()
     }
 
-    /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in a row
-    /// as the pool ejects a backend for. A full mailbox loses the report: no request waits for it.
+    /// Takes into account that a request to a backend failed, and tells the health thread when that makes as many in
+    /// a row as the pool ejects a backend for. A full mailbox loses the report: no request waits for it.
     pub fn report_failure(&self, exchange: &Exchange, backend: BackendId, word: &'static str) {
         let Some(outlier) = &exchange.plan.pool(exchange.route().pool).outlier else {
             return;

@@ -250,7 +250,8 @@ fn not_all_backends_are_ejected_at_once() {
     assert_eq!(ejected(), 2);
 }
 
-/// A row of failures is one whatever workers saw it: what one worker sees fail is no row if others see successes between.
+/// A row of failures is one whatever workers saw it: what one worker sees fail is no row if others see successes
+/// between.
 #[test]
 fn failures_in_a_row_are_counted_over_all_workers() {
     let count = AtomicUsize::new(0);

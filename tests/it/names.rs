@@ -141,8 +141,8 @@ fn localhost_resolves_everywhere() {
     eventually("it is served", || proxy.ask(get("/")).text() == "local");
 }
 
-/// One of a name's addresses refuses connections, or lets them wait: the others are tried within the same attempt, even where
-/// nothing may be sent again.
+/// One of a name's addresses refuses connections, or lets them wait: the others are tried within the same attempt,
+/// even where nothing may be sent again.
 #[test]
 fn a_dead_address_of_a_name_costs_no_request() {
     let directory = Directory::new();

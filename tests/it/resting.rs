@@ -1,5 +1,5 @@
-//! Backends that cannot be connected to: no request fails for them while another one is there, and they get none until they
-//! can be connected to again.
+//! Backends that cannot be connected to: no request fails for them while another one is there, and they get none
+//! until they can be connected to again.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -155,8 +155,8 @@ fn a_backend_that_comes_and_goes_costs_no_request() {
         }
         over.store(true, SeqCst);
     });
-    // When a socket that listens is closed, the kernel resets what waits in its queue, whatever was sent there already: a
-    // request that could not be repeated would be lost with that.
+    // When a socket that listens is closed, the kernel resets what waits in its queue, whatever was sent there
+    // already: a request that could not be repeated would be lost with that.
     let gets = [&*get("/"), &*get("/")];
     let seen = ask_meanwhile(&proxy, gets, Duration::MAX, |_| is_over.load(SeqCst));
     comes_and_goes.join().unwrap();

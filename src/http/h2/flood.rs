@@ -42,16 +42,16 @@ impl Floods {
         self.earn(Abuse::EmptyData, 1);
     }
 
-    /// So many bytes of DATA were sent; the peer answers with updates for the stream and the connection, some peers with
-    /// several.
+    /// So many bytes of DATA were sent; the peer answers with updates for the stream and the connection, some peers
+    /// with several.
     pub(super) fn earn_by_sent(&mut self, bytes: usize) {
         let parts = bytes as u64 * (TOKEN / h2_flood::BYTES_PER_WINDOW_UPDATE);
         self.deposit(Abuse::WindowUpdate, parts);
         self.deposit(Abuse::Ping, parts);
     }
 
-    /// A DATA frame was sent that is as long as its sender wanted, however short. One that a window cut short earns nothing
-    /// by this: else a peer that opens windows byte by byte would be allowed every update by the one before.
+    /// A DATA frame was sent that is as long as its sender wanted, however short. One that a window cut short earns
+    /// nothing by this: else a peer that opens windows byte by byte would be allowed every update by the one before.
     pub(super) fn earn_by_piece(&mut self) {
         self.earn(Abuse::WindowUpdate, 2);
         self.earn(Abuse::Ping, 1);

@@ -16,17 +16,18 @@ pub struct Priority {
 const URGENCY: u8 = 3;
 
 impl Priority {
-    /// Of a stream whose client named no priority, and of every stream towards a backend. Such streams take turns. Section 4
-    /// would have them come one by one, but it leaves the choice to the server (section 10), and those who name no
-    /// priority (gRPC, Go, curl) have calls on one connection that know nothing of each other; over a connection to a
-    /// backend even the clients are different ones.
+    /// Of a stream whose client named no priority, and of every stream towards a backend. Such streams take turns.
+    /// Section 4 would have them come one by one, but it leaves the choice to the server (section 10), and those who
+    /// name no priority (gRPC, Go, curl) have calls on one connection that know nothing of each other; over a
+    /// connection to a backend even the clients are different ones.
     pub const UNNAMED: Priority = Priority {
         urgency: URGENCY,
         incremental: true,
     };
 
     /// Reads a `Priority` value (section 4), a dictionary of RFC 8941. Members that are unknown or out of range are
-    /// ignored, as section 4 asks; so is the rest of a malformed member, and a value of more than `limits::PRIORITY_BYTES`.
+    /// ignored, as section 4 asks; so is the rest of a malformed member, and a value of more than
+    /// `limits::PRIORITY_BYTES`.
     pub(super) fn parse(value: &[u8]) -> Priority {
         if value.len() > limits::PRIORITY_BYTES {
             return Priority::UNNAMED;

@@ -19,8 +19,8 @@ mod id {
     pub const NO_RFC7540_PRIORITIES: u16 = 0x9;
 }
 
-/// The window that holds before any SETTINGS; a server's are never smaller, so that nothing sent before its SETTINGS arrive
-/// can exceed them. (What a client receives was asked for behind its own.)
+/// The window that holds before any SETTINGS; a server's are never smaller, so that nothing sent before its SETTINGS
+/// arrive can exceed them. (What a client receives was asked for behind its own.)
 pub(super) const FIRST_WINDOW: u32 = 65_535;
 
 /// What we ask of the peer and allow it.
@@ -32,8 +32,8 @@ pub struct LocalSettings {
     pub target_bytes: u32,
     /// Streams that the peer may have open at once.
     pub streams: u32,
-    /// Bytes of a body that the peer may send before we release them, on a stream that has just begun; at a server at least
-    /// 65,535.
+    /// Bytes of a body that the peer may send before we release them, on a stream that has just begun; at a server at
+    /// least 65,535.
     pub stream_window: u32,
     /// The same on a stream whose bytes are taken faster than they come: to this the window grows.
     pub widest_stream_window: u32,

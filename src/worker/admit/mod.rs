@@ -330,8 +330,8 @@ fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> 
     }
 }
 
-/// Whether an `Accept` names JSON and not HTML, as far as it is looked at: it only decides what an answer of our own looks
-/// like, and may have many kilobytes.
+/// Whether an `Accept` names JSON and not HTML, as far as it is looked at: it only decides what an answer of our own
+/// looks like, and may have many kilobytes.
 fn prefers_json(accept: &[u8]) -> bool {
     let accept = &accept[..accept.len().min(limits::ACCEPT_BYTES)];
     let names = |kind: &[u8]| {

@@ -110,8 +110,8 @@ impl Wish {
     }
 }
 
-/// Gives every place to a member, in rounds; each place has the index of its member. What comes out depends on identities
-/// and weights alone, not on the order of `members`.
+/// Gives every place to a member, in rounds; each place has the index of its member. What comes out depends on
+/// identities and weights alone, not on the order of `members`.
 pub(super) fn populate(members: &[Member]) -> Vec<u16> {
     let Some(largest) = members.iter().map(|member| member.weight).max() else {
         return Vec::new();

@@ -21,8 +21,8 @@ pub struct Stream {
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
     finished: Cell<bool>,
-    /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are to be
-    /// received. So a stream whose bytes nobody takes holds no more than its window.
+    /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are
+    /// to be received. So a stream whose bytes nobody takes holds no more than its window.
     taken: Cell<usize>,
 }
 

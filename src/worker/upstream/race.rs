@@ -1,5 +1,5 @@
-//! Connecting to a name that has several addresses: to the one that was picked, and to the next one as well when that has
-//! failed or takes longer than a connection should. The first that is there is used (RFC 8305 section 5).
+//! Connecting to a name that has several addresses: to the one that was picked, and to the next one as well when that
+//! has failed or takes longer than a connection should. The first that is there is used (RFC 8305 section 5).
 
 use std::future::Future;
 use std::io;
@@ -60,9 +60,9 @@ struct Race<'a> {
     is_short: bool,
 }
 
-/// Connects to the first of these that can be connected to, in their order, at most until the timer's deadline. Those that
-/// cannot rest from now on, and so do those that were slower although they began earlier; at the deadline those that have
-/// not answered, if they had as much time as they may have (`is_enough`).
+/// Connects to the first of these that can be connected to, in their order, at most until the timer's deadline. Those
+/// that cannot rest from now on, and so do those that were slower although they began earlier; at the deadline those
+/// that have not answered, if they had as much time as they may have (`is_enough`).
 pub async fn race(
     shard: &Shard,
     mut entrants: Vec<Entrant>,

@@ -23,8 +23,8 @@ struct Known {
 }
 
 impl Shared {
-    /// A connection to the backend that was made with these settings and has room for another stream; one that is a second
-    /// choice only if there is no other.
+    /// A connection to the backend that was made with these settings and has room for another stream; one that is a
+    /// second choice only if there is no other.
     pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<Connection>> {
         let backends = self.backends.borrow();
         let known = backends.get(id.index())?;

@@ -129,8 +129,8 @@ fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<Connection>) {
         .add(entrant.id, entrant.key, shared, queue);
 }
 
-/// The connection's window is as wide as those of all its streams can become, so that one whose client does not read keeps
-/// no other from its bytes.
+/// The connection's window is as wide as those of all its streams can become, so that one whose client does not read
+/// keeps no other from its bytes.
 fn settings() -> LocalSettings {
     LocalSettings {
         stream_window: limits::H2_UPSTREAM_STREAM_WINDOW,
@@ -139,8 +139,8 @@ fn settings() -> LocalSettings {
     }
 }
 
-/// Makes a shared connection and carries it to its end. If another address of the name than the first one is connected to,
-/// it is that one's connection from then on.
+/// Makes a shared connection and carries it to its end. If another address of the name than the first one is
+/// connected to, it is that one's connection from then on.
 async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrants: Vec<Entrant>) {
     let first = entrants[0].id;
     let timer = Timer::new(&shard.timers);

@@ -218,8 +218,8 @@ impl Connection {
         self.out.len() >= limits::H2_OUTPUT_BYTES
     }
 
-    /// Whether no body can be sent now, on whatever stream: the peer takes no more of any, or what was given to the transport
-    /// before is still on its way.
+    /// Whether no body can be sent now, on whatever stream: the peer takes no more of any, or what was given to the
+    /// transport before is still on its way.
     pub fn is_congested(&self) -> bool {
         self.send_window <= 0 || self.is_full()
     }

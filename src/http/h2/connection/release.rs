@@ -20,8 +20,9 @@ impl Connection {
         }
     }
 
-    /// Notes that whoever takes a stream's bytes waits for more of them. If a whole window of them was taken since the window
-    /// was last made wider, it is the window that keeps the peer from sending faster: it is made twice as wide.
+    /// Notes that whoever takes a stream's bytes waits for more of them. If a whole window of them was taken since
+    /// the window was last made wider, it is the window that keeps the peer from sending faster: it is made twice as
+    /// wide.
     pub fn want_more(&mut self, stream: StreamId) {
         let Some(open) = self.streams.get_mut(&stream).filter(|open| open.receives) else {
             return;

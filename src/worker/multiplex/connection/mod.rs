@@ -117,8 +117,8 @@ impl Connection {
         self.protocol.borrow().open_streams()
     }
 
-    /// Whether a new request goes elsewhere if it can: the backend is asked for a sign of life and has not given one yet, or
-    /// the bodies of other requests, which may be other clients', would have to be sent before the new one's.
+    /// Whether a new request goes elsewhere if it can: the backend is asked for a sign of life and has not given one
+    /// yet, or the bodies of other requests, which may be other clients', would have to be sent before the new one's.
     pub fn is_second_choice(&self) -> bool {
         self.is_suspect() || self.protocol.borrow().is_congested()
     }

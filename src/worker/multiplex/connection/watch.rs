@@ -12,7 +12,8 @@ use crate::worker::multiplex::state::Gone;
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
 impl Connection {
-    /// Whether the backend is asked for a sign of life and has not given one yet: a new request goes elsewhere if it can.
+    /// Whether the backend is asked for a sign of life and has not given one yet: a new request goes elsewhere if it
+    /// can.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspected_at.get().is_some()
     }
