@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::h2::backend::Backend;
 use crate::support::h2::frame::{self, code, flag, kind, setting};
 use crate::support::origin::ok;
-use crate::support::proxy::route;
+use crate::support::proxy::{list, route};
 use crate::support::{Client, Link, Origin, Proxy};
 
 /// A backend that speaks HTTP/2 and takes no body before it says so; `answer` is called for each request.
@@ -196,7 +196,7 @@ fn a_client_that_waits_for_permission_is_not_too_slow() {
 #[test]
 fn a_client_that_asks_for_permission_and_is_silent_is_nobodys_failure() {
     for is_permitted in [true, false] {
-        let origin = Origin::start(move |link| {
+        let serve = move |link: &mut Link| {
             while let Some(head) = link.head() {
                 if is_permitted {
                     link.send("HTTP/1.1 100 Continue\r\n\r\n");
@@ -205,13 +205,14 @@ fn a_client_that_asks_for_permission_and_is_silent_is_nobodys_failure() {
                     return;
                 }
             }
-        });
+        };
+        let origins = [Origin::start(serve), Origin::start(serve)];
         let config = format!(
             "[timeouts]\nclient_body = 1\nupstream_response = 2\n{}outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n",
-            route("/", &[origin.addr])
+            route("/", &[origins[0].addr, origins[1].addr])
         );
         let proxy = Proxy::start(&config);
-        let mut clients: Vec<_> = (0..6).map(|_| proxy.client()).collect();
+        let mut clients: Vec<_> = (0..12).map(|_| proxy.client()).collect();
         for client in &mut clients {
             client.send(
                 "POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
@@ -235,13 +236,14 @@ fn a_client_that_asks_for_permission_and_is_silent_is_nobodys_failure() {
 /// Whole requests of which a backend takes nothing are its failures.
 #[test]
 fn a_backend_that_takes_no_request_is_blamed() {
-    let (origin, _) = backend(|_, _| ());
+    let origins = [backend(|_, _| ()).0, backend(|_, _| ()).0];
     let proxy = Proxy::start(&format!(
-        "workers = 1\n[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n\
+        "workers = 1\n[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = {}\n\
          outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n[[routes]]\npool = \"h2\"\ntimeout = 1\n",
-        origin.addr
+        list(&[origins[0].addr, origins[1].addr])
     ));
-    for _ in 0..3 {
+    // Of two backends, one is left.
+    for _ in 0..4 {
         let status = proxy.ask(asking("POST", 5, "hello")).status();
         assert!([504, 503].contains(&status), "{status}");
     }

@@ -46,10 +46,10 @@ fn sum(text: &str, start: &str, labels: &[&str]) -> f64 {
 #[test]
 fn requests_failures_and_times_are_counted_where_they_belong() {
     let origin = Origin::saying("hello");
-    let down = free_addr();
+    let (down, down_too) = (free_addr(), free_addr());
     let routes = route("/api", &[origin.addr])
         + "[[routes]]\nprefix = \"/down\"\nbackend_addrs = "
-        + &list(&[down])
+        + &list(&[down, down_too])
         + "\n"
         + &route("/idle", &[origin.addr]);
     let (proxy, admin) = start(&routes);
@@ -125,10 +125,10 @@ fn requests_failures_and_times_are_counted_where_they_belong() {
         (
             "palantir_backend_failures_total",
             vec![&*down, "reason=\"connect_failed\""],
-            2.0,
+            1.0,
         ),
         ("palantir_backend_failures_total", vec![&*up], 0.0),
-        ("palantir_backend_state", vec!["state=\"healthy\""], 3.0),
+        ("palantir_backend_state", vec!["state=\"healthy\""], 4.0),
     ];
     for (name, labels, expected) in rows {
         assert_eq!(

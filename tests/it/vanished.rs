@@ -92,10 +92,8 @@ fn serve_http2(link: &mut Link, verdict: &Verdict) {
         backend.send(frame::data(0, stream, b"some"));
     }
     if asks_for("/full") {
-        // As much as the stream's window allows.
-        for _ in 0..7 {
-            backend.send(frame::data(0, stream, [b'x'; 16_000]));
-        }
+        // As much as the stream's window allows: it begins with 16 KiB.
+        backend.send(frame::data(0, stream, [b'x'; 16_000]));
     }
     await_verdict(link, verdict);
 }
