@@ -85,7 +85,9 @@ fn end_of(thread: thread::JoinHandle<()>) -> ExitCode {
 
 fn test_servers(addrs: &[SocketAddr]) -> io::Result<thread::JoinHandle<()>> {
     let listeners: io::Result<Vec<_>> = addrs.iter().copied().map(test_server::listen).collect();
-    test_server::start(listeners?, watch::channel(true).1)
+    net::raise_descriptor_limit();
+    let most = config::of_test_servers(&Machine::of_this_process());
+    test_server::start(listeners?, watch::channel(true).1, most)
 }
 
 /// Runs, in place of another process if that one has started this one; it hears why this one cannot.
@@ -137,7 +139,8 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     // From here on this process accepts.
     let upgrades = Upgrades::new(program, doors.others);
     if !doors.test_servers.is_empty() {
-        test_server::start(doors.test_servers, upgrades.accepting()).map_err(cannot_start)?;
+        let most = snapshot.descriptors.test_servers;
+        test_server::start(doors.test_servers, upgrades.accepting(), most).map_err(cannot_start)?;
     }
     crew.listen(&doors.listeners, doors.left)
         .map_err(cannot_start)?;

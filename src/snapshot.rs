@@ -12,8 +12,10 @@ use rustls::pki_types::ServerName;
 
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
+use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
+use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
 use crate::tls::{Alpn, Challenges, ClientTrust, Fact, MinVersion, Pair, ServerSettings};
@@ -31,6 +33,7 @@ pub struct Snapshot {
     pub challenges: Arc<Challenges>,
     /// Workers to run, at least 1.
     pub workers: usize,
+    pub descriptors: Descriptors,
     /// How long running requests may take to finish after a stop.
     pub shutdown_timeout: Duration,
     /// Names of the request fields in which any listener passes on who the client is. No client may give them.
@@ -72,6 +75,11 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
+    /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
+    /// together may.
+    pub connections: usize,
+    /// The client connections that the listener has.
+    pub clients: SharedClientCount,
 }
 
 impl Listener {
@@ -100,6 +108,8 @@ impl Listener {
             proxy_protocol,
             proxy_protocol_from,
             redirect_to_https,
+            connections: _,
+            clients: _,
         } = self;
         let rest = (
             http2,
@@ -210,6 +220,24 @@ pub enum ServerKind {
     TestServer,
 }
 
+/// How many of the process's descriptors are for whom. The others are for files, listening sockets and the threads
+/// themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    /// Connections of clients and to backends that all workers together may have.
+    pub sockets: usize,
+    /// How many of them may be client connections.
+    pub clients: usize,
+    /// How many of them may be connections to backends.
+    pub backends: usize,
+    /// Probes under way at once.
+    pub probes: usize,
+    /// Connections to the management API.
+    pub management: usize,
+    /// Connections to the test servers.
+    pub test_servers: usize,
+}
+
 /// Timeouts and bounds of a client's connection.
 #[derive(Clone, Debug)]
 pub struct ClientLimits {
@@ -219,8 +247,6 @@ pub struct ClientLimits {
     pub idle_timeout: Duration,
     /// Bounds on a request's head.
     pub head: HeadLimits,
-    /// Client connections that all workers together may hold.
-    pub connections: usize,
     /// Requests on one connection; `u32::MAX` means unlimited.
     pub requests_per_connection: u32,
 }
@@ -440,6 +466,20 @@ impl Snapshot {
         self.listeners
             .iter()
             .find(|listener| listener.addr == *addr)
+    }
+
+    /// Whether another client may be connected by a listener as far as all listeners together are concerned. A part of
+    /// all places is shared out in advance, so that a flood at one listener leaves the others some.
+    pub fn has_place(&self, clients: &ClientCount) -> bool {
+        let own = self.listener_share();
+        let taken = |listener: &Listener| listener.clients.open().max(own);
+        clients.open() < own
+            || self.listeners.iter().map(taken).sum::<usize>() < self.descriptors.clients
+    }
+
+    /// The client connections that each listener may have whatever the others have.
+    pub fn listener_share(&self) -> usize {
+        self.descriptors.clients / (limits::LISTENER_PART * self.listeners.len().max(1))
     }
 
     /// The addresses of all listeners.

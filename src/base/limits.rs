@@ -219,8 +219,29 @@ pub const TURNED_AWAY_AT_ONCE: usize = 32;
 pub const LEFTOVER_EXHAUSTED_MILLIS: u64 = 30_000;
 /// Listening sockets that a service manager may pass.
 pub const ACTIVATED_SOCKETS: usize = 1024;
-/// Descriptors kept aside when the bound on connections is derived from RLIMIT_NOFILE.
-pub const RESERVED_DESCRIPTORS: u64 = 64;
+/// Descriptors kept aside for files, pipes, and what the threads besides the workers need.
+pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Descriptors that a worker needs besides its sockets: its rings, timers and events.
+pub const WORKER_DESCRIPTORS: usize = 8;
+/// Sockets that the workers may have at least, however few descriptors there are.
+pub const SOCKETS_LEAST: usize = 8;
+/// The part of these sockets that clients leave to backends, and backends to clients: one in so many.
+pub const KIND_RESERVE: usize = 4;
+/// The part of all descriptors that probes, and as many that connections to the management API, may have: one in so
+/// many, at least [`SMALL_SHARE_LEAST`], at most [`PROBES`] and [`ADMIN_CONNECTIONS`].
+pub const SMALL_SHARE: usize = 16;
+/// See [`SMALL_SHARE`].
+pub const SMALL_SHARE_LEAST: usize = 8;
+/// The part of all descriptors that the connections of the test servers may have: one in so many.
+pub const TEST_SERVER_PART: usize = 4;
+/// A client's connection may have connections to backends for its streams up to one in so many of those that could
+/// still be opened, and one always.
+pub const HELD_PART: usize = 4;
+/// When only one in so many connections to backends may still be opened, those that are idle are closed.
+pub const FEW_LEFT: usize = 16;
+/// The part of the client connections of all listeners that the listeners share out in advance: one in so many. The
+/// others are for whoever comes first.
+pub const LISTENER_PART: usize = 2;
 
 /// Default of a pool's `idle_connections`: the most that one core keeps to one backend. How many it keeps follows the
 /// load.
@@ -273,6 +294,9 @@ pub const UNCONNECTED_ATTEMPTS: u8 = 8;
 pub const CONNECT_TIMEOUTS: u8 = 3;
 /// Milliseconds for which a name's address is connected to before the next one is, too (RFC 8305 section 5).
 pub const NEXT_ADDRESS_MILLIS: u64 = 250;
+/// A name's other addresses are connected to only while a client's connection could have so many connections to
+/// backends.
+pub const NEXT_ADDRESS_SPARE: usize = 8;
 /// Percent of recent requests that may be retried.
 pub const RETRY_PERCENT: u32 = 20;
 /// Retries per second and pool that are always possible, all cores together.

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::Config;
 use super::acme::Acme;
 use super::address::BackendPlace;
+use super::descriptors::share_out;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
 use super::notes::{Place, Placed};
@@ -81,7 +82,7 @@ pub fn compile(
     let pools = pools?;
     let listeners = settings.listeners.iter();
     let listeners: Result<Vec<Listener>, _> = listeners
-        .map(|listener| compile_listener(listener, settings.acme.as_ref(), vault))
+        .map(|listener| compile_listener(listener, settings, slots, vault))
         .collect();
     let listeners = listeners?;
     let admin_tls = settings.admin_tls.as_ref();
@@ -103,11 +104,13 @@ pub fn compile(
         .iter()
         .map(|route| (route.host.clone(), route.prefix.clone()))
         .collect();
+    let workers = workers(settings, machine);
     Ok(Snapshot {
         generation,
         listeners,
         challenges: vault.challenges(),
-        workers: workers(settings, machine),
+        workers,
+        descriptors: share_out(settings, machine, workers),
         shutdown_timeout: settings.shutdown_timeout,
         identity_names: settings
             .listeners
@@ -116,7 +119,7 @@ pub fn compile(
             .flat_map(|tls| tls.identity.iter().map(name_of))
             .collect(),
         trusted_proxies: ranges(&settings.trusted_proxies),
-        client: client_limits(settings, machine),
+        client: client_limits(settings),
         access_log: settings.access_log.clone(),
         admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
         admin_tls,
@@ -134,11 +137,12 @@ pub fn compile(
 
 fn compile_listener(
     listener: &ListenerSettings,
-    acme: Option<&Acme>,
+    settings: &Settings,
+    slots: &mut Slots,
     vault: &mut Vault,
 ) -> Result<Listener, CannotCompile> {
     let tls = listener.tls.as_ref();
-    let tls = tls.map(|tls| compile_server_tls(tls, acme, vault));
+    let tls = tls.map(|tls| compile_server_tls(tls, settings.acme.as_ref(), vault));
     let speaks_h2 = |tls: &ServerTlsSettings| tls.settings.alpn.contains(&Alpn::H2);
     Ok(Listener {
         addr: listener.addr.value.clone(),
@@ -147,6 +151,11 @@ fn compile_listener(
         proxy_protocol: listener.proxy_protocol,
         proxy_protocol_from: ranges(&listener.proxy_protocol_from),
         redirect_to_https: listener.redirect_to_https,
+        connections: match (listener.connections, settings.limits.connections.value) {
+            (0, 0) => usize::MAX,
+            (0, most) | (most, _) => most as usize,
+        },
+        clients: slots.client_count(&listener.addr.to_string()),
     })
 }
 
@@ -200,21 +209,11 @@ pub fn workers(settings: &Settings, machine: &Machine) -> usize {
     }
 }
 
-fn client_limits(settings: &Settings, machine: &Machine) -> ClientLimits {
-    // A client's request takes a second descriptor, for the connection to the backend.
-    let derived = machine
-        .descriptors
-        .saturating_sub(limits::RESERVED_DESCRIPTORS)
-        / 2;
-    let connections = match settings.limits.connections.value {
-        0 => derived.clamp(1, u64::from(limits::CONNECTIONS)) as usize,
-        connections => connections as usize,
-    };
+fn client_limits(settings: &Settings) -> ClientLimits {
     ClientLimits {
         header_timeout: settings.timeouts.client_header,
         idle_timeout: settings.timeouts.client_idle,
         head: settings.limits.head.clone(),
-        connections,
         requests_per_connection: unlimited_if_zero(settings.limits.requests_per_connection),
     }
 }

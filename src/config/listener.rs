@@ -20,6 +20,8 @@ pub struct ListenerSettings {
     /// Empty: whoever reaches the address, which then is a local one.
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
+    /// 0: as `limits.connections` says.
+    pub connections: u32,
 }
 
 /// Reads both forms; the default address if there is neither.
@@ -58,6 +60,7 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         proxy_protocol,
         proxy_protocol_from: read_from(table, proxy_protocol, addr.as_deref()),
         redirect_to_https: redirect.unwrap_or(false),
+        connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
         addr: addr?,
     })
 }
@@ -114,6 +117,7 @@ impl ListenerSettings {
             proxy_protocol: false,
             proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
+            connections: 0,
         }
     }
 }

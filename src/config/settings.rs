@@ -63,7 +63,7 @@ pub struct LimitSettings {
     pub head: HeadLimits,
     /// 0: unlimited.
     pub request_body_bytes: u64,
-    /// 0: as many as the process may have descriptors for.
+    /// Of one listener. 0: as many as the process may have descriptors for.
     pub connections: Placed<u32>,
     /// 0: unlimited.
     pub requests_per_connection: u32,

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::acme;
 use super::address::BackendPlace;
 use super::compile::workers;
+use super::descriptors::share_out;
 use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
@@ -35,11 +36,14 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         notes.add(&settings.workers.place, what);
     }
     let connections = &settings.limits.connections;
-    if u64::from(connections.value) > machine.descriptors {
+    let most = share_out(settings, machine, workers(settings, machine)).backends;
+    if connections.value as usize > most {
         let descriptors = machine.descriptors;
         notes.add(
             &connections.place,
-            format!("the process may open only {descriptors} files (ulimit -n)"),
+            format!(
+                "the process may open only {descriptors} files (ulimit -n), which leaves room for {most} clients"
+            ),
         );
     }
 }

@@ -61,6 +61,8 @@ pub fn start(
 /// What the thread owns.
 struct Health {
     desk: Rc<Desk>,
+    /// Probes that may be under way at once.
+    most_probes: usize,
     watch: Watch,
     workers: Vec<Outbox<BackendId, ToWorker>>,
     control: Outbox<BackendId, ToControl>,
@@ -85,6 +87,7 @@ impl Health {
                 outcomes: RefCell::default(),
                 under_way: Cell::new(0),
             }),
+            most_probes: limits::PROBES,
             watch: Watch::new(),
             workers: workers.into_iter().map(Outbox::new).collect(),
             control: Outbox::new(control),
@@ -119,7 +122,10 @@ impl Health {
     fn read_letters(&mut self, now: Micros) -> ControlFlow<()> {
         while let Some(letter) = self.desk.letters.take() {
             match letter {
-                ToHealth::Snapshot(snapshot) => self.watch.adopt(&snapshot, now),
+                ToHealth::Snapshot(snapshot) => {
+                    self.most_probes = snapshot.descriptors.probes;
+                    self.watch.adopt(&snapshot, now);
+                }
                 ToHealth::Failed {
                     backend,
                     failures,
@@ -133,7 +139,7 @@ impl Health {
 
     /// How many more probes may be under way.
     fn room(&self) -> usize {
-        limits::PROBES - self.desk.under_way.get()
+        self.most_probes.saturating_sub(self.desk.under_way.get())
     }
 
     fn start_probe(&self, assignment: Assignment) {

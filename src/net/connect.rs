@@ -9,6 +9,7 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::Socket;
 use super::operations::count_operation;
+use super::socket_count::Side;
 use crate::base::limits;
 
 /// Connects to a TCP address. May be dropped at any time: the attempt is then given up.
@@ -17,7 +18,7 @@ pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     let socket = TcpStream::connect_addr(addr).await?;
     socket.set_nodelay(true)?;
     bound_silence(&socket);
-    Ok(Socket::new(socket))
+    Ok(Socket::new(socket, Side::Connected))
 }
 
 /// Lets the connection end when the backend's kernel leaves what was sent unacknowledged for too long: by itself this
@@ -40,5 +41,5 @@ fn bound_silence(socket: &TcpStream) {
 pub async fn connect_unix(path: &Path) -> io::Result<Socket> {
     count_operation();
     let socket = UnixStream::connect(path).await?;
-    Socket::from_fd(socket.into_raw_fd())
+    Socket::from_fd(socket.into_raw_fd(), Side::Connected)
 }

@@ -18,6 +18,7 @@ use monoio::net::{TcpListener, UnixListener};
 use socket2::{Domain, SockAddr, Type};
 
 use super::operations::count_operation;
+use super::socket_count::Side;
 use super::{Engine, Socket, Turn};
 use crate::base::limits;
 use crate::shared::messages::ToWorker;
@@ -253,11 +254,15 @@ impl Listener {
         let (stream, peer) = match &self.socket {
             Socketed::Tcp(listener) => {
                 let (stream, address) = listener.cancelable_accept(stop).await?;
-                (Socket::new(stream), Peer::Tcp(address))
+                (Socket::new(stream, Side::Accepted), Peer::Tcp(address))
             }
             Socketed::Unix(listener) => {
                 let (stream, _) = listener.cancelable_accept(stop).await?;
-                (Socket::from_fd(stream.into_raw_fd())?, Peer::Unix)
+
+                (
+                    Socket::from_fd(stream.into_raw_fd(), Side::Accepted)?,
+                    Peer::Unix,
+                )
             }
         };
         // SAFETY: plain system call on a live descriptor. The engine's accept cannot ask for it.

@@ -10,6 +10,7 @@ mod listen;
 mod operations;
 mod runtime;
 mod socket;
+mod socket_count;
 mod timer;
 pub mod tls;
 mod unasked;
@@ -24,7 +25,8 @@ pub use operations::operations;
 pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
-pub use socket::Socket;
+pub use socket::{ReceivingEnd, Socket};
+pub use socket_count::{SocketCounts, socket_counts};
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};
 pub use unasked::Unasked;

@@ -21,6 +21,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use super::operations::count_operation;
+use super::socket_count::{Counted, Side};
 use super::tls::{Negotiated, Tls};
 use super::{Block, Expired, Timer};
 
@@ -33,6 +34,19 @@ pub struct Socket {
     watch: RefCell<Pin<Box<dyn Watch>>>,
     socket: Rc<Raw>,
     pub(super) tls: Option<Box<Tls>>,
+    _counted: Counted,
+}
+
+/// The receiving side of a connection, to be ended by somebody else than the task that waits for bytes.
+pub struct ReceivingEnd(Rc<Raw>);
+
+impl ReceivingEnd {
+    /// Lets whoever waits for bytes see the peer's end, behind what was received already.
+    pub fn end(&self) {
+        // SAFETY: the only exclusive reference is made in `Socket::send`, for the length of one call; the system call
+        // is on a live descriptor.
+        unsafe { libc::shutdown((*self.0.get()).as_raw_fd(), libc::SHUT_RD) };
+    }
 }
 
 /// The wait for bytes, if there is one. Its future cannot be named, hence the trait; the allocation is made once for a
@@ -86,19 +100,20 @@ fn slot<F: Future<Output = io::Result<()>> + 'static>(
 }
 
 impl Socket {
-    pub(super) fn new(socket: TcpStream) -> Socket {
+    pub(super) fn new(socket: TcpStream, side: Side) -> Socket {
         Socket {
             watch: RefCell::new(slot(|socket| socket.readable(false))),
             socket: Rc::new(UnsafeCell::new(socket)),
             tls: None,
+            _counted: Counted::new(side),
         }
     }
 
     /// Takes over a connected descriptor of any stream family.
-    pub(super) fn from_fd(fd: RawFd) -> io::Result<Socket> {
+    pub(super) fn from_fd(fd: RawFd, side: Side) -> io::Result<Socket> {
         // SAFETY: the caller hands over a descriptor that nobody else closes.
         let socket = unsafe { std::net::TcpStream::from_raw_fd(fd) };
-        Ok(Socket::new(TcpStream::from_std(socket)?))
+        Ok(Socket::new(TcpStream::from_std(socket)?, side))
     }
 
     fn socket(&self) -> &TcpStream {
@@ -235,6 +250,11 @@ impl Socket {
             let _ = self.send_raw(&mut word, length, timer, &|| ()).await; // Nothing depends on it.
         }
         self.end_sending();
+    }
+
+    /// What is needed to end the receiving side while the connection waits.
+    pub fn receiving_end(&self) -> ReceivingEnd {
+        ReceivingEnd(self.socket.clone())
     }
 
     /// Ends the connection in both directions.

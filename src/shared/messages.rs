@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::http::refusal::Refusal;
 use crate::shared::backend_table::{BackendState, Permit};
+use crate::shared::client_count::SharedClientCount;
 use crate::snapshot::{ListenAddr, Purpose, Snapshot};
 
 /// To a worker, from control, health and the other workers.
@@ -35,6 +36,14 @@ pub enum ToWorker {
     Permit(Permit),
     /// Requests wait on another worker for a connection to the pool of this backend: give idle ones up for them.
     GiveIdle(BackendId),
+    /// There may be a place for a client that waits here.
+    LookForPlaces,
+    /// A client waits for a place at this listener on the worker `asker`: close an idle connection, or ask the next
+    /// worker.
+    CloseIdleClient {
+        listener: SharedClientCount,
+        asker: WorkerId,
+    },
     /// A connection to this backend was closed just when a request began to wait here: see whether there is room.
     Look(BackendId),
 }

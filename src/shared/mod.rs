@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod backend_table;
+pub mod client_count;
 pub mod count;
 pub mod counts;
 pub mod gauges;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::NameSet;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, HealthCheck, Outlier, Pool, ProbeKind, Protocol, Snapshot,
-    Traceparent,
+    Backend, BackendAddr, ClientLimits, Descriptors, HealthCheck, Outlier, Pool, ProbeKind,
+    Protocol, Snapshot, Traceparent,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 use crate::worker::route::RouteTable;
@@ -28,6 +29,14 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         listeners: Vec::new(),
         challenges: Arc::default(),
         workers: 1,
+        descriptors: Descriptors {
+            sockets: 2048,
+            clients: 1024,
+            backends: 1536,
+            probes: limits::PROBES,
+            management: limits::ADMIN_CONNECTIONS,
+            test_servers: 0,
+        },
         shutdown_timeout: Duration::from_secs(10),
         identity_names: NameSet::none(),
         trusted_proxies: Vec::new(),
@@ -39,7 +48,6 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
                 fields: 100,
                 target_bytes: 8_192,
             },
-            connections: 1024,
             requests_per_connection: u32::MAX,
         },
         access_log: None,

@@ -8,6 +8,7 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendTables;
+use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::count::PerWorker;
 use crate::shared::counts::{BackendCounts, PoolCounts, RouteCounts};
 
@@ -53,6 +54,7 @@ pub struct Slots {
     taken: HashMap<(String, String), Weak<Slot>>,
     routes: HashMap<String, Weak<RouteCounts>>,
     pools: HashMap<String, Weak<PoolCounts>>,
+    listeners: HashMap<String, Weak<ClientCount>>,
 }
 
 impl Slots {
@@ -65,6 +67,7 @@ impl Slots {
             taken: HashMap::new(),
             routes: HashMap::new(),
             pools: HashMap::new(),
+            listeners: HashMap::new(),
         }
     }
 
@@ -102,6 +105,12 @@ impl Slots {
         kept(&mut self.pools, name, || {
             PerWorker::new(self.tables.workers())
         })
+    }
+
+    /// The client connections of the listener at this address.
+    pub fn client_count(&mut self, addr: &str) -> SharedClientCount {
+        let workers = self.tables.workers();
+        kept(&mut self.listeners, addr, || ClientCount::new(workers))
     }
 }
 

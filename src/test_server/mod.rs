@@ -54,11 +54,12 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Starts one server on each socket, all on one thread named `test-server` that runs as long as the process. They
-/// accept until `accepting` says no; connections that are there then are served as before. Errors: no descriptors or
-/// no thread left.
+/// accept until `accepting` says no; connections that are there then are served as before. `most`: connections that
+/// they may have at once, all together. Errors: no descriptors or no thread left.
 pub fn start(
     listeners: Vec<TcpListener>,
     accepting: watch::Receiver<bool>,
+    most: usize,
 ) -> io::Result<JoinHandle<()>> {
     for listener in &listeners {
         listener.set_nonblocking(true)?;
@@ -68,12 +69,12 @@ pub fn start(
         .build()?;
     thread::Builder::new()
         .name("test-server".to_owned())
-        .spawn(move || runtime.block_on(serve(listeners, accepting)))
+        .spawn(move || runtime.block_on(serve(listeners, accepting, most)))
 }
 
 /// Serves all listeners for ever.
-async fn serve(listeners: Vec<TcpListener>, accepting: watch::Receiver<bool>) {
-    let free = Arc::new(Semaphore::new(limits::TEST_SERVER_CONNECTIONS));
+async fn serve(listeners: Vec<TcpListener>, accepting: watch::Receiver<bool>, most: usize) {
+    let free = Arc::new(Semaphore::new(most));
     let mut servers = tokio::task::JoinSet::new();
     for (index, listener) in listeners.into_iter().enumerate() {
         let (free, accepting) = (free.clone(), accepting.clone());

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tracing::warn;
@@ -15,6 +15,7 @@ use crate::net::{
     Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn,
 };
 use crate::snapshot::{ListenAddr, Purpose};
+use crate::worker::client_room;
 use crate::worker::connection;
 use crate::worker::downstream::{Accepted, Arrival};
 use crate::worker::live_listener::LiveListener;
@@ -37,6 +38,13 @@ impl Door {
             self.last.replace(settings.clone());
         }
         self.last.borrow().clone()
+    }
+
+    fn poll_closed(&self) -> Poll<()> {
+        match self.gate.is_closed() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 }
 
@@ -93,46 +101,50 @@ async fn serve_queue(shard: &Rc<Shard>, door: &Door) -> Queue {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
     for _ in 0..=limits::BACKLOG {
-        if timer.bound(|cx| shard.poll_room(cx)).await.is_err() {
-            return Queue::Crowded;
-        }
         if shard.is_ending() {
             return Queue::Left;
         }
         match door.listener.accept_waiting(&shard.turn).await {
-            Some(Ok(accepted)) => serve(shard, accepted, door),
+            Some(Ok(accepted)) => {
+                serve(shard, accepted, door, |cx| timer.poll(cx).map(|_| ())).await;
+            }
             Some(Err(error)) => pause_after(shard, &error).await,
             None => return Queue::Left,
+        }
+        if timer.expired() {
+            break;
         }
     }
     Queue::Crowded
 }
 
 /// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,
-/// new ones wait in the listening socket's queue.
+/// one client waits here and the others in the listening socket's queue.
 async fn accept_all(shard: &Rc<Shard>, door: &Door) {
-    loop {
-        poll_fn(|cx| match door.gate.is_closed() {
-            true => Poll::Ready(()),
-            false => shard.poll_room(cx),
-        })
-        .await;
-        match door.listener.accept(&door.gate).await {
-            None => return,
-            Some(Ok(accepted)) => serve(shard, accepted, door),
-            Some(Err(error)) => pause_after(shard, &error).await,
+    while let Some(accepted) = door.listener.accept(&door.gate).await {
+        match accepted {
+            Ok(accepted) => serve(shard, accepted, door, |_| door.poll_closed()).await,
+            Err(error) => pause_after(shard, &error).await,
         }
     }
 }
 
-fn serve(shard: &Rc<Shard>, (socket, peer): (Socket, Peer), door: &Door) {
-    let counted = shard.count_connection();
+/// Serves a client as soon as there is a place for it, or `poll_over` says so.
+async fn serve(
+    shard: &Rc<Shard>,
+    (socket, peer): (Socket, Peer),
+    door: &Door,
+    poll_over: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) {
+    let listener = door.settings(shard);
+    let counted = client_room::enter(shard, &listener.clients, poll_over).await;
     let arrival = Arrival {
         peer,
         connection_peer: peer,
         reached: reached(&socket, &door.addr),
         listener: door.settings(shard),
         secured: None,
+        upstreams: Rc::default(),
     };
     let accepted = Box::new(Accepted {
         socket,

@@ -60,6 +60,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::shared::client_count::ClientCount;
     use crate::shared::sample;
     use crate::snapshot::ListenAddr;
 
@@ -77,6 +78,8 @@ mod tests {
             proxy_protocol: false,
             proxy_protocol_from: Vec::new(),
             redirect_to_https,
+            connections: usize::MAX,
+            clients: Arc::new(ClientCount::new(1)),
         }
     }
 

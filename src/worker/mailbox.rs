@@ -9,8 +9,8 @@ use crate::base::time::Micros;
 use crate::net::{BoundListener, Engine, Event};
 use crate::shared::mailbox::Letters;
 use crate::shared::messages::ToWorker;
-use crate::worker::accept;
 use crate::worker::shard::Shard;
+use crate::worker::{accept, client_room};
 
 /// Takes messages for as long as the worker lives.
 pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>, engine: Engine) -> io::Result<()> {
@@ -51,5 +51,9 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
         ToWorker::Permit(permit) => shard.take_permit(permit),
         ToWorker::GiveIdle(id) => shard.give_idle(id),
         ToWorker::Look(id) => shard.look_for(id),
+        ToWorker::LookForPlaces => shard.look_for_places(),
+        ToWorker::CloseIdleClient { listener, asker } => {
+            client_room::close_idle(shard, &listener, asker);
+        }
     }
 }

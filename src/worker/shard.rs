@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
@@ -11,18 +11,21 @@ use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
 use crate::shared::backend_table::{BackendState, Permit};
+use crate::shared::client_count::SharedClientCount;
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::links::Links;
 use crate::shared::messages::ToHealth;
 use crate::shared::{SharedSnapshot, SharedTables};
 use crate::snapshot::{ListenAddr, Pool};
+use crate::worker::client_room;
 use crate::worker::exchange::Exchange;
+use crate::worker::idle_clients::IdleClients;
 use crate::worker::log_ration::LogRation;
 use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::{
-    Keep, Neighbours, Rests, Shared, Upstream, Upstreams, go_on_with_rests,
+    Keep, Neighbours, Rests, Shared, Upstream, Upstreams, descriptors, go_on_with_rests,
 };
 
 /// How far a worker has come towards its end.
@@ -43,6 +46,7 @@ pub struct Shard {
     pub blocks: Blocks,
     pub pace: Pace,
     pub timers: Rc<Timers>,
+    pub idle_clients: Rc<IdleClients>,
     pub upstreams: Upstreams,
     pub shared_upstreams: Shared,
     /// The backends that could not be connected to.
@@ -60,7 +64,6 @@ pub struct Shard {
     gates: RefCell<Vec<(ListenAddr, Rc<Gate>)>>,
     next_request: Cell<u64>,
     connections: Cell<usize>,
-    connection_bound: Cell<usize>,
     listeners: Cell<usize>,
     ending: Cell<Ending>,
     /// The accept loops, waiting for a connection to end.
@@ -88,6 +91,7 @@ impl Shard {
             blocks: Blocks::default(),
             pace: Pace::default(),
             timers: Rc::default(),
+            idle_clients: Rc::default(),
             upstreams: Upstreams::default(),
             shared_upstreams: Shared::default(),
             rests: RefCell::default(),
@@ -100,7 +104,6 @@ impl Shard {
             gates: RefCell::default(),
             next_request: Cell::new(0),
             connections: Cell::default(),
-            connection_bound: Cell::default(),
             listeners: Cell::default(),
             ending: Cell::default(),
             full: RefCell::default(),
@@ -141,7 +144,7 @@ impl Shard {
             self.timers.wake_all();
         }
         self.derive_bounds();
-        self.wake_full();
+        self.look_for_places();
         self.untold.set(Some(plan.snapshot().generation));
         self.tell_adopted();
     }
@@ -205,10 +208,9 @@ impl Shard {
     }
 
     fn derive_bounds(&self) {
-        let plan = self.plan.borrow();
-        let snapshot = plan.snapshot();
-        let share = snapshot.client.connections.div_ceil(snapshot.workers);
-        self.connection_bound.set(share.max(1));
+        for listener in &self.plan.borrow().snapshot().listeners {
+            listener.clients.set_most(listener.connections);
+        }
     }
 
     /// Counts an exchange under way until the guard is dropped: what a stop would cut.
@@ -242,29 +244,37 @@ impl Shard {
         websocket::key(bytes)
     }
 
-    /// Counts a client's connection until the guard is dropped.
-    pub fn count_connection(self: &Rc<Self>) -> CountedConnection {
+    /// Counts a client's connection until the guard is dropped. `listener`: the one that it came by, where the
+    /// connection is counted already.
+    pub fn count_connection(
+        self: &Rc<Self>,
+        listener: Option<SharedClientCount>,
+    ) -> CountedConnection {
         self.connections.set(self.connections.get() + 1);
         let gauges = self.links.gauges(self.worker);
         gauges.accept();
         gauges.set_connections(self.connections.get() as u32);
-        CountedConnection(self.clone())
+        CountedConnection {
+            shard: self.clone(),
+            listener,
+        }
     }
 
-    /// Waits, if there are as many connections as may be, until one has ended.
-    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.connections.get() < self.connection_bound.get() || self.is_draining() {
-            return Poll::Ready(());
-        }
+    /// Has the task woken when there may be a place for another client.
+    pub fn wake_with_place(&self, cx: &mut Context<'_>) {
         self.full.borrow_mut().push(cx.waker().clone());
-        Poll::Pending
+    }
+
+    /// Lets the accept loops that wait for a place look around.
+    pub fn look_for_places(&self) {
+        self.full.borrow_mut().drain(..).for_each(Waker::wake);
     }
 
     /// Begins to drain: accepting stops, and every waiting task is woken to look around.
     pub fn drain(&self) {
         self.ending.set(Ending::Draining);
         self.close_gates(|_| true);
-        self.wake_full();
+        self.look_for_places();
         self.timers.wake_all();
         self.upstreams.close_idle(self.tables.of(self.worker));
         self.report_drained();
@@ -277,7 +287,7 @@ impl Shard {
             self.ending.set(Ending::Retiring);
         }
         self.close_gates(|_| true);
-        self.wake_full();
+        self.look_for_places();
         self.timers.wake_all();
         self.report_drained();
     }
@@ -353,6 +363,8 @@ impl Shard {
         let now = self.timers.millis();
         self.upstreams.sweep(now, self.tables.of(self.worker));
         self.shared_upstreams.share();
+        self.look_for_places();
+        descriptors::spare(self);
         go_on_with_rests(self);
         let gauges = self.links.gauges(self.worker);
         gauges.set_operations(operations());
@@ -366,7 +378,8 @@ impl Shard {
     }
 
     /// Keeps a connection whose exchange is complete for another one.
-    pub fn keep_idle(&self, upstream: Upstream) {
+    pub fn keep_idle(&self, mut upstream: Upstream) {
+        upstream.let_go();
         let plan = self.plan.borrow();
         if let Some(pool) = plan.pool_with(upstream.backend)
             && self.is_of_use(&plan, pool, &upstream)
@@ -417,10 +430,6 @@ impl Shard {
         }
     }
 
-    fn wake_full(&self) {
-        self.full.borrow_mut().drain(..).for_each(Waker::wake);
-    }
-
     fn report_drained(&self) {
         if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);
@@ -446,17 +455,23 @@ impl Drop for CountedListener {
 }
 
 /// A client's connection, counted.
-pub struct CountedConnection(Rc<Shard>);
+pub struct CountedConnection {
+    shard: Rc<Shard>,
+    /// The listener whose clients it counts among.
+    listener: Option<SharedClientCount>,
+}
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        let shard = &self.0;
+        let shard = &self.shard;
         shard.connections.set(shard.connections.get() - 1);
         shard
             .links
             .gauges(shard.worker)
             .set_connections(shard.connections.get() as u32);
-        shard.wake_full();
+        if let Some(listener) = &self.listener {
+            client_room::end(shard, listener);
+        }
         shard.report_drained();
     }
 }

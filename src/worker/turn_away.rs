@@ -38,7 +38,7 @@ pub async fn queue(
                 turned_away += 1;
                 // A client that began with TLS or a PROXY header could not read an answer in cleartext.
                 if came_for.is_cleartext {
-                    let counted = shard.count_connection();
+                    let counted = shard.count_connection(None);
                     spawn(tell(shard.clone(), counted, socket, lingering.clone()));
                 }
             }

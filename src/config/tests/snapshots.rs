@@ -10,8 +10,8 @@ use crate::http::names::FieldEdits;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    AccessLog, AccessLogFormat, Admin, BackendAddr, HealthCheck, HostHeader, ListenAddr, Outlier,
-    ProbeKind, Protocol, ProxyProtocol, Snapshot, Traceparent,
+    AccessLog, AccessLogFormat, Admin, BackendAddr, Descriptors, HealthCheck, HostHeader,
+    ListenAddr, Outlier, ProbeKind, Protocol, ProxyProtocol, Snapshot, Traceparent,
 };
 use crate::tls::Vault;
 use crate::worker::balance::HashKey;
@@ -60,6 +60,7 @@ requests_per_connection = 10
 
 [[listeners]]
 addr = "127.0.0.1:8082"
+connections = 30
 http2 = false
 proxy_protocol = true
 proxy_protocol_from = ["10.1.0.0/16", "::1"]
@@ -172,11 +173,19 @@ fn the_short_form_is_complete_and_connections_have_defaults() {
         target_bytes: 8192,
     };
     assert_eq!(client.head, head);
-    // Half of the descriptors that are left after those kept aside.
-    assert_eq!(
-        (client.connections, client.requests_per_connection),
-        (500, u32::MAX)
-    );
+    assert_eq!(client.requests_per_connection, u32::MAX);
+    // Of 1064 descriptors, 64 are kept aside, 10 go to each of three workers, and a sixteenth each to probes and to
+    // the management API. Clients may have half of the others, each listener all of it.
+    let shares = Descriptors {
+        sockets: 838,
+        clients: 419,
+        backends: 629,
+        probes: 66,
+        management: 66,
+        test_servers: 0,
+    };
+    assert_eq!(snapshot.descriptors, shares);
+    assert_eq!(snapshot.listeners[0].connections, usize::MAX);
 }
 
 #[test]
@@ -283,10 +292,10 @@ fn every_key_of_the_connection_takes_effect() {
         target_bytes: 1024,
     };
     assert_eq!(client.head, head);
-    assert_eq!(
-        (client.connections, client.requests_per_connection),
-        (100, 10)
-    );
+    assert_eq!(client.requests_per_connection, 10);
+    let bounds: Vec<usize> = snapshot.listeners.iter().map(|it| it.connections).collect();
+    assert_eq!(bounds, [100, 100, 100, 30]);
+    assert_eq!(snapshot.descriptors.clients, 330);
     let path = "/var/log/palantir.log".into();
     assert_eq!(
         snapshot.access_log,

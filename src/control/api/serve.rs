@@ -48,7 +48,8 @@ pub async fn serve(listener: BoundListener, router: Router, standing: Standing) 
     if let Some(came_for) = came_for {
         turn_away(&socket, came_for).await;
     }
-    let permits = Arc::new(Semaphore::new(limits::ADMIN_CONNECTIONS));
+    let most = standing.borrow().snapshot.descriptors.management;
+    let permits = Arc::new(Semaphore::new(most));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return Ok(());

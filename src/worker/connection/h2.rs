@@ -1,7 +1,7 @@
 //! A connection with many exchanges at once: every stream that the client opens is served by a task, which runs through
 //! the same steps as a request of HTTP/1.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::failure::{ConnectionFailure, report};
@@ -22,9 +22,25 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let connection = Connection::new(Role::Server, settings(shard), &shard.timers);
     let begun = Cell::new(0_u32);
     let tasks = Tasks::new(shard, &arrival);
+    let idle = RefCell::new(None);
     let begin = |stream: Stream| {
+        idle.take();
         begun.set(begun.get().saturating_add(1));
         tasks.begin(stream);
+    };
+    let rest = || {
+        tasks.rest();
+        let mut idle = idle.borrow_mut();
+        if idle.is_none() {
+            let connection = Rc::downgrade(&connection);
+            let end = move || {
+                connection
+                    .upgrade()
+                    .into_iter()
+                    .for_each(|it| it.end_if_idle())
+            };
+            *idle = Some(shard.idle_clients.enter(&arrival.listener.clients, end));
+        }
     };
     let is_unwanted = || {
         let most = shard.plan().snapshot().client.requests_per_connection;
@@ -34,7 +50,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         blocks: &shard.blocks,
         pace: &shard.pace,
         begin: &begin,
-        rest: &|| tasks.rest(),
+        rest: &rest,
         is_unwanted: &is_unwanted,
         idle: shard.plan().snapshot().client.idle_timeout,
     };

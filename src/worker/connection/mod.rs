@@ -11,7 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::Timer;
 use crate::snapshot::Protocol;
@@ -51,6 +53,18 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
     }
 }
 
+/// Waits for the first bytes of the first request. Before long, a connection that brings none counts as idle.
+async fn wait_for_first(shard: &Rc<Shard>, client: &Client, due: Micros) -> Woken {
+    let wait = due.until();
+    let soon = Duration::from_millis(limits::DEMOTE_MILLIS);
+    let woken = client.wait_for_request(shard, wait.min(soon)).await;
+    if woken != Woken::Expired || wait <= soon {
+        return woken;
+    }
+    let _idle = client.enter_idle(shard);
+    client.wait_for_request(shard, due.until()).await
+}
+
 /// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.
 async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client, Protocol)> {
     let listener = accepted.arrival.listener.clone();
@@ -67,7 +81,7 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
     let alpn = accepted.socket.alpn().map(|protocol| protocol == b"h2");
     let client = Client::new(*accepted, shard);
     client.first_due.set(due);
-    if client.wait_for_request(shard, due.until()).await != Woken::Bytes {
+    if wait_for_first(shard, &client, due).await != Woken::Bytes {
         return None;
     }
     let is_secured = client.arrival.secured.is_some();

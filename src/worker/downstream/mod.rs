@@ -22,6 +22,7 @@ use crate::tls::{Unidentified, identify};
 use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::idle_clients::Idle;
 use crate::worker::live_listener::LiveListener;
 use crate::worker::multiplex;
 use crate::worker::shard::Shard;
@@ -52,6 +53,8 @@ pub struct Arrival {
     pub listener: Rc<LiveListener>,
     /// `None`: in cleartext.
     pub secured: Option<Rc<Secured>>,
+    /// Connections to backends that serve requests of the client's connection.
+    pub upstreams: Rc<Cell<usize>>,
 }
 
 /// What TLS tells of a client.
@@ -269,6 +272,16 @@ impl Client {
             self.timer.poll(cx).map(|_| Woken::Expired)
         })
         .await
+    }
+
+    /// Notes that the connection is idle until the guard is dropped: it may be closed for another client.
+    pub fn enter_idle(&self, shard: &Shard) -> Option<Idle> {
+        let Stream::Socket(socket) = &self.wire.stream else {
+            return None;
+        };
+        let end = socket.receiving_end();
+        let listener = &self.arrival.listener.clients;
+        Some(shard.idle_clients.enter(listener, move || end.end()))
     }
 
     /// Whether the listener that the connection came by was removed or demands something else. (A connection that is

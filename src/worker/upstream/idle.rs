@@ -168,6 +168,9 @@ impl Upstreams {
 
     /// Closes all idle connections.
     pub fn close_idle(&self, table: &BackendTable) {
+        if self.count.get() == 0 {
+            return;
+        }
         let rows = self.backends.borrow().len() as u32;
         for id in (0..rows).map(BackendId) {
             self.with(id, table, |backend| backend.idle.clear());

@@ -1,6 +1,7 @@
 //! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited
 //! for when there are as many as may be.
 
+pub mod descriptors;
 mod dial;
 mod hold;
 mod idle;
@@ -21,6 +22,7 @@ use crate::net::Unasked;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
+use descriptors::Held;
 pub use hold::Hold;
 pub use idle::{Keep, Upstreams};
 pub use open::obtain;
@@ -45,6 +47,8 @@ pub struct Upstream {
     /// The part of the backend's bounds that the connection takes up, if there are any. It is given on when the
     /// connection has ended.
     hold: Option<Hold>,
+    /// For the client's connection whose request it serves.
+    held: Option<Held>,
 }
 
 /// The thing that a waiting request was given.
@@ -55,6 +59,11 @@ pub enum Granted {
 }
 
 impl Upstream {
+    /// Notes that the request it served has ended.
+    pub fn let_go(&mut self) {
+        self.held = None;
+    }
+
     /// Of the settings that it was made with.
     pub fn key(&self) -> ReuseKey {
         self.key

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::Socket;
 use crate::snapshot::{Backend, Protocol};
@@ -14,6 +15,7 @@ use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
+use crate::worker::upstream::descriptors::{Held, may_open, wait_for_one};
 use crate::worker::upstream::dial::{Security, greet, introduction};
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::stream::obtain_stream;
@@ -40,10 +42,15 @@ pub async fn obtain(
         return obtain_stream(shard, exchange, backend, key);
     }
     let hold = match claim(shard, exchange, backend, key, fresh) {
-        Claim::Connection(upstream) => return Ok(Some(upstream)),
+        Claim::Connection(mut upstream) => {
+            upstream.held = Some(Held::by(client));
+            return Ok(Some(upstream));
+        }
         Claim::New(hold) => hold,
         Claim::Nothing => return Ok(None),
     };
+    wait_for_one(shard, client, exchange).await?;
+    let held = Held::by(client);
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
     let mut entrants = vec![Entrant {
         id: backend.id(),
@@ -51,7 +58,9 @@ pub async fn obtain(
         addr,
         hold,
     }];
-    entrants.extend(others(shard, exchange, backend));
+    if may_open(shard, limits::NEXT_ADDRESS_SPARE) {
+        entrants.extend(others(shard, exchange, backend));
+    }
     let began = Micros::now();
     let (won, socket) = connect(shard, client, exchange, entrants).await?;
     let backend = exchange
@@ -67,6 +76,7 @@ pub async fn obtain(
         scheme: "http",
         reused: false,
         hold: won.hold,
+        held: Some(held),
     }))
 }
 

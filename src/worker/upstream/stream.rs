@@ -15,6 +15,7 @@ use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
+use crate::worker::upstream::descriptors::may_open;
 use crate::worker::upstream::dial::{Security, greet};
 use crate::worker::upstream::open::new_hold;
 use crate::worker::upstream::race::{Entrant, others, race};
@@ -54,6 +55,7 @@ pub fn obtain_stream(
         },
         reused,
         hold: Some(Hold::room(queue, id)),
+        held: None,
     }))
 }
 
@@ -65,7 +67,7 @@ fn claim(
     granted: Option<Box<Granted>>,
 ) -> Option<Hold> {
     let id = backend.id();
-    if shard.shared_upstreams.is_full(id) {
+    if shard.shared_upstreams.is_full(id) || !has_descriptor(shard) {
         return None;
     }
     if let Some(Granted::Hold(hold)) = granted.map(|granted| *granted)
@@ -78,6 +80,14 @@ fn claim(
     };
     let queue = exchange.plan.live(exchange.route().pool).queue();
     Some(hold.unwrap_or_else(|| Hold::room(queue, id)))
+}
+
+/// Whether there is a descriptor for another connection, if need be that of an idle one.
+fn has_descriptor(shard: &Shard) -> bool {
+    if !may_open(shard, 0) {
+        shard.upstreams.close_idle(shard.tables.of(shard.worker));
+    }
+    may_open(shard, 0)
 }
 
 /// What is needed to make a shared connection.

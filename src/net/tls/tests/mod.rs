@@ -22,6 +22,7 @@ use rustls::{
     ServerConnection, SideData, SupportedProtocolVersion,
 };
 
+use crate::net::socket_count::Side;
 use crate::net::{
     Block, Blocks, Engine, Socket, Ticker, Timer, Timers, TlsFailure, Turn, Unasked, run, spawn,
 };
@@ -147,7 +148,7 @@ fn meet<P: Send + 'static, O>(
                 timers.advance();
             }
         });
-        let socket = Socket::from_fd(accepted.into_raw_fd()).unwrap();
+        let socket = Socket::from_fd(accepted.into_raw_fd(), Side::Accepted).unwrap();
         let came_to = ours(socket, &core).await;
         let turn = Turn::new().unwrap();
         for _ in 0..3 {

@@ -78,12 +78,13 @@ impl Connection {
             self.busy_at.set(now);
         }
         let idle = Duration::from_millis(now.saturating_sub(self.busy_at.get()));
-        if idle >= terms.idle || (terms.is_unwanted)() {
+        let is_over = idle >= terms.idle || (terms.is_unwanted)();
+        let rests = !is_over && protocol.open_streams() == 0;
+        if is_over {
             protocol.drain(Micros::now());
-        } else if protocol.open_streams() == 0 {
+        } else if rests {
             protocol.shed();
             self.free_heads.take();
-            (terms.rest)();
         }
         while let Some((id, _)) = self
             .answered_early
@@ -96,6 +97,10 @@ impl Connection {
             if let Some(state) = self.streams.borrow_mut().remove(&id) {
                 state.lose(Gone::Reset(ErrorCode::ENHANCE_YOUR_CALM));
             }
+        }
+        drop(protocol);
+        if rests {
+            (terms.rest)();
         }
         self.wake_sender();
         Ok(())

@@ -1,0 +1,55 @@
+//! How many sockets the process has open, over all threads: what is known before a descriptor is asked for.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crossbeam_utils::CachePadded;
+
+static ACCEPTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0));
+static CONNECTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0));
+
+/// Which end of a connection a socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A client connected to it.
+    Accepted,
+    /// It was connected to a backend.
+    Connected,
+}
+
+/// Open sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketCounts {
+    pub accepted: usize,
+    pub connected: usize,
+}
+
+/// The sockets that are open now. Other threads may open and close some meanwhile.
+pub fn socket_counts() -> SocketCounts {
+    SocketCounts {
+        accepted: ACCEPTED.load(Relaxed),
+        connected: CONNECTED.load(Relaxed),
+    }
+}
+
+/// Counts a socket until it is dropped.
+pub(super) struct Counted(Side);
+
+impl Counted {
+    pub(super) fn new(side: Side) -> Counted {
+        count_of(side).fetch_add(1, Relaxed);
+        Counted(side)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        count_of(self.0).fetch_sub(1, Relaxed);
+    }
+}
+
+fn count_of(side: Side) -> &'static AtomicUsize {
+    match side {
+        Side::Accepted => &ACCEPTED,
+        Side::Connected => &CONNECTED,
+    }
+}
