@@ -47,36 +47,6 @@ fn a_backends_max_connections_hold_over_all_workers() {
     assert_eq!(origin.count(), 240);
 }
 
-#[test]
-fn connections_beyond_the_limit_take_nothing_from_the_others() {
-    let origin = Origin::saying("served");
-    // One more than is used: the connection that looked whether the proxy accepts may still count.
-    let limits = "workers = 1\n[limits]\nconnections = 5\n";
-    let proxy = Proxy::start(&(limits.to_owned() + &route("/", &[origin.addr])));
-    let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
-    for client in &mut clients {
-        assert_eq!(client.ask(get("/")).text(), "served");
-    }
-    let mut beyond: Vec<_> = (0..20).map(|_| proxy.client()).collect();
-    for client in &mut beyond {
-        client.try_send(get("/beyond"));
-    }
-    for client in &mut clients {
-        assert_eq!(client.ask(get("/")).text(), "served");
-    }
-    let from_beyond = origin
-        .requests()
-        .iter()
-        .filter(|one| one.head.text.contains("/beyond"))
-        .count();
-    assert!(
-        from_beyond <= 1,
-        "{from_beyond} requests came through beyond the limit"
-    );
-    drop((clients, beyond));
-    eventually("there is room again", || answers(&proxy));
-}
-
 /// Whether a new connection is served within a second.
 fn answers(proxy: &Proxy) -> bool {
     let mut client = proxy.client();

@@ -17,6 +17,7 @@ mod command_line;
 mod curl_h2;
 mod curl_tls;
 mod departures;
+mod descriptors;
 mod early_answer;
 mod failure_table;
 mod fields;

@@ -55,6 +55,21 @@ pub fn end_with_this_thread(command: &mut Command) {
     }
 }
 
+/// Lets the process have so many descriptors and no more.
+pub fn descriptors(command: &mut Command, count: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: count,
+        rlim_max: count,
+    };
+    // SAFETY: one system call between fork and exec, without allocation.
+    unsafe {
+        command.pre_exec(move || {
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+            Ok(())
+        });
+    }
+}
+
 /// Runs the binary to its end and gives back what it said.
 pub fn run(arguments: &[&str]) -> Output {
     command().args(arguments).output().expect("run palantir")

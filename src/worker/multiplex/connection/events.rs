@@ -100,6 +100,7 @@ impl Connection {
         if self.role == Role::Server {
             self.streams.borrow_mut().insert(id, state.clone());
             self.busy_at.set(self.timers.millis());
+            self.is_at_rest.set(false);
             (terms.begin)(Stream::new(self.clone(), id, state.clone()));
         }
         state

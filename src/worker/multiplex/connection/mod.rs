@@ -42,6 +42,8 @@ pub struct Connection {
     deaf: Cell<bool>,
     /// When a stream last began, was open or ended, in the core's milliseconds.
     busy_at: Cell<u64>,
+    /// Whether there was no stream since the owner was told so.
+    is_at_rest: Cell<bool>,
     /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes
     /// nothing, or has just shown by an answer to PING that it lives.
     silent_since: Cell<Option<u64>>,
@@ -87,6 +89,7 @@ impl Connection {
             timer: Timer::new(timers),
             deaf: Cell::default(),
             busy_at: Cell::default(),
+            is_at_rest: Cell::default(),
             silent_since: Cell::default(),
             suspected_at: Cell::default(),
         })

@@ -43,6 +43,7 @@ impl Connection {
     pub(super) fn note_opened(&self, is_first: bool) {
         let now = self.timers.millis();
         self.busy_at.set(now);
+        self.is_at_rest.set(false);
         if is_first {
             self.timer.set(CHECK); // Until now nothing was due before long.
         }
@@ -60,7 +61,8 @@ impl Connection {
     /// How long nothing needs to be looked at if nothing comes.
     pub(super) fn patience(&self, terms: &Terms<'_>) -> Duration {
         let protocol = self.protocol.borrow();
-        if protocol.open_streams() > 0 || protocol.deadline().is_some() || self.is_suspect() {
+        let is_due_soon = protocol.deadline().is_some() || self.is_suspect();
+        if protocol.open_streams() > 0 || is_due_soon || !self.is_at_rest.get() {
             return CHECK;
         }
         let idle = self.timers.millis().saturating_sub(self.busy_at.get());
@@ -100,6 +102,7 @@ impl Connection {
         }
         drop(protocol);
         if rests {
+            self.is_at_rest.set(true);
             (terms.rest)();
         }
         self.wake_sender();
