@@ -9,8 +9,8 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::Socket;
 use super::operations::count_operation;
-use super::socket_count::Side;
 use crate::base::limits;
+use crate::shared::sockets::Side;
 
 /// Connects to a TCP address. May be dropped at any time: the attempt is then given up.
 pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {

@@ -18,10 +18,10 @@ use monoio::net::{TcpListener, UnixListener};
 use socket2::{Domain, SockAddr, Type};
 
 use super::operations::count_operation;
-use super::socket_count::Side;
 use super::{Engine, Socket, Turn};
 use crate::base::limits;
 use crate::shared::messages::ToWorker;
+use crate::shared::sockets::Side;
 use crate::snapshot::{ListenAddr, Purpose};
 
 /// Who connected: the address of a TCP client, or somebody on this machine.

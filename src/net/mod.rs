@@ -10,7 +10,6 @@ mod listen;
 mod operations;
 mod runtime;
 mod socket;
-mod socket_count;
 mod timer;
 pub mod tls;
 mod unasked;
@@ -26,7 +25,6 @@ pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
 pub use socket::{ReceivingEnd, Socket};
-pub use socket_count::{SocketCounts, socket_counts};
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};
 pub use unasked::Unasked;

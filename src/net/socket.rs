@@ -21,9 +21,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use super::operations::count_operation;
-use super::socket_count::{Counted, Side};
 use super::tls::{Negotiated, Tls};
 use super::{Block, Expired, Timer};
+use crate::shared::sockets::{Counted, Side};
 
 type Raw = UnsafeCell<TcpStream>;
 

@@ -12,6 +12,7 @@ pub mod mailbox;
 pub mod messages;
 pub mod outbox;
 pub mod slots;
+pub mod sockets;
 
 #[cfg(test)]
 pub mod sample;
@@ -20,5 +21,7 @@ pub mod sample;
 pub type SharedSnapshot = std::sync::Arc<crate::snapshot::Snapshot>;
 /// A pool's counts as every snapshot of the pool holds them.
 pub type SharedPoolCounts = std::sync::Arc<counts::PoolCounts>;
+/// What an algorithm that uses keys makes of a pool, as every snapshot of the pool holds it.
+pub type SharedHashTable = std::sync::Arc<crate::worker::balance::Table>;
 /// The backend tables as every thread holds them.
 pub type SharedTables = std::sync::Arc<backend_table::BackendTables>;

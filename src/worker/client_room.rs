@@ -4,13 +4,12 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::base::ids::WorkerId;
-use crate::net::socket_counts;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::messages::ToWorker;
+use crate::shared::sockets::socket_counts;
 use crate::worker::shard::{CountedConnection, Shard};
 
 /// Counts a client that was accepted, as soon as there is a place for it; at once when `poll_over` says so, because the
@@ -101,7 +100,7 @@ pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) 
         false => {
             let plan = shard.plan();
             let own = plan.snapshot().listener_share();
-            let is_it = |other: &ClientCount| std::ptr::eq(other, Arc::as_ptr(listener));
+            let is_it = |other: &ClientCount| std::ptr::eq(other, &**listener);
             let gives = |other: &ClientCount| is_it(other) || other.open() > own;
             shard.idle_clients.close_oldest(gives)
         }

@@ -84,13 +84,10 @@ pub async fn forward(
                 (None, wants_fresh(exchange, admitted))
             }
         };
-        match again {
-            Again::Fresh => used.fresh = true,
-            Again::Elsewhere => used.free += 1,
-            Again::Retry => used.retries += 1,
-            Again::Next => used.count_unconnected(setback.failure),
-            Again::Never => return Err(setback.failure),
+        if again == Again::Never {
+            return Err(setback.failure);
         }
+        used.count(again, setback.failure);
     }
 }
 

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 
@@ -64,7 +63,7 @@ impl IdleClients {
 
     /// Closes the connection that has been idle for longest of those that came by this listener. Whether there was one.
     pub fn close_one_of(&self, listener: &SharedClientCount) -> bool {
-        self.close_oldest(|other| std::ptr::eq(other, Arc::as_ptr(listener)))
+        self.close_oldest(|other| std::ptr::eq(other, &**listener))
     }
 }
 
@@ -76,6 +75,8 @@ impl Drop for Idle {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::base::ids::WorkerId;
 

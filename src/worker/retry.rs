@@ -43,10 +43,18 @@ pub struct Used {
 }
 
 impl Used {
-    /// Counts a backend that could not be connected to.
-    pub fn count_unconnected(&mut self, failure: Failure) {
-        self.unconnected += 1;
-        self.connect_timeouts += u8::from(failure == Failure::ConnectTimeout);
+    /// Counts another attempt after this failure.
+    pub fn count(&mut self, again: Again, failure: Failure) {
+        match again {
+            Again::Never => {}
+            Again::Fresh => self.fresh = true,
+            Again::Elsewhere => self.free += 1,
+            Again::Retry => self.retries += 1,
+            Again::Next => {
+                self.unconnected += 1;
+                self.connect_timeouts += u8::from(failure == Failure::ConnectTimeout);
+            }
+        }
     }
 
     /// How often the request has gone round, whatever for.

@@ -5,12 +5,9 @@
 //! workers: for thousands of backends that takes longer than a request may wait for a worker. A backend that takes no
 //! requests is passed over when a key is looked up, so that only its own keys go elsewhere, and come back with it.
 
-use std::sync::Arc;
-
+use crate::shared::SharedHashTable;
 use crate::worker::balance::hash::{mix, scale};
-use crate::worker::balance::{
-    AlgorithmEntry, Balancer, Candidate, Member, Table, View, first_unblocked,
-};
+use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, Member, View, first_unblocked};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "consistent_hash",
@@ -31,7 +28,7 @@ const NOBODY: u16 = u16::MAX;
 
 #[derive(Debug, Default)]
 struct ConsistentHash {
-    table: Option<Arc<Table>>,
+    table: Option<SharedHashTable>,
     /// The index among the usable candidates of each backend of the pool.
     usable: Vec<u16>,
     count: usize,
@@ -46,7 +43,7 @@ impl ConsistentHash {
 }
 
 impl Balancer for ConsistentHash {
-    fn take_table(&mut self, table: &Arc<Table>) {
+    fn take_table(&mut self, table: &SharedHashTable) {
         self.table = Some(table.clone());
     }
 

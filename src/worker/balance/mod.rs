@@ -14,10 +14,10 @@ mod round_robin;
 mod two_choices;
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::time::Micros;
+use crate::shared::SharedHashTable;
 use crate::shared::backend_table::BackendTables;
 
 pub use hash::hash_key;
@@ -107,9 +107,10 @@ impl AlgorithmPlan {
     }
 
     /// What is made of all backends of a pool, once for all workers; `None`: nothing.
-    pub fn table(&self, members: impl Iterator<Item = Member>) -> Option<Arc<Table>> {
+    pub fn table(&self, members: impl Iterator<Item = Member>) -> Option<SharedHashTable> {
         let members = || members.collect::<Vec<_>>();
-        self.uses_key().then(|| Arc::new(Table::new(&members())))
+        self.uses_key()
+            .then(|| SharedHashTable::new(Table::new(&members())))
     }
 
     /// A balancer for one worker, without backends until its first [`Balancer::rebuild`].
@@ -144,7 +145,7 @@ pub struct View<'a> {
 /// One worker's live algorithm for one pool.
 pub trait Balancer: Debug {
     /// Takes over what was made of the pool's backends if the algorithm uses keys. Called before [`Balancer::rebuild`].
-    fn take_table(&mut self, _table: &Arc<Table>) {}
+    fn take_table(&mut self, _table: &SharedHashTable) {}
 
     /// Takes over the usable backends, at most `limits::BACKENDS`. Called before the first pick and whenever a state,
     /// a weight or the configuration changed; what is known of backends that stay is kept.

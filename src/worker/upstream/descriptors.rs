@@ -5,12 +5,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use std::task::Poll;
-
 use crate::base::limits;
-use crate::net::{Expired, Timer, socket_counts};
+use crate::net::{Expired, Timer};
+use crate::shared::sockets::socket_counts;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;

@@ -22,10 +22,10 @@ use rustls::{
     ServerConnection, SideData, SupportedProtocolVersion,
 };
 
-use crate::net::socket_count::Side;
 use crate::net::{
     Block, Blocks, Engine, Socket, Ticker, Timer, Timers, TlsFailure, Turn, Unasked, run, spawn,
 };
+use crate::shared::sockets::Side;
 
 const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];

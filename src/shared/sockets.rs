@@ -32,10 +32,11 @@ pub fn socket_counts() -> SocketCounts {
 }
 
 /// Counts a socket until it is dropped.
-pub(super) struct Counted(Side);
+pub struct Counted(Side);
 
 impl Counted {
-    pub(super) fn new(side: Side) -> Counted {
+    /// Counts one more.
+    pub fn new(side: Side) -> Counted {
         count_of(side).fetch_add(1, Relaxed);
         Counted(side)
     }
