@@ -56,12 +56,14 @@ impl Drop for Waiting<'_> {
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
-    let plan = shard.plan();
+    has_descriptors(shard) && shard.plan().snapshot().has_place(listener) && listener.try_begin()
+}
+
+/// Whether the workers have no more sockets than they may: the other descriptors are for whatever else the process
+/// needs.
+pub fn has_descriptors(shard: &Shard) -> bool {
     let counts = socket_counts();
-    let sockets = counts.accepted + counts.connected;
-    sockets <= plan.snapshot().descriptors.sockets
-        && plan.snapshot().has_place(listener)
-        && listener.try_begin()
+    counts.accepted + counts.connected <= shard.plan().snapshot().descriptors.sockets
 }
 
 /// Counts one client of a listener less, and tells whoever waits for its place.

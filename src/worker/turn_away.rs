@@ -8,6 +8,7 @@ use crate::base::limits;
 use crate::net::{Listener, Socket, Timer, spawn};
 use crate::snapshot::Purpose;
 use crate::worker::accept::{pause, pause_after};
+use crate::worker::client_room::has_descriptors;
 use crate::worker::downstream::linger;
 use crate::worker::shard::{CountedConnection, CountedListener, Shard};
 
@@ -30,6 +31,13 @@ pub async fn queue(
     let lingering = Rc::new(());
     // Another process may have the same socket when this one ends.
     while turned_away <= limits::BACKLOG && !shard.is_ending() {
+        if !has_descriptors(shard) {
+            if is_over() {
+                return;
+            }
+            pause(shard).await;
+            continue;
+        }
         match listener.accept_waiting(&shard.turn).await {
             None => return,
             Some(Err(_)) if is_over() => return,

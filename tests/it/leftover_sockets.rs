@@ -16,6 +16,8 @@ const TOKEN: &str = "secret-admin-token-0123456789";
 struct Busy {
     origin: Origin,
     let_go: mpsc::Sender<()>,
+    /// Requests that wait to be let go.
+    held: usize,
     /// Hold what the old process takes at once.
     clients: Vec<Client>,
 }
@@ -36,26 +38,28 @@ impl Busy {
         Busy {
             origin,
             let_go,
+            held: 0,
             clients: Vec::new(),
         }
     }
 
-    /// A configuration of one worker, which takes one connection.
+    /// A configuration of one worker, which takes one connection at each listener.
     fn config(&self, head: &str, more: &str) -> String {
         let route = route("/", &[self.origin.addr]);
         format!("{head}\nworkers = 1\n[limits]\nconnections = 1\n{more}\n{route}")
     }
 
-    /// Takes the worker's only connection, and the one more that it takes at each other address, where it was waiting
-    /// for one already.
+    /// Takes the only connection that each of these listeners may have, and the one more that the worker accepts there
+    /// to serve it next.
     #[track_caller]
-    fn hold_worker(&mut self, addr: SocketAddr, others: &[SocketAddr]) {
-        let mut client = Client::connect(addr);
-        client.send(get("/held"));
-        self.origin.wait_for_requests(1);
-        self.clients.push(client);
-        let others = others.iter().map(|other| Client::connect(*other));
-        self.clients.extend(others);
+    fn hold_listeners(&mut self, addrs: &[SocketAddr]) {
+        for (addr, count) in addrs.iter().zip(1..) {
+            let mut client = Client::connect(*addr);
+            client.send(get("/held"));
+            self.origin.wait_for_requests(count);
+            self.held = count;
+            self.clients.extend([client, Client::connect(*addr)]);
+        }
     }
 
     /// Takes all connections of a management API.
@@ -72,7 +76,9 @@ impl Busy {
     }
 
     fn end(&mut self) {
-        self.let_go.send(()).unwrap();
+        for _ in 0..self.held {
+            self.let_go.send(()).unwrap();
+        }
         self.clients.clear();
     }
 
@@ -167,7 +173,7 @@ fn tell_all(clients: usize, descriptors: Option<u64>) {
     let mut lineage = Lineage::launch(command(), addr, &busy.config(&both, ""));
     lineage.proxy.wait_until_it_accepts();
     lineage.proxy.wait_for_log(&["workers on"]);
-    busy.hold_worker(addr, &[gone]);
+    busy.hold_listeners(&[addr, gone]);
     let mut waiting: Vec<_> = (0..clients).map(|_| Client::connect(gone)).collect();
     for client in &mut waiting {
         client.send("POST /late HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody");
@@ -200,7 +206,7 @@ fn the_management_api_does_nothing_that_was_asked_of_a_backend() {
     let mut lineage = Lineage::launch(command(), addr, &busy.config(&both, ""));
     lineage.proxy.wait_until_it_accepts();
     lineage.proxy.wait_for_log(&["workers on"]);
-    busy.hold_worker(addr, &[taken]);
+    busy.hold_listeners(&[addr, taken]);
     let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(taken)).collect();
     let ask = |client: &mut Client| client.send(get("/version"));
     waiting.iter_mut().for_each(ask);
@@ -234,7 +240,10 @@ fn a_listener_that_wants_certificates_serves_nobody_without() {
     let mut lineage = Lineage::launch(command(), addr, &busy.config(&listen, &tls));
     lineage.proxy.wait_until_it_accepts();
     lineage.proxy.wait_for_log(&["workers on"]);
-    busy.hold_worker(addr, &[gone]);
+    busy.hold_listeners(&[addr]);
+    // One whose handshake does not begin has the place there.
+    busy.clients
+        .extend([Client::connect(gone), Client::connect(gone)]);
     let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(gone)).collect();
     for client in &mut waiting {
         client.send(get("/stolen"));
@@ -285,7 +294,7 @@ fn a_listener_that_speaks_something_else_from_now_on_serves_nobody_by_what_was()
         let config = busy.config("", &listener(""));
         let mut lineage = Lineage::launch(command(), addr, &config);
         lineage.proxy.wait_until_it_accepts();
-        busy.hold_worker(addr, &[]);
+        busy.hold_listeners(&[addr]);
         let mut waiting = Client::connect(addr);
         waiting.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         write_config(&lineage, &busy.config("", &listener(&after)));

@@ -82,6 +82,19 @@ impl Rests {
         is_new
     }
 
+    /// Notes that a backend could not be tried after its rest, for a reason that is not its own: it rests once more for
+    /// as long.
+    pub fn postpone(&mut self, id: BackendId, now: u64) {
+        if let Some(rest) = self
+            .find(id)
+            .filter(|rest| matches!(rest.phase, Phase::Trying))
+        {
+            rest.phase = Phase::Resting {
+                until: now + rest.length,
+            };
+        }
+    }
+
     /// What is due by now.
     pub fn due(&mut self, now: u64) -> Vec<Due> {
         self.0.retain(|rest| !rest.is_forgotten(now));
@@ -204,6 +217,17 @@ mod tests {
         assert_eq!(rests.0.len(), 1);
         rests.due(forgotten);
         assert_eq!(rests.failed(A, forgotten), Some(FIRST));
+    }
+
+    #[test]
+    fn who_could_not_be_tried_is_tried_later() {
+        let mut rests = Rests::default();
+        rests.failed(A, 0);
+        rests.postpone(A, 1);
+        let now = tried_after(&mut rests, A, 0, FIRST);
+        rests.postpone(A, now);
+        let now = tried_after(&mut rests, A, now, FIRST);
+        assert_eq!(rests.failed(A, now), Some(2 * FIRST));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
+use crate::worker::upstream::descriptors::may_open;
 use crate::worker::upstream::dial::{Security, dial};
 use crate::worker::upstream::rest::Due;
 
@@ -69,6 +70,9 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     let Some(addr) = &backend.addr else {
         return;
     };
+    if !may_open(&shard, 0) {
+        return postpone(&shard, id);
+    }
     // A handshake would have to begin with a client's address.
     let security = match pool.proxy_protocol {
         None => Security::of(pool, backend),
@@ -81,8 +85,14 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
             socket.end();
             note_connected(&shard, id);
         }
+        Err(Unconnected::Exhausted) => postpone(&shard, id),
         Err(unconnected) => note_unconnected(&shard, id, key, unconnected),
     }
+}
+
+fn postpone(shard: &Shard, id: BackendId) {
+    let now = shard.timers.millis();
+    shard.rests.borrow_mut().postpone(id, now);
 }
 
 fn label(shard: &Shard, id: BackendId) -> String {
