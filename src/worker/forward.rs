@@ -13,7 +13,7 @@ use crate::worker::failure::Failure;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::retry::{self, Again, Repeatable, Setback, Used};
 use crate::worker::shard::Shard;
-use crate::worker::upstream::{choose, obtain};
+use crate::worker::upstream::{Upstream, choose, obtain};
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
@@ -44,12 +44,7 @@ pub async fn forward(
         let mut backend = exchange.plan.backend(admitted.pool, index);
         let tried = match obtain(shard, client, exchange, backend, fresh).await {
             Ok(Some(upstream)) => {
-                // It may be to another address of the same name.
-                backend = exchange
-                    .plan
-                    .backend_of(upstream.backend)
-                    .unwrap_or(backend);
-                index = exchange.plan.index_of(upstream.backend).unwrap_or(index);
+                (index, backend) = reached(exchange, &upstream).unwrap_or((index, backend));
                 exchange.backend.set(Some(index));
                 admitted.prepare_for(exchange, index);
                 let attempt = Attempt {
@@ -89,6 +84,13 @@ pub async fn forward(
         }
         used.count(again, setback.failure);
     }
+}
+
+/// The backend that was connected to, and its index: it may be another address of the name that was picked.
+fn reached<'a>(exchange: &'a Exchange, upstream: &Upstream) -> Option<(u32, &'a Backend)> {
+    let plan = &exchange.plan;
+    let index = plan.index_of(upstream.backend)?;
+    Some((index, plan.backend_of(upstream.backend)?))
 }
 
 /// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.
