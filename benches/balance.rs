@@ -28,6 +28,7 @@ fn backends(count: usize) -> Vec<Candidate> {
     let backend = |index: usize| Candidate {
         id: BackendId(index as u32),
         weight: 1 + (index % 4) as u16,
+        share: limits::WHOLE_SHARE,
         member: index as u32,
     };
     (0..count).map(backend).collect()

@@ -471,15 +471,23 @@ impl Snapshot {
     /// Whether another client may be connected by a listener as far as all listeners together are concerned. A part of
     /// all places is shared out in advance, so that a flood at one listener leaves the others some.
     pub fn has_place(&self, clients: &ClientCount) -> bool {
-        let own = self.listener_share();
-        let taken = |listener: &Listener| listener.clients.open().max(own);
-        clients.open() < own
+        let taken = |listener: &Listener| listener.clients.open().max(self.share_of(listener));
+        self.is_below_share(clients)
             || self.listeners.iter().map(taken).sum::<usize>() < self.descriptors.clients
     }
 
-    /// The client connections that each listener may have whatever the others have.
-    pub fn listener_share(&self) -> usize {
-        self.descriptors.clients / (limits::LISTENER_PART * self.listeners.len().max(1))
+    /// Whether a listener has fewer clients than it may have whatever the others have.
+    pub fn is_below_share(&self, clients: &ClientCount) -> bool {
+        let mut listeners = self.listeners.iter();
+        let listener = listeners.find(|listener| std::ptr::eq(&*listener.clients, clients));
+        listener.is_some_and(|listener| clients.open() < self.share_of(listener))
+    }
+
+    /// The client connections that a listener may have whatever the others have.
+    fn share_of(&self, listener: &Listener) -> usize {
+        let shares = limits::LISTENER_PART * self.listeners.len();
+        let share = self.descriptors.clients / shares;
+        share.max(1).min(listener.connections)
     }
 
     /// The addresses of all listeners.

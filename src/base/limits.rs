@@ -237,6 +237,8 @@ pub const TEST_SERVER_PART: usize = 4;
 /// A client's connection may have connections to backends for its streams up to one in so many of those that could
 /// still be opened, and one always.
 pub const HELD_PART: usize = 4;
+/// Milliseconds after which a client that waits for a place has another idle connection closed.
+pub const ASK_AGAIN_MILLIS: u64 = 1_000;
 /// When only one in so many connections to backends may still be opened, those that are idle are closed.
 pub const FEW_LEFT: usize = 16;
 /// The part of the client connections of all listeners that the listeners share out in advance: one in so many. The
@@ -288,9 +290,9 @@ pub const TRIAL_MILLIS: u64 = 10_000;
 pub const SLOW_START_MILLIS_MOST: u64 = 10_000;
 /// The whole share of a backend, in the steps in which it grows.
 pub const WHOLE_SHARE: u8 = 16;
-/// Backends that a request goes on to because the one before could not be connected to.
+/// Backends that a request goes to which cannot be connected to, before it fails.
 pub const UNCONNECTED_ATTEMPTS: u8 = 8;
-/// How many of these may have let the time for a connection pass.
+/// How many of these may let the time for a connection pass.
 pub const CONNECT_TIMEOUTS: u8 = 3;
 /// Milliseconds for which a name's address is connected to before the next one is, too (RFC 8305 section 5).
 pub const NEXT_ADDRESS_MILLIS: u64 = 250;
@@ -533,8 +535,9 @@ pub mod default {
     pub const RETRIES: u8 = 1;
     /// Streams that a client's HTTP/2 connection may have open at once.
     pub const H2_STREAMS: u32 = 128;
-    /// Bytes of bodies that an HTTP/2 client may send ahead, on all streams of its connection together.
-    pub const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+    /// Bytes of bodies that an HTTP/2 client may send ahead, on all streams of its connection together: as many as the
+    /// windows of all its streams have at first, so that streams whose bytes nobody takes leave the others theirs.
+    pub const H2_CONNECTION_WINDOW: u32 = H2_STREAMS * 65_535;
     /// `balancing_algorithm` of a pool.
     pub const ALGORITHM: &str = "round_robin";
     /// `health_check.interval_secs`.

@@ -40,13 +40,18 @@ pub fn of_test_servers(machine: &Machine) -> usize {
 /// Client connections of all listeners together: as many as the listeners may have, else half of all sockets, because
 /// a client's request takes a second descriptor, for the connection to the backend.
 fn clients(settings: &Settings, sockets: usize) -> usize {
+    configured_clients(settings).unwrap_or(sockets / 2).max(1)
+}
+
+/// The client connections that all listeners together may have by the configuration; `None`: as many as possible.
+pub fn configured_clients(settings: &Settings) -> Option<usize> {
     let bounds = settings.listeners.iter().map(|listener| {
         match (listener.connections, settings.limits.connections.value) {
             (0, 0) => None,
             (0, most) | (most, _) => Some(most as usize),
         }
     });
-    bounds.sum::<Option<usize>>().unwrap_or(sockets / 2).max(1)
+    bounds.sum()
 }
 
 fn share(all: usize, most: usize) -> usize {

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use super::acme;
 use super::address::BackendPlace;
 use super::compile::workers;
-use super::descriptors::share_out;
+use super::descriptors::{configured_clients, share_out};
 use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
 use super::settings::Settings;
+use crate::base::limits;
 use crate::snapshot::{ListenAddr, Protocol};
 
 /// Notes every warning.
@@ -35,16 +36,24 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
         let what = format!("more workers than the {cpus} CPUs that this process may run on");
         notes.add(&settings.workers.place, what);
     }
-    let connections = &settings.limits.connections;
-    let most = share_out(settings, machine, workers(settings, machine)).backends;
-    if connections.value as usize > most {
-        let descriptors = machine.descriptors;
-        notes.add(
-            &connections.place,
-            format!(
-                "the process may open only {descriptors} files (ulimit -n), which leaves room for {most} clients"
-            ),
+    let descriptors = machine.descriptors;
+    let sockets = share_out(settings, machine, workers(settings, machine)).sockets;
+    let clients = configured_clients(settings).unwrap_or_default();
+    if sockets <= limits::SOCKETS_LEAST {
+        let what = format!(
+            "the process may open only {descriptors} files (ulimit -n), which are too few for its workers and listeners"
         );
+        notes.add_at(0, "", what);
+    } else if clients > sockets / 2 {
+        let what = format!(
+            "the process may open only {descriptors} files (ulimit -n): of {clients} clients at all listeners, {} can \
+             have a connection to a backend each",
+            sockets / 2
+        );
+        match settings.limits.connections.value {
+            0 => notes.add_at(0, "", what),
+            _ => notes.add(&settings.limits.connections.place, what),
+        }
     }
 }
 

@@ -10,15 +10,16 @@ use monoio::net::{TcpStream, UnixStream};
 use super::Socket;
 use super::operations::count_operation;
 use crate::base::limits;
-use crate::shared::sockets::Side;
+use crate::shared::sockets::{Counted, Side};
 
 /// Connects to a TCP address. May be dropped at any time: the attempt is then given up.
 pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     count_operation();
+    let counted = Counted::new(Side::Connected);
     let socket = TcpStream::connect_addr(addr).await?;
     socket.set_nodelay(true)?;
     bound_silence(&socket);
-    Ok(Socket::new(socket, Side::Connected))
+    Ok(Socket::new(socket, counted))
 }
 
 /// Lets the connection end when the backend's kernel leaves what was sent unacknowledged for too long: by itself this
@@ -40,6 +41,7 @@ fn bound_silence(socket: &TcpStream) {
 /// Connects to a Unix socket. May be dropped at any time.
 pub async fn connect_unix(path: &Path) -> io::Result<Socket> {
     count_operation();
+    let counted = Counted::new(Side::Connected);
     let socket = UnixStream::connect(path).await?;
-    Socket::from_fd(socket.into_raw_fd(), Side::Connected)
+    Socket::from_fd(socket.into_raw_fd(), counted)
 }

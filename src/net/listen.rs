@@ -21,7 +21,7 @@ use super::operations::count_operation;
 use super::{Engine, Socket, Turn};
 use crate::base::limits;
 use crate::shared::messages::ToWorker;
-use crate::shared::sockets::Side;
+use crate::shared::sockets::{Counted, Side};
 use crate::snapshot::{ListenAddr, Purpose};
 
 /// Who connected: the address of a TCP client, or somebody on this machine.
@@ -254,13 +254,16 @@ impl Listener {
         let (stream, peer) = match &self.socket {
             Socketed::Tcp(listener) => {
                 let (stream, address) = listener.cancelable_accept(stop).await?;
-                (Socket::new(stream, Side::Accepted), Peer::Tcp(address))
+                (
+                    Socket::new(stream, Counted::new(Side::Accepted)),
+                    Peer::Tcp(address),
+                )
             }
             Socketed::Unix(listener) => {
                 let (stream, _) = listener.cancelable_accept(stop).await?;
 
                 (
-                    Socket::from_fd(stream.into_raw_fd(), Side::Accepted)?,
+                    Socket::from_fd(stream.into_raw_fd(), Counted::new(Side::Accepted))?,
                     Peer::Unix,
                 )
             }

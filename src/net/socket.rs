@@ -23,7 +23,7 @@ use rustls::sign::CertifiedKey;
 use super::operations::count_operation;
 use super::tls::{Negotiated, Tls};
 use super::{Block, Expired, Timer};
-use crate::shared::sockets::{Counted, Side};
+use crate::shared::sockets::Counted;
 
 type Raw = UnsafeCell<TcpStream>;
 
@@ -38,6 +38,7 @@ pub struct Socket {
 }
 
 /// The receiving side of a connection, to be ended by somebody else than the task that waits for bytes.
+#[derive(Clone)]
 pub struct ReceivingEnd(Rc<Raw>);
 
 impl ReceivingEnd {
@@ -100,20 +101,20 @@ fn slot<F: Future<Output = io::Result<()>> + 'static>(
 }
 
 impl Socket {
-    pub(super) fn new(socket: TcpStream, side: Side) -> Socket {
+    pub(super) fn new(socket: TcpStream, counted: Counted) -> Socket {
         Socket {
             watch: RefCell::new(slot(|socket| socket.readable(false))),
             socket: Rc::new(UnsafeCell::new(socket)),
             tls: None,
-            _counted: Counted::new(side),
+            _counted: counted,
         }
     }
 
     /// Takes over a connected descriptor of any stream family.
-    pub(super) fn from_fd(fd: RawFd, side: Side) -> io::Result<Socket> {
+    pub(super) fn from_fd(fd: RawFd, counted: Counted) -> io::Result<Socket> {
         // SAFETY: the caller hands over a descriptor that nobody else closes.
         let socket = unsafe { std::net::TcpStream::from_raw_fd(fd) };
-        Ok(Socket::new(TcpStream::from_std(socket)?, side))
+        Ok(Socket::new(TcpStream::from_std(socket)?, counted))
     }
 
     fn socket(&self) -> &TcpStream {

@@ -249,7 +249,7 @@ impl Permit {
 
     /// Whether the backend takes requests of this worker.
     pub fn is_usable(&self, worker: WorkerId) -> bool {
-        self.tables.of(worker).state(self.id) == BackendState::Healthy
+        self.tables.of(worker).takes_requests(self.id)
     }
 }
 

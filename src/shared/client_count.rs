@@ -22,6 +22,8 @@ pub struct ClientCount {
     workers: Box<[AtomicU8]>,
     /// Workers that wait.
     waiting: AtomicUsize,
+    /// Idle connections that were told to end for workers that wait, and have not ended yet.
+    owed: AtomicUsize,
     /// The worker that is looked at first when the next connection ends.
     next: AtomicUsize,
 }
@@ -39,6 +41,7 @@ impl ClientCount {
             most: AtomicUsize::new(usize::MAX),
             workers: (0..workers).map(|_| AtomicU8::new(AT_EASE)).collect(),
             waiting: AtomicUsize::default(),
+            owed: AtomicUsize::default(),
             next: AtomicUsize::default(),
         }
     }
@@ -70,8 +73,27 @@ impl ClientCount {
         self.open.fetch_add(1, SeqCst);
     }
 
+    /// Whether another idle connection should end for a worker that waits; it is counted as owed then.
+    pub fn is_one_wanted(&self) -> bool {
+        let waiting = self.waiting.load(SeqCst);
+        let more = |owed| (owed < waiting).then_some(owed + 1);
+        self.owed.fetch_update(SeqCst, SeqCst, more).is_ok()
+    }
+
+    /// Counts one less, whose place is for another listener.
+    pub fn give_up(&self) {
+        self.settle();
+        self.open.fetch_sub(1, SeqCst);
+    }
+
+    fn settle(&self) {
+        let less = |owed: usize| owed.checked_sub(1);
+        let _ = self.owed.fetch_update(SeqCst, SeqCst, less); // Most connections end by themselves.
+    }
+
     /// Counts one less. The worker that should look whether it may accept, if one waits: the place was left to it.
     pub fn end(&self) -> Option<WorkerId> {
+        self.settle();
         if self.waiting.load(SeqCst) > 0
             && self.open() <= self.most.load(SeqCst)
             && let Some(worker) = self.give()
@@ -179,6 +201,21 @@ mod tests {
             assert_eq!(count.end(), Some(expected));
             assert!(count.take(expected));
         }
+    }
+
+    #[test]
+    fn as_many_idle_connections_end_as_workers_wait() {
+        let count = full(3);
+        assert!(!count.is_one_wanted(), "nobody waits");
+        count.wait(A);
+        assert!(count.is_one_wanted());
+        assert!(!count.is_one_wanted(), "one is on its way");
+        count.wait(B);
+        assert!(count.is_one_wanted());
+        assert_eq!(count.end(), Some(A));
+        assert!(!count.is_one_wanted(), "another is on its way for B");
+        count.give_up();
+        assert!(count.is_one_wanted());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
+static WAITING: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0));
 static ACCEPTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0));
 static CONNECTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0));
 
@@ -12,26 +13,52 @@ static CONNECTED: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(0
 pub enum Side {
     /// A client connected to it.
     Accepted,
-    /// It was connected to a backend.
+    /// It is, or is being, connected to a backend.
     Connected,
 }
 
 /// Open sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketCounts {
+    /// Those of clients that are served.
     pub accepted: usize,
     pub connected: usize,
+}
+
+impl SocketCounts {
+    /// Of both sides.
+    pub fn all(self) -> usize {
+        self.accepted + self.connected
+    }
 }
 
 /// The sockets that are open now. Other threads may open and close some meanwhile.
 pub fn socket_counts() -> SocketCounts {
     SocketCounts {
-        accepted: ACCEPTED.load(Relaxed),
+        accepted: ACCEPTED.load(Relaxed).saturating_sub(WAITING.load(Relaxed)),
         connected: CONNECTED.load(Relaxed),
     }
 }
 
-/// Counts a socket until it is dropped.
+/// A client that was accepted and waits for a place. Descriptors are kept aside for as many as can wait at once, so that
+/// their sockets do not count among the others.
+pub struct WaitingSocket(());
+
+impl WaitingSocket {
+    /// Counts one more.
+    pub fn new() -> WaitingSocket {
+        WAITING.fetch_add(1, Relaxed);
+        WaitingSocket(())
+    }
+}
+
+impl Drop for WaitingSocket {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Counts a socket from before it is asked for until it is dropped.
 pub struct Counted(Side);
 
 impl Counted {

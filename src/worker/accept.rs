@@ -137,7 +137,10 @@ async fn serve(
     poll_over: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) {
     let listener = door.settings(shard);
-    let counted = client_room::enter(shard, &listener.clients, poll_over).await;
+    let entering = client_room::enter(shard, &listener.clients, &socket, poll_over);
+    let Some(counted) = entering.await else {
+        return;
+    };
     let arrival = Arrival {
         peer,
         connection_peer: peer,

@@ -77,6 +77,7 @@ impl Attempt<'_> {
             }
             Err(failure) => Err(failure),
         };
+        self.exchange.note_backend(upstream.backend());
         let delivered = outcome.map_err(|failure| Setback {
             failure,
             is_unprocessed: failure.is_before_sending() || took_nothing,

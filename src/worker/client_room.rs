@@ -5,52 +5,80 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::base::ids::WorkerId;
+use crate::base::limits;
+use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::messages::ToWorker;
-use crate::shared::sockets::socket_counts;
+use crate::shared::sockets::{WaitingSocket, socket_counts};
 use crate::worker::shard::{CountedConnection, Shard};
 
 /// Counts a client that was accepted, as soon as there is a place for it; at once when `poll_over` says so, because the
-/// client cannot be put back into the queue.
+/// client cannot be put back into the queue. `None`: the client has left before that.
 pub async fn enter(
     shard: &Rc<Shard>,
     listener: &SharedClientCount,
-    mut poll_over: impl FnMut(&mut Context<'_>) -> Poll<()>,
-) -> CountedConnection {
-    if !try_begin(shard, listener) {
-        let waiting = Waiting { shard, listener };
-        listener.wait(shard.worker);
-        ask_for_one(shard, listener);
-        poll_fn(|cx| {
-            if listener.take(shard.worker) || try_begin(shard, listener) {
-                return Poll::Ready(());
-            }
-            listener.wait(shard.worker); // A place that was left to this worker may have gone to another of its tasks.
-            if poll_over(cx).is_ready() {
-                listener.begin();
-                return Poll::Ready(());
-            }
-            shard.wake_with_place(cx);
-            Poll::Pending
-        })
-        .await;
-        drop(waiting);
+    socket: &Socket,
+    poll_over: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> Option<CountedConnection> {
+    if !try_begin(shard, listener) && !wait(shard, listener, socket, poll_over).await {
+        return None;
     }
-    shard.count_connection(Some(listener.clone()))
+    Some(shard.count_connection(Some(listener.clone())))
+}
+
+/// Waits until the client is counted; false if it has left.
+async fn wait(
+    shard: &Rc<Shard>,
+    listener: &SharedClientCount,
+    socket: &Socket,
+    mut poll_over: impl FnMut(&mut Context<'_>) -> Poll<()>,
+) -> bool {
+    let _waiting = Waiting {
+        shard,
+        listener,
+        _socket: WaitingSocket::new(),
+    };
+    let again = Duration::from_millis(limits::ASK_AGAIN_MILLIS);
+    let next_ask = Timer::new(&shard.timers);
+    next_ask.set(again);
+    listener.wait(shard.worker);
+    close_idle(shard, listener, shard.worker);
+    poll_fn(|cx| {
+        if listener.take(shard.worker) || try_begin(shard, listener) {
+            return Poll::Ready(true);
+        }
+        if poll_over(cx).is_ready() {
+            listener.begin();
+            return Poll::Ready(true);
+        }
+        if socket.has_hung_up() {
+            return Poll::Ready(false);
+        }
+        listener.wait(shard.worker); // A place that was left to this worker may have gone to another of its tasks.
+        if next_ask.is_due_again(again, cx) {
+            // Whoever was idle may have become so just now, or take long to end.
+            close_idle(shard, listener, shard.worker);
+        }
+        shard.wake_with_place(cx);
+        Poll::Pending
+    })
+    .await
 }
 
 /// A worker that waits for a place at a listener.
 struct Waiting<'a> {
     shard: &'a Shard,
     listener: &'a SharedClientCount,
+    _socket: WaitingSocket,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.listener.stop_waiting(self.shard.worker) {
-            end(self.shard, self.listener); // It has a place already.
+            end(self.shard, self.listener); // The place is not needed any more.
         }
     }
 }
@@ -59,23 +87,32 @@ fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
     has_descriptors(shard) && shard.plan().snapshot().has_place(listener) && listener.try_begin()
 }
 
-/// Whether the workers have no more sockets than they may: the other descriptors are for whatever else the process
-/// needs.
+/// Whether the workers have fewer sockets than they may: the other descriptors are for whatever else the process needs.
 pub fn has_descriptors(shard: &Shard) -> bool {
-    let counts = socket_counts();
-    counts.accepted + counts.connected <= shard.plan().snapshot().descriptors.sockets
+    socket_counts().all() <= shard.plan().snapshot().descriptors.sockets
 }
 
-/// Counts one client of a listener less, and tells whoever waits for its place.
+/// Counts one client of a listener less, and tells whoever waits for its place: first those who have less than their
+/// share.
 pub fn end(shard: &Shard, listener: &ClientCount) {
+    let plan = shard.plan();
+    let snapshot = plan.snapshot();
+    let others = || {
+        let others = snapshot.listeners.iter().map(|other| &*other.clients);
+        others.filter(|other| !std::ptr::eq(*other, listener))
+    };
+    if !snapshot.is_below_share(listener) {
+        let mut poor = others().filter(|other| snapshot.is_below_share(other));
+        if let Some(worker) = poor.find_map(ClientCount::waiting_worker) {
+            listener.give_up();
+            return tell(shard, worker);
+        }
+    }
     if let Some(worker) = listener.end() {
         return tell(shard, worker);
     }
     // At another listener somebody may wait because there were too many clients in all.
-    let plan = shard.plan();
-    let listeners = &plan.snapshot().listeners;
-    let waiting = listeners.iter().find_map(|it| it.clients.waiting_worker());
-    if let Some(worker) = waiting {
+    if let Some(worker) = others().find_map(ClientCount::waiting_worker) {
         tell(shard, worker);
     }
 }
@@ -89,21 +126,16 @@ fn tell(shard: &Shard, worker: WorkerId) {
     }
 }
 
-/// Has an idle connection closed for a client that waits at a listener, here or on another worker.
-fn ask_for_one(shard: &Shard, listener: &SharedClientCount) {
-    close_idle(shard, listener, shard.worker);
-}
-
-/// Closes the longest idle connection of a listener, or of any that has more than its share if all together are too
-/// many, for a client that waits on the worker `asker`. If there is none here, the next worker is asked.
+/// Closes the longest idle connection of a listener, or of any that has its share if all together are too many, for a
+/// client that waits on the worker `asker`. If there is none here, the next worker is asked.
 pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) {
     let is_closed = match listener.is_full() {
         true => shard.idle_clients.close_one_of(listener),
         false => {
             let plan = shard.plan();
-            let own = plan.snapshot().listener_share();
             let is_it = |other: &ClientCount| std::ptr::eq(other, &**listener);
-            let gives = |other: &ClientCount| is_it(other) || other.open() > own;
+            let gives =
+                |other: &ClientCount| is_it(other) || !plan.snapshot().is_below_share(other);
             shard.idle_clients.close_oldest(gives)
         }
     };
@@ -111,6 +143,6 @@ pub fn close_idle(shard: &Shard, listener: &SharedClientCount, asker: WorkerId) 
     if !is_closed && next != asker {
         let listener = listener.clone();
         let ask = ToWorker::CloseIdleClient { listener, asker };
-        let _ = shard.neighbours.tell(next, ask); // Where the mailbox is full, the client waits for one that ends.
+        let _ = shard.neighbours.tell(next, ask); // Where the mailbox is full, the client asks again.
     }
 }

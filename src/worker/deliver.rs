@@ -167,8 +167,10 @@ impl Ends<'_> {
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));
         let live = exchange.plan.live(self.admitted.pool);
-        live.observe(self.upstream.backend, micros, now);
-        self.shard.report_answer(exchange, self.upstream.backend);
+        let backend = self.upstream.backend();
+        exchange.note_backend(backend);
+        live.observe(backend, micros, now);
+        self.shard.report_answer(exchange, backend);
     }
 
     /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim
@@ -433,7 +435,7 @@ impl Ends<'_> {
             let now = self.shard.timers.millis();
             self.shard
                 .upstreams
-                .note_announced(self.upstream.backend, secs, now);
+                .note_announced(self.upstream.backend(), secs, now);
         }
     }
 }

@@ -225,6 +225,13 @@ impl Exchange {
         self.tried.borrow().contains(&id)
     }
 
+    /// Notes the backend that the request goes to.
+    pub fn note_backend(&self, id: BackendId) {
+        if let Some(index) = self.plan.index_of(id) {
+            self.backend.set(Some(index));
+        }
+    }
+
     /// Whether any gave none.
     pub fn has_tried_any(&self) -> bool {
         !self.tried.borrow().is_empty()

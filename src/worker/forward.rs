@@ -13,7 +13,7 @@ use crate::worker::failure::Failure;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::retry::{self, Again, Repeatable, Setback, Used};
 use crate::worker::shard::Shard;
-use crate::worker::upstream::{Upstream, choose, obtain};
+use crate::worker::upstream::{choose, obtain};
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
@@ -35,23 +35,23 @@ pub async fn forward(
             used.rounds() <= limits::FORWARD_ROUNDS,
             "a request goes round without an end: {used:?}"
         );
-        let mut index = match preferred.take() {
+        let picked = match preferred.take() {
             Some(index) => index,
             None => choose(shard, client, exchange, admitted.key).await?,
         };
-        exchange.backend.set(Some(index));
+        exchange.backend.set(Some(picked));
         exchange.backend_has_time();
-        let mut backend = exchange.plan.backend(admitted.pool, index);
+        let backend = exchange.plan.backend(admitted.pool, picked);
         let tried = match obtain(shard, client, exchange, backend, fresh).await {
             Ok(Some(upstream)) => {
-                (index, backend) = reached(exchange, &upstream).unwrap_or((index, backend));
-                exchange.backend.set(Some(index));
-                admitted.prepare_for(exchange, index);
+                let backend = upstream.backend();
+                exchange.note_backend(backend);
+                admitted.prepare_for(exchange, exchange.backend.get().unwrap_or(picked));
                 let attempt = Attempt {
                     shard,
                     client,
                     exchange,
-                    backend: backend.id(),
+                    backend,
                 };
                 attempt.make(admitted, upstream).await
             }
@@ -70,6 +70,9 @@ pub async fn forward(
         let Err(setback) = tried else {
             return Ok(());
         };
+        // It may be another address of the name that was picked.
+        let index = exchange.backend.get().unwrap_or(picked);
+        let backend = exchange.plan.backend(admitted.pool, index);
         let again = how_again(shard, exchange, admitted, &setback, used);
         (preferred, fresh) = match again {
             Again::Fresh => (Some(index), true),
@@ -84,13 +87,6 @@ pub async fn forward(
         }
         used.count(again, setback.failure);
     }
-}
-
-/// The backend that was connected to, and its index: it may be another address of the name that was picked.
-fn reached<'a>(exchange: &'a Exchange, upstream: &Upstream) -> Option<(u32, &'a Backend)> {
-    let plan = &exchange.plan;
-    let index = plan.index_of(upstream.backend)?;
-    Some((index, plan.backend_of(upstream.backend)?))
 }
 
 /// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.

@@ -28,7 +28,7 @@ pub struct Idle {
 
 impl IdleClients {
     /// Notes that a connection, which came by this listener, is idle from now on. `close` lets it end; it is called at
-    /// most once: at once if others wait for a place at the listener.
+    /// most once: at once if others wait for a place at the listener and no other connection is about to end for them.
     pub fn enter(
         self: &Rc<Self>,
         listener: &SharedClientCount,
@@ -36,7 +36,7 @@ impl IdleClients {
     ) -> Idle {
         let number = self.next.get();
         self.next.set(number + 1);
-        if listener.waiting_worker().is_some() {
+        if listener.is_one_wanted() {
             close();
         } else {
             let (listener, close) = (listener.clone(), Box::new(close));

@@ -14,7 +14,7 @@ use crate::base::limits;
 use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
-use crate::shared::backend_table::{BackendState, BackendTables};
+use crate::shared::backend_table::{BackendState, BackendTable, BackendTables};
 use crate::snapshot::{Backend, ListenAddr, Pool, Snapshot};
 use crate::worker::balance::{Balancer, Candidate, View};
 use crate::worker::live_listener::{LiveListener, end_changed, listeners_after};
@@ -326,6 +326,32 @@ impl Carried {
     }
 }
 
+/// The backends that take requests are of the first kind that there is any of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Resort {
+    Healthy,
+    /// It answers, if badly: none else can be connected to.
+    Ejected,
+    /// It could not be connected to; if none could, all are as good as each other.
+    Resting,
+}
+
+impl Resort {
+    /// `None`: the backend takes no requests.
+    fn of(backend: &Backend, table: &BackendTable) -> Option<Resort> {
+        let is_resting = table.share(backend.id()) == 0;
+        if backend.addr.is_none() || backend.draining {
+            return None;
+        }
+        match table.state(backend.id()) {
+            BackendState::Healthy if !is_resting => Some(Resort::Healthy),
+            BackendState::Ejected if !is_resting => Some(Resort::Ejected),
+            BackendState::Healthy => Some(Resort::Resting),
+            _ => None,
+        }
+    }
+}
+
 impl LivePool {
     fn new(pool: &Pool, worker: WorkerId, carried: Rc<Carried>) -> Rc<LivePool> {
         LivePool::balanced_by(pool.algorithm.build(worker), carried)
@@ -354,33 +380,37 @@ impl LivePool {
 
     fn rebuild(&self, pool: &Pool, tables: &BackendTables, worker: WorkerId) {
         let table = tables.of(worker);
-        let takes_requests = |backend: &Backend| {
-            let is_healthy = table.state(backend.id()) == BackendState::Healthy;
-            backend.addr.is_some() && !backend.draining && is_healthy
+        let share = |backend: &Backend| table.share(backend.id());
+        let resort = |backend: &Backend| Resort::of(backend, table);
+        let Some(best) = pool.backends.iter().filter_map(resort).min() else {
+            self.balancer.borrow_mut().rebuild(&[]);
+            self.usable.take();
+            return;
         };
-        let share = |backend: &Backend| u16::from(table.share(backend.id()));
-        let healthy = || {
+        let chosen = || {
             let backends = pool.backends.iter().zip(0..);
-            backends.filter(|(backend, _)| takes_requests(backend))
+            backends.filter(|(backend, _)| resort(backend) == Some(best))
         };
-        // If all rest, one that cannot be connected to is as good as any other.
-        let do_all_rest = healthy().all(|(backend, _)| share(backend) == 0);
-        let is_whole = |backend| share(backend) == u16::from(limits::WHOLE_SHARE);
-        let are_equal = do_all_rest || healthy().all(|(backend, _)| is_whole(backend));
-        let (usable, candidates): (Vec<_>, Vec<_>) = healthy()
-            .filter(|(backend, _)| do_all_rest || share(backend) > 0)
+        let is_whole = |backend| share(backend) == limits::WHOLE_SHARE;
+        let are_equal = best == Resort::Resting || chosen().all(|(backend, _)| is_whole(backend));
+        let (usable, candidates): (Vec<_>, Vec<_>) = chosen()
             .map(|(backend, index)| {
                 let usable = Usable {
                     id: backend.id(),
                     index,
                     max_connections: backend.max_connections,
                 };
+                let share = match are_equal {
+                    true => limits::WHOLE_SHARE,
+                    false => share(backend),
+                };
                 let candidate = Candidate {
                     id: backend.id(),
                     weight: match are_equal {
                         true => backend.weight,
-                        false => backend.weight * share(backend),
+                        false => backend.weight * u16::from(share),
                     },
+                    share,
                     member: index,
                 };
                 (usable, candidate)

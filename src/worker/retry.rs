@@ -121,8 +121,10 @@ pub fn again(
         }
         // It costs no other backend more than the request itself, and it is rare: the backend rests from now on.
         Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Untrusted => {
-            let is_within = used.unconnected < limits::UNCONNECTED_ATTEMPTS
-                && used.connect_timeouts < limits::CONNECT_TIMEOUTS;
+            let mut with_this = used;
+            with_this.count(Again::Next, setback.failure);
+            let is_within = with_this.unconnected < limits::UNCONNECTED_ATTEMPTS
+                && with_this.connect_timeouts < limits::CONNECT_TIMEOUTS;
             match most > 0 && is_within && has_next() {
                 true => Again::Next,
                 false => Again::Never,
@@ -177,6 +179,7 @@ mod tests {
     fn what_is_sent_again_and_where() {
         let none = Used::default();
         let refused = Setback::without_connection(Failure::ConnectFailed);
+        let timed_out = Setback::without_connection(Failure::ConnectTimeout);
         let unprocessed = Setback::without_connection(Failure::Unprocessed);
         let late = Setback::without_connection(Failure::ResponseTimeout);
         let left = Setback::without_connection(Failure::ClientLeft);
@@ -197,9 +200,10 @@ mod tests {
             (POST, refused, none, 1, Again::Next),
             (POST, refused, used(0, false, 1), 1, Again::Next),
             (POST, refused, none, 0, Again::Never),
-            (POST, refused, unconnected(7, 2), 1, Again::Next),
-            (POST, refused, unconnected(8, 0), 1, Again::Never),
-            (POST, refused, unconnected(3, 3), 1, Again::Never),
+            (POST, refused, unconnected(6, 2), 1, Again::Next),
+            (POST, refused, unconnected(7, 0), 1, Again::Never),
+            (POST, timed_out, unconnected(1, 1), 1, Again::Next),
+            (POST, timed_out, unconnected(2, 2), 1, Again::Never),
             (POST, unprocessed, none, 0, Again::Elsewhere),
             (POST, unprocessed, used(4, false, 0), 1, Again::Retry),
             (POST, unprocessed, used(4, false, 0), 0, Again::Never),

@@ -49,6 +49,7 @@ pub struct Shard {
     pub idle_clients: Rc<IdleClients>,
     pub upstreams: Upstreams,
     pub shared_upstreams: Shared,
+    pub descriptor_waiters: descriptors::Waiters,
     /// The backends that could not be connected to.
     pub rests: RefCell<Rests>,
     pub turn: Turn,
@@ -94,6 +95,7 @@ impl Shard {
             idle_clients: Rc::default(),
             upstreams: Upstreams::default(),
             shared_upstreams: Shared::default(),
+            descriptor_waiters: descriptors::Waiters::default(),
             rests: RefCell::default(),
             turn,
             links,
@@ -126,18 +128,15 @@ impl Shard {
         let before = self.plan();
         let plan = Rc::new(Plan::after(&before, snapshot));
         self.plan.replace(plan.clone());
-        let mut earlier = self.earlier_plans.borrow_mut();
-        earlier.retain(|plan| plan.strong_count() > 0);
-        earlier.push(Rc::downgrade(&before));
+        self.remember(&before);
         // The row of a backend that is gone may soon be another's.
         let stays = |id| plan.takes(id) && plan.reuse_key(id) == before.reuse_key(id);
         self.upstreams
             .forget_unless(self.tables.of(self.worker), stays);
         self.shared_upstreams.forget_unless(stays);
-        for id in self.rests.borrow_mut().forget_unless(stays) {
-            self.tables
-                .of(self.worker)
-                .set_share(id, limits::WHOLE_SHARE);
+        let forgotten = self.rests.borrow_mut().forget_unless(stays);
+        for id in forgotten {
+            self.set_share(id, limits::WHOLE_SHARE);
         }
         self.close_gates(|addr| plan.snapshot().listener(addr).is_none());
         if plan.end_changed_listeners(&before) {
@@ -147,6 +146,13 @@ impl Shard {
         self.look_for_places();
         self.untold.set(Some(plan.snapshot().generation));
         self.tell_adopted();
+    }
+
+    /// Keeps a plan in sight for as long as requests that began with it may run.
+    fn remember(&self, plan: &Rc<Plan>) {
+        let mut earlier = self.earlier_plans.borrow_mut();
+        earlier.retain(|plan| plan.strong_count() > 0);
+        earlier.push(Rc::downgrade(plan));
     }
 
     /// Says which generation is adopted; [`Shard::tick`] says it again if the mailbox was full.
@@ -383,6 +389,7 @@ impl Shard {
         let plan = self.plan.borrow();
         if let Some(pool) = plan.pool_with(upstream.backend)
             && self.is_of_use(&plan, pool, &upstream)
+            && descriptors::may_keep(self, upstream.backend)
             && let most = plan.most_connections(upstream.backend)
             && let Some(upstream) = upstream.unless_beyond(most.unwrap_or(u32::MAX))
         {
@@ -493,6 +500,10 @@ pub struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.shard.tables.of(self.shard.worker).end(self.backend);
+        let shard = self.shard;
+        shard.tables.of(shard.worker).end(self.backend);
+        if !shard.descriptor_waiters.is_empty() {
+            shard.descriptor_waiters.let_go(shard); // The connection may have ended as well.
+        }
     }
 }

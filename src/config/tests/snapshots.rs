@@ -55,7 +55,7 @@ request_head_bytes = 4096
 request_headers = 20
 request_target_bytes = 1024
 request_body_bytes = 1000
-connections = 100
+connections = 60
 requests_per_connection = 10
 
 [[listeners]]
@@ -294,8 +294,8 @@ fn every_key_of_the_connection_takes_effect() {
     assert_eq!(client.head, head);
     assert_eq!(client.requests_per_connection, 10);
     let bounds: Vec<usize> = snapshot.listeners.iter().map(|it| it.connections).collect();
-    assert_eq!(bounds, [100, 100, 100, 30]);
-    assert_eq!(snapshot.descriptors.clients, 330);
+    assert_eq!(bounds, [60, 60, 60, 30]);
+    assert_eq!(snapshot.descriptors.clients, 210);
     let path = "/var/log/palantir.log".into();
     assert_eq!(
         snapshot.access_log,

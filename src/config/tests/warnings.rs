@@ -24,7 +24,7 @@ backends = ["127.0.0.1:8080", "a:1", "A:1"]
         "1:1: there are no [[routes]]: every request is answered with 404",
         "1:11: workers = 4: more workers than the 3 CPUs that this process may run on",
         "2:20: trusted_proxies[0] = \"10.0.0.1/8\": stands for all of 10.0.0.0/8",
-        "4:15: limits.connections = 2000: the process may open only 1064 files (ulimit -n), which leaves room for 621 clients",
+        "4:15: limits.connections = 2000: the process may open only 1064 files (ulimit -n): of 2000 clients at all listeners, 414 can have a connection to a backend each",
         "6:8: pools[0].name = \"unused\": no route leads to this pool",
         "7:13: pools[0].backends[0] = \"127.0.0.1:8080\": is palantir's own listener: requests would go round in circles",
         "7:38: pools[0].backends[2] = \"A:1\": is in this pool already; the first one counts",

@@ -5,6 +5,7 @@
 //! workers: for thousands of backends that takes longer than a request may wait for a worker. A backend that takes no
 //! requests is passed over when a key is looked up, so that only its own keys go elsewhere, and come back with it.
 
+use crate::base::limits;
 use crate::shared::SharedHashTable;
 use crate::worker::balance::hash::{mix, scale};
 use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, Member, View, first_unblocked};
@@ -31,14 +32,24 @@ struct ConsistentHash {
     table: Option<SharedHashTable>,
     /// The index among the usable candidates of each backend of the pool.
     usable: Vec<u16>,
-    count: usize,
+    /// Of each usable candidate.
+    shares: Vec<u8>,
 }
 
 impl ConsistentHash {
     /// The candidate that has a place of the table, if it may be picked.
     fn at(&self, place: u16, view: &View<'_>) -> Option<usize> {
         let index = *self.usable.get(usize::from(place))?;
-        (index != NOBODY && !(view.blocked)(usize::from(index))).then_some(usize::from(index))
+        let takes = || self.takes(index.into(), view.key) && !(view.blocked)(index.into());
+        (index != NOBODY && takes()).then_some(index.into())
+    }
+}
+
+impl ConsistentHash {
+    /// Whether a key is among the share of the keys that the candidate gets already: a share that grows takes no key
+    /// back that was in it before.
+    fn takes(&self, index: usize, key: u64) -> bool {
+        mix(!key) % u64::from(limits::WHOLE_SHARE) < u64::from(self.shares[index])
     }
 }
 
@@ -48,7 +59,7 @@ impl Balancer for ConsistentHash {
     }
 
     fn rebuild(&mut self, usable: &[Candidate]) {
-        self.count = usable.len();
+        self.shares = usable.iter().map(|candidate| candidate.share).collect();
         let members = usable.iter().map(|candidate| candidate.member + 1).max();
         self.usable = vec![NOBODY; members.unwrap_or(0) as usize];
         for (candidate, index) in usable.iter().zip(0..) {
@@ -65,7 +76,8 @@ impl Balancer for ConsistentHash {
         // The places that follow belong to backends in random order, the same for every request of this key.
         let following = places[start..].iter().chain(&places[..start]).take(PROBES);
         let next = following.filter_map(|&place| self.at(place, view)).next();
-        let any = || first_unblocked(view.blocked, scale(mix(view.key), self.count), self.count);
+        let count = self.shares.len();
+        let any = || first_unblocked(view.blocked, scale(mix(view.key), count), count);
         next.or_else(any)
     }
 }

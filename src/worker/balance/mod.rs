@@ -125,6 +125,8 @@ pub struct Candidate {
     pub id: BackendId,
     /// `1..=limits::WEIGHT`; while some backend of the pool has only a share of its requests, that times the share.
     pub weight: u16,
+    /// Its share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
+    pub share: u8,
     /// Its index in the pool's backends.
     pub member: u32,
 }

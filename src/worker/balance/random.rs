@@ -113,6 +113,7 @@ mod tests {
         let candidates = weights.iter().zip(0..).map(|(&weight, id)| Candidate {
             id: BackendId(id),
             weight,
+            share: limits::WHOLE_SHARE,
             member: id,
         });
         WeightedDraw::new(&candidates.collect::<Vec<_>>())

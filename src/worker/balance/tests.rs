@@ -89,6 +89,7 @@ fn candidate(id: u32, weight: u16) -> Candidate {
     Candidate {
         id: BackendId(id),
         weight,
+        share: limits::WHOLE_SHARE,
         member: id,
     }
 }
@@ -338,6 +339,7 @@ fn consistent_hash_gives_a_key_one_backend_on_every_core() {
     let members: Vec<Candidate> = (0..)
         .zip(&reordered)
         .map(|(member, candidate)| Candidate {
+            share: limits::WHOLE_SHARE,
             member,
             ..*candidate
         })

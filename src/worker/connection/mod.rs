@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::net::Timer;
+use crate::net::{ReceivingEnd, Timer};
+use crate::shared::client_count::SharedClientCount;
 use crate::snapshot::Protocol;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
@@ -53,16 +54,26 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
     }
 }
 
-/// Waits for the first bytes of the first request. Before long, a connection that brings none counts as idle.
-async fn wait_for_first(shard: &Rc<Shard>, client: &Client, due: Micros) -> Woken {
-    let wait = due.until();
-    let soon = Duration::from_millis(limits::DEMOTE_MILLIS);
-    let woken = client.wait_for_request(shard, wait.min(soon)).await;
-    if woken != Woken::Expired || wait <= soon {
-        return woken;
+/// Waits for what a client has to bring before its first request. If that takes long, the connection counts as idle
+/// meanwhile, and may be closed for another client.
+async fn await_client<T>(
+    shard: &Rc<Shard>,
+    listener: &SharedClientCount,
+    end: ReceivingEnd,
+    coming: impl Future<Output = T>,
+) -> T {
+    let mut coming = pin!(coming);
+    let soon = Timer::new(&shard.timers);
+    soon.set(Duration::from_millis(limits::DEMOTE_MILLIS));
+    let at_once = poll_fn(|cx| match coming.as_mut().poll(cx) {
+        Poll::Ready(come) => Poll::Ready(Some(come)),
+        Poll::Pending => soon.poll(cx).map(|_| None),
+    });
+    if let Some(come) = at_once.await {
+        return come;
     }
-    let _idle = client.enter_idle(shard);
-    client.wait_for_request(shard, due.until()).await
+    let _idle = shard.idle_clients.enter(listener, move || end.end());
+    coming.await
 }
 
 /// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.
@@ -72,16 +83,20 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
     let due = Micros::now().after(shard.plan().snapshot().client.header_timeout);
     let timer = Timer::new(&shard.timers);
     timer.set_until(due);
+    let end = accepted.socket.receiving_end();
     if listener.proxy_protocol {
-        opening::take_proxy_header(shard, &mut accepted, &timer).await?;
+        let taking = opening::take_proxy_header(shard, &mut accepted, &timer);
+        await_client(shard, &listener.clients, end.clone(), taking).await?;
     }
     if let Some(tls) = &listener.tls {
-        *accepted = opening::secure(shard, *accepted, tls, &timer).await?;
+        let securing = opening::secure(shard, *accepted, tls, &timer);
+        accepted = Box::new(await_client(shard, &listener.clients, end.clone(), securing).await?);
     }
     let alpn = accepted.socket.alpn().map(|protocol| protocol == b"h2");
     let client = Client::new(*accepted, shard);
     client.first_due.set(due);
-    if wait_for_first(shard, &client, due).await != Woken::Bytes {
+    let waiting = client.wait_for_request(shard, due.until());
+    if await_client(shard, &listener.clients, end, waiting).await != Woken::Bytes {
         return None;
     }
     let is_secured = client.arrival.secured.is_some();

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use super::connection::Connection;
 use super::state::{Gone, Message, State};
+use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
 use crate::net::{Block, Expired, Timer};
@@ -82,6 +83,11 @@ impl Stream {
         }
         self.state.wait(cx);
         Poll::Pending
+    }
+
+    /// The backend that the connection was made to; `None`: it is not made yet.
+    pub fn backend(&self) -> Option<BackendId> {
+        self.connection.backend()
     }
 
     /// Ready when the peer has given the stream up.

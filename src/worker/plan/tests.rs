@@ -168,9 +168,12 @@ fn states_count_from_the_next_pick_on_in_every_plan() {
     }
     assert_eq!(spread(&core, &after, 0, 4, 3), [0, 2, 2]);
     assert_eq!(spread(&core, &before, 0, 4, 2), [0, 4]);
-    for (index, state) in [(1, BackendState::Ejected), (2, BackendState::Draining)] {
-        core.set_state(&after, 0, index, state);
-    }
+    core.set_state(&after, 0, 1, BackendState::Ejected);
+    assert_eq!(spread(&core, &after, 0, 4, 3), [0, 0, 4]);
+    core.set_state(&after, 0, 2, BackendState::Draining);
+    let last = core.pick(&after, 0);
+    assert_eq!(last, Pick::Backend(1), "it answers, if badly");
+    core.set_state(&after, 0, 1, BackendState::Unhealthy);
     assert_eq!(core.pick(&after, 0), Pick::None);
     core.set_state(&after, 0, 0, BackendState::Healthy);
     assert_eq!(core.pick(&after, 0), Pick::Backend(0));

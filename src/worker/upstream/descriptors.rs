@@ -3,13 +3,14 @@
 //! each that follows what is free: A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length Thresholds for Shared-Memory
 //! Packet Switches", 1998. However many clients want more, some is left.)
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Poll, Waker};
 
+use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::net::{Expired, Timer};
+use crate::net::Expired;
 use crate::shared::sockets::socket_counts;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -34,45 +35,124 @@ impl Drop for Held {
     }
 }
 
+/// The requests of a core that wait for a descriptor, first come, first served among those whose client may have one.
+#[derive(Default)]
+pub struct Waiters(RefCell<VecDeque<Rc<Waiter>>>);
+
+struct Waiter {
+    /// The backend that it wants a connection to.
+    backend: BackendId,
+    /// How many connections the client's own has.
+    held: Rc<Cell<usize>>,
+    may_go: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Waiters {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// Lets those go on that may open a connection by now.
+    pub fn let_go(&self, shard: &Shard) {
+        let waiters = self.0.borrow();
+        let gone = waiters.iter().filter(|waiter| waiter.may_go.get()).count();
+        let mut free = free(shard).saturating_sub(gone);
+        for waiter in waiters.iter().filter(|waiter| !waiter.may_go.get()) {
+            if free == 0 {
+                return;
+            }
+            if is_within(waiter.held.get(), free) {
+                waiter.go();
+                free -= 1;
+            }
+        }
+    }
+
+    /// Lets the first go on that wants a connection to this backend, of which one has become idle. Whether there is one.
+    fn let_reuse(&self, id: BackendId) -> bool {
+        let waiters = self.0.borrow();
+        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && !waiter.may_go.get();
+        let first = waiters.iter().find(wants);
+        first.inspect(|waiter| waiter.go()).is_some()
+    }
+}
+
+impl Waiter {
+    fn go(&self) {
+        self.may_go.set(true);
+        self.waker.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A waiter, until it waits no longer.
+struct Place<'a> {
+    shard: &'a Shard,
+    waiter: Rc<Waiter>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiters = self.shard.descriptor_waiters.0.borrow_mut();
+        waiters.retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+    }
+}
+
 /// Connections to backends that may still be opened.
 fn free(shard: &Shard) -> usize {
     let counts = socket_counts();
     let plan = shard.plan();
     let most = plan.snapshot().descriptors;
-    let in_all = most
-        .sockets
-        .saturating_sub(counts.accepted + counts.connected);
+    let in_all = most.sockets.saturating_sub(counts.all());
     in_all.min(most.backends.saturating_sub(counts.connected))
+}
+
+fn is_within(held: usize, free: usize) -> bool {
+    held <= free / limits::HELD_PART
 }
 
 /// Whether another connection to a backend may be opened for a client's connection that has `held` of them.
 pub fn may_open(shard: &Shard, held: usize) -> bool {
     let free = free(shard);
-    free > 0 && held <= free / limits::HELD_PART
+    free > 0 && is_within(held, free)
 }
 
-/// Waits until another connection to a backend may be opened for the client. Errors: none may in the time for a
-/// connection, or the client left meanwhile.
+/// Waits until another connection to a backend may be opened for a client's connection that has `held` of them, or one
+/// to this backend has become idle; at once if one may be opened and nobody else waits for that. Errors: neither came
+/// true in the time for a connection, or the client left meanwhile.
 pub async fn wait_for_one(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
+    backend: BackendId,
+    held: Rc<Cell<usize>>,
 ) -> Result<(), Failure> {
-    let may_open = || may_open(shard, client.arrival.upstreams.get());
-    if may_open() {
+    shard.descriptor_waiters.let_go(shard);
+    if may_open(shard, held.get()) {
         return Ok(());
     }
+    shard.upstreams.close_idle(shard.tables.of(shard.worker));
+    let place = Place {
+        shard,
+        waiter: Rc::new(Waiter {
+            backend,
+            held,
+            may_go: Cell::default(),
+            waker: RefCell::default(),
+        }),
+    };
+    let waiters = &shard.descriptor_waiters;
+    waiters.0.borrow_mut().push_back(place.waiter.clone());
+    waiters.let_go(shard);
     let timer = &client.timer;
     timer.set(exchange.bounded(exchange.route().timeouts.connect));
-    let wait = Duration::from_millis(limits::TICK_MILLIS);
-    let next_look = Timer::new(&shard.timers);
-    next_look.set(wait);
     let waited = timer.bound(|cx| {
-        shard.upstreams.close_idle(shard.tables.of(shard.worker));
-        match may_open() || next_look.is_due_again(wait, cx) && may_open() {
-            true => Poll::Ready(Ok(())),
-            false => client.poll_gone(shard, cx).map(Err),
+        if place.waiter.may_go.get() {
+            return Poll::Ready(Ok(()));
         }
+        place.waiter.waker.replace(Some(cx.waker().clone()));
+        client.poll_gone(shard, cx).map(Err)
     });
     match waited.await {
         Ok(outcome) => outcome,
@@ -80,10 +160,19 @@ pub async fn wait_for_one(
     }
 }
 
-/// Gives the descriptors of idle connections back when few are left: somebody may need them on another core.
+/// Whether a connection to a backend that nobody uses any more is worth keeping: not while requests wait for a
+/// descriptor, unless one of them is for the same backend.
+pub fn may_keep(shard: &Shard, id: BackendId) -> bool {
+    let waiters = &shard.descriptor_waiters;
+    waiters.is_empty() || waiters.let_reuse(id)
+}
+
+/// Gives the descriptors of idle connections back when few are left, because somebody may need them on another core,
+/// and lets those go on that wait here: once a tick.
 pub fn spare(shard: &Shard) {
     let few = shard.plan().snapshot().descriptors.backends / limits::FEW_LEFT;
     if free(shard) <= few {
         shard.upstreams.close_idle(shard.tables.of(shard.worker));
     }
+    shard.descriptor_waiters.let_go(shard);
 }

@@ -19,6 +19,7 @@ mod wait;
 
 use crate::base::ids::BackendId;
 use crate::net::Unasked;
+use crate::worker::downstream::Client;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
@@ -59,6 +60,20 @@ pub enum Granted {
 }
 
 impl Upstream {
+    /// The backend that it is connected to: over HTTP/2 perhaps another address of the name that was picked.
+    pub fn backend(&self) -> BackendId {
+        match &self.wire.stream {
+            Stream::Multiplexed(stream) => stream.backend().unwrap_or(self.backend),
+            Stream::Socket(_) => self.backend,
+        }
+    }
+
+    /// Notes that it serves a request of this client.
+    fn held_by(mut self, client: &Client) -> Upstream {
+        self.held = Some(Held::by(client));
+        self
+    }
+
     /// Notes that the request it served has ended.
     pub fn let_go(&mut self) {
         self.held = None;

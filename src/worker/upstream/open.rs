@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::Socket;
 use crate::snapshot::{Backend, Protocol};
@@ -18,7 +17,7 @@ use crate::worker::stream::Stream;
 use crate::worker::upstream::descriptors::{Held, may_open, wait_for_one};
 use crate::worker::upstream::dial::{Security, greet, introduction};
 use crate::worker::upstream::race::{Entrant, others, race};
-use crate::worker::upstream::stream::obtain_stream;
+use crate::worker::upstream::stream::{Obtained, obtain_stream};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
@@ -39,17 +38,33 @@ pub async fn obtain(
     };
     let pool = exchange.plan.pool(exchange.route().pool);
     if pool.protocol == Protocol::Http2 {
-        return obtain_stream(shard, exchange, backend, key);
+        loop {
+            match obtain_stream(shard, exchange, backend, key)? {
+                Obtained::Stream(upstream) => return Ok(Some(upstream)),
+                Obtained::Nothing => return Ok(None),
+                Obtained::NoDescriptor => {
+                    let nobodys = Rc::default(); // Other clients' requests will use the connection, too.
+                    wait_for_one(shard, client, exchange, backend.id(), nobodys).await?;
+                }
+            }
+        }
     }
     let hold = match claim(shard, exchange, backend, key, fresh) {
-        Claim::Connection(mut upstream) => {
-            upstream.held = Some(Held::by(client));
-            return Ok(Some(upstream));
-        }
+        Claim::Connection(upstream) => return Ok(Some(upstream.held_by(client))),
         Claim::New(hold) => hold,
         Claim::Nothing => return Ok(None),
     };
-    wait_for_one(shard, client, exchange).await?;
+    let held = &client.arrival.upstreams;
+    while !may_open(shard, held.get()) || !shard.descriptor_waiters.is_empty() {
+        wait_for_one(shard, client, exchange, backend.id(), held.clone()).await?;
+        let (now, table) = (shard.timers.millis(), shard.tables.of(shard.worker));
+        if !fresh && let Some(upstream) = shard.upstreams.take(backend.id(), key, now, table) {
+            return Ok(Some(upstream.held_by(client)));
+        }
+        if may_open(shard, held.get()) {
+            break;
+        }
+    }
     let held = Held::by(client);
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
     let mut entrants = vec![Entrant {
@@ -58,9 +73,7 @@ pub async fn obtain(
         addr,
         hold,
     }];
-    if may_open(shard, limits::NEXT_ADDRESS_SPARE) {
-        entrants.extend(others(shard, exchange, backend));
-    }
+    entrants.extend(others(shard, exchange, backend));
     let began = Micros::now();
     let (won, socket) = connect(shard, client, exchange, entrants).await?;
     let backend = exchange
@@ -155,6 +168,7 @@ async fn connect(
         // The backend would have had more time if the exchange had.
         let is_enough = || !exchange.is_overdue();
         let (won, socket) = race(shard, entrants, timer, is_enough).await?;
+        exchange.note_backend(won.id);
         let backend = exchange.plan.backend_of(won.id);
         let security = backend.and_then(|backend| Security::of(pool, backend));
         let introduction = introduction.as_deref();

@@ -137,7 +137,8 @@ impl Queue {
     pub fn release(&self, permit: Permit) {
         let id = permit.backend();
         if !permit.is_usable(self.neighbours.worker) {
-            return;
+            drop(permit);
+            return self.look(); // It is of use all the same if no other backend takes requests.
         }
         match self.next(id) {
             Next::Own(at) => self.permit(at, permit),
@@ -158,7 +159,8 @@ impl Queue {
     pub fn take_over(&self, permit: Permit) {
         let id = permit.backend();
         if !permit.is_usable(self.neighbours.worker) {
-            return;
+            drop(permit);
+            return self.look();
         }
         match self.first_that_knows(id) {
             Some(at) => self.permit(at, permit),

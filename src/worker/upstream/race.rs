@@ -14,6 +14,7 @@ use crate::snapshot::{Backend, BackendAddr};
 use crate::worker::exchange::Exchange;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
+use crate::worker::upstream::descriptors::may_open;
 use crate::worker::upstream::dial::reach;
 use crate::worker::upstream::open::new_hold;
 use crate::worker::upstream::trial::note_unconnected;
@@ -50,11 +51,19 @@ pub fn others(shard: &Shard, exchange: &Exchange, backend: &Backend) -> Vec<Entr
 
 type Reaching<'a> = Pin<Box<dyn Future<Output = io::Result<Socket>> + 'a>>;
 
+/// A connection under way.
+struct Running<'a> {
+    /// The entrant's index.
+    index: usize,
+    /// When it began, in the core's milliseconds.
+    since: u64,
+    reaching: Reaching<'a>,
+}
+
 /// Those that are under way.
 struct Race<'a> {
     entrants: &'a [Entrant],
-    /// The entrant's index, and its connection.
-    running: Vec<(usize, Reaching<'a>)>,
+    running: Vec<Running<'a>>,
     begun: usize,
     /// Whether the next one is not to wait, because one has failed.
     is_short: bool,
@@ -76,29 +85,39 @@ pub async fn race(
         begun: 0,
         is_short: false,
     };
+    let began = shard.timers.millis();
     let outcome = timer.bound(|cx| race.poll(shard, &pause, cx)).await;
-    let (running, begun): (Vec<usize>, _) = (
-        race.running.iter().map(|(index, _)| *index).collect(),
-        race.begun,
-    );
+    let now = shard.timers.millis();
+    let running: Vec<_> = race
+        .running
+        .iter()
+        .map(|one| (one.index, one.since))
+        .collect();
     drop(race);
     let (won, outcome) = match outcome {
         Ok(Ok((index, socket))) => (index, Ok(socket)),
         Ok(Err(unconnected)) => (0, Err(unconnected)),
-        Err(Expired) if is_enough() => (begun, Err(Unconnected::TimedOut)),
         Err(Expired) => (0, Err(Unconnected::TimedOut)),
     };
-    for entrant in running
-        .iter()
-        .filter(|index| **index < won)
-        .map(|index| &entrants[*index])
-    {
-        note_unconnected(shard, entrant.id, entrant.key, Unconnected::TimedOut);
+    let is_late = |&(index, since): &(usize, u64)| match &outcome {
+        Ok(_) => index < won,
+        Err(Unconnected::TimedOut) => is_enough() && 2 * (now - since) >= now - began,
+        Err(_) => false,
+    };
+    for (index, _) in running.iter().filter(|one| is_late(one)) {
+        let Entrant { id, key, .. } = entrants[*index];
+        note_unconnected(shard, id, key, Unconnected::TimedOut);
     }
     outcome.map(|socket| (entrants.swap_remove(won), socket))
 }
 
 impl Race<'_> {
+    /// Whether another one may begin: beside the first, only while there are descriptors to spare.
+    fn may_begin(&self, shard: &Shard) -> bool {
+        let is_there = self.begun < self.entrants.len();
+        is_there && (self.begun == 0 || may_open(shard, limits::NEXT_ADDRESS_SPARE))
+    }
+
     fn poll(
         &mut self,
         shard: &Shard,
@@ -107,10 +126,13 @@ impl Race<'_> {
     ) -> Poll<Result<(usize, Socket), Unconnected>> {
         loop {
             let is_due = self.running.is_empty() || self.is_short || pause.poll(cx).is_ready();
-            if is_due && self.begun < self.entrants.len() {
+            if is_due && self.may_begin(shard) {
                 self.is_short = false;
-                self.running
-                    .push((self.begun, Box::pin(reach(&self.entrants[self.begun].addr))));
+                self.running.push(Running {
+                    index: self.begun,
+                    since: shard.timers.millis(),
+                    reaching: Box::pin(reach(&self.entrants[self.begun].addr)),
+                });
                 self.begun += 1;
                 pause.set(Duration::from_millis(limits::NEXT_ADDRESS_MILLIS));
                 continue;
@@ -118,18 +140,16 @@ impl Race<'_> {
             if self.running.is_empty() {
                 return Poll::Ready(Err(Unconnected::Failed));
             }
-            let polled = self
-                .running
-                .iter_mut()
-                .enumerate()
-                .find_map(|(at, (_, reaching))| match reaching.as_mut().poll(cx) {
+            let polled = self.running.iter_mut().enumerate().find_map(|(at, one)| {
+                match one.reaching.as_mut().poll(cx) {
                     Poll::Ready(outcome) => Some((at, outcome)),
                     Poll::Pending => None,
-                });
+                }
+            });
             let Some((at, outcome)) = polled else {
                 return Poll::Pending;
             };
-            let (index, _) = self.running.remove(at);
+            let index = self.running.remove(at).index;
             match outcome {
                 Ok(socket) => return Poll::Ready(Ok((index, socket))),
                 Err(error) if is_exhausted(&error) => {

@@ -23,6 +23,15 @@ use crate::worker::upstream::trial::{note_connected, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
+/// What a request for a stream comes to.
+pub enum Obtained {
+    Stream(Upstream),
+    /// There are as many connections as may be, and no room on any.
+    Nothing,
+    /// There might be another connection, if there were a descriptor for it.
+    NoDescriptor,
+}
+
 /// A stream on a shared connection. A new connection takes requests before it is made: they go out with its first
 /// bytes, and fail with it.
 pub fn obtain_stream(
@@ -30,7 +39,7 @@ pub fn obtain_stream(
     exchange: &Exchange,
     backend: &Backend,
     key: ReuseKey,
-) -> Result<Option<Upstream>, Failure> {
+) -> Result<Obtained, Failure> {
     let id = backend.id();
     let pool = exchange.route().pool;
     let queue = exchange.plan.live(pool).queue();
@@ -40,12 +49,15 @@ pub fn obtain_stream(
         Some(connection) if !connection.is_second_choice() => (connection, true),
         // A new one is better than one that may be dead, or that others have filled.
         second => match (claim(shard, exchange, backend, granted), second) {
-            (Some(hold), _) => (open_shared(shard, exchange, backend, key, hold)?, false),
-            (None, Some(second)) => (second, true),
-            (None, None) => return Ok(None),
+            (Some(hold), _) if has_descriptor(shard) => {
+                (open_shared(shard, exchange, backend, key, hold)?, false)
+            }
+            (_, Some(second)) => (second, true),
+            (Some(_), None) => return Ok(Obtained::NoDescriptor),
+            (None, None) => return Ok(Obtained::Nothing),
         },
     };
-    Ok(Some(Upstream {
+    Ok(Obtained::Stream(Upstream {
         wire: Wire::new(Stream::Multiplexed(connection.stream())),
         backend: id,
         key,
@@ -67,7 +79,7 @@ fn claim(
     granted: Option<Box<Granted>>,
 ) -> Option<Hold> {
     let id = backend.id();
-    if shard.shared_upstreams.is_full(id) || !has_descriptor(shard) {
+    if shard.shared_upstreams.is_full(id) {
         return None;
     }
     if let Some(Granted::Hold(hold)) = granted.map(|granted| *granted)
@@ -167,6 +179,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
     if won.id != first {
         add(shard, &won, connection);
     }
+    connection.note_backend(won.id);
     // It keeps the backend's row for as long as it lasts.
     let Some(slot) = link
         .plan

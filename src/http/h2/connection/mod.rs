@@ -145,6 +145,8 @@ pub struct Connection {
     floods: Floods,
     waiting: Vec<StreamId>,
     turn: u64,
+    /// Whether the stream that sent last had never sent before.
+    is_after_new: bool,
     has_peer_settings: bool,
     /// When our SETTINGS were sent, until they are acknowledged.
     unacknowledged: Option<Micros>,
@@ -184,6 +186,7 @@ impl Connection {
             floods: Floods::new(now),
             waiting: Vec::new(),
             turn: 0,
+            is_after_new: false,
             has_peer_settings: false,
             unacknowledged: Some(now),
             pinged: false,

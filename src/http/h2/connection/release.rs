@@ -22,8 +22,11 @@ impl Connection {
 
     /// Notes that whoever takes a stream's bytes waits for more of them. If a whole window of them was taken since
     /// the window was last made wider, it is the window that keeps the peer from sending faster: it is made twice as
-    /// wide.
+    /// wide, unless the windows of all streams together would become wider than that of the connection: then streams
+    /// whose bytes nobody takes could keep the others from sending.
     pub fn want_more(&mut self, stream: StreamId) {
+        let all: u32 = self.streams.values().map(|open| open.widest).sum();
+        let room = self.local.connection_window.saturating_sub(all);
         let Some(open) = self.streams.get_mut(&stream).filter(|open| open.receives) else {
             return;
         };
@@ -31,7 +34,7 @@ impl Connection {
             .widest
             .saturating_mul(2)
             .min(self.local.widest_stream_window);
-        if open.taken >= open.widest && wider > open.widest {
+        if open.taken >= open.widest && wider > open.widest && wider - open.widest <= room {
             open.released += wider - open.widest;
             open.widest = wider;
             open.taken = 0;

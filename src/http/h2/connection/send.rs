@@ -88,6 +88,7 @@ impl Connection {
         }
         if taken > 0 {
             self.turn += 1;
+            self.is_after_new = stream.served == 0;
             stream.served = self.turn;
         }
         if is_whole {
@@ -104,7 +105,11 @@ impl Connection {
     /// Bytes that may be taken from a stream now.
     fn room_for(&mut self, id: StreamId) -> Result<usize, Closed> {
         let stream = sending(self.streams.get_mut(&id))?;
-        let (rank, priority, window) = (stream.rank(id), stream.priority, stream.send_window);
+        let (rank, priority, window) = (
+            stream.rank(id, self.is_after_new),
+            stream.priority,
+            stream.send_window,
+        );
         let window = window.min(self.send_window).max(0) as usize;
         let output = limits::H2_OUTPUT_BYTES.saturating_sub(self.out.len());
         let room = window.min(output);
@@ -161,7 +166,7 @@ impl Connection {
                     .streams
                     .get(id)
                     .filter(|stream| stream.send_window > 0)?;
-                Some((stream.rank(*id), *id))
+                Some((stream.rank(*id, self.is_after_new), *id))
             });
         ready.min()
     }
@@ -181,10 +186,13 @@ impl Connection {
 type Rank = (u8, bool, u64);
 
 impl Stream {
-    fn rank(&self, id: StreamId) -> Rank {
-        let order = match self.priority.incremental {
-            true => self.served,
-            false => u64::from(id),
+    /// A stream that was never served goes before those that were, but not right behind another such one: however many
+    /// new ones come, the others have every second turn.
+    fn rank(&self, id: StreamId, is_after_new: bool) -> Rank {
+        let order = match (self.priority.incremental, self.served) {
+            (false, _) => u64::from(id),
+            (true, 0) if is_after_new => u64::MAX,
+            (true, served) => served,
         };
         (self.priority.urgency, self.priority.incremental, order)
     }

@@ -74,7 +74,10 @@ async fn one_more(
     });
     let accepted = listener.accept().unwrap().0.into_raw_fd();
     let socket = core
-        .accept(Socket::from_fd(accepted, Side::Accepted).unwrap(), server)
+        .accept(
+            Socket::from_fd(accepted, Counted::new(Side::Accepted)).unwrap(),
+            server,
+        )
         .await
         .unwrap();
     assert_eq!(core.receive_exactly(&socket, 4).await, b"ping");

@@ -25,7 +25,7 @@ use rustls::{
 use crate::net::{
     Block, Blocks, Engine, Socket, Ticker, Timer, Timers, TlsFailure, Turn, Unasked, run, spawn,
 };
-use crate::shared::sockets::Side;
+use crate::shared::sockets::{Counted, Side};
 
 const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -148,7 +148,7 @@ fn meet<P: Send + 'static, O>(
                 timers.advance();
             }
         });
-        let socket = Socket::from_fd(accepted.into_raw_fd(), Side::Accepted).unwrap();
+        let socket = Socket::from_fd(accepted.into_raw_fd(), Counted::new(Side::Accepted)).unwrap();
         let came_to = ours(socket, &core).await;
         let turn = Turn::new().unwrap();
         for _ in 0..3 {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::state::{Gone, State};
 use super::stream::Stream;
+use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{
@@ -42,6 +43,8 @@ pub struct Connection {
     deaf: Cell<bool>,
     /// When a stream last began, was open or ended, in the core's milliseconds.
     busy_at: Cell<u64>,
+    /// The backend that it was made to.
+    backend: Cell<Option<BackendId>>,
     /// Whether there was no stream since the owner was told so.
     is_at_rest: Cell<bool>,
     /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes
@@ -89,6 +92,7 @@ impl Connection {
             timer: Timer::new(timers),
             deaf: Cell::default(),
             busy_at: Cell::default(),
+            backend: Cell::default(),
             is_at_rest: Cell::default(),
             silent_since: Cell::default(),
             suspected_at: Cell::default(),
@@ -105,6 +109,15 @@ impl Connection {
 
     pub(super) fn is_connected(&self) -> bool {
         self.connected.get()
+    }
+
+    /// Notes which backend the connection was made to.
+    pub fn note_backend(&self, id: BackendId) {
+        self.backend.set(Some(id));
+    }
+
+    pub(super) fn backend(&self) -> Option<BackendId> {
+        self.backend.get()
     }
 
     /// Streams that may be opened now, towards a backend.
@@ -206,6 +219,8 @@ impl Connection {
     pub fn end_if_idle(&self) {
         if self.is_connected() && !self.deaf.get() && self.open_streams() == 0 {
             self.protocol().drain(Micros::now());
+            self.timer
+                .set(Duration::from_millis(limits::H2_CHECK_MILLIS)); // A silent peer is not waited for long.
             self.wake_sender();
         }
     }

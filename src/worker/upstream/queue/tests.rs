@@ -205,8 +205,20 @@ fn a_backend_that_takes_no_requests_serves_nobody() {
     let (place, woken) = core.wait(1, 1);
     core.tables.of(OWN).set_state(ID, BackendState::Unhealthy);
     core.queue.release(core.permit());
-    assert_eq!((woken.0.load(Relaxed), core.open()), (0, 0));
-    assert_eq!(offered(&place), "nothing");
+    assert_eq!((woken.0.load(Relaxed), core.open()), (1, 0));
+    assert_eq!(offered(&place), "look");
+}
+
+/// A backend that could not be connected to a moment ago would be the end of every request that waits.
+#[test]
+fn a_permit_for_a_backend_that_rests_is_nobodys() {
+    let core = Core::new();
+    let (place, _) = core.wait(1, 1);
+    core.tables.of(OWN).set_share(ID, 0);
+    core.queue.release(core.permit());
+    assert_eq!(offered(&place), "look");
+    core.queue.take_over(core.permit());
+    assert_eq!((offered(&place), core.open()), ("look", 0));
 }
 
 #[test]
