@@ -8,11 +8,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::support::h2::H2;
+use crate::support::h2::backend::Backend;
 use crate::support::h2::frame::get as get_h2;
 use crate::support::origin::ok;
-use crate::support::place::free_addr;
+use crate::support::place::{Directory, black_hole, free_addr};
 use crate::support::proxy::{command, descriptors, route};
-use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
+use crate::support::tls::{Authority, BOTH, Dialer, NAMES};
+use crate::support::{Client, Origin, Proxy, eventually, get, metrics, when_still};
 
 /// Answers `/held` when it is told to, and everything else at once.
 struct Patient {
@@ -267,4 +269,194 @@ fn who_is_served_makes_no_room() {
     assert_eq!(held.answer().status(), 200);
     assert_eq!(h2.answer(stream).status(), 200);
     assert_eq!(waiting.answer().status(), 200);
+}
+
+/// More clients come than there are descriptors for those of them that wait at each of many listeners, and all leave.
+#[test]
+fn clients_that_have_left_keep_nobody_waiting() {
+    let patient = Patient::start();
+    let listeners: Vec<_> = (0..16).map(|_| free_addr()).collect();
+    let mut command = command();
+    descriptors(&mut command, 512);
+    let long: String = listeners
+        .iter()
+        .map(|addr| format!("[[listeners]]\naddr = \"{addr}\"\n"))
+        .collect();
+    let proxy = Proxy::start_as(
+        command,
+        &format!("workers = 8\n{long}{}", route("/", &[patient.origin.addr])),
+    );
+    let mut crowd = Vec::new();
+    for addr in &listeners {
+        let mut clients: Vec<_> = (0..40).map(|_| Client::connect(*addr)).collect();
+        clients.iter_mut().for_each(|client| {
+            client.try_send(get("/held"));
+        });
+        crowd.append(&mut clients);
+    }
+    eventually("some are served", || patient.held() > 4);
+    drop(crowd);
+    patient.answer();
+    for addr in listeners {
+        assert_eq!(Client::connect(addr).ask(get("/")).status(), 200, "{addr}");
+    }
+    drop(proxy);
+}
+
+/// Connections that are being made take up descriptors, too.
+#[test]
+fn a_backend_that_answers_no_connection_takes_no_more_than_its_share() {
+    let patient = Patient::start();
+    let (silent, admin) = (free_addr(), free_addr());
+    let _hole = black_hole(silent);
+    let mut command = command();
+    descriptors(&mut command, 300);
+    let proxy = Proxy::start_as(
+        command,
+        &format!(
+            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nconnect = 60\n{}{}",
+            route("/silent", &[silent]),
+            route("/", &[patient.origin.addr])
+        ),
+    );
+    let mut greedy: Vec<_> = (0..8).map(|_| proxy.h2()).collect();
+    for client in &mut greedy {
+        for _ in 0..100 {
+            client.begin(&get_h2("/silent", &[]), true);
+        }
+        client.is_alive(); // Its requests were received.
+    }
+    assert_eq!(proxy.ask(get("/")).status(), 200);
+    assert!(metrics(admin).contains("palantir_client_connections"));
+    drop(greedy);
+}
+
+/// An HTTP/2 client that answers nothing is not waited for until its idle time is over.
+#[test]
+fn a_silent_client_of_http2_makes_room() {
+    let patient = Patient::start();
+    let admin = free_addr();
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
+         [limits]\nconnections = 2\n[timeouts]\nclient_idle = 600\n{}",
+        route("/", &[patient.origin.addr])
+    ));
+    wait_for_calm(admin);
+    let mut silent: Vec<_> = (0..2).map(|_| proxy.h2()).collect();
+    for client in &mut silent {
+        client.ask(&get_h2("/", &[])); // From now on nobody reads what it is sent.
+    }
+    let mut newcomer = proxy.client();
+    assert_eq!(newcomer.ask(get("/")).status(), 200);
+    drop(silent);
+}
+
+/// What a small listener cannot use is there for the others.
+#[test]
+fn bounds_of_listeners_are_reached_one_beside_the_other() {
+    let patient = Patient::start();
+    let (small, tiny, admin) = (free_addr(), free_addr(), free_addr());
+    let proxy = Proxy::start(&format!(
+        "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 40\n\
+         [[listeners]]\naddr = \"{small}\"\nconnections = 1\n[[listeners]]\naddr = \"{tiny}\"\nconnections = 1\n{}",
+        route("/", &[patient.origin.addr])
+    ));
+    wait_for_calm(admin);
+    let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+    clients
+        .iter_mut()
+        .for_each(|client| client.send(get("/held")));
+    patient.origin.wait_for_requests(40);
+    for addr in [small, tiny] {
+        assert_eq!(Client::connect(addr).ask(get("/")).status(), 200);
+    }
+    patient.answer();
+}
+
+/// One newcomer costs one idle connection, also when all become idle while it waits.
+#[test]
+fn as_many_idle_connections_are_closed_as_clients_wait() {
+    let patient = Patient::start();
+    let admin = free_addr();
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 8\n{}",
+        route("/", &[patient.origin.addr])
+    ));
+    wait_for_calm(admin);
+    let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    clients
+        .iter_mut()
+        .for_each(|client| client.send(get("/held")));
+    patient.origin.wait_for_requests(8);
+    let mut newcomer = proxy.client();
+    newcomer.send(get("/"));
+    patient.answer();
+    for client in &mut clients {
+        assert_eq!(client.answer().status(), 200);
+    }
+    assert_eq!(newcomer.answer().status(), 200);
+    let mut alive = 0;
+    for client in &mut clients {
+        client.try_send(get("/"));
+        alive += usize::from(client.stream.peek(&mut [0]).is_ok_and(|count| count > 0));
+    }
+    assert_eq!(alive, 7);
+}
+
+/// A client on a TLS listener that says nothing counts as idle.
+#[test]
+fn who_begins_no_handshake_makes_room() {
+    let patient = Patient::start();
+    let admin = free_addr();
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let pair = authority.issue(&NAMES).write(&directory, "a");
+    let secured = free_addr();
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nclient_header = 600\n\
+         [[listeners]]\naddr = \"{secured}\"\nconnections = 2\ntls = {{ certificates = [{pair}] }}\n{}",
+        route("/", &[patient.origin.addr])
+    ));
+    wait_for_calm(admin);
+    let mute: Vec<_> = (0..2).map(|_| Client::connect(secured)).collect();
+    let mut client = Dialer::new(&authority, BOTH).client(secured, NAMES[0]);
+    assert_eq!(client.ask(get("/")).status(), 200);
+    drop(mute);
+}
+
+/// Requests to a pool of HTTP/2 wait for a descriptor as those to others do.
+#[test]
+fn a_pool_of_http2_waits_for_a_descriptor() {
+    let patient = Patient::start();
+    let shared = Origin::start(|link| {
+        if let Some(mut backend) = Backend::greet(link, &[]) {
+            backend.serve("shared");
+        }
+    });
+    let mut command = command();
+    descriptors(&mut command, 110);
+    let proxy = Proxy::start_as(
+        command,
+        &format!(
+            "workers = 1\n[limits]\nconnections = 5000\n[timeouts]\nconnect = 60\n{}\
+             [[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n\
+             [[routes]]\nprefix = \"/shared\"\npool = \"h2\"\n",
+            route("/", &[patient.origin.addr]),
+            shared.addr
+        ),
+    );
+    // They take up all descriptors: half of them for the clients, half for their backend.
+    let mut busy: Vec<_> = (0..40).map(|_| proxy.client()).collect();
+    busy.iter_mut().for_each(|client| client.send(get("/held")));
+    when_still(|| patient.held() as u64);
+    let mut asking: Vec<_> = (0..2).map(|_| proxy.client()).collect();
+    asking
+        .iter_mut()
+        .for_each(|client| client.send(get("/shared")));
+    patient.answer();
+    for client in &mut busy {
+        assert_eq!(client.answer().status(), 200);
+    }
+    for client in &mut asking {
+        assert_eq!(client.answer().text(), "shared");
+    }
 }

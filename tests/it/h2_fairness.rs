@@ -2,8 +2,8 @@
 //! different clients', nor towards a client whose streams know nothing of each other.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use crate::support::h2::H2;
@@ -226,4 +226,41 @@ fn send_all(backend: &mut Backend, bytes: usize, sent: &AtomicUsize) {
         }
         left.retain(|_, left| *left > 0);
     }
+}
+
+/// As many uploads as are enough to fill a connection, if their windows grow: the others of the connection go on.
+#[test]
+fn uploads_that_nobody_takes_leave_the_other_streams_of_a_client_their_windows() {
+    let (_until, over) = mpsc::channel::<()>();
+    let over = Mutex::new(over);
+    let stuck = Origin::start(move |link| {
+        link.head();
+        let _ = over.lock().unwrap().recv(); // Until the test ends.
+    });
+    let well = Origin::saying("taken");
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[timeouts]\nclient_body = 5\nupstream_response = 600\n{}{}",
+        crate::support::proxy::route("/stuck", &[stuck.addr]),
+        crate::support::proxy::route("/", &[well.addr])
+    ));
+    let mut client = H2::start(proxy.addr, &[]);
+    let stuck: Vec<u32> = (0..100)
+        .map(|_| client.begin(&frame::post("/stuck", &[]), false))
+        .collect();
+    // Each sends until it may send no more.
+    when_still(|| {
+        let mut sent = 0;
+        client.is_alive();
+        for &stream in &stuck {
+            let most = client.room(stream).min(16_384);
+            if most > 0 {
+                client.use_window(stream, most);
+                client.send(frame::data(0, stream, vec![b'x'; most]));
+                sent += most as u64;
+            }
+        }
+        sent
+    });
+    let answer = client.ask_with(&frame::post("/", &[]), b"0123456789");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "taken"));
 }

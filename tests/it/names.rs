@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use crate::support::h2::backend::Backend;
 use crate::support::place::{Directory, black_hole, free_addr};
 use crate::support::proxy::{command, end_with_this_thread};
 use crate::support::{Origin, Proxy, eventually, get};
@@ -169,5 +170,44 @@ fn a_dead_address_of_a_name_costs_no_request() {
             assert_eq!(proxy.ask(post).text(), "alive", "{dead}");
         }
         proxy.wait_for_log(&[&dead.to_string(), "rests"]);
+    }
+}
+
+/// Over HTTP/2 requests are under way before it is known which address will be connected to.
+#[test]
+fn answers_are_those_of_the_address_that_gave_them() {
+    let directory = Directory::new();
+    let hosts = directory.write("hosts", "127.0.0.1 localhost\n");
+    let silent = free_addr();
+    let alive = beside(silent, 251);
+    let _hole = black_hole(silent);
+    let _origin = Origin::start_at(alive, |link| {
+        if let Some(mut backend) = Backend::greet(link, &[]) {
+            backend.serve("alive");
+        }
+    });
+    let Some(command) = with_hosts(&hosts) else {
+        eprintln!("not shown here: needs a mount namespace, which takes root");
+        return;
+    };
+    let lines = [silent, alive].map(|addr| format!("{} both.test\n", addr.ip()));
+    std::fs::write(&hosts, lines.concat()).unwrap();
+    let config = format!(
+        "workers = 1\n[timeouts]\nconnect = 60\n[access_log]\npath = \"{{dir}}/access.log\"\n\
+         [[pools]]\nname = \"both\"\nprotocol = \"h2\"\nbackends = [\"both.test:{}\"]\n\
+         [[routes]]\npool = \"both\"\n",
+        silent.port()
+    );
+    let proxy = Proxy::start_as(command, &config);
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(get("/")));
+    for client in &mut clients {
+        assert_eq!(client.answer().text(), "alive");
+    }
+    let answered = |line: &&String| line.contains("\"status\":200");
+    let lines = proxy.access_lines(4);
+    assert_eq!(lines.iter().filter(answered).count(), 4, "{lines:?}");
+    for line in lines {
+        assert!(line.contains(&alive.to_string()), "{line}");
     }
 }

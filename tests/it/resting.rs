@@ -198,3 +198,87 @@ fn a_backend_that_is_back_is_used_again() {
     eventually("it is tried without a request", || origin.accepted() > 0);
     eventually("it is used again", || proxy.ask(get("/")).text() == "back");
 }
+
+/// A reload that changes how a backend is connected to forgets that it could not be.
+#[test]
+fn a_reload_that_changes_how_a_backend_is_connected_to_ends_its_rest() {
+    let (addr, admin) = (free_addr(), free_addr());
+    let other = Origin::saying("other");
+    let config = |version: &str| {
+        format!(
+            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\npool = \"p\"\n\
+             [[pools]]\nname = \"p\"\nproxy_protocol = \"{version}\"\nbackends = {}\n",
+            list(&[addr, other.addr])
+        )
+    };
+    // Each connection begins with a line that is not the request's.
+    let proxy = Proxy::start(&config("v1"));
+    for _ in 0..20 {
+        proxy.ask(get("/"));
+    }
+    proxy.wait_for_log(&[&addr.to_string(), "rests"]);
+    let origin = Origin::start_at(addr, |link| {
+        link.head();
+    });
+    proxy.reload_everywhere(admin, &config("v2"));
+    let before = origin.accepted();
+    eventually("it gets requests", || {
+        proxy.ask(get("/"));
+        origin.accepted() > before + 3
+    });
+}
+
+/// A backend that was put aside for its answers is better than one that cannot be connected to.
+#[test]
+fn the_last_backend_that_answers_is_used_although_it_is_ejected() {
+    let failures = AtomicUsize::new(0);
+    let origin = Origin::start(move |link| {
+        while link.request().is_some() {
+            let answer = match failures.fetch_add(1, SeqCst) {
+                0..5 => "HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                _ => crate::support::origin::ok("well"),
+            };
+            link.send(answer);
+        }
+    });
+    let config = config("round_robin", &[origin.addr, free_addr()], "retries = 1")
+        + "outlier = { consecutive_failures = 5, eject_secs = 600 }\n";
+    let proxy = Proxy::start(&config.replace("workers = 2", "workers = 1"));
+    for _ in 0..5 {
+        assert_eq!(proxy.ask(get("/")).status(), 500);
+    }
+    proxy.wait_for_log(&["ejected"]);
+    for _ in 0..20 {
+        assert_eq!(proxy.ask(get("/")).text(), "well", "{}", proxy.log());
+    }
+}
+
+/// Requests that wait for a connection to a pool are not sent to the backend that has just begun to refuse.
+#[test]
+fn who_waits_at_the_bound_is_not_sent_to_a_backend_that_rests() {
+    let slow = |link: &mut crate::support::Link| {
+        while link.request().is_some() {
+            thread::sleep(Duration::from_millis(20));
+            link.send(crate::support::origin::ok("slow"));
+        }
+    };
+    let origin = Origin::start(slow);
+    let dead = free_addr();
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[timeouts]\nconnect = 60\n[[routes]]\npool = \"p\"\n[[pools]]\nname = \"p\"\n\
+         backends = [{{ addr = \"{dead}\", max_connections = 1 }}, {{ addr = \"{}\", max_connections = 1 }}]\n",
+        origin.addr
+    ));
+    let together = Barrier::new(24);
+    thread::scope(|scope| {
+        for _ in 0..24 {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                together.wait();
+                for _ in 0..5 {
+                    assert_eq!(client.ask(get("/")).status(), 200, "{}", proxy.log());
+                }
+            });
+        }
+    });
+}
