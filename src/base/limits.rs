@@ -197,6 +197,34 @@ pub const BIND_WAIT_MILLIS: u64 = 2_000;
 pub const REBIND_WAIT_MILLIS: u64 = 200;
 /// Milliseconds between two looks at it.
 pub const BIND_PAUSE_MILLIS: u64 = 20;
+/// Bytes by which what a worker has allocated may differ from what the process knows of it.
+pub const MEMORY_STEP_BYTES: usize = 64 << 10;
+/// Bytes of resident memory that nobody allocates: the program itself, stacks, rings.
+pub const MEMORY_BASE_BYTES: usize = 16 << 20;
+/// Bytes that a stream of a client takes at most while nobody reads its answer, or its request.
+pub const MEMORY_STREAM_BYTES: usize = 40 << 10;
+/// One connection of HTTP/2 may take up, with its streams, one part in so many of what is free until memory is full.
+pub const MEMORY_SHARES: usize = 64;
+/// Percent of `limits.memory_bytes` from which on memory is tight: windows do not grow, relays use ordinary blocks, and
+/// no free block is kept.
+pub const MEMORY_TIGHT_PERCENT: usize = 75;
+/// Percent from which on memory is full: bodies are not read on, nobody is accepted, and what is stalled is ended.
+pub const MEMORY_FULL_PERCENT: usize = 85;
+/// Percent down to which stalled exchanges are then ended.
+pub const MEMORY_RELIEVED_PERCENT: usize = 80;
+/// Milliseconds for which a send must have been under way to count as stalled, until memory is exhausted.
+pub const STALLED_MILLIS: u64 = 500;
+/// Milliseconds without an exchange after which a worker returns memory to the system.
+pub const PURGE_IDLE_MILLIS: u64 = 1_000;
+/// Bytes that a worker must have freed since it last returned memory to the system.
+pub const PURGE_BYTES: usize = 2 << 20;
+/// Smallest `limits.memory_bytes`.
+pub const MEMORY_BYTES_LEAST: u64 = 64 << 20;
+/// Largest `limits.memory_bytes`.
+pub const MEMORY_BYTES: u64 = 1 << 50;
+/// Percent of the memory that this process may have which it takes as its bound where the configuration says nothing:
+/// the kernel needs some for sockets, and others run beside it.
+pub const MEMORY_PERCENT: u64 = 75;
 /// Milliseconds for which accepting pauses when descriptors or memory run out.
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 /// Seconds that a new process has, at an upgrade, to say that it is ready.

@@ -16,6 +16,7 @@ mod document;
 mod fields;
 mod listener;
 mod machine;
+mod memory;
 mod notes;
 mod pool;
 mod route;

@@ -29,6 +29,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         challenges: Arc::default(),
         workers: 1,
         shutdown_timeout: Duration::from_secs(10),
+        memory_bytes: 1 << 30,
         identity_names: NameSet::none(),
         trusted_proxies: Vec::new(),
         client: ClientLimits {

@@ -19,6 +19,7 @@ use crate::worker::balance::HashKey;
 pub(super) const MACHINE: Machine = Machine {
     cpus: 3,
     descriptors: 1064,
+    memory_bytes: 1 << 30,
 };
 
 /// All that a complete file needs.
@@ -57,6 +58,7 @@ request_target_bytes = 1024
 request_body_bytes = 1000
 connections = 100
 requests_per_connection = 10
+memory_bytes = 536870912
 
 [[listeners]]
 addr = "127.0.0.1:8082"
@@ -177,6 +179,8 @@ fn the_short_form_is_complete_and_connections_have_defaults() {
         (client.connections, client.requests_per_connection),
         (500, u32::MAX)
     );
+    // Three quarters of what the process may have.
+    assert_eq!(snapshot.memory_bytes, (1 << 30) / 100 * 75);
 }
 
 #[test]
@@ -287,6 +291,7 @@ fn every_key_of_the_connection_takes_effect() {
         (client.connections, client.requests_per_connection),
         (100, 10)
     );
+    assert_eq!(snapshot.memory_bytes, 512 << 20);
     let path = "/var/log/palantir.log".into();
     assert_eq!(
         snapshot.access_log,
