@@ -279,9 +279,7 @@ mod tests {
     fn levels_rise_with_what_is_used() {
         let levels = [0, 749, 751, 849, 851, 999, 1000, 2000].map(|mib| usage(mib << 20).level());
         use Level::{Ample, Exhausted, Full, Tight};
-        let expected = [
-            Ample, Ample, Tight, Tight, Full, Full, Exhausted, Exhausted,
-        ];
+        let expected = [Ample, Ample, Tight, Tight, Full, Full, Exhausted, Exhausted];
         assert_eq!(levels, expected);
         assert_eq!(usage(700 << 20).excess(), 0);
         assert!(usage(900 << 20).excess() >= 100 << 20);

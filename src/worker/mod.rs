@@ -15,6 +15,7 @@ mod gather;
 mod live_listener;
 mod log_ration;
 mod mailbox;
+mod memory;
 mod multiplex;
 mod pace;
 mod plan;
@@ -37,6 +38,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::base::ids::WorkerId;
+use crate::base::memory::count_in_steps;
 use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::links::Links;
 use crate::shared::mailbox::{Letters, Mailbox};
@@ -69,6 +71,7 @@ pub fn work(start: Start) -> io::Result<()> {
 }
 
 async fn work_here(start: Start) -> io::Result<()> {
+    count_in_steps();
     let neighbours = Rc::new(Neighbours {
         worker: start.worker,
         mailboxes: start.mailboxes,

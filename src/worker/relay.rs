@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 use crate::net::{Block, Blocks, Timer};
 use crate::worker::body::{Body, Coming, Progress, Unacceptable};
+use crate::worker::memory::Memory;
 use crate::worker::pace::Pace;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Interrupted, Wire};
@@ -31,6 +33,7 @@ pub enum Broken<F> {
 pub struct Relay<'a> {
     pub blocks: &'a Blocks,
     pub pace: &'a Pace,
+    pub memory: &'a Memory,
     pub from: &'a Wire,
     pub to: &'a Stream,
     pub timer: &'a Timer,
@@ -70,10 +73,15 @@ impl Relay<'_> {
                 self.pace.admit().await;
             }
             self.timer.set((self.idle)());
-            let more = self
-                .from
-                .more(self.blocks, size, most, self.timer, &mut watch);
-            match more.await {
+            let more = match self.memory.admit(self.timer, &mut watch).await {
+                Ok(()) => {
+                    let timer = self.timer;
+                    let more = self.from.more(self.blocks, size, most, timer, &mut watch);
+                    more.await
+                }
+                Err(interrupted) => Err(interrupted),
+            };
+            match more {
                 Ok(Ok(count)) if count > 0 => {}
                 Ok(Ok(_)) if body.source_ended(self.from.stream.take_trailers(), head) => {}
                 Ok(_) => return Err(Broken::SourceEnded),
@@ -150,6 +158,7 @@ impl Relay<'_> {
     ) -> Result<(), Broken<F>> {
         let give_time = || self.timer.set((self.stall)());
         give_time();
+        let _noted = self.memory.note_send(self.timer, block.capacity());
         self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self.to.send(block, count, is_last, self.timer, give_time);
         match sending.await {
@@ -187,7 +196,9 @@ fn next_receive(body: &Body, to: &Stream) -> (usize, usize) {
     };
     let is_bulk = body.is_verbatim() && most > limits::BLOCK_BYTES;
     match to {
-        Stream::Socket(_) if is_bulk => (limits::RELAY_BLOCK_BYTES, most),
+        Stream::Socket(_) if is_bulk && memory::level() < Level::Tight => {
+            (limits::RELAY_BLOCK_BYTES, most)
+        }
         _ => (limits::BLOCK_BYTES, most),
     }
 }

@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
+use tracing::warn;
+
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 use crate::base::random::Random;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
@@ -18,6 +21,7 @@ use crate::shared::{SharedSnapshot, SharedTables};
 use crate::snapshot::{ListenAddr, Pool};
 use crate::worker::exchange::Exchange;
 use crate::worker::log_ration::LogRation;
+use crate::worker::memory::Memory;
 use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
 use crate::worker::stream::Stream;
@@ -42,6 +46,7 @@ pub struct Shard {
     pub tables: SharedTables,
     pub blocks: Blocks,
     pub pace: Pace,
+    pub memory: Memory,
     pub timers: Rc<Timers>,
     pub upstreams: Upstreams,
     pub shared_upstreams: Shared,
@@ -87,6 +92,7 @@ impl Shard {
             tables,
             blocks: Blocks::default(),
             pace: Pace::default(),
+            memory: Memory::default(),
             timers: Rc::default(),
             upstreams: Upstreams::default(),
             shared_upstreams: Shared::default(),
@@ -209,6 +215,7 @@ impl Shard {
         let snapshot = plan.snapshot();
         let share = snapshot.client.connections.div_ceil(snapshot.workers);
         self.connection_bound.set(share.max(1));
+        memory::set_budget(snapshot.memory_bytes);
     }
 
     /// Counts an exchange under way until the guard is dropped: what a stop would cut.
@@ -251,11 +258,13 @@ impl Shard {
         CountedConnection(self.clone())
     }
 
-    /// Waits, if there are as many connections as may be, until one has ended.
+    /// Waits, if there are as many connections as may be, until one has ended; and while memory is full.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.connections.get() < self.connection_bound.get() || self.is_draining() {
+        let has_room = self.connections.get() < self.connection_bound.get();
+        if has_room && memory::level() < Level::Full || self.is_draining() {
             return Poll::Ready(());
         }
+        self.relieve_memory();
         self.full.borrow_mut().push(cx.waker().clone());
         Poll::Pending
     }
@@ -354,6 +363,7 @@ impl Shard {
         self.upstreams.sweep(now, self.tables.of(self.worker));
         self.shared_upstreams.share();
         go_on_with_rests(self);
+        self.look_at_memory(now);
         let gauges = self.links.gauges(self.worker);
         gauges.set_operations(operations());
         self.plan.borrow().let_look();
@@ -362,6 +372,34 @@ impl Shard {
         if now.is_multiple_of(1000) {
             gauges.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);
+        }
+    }
+
+    /// Frees memory if it is full: once a tick, and as soon as that is noticed.
+    pub fn relieve_memory(&self) {
+        if self.memory.is_relief_due(self.timers.millis()) {
+            self.upstreams.close_idle(self.tables.of(self.worker));
+            let ended = self.memory.end_stalled(&self.timers);
+            self.links.gauges(self.worker).end_stalled(ended);
+        }
+    }
+
+    /// Does at a tick what depends on how much memory is in use.
+    fn look_at_memory(&self, now: u64) {
+        self.relieve_memory();
+        self.memory.let_go_on();
+        if memory::level() >= Level::Tight {
+            self.blocks.drop_free();
+        }
+        if memory::level() < Level::Full {
+            self.wake_full();
+        }
+        let is_busy = self.links.gauges(self.worker).exchanges() > 0;
+        self.memory.purge_if_idle(is_busy, now, &self.blocks);
+        if now.is_multiple_of(1000)
+            && let Some(complaint) = self.memory.complaint()
+        {
+            warn!(worker = self.worker.0, "{complaint}");
         }
     }
 

@@ -22,6 +22,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
+        memory: &ends.shard.memory,
         from: &client.wire,
         to: &ends.upstream.wire.stream,
         timer,

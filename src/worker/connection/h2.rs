@@ -26,6 +26,11 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         begun.set(begun.get().saturating_add(1));
         tasks.begin(stream);
     };
+    let refused = |count| {
+        shard.memory.note_refused(count);
+        shard.links.gauges(shard.worker).refuse_streams(count);
+        shard.relieve_memory();
+    };
     let is_unwanted = || {
         let most = shard.plan().snapshot().client.requests_per_connection;
         shard.is_ending() || arrival.listener.is_over() || begun.get() >= most
@@ -34,6 +39,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         blocks: &shard.blocks,
         pace: &shard.pace,
         begin: &begin,
+        refused: &refused,
         rest: &|| tasks.rest(),
         is_unwanted: &is_unwanted,
         idle: shard.plan().snapshot().client.idle_timeout,

@@ -174,6 +174,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         blocks: &shard.blocks,
         pace: &shard.pace,
         begin: &|_| (),
+        refused: &|_| (),
         rest: &|| (),
         is_unwanted: &|| shard.is_draining() || !is_current(),
         idle,

@@ -153,6 +153,10 @@ pub struct Connection {
     /// The last of our streams that the peer says it will process.
     peer_last: Option<StreamId>,
     failed: Option<ConnectionError>,
+    /// Streams beyond which no other is taken from the peer, for want of something on our side.
+    stream_bound: usize,
+    /// Streams that were refused for that.
+    refused: u32,
 }
 
 impl Connection {
@@ -190,6 +194,8 @@ impl Connection {
             ending: Ending::Open,
             peer_last: None,
             failed: None,
+            stream_bound: usize::MAX,
+            refused: 0,
             local,
         }
     }
@@ -205,6 +211,17 @@ impl Connection {
         debug_assert!(empty.is_empty());
         self.replies = 0;
         std::mem::replace(&mut self.out, empty)
+    }
+
+    /// Refuses streams that the peer opens while this many are open, besides those that it may not open anyway: it
+    /// knows that nothing of them was processed (RFC 9113 section 8.7).
+    pub fn bound_streams(&mut self, most: usize) {
+        self.stream_bound = most;
+    }
+
+    /// Streams that were refused so since the last call.
+    pub fn take_refused(&mut self) -> u32 {
+        std::mem::take(&mut self.refused)
     }
 
     /// Whether there is something to be sent.

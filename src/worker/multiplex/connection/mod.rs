@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::state::{Gone, State};
 use super::stream::Stream;
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 use crate::base::time::Micros;
 use crate::http::h2::{
     self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, raise,
@@ -55,6 +56,8 @@ pub struct Terms<'a> {
     pub pace: &'a Pace,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(Stream),
+    /// Told how many streams the peer was refused for want of memory.
+    pub refused: &'a dyn Fn(u32),
     /// Called when there has been no stream for a while.
     pub rest: &'a dyn Fn(),
     /// Whether the connection should come to its end.
@@ -152,7 +155,7 @@ impl Connection {
         }
         let mut protocol = self.protocol();
         protocol.release(id, count as u32);
-        if wants_more {
+        if wants_more && memory::level() < Level::Tight {
             protocol.want_more(id);
         }
         if protocol.has_output() {
@@ -187,7 +190,7 @@ impl Connection {
 
     pub(super) fn give_head(&self, head: Head) {
         let mut free = self.free_heads.borrow_mut();
-        if free.len() < limits::H2_FREE_HEADS {
+        if free.len() < limits::H2_FREE_HEADS && memory::level() < Level::Tight {
             free.push(head);
         }
     }

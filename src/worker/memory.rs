@@ -1,0 +1,212 @@
+//! What a worker does when the memory of the process runs short (`base/memory.rs` says how short it is).
+//!
+//! - **Tight**: windows of HTTP/2 do not grow, relays use ordinary blocks, nothing free is kept.
+//! - **Full**: bodies are not read on until there is room again, nobody is accepted, and what is of least use goes: the
+//!   idle connections to backends first, then the exchanges whose bytes nobody takes, the longest stalled first.
+//!   How many: as many as have this worker's share of what is to be freed.
+//!
+//! A stalled exchange is ended by having the time of its receiver run out at once, so that it ends like all whose
+//! receiver takes too long.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::base::limits;
+use crate::base::memory::{self, Level};
+use crate::net::{Blocks, Timer, Timers};
+use crate::worker::pace::Waiter;
+use crate::worker::wire::Interrupted;
+
+/// What a worker knows of its use of memory.
+#[derive(Default)]
+pub struct Memory {
+    /// The sends under way whose receivers may be slow, in the order in which they began.
+    sends: RefCell<BTreeMap<u64, OpenSend>>,
+    next_send: Cell<u64>,
+    /// Relays that wait for room.
+    waiting: RefCell<VecDeque<Rc<Waiter>>>,
+    /// The core's millisecond in which stalled exchanges were ended last.
+    relieved_at: Cell<Option<u64>>,
+    /// The most that the thread had allocated since it last returned memory to the system.
+    peak: Cell<usize>,
+    /// When an exchange was last under way, in the core's milliseconds.
+    busy_at: Cell<u64>,
+    /// What happened for want of memory since it was last logged.
+    ended: Cell<u32>,
+    refused: Cell<u32>,
+}
+
+struct OpenSend {
+    /// The number of the timer that bounds it.
+    timer: u32,
+    /// Bytes of memory that it holds.
+    bytes: usize,
+    /// The core's millisecond in which it began.
+    since: u64,
+}
+
+/// A send under way, until this is dropped.
+pub struct Sending<'a> {
+    memory: &'a Memory,
+    number: u64,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.memory.sends.borrow_mut().remove(&self.number);
+    }
+}
+
+impl Memory {
+    /// Notes a send of a block with so many bytes of memory, which is bounded by `timer`.
+    pub fn note_send(&self, timer: &Timer, bytes: usize) -> Sending<'_> {
+        let number = self.next_send.get();
+        self.next_send.set(number + 1);
+        let send = OpenSend {
+            timer: timer.number(),
+            bytes,
+            since: timer.timers().millis(),
+        };
+        self.sends.borrow_mut().insert(number, send);
+        Sending {
+            memory: self,
+            number,
+        }
+    }
+
+    /// Waits until there is room for more of a body, at most until the timer's deadline. `watch` is polled meanwhile.
+    pub async fn admit<F>(
+        &self,
+        timer: &Timer,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<(), Interrupted<F>> {
+        if memory::level() < Level::Full && self.waiting.borrow().is_empty() {
+            return Ok(());
+        }
+        let waiter = Rc::<Waiter>::default();
+        self.waiting.borrow_mut().push_back(waiter.clone());
+        let waited = timer.bound(|cx| match waiter.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => watch(cx).map(Err),
+        });
+        match waited.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(seen)) => Err(Interrupted::Watched(seen)),
+            Err(_) => Err(Interrupted::Expired),
+        }
+    }
+
+    /// Lets relays go on, the longest waiting first: as many as there is room for, and a few even if memory is full,
+    /// because what they take is not theirs for long.
+    pub fn let_go_on(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() {
+            return;
+        }
+        waiting.retain(|waiter| Rc::strong_count(waiter) > 1);
+        let usage = memory::usage();
+        let fit = usage.room() / limits::MEMORY_SHARES / limits::BLOCK_BYTES;
+        let count = match usage.level() {
+            Level::Exhausted => 0,
+            _ => fit.max(limits::RELAYS_PER_TURN).min(waiting.len()),
+        };
+        waiting.drain(..count).for_each(|waiter| waiter.go());
+    }
+
+    /// Whether memory is full and nothing was done about it since the last tick.
+    pub fn is_relief_due(&self, now: u64) -> bool {
+        memory::level() >= Level::Full && self.relieved_at.replace(Some(now)) != Some(now)
+    }
+
+    /// Ends exchanges that are stalled, the longest stalled first, until this worker's share of what is to be freed is
+    /// free. Gives their number.
+    pub fn end_stalled(&self, timers: &Timers) -> u32 {
+        let least = match memory::level() {
+            Level::Exhausted => 0,
+            _ => limits::STALLED_MILLIS,
+        };
+        let ended = self.end_longest(timers, memory::excess_of_thread(), least);
+        self.ended.set(self.ended.get() + ended);
+        ended
+    }
+
+    /// Ends sends that have been under way for `least` milliseconds until they have so many bytes.
+    fn end_longest(&self, timers: &Timers, mut bytes: usize, least: u64) -> u32 {
+        let (mut sends, mut ended) = (self.sends.borrow_mut(), 0);
+        while bytes > 0
+            && let Some(first) = sends.first_entry()
+            && timers.millis() >= first.get().since + least
+        {
+            let send = first.remove();
+            timers.expire(send.timer);
+            bytes = bytes.saturating_sub(send.bytes + limits::BLOCK_BYTES);
+            ended += 1;
+        }
+        ended
+    }
+
+    /// Counts streams that were refused for want of memory.
+    pub fn note_refused(&self, streams: u32) {
+        self.refused.set(self.refused.get() + streams);
+    }
+
+    /// What happened for want of memory since the last call, in words; `None`: nothing.
+    pub fn complaint(&self) -> Option<String> {
+        let (ended, refused) = (self.ended.take(), self.refused.take());
+        let usage = memory::usage();
+        if ended == 0 && refused == 0 && usage.level() < Level::Full {
+            return None;
+        }
+        let (used, budget) = (usage.used >> 20, usage.budget >> 20);
+        Some(format!(
+            "memory is short: {used} of {budget} MiB (limits.memory_bytes) are in use; {ended} stalled exchanges were \
+             ended and {refused} streams of HTTP/2 refused"
+        ))
+    }
+
+    /// Returns memory to the system, if there is some to return and this worker has nothing else to do. At most once
+    /// a second.
+    pub fn purge_if_idle(&self, is_busy: bool, now: u64, blocks: &Blocks) {
+        let allocated = memory::allocated_by_thread();
+        let peak = self.peak.get().max(allocated);
+        self.peak.set(peak);
+        if is_busy {
+            self.busy_at.set(now);
+        }
+        let idle = now.saturating_sub(self.busy_at.get());
+        let freed = peak - allocated + blocks.free_bytes();
+        if idle >= limits::PURGE_IDLE_MILLIS && freed >= limits::PURGE_BYTES {
+            blocks.drop_free();
+            memory::purge();
+            self.peak.set(memory::allocated_by_thread());
+            self.busy_at.set(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_stalled_are_ended_until_enough_is_free() {
+        let (memory, timers) = (Memory::default(), Rc::<Timers>::default());
+        let timer = || Timer::new(&timers);
+        let (first, second, third) = (timer(), timer(), timer());
+        let _first = memory.note_send(&first, limits::BLOCK_BYTES);
+        let finished = memory.note_send(&second, limits::BLOCK_BYTES);
+        drop(finished);
+        timers.advance();
+        let _third = memory.note_send(&third, limits::BLOCK_BYTES);
+        let least = limits::TICK_MILLIS;
+        assert_eq!(memory.end_longest(&timers, 0, least), 0);
+        assert_eq!(memory.end_longest(&timers, usize::MAX, least), 1);
+        let expired = || [&first, &second, &third].map(Timer::expired);
+        assert_eq!(expired(), [true, false, false]);
+        let _fourth = memory.note_send(&second, limits::BLOCK_BYTES);
+        assert_eq!(memory.end_longest(&timers, 1, 0), 1);
+        assert_eq!(expired(), [true, false, true], "one was enough");
+    }
+}
