@@ -201,8 +201,8 @@ pub const BIND_PAUSE_MILLIS: u64 = 20;
 pub const MEMORY_STEP_BYTES: usize = 64 << 10;
 /// Bytes of resident memory that nobody allocates: the program itself, stacks, rings.
 pub const MEMORY_BASE_BYTES: usize = 16 << 20;
-/// Bytes that a stream of a client takes at most while nobody reads its answer, or its request.
-pub const MEMORY_STREAM_BYTES: usize = 40 << 10;
+/// Bytes that are allocated for a stream of a client, at most, while nobody reads its answer, or its request.
+pub const MEMORY_STREAM_BYTES: usize = 48 << 10;
 /// One connection of HTTP/2 may take up, with its streams, one part in so many of what is free until memory is full.
 pub const MEMORY_SHARES: usize = 64;
 /// Percent of `limits.memory_bytes` from which on memory is tight: windows do not grow, relays use ordinary blocks, and

@@ -243,10 +243,9 @@ impl Usage {
         }
     }
 
-    /// Bytes that may be taken until memory is full.
+    /// Bytes that may be taken until the bound is reached.
     pub fn room(&self) -> usize {
-        let full = self.percent(limits::MEMORY_FULL_PERCENT);
-        full.saturating_sub(self.used)
+        self.budget.saturating_sub(self.used)
     }
 }
 

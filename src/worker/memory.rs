@@ -98,20 +98,16 @@ impl Memory {
         }
     }
 
-    /// Lets relays go on, the longest waiting first: as many as there is room for, and a few even if memory is full,
-    /// because what they take is not theirs for long.
+    /// Lets relays go on, the longest waiting first: as many as there is room for, and always a few. They get rid of
+    /// what they hold, or turn out to be stalled.
     pub fn let_go_on(&self) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.is_empty() {
             return;
         }
         waiting.retain(|waiter| Rc::strong_count(waiter) > 1);
-        let usage = memory::usage();
-        let fit = usage.room() / limits::MEMORY_SHARES / limits::BLOCK_BYTES;
-        let count = match usage.level() {
-            Level::Exhausted => 0,
-            _ => fit.max(limits::RELAYS_PER_TURN).min(waiting.len()),
-        };
+        let fit = memory::usage().room() / limits::MEMORY_SHARES / limits::BLOCK_BYTES;
+        let count = fit.max(limits::RELAYS_PER_TURN).min(waiting.len());
         waiting.drain(..count).for_each(|waiter| waiter.go());
     }
 

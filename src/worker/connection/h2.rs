@@ -38,6 +38,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let terms = Terms {
         blocks: &shard.blocks,
         pace: &shard.pace,
+        memory: &shard.memory,
         begin: &begin,
         refused: &refused,
         rest: &|| tasks.rest(),

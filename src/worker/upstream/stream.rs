@@ -173,6 +173,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
     let terms = Terms {
         blocks: &shard.blocks,
         pace: &shard.pace,
+        memory: &shard.memory,
         begin: &|_| (),
         refused: &|_| (),
         rest: &|| (),

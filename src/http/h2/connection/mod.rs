@@ -157,6 +157,8 @@ pub struct Connection {
     stream_bound: usize,
     /// Streams that were refused for that.
     refused: u32,
+    /// Bytes of output at which no more DATA is taken.
+    output_bound: usize,
 }
 
 impl Connection {
@@ -196,6 +198,7 @@ impl Connection {
             failed: None,
             stream_bound: usize::MAX,
             refused: 0,
+            output_bound: limits::H2_OUTPUT_BYTES,
             local,
         }
     }
@@ -219,6 +222,11 @@ impl Connection {
         self.stream_bound = most;
     }
 
+    /// Lets the output grow by DATA to so many bytes at most.
+    pub fn bound_output(&mut self, bytes: usize) {
+        self.output_bound = bytes;
+    }
+
     /// Streams that were refused so since the last call.
     pub fn take_refused(&mut self) -> u32 {
         std::mem::take(&mut self.refused)
@@ -232,7 +240,7 @@ impl Connection {
     /// Whether the output is so full that it should be sent before more is received: [`Connection::send_body`] takes
     /// nothing until then, and a peer that goes on asking for replies is cut off.
     pub fn is_full(&self) -> bool {
-        self.out.len() >= limits::H2_OUTPUT_BYTES
+        self.out.len() >= self.output_bound
     }
 
     /// Whether no body can be sent now, on whatever stream: the peer takes no more of any, or what was given to the

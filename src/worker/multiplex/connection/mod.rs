@@ -21,6 +21,7 @@ use crate::http::h2::{
     self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, raise,
 };
 use crate::net::{Blocks, Timer, Timers};
+use crate::worker::memory::Memory;
 use crate::worker::pace::Pace;
 
 /// A connection that streams share.
@@ -54,6 +55,7 @@ pub struct Connection {
 pub struct Terms<'a> {
     pub blocks: &'a Blocks,
     pub pace: &'a Pace,
+    pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(Stream),
     /// Told how many streams the peer was refused for want of memory.
@@ -146,6 +148,14 @@ impl Connection {
         self.streams.borrow_mut().insert(id, state.clone());
         self.note_opened(is_first);
         Some(id)
+    }
+
+    /// Lets little wait in the output while memory is tight.
+    pub(super) fn bound_output(&self) {
+        self.protocol().bound_output(match memory::level() {
+            Level::Ample => limits::H2_OUTPUT_BYTES,
+            _ => limits::H2_TURN_BYTES,
+        });
     }
 
     /// Gives back room for bytes that a stream's exchange has taken and passed on; `wants_more`: it waits for others.
