@@ -212,8 +212,10 @@ pub const MEMORY_TIGHT_PERCENT: usize = 75;
 pub const MEMORY_FULL_PERCENT: usize = 85;
 /// Percent down to which stalled exchanges are then ended.
 pub const MEMORY_RELIEVED_PERCENT: usize = 80;
-/// Milliseconds for which a send must have been under way to count as stalled, until memory is exhausted.
-pub const STALLED_MILLIS: u64 = 500;
+/// Milliseconds for which a send must have been under way to count as stalled when memory is full.
+pub const STALLED_MILLIS: u64 = 200;
+/// Milliseconds for which a request waits to begin while memory is exhausted, before it is refused.
+pub const MEMORY_WAIT_MILLIS: u64 = 2_000;
 /// Milliseconds without an exchange after which a worker returns memory to the system.
 pub const PURGE_IDLE_MILLIS: u64 = 1_000;
 /// Bytes that a worker must have freed since it last returned memory to the system.

@@ -153,6 +153,7 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
         }
         Broken::SinkClosed => Failure::ClientLeft,
         Broken::SinkTimeout => Failure::ClientStalled,
+        Broken::Exhausted => Failure::Exhausted,
         Broken::Watched(failure) => failure,
     }
 }

@@ -80,6 +80,11 @@ impl Waiter {
         }
     }
 
+    /// Whether it was let go.
+    pub fn may_go(&self) -> bool {
+        self.may_go.get()
+    }
+
     /// Waits for [`Waiter::go`].
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.may_go.get() {

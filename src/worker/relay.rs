@@ -25,6 +25,8 @@ pub enum Broken<F> {
     /// The receiver is gone.
     SinkClosed,
     SinkTimeout,
+    /// There was no memory for more of it.
+    Exhausted,
     /// What was watched meanwhile happened.
     Watched(F),
 }
@@ -55,12 +57,14 @@ impl Relay<'_> {
         body: &mut Body,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<(), Broken<F>> {
+        let mut admission = None;
         loop {
             if body.is_verbatim() {
                 self.pass_on(head, body).await?;
             } else {
                 self.pass_on_reframed(head, body).await?;
             }
+            drop(admission);
             if body.ends_here() {
                 return Ok(());
             }
@@ -73,15 +77,15 @@ impl Relay<'_> {
                 self.pace.admit().await;
             }
             self.timer.set((self.idle)());
-            let more = match self.memory.admit(self.timer, &mut watch).await {
-                Ok(()) => {
-                    let timer = self.timer;
-                    let more = self.from.more(self.blocks, size, most, timer, &mut watch);
-                    more.await
-                }
-                Err(interrupted) => Err(interrupted),
+            admission = match self.memory.admit(self.timer, &mut watch).await {
+                Ok(admitted) => admitted,
+                Err(Interrupted::Expired) => return Err(Broken::Exhausted),
+                Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
             };
-            match more {
+            let more = self
+                .from
+                .more(self.blocks, size, most, self.timer, &mut watch);
+            match more.await {
                 Ok(Ok(count)) if count > 0 => {}
                 Ok(Ok(_)) if body.source_ended(self.from.stream.take_trailers(), head) => {}
                 Ok(_) => return Err(Broken::SourceEnded),

@@ -387,7 +387,7 @@ impl Shard {
     /// Does at a tick what depends on how much memory is in use.
     fn look_at_memory(&self, now: u64) {
         self.relieve_memory();
-        self.memory.let_go_on();
+        self.memory.begin_tick();
         if memory::level() >= Level::Tight {
             self.blocks.drop_free();
         }

@@ -43,6 +43,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         }
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
         Err(Broken::SinkTimeout) => return Err(exchange.expired(Failure::ResponseTimeout)),
+        Err(Broken::Exhausted) => return Err(Failure::Exhausted),
         Err(Broken::Unacceptable(Unacceptable::TooLarge)) => return Err(Failure::BodyTooLarge),
         Err(Broken::Unacceptable(Unacceptable::Malformed(refusal))) => {
             return Err(Failure::Refused(refusal));
