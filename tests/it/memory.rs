@@ -128,7 +128,7 @@ fn answering_over_http2() -> Origin {
         };
         while let Some(stream) = backend.request() {
             backend.head(stream, 0);
-            backend.send(data(0, stream, &[b'x'; 15_000]));
+            backend.send(data(0, stream, [b'x'; 15_000]));
         }
     })
 }
@@ -240,7 +240,7 @@ fn uploads_to_a_backend_that_does_not_read() {
                 let stream = 2 * number + 1;
                 let head = section(&post("/flood", &[]));
                 let head = headers(flag::END_HEADERS, stream, head);
-                [head, data(0, stream, &[b'x'; 16_000])].concat()
+                [head, data(0, stream, [b'x'; 16_000])].concat()
             })
             .collect();
         let open = |_| {
