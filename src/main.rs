@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 use palantir::base::ids::WorkerId;
 use palantir::base::limits;
-use palantir::base::memory::Counted;
+use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
@@ -143,6 +143,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     if !doors.test_servers.is_empty() {
         test_server::start(doors.test_servers, upgrades.accepting()).map_err(cannot_start)?;
     }
+    memory::measure_base();
     crew.listen(&doors.listeners, doors.left)
         .map_err(cannot_start)?;
     announce(&snapshot, engine);

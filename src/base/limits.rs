@@ -199,8 +199,9 @@ pub const REBIND_WAIT_MILLIS: u64 = 200;
 pub const BIND_PAUSE_MILLIS: u64 = 20;
 /// Bytes by which what a worker has allocated may differ from what the process knows of it.
 pub const MEMORY_STEP_BYTES: usize = 64 << 10;
-/// Bytes of resident memory that nobody allocates: the program itself, stacks, rings.
-pub const MEMORY_BASE_BYTES: usize = 16 << 20;
+/// Bytes of resident memory by which what nobody allocates may grow after the start: more of the program's own pages and
+/// stacks, and what the allocator needs besides.
+pub const MEMORY_RESERVE_BYTES: usize = 8 << 20;
 /// Bytes that are allocated for a stream of a client, at most, while nobody reads its answer, or its request.
 pub const MEMORY_STREAM_BYTES: usize = 48 << 10;
 /// One connection of HTTP/2 may take up, with its streams, one part in so many of what is free until memory is full.

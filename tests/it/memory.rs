@@ -182,7 +182,8 @@ fn streams_that_nobody_reads_from_an_http1_backend() {
     flooded.endures(open_streams);
     assert!(flooded.count("palantir_memory_refused_streams_total") > 0);
     assert_eq!(flooded.count("palantir_memory_budget_bytes"), BUDGET);
-    assert!(flooded.count("palantir_memory_bytes") < BUDGET / 2);
+    let used = flooded.count("palantir_memory_bytes");
+    assert!((1 << 20..BUDGET * 3 / 4).contains(&used), "{used}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod counted;
 
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
@@ -14,6 +15,8 @@ pub use counted::{Counted, Promise, allocated_by_thread, count_in_steps, promise
 
 /// The most that may be in use.
 static BUDGET: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(usize::MAX));
+/// Bytes of resident memory that are not allocated: the program itself, stacks, rings.
+static BASE: AtomicUsize = AtomicUsize::new(0);
 
 /// How much of the memory is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,10 +44,26 @@ pub fn set_budget(bytes: u64) {
     BUDGET.store(usize::try_from(bytes).unwrap_or(usize::MAX), Relaxed);
 }
 
+/// Measures how much of the resident memory is not allocated: once, when all threads run and nobody is served yet.
+pub fn measure_base() {
+    let resident = resident_bytes().unwrap_or_default();
+    let base = resident.saturating_sub(counted::allocated());
+    BASE.store(base + limits::MEMORY_RESERVE_BYTES, Relaxed);
+}
+
+/// The second field of `/proc/self/statm` (proc(5)), in bytes.
+fn resident_bytes() -> Option<usize> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = text.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: plain system call.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(pages * usize::try_from(page).ok()?)
+}
+
 /// What the process uses at this moment.
 pub fn usage() -> Usage {
     Usage {
-        used: counted::allocated() + limits::MEMORY_BASE_BYTES,
+        used: counted::allocated() + BASE.load(Relaxed),
         budget: BUDGET.load(Relaxed),
     }
 }
@@ -56,7 +75,7 @@ pub fn level() -> Level {
 
 /// How many streams a client's connection may have open at this moment to open another one.
 pub fn stream_bound() -> usize {
-    usage().stream_bound(counted::promised() + limits::MEMORY_BASE_BYTES)
+    usage().stream_bound(counted::promised() + BASE.load(Relaxed))
 }
 
 /// Bytes that this thread should free for the process to be relieved: its share of them, as it has its share of all
@@ -137,6 +156,11 @@ mod tests {
     fn usage(used: usize) -> Usage {
         let budget = BUDGET;
         Usage { used, budget }
+    }
+
+    #[test]
+    fn the_resident_memory_of_this_process_is_known() {
+        assert!((1 << 20..1 << 40).contains(&resident_bytes().unwrap()));
     }
 
     #[test]
