@@ -220,7 +220,11 @@ pub const MEMORY_WAIT_MILLIS: u64 = 2_000;
 /// Milliseconds without an exchange after which a worker returns memory to the system.
 pub const PURGE_IDLE_MILLIS: u64 = 1_000;
 /// Bytes that a worker must have freed since it last returned memory to the system.
-pub const PURGE_BYTES: usize = 2 << 20;
+pub const PURGE_BYTES: usize = 1 << 20;
+/// Bytes that it must have freed to do so although it has exchanges: it takes some milliseconds.
+pub const PURGE_BUSY_BYTES: usize = 64 << 20;
+/// Milliseconds between two such times.
+pub const PURGE_BUSY_MILLIS: u64 = 10_000;
 /// Smallest `limits.memory_bytes`.
 pub const MEMORY_BYTES_LEAST: u64 = 64 << 20;
 /// Largest `limits.memory_bytes`.

@@ -33,7 +33,7 @@ pub struct WorkerGauges {
     loop_lag: Histogram<COARSE>,
     worst_lag: Count,
     refused_streams: Count,
-    ended_stalled: Count,
+    ended_exchanges: Count,
     reasons: [Count; REASONS],
     connection_failures: [Count; CONNECTION_FAILURES],
 }
@@ -58,7 +58,7 @@ impl Default for WorkerGauges {
             loop_lag: Histogram::default(),
             worst_lag: Count::default(),
             refused_streams: Count::default(),
-            ended_stalled: Count::default(),
+            ended_exchanges: Count::default(),
             reasons: std::array::from_fn(|_| Count::default()),
             connection_failures: std::array::from_fn(|_| Count::default()),
         }
@@ -256,14 +256,14 @@ impl WorkerGauges {
         self.refused_streams.add(count.into());
     }
 
-    /// Exchanges that were ended for want of memory because nobody took their bytes.
-    pub fn ended_stalled(&self) -> u64 {
-        self.ended_stalled.get()
+    /// Exchanges that were ended for want of memory.
+    pub fn ended_exchanges(&self) -> u64 {
+        self.ended_exchanges.get()
     }
 
     /// Counts exchanges that were ended for want of memory. For the owner.
-    pub fn end_stalled(&self, count: u32) {
-        self.ended_stalled.add(count.into());
+    pub fn note_ended(&self, count: u32) {
+        self.ended_exchanges.add(count.into());
     }
 
     /// Counts the reason why a request failed. For the owner.

@@ -378,10 +378,15 @@ impl Shard {
     /// Frees memory if it is full: once a tick, and as soon as that is noticed.
     pub fn relieve_memory(&self) {
         if self.memory.is_relief_due(self.timers.millis()) {
-            self.upstreams.close_idle(self.tables.of(self.worker));
+            self.close_idle();
             let ended = self.memory.end_stalled(&self.timers);
-            self.links.gauges(self.worker).end_stalled(ended);
+            self.links.gauges(self.worker).note_ended(ended);
         }
+    }
+
+    /// Closes connections that nobody uses at this moment.
+    fn close_idle(&self) {
+        self.upstreams.close_idle(self.tables.of(self.worker));
     }
 
     /// Does at a tick what depends on how much memory is in use.
@@ -395,7 +400,7 @@ impl Shard {
             self.wake_full();
         }
         let is_busy = self.links.gauges(self.worker).exchanges() > 0;
-        self.memory.purge_if_idle(is_busy, now, &self.blocks);
+        self.memory.purge_if_due(is_busy, now, &self.blocks);
         if now.is_multiple_of(1000)
             && let Some(complaint) = self.memory.complaint()
         {

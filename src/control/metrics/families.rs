@@ -240,8 +240,8 @@ fn encode_memory(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     )?;
     page.counters(
         "palantir_memory_ended_exchanges",
-        "Exchanges that were ended because memory was short and nobody took their bytes",
-        sum(WorkerGauges::ended_stalled),
+        "Exchanges that were ended because memory was short, those first whose bytes nobody took",
+        sum(WorkerGauges::ended_exchanges),
     )
 }
 

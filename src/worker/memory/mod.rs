@@ -39,8 +39,10 @@ pub struct Memory {
     ended_in_tick: Cell<u32>,
     /// The most that the thread had allocated since it last returned memory to the system.
     peak: Cell<usize>,
-    /// When an exchange was last under way, in the core's milliseconds.
-    busy_at: Cell<u64>,
+    /// When an exchange was last under way, or memory was returned, in the core's milliseconds.
+    idle_since: Cell<u64>,
+    /// When memory was last returned to the system, likewise.
+    purged_at: Cell<u64>,
     /// What happened for want of memory since it was last logged.
     ended: Cell<u32>,
     refused: Cell<u32>,
@@ -122,27 +124,31 @@ impl Memory {
         }
         let (used, budget) = (usage.used >> 20, usage.budget >> 20);
         Some(format!(
-            "memory is short: {used} of {budget} MiB (limits.memory_bytes) are in use; {ended} exchanges whose bytes \
-             nobody took were ended and {refused} streams of HTTP/2 refused"
+            "memory is short: {used} of {budget} MiB (limits.memory_bytes) are in use; {ended} exchanges were ended and \
+             {refused} streams of HTTP/2 refused"
         ))
     }
 
-    /// Returns memory to the system, if there is some to return and this worker has nothing else to do. At most once
-    /// a second.
-    pub fn purge_if_idle(&self, is_busy: bool, now: u64, blocks: &Blocks) {
+    /// Returns memory to the system, if there is some to return and this worker has nothing else to do: at most once a
+    /// second. Where there is much, it does so from time to time even if there is always something to do.
+    pub fn purge_if_due(&self, is_busy: bool, now: u64, blocks: &Blocks) {
         let allocated = memory::allocated_by_thread();
         let peak = self.peak.get().max(allocated);
         self.peak.set(peak);
         if is_busy {
-            self.busy_at.set(now);
+            self.idle_since.set(now);
         }
-        let idle = now.saturating_sub(self.busy_at.get());
         let freed = peak - allocated + blocks.free_bytes();
-        if idle >= limits::PURGE_IDLE_MILLIS && freed >= limits::PURGE_BYTES {
+        let idle = now.saturating_sub(self.idle_since.get());
+        let is_idle = idle >= limits::PURGE_IDLE_MILLIS && freed >= limits::PURGE_BYTES;
+        let since = now.saturating_sub(self.purged_at.get());
+        let is_much = freed >= limits::PURGE_BUSY_BYTES && freed >= allocated;
+        if is_idle || since >= limits::PURGE_BUSY_MILLIS && is_much {
             blocks.drop_free();
             memory::purge();
             self.peak.set(memory::allocated_by_thread());
-            self.busy_at.set(now);
+            self.idle_since.set(now);
+            self.purged_at.set(now);
         }
     }
 }
