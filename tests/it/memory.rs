@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
@@ -10,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 use crate::support::h2::H2;
 use crate::support::h2::backend::Backend;
 use crate::support::h2::frame::{code, data, flag, get, headers, post, section, setting};
+use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{route, run};
 use crate::support::{Client, Link, Origin, PATIENCE, Proxy, eventually, metrics};
@@ -272,6 +274,54 @@ fn the_bound_can_be_changed() {
     // Nobody has asked for less than what the machine has.
     proxy.reload_everywhere(admin, &config(0));
     assert!(!tells(0) && !tells(2 * BUDGET));
+}
+
+/// Requests that wait for a backend are not ended, whatever they take; further ones are refused in words until they
+/// have gone.
+#[test]
+fn requests_beyond_the_bound_are_refused() {
+    let (calm, over) = (Origin::saying("served"), Arc::new(AtomicBool::new(false)));
+    let is_over = over.clone();
+    let held = Origin::start(move |link| {
+        while link.request().is_some() {
+            eventually("the test goes on", || is_over.load(SeqCst));
+            link.try_send(ok("late"));
+        }
+    });
+    let admin = free_addr();
+    let config = |bytes: u64| {
+        format!(
+            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nmemory_bytes = {bytes}\n{}{}",
+            route("/", &[calm.addr]),
+            route("/held", &[held.addr])
+        )
+    };
+    let proxy = Proxy::start(&config(1 << 30));
+    let (mut http1, mut http2) = (proxy.client(), proxy.h2());
+    assert_eq!(http1.ask(crate::support::get("/")).status(), 200);
+    let begin = |_| {
+        let mut client = proxy.client();
+        client.send(crate::support::get("/held"));
+        client
+    };
+    let mut waiting: Vec<_> = (0..1500).map(begin).collect();
+    held.wait_for_requests(waiting.len());
+    proxy.reload_everywhere(admin, &config(BUDGET));
+    let answer = http1.ask(crate::support::get("/"));
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text().contains("exhausted"), "{answer:?}");
+    assert!(answer.field("retry-after").is_some());
+    let stream = http2.begin(&get("/", &[]), true);
+    assert_eq!(http2.answer(stream).reset, Some(code::REFUSED_STREAM));
+    over.store(true, SeqCst);
+    for client in &mut waiting {
+        assert_eq!(client.answer().text(), "late");
+    }
+    eventually("there is room again", || {
+        http1.ask(crate::support::get("/")).status() == 200
+    });
+    let stream = http2.begin(&get("/", &[]), true);
+    assert_eq!(http2.answer(stream).text(), "served");
 }
 
 #[test]

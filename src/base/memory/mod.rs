@@ -63,9 +63,14 @@ fn resident_bytes() -> Option<usize> {
 /// What the process uses at this moment.
 pub fn usage() -> Usage {
     Usage {
-        used: counted::allocated() + BASE.load(Relaxed),
+        used: counted::allocated() + base(),
         budget: BUDGET.load(Relaxed),
     }
+}
+
+/// At most half of the bound: one that is too small for the program itself must not keep it from serving anybody.
+fn base() -> usize {
+    BASE.load(Relaxed).min(BUDGET.load(Relaxed) / 2)
 }
 
 /// How much is in use at this moment.
@@ -75,7 +80,7 @@ pub fn level() -> Level {
 
 /// How many streams a client's connection may have open at this moment to open another one.
 pub fn stream_bound() -> usize {
-    usage().stream_bound(counted::promised() + BASE.load(Relaxed))
+    usage().stream_bound(counted::promised() + base())
 }
 
 /// Bytes that this thread should free for the process to be relieved: its share of them, as it has its share of all
