@@ -199,8 +199,8 @@ pub const REBIND_WAIT_MILLIS: u64 = 200;
 pub const BIND_PAUSE_MILLIS: u64 = 20;
 /// Bytes by which what a worker has allocated may differ from what the process knows of it.
 pub const MEMORY_STEP_BYTES: usize = 64 << 10;
-/// Bytes of resident memory by which what nobody allocates may grow after the start: more of the program's own pages and
-/// stacks, and what the allocator needs besides.
+/// Bytes of resident memory by which what nobody allocates may grow after the start: more of the program's own pages
+/// and stacks, and what the allocator needs besides.
 pub const MEMORY_RESERVE_BYTES: usize = 8 << 20;
 /// Bytes that are allocated for a stream of a client, at most, while nobody reads its answer, or its request.
 pub const MEMORY_STREAM_BYTES: usize = 48 << 10;

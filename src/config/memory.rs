@@ -31,7 +31,8 @@ fn machine_bytes() -> u64 {
 }
 
 /// The smallest bound of the groups that a process belongs to and of all above them. `groups`: the text of
-/// `/proc/self/cgroup` (cgroups(7)), a line `number:controllers:path` for each hierarchy; version 2 names no controller.
+/// `/proc/self/cgroup` (cgroups(7)), a line `number:controllers:path` for each hierarchy; version 2 names no
+/// controller.
 fn bound_by_groups(groups: &str, read: impl Fn(&Path) -> Option<String>) -> u64 {
     let mut least = u64::MAX;
     for line in groups.lines() {

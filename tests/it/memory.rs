@@ -33,7 +33,8 @@ impl Flooded {
         let calm = Origin::saying("served");
         let admin = free_addr();
         let proxy = Proxy::start(&format!(
-            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nmemory_bytes = {BUDGET}\n{}{}protocol = \"{protocol}\"\n",
+            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nmemory_bytes = {BUDGET}\n\
+             {}{}protocol = \"{protocol}\"\n",
             route("/", &[calm.addr]),
             route("/flood", &[flood.addr]),
         ));

@@ -1,7 +1,8 @@
 //! Counting what is allocated, and what is promised.
 //!
 //! Every thread counts for itself, and adds to the count of the process. A worker does so in steps of
-//! `limits::MEMORY_STEP_BYTES` ([`count_in_steps`]), so that requests which come and go touch no memory of another core.
+//! `limits::MEMORY_STEP_BYTES` ([`count_in_steps`]), so that requests which come and go touch no memory of another
+//! core.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;

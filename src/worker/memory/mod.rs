@@ -124,8 +124,8 @@ impl Memory {
         }
         let (used, budget) = (usage.used >> 20, usage.budget >> 20);
         Some(format!(
-            "memory is short: {used} of {budget} MiB (limits.memory_bytes) are in use; {ended} exchanges were ended and \
-             {refused} streams of HTTP/2 refused"
+            "memory is short: {used} of {budget} MiB (limits.memory_bytes) are in use; {ended} exchanges were ended \
+             and {refused} streams of HTTP/2 refused"
         ))
     }
 

@@ -94,8 +94,8 @@ impl Relays {
         self.let_go_on();
     }
 
-    /// Lets relays go on, the longest waiting first, as far as there are places. They get rid of what they hold, or turn
-    /// out to be stalled.
+    /// Lets relays go on, the longest waiting first, as far as there are places. They get rid of what they hold, or
+    /// turn out to be stalled.
     fn let_go_on(&self) {
         let mut waiting = self.waiting.borrow_mut();
         while self.admitted.get() < self.places.get()
