@@ -25,7 +25,9 @@
 //! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
 //!   puts configurations in force, resolves names, writes the access log, and hands over to a new process.
 //!
-//! What crosses between them is in [`shared`], and nothing else does.
+//! What crosses between them is in [`shared`], and nothing else does but the count of the bytes that all of them have
+//! allocated ([`base::memory`]): there is one bound on them for the process, `limits.memory_bytes`. What a worker does
+//! near it is in `worker/memory`.
 //!
 //! ## The way of a change
 //!

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 use palantir::base::ids::WorkerId;
 use palantir::base::limits;
+use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
@@ -40,7 +41,10 @@ use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "fast")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
+#[cfg(not(feature = "fast"))]
+#[global_allocator]
+static ALLOCATOR: Counted<std::alloc::System> = Counted(std::alloc::System);
 
 fn main() -> ExitCode {
     start_log();
@@ -142,6 +146,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         let most = snapshot.descriptors.test_servers;
         test_server::start(doors.test_servers, upgrades.accepting(), most).map_err(cannot_start)?;
     }
+    memory::measure_base();
     crew.listen(&doors.listeners, doors.left)
         .map_err(cannot_start)?;
     announce(&snapshot, engine);

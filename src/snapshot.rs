@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub descriptors: Descriptors,
     /// How long running requests may take to finish after a stop.
     pub shutdown_timeout: Duration,
+    /// Bytes of memory that the process may use.
+    pub memory_bytes: u64,
     /// Names of the request fields in which any listener passes on who the client is. No client may give them.
     pub identity_names: NameSet,
     /// Whose `X-Forwarded-For` is believed: peers of connections, whoever a PROXY header says that they speak for.

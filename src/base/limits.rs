@@ -197,6 +197,41 @@ pub const BIND_WAIT_MILLIS: u64 = 2_000;
 pub const REBIND_WAIT_MILLIS: u64 = 200;
 /// Milliseconds between two looks at it.
 pub const BIND_PAUSE_MILLIS: u64 = 20;
+/// Bytes by which what a worker has allocated may differ from what the process knows of it.
+pub const MEMORY_STEP_BYTES: usize = 64 << 10;
+/// Bytes of resident memory by which what nobody allocates may grow after the start: more of the program's own pages
+/// and stacks, and what the allocator needs besides.
+pub const MEMORY_RESERVE_BYTES: usize = 8 << 20;
+/// Bytes that are allocated for a stream of a client, at most, while nobody reads its answer, or its request.
+pub const MEMORY_STREAM_BYTES: usize = 48 << 10;
+/// One connection of HTTP/2 may take up, with its streams, one part in so many of what is free until memory is full.
+pub const MEMORY_SHARES: usize = 64;
+/// Percent of `limits.memory_bytes` from which on memory is tight: windows do not grow, relays use ordinary blocks, and
+/// no free block is kept.
+pub const MEMORY_TIGHT_PERCENT: usize = 75;
+/// Percent from which on memory is full: bodies are not read on, nobody is accepted, and what is stalled is ended.
+pub const MEMORY_FULL_PERCENT: usize = 85;
+/// Percent down to which stalled exchanges are then ended.
+pub const MEMORY_RELIEVED_PERCENT: usize = 80;
+/// Milliseconds for which a send must have been under way to count as stalled when memory is full.
+pub const STALLED_MILLIS: u64 = 200;
+/// Milliseconds for which a request waits to begin while memory is exhausted, before it is refused.
+pub const MEMORY_WAIT_MILLIS: u64 = 2_000;
+/// Milliseconds without an exchange after which a worker returns memory to the system.
+pub const PURGE_IDLE_MILLIS: u64 = 1_000;
+/// Bytes that a worker must have freed since it last returned memory to the system.
+pub const PURGE_BYTES: usize = 1 << 20;
+/// Bytes that it must have freed to do so although it has exchanges: it takes some milliseconds.
+pub const PURGE_BUSY_BYTES: usize = 64 << 20;
+/// Milliseconds between two such times.
+pub const PURGE_BUSY_MILLIS: u64 = 10_000;
+/// Smallest `limits.memory_bytes`.
+pub const MEMORY_BYTES_LEAST: u64 = 64 << 20;
+/// Largest `limits.memory_bytes`.
+pub const MEMORY_BYTES: u64 = 1 << 50;
+/// Percent of the memory that this process may have which it takes as its bound where the configuration says nothing:
+/// the kernel needs some for sockets, and others run beside it.
+pub const MEMORY_PERCENT: u64 = 75;
 /// Milliseconds for which accepting pauses when descriptors or memory run out.
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 /// Seconds that a new process has, at an upgrade, to say that it is ready.
@@ -237,6 +272,8 @@ pub const TEST_SERVER_PART: usize = 4;
 /// A client's connection may have connections to backends for its streams up to one in so many of those that could
 /// still be opened, and one always.
 pub const HELD_PART: usize = 4;
+/// Idle client connections that a worker closes at one tick while memory is full.
+pub const IDLE_CLOSED_AT_ONCE: usize = 64;
 /// Milliseconds after which a client that waits for a place has another idle connection closed.
 pub const ASK_AGAIN_MILLIS: u64 = 1_000;
 /// When only one in so many connections to backends may still be opened, those that are idle are closed.

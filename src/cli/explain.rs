@@ -170,6 +170,7 @@ mod tests {
         let machine = Machine {
             cpus: 1,
             descriptors: 1024,
+            memory_bytes: 1 << 30,
         };
         let mut slots = Slots::new(BackendTables::new(1));
         config::compile(

@@ -112,6 +112,7 @@ pub fn compile(
         workers,
         descriptors: share_out(settings, machine, workers),
         shutdown_timeout: settings.shutdown_timeout,
+        memory_bytes: memory_bytes(settings, machine),
         identity_names: settings
             .listeners
             .iter()
@@ -206,6 +207,14 @@ pub fn workers(settings: &Settings, machine: &Machine) -> usize {
     match settings.workers.value {
         0 => machine.cpus.clamp(1, limits::WORKERS),
         workers => workers,
+    }
+}
+
+/// Bytes of memory that the process may use: as written, else a part of what it may have.
+fn memory_bytes(settings: &Settings, machine: &Machine) -> u64 {
+    match settings.limits.memory_bytes.value {
+        0 => (machine.memory_bytes / 100 * limits::MEMORY_PERCENT).max(limits::MEMORY_BYTES_LEAST),
+        bytes => bytes,
     }
 }
 

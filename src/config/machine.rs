@@ -1,5 +1,7 @@
 //! What a configuration may leave to the machine.
 
+use super::memory;
+
 /// Facts that a compiled configuration depends on; an argument, so that compiling is a plain function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -7,6 +9,8 @@ pub struct Machine {
     pub cpus: usize,
     /// Files that it may have open at once (RLIMIT_NOFILE, the soft limit).
     pub descriptors: u64,
+    /// Bytes of memory that it may have: the machine's, or what its control groups allow.
+    pub memory_bytes: u64,
 }
 
 impl Machine {
@@ -15,6 +19,7 @@ impl Machine {
         Machine {
             cpus: core_affinity::get_core_ids().map_or(1, |cores| cores.len().max(1)),
             descriptors: soft_descriptor_limit(),
+            memory_bytes: memory::memory_bytes(),
         }
     }
 }

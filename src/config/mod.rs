@@ -17,6 +17,7 @@ mod document;
 mod fields;
 mod listener;
 mod machine;
+mod memory;
 mod notes;
 mod pool;
 mod route;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::acme::{self, Acme};
 use super::address;
 use super::admin;
-use super::document::Table;
+use super::document::{Item, Table};
 use super::listener::{self, ListenerSettings};
 use super::notes::Placed;
 use super::pool::PoolSettings;
@@ -67,6 +67,8 @@ pub struct LimitSettings {
     pub connections: Placed<u32>,
     /// 0: unlimited.
     pub requests_per_connection: u32,
+    /// Bytes that the process may use. 0: a part of what the machine or a control group leaves it.
+    pub memory_bytes: Placed<u64>,
 }
 
 impl Settings {
@@ -162,8 +164,23 @@ impl LimitSettings {
                 0,
                 0..=limits::REQUESTS_PER_CONNECTION,
             ),
+            memory_bytes: table
+                .get("memory_bytes", read_memory_bytes)
+                .unwrap_or_default(),
         }
     }
+}
+
+fn read_memory_bytes(item: &Item<'_>) -> Option<Placed<u64>> {
+    let bytes = item.whole(0..=limits::MEMORY_BYTES)?;
+    if (1..limits::MEMORY_BYTES_LEAST).contains(&bytes) {
+        let least = limits::MEMORY_BYTES_LEAST;
+        return item.wrong(format!(
+            "must be 0, which stands for {}% of the memory, or at least {least}",
+            limits::MEMORY_PERCENT
+        ));
+    }
+    Some(item.placed(bytes))
 }
 
 fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {

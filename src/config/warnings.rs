@@ -55,6 +55,14 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
             _ => notes.add(&settings.limits.connections.place, what),
         }
     }
+    let memory = &settings.limits.memory_bytes;
+    if memory.value > machine.memory_bytes {
+        let bytes = machine.memory_bytes;
+        notes.add(
+            &memory.place,
+            format!("the process may have only {bytes} bytes of memory"),
+        );
+    }
 }
 
 fn warn_of_ranges(settings: &Settings, notes: &Notes<'_>) {

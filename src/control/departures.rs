@@ -175,6 +175,7 @@ mod tests {
     const MACHINE: Machine = Machine {
         cpus: 2,
         descriptors: 1_024,
+        memory_bytes: 1 << 30,
     };
 
     impl World {

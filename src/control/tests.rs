@@ -182,6 +182,7 @@ fn compile(shutdown_timeout: Duration) -> Compile {
         let machine = Machine {
             cpus: WORKERS,
             descriptors: 1_024,
+            memory_bytes: 1 << 30,
         };
         let compiled = config::compile(
             config,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use monoio::buf::IoBuf;
 
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 
 /// A buffer with a filled part in front and room behind it: received bytes are added at the end, used ones are taken
 /// from the front.
@@ -220,7 +221,20 @@ impl Blocks {
         free.unwrap_or_else(|| Block::with_capacity(limits::RELAY_BLOCK_BYTES))
     }
 
-    /// Takes a block back; keeps it if it has one of the two sizes and the free list is not full.
+    /// Bytes of all blocks that are kept.
+    pub fn free_bytes(&self) -> usize {
+        let bytes = |list: &RefCell<Vec<Block>>, size| list.borrow().len() * size;
+        bytes(&self.free.ordinary, limits::BLOCK_BYTES)
+            + bytes(&self.free.relay, limits::RELAY_BLOCK_BYTES)
+    }
+
+    /// Keeps no block any longer.
+    pub fn drop_free(&self) {
+        self.free.ordinary.take();
+        self.free.relay.take();
+    }
+
+    /// Takes a block back; keeps it if it has one of the two sizes, the free list is not full and memory is not tight.
     pub fn give(&self, mut block: Block) {
         let (list, most) = match block.capacity() {
             limits::BLOCK_BYTES => (&self.free.ordinary, limits::FREE_BLOCKS),
@@ -228,7 +242,7 @@ impl Blocks {
             _ => return,
         };
         let mut list = list.borrow_mut();
-        if list.len() < most {
+        if list.len() < most && memory::level() < Level::Tight {
             block.clear();
             block.bound = usize::MAX;
             list.push(block);
@@ -308,6 +322,12 @@ mod tests {
             .collect();
         many.into_iter().for_each(|block| blocks.give(block));
         assert_eq!(blocks.free.ordinary.borrow().len(), limits::FREE_BLOCKS);
+        assert_eq!(
+            blocks.free_bytes(),
+            limits::FREE_BLOCKS * limits::BLOCK_BYTES
+        );
+        blocks.drop_free();
+        assert_eq!(blocks.free_bytes(), 0);
         blocks.give(Block::with_capacity(7));
         assert_eq!(blocks.free.relay.borrow().len(), 0);
     }

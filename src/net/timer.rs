@@ -120,6 +120,16 @@ impl Wheel {
         }
     }
 
+    /// Has the entry's deadline pass now.
+    pub fn expire(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        entry.due = NEVER;
+        entry.expired = true;
+        if let Some(waker) = &entry.waker {
+            waker.wake_by_ref();
+        }
+    }
+
     /// Goes one tick on and wakes everybody whose deadline it is.
     pub fn advance(&mut self) {
         self.now += 1;
@@ -131,11 +141,7 @@ impl Wheel {
             next = entry.after;
             entry.queued = NEVER;
             if entry.due <= now {
-                entry.due = NEVER;
-                entry.expired = true;
-                if let Some(waker) = &entry.waker {
-                    waker.wake_by_ref();
-                }
+                self.expire(index);
             } else if entry.due != NEVER {
                 let due = entry.due;
                 self.queue(index, due); // Into another bucket than this one.
@@ -205,6 +211,11 @@ impl Timers {
         self.millis.get()
     }
 
+    /// Has the deadline of the timer with this number pass now.
+    pub fn expire(&self, number: u32) {
+        self.wheel.borrow_mut().expire(number);
+    }
+
     /// Wakes every task that waits under a deadline, so that it looks around (at a drain).
     pub fn wake_all(&self) {
         self.wheel.borrow().wake_all();
@@ -237,6 +248,16 @@ impl Timer {
     /// Sets the deadline to an instant.
     pub fn set_until(&self, due: Micros) {
         self.set(due.until());
+    }
+
+    /// The timers that it belongs to.
+    pub fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Which of them it is, for as long as it lives.
+    pub fn number(&self) -> u32 {
+        self.index
     }
 
     /// Takes the deadline away.
@@ -317,6 +338,20 @@ mod tests {
         wheel.set(index, 2);
         wheel.advance();
         assert!(!wheel.expired(index));
+        wheel.advance();
+        assert!(wheel.expired(index));
+    }
+
+    #[test]
+    fn a_deadline_can_be_made_to_pass() {
+        let mut wheel = Wheel::default();
+        let index = wheel.insert();
+        wheel.set(index, 100);
+        wheel.expire(index);
+        assert!(wheel.expired(index));
+        wheel.set(index, 2);
+        assert!(!wheel.expired(index), "it is set anew");
+        wheel.advance();
         wheel.advance();
         assert!(wheel.expired(index));
     }

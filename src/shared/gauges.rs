@@ -32,6 +32,8 @@ pub struct WorkerGauges {
     thread: Count,
     loop_lag: Histogram<COARSE>,
     worst_lag: Count,
+    refused_streams: Count,
+    ended_exchanges: Count,
     reasons: [Count; REASONS],
     connection_failures: [Count; CONNECTION_FAILURES],
 }
@@ -55,6 +57,8 @@ impl Default for WorkerGauges {
             thread: Count::default(),
             loop_lag: Histogram::default(),
             worst_lag: Count::default(),
+            refused_streams: Count::default(),
+            ended_exchanges: Count::default(),
             reasons: std::array::from_fn(|_| Count::default()),
             connection_failures: std::array::from_fn(|_| Count::default()),
         }
@@ -240,6 +244,26 @@ impl WorkerGauges {
     /// Connections of clients that were ended, by reason.
     pub fn connection_failures(&self) -> [u64; CONNECTION_FAILURES] {
         numbers(&self.connection_failures)
+    }
+
+    /// Streams of clients' connections of HTTP/2 that were refused for want of memory.
+    pub fn refused_streams(&self) -> u64 {
+        self.refused_streams.get()
+    }
+
+    /// Counts streams that were refused for want of memory. For the owner.
+    pub fn refuse_streams(&self, count: u32) {
+        self.refused_streams.add(count.into());
+    }
+
+    /// Exchanges that were ended for want of memory.
+    pub fn ended_exchanges(&self) -> u64 {
+        self.ended_exchanges.get()
+    }
+
+    /// Counts exchanges that were ended for want of memory. For the owner.
+    pub fn note_ended(&self, count: u32) {
+        self.ended_exchanges.add(count.into());
     }
 
     /// Counts the reason why a request failed. For the owner.

@@ -38,6 +38,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
             test_servers: 0,
         },
         shutdown_timeout: Duration::from_secs(10),
+        memory_bytes: 1 << 30,
         identity_names: NameSet::none(),
         trusted_proxies: Vec::new(),
         client: ClientLimits {

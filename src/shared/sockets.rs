@@ -44,9 +44,9 @@ pub fn socket_counts() -> SocketCounts {
 /// their sockets do not count among the others.
 pub struct WaitingSocket(());
 
-impl WaitingSocket {
+impl Default for WaitingSocket {
     /// Counts one more.
-    pub fn new() -> WaitingSocket {
+    fn default() -> WaitingSocket {
         WAITING.fetch_add(1, Relaxed);
         WaitingSocket(())
     }

@@ -184,7 +184,7 @@ impl Attempt<'_> {
             self.shard.keep_idle(upstream);
         }
         match is_whole {
-            true => send_whole(self.client, self.exchange, out).await,
+            true => send_whole(self.shard, self.client, self.exchange, out).await,
             false => Ok(()),
         }
     }

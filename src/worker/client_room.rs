@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::ids::WorkerId;
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::messages::ToWorker;
@@ -39,7 +40,7 @@ async fn wait(
     let _waiting = Waiting {
         shard,
         listener,
-        _socket: WaitingSocket::new(),
+        _socket: WaitingSocket::default(),
     };
     let again = Duration::from_millis(limits::ASK_AGAIN_MILLIS);
     let next_ask = Timer::new(&shard.timers);
@@ -84,6 +85,10 @@ impl Drop for Waiting<'_> {
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
+    if memory::level() >= Level::Full {
+        shard.relieve_memory();
+        return false;
+    }
     has_descriptors(shard) && shard.plan().snapshot().has_place(listener) && listener.try_begin()
 }
 

@@ -101,6 +101,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
+        memory: &ends.shard.memory,
         from: &ends.upstream.wire,
         to: &client.wire.stream,
         timer: &client.timer,
@@ -128,12 +129,14 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
 
 /// Sends an answer that is in `out` as a whole.
 pub async fn send_whole(
+    shard: &Shard,
     client: &Client,
     exchange: &Exchange,
     out: &mut Block,
 ) -> Result<(), Failure> {
     let stall = exchange.plan.snapshot().client.idle_timeout;
     client.timer.set(stall);
+    let _noted = shard.memory.note_send(&client.timer, out.capacity());
     match client.wire.stream.send_answer(out, &client.timer).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Failure::ClientLeft),
@@ -150,6 +153,7 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
         }
         Broken::SinkClosed => Failure::ClientLeft,
         Broken::SinkTimeout => Failure::ClientStalled,
+        Broken::Exhausted => Failure::Exhausted,
         Broken::Watched(failure) => failure,
     }
 }

@@ -49,7 +49,7 @@ pub enum Failure {
     ConnectTimeout,
     /// The backend's certificate is not what it should be, or it does not speak TLS with us.
     Untrusted,
-    /// This process has no descriptor or memory left for a connection.
+    /// This process has no descriptor left for a connection, or no memory for the exchange.
     Exhausted,
     /// The backend closed before its response head was complete.
     Reset,

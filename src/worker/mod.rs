@@ -17,6 +17,7 @@ mod idle_clients;
 mod live_listener;
 mod log_ration;
 mod mailbox;
+mod memory;
 mod multiplex;
 mod pace;
 mod plan;
@@ -39,6 +40,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::base::ids::WorkerId;
+use crate::base::memory::count_in_steps;
 use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
 use crate::shared::links::Links;
 use crate::shared::mailbox::{Letters, Mailbox};
@@ -71,6 +73,7 @@ pub fn work(start: Start) -> io::Result<()> {
 }
 
 async fn work_here(start: Start) -> io::Result<()> {
+    count_in_steps();
     let neighbours = Rc::new(Neighbours {
         worker: start.worker,
         mailboxes: start.mailboxes,

@@ -23,8 +23,9 @@ pub struct Pace {
     counter: RefCell<Option<Waker>>,
 }
 
+/// Somebody who waits to be let go.
 #[derive(Default)]
-struct Waiter {
+pub struct Waiter {
     may_go: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -71,14 +72,21 @@ impl Pace {
 }
 
 impl Waiter {
-    fn go(&self) {
+    /// Lets whoever waits go on.
+    pub fn go(&self) {
         self.may_go.set(true);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Whether it was let go.
+    pub fn may_go(&self) -> bool {
+        self.may_go.get()
+    }
+
+    /// Waits for [`Waiter::go`].
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.may_go.get() {
             return Poll::Ready(());
         }

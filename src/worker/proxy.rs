@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::net::Expired;
 use crate::worker::admit::{Admitted, admit};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
 use crate::worker::exchange::Exchange;
@@ -26,6 +27,8 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
 
 async fn answer(shard: &Rc<Shard>, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
     let mut admitted = decide(shard, client, exchange).await?; // guard → route → cache → balance
+    let begun = shard.memory.wait_to_begin(&client.timer).await;
+    begun.map_err(|Expired| Failure::Exhausted)?;
     gather(&shard.blocks, client, exchange, &mut admitted)?;
     let answered = forward(shard, client, exchange, &mut admitted).await; // upstream → respond → relay
     shard.blocks.give(admitted.request);

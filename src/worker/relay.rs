@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 use crate::net::{Block, Blocks, Timer};
 use crate::worker::body::{Body, Coming, Progress, Unacceptable};
+use crate::worker::memory::Memory;
 use crate::worker::pace::Pace;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Interrupted, Wire};
@@ -23,6 +25,8 @@ pub enum Broken<F> {
     /// The receiver is gone.
     SinkClosed,
     SinkTimeout,
+    /// There was no memory for more of it.
+    Exhausted,
     /// What was watched meanwhile happened.
     Watched(F),
 }
@@ -31,6 +35,7 @@ pub enum Broken<F> {
 pub struct Relay<'a> {
     pub blocks: &'a Blocks,
     pub pace: &'a Pace,
+    pub memory: &'a Memory,
     pub from: &'a Wire,
     pub to: &'a Stream,
     pub timer: &'a Timer,
@@ -52,12 +57,14 @@ impl Relay<'_> {
         body: &mut Body,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<(), Broken<F>> {
+        let mut admission = None;
         loop {
             if body.is_verbatim() {
                 self.pass_on(head, body).await?;
             } else {
                 self.pass_on_reframed(head, body).await?;
             }
+            drop(admission);
             if body.ends_here() {
                 return Ok(());
             }
@@ -70,6 +77,11 @@ impl Relay<'_> {
                 self.pace.admit().await;
             }
             self.timer.set((self.idle)());
+            admission = match self.memory.admit(self.timer, &mut watch).await {
+                Ok(admitted) => admitted,
+                Err(Interrupted::Expired) => return Err(Broken::Exhausted),
+                Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
+            };
             let more = self
                 .from
                 .more(self.blocks, size, most, self.timer, &mut watch);
@@ -150,6 +162,7 @@ impl Relay<'_> {
     ) -> Result<(), Broken<F>> {
         let give_time = || self.timer.set((self.stall)());
         give_time();
+        let _noted = self.memory.note_send(self.timer, block.capacity());
         self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self.to.send(block, count, is_last, self.timer, give_time);
         match sending.await {
@@ -187,7 +200,9 @@ fn next_receive(body: &Body, to: &Stream) -> (usize, usize) {
     };
     let is_bulk = body.is_verbatim() && most > limits::BLOCK_BYTES;
     match to {
-        Stream::Socket(_) if is_bulk => (limits::RELAY_BLOCK_BYTES, most),
+        Stream::Socket(_) if is_bulk && memory::level() < Level::Tight => {
+            (limits::RELAY_BLOCK_BYTES, most)
+        }
         _ => (limits::BLOCK_BYTES, most),
     }
 }

@@ -107,7 +107,9 @@ impl Direction<'_> {
             let mut block = self.from.take();
             count(block.len());
             timer.set(self.idle);
+            let noted = self.shard.memory.note_send(&timer, block.capacity());
             let sent = self.to.stream.send_all(&mut block, false, &timer).await;
+            drop(noted);
             self.from.put(block, &self.shard.blocks);
             if !matches!(sent, Ok(Ok(()))) {
                 return End::Broken;

@@ -22,6 +22,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
+        memory: &ends.shard.memory,
         from: &client.wire,
         to: &ends.upstream.wire.stream,
         timer,
@@ -42,6 +43,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         }
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
         Err(Broken::SinkTimeout) => return Err(exchange.expired(Failure::ResponseTimeout)),
+        Err(Broken::Exhausted) => return Err(Failure::Exhausted),
         Err(Broken::Unacceptable(Unacceptable::TooLarge)) => return Err(Failure::BodyTooLarge),
         Err(Broken::Unacceptable(Unacceptable::Malformed(refusal))) => {
             return Err(Failure::Refused(refusal));

@@ -411,7 +411,7 @@ fn who_begins_no_handshake_makes_room() {
     let (directory, authority) = (Directory::new(), Authority::new());
     let pair = authority.issue(&NAMES).write(&directory, "a");
     let secured = free_addr();
-    let proxy = Proxy::start(&format!(
+    let _proxy = Proxy::start(&format!(
         "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nclient_header = 600\n\
          [[listeners]]\naddr = \"{secured}\"\nconnections = 2\ntls = {{ certificates = [{pair}] }}\n{}",
         route("/", &[patient.origin.addr])

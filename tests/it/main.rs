@@ -40,6 +40,7 @@ mod keepalive;
 mod large_heads;
 mod leftover_sockets;
 mod listener_demands;
+mod memory;
 mod metrics;
 mod misdirected;
 mod names;

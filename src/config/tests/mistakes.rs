@@ -423,6 +423,7 @@ request_headers = 257
 request_head_bytes = 255
 request_body_bytes = 99999999999999999999
 connections = 1.5
+memory_bytes = 1000000
 timeout = {a = 1,
  b = 2}
 [access_log]
@@ -434,9 +435,10 @@ format = 1
             "3:22: limits.request_head_bytes = 255: must be a whole number from 256 to 262144",
             "4:22: limits.request_body_bytes = 99999999999999999999: must be a whole number from 0 to 1125899906842624",
             "5:15: limits.connections = 1.5: must be a whole number from 0 to 10000000",
-            "6:1: limits.timeout = {a = 1,…: unknown key; known: request_head_bytes, request_headers, request_target_bytes, request_body_bytes, connections, requests_per_connection",
-            "9:8: access_log.path = \"\": must name a file",
-            "10:10: access_log.format = 1: must be a text in quotes",
+            "6:16: limits.memory_bytes = 1000000: must be 0, which stands for 75% of the memory, or at least 67108864",
+            "7:1: limits.timeout = {a = 1,…: unknown key; known: request_head_bytes, request_headers, request_target_bytes, request_body_bytes, connections, requests_per_connection, memory_bytes",
+            "10:8: access_log.path = \"\": must name a file",
+            "11:10: access_log.format = 1: must be a text in quotes",
         ],
     );
 }

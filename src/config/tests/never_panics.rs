@@ -93,6 +93,7 @@ fn check(text: &str) -> Result<(), TestCaseError> {
     let machine = Machine {
         cpus: 2,
         descriptors: 1024,
+        memory_bytes: 1 << 30,
     };
     config.warnings(&machine);
     config.document();

@@ -19,6 +19,7 @@ use crate::worker::balance::HashKey;
 pub(super) const MACHINE: Machine = Machine {
     cpus: 3,
     descriptors: 1064,
+    memory_bytes: 1 << 30,
 };
 
 /// All that a complete file needs.
@@ -57,6 +58,7 @@ request_target_bytes = 1024
 request_body_bytes = 1000
 connections = 60
 requests_per_connection = 10
+memory_bytes = 536870912
 
 [[listeners]]
 addr = "127.0.0.1:8082"
@@ -186,6 +188,8 @@ fn the_short_form_is_complete_and_connections_have_defaults() {
     };
     assert_eq!(snapshot.descriptors, shares);
     assert_eq!(snapshot.listeners[0].connections, usize::MAX);
+    // Three quarters of what the process may have.
+    assert_eq!(snapshot.memory_bytes, (1 << 30) / 100 * 75);
 }
 
 #[test]
@@ -296,6 +300,7 @@ fn every_key_of_the_connection_takes_effect() {
     let bounds: Vec<usize> = snapshot.listeners.iter().map(|it| it.connections).collect();
     assert_eq!(bounds, [60, 60, 60, 30]);
     assert_eq!(snapshot.descriptors.clients, 210);
+    assert_eq!(snapshot.memory_bytes, 512 << 20);
     let path = "/var/log/palantir.log".into();
     assert_eq!(
         snapshot.access_log,

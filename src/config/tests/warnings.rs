@@ -10,6 +10,7 @@ fn warnings_name_what_is_hardly_meant() {
 trusted_proxies = ["10.0.0.1/8", "192.0.2.1"]
 [limits]
 connections = 2000
+memory_bytes = 2000000000
 [[pools]]
 name = "unused"
 backends = ["127.0.0.1:8080", "a:1", "A:1"]
@@ -25,9 +26,10 @@ backends = ["127.0.0.1:8080", "a:1", "A:1"]
         "1:11: workers = 4: more workers than the 3 CPUs that this process may run on",
         "2:20: trusted_proxies[0] = \"10.0.0.1/8\": stands for all of 10.0.0.0/8",
         "4:15: limits.connections = 2000: the process may open only 1064 files (ulimit -n): of 2000 clients at all listeners, 414 can have a connection to a backend each",
-        "6:8: pools[0].name = \"unused\": no route leads to this pool",
-        "7:13: pools[0].backends[0] = \"127.0.0.1:8080\": is palantir's own listener: requests would go round in circles",
-        "7:38: pools[0].backends[2] = \"A:1\": is in this pool already; the first one counts",
+        "5:16: limits.memory_bytes = 2000000000: the process may have only 1073741824 bytes of memory",
+        "7:8: pools[0].name = \"unused\": no route leads to this pool",
+        "8:13: pools[0].backends[0] = \"127.0.0.1:8080\": is palantir's own listener: requests would go round in circles",
+        "8:38: pools[0].backends[2] = \"A:1\": is in this pool already; the first one counts",
     ];
     assert_eq!(warnings, expected);
     assert!(parsed(EVERY_KEY).unwrap().warnings(&MACHINE).is_empty());

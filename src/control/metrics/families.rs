@@ -16,6 +16,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::process::{Process, thread_cpu_seconds, thread_waits};
 use super::{STATES, Sources, unix_secs};
+use crate::base::memory;
 use crate::base::time::Micros;
 use crate::control::ask::InForce;
 use crate::shared::backend_table::BackendState;
@@ -39,6 +40,7 @@ impl Collector for Families {
         let mut page = Page(encoder);
         encode_process(&mut page)?;
         encode_whole(&mut page, sources, &in_force)?;
+        encode_memory(&mut page, sources)?;
         encode_certificates(&mut page, &in_force.snapshot)?;
         encode_orders(&mut page, sources, &in_force)?;
         encode_workers(&mut page, sources)?;
@@ -211,6 +213,35 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "palantir_connection_failures",
         "Connections of clients that were ended because of what they sent before or beside requests, by reason",
         rows.map(|(word, count)| ([("reason", *word)], count)),
+    )
+}
+
+/// How much memory is in use, and what was done for want of it.
+fn encode_memory(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
+    let usage = memory::usage();
+    page.gauge(
+        "palantir_memory_bytes",
+        "Bytes of memory that are allocated, and those of the program itself",
+        Some(usage.used as u64),
+    )?;
+    page.gauge(
+        "palantir_memory_budget_bytes",
+        "Bytes of memory that the process may use (limits.memory_bytes)",
+        Some(usage.budget as u64),
+    )?;
+    let sum = |count: fn(&WorkerGauges) -> u64| {
+        let total: u64 = sources.gauges.iter().map(|gauges| count(gauges)).sum();
+        [([], total)]
+    };
+    page.counters(
+        "palantir_memory_refused_streams",
+        "Streams of clients' HTTP/2 connections that were refused because memory was short",
+        sum(WorkerGauges::refused_streams),
+    )?;
+    page.counters(
+        "palantir_memory_ended_exchanges",
+        "Exchanges that were ended because memory was short, those first whose bytes nobody took",
+        sum(WorkerGauges::ended_exchanges),
     )
 }
 

@@ -42,6 +42,11 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
             *idle = Some(shard.idle_clients.enter(&arrival.listener.clients, end));
         }
     };
+    let refused = |count| {
+        shard.memory.note_refused(count);
+        shard.links.gauges(shard.worker).refuse_streams(count);
+        shard.relieve_memory();
+    };
     let is_unwanted = || {
         let most = shard.plan().snapshot().client.requests_per_connection;
         shard.is_ending() || arrival.listener.is_over() || begun.get() >= most
@@ -49,7 +54,9 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let terms = Terms {
         blocks: &shard.blocks,
         pace: &shard.pace,
+        memory: &shard.memory,
         begin: &begin,
+        refused: &refused,
         rest: &rest,
         is_unwanted: &is_unwanted,
         idle: shard.plan().snapshot().client.idle_timeout,

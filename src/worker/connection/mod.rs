@@ -90,7 +90,7 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
     }
     if let Some(tls) = &listener.tls {
         let securing = opening::secure(shard, *accepted, tls, &timer);
-        accepted = Box::new(await_client(shard, &listener.clients, end.clone(), securing).await?);
+        *accepted = await_client(shard, &listener.clients, end.clone(), securing).await?;
     }
     let alpn = accepted.socket.alpn().map(|protocol| protocol == b"h2");
     let client = Client::new(*accepted, shard);

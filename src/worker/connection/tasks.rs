@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::contain;
+use crate::base::memory::{self, Promise};
 use crate::net::spawn;
 use crate::worker::downstream::{Arrival, Client};
 use crate::worker::multiplex::Stream;
@@ -25,8 +26,8 @@ pub struct Tasks {
 
 #[derive(Default)]
 struct Task {
-    /// What it is to do next.
-    stream: RefCell<Option<Stream>>,
+    /// What it is to do next, and what that may take of memory.
+    stream: RefCell<Option<(Stream, Promise)>>,
     /// Whether it is to end.
     ends: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -48,7 +49,7 @@ impl Tasks {
         let idle = self.idle.borrow_mut().pop();
         let is_new = idle.is_none();
         let task = idle.unwrap_or_default();
-        task.stream.replace(Some(stream));
+        task.stream.replace(Some((stream, memory::promise())));
         match is_new {
             true => spawn(run(self.clone(), task)),
             false => task.wake(),
@@ -77,7 +78,7 @@ impl Task {
         }
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<(Stream, Promise)>> {
         if let Some(stream) = self.stream.take() {
             return Poll::Ready(Some(stream));
         }
@@ -91,9 +92,10 @@ impl Task {
 
 /// Serves one stream after the other. A panic ends the one that it happens in.
 async fn run(tasks: Rc<Tasks>, task: Rc<Task>) {
-    while let Some(stream) = poll_fn(|cx| task.poll_next(cx)).await {
+    while let Some((stream, promise)) = poll_fn(|cx| task.poll_next(cx)).await {
         let client = Client::multiplexed(stream, tasks.arrival.clone(), &tasks.shard);
         contain(&tasks.shard, pin!(proxy::serve(&tasks.shard, &client))).await;
+        drop((client, promise));
         if tasks.is_over.get() {
             return;
         }

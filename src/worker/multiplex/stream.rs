@@ -240,6 +240,7 @@ impl Stream {
             return Ok(());
         }
         let bytes = &block.filled()[..*left];
+        self.connection.bound_output();
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_body(self.id.get(), bytes, is_last, Micros::now());
         drop(protocol);

@@ -196,7 +196,9 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
     let terms = Terms {
         blocks: &shard.blocks,
         pace: &shard.pace,
+        memory: &shard.memory,
         begin: &|_| (),
+        refused: &|_| (),
         rest: &|| (),
         is_unwanted: &|| shard.is_draining() || !is_current(),
         idle,

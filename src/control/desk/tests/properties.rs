@@ -147,6 +147,7 @@ fn compiled(config: &Config) -> String {
     let machine = Machine {
         cpus: 2,
         descriptors: 1024,
+        memory_bytes: 1 << 30,
     };
     let mut slots = Slots::new(BackendTables::new(1));
     let snapshot = config::compile(

@@ -155,6 +155,12 @@ pub struct Connection {
     /// The last of our streams that the peer says it will process.
     peer_last: Option<StreamId>,
     failed: Option<ConnectionError>,
+    /// Streams beyond which no other is taken from the peer, for want of something on our side.
+    stream_bound: usize,
+    /// Streams that were refused for that.
+    refused: u32,
+    /// Bytes of output at which no more DATA is taken.
+    output_bound: usize,
 }
 
 impl Connection {
@@ -193,6 +199,9 @@ impl Connection {
             ending: Ending::Open,
             peer_last: None,
             failed: None,
+            stream_bound: usize::MAX,
+            refused: 0,
+            output_bound: limits::H2_OUTPUT_BYTES,
             local,
         }
     }
@@ -210,6 +219,22 @@ impl Connection {
         std::mem::replace(&mut self.out, empty)
     }
 
+    /// Refuses streams that the peer opens while this many are open, besides those that it may not open anyway: it
+    /// knows that nothing of them was processed (RFC 9113 section 8.7).
+    pub fn bound_streams(&mut self, most: usize) {
+        self.stream_bound = most;
+    }
+
+    /// Lets the output grow by DATA to so many bytes at most.
+    pub fn bound_output(&mut self, bytes: usize) {
+        self.output_bound = bytes;
+    }
+
+    /// Streams that were refused so since the last call.
+    pub fn take_refused(&mut self) -> u32 {
+        std::mem::take(&mut self.refused)
+    }
+
     /// Whether there is something to be sent.
     pub fn has_output(&self) -> bool {
         !self.out.is_empty()
@@ -218,7 +243,7 @@ impl Connection {
     /// Whether the output is so full that it should be sent before more is received: [`Connection::send_body`] takes
     /// nothing until then, and a peer that goes on asking for replies is cut off.
     pub fn is_full(&self) -> bool {
-        self.out.len() >= limits::H2_OUTPUT_BYTES
+        self.out.len() >= self.output_bound
     }
 
     /// Whether no body can be sent now, on whatever stream: the peer takes no more of any, or what was given to the

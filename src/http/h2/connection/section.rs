@@ -163,6 +163,13 @@ impl Connection {
             self.floods.count(Abuse::RapidReset, now)?;
             return Ok(None);
         }
+        if self.streams.len() >= self.stream_bound {
+            frame::write_reset(&mut self.out, stream, ErrorCode::REFUSED_STREAM);
+            self.ended.note_reset_by_us(stream);
+            self.count_reply()?;
+            self.refused = self.refused.saturating_add(1);
+            return Ok(None); // The peer has broken no rule.
+        }
         if begun.depends_on_itself {
             return self.reset_for(stream, ErrorCode::PROTOCOL_ERROR, now);
         }

@@ -111,7 +111,7 @@ impl Connection {
             stream.send_window,
         );
         let window = window.min(self.send_window).max(0) as usize;
-        let output = limits::H2_OUTPUT_BYTES.saturating_sub(self.out.len());
+        let output = self.output_bound.saturating_sub(self.out.len());
         let room = window.min(output);
         if self.waiting.is_empty() {
             return Ok(room);

@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::{Connection, End, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::http::h2::Role;
 use crate::net::{Block, Expired, Socket, Timer};
+use crate::worker::memory::Sending;
 use crate::worker::multiplex::Gone;
 
 impl Connection {
@@ -110,6 +112,7 @@ impl Connection {
             timer.set(terms.idle);
             let progress = || timer.set(terms.idle);
             let count = block.len();
+            let _noted = self.note_send(&timer, &block, terms);
             match socket.send(&mut block, count, &timer, progress).await {
                 Ok(Ok(())) => block.clear(),
                 Ok(Err(error)) => return Err(error),
@@ -121,6 +124,18 @@ impl Connection {
             self.wake_waiting();
         }
         Ok(())
+    }
+
+    /// Notes what a client's connection holds as long as it takes nothing. (One to a backend is other clients', whose
+    /// own sends are noted.)
+    fn note_send<'a>(
+        &self,
+        timer: &Timer,
+        block: &Block,
+        terms: &Terms<'a>,
+    ) -> Option<Sending<'a>> {
+        let bytes = block.capacity() + self.open_streams() * limits::MEMORY_STREAM_BYTES;
+        (self.role() == Role::Server).then(|| terms.memory.note_send(timer, bytes))
     }
 
     /// Ready when there is something to send, with false when there is not and never will be.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::{Connection, Terms};
 use crate::base::limits;
+use crate::base::memory;
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, ErrorCode, Event, Role, StreamId};
 use crate::http::refusal::Refusal;
@@ -24,12 +25,19 @@ impl Connection {
         let mut rest = bytes;
         while !rest.is_empty() {
             let mut protocol = self.protocol();
+            if self.role == Role::Server {
+                protocol.bound_streams(memory::stream_bound());
+            }
             let (used, event) = protocol.receive(rest, now)?;
             rest = &rest[used..];
             let unwanted = event.map_or(0, |event| self.tell(event, terms));
             if unwanted > 0 {
                 protocol.release_connection(unwanted);
             }
+        }
+        let refused = self.protocol().take_refused();
+        if refused > 0 {
+            (terms.refused)(refused);
         }
         self.wake_waiting();
         self.wake_sender();

@@ -16,11 +16,13 @@ use super::state::{Gone, State};
 use super::stream::Stream;
 use crate::base::ids::BackendId;
 use crate::base::limits;
+use crate::base::memory::{self, Level};
 use crate::base::time::Micros;
 use crate::http::h2::{
     self, ById, ConnectionError, ErrorCode, Head, LocalSettings, Request, Role, StreamId, raise,
 };
 use crate::net::{Blocks, Timer, Timers};
+use crate::worker::memory::Memory;
 use crate::worker::pace::Pace;
 
 /// A connection that streams share.
@@ -58,8 +60,11 @@ pub struct Connection {
 pub struct Terms<'a> {
     pub blocks: &'a Blocks,
     pub pace: &'a Pace,
+    pub memory: &'a Memory,
     /// Takes a stream that the peer opened.
     pub begin: &'a dyn Fn(Stream),
+    /// Told how many streams the peer was refused for want of memory.
+    pub refused: &'a dyn Fn(u32),
     /// Called when there has been no stream for a while.
     pub rest: &'a dyn Fn(),
     /// Whether the connection should come to its end.
@@ -161,6 +166,14 @@ impl Connection {
         Some(id)
     }
 
+    /// Lets little wait in the output while memory is tight.
+    pub(super) fn bound_output(&self) {
+        self.protocol().bound_output(match memory::level() {
+            Level::Ample => limits::H2_OUTPUT_BYTES,
+            _ => limits::H2_TURN_BYTES,
+        });
+    }
+
     /// Gives back room for bytes that a stream's exchange has taken and passed on; `wants_more`: it waits for others.
     pub(super) fn release(&self, id: StreamId, count: usize, wants_more: bool) {
         if self.deaf.get() {
@@ -168,7 +181,7 @@ impl Connection {
         }
         let mut protocol = self.protocol();
         protocol.release(id, count as u32);
-        if wants_more {
+        if wants_more && memory::level() < Level::Tight {
             protocol.want_more(id);
         }
         if protocol.has_output() {
@@ -203,7 +216,7 @@ impl Connection {
 
     pub(super) fn give_head(&self, head: Head) {
         let mut free = self.free_heads.borrow_mut();
-        if free.len() < limits::H2_FREE_HEADS {
+        if free.len() < limits::H2_FREE_HEADS && memory::level() < Level::Tight {
             free.push(head);
         }
     }

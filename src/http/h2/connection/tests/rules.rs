@@ -526,3 +526,20 @@ fn the_tables_stay_the_same_whatever_becomes_of_a_section() {
         Some(ConnectionError::Compression(HpackError::BadIndex))
     );
 }
+
+/// Nothing is held against a client whose streams are refused because we are short of something.
+#[test]
+fn streams_beyond_what_we_can_take_are_refused() {
+    let mut server = server(LocalSettings::default());
+    server.bound_streams(2);
+    for id in (0..700).map(|index| 2 * index + 1) {
+        receive(&mut server, &headers(id, GET, true)).unwrap();
+        let out = server.take_output(Vec::new());
+        let is_refused = out.ends_with(&[0, 0, 0, ErrorCode::REFUSED_STREAM.0 as u8]);
+        assert_eq!(is_refused, id > 3, "{id}");
+    }
+    assert_eq!((server.open_streams(), server.take_refused()), (2, 698));
+    server.bound_streams(3);
+    receive(&mut server, &headers(1401, GET, true)).unwrap();
+    assert_eq!((server.open_streams(), server.take_refused()), (3, 0));
+}

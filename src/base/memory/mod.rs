@@ -1,0 +1,211 @@
+//! The memory of the process: how much of it is allocated (`counted.rs`), how much streams that have begun may come to
+//! take, and how near that is to the one bound for all, `limits.memory_bytes`. Nobody but the program itself allocates
+//! through [`Counted`]: in its unit tests nothing is counted, and memory is always ample.
+
+mod counted;
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crossbeam_utils::CachePadded;
+
+use super::limits;
+
+pub use counted::{Counted, Promise, allocated_by_thread, count_in_steps, promise};
+
+/// The most that may be in use.
+static BUDGET: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(usize::MAX));
+/// Bytes of resident memory that are not allocated: the program itself, stacks, rings.
+static BASE: AtomicUsize = AtomicUsize::new(0);
+
+/// How much of the memory is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nobody need save any.
+    Ample,
+    /// What makes things faster alone is given up.
+    Tight,
+    /// Nothing more is taken in than is needed to get rid of what is there.
+    Full,
+    /// The bound is reached.
+    Exhausted,
+}
+
+/// Bytes in use, and the bound on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that are allocated, and what is resident besides.
+    pub used: usize,
+    pub budget: usize,
+}
+
+/// Sets the bound.
+pub fn set_budget(bytes: u64) {
+    BUDGET.store(usize::try_from(bytes).unwrap_or(usize::MAX), Relaxed);
+}
+
+/// Measures how much of the resident memory is not allocated: once, when all threads run and nobody is served yet.
+pub fn measure_base() {
+    let resident = resident_bytes().unwrap_or_default();
+    let base = resident.saturating_sub(counted::allocated());
+    BASE.store(base + limits::MEMORY_RESERVE_BYTES, Relaxed);
+}
+
+/// The second field of `/proc/self/statm` (proc(5)), in bytes.
+fn resident_bytes() -> Option<usize> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = text.split(' ').nth(1)?.parse().ok()?;
+    // SAFETY: plain system call.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(pages * usize::try_from(page).ok()?)
+}
+
+/// What the process uses at this moment.
+pub fn usage() -> Usage {
+    Usage {
+        used: counted::allocated() + base(),
+        budget: BUDGET.load(Relaxed),
+    }
+}
+
+/// At most half of the bound: one that is too small for the program itself must not keep it from serving anybody.
+fn base() -> usize {
+    BASE.load(Relaxed).min(BUDGET.load(Relaxed) / 2)
+}
+
+/// How much is in use at this moment.
+pub fn level() -> Level {
+    usage().level()
+}
+
+/// How many streams a client's connection may have open at this moment to open another one.
+pub fn stream_bound() -> usize {
+    usage().stream_bound(counted::promised() + base())
+}
+
+/// Bytes that this thread should free for the process to be relieved: its share of them, as it has its share of all
+/// that is allocated.
+pub fn excess_of_thread() -> usize {
+    let excess = usage().excess() as f64;
+    let total = counted::allocated().max(1) as f64;
+    (excess * (allocated_by_thread() as f64 / total).min(1.0)) as usize
+}
+
+impl Usage {
+    fn percent(&self, percent: usize) -> usize {
+        self.budget / 100 * percent
+    }
+
+    /// The level that it means.
+    pub fn level(&self) -> Level {
+        match self.used {
+            used if used < self.percent(limits::MEMORY_TIGHT_PERCENT) => Level::Ample,
+            used if used < self.percent(limits::MEMORY_FULL_PERCENT) => Level::Tight,
+            used if used < self.budget => Level::Full,
+            _ => Level::Exhausted,
+        }
+    }
+
+    /// Streams that a connection may have open to open another one: a part of what is free, so that some is always
+    /// left for others, however many there are (Choudhury and Hahne, 1998: dynamic queue length thresholds). One is
+    /// always possible, for clients that come late, until the bound is reached. `promised`: bytes that all open streams
+    /// may come to take.
+    fn stream_bound(&self, promised: usize) -> usize {
+        let used = self.used.max(promised);
+        let free = self
+            .percent(limits::MEMORY_FULL_PERCENT)
+            .saturating_sub(used);
+        let bound = free / limits::MEMORY_SHARES / limits::MEMORY_STREAM_BYTES;
+        match self.level() {
+            Level::Exhausted => 0,
+            _ => bound.max(1),
+        }
+    }
+
+    /// Bytes that are to be freed.
+    fn excess(&self) -> usize {
+        match self.level() {
+            Level::Ample | Level::Tight => 0,
+            Level::Full | Level::Exhausted => {
+                self.used - self.percent(limits::MEMORY_RELIEVED_PERCENT)
+            }
+        }
+    }
+
+    /// Bytes that may be taken until the bound is reached.
+    pub fn room(&self) -> usize {
+        self.budget.saturating_sub(self.used)
+    }
+}
+
+/// Returns to the system what this thread has freed. It may take milliseconds: not for the way of a request.
+pub fn purge() {
+    // SAFETY: the functions work on the allocator's own structures, which they lock or which are this thread's.
+    #[cfg(feature = "fast")]
+    unsafe {
+        libmimalloc_sys::mi_collect(true);
+    }
+    // SAFETY: as above.
+    #[cfg(all(not(feature = "fast"), target_env = "gnu"))]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUDGET: usize = 1000 << 20;
+
+    fn usage(used: usize) -> Usage {
+        let budget = BUDGET;
+        Usage { used, budget }
+    }
+
+    #[test]
+    fn the_resident_memory_of_this_process_is_known() {
+        assert!((1 << 20..1 << 40).contains(&resident_bytes().unwrap()));
+    }
+
+    #[test]
+    fn levels_rise_with_what_is_used() {
+        let levels = [0, 749, 751, 849, 851, 999, 1000, 2000].map(|mib| usage(mib << 20).level());
+        use Level::{Ample, Exhausted, Full, Tight};
+        let expected = [Ample, Ample, Tight, Tight, Full, Full, Exhausted, Exhausted];
+        assert_eq!(levels, expected);
+        assert_eq!(usage(700 << 20).excess(), 0);
+        assert!(usage(900 << 20).excess() >= 100 << 20);
+        let unbounded = Usage {
+            used: 1 << 50,
+            budget: usize::MAX,
+        };
+        assert_eq!(unbounded.level(), Level::Ample);
+    }
+
+    #[test]
+    fn a_connection_may_open_the_fewer_streams_the_less_is_free() {
+        let bounds = [0, 400, 700, 830, 900].map(|mib| usage(mib << 20).stream_bound(0));
+        assert!(bounds[0] > 128, "nothing is restricted far from the bound");
+        assert!(bounds.is_sorted_by(|a, b| a >= b), "{bounds:?}");
+        assert_eq!(bounds[4], 1, "one is possible");
+        assert_eq!(usage(BUDGET).stream_bound(0), 0, "until the bound");
+        assert_eq!(usage(0).stream_bound(BUDGET), 1, "a promise counts");
+    }
+
+    /// However many connections open as many as they may, some of the memory stays free.
+    #[test]
+    fn connections_that_open_what_they_may_leave_room() {
+        let mut open = vec![0; 2000];
+        let mut promised = 0;
+        for _ in 0..100 {
+            for streams in &mut open {
+                if *streams < usage(promised).stream_bound(promised) {
+                    *streams += 1;
+                    promised += limits::MEMORY_STREAM_BYTES;
+                }
+            }
+        }
+        assert!(usage(promised).level() <= Level::Tight, "{promised}");
+    }
+}

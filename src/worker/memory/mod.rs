@@ -1,0 +1,154 @@
+//! What a worker does when the memory of the process runs short (`base/memory` says how short it is).
+//!
+//! - **Tight**: windows of HTTP/2 do not grow, relays use ordinary blocks, nothing free is kept.
+//! - **Full**: bodies are not read on until there is room again, nobody is accepted, and what is of least use goes: the
+//!   idle connections to backends first, then the exchanges whose bytes nobody takes, the longest stalled first.
+//!   How many: as many as have this worker's share of what is to be freed.
+//! - **Exhausted**: no request begins. If nothing is stalled, those exchanges end that were last to wait for room.
+//!
+//! An exchange is ended by having the time run out at once that bounds what it waits for, so that it ends like all that
+//! wait too long.
+
+mod relays;
+mod sends;
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::base::memory::{self, Level};
+use crate::net::{Blocks, Expired, Timer, Timers};
+use crate::worker::wire::Interrupted;
+use relays::Relays;
+use sends::Sends;
+
+pub use relays::Admission;
+pub use sends::Sending;
+
+/// What a worker knows of its use of memory.
+#[derive(Default)]
+pub struct Memory {
+    sends: Sends,
+    relays: Relays,
+    /// Requests that wait to begin.
+    late: RefCell<Vec<Waker>>,
+    /// The core's millisecond in which something was last done about full memory.
+    relieved_at: Cell<Option<u64>>,
+    /// Exchanges that were ended in this tick.
+    ended_in_tick: Cell<u32>,
+    /// The most that the thread had allocated since it last returned memory to the system.
+    peak: Cell<usize>,
+    /// When an exchange was last under way, or memory was returned, in the core's milliseconds.
+    idle_since: Cell<u64>,
+    /// When memory was last returned to the system, likewise.
+    purged_at: Cell<u64>,
+    /// What happened for want of memory since it was last logged.
+    ended: Cell<u32>,
+    refused: Cell<u32>,
+}
+
+impl Memory {
+    /// Notes a send that holds so many bytes of memory and is bounded by `timer`.
+    pub fn note_send(&self, timer: &Timer, bytes: usize) -> Sending<'_> {
+        self.sends.note(timer, bytes)
+    }
+
+    /// Waits until there is room for more of a body, at most until the timer's deadline. `watch` is polled meanwhile.
+    /// What is given is to be kept until that was passed on.
+    pub async fn admit<F>(
+        &self,
+        timer: &Timer,
+        watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<Option<Admission<'_>>, Interrupted<F>> {
+        if memory::level() < Level::Full && self.relays.waiting() == 0 {
+            return Ok(None);
+        }
+        self.relays.wait(timer, watch).await.map(Some)
+    }
+
+    /// Waits for a while until a request may begin: while memory is exhausted, none does. Errors: it still is.
+    pub async fn wait_to_begin(&self, timer: &Timer) -> Result<(), Expired> {
+        if memory::level() < Level::Exhausted {
+            return Ok(());
+        }
+        timer.set(Duration::from_millis(limits::MEMORY_WAIT_MILLIS));
+        let waited = timer.bound(|cx| {
+            if memory::level() < Level::Exhausted {
+                return Poll::Ready(());
+            }
+            self.late.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        });
+        waited.await
+    }
+
+    /// Lets those go on who wait, as far as there is room: once a tick, after what could be freed was freed.
+    pub fn begin_tick(&self) {
+        let fit = memory::usage().room() / limits::MEMORY_SHARES / limits::BLOCK_BYTES;
+        self.relays
+            .begin_tick(fit, self.ended_in_tick.take() as usize);
+        self.late.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether memory is full and nothing was done about it since the last tick.
+    pub fn is_relief_due(&self, now: u64) -> bool {
+        memory::level() >= Level::Full && self.relieved_at.replace(Some(now)) != Some(now)
+    }
+
+    /// Ends exchanges that are stalled, the longest stalled first, until this worker's share of what is to be freed is
+    /// free, and what its relays wait for. Gives their number.
+    pub fn end_stalled(&self, timers: &Timers) -> u32 {
+        let excess = memory::excess_of_thread();
+        let wanted = self.relays.waiting() * limits::BLOCK_BYTES;
+        let mut ended = self.sends.end_stalled(timers, excess + wanted);
+        if ended == 0 && memory::level() == Level::Exhausted {
+            ended = self.relays.end_latest(timers, excess);
+        }
+        self.ended.set(self.ended.get() + ended);
+        self.ended_in_tick.set(self.ended_in_tick.get() + ended);
+        ended
+    }
+
+    /// Counts streams that were refused for want of memory.
+    pub fn note_refused(&self, streams: u32) {
+        self.refused.set(self.refused.get() + streams);
+    }
+
+    /// What happened for want of memory since the last call, in words; `None`: nothing.
+    pub fn complaint(&self) -> Option<String> {
+        let (ended, refused) = (self.ended.take(), self.refused.take());
+        let usage = memory::usage();
+        if ended == 0 && refused == 0 && usage.level() < Level::Full {
+            return None;
+        }
+        let (used, budget) = (usage.used >> 20, usage.budget >> 20);
+        Some(format!(
+            "memory is short: {used} of {budget} MiB (limits.memory_bytes) are in use; {ended} exchanges were ended \
+             and {refused} streams of HTTP/2 refused"
+        ))
+    }
+
+    /// Returns memory to the system, if there is some to return and this worker has nothing else to do: at most once a
+    /// second. Where there is much, it does so from time to time even if there is always something to do.
+    pub fn purge_if_due(&self, is_busy: bool, now: u64, blocks: &Blocks) {
+        let allocated = memory::allocated_by_thread();
+        let peak = self.peak.get().max(allocated);
+        self.peak.set(peak);
+        if is_busy {
+            self.idle_since.set(now);
+        }
+        let freed = peak - allocated + blocks.free_bytes();
+        let idle = now.saturating_sub(self.idle_since.get());
+        let is_idle = idle >= limits::PURGE_IDLE_MILLIS && freed >= limits::PURGE_BYTES;
+        let since = now.saturating_sub(self.purged_at.get());
+        let is_much = freed >= limits::PURGE_BUSY_BYTES && freed >= allocated;
+        if is_idle || since >= limits::PURGE_BUSY_MILLIS && is_much {
+            blocks.drop_free();
+            memory::purge();
+            self.peak.set(memory::allocated_by_thread());
+            self.idle_since.set(now);
+            self.purged_at.set(now);
+        }
+    }
+}

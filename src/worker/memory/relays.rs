@@ -1,0 +1,188 @@
+//! The relays that wait for room for more of a body while memory is full.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::base::limits;
+use crate::net::{Timer, Timers};
+use crate::worker::pace::Waiter;
+use crate::worker::wire::Interrupted;
+
+/// All relays of a core that wait, and those that were let go on.
+#[derive(Default)]
+pub struct Relays {
+    waiting: RefCell<VecDeque<Waiting>>,
+    /// Relays that were let go on in this tick and have not passed on yet what they took.
+    admitted: Cell<usize>,
+    /// How many may be.
+    places: Cell<usize>,
+}
+
+struct Waiting {
+    waiter: Rc<Waiter>,
+    /// The number of the timer that bounds its wait.
+    timer: u32,
+}
+
+impl Waiting {
+    /// Whether it has not been given up.
+    fn is_there(&self) -> bool {
+        Rc::strong_count(&self.waiter) > 1
+    }
+}
+
+/// A relay that may take more of a body although memory is short, or waits for that.
+pub struct Admission<'a> {
+    relays: &'a Relays,
+    waiter: Rc<Waiter>,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if self.waiter.may_go() {
+            let admitted = &self.relays.admitted;
+            admitted.set(admitted.get().saturating_sub(1));
+            self.relays.let_go_on();
+        }
+    }
+}
+
+impl Relays {
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// Waits until it is this relay's turn, at most until the timer's deadline. `watch` is polled meanwhile. What is
+    /// given is to be kept until the relay has passed on what it took.
+    pub async fn wait<F>(
+        &self,
+        timer: &Timer,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<Admission<'_>, Interrupted<F>> {
+        let admission = Admission {
+            relays: self,
+            waiter: Rc::default(),
+        };
+        self.waiting.borrow_mut().push_back(Waiting {
+            waiter: admission.waiter.clone(),
+            timer: timer.number(),
+        });
+        self.let_go_on();
+        let waited = timer.bound(|cx| match admission.waiter.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => watch(cx).map(Err),
+        });
+        match waited.await {
+            Ok(Ok(())) => Ok(admission),
+            Ok(Err(seen)) => Err(Interrupted::Watched(seen)),
+            Err(_) => Err(Interrupted::Expired),
+        }
+    }
+
+    /// Begins another tick, at whose beginning there is room for `fit` blocks and `ended` stalled exchanges were ended.
+    ///
+    /// Those that were let go on in the last tick and are still at it no longer stand in the way of others: they may be
+    /// stalled. The more of such were found, the more are looked for in this tick.
+    pub fn begin_tick(&self, fit: usize, ended: usize) {
+        let places = fit.max(2 * ended).max(self.places.get() / 2);
+        self.places.set(places.max(limits::RELAYS_PER_TURN));
+        self.waiting.borrow_mut().retain(Waiting::is_there);
+        self.admitted.set(0);
+        self.let_go_on();
+    }
+
+    /// Lets relays go on, the longest waiting first, as far as there are places. They get rid of what they hold, or
+    /// turn out to be stalled.
+    fn let_go_on(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        while self.admitted.get() < self.places.get()
+            && let Some(first) = waiting.pop_front()
+        {
+            if first.is_there() {
+                self.admitted.set(self.admitted.get() + 1);
+                first.waiter.go();
+            }
+        }
+    }
+
+    /// Ends those that came last, last first, until their exchanges have so many bytes. Gives their number.
+    pub fn end_latest(&self, timers: &Timers, bytes: usize) -> u32 {
+        let mut waiting = self.waiting.borrow_mut();
+        let count = bytes
+            .div_ceil(limits::MEMORY_STREAM_BYTES)
+            .min(waiting.len());
+        let kept = waiting.len() - count;
+        let latest = waiting.drain(kept..).filter(Waiting::is_there);
+        latest.map(|relay| timers.expire(relay.timer)).count() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::worker::wire::nothing;
+
+    type Waits<'a> =
+        Pin<Box<dyn Future<Output = Result<Admission<'a>, Interrupted<Infallible>>> + 'a>>;
+
+    fn poll<'a>(wait: &mut Waits<'a>) -> Poll<Result<Admission<'a>, Interrupted<Infallible>>> {
+        wait.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn admission<'a>(wait: &mut Waits<'a>) -> Option<Admission<'a>> {
+        match poll(wait) {
+            Poll::Ready(admitted) => Some(admitted.expect("it may go on")),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn relays_go_on_in_order_as_places_become_free() {
+        let (relays, timers) = (Relays::default(), Rc::<Timers>::default());
+        let timer = Timer::new(&timers);
+        relays.begin_tick(0, 0);
+        let waits = |_| -> Waits<'_> { Box::pin(relays.wait(&timer, nothing)) };
+        let mut all: Vec<Waits<'_>> = (0..limits::RELAYS_PER_TURN + 3).map(waits).collect();
+        let mut admitted: Vec<_> = all.iter_mut().filter_map(admission).collect();
+        assert_eq!(
+            (admitted.len(), relays.waiting()),
+            (limits::RELAYS_PER_TURN, 3)
+        );
+        let mut late = all.split_off(limits::RELAYS_PER_TURN);
+        drop(late.remove(0)); // It has been given up.
+        admitted.pop();
+        assert!(
+            admission(&mut late[1]).is_none(),
+            "another one was before it"
+        );
+        let first = admission(&mut late[0]);
+        assert!(first.is_some() && relays.waiting() == 1);
+        relays.begin_tick(0, 0);
+        assert!(admission(&mut late[1]).is_some(), "others may be stalled");
+    }
+
+    #[test]
+    fn the_last_ones_are_ended() {
+        let (relays, timers) = (Relays::default(), Rc::<Timers>::default());
+        let (early, late) = (Timer::new(&timers), Timer::new(&timers));
+        let mut waits: [Waits<'_>; 2] = [
+            Box::pin(relays.wait(&early, nothing)),
+            Box::pin(relays.wait(&late, nothing)),
+        ];
+        assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
+        assert_eq!(relays.end_latest(&timers, 1), 1);
+        assert!(poll(&mut waits[0]).is_pending());
+        assert!(matches!(
+            poll(&mut waits[1]),
+            Poll::Ready(Err(Interrupted::Expired))
+        ));
+    }
+}
