@@ -39,19 +39,18 @@ pub async fn forward(
             Some(index) => index,
             None => choose(shard, client, exchange, admitted.key).await?,
         };
+        let backend = exchange.plan.backend(admitted.pool, picked);
         exchange.backend.set(Some(picked));
         exchange.backend_has_time();
-        let backend = exchange.plan.backend(admitted.pool, picked);
         let tried = match obtain(shard, client, exchange, backend, fresh).await {
             Ok(Some(upstream)) => {
-                let backend = upstream.backend();
-                exchange.note_backend(backend);
+                exchange.note_backend(upstream.backend());
                 admitted.prepare_for(exchange, exchange.backend.get().unwrap_or(picked));
                 let attempt = Attempt {
                     shard,
                     client,
                     exchange,
-                    backend,
+                    backend: upstream.backend(),
                 };
                 attempt.make(admitted, upstream).await
             }
@@ -59,10 +58,10 @@ pub async fn forward(
             // again.
             Ok(None) => {
                 used.lost_races += 1;
-                if used.lost_races > limits::LOST_RACES {
-                    return Err(Failure::Saturated);
+                match used.lost_races > limits::LOST_RACES {
+                    true => return Err(Failure::Saturated),
+                    false => shard.turn.pass().await,
                 }
-                shard.turn.pass().await;
                 continue;
             }
             Err(failure) => Err(Setback::without_connection(failure)),
@@ -72,12 +71,12 @@ pub async fn forward(
         };
         // It may be another address of the name that was picked.
         let index = exchange.backend.get().unwrap_or(picked);
-        let backend = exchange.plan.backend(admitted.pool, index);
         let again = how_again(shard, exchange, admitted, &setback, used);
         (preferred, fresh) = match again {
             Again::Fresh => (Some(index), true),
             Again::Elsewhere => (Some(index), false),
             Again::Next | Again::Retry | Again::Never => {
+                let backend = exchange.plan.backend(admitted.pool, index);
                 give_up_on(shard, client, exchange, backend, setback.failure);
                 (None, wants_fresh(exchange, admitted))
             }
