@@ -22,8 +22,7 @@ pub async fn forward(
     exchange: &Exchange,
     admitted: &mut Admitted,
 ) -> Result<(), Failure> {
-    let live = exchange.plan.live(admitted.pool);
-    live.retry_budget().borrow_mut().deposit();
+    exchange.plan.live(admitted.pool).note_request();
     if admitted.is_whole {
         client.watch();
     }

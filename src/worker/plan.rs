@@ -455,6 +455,11 @@ impl LivePool {
         self.balancer.borrow_mut().observe(id, micros, now);
     }
 
+    /// Notes that a request begins, which allows a part of a retry.
+    pub fn note_request(&self) {
+        self.retry_budget().borrow_mut().deposit();
+    }
+
     /// How many retries the pool may still see.
     pub fn retry_budget(&self) -> &RefCell<RetryBudget> {
         &self.carried.retry_budget
