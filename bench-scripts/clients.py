@@ -73,7 +73,8 @@ def tls_context() -> ssl.SSLContext:
 
 def check_answer(scenario: Scenario, port: int) -> int:
     """Sends a scenario's request twice on one connection (once where it is to be closed), compares the answers with
-    what the origin sends, and returns what the load generator will count for one of them, in bytes: h2load counts bodies."""
+    what the origin sends, and returns what the load generator will count for one of them, in bytes: h2load counts the
+    bodies alone."""
     if scenario.http2:
         return check_http2(scenario, port)
     try:

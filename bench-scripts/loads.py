@@ -123,9 +123,10 @@ class Beside(Load):
     """The company of a load, which is not to keep those who measure from their CPU."""
 
     def __init__(self, company: Company, port: int, cpus: list[int], seconds: int):
+        url = f"http://127.0.0.1:{port}{company.path}"
         super().__init__([found("wrk"), "-t", "1", "-c", str(company.connections), "-d", f"{seconds}s", "--timeout",
-                          f"{ANSWER_SECONDS}s", "-s", str(SCRIPTS / "wrk.lua"), f"http://127.0.0.1:{port}{company.path}",
-                          "--", company.method, str(company.body_bytes)], cpus, seconds)
+                          f"{ANSWER_SECONDS}s", "-s", str(SCRIPTS / "wrk.lua"), url, "--", company.method,
+                          str(company.body_bytes)], cpus, seconds)
         step_aside(self.child.pid)
 
 

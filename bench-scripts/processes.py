@@ -72,8 +72,8 @@ class Running:
 
 
 def step_aside(pid: int) -> None:
-    """Lets all others go before this process, which leads a session of its own. Where the kernel shares the CPUs out among
-    sessions first, the session's priority is what counts."""
+    """Lets all others go before this process, which leads a session of its own. Where the kernel shares the CPUs out
+    among sessions first, the session's priority is what counts."""
     os.setpriority(os.PRIO_PROCESS, pid, LOWEST_PRIORITY)
     session = Path(f"/proc/{pid}/autogroup")
     if session.exists():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Running, Unusable, free_ports
-from scenarios import FILE_BYTES, Behind, GRPC_MESSAGE, GRPC_PATH, IDLE_CONNECTIONS, SMALL_BODY, file_body
+from scenarios import FILE_BYTES, Behind, GRPC_MESSAGE, GRPC_PATH, IDLE_CONNECTIONS, SINK_PATH, SMALL_BODY, file_body
 
 SCRIPTS = Path(__file__).resolve().parent
 REPOSITORY = SCRIPTS.parent
@@ -45,14 +45,18 @@ class Site:
     #: The origin for large answers alone.
     bulk_port: int
     bulk_h2c_port: int
+    sink_port: int
     palantir: Path
 
     def start(self, program: str, cpus: list[int], workers: int = 1, under: tuple[str, ...] = (),
               client: str = "http", backend: str = "http", behind: Behind = Behind()) -> Running:
         """Starts the origin or a proxy on `cpus`, `under` another command if one is given, and returns once it
         accepts connections. `client` and `backend` are what it speaks, `behind` whom it speaks to; see `Scenario`."""
-        ports = {"origin": self.origin_port, "slow": self.slow_port, "bulk": self.bulk_port}
-        config = self.folder if program == "slow" else self.write_config(program, workers, client, backend, behind)
+        ports = {"origin": self.origin_port, "slow": self.slow_port, "bulk": self.bulk_port,
+                 "sink": self.sink_port}
+        config = self.folder
+        if program not in ("slow", "sink"):
+            config = self.write_config(program, workers, client, backend, behind)
         running = Running([*under, *self.command(program, config, workers)], cpus, self.folder / f"{program}.log",
                           aside=program == "bulk")
         try:
@@ -69,6 +73,9 @@ class Site:
         if program == "slow":
             # At every address of loopback, so that it can be many backends.
             return [str(self.palantir), "test-server", "--listen", f"0.0.0.0:{self.slow_port}"]
+        if program == "sink":
+            files = str(self.folder / "files")
+            return [found("nghttpd"), "--no-tls", "-a", "127.0.0.1", "-d", files, str(self.sink_port)]
         if program == "haproxy":
             return [found("haproxy"), "-db", "-q", "-f", str(config)]
         if program == "envoy":
@@ -86,7 +93,7 @@ class Site:
             **clauses(program, tls, http2, backend == "h2c"),
             "FOLDER": self.folder,
             "WORKERS": workers,
-            "ORIGIN_PORT": self.origin_port_for(program, backend),
+            "ORIGIN_PORT": self.origin_port_for(program, backend, behind),
             "ORIGIN_H2C_PORT": self.bulk_h2c_port if program == "bulk" else self.origin_h2c_port,
             "BULK_PORT": self.bulk_port,
             "NAME": program,
@@ -105,10 +112,12 @@ class Site:
         config.write_text(text)
         return config
 
-    def origin_port_for(self, program: str, backend: str) -> int:
+    def origin_port_for(self, program: str, backend: str, behind: Behind) -> int:
         """Where an origin listens, or a proxy finds the one that speaks `backend`."""
         if program == "bulk":
             return self.bulk_port
+        if behind.sink:
+            return self.sink_port
         return self.origin_h2c_port if backend == "h2c" and program != "origin" else self.origin_port
 
 
@@ -125,11 +134,12 @@ def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str
         return {"LISTEN": " ssl" * tls + " http2" * http2}
     if program == "haproxy":
         alpn = "h2" if http2 else "http/1.1"
+        # h2load takes no answer that has no word behind its status, and those of HTTP/2 have none.
+        reason = "http-response set-status 200 reason OK if { status 200 }"
         return {"LISTEN": f"ssl crt @FOLDER@/both.pem alpn {alpn} ssl-min-ver TLSv1.3" if tls
                           else "proto h2" if http2 else "",
                 "PROTOCOL": "proto h2" if h2c_backend else "",
-                # h2load does not take an answer for one that has no word behind its status, as those by HTTP/2 have none.
-                "REASON": "http-response set-status 200 reason OK if { status 200 }" if h2c_backend and not http2 else ""}
+                "REASON": reason if h2c_backend and not http2 else ""}
     if program == "envoy":
         return {"TLS": ENVOY_TLS if tls else "", "ALPN": "h2" if http2 else "http/1.1",
                 "PROTOCOL": "http2_protocol_options: {}" if h2c_backend else "http_protocol_options: {}"}
@@ -137,8 +147,8 @@ def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str
 
 
 def servers(program: str, behind: Behind) -> dict[str, str]:
-    """What a template says of the backends and of the ways to them. Those of the slow pool may have one connection each;
-    nginx has no such pool, because it does not let requests wait for one."""
+    """What a template says of the backends and of the ways to them. Those of the slow pool may have one connection
+    each; nginx has no such pool, because it does not let requests wait for one."""
     addrs = ["127.0.0.1:@REFUSING_PORT@"] * behind.refusing
     addrs += [f"127.0.0.{number + 1}:@ORIGIN_PORT@" for number in range(behind.origins)]
     slow = [f"127.0.1.{number + 1}:@SLOW_PORT@" for number in range(behind.slow)]
@@ -153,8 +163,10 @@ def servers(program: str, behind: Behind) -> dict[str, str]:
     if program == "haproxy":
         more = ["backend slow", *(f"    server slow{number} {addr} maxconn 1" for number, addr in enumerate(slow))]
         more = more * bool(slow) + ["backend bulk", "    server bulk 127.0.0.1:@BULK_PORT@"] * behind.bulk
-        ways = ["use_backend slow if { path_beg /slow }"] * bool(slow) + ["use_backend bulk if { path /1m }"] * behind.bulk
-        return {"SERVERS": "\n".join(f"    server origin{number} {addr} @PROTOCOL@" for number, addr in enumerate(addrs)),
+        ways = ["use_backend slow if { path_beg /slow }"] * bool(slow)
+        ways += ["use_backend bulk if { path /1m }"] * behind.bulk
+        ours = [f"    server origin{number} {addr} @PROTOCOL@" for number, addr in enumerate(addrs)]
+        return {"SERVERS": "\n".join(ours),
                 "WAYS": "\n".join(ways), "MORE": "\n".join(more)}
     if program == "nginx":
         return {"SERVERS": "\n".join(f"        server {addr};" for addr in addrs),
@@ -188,12 +200,13 @@ def temporary_site(palantir: Path) -> Iterator[Site]:
     raise_descriptor_limit()
     folder = Path(tempfile.mkdtemp(prefix="palantir-compare-", dir="/dev/shm"))
     try:
-        ports = free_ports(7)
+        ports = free_ports(8)
         files = folder / "files"
         files.mkdir()
         for path in FILE_BYTES:
             (files / path.lstrip("/")).write_bytes(file_body(path))
         (files / "grpc-answer").write_bytes(GRPC_MESSAGE)
+        (files / SINK_PATH.lstrip("/")).write_text(SMALL_BODY)
         make_certificate(folder)
         yield Site(folder, *ports, palantir)
     finally:
@@ -223,7 +236,8 @@ def found(program: str) -> str:
     """The full path of an installed program; Debian keeps servers where a user's PATH does not look."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
-        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy wrk nghttp2-client curl openssl util-linux")
+        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy wrk nghttp2-client nghttp2-server "
+                       "curl openssl util-linux")
     return path
 
 

@@ -6,6 +6,8 @@ KIB = 1024
 SMALL_BODY = "x" * 100
 POST_BYTES = 10 * KIB
 IDLE_CONNECTIONS = 10_000
+#: A file of the sink, with the small body.
+SINK_PATH = "/sink"
 UPLOAD_BYTES = 32 * KIB * KIB
 #: Requests of each method that are made while a backend refuses connections.
 REFUSED_REQUESTS = 400
@@ -39,15 +41,18 @@ class Company:
 
 @dataclass(frozen=True)
 class Behind:
-    """What stands behind a proxy: `origins` addresses of the origin, behind `refusing` ones at which nobody listens, chosen
-    by `algorithm` (of palantir's; empty: the default), a pool of `slow` servers for `/slow`, each of which may have one
-    connection, and an origin for `/1m` alone (`bulk`), so that what waits for small answers waits for no large ones there."""
+    """What stands behind a proxy: `origins` addresses of the origin, behind `refusing` ones at which nobody listens,
+    chosen by `algorithm` (of palantir's; empty: the default), a pool of `slow` servers for `/slow`, each of which may
+    have one connection, and an origin for `/1m` alone (`bulk`), so that what waits for small answers waits for no large
+    ones there. A `sink` is in the origin's place: nghttpd, which takes bodies faster than nginx and to their end before
+    it answers."""
 
     origins: int = 1
     refusing: int = 0
     algorithm: str = ""
     slow: int = 0
     bulk: bool = False
+    sink: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,10 @@ class Scenario:
 
     `kind` is `load` (requests against one worker), `handshakes` (TLS connections that are closed when they are there),
     `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `mixed` (requests beside a `company` of
-    slow ones, on the same pool), `beside` (few requests a second beside a `company`), `refused` (requests while a backend
-    refuses connections), `cores` (requests against one worker, then two) or `idle` (memory of idle connections). `client`
-    and `backend` are what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c` (HTTP/2 by prior knowledge) or
-    `h2` (over TLS).
+    slow ones, on the same pool), `beside` (few requests a second beside a `company`), `refused` (requests while a
+    backend refuses connections), `cores` (requests against one worker, then two) or `idle` (memory of idle
+    connections). `client` and `backend` are what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c`
+    (HTTP/2 by prior knowledge) or `h2` (over TLS).
     `targets` are ratios of CPU per request by proxy; `target_p50_ms` and `target_p99_ms` are those of the few requests,
     `target_p99` a ratio to nginx's 99th percentile, `target_p99_of` one to that of another scenario of the same proxy,
     `target_company` the company's requests per second against HAProxy's, at least, `target_kib` is KiB per idle
@@ -124,9 +129,9 @@ class Scenario:
 
     def expected_body(self) -> bytes:
         """The body that the origin sends and that must arrive unchanged."""
-        if self.path == "/small":
+        if self.path in ("/small", SINK_PATH):
             return SMALL_BODY.encode()
-        if self.path in ("/post", "/take"):
+        if self.path == "/post":
             return f"received {self.body_bytes} bytes\n".encode()
         if self.grpc:
             return GRPC_MESSAGE
@@ -176,15 +181,16 @@ SCENARIOS = [
     *(Scenario(f"mixed-{slow}", f"small GET beside requests of {slow} ms", kind="mixed", connections=32,
                company=Company(f"/slow?ms={slow}", 64), target_p99=1.10) for slow in (20, 300)),
     # nginx has no queue for the requests that go beyond `max_conns`: it answers them 502.
-    beside("full-pool", "1,000 clients at a pool of 200 connections to servers of 20 ms", proxies=("palantir", "haproxy"),
-           company=Company("/slow?ms=20", 1000), behind=Behind(slow=200), target_p50_ms=0.5, target_company=0.95),
+    beside("full-pool", "1,000 clients at a pool of 200 connections to servers of 20 ms",
+           proxies=("palantir", "haproxy"), company=Company("/slow?ms=20", 1000), behind=Behind(slow=200),
+           target_p50_ms=0.5, target_company=0.95),
     *(beside(f"bulk-{count}", f"{count} downloads of 1 MiB each, again and again", company=Company("/1m", count),
              behind=Behind(bulk=True), target_p50_ms=6.0, target_p99_ms=30.0) for count in (20, 100)),
-    *(beside(name, title, path="/take", method="POST", body_bytes=10, backend="h2c", proxies=("palantir", "haproxy", "envoy"),
-             company=company, target_p99_of=target)
+    *(beside(name, title, path=SINK_PATH, behind=Behind(sink=True), method="POST", body_bytes=10, backend="h2c",
+             proxies=("palantir", "haproxy"), company=company, target_p99_of=target)
       for name, title, company, target in (
           ("h2-upload-none", "nothing (a POST to an HTTP/2 backend)", None, None),
-          ("h2-upload", "an upload without end to the same HTTP/2 backend", Company("/upload", 1, "PUT", UPLOAD_BYTES),
+          ("h2-upload", "an upload without end to the same HTTP/2 backend", Company(SINK_PATH, 1, "PUT", UPLOAD_BYTES),
            ("h2-upload-none", 2.0)))),
     *(Scenario(f"refused-{count}", f"one of {count} backends refuses connections", kind="refused",
                behind=Behind(origins=count - 1, refusing=1)) for count in (2, 3)),

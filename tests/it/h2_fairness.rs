@@ -177,7 +177,11 @@ fn an_answer_that_nobody_reads_is_held_in_part() {
         assert_eq!(client.head(*stream).status(), 200);
     }
     let held = when_still(|| sent.load(SeqCst) as u64) as usize;
-    assert!(held <= (50 * 16) << 10, "{} bytes of each answer", held / 50);
+    assert!(
+        held <= (50 * 16) << 10,
+        "{} bytes of each answer",
+        held / 50
+    );
     for stream in streams {
         client.credit(stream, BYTES as u32);
         assert_eq!(client.answer(stream).body.len(), BYTES);
