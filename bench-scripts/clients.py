@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from programs import found
@@ -145,13 +146,16 @@ def wrong(scenario: Scenario, status: int | str, body: bytes) -> WrongAnswer:
                        f"{body[:60]!r}")
 
 
-def count_failures(scenario: Scenario, port: int, count: int) -> int:
-    """Makes so many requests, one after the other, and returns how many were not answered as the origin does."""
-    failed, connection = 0, None
-    for number in range(count):
+def count_failures(scenario: Scenario, port: int, count: int, seconds: float) -> tuple[int, int]:
+    """Makes so many requests, one after the other, or as many as can be made in so many seconds: (requests, those that were
+    not answered as the origin does)."""
+    made, failed, connection = 0, 0, None
+    deadline = time.monotonic() + seconds
+    while made < count and time.monotonic() < deadline:
+        made += 1
         try:
             connection = connection or connect(scenario, port)
-            connection.sendall(request_bytes(scenario, port, number))
+            connection.sendall(request_bytes(scenario, port, made))
             status, body, _ = read_answer(connection)
             failed += status != 200 or body != scenario.expected_body()
         except (OSError, WrongAnswer):
@@ -161,7 +165,7 @@ def count_failures(scenario: Scenario, port: int, count: int) -> int:
             connection = None
     if connection:
         connection.close()
-    return failed
+    return made, failed
 
 
 def origin_requests(port: int) -> int:

@@ -195,9 +195,11 @@ def refused_table(results: Results, scenarios: list[Scenario]) -> str:
         for row in results.rows.get(scenario.name, []):
             target = 0 if row.proxy == "palantir" else None
             for algorithm in dict.fromkeys(name.split()[1] for name in row.rounds[0].figures):
-                cells = [row.extremes(f"failed {algorithm} {method}")[1] for method in ("GET", "POST")]
+                cells = [(row.extremes(f"failed {algorithm} {method}")[1], row.extremes(f"made {algorithm} {method}")[0])
+                         for method in ("GET", "POST")]
                 lines.append(f"| {scenario.title} | {TITLES[row.proxy]} | {algorithm} | " + " | ".join([
-                    *(f"{failed}" + " ✗" * (target is not None and failed > target) for failed in cells),
+                    *(f"{failed}" + f" of {made}" * (made < REFUSED_REQUESTS)
+                      + " ✗" * (target is not None and failed > target) for failed, made in cells),
                     "" if target is None else f"{target}"]) + " |")
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from clients import IdleConnections, WrongAnswer, check_answer, count_failures, 
 from loads import Load, beside, load
 from processes import CpuReading, Running, memory_kib, softirq_nanoseconds
 from programs import Site
-from scenarios import POST_BYTES, REFUSED_REQUESTS, Scenario
+from scenarios import POST_BYTES, REFUSED_REQUESTS, REFUSED_SECONDS, Scenario
 
 #: Memory is read when this share of a round has passed: under load, with every connection open.
 MEMORY_AFTER = 0.75
@@ -141,8 +141,8 @@ def measure_refused(site: Site, scenario: Scenario, proxy: str, cores: Cores, me
             behind = replace(scenario.behind, algorithm=algorithm if proxy == "palantir" else "")
             for way in ways:
                 with site.start(proxy, cores.proxy, behind=behind):
-                    failed = count_failures(way, site.proxy_port, REFUSED_REQUESTS)
-                measured.figures[f"failed {algorithm} {way.method}"] = failed
+                    made, failed = count_failures(way, site.proxy_port, REFUSED_REQUESTS, REFUSED_SECONDS)
+                measured.figures |= {f"made {algorithm} {way.method}": made, f"failed {algorithm} {way.method}": failed}
 
 
 def memory_under_load(loading: Load, running: Running, seconds: int) -> tuple[int, int]:

@@ -11,6 +11,8 @@ SINK_PATH = "/sink"
 UPLOAD_BYTES = 32 * KIB * KIB
 #: Requests of each method that are made while a backend refuses connections.
 REFUSED_REQUESTS = 400
+#: The longest that they may take: who tries the same backend again and again, a second apart, is not waited for.
+REFUSED_SECONDS = 15
 
 #: Files that the origin serves: path to bytes.
 FILE_BYTES = {"/10k": 10 * KIB, "/100k": 100 * KIB, "/1m": 1024 * KIB}
