@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from programs import found
@@ -17,9 +18,11 @@ class WrongAnswer(Exception):
     """A proxy answered something else than the origin sent."""
 
 
-def request_bytes(scenario: Scenario, port: int) -> bytes:
-    """The request of a scenario over HTTP/1.1, as wrk sends it."""
+def request_bytes(scenario: Scenario, port: int, number: int | None = None) -> bytes:
+    """The request of a scenario over HTTP/1.1, as wrk sends it; with its number, if it has one."""
     fields = [f"{scenario.method} {scenario.path} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
+    if number is not None:
+        fields.append(f"X-Number: {number}")
     if scenario.close:
         fields.append("Connection: close")
     if scenario.body_bytes:
@@ -71,7 +74,8 @@ def tls_context() -> ssl.SSLContext:
 
 def check_answer(scenario: Scenario, port: int) -> int:
     """Sends a scenario's request twice on one connection (once where it is to be closed), compares the answers with
-    what the origin sends, and returns what the load generator will count for one of them, in bytes."""
+    what the origin sends, and returns what the load generator will count for one of them, in bytes: h2load counts the
+    bodies alone."""
     if scenario.http2:
         return check_http2(scenario, port)
     try:
@@ -85,11 +89,11 @@ def check_answer(scenario: Scenario, port: int) -> int:
                 raise WrongAnswer("the connection goes on after `Connection: close`")
     except OSError as failure:
         raise WrongAnswer(f"{scenario.method} {scenario.path}: {failure}") from None
-    return head_bytes + len(body)
+    return len(body) if scenario.by_h2load else head_bytes + len(body)
 
 
 def check_http2(scenario: Scenario, port: int) -> int:
-    """The same by curl, which speaks HTTP/2, on two connections. h2load counts bodies by themselves."""
+    """The same by curl, which speaks HTTP/2, on two connections."""
     body = scenario.expected_body()
     for _ in range(2):
         received, head = ask_curl(scenario, port)
@@ -140,6 +144,28 @@ def wrong(scenario: Scenario, status: int | str, body: bytes) -> WrongAnswer:
     """What came instead of the origin's answer."""
     return WrongAnswer(f"{scenario.method} {scenario.path}: status {status}, {len(body)} bytes that begin with "
                        f"{body[:60]!r}")
+
+
+def count_failures(scenario: Scenario, port: int, count: int, seconds: float) -> tuple[int, int]:
+    """Makes so many requests, one after the other, or as many as can be made in so many seconds: (requests, those that were
+    not answered as the origin does)."""
+    made, failed, connection = 0, 0, None
+    deadline = time.monotonic() + seconds
+    while made < count and time.monotonic() < deadline:
+        made += 1
+        try:
+            connection = connection or connect(scenario, port)
+            connection.sendall(request_bytes(scenario, port, made))
+            status, body, _ = read_answer(connection)
+            failed += status != 200 or body != scenario.expected_body()
+        except (OSError, WrongAnswer):
+            failed += 1
+            if connection:
+                connection.close()
+            connection = None
+    if connection:
+        connection.close()
+    return made, failed
 
 
 def origin_requests(port: int) -> int:

@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from clients import ANSWER_SECONDS, WrongAnswer, fields
+from processes import step_aside
 from programs import SCRIPTS, found
-from scenarios import Scenario
+from scenarios import Company, Scenario
 
 #: What a load generator may take beyond the time it was given before it is ended.
 GRACE_SECONDS = 20
@@ -67,7 +68,7 @@ class Wrk(Load):
 
 
 class H2load(Load):
-    """h2load, whose log has the time of every request."""
+    """h2load, whose log has the time of every request; over HTTP/1.1 for requests at a rate."""
 
     def __init__(self, scenario: Scenario, port: int, cpus: list[int], seconds: int):
         self.folder = tempfile.TemporaryDirectory(prefix="palantir-compare-", dir="/dev/shm")
@@ -77,6 +78,8 @@ class H2load(Load):
                 "--connection-active-timeout", f"{seconds + ANSWER_SECONDS}s"]
         if scenario.rate:
             argv += ["--rps", str(scenario.rate)]
+        if not scenario.http2:
+            argv.append("--h1")
         if scenario.method != "GET":
             body = Path(self.folder.name, "body")
             body.write_bytes(scenario.request_body())
@@ -116,13 +119,15 @@ class Handshakes(Load):
         super().__init__(argv, cpus, seconds)
 
 
-class Slow(Load):
-    """Requests to which the origin takes its time, on 64 connections beside a mixed load."""
+class Beside(Load):
+    """The company of a load, which is not to keep those who measure from their CPU."""
 
-    def __init__(self, scenario: Scenario, port: int, cpus: list[int], seconds: int):
-        super().__init__([found("wrk"), "-t", "1", "-c", "64", "-d", f"{seconds}s", "--timeout", f"{ANSWER_SECONDS}s",
-                          "-s", str(SCRIPTS / "wrk.lua"), f"http://127.0.0.1:{port}/slow?ms={scenario.slow_ms}", "--",
-                          "GET", "0"], cpus, seconds)
+    def __init__(self, company: Company, port: int, cpus: list[int], seconds: int):
+        url = f"http://127.0.0.1:{port}{company.path}"
+        super().__init__([found("wrk"), "-t", "1", "-c", str(company.connections), "-d", f"{seconds}s", "--timeout",
+                          f"{ANSWER_SECONDS}s", "-s", str(SCRIPTS / "wrk.lua"), url, "--", company.method,
+                          str(company.body_bytes)], cpus, seconds)
+        step_aside(self.child.pid)
 
 
 class Flood(Load):
@@ -135,8 +140,8 @@ class Flood(Load):
 
 def beside(scenario: Scenario, port: int, cpus: list[int], seconds: int) -> AbstractContextManager[Load | None]:
     """Starts what runs beside the load of a scenario, if anything does."""
-    if scenario.slow_ms:
-        return Slow(scenario, port, cpus, seconds)
+    if scenario.company:
+        return Beside(scenario.company, port, cpus, seconds)
     return Flood(scenario, port, cpus, seconds) if scenario.flood else nullcontext()
 
 
@@ -144,4 +149,4 @@ def load(scenario: Scenario, port: int, cpus: list[int], seconds: int) -> Load:
     """Starts the load of a scenario."""
     if scenario.kind == "handshakes":
         return Handshakes(scenario, port, cpus, seconds)
-    return (H2load if scenario.http2 else Wrk)(scenario, port, cpus, seconds)
+    return (H2load if scenario.by_h2load else Wrk)(scenario, port, cpus, seconds)

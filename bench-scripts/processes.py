@@ -12,6 +12,7 @@ from pathlib import Path
 START_SECONDS = 20
 STOP_SECONDS = 20
 CPUCLOCK_SCHED = 2
+LOWEST_PRIORITY = 19
 
 
 class Unusable(Exception):
@@ -19,9 +20,10 @@ class Unusable(Exception):
 
 
 class Running:
-    """A program of several processes or threads that runs on `cpus`. Its output goes to `log`."""
+    """A program of several processes or threads that runs on `cpus`, `aside` when others need them. Its output goes to
+    `log`."""
 
-    def __init__(self, argv: list[str], cpus: list[int], log: Path):
+    def __init__(self, argv: list[str], cpus: list[int], log: Path, aside: bool = False):
         self.name = Path(argv[0]).name
         self.log = log
         pinned = ["taskset", "-c", ",".join(map(str, cpus)), *argv]
@@ -29,6 +31,8 @@ class Running:
             # Its own session, so that a Ctrl-C reaches us alone and we stop everything in order.
             self.child = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                           start_new_session=True)
+        if aside:
+            step_aside(self.child.pid)
 
     def __enter__(self):
         return self
@@ -65,6 +69,15 @@ class Running:
             except subprocess.TimeoutExpired:
                 os.killpg(self.child.pid, signal.SIGKILL)
                 self.child.wait()
+
+
+def step_aside(pid: int) -> None:
+    """Lets all others go before this process, which leads a session of its own. Where the kernel shares the CPUs out
+    among sessions first, the session's priority is what counts."""
+    os.setpriority(os.PRIO_PROCESS, pid, LOWEST_PRIORITY)
+    session = Path(f"/proc/{pid}/autogroup")
+    if session.exists():
+        session.write_text(f"{LOWEST_PRIORITY}\n")
 
 
 def children_of(parent: int) -> list[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Running, Unusable, free_ports
-from scenarios import FILE_BYTES, GRPC_MESSAGE, GRPC_PATH, IDLE_CONNECTIONS, SMALL_BODY, file_body
+from scenarios import FILE_BYTES, Behind, GRPC_MESSAGE, GRPC_PATH, IDLE_CONNECTIONS, SINK_PATH, SMALL_BODY, file_body
 
 SCRIPTS = Path(__file__).resolve().parent
 REPOSITORY = SCRIPTS.parent
@@ -23,7 +23,7 @@ MAX_CONNECTIONS = IDLE_CONNECTIONS + 2_000
 DESCRIPTORS = MAX_CONNECTIONS + 1_000
 
 CONFIGS = {"palantir": "palantir.toml", "nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml",
-           "origin": "origin.conf"}
+           "origin": "origin.conf", "bulk": "origin.conf"}
 PROXIES = ["palantir", "nginx", "haproxy", "envoy"]
 #: Where Envoy is looked for besides the PATH: it is in no Debian, but PyPI has it for virtual environments.
 ENVOY_HOME = REPOSITORY / "target" / "envoy"
@@ -40,15 +40,25 @@ class Site:
     proxy_port: int
     #: The server behind the origin that takes as long for an answer as it is told to.
     slow_port: int
+    #: Nobody listens here.
+    refusing_port: int
+    #: The origin for large answers alone.
+    bulk_port: int
+    bulk_h2c_port: int
+    sink_port: int
     palantir: Path
 
     def start(self, program: str, cpus: list[int], workers: int = 1, under: tuple[str, ...] = (),
-              client: str = "http", backend: str = "http") -> Running:
+              client: str = "http", backend: str = "http", behind: Behind = Behind()) -> Running:
         """Starts the origin or a proxy on `cpus`, `under` another command if one is given, and returns once it
-        accepts connections. `client` and `backend` are what it speaks; see `Scenario`."""
-        ports = {"origin": self.origin_port, "slow": self.slow_port}
-        config = self.folder if program == "slow" else self.write_config(program, workers, client, backend)
-        running = Running([*under, *self.command(program, config, workers)], cpus, self.folder / f"{program}.log")
+        accepts connections. `client` and `backend` are what it speaks, `behind` whom it speaks to; see `Scenario`."""
+        ports = {"origin": self.origin_port, "slow": self.slow_port, "bulk": self.bulk_port,
+                 "sink": self.sink_port}
+        config = self.folder
+        if program not in ("slow", "sink"):
+            config = self.write_config(program, workers, client, backend, behind)
+        running = Running([*under, *self.command(program, config, workers)], cpus, self.folder / f"{program}.log",
+                          aside=program == "bulk")
         try:
             running.wait_until_listening(ports.get(program, self.proxy_port))
         except BaseException:
@@ -61,7 +71,11 @@ class Site:
         if program == "palantir":
             return [str(self.palantir), "--config", str(config)]
         if program == "slow":
-            return [str(self.palantir), "test-server", "--listen", f"127.0.0.1:{self.slow_port}"]
+            # At every address of loopback, so that it can be many backends.
+            return [str(self.palantir), "test-server", "--listen", f"0.0.0.0:{self.slow_port}"]
+        if program == "sink":
+            files = str(self.folder / "files")
+            return [found("nghttpd"), "--no-tls", "-a", "127.0.0.1", "-d", files, str(self.sink_port)]
         if program == "haproxy":
             return [found("haproxy"), "-db", "-q", "-f", str(config)]
         if program == "envoy":
@@ -69,19 +83,23 @@ class Site:
                     "--log-level", "error"]
         return [found("nginx"), "-c", str(config), "-p", str(self.folder), "-e", "stderr"]
 
-    def write_config(self, program: str, workers: int, client: str, backend: str) -> Path:
+    def write_config(self, program: str, workers: int, client: str, backend: str, behind: Behind) -> Path:
         """Fills in the program's template and returns where it was written."""
         tls, http2 = client in ("https", "h2"), client in ("h2c", "h2")
         values = {
             # nginx's workers leave root for `nobody`, who cannot read the folder of this run.
             "USER": "user root;" if os.geteuid() == 0 else "",
+            **servers(program, behind),
             **clauses(program, tls, http2, backend == "h2c"),
             "FOLDER": self.folder,
             "WORKERS": workers,
-            "ORIGIN_PORT": self.origin_h2c_port if backend == "h2c" and program != "origin" else self.origin_port,
-            "ORIGIN_H2C_PORT": self.origin_h2c_port,
+            "ORIGIN_PORT": self.origin_port_for(program, backend, behind),
+            "ORIGIN_H2C_PORT": self.bulk_h2c_port if program == "bulk" else self.origin_h2c_port,
+            "BULK_PORT": self.bulk_port,
+            "NAME": program,
             "PROXY_PORT": self.proxy_port,
             "SLOW_PORT": self.slow_port,
+            "REFUSING_PORT": self.refusing_port,
             "MAX_CONNECTIONS": MAX_CONNECTIONS,
             "NOFILE": DESCRIPTORS,
             "SMALL_BODY": SMALL_BODY,
@@ -90,9 +108,17 @@ class Site:
         text = (SCRIPTS / "configs" / CONFIGS[program]).read_text()
         for name, value in values.items():
             text = text.replace(f"@{name}@", str(value))
-        config = self.folder / CONFIGS[program]
+        config = self.folder / f"{program}-{CONFIGS[program]}"
         config.write_text(text)
         return config
+
+    def origin_port_for(self, program: str, backend: str, behind: Behind) -> int:
+        """Where an origin listens, or a proxy finds the one that speaks `backend`."""
+        if program == "bulk":
+            return self.bulk_port
+        if behind.sink:
+            return self.sink_port
+        return self.origin_h2c_port if backend == "h2c" and program != "origin" else self.origin_port
 
 
 def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str, str]:
@@ -108,13 +134,51 @@ def clauses(program: str, tls: bool, http2: bool, h2c_backend: bool) -> dict[str
         return {"LISTEN": " ssl" * tls + " http2" * http2}
     if program == "haproxy":
         alpn = "h2" if http2 else "http/1.1"
+        # h2load takes no answer that has no word behind its status, and those of HTTP/2 have none.
+        reason = "http-response set-status 200 reason OK if { status 200 }"
         return {"LISTEN": f"ssl crt @FOLDER@/both.pem alpn {alpn} ssl-min-ver TLSv1.3" if tls
                           else "proto h2" if http2 else "",
-                "PROTOCOL": "proto h2" if h2c_backend else ""}
+                "PROTOCOL": "proto h2" if h2c_backend else "",
+                "REASON": reason if h2c_backend and not http2 else ""}
     if program == "envoy":
         return {"TLS": ENVOY_TLS if tls else "", "ALPN": "h2" if http2 else "http/1.1",
                 "PROTOCOL": "http2_protocol_options: {}" if h2c_backend else "http_protocol_options: {}"}
     return {}
+
+
+def servers(program: str, behind: Behind) -> dict[str, str]:
+    """What a template says of the backends and of the ways to them. Those of the slow pool may have one connection
+    each; nginx has no such pool, because it does not let requests wait for one."""
+    addrs = ["127.0.0.1:@REFUSING_PORT@"] * behind.refusing
+    addrs += [f"127.0.0.{number + 1}:@ORIGIN_PORT@" for number in range(behind.origins)]
+    slow = [f"127.0.1.{number + 1}:@SLOW_PORT@" for number in range(behind.slow)]
+    if program == "palantir":
+        bounded = ", ".join(f'{{ addr = "{addr}", max_connections = 1 }}' for addr in slow)
+        more = [pool_of_palantir("/slow", bounded)] * bool(slow)
+        more += [pool_of_palantir("/1m", '"127.0.0.1:@BULK_PORT@"')] * behind.bulk
+        algorithm = f'balancing_algorithm = "{behind.algorithm}"' if behind.algorithm else ""
+        key = '\nhash_on = "header:x-number"' if behind.algorithm == "consistent_hash" else ""
+        return {"BACKENDS": ", ".join(f'"{addr}"' for addr in addrs), "ALGORITHM": algorithm + key,
+                "MORE": "\n".join(more)}
+    if program == "haproxy":
+        more = ["backend slow", *(f"    server slow{number} {addr} maxconn 1" for number, addr in enumerate(slow))]
+        more = more * bool(slow) + ["backend bulk", "    server bulk 127.0.0.1:@BULK_PORT@"] * behind.bulk
+        ways = ["use_backend slow if { path_beg /slow }"] * bool(slow)
+        ways += ["use_backend bulk if { path /1m }"] * behind.bulk
+        ours = [f"    server origin{number} {addr} @PROTOCOL@" for number, addr in enumerate(addrs)]
+        return {"SERVERS": "\n".join(ours),
+                "WAYS": "\n".join(ways), "MORE": "\n".join(more)}
+    if program == "nginx":
+        return {"SERVERS": "\n".join(f"        server {addr};" for addr in addrs),
+                "WAYS": "location = /1m { proxy_pass http://bulk; }" if behind.bulk else ""}
+    return {}
+
+
+def pool_of_palantir(prefix: str, backends: str) -> str:
+    """A pool for the paths behind a prefix."""
+    name = prefix.lstrip("/")
+    return (f'[[pools]]\nname = "{name}"\nbackends = [{backends}]\n\n'
+            f'[[routes]]\nprefix = "{prefix}"\npool = "{name}"\nhost_header = "preserve"\n')
 
 
 ENVOY_TLS = """\
@@ -136,12 +200,13 @@ def temporary_site(palantir: Path) -> Iterator[Site]:
     raise_descriptor_limit()
     folder = Path(tempfile.mkdtemp(prefix="palantir-compare-", dir="/dev/shm"))
     try:
-        ports = free_ports(4)
+        ports = free_ports(8)
         files = folder / "files"
         files.mkdir()
         for path in FILE_BYTES:
             (files / path.lstrip("/")).write_bytes(file_body(path))
         (files / "grpc-answer").write_bytes(GRPC_MESSAGE)
+        (files / SINK_PATH.lstrip("/")).write_text(SMALL_BODY)
         make_certificate(folder)
         yield Site(folder, *ports, palantir)
     finally:
@@ -171,7 +236,8 @@ def found(program: str) -> str:
     """The full path of an installed program; Debian keeps servers where a user's PATH does not look."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
-        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy wrk nghttp2-client curl openssl util-linux")
+        raise Unusable(f"{program} is not installed: apt-get install nginx haproxy wrk nghttp2-client nghttp2-server "
+                       "curl openssl util-linux")
     return path
 
 

@@ -2,7 +2,7 @@
 
 from results import Results, Row
 from rounds import Round
-from scenarios import Scenario
+from scenarios import REFUSED_REQUESTS, Scenario
 
 TITLES = {"palantir": "palantir", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy"}
 #: Share of a proxy's CPU time that it waited for its core; above it others were at work on this machine.
@@ -12,7 +12,7 @@ NOISY_SHARE = 0.10
 def markdown(results: Results) -> str:
     """The whole report. A row with a problem shows the problem and no figure."""
     by_kind = {kind: [scenario for scenario in results.scenarios if scenario.kind == kind]
-               for kind in ("load", "handshakes", "floods", "mixed", "cores", "idle")}
+               for kind in ("load", "handshakes", "floods", "mixed", "beside", "refused", "cores", "idle")}
     parts = [header(results)]
     if by_kind["load"]:
         parts += [cost_table(results, by_kind["load"], "request"), own_ratios(results), detail_table(results, by_kind["load"])]
@@ -22,6 +22,10 @@ def markdown(results: Results) -> str:
         parts.append(floods_table(results, by_kind["floods"]))
     if by_kind["mixed"]:
         parts.append(mixed_table(results, by_kind["mixed"]))
+    if by_kind["beside"]:
+        parts.append(beside_table(results, by_kind["beside"]))
+    if by_kind["refused"]:
+        parts.append(refused_table(results, by_kind["refused"]))
     parts += [cores_table(results, scenario) for scenario in by_kind["cores"]]
     parts += [idle_table(results, scenario) for scenario in by_kind["idle"]]
     parts += [problem_list(results), noise_note(results)]
@@ -128,8 +132,75 @@ def mixed_table(results: Results, scenarios: list[Scenario]) -> str:
             lines.append(start + " | ".join([
                 *(f"{row.median(name) / 1000:.2f}" for name in ("p50_us", "p99_us")),
                 judged(row.median("p99_us") / base if base else None, target), at_most(target),
-                f"{row.median('requests_per_second'):,.0f}", f"{row.median('slow_requests'):,.0f}",
+                f"{row.median('requests_per_second'):,.0f}", f"{row.median('company_requests'):,.0f}",
             ]) + " |")
+    return "\n".join(lines)
+
+
+def beside_table(results: Results, scenarios: list[Scenario]) -> str:
+    """What few requests a second wait beside a company that takes all it can get, and what that gets."""
+    lines = ["**Few requests beside much else** (lowest–highest round)", "",
+             "| beside | proxy | p50 ms | target | p99 ms | target | company: requests/s | of HAProxy's | target "
+             "| GB/s | CPU |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+    for scenario in scenarios:
+        for row in results.rows.get(scenario.name, []):
+            start = f"| {scenario.title} | {TITLES[row.proxy]} | "
+            lines.append(start + (" | ".join(beside_cells(results, scenario, row)) + " |" if row.quotable()
+                                  else "invalid |" + " – |" * 8))
+    return "\n".join(lines)
+
+
+def beside_cells(results: Results, scenario: Scenario, row: Row) -> list[str]:
+    """The figures of one proxy beside a company."""
+    is_ours = row.proxy == "palantir"
+    p50_target = scenario.target_p50_ms if is_ours else None
+    p99_target = p99_target_ms(results, scenario, row) if is_ours else None
+    peer = results.row(scenario, "haproxy")
+    share = (row.median("company_per_second") / peer.median("company_per_second")
+             if is_ours and scenario.company and peer and peer.quotable() else None)
+    least = scenario.target_company if is_ours else None
+    mark = " ✗" if share is not None and least is not None and share < least else ""
+    return [spread(row, "p50_us", p50_target), milliseconds(p50_target),
+            spread(row, "p99_us", p99_target), milliseconds(p99_target),
+            f"{row.median('company_per_second'):,.0f}" if scenario.company else "",
+            f"{share:.2f}{mark}" if share is not None else "", f"≥ {least:.2f}" if least else "",
+            f"{row.median('company_gb_per_second'):.2f}" if scenario.company else "", f"{row.median('cpu_share'):.0%}"]
+
+
+def p99_target_ms(results: Results, scenario: Scenario, row: Row) -> float | None:
+    """The most that the 99th percentile may be, in milliseconds."""
+    if scenario.target_p99_of is None:
+        return scenario.target_p99_ms
+    name, factor = scenario.target_p99_of
+    others = [other for other in results.rows.get(name, []) if other.proxy == row.proxy and other.quotable()]
+    return factor * others[0].median("p99_us") / 1000 if others else None
+
+
+def spread(row: Row, name: str, target_ms: float | None) -> str:
+    """A time in milliseconds with its lowest and highest round, and a mark when it misses its target."""
+    low, high = row.extremes(name)
+    return f"{judged(row.median(name) / 1000, target_ms)} ({low / 1000:.2f}–{high / 1000:.2f})"
+
+
+def milliseconds(target: float | None) -> str:
+    """A target as a bound in milliseconds."""
+    return "" if target is None else f"≤ {target:.3g}"
+
+
+def refused_table(results: Results, scenarios: list[Scenario]) -> str:
+    """How many requests fail while a backend refuses connections: the worst round."""
+    lines = [f"**Failures of {REFUSED_REQUESTS} requests from the start on**", "",
+             "| scenario | proxy | algorithm | GET | POST | target |", "|---|---|---|--:|--:|--:|"]
+    for scenario in scenarios:
+        for row in results.rows.get(scenario.name, []):
+            target = 0 if row.proxy == "palantir" else None
+            for algorithm in dict.fromkeys(name.split()[1] for name in row.rounds[0].figures):
+                cells = [(row.extremes(f"failed {algorithm} {method}")[1], row.extremes(f"made {algorithm} {method}")[0])
+                         for method in ("GET", "POST")]
+                lines.append(f"| {scenario.title} | {TITLES[row.proxy]} | {algorithm} | " + " | ".join([
+                    *(f"{failed}" + f" of {made}" * (made < REFUSED_REQUESTS)
+                      + " ✗" * (target is not None and failed > target) for failed, made in cells),
+                    "" if target is None else f"{target}"]) + " |")
     return "\n".join(lines)
 
 
@@ -212,6 +283,12 @@ def one_line(measured: Round) -> str:
         return "INVALID: " + "; ".join(measured.problems)
     if "kib_per_connection" in figures:
         return f"{figures['kib_per_connection']:.2f} KiB per connection"
+    if "cpu_us" not in figures:
+        return ", ".join(f"{name}: {value}" for name, value in figures.items())
+    if "company_requests" in figures and figures["requests_per_second"] < 250 and not figures["flood_connections"]:
+        return (f"p50 {figures['p50_us'] / 1000:.2f}, p99 {figures['p99_us'] / 1000:.2f} ms, beside it "
+                f"{figures['company_per_second']:,.0f} requests/s, {figures['company_gb_per_second']:.2f} GB/s, "
+                f"CPU {figures['cpu_share']:.0%}, waited {figures['waited_share']:.0%} of it")
     if figures.get("flood_connections"):
         return (f"p99 {figures['p99_us'] / 1000:.2f} ms, {figures['flood_ended']:.0f} of "
                 f"{figures['flood_connections']:.0f} attacking connections ended")

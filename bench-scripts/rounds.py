@@ -4,18 +4,20 @@ import os
 import subprocess
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from clients import IdleConnections, WrongAnswer, check_answer, origin_requests
+from clients import IdleConnections, WrongAnswer, check_answer, count_failures, origin_requests
 from loads import Load, beside, load
 from processes import CpuReading, Running, memory_kib, softirq_nanoseconds
 from programs import Site
-from scenarios import Scenario
+from scenarios import POST_BYTES, REFUSED_REQUESTS, REFUSED_SECONDS, Scenario
 
 #: Memory is read when this share of a round has passed: under load, with every connection open.
 MEMORY_AFTER = 0.75
 #: Most of the CPU time of a round that may be unaccounted for by the living threads.
 MISSED_SHARE = 0.02
+#: palantir's ways to choose a backend.
+ALGORITHMS = ("round_robin", "least_connections", "random_two", "peak_ewma", "consistent_hash")
 #: How far the bytes that wrk received may be from what the checked answer predicts.
 BYTES_TOLERANCE = 0.02
 #: Connections that do a request before the idle scenario reads memory first, so that code and pools are in place.
@@ -53,8 +55,15 @@ def run_round(site: Site, scenario: Scenario, proxy: str, workers: int, seconds:
     """Measures once. What goes wrong with the answers is in `problems`; what goes wrong with the run is raised."""
     cores = cores_for(scenario)
     measured = Round()
-    with (site.start("slow", cores.load) if scenario.slow_ms else nullcontext(), site.start("origin", cores.load),
-          site.start(proxy, cores.proxy, workers, client=scenario.client, backend=scenario.backend) as running):
+    if scenario.kind == "refused":
+        measure_refused(site, scenario, proxy, cores, measured)
+        return measured
+    is_slow = scenario.company and scenario.company.is_slow
+    with (site.start("slow", cores.load) if is_slow else nullcontext(), site.start("origin", cores.load),
+          site.start("bulk", cores.load) if scenario.behind.bulk else nullcontext(),
+          site.start("sink", cores.load) if scenario.behind.sink else nullcontext(),
+          site.start(proxy, cores.proxy, workers, client=scenario.client, backend=scenario.backend,
+                     behind=scenario.behind) as running):
         try:
             if scenario.kind == "idle":
                 measure_idle(site, scenario, running, measured)
@@ -89,8 +98,8 @@ def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores,
 
     check_answer(scenario, site.proxy_port)
     measured.problems += errors_of(loaded, "")
-    if scenario.slow_ms:
-        measured.problems += errors_of(accompanied, "among the slow ones: ")
+    if scenario.company:
+        measured.problems += errors_of(accompanied, "in the company: ")
     measured.problems += doubts(loaded, answer_bytes, scenario, seen)
     measured.problems += cpu_doubts(before, after)
     requests = max(loaded["requests"], 1)
@@ -108,8 +117,32 @@ def measure_load(site: Site, scenario: Scenario, running: Running, cores: Cores,
         "pss_kib": pss,
         "flood_connections": accompanied.get("connections", 0),
         "flood_ended": accompanied.get("ended", 0),
-        "slow_requests": accompanied.get("requests", 0),
+        **figures_of_company(scenario, accompanied),
+        "cpu_share": (after.ran - before.ran) / (loaded["duration_us"] * 1000),
     }
+
+
+def figures_of_company(scenario: Scenario, accompanied: dict) -> dict[str, float]:
+    """How much was answered beside the load."""
+    if not scenario.company:
+        return {"company_requests": 0, "company_per_second": 0, "company_gb_per_second": 0}
+    seconds = accompanied["duration_us"] / 1e6
+    moved = accompanied["bytes"] + accompanied["requests"] * scenario.company.body_bytes
+    return {"company_requests": accompanied["requests"], "company_per_second": accompanied["requests"] / seconds,
+            "company_gb_per_second": moved / seconds / 1e9}
+
+
+def measure_refused(site: Site, scenario: Scenario, proxy: str, cores: Cores, measured: Round) -> None:
+    """How many requests fail while a backend refuses connections, with each algorithm of palantir's, each time from the
+    start of the proxy on."""
+    ways = [replace(scenario, path="/small"), replace(scenario, path="/post", method="POST", body_bytes=POST_BYTES)]
+    with site.start("origin", cores.load):
+        for algorithm in ALGORITHMS if proxy == "palantir" else ("default",):
+            behind = replace(scenario.behind, algorithm=algorithm if proxy == "palantir" else "")
+            for way in ways:
+                with site.start(proxy, cores.proxy, behind=behind):
+                    made, failed = count_failures(way, site.proxy_port, REFUSED_REQUESTS, REFUSED_SECONDS)
+                measured.figures |= {f"made {algorithm} {way.method}": made, f"failed {algorithm} {way.method}": failed}
 
 
 def memory_under_load(loading: Load, running: Running, seconds: int) -> tuple[int, int]:
@@ -155,11 +188,11 @@ def doubts(loaded: dict, answer_bytes: int, scenario: Scenario, seen_by_origin: 
         return problems
     expected = loaded["requests"] * answer_bytes
     # h2load counts nothing but bodies, wrk the heads too, in which a date may differ.
-    least = expected if scenario.http2 else expected * (1 - BYTES_TOLERANCE)
+    least = expected if scenario.by_h2load else expected * (1 - BYTES_TOLERANCE)
     under_way = scenario.connections * scenario.streams * answer_bytes
     if not least <= loaded["bytes"] <= expected * (1 + BYTES_TOLERANCE) + under_way:
         problems.append(f"{loaded['bytes']} bytes received where {expected} were due")
-    if seen_by_origin < loaded["requests"]:
+    if not scenario.behind.sink and seen_by_origin < loaded["requests"]:
         problems.append(f"{loaded['requests']} answers, but the origin saw {seen_by_origin} requests")
     return problems
 

@@ -6,6 +6,13 @@ KIB = 1024
 SMALL_BODY = "x" * 100
 POST_BYTES = 10 * KIB
 IDLE_CONNECTIONS = 10_000
+#: A file of the sink, with the small body.
+SINK_PATH = "/sink"
+UPLOAD_BYTES = 32 * KIB * KIB
+#: Requests of each method that are made while a backend refuses connections.
+REFUSED_REQUESTS = 400
+#: The longest that they may take: who tries the same backend again and again, a second apart, is not waited for.
+REFUSED_SECONDS = 15
 
 #: Files that the origin serves: path to bytes.
 FILE_BYTES = {"/10k": 10 * KIB, "/100k": 100 * KIB, "/1m": 1024 * KIB}
@@ -20,16 +27,51 @@ EVERYBODY = (*CLASSIC, "envoy")
 
 
 @dataclass(frozen=True)
+class Company:
+    """Requests that are made as fast as they are answered, on connections of their own beside the measured ones."""
+
+    path: str
+    connections: int
+    method: str = "GET"
+    body_bytes: int = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the server is asked that takes its time."""
+        return self.path.startswith("/slow")
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What stands behind a proxy: `origins` addresses of the origin, behind `refusing` ones at which nobody listens,
+    chosen by `algorithm` (of palantir's; empty: the default), a pool of `slow` servers for `/slow`, each of which may
+    have one connection, and an origin for `/1m` alone (`bulk`), so that what waits for small answers waits for no large
+    ones there. A `sink` is in the origin's place: nghttpd, which takes bodies faster than nginx and to their end before
+    it answers."""
+
+    origins: int = 1
+    refusing: int = 0
+    algorithm: str = ""
+    slow: int = 0
+    bulk: bool = False
+    sink: bool = False
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One kind of load, and the most that palantir may cost in it.
 
     `kind` is `load` (requests against one worker), `handshakes` (TLS connections that are closed when they are there),
-    `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `mixed` (requests beside others to which the
-    origin takes `slow_ms`, on the same pool), `cores` (requests against one worker, then two) or `idle` (memory of idle connections). `client` and `backend` are
-    what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c` (HTTP/2 by prior knowledge) or `h2` (over TLS).
-    `targets` are ratios of CPU per request by proxy; `target_p99_ms` is the polite client's,
-    `target_p99` a ratio to nginx's 99th percentile, `target_kib` is KiB per idle connection, `target_growth` two
-    workers against one, `target_of` CPU per request against another scenario of palantir's. None where none is set.
+    `floods` (few requests a second beside an attack, a `flood` of `floods.py`), `mixed` (requests beside a `company` of
+    slow ones, on the same pool), `beside` (few requests a second beside a `company`), `refused` (requests while a
+    backend refuses connections), `cores` (requests against one worker, then two) or `idle` (memory of idle
+    connections). `client` and `backend` are what is spoken on either side: `http`, `https` (both HTTP/1.1), `h2c`
+    (HTTP/2 by prior knowledge) or `h2` (over TLS).
+    `targets` are ratios of CPU per request by proxy; `target_p50_ms` and `target_p99_ms` are those of the few requests,
+    `target_p99` a ratio to nginx's 99th percentile, `target_p99_of` one to that of another scenario of the same proxy,
+    `target_company` the company's requests per second against HAProxy's, at least, `target_kib` is KiB per idle
+    connection, `target_growth` two workers against one, `target_of` CPU per request against another scenario of
+    palantir's. None where none is set.
     """
 
     name: str
@@ -44,17 +86,21 @@ class Scenario:
     backend: str = "http"
     #: Requests under way on each HTTP/2 connection.
     streams: int = 1
-    #: What runs beside the load, and requests per second on each connection of the load then.
+    #: What runs beside the load.
     flood: str = ""
+    company: Company | None = None
+    #: Requests per second on each connection of the load; 0: as fast as they are answered.
     rate: int = 0
-    #: What the origin takes for the other requests of a mixed load, in milliseconds.
-    slow_ms: int = 0
+    behind: Behind = Behind()
     #: Whether handshakes resume an earlier connection.
     resumed: bool = False
     proxies: tuple[str, ...] = CLASSIC
     targets: dict[str, float] = field(default_factory=dict)
+    target_p50_ms: float | None = None
     target_p99_ms: float | None = None
     target_p99: float | None = None
+    target_p99_of: tuple[str, float] | None = None
+    target_company: float | None = None
     target_kib: float | None = None
     target_growth: float | None = None
     target_of: tuple[str, float] | None = None
@@ -70,6 +116,11 @@ class Scenario:
         return self.client in ("h2", "h2c")
 
     @property
+    def by_h2load(self) -> bool:
+        """Whether h2load makes the requests: wrk knows neither HTTP/2 nor a rate."""
+        return self.http2 or self.rate > 0
+
+    @property
     def grpc(self) -> bool:
         """Whether requests are unary gRPC calls."""
         return self.path == GRPC_PATH
@@ -80,7 +131,7 @@ class Scenario:
 
     def expected_body(self) -> bytes:
         """The body that the origin sends and that must arrive unchanged."""
-        if self.path == "/small":
+        if self.path in ("/small", SINK_PATH):
             return SMALL_BODY.encode()
         if self.path == "/post":
             return f"received {self.body_bytes} bytes\n".encode()
@@ -94,6 +145,11 @@ def file_body(path: str) -> bytes:
     length = FILE_BYTES[path]
     lines = (f"{path} line {number}\n" for number in range(length // 8))
     return "".join(lines).encode()[:length]
+
+
+def beside(name: str, title: str, **others) -> Scenario:
+    """A scenario of few requests a second, 200 over 4 connections."""
+    return Scenario(name, title, kind="beside", connections=4, rate=50, **others)
 
 
 SCENARIOS = [
@@ -124,8 +180,22 @@ SCENARIOS = [
                proxies=EVERYBODY, target_p99_ms=5.0)
       for name, title, flood in (("none", "nothing", ""), ("reset", "rapid resets", "rapid_reset"),
                                  ("continuation", "CONTINUATION without end", "continuation"), ("ping", "PINGs", "ping"))),
-    *(Scenario(f"mixed-{slow}", f"small GET beside requests of {slow} ms", kind="mixed", connections=32, slow_ms=slow,
-               target_p99=1.10) for slow in (20, 300)),
+    *(Scenario(f"mixed-{slow}", f"small GET beside requests of {slow} ms", kind="mixed", connections=32,
+               company=Company(f"/slow?ms={slow}", 64), target_p99=1.10) for slow in (20, 300)),
+    # nginx has no queue for the requests that go beyond `max_conns`: it answers them 502.
+    beside("full-pool", "1,000 clients at a pool of 200 connections to servers of 20 ms",
+           proxies=("palantir", "haproxy"), company=Company("/slow?ms=20", 1000), behind=Behind(slow=200),
+           target_p50_ms=0.5, target_company=0.95),
+    *(beside(f"bulk-{count}", f"{count} downloads of 1 MiB each, again and again", company=Company("/1m", count),
+             behind=Behind(bulk=True), target_p50_ms=6.0, target_p99_ms=30.0) for count in (20, 100)),
+    *(beside(name, title, path=SINK_PATH, behind=Behind(sink=True), method="POST", body_bytes=10, backend="h2c",
+             proxies=("palantir", "haproxy"), company=company, target_p99_of=target)
+      for name, title, company, target in (
+          ("h2-upload-none", "nothing (a POST to an HTTP/2 backend)", None, None),
+          ("h2-upload", "an upload without end to the same HTTP/2 backend", Company(SINK_PATH, 1, "PUT", UPLOAD_BYTES),
+           ("h2-upload-none", 2.0)))),
+    *(Scenario(f"refused-{count}", f"one of {count} backends refuses connections", kind="refused",
+               behind=Behind(origins=count - 1, refusing=1)) for count in (2, 3)),
     Scenario("cores", "one and two workers, small GET", kind="cores", target_growth=1.05),
     Scenario("idle", "idle keep-alive connections", kind="idle", connections=IDLE_CONNECTIONS, target_kib=2.0),
     Scenario("idle-tls", "idle keep-alive connections with TLS", kind="idle", client="https", connections=2_000,

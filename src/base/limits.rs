@@ -159,8 +159,9 @@ pub const WHEEL_BUCKETS: usize = 1024;
 pub const BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a block that relays a large body.
 pub const RELAY_BLOCK_BYTES: usize = 128 << 10;
-/// Relay blocks that a core moves in one turn of its loop: while they are copied, nothing else runs.
-pub const RELAYS_PER_TURN: usize = 4;
+/// Bytes of bulk transfers that a core takes in in one turn of its loop: while they are copied, nothing else runs. At
+/// least a relay block.
+pub const BULK_BYTES_PER_TURN: usize = 512 << 10;
 /// Largest body of an answer that is copied behind its head, so that its connection is free before the client has it.
 pub const WHOLE_BODY_BYTES: u64 = 4 << 10;
 /// Free ordinary blocks that a worker keeps for reuse.
@@ -215,6 +216,8 @@ pub const MEMORY_FULL_PERCENT: usize = 85;
 pub const MEMORY_RELIEVED_PERCENT: usize = 80;
 /// Milliseconds for which a send must have been under way to count as stalled when memory is full.
 pub const STALLED_MILLIS: u64 = 200;
+/// Relays that a core lets go on at least in one tick while memory is full.
+pub const MEMORY_RELAYS_LEAST: usize = 4;
 /// Milliseconds for which a request waits to begin while memory is exhausted, before it is refused.
 pub const MEMORY_WAIT_MILLIS: u64 = 2_000;
 /// Milliseconds without an exchange after which a worker returns memory to the system.

@@ -1,8 +1,11 @@
 //! What wakes a core besides its sockets: another thread's message, the tick, its own politeness.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{FromRawFd, RawFd};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use monoio::net::TcpStream;
@@ -117,6 +120,27 @@ impl Turn {
 
     /// Comes back after everything that is ready now has run.
     pub async fn pass(&self) {
-        let _ = self.always_readable.wait().await;
+        let mut passing = pin!(self.always_readable.wait());
+        let is_over = poll_fn(|cx| Poll::Ready(passing.as_mut().poll(cx).is_ready())).await;
+        match is_over {
+            // Without a ring there is nothing to go through. There a task that wakes itself starves nobody: the sockets
+            // are looked at before it runs again.
+            true => wake_again().await,
+            false => drop(passing.await),
+        }
     }
+}
+
+/// Comes back when this task is run for the next time.
+async fn wake_again() {
+    let mut is_woken = false;
+    poll_fn(|cx| {
+        if is_woken {
+            return Poll::Ready(());
+        }
+        is_woken = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -3,12 +3,13 @@
 //! sent.
 
 use std::cell::Cell;
+use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::memory::{self, Level};
-use crate::net::{Block, Blocks, Timer};
+use crate::net::{Block, Blocks, Expired, Timer};
 use crate::worker::body::{Body, Coming, Progress, Unacceptable};
 use crate::worker::memory::Memory;
 use crate::worker::pace::Pace;
@@ -58,6 +59,7 @@ impl Relay<'_> {
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<(), Broken<F>> {
         let mut admission = None;
+        let mut is_ample = false;
         loop {
             if body.is_verbatim() {
                 self.pass_on(head, body).await?;
@@ -73,24 +75,59 @@ impl Relay<'_> {
                 return sent.map_err(|_| Broken::SinkClosed);
             }
             let (size, most) = next_receive(body, self.to);
-            if size == limits::RELAY_BLOCK_BYTES {
-                self.pace.admit().await;
-            }
             self.timer.set((self.idle)());
             admission = match self.memory.admit(self.timer, &mut watch).await {
                 Ok(admitted) => admitted,
                 Err(Interrupted::Expired) => return Err(Broken::Exhausted),
                 Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
             };
-            let more = self
-                .from
-                .more(self.blocks, size, most, self.timer, &mut watch);
-            match more.await {
-                Ok(Ok(count)) if count > 0 => {}
+            let blocks = self.blocks;
+            // What comes in small pieces need not wait for its turn.
+            let more = match is_ample || size == limits::RELAY_BLOCK_BYTES {
+                true => self.more_in_turn(size, most, &mut watch).await,
+                false => {
+                    let more = self.from.more(blocks, size, most, self.timer, &mut watch);
+                    more.await
+                }
+            };
+            match more {
+                Ok(Ok(count)) if count > 0 => is_ample = count >= size,
                 Ok(Ok(_)) if body.source_ended(self.from.stream.take_trailers(), head) => {}
                 Ok(_) => return Err(Broken::SourceEnded),
                 Err(Interrupted::Expired) => return Err(Broken::SourceTimeout),
                 Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
+            }
+        }
+    }
+
+    /// Waits for more of the body, as [`Wire::more`] does, and receives it when its turn has come.
+    async fn more_in_turn<F>(
+        &self,
+        size: usize,
+        most: usize,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<io::Result<usize>, Interrupted<F>> {
+        let stream = &self.from.stream;
+        let bytes = size.min(most);
+        loop {
+            if stream.is_watched() {
+                let readable = self.timer.bound(|cx| match stream.poll_readable(cx) {
+                    Poll::Ready(()) => Poll::Ready(Ok(())),
+                    Poll::Pending => watch(cx).map(Err),
+                });
+                match readable.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(seen)) => return Err(Interrupted::Watched(seen)),
+                    Err(Expired) => return Err(Interrupted::Expired),
+                }
+            }
+            self.pace.admit(bytes).await;
+            let outcome = self.from.receive(self.blocks, size, most);
+            let count = outcome.as_ref().map_or(0, |&count| count);
+            self.pace.give_back(bytes.saturating_sub(count));
+            match outcome {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.watch(),
+                outcome => return Ok(outcome),
             }
         }
     }

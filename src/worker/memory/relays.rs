@@ -88,7 +88,7 @@ impl Relays {
     /// stalled. The more of such were found, the more are looked for in this tick.
     pub fn begin_tick(&self, fit: usize, ended: usize) {
         let places = fit.max(2 * ended).max(self.places.get() / 2);
-        self.places.set(places.max(limits::RELAYS_PER_TURN));
+        self.places.set(places.max(limits::MEMORY_RELAYS_LEAST));
         self.waiting.borrow_mut().retain(Waiting::is_there);
         self.admitted.set(0);
         self.let_go_on();
@@ -150,13 +150,13 @@ mod tests {
         let timer = Timer::new(&timers);
         relays.begin_tick(0, 0);
         let waits = |_| -> Waits<'_> { Box::pin(relays.wait(&timer, nothing)) };
-        let mut all: Vec<Waits<'_>> = (0..limits::RELAYS_PER_TURN + 3).map(waits).collect();
+        let mut all: Vec<Waits<'_>> = (0..limits::MEMORY_RELAYS_LEAST + 3).map(waits).collect();
         let mut admitted: Vec<_> = all.iter_mut().filter_map(admission).collect();
         assert_eq!(
             (admitted.len(), relays.waiting()),
-            (limits::RELAYS_PER_TURN, 3)
+            (limits::MEMORY_RELAYS_LEAST, 3)
         );
-        let mut late = all.split_off(limits::RELAYS_PER_TURN);
+        let mut late = all.split_off(limits::MEMORY_RELAYS_LEAST);
         drop(late.remove(0)); // It has been given up.
         admitted.pop();
         assert!(

@@ -107,7 +107,8 @@ impl Connection {
             let spare = std::mem::take(block.vec());
             *block.vec() = self.protocol().take_output(spare);
             if block.len() > limits::BLOCK_BYTES {
-                terms.pace.admit().await;
+                let bytes = block.len().min(limits::BULK_BYTES_PER_TURN);
+                terms.pace.admit(bytes).await;
             }
             timer.set(terms.idle);
             let progress = || timer.set(terms.idle);
