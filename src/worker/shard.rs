@@ -252,16 +252,18 @@ impl Shard {
     /// Counts a client's connection until the guard is dropped.
     pub fn count_connection(self: &Rc<Self>) -> CountedConnection {
         self.connections.set(self.connections.get() + 1);
+        self.memory.note_accepted();
         let gauges = self.links.gauges(self.worker);
         gauges.accept();
         gauges.set_connections(self.connections.get() as u32);
         CountedConnection(self.clone())
     }
 
-    /// Waits, if there are as many connections as may be, until one has ended; and while memory is full.
+    /// Waits, if there are as many connections as may be, until one has ended; and while there is no memory for more.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let has_room = self.connections.get() < self.connection_bound.get();
-        if has_room && memory::level() < Level::Full || self.is_draining() {
+        let has_memory = self.memory.may_accept(self.tables.workers());
+        if has_room && has_memory || self.is_draining() {
             return Poll::Ready(());
         }
         self.relieve_memory();
