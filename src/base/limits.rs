@@ -203,7 +203,7 @@ pub const MEMORY_STEP_BYTES: usize = 64 << 10;
 /// Bytes of resident memory by which what nobody allocates may grow after the start: more of the program's own pages
 /// and stacks, and what the allocator needs besides.
 pub const MEMORY_RESERVE_BYTES: usize = 8 << 20;
-/// Bytes that are allocated for a stream of a client, at most, while nobody reads its answer, or its request.
+/// Bytes that are allocated for an exchange, as a rule at most, while nobody reads its answer, or its request.
 pub const MEMORY_STREAM_BYTES: usize = 48 << 10;
 /// One connection of HTTP/2 may take up, with its streams, one part in so many of what is free until memory is full.
 pub const MEMORY_SHARES: usize = 64;
@@ -223,10 +223,12 @@ pub const MEMORY_WAIT_MILLIS: u64 = 2_000;
 /// Milliseconds without an exchange after which a worker returns memory to the system.
 pub const PURGE_IDLE_MILLIS: u64 = 1_000;
 /// Bytes that a worker must have freed since it last returned memory to the system.
-pub const PURGE_BYTES: usize = 1 << 20;
+pub const PURGE_BYTES: usize = 256 << 10;
 /// Bytes that it must have freed to do so although it has exchanges: it takes some milliseconds.
 pub const PURGE_BUSY_BYTES: usize = 64 << 20;
-/// Milliseconds between two such times.
+/// Milliseconds between two times that a worker does so because memory is short.
+pub const PURGE_SHORT_MILLIS: u64 = 200;
+/// Milliseconds between two times that it does so although it has exchanges.
 pub const PURGE_BUSY_MILLIS: u64 = 10_000;
 /// Smallest `limits.memory_bytes`.
 pub const MEMORY_BYTES_LEAST: u64 = 64 << 20;

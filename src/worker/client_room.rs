@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::base::ids::WorkerId;
 use crate::base::limits;
-use crate::base::memory::{self, Level};
 use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::messages::ToWorker;
@@ -85,7 +84,7 @@ impl Drop for Waiting<'_> {
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
-    if memory::level() >= Level::Full {
+    if !shard.memory.may_accept(shard.tables.workers()) {
         shard.relieve_memory();
         return false;
     }

@@ -12,6 +12,7 @@ use crate::worker::gather::gather;
 use crate::worker::record::record;
 use crate::worker::respond::respond;
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 
 /// Serves the request whose first bytes were received.
 pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
@@ -27,8 +28,13 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
 
 async fn answer(shard: &Rc<Shard>, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
     let mut admitted = decide(shard, client, exchange).await?; // guard → route → cache → balance
-    let begun = shard.memory.wait_to_begin(&client.timer).await;
-    begun.map_err(|Expired| Failure::Exhausted)?;
+    let _promise = match client.wire.stream {
+        Stream::Socket(_) => {
+            let begun = shard.memory.begin(&client.timer).await;
+            Some(begun.map_err(|Expired| Failure::Exhausted)?)
+        }
+        Stream::Multiplexed(_) => None, // It was promised some when it was opened.
+    };
     gather(&shard.blocks, client, exchange, &mut admitted)?;
     let answered = forward(shard, client, exchange, &mut admitted).await; // upstream → respond → relay
     shard.blocks.give(admitted.request);

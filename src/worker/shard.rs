@@ -265,6 +265,7 @@ impl Shard {
         listener: Option<SharedClientCount>,
     ) -> CountedConnection {
         self.connections.set(self.connections.get() + 1);
+        self.memory.note_accepted();
         let gauges = self.links.gauges(self.worker);
         gauges.accept();
         gauges.set_connections(self.connections.get() as u32);

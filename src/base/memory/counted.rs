@@ -14,7 +14,7 @@ use crate::base::limits;
 
 /// Bytes that are allocated and not freed.
 static ALLOCATED: CachePadded<AtomicIsize> = CachePadded::new(AtomicIsize::new(0));
-/// Bytes that the open streams of clients may come to take.
+/// Bytes that the exchanges which have begun may come to take.
 static PROMISED: CachePadded<AtomicIsize> = CachePadded::new(AtomicIsize::new(0));
 
 thread_local! {
@@ -120,11 +120,11 @@ pub fn count_in_steps() {
     THREAD.with(|thread| thread.step.set(limits::MEMORY_STEP_BYTES));
 }
 
-/// What a stream that has begun may come to take. It counts until this is dropped, on the thread that made it.
+/// What an exchange that has begun may come to take. It counts until this is dropped, on the thread that made it.
 #[derive(Debug)]
 pub struct Promise(());
 
-/// Counts a stream of a client that has begun: it has taken little yet, and may soon take
+/// Counts an exchange that has begun: it has taken little yet, and may soon take
 /// [`limits::MEMORY_STREAM_BYTES`].
 pub fn promise() -> Promise {
     note_promised(limits::MEMORY_STREAM_BYTES as isize);
@@ -151,7 +151,7 @@ pub(super) fn allocated() -> usize {
     ALLOCATED.load(Relaxed).max(0) as usize
 }
 
-/// Bytes that are promised to open streams.
+/// Bytes that are promised to exchanges.
 pub(super) fn promised() -> usize {
     PROMISED.load(Relaxed).max(0) as usize
 }

@@ -1,5 +1,5 @@
-//! The memory of the process: how much of it is allocated (`counted.rs`), how much streams that have begun may come to
-//! take, and how near that is to the one bound for all, `limits.memory_bytes`. Nobody but the program itself allocates
+//! The memory of the process: how much of it is allocated (`counted.rs`), how much exchanges that have begun may come
+//! to take, and how near that is to the one bound for all, `limits.memory_bytes`. Nobody but the program itself allocates
 //! through [`Counted`]: in its unit tests nothing is counted, and memory is always ample.
 
 mod counted;
@@ -78,6 +78,14 @@ pub fn level() -> Level {
     usage().level()
 }
 
+/// Whether another exchange may begin, in view of what those take that have begun, and of what they may come to take.
+pub fn may_begin() -> bool {
+    let usage = usage();
+    let used = usage.used.max(counted::promised() + base());
+    let budget = usage.budget;
+    Usage { used, budget }.level() < Level::Exhausted
+}
+
 /// How many streams a client's connection may have open at this moment to open another one.
 pub fn stream_bound() -> usize {
     usage().stream_bound(counted::promised() + base())
@@ -108,8 +116,8 @@ impl Usage {
 
     /// Streams that a connection may have open to open another one: a part of what is free, so that some is always
     /// left for others, however many there are (Choudhury and Hahne, 1998: dynamic queue length thresholds). One is
-    /// always possible, for clients that come late, until the bound is reached. `promised`: bytes that all open streams
-    /// may come to take.
+    /// always possible, for clients that come late, until the bound is reached. `promised`: bytes that all
+    /// exchanges may come to take.
     fn stream_bound(&self, promised: usize) -> usize {
         let used = self.used.max(promised);
         let free = self
@@ -136,6 +144,11 @@ impl Usage {
     pub fn room(&self) -> usize {
         self.budget.saturating_sub(self.used)
     }
+}
+
+/// Whether more memory is resident than is in use: the allocator holds some that is free.
+pub fn is_more_resident() -> bool {
+    resident_bytes().is_some_and(|resident| resident > usage().used)
 }
 
 /// Returns to the system what this thread has freed. It may take milliseconds: not for the way of a request.

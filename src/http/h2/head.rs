@@ -142,10 +142,12 @@ impl Head {
         for span in std::mem::take(&mut list.spans) {
             if span.class == Class::Cookie {
                 sensitive |= span.sensitive;
-                if !cookie.is_empty() {
+                let crumb = list.value(&span);
+                // An empty one is no cookie, and would leave a blank at the end.
+                if !crumb.is_empty() && !cookie.is_empty() {
                     cookie.extend_from_slice(b"; ");
                 }
-                cookie.extend_from_slice(list.value(&span));
+                cookie.extend_from_slice(crumb);
                 continue;
             }
             list.text.copy_within(span.start as usize..span.end(), end);

@@ -111,6 +111,7 @@ mod tests {
             ("cookie", "d=e"),
             ("accept", "*/*"),
             ("cookie", "f=g"),
+            ("cookie", ""),
             ("te", "trailers"),
             ("x-forwarded-for", "192.0.2.7"),
             ("proxy-authorization", "secret"),

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::memory::{self, Level};
+use crate::base::memory::{self, Level, Promise};
 use crate::net::{Blocks, Expired, Timer, Timers};
 use crate::worker::wire::Interrupted;
 use relays::Relays;
@@ -31,6 +31,8 @@ pub use sends::Sending;
 pub struct Memory {
     sends: Sends,
     relays: Relays,
+    /// Connections accepted in this tick.
+    accepted: Cell<usize>,
     /// Requests that wait to begin.
     late: RefCell<Vec<Waker>>,
     /// The core's millisecond in which something was last done about full memory.
@@ -67,20 +69,34 @@ impl Memory {
         self.relays.wait(timer, watch).await.map(Some)
     }
 
-    /// Waits for a while until a request may begin: while memory is exhausted, none does. Errors: it still is.
-    pub async fn wait_to_begin(&self, timer: &Timer) -> Result<(), Expired> {
-        if memory::level() < Level::Exhausted {
-            return Ok(());
+    /// Counts an accepted connection.
+    pub fn note_accepted(&self) {
+        self.accepted.set(self.accepted.get() + 1);
+    }
+
+    /// Whether this worker, one of so many, may accept a connection. What a crowd that comes at once will take is not
+    /// known before the next tick: until then all workers accept at most half of those for whom there would be room.
+    pub fn may_accept(&self, workers: usize) -> bool {
+        let usage = memory::usage();
+        let most = usage.room() / limits::MEMORY_STREAM_BYTES / 2 / workers;
+        usage.level() < Level::Full && self.accepted.get() < most.max(1)
+    }
+
+    /// Waits for a while until a request may begin: while memory is exhausted, or promised to others, none does. Errors:
+    /// it still is.
+    pub async fn begin(&self, timer: &Timer) -> Result<Promise, Expired> {
+        if !memory::may_begin() {
+            timer.set(Duration::from_millis(limits::MEMORY_WAIT_MILLIS));
+            let waited = timer.bound(|cx| match memory::may_begin() {
+                true => Poll::Ready(()),
+                false => {
+                    self.late.borrow_mut().push(cx.waker().clone());
+                    Poll::Pending
+                }
+            });
+            waited.await?;
         }
-        timer.set(Duration::from_millis(limits::MEMORY_WAIT_MILLIS));
-        let waited = timer.bound(|cx| {
-            if memory::level() < Level::Exhausted {
-                return Poll::Ready(());
-            }
-            self.late.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        });
-        waited.await
+        Ok(memory::promise())
     }
 
     /// Lets those go on who wait, as far as there is room: once a tick, after what could be freed was freed.
@@ -88,6 +104,7 @@ impl Memory {
         let fit = memory::usage().room() / limits::MEMORY_SHARES / limits::BLOCK_BYTES;
         self.relays
             .begin_tick(fit, self.ended_in_tick.take() as usize);
+        self.accepted.set(0);
         self.late.take().into_iter().for_each(Waker::wake);
     }
 
@@ -130,7 +147,8 @@ impl Memory {
     }
 
     /// Returns memory to the system, if there is some to return and this worker has nothing else to do: at most once a
-    /// second. Where there is much, it does so from time to time even if there is always something to do.
+    /// second. Where there is much, it does so from time to time even if there is always something to do, and so it does
+    /// when memory is short and the allocator holds some that is free.
     pub fn purge_if_due(&self, is_busy: bool, now: u64, blocks: &Blocks) {
         let allocated = memory::allocated_by_thread();
         let peak = self.peak.get().max(allocated);
@@ -140,10 +158,15 @@ impl Memory {
         }
         let freed = peak - allocated + blocks.free_bytes();
         let idle = now.saturating_sub(self.idle_since.get());
-        let is_idle = idle >= limits::PURGE_IDLE_MILLIS && freed >= limits::PURGE_BYTES;
+        let is_idle = idle >= limits::PURGE_IDLE_MILLIS
+            && (freed >= limits::PURGE_BYTES || memory::is_more_resident());
         let since = now.saturating_sub(self.purged_at.get());
         let is_much = freed >= limits::PURGE_BUSY_BYTES && freed >= allocated;
-        if is_idle || since >= limits::PURGE_BUSY_MILLIS && is_much {
+        let is_short = memory::level() >= Level::Tight && memory::is_more_resident();
+        if is_idle
+            || since >= limits::PURGE_BUSY_MILLIS && is_much
+            || since >= limits::PURGE_SHORT_MILLIS && is_short
+        {
             blocks.drop_free();
             memory::purge();
             self.peak.set(memory::allocated_by_thread());
