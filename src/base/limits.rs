@@ -161,7 +161,7 @@ pub const BLOCK_BYTES: usize = 16 << 10;
 pub const RELAY_BLOCK_BYTES: usize = 128 << 10;
 /// Bytes of bulk transfers that a core takes in in one turn of its loop: while they are copied, nothing else runs. At
 /// least a relay block.
-pub const BULK_BYTES_PER_TURN: usize = 512 << 10;
+pub const BULK_BYTES_PER_TURN: usize = 1 << 20;
 /// Largest body of an answer that is copied behind its head, so that its connection is free before the client has it.
 pub const WHOLE_BODY_BYTES: u64 = 4 << 10;
 /// Free ordinary blocks that a worker keeps for reuse.
