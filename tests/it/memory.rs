@@ -292,23 +292,29 @@ fn requests_beyond_the_bound_are_refused() {
     let admin = free_addr();
     let config = |bytes: u64| {
         format!(
-            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nmemory_bytes = {bytes}\n{}{}",
+            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nclient_header = 600\n\
+             [limits]\nmemory_bytes = {bytes}\n{}{}",
             route("/", &[calm.addr]),
             route("/held", &[held.addr])
         )
     };
     let proxy = Proxy::start(&config(1 << 30));
+    // Neither of the two is idle: those are closed.
     let (mut http1, mut http2) = (proxy.client(), proxy.h2());
-    assert_eq!(http1.ask(crate::support::get("/")).status(), 200);
+    let request = crate::support::get("/");
+    let (first, rest) = request.split_at(10);
+    http1.send(first);
+    let late = http2.begin(&get("/held", &[]), true);
     let begin = |_| {
         let mut client = proxy.client();
         client.send(crate::support::get("/held"));
         client
     };
     let mut waiting: Vec<_> = (0..1500).map(begin).collect();
-    held.wait_for_requests(waiting.len());
+    held.wait_for_requests(waiting.len() + 1);
     proxy.reload_everywhere(admin, &config(BUDGET));
-    let answer = http1.ask(crate::support::get("/"));
+    http1.send(rest);
+    let answer = http1.answer();
     assert_eq!(answer.status(), 503);
     assert!(answer.text().contains("exhausted"), "{answer:?}");
     assert!(answer.field("retry-after").is_some());
@@ -318,11 +324,12 @@ fn requests_beyond_the_bound_are_refused() {
     for client in &mut waiting {
         assert_eq!(client.answer().text(), "late");
     }
+    assert_eq!(http2.answer(late).text(), "late");
     eventually("there is room again", || {
-        http1.ask(crate::support::get("/")).status() == 200
+        proxy.ask(crate::support::get("/")).status() == 200
     });
-    let stream = http2.begin(&get("/", &[]), true);
-    assert_eq!(http2.answer(stream).text(), "served");
+    let mut http2 = proxy.h2();
+    assert_eq!(http2.ask(&get("/", &[])).text(), "served");
 }
 
 #[test]

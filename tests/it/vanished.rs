@@ -388,7 +388,7 @@ fn uploads_that_share_a_lost_connection() {
     });
     let proxy = Proxy::start(&format!(
         "workers = 1\n[timeouts]\nupstream_response = 600\n\
-         [[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n[[routes]]\npool = \"h2\"\nretries = 0\n",
+         [[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [{{ addr = \"{}\", max_connections = 1 }}]\n[[routes]]\npool = \"h2\"\nretries = 0\n",
         origin.addr
     ));
     let mut clients: Vec<Client> = (0..20)
