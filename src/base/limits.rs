@@ -214,8 +214,15 @@ pub const MEMORY_TIGHT_PERCENT: usize = 75;
 pub const MEMORY_FULL_PERCENT: usize = 85;
 /// Percent down to which stalled exchanges are then ended.
 pub const MEMORY_RELIEVED_PERCENT: usize = 80;
-/// Milliseconds for which a send must have been under way to count as stalled when memory is full.
-pub const STALLED_MILLIS: u64 = 200;
+/// Milliseconds without any progress after which a send counts as stalled while memory is full: the kernel tells of
+/// progress when a third of its buffer has gone out, which takes a slow client a while.
+pub const STALLED_MILLIS: u64 = 2_000;
+/// The same while memory is exhausted.
+pub const STALLED_EXHAUSTED_MILLIS: u64 = 200;
+/// Connections that a worker may accept in one tick however little memory is free: who cannot be served is told so.
+pub const MEMORY_ACCEPTS_LEAST: usize = 2;
+/// Bytes of memory that a worker needs before it serves anybody, about.
+pub const WORKER_MEMORY_BYTES: u64 = 4 << 20;
 /// Relays that a core lets go on at least in one tick while memory is full.
 pub const MEMORY_RELAYS_LEAST: usize = 4;
 /// Milliseconds for which a request waits to begin while memory is exhausted, before it is refused.

@@ -211,7 +211,7 @@ pub fn workers(settings: &Settings, machine: &Machine) -> usize {
 }
 
 /// Bytes of memory that the process may use: as written, else a part of what it may have.
-fn memory_bytes(settings: &Settings, machine: &Machine) -> u64 {
+pub fn memory_bytes(settings: &Settings, machine: &Machine) -> u64 {
     match settings.limits.memory_bytes.value {
         0 => (machine.memory_bytes / 100 * limits::MEMORY_PERCENT).max(limits::MEMORY_BYTES_LEAST),
         bytes => bytes,

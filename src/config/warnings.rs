@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::acme;
 use super::address::BackendPlace;
-use super::compile::workers;
+use super::compile::{memory_bytes, workers};
 use super::descriptors::{configured_clients, share_out};
 use super::machine::Machine;
 use super::notes::Notes;
@@ -62,6 +62,21 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
             &memory.place,
             format!("the process may have only {bytes} bytes of memory"),
         );
+    }
+    let needed = limits::WORKER_MEMORY_BYTES * workers(settings, machine) as u64;
+    let bytes = memory_bytes(settings, machine);
+    if needed > bytes / 4 {
+        let workers = workers(settings, machine);
+        let what = format!(
+            "{workers} workers need about {} MiB before they serve anybody, of {} MiB that the process may use \
+             (limits.memory_bytes)",
+            needed >> 20,
+            bytes >> 20
+        );
+        match memory.value {
+            0 => notes.add_at(0, "", what),
+            _ => notes.add(&memory.place, what),
+        }
     }
 }
 

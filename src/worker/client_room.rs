@@ -47,7 +47,7 @@ async fn wait(
     listener.wait(shard.worker);
     close_idle(shard, listener, shard.worker);
     poll_fn(|cx| {
-        if listener.take(shard.worker) || try_begin(shard, listener) {
+        if may_serve(shard) && (listener.take(shard.worker) || try_begin(shard, listener)) {
             return Poll::Ready(true);
         }
         if poll_over(cx).is_ready() {
@@ -84,11 +84,16 @@ impl Drop for Waiting<'_> {
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
+    may_serve(shard) && shard.plan().snapshot().has_place(listener) && listener.try_begin()
+}
+
+/// Whether there are memory and descriptors for another client.
+fn may_serve(shard: &Shard) -> bool {
     if !shard.memory.may_accept(shard.tables.workers()) {
         shard.relieve_memory();
         return false;
     }
-    has_descriptors(shard) && shard.plan().snapshot().has_place(listener) && listener.try_begin()
+    has_descriptors(shard)
 }
 
 /// Whether the workers have fewer sockets than they may: the other descriptors are for whatever else the process needs.

@@ -136,10 +136,11 @@ pub async fn send_whole(
 ) -> Result<(), Failure> {
     let stall = exchange.plan.snapshot().client.idle_timeout;
     client.timer.set(stall);
-    let _noted = shard.memory.note_send(&client.timer, out.capacity());
+    let noted = shard.memory.note_send(&client.timer, out.capacity());
     match client.wire.stream.send_answer(out, &client.timer).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Failure::ClientLeft),
+        Err(Expired) if noted.was_ended() => Err(Failure::Exhausted),
         Err(Expired) => Err(Failure::ClientStalled),
     }
 }

@@ -1,11 +1,19 @@
-//! The client connections of one core that wait for a request, the longest waiting first: they are closed when another
-//! client needs their place.
+//! The client connections of one core that wait for a request or its head, the longest waiting first: they are closed when
+//! another client needs their place, or memory is short.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::net::{ReceivingEnd, Timer};
 
 use crate::shared::client_count::{ClientCount, SharedClientCount};
+use crate::worker::shard::Shard;
 
 /// A core's idle client connections.
 #[derive(Default)]
@@ -71,6 +79,28 @@ impl Drop for Idle {
     fn drop(&mut self) {
         self.clients.known.borrow_mut().remove(&self.number);
     }
+}
+
+/// Waits for what a client has to bring: what comes before its first request, or the rest of a head. If that takes long, the connection counts as idle
+/// meanwhile, and may be closed for another client.
+pub async fn await_client<T>(
+    shard: &Shard,
+    listener: &SharedClientCount,
+    end: ReceivingEnd,
+    coming: impl Future<Output = T>,
+) -> T {
+    let mut coming = pin!(coming);
+    let soon = Timer::new(&shard.timers);
+    soon.set(Duration::from_millis(limits::DEMOTE_MILLIS));
+    let at_once = poll_fn(|cx| match coming.as_mut().poll(cx) {
+        Poll::Ready(come) => Poll::Ready(Some(come)),
+        Poll::Pending => soon.poll(cx).map(|_| None),
+    });
+    if let Some(come) = at_once.await {
+        return come;
+    }
+    let _idle = shard.idle_clients.enter(listener, move || end.end());
+    coming.await
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The way of a request: this file is the table of contents of the program.
 
 use std::rc::Rc;
+use std::task::Context;
 
-use crate::net::Expired;
 use crate::worker::admit::{Admitted, admit};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
 use crate::worker::exchange::Exchange;
@@ -13,6 +13,7 @@ use crate::worker::record::record;
 use crate::worker::respond::respond;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
+use crate::worker::wire::Interrupted;
 
 /// Serves the request whose first bytes were received.
 pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
@@ -30,8 +31,12 @@ async fn answer(shard: &Rc<Shard>, client: &Client, exchange: &Exchange) -> Resu
     let mut admitted = decide(shard, client, exchange).await?; // guard → route → cache → balance
     let _promise = match client.wire.stream {
         Stream::Socket(_) => {
-            let begun = shard.memory.begin(&client.timer).await;
-            Some(begun.map_err(|Expired| Failure::Exhausted)?)
+            let watch = |cx: &mut Context<'_>| client.poll_gone(shard, cx);
+            match shard.memory.begin(&client.timer, watch).await {
+                Ok(promise) => Some(promise),
+                Err(Interrupted::Watched(left)) => return Err(left),
+                Err(Interrupted::Expired) => return Err(Failure::Exhausted),
+            }
         }
         Stream::Multiplexed(_) => None, // It was promised some when it was opened.
     };

@@ -76,11 +76,13 @@ impl Relay<'_> {
             }
             let (size, most) = next_receive(body, self.to);
             self.timer.set((self.idle)());
-            admission = match self.memory.admit(self.timer, &mut watch).await {
+            let held = self.from.held();
+            admission = match self.memory.admit(self.timer, held, &mut watch).await {
                 Ok(admitted) => admitted,
                 Err(Interrupted::Expired) => return Err(Broken::Exhausted),
                 Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
             };
+            self.timer.set((self.idle)()); // The sender was not to blame for that wait.
             let blocks = self.blocks;
             // What comes in small pieces need not wait for its turn.
             let more = match is_ample || size == limits::RELAY_BLOCK_BYTES {
@@ -197,14 +199,18 @@ impl Relay<'_> {
         count: usize,
         is_last: bool,
     ) -> Result<(), Broken<F>> {
-        let give_time = || self.timer.set((self.stall)());
-        give_time();
-        let _noted = self.memory.note_send(self.timer, block.capacity());
+        self.timer.set((self.stall)());
+        let noted = self.memory.note_send(self.timer, block.capacity());
+        let progress = || {
+            self.timer.set((self.stall)());
+            noted.renew(self.timer.timers().millis());
+        };
         self.has_sent.set(self.has_sent.get() || count > 0);
-        let sending = self.to.send(block, count, is_last, self.timer, give_time);
+        let sending = self.to.send(block, count, is_last, self.timer, progress);
         match sending.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Broken::SinkClosed),
+            Err(_) if noted.was_ended() => Err(Broken::Exhausted),
             Err(_) => Err(Broken::SinkTimeout),
         }
     }

@@ -23,6 +23,15 @@ pub enum Interrupted<F> {
 }
 
 impl Wire {
+    /// Bytes that were received and wait to be taken.
+    pub fn held(&self) -> usize {
+        let waiting = match &self.stream {
+            Stream::Socket(_) => 0, // The kernel has them.
+            Stream::Multiplexed(stream) => stream.held(),
+        };
+        self.with(|block| block.len()) + waiting
+    }
+
     /// Wraps a stream; nothing is received yet and no memory is held.
     pub fn new(stream: Stream) -> Wire {
         Wire {

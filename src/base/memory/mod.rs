@@ -17,6 +17,8 @@ pub use counted::{Counted, Promise, allocated_by_thread, count_in_steps, promise
 static BUDGET: CachePadded<AtomicUsize> = CachePadded::new(AtomicUsize::new(usize::MAX));
 /// Bytes of resident memory that are not allocated: the program itself, stacks, rings.
 static BASE: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that were allocated before anybody was served.
+static AT_REST: AtomicUsize = AtomicUsize::new(0);
 
 /// How much of the memory is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,10 +46,12 @@ pub fn set_budget(bytes: u64) {
     BUDGET.store(usize::try_from(bytes).unwrap_or(usize::MAX), Relaxed);
 }
 
-/// Measures how much of the resident memory is not allocated: once, when all threads run and nobody is served yet.
+/// Measures what the program itself needs: once, when all threads run and nobody is served yet.
 pub fn measure_base() {
     let resident = resident_bytes().unwrap_or_default();
-    let base = resident.saturating_sub(counted::allocated());
+    let allocated = counted::allocated();
+    let base = resident.saturating_sub(allocated);
+    AT_REST.store(allocated, Relaxed);
     BASE.store(base + limits::MEMORY_RESERVE_BYTES, Relaxed);
 }
 
@@ -63,14 +67,22 @@ fn resident_bytes() -> Option<usize> {
 /// What the process uses at this moment.
 pub fn usage() -> Usage {
     Usage {
-        used: counted::allocated() + base(),
+        used: used(counted::allocated()),
         budget: BUDGET.load(Relaxed),
     }
 }
 
-/// At most half of the bound: one that is too small for the program itself must not keep it from serving anybody.
-fn base() -> usize {
-    BASE.load(Relaxed).min(BUDGET.load(Relaxed) / 2)
+/// Bytes in use where so many are allocated. What the program itself needs counts for at most half of the bound: one
+/// that is too small for it must not keep it from serving anybody.
+fn used(allocated: usize) -> usize {
+    let (base, at_rest) = (BASE.load(Relaxed), AT_REST.load(Relaxed));
+    let beyond = (base + at_rest).saturating_sub(BUDGET.load(Relaxed) / 2);
+    (allocated + base).saturating_sub(beyond)
+}
+
+/// Bytes in use if all exchanges took what they may come to take.
+fn promised() -> usize {
+    used(AT_REST.load(Relaxed) + counted::promised())
 }
 
 /// How much is in use at this moment.
@@ -81,14 +93,14 @@ pub fn level() -> Level {
 /// Whether another exchange may begin, in view of what those take that have begun, and of what they may come to take.
 pub fn may_begin() -> bool {
     let usage = usage();
-    let used = usage.used.max(counted::promised() + base());
+    let used = usage.used.max(promised());
     let budget = usage.budget;
     Usage { used, budget }.level() < Level::Exhausted
 }
 
 /// How many streams a client's connection may have open at this moment to open another one.
 pub fn stream_bound() -> usize {
-    usage().stream_bound(counted::promised() + base())
+    usage().stream_bound(promised())
 }
 
 /// Bytes that this thread should free for the process to be relieved: its share of them, as it has its share of all
@@ -149,6 +161,13 @@ impl Usage {
 /// Whether more memory is resident than is in use: the allocator holds some that is free.
 pub fn is_more_resident() -> bool {
     resident_bytes().is_some_and(|resident| resident > usage().used)
+}
+
+/// Whether more memory is resident than is in use, and that is short.
+pub fn is_resident_short() -> bool {
+    let usage = usage();
+    let tight = usage.percent(limits::MEMORY_TIGHT_PERCENT);
+    resident_bytes().is_some_and(|resident| resident > usage.used && resident >= tight)
 }
 
 /// Returns to the system what this thread has freed. It may take milliseconds: not for the way of a request.

@@ -11,16 +11,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
-use crate::base::limits;
 use crate::base::time::Micros;
-use crate::net::{ReceivingEnd, Timer};
-use crate::shared::client_count::SharedClientCount;
+use crate::net::Timer;
 use crate::snapshot::Protocol;
 use crate::worker::connection::failure::{ConnectionFailure, report};
 use crate::worker::connection::opening::begins_tls;
 use crate::worker::downstream::{Accepted, Client, Woken, speaks_http2};
+use crate::worker::idle_clients::await_client;
 use crate::worker::record;
 use crate::worker::shard::{CountedConnection, Shard};
 
@@ -52,28 +50,6 @@ async fn serve_all(shard: &Rc<Shard>, accepted: Box<Accepted>) {
         Some((client, Protocol::Http2)) => Box::pin(h2::serve(shard, client)).await,
         Some((client, Protocol::Http1)) => h1::serve(shard, &client).await,
     }
-}
-
-/// Waits for what a client has to bring before its first request. If that takes long, the connection counts as idle
-/// meanwhile, and may be closed for another client.
-async fn await_client<T>(
-    shard: &Rc<Shard>,
-    listener: &SharedClientCount,
-    end: ReceivingEnd,
-    coming: impl Future<Output = T>,
-) -> T {
-    let mut coming = pin!(coming);
-    let soon = Timer::new(&shard.timers);
-    soon.set(Duration::from_millis(limits::DEMOTE_MILLIS));
-    let at_once = poll_fn(|cx| match coming.as_mut().poll(cx) {
-        Poll::Ready(come) => Poll::Ready(Some(come)),
-        Poll::Pending => soon.poll(cx).map(|_| None),
-    });
-    if let Some(come) = at_once.await {
-        return come;
-    }
-    let _idle = shard.idle_clients.enter(listener, move || end.end());
-    coming.await
 }
 
 /// Brings a connection to the first bytes of its first request, and finds out what it speaks. `None`: it has ended.

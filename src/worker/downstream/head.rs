@@ -6,7 +6,9 @@ use crate::http::h2::begins_connection;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::idle_clients::await_client;
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 use crate::worker::wire::{Interrupted, nothing};
 
 /// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which is
@@ -43,6 +45,17 @@ pub async fn receive_rest_of_head(
         1 => client.first_due.get(),
         _ => exchange.began.after(bounds.header_timeout),
     });
+    let coming = receive_pieces(shard, client, bounds.head.head_bytes as usize);
+    match &client.wire.stream {
+        Stream::Socket(socket) => {
+            let listener = &client.arrival.listener.clients;
+            await_client(shard, listener, socket.receiving_end(), coming).await
+        }
+        Stream::Multiplexed(_) => coming.await,
+    }
+}
+
+async fn receive_pieces(shard: &Shard, client: &Client, most: usize) -> Result<(), Failure> {
     loop {
         let seen = client.wire.with(|block| block.len());
         let more = client.wire.more(
@@ -58,9 +71,9 @@ pub async fn receive_rest_of_head(
             Err(Interrupted::Expired) => return Err(Failure::HeadTimeout),
             Err(Interrupted::Watched(never)) => match never {},
         }
-        let worth_parsing = client.wire.with(|block| {
-            may_end_head(block.filled(), seen) || block.len() > bounds.head.head_bytes as usize
-        });
+        let worth_parsing = client
+            .wire
+            .with(|block| may_end_head(block.filled(), seen) || block.len() > most);
         if worth_parsing {
             return Ok(());
         }

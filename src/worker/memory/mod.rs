@@ -1,10 +1,11 @@
 //! What a worker does when the memory of the process runs short (`base/memory` says how short it is).
 //!
 //! - **Tight**: windows of HTTP/2 do not grow, relays use ordinary blocks, nothing free is kept.
-//! - **Full**: bodies are not read on until there is room again, nobody is accepted, and what is of least use goes: the
-//!   idle connections to backends first, then the exchanges whose bytes nobody takes, the longest stalled first.
-//!   How many: as many as have this worker's share of what is to be freed.
-//! - **Exhausted**: no request begins. If nothing is stalled, those exchanges end that were last to wait for room.
+//! - **Full**: bodies are not read on until there is room again, few clients are accepted, and what is of least use goes:
+//!   idle connections first, then the exchanges whose bytes nobody takes, the longest stalled first. How many: as many
+//!   as have this worker's share of what is to be freed.
+//! - **Exhausted**: no request begins, and who waits for that too long is told so. If nothing is stalled, those exchanges
+//!   end that were last to wait for room and hold a part of a body.
 //!
 //! An exchange is ended by having the time run out at once that bounds what it waits for, so that it ends like all that
 //! wait too long.
@@ -57,16 +58,18 @@ impl Memory {
     }
 
     /// Waits until there is room for more of a body, at most until the timer's deadline. `watch` is polled meanwhile.
-    /// What is given is to be kept until that was passed on.
+    /// What is given is to be kept until that was passed on. `held`: bytes of the body that were received and wait to
+    /// be taken.
     pub async fn admit<F>(
         &self,
         timer: &Timer,
+        held: usize,
         watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<Option<Admission<'_>>, Interrupted<F>> {
         if memory::level() < Level::Full && self.relays.waiting() == 0 {
             return Ok(None);
         }
-        self.relays.wait(timer, watch).await.map(Some)
+        self.relays.wait(timer, held, watch).await.map(Some)
     }
 
     /// Counts an accepted connection.
@@ -79,24 +82,36 @@ impl Memory {
     pub fn may_accept(&self, workers: usize) -> bool {
         let usage = memory::usage();
         let most = usage.room() / limits::MEMORY_STREAM_BYTES / 2 / workers;
-        usage.level() < Level::Full && self.accepted.get() < most.max(1)
+        let most = match usage.level() < Level::Full {
+            true => most.max(limits::MEMORY_ACCEPTS_LEAST),
+            false => limits::MEMORY_ACCEPTS_LEAST,
+        };
+        self.accepted.get() < most
     }
 
-    /// Waits for a while until a request may begin: while memory is exhausted, or promised to others, none does. Errors:
-    /// it still is.
-    pub async fn begin(&self, timer: &Timer) -> Result<Promise, Expired> {
-        if !memory::may_begin() {
-            timer.set(Duration::from_millis(limits::MEMORY_WAIT_MILLIS));
-            let waited = timer.bound(|cx| match memory::may_begin() {
-                true => Poll::Ready(()),
-                false => {
-                    self.late.borrow_mut().push(cx.waker().clone());
-                    Poll::Pending
-                }
-            });
-            waited.await?;
+    /// Waits for a while until a request may begin: while memory is exhausted, or promised to others, none does.
+    /// `watch` is polled meanwhile. Errors: memory still is, or what is watched happened.
+    pub async fn begin<F>(
+        &self,
+        timer: &Timer,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<Promise, Interrupted<F>> {
+        if memory::may_begin() {
+            return Ok(memory::promise());
         }
-        Ok(memory::promise())
+        timer.set(Duration::from_millis(limits::MEMORY_WAIT_MILLIS));
+        let waited = timer.bound(|cx| {
+            if memory::may_begin() {
+                return Poll::Ready(Ok(memory::promise()));
+            }
+            self.late.borrow_mut().push(cx.waker().clone());
+            watch(cx).map(Err)
+        });
+        match waited.await {
+            Ok(Ok(promise)) => Ok(promise),
+            Ok(Err(seen)) => Err(Interrupted::Watched(seen)),
+            Err(Expired) => Err(Interrupted::Expired),
+        }
     }
 
     /// Lets those go on who wait, as far as there is room: once a tick, after what could be freed was freed.
@@ -117,9 +132,14 @@ impl Memory {
     /// free, and what its relays wait for. Gives their number.
     pub fn end_stalled(&self, timers: &Timers) -> u32 {
         let excess = memory::excess_of_thread();
+        let is_exhausted = memory::level() == Level::Exhausted;
+        let millis = match is_exhausted {
+            true => limits::STALLED_EXHAUSTED_MILLIS,
+            false => limits::STALLED_MILLIS,
+        };
         let wanted = self.relays.waiting() * limits::BLOCK_BYTES;
-        let mut ended = self.sends.end_stalled(timers, excess + wanted);
-        if ended == 0 && memory::level() == Level::Exhausted {
+        let mut ended = self.sends.end_stalled(timers, millis, excess + wanted);
+        if ended == 0 && is_exhausted {
             ended = self.relays.end_latest(timers, excess);
         }
         self.ended.set(self.ended.get() + ended);
@@ -162,11 +182,8 @@ impl Memory {
             && (freed >= limits::PURGE_BYTES || memory::is_more_resident());
         let since = now.saturating_sub(self.purged_at.get());
         let is_much = freed >= limits::PURGE_BUSY_BYTES && freed >= allocated;
-        let is_short = memory::level() >= Level::Tight && memory::is_more_resident();
-        if is_idle
-            || since >= limits::PURGE_BUSY_MILLIS && is_much
-            || since >= limits::PURGE_SHORT_MILLIS && is_short
-        {
+        let is_short = since >= limits::PURGE_SHORT_MILLIS && memory::is_resident_short();
+        if is_idle || since >= limits::PURGE_BUSY_MILLIS && is_much || is_short {
             blocks.drop_free();
             memory::purge();
             self.peak.set(memory::allocated_by_thread());

@@ -24,6 +24,8 @@ struct Waiting {
     waiter: Rc<Waiter>,
     /// The number of the timer that bounds its wait.
     timer: u32,
+    /// Bytes that would be freed if it ended.
+    held: usize,
 }
 
 impl Waiting {
@@ -60,6 +62,7 @@ impl Relays {
     pub async fn wait<F>(
         &self,
         timer: &Timer,
+        held: usize,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<Admission<'_>, Interrupted<F>> {
         let admission = Admission {
@@ -69,6 +72,7 @@ impl Relays {
         self.waiting.borrow_mut().push_back(Waiting {
             waiter: admission.waiter.clone(),
             timer: timer.number(),
+            held,
         });
         self.let_go_on();
         let waited = timer.bound(|cx| match admission.waiter.poll(cx) {
@@ -108,15 +112,23 @@ impl Relays {
         }
     }
 
-    /// Ends those that came last, last first, until their exchanges have so many bytes. Gives their number.
-    pub fn end_latest(&self, timers: &Timers, bytes: usize) -> u32 {
-        let mut waiting = self.waiting.borrow_mut();
-        let count = bytes
-            .div_ceil(limits::MEMORY_STREAM_BYTES)
-            .min(waiting.len());
-        let kept = waiting.len() - count;
-        let latest = waiting.drain(kept..).filter(Waiting::is_there);
-        latest.map(|relay| timers.expire(relay.timer)).count() as u32
+    /// Ends those that came last, last first, of those that hold something, until they have so many bytes. Gives their
+    /// number.
+    pub fn end_latest(&self, timers: &Timers, mut bytes: usize) -> u32 {
+        let (mut waiting, mut ended) = (self.waiting.borrow_mut(), 0);
+        let mut at = waiting.len();
+        while at > 0 && bytes > 0 {
+            at -= 1;
+            if waiting[at].held == 0 || !waiting[at].is_there() {
+                continue;
+            }
+            if let Some(relay) = waiting.remove(at) {
+                timers.expire(relay.timer);
+                bytes = bytes.saturating_sub(relay.held + limits::BLOCK_BYTES);
+                ended += 1;
+            }
+        }
+        ended
     }
 }
 
@@ -149,7 +161,7 @@ mod tests {
         let (relays, timers) = (Relays::default(), Rc::<Timers>::default());
         let timer = Timer::new(&timers);
         relays.begin_tick(0, 0);
-        let waits = |_| -> Waits<'_> { Box::pin(relays.wait(&timer, nothing)) };
+        let waits = |_| -> Waits<'_> { Box::pin(relays.wait(&timer, 0, nothing)) };
         let mut all: Vec<Waits<'_>> = (0..limits::MEMORY_RELAYS_LEAST + 3).map(waits).collect();
         let mut admitted: Vec<_> = all.iter_mut().filter_map(admission).collect();
         assert_eq!(
@@ -174,8 +186,8 @@ mod tests {
         let (relays, timers) = (Relays::default(), Rc::<Timers>::default());
         let (early, late) = (Timer::new(&timers), Timer::new(&timers));
         let mut waits: [Waits<'_>; 2] = [
-            Box::pin(relays.wait(&early, nothing)),
-            Box::pin(relays.wait(&late, nothing)),
+            Box::pin(relays.wait(&early, 1, nothing)),
+            Box::pin(relays.wait(&late, 1, nothing)),
         ];
         assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
         assert_eq!(relays.end_latest(&timers, 1), 1);

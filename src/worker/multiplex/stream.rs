@@ -152,6 +152,11 @@ impl Stream {
         Ok(count)
     }
 
+    /// Bytes of the body that were received and not taken.
+    pub fn held(&self) -> usize {
+        self.state.body.borrow().len()
+    }
+
     /// Whether the whole of the peer's message was received and taken.
     pub fn has_ended(&self) -> bool {
         self.state.ended.get() && self.state.body.borrow().is_empty()

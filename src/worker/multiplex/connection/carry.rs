@@ -111,9 +111,13 @@ impl Connection {
                 terms.pace.admit(bytes).await;
             }
             timer.set(terms.idle);
-            let progress = || timer.set(terms.idle);
             let count = block.len();
-            let _noted = self.note_send(&timer, &block, terms);
+            let noted = self.note_send(&timer, &block, terms);
+            let progress = || {
+                timer.set(terms.idle);
+                let now = self.timers.millis();
+                noted.iter().for_each(|noted| noted.renew(now));
+            };
             match socket.send(&mut block, count, &timer, progress).await {
                 Ok(Ok(())) => block.clear(),
                 Ok(Err(error)) => return Err(error),
