@@ -40,8 +40,8 @@ pub fn socket_counts() -> SocketCounts {
     }
 }
 
-/// A client that was accepted and waits for a place. Descriptors are kept aside for as many as can wait at once, so that
-/// their sockets do not count among the others.
+/// A client that was accepted and waits for a place. Descriptors are kept aside for as many as can wait at once, so
+/// that their sockets do not count among the others.
 pub struct WaitingSocket(());
 
 impl Default for WaitingSocket {

@@ -1,5 +1,5 @@
-//! The client connections of one core that wait for a request or its head, the longest waiting first: they are closed when
-//! another client needs their place, or memory is short.
+//! The client connections of one core that wait for a request or its head, the longest waiting first: they are closed
+//! when another client needs their place, or memory is short.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -81,8 +81,8 @@ impl Drop for Idle {
     }
 }
 
-/// Waits for what a client has to bring: what comes before its first request, or the rest of a head. If that takes long, the connection counts as idle
-/// meanwhile, and may be closed for another client.
+/// Waits for what a client has to bring: what comes before its first request, or the rest of a head. If that takes
+/// long, the connection counts as idle meanwhile, and may be closed for another client.
 pub async fn await_client<T>(
     shard: &Shard,
     listener: &SharedClientCount,

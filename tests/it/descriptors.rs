@@ -423,6 +423,22 @@ fn who_begins_no_handshake_makes_room() {
     drop(mute);
 }
 
+/// A head that does not come to its end keeps no place from others.
+#[test]
+fn who_sends_half_a_head_makes_room() {
+    let patient = Patient::start();
+    let admin = free_addr();
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 2\n\
+         [timeouts]\nclient_header = 600\n{}",
+        route("/", &[patient.origin.addr])
+    ));
+    wait_for_calm(admin);
+    let mut slow: Vec<_> = (0..2).map(|_| proxy.client()).collect();
+    slow.iter_mut().for_each(|client| client.send("GET / HT"));
+    assert_eq!(proxy.ask(get("/")).status(), 200);
+}
+
 /// Requests to a pool of HTTP/2 wait for a descriptor as those to others do.
 #[test]
 fn a_pool_of_http2_waits_for_a_descriptor() {

@@ -254,6 +254,11 @@ fn uploads_to_a_backend_that_does_not_read() {
         };
         (0..CONNECTIONS).map(open).collect::<Vec<_>>()
     });
+    let text = metrics(flooded.admin);
+    assert!(
+        !text.contains("reason=\"response_timeout\""),
+        "nobody blames the backend"
+    );
 }
 
 /// Another bound holds as soon as it is in force.
@@ -283,8 +288,19 @@ fn the_bound_can_be_changed() {
 fn requests_beyond_the_bound_are_refused() {
     let (calm, over) = (Origin::saying("served"), Arc::new(AtomicBool::new(false)));
     let is_over = over.clone();
+    let told = Arc::new(AtomicUsize::new(0));
+    let events = told.clone();
     let held = Origin::start(move |link| {
-        while link.request().is_some() {
+        while let Some(request) = link.request() {
+            if request.head.text.contains("/events") {
+                link.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                for number in 1.. {
+                    eventually("there is another event", || events.load(SeqCst) >= number);
+                    if !link.try_send("5\r\nevent\r\n") {
+                        return;
+                    }
+                }
+            }
             eventually("the test goes on", || is_over.load(SeqCst));
             link.try_send(ok("late"));
         }
@@ -310,8 +326,13 @@ fn requests_beyond_the_bound_are_refused() {
         client.send(crate::support::get("/held"));
         client
     };
+    let mut listening: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+    for client in &mut listening {
+        client.send(crate::support::get("/held/events"));
+        client.head();
+    }
     let mut waiting: Vec<_> = (0..1500).map(begin).collect();
-    held.wait_for_requests(waiting.len() + 1);
+    held.wait_for_requests(waiting.len() + listening.len() + 1);
     proxy.reload_everywhere(admin, &config(BUDGET));
     http1.send(rest);
     let answer = http1.answer();
@@ -320,6 +341,13 @@ fn requests_beyond_the_bound_are_refused() {
     assert!(answer.field("retry-after").is_some());
     let stream = http2.begin(&get("/", &[]), true);
     assert_eq!(http2.answer(stream).reset, Some(code::REFUSED_STREAM));
+    // What is quiet, or brings little, frees nothing by its end.
+    for number in 1..=10 {
+        told.store(number, SeqCst);
+        for client in &mut listening {
+            assert_eq!(client.bytes(10), b"5\r\nevent\r\n");
+        }
+    }
     over.store(true, SeqCst);
     for client in &mut waiting {
         assert_eq!(client.answer().text(), "late");
@@ -330,6 +358,19 @@ fn requests_beyond_the_bound_are_refused() {
     });
     let mut http2 = proxy.h2();
     assert_eq!(http2.ask(&get("/", &[])).text(), "served");
+}
+
+/// What the program itself needs counts for half of the bound at most.
+#[test]
+fn a_bound_that_the_program_fills_itself_keeps_nobody_out() {
+    let origin = Origin::saying("served");
+    let proxy = Proxy::start(&format!(
+        "workers = 16\n[limits]\nmemory_bytes = {BUDGET}\n{}",
+        route("/", &[origin.addr])
+    ));
+    for _ in 0..20 {
+        assert_eq!(proxy.ask(crate::support::get("/")).text(), "served");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The memory of the process: how much of it is allocated (`counted.rs`), how much exchanges that have begun may come
-//! to take, and how near that is to the one bound for all, `limits.memory_bytes`. Nobody but the program itself allocates
-//! through [`Counted`]: in its unit tests nothing is counted, and memory is always ample.
+//! to take, and how near that is to the one bound for all, `limits.memory_bytes`. Nobody but the program itself
+//! allocates through [`Counted`]: in its unit tests nothing is counted, and memory is always ample.
 
 mod counted;
 

@@ -166,9 +166,9 @@ impl Memory {
         ))
     }
 
-    /// Returns memory to the system, if there is some to return and this worker has nothing else to do: at most once a
-    /// second. Where there is much, it does so from time to time even if there is always something to do, and so it does
-    /// when memory is short and the allocator holds some that is free.
+    /// Returns memory to the system, if there is some to return and this worker has nothing else to do: at most once
+    /// a second. Where there is much, it does so from time to time even if there is always something to do, and so it
+    /// does when memory is short and the allocator holds some that is free.
     pub fn purge_if_due(&self, is_busy: bool, now: u64, blocks: &Blocks) {
         let allocated = memory::allocated_by_thread();
         let peak = self.peak.get().max(allocated);

@@ -70,7 +70,8 @@ impl Waiters {
         }
     }
 
-    /// Lets the first go on that wants a connection to this backend, of which one has become idle. Whether there is one.
+    /// Lets the first go on that wants a connection to this backend, of which one has become idle. Whether there is
+    /// one.
     fn let_reuse(&self, id: BackendId) -> bool {
         let waiters = self.0.borrow();
         let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && !waiter.may_go.get();
