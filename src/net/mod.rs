@@ -24,7 +24,7 @@ pub use operations::operations;
 pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
-pub use socket::{ReceivingEnd, Socket};
+pub use socket::{ReceiveQueue, Socket};
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};
 pub use unasked::Unasked;

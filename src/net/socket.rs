@@ -37,16 +37,16 @@ pub struct Socket {
     _counted: Counted,
 }
 
-/// The receiving side of a connection, to be ended by somebody else than the task that waits for bytes.
+/// What has come on a connection and was not received, to be looked at by somebody who does not have the socket.
 #[derive(Clone)]
-pub struct ReceivingEnd(Rc<Raw>);
+pub struct ReceiveQueue(Rc<Raw>);
 
-impl ReceivingEnd {
-    /// Lets whoever waits for bytes see the peer's end, behind what was received already.
-    pub fn end(&self) {
-        // SAFETY: the only exclusive reference is made in `Socket::send`, for the length of one call; the system call
-        // is on a live descriptor.
-        unsafe { libc::shutdown((*self.0.get()).as_raw_fd(), libc::SHUT_RD) };
+impl ReceiveQueue {
+    /// Whether nothing is there, not even the peer's end. The ring may not have told yet what the kernel knows.
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: the only exclusive reference is made in `Socket::send`, for the length of one call.
+        let fd = unsafe { (*self.0.get()).as_raw_fd() };
+        !has_event(fd, libc::POLLIN | libc::POLLHUP | libc::POLLERR)
     }
 }
 
@@ -253,9 +253,9 @@ impl Socket {
         self.end_sending();
     }
 
-    /// What is needed to end the receiving side while the connection waits.
-    pub fn receiving_end(&self) -> ReceivingEnd {
-        ReceivingEnd(self.socket.clone())
+    /// What has come and was not received.
+    pub fn receive_queue(&self) -> ReceiveQueue {
+        ReceiveQueue(self.socket.clone())
     }
 
     /// Ends the connection in both directions.

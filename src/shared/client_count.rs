@@ -82,18 +82,17 @@ impl ClientCount {
 
     /// Counts one less, whose place is for another listener.
     pub fn give_up(&self) {
-        self.settle();
         self.open.fetch_sub(1, SeqCst);
     }
 
-    fn settle(&self) {
+    /// Notes that a connection has ended, whose place is still counted.
+    pub fn settle(&self) {
         let less = |owed: usize| owed.checked_sub(1);
         let _ = self.owed.fetch_update(SeqCst, SeqCst, less); // Most connections end by themselves.
     }
 
     /// Counts one less. The worker that should look whether it may accept, if one waits: the place was left to it.
-    pub fn end(&self) -> Option<WorkerId> {
-        self.settle();
+    pub fn leave(&self) -> Option<WorkerId> {
         if self.waiting.load(SeqCst) > 0
             && self.open() <= self.most.load(SeqCst)
             && let Some(worker) = self.give()
@@ -178,11 +177,11 @@ mod tests {
         let count = full(2);
         count.wait(B);
         assert!(!count.take(B));
-        assert_eq!(count.end(), Some(B));
+        assert_eq!(count.leave(), Some(B));
         assert!(!count.try_begin(), "the place is taken");
         assert!(count.take(B));
         assert!(!count.take(B), "once");
-        assert_eq!((count.open(), count.end()), (2, None));
+        assert_eq!((count.open(), count.leave()), (2, None));
         assert!(count.try_begin());
     }
 
@@ -198,7 +197,7 @@ mod tests {
             if expected == C {
                 count.stop_waiting(B);
             }
-            assert_eq!(count.end(), Some(expected));
+            assert_eq!(count.leave(), Some(expected));
             assert!(count.take(expected));
         }
     }
@@ -212,9 +211,10 @@ mod tests {
         assert!(!count.is_one_wanted(), "one is on its way");
         count.wait(B);
         assert!(count.is_one_wanted());
-        assert_eq!(count.end(), Some(A));
+        count.settle();
+        assert_eq!(count.leave(), Some(A));
         assert!(!count.is_one_wanted(), "another is on its way for B");
-        count.give_up();
+        count.settle();
         assert!(count.is_one_wanted());
     }
 
@@ -223,10 +223,10 @@ mod tests {
         let count = full(3);
         count.set_most(2);
         count.wait(A);
-        assert_eq!(count.end(), Some(A), "to look, in vain");
+        assert_eq!(count.leave(), Some(A), "to look, in vain");
         assert!(!count.take(A));
         assert!(!count.try_begin());
-        assert_eq!(count.end(), Some(A));
+        assert_eq!(count.leave(), Some(A));
         assert!(count.take(A));
         assert_eq!(count.open(), 2);
     }
@@ -239,11 +239,11 @@ mod tests {
         assert_eq!(count.waiting_worker(), None);
         count.wait(A);
         count.wait(B);
-        assert_eq!(count.end(), Some(A));
+        assert_eq!(count.leave(), Some(A));
         assert!(count.stop_waiting(A));
-        assert_eq!(count.end(), Some(B));
+        assert_eq!(count.leave(), Some(B));
         assert!(count.stop_waiting(B));
-        assert_eq!((count.end(), count.open()), (None, 0));
+        assert_eq!((count.leave(), count.open()), (None, 0));
     }
 
     #[test]
@@ -255,13 +255,13 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..20_000 {
                         // One place is given up, and one is got back.
-                        count.end();
+                        count.leave();
                         count.wait(worker);
                         while !count.take(worker) && !count.try_begin() {
                             std::thread::yield_now();
                         }
                         if count.stop_waiting(worker) {
-                            count.end();
+                            count.leave();
                         }
                         assert!(count.open() <= 4);
                     }

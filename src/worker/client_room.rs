@@ -78,7 +78,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.listener.stop_waiting(self.shard.worker) {
-            end(self.shard, self.listener); // The place is not needed any more.
+            pass_on(self.shard, self.listener); // The place is not needed any more.
         }
     }
 }
@@ -101,9 +101,15 @@ pub fn has_descriptors(shard: &Shard) -> bool {
     socket_counts().all() <= shard.plan().snapshot().descriptors.sockets
 }
 
+/// Counts one client of a listener less, which has left, and tells whoever waits for its place.
+pub fn end(shard: &Shard, listener: &ClientCount) {
+    listener.settle();
+    pass_on(shard, listener);
+}
+
 /// Counts one client of a listener less, and tells whoever waits for its place: first those who have less than their
 /// share.
-pub fn end(shard: &Shard, listener: &ClientCount) {
+fn pass_on(shard: &Shard, listener: &ClientCount) {
     let plan = shard.plan();
     let snapshot = plan.snapshot();
     let others = || {
@@ -117,7 +123,7 @@ pub fn end(shard: &Shard, listener: &ClientCount) {
             return tell(shard, worker);
         }
     }
-    if let Some(worker) = listener.end() {
+    if let Some(worker) = listener.leave() {
         return tell(shard, worker);
     }
     // At another listener somebody may wait because there were too many clients in all.

@@ -423,20 +423,52 @@ fn who_begins_no_handshake_makes_room() {
     drop(mute);
 }
 
-/// A head that does not come to its end keeps no place from others.
+/// A head that does not come to its end keeps no place from others, nor does the beginning of HTTP/2's preface.
 #[test]
 fn who_sends_half_a_head_makes_room() {
     let patient = Patient::start();
-    let admin = free_addr();
-    let proxy = Proxy::start(&format!(
-        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 2\n\
-         [timeouts]\nclient_header = 600\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
-    let mut slow: Vec<_> = (0..2).map(|_| proxy.client()).collect();
-    slow.iter_mut().for_each(|client| client.send("GET / HT"));
-    assert_eq!(proxy.ask(get("/")).status(), 200);
+    for begun in ["GET / HT", "P", "PRI * HTTP/2.0\r\n"] {
+        let admin = free_addr();
+        let proxy = Proxy::start(&format!(
+            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 2\n\
+             [timeouts]\nclient_header = 600\n{}",
+            route("/", &[patient.origin.addr])
+        ));
+        wait_for_calm(admin);
+        let mut slow: Vec<_> = (0..2).map(|_| proxy.client()).collect();
+        slow.iter_mut().for_each(|client| client.send(begun));
+        assert_eq!(proxy.ask(get("/")).status(), 200, "{begun}");
+    }
+}
+
+/// A request that came in the moment in which its connection's place was wanted is answered.
+#[test]
+fn a_request_that_has_come_makes_its_connection_busy() {
+    let patient = Patient::start();
+    for request in [get("/"), post("/")] {
+        let admin = free_addr();
+        let proxy = Proxy::start(&format!(
+            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 2\n{}",
+            route("/", &[patient.origin.addr])
+        ));
+        wait_for_calm(admin);
+        let (mut kept, mut fresh) = (proxy.client(), proxy.client());
+        assert_eq!(kept.ask(get("/")).status(), 200);
+        sleep(Duration::from_millis(1_000)); // Both count as idle by now, as a rule.
+        proxy.signal(libc::SIGSTOP);
+        let mut newcomer = proxy.client();
+        newcomer.send(get("/"));
+        kept.send(&request);
+        fresh.send(&request);
+        proxy.signal(libc::SIGCONT);
+        for client in [&mut kept, &mut fresh, &mut newcomer] {
+            assert_eq!(client.answer().status(), 200);
+        }
+    }
+}
+
+fn post(path: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody")
 }
 
 /// Requests to a pool of HTTP/2 wait for a descriptor as those to others do.

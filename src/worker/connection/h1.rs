@@ -14,13 +14,11 @@ use crate::worker::shard::Shard;
 /// Serves a connection that has brought its first bytes.
 pub async fn serve(shard: &Rc<Shard>, client: &Client) {
     while busy(shard, client).await == Next::Request {
-        let idle = client.enter_idle(shard);
         let wait = shard.plan().snapshot().client.idle_timeout;
-        if client.wait_for_request(shard, wait).await != Woken::Bytes {
+        if client.wait_for_request_idly(shard, wait).await != Woken::Bytes {
             client.close(shard).await;
             return;
         }
-        drop(idle);
     }
 }
 

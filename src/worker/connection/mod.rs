@@ -59,20 +59,20 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
     let due = Micros::now().after(shard.plan().snapshot().client.header_timeout);
     let timer = Timer::new(&shard.timers);
     timer.set_until(due);
-    let end = accepted.socket.receiving_end();
+    let queue = accepted.socket.receive_queue();
     if listener.proxy_protocol {
         let taking = opening::take_proxy_header(shard, &mut accepted, &timer);
-        await_client(shard, &listener.clients, end.clone(), taking).await?;
+        await_client(shard, &listener.clients, queue.clone(), taking).await??;
     }
     if let Some(tls) = &listener.tls {
         let securing = opening::secure(shard, *accepted, tls, &timer);
-        *accepted = await_client(shard, &listener.clients, end.clone(), securing).await?;
+        *accepted = await_client(shard, &listener.clients, queue.clone(), securing).await??;
     }
     let alpn = accepted.socket.alpn().map(|protocol| protocol == b"h2");
     let client = Client::new(*accepted, shard);
     client.first_due.set(due);
     let waiting = client.wait_for_request(shard, due.until());
-    if await_client(shard, &listener.clients, end, waiting).await != Woken::Bytes {
+    if await_client(shard, &listener.clients, queue.clone(), waiting).await? != Woken::Bytes {
         return None;
     }
     let is_secured = client.arrival.secured.is_some();
@@ -83,7 +83,12 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
     }
     let is_http2 = match alpn {
         Some(is_http2) => is_http2,
-        None => listener.http2 && !is_secured && speaks_http2(shard, &client).await,
+        None => {
+            let speaking = speaks_http2(shard, &client);
+            listener.http2
+                && !is_secured
+                && await_client(shard, &listener.clients, queue, speaking).await?
+        }
     };
     Some((
         client,

@@ -49,7 +49,8 @@ pub async fn receive_rest_of_head(
     match &client.wire.stream {
         Stream::Socket(socket) => {
             let listener = &client.arrival.listener.clients;
-            await_client(shard, listener, socket.receiving_end(), coming).await
+            let come = await_client(shard, listener, socket.receive_queue(), coming).await;
+            come.unwrap_or(Err(Failure::HeadTimeout)) // Others need its place.
         }
         Stream::Multiplexed(_) => coming.await,
     }

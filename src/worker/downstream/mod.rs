@@ -22,7 +22,7 @@ use crate::tls::{Unidentified, identify};
 use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::idle_clients::Idle;
+use crate::worker::idle_clients::await_idle;
 use crate::worker::live_listener::LiveListener;
 use crate::worker::multiplex;
 use crate::worker::shard::Shard;
@@ -274,14 +274,15 @@ impl Client {
         .await
     }
 
-    /// Notes that the connection is idle until the guard is dropped: it may be closed for another client.
-    pub fn enter_idle(&self, shard: &Shard) -> Option<Idle> {
+    /// The same, while the connection may be closed for another client.
+    pub async fn wait_for_request_idly(&self, shard: &Shard, wait: Duration) -> Woken {
+        let waiting = self.wait_for_request(shard, wait);
         let Stream::Socket(socket) = &self.wire.stream else {
-            return None;
+            return waiting.await;
         };
-        let end = socket.receiving_end();
         let listener = &self.arrival.listener.clients;
-        Some(shard.idle_clients.enter(listener, move || end.end()))
+        let woken = await_idle(shard, listener, socket.receive_queue(), waiting).await;
+        woken.unwrap_or(Woken::Over)
     }
 
     /// Whether the listener that the connection came by was removed or demands something else. (A connection that is

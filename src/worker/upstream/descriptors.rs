@@ -37,53 +37,79 @@ impl Drop for Held {
 
 /// The requests of a core that wait for a descriptor, first come, first served among those whose client may have one.
 #[derive(Default)]
-pub struct Waiters(RefCell<VecDeque<Rc<Waiter>>>);
+pub struct Waiters {
+    list: RefCell<VecDeque<Rc<Waiter>>>,
+    /// How many of them were let go for a descriptor that they have not taken yet.
+    gone: Cell<usize>,
+}
 
 struct Waiter {
     /// The backend that it wants a connection to.
     backend: BackendId,
     /// How many connections the client's own has.
     held: Rc<Cell<usize>>,
-    may_go: Cell<bool>,
+    let_go: Cell<Option<LetGo>>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// What a waiter was let go for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LetGo {
+    /// It may open a connection.
+    Descriptor,
+    /// There is a connection that it may be able to use.
+    Connection,
 }
 
 impl Waiters {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.list.borrow().is_empty()
     }
 
     /// Lets those go on that may open a connection by now.
     pub fn let_go(&self, shard: &Shard) {
-        let waiters = self.0.borrow();
-        let gone = waiters.iter().filter(|waiter| waiter.may_go.get()).count();
-        let mut free = free(shard).saturating_sub(gone);
-        for waiter in waiters.iter().filter(|waiter| !waiter.may_go.get()) {
-            if free == 0 {
-                return;
-            }
-            if is_within(waiter.held.get(), free) {
-                waiter.go();
-                free -= 1;
+        let waiters = self.list.borrow();
+        for waiter in waiters
+            .iter()
+            .filter(|waiter| waiter.let_go.get().is_none())
+        {
+            match free(shard) {
+                0 => return,
+                free if is_within(waiter.held.get(), free) => self.wake(waiter, LetGo::Descriptor),
+                _ => {}
             }
         }
     }
 
-    /// Lets the first go on that wants a connection to this backend, of which one has become idle. Whether there is
-    /// one.
+    /// Lets the first go on that wants a connection to this backend, of which one has become idle. Whether there is one.
     fn let_reuse(&self, id: BackendId) -> bool {
-        let waiters = self.0.borrow();
-        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && !waiter.may_go.get();
+        let waiters = self.list.borrow();
+        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && waiter.let_go.get().is_none();
         let first = waiters.iter().find(wants);
-        first.inspect(|waiter| waiter.go()).is_some()
+        first
+            .inspect(|first| self.wake(first, LetGo::Connection))
+            .is_some()
     }
-}
 
-impl Waiter {
-    fn go(&self) {
-        self.may_go.set(true);
-        self.waker.take().into_iter().for_each(Waker::wake);
+    /// Lets all go on that want a connection to this backend: there is one that they can share.
+    pub fn let_share(&self, id: BackendId) {
+        let waiters = self.list.borrow();
+        let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && waiter.let_go.get().is_none();
+        let all = waiters.iter().filter(wants);
+        all.for_each(|waiter| self.wake(waiter, LetGo::Connection));
+    }
+
+    fn wake(&self, waiter: &Waiter, let_go: LetGo) {
+        self.set(waiter, Some(let_go));
+        waiter.waker.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn set(&self, waiter: &Waiter, let_go: Option<LetGo>) {
+        let before = waiter.let_go.replace(let_go);
+        let count = |it: Option<LetGo>| usize::from(it == Some(LetGo::Descriptor));
+        self.gone
+            .set(self.gone.get() + count(let_go) - count(before));
     }
 }
 
@@ -93,15 +119,39 @@ struct Place<'a> {
     waiter: Rc<Waiter>,
 }
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut waiters = self.shard.descriptor_waiters.0.borrow_mut();
-        waiters.retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+impl Place<'_> {
+    /// Whether the request need not wait any longer. Another core may have taken what it was let go for.
+    fn may_go(&self) -> bool {
+        let waiters = &self.shard.descriptor_waiters;
+        match self.waiter.let_go.get() {
+            None => false,
+            Some(LetGo::Connection) => true,
+            Some(LetGo::Descriptor) => {
+                let is_there = free_sockets(self.shard) > 0;
+                if !is_there {
+                    waiters.set(&self.waiter, None);
+                }
+                is_there
+            }
+        }
     }
 }
 
-/// Connections to backends that may still be opened.
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let waiters = &self.shard.descriptor_waiters;
+        waiters.set(&self.waiter, None);
+        let mut list = waiters.list.borrow_mut();
+        list.retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+    }
+}
+
+/// Connections to backends that may still be opened, and were not promised to anybody who waits.
 fn free(shard: &Shard) -> usize {
+    free_sockets(shard).saturating_sub(shard.descriptor_waiters.gone.get())
+}
+
+fn free_sockets(shard: &Shard) -> usize {
     let counts = socket_counts();
     let plan = shard.plan();
     let most = plan.snapshot().descriptors;
@@ -139,17 +189,17 @@ pub async fn wait_for_one(
         waiter: Rc::new(Waiter {
             backend,
             held,
-            may_go: Cell::default(),
+            let_go: Cell::default(),
             waker: RefCell::default(),
         }),
     };
     let waiters = &shard.descriptor_waiters;
-    waiters.0.borrow_mut().push_back(place.waiter.clone());
+    waiters.list.borrow_mut().push_back(place.waiter.clone());
     waiters.let_go(shard);
     let timer = &client.timer;
     timer.set(exchange.bounded(exchange.route().timeouts.connect));
     let waited = timer.bound(|cx| {
-        if place.waiter.may_go.get() {
+        if place.may_go() {
             return Poll::Ready(Ok(()));
         }
         place.waiter.waker.replace(Some(cx.waker().clone()));
@@ -172,7 +222,7 @@ pub fn may_keep(shard: &Shard, id: BackendId) -> bool {
 /// and lets those go on that wait here: once a tick.
 pub fn spare(shard: &Shard) {
     let few = shard.plan().snapshot().descriptors.backends / limits::FEW_LEFT;
-    if free(shard) <= few {
+    if free(shard) <= few || !shard.descriptor_waiters.is_empty() {
         shard.upstreams.close_idle(shard.tables.of(shard.worker));
     }
     shard.descriptor_waiters.let_go(shard);

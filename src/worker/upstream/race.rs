@@ -112,10 +112,10 @@ pub async fn race(
 }
 
 impl Race<'_> {
-    /// Whether another one may begin: beside the first, only while there are descriptors to spare.
+    /// Whether another one may begin: beside others, only while there are descriptors to spare.
     fn may_begin(&self, shard: &Shard) -> bool {
         let is_there = self.begun < self.entrants.len();
-        is_there && (self.begun == 0 || may_open(shard, limits::NEXT_ADDRESS_SPARE))
+        is_there && (self.running.is_empty() || may_open(shard, limits::NEXT_ADDRESS_SPARE))
     }
 
     fn poll(

@@ -149,6 +149,7 @@ fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<Connection>) {
     shard
         .shared_upstreams
         .add(entrant.id, entrant.key, shared, queue);
+    shard.descriptor_waiters.let_share(entrant.id);
 }
 
 /// The connection's window is as wide as those of all its streams can become, so that one whose client does not read
