@@ -39,6 +39,16 @@ impl Patient {
         Patient { origin, may_answer }
     }
 
+    /// A proxy before it, with these settings behind those of its management API, and without any client.
+    fn proxy(&self, workers: usize, admin: SocketAddr, settings: &str) -> Proxy {
+        let proxy = Proxy::start(&format!(
+            "workers = {workers}\n[admin]\nlisten_addr = \"{admin}\"\n{settings}{}",
+            route("/", &[self.origin.addr])
+        ));
+        wait_for_calm(admin);
+        proxy
+    }
+
     fn held(&self) -> usize {
         let requests = self.origin.requests();
         let held = requests.iter().filter(|it| it.head.text.contains("/held"));
@@ -166,12 +176,11 @@ fn a_flood_at_one_listener_leaves_the_others_their_share() {
 fn a_listener_has_a_bound_of_its_own() {
     let patient = Patient::start();
     let (second, admin) = (free_addr(), free_addr());
-    let proxy = Proxy::start(&format!(
-        "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n\
-         [[listeners]]\naddr = \"{second}\"\nconnections = 2\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
+    let proxy = patient.proxy(
+        2,
+        admin,
+        &format!("[[listeners]]\naddr = \"{second}\"\nconnections = 2\n"),
+    );
     let mut clients: Vec<_> = (0..3).map(|_| Client::connect(second)).collect();
     clients
         .iter_mut()
@@ -192,11 +201,7 @@ fn a_listener_has_a_bound_of_its_own() {
 fn a_place_is_for_whichever_worker_a_client_comes_to() {
     let patient = Patient::start();
     let admin = free_addr();
-    let proxy = Proxy::start(&format!(
-        "workers = 8\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 16\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
+    let proxy = patient.proxy(8, admin, "[limits]\nconnections = 16\n");
     let mut clients: Vec<_> = (0..16).map(|_| proxy.client()).collect();
     clients
         .iter_mut()
@@ -219,12 +224,11 @@ fn idle_connections_make_room_for_others() {
     let patient = Patient::start();
     let admin = free_addr();
     for workers in [1, 3] {
-        let proxy = Proxy::start(&format!(
-            "workers = {workers}\n[admin]\nlisten_addr = \"{admin}\"\n\
-             [limits]\nconnections = 3\n[timeouts]\nclient_header = 600\nclient_idle = 600\n{}",
-            route("/", &[patient.origin.addr])
-        ));
-        wait_for_calm(admin);
+        let proxy = patient.proxy(
+            workers,
+            admin,
+            "[limits]\nconnections = 3\n[timeouts]\nclient_header = 600\nclient_idle = 600\n",
+        );
         let mut asked = proxy.client();
         assert_eq!(asked.ask(get("/")).status(), 200);
         let mut silent = proxy.client();
@@ -251,11 +255,7 @@ fn idle_connections_make_room_for_others() {
 fn who_is_served_makes_no_room() {
     let patient = Patient::start();
     let admin = free_addr();
-    let proxy = Proxy::start(&format!(
-        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 2\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
+    let proxy = patient.proxy(1, admin, "[limits]\nconnections = 2\n");
     let mut held = proxy.client();
     held.send(get("/held"));
     let mut h2 = proxy.h2();
@@ -336,12 +336,11 @@ fn a_backend_that_answers_no_connection_takes_no_more_than_its_share() {
 fn a_silent_client_of_http2_makes_room() {
     let patient = Patient::start();
     let admin = free_addr();
-    let proxy = Proxy::start(&format!(
-        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
-         [limits]\nconnections = 2\n[timeouts]\nclient_idle = 600\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
+    let proxy = patient.proxy(
+        1,
+        admin,
+        "[limits]\nconnections = 2\n[timeouts]\nclient_idle = 600\n",
+    );
     let mut silent: Vec<_> = (0..2).map(|_| proxy.h2()).collect();
     for client in &mut silent {
         client.ask(&get_h2("/", &[])); // From now on nobody reads what it is sent.
@@ -356,12 +355,13 @@ fn a_silent_client_of_http2_makes_room() {
 fn bounds_of_listeners_are_reached_one_beside_the_other() {
     let patient = Patient::start();
     let (small, tiny, admin) = (free_addr(), free_addr(), free_addr());
-    let proxy = Proxy::start(&format!(
-        "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 40\n\
-         [[listeners]]\naddr = \"{small}\"\nconnections = 1\n[[listeners]]\naddr = \"{tiny}\"\nconnections = 1\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
+    let listener = |addr| format!("[[listeners]]\naddr = \"{addr}\"\nconnections = 1\n");
+    let settings = format!(
+        "[limits]\nconnections = 40\n{}{}",
+        listener(small),
+        listener(tiny)
+    );
+    let proxy = patient.proxy(2, admin, &settings);
     let mut clients: Vec<_> = (0..40).map(|_| proxy.client()).collect();
     clients
         .iter_mut()
@@ -378,11 +378,7 @@ fn bounds_of_listeners_are_reached_one_beside_the_other() {
 fn as_many_idle_connections_are_closed_as_clients_wait() {
     let patient = Patient::start();
     let admin = free_addr();
-    let proxy = Proxy::start(&format!(
-        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 8\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
+    let proxy = patient.proxy(1, admin, "[limits]\nconnections = 8\n");
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
     clients
         .iter_mut()
@@ -411,12 +407,11 @@ fn who_begins_no_handshake_makes_room() {
     let (directory, authority) = (Directory::new(), Authority::new());
     let pair = authority.issue(&NAMES).write(&directory, "a");
     let secured = free_addr();
-    let _proxy = Proxy::start(&format!(
-        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nclient_header = 600\n\
-         [[listeners]]\naddr = \"{secured}\"\nconnections = 2\ntls = {{ certificates = [{pair}] }}\n{}",
-        route("/", &[patient.origin.addr])
-    ));
-    wait_for_calm(admin);
+    let settings = format!(
+        "[timeouts]\nclient_header = 600\n[[listeners]]\naddr = \"{secured}\"\nconnections = 2\n\
+         tls = {{ certificates = [{pair}] }}\n"
+    );
+    let _proxy = patient.proxy(1, admin, &settings);
     let mute: Vec<_> = (0..2).map(|_| Client::connect(secured)).collect();
     let mut client = Dialer::new(&authority, BOTH).client(secured, NAMES[0]);
     assert_eq!(client.ask(get("/")).status(), 200);
@@ -429,12 +424,11 @@ fn who_sends_half_a_head_makes_room() {
     let patient = Patient::start();
     for begun in ["GET / HT", "P", "PRI * HTTP/2.0\r\n"] {
         let admin = free_addr();
-        let proxy = Proxy::start(&format!(
-            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 2\n\
-             [timeouts]\nclient_header = 600\n{}",
-            route("/", &[patient.origin.addr])
-        ));
-        wait_for_calm(admin);
+        let proxy = patient.proxy(
+            1,
+            admin,
+            "[limits]\nconnections = 2\n[timeouts]\nclient_header = 600\n",
+        );
         let mut slow: Vec<_> = (0..2).map(|_| proxy.client()).collect();
         slow.iter_mut().for_each(|client| client.send(begun));
         assert_eq!(proxy.ask(get("/")).status(), 200, "{begun}");
@@ -447,11 +441,7 @@ fn a_request_that_has_come_makes_its_connection_busy() {
     let patient = Patient::start();
     for request in [get("/"), post("/")] {
         let admin = free_addr();
-        let proxy = Proxy::start(&format!(
-            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[limits]\nconnections = 2\n{}",
-            route("/", &[patient.origin.addr])
-        ));
-        wait_for_calm(admin);
+        let proxy = patient.proxy(1, admin, "[limits]\nconnections = 2\n");
         let (mut kept, mut fresh) = (proxy.client(), proxy.client());
         assert_eq!(kept.ask(get("/")).status(), 200);
         sleep(Duration::from_millis(1_000)); // Both count as idle by now, as a rule.
