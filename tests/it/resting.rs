@@ -117,9 +117,9 @@ fn a_backend_that_answers_no_connection_delays_only_the_first_requests() {
     let origin = Origin::saying("a");
     let silent = free_addr();
     let _hole = black_hole(silent);
-    let connect = Duration::from_millis(1_000);
+    let connect = Duration::from_millis(3_000);
     for algorithm in ALGORITHMS {
-        let more = "timeouts = { connect = 1 }";
+        let more = "timeouts = { connect = 3 }";
         let proxy = Proxy::start(&config(algorithm, &[silent, origin.addr], more));
         let seen = ask_meanwhile(&proxy, [&get("/"), POST], connect, |number| number == 40);
         assert_eq!(seen.failures, 0, "{algorithm}: {}", proxy.log());
