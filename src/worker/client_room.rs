@@ -13,6 +13,7 @@ use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::messages::ToWorker;
 use crate::shared::sockets::{WaitingSocket, socket_counts};
+use crate::worker::memory::relief;
 use crate::worker::shard::{CountedConnection, Shard};
 
 /// Counts a client that was accepted, as soon as there is a place for it; at once when `poll_over` says so, because the
@@ -90,7 +91,7 @@ fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {
 /// Whether there are memory and descriptors for another client.
 fn may_serve(shard: &Shard) -> bool {
     if !shard.memory.may_accept(shard.tables.workers()) {
-        shard.relieve_memory();
+        relief::relieve(shard);
         return false;
     }
     has_descriptors(shard)

@@ -4,11 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 
-use tracing::warn;
-
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
-use crate::base::memory::{self, Level};
+use crate::base::memory;
 use crate::base::random::Random;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
@@ -24,7 +22,7 @@ use crate::worker::client_room;
 use crate::worker::exchange::Exchange;
 use crate::worker::idle_clients::IdleClients;
 use crate::worker::log_ration::LogRation;
-use crate::worker::memory::Memory;
+use crate::worker::memory::{Memory, relief};
 use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
 use crate::worker::stream::Stream;
@@ -381,7 +379,7 @@ impl Shard {
         self.look_for_places();
         descriptors::spare(self);
         go_on_with_rests(self);
-        self.look_at_memory(now);
+        relief::look_around(self, now);
         let gauges = self.links.gauges(self.worker);
         gauges.set_operations(operations());
         self.plan.borrow().let_look();
@@ -390,42 +388,6 @@ impl Shard {
         if now.is_multiple_of(1000) {
             gauges.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);
-        }
-    }
-
-    /// Frees memory if it is full: once a tick, and as soon as that is noticed.
-    pub fn relieve_memory(&self) {
-        if self.memory.is_relief_due(self.timers.millis()) {
-            self.close_idle();
-            let ended = self.memory.end_stalled(&self.timers);
-            self.links.gauges(self.worker).note_ended(ended);
-        }
-    }
-
-    /// Closes connections that nobody uses at this moment.
-    fn close_idle(&self) {
-        self.upstreams.close_idle(self.tables.of(self.worker));
-        for _ in 0..limits::IDLE_CLOSED_AT_ONCE {
-            self.idle_clients.close_oldest(|_| true);
-        }
-    }
-
-    /// Does at a tick what depends on how much memory is in use.
-    fn look_at_memory(&self, now: u64) {
-        self.relieve_memory();
-        self.memory.begin_tick();
-        if memory::level() >= Level::Tight {
-            self.blocks.drop_free();
-        }
-        if memory::level() < Level::Full {
-            self.look_for_places();
-        }
-        let is_busy = self.links.gauges(self.worker).exchanges() > 0;
-        self.memory.purge_if_due(is_busy, now, &self.blocks);
-        if now.is_multiple_of(1000)
-            && let Some(complaint) = self.memory.complaint()
-        {
-            warn!(worker = self.worker.0, "{complaint}");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
 use crate::worker::downstream::{Client, LINGER, linger};
+use crate::worker::memory::relief;
 use crate::worker::multiplex::{Connection, End, Stream, Terms};
 use crate::worker::shard::Shard;
 
@@ -45,7 +46,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     let refused = |count| {
         shard.memory.note_refused(count);
         shard.links.gauges(shard.worker).refuse_streams(count);
-        shard.relieve_memory();
+        relief::relieve(shard);
     };
     let is_unwanted = || {
         let most = shard.plan().snapshot().client.requests_per_connection;

@@ -11,6 +11,7 @@
 //! wait too long.
 
 mod relays;
+pub mod relief;
 mod sends;
 
 use std::cell::{Cell, RefCell};
