@@ -20,21 +20,22 @@
 //!
 //! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers. They
 //!   speak to each other of two things only: of connections to a backend that may have no more of them
-//!   (`worker/upstream/queue.rs`), and of places for clients when there are as many as may be (`worker/client_room.rs`).
+//!   (`worker/upstream/queue.rs`), and of places for clients when there are as many as may be
+//!   (`worker/client_room.rs`).
 //! * **health**, one, probes the backends and tells every worker what it found.
 //! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
 //!   puts configurations in force, resolves names, writes the access log, and hands over to a new process.
 //!
-//! What crosses between them is in [`shared`], and nothing else does but the count of the bytes that all of them have
-//! allocated ([`base::memory`]): there is one bound on them for the process, `limits.memory_bytes`. What a worker does
-//! near it is in `worker/memory`.
+//! What crosses between threads is in [`shared`]. The one exception is the count of allocated bytes ([`base::memory`]),
+//! because the process has one bound on these bytes, `limits.memory_bytes`. `worker/memory` has what a worker does near
+//! that bound.
 //!
 //! ## Who waits for whom
 //!
 //! Where several want the same and there is not enough of it, one place decides: `worker/upstream/queue.rs` for
 //! connections to a bounded backend, `worker/upstream/rest.rs` for backends that cannot be connected to,
-//! `worker/upstream/descriptors.rs` for descriptors, `worker/client_room.rs` for places of clients, `worker/pace.rs` for
-//! the time of a core, `worker/memory` for memory, and `http/h2/connection/send.rs` for the bytes of a connection.
+//! `worker/upstream/descriptors.rs` for descriptors, `worker/client_room.rs` for places of clients, `worker/pace.rs`
+//! for the time of a core, `worker/memory` for memory, and `http/h2/connection/send.rs` for the bytes of a connection.
 //! `docs/architecture.md` says how ("Fair shares").
 //!
 //! ## The way of a change

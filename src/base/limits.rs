@@ -217,7 +217,7 @@ pub const MEMORY_RELIEVED_PERCENT: usize = 80;
 /// Milliseconds without any progress after which a send counts as stalled while memory is full: the kernel tells of
 /// progress when a third of its buffer has gone out, which takes a slow client a while.
 pub const STALLED_MILLIS: u64 = 2_000;
-/// The same while memory is exhausted.
+/// Milliseconds without any progress after which a send counts as stalled while memory is exhausted.
 pub const STALLED_EXHAUSTED_MILLIS: u64 = 200;
 /// Connections that a worker may accept in one tick however little memory is free: who cannot be served is told so.
 pub const MEMORY_ACCEPTS_LEAST: usize = 2;
@@ -326,7 +326,7 @@ pub const LEARNT_ONCE_MILLIS: u64 = 10_000;
 pub const LEARNT_APART_MILLIS: u64 = 1_000;
 /// Milliseconds for which a core sends no requests to a backend that could not be connected to, the first time.
 pub const REST_MILLIS: u64 = 1_000;
-/// The same at most: each further time is twice as long.
+/// The most milliseconds for which a core sends no requests to such a backend: each further rest is twice as long.
 pub const REST_MILLIS_MOST: u64 = 60_000;
 /// Milliseconds that a backend must have been of use, and at least twice its latest rest, for its next rest to be a
 /// first.

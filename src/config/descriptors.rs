@@ -1,5 +1,5 @@
-//! Who may have how many of the descriptors that the process may open. All that takes many of them has a share of its
-//! own, so that no flood of one kind keeps the others from what they need.
+//! Shares out the descriptors that the process may open. Each kind of use that takes many descriptors has a share of
+//! its own, so that a flood of one kind leaves the others their descriptors.
 
 use super::machine::Machine;
 use super::settings::Settings;

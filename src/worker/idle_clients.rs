@@ -95,8 +95,8 @@ impl Closing {
     }
 }
 
-/// Waits for what a client has to bring: what comes before its first request, or the rest of a head. If that takes long,
-/// the connection counts as idle meanwhile. `None`: it is to end for another client.
+/// Waits for what a client has to bring: what comes before its first request, or the rest of a head. A connection that
+/// takes long counts as idle meanwhile. `None`: the connection is to end for another client.
 pub async fn await_client<T>(
     shard: &Shard,
     listener: &SharedClientCount,

@@ -41,12 +41,23 @@ impl Patient {
 
     /// A proxy before it, with these settings behind those of its management API, and without any client.
     fn proxy(&self, workers: usize, admin: SocketAddr, settings: &str) -> Proxy {
-        let proxy = Proxy::start(&format!(
-            "workers = {workers}\n[admin]\nlisten_addr = \"{admin}\"\n{settings}{}",
-            route("/", &[self.origin.addr])
-        ));
+        let proxy = Proxy::start(&self.config(workers, admin, settings));
         wait_for_calm(admin);
         proxy
+    }
+
+    /// The same with 300 descriptors.
+    fn proxy_of_few(&self, workers: usize, admin: SocketAddr, settings: &str) -> Proxy {
+        let mut command = command();
+        descriptors(&mut command, 300);
+        Proxy::start_as(command, &self.config(workers, admin, settings))
+    }
+
+    fn config(&self, workers: usize, admin: SocketAddr, settings: &str) -> String {
+        format!(
+            "workers = {workers}\n[admin]\nlisten_addr = \"{admin}\"\n{settings}{}",
+            route("/", &[self.origin.addr])
+        )
     }
 
     fn held(&self) -> usize {
@@ -80,16 +91,8 @@ fn wait_for_calm(admin: SocketAddr) {
 fn few_connections_of_http2_leave_everybody_else_what_they_need() {
     let patient = Patient::start();
     let (second, admin) = (free_addr(), free_addr());
-    let mut command = command();
-    descriptors(&mut command, 300);
-    let proxy = Proxy::start_as(
-        command,
-        &format!(
-            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{second}\"\n\
-             [timeouts]\nconnect = 1\n{}",
-            route("/", &[patient.origin.addr])
-        ),
-    );
+    let settings = format!("[[listeners]]\naddr = \"{second}\"\n[timeouts]\nconnect = 1\n");
+    let proxy = patient.proxy_of_few(2, admin, &settings);
     let mut established = proxy.client();
     assert_eq!(established.ask(get("/")).status(), 200);
     let mut greedy: Vec<_> = (0..4).map(|_| H2::start(proxy.addr, &[])).collect();
@@ -147,16 +150,8 @@ fn few_connections_of_http2_leave_everybody_else_what_they_need() {
 fn a_flood_at_one_listener_leaves_the_others_their_share() {
     let patient = Patient::start();
     let (second, admin) = (free_addr(), free_addr());
-    let mut command = command();
-    descriptors(&mut command, 300);
-    let proxy = Proxy::start_as(
-        command,
-        &format!(
-            "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{second}\"\n\
-             [timeouts]\nclient_header = 600\n{}",
-            route("/", &[patient.origin.addr])
-        ),
-    );
+    let settings = format!("[[listeners]]\naddr = \"{second}\"\n[timeouts]\nclient_header = 600\n");
+    let proxy = patient.proxy_of_few(2, admin, &settings);
     let mut flood: Vec<_> = (0..250).map(|_| proxy.client()).collect();
     for client in &mut flood {
         client.send("GET / HT");

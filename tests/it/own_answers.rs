@@ -114,6 +114,13 @@ fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
     proxy.wait_for_log(&["2 consecutive failures"]);
 }
 
+/// Fails if a backend was put aside.
+#[track_caller]
+fn blames_nobody(proxy: &Proxy) {
+    let log = proxy.log();
+    assert!(!log.contains("consecutive failures"), "{log}");
+}
+
 /// Two backends that answer in a fifth of the time for the whole exchange, with this setting, and that are put aside
 /// for three failures in a row.
 fn two_quick_backends(setting: &str) -> (Proxy, [Origin; 2]) {
@@ -153,11 +160,7 @@ fn a_backend_is_not_blamed_for_time_that_its_clients_have_used_up() {
     for client in &mut slow {
         client.answer();
     }
-    assert!(
-        !proxy.log().contains("consecutive failures"),
-        "{}",
-        proxy.log()
-    );
+    blames_nobody(&proxy);
 }
 
 /// Requests that wait for a connection use up the time of those behind them.
@@ -171,11 +174,7 @@ fn a_backend_is_not_blamed_for_time_that_was_spent_in_the_queue() {
             client.answer();
         }
     }
-    assert!(
-        !proxy.log().contains("consecutive failures"),
-        "{}",
-        proxy.log()
-    );
+    blames_nobody(&proxy);
 }
 
 /// A backend that has closed its receiving side may still answer, but has no more time for that than others.

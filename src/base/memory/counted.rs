@@ -27,7 +27,7 @@ thread_local! {
     };
 }
 
-/// What one thread has counted.
+/// The bytes that one thread has counted.
 struct Thread {
     /// May be negative: memory may be freed by another thread than the one that allocated it.
     allocated: Share,
@@ -120,7 +120,8 @@ pub fn count_in_steps() {
     THREAD.with(|thread| thread.step.set(limits::MEMORY_STEP_BYTES));
 }
 
-/// What an exchange that has begun may come to take. It counts until this is dropped, on the thread that made it.
+/// The bytes that an exchange which has begun may come to take. They count until the promise is dropped, on the thread
+/// that made it.
 #[derive(Debug)]
 pub struct Promise(());
 

@@ -23,11 +23,11 @@ static AT_REST: AtomicUsize = AtomicUsize::new(0);
 /// How much of the memory is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Nobody need save any.
+    /// No part of the program saves memory.
     Ample,
-    /// What makes things faster alone is given up.
+    /// Memory that only makes things faster is given up: windows do not grow, and free blocks are not kept.
     Tight,
-    /// Nothing more is taken in than is needed to get rid of what is there.
+    /// A worker takes in no more than it needs to get rid of what it holds.
     Full,
     /// The bound is reached.
     Exhausted,
@@ -64,7 +64,7 @@ fn resident_bytes() -> Option<usize> {
     Some(pages * usize::try_from(page).ok()?)
 }
 
-/// What the process uses at this moment.
+/// The bytes that the process uses at this moment, and their bound.
 pub fn usage() -> Usage {
     Usage {
         used: used(counted::allocated()),

@@ -140,7 +140,7 @@ impl<'b> Survey<'b> {
             return Ok(());
         }
         for option in value.split(|&byte| byte == b',').map(trim) {
-            // Nobody needs so many, empty ones included, and each may have to be compared with every field.
+            // No message needs so many options, empty ones included, and each may have to be compared with every field.
             self.connection_options += 1;
             if self.connection_options > limits::CONNECTION_OPTIONS {
                 return Err(Refusal::BadConnection);

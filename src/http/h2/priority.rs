@@ -12,7 +12,7 @@ pub struct Priority {
     pub incremental: bool,
 }
 
-/// What holds of a priority that names no urgency (section 4.1).
+/// The urgency of a stream whose priority names none (section 4.1).
 const URGENCY: u8 = 3;
 
 impl Priority {

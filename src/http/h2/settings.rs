@@ -35,7 +35,7 @@ pub struct LocalSettings {
     /// Bytes of a body that the peer may send before we release them, on a stream that has just begun; at a server at
     /// least 65,535.
     pub stream_window: u32,
-    /// The same on a stream whose bytes are taken faster than they come: to this the window grows.
+    /// The bytes to which the window of a stream grows while its bytes are taken faster than they come.
     pub widest_stream_window: u32,
     /// The same for the whole connection; at least 65,535.
     pub connection_window: u32,

@@ -1,11 +1,11 @@
 //! What a worker does when the memory of the process runs short (`base/memory` says how short it is).
 //!
 //! - **Tight**: windows of HTTP/2 do not grow, relays use ordinary blocks, nothing free is kept.
-//! - **Full**: bodies are not read on until there is room again, few clients are accepted, and what is of least use goes:
-//!   idle connections first, then the exchanges whose bytes nobody takes, the longest stalled first. How many: as many
-//!   as have this worker's share of what is to be freed.
-//! - **Exhausted**: no request begins, and who waits for that too long is told so. If nothing is stalled, those exchanges
-//!   end that were last to wait for room and hold a part of a body.
+//! - **Full**: bodies are not read on until there is room again, few clients are accepted, and what is of least use
+//!   goes: idle connections first, then the exchanges whose bytes nobody takes, the longest stalled first. How many: as
+//!   many as have this worker's share of what is to be freed.
+//! - **Exhausted**: no request begins, and who waits for that too long is told so. If nothing is stalled, those
+//!   exchanges end that were last to wait for room and hold a part of a body.
 //!
 //! An exchange is ended by having the time run out at once that bounds what it waits for, so that it ends like all that
 //! wait too long.

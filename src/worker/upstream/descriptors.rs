@@ -82,7 +82,8 @@ impl Waiters {
         }
     }
 
-    /// Lets the first go on that wants a connection to this backend, of which one has become idle. Whether there is one.
+    /// Lets the first waiter go on that wants a connection to this backend, because one has become idle. Whether there
+    /// is such a waiter.
     fn let_reuse(&self, id: BackendId) -> bool {
         let waiters = self.list.borrow();
         let wants = |waiter: &&Rc<Waiter>| waiter.backend == id && waiter.let_go.get().is_none();
