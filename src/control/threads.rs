@@ -40,7 +40,7 @@ struct Worker {
 }
 
 impl Threads {
-    /// Workers that have begun with this snapshot, and a health thread that is still to be told of it.
+    /// Workers that have begun with this snapshot, and a health thread that knows it.
     pub fn new(
         workers: Vec<Mailbox<ToWorker>>,
         health: Mailbox<ToHealth>,
@@ -50,11 +50,9 @@ impl Threads {
             outbox: Outbox::new(mailbox),
             adopted: snapshot.generation,
         });
-        let mut health = Outbox::new(health);
-        health.put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
         Threads {
             workers: workers.collect(),
-            health,
+            health: Outbox::new(health),
             retired: Vec::new(),
         }
     }
