@@ -33,7 +33,7 @@ fn backend(
 
 fn proxy(origin: &Origin) -> Proxy {
     Proxy::start(&format!(
-        "workers = 1\n[timeouts]\nupstream_response = 5\n[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n[[routes]]\npool = \"h2\"\n",
+        "workers = 1\n[timeouts]\nupstream_response = 50\n[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n[[routes]]\npool = \"h2\"\n",
         origin.addr
     ))
 }
@@ -114,11 +114,12 @@ fn an_answer_counts_although_the_stream_is_reset_behind_it() {
     assert_eq!(asked.load(SeqCst), 3, "each request once");
 }
 
-/// Answers slowly, and receives no more than the head of the request.
+/// Answers for longer than the 4 seconds that somebody may be silent below, and receives no more than the head of the
+/// request. A slow machine has these 4 seconds to begin with it.
 fn dribbling(link: &mut Link) {
     if link.head().is_some() {
-        link.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
-        for _ in 0..10 {
+        link.send("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n");
+        for _ in 0..20 {
             sleep(Duration::from_millis(300));
             link.send("x");
         }
@@ -133,20 +134,20 @@ fn dribbled(timeouts: &str) -> (Proxy, Origin) {
 
 #[test]
 fn a_client_that_stops_sending_gets_the_answer_that_has_begun() {
-    let (proxy, _origin) = dribbled("client_body = 1");
+    let (proxy, _origin) = dribbled("client_body = 4");
     let mut client = proxy.client();
     client.send(asking("POST", 100_000, "a part"));
-    assert_eq!(client.answer().text(), "xxxxxxxxxx");
+    assert_eq!(client.answer().text(), "x".repeat(20));
 }
 
 #[test]
 fn a_backend_that_stops_receiving_may_go_on_answering() {
-    let (proxy, _origin) = dribbled("upstream_response = 1");
+    let (proxy, _origin) = dribbled("upstream_response = 4");
     let mut client = proxy.client();
     client.send(asking("POST", 90_000_000, ""));
     let mut sender = Client::over(client.stream.try_clone().unwrap());
     let sending = std::thread::spawn(move || sender.try_send(vec![b'x'; 90_000_000]));
-    assert_eq!(client.answer().text(), "xxxxxxxxxx");
+    assert_eq!(client.answer().text(), "x".repeat(20));
     drop((client, proxy));
     sending.join().unwrap();
 }
@@ -156,15 +157,15 @@ fn a_backend_that_stops_receiving_may_go_on_answering() {
 fn the_time_for_the_answer_begins_when_the_request_has_ended() {
     let origin = Origin::start(|link| {
         while link.request().is_some() {
-            sleep(Duration::from_millis(1_500));
+            sleep(Duration::from_secs(2));
             link.send(ok("in time"));
         }
     });
-    let timeouts = "[timeouts]\nupstream_response = 4\n";
+    let timeouts = "[timeouts]\nupstream_response = 8\n";
     let proxy = Proxy::start(&(timeouts.to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
     client.send(asking("POST", 20_000, &"x".repeat(19_999)));
-    sleep(Duration::from_millis(3_500));
+    sleep(Duration::from_secs(7));
     client.send("x");
     assert_eq!(client.answer().text(), "in time");
 }
@@ -174,7 +175,7 @@ fn the_time_for_the_answer_begins_when_the_request_has_ended() {
 fn a_client_that_waits_for_permission_is_not_too_slow() {
     let origin = Origin::start(|link| {
         while let Some(head) = link.head() {
-            sleep(Duration::from_millis(2_500));
+            sleep(Duration::from_secs(7));
             link.send("HTTP/1.1 100 Continue\r\n\r\n");
             if link.body_of(head).is_none() {
                 return;
@@ -182,7 +183,7 @@ fn a_client_that_waits_for_permission_is_not_too_slow() {
             link.send(ok("permitted"));
         }
     });
-    let timeouts = "[timeouts]\nclient_body = 1\n";
+    let timeouts = "[timeouts]\nclient_body = 5\n";
     let proxy = Proxy::start(&(timeouts.to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
     client
@@ -195,7 +196,8 @@ fn a_client_that_waits_for_permission_is_not_too_slow() {
 /// A client that is told to go on and does not, or waits for that for ever, has no backend ejected for its silence.
 #[test]
 fn a_client_that_asks_for_permission_and_is_silent_is_nobodys_failure() {
-    for is_permitted in [true, false] {
+    // The backend has 50 seconds to give its permission, if it does so.
+    for (is_permitted, wait) in [(true, 50), (false, 2)] {
         let serve = move |link: &mut Link| {
             while let Some(head) = link.head() {
                 if is_permitted {
@@ -208,7 +210,7 @@ fn a_client_that_asks_for_permission_and_is_silent_is_nobodys_failure() {
         };
         let origins = [Origin::start(serve), Origin::start(serve)];
         let config = format!(
-            "[timeouts]\nclient_body = 1\nupstream_response = 2\n{}outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n",
+            "[timeouts]\nconnect = 50\nclient_body = 1\nupstream_response = {wait}\n{}outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n",
             route("/", &[origins[0].addr, origins[1].addr])
         );
         let proxy = Proxy::start(&config);
