@@ -40,7 +40,7 @@ fn fall_silent(backend: &mut Backend) {
 #[test]
 fn after_a_time_out_the_retry_goes_elsewhere() {
     let origin = origin(fall_silent);
-    let proxy = proxy(&origin, "upstream_response = 2", "retries = 1");
+    let proxy = proxy(&origin, "upstream_response = 6", "retries = 1");
     for _ in 0..5 {
         let answer = proxy.h2().ask(&get("/", &[]));
         assert_eq!(answer.text(), "alive");
@@ -122,7 +122,7 @@ fn a_suspect_that_answers_is_used_again() {
             backend.answer(stream, "alive");
         }
     });
-    let proxy = proxy(&origin, "upstream_response = 2", "retries = 0");
+    let proxy = proxy(&origin, "upstream_response = 6", "retries = 0");
     let mut client = proxy.h2();
     assert_eq!(client.ask(&get("/", &[])).status(), 504);
     eventually("the first connection serves again", || {
