@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
 use crate::support::origin::ok;
-use crate::support::{Origin, Proxy, get};
+use crate::support::place::free_addr;
+use crate::support::{Origin, Proxy, get, metrics};
 
 const ALGORITHMS: [&str; 5] = [
     "round_robin",
@@ -123,10 +124,12 @@ fn holding() -> (Origin, mpsc::Sender<()>) {
 fn least_connections_counts_requests_on_all_cores() {
     let (first, let_first_go) = holding();
     let (second, let_second_go) = holding();
-    let proxy = Proxy::start(&config(
-        4,
-        "least_connections",
-        &[(first.addr, 1), (second.addr, 1)],
+    let admin = free_addr();
+    let config = config(4, "least_connections", &[(first.addr, 1), (second.addr, 1)]);
+    let proxy = Proxy::start(&config.replacen(
+        "[[routes]]",
+        &format!("[admin]\nlisten_addr = \"{admin}\"\n[[routes]]"),
+        1,
     ));
     let mut held = Vec::new();
     for number in 1..=12 {
@@ -154,6 +157,15 @@ fn least_connections_counts_requests_on_all_cores() {
             .count()
     };
     crate::support::eventually("six are answered", || answered(&mut held) == 6);
+    // That a client has its answer does not mean yet that another core knows.
+    crate::support::eventually("six are under way", || {
+        let text = metrics(admin);
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("palantir_backend_requests_in_flight{"));
+        let counts = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
+        counts.sum::<usize>() == 6
+    });
     for number in 13..=18 {
         let mut client = proxy.client();
         client.send(get("/hold"));

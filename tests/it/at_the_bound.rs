@@ -279,14 +279,16 @@ fn a_bound_that_was_lowered_holds_for_connections_from_before() {
     };
     let proxy = Proxy::start(&config(20));
     let lowered = AtomicBool::new(false);
+    let answered = [const { AtomicUsize::new(0) }; 20];
     let after = thread::scope(|scope| {
-        for _ in 0..20 {
+        for answered in &answered {
             scope.spawn(|| {
                 let mut client = proxy.client();
                 let mut left = 10;
                 while left > 0 {
                     client.send(get("/"));
                     assert_eq!(client.answer().status(), 200);
+                    answered.fetch_add(1, SeqCst);
                     left -= usize::from(lowered.load(SeqCst));
                 }
             });
@@ -294,7 +296,11 @@ fn a_bound_that_was_lowered_holds_for_connections_from_before() {
         eventually("many are busy", || busiest.load(SeqCst) > 10);
         reload(&proxy, admin, &config(2));
         // Whoever was on its way with more of them has been answered by then.
-        thread::sleep(Duration::from_millis(500));
+        let before = answered.each_ref().map(|answered| answered.load(SeqCst));
+        eventually("each client was answered since", || {
+            let mut all = answered.iter().zip(before);
+            all.all(|(answered, before)| answered.load(SeqCst) > before)
+        });
         busiest.store(0, SeqCst);
         lowered.store(true, SeqCst);
         &busiest
