@@ -100,7 +100,7 @@ fn while_its_request_waits_for_a_connection() {
          [[routes]]\nprefix = \"/\"\npool = \"one\"\n",
         origin.addr
     );
-    let proxy = Proxy::start(&("workers = 1\n".to_owned() + &config));
+    let proxy = Proxy::start(&format!("workers = 1\n[timeouts]\nconnect = 60\n{config}"));
     let mut first = proxy.client();
     first.send(get("/first"));
     origin.wait_for_requests(1);

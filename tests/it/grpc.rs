@@ -173,7 +173,7 @@ fn the_callers_deadline_bounds_the_backend() {
         assert_eq!(own_status(&answer), 4, "{timeout}");
         let waited = begin.elapsed();
         assert!(
-            waited > Duration::from_millis(90) && waited < Duration::from_secs(5),
+            waited > Duration::from_millis(90) && waited < Duration::from_secs(30),
             "{timeout}: {waited:?}"
         );
     }

@@ -301,7 +301,8 @@ fn windows_bound_what_is_held() {
             while link.try_send([b'x'; 64 << 10]) {}
         }
     });
-    let proxy = Proxy::to(&[origin.addr]);
+    let timeouts = "[timeouts]\nconnect = 60\n".to_owned();
+    let proxy = Proxy::start(&(timeouts + &route("/", &[origin.addr])));
     let clients: Vec<H2> = (0..4)
         .map(|_| {
             let mut client = H2::start(proxy.addr, &[(setting::INITIAL_WINDOW_SIZE, 1 << 20)]);

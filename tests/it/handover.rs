@@ -116,7 +116,8 @@ fn an_idle_connection_is_served_once_more_and_told_that_it_ends() {
 #[test]
 fn a_connection_that_has_not_asked_yet_is_served() {
     let origin = Origin::saying("served");
-    let mut lineage = Lineage::start(&route("/", &[origin.addr]));
+    let timeouts = "[timeouts]\nclient_header = 600\n".to_owned();
+    let mut lineage = Lineage::start(&(timeouts + &route("/", &[origin.addr])));
     let mut early = lineage.proxy.client();
     // Accepted after `early`, so `early` is in the old process.
     assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
