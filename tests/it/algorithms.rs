@@ -348,7 +348,7 @@ fn most_keys_stay_when_a_backend_goes() {
     let mut origins = numbered(4);
     let backends: Vec<_> = origins.iter().map(|origin| (origin.addr, 1)).collect();
     let check = "hash_on = \"path\"\n\
-                 health_check = { tcp = true, interval_secs = 0.2, unhealthy_after = 1 }\n";
+                 health_check = { tcp = true, interval_secs = 0.2, timeout_secs = 50, unhealthy_after = 1 }\n";
     let proxy = Proxy::start(&(config(1, "consistent_hash", &backends) + check));
     let homes = || {
         (0..100)

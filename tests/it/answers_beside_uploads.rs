@@ -33,7 +33,8 @@ fn backend(
 
 fn proxy(origin: &Origin) -> Proxy {
     Proxy::start(&format!(
-        "workers = 1\n[timeouts]\nupstream_response = 50\n[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n[[routes]]\npool = \"h2\"\n",
+        "workers = 1\n[timeouts]\nupstream_response = 50\n[[pools]]\nname = \"h2\"\n\
+         protocol = \"h2\"\nbackends = [\"{}\"]\n[[routes]]\npool = \"h2\"\n",
         origin.addr
     ))
 }
@@ -210,7 +211,8 @@ fn a_client_that_asks_for_permission_and_is_silent_is_nobodys_failure() {
         };
         let origins = [Origin::start(serve), Origin::start(serve)];
         let config = format!(
-            "[timeouts]\nconnect = 50\nclient_body = 1\nupstream_response = {wait}\n{}outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n",
+            "[timeouts]\nconnect = 50\nclient_body = 1\nupstream_response = {wait}\n\
+             {}outlier = {{ consecutive_failures = 2, eject_secs = 600 }}\n",
             route("/", &[origins[0].addr, origins[1].addr])
         );
         let proxy = Proxy::start(&config);

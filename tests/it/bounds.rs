@@ -92,7 +92,7 @@ fn without_descriptors_accepting_pauses_and_established_connections_go_on() {
 #[test]
 fn without_descriptors_backends_are_not_blamed() {
     let origin = Origin::saying("served");
-    let settings = "health_check = { tcp = true, interval_secs = 0.1, unhealthy_after = 1 }\n\
+    let settings = "health_check = { tcp = true, interval_secs = 0.1, timeout_secs = 50, unhealthy_after = 1 }\n\
                     outlier = { consecutive_failures = 1 }\n";
     let config = format!("workers = 1\n{}{settings}", route("/", &[origin.addr]));
     let proxy = Proxy::start(&config);

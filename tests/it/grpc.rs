@@ -185,8 +185,7 @@ fn health_is_asked_for_by_grpc() {
     let addr = free_addr();
     let mut origin = Peer::start("grpc_origin.py", &[&addr.to_string()]);
     assert_eq!(origin.tell("orders SERVING"), "set");
-    let check =
-        "{ grpc = \"orders\", interval_secs = 0.1, unhealthy_after = 2, healthy_after = 1 }";
+    let check = "{ grpc = \"orders\", interval_secs = 0.1, timeout_secs = 50, unhealthy_after = 2, healthy_after = 1 }";
     let config = route(&[addr]).replace("protocol", &format!("health_check = {check}\nprotocol"));
     let proxy = Proxy::start(&config);
     run(&proxy, "unary");
@@ -221,8 +220,8 @@ fn what_a_health_check_by_grpc_can_find() {
             route(&[addr]).replace("protocol", &format!("health_check = {check}\nprotocol"));
         Proxy::start(&config).wait_for_log(words);
     }
-    let check =
-        "health_check = { grpc = true, interval_secs = 0.05, unhealthy_after = 1 }\nprotocol";
+    let check = "health_check = { grpc = true, interval_secs = 0.05, timeout_secs = 50, unhealthy_after = 1 }\n\
+                 protocol";
     let proxy = Proxy::start(&route(&[known]).replace("protocol", check));
     std::thread::sleep(Duration::from_secs(1));
     assert!(!proxy.log().contains("unhealthy"), "{}", proxy.log());

@@ -52,7 +52,9 @@ impl Patient {
     }
 }
 
-const CHECK: &str = "health_check = { path = \"/health\", interval_secs = 0.2, unhealthy_after = 2, healthy_after = 2 }\n";
+/// A slow machine fails no probe.
+const CHECK: &str = "health_check = { path = \"/health\", interval_secs = 0.2, timeout_secs = 50, \
+                     unhealthy_after = 2, healthy_after = 2 }\n";
 
 #[test]
 fn a_backend_that_fails_its_checks_gets_no_requests_until_it_passes_them() {
@@ -156,7 +158,8 @@ fn a_check_may_expect_another_status() {
         ("2xx", false),
     ] {
         let check = format!(
-            "health_check = {{ path = \"/ready?deep=1\", interval_secs = 0.1, unhealthy_after = 1, expect = \"{expect}\" }}\n"
+            "health_check = {{ path = \"/ready?deep=1\", interval_secs = 0.1, timeout_secs = 50, \
+             unhealthy_after = 1, expect = \"{expect}\" }}\n"
         );
         let proxy = Proxy::start(&(route("/", &[origin.addr]) + &check));
         if healthy {

@@ -22,7 +22,7 @@ use crate::support::{Proxy, eventually, metrics};
 const CASES_PER_PROXY: usize = 1000;
 /// Clients at once, and those whose backends are silent.
 const CLIENTS: usize = 24;
-const SLOW_CLIENTS: usize = 100;
+const SLOW_CLIENTS: usize = 200;
 /// Classes of cases of which a report shows an example.
 const SHOWN: usize = 40;
 
@@ -112,7 +112,7 @@ fn pools(stage: &Stage, backends: &Backends, numbers: &[usize]) -> String {
         if is_slow(case) {
             config += &format!(
                 "[[routes]]\nprefix = \"/c{number}/go\"\npool = \"{name}\"\nretries = {retries}\n\
-                 timeouts = {{ upstream_response = 2, upstream_idle = 2 }}\n"
+                 timeouts = {{ upstream_response = 4, upstream_idle = 4 }}\n"
             );
         }
     }
