@@ -63,7 +63,7 @@ impl Place {
         curl.args([
             "-sS",
             "--max-time",
-            "20",
+            "60",
             "--fail",
             "--cacert",
             &format!("{dir}/ca.crt"),
