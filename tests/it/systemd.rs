@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, end_with_this_thread, route};
@@ -84,18 +86,25 @@ fn sockets_for_another_process_are_left_alone() {
     assert!(!lineage.proxy.log().contains("passed"));
 }
 
-/// A service manager's ear.
+/// A service manager's ear. It always listens, because the kernel keeps few messages, and what it has no room for is
+/// lost.
 struct Ear {
     directory: Directory,
-    socket: UnixDatagram,
+    heard: Receiver<Vec<u8>>,
 }
 
 impl Ear {
     fn new() -> Ear {
         let directory = Directory::new();
         let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Ear { directory, socket }
+        let (hear, heard) = channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count) = socket.recv(&mut bytes)
+                && hear.send(bytes[..count].to_vec()).is_ok()
+            {}
+        });
+        Ear { directory, heard }
     }
 
     fn command(&self) -> Command {
@@ -106,9 +115,8 @@ impl Ear {
 
     /// The next message, without what is for people.
     fn next(&self) -> String {
-        let mut bytes = [0; 4096];
-        let count = self.socket.recv(&mut bytes).expect("a message comes");
-        let text = String::from_utf8(bytes[..count].to_vec()).unwrap();
+        let bytes = self.heard.recv_timeout(PATIENCE);
+        let text = String::from_utf8(bytes.expect("a message comes")).unwrap();
         let lines = text.lines().filter(|line| !line.starts_with("STATUS="));
         lines.collect::<Vec<_>>().join(" ")
     }
