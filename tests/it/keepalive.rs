@@ -1,6 +1,5 @@
 //! Connections to backends are kept, and given up before the backend does.
 
-use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::origin::ok;
 use crate::support::proxy::route;
-use crate::support::{Client, Link, Origin, Proxy, get};
+use crate::support::{Client, Link, Origin, Proxy, eventually, get};
 
 #[test]
 fn connections_to_backends_are_used_again() {
@@ -64,7 +63,8 @@ fn the_idle_connections_follow_the_load() {
             link.send(ok(""));
         }
     });
-    let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
+    let first = "workers = 1\ntimeouts = { client_header = 600 }\n";
+    let proxy = Proxy::start(&(first.to_owned() + &route("/", &[origin.addr])));
     let mut clients: Vec<_> = (0..count).map(|_| proxy.client()).collect();
     for _ in 0..6 {
         ask_together(&mut clients);
@@ -84,15 +84,16 @@ fn idle_connections_end_after_their_time() {
     origin.wait_for_ended(1);
 }
 
-/// Serves until no request comes for so long, then closes without a word. A request that comes in the same moment is
-/// lost: whoever sends it can know nothing of the close yet.
+/// Serves until no further request comes for so long, then closes without a word. A request that comes in the same
+/// moment is lost: whoever sends it can know nothing of the close yet.
 fn closing_after(idle: Duration) -> impl Fn(&mut Link) + Send + Sync {
     move |link| {
-        while link.request_within(idle) {
-            if link.request().is_none() {
+        // The first one may take long on a busy machine, and a new connection that ends is a failure.
+        while link.request().is_some() {
+            link.send(ok("alive"));
+            if !link.request_within(idle) {
                 return;
             }
-            link.send(ok("alive"));
         }
     }
 }
@@ -136,8 +137,7 @@ fn a_connection_that_has_ended_costs_no_post() {
         if link.request().is_some() {
             link.send(ok("alive"));
             thread::sleep(Duration::from_millis(20));
-            // A process that is just being started elsewhere may hold the socket open a little longer.
-            let _ = link.stream.shutdown(Shutdown::Both);
+            link.close();
         }
     });
     let proxy = Proxy::to(&[origin.addr]);
@@ -158,9 +158,12 @@ fn a_backends_time_out_is_learnt() {
     let seen = ends.clone();
     let origin = Origin::start(move |link| {
         let mut since = Instant::now();
-        while link.request_within(idle) && link.request().is_some() {
+        while link.request().is_some() {
             link.send(ok("alive"));
             since = Instant::now();
+            if !link.request_within(idle) {
+                break;
+            }
         }
         let is_early = since.elapsed() < idle;
         let closer = if is_early { "palantir" } else { "backend" };
@@ -199,8 +202,16 @@ fn a_backend_that_says_its_time_out_is_believed() {
     let mut client = proxy.client();
     assert_eq!(client.ask(get("/")).status(), 200);
     origin.wait_for_ended(1);
-    assert_eq!(client.ask(get("/")).status(), 200);
-    assert_eq!(client.ask(get("/")).status(), 200);
-    assert_eq!(origin.accepted(), 2);
+    // Two requests that follow each other soon share a connection.
+    eventually("a connection is used again", || {
+        let began = Instant::now();
+        let before = origin.accepted();
+        assert_eq!(client.ask(get("/")).status(), 200);
+        assert_eq!(client.ask(get("/")).status(), 200);
+        let is_soon = began.elapsed() < Duration::from_secs(1);
+        let opened = origin.accepted() - before;
+        assert!(opened <= 1 || !is_soon, "{opened} connections");
+        opened <= 1
+    });
     assert!(*longest.lock().unwrap() < Duration::from_secs(4));
 }

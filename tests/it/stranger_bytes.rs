@@ -486,6 +486,7 @@ fn stray_after_the_first(stray: &'static str, closes: bool) -> (Origin, Sender<(
         if closes {
             link.finish_sending();
         }
+        link.wait_until_come();
         tell.send(()).unwrap();
         link.rest();
     });

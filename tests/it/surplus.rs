@@ -9,16 +9,16 @@ use std::time::Duration;
 use crate::support::origin::ok;
 use crate::support::place::Directory;
 use crate::support::proxy::route;
-use crate::support::tls::{Authority, Server};
+use crate::support::tls::{Authority, Server, finish_sending};
 use crate::support::{Link, Origin, Proxy, eventually, get};
 
 const EVIL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
 
-/// How often surplus was sent so far.
+/// How often surplus was sent so far, and has come.
 type Sent = Arc<AtomicUsize>;
 
 /// Answers with the path, and sends more than that: with the answer, shortly after it, or once the connection is idle.
-fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent) {
+fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent, come: impl Fn(&Link<S>)) {
     while let Some(request) = link.request() {
         let line = request.head.first_line().to_owned();
         let path = line.split(' ').nth(1).unwrap().to_owned();
@@ -37,6 +37,7 @@ fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent) {
             });
             link.send(EVIL);
         }
+        come(link);
         sent.fetch_add(1, SeqCst);
     }
 }
@@ -46,7 +47,6 @@ fn generous<S: Read + Write>(link: &mut Link<S>, sent: &Sent) {
 #[track_caller]
 fn wait_for(sent: &Sent, count: usize) {
     eventually("the surplus is sent", || sent.load(SeqCst) >= count);
-    thread::sleep(Duration::from_millis(20));
 }
 
 /// Asks in every way, each time when the surplus before has come; each answer must be the request's own.
@@ -70,7 +70,7 @@ fn each_gets_its_own(proxy: &Proxy, sent: &Sent) {
 fn surplus_is_never_an_answer() {
     let sent = Sent::default();
     let sending = sent.clone();
-    let origin = Origin::start(move |link| generous(link, &sending));
+    let origin = Origin::start(move |link| generous(link, &sending, Link::wait_until_come));
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
     each_gets_its_own(&proxy, &sent);
     assert!(
@@ -86,9 +86,17 @@ fn surplus_over_tls_is_never_an_answer() {
     let server = Server::new(&authority.issue(&["backend.example"]));
     let sent = Sent::default();
     let sending = sent.clone();
-    let origin = server.start(move |link| generous(link, &sending));
+    let origin = Origin::start(move |link| {
+        let Some(mut secured) = server.accept(link) else {
+            return;
+        };
+        generous(&mut secured, &sending, |_| link.wait_until_come());
+        finish_sending(&mut secured.stream);
+    });
     let tls = format!("tls = {{ ca = {ca:?}, server_name = \"backend.example\" }}\n");
-    let config = "workers = 1\n".to_owned() + &route("/", &[origin.addr]) + &tls;
+    // A handshake is given all the time that a busy machine may need.
+    let first = "workers = 1\ntimeouts = { connect = 60 }\n";
+    let config = first.to_owned() + &route("/", &[origin.addr]) + &tls;
     each_gets_its_own(&Proxy::start(&config), &sent);
 }
 
@@ -97,7 +105,7 @@ fn surplus_over_tls_is_never_an_answer() {
 fn surplus_that_comes_with_the_next_request_is_seen() {
     let sent = Sent::default();
     let sending = sent.clone();
-    let origin = Origin::start(move |link| generous(link, &sending));
+    let origin = Origin::start(move |link| generous(link, &sending, Link::wait_until_come));
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
     for round in 0..10 {

@@ -320,6 +320,26 @@ impl<S: Read + Write> Link<S> {
 }
 
 impl Link {
+    /// Waits until all that was sent has come to the proxy's kernel, and so has the end, if that was sent. On a busy
+    /// machine this may take a while.
+    pub fn wait_until_come(&self) {
+        super::eventually("what was sent has come", || {
+            let mut unacknowledged = 0;
+            let fd = self.stream.as_raw_fd();
+            // SAFETY: asks about a live descriptor, and writes to the one live argument.
+            let done = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut unacknowledged) };
+            let has_failed = self.stream.take_error().is_ok_and(|error| error.is_some());
+            done != 0 || has_failed || unacknowledged == 0
+        });
+    }
+
+    /// Ends both directions, and returns when the proxy's kernel knows of it. (A process that is just being started
+    /// elsewhere may hold a socket open that is merely dropped.)
+    pub fn close(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.wait_until_come();
+    }
+
     /// Ends the sending side: what was sent arrives, then the end.
     pub fn finish_sending(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
