@@ -2,12 +2,13 @@
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use crate::support::h2::frame;
-use crate::support::place::{Directory, free_addr};
+use crate::support::place::{Directory, black_hole, free_addr};
 use crate::support::proxy::route;
-use crate::support::{Answer, Client, Link, Origin, Proxy, get};
+use crate::support::{Answer, Client, Link, Origin, PATIENCE, Proxy, get};
 
 #[test]
 fn each_way_of_failing_has_its_status() {
@@ -78,8 +79,8 @@ fn an_upload_that_is_not_taken_ends_with_its_exchange() {
 fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
     let serve = |link: &mut Link| {
         while let Some(head) = link.head() {
-            if head.first_line().contains(" /slow ") {
-                std::thread::sleep(Duration::from_millis(2_500));
+            if head.first_line().contains("/slow ") {
+                std::thread::sleep(PATIENCE);
             }
             if link.body_of(head).is_none() || !link.try_send(crate::support::origin::ok("ok")) {
                 return;
@@ -87,20 +88,23 @@ fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
         }
     };
     let origins = [Origin::start(serve), Origin::start(serve)];
-    let addrs = [origins[0].addr, origins[1].addr];
-    let outlier =
-        "outlier = { consecutive_failures = 2, eject_secs = 30, max_ejected_percent = 100 }\n";
-    let proxy = Proxy::start(&(route("/", &addrs) + outlier + "timeout = 1.5\n"));
+    let [first, second] = origins.each_ref().map(|origin| origin.addr);
+    // Only those requests are bounded that are to take too long.
+    let proxy = Proxy::start(&format!(
+        "[[pools]]\nname = \"p\"\nbackends = [\"{first}\", \"{second}\"]\n\
+         outlier = {{ consecutive_failures = 2, eject_secs = 30, max_ejected_percent = 100 }}\n\
+         [[routes]]\npool = \"p\"\n[[routes]]\nprefix = \"/bounded\"\npool = \"p\"\ntimeout = 1.5\n"
+    ));
     for _ in 0..3 {
         let mut client = proxy.client();
-        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
+        client.send("POST /bounded HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc");
         let answer = client.answer();
         assert_eq!((answer.status(), word(&answer)), (504, "exchange_timeout"));
     }
     let call = [("content-type", "application/grpc"), ("grpc-timeout", "1m")];
     for _ in 0..3 {
         let mut client = proxy.h2();
-        client.ask_with(&frame::post("/slow", &call), b"");
+        client.ask_with(&frame::post("/bounded/slow", &call), b"");
     }
     for _ in 0..5 {
         assert_eq!(proxy.ask(get("/")).status(), 200);
@@ -109,7 +113,7 @@ fn a_client_that_uses_up_its_time_is_no_failure_of_the_backend() {
     assert!(!proxy.log().contains("consecutive failures"));
     // A backend that lets time pass that it has to itself is put aside as ever.
     for _ in 0..4 {
-        assert_eq!(proxy.ask(get("/slow")).status(), 504);
+        assert_eq!(proxy.ask(get("/bounded/slow")).status(), 504);
     }
     proxy.wait_for_log(&["2 consecutive failures"]);
 }
@@ -137,7 +141,7 @@ fn two_quick_backends(setting: &str) -> (Proxy, [Origin; 2]) {
         .each_ref()
         .map(|origin| format!("{{ addr = \"{}\"{setting} }}", origin.addr));
     let config = format!(
-        "workers = 1\n[[pools]]\nname = \"p\"\nbackends = [{}]\n\
+        "workers = 1\ntimeouts = {{ client_header = 600 }}\n[[pools]]\nname = \"p\"\nbackends = [{}]\n\
          outlier = {{ consecutive_failures = 3, eject_secs = 600, max_ejected_percent = 100 }}\n\
          [[routes]]\npool = \"p\"\ntimeout = 3\n",
         backends.join(", ")
@@ -183,9 +187,11 @@ fn a_backend_that_takes_no_more_of_an_upload_has_to_answer_in_time() {
     let directory = Directory::new();
     let path = directory.path().join("backend.sock");
     let listener = UnixListener::bind(&path).unwrap();
+    let (tell, told) = channel();
     std::thread::spawn(move || {
         let (backend, _) = listener.accept().unwrap();
         backend.shutdown(Shutdown::Read).unwrap();
+        tell.send(()).unwrap();
         std::thread::sleep(Duration::from_secs(60));
     });
     let path = path.display();
@@ -195,7 +201,7 @@ fn a_backend_that_takes_no_more_of_an_upload_has_to_answer_in_time() {
     ));
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 30000\r\n\r\n");
-    std::thread::sleep(Duration::from_millis(300));
+    told.recv_timeout(PATIENCE).expect("a connection");
     client.try_send(vec![b'x'; 29_999]);
     let answer = client.answer();
     assert_eq!((answer.status(), word(&answer)), (504, "response_timeout"));
@@ -228,23 +234,8 @@ fn a_pool_without_a_usable_backend_says_when_to_come_back() {
 
 #[test]
 fn an_endless_connect_is_given_up() {
-    // A listener whose queue is full lets further connections wait for ever.
-    let listener = crate::support::place::listen(free_addr());
-    let addr = listener.local_addr().unwrap();
-    // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
-    unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&listener), 0) };
-    let address = addr.into();
-    let mut held = Vec::new();
-    // Fills the queue until a connection no longer gets through.
-    loop {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        match socket.connect_timeout(&address, std::time::Duration::from_millis(500)) {
-            Ok(()) => held.push(socket),
-            Err(_) => break,
-        }
-        assert!(held.len() < 64, "the queue does not fill");
-    }
+    let addr = free_addr();
+    let _hole = black_hole(addr);
     let proxy =
         Proxy::start(&(route("/", &[addr]) + "retries = 0\ntimeouts = { connect = 0.3 }\n"));
     let answer = proxy.ask(get("/"));
