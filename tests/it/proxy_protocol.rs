@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -76,11 +76,17 @@ struct Front {
 impl Front {
     #[track_caller]
     fn start(config: &str) -> Front {
+        Front::with_patience(60, config)
+    }
+
+    /// The same, where a header has to come in so many seconds.
+    #[track_caller]
+    fn with_patience(seconds: u32, config: &str) -> Front {
         let (directory, authority) = (Directory::new(), Authority::new());
         let pair = authority.issue(&NAMES).write(&directory, "a");
         let [plain, tls, admin] = [(); 3].map(|()| free_addr());
         let proxy = start_wholly(&format!(
-            "workers = 1\ntimeouts = {{ client_header = 1 }}\n[admin]\nlisten_addr = \"{admin}\"\n\
+            "workers = 1\ntimeouts = {{ client_header = {seconds} }}\n[admin]\nlisten_addr = \"{admin}\"\n\
              [access_log]\npath = \"{{dir}}/access.log\"\nformat = \"json\"\n\
              [[listeners]]\naddr = \"{plain}\"\nproxy_protocol = true\n\
              [[listeners]]\naddr = \"{tls}\"\nproxy_protocol = true\n\
@@ -246,19 +252,6 @@ fn without_a_proper_header_nobody_is_served() {
             });
         }
     }
-    // What ends or falls silent on the way.
-    let mut silent = Vec::new();
-    for header in [LINE.as_bytes(), &binary6(&[])] {
-        for length in [0, 1, header.len() - 1] {
-            let mut gone = front.client(&header[..length]);
-            gone.finish_sending();
-            gone.ends();
-            silent.push(front.client(&header[..length]));
-            expected += 2;
-        }
-    }
-    silent.iter_mut().for_each(Client::ends);
-    eventually("they are counted", || front.refused() == expected);
     // The client has no say in it: what is behind the header is its own.
     let answer = front
         .client(LINE)
@@ -273,6 +266,33 @@ fn without_a_proper_header_nobody_is_served() {
     );
     // The listener without this setting takes no header.
     assert_eq!(front.proxy.ask(LINE).status(), 400);
+    assert_eq!(origin.count(), 0);
+}
+
+#[test]
+fn a_header_that_does_not_come_is_not_awaited_for_ever() {
+    let origin = telling();
+    let front = Front::with_patience(1, &route("/", &[origin.addr]));
+    let mut expected = 0;
+    // What ends or falls silent on the way.
+    let mut silent = Vec::new();
+    for header in [LINE.as_bytes(), &binary6(&[])] {
+        for length in [0, 1, header.len() - 1] {
+            // Who is too slow to send that much has fallen silent before.
+            let begin = || {
+                let mut client = Client::connect(front.plain);
+                client.try_send(&header[..length]);
+                client
+            };
+            let mut gone = begin();
+            let _ = gone.stream.shutdown(Shutdown::Write);
+            gone.ends();
+            silent.push(begin());
+            expected += 2;
+        }
+    }
+    silent.iter_mut().for_each(Client::ends);
+    eventually("they are counted", || front.refused() == expected);
     assert_eq!(origin.count(), 0);
 }
 
@@ -585,7 +605,7 @@ fn headers_come_first_whatever_follows() {
     });
     let down = free_addr();
     let proxy = Proxy::start(&format!(
-        "workers = 1\n{}proxy_protocol = \"v2\"\nhealth_check = {{ path = \"/health\", interval_secs = 1 }}\n\
+        "workers = 1\ntimeouts = {{ connect = 60 }}\n{}proxy_protocol = \"v2\"\nhealth_check = {{ path = \"/health\", interval_secs = 1 }}\n\
          tls = {{ ca = {ca:?}, server_name = \"backend.example\" }}\n",
         route("/", &[down, origin.addr])
     ));

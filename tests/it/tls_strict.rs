@@ -53,7 +53,7 @@ fn plain_http_is_told_so() {
     ];
     for (count, request) in (1..).zip(requests) {
         let mut client = Client::connect(front.addr);
-        client.send(request);
+        client.try_send(request);
         let answer = client.answer();
         assert_eq!((answer.status(), answer.complete), (400, true));
         assert!(answer.text().contains("https://"), "{answer:?}");
@@ -88,8 +88,9 @@ fn tls_is_not_taken_for_a_request() {
 #[test]
 fn a_handshake_must_come_to_its_end() {
     let origin = Origin::saying("");
+    // Long enough for a client that does not wait, whatever the machine is busy with.
     let config =
-        "workers = 1\ntimeouts = { client_header = 1 }\n".to_owned() + &route("/", &[origin.addr]);
+        "workers = 1\ntimeouts = { client_header = 5 }\n".to_owned() + &route("/", &[origin.addr]);
     let front = Front::start("", &config);
     let hello = hello(&front);
     let mut waiting: Vec<Client> = [0, 1, 4, 5, 20, hello.len() - 1, hello.len()]
@@ -105,7 +106,14 @@ fn a_handshake_must_come_to_its_end() {
         client.rest();
     }
     front.wait_for_failures("timeout", waiting.len() as u64);
-    // And it may come in pieces, of the network or of TLS.
+}
+
+/// It may come in pieces, of the network or of TLS.
+#[test]
+fn a_handshake_may_come_in_pieces() {
+    let origin = Origin::saying("");
+    let front = Front::to(&origin, "");
+    let hello = hello(&front);
     let mut slow = Client::connect(front.addr);
     for byte in &hello {
         slow.send([*byte]);
