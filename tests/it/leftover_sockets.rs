@@ -2,7 +2,10 @@
 //! turned away in a protocol that it speaks, or closed. Nobody's request goes where it was not meant to go.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
@@ -20,6 +23,8 @@ struct Busy {
     held: usize,
     /// Hold what the old process takes at once.
     clients: Vec<Client>,
+    /// Keeps the connections of a management API while it is there.
+    admin: Option<mpsc::Sender<()>>,
 }
 
 impl Busy {
@@ -40,6 +45,7 @@ impl Busy {
             let_go,
             held: 0,
             clients: Vec::new(),
+            admin: None,
         }
     }
 
@@ -62,20 +68,32 @@ impl Busy {
         }
     }
 
-    /// Takes all connections of a management API.
+    /// Takes all connections of a management API, and asks on them again and again: those that are idle are closed.
     #[track_caller]
     fn hold_admin(&mut self, addr: SocketAddr) {
-        for _ in 0..palantir::base::limits::ADMIN_CONNECTIONS {
-            let mut client = Client::connect(addr);
-            let asked = format!(
-                "GET /version HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-            );
-            assert_eq!(client.ask(asked).status(), 200);
-            self.clients.push(client);
-        }
+        let asked = format!(
+            "GET /version HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        );
+        let mut clients: Vec<_> = (0..palantir::base::limits::ADMIN_CONNECTIONS)
+            .map(|_| {
+                let mut client = Client::connect(addr);
+                assert_eq!(client.ask(&asked).status(), 200);
+                client
+            })
+            .collect();
+        let (keep, is_kept) = mpsc::channel();
+        self.admin = Some(keep);
+        thread::spawn(move || {
+            while is_kept.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                for client in &mut clients {
+                    client.try_send(&asked);
+                }
+            }
+        });
     }
 
     fn end(&mut self) {
+        self.admin = None;
         for _ in 0..self.held {
             self.let_go.send(()).unwrap();
         }
@@ -147,7 +165,7 @@ fn the_management_api_leaves_no_token_to_a_backend() {
             }),
             false => eventually("nobody listens there", || TcpStream::connect(old).is_err()),
         }
-        busy.clients.clear();
+        busy.end();
         assert_eq!(lineage.stop(), 0);
     }
 }
@@ -241,9 +259,13 @@ fn a_listener_that_wants_certificates_serves_nobody_without() {
     lineage.proxy.wait_until_it_accepts();
     lineage.proxy.wait_for_log(&["workers on"]);
     busy.hold_listeners(&[addr]);
-    // One whose handshake does not begin has the place there.
-    busy.clients
-        .extend([Client::connect(gone), Client::connect(gone)]);
+    // The place there is kept by one who is at work: who says nothing has to make room.
+    let known = Dialer::with_identity(&authority, &authority.issue(&["client"]));
+    let mut holding = known.client(gone, "a.example");
+    holding.send("GET /held HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    busy.origin.wait_for_requests(2);
+    busy.held = 2;
+    busy.clients.push(Client::connect(gone));
     let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(gone)).collect();
     for client in &mut waiting {
         client.send(get("/stolen"));
@@ -257,7 +279,6 @@ fn a_listener_that_wants_certificates_serves_nobody_without() {
     assert!(!busy.heads().contains("stolen"));
     // It may come back.
     write_config(&lineage, &busy.config(&listen, &tls));
-    let known = Dialer::with_identity(&authority, &authority.issue(&["client"]));
     eventually("the listener is there again", || {
         lineage.signal(libc::SIGHUP);
         TcpStream::connect(gone).is_ok()
