@@ -311,6 +311,7 @@ fn palantir_is_watched_and_drained_by_its_page() {
 
     browser.click(&format!("[aria-label='Drain {a}']"));
     browser.wait_for(&cell(&a), "draining");
+    browser.wait_for("#notices", "drains"); // Said when it holds on every worker.
     let answers: Vec<String> = (0..10).map(|_| proxy.ask(get("/")).text()).collect();
     assert_eq!(answers, ["second"; 10]);
     browser.click(&format!("[aria-label='Undrain {a}']"));

@@ -73,7 +73,7 @@ impl Witness {
         let place = self.directory.path().to_str().unwrap();
         let settings = settings.replace("{certs}", place);
         format!(
-            "workers = 1\n[admin]\nlisten_addr = \"{}\"\n{}{settings}\n",
+            "workers = 1\ntimeouts = {{ connect = 60 }}\n[admin]\nlisten_addr = \"{}\"\n{}{settings}\n",
             self.admin,
             route("/", &[self.origin.addr])
         )

@@ -15,6 +15,9 @@ use crate::support::{Link, Origin, Proxy, eventually};
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
 
+/// A handshake is given all the time that a busy machine may need.
+const PATIENT: &str = "timeouts = { connect = 60 }\n";
+
 /// An authority with its file, and a pair for `backend.example`.
 struct Place {
     directory: Directory,
@@ -133,7 +136,7 @@ fn whom_palantir_believes() {
             .env("SSL_CERT_FILE", roots)
             .env_remove("SSL_CERT_DIR");
         let config = route("/", &[origin.addr]) + tls;
-        let proxy = Proxy::start_as(command, &("workers = 1\n".to_owned() + &config));
+        let proxy = Proxy::start_as(command, &("workers = 1\n".to_owned() + PATIENT + &config));
         let before = origin.count();
         let answer = proxy.ask(GET);
         match expected {
@@ -158,7 +161,9 @@ fn the_machines_authorities_are_believed() {
     command
         .env("SSL_CERT_FILE", roots)
         .env_remove("SSL_CERT_DIR");
-    let config = route("/", &[origin.addr]) + "tls = { server_name = \"backend.example\" }\n";
+    let config = PATIENT.to_owned()
+        + &route("/", &[origin.addr])
+        + "tls = { server_name = \"backend.example\" }\n";
     let proxy = Proxy::start_as(command, &config);
     assert_eq!(proxy.ask(GET).status(), 200);
 }
@@ -167,7 +172,7 @@ fn the_machines_authorities_are_believed() {
 fn bodies_and_connections() {
     let place = Place::new();
     let origin = place.server().start(echoing);
-    let config = "workers = 1\n".to_owned() + &route("/", &[origin.addr]) + &place.tls();
+    let config = "workers = 1\n".to_owned() + PATIENT + &route("/", &[origin.addr]) + &place.tls();
     let proxy = Proxy::start(&config);
     let mut client = proxy.client();
     for _ in 0..5 {
@@ -188,7 +193,7 @@ fn bodies_and_connections() {
 fn keys_of_earlier_connections_are_taken_up() {
     let place = Place::new();
     let origin = place.server().start(telling_once);
-    let config = "workers = 2\n".to_owned() + &route("/", &[origin.addr]) + &place.tls();
+    let config = "workers = 2\n".to_owned() + PATIENT + &route("/", &[origin.addr]) + &place.tls();
     let proxy = Proxy::start(&config);
     assert!(proxy.ask(GET).text().contains("resumed=false"));
     for _ in 0..6 {
@@ -213,9 +218,11 @@ fn certificates_of_our_own() {
             place.ca
         )
     };
-    let proxy = Proxy::start(&(route("/", &[origin.addr]) + &tls(&format!(", {ours}"))));
+    let proxy = Proxy::start(
+        &(PATIENT.to_owned() + &route("/", &[origin.addr]) + &tls(&format!(", {ours}"))),
+    );
     assert!(proxy.ask(GET).text().ends_with("certificate=true"));
-    let proxy = Proxy::start(&(route("/", &[origin.addr]) + &tls("")));
+    let proxy = Proxy::start(&(PATIENT.to_owned() + &route("/", &[origin.addr]) + &tls("")));
     let answer = proxy.ask(GET);
     assert_eq!(answer.status(), 502, "{answer:?}");
     assert_eq!(origin.count(), 1);
@@ -235,7 +242,7 @@ fn the_protocol_is_agreed_on() {
     ];
     for (protocol, origin, expected) in rows {
         let config = format!(
-            "{}{}protocol = \"{protocol}\"\n",
+            "{PATIENT}{}{}protocol = \"{protocol}\"\n",
             route("/", &[origin.addr]),
             place.tls()
         );
@@ -264,8 +271,11 @@ fn http2_with_nginx() {
          keepalive_requests 1; client_max_body_size 10m;
          location / {{ return 200 \"$server_protocol $ssl_server_name $ssl_session_reused\"; }}"
     ));
-    let config =
-        "workers = 1\n".to_owned() + &route("/", &[addr]) + &place.tls() + "protocol = \"h2\"\n";
+    let config = "workers = 1\n".to_owned()
+        + PATIENT
+        + &route("/", &[addr])
+        + &place.tls()
+        + "protocol = \"h2\"\n";
     let proxy = Proxy::start(&config);
     let mut client = proxy.h2();
     assert_eq!(
@@ -327,7 +337,7 @@ fn what_follows_when_there_is_no_tls() {
         ),
     ];
     for (name, bad, reason, statuses) in rows {
-        let alone = Proxy::start(&(route("/", &[bad.addr]) + &place.tls()));
+        let alone = Proxy::start(&(PATIENT.to_owned() + &route("/", &[bad.addr]) + &place.tls()));
         for request in [GET, POST] {
             let answer = alone.ask(request);
             assert_eq!(
@@ -339,7 +349,7 @@ fn what_follows_when_there_is_no_tls() {
         // Of two requests one meets the bad one first.
         let both = route("/", &[bad.addr, good.addr]) + &place.tls();
         for (request, status) in [GET, POST].into_iter().zip(statuses) {
-            let both = Proxy::start(&("workers = 1\n".to_owned() + &both));
+            let both = Proxy::start(&("workers = 1\n".to_owned() + PATIENT + &both));
             let mut found = [0; 2].map(|_| both.ask(request).status());
             found.sort();
             assert_eq!(found, [200, status], "{name}: {request:?}");
@@ -377,7 +387,8 @@ fn an_end_without_a_word_is_no_end() {
                 crate::support::tls::finish_sending(&mut link.stream);
             }
         });
-        let proxy = Proxy::start(&(route("/", &[origin.addr]) + &place.tls()));
+        let proxy =
+            Proxy::start(&(PATIENT.to_owned() + &route("/", &[origin.addr]) + &place.tls()));
         let mut client = proxy.client();
         client.send(format!("GET / HTTP/{http}\r\nHost: test\r\n\r\n"));
         match http {

@@ -69,7 +69,7 @@ fn the_same_with_curl() {
     for (protocol, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
         for bounds in [["--tls-max", "1.2"], ["--tlsv1.3", "--globoff"]] {
             let done = Command::new("curl")
-                .args(["-sS", "--max-time", "20", protocol, "--resolve", &resolve])
+                .args(["-sS", "--max-time", "120", protocol, "--resolve", &resolve])
                 .args(["--cacert", ca.to_str().unwrap(), "-w", "%{http_version}"])
                 .args(bounds)
                 // Both on one connection.
