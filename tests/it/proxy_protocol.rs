@@ -605,7 +605,8 @@ fn headers_come_first_whatever_follows() {
     });
     let down = free_addr();
     let proxy = Proxy::start(&format!(
-        "workers = 1\ntimeouts = {{ connect = 60 }}\n{}proxy_protocol = \"v2\"\nhealth_check = {{ path = \"/health\", interval_secs = 1 }}\n\
+        "workers = 1\ntimeouts = {{ connect = 60 }}\n{}proxy_protocol = \"v2\"\n\
+         health_check = {{ path = \"/health\", interval_secs = 1 }}\n\
          tls = {{ ca = {ca:?}, server_name = \"backend.example\" }}\n",
         route("/", &[down, origin.addr])
     ));
