@@ -341,7 +341,10 @@ fn a_backend_that_is_down_stays_down() {
     );
     let proxy = Proxy::start(&rest);
     proxy.wait_for_log(&["unhealthy"]);
-    eventually_answered(&proxy, "/", |answer| answer.status() == 200);
+    // Each worker learns that a little later.
+    eventually("no worker uses it", || {
+        (0..20).all(|_| proxy.ask(get("/")).status() == 200)
+    });
     for number in 0..5 {
         reload(&proxy, &format!("{rest}{}", unrelated(number)));
         for _ in 0..10 {
