@@ -403,6 +403,15 @@ pub const POST_AGAIN_MILLIS: u64 = 50;
 pub const CONTROL_PAUSE_SECS: u64 = 1;
 /// Changes of configuration that may wait to be decided, and as many that wait for the workers to follow.
 pub const ASKS: usize = 64;
+/// Seconds after which the control thread gives up what it has done with files: a change is refused then.
+pub const FILE_SECS: u64 = 5;
+/// Seconds between two attempts at what the program itself wants and could not do.
+pub const OWN_RETRY_SECS: u64 = 1;
+/// Symbolic links that are followed to the file that is to be replaced.
+pub const LINKS: usize = 8;
+/// Pieces of work that may wait for the thread that works with files: one that is waited for, the others dropping what is
+/// no longer used.
+pub const FILE_WORK: usize = 64;
 /// Requests that must have ended before their failures can end a trial.
 pub const TRIAL_REQUESTS: u64 = 20;
 /// Milliseconds between two looks at what has a condition: a drained backend, a reload on trial.

@@ -3,7 +3,7 @@
 //! change for the worse is logged, and everything stays as it was.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tracing::error;
 
@@ -12,6 +12,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Config;
 use crate::control::Control;
+use crate::control::change::Looked;
 use crate::snapshot::Snapshot;
 
 /// The files that certificates, keys and authorities come from, as they were when they were looked at.
@@ -34,36 +35,31 @@ pub(super) struct FileWatch {
     pub seen: FileStamps,
 }
 
+impl FileWatch {
+    /// Whether it is time to look at them; the next time begins then.
+    pub fn is_due(&mut self, now: Micros) -> bool {
+        let is_due = self.due <= now;
+        if is_due {
+            self.due = now.after(Duration::from_secs(limits::FILE_WATCH_SECS));
+        }
+        is_due
+    }
+}
+
 impl Control {
-    /// Takes over what has changed, and makes the keys of tickets anew, if it is time to look.
-    pub(super) fn watch_files(&mut self, now: Micros) {
-        if now < self.file_watch.due || self.shutdown.has_begun() || !self.may_decide() {
-            return;
-        }
-        self.file_watch.due = now.after(Duration::from_secs(limits::FILE_WATCH_SECS));
-        if let Err(why) = self.tickets.renew(SystemTime::now()) {
-            error!("TLS tickets of now may not be good after a restart: {why}");
-        }
-        if self.have_files_changed() {
-            self.take_changed_files();
-        }
-    }
-
-    /// Whether the files of certificates are others than those that were read.
-    pub(super) fn have_files_changed(&self) -> bool {
-        FileStamps::of(self.desk.config()) != self.file_watch.seen
-    }
-
-    fn take_changed_files(&mut self) {
-        let config = self.desk.config().clone();
-        self.file_watch.seen = FileStamps::of(&config);
-        match self.compile_and_bind(&config) {
-            Ok(ready) if has_same_tls(&self.snapshot, ready.snapshot()) => {}
-            Ok(ready) => {
+    /// Takes over what has changed about them.
+    pub(super) fn take_looked(&mut self, looked: Looked) {
+        self.file_watch.seen = looked.stamps;
+        match looked.ready {
+            None => {}
+            Some(Ok(ready)) if has_same_tls(&self.snapshot, &ready.snapshot) => {}
+            Some(Ok(ready)) => {
                 self.put_in_force(ready);
                 self.publish();
             }
-            Err(problem) => error!(error = %problem, "the new files of TLS cannot be used"),
+            Some(Err(problem)) => {
+                error!(error = %problem, "the new files of TLS cannot be used");
+            }
         }
     }
 }

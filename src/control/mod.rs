@@ -12,6 +12,7 @@ pub mod bad_requests;
 mod change;
 mod departures;
 pub mod desk;
+mod file_thread;
 mod file_watch;
 pub mod listeners;
 pub mod metrics;
@@ -45,9 +46,10 @@ use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
 use crate::control::bad_requests::BadRequests;
-use crate::control::change::{Change, Unanswered};
+use crate::control::change::{Asker, Finished, LookingUp, Unanswered};
 use crate::control::departures::Departures;
 use crate::control::desk::{Desk, Overlay};
+use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
@@ -109,13 +111,15 @@ pub fn run(started: Started) -> io::Result<u8> {
         let mut signals = Signals::take()?;
         let (found, answers) = mpsc::channel(1);
         let (asks, asked) = mpsc::channel(limits::ASKS);
+        let (finished, ended) = mpsc::channel(1);
         let inlets = Inlets {
+            finished: ended,
             wake: UnixStream::from_std(started.letters.wake_stream()?)?,
             found: answers,
             asks: asked,
         };
         let admin = started.admin.take();
-        let control = Control::new(started, found.clone());
+        let control = Control::new(started, found.clone(), finished)?;
         control.order_certificates();
         if let Some((listener, gate)) = admin {
             let router = api::router(control.api_state(asks), gate);
@@ -138,9 +142,9 @@ pub fn run(started: Started) -> io::Result<u8> {
 
 /// What the thread owns.
 struct Control {
-    desk: Desk,
+    desk: Arc<Desk>,
     /// What the state file says.
-    said: Overlay,
+    said: Arc<Overlay>,
     snapshot: Arc<Snapshot>,
     standing: watch::Sender<Arc<InForce>>,
     threads: Threads,
@@ -152,7 +156,9 @@ struct Control {
     access_log: AccessLog,
     boards: Boards,
 
-    compile: Compile,
+    files: FileThread,
+    /// Where what the thread that works with files has done comes back.
+    finished: mpsc::Sender<Finished>,
     tickets: Arc<TicketKeys>,
     file_watch: FileWatch,
     known: Known,
@@ -163,11 +169,15 @@ struct Control {
     orders: Arc<OrderCounts>,
     /// Where the answers of other look-ups go.
     found: mpsc::Sender<Found>,
-    /// The snapshot in force does not have the latest addresses: it could not be compiled.
-    behind: bool,
+    /// The version of the addresses that the snapshot in force has.
+    addresses: u64,
 
-    /// A change that waits for names to be looked up. Nothing else is decided meanwhile.
-    preparing: Option<Change>,
+    /// Who wants what is being prepared. Nothing else is decided meanwhile.
+    asker: Option<Asker>,
+    /// A change that waits for names to be looked up.
+    looking_up: Option<LookingUp>,
+    /// When at the earliest the program tries again what it wants itself and could not do.
+    own_due: Micros,
     unanswered: Vec<Unanswered>,
     /// SIGHUP came and was not followed yet.
     reload_wanted: bool,
@@ -181,6 +191,7 @@ struct Control {
 /// What wakes the thread, besides signals and time.
 struct Inlets {
     wake: UnixStream,
+    finished: mpsc::Receiver<Finished>,
     found: mpsc::Receiver<Found>,
     asks: mpsc::Receiver<Ask>,
 }
@@ -189,6 +200,7 @@ struct Inlets {
 enum Event {
     Signal(Signal),
     Found(Found),
+    Finished(Finished),
     Asked(Ask),
     Upgraded(Outcome),
     /// Letters, or time has passed.
@@ -196,7 +208,11 @@ enum Event {
 }
 
 impl Control {
-    fn new(started: Started, found: mpsc::Sender<Found>) -> Control {
+    fn new(
+        started: Started,
+        found: mpsc::Sender<Found>,
+        finished: mpsc::Sender<Finished>,
+    ) -> io::Result<Control> {
         let names = Names::of(started.desk.config());
         let mut access_log = AccessLog::new(
             started.access_log,
@@ -213,7 +229,7 @@ impl Control {
             gauges: started.gauges.clone(),
             orders: orders.clone(),
         };
-        Control {
+        Ok(Control {
             boards: Boards::new(sources, Micros::now()),
             succession: Succession::new(started.upgrades, Micros::now()),
             bad_requests: BadRequests::default(),
@@ -224,8 +240,8 @@ impl Control {
             names: watch::Sender::new(names),
             wanted: watch::Sender::new(Wanted::of(started.desk.config())),
             orders,
-            desk: started.desk,
-            said: started.said,
+            desk: Arc::new(started.desk),
+            said: Arc::new(started.said),
             snapshot: started.snapshot,
             listeners: started.listeners,
             tables: started.tables,
@@ -233,17 +249,20 @@ impl Control {
             health_thread: started.health_thread,
             letters: started.letters,
             access_log,
-            compile: started.compile,
+            files: FileThread::start(started.compile)?,
+            finished,
             tickets: started.tickets,
             file_watch: FileWatch::default(),
             found,
-            behind: false,
-            preparing: None,
+            addresses: 0,
+            asker: None,
+            looking_up: None,
+            own_due: Micros(0),
             unanswered: Vec::new(),
             reload_wanted: false,
             trial: None,
             departures: Departures::default(),
-        }
+        })
     }
 
     /// Has certificates ordered, as long as no other process does so.
@@ -285,6 +304,7 @@ impl Control {
             let event = tokio::select! {
                 signal = next_signal() => Event::Signal(signal),
                 Some(found) = inlets.found.recv() => Event::Found(found),
+                Some(finished) = inlets.finished.recv() => Event::Finished(finished),
                 Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
                 outcome = self.succession.upgrades.outcome() => Event::Upgraded(outcome),
                 () = woken(&inlets.wake) => Event::Turn,
@@ -294,7 +314,8 @@ impl Control {
             match event {
                 Event::Signal(signal) => self.take_signal(signal, now),
                 Event::Found(Found::New(answers)) => self.take_new_names(answers, now),
-                Event::Found(Found::Again(answers)) => self.take_answers(answers),
+                Event::Found(Found::Again(answers)) => self.known.take_in(answers),
+                Event::Finished(finished) => self.take_finished(finished, now),
                 Event::Asked(ask) => self.take_ask(ask, now),
                 Event::Upgraded(outcome) => self.take_outcome(outcome, now),
                 Event::Turn => {}

@@ -20,7 +20,8 @@ pub type Answer = (String, io::Result<Vec<IpAddr>>);
 
 /// Compiles a configuration with these addresses; the number is the new snapshot's generation. Errors: why that is not
 /// possible; the old snapshot stays in force then.
-pub type Compile = Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, CannotCompile>>;
+pub type Compile =
+    Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, CannotCompile> + Send>;
 
 /// What is looked up again and again, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +56,7 @@ pub fn look_up_all(hosts: &[String]) -> Resolved {
     let mut known = Known::default();
     if !hosts.is_empty() {
         match ask_all_blocking(hosts) {
-            Ok(answers) => {
-                known.take_in(answers);
-            }
+            Ok(answers) => known.take_in(answers),
             Err(error) => warn!(%error, "names cannot be looked up"),
         }
     }
@@ -81,6 +80,8 @@ pub struct Known {
     resolved: Resolved,
     /// Names whose last look-up failed.
     failing: BTreeSet<String>,
+    /// How many times addresses have come or gone.
+    version: u64,
 }
 
 impl Known {
@@ -90,7 +91,13 @@ impl Known {
         Known {
             failing: failing.cloned().collect(),
             resolved,
+            version: 0,
         }
+    }
+
+    /// Another number whenever an address has come or gone.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The last good answers; names that never had one are absent.
@@ -111,23 +118,22 @@ impl Known {
         self.failing.retain(|host| hosts.contains(host));
     }
 
-    /// Takes answers over and logs what is new about names that do not resolve; whether an address came or went. A
-    /// failure changes nothing: the last good answer stays.
-    pub fn take_in(&mut self, answers: Vec<Answer>) -> bool {
-        let mut changed = false;
+    /// Takes answers over and logs what is new about names that do not resolve. A failure changes nothing: the last
+    /// good answer stays.
+    pub fn take_in(&mut self, answers: Vec<Answer>) {
         for (host, answer) in answers {
             match answer {
                 Ok(addresses) => {
                     if self.failing.remove(&host) {
                         info!(name = host, "the name resolves again");
                     }
-                    changed |= self.resolved.get(&host) != Some(&addresses);
+                    let is_new = self.resolved.get(&host) != Some(&addresses);
+                    self.version += u64::from(is_new);
                     self.resolved.insert(host, addresses);
                 }
                 Err(error) => self.note_failure(host, &error),
             }
         }
-        changed
     }
 
     fn note_failure(&mut self, host: String, error: &io::Error) {
@@ -242,7 +248,9 @@ mod tests {
         ];
         for (number, (answers, changed, expected)) in steps.into_iter().enumerate() {
             let failed = answers.iter().any(|(_, answer)| answer.is_err());
-            assert_eq!(known.take_in(answers), changed, "step {number}");
+            let before = known.version();
+            known.take_in(answers);
+            assert_eq!(known.version() != before, changed, "step {number}");
             assert_eq!(
                 known.resolved().get("api.internal").cloned(),
                 expected,

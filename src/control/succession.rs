@@ -122,6 +122,7 @@ impl Control {
     /// connect to it.
     fn retire(&mut self, now: Micros) {
         self.shutdown.retire(now);
+        self.forsake_changes();
         self.succession.fall_silent();
         self.listeners.keep_only(&[]);
         self.threads.retire();
@@ -131,7 +132,7 @@ impl Control {
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
     pub(super) fn tell_systemd(&mut self, now: Micros) {
         let settled = self.threads.adopted_by_all() >= self.snapshot.generation
-            && self.preparing.is_none()
+            && !self.is_preparing()
             && !self.shutdown.has_begun();
         let succession = &mut self.succession;
         if settled && (succession.reloading || !succession.ready) {

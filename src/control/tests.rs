@@ -1,10 +1,8 @@
 //! The whole thread against mailboxes, without real signals: those belong to the process, not to one test.
 
-use std::cell::RefCell;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::oneshot;
@@ -118,6 +116,7 @@ fn outside_of(
     let (signals, signals_taken) = mpsc::channel(4);
     let (answers, answers_taken) = mpsc::channel(4);
     let (asks, asked) = mpsc::channel(4);
+    let (finished, ended) = mpsc::channel(1);
     let started = Started {
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
@@ -139,7 +138,7 @@ fn outside_of(
         upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
         admin: None,
     };
-    let control = Control::new(started, answers.clone());
+    let control = Control::new(started, answers.clone(), finished).unwrap();
     let outside = Outside {
         workers: worker_letters,
         health: health_letters,
@@ -155,6 +154,7 @@ fn outside_of(
     let inputs = Inputs {
         signals: signals_taken,
         answers: answers_taken,
+        finished: ended,
         asks: asked,
     };
     (outside, control, inputs)
@@ -163,6 +163,7 @@ fn outside_of(
 struct Inputs {
     signals: mpsc::Receiver<Signal>,
     answers: mpsc::Receiver<Found>,
+    finished: mpsc::Receiver<Finished>,
     asks: mpsc::Receiver<Ask>,
 }
 
@@ -209,6 +210,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         let inlets = Inlets {
             wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,
+            finished: inputs.finished,
             asks: inputs.asks,
         };
         let next_signal = async || match inputs.signals.recv().await {
@@ -316,57 +318,48 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
             Ok(vec![IpAddr::from([192, 0, 2, last])]),
         )]
     };
-    let seen = Rc::new(RefCell::new(Vec::new()));
     run_beside(control, inputs, async || {
-        let first = |letter| match letter {
+        let generation_of = |letter| match letter {
             ToHealth::Snapshot(snapshot) => Some(snapshot.generation),
             _ => None,
         };
-        // The same twice makes no second snapshot; one that cannot be compiled none at all, but is tried again.
-        for last in [1, 1, 13, 2] {
+        let find = async |last| {
             let found = Found::Again(answer(last));
             outside.answers.send(found).await.unwrap();
-        }
-        for generation in [2, 3] {
-            let snapshot = |letter| match letter {
-                ToWorker::Snapshot(snapshot) => Some(snapshot),
-                _ => None,
-            };
-            for letters in &outside.workers {
-                let snapshot = expect(letters, snapshot).await;
-                assert_eq!(snapshot.generation, generation);
-                seen.borrow_mut()
-                    .push(snapshot.pools[0].backends[0].label.clone());
-            }
-            assert_eq!(expect(&outside.health, first).await, generation);
+        };
+        // The same twice makes no second snapshot, and one that cannot be compiled none at all.
+        for (last, generation) in [(1, 2), (2, 3)] {
+            find(last).await;
+            let snapshot = outside.adopt(generation).await;
+            let label = format!("api.internal (192.0.2.{last}:80)");
+            assert_eq!(snapshot.pools[0].backends[0].label, label);
+            assert_eq!(expect(&outside.health, generation_of).await, generation);
+            find(last).await;
+            find(13).await;
         }
         outside.signals.send(STOP).await.unwrap();
     });
-    let labels = [1, 1, 2, 2].map(|last| format!("api.internal (192.0.2.{last}:80)"));
-    assert_eq!(*seen.borrow(), labels);
 }
 
 #[test]
 fn addresses_that_could_not_be_compiled_are_tried_again() {
-    let (_outside, mut control, _inputs) = outside(SHORT, None);
-    let failures = Rc::new(RefCell::new(1));
-    let (left, mut compile) = (failures.clone(), control.compile);
-    control.compile = Box::new(move |config, resolved, generation| match left.replace(0) {
+    let (outside, mut control, inputs) = outside(LONG, None);
+    let mut compile = compile(LONG);
+    let mut failures = 1;
+    let failing_once: Compile = Box::new(move |config, resolved, generation| match std::mem::take(
+        &mut failures,
+    ) {
         0 => compile(config, resolved, generation),
         _ => Err(full()),
     });
-    let answer = || {
-        vec![(
-            "api.internal".to_owned(),
-            Ok(vec![IpAddr::from([192, 0, 2, 1])]),
-        )]
-    };
-    control.take_answers(answer());
-    assert_eq!(control.snapshot.generation, 1);
-    control.take_answers(answer());
-    assert_eq!(control.snapshot.generation, 2);
-    control.take_answers(answer());
-    assert_eq!(control.snapshot.generation, 2);
+    control.files = FileThread::start(failing_once).unwrap();
+    run_beside(control, inputs, async || {
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        let answers = vec![("api.internal".to_owned(), Ok(vec![ip]))];
+        outside.answers.send(Found::Again(answers)).await.unwrap();
+        outside.adopt(2).await;
+        outside.stop().await;
+    });
 }
 
 fn access_line(request_id: u64) -> AccessLine {
@@ -625,4 +618,87 @@ fn a_drained_backend_is_taken_out_as_a_revision_of_its_own() {
         );
         outside.stop().await;
     });
+}
+
+/// A control thread whose compilations hang.
+struct Hanging {
+    outside: Outside,
+    control: Control,
+    inputs: Inputs,
+    /// Says that one hangs.
+    hangs: mpsc::Receiver<()>,
+    /// Dropped, it lets all go on.
+    go_on: std::sync::mpsc::Sender<()>,
+}
+
+impl Hanging {
+    fn new() -> Hanging {
+        let (outside, mut control, inputs) = outside(LONG, None);
+        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+        let (told, hangs) = mpsc::channel(4);
+        let mut compile = compile(LONG);
+        let hanging: Compile = Box::new(move |config, resolved, generation| {
+            let _ = told.try_send(());
+            let _ = goes_on.recv();
+            compile(config, resolved, generation)
+        });
+        control.files = FileThread::start(hanging).unwrap();
+        Hanging {
+            outside,
+            control,
+            inputs,
+            hangs,
+            go_on,
+        }
+    }
+}
+
+#[test]
+fn a_change_whose_files_do_not_answer_is_refused_and_comes_into_force_never() {
+    let Hanging {
+        outside,
+        control,
+        inputs,
+        go_on,
+        ..
+    } = Hanging::new();
+    run_beside(control, inputs, async || {
+        let refused = outside.ask(edit(add("127.0.0.1:1"))).await.await.unwrap();
+        assert_eq!(refused.unwrap_err().kind, ProblemKind::Unavailable);
+        let late = outside.refusal(edit(add("127.0.0.1:2"))).await;
+        assert_eq!(
+            late,
+            ProblemKind::Unavailable,
+            "the files still do not answer"
+        );
+        drop(go_on);
+        while outside.refusal(Wish::Compare).await == ProblemKind::Unavailable {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let _answered = outside.ask(edit(add("127.0.0.1:3"))).await;
+        let snapshot = outside.adopt(2).await;
+        let backends = snapshot.pools[0].backends.iter();
+        let labels: Vec<_> = backends.map(|backend| backend.label.as_str()).collect();
+        assert_eq!(labels, ["api.internal:80", "127.0.0.1:3"]);
+        outside.stop().await;
+    });
+}
+
+#[test]
+fn a_stop_waits_for_no_file_and_refuses_the_change_that_does() {
+    let Hanging {
+        outside,
+        control,
+        inputs,
+        mut hangs,
+        go_on: _go_on,
+    } = Hanging::new();
+    let code = run_beside(control, inputs, async || {
+        let answered = outside.ask(edit(add("127.0.0.1:1"))).await;
+        hangs.recv().await.unwrap();
+        outside.stop().await;
+        let refused = answered.await.unwrap().unwrap_err();
+        assert_eq!(refused.kind, ProblemKind::Unavailable);
+    });
+    assert_eq!(code, 0);
 }

@@ -1,11 +1,9 @@
 //! The other threads as the control thread sees them: what they are still to be told, and how far the workers have
 //! followed.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::base::ids::WorkerId;
-use crate::control::listeners::Listeners;
 use crate::net::BoundListener;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::messages::{ToHealth, ToWorker};
@@ -76,13 +74,6 @@ impl Threads {
         self.retired.push(before);
     }
 
-    /// Duplicates of these listeners' sockets, for each worker. Errors: no descriptors left.
-    pub fn sockets_for_all(&self, listeners: &Listeners) -> io::Result<Vec<Vec<BoundListener>>> {
-        (0..self.workers.len())
-            .map(|worker| listeners.of_worker(worker))
-            .collect()
-    }
-
     /// Tells the workers to drain.
     pub fn drain(&mut self) {
         for worker in &mut self.workers {
@@ -126,10 +117,10 @@ impl Threads {
         adopted.min().unwrap_or(u64::MAX)
     }
 
-    /// Drops the snapshots that nobody uses any more. No reference to one of them can be made but from another one.
-    pub fn drop_unused(&mut self) {
+    /// The snapshots that nobody uses any more. No reference to one of them can be made but from another one.
+    pub fn take_unused(&mut self) -> impl Iterator<Item = Arc<Snapshot>> {
         self.retired
-            .retain(|snapshot| Arc::strong_count(snapshot) > 1);
+            .extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1)
     }
 }
 
@@ -164,10 +155,8 @@ mod tests {
         assert!(threads.send());
         while health_letters.take().is_some() {}
         assert!(matches!(letters.take(), Some(ToWorker::Snapshot(_))));
-        threads.drop_unused();
-        assert_eq!(threads.retired.len(), 1);
+        assert_eq!(threads.take_unused().count(), 0);
         drop(used_by_a_request);
-        threads.drop_unused();
-        assert!(threads.retired.is_empty());
+        assert_eq!(threads.take_unused().count(), 1);
     }
 }

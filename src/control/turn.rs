@@ -27,12 +27,15 @@ impl Control {
             self.stop_failed(now);
         }
         self.answer_adopted();
+        self.look_at_clock(now);
         self.follow_own_wishes(now);
-        self.watch_files(now);
+        self.keep_up(now);
         self.tell_systemd(now);
         self.access_log.round(now);
         self.boards.turn(now);
-        self.threads.drop_unused();
+        for unused in self.threads.take_unused() {
+            self.files.discard(unused);
+        }
         let all_sent = self.threads.send();
         self.pause(all_sent, now)
     }
@@ -41,7 +44,8 @@ impl Control {
         let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
         let until_board = Duration::from_micros(self.boards.due().since(now));
         let mut pause = pause.min(until_board);
-        if let Some(deadline) = self.shutdown.deadline() {
+        let deadlines = [self.shutdown.deadline(), self.files.deadline()];
+        for deadline in deadlines.into_iter().flatten() {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }
         if let Some(trial) = &self.trial {
@@ -104,6 +108,7 @@ impl Control {
     }
 
     fn drain(&mut self) {
+        self.forsake_changes();
         self.succession.notifier.stopping();
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
         self.threads.drain();
@@ -143,6 +148,19 @@ impl Control {
             };
             let if_match = None;
             self.wish(Wish::Edit { edit, if_match }, origin, now);
+        }
+    }
+
+    /// Has the snapshot in force follow names and files, when nothing else is under way.
+    fn keep_up(&mut self, now: Micros) {
+        let may_begin = !self.is_preparing() && self.files.is_idle();
+        if self.shutdown.has_begun() || !may_begin {
+            return;
+        }
+        if self.is_behind() && self.own_due <= now {
+            self.follow_addresses(now);
+        } else if self.file_watch.is_due(now) {
+            self.look_at_files(now);
         }
     }
 

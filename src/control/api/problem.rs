@@ -104,6 +104,7 @@ impl From<Problem> for ApiProblem {
             ProblemKind::Changed => StatusCode::PRECONDITION_FAILED,
             ProblemKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             ProblemKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+            ProblemKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         let detail = problem.to_string();
         let mistakes = problem.mistakes.into_iter();

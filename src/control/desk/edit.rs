@@ -48,6 +48,8 @@ pub enum ProblemKind {
     Full,
     /// Palantir itself failed (a file could not be written).
     Failed,
+    /// It cannot be done now, whatever it is: palantir is stopping, or its files do not answer.
+    Unavailable,
 }
 
 /// Why a change was refused; nothing of it is in force.

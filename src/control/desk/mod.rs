@@ -38,7 +38,7 @@ pub struct Revision {
 }
 
 /// What is in force, and how it came to be.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Desk {
     config: Config,
     document: toml::Table,
@@ -56,7 +56,7 @@ struct FileText {
 }
 
 /// A revision, and what it takes to go back to it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     revision: Revision,
     file: Arc<str>,

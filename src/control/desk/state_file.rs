@@ -18,9 +18,9 @@ pub fn load(path: &Path) -> Result<Overlay, String> {
     serde_json::from_slice(&bytes).map_err(|error| cannot(&error))
 }
 
-/// Puts this in the place of what the file says, and returns when it is on the disk. Blocks. Errors: it is not, and the
-/// file is as it was.
-pub fn save(path: &Path, said: &Overlay) -> Result<(), Problem> {
+/// Puts this in the place of what the file says, and returns when it is on the disk; not if `may` says, just before it
+/// would be, that it must not. Blocks. Errors: it is not, and the file is as it was.
+pub fn save(path: &Path, said: &Overlay, may: impl FnOnce() -> bool) -> Result<(), Problem> {
     let failed = |why: &dyn std::fmt::Display| {
         let text = format!("state file {}: {why}", path.display());
         Problem::new(ProblemKind::Failed, text)
@@ -31,7 +31,11 @@ pub fn save(path: &Path, said: &Overlay) -> Result<(), Problem> {
         let why = format!("would be larger than {} bytes", limits::STATE_BYTES);
         return Err(failed(&why));
     }
-    file::replace(path, &text).map_err(|error| failed(&error))
+    match file::replace_if(path, &text, may) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(failed(&"it took too long to write it")),
+        Err(error) => Err(failed(&error)),
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +70,7 @@ mod tests {
         let path = folder.join("state.json");
         assert_eq!(load(&path), Ok(Overlay::default()));
         for weight in [1, 2] {
-            save(&path, &said(weight)).unwrap();
+            save(&path, &said(weight), || true).unwrap();
             assert_eq!(load(&path), Ok(said(weight)));
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
@@ -96,9 +100,9 @@ mod tests {
     fn a_save_that_fails_leaves_the_old_word() {
         let folder = folder("failing");
         let path = folder.join("state.json");
-        save(&path, &said(1)).unwrap();
+        save(&path, &said(1), || true).unwrap();
         fs::create_dir(file::beside(&path)).unwrap();
-        let problem = save(&path, &said(2)).unwrap_err();
+        let problem = save(&path, &said(2), || true).unwrap_err();
         assert_eq!(problem.kind, ProblemKind::Failed);
         assert_eq!(load(&path), Ok(said(1)));
         fs::remove_dir_all(&folder).unwrap();
@@ -114,7 +118,7 @@ mod tests {
     fn a_kill_at_any_moment_leaves_the_old_or_the_new_word() {
         if let Some(path) = std::env::var_os(FILE) {
             for weight in (1..=256).cycle() {
-                save(Path::new(&path), &said(weight)).unwrap();
+                save(Path::new(&path), &said(weight), || true).unwrap();
             }
         }
         let folder = folder("killed");
@@ -145,10 +149,10 @@ mod tests {
     fn an_unfinished_write_is_not_looked_at() {
         let folder = folder("unfinished");
         let path = folder.join("state.json");
-        save(&path, &said(1)).unwrap();
+        save(&path, &said(1), || true).unwrap();
         fs::write(file::beside(&path), "{\"pools\": [{").unwrap();
         assert_eq!(load(&path), Ok(said(1)));
-        save(&path, &said(2)).unwrap();
+        save(&path, &said(2), || true).unwrap();
         assert_eq!(load(&path), Ok(said(2)));
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -1,0 +1,128 @@
+//! What is in force, for everybody: how a snapshot that is ready gets there, and how it follows names and files.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use super::Ready;
+use super::prepare::NewLog;
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::control::Control;
+use crate::control::acme::Wanted;
+use crate::control::ask::InForce;
+use crate::control::resolve::Names;
+use crate::snapshot::Snapshot;
+
+impl Control {
+    /// Brings the addresses into force that the snapshot in force does not have.
+    pub(in crate::control) fn follow_addresses(&mut self, now: Micros) {
+        self.own_due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
+        let present = self.present();
+        self.on_files(now, move |compile, job| {
+            let ready = present.with_addresses(compile, job);
+            drop(present);
+            Box::new(move |control, _| match ready {
+                Ok(ready) => {
+                    log_difference(&control.snapshot, &ready.snapshot);
+                    control.put_in_force(ready);
+                    control.publish();
+                }
+                Err(problem) => {
+                    error!(error = %problem, "the new addresses cannot be used; the old ones stay");
+                }
+            })
+        });
+    }
+
+    /// Looks at the files of TLS, and takes over what has changed.
+    pub(in crate::control) fn look_at_files(&mut self, now: Micros) {
+        let (present, tickets) = (self.present(), self.tickets.clone());
+        self.on_files(now, move |compile, job| {
+            let looked = present.look_at_files(compile, job, &tickets);
+            drop(present);
+            Box::new(move |control, _| control.take_looked(looked))
+        });
+    }
+
+    pub(in crate::control) fn put_in_force(&mut self, ready: Ready) {
+        self.file_watch.seen = ready.files;
+        self.addresses = ready.addresses;
+        let before = std::mem::replace(&mut self.snapshot, ready.snapshot);
+        for addr in ready.added.addrs() {
+            if let Some(listener) = self.snapshot.listener(addr) {
+                info!("listening on {listener}");
+            }
+        }
+        self.listeners.add(ready.added);
+        for addr in self.listeners.keep_only(&self.snapshot.listen_addrs()) {
+            info!("no longer listening on {addr}");
+        }
+        if let NewLog::Instead(file) = ready.access_log {
+            self.access_log.set_file(file);
+        }
+        self.access_log.learn(&self.snapshot);
+        self.threads
+            .put_in_force(before, &self.snapshot, ready.sockets);
+    }
+
+    /// Has the names of the configuration in force looked up from now on, and no others.
+    pub(super) fn follow_names(&mut self) {
+        let names = Names::of(self.desk.config());
+        self.known.keep_only(&names.hosts);
+        self.names.send_if_modified(|followed| {
+            let is_new = *followed != names;
+            *followed = names;
+            is_new
+        });
+    }
+
+    /// Has the certificates ordered that the configuration in force wants.
+    pub(super) fn follow_wanted(&self) {
+        let wanted = Wanted::of(self.desk.config());
+        self.wanted.send_if_modified(|followed| {
+            let is_new = *followed != wanted;
+            *followed = wanted;
+            is_new
+        });
+    }
+
+    /// Shows what is in force to those who only read.
+    pub(in crate::control) fn publish(&self) {
+        let draining = self.shutdown.has_begun();
+        let in_force = InForce::new(&self.desk, &self.snapshot, draining);
+        self.standing.send_replace(Arc::new(in_force));
+    }
+
+    /// Whether the snapshot in force lacks addresses that are known.
+    pub(in crate::control) fn is_behind(&self) -> bool {
+        self.addresses != self.known.version()
+    }
+}
+
+/// Logs which backends came and went.
+fn log_difference(before: &Snapshot, after: &Snapshot) {
+    let (before, after) = (backends(before), backends(after));
+    for (pool, backend) in after.difference(&before) {
+        info!(pool, backend, "a backend came: its name resolves to it");
+    }
+    for (pool, backend) in before.difference(&after) {
+        info!(
+            pool,
+            backend, "a backend went: its name no longer resolves to it"
+        );
+    }
+}
+
+fn backends(snapshot: &Snapshot) -> BTreeSet<(&str, &str)> {
+    let pools = snapshot.pools.iter();
+    pools
+        .flat_map(|pool| {
+            pool.backends
+                .iter()
+                .map(|backend| (pool.name.as_str(), backend.label.as_str()))
+        })
+        .collect()
+}

@@ -1,0 +1,236 @@
+//! What a change needs before it can come into force, and all that may fail of it. Done by the thread that works with
+//! files, from what was in force when it began.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tracing::{error, warn};
+
+use crate::base::limits;
+use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
+use crate::control::access_log::LogFile;
+use crate::control::desk::{Desk, Edit, Overlay, Problem, ProblemKind, Proposal, state_file};
+use crate::control::file_thread::Job;
+use crate::control::file_watch::FileStamps;
+use crate::control::listeners::Listeners;
+use crate::control::resolve::Compile;
+use crate::net::BoundListener;
+use crate::snapshot::{AccessLog, ListenAddr, Snapshot};
+use crate::tls::TicketKeys;
+
+/// What a change is made from.
+#[derive(Debug)]
+pub enum Source {
+    /// One pool or backend changes.
+    Edit(Edit),
+    /// The configuration file.
+    File,
+    /// The earlier revision of this number.
+    Revision(u64),
+}
+
+/// What is in force, as far as the preparation of something else needs it.
+#[derive(Clone)]
+pub struct Present {
+    pub desk: Arc<Desk>,
+    /// What the state file says.
+    pub said: Arc<Overlay>,
+    pub snapshot: Arc<Snapshot>,
+    /// The addresses of names, and which version of them these are.
+    pub resolved: Resolved,
+    pub addresses: u64,
+    /// The addresses that are listened on.
+    pub listening: Vec<ListenAddr>,
+    /// The files of TLS, as they were before they were last read.
+    pub seen: FileStamps,
+}
+
+/// All that a change needs to be put in force.
+pub struct Ready {
+    pub snapshot: Arc<Snapshot>,
+    /// The listeners that are new with it.
+    pub added: Listeners,
+    /// For each worker, those of `added`.
+    pub sockets: Vec<Vec<BoundListener>>,
+    pub access_log: NewLog,
+    /// Of the certificates that it was compiled with, and what else is of files.
+    pub files: FileStamps,
+    /// The version of the addresses that it was compiled with.
+    pub addresses: u64,
+}
+
+/// What becomes of the access log.
+pub enum NewLog {
+    AsItIs,
+    Instead(Option<LogFile>),
+}
+
+/// What a look at the files brought.
+pub struct Looked {
+    pub stamps: FileStamps,
+    /// `None`: no file has changed.
+    pub ready: Option<Result<Ready, Problem>>,
+}
+
+/// Makes a change of a source, checked whole. Errors: why it cannot be.
+pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Problem> {
+    job.note("checking the configuration");
+    match source {
+        Source::Edit(edit) => desk.propose(edit),
+        Source::File => load_file(job, desk).map(|file| desk.propose_file(file)),
+        Source::Revision(number) => desk.propose_revision(*number),
+    }
+}
+
+/// Reads the configuration file. Errors: all its mistakes.
+pub fn load_file(job: &Job, desk: &Desk) -> Result<Config, Problem> {
+    let path = &desk.config().path;
+    job.note(format!("reading {}", path.display()));
+    let config = config::load(path).map_err(|mistakes| problem(&mistakes))?;
+    for warning in config.warnings(&Machine::of_this_process()) {
+        warn!("{warning}");
+    }
+    Ok(config)
+}
+
+impl Present {
+    /// Prepares a proposal, and saves what the API has said with it. `None`: there is nothing to put in force. Errors:
+    /// why it cannot come into force; nothing of it is on the disk then.
+    pub fn make_ready(
+        &self,
+        compile: &mut Compile,
+        job: &Job,
+        proposal: &Proposal,
+    ) -> Result<Option<Ready>, Problem> {
+        let ready = match proposal.changed || self.have_files_changed(job) {
+            true => Some(self.compile_and_bind(compile, job, &proposal.config)?),
+            false => None,
+        };
+        self.save(job, &proposal.said)?;
+        Ok(ready)
+    }
+
+    /// Prepares the configuration in force with the addresses that are known now. Errors: why it cannot be used.
+    pub fn with_addresses(&self, compile: &mut Compile, job: &Job) -> Result<Ready, Problem> {
+        self.compile_and_bind(compile, job, self.desk.config())
+    }
+
+    /// Looks at the files of TLS, prepares the configuration in force anew if they have changed, and makes the keys of
+    /// tickets anew when it is time.
+    pub fn look_at_files(&self, compile: &mut Compile, job: &Job, tickets: &TicketKeys) -> Looked {
+        job.note("writing the keys of TLS tickets");
+        if let Err(why) = tickets.renew(SystemTime::now()) {
+            error!("TLS tickets of now may not be good after a restart: {why}");
+        }
+        let stamps = self.stamps(job);
+        let is_changed = stamps != self.seen;
+        let ready = is_changed.then(|| self.compile_and_bind(compile, job, self.desk.config()));
+        Looked { stamps, ready }
+    }
+
+    fn stamps(&self, job: &Job) -> FileStamps {
+        job.note("looking at the files of certificates");
+        FileStamps::of(self.desk.config())
+    }
+
+    fn have_files_changed(&self, job: &Job) -> bool {
+        self.stamps(job) != self.seen
+    }
+
+    fn compile_and_bind(
+        &self,
+        compile: &mut Compile,
+        job: &Job,
+        config: &Config,
+    ) -> Result<Ready, Problem> {
+        let failed = |text: String| Problem::new(ProblemKind::Failed, text);
+        let before = &self.snapshot;
+        job.note("reading certificates and keys");
+        let files = FileStamps::of(config);
+        let compiled = compile(config, &self.resolved, before.generation + 1);
+        let mut snapshot = compiled.map_err(uncompiled)?;
+        // These are put into effect when the process starts, and never again.
+        snapshot.workers = before.workers;
+        snapshot.test_servers.clone_from(&before.test_servers);
+        if snapshot.admin != before.admin {
+            snapshot.admin.clone_from(&before.admin);
+            snapshot.admin_tls.clone_from(&before.admin_tls);
+        }
+        let access_log = match snapshot.access_log == before.access_log {
+            true => NewLog::AsItIs,
+            false => {
+                job.note("opening the access log");
+                NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?)
+            }
+        };
+        job.note("opening listening sockets");
+        let added = self.bind_missing(&snapshot).map_err(failed)?;
+        let sockets = (0..before.workers).map(|worker| added.of_worker(worker));
+        let sockets: std::io::Result<_> = sockets.collect();
+        Ok(Ready {
+            sockets: sockets.map_err(|error| failed(error.to_string()))?,
+            snapshot: Arc::new(snapshot),
+            added,
+            access_log,
+            files,
+            addresses: self.addresses,
+        })
+    }
+
+    fn bind_missing(&self, snapshot: &Snapshot) -> Result<Listeners, String> {
+        let mut addrs = snapshot.listen_addrs();
+        addrs.retain(|addr| !self.listening.contains(addr));
+        let patience = Duration::from_millis(limits::REBIND_WAIT_MILLIS);
+        Listeners::new(self.snapshot.workers).bind_missing(&addrs, patience)
+    }
+
+    /// Saves what the API has said, if there is a file for it and it says something else.
+    fn save(&self, job: &Job, said: &Overlay) -> Result<(), Problem> {
+        let Some(path) = self.state_file() else {
+            return Ok(());
+        };
+        if *said == *self.said {
+            return Ok(());
+        }
+        job.note(format!("writing the state file {}", path.display()));
+        state_file::save(&path, said, || job.commit())
+    }
+
+    fn state_file(&self) -> Option<PathBuf> {
+        self.snapshot.admin.as_ref()?.state_file.clone()
+    }
+}
+
+fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {
+    let open = |settings| LogFile::open(settings).map_err(|error| format!("access log: {error}"));
+    settings.map(open).transpose()
+}
+
+/// Why a configuration cannot be compiled, to whoever wanted it in force.
+fn uncompiled(error: CannotCompile) -> Problem {
+    match error {
+        CannotCompile::TooManyBackends(error) => Problem::new(ProblemKind::Full, error.to_string()),
+        CannotCompile::Tls { key, text } => Problem {
+            kind: ProblemKind::Invalid,
+            mistakes: vec![(key, text)],
+        },
+    }
+}
+
+/// What a file's mistakes are to whoever wanted it read.
+fn problem(mistakes: &Mistakes) -> Problem {
+    let path = mistakes.path.display();
+    let notes = mistakes.notes.iter();
+    let notes = notes.map(|note| (note.key.clone(), format!("{path}:{note}")));
+    let more = (mistakes.left_out > 0).then(|| {
+        (
+            String::new(),
+            format!("{path}: and {} more", mistakes.left_out),
+        )
+    });
+    Problem {
+        kind: ProblemKind::Invalid,
+        mistakes: notes.chain(more).collect(),
+    }
+}

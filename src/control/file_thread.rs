@@ -1,0 +1,240 @@
+//! The thread that does for the control thread what may wait for a disk, a pipe, or much work: reading and writing files,
+//! checking and compiling configurations. The control thread starts one piece of work at a time and goes on; a piece that
+//! takes too long is given up, so that neither the API nor a signal ever waits for a disk.
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::control::resolve::Compile;
+
+type Work = Box<dyn FnOnce(&mut Compile) + Send>;
+
+/// The thread, as the control thread sees it.
+pub struct FileThread {
+    work: Sender<Work>,
+    under_way: Option<UnderWay>,
+    /// The number of the last piece of work.
+    number: u64,
+}
+
+/// A piece of work that was started and has not ended.
+struct UnderWay {
+    job: Job,
+    since: Micros,
+    /// What became of it when it had taken too long.
+    given_up: Option<GivenUp>,
+}
+
+/// A piece of work, as the control thread and the thread that does it share it.
+#[derive(Clone)]
+pub struct Job {
+    /// Tells it from all others.
+    pub number: u64,
+    doing: Arc<Mutex<String>>,
+    fate: Arc<AtomicU8>,
+}
+
+/// It may still be given up without a trace.
+const OPEN: u8 = 0;
+/// What it does from now on lasts.
+const COMMITTED: u8 = 1;
+/// It must leave no trace.
+const WITHDRAWN: u8 = 2;
+
+impl Job {
+    fn new(number: u64) -> Job {
+        Job {
+            number,
+            doing: Arc::default(),
+            fate: Arc::new(AtomicU8::new(OPEN)),
+        }
+    }
+
+    /// Says what is done from now on, for the case that it never ends: `reading /etc/palantir.toml`.
+    pub fn note(&self, doing: impl Into<String>) {
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing.into();
+    }
+
+    /// Whether the work may do what lasts: it was not given up, and cannot be without a trace from now on.
+    pub fn commit(&self) -> bool {
+        self.settle(COMMITTED)
+    }
+
+    fn withdraw(&self) -> bool {
+        self.settle(WITHDRAWN)
+    }
+
+    fn settle(&self, fate: u8) -> bool {
+        match self.fate.compare_exchange(OPEN, fate, SeqCst, SeqCst) {
+            Ok(_) => true,
+            Err(settled) => settled == fate,
+        }
+    }
+
+    fn doing(&self) -> String {
+        let doing = self.doing.lock();
+        doing.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What became of a piece of work that nobody waits for any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It will leave no trace.
+    Withdrawn,
+    /// It was about to end: what it does lasts, and its result still counts.
+    Committed,
+}
+
+impl FileThread {
+    /// Starts the thread, which alone compiles from now on. Errors: there can be no more threads.
+    pub fn start(mut compile: Compile) -> io::Result<FileThread> {
+        let (work, pieces) = bounded::<Work>(limits::FILE_WORK);
+        let run = move || pieces.iter().for_each(|piece| piece(&mut compile));
+        thread::Builder::new().name("files".to_owned()).spawn(run)?;
+        Ok(FileThread {
+            work,
+            under_way: None,
+            number: 0,
+        })
+    }
+
+    /// Whether a piece of work can be started: none is under way.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_none()
+    }
+
+    /// Starts a piece of work; its number. None may be under way. `work` hands its result over itself.
+    pub fn begin(
+        &mut self,
+        now: Micros,
+        work: impl FnOnce(&mut Compile, &Job) + Send + 'static,
+    ) -> u64 {
+        debug_assert!(self.is_idle(), "one piece of work at a time");
+        self.number += 1;
+        let job = Job::new(self.number);
+        let done_there = job.clone();
+        // There is room: what is discarded leaves some.
+        let _ = self
+            .work
+            .try_send(Box::new(move |compile| work(compile, &done_there)));
+        self.under_way = Some(UnderWay {
+            job,
+            since: now,
+            given_up: None,
+        });
+        self.number
+    }
+
+    /// The piece of work of this number has ended; whether its result counts.
+    pub fn note_end(&mut self, number: u64) -> bool {
+        let ended = self.under_way.take_if(|work| work.job.number == number);
+        ended.is_some_and(|work| work.given_up != Some(GivenUp::Withdrawn))
+    }
+
+    /// When the piece of work under way has taken too long. `None`: none is waited for.
+    pub fn deadline(&self) -> Option<Micros> {
+        let work = self.under_way.as_ref();
+        let work = work.filter(|work| work.given_up.is_none())?;
+        Some(work.since.after(Duration::from_secs(limits::FILE_SECS)))
+    }
+
+    /// Waits no longer for the piece of work under way, if there is one.
+    pub fn give_up(&mut self) -> Option<GivenUp> {
+        let work = self.under_way.as_mut()?;
+        let given_up = match work.job.withdraw() {
+            true => GivenUp::Withdrawn,
+            false => GivenUp::Committed,
+        };
+        work.given_up = Some(given_up);
+        Some(given_up)
+    }
+
+    /// What the thread has been doing for too long, in words; `None`: it is well.
+    pub fn complaint(&self, now: Micros) -> Option<String> {
+        let work = self.under_way.as_ref()?;
+        let secs = now.since(work.since) / 1_000_000;
+        (secs >= limits::FILE_SECS).then(|| {
+            let doing = work.job.doing();
+            format!("{doing} has not ended for {secs} s")
+        })
+    }
+
+    /// Drops a thing there, because to drop a large one takes a while.
+    pub fn discard(&self, thing: impl Send + 'static) {
+        // Otherwise the thing is dropped here. The last place in the queue is for work.
+        if self.work.len() + 1 < limits::FILE_WORK {
+            let _ = self.work.try_send(Box::new(move |_| drop(thing)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn thread() -> FileThread {
+        FileThread::start(Box::new(|_, _, _| unreachable!("nothing is compiled"))).unwrap()
+    }
+
+    fn at(secs: u64) -> Micros {
+        Micros(secs * 1_000_000)
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_given_up_and_leaves_no_trace() {
+        let mut thread = thread();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let (told, tells) = mpsc::channel();
+        let number = thread.begin(at(1), move |_, job| {
+            job.note("reading /srv/file");
+            goes_on.recv().unwrap();
+            told.send(job.commit()).unwrap();
+        });
+        assert!(!thread.is_idle());
+        assert_eq!(thread.complaint(at(1)), None);
+        assert_eq!(thread.deadline(), Some(at(1 + limits::FILE_SECS)));
+        assert_eq!(thread.give_up(), Some(GivenUp::Withdrawn));
+        assert_eq!(thread.deadline(), None);
+        go_on.send(()).unwrap();
+        assert!(!tells.recv().unwrap(), "it may not commit any more");
+        let complaint = thread.complaint(at(9)).unwrap();
+        assert_eq!(complaint, "reading /srv/file has not ended for 8 s");
+        assert!(!thread.note_end(number), "its result does not count");
+        assert!(thread.is_idle());
+    }
+
+    #[test]
+    fn work_that_has_committed_counts() {
+        let mut thread = thread();
+        let (told, tells) = mpsc::channel();
+        let number = thread.begin(at(0), move |_, job| told.send(job.commit()).unwrap());
+        assert!(tells.recv().unwrap());
+        assert_eq!(thread.give_up(), Some(GivenUp::Committed));
+        assert!(!thread.note_end(number + 1), "another piece of work");
+        assert!(thread.note_end(number));
+        assert_eq!(thread.complaint(at(100)), None);
+    }
+
+    #[test]
+    fn what_is_discarded_is_dropped_by_the_thread() {
+        struct Tells(mpsc::Sender<Option<String>>);
+        impl Drop for Tells {
+            fn drop(&mut self) {
+                let _ = self.0.send(thread::current().name().map(str::to_owned));
+            }
+        }
+        let (told, tells) = mpsc::channel();
+        thread().discard(Tells(told));
+        assert_eq!(tells.recv().unwrap().as_deref(), Some("files"));
+    }
+}
