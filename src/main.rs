@@ -137,24 +137,24 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
     let health_thread = health::start(health_letters, crew.mailboxes.clone(), crew.control.clone())
         .map_err(cannot_start)?;
-    if let Some(predecessor) = predecessor {
-        predecessor.wait_for_go()?;
-    }
-    // From here on this process accepts.
+    let Crew {
+        mailboxes,
+        gauges,
+        access_lines,
+        control: to_control,
+        letters,
+    } = crew;
+    repeat(&mailboxes, &snapshot)?;
+    control::wait_for_workers(&letters, snapshot.workers, drop)?;
     let upgrades = Upgrades::new(program, doors.others);
     if !doors.test_servers.is_empty() {
         let most = snapshot.descriptors.test_servers;
         test_server::start(doors.test_servers, upgrades.accepting(), most).map_err(cannot_start)?;
     }
-    memory::measure_base();
-    // Before anybody is served: what the workers report of backends that the health thread does not know is lost.
-    let told = health.post(ToHealth::Snapshot(snapshot.clone()));
-    told.map_err(|_| "cannot start: the health thread takes no messages")?;
-    crew.listen(&doors.listeners, doors.left)
-        .map_err(cannot_start)?;
-    announce(&snapshot, engine);
-    control::run(Started {
-        snapshot,
+    let sockets = sockets_by_worker(&doors.listeners, doors.left, snapshot.workers);
+    let sockets = sockets.map_err(cannot_start)?;
+    let mut control = control::prepare(Started {
+        snapshot: snapshot.clone(),
         desk,
         said,
         resolved,
@@ -162,17 +162,36 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         tickets,
         listeners: doors.listeners,
         upgrades,
-        workers: crew.mailboxes,
+        is_alone: predecessor.is_none(),
+        workers: mailboxes.clone(),
         tables,
-        gauges: crew.gauges,
-        access_lines: crew.access_lines,
+        gauges,
+        access_lines,
         access_log,
-        health,
+        health: health.clone(),
         health_thread,
-        letters: crew.letters,
+        letters,
         admin: doors.admin,
     })
-    .map_err(|error| format!("the control thread cannot run: {error}"))
+    .map_err(cannot_start)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.wait_for_go()?;
+    }
+    // From here on this process accepts.
+    memory::measure_base();
+    // Before anybody is served: what the workers report of backends that the health thread does not know is lost.
+    let told = health.post(ToHealth::Snapshot(snapshot.clone()));
+    told.map_err(|_| "cannot start: the health thread takes no messages")?;
+    listen(&mailboxes, sockets)?;
+    repeat(&mailboxes, &snapshot)?;
+    control.accept()?;
+    if let Some(predecessor) = predecessor {
+        follow(predecessor.farewell(), to_control).map_err(cannot_start)?;
+    }
+    announce(&snapshot, engine);
+    control
+        .run()
+        .map_err(|error| format!("the control thread cannot run: {error}"))
 }
 
 fn cannot_start(error: io::Error) -> String {
@@ -373,23 +392,52 @@ impl Crew {
         }
         Ok(crew)
     }
+}
 
-    /// Lets the workers accept, and turn those away who wait on the sockets that are `left`.
-    fn listen(&self, listeners: &Listeners, left: Vec<BoundListener>) -> io::Result<()> {
-        let posted = |mailbox: &Mailbox<ToWorker>, socket: BoundListener| {
-            let posted = mailbox.post(socket.into());
-            posted.map_err(|_| io::Error::other("a worker takes no messages"))
-        };
-        for (number, mailbox) in self.mailboxes.iter().enumerate() {
-            for socket in listeners.of_worker(number)? {
-                posted(mailbox, socket)?;
-            }
-        }
-        for (socket, mailbox) in left.into_iter().zip(self.mailboxes.iter().cycle()) {
-            posted(mailbox, socket)?;
-        }
-        Ok(())
+/// Tells the workers of the snapshot that they have: they say so when they have done all that they were told before.
+fn repeat(mailboxes: &[Mailbox<ToWorker>], snapshot: &Arc<Snapshot>) -> Result<(), String> {
+    let mut all = mailboxes.iter();
+    all.try_for_each(|mailbox| post(mailbox, ToWorker::Snapshot(snapshot.clone())))
+}
+
+/// Lets each worker accept on its sockets.
+fn listen(mailboxes: &[Mailbox<ToWorker>], sockets: Vec<Vec<BoundListener>>) -> Result<(), String> {
+    for (mailbox, sockets) in mailboxes.iter().zip(sockets) {
+        let mut sockets = sockets.into_iter();
+        sockets.try_for_each(|socket| post(mailbox, socket.into()))?;
     }
+    Ok(())
+}
+
+/// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
+/// thread is to be had; the other process has heard nothing then.
+fn follow(farewell: impl FnOnce() + Send + 'static, control: Mailbox<ToControl>) -> io::Result<()> {
+    let work = move || {
+        farewell();
+        let _ = control.post(ToControl::PredecessorOver);
+    };
+    let named = thread::Builder::new().name("upgrade".to_owned());
+    named.spawn(work).map(drop)
+}
+
+fn post(mailbox: &Mailbox<ToWorker>, message: ToWorker) -> Result<(), String> {
+    let posted = mailbox.post(message);
+    posted.map_err(|_| "cannot start: a worker takes no messages".to_owned())
+}
+
+/// Duplicates of the listening sockets for each worker, and those that are `left` for whoever waits on them to be
+/// turned away. Errors: no descriptors left.
+fn sockets_by_worker(
+    listeners: &Listeners,
+    left: Vec<BoundListener>,
+    workers: usize,
+) -> io::Result<Vec<Vec<BoundListener>>> {
+    let own = (0..workers).map(|number| listeners.of_worker(number));
+    let mut sockets: Vec<Vec<BoundListener>> = own.collect::<io::Result<_>>()?;
+    for (number, socket) in left.into_iter().enumerate() {
+        sockets[number % workers].push(socket);
+    }
+    Ok(sockets)
 }
 
 /// A worker on a thread of its own. That it ends, however it does, is news for the control thread.

@@ -405,6 +405,8 @@ pub const CONTROL_PAUSE_SECS: u64 = 1;
 pub const ASKS: usize = 64;
 /// Seconds after which the control thread gives up what it has done with files: a change is refused then.
 pub const FILE_SECS: u64 = 5;
+/// Seconds that the workers have to start, and to begin accepting.
+pub const WORKER_START_SECS: u64 = 20;
 /// Seconds between two attempts at what the program itself wants and could not do.
 pub const OWN_RETRY_SECS: u64 = 1;
 /// Symbolic links that are followed to the file that is to be replaced.

@@ -27,12 +27,15 @@ mod trial;
 mod turn;
 pub mod upgrade;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use tokio::net::UnixStream;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -59,7 +62,7 @@ use crate::control::signals::{Signal, Signals};
 use crate::control::succession::Succession;
 use crate::control::threads::Threads;
 use crate::control::trial::OnTrial;
-use crate::control::upgrade::{Outcome, Upgrades};
+use crate::control::upgrade::{Progress, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
 use crate::shared::access::AccessLine;
@@ -94,50 +97,126 @@ pub struct Started {
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
     pub upgrades: Upgrades,
+    /// No other process is, or was just now, the service.
+    pub is_alone: bool,
     /// Where the management API listens and what it lets through, if there is one.
     pub admin: Option<(BoundListener, api::Gate)>,
 }
 
-/// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
-/// and no request was cut, else 1. The caller must end the process with it at once, without dropping a runtime.
-/// Errors: no descriptors left for signals and timers.
-pub fn run(started: Started) -> io::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// The thread with everything that it needs and may be refused.
+pub struct Prepared {
+    runtime: Runtime,
+    control: Control,
+    inlets: Inlets,
+    /// Where the management API listens, and what it lets through.
+    admin: Option<(api::ApiListener, api::Gate)>,
+    /// Where the management API asks.
+    asks: Asks,
+}
+
+/// Makes everything that the thread needs, before anybody is served. Errors: no descriptors or no threads left.
+pub fn prepare(mut started: Started) -> io::Result<Prepared> {
+    let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(limits::LOOKUPS)
         .build()?;
-    let code = runtime.block_on(async {
-        let mut started = started;
-        let mut signals = Signals::take()?;
-        let (found, answers) = mpsc::channel(1);
-        let (asks, asked) = mpsc::channel(limits::ASKS);
-        let (finished, ended) = mpsc::channel(1);
-        let inlets = Inlets {
-            finished: ended,
-            wake: UnixStream::from_std(started.letters.wake_stream()?)?,
-            found: answers,
-            asks: asked,
-        };
-        let admin = started.admin.take();
-        let control = Control::new(started, found.clone(), finished)?;
-        control.order_certificates();
-        if let Some((listener, gate)) = admin {
-            let router = api::router(control.api_state(asks), gate);
-            let standing = control.standing.subscribe();
-            let mut accepting = control.succession.upgrades.accepting();
-            tokio::spawn(async move {
-                tokio::select! {
-                    served = api::serve(listener, router, standing) => drop(served),
-                    stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
-                }
-            });
+    let entered = runtime.enter();
+    let (found, answers) = mpsc::channel(1);
+    let (asks, asked) = mpsc::channel(limits::ASKS);
+    let (finished, ended) = mpsc::channel(1);
+    let inlets = Inlets {
+        wake: UnixStream::from_std(started.letters.wake_stream()?)?,
+        finished: ended,
+        found: answers,
+        asks: asked,
+    };
+    let admin = started.admin.take();
+    let admin = match admin {
+        Some((listener, gate)) => Some((api::ApiListener::open(listener)?, gate)),
+        None => None,
+    };
+    let control = Control::new(started, found, finished)?;
+    drop(entered);
+    Ok(Prepared {
+        runtime,
+        control,
+        inlets,
+        admin,
+        asks,
+    })
+}
+
+/// Waits until every worker has said that it has adopted its snapshot, and with it done all that it was told before.
+/// What else comes is `read`. Errors: a worker has ended, or takes too long.
+pub fn wait_for_workers(
+    letters: &Letters<ToControl>,
+    workers: usize,
+    mut read: impl FnMut(ToControl),
+) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(limits::WORKER_START_SECS);
+    let mut adopted = BTreeSet::new();
+    while adopted.len() < workers {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match letters.take_within(left) {
+            Some(ToControl::Adopted(worker, _)) => drop(adopted.insert(worker)),
+            Some(ToControl::WorkerEnded(worker, reason)) => {
+                return Err(format!("cannot start: worker {}: {reason}", worker.0));
+            }
+            Some(letter) => read(letter),
+            None => return Err("cannot start: a worker does not turn".to_owned()),
         }
-        tokio::spawn(look_up_forever(control.names.subscribe(), found));
-        Ok(control.run(inlets, async || signals.next().await).await)
-    });
-    // A look-up that hangs would keep the runtime from being dropped.
-    runtime.shutdown_background();
-    code
+    }
+    Ok(())
+}
+
+impl Prepared {
+    /// Lets the servers on the sockets that are not the workers' accept, and waits until all workers have done what
+    /// they were told. Errors: a worker has ended, or takes too long.
+    pub fn accept(&mut self) -> Result<(), String> {
+        let control = &mut self.control;
+        control.succession.upgrades.accept();
+        let mut others = Vec::new();
+        let workers = control.tables.workers();
+        wait_for_workers(&control.letters, workers, |letter| others.push(letter))?;
+        for letter in others {
+            control.read(letter, Micros::now());
+        }
+        Ok(())
+    }
+
+    /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
+    /// and no request was cut, else 1. The caller must end the process with it at once, without dropping a runtime.
+    /// Errors: signals cannot be taken.
+    pub fn run(self) -> io::Result<u8> {
+        let Prepared {
+            runtime,
+            control,
+            inlets,
+            admin,
+            asks,
+        } = self;
+        let code = runtime.block_on(async {
+            let mut signals = Signals::take()?;
+            control.order_certificates();
+            if let Some((listener, gate)) = admin {
+                let router = api::router(control.api_state(asks), gate);
+                let standing = control.standing.subscribe();
+                let mut accepting = control.succession.upgrades.accepting();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = api::serve(listener, router, standing) => {}
+                        stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
+                    }
+                });
+            }
+            let (names, found) = (control.names.subscribe(), control.found.clone());
+            tokio::spawn(look_up_forever(names, found));
+            Ok(control.run(inlets, async || signals.next().await).await)
+        });
+        // A look-up that hangs would keep the runtime from being dropped.
+        runtime.shutdown_background();
+        code
+    }
 }
 
 /// What the thread owns.
@@ -202,7 +281,7 @@ enum Event {
     Found(Found),
     Finished(Finished),
     Asked(Ask),
-    Upgraded(Outcome),
+    Upgrade(Progress),
     /// Letters, or time has passed.
     Turn,
 }
@@ -231,7 +310,7 @@ impl Control {
         };
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
-            succession: Succession::new(started.upgrades, Micros::now()),
+            succession: Succession::new(started.upgrades, started.is_alone, Micros::now()),
             bad_requests: BadRequests::default(),
             shutdown: Shutdown::new(started.workers.len()),
             threads: Threads::new(started.workers, started.health, &started.snapshot),
@@ -306,7 +385,7 @@ impl Control {
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),
                 Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
-                outcome = self.succession.upgrades.outcome() => Event::Upgraded(outcome),
+                progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };
@@ -317,7 +396,7 @@ impl Control {
                 Event::Found(Found::Again(answers)) => self.known.take_in(answers),
                 Event::Finished(finished) => self.take_finished(finished, now),
                 Event::Asked(ask) => self.take_ask(ask, now),
-                Event::Upgraded(outcome) => self.take_outcome(outcome, now),
+                Event::Upgrade(progress) => self.take_progress(progress, now),
                 Event::Turn => {}
             }
         }

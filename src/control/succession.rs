@@ -1,17 +1,15 @@
 //! What the loop does for processes around this one: the one that takes over at an upgrade, the one that this one took
 //! over from, and the service manager.
 
-use std::process;
-
 use tracing::{error, info};
 
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::{Accepted, Answer};
-use crate::control::change::{refuse, reply};
+use crate::control::change::{refuse, reply, stopping};
 use crate::control::desk::{Diff, Problem, ProblemKind};
 use crate::control::systemd::{Notifier, Watchdog};
-use crate::control::upgrade::{Outcome, Successor, Upgrades};
+use crate::control::upgrade::{Progress, Successor, Upgrades};
 use crate::net::{BoundListener, Passed};
 use crate::snapshot::Listener;
 
@@ -22,6 +20,8 @@ pub(super) struct Succession {
     pub wanted: bool,
     /// Who wants the upgrade that is under way to be answered.
     answer: Option<Answer>,
+    /// This process alone is the service: the one that was it before is over, if there was one.
+    pub is_alone: bool,
     pub notifier: Notifier,
     watchdog: Option<Watchdog>,
     /// The service manager knows of a reload and not of its end.
@@ -32,11 +32,12 @@ pub(super) struct Succession {
 
 impl Succession {
     /// At the start.
-    pub fn new(upgrades: Upgrades, now: Micros) -> Succession {
+    pub fn new(upgrades: Upgrades, is_alone: bool, now: Micros) -> Succession {
         Succession {
             upgrades,
             wanted: false,
             answer: None,
+            is_alone,
             notifier: Notifier::from_environment(),
             watchdog: Watchdog::from_environment(now),
             reloading: false,
@@ -84,38 +85,47 @@ impl Control {
         (socket, purpose)
     }
 
-    /// Lets the new process take over, if it is ready and this one is not stopping; otherwise everything stays as it is.
-    pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Micros) {
-        let answer = self.succession.answer.take();
-        match outcome.and_then(|successor| self.let_go(successor)) {
-            Ok(pid) => {
-                info!(
-                    pid,
-                    "another process has taken over; running requests may finish here"
-                );
-                self.retire(now);
-                let revision = self.desk.revision();
-                reply(answer, Ok(taken_over(revision, pid)));
+    /// Takes the next step of the upgrade that is under way; if there cannot be one, everything stays as it was.
+    pub(super) fn take_progress(&mut self, progress: Progress, now: Micros) {
+        match progress {
+            Progress::Ready(successor) => {
+                if let Err(reason) = self.succession.upgrades.let_go(successor) {
+                    self.upgrade_failed(&reason);
+                }
             }
-            Err(reason) => {
-                error!(reason, "the upgrade failed; this process goes on");
-                reply(answer, Err(failed(&reason)));
-            }
+            Progress::Accepting(successor) => self.hand_over(successor, now),
+            Progress::Failed(reason) => self.upgrade_failed(&reason),
         }
     }
 
-    fn let_go(&mut self, successor: Successor) -> Result<u32, String> {
+    fn upgrade_failed(&mut self, reason: &str) {
+        let answer = self.succession.answer.take();
         if self.shutdown.has_begun() {
-            return Err("palantir is stopping".to_owned());
+            info!("the new process has ended: palantir is stopping");
+            return reply(answer, Err(stopping()));
         }
-        let pid = successor.pid();
-        // Before the new process says anything: the service manager listens to nobody but the main process.
+        error!(reason, "the upgrade failed; this process goes on");
+        reply(answer, Err(failed(reason)));
+    }
+
+    /// The new process accepts: it is the service from now on.
+    fn hand_over(&mut self, successor: Successor, now: Micros) {
+        if self.shutdown.has_begun() {
+            drop(successor);
+            return self.upgrade_failed("palantir is stopping");
+        }
+        let pid = successor.pid;
+        // The service manager listens to nobody but the main process: before the new one has anything to say.
         self.succession.notifier.main_pid(pid);
-        if let Err(reason) = self.succession.upgrades.let_go(successor) {
-            self.succession.notifier.main_pid(process::id());
-            return Err(reason);
-        }
-        Ok(pid)
+        self.succession.upgrades.hand_over(successor);
+        info!(
+            pid,
+            "another process has taken over; running requests may finish here"
+        );
+        self.retire(now);
+        let revision = self.desk.revision();
+        let answer = self.succession.answer.take();
+        reply(answer, Ok(taken_over(revision, pid)));
     }
 
     /// Stops accepting. The sockets kept here are closed too: as long as any process has one, the kernel lets clients
@@ -133,6 +143,7 @@ impl Control {
     pub(super) fn tell_systemd(&mut self, now: Micros) {
         let settled = self.threads.adopted_by_all() >= self.snapshot.generation
             && !self.is_preparing()
+            && self.succession.is_alone
             && !self.shutdown.has_begun();
         let succession = &mut self.succession;
         if settled && (succession.reloading || !succession.ready) {
@@ -144,7 +155,8 @@ impl Control {
                 .ready(&format!("serving, revision {revision}"));
         }
         let moved = self.gauges.iter().map(|worker| worker.loop_lag().count());
-        if let Some(watchdog) = &mut succession.watchdog
+        if succession.is_alone
+            && let Some(watchdog) = &mut succession.watchdog
             && watchdog.is_due(moved, now)
         {
             succession.notifier.alive();

@@ -136,6 +136,7 @@ fn outside_of(
         letters,
         tickets: Default::default(),
         upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
+        is_alone: true,
         admin: None,
     };
     let control = Control::new(started, answers.clone(), finished).unwrap();

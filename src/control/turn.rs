@@ -69,7 +69,7 @@ impl Control {
         self.trial.is_some() || self.departures.any_drained()
     }
 
-    fn read(&mut self, letter: ToControl, now: Micros) {
+    pub(super) fn read(&mut self, letter: ToControl, now: Micros) {
         match letter {
             ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
             ToControl::Refused(refused) => {
@@ -77,6 +77,7 @@ impl Control {
                 self.bad_requests.note(*refused, bounds, SystemTime::now());
             }
             ToControl::BackendChanged(change) => self.boards.note(change, now),
+            ToControl::PredecessorOver => self.succession.is_alone = true,
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::WorkerEnded(worker, reason) => {
                 error!(worker = worker.0, reason, "a worker has ended; stopping");
@@ -109,6 +110,7 @@ impl Control {
 
     fn drain(&mut self) {
         self.forsake_changes();
+        self.succession.upgrades.abandon();
         self.succession.notifier.stopping();
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
         self.threads.drain();

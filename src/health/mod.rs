@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,30 +33,35 @@ use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
 
-/// Starts the thread. It watches nothing until it is sent a [`ToHealth::Snapshot`], and ends on [`ToHealth::Stop`].
-/// Errors: no thread or no descriptors left. A thread that ends unasked has said why in the log.
+/// Starts the thread, and waits until it turns. It watches nothing until it is sent a [`ToHealth::Snapshot`], and ends
+/// on [`ToHealth::Stop`]. Errors: no thread or no descriptors left. A thread that ends unasked has said why in the log.
 pub fn start(
     letters: Letters<ToHealth>,
     workers: Vec<Mailbox<ToWorker>>,
     control: Mailbox<ToControl>,
 ) -> io::Result<JoinHandle<()>> {
     let wake = letters.wake_stream()?;
-    std::thread::Builder::new()
+    let (told, tells) = mpsc::channel();
+    let thread = std::thread::Builder::new()
         .name("health".to_owned())
         .spawn(move || {
             // Epoll is the right engine for a thread that mostly sleeps.
             let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
             let ended = runtime.and_then(|mut runtime| {
                 runtime.block_on(async {
-                    Health::new(letters, workers, control)
-                        .run(UnixStream::from_std(wake)?)
-                        .await
+                    let wake = UnixStream::from_std(wake)?;
+                    let _ = told.send(());
+                    Health::new(letters, workers, control).run(wake).await
                 })
             });
             if let Err(error) = ended {
                 tracing::error!(%error, "the health thread cannot go on");
             }
-        })
+        })?;
+    match tells.recv() {
+        Ok(()) => Ok(thread),
+        Err(_) => Err(io::Error::other("the health thread cannot start")),
+    }
 }
 
 /// What the thread owns.

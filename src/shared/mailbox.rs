@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
@@ -68,6 +69,11 @@ impl<T> Letters<T> {
     /// The next message, if one is there.
     pub fn take(&self) -> Option<T> {
         self.receiver.try_recv().ok()
+    }
+
+    /// The next message; blocks until it comes, at most for `patience`. For a thread whose runtime does not turn yet.
+    pub fn take_within(&self, patience: Duration) -> Option<T> {
+        self.receiver.recv_timeout(patience).ok()
     }
 
     /// The socket that becomes readable when messages came; for the runtime to wait on.

@@ -75,6 +75,8 @@ pub enum ToControl {
     Drained(WorkerId),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
+    /// The process that this one has taken over from is over.
+    PredecessorOver,
     /// A backend's state changed.
     BackendChanged(StateChange),
     /// A worker refused a request.

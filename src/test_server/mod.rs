@@ -54,7 +54,7 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Starts one server on each socket, all on one thread named `test-server` that runs as long as the process. They
-/// accept until `accepting` says no; connections that are there then are served as before. `most`: connections that
+/// accept from the moment at which `accepting` says so until it says no; connections that are there then are served as before. `most`: connections that
 /// they may have at once, all together. Errors: no descriptors or no thread left.
 pub fn start(
     listeners: Vec<TcpListener>,
@@ -77,8 +77,10 @@ async fn serve(listeners: Vec<TcpListener>, accepting: watch::Receiver<bool>, mo
     let free = Arc::new(Semaphore::new(most));
     let mut servers = tokio::task::JoinSet::new();
     for (index, listener) in listeners.into_iter().enumerate() {
-        let (free, accepting) = (free.clone(), accepting.clone());
+        let (free, mut accepting) = (free.clone(), accepting.clone());
         servers.spawn(async move {
+            // If nobody is left who could say so, the process ends.
+            let _ = accepting.wait_for(|accepting| *accepting).await;
             tokio::select! {
                 ended = accept(index + 1, listener, free) => ended,
                 () = no_longer(accepting) => Ok(()),

@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use gate::Gate;
-pub use serve::serve;
+pub use serve::{ApiListener, serve};
 pub use tokens::Tokens;
 
 use crate::base::limits;

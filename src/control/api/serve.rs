@@ -40,11 +40,26 @@ enum Accepted {
     Unix(UnixStream),
 }
 
-/// Serves for ever, as many connections at once as there may be; further ones wait in the socket's queue. Errors: no
-/// descriptors left to watch the socket.
-pub async fn serve(listener: BoundListener, router: Router, standing: Standing) -> io::Result<()> {
-    let came_for = listener.came_for;
-    let socket = Socket::open(listener)?;
+/// Where the API listens.
+pub struct ApiListener {
+    socket: Socket,
+    /// As in [`BoundListener`].
+    came_for: Option<Purpose>,
+}
+
+impl ApiListener {
+    /// Hands the socket to this thread's runtime, which must have been entered. Errors: no descriptors left to watch it.
+    pub fn open(listener: BoundListener) -> io::Result<ApiListener> {
+        Ok(ApiListener {
+            came_for: listener.came_for,
+            socket: Socket::open(listener)?,
+        })
+    }
+}
+
+/// Serves for ever, as many connections at once as there may be; further ones wait in the socket's queue.
+pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
+    let ApiListener { socket, came_for } = listener;
     if let Some(came_for) = came_for {
         turn_away(&socket, came_for).await;
     }
@@ -52,7 +67,7 @@ pub async fn serve(listener: BoundListener, router: Router, standing: Standing) 
     let permits = Arc::new(Semaphore::new(most));
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else {
-            return Ok(());
+            return;
         };
         match socket.accept().await {
             Ok((accepted, caller)) => {

@@ -106,8 +106,9 @@ impl Control {
         if self.shutdown.has_begun() {
             return Err(stopping());
         }
-        if self.succession.upgrades.is_under_way() && wish != Wish::Compare {
-            // The new process has read the configuration as it is.
+        let is_upgrading = self.succession.upgrades.is_under_way() || !self.succession.is_alone;
+        if is_upgrading && wish != Wish::Compare {
+            // The new process has read the configuration as it was; the old one may yet go on with it.
             return conflict("an upgrade is under way");
         }
         // An upgrade would make what is on trial stay, with nobody left to take it back.
@@ -186,7 +187,7 @@ impl Control {
     }
 }
 
-fn stopping() -> Problem {
+pub(super) fn stopping() -> Problem {
     Problem::new(ProblemKind::Unavailable, "palantir is stopping")
 }
 

@@ -2,14 +2,22 @@
 //!
 //! ```text
 //! the old process                         the new one
-//! starts it, sends its sockets       →    takes them instead of binding, starts everything
+//! starts it, sends its sockets       →    takes them instead of binding, starts everything, begins nothing
 //!                                    ←    `ready`, or why not, or its end
-//! `go`                               →    accepts
+//! `go`                               →    accepts, beside the old one
+//!                                    ←    `accepting`
+//! says that the new one is the       →    is the service
+//! service, and `over`;
 //! stops accepting, finishes, ends
 //! ```
 //!
-//! Until it hears `go` the new process accepts nothing, so ending it costs nobody anything; until it has said `go` the
-//! old one stops nothing, so it can go on as if nothing had been. Connections in between wait in the sockets' queues.
+//! At each moment one of them accepts. Until the old process hears `accepting` it stops nothing, so whatever becomes
+//! of the new one, the old one goes on as if nothing had been. If the old process dies, the new one goes on alone as
+//! soon as it is ready. Connections in between wait in the sockets' queues.
+//!
+//! Earlier versions of the program know neither `accepting` nor `over`: the old process stops accepting when it has said
+//! `go`. A variable in the environment of the new process says what the old one knows; whether the new one says
+//! [`READY_AND_TELLS`] or [`READY`] tells the old process the same.
 
 mod predecessor;
 mod program;
@@ -23,6 +31,7 @@ use tracing::info;
 
 pub use predecessor::Predecessor;
 pub use program::Program;
+use successor::Running;
 pub use successor::Successor;
 
 use crate::net::{BoundListener, Passed};
@@ -33,11 +42,25 @@ const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
 /// Standard input, output and error.
 const STANDARD_DESCRIPTORS: RawFd = 3;
 
-const READY: &str = "ready";
-const GO: &str = "go";
+/// Names the process that waits for `accepting`. An earlier version leaves the variable as its own old process set it.
+const LISTENER_VARIABLE: &str = "PALANTIR_HANDOVER_LISTENER";
 
-/// What became of a new process: ready, or why not.
-pub type Outcome = Result<Successor, String>;
+const READY: &str = "ready";
+const READY_AND_TELLS: &str = "ready, and will say when it accepts";
+const GO: &str = "go";
+const ACCEPTING: &str = "accepting";
+const OVER: &str = "over";
+
+/// How far a new process has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// Everything is started; it waits to be let go.
+    Ready(Successor),
+    /// It accepts.
+    Accepting(Successor),
+    /// It is not to be; why.
+    Failed(String),
+}
 
 /// Everything that an upgrade takes besides the workers' sockets. One at a time.
 #[derive(Debug)]
@@ -45,8 +68,9 @@ pub struct Upgrades {
     program: Program,
     passed_on: Vec<(BoundListener, Purpose)>,
     accepting: watch::Sender<bool>,
-    under_way: bool,
-    outcomes: (mpsc::Sender<Outcome>, mpsc::Receiver<Outcome>),
+    /// The new process that is being started.
+    under_way: Option<Running>,
+    progress: (mpsc::Sender<Progress>, mpsc::Receiver<Progress>),
 }
 
 impl Upgrades {
@@ -56,57 +80,87 @@ impl Upgrades {
         Upgrades {
             program,
             passed_on,
-            accepting: watch::Sender::new(true),
-            under_way: false,
-            outcomes: mpsc::channel(1),
+            accepting: watch::Sender::new(false),
+            under_way: None,
+            progress: mpsc::channel(1),
         }
     }
 
-    /// For servers on the sockets that are not the workers': false once they must leave what comes to another process.
+    /// For servers on the sockets that are not the workers': true while they are to accept.
     pub fn accepting(&self) -> watch::Receiver<bool> {
         self.accepting.subscribe()
     }
 
+    /// Lets those servers accept.
+    pub fn accept(&self) {
+        self.accepting.send_replace(true);
+    }
+
     /// Whether a new process is being started.
     pub fn is_under_way(&self) -> bool {
-        self.under_way
+        self.under_way.is_some()
     }
 
     /// Starts a new process and hands it the workers' `listeners` and the others, on a thread of its own: see
-    /// [`Upgrades::outcome`]. None may be under way. Errors: no thread or descriptors are to be had.
+    /// [`Upgrades::progress`]. None may be under way. Errors: no thread or descriptors are to be had.
     pub fn begin(&mut self, mut listeners: Vec<Passed>) -> Result<(), String> {
         for (socket, purpose) in &self.passed_on {
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
             listeners.push((socket, Some(*purpose)));
         }
-        let (program, outcomes) = (self.program.clone(), self.outcomes.0.clone());
+        let (program, running) = (self.program.clone(), Running::default());
         info!("upgrade: starting {}", program.path.display());
+        let known = running.clone();
+        self.on_a_thread(move || successor::prepare(&program, &listeners, known))?;
+        self.under_way = Some(running);
+        Ok(())
+    }
+
+    /// Lets a new process that is ready accept, and waits on a thread of its own until it says that it does. Errors: no
+    /// thread is to be had; it is ended.
+    pub fn let_go(&mut self, successor: Successor) -> Result<(), String> {
+        let begun = self.on_a_thread(move || successor.go());
+        if begun.is_err() {
+            self.under_way = None;
+        }
+        begun
+    }
+
+    fn on_a_thread(&self, work: impl FnOnce() -> Progress + Send + 'static) -> Result<(), String> {
+        let progress = self.progress.0.clone();
         let work = move || {
-            // If nobody wants the outcome any more, a process that got ready ends with it.
-            let _ = outcomes.blocking_send(successor::prepare(&program, &listeners));
+            // If nobody wants to know any more, the new process ends with this.
+            let _ = progress.blocking_send(work());
         };
         let thread = thread::Builder::new()
             .name("upgrade".to_owned())
             .spawn(work);
-        thread.map_err(|error| error.to_string())?;
-        self.under_way = true;
-        Ok(())
+        thread.map(drop).map_err(|error| error.to_string())
     }
 
-    /// What became of the new process; it takes a few times `limits::UPGRADE_SECS` at most. May be dropped while it waits.
-    pub async fn outcome(&mut self) -> Outcome {
-        let outcome = self.outcomes.1.recv().await;
-        self.under_way = false;
+    /// How far the new process has come; each step takes a few times `limits::UPGRADE_SECS` at most. May be dropped
+    /// while it waits.
+    pub async fn progress(&mut self) -> Progress {
+        let progress = self.progress.1.recv().await;
         // This holds a sender itself, so the channel does not end.
-        outcome.unwrap_or_else(|| Err("it was given up".to_owned()))
+        let progress = progress.unwrap_or_else(|| Progress::Failed("it was given up".to_owned()));
+        if !matches!(progress, Progress::Ready(_)) {
+            self.under_way = None;
+        }
+        progress
     }
 
-    /// Lets the new process take over: the servers of the other sockets stop accepting too. Errors: it has ended
-    /// meanwhile; nothing has changed.
-    pub fn let_go(&mut self, successor: Successor) -> Result<(), String> {
-        successor.go()?;
+    /// The new process is the service now: the servers of the other sockets stop accepting.
+    pub fn hand_over(&mut self, successor: Successor) {
+        successor.over();
         self.accepting.send_replace(false);
         self.passed_on.clear();
-        Ok(())
+    }
+
+    /// Ends the new process that is being started, if there is one: this process stops, and the service with it.
+    pub fn abandon(&self) {
+        if let Some(running) = &self.under_way {
+            running.kill();
+        }
     }
 }

@@ -2,14 +2,22 @@
 
 use std::env;
 use std::os::fd::RawFd;
+use std::os::unix::process::parent_id;
+use std::sync::Arc;
 
-use super::{GO, LINE_VARIABLE, READY, STANDARD_DESCRIPTORS};
+use tracing::warn;
+
+use super::{
+    ACCEPTING, GO, LINE_VARIABLE, LISTENER_VARIABLE, READY, READY_AND_TELLS, STANDARD_DESCRIPTORS,
+};
 use crate::net::{Line, Passed};
 
 /// The process that this one is to take over from.
 #[derive(Debug)]
 pub struct Predecessor {
-    pub(super) line: Line,
+    pub(super) line: Arc<Line>,
+    /// It goes on accepting until it hears that this process does.
+    pub(super) listens: bool,
 }
 
 impl Predecessor {
@@ -22,8 +30,11 @@ impl Predecessor {
         let fd: RawFd = fd.ok_or_else(|| format!("{LINE_VARIABLE}={number}: no descriptor"))?;
         // SAFETY: the process that started this one opened it for this purpose, and nobody has taken it yet.
         let line = unsafe { Line::from_raw(fd) };
-        line.map(|line| Some(Predecessor { line }))
-            .map_err(|error| format!("{LINE_VARIABLE}={number}: {error}"))
+        let line = line.map_err(|error| format!("{LINE_VARIABLE}={number}: {error}"))?;
+        let line = Arc::new(line);
+        let listener = env::var(LISTENER_VARIABLE).ok();
+        let listens = listener.is_some_and(|pid| pid == parent_id().to_string());
+        Ok(Some(Predecessor { line, listens }))
     }
 
     /// The sockets that it listens on, in its workers' order, and what each is for. Errors: it has ended, or one is
@@ -39,15 +50,37 @@ impl Predecessor {
         let _ = self.line.say(reason);
     }
 
-    /// Tells it that everything is started, and waits until it lets go: from then on this process accepts. Errors: it
-    /// has ended, or does not want this process any more.
+    /// Tells it that everything is started, and waits until it lets go: from then on this process accepts. If it has
+    /// died meanwhile, nobody else does. Errors: it does not want this process any more.
     pub fn wait_for_go(&self) -> Result<(), String> {
-        let heard = self.line.say(READY).and_then(|()| self.line.hear());
+        let ready = match self.listens {
+            true => READY_AND_TELLS,
+            false => READY,
+        };
+        // If it has died, hearing says so.
+        let _ = self.line.say(ready);
+        let heard = self.line.hear();
         match heard {
             Ok(Some(word)) if word == GO => Ok(()),
             Ok(Some(word)) => Err(format!("the old process says {word:?} instead of {GO:?}")),
+            Ok(None) if self.listens => {
+                warn!("the old process has died; this one goes on alone");
+                Ok(())
+            }
             Ok(None) => Err("the old process did not let go".to_owned()),
             Err(error) => Err(format!("the old process did not let go: {error}")),
+        }
+    }
+
+    /// What tells it that this process accepts, and waits until it is over: until this process alone is the service. If
+    /// it has died, that is so.
+    pub fn farewell(&self) -> impl FnOnce() + Send + use<> {
+        let (line, listens) = (self.line.clone(), self.listens);
+        move || {
+            if listens && line.say(ACCEPTING).is_ok() {
+                // Its word, its end, and its silence come to the same.
+                let _ = line.hear();
+            }
         }
     }
 }

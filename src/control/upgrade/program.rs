@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
 
-use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS};
+use super::{LINE_VARIABLE, LISTENER_VARIABLE, STANDARD_DESCRIPTORS};
 use crate::control::systemd;
 use crate::net::Line;
 
@@ -41,6 +41,7 @@ impl Program {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments);
         command.env(LINE_VARIABLE, fd.to_string());
+        command.env(LISTENER_VARIABLE, process::id().to_string());
         for name in systemd::OF_ONE_PROCESS {
             command.env_remove(name);
         }

@@ -2,22 +2,34 @@
 
 use std::io;
 use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{GO, Outcome, Program, READY};
+use super::{ACCEPTING, GO, OVER, Program, Progress, READY, READY_AND_TELLS};
 use crate::base::limits;
 use crate::net::{Line, Passed};
 
-/// Starts a new process, hands it `listeners`, and waits until it is ready.
-pub fn prepare(program: &Program, listeners: &[Passed]) -> Outcome {
+/// Starts a new process, hands it `listeners`, and waits until it is ready. `running` gets to know it.
+pub fn prepare(program: &Program, listeners: &[Passed], running: Running) -> Progress {
+    match start(program, listeners, running) {
+        Ok(successor) => Progress::Ready(successor),
+        Err(reason) => Progress::Failed(reason),
+    }
+}
+
+fn start(program: &Program, listeners: &[Passed], running: Running) -> Result<Successor, String> {
     let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
     let child = program
         .command(&theirs)
         .spawn()
         .map_err(|error| format!("cannot start {}: {error}", program.path.display()))?;
     drop(theirs);
+    let pid = child.id();
+    running.child().replace(child);
     let mut successor = Successor {
-        child: Some(child),
+        pid,
+        running,
         line: ours,
+        tells: false,
     };
     let sent = successor.line.send_listeners(listeners);
     if let Err(error) = sent.as_ref()
@@ -26,10 +38,13 @@ pub fn prepare(program: &Program, listeners: &[Passed]) -> Outcome {
         return Err(too_slow());
     }
     match (successor.line.hear(), sent) {
-        (Ok(Some(word)), Ok(())) if word == READY => Ok(successor),
+        (Ok(Some(word)), Ok(())) if word == READY || word == READY_AND_TELLS => {
+            successor.tells = word == READY_AND_TELLS;
+            Ok(successor)
+        }
         (Ok(Some(reason)), _) => Err(reason),
         (Err(error), _) if error.kind() == io::ErrorKind::TimedOut => Err(too_slow()),
-        _ => Err(format!("the new process ended: {}", successor.end())),
+        _ => Err(successor.ended()),
     }
 }
 
@@ -38,46 +53,83 @@ fn too_slow() -> String {
     format!("the new process was not ready within {patience} s")
 }
 
-/// A new process that is ready to take over. Unless it is told to go, it is ended when this is dropped.
+/// A new process for as long as it may be ended.
+#[derive(Clone, Debug, Default)]
+pub struct Running(Arc<Mutex<Option<Child>>>);
+
+impl Running {
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it; somebody else waits for its end.
+    pub fn kill(&self) {
+        if let Some(child) = self.child().as_mut() {
+            let _ = child.kill();
+        }
+    }
+}
+
+/// A new process that is ready to take over. Unless it has, it is ended when this is dropped.
 #[derive(Debug)]
 pub struct Successor {
-    child: Option<Child>,
+    /// Its process id.
+    pub pid: u32,
+    running: Running,
     line: Line,
+    /// It says when it accepts.
+    tells: bool,
 }
 
 impl Successor {
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
-    }
-
-    /// Lets it take over; from now on it accepts. Errors: it has ended meanwhile; nothing has changed.
-    pub fn go(mut self) -> Result<(), String> {
-        match self.line.say(GO) {
-            Ok(()) => {
-                self.child = None;
-                Ok(())
+    /// Lets it accept, and waits until it says that it does.
+    pub fn go(self) -> Progress {
+        match self.line.say(GO).and_then(|()| self.hear_accepting()) {
+            Ok(true) => Progress::Accepting(self),
+            Ok(false) => Progress::Failed(self.ended()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let patience = limits::UPGRADE_SECS;
+                Progress::Failed(format!(
+                    "the new process did not accept within {patience} s"
+                ))
             }
-            Err(_) => Err(format!("the new process ended: {}", self.end())),
+            Err(_) => Progress::Failed(self.ended()),
         }
     }
 
+    fn hear_accepting(&self) -> io::Result<bool> {
+        match self.tells {
+            true => Ok(self.line.hear()?.is_some_and(|word| word == ACCEPTING)),
+            false => Ok(true),
+        }
+    }
+
+    /// Lets it go on alone.
+    pub fn over(self) {
+        self.running.child().take();
+        // It may have ended by now, or be of an earlier version, which does not listen.
+        let _ = self.line.say(OVER);
+    }
+
     /// Ends it, if it has not ended by itself, and tells how it did.
-    fn end(&mut self) -> String {
-        let Some(mut child) = self.child.take() else {
-            return String::new();
-        };
-        // It has closed its end of the line: either it is ending already, or it must.
-        let _ = child.kill();
-        child
-            .wait()
-            .map_or_else(|error| error.to_string(), |status| status.to_string())
+    fn ended(&self) -> String {
+        let child = self.running.child().take();
+        let ended = child.map(|mut child| {
+            // It has closed its end of the line: either it is ending already, or it must.
+            let _ = child.kill();
+            child.wait()
+        });
+        match ended {
+            Some(Ok(status)) => format!("the new process ended: {status}"),
+            Some(Err(error)) => format!("the new process ended: {error}"),
+            None => "the new process ended".to_owned(),
+        }
     }
 }
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        self.end();
+        self.ended();
     }
 }
 
@@ -89,40 +141,67 @@ mod tests {
     use super::*;
     use crate::control::upgrade::Predecessor;
 
-    fn outcome_of(script: &str) -> Outcome {
+    fn failure_of(program: &str, script: &str) -> String {
         let program = Program {
-            path: PathBuf::from("/bin/sh"),
+            path: PathBuf::from(program),
             arguments: vec!["-c".into(), script.into()],
         };
-        prepare(&program, &[])
+        match prepare(&program, &[], Running::default()) {
+            Progress::Failed(reason) => reason,
+            progress => panic!("{progress:?}"),
+        }
     }
 
     #[test]
     fn the_reason_of_a_failure_is_told() {
-        let silent = outcome_of("exit 7").unwrap_err();
+        let silent = failure_of("/bin/sh", "exit 7");
         assert!(silent.contains("exit status: 7"), "{silent}");
-        let program = Program {
-            path: PathBuf::from("/nowhere/palantir"),
-            arguments: Vec::new(),
-        };
-        let absent = prepare(&program, &[]).unwrap_err();
+        let absent = failure_of("/nowhere/palantir", "");
         assert!(absent.contains("/nowhere/palantir"), "{absent}");
+    }
+
+    fn pair(listens: bool) -> (Successor, Predecessor) {
+        let (ours, line) = Line::pair().unwrap();
+        let successor = Successor {
+            pid: 0,
+            running: Running::default(),
+            line: ours,
+            tells: listens,
+        };
+        let line = Arc::new(line);
+        (successor, Predecessor { line, listens })
     }
 
     #[test]
     fn both_sides_agree_on_the_words() {
-        let (ours, theirs) = Line::pair().unwrap();
-        let new = thread::spawn(move || Predecessor { line: theirs }.wait_for_go());
-        assert_eq!(ours.hear().unwrap().as_deref(), Some(READY));
-        let successor = Successor {
-            child: None,
-            line: ours,
-        };
-        successor.go().unwrap();
-        assert_eq!(new.join().unwrap(), Ok(()));
-        let (ours, theirs) = Line::pair().unwrap();
-        drop(ours);
-        let old_has_gone = Predecessor { line: theirs }.wait_for_go();
-        assert!(old_has_gone.unwrap_err().contains("let go"));
+        for (listens, ready) in [(true, READY_AND_TELLS), (false, READY)] {
+            let (successor, predecessor) = pair(listens);
+            let new = thread::spawn(move || {
+                predecessor.wait_for_go().unwrap();
+                predecessor.farewell()();
+            });
+            assert_eq!(successor.line.hear().unwrap().as_deref(), Some(ready));
+            match successor.go() {
+                Progress::Accepting(successor) => successor.over(),
+                progress => panic!("{progress:?}"),
+            }
+            new.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn when_the_old_process_dies_the_new_one_goes_on_if_the_old_one_would_have_said_so() {
+        for listens in [true, false] {
+            let (successor, predecessor) = pair(listens);
+            drop(successor);
+            assert_eq!(predecessor.wait_for_go().is_ok(), listens);
+        }
+    }
+
+    #[test]
+    fn a_new_process_that_ends_before_it_accepts_has_failed() {
+        let (successor, predecessor) = pair(true);
+        drop(predecessor);
+        assert!(matches!(successor.go(), Progress::Failed(_)));
     }
 }
