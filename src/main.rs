@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 use palantir::base::ids::WorkerId;
 use palantir::base::limits;
+use palantir::base::log;
 use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
-use palantir::control::access_log::LogFile;
+use palantir::control::access_log::{AccessLog, LogFile, open_in_time};
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
@@ -49,34 +50,46 @@ static ALLOCATOR: Counted<std::alloc::System> = Counted(std::alloc::System);
 fn main() -> ExitCode {
     start_log();
     let (command, path) = cli::parse();
+    let code = carry_out(command, &path);
+    log::flush();
+    code
+}
+
+fn carry_out(command: Command, path: &Path) -> ExitCode {
     match command {
-        Command::Check => cli::check(&path),
-        Command::Explain { method, url } => cli::explain(&path, &method, &url),
+        Command::Check => cli::check(path),
+        Command::Explain { method, url } => cli::explain(path, &method, &url),
         Command::TestServer { listen } => match test_servers(&listen) {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),
         },
-        Command::Remote(wish) => cli::remote(&path, &wish),
-        Command::Run => match run_or_tell(&path) {
+        Command::Remote(wish) => cli::remote(path, &wish),
+        Command::Run => match run_or_tell(path) {
             // Runtimes with operations under way must not be dropped.
-            Ok(code) => process::exit(code.into()),
+            Ok(code) => {
+                log::flush();
+                process::exit(code.into())
+            }
             Err(reason) => refuse(&reason),
         },
     }
 }
 
+/// A process that can start no thread is told so further on, when the workers are started.
 fn start_log() {
+    let _ = log::start();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| log::Lines)
+        .log_internal_errors(false) // They would be printed to standard error.
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
 }
 
 fn refuse(reason: &str) -> ExitCode {
-    eprintln!("palantir: {reason}");
+    log::say(reason);
     ExitCode::FAILURE
 }
 
@@ -134,7 +147,10 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
     let access_log = open_access_log(&snapshot)?;
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
-    let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
+    let mut crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
+    let rings = std::mem::take(&mut crew.access_lines);
+    let access_log =
+        AccessLog::start(access_log, rings, crew.gauges.clone()).map_err(cannot_start)?;
     let health_thread = health::start(health_letters, crew.mailboxes.clone(), crew.control.clone())
         .map_err(cannot_start)?;
     if let Some(predecessor) = predecessor {
@@ -162,7 +178,6 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         workers: crew.mailboxes,
         tables,
         gauges: crew.gauges,
-        access_lines: crew.access_lines,
         access_log,
         health,
         health_thread,
@@ -286,7 +301,7 @@ fn open_admin(
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
-    let open = |settings| LogFile::open(settings).map_err(|error| format!("access log: {error}"));
+    let open = |settings| open_in_time(settings).map_err(|error| format!("access log: {error}"));
     snapshot.access_log.as_ref().map(open).transpose()
 }
 

@@ -13,7 +13,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes};
 use crate::control::Control;
-use crate::control::access_log::LogFile;
+use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::acme::Wanted;
 use crate::control::ask::{Accepted, Answer, Ask, InForce, Trial, Wish};
 use crate::control::departures::Named;
@@ -442,7 +442,7 @@ impl Control {
 }
 
 fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {
-    let open = |settings| LogFile::open(settings).map_err(|error| format!("access log: {error}"));
+    let open = |settings| open_in_time(settings).map_err(|error| format!("access log: {error}"));
     settings.map(open).transpose()
 }
 

@@ -1,5 +1,5 @@
 //! The control thread, which is the program's first: takes signals, changes the configuration, keeps names resolved,
-//! writes the access log, and ends the process in good order.
+//! tells the thread of the access log what to do, and ends the process in good order.
 //!
 //! [`Control`] alone changes anything; its loop is in this file. What is done at every turn of it is in `turn`, how a change
 //! comes into force in `change`.
@@ -30,7 +30,6 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::Receiver;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -40,7 +39,7 @@ pub use signals::hold_signals;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Resolved;
-use crate::control::access_log::{AccessLog, LogFile};
+use crate::control::access_log::AccessLog;
 use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
@@ -60,7 +59,6 @@ use crate::control::trial::OnTrial;
 use crate::control::upgrade::{Outcome, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
-use crate::shared::access::AccessLine;
 use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
@@ -84,10 +82,8 @@ pub struct Started {
     pub workers: Vec<Mailbox<ToWorker>>,
     pub tables: SharedTables,
     pub gauges: AllGauges,
-    /// One ring per worker.
-    pub access_lines: Vec<Receiver<AccessLine>>,
-    /// Open if the snapshot has an access log.
-    pub access_log: Option<LogFile>,
+    /// With an open file if the snapshot has an access log.
+    pub access_log: AccessLog,
     pub health: Mailbox<ToHealth>,
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
@@ -198,12 +194,7 @@ enum Event {
 impl Control {
     fn new(started: Started, found: mpsc::Sender<Found>) -> Control {
         let names = Names::of(started.desk.config());
-        let mut access_log = AccessLog::new(
-            started.access_log,
-            started.access_lines,
-            started.gauges.clone(),
-        );
-        access_log.learn(&started.snapshot);
+        started.access_log.learn(&started.snapshot);
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
@@ -212,6 +203,7 @@ impl Control {
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
             orders: orders.clone(),
+            access_log: started.access_log.progress(),
         };
         Control {
             boards: Boards::new(sources, Micros::now()),
@@ -232,7 +224,7 @@ impl Control {
             gauges: started.gauges,
             health_thread: started.health_thread,
             letters: started.letters,
-            access_log,
+            access_log: started.access_log,
             compile: started.compile,
             tickets: started.tickets,
             file_watch: FileWatch::default(),
@@ -266,6 +258,7 @@ impl Control {
             tables: self.tables.clone(),
             gauges: self.gauges.clone(),
             orders: self.orders.clone(),
+            access_log: self.access_log.progress(),
         };
         ApiState::new(
             asks,
@@ -280,7 +273,9 @@ impl Control {
         loop {
             let pause = self.turn(Micros::now());
             if self.shutdown.is_over(Micros::now()) {
-                return self.shutdown.exit_code(&self.gauges);
+                let code = self.shutdown.exit_code(&self.gauges);
+                self.access_log.finish();
+                return code;
             }
             let event = tokio::select! {
                 signal = next_signal() => Event::Signal(signal),

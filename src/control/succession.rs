@@ -123,6 +123,7 @@ impl Control {
     fn retire(&mut self, now: Micros) {
         self.shutdown.retire(now);
         self.succession.fall_silent();
+        self.access_log.follow_path();
         self.listeners.keep_only(&[]);
         self.threads.retire();
         self.publish();

@@ -16,8 +16,7 @@ use crate::shared::gauges;
 use crate::shared::messages::ToControl;
 
 impl Control {
-    /// Does everything that there is to do; when at the latest to come back. The access log comes after the letters: a
-    /// worker that says it is done has put its last line into its ring.
+    /// Does everything that there is to do; when at the latest to come back.
     pub(super) fn turn(&mut self, now: Micros) -> Duration {
         while let Some(letter) = self.letters.take() {
             self.read(letter, now);
@@ -30,7 +29,7 @@ impl Control {
         self.follow_own_wishes(now);
         self.watch_files(now);
         self.tell_systemd(now);
-        self.access_log.round(now);
+        self.access_log.watch(now);
         self.boards.turn(now);
         self.threads.drop_unused();
         let all_sent = self.threads.send();
@@ -57,7 +56,6 @@ impl Control {
         };
         at_most(!all_sent, limits::POST_AGAIN_MILLIS);
         at_most(self.has_conditions(), limits::CONDITION_PAUSE_MILLIS);
-        at_most(self.access_log.has_file(), limits::ACCESS_LOG_ROUND_MILLIS);
         pause
     }
 
@@ -91,7 +89,7 @@ impl Control {
                 }
             }
             Signal::HangUp => {
-                self.access_log.reopen();
+                self.access_log.reopen("SIGHUP");
                 self.reload_wanted = true;
             }
             Signal::Upgrade => self.succession.wanted = true,
