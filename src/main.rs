@@ -301,7 +301,9 @@ fn open_admin(
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
-    let open = |settings| open_in_time(settings).map_err(|error| format!("access log: {error}"));
+    let patience = Duration::from_millis(limits::ACCESS_LOG_OPEN_MILLIS);
+    let open =
+        |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     snapshot.access_log.as_ref().map(open).transpose()
 }
 

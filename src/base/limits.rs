@@ -430,8 +430,10 @@ pub const ACCESS_LOG_WAIT_MILLIS: u64 = 1_000;
 /// Milliseconds between two lines of the program's log about lost lines of the access log, and between two looks whether
 /// its path names another file.
 pub const ACCESS_LOG_TELL_MILLIS: u64 = 1_000;
-/// Milliseconds within which the file of the access log must be open at a start or a reload.
-pub const ACCESS_LOG_OPEN_MILLIS: u64 = 2_000;
+/// Milliseconds within which the file of the access log must be open at a start.
+pub const ACCESS_LOG_OPEN_MILLIS: u64 = 10_000;
+/// The same at a reload, which keeps the control thread for so long.
+pub const ACCESS_LOG_RELOAD_MILLIS: u64 = 800;
 /// Files of access logs that may be under way of being opened: where a disk hangs, each holds a thread.
 pub const ACCESS_LOG_OPENINGS: usize = 4;
 /// Milliseconds that the end of the process waits until the access log is written.

@@ -442,7 +442,9 @@ impl Control {
 }
 
 fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {
-    let open = |settings| open_in_time(settings).map_err(|error| format!("access log: {error}"));
+    let patience = Duration::from_millis(limits::ACCESS_LOG_RELOAD_MILLIS);
+    let open =
+        |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     settings.map(open).transpose()
 }
 

@@ -399,7 +399,7 @@ fn access_lines_of_all_workers_are_written_up_to_the_last_one() {
         path: path.clone(),
         format: AccessLogFormat::Json,
     };
-    let (outside, control, inputs) = outside(LONG, Some(open_in_time(&settings).unwrap()));
+    let (outside, control, inputs) = outside(LONG, Some(open_in_time(&settings, LONG).unwrap()));
     let read = || fs::read_to_string(&path).unwrap();
     let code = run_beside(control, inputs, async || {
         outside.rings[0].send(access_line(1)).unwrap();

@@ -4,10 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use crate::support::place::{Directory, free_addr};
-use crate::support::proxy::{command, route};
+use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
 
 /// Good requests and failing ones, and a management API.
@@ -115,6 +115,12 @@ fn a_pipe_that_nobody_reads_stops_nobody_and_what_was_lost_is_told_when_it_is_re
     });
     assert_eq!(proxy.ask(get("/down")).status(), 502);
     assert_eq!(proxy.ask(get("/")).status(), 200);
+    let health = format!("GET /health HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    eventually("the health says that the log stands still", || {
+        let answer = Client::connect(admin).ask(&health);
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        answer.text().contains("the program's log stands still")
+    });
     let is_told = |line: &String| line.contains("log lines were lost") && line.contains("lines=");
     let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
     assert!(lines.any(|line| is_told(&line)), "the losses are told");
@@ -205,4 +211,56 @@ fn mistakes_that_nobody_reads_are_mistakes_all_the_same() {
         assert_eq!(printed, "", "{arguments:?}");
         assert_eq!(child.wait().unwrap().code(), Some(1), "{arguments:?}");
     }
+}
+
+/// Set for the process that panics.
+const PANICS: &str = "PALANTIR_TEST_PANICS";
+
+/// Does nothing unless a test below has started this very program for it.
+#[test]
+fn a_process_that_panics() {
+    if std::env::var_os(PANICS).is_some() {
+        palantir::base::log::start().unwrap();
+        panic!("seen {}", "by the operator");
+    }
+}
+
+/// The program of the tests, about to panic with this standard error.
+fn panicking(standard_error: Stdio) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([
+            "--exact",
+            "--nocapture",
+            "program_log::a_process_that_panics",
+        ])
+        .env(PANICS, "1")
+        .stdout(Stdio::null())
+        .stderr(standard_error);
+    end_with_this_thread(&mut command);
+    command.spawn().unwrap()
+}
+
+#[test]
+fn a_panic_is_told_with_its_place() {
+    let ended = panicking(Stdio::piped()).wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success());
+    let line = said.lines().next().unwrap_or_default();
+    for word in [
+        "palantir: thread",
+        "program_log.rs:",
+        "seen by the operator",
+    ] {
+        assert!(line.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn a_panic_that_nobody_reads_delays_no_end() {
+    let (_reader, writer) = unread_pipe();
+    let mut child = panicking(writer);
+    eventually("the process ends", || child.try_wait().unwrap().is_some());
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert!(!panicking(full.into()).wait().unwrap().success());
 }

@@ -156,7 +156,11 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
         told += &format!("\n{backtrace}");
     }
     say(&told);
-    flush();
+    // A worker survives what panics in one connection, and must not wait again and again for a standard error that
+    // nobody reads.
+    if stalled_for(Micros::now()) < Duration::from_millis(limits::LOG_FLUSH_MILLIS) {
+        flush();
+    }
 }
 
 impl Queue {

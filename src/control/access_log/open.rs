@@ -22,6 +22,8 @@ use crate::snapshot;
 
 /// Of a file that is made: the owner writes, the group reads, others do neither.
 const MODE: Mode = Mode::from_raw_mode(0o640);
+/// A folder on the way.
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// The system resolves as many (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
@@ -30,7 +32,7 @@ static OPENING: AtomicUsize = AtomicUsize::new(0);
 
 /// Opens the file on a thread of its own, which a disk that hangs may keep. Errors: as the file system has them, or the
 /// file is not open in time.
-pub fn open_in_time(settings: &snapshot::AccessLog) -> io::Result<LogFile> {
+pub fn open_in_time(settings: &snapshot::AccessLog, patience: Duration) -> io::Result<LogFile> {
     let late = |text: &str| Err(io::Error::new(io::ErrorKind::TimedOut, text));
     if OPENING.fetch_add(1, Relaxed) >= limits::ACCESS_LOG_OPENINGS {
         OPENING.fetch_sub(1, Relaxed);
@@ -47,7 +49,6 @@ pub fn open_in_time(settings: &snapshot::AccessLog) -> io::Result<LogFile> {
         OPENING.fetch_sub(1, Relaxed);
         return Err(error);
     }
-    let patience = Duration::from_millis(limits::ACCESS_LOG_OPEN_MILLIS);
     match opened.recv_timeout(patience) {
         Ok(opened) => opened,
         Err(_) => late("the file system does not answer"),
@@ -84,27 +85,36 @@ fn follow(path: &Path, access: OFlags) -> io::Result<File> {
                 Err(Errno::LOOP) => {}
                 opened => return Ok(opened?.into()),
             }
+        } else {
+            match openat(&folder, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+                Err(Errno::NOTDIR) => {}
+                opened => {
+                    folder = opened?;
+                    continue;
+                }
+            }
         }
-        let found = openat(
-            &folder,
-            &name,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        // It is a link, or was one a moment ago.
+        let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = openat(&folder, &name, look, Mode::empty())?;
         let stat = rustix::fs::fstat(&found)?;
-        links += usize::from(is_last || FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+        links += 1;
         if links > MOST_LINKS {
             return Err(Errno::LOOP.into());
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             match is_last {
-                true => names.push(name), // It was a link a moment ago.
-                false => folder = found,
+                true => names.push(name),
+                false => return Err(Errno::NOTDIR.into()),
             }
-        } else if is_last && is_of_the_kernel(&folder)? {
-            return Ok(openat(&folder, &name, flags, MODE)?.into());
         } else {
-            must_be_ours(stat.st_uid)?;
+            let is_of_the_kernel = is_of_the_kernel(&folder)?;
+            if is_of_the_kernel && is_last {
+                return Ok(openat(&folder, &name, flags, MODE)?.into());
+            }
+            if !is_of_the_kernel {
+                must_be_ours(stat.st_uid)?;
+            }
             let target = rustix::fs::readlinkat(&found, "", Vec::new())?;
             let target = OsString::from_vec(target.into_bytes());
             if Path::new(&target).is_absolute() {
@@ -118,8 +128,7 @@ fn follow(path: &Path, access: OFlags) -> io::Result<File> {
 
 fn start_of(path: &Path) -> io::Result<OwnedFd> {
     let start = if path.is_absolute() { "/" } else { "." };
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(start, flags, Mode::empty())?)
+    Ok(rustix::fs::open(start, FOLDER, Mode::empty())?)
 }
 
 /// The names in a path, the last one first.
