@@ -1,5 +1,4 @@
-//! What commands print. A reader that has gone, as in `palantir explain … | head -1`, is no failure; a disk that is full
-//! is one.
+//! What commands print. A reader that has gone, as in `palantir explain … | head -1`, is no failure; a full disk is one.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;

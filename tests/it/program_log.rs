@@ -37,7 +37,7 @@ fn unread_pipe() -> (PipeReader, Stdio) {
     (reader, writer.into())
 }
 
-/// Fails requests for as long as it takes to lose lines, if lines are lost at all, and shows that everything else works.
+/// Fails requests for as long as it takes to lose lines, if lines are lost at all; everything else must work meanwhile.
 fn goes_on(mut proxy: Proxy, admin: SocketAddr, loses: bool) {
     proxy.wait_until_it_accepts();
     eventually("lines are lost", || {

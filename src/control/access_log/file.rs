@@ -48,7 +48,8 @@ impl LogFile {
         &self.path
     }
 
-    /// Opens the path anew; nothing may be buffered. Errors: as the file system has them; the old file goes on being used.
+    /// Opens the path anew; nothing may be buffered. Errors: as the file system has them; the old file goes on being
+    /// used.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = open(&self.path)?;
         self.torn = false;

@@ -75,8 +75,8 @@ impl AccessLog {
         self.order(|orders| orders.file = Some(file));
     }
 
-    /// Has the file opened anew under its path, after something like logrotate has moved it away; `reason` is the name of
-    /// the signal that asks for it.
+    /// Has the file opened anew under its path, after something like logrotate has moved it away; `reason` is the name
+    /// of the signal that asks for it.
     pub fn reopen(&self, reason: &'static str) {
         self.order(|orders| orders.reopen = Some(reason));
     }

@@ -1,6 +1,6 @@
-//! How the file of the access log is opened: without ever waiting for a pipe's reader, within a time, and by no link that
-//! another user has made. Who may write in the folder could otherwise have palantir, which often runs as root, append to
-//! any file of the machine.
+//! How the file of the access log is opened: without ever waiting for a pipe's reader, within a time, and by no link
+//! that another user has made. Who may write in the folder could otherwise have palantir, which often runs as root,
+//! append to any file of the machine.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -33,16 +33,23 @@ static OPENING: AtomicUsize = AtomicUsize::new(0);
 /// Opens the file on a thread of its own, which a disk that hangs may keep. Errors: as the file system has them, or the
 /// file is not open in time.
 pub fn open_in_time(settings: &snapshot::AccessLog, patience: Duration) -> io::Result<LogFile> {
+    let settings = settings.clone();
+    in_time(patience, move || LogFile::open(&settings))
+}
+
+fn in_time<T: Send + 'static>(
+    patience: Duration,
+    open: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let late = |text: &str| Err(io::Error::new(io::ErrorKind::TimedOut, text));
     if OPENING.fetch_add(1, Relaxed) >= limits::ACCESS_LOG_OPENINGS {
         OPENING.fetch_sub(1, Relaxed);
         return late("the files that were to be opened before are not open yet");
     }
     let (sender, opened) = crossbeam_channel::bounded(1);
-    let settings = settings.clone();
     let thread = thread::Builder::new().name("open-log".to_owned());
     let started = thread.spawn(move || {
-        let _ = sender.send(LogFile::open(&settings));
+        let _ = sender.send(open());
         OPENING.fetch_sub(1, Relaxed);
     });
     if let Err(error) = started {
@@ -55,8 +62,8 @@ pub fn open_in_time(settings: &snapshot::AccessLog, patience: Duration) -> io::R
     }
 }
 
-/// Opens the file for appending, or creates it. A pipe is opened for reading, too: then it needs no reader to be opened,
-/// and keeps what was written while its reader starts anew.
+/// Opens the file for appending, or creates it. A pipe is opened for reading, too: then it needs no reader to be
+/// opened, and keeps what was written while its reader starts anew.
 pub fn open(path: &Path) -> io::Result<File> {
     let opened = follow(path, OFlags::WRONLY);
     match &opened {
@@ -174,6 +181,18 @@ mod tests {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         path
+    }
+
+    #[test]
+    fn who_wants_a_file_opened_waits_for_a_while_and_no_longer() {
+        let (_answers, never) = crossbeam_channel::bounded::<()>(1);
+        let hangs = move || never.recv().map_err(io::Error::other);
+        let late = in_time(Duration::from_millis(1), hangs).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let long = Duration::from_secs(60);
+        assert_eq!(in_time(long, || Ok(7)).unwrap(), 7);
+        let full = in_time(long, || Err::<(), _>(io::ErrorKind::StorageFull.into()));
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
