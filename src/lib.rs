@@ -24,7 +24,9 @@
 //!   (`worker/client_room.rs`).
 //! * **health**, one, probes the backends and tells every worker what it found.
 //! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
-//!   puts configurations in force, resolves names, writes the access log, and hands over to a new process.
+//!   puts configurations in force, resolves names, and hands over to a new process.
+//! * **access-log** and **log**, one each, write lines (`control/access_log`, [`base::log`]): a file or a pipe that does
+//!   not answer stops nobody else.
 //!
 //! What crosses between threads is in [`shared`]. The one exception is the count of allocated bytes ([`base::memory`]),
 //! because the process has one bound on these bytes, `limits.memory_bytes`. `worker/memory` has what a worker does near

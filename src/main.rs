@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Receiver;
 use palantir::base::ids::WorkerId;
 use palantir::base::limits;
+use palantir::base::log;
 use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
-use palantir::control::access_log::LogFile;
+use palantir::control::access_log::{AccessLog, LogFile, open_in_time};
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
@@ -49,34 +50,46 @@ static ALLOCATOR: Counted<std::alloc::System> = Counted(std::alloc::System);
 fn main() -> ExitCode {
     start_log();
     let (command, path) = cli::parse();
+    let code = carry_out(command, &path);
+    log::flush();
+    code
+}
+
+fn carry_out(command: Command, path: &Path) -> ExitCode {
     match command {
-        Command::Check => cli::check(&path),
-        Command::Explain { method, url } => cli::explain(&path, &method, &url),
+        Command::Check => cli::check(path),
+        Command::Explain { method, url } => cli::explain(path, &method, &url),
         Command::TestServer { listen } => match test_servers(&listen) {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),
         },
-        Command::Remote(wish) => cli::remote(&path, &wish),
-        Command::Run => match run_or_tell(&path) {
+        Command::Remote(wish) => cli::remote(path, &wish),
+        Command::Run => match run_or_tell(path) {
             // Runtimes with operations under way must not be dropped.
-            Ok(code) => process::exit(code.into()),
+            Ok(code) => {
+                log::flush();
+                process::exit(code.into())
+            }
             Err(reason) => refuse(&reason),
         },
     }
 }
 
+/// A process that can start no thread is told so further on, when the workers are started.
 fn start_log() {
+    let _ = log::start();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| log::Lines)
+        .log_internal_errors(false) // They would be printed to standard error.
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
 }
 
 fn refuse(reason: &str) -> ExitCode {
-    eprintln!("palantir: {reason}");
+    log::say(reason);
     ExitCode::FAILURE
 }
 
@@ -111,17 +124,44 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     control::hold_signals();
     net::raise_descriptor_limit();
     net::forgo_huge_pages();
+    let engine = Engine::choose()?;
+    let mut ready = make_ready(path, engine, predecessor)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.wait_for_go()?;
+    }
+    ready.accept()?;
+    if let Some(predecessor) = predecessor {
+        ready.follow(predecessor.farewell()).map_err(cannot_start)?;
+    }
+    announce(&ready.snapshot, engine);
+    let ended = ready.control.run();
+    ended.map_err(|error| format!("the control thread cannot run: {error}"))
+}
+
+/// Everything that is started and waits to accept.
+struct Ready {
+    snapshot: Arc<Snapshot>,
+    control: control::Prepared,
+    to_control: Mailbox<ToControl>,
+    health: Mailbox<ToHealth>,
+    workers: Vec<Mailbox<ToWorker>>,
+    /// For each worker, the sockets to accept on.
+    sockets: Vec<Vec<BoundListener>>,
+}
+
+/// Makes everything that can fail: nobody is served before.
+fn make_ready(
+    path: &Path,
+    engine: Engine,
+    predecessor: Option<&Predecessor>,
+) -> Result<Ready, String> {
     let program = Program::of_this_process();
     let passed = match predecessor {
         Some(predecessor) => predecessor.listeners()?,
         None => systemd::passed_sockets(),
     };
-    let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let machine = Machine::of_this_process();
-    for warning in config.warnings(&machine) {
-        warn!("{}", warning);
-    }
-    let engine = Engine::choose()?;
+    let config = load(path, &machine)?;
     let (desk, said) = take_to_desk(config)?;
     let config = desk.config();
     let resolved = resolve::look_up_all(&config.names());
@@ -135,8 +175,6 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let access_log = open_access_log(&snapshot)?;
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
-    let health_thread = health::start(health_letters, crew.mailboxes.clone(), crew.control.clone())
-        .map_err(cannot_start)?;
     let Crew {
         mailboxes,
         gauges,
@@ -144,16 +182,17 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         control: to_control,
         letters,
     } = crew;
+    let access_log =
+        AccessLog::start(access_log, access_lines, gauges.clone()).map_err(cannot_start)?;
+    let health_thread = health::start(health_letters, mailboxes.clone(), to_control.clone())
+        .map_err(cannot_start)?;
     repeat(&mailboxes, &snapshot)?;
     control::wait_for_workers(&letters, snapshot.workers, drop)?;
     let upgrades = Upgrades::new(program, doors.others);
-    if !doors.test_servers.is_empty() {
-        let most = snapshot.descriptors.test_servers;
-        test_server::start(doors.test_servers, upgrades.accepting(), most).map_err(cannot_start)?;
-    }
+    start_test_servers(doors.test_servers, &upgrades, &snapshot).map_err(cannot_start)?;
     let sockets = sockets_by_worker(&doors.listeners, doors.left, snapshot.workers);
     let sockets = sockets.map_err(cannot_start)?;
-    let mut control = control::prepare(Started {
+    let control = control::prepare(Started {
         snapshot: snapshot.clone(),
         desk,
         said,
@@ -166,7 +205,6 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         workers: mailboxes.clone(),
         tables,
         gauges,
-        access_lines,
         access_log,
         health: health.clone(),
         health_thread,
@@ -174,24 +212,62 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         admin: doors.admin,
     })
     .map_err(cannot_start)?;
-    if let Some(predecessor) = predecessor {
-        predecessor.wait_for_go()?;
+    Ok(Ready {
+        snapshot,
+        control,
+        to_control,
+        health,
+        workers: mailboxes,
+        sockets,
+    })
+}
+
+fn start_test_servers(
+    sockets: Vec<TcpListener>,
+    upgrades: &Upgrades,
+    snapshot: &Snapshot,
+) -> io::Result<()> {
+    if sockets.is_empty() {
+        return Ok(());
     }
-    // From here on this process accepts.
-    memory::measure_base();
-    // Before anybody is served: what the workers report of backends that the health thread does not know is lost.
-    let told = health.post(ToHealth::Snapshot(snapshot.clone()));
-    told.map_err(|_| "cannot start: the health thread takes no messages")?;
-    listen(&mailboxes, sockets)?;
-    repeat(&mailboxes, &snapshot)?;
-    control.accept()?;
-    if let Some(predecessor) = predecessor {
-        follow(predecessor.farewell(), to_control).map_err(cannot_start)?;
+    let most = snapshot.descriptors.test_servers;
+    test_server::start(sockets, upgrades.accepting(), most).map(drop)
+}
+
+impl Ready {
+    /// Lets everybody accept, and waits until all workers do.
+    fn accept(&mut self) -> Result<(), String> {
+        memory::measure_base();
+        // Before anybody is served: what the workers report of backends that the health thread does not know is lost.
+        let told = self.health.post(ToHealth::Snapshot(self.snapshot.clone()));
+        told.map_err(|_| "cannot start: the health thread takes no messages")?;
+        for (mailbox, sockets) in self.workers.iter().zip(self.sockets.drain(..)) {
+            let mut sockets = sockets.into_iter();
+            sockets.try_for_each(|socket| post(mailbox, socket.into()))?;
+        }
+        repeat(&self.workers, &self.snapshot)?;
+        self.control.accept()
     }
-    announce(&snapshot, engine);
-    control
-        .run()
-        .map_err(|error| format!("the control thread cannot run: {error}"))
+
+    /// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
+    /// thread is to be had; the other process has heard nothing then.
+    fn follow(&self, farewell: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let control = self.to_control.clone();
+        let work = move || {
+            farewell();
+            let _ = control.post(ToControl::PredecessorOver);
+        };
+        let named = thread::Builder::new().name("upgrade".to_owned());
+        named.spawn(work).map(drop)
+    }
+}
+
+fn load(path: &Path, machine: &Machine) -> Result<Config, String> {
+    let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
+    for warning in config.warnings(machine) {
+        warn!("{}", warning);
+    }
+    Ok(config)
 }
 
 fn cannot_start(error: io::Error) -> String {
@@ -308,7 +384,9 @@ fn open_admin(
 }
 
 fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
-    let open = |settings| LogFile::open(settings).map_err(|error| format!("access log: {error}"));
+    let patience = Duration::from_millis(limits::ACCESS_LOG_OPEN_MILLIS);
+    let open =
+        |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     snapshot.access_log.as_ref().map(open).transpose()
 }
 
@@ -398,26 +476,6 @@ impl Crew {
 fn repeat(mailboxes: &[Mailbox<ToWorker>], snapshot: &Arc<Snapshot>) -> Result<(), String> {
     let mut all = mailboxes.iter();
     all.try_for_each(|mailbox| post(mailbox, ToWorker::Snapshot(snapshot.clone())))
-}
-
-/// Lets each worker accept on its sockets.
-fn listen(mailboxes: &[Mailbox<ToWorker>], sockets: Vec<Vec<BoundListener>>) -> Result<(), String> {
-    for (mailbox, sockets) in mailboxes.iter().zip(sockets) {
-        let mut sockets = sockets.into_iter();
-        sockets.try_for_each(|socket| post(mailbox, socket.into()))?;
-    }
-    Ok(())
-}
-
-/// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
-/// thread is to be had; the other process has heard nothing then.
-fn follow(farewell: impl FnOnce() + Send + 'static, control: Mailbox<ToControl>) -> io::Result<()> {
-    let work = move || {
-        farewell();
-        let _ = control.post(ToControl::PredecessorOver);
-    };
-    let named = thread::Builder::new().name("upgrade".to_owned());
-    named.spawn(work).map(drop)
 }
 
 fn post(mailbox: &Mailbox<ToWorker>, message: ToWorker) -> Result<(), String> {

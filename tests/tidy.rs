@@ -19,7 +19,7 @@ struct Rule {
 /// Where a rule is broken: the line, counted from 1, and what stands there.
 type Breach = (usize, String);
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     Rule {
         name: "modules import only those before them",
         why: "the order in src/lib.rs is the reading order; an import against it is a cycle in the making",
@@ -74,6 +74,11 @@ const RULES: [Rule; 11] = [
         name: "unsafe code says why it is sound",
         why: "a `// SAFETY:` comment is what a reviewer checks",
         breaches: unexplained_unsafe,
+    },
+    Rule {
+        name: "nothing is printed by a macro",
+        why: "println! and its like panic where nobody reads: use tracing, base::log::say or cli::output",
+        breaches: printing_macros,
     },
 ];
 
@@ -337,6 +342,13 @@ fn unexplained_unsafe(source: &Source, _: &[String]) -> Vec<Breach> {
         .collect()
 }
 
+fn printing_macros(source: &Source, _: &[String]) -> Vec<Breach> {
+    const MACROS: [&str; 4] = ["print", "println", "eprint", "eprintln"];
+    let is_call = |at: &usize| source.token(at + 1) == "!" && MACROS.contains(&source.token(*at));
+    let calls = (0..source.tokens.len()).filter(is_call);
+    calls.map(|at| source.tokens[at].clone()).collect()
+}
+
 /// The rules that a file at this path and with this text breaks.
 fn broken(path: &str, text: &str) -> Vec<&'static str> {
     let order = [
@@ -358,6 +370,7 @@ fn each_rule_finds_its_breaches() {
     let waiting = RULES[3].name;
     let engine = RULES[4].name;
     let functions = RULES[6].name;
+    let printing = RULES[11].name;
     let names = RULES[8].name;
     let open = RULES[9].name;
     let safety = RULES[10].name;
@@ -436,6 +449,7 @@ fn each_rule_finds_its_breaches() {
         ("base/open.rs", &todo, open),
         ("base/open.rs", &ignored, open),
         ("base/raw.rs", "fn f() { unsafe { g() } }\n", safety),
+        ("cli/a.rs", "fn f() { println!(\"x\"); }\n", printing),
     ];
     for (path, text, rule) in table {
         let text = format!("//! A file.\n{text}");

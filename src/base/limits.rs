@@ -368,6 +368,19 @@ pub const REPLAY_BYTES: usize = 16 << 10;
 /// Failed exchanges that one worker logs in a second; further ones are counted in one line.
 pub const FAILURE_LINES_PER_SECOND: u32 = 20;
 
+/// Bytes of the program's log that may wait to be written to standard error; further lines are lost and counted.
+pub const LOG_QUEUE_BYTES: usize = 1 << 20;
+/// Bytes that are kept of one line of the program's log.
+pub const LOG_LINE_BYTES: usize = 16 << 10;
+/// Milliseconds that the end of the process, and a panic, wait until the program's log is written.
+pub const LOG_FLUSH_MILLIS: u64 = 1_000;
+/// Milliseconds between two lines that tell of lost lines of the program's log.
+pub const LOG_LOSS_PAUSE_MILLIS: u64 = 1_000;
+/// Milliseconds after which a write is tried again where standard error was made not to wait and is full.
+pub const LOG_RETRY_MILLIS: u64 = 10;
+/// Milliseconds of one write after which a log stands still.
+pub const LOG_STALL_MILLIS: u64 = 5_000;
+
 /// Refused requests that one worker tells the control thread of in a second.
 pub const REFUSED_PER_SECOND: u32 = 10;
 /// Bytes of a refused request's head that are kept.
@@ -420,6 +433,22 @@ pub const TRIAL_REQUESTS: u64 = 20;
 pub const CONDITION_PAUSE_MILLIS: u64 = 100;
 /// Milliseconds between two rounds of writing the access log.
 pub const ACCESS_LOG_ROUND_MILLIS: u64 = 25;
+/// Milliseconds that the thread of the access log rests where there is none.
+pub const ACCESS_LOG_REST_MILLIS: u64 = 1_000;
+/// Milliseconds that the thread of the access log waits for the reader of a pipe that is full. Further lines are lost
+/// until something is read.
+pub const ACCESS_LOG_WAIT_MILLIS: u64 = 1_000;
+/// Milliseconds between two lines of the program's log about lost lines of the access log, and between two looks whether
+/// its path names another file.
+pub const ACCESS_LOG_TELL_MILLIS: u64 = 1_000;
+/// Milliseconds within which the file of the access log must be open at a start.
+pub const ACCESS_LOG_OPEN_MILLIS: u64 = 10_000;
+/// The same at a reload, which keeps the control thread for so long.
+pub const ACCESS_LOG_RELOAD_MILLIS: u64 = 800;
+/// Files of access logs that may be under way of being opened: where a disk hangs, each holds a thread.
+pub const ACCESS_LOG_OPENINGS: usize = 4;
+/// Milliseconds that the end of the process waits until the access log is written.
+pub const ACCESS_LOG_FLUSH_MILLIS: u64 = 3_000;
 /// Bytes of access-log lines that are gathered for one write.
 pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
 /// Snapshots whose names the access log remembers, for requests that began under an earlier one.

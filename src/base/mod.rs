@@ -5,6 +5,7 @@ pub mod ewma;
 pub mod file;
 pub mod ids;
 pub mod limits;
+pub mod log;
 pub mod memory;
 pub mod random;
 pub mod retry_budget;

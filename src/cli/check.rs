@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::output;
 use crate::config::{self, Machine};
 
 /// Prints every mistake of the file to stderr, or else one line on what it configures; warnings to stderr too. Fails if
@@ -11,14 +12,15 @@ pub fn check(path: &Path) -> ExitCode {
     let config = match config::load(path) {
         Ok(config) => config,
         Err(mistakes) => {
-            eprintln!("{mistakes}");
+            output::complain(&mistakes.to_string());
             return ExitCode::FAILURE;
         }
     };
     for warning in config.warnings(&Machine::of_this_process()) {
-        eprintln!("warning: {}:{warning}", path.display());
+        output::complain(&format!("warning: {}:{warning}", path.display()));
     }
     let (routes, pools, backends) = config.counts();
-    println!("ok: {routes} routes, {pools} pools, {backends} backends");
-    ExitCode::SUCCESS
+    output::print(&format!(
+        "ok: {routes} routes, {pools} pools, {backends} backends\n"
+    ))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::output;
 use super::report::{Report, report_route};
 use crate::config::{self, Machine, Resolved};
 use crate::http::h1::{self, FieldSlots, HeadLimits};
@@ -19,12 +20,9 @@ use crate::worker::route::Outcome;
 /// Fails if the configuration has mistakes or the arguments are no request.
 pub fn explain(path: &Path, method: &str, url: &str) -> ExitCode {
     match compile(path).and_then(|snapshot| report(&snapshot, method, url)) {
-        Ok(report) => {
-            print!("{report}");
-            ExitCode::SUCCESS
-        }
+        Ok(report) => output::print(&report),
         Err(error) => {
-            eprintln!("{error}");
+            output::complain(&error);
             ExitCode::FAILURE
         }
     }

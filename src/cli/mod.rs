@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod explain;
+mod output;
 mod remote;
 mod report;
 mod top;

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::admin::{Client, Trouble};
-use super::top;
+use super::{output, top};
 
 /// What a running palantir can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -56,13 +56,10 @@ pub fn remote(config: &Path, wish: &Remote) -> ExitCode {
         Err(error) => Err(Trouble::Unreachable(format!("no runtime: {error}"))),
     };
     match outcome {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => output::print(&text),
         Err(trouble) => {
             for line in trouble.to_string().lines() {
-                eprintln!("palantir: {line}");
+                output::complain(&format!("palantir: {line}"));
             }
             trouble.exit_code()
         }

@@ -1,5 +1,5 @@
 //! The control thread, which is the program's first: takes signals, changes the configuration, keeps names resolved,
-//! writes the access log, and ends the process in good order.
+//! tells the thread of the access log what to do, and ends the process in good order.
 //!
 //! [`Control`] alone changes anything; its loop is in this file. What is done at every turn of it is in `turn`, how a change
 //! comes into force in `change`.
@@ -33,7 +33,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -44,7 +43,7 @@ pub use signals::hold_signals;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Resolved;
-use crate::control::access_log::{AccessLog, LogFile};
+use crate::control::access_log::AccessLog;
 use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
@@ -65,7 +64,6 @@ use crate::control::trial::OnTrial;
 use crate::control::upgrade::{Progress, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
-use crate::shared::access::AccessLine;
 use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
@@ -89,10 +87,8 @@ pub struct Started {
     pub workers: Vec<Mailbox<ToWorker>>,
     pub tables: SharedTables,
     pub gauges: AllGauges,
-    /// One ring per worker.
-    pub access_lines: Vec<Receiver<AccessLine>>,
-    /// Open if the snapshot has an access log.
-    pub access_log: Option<LogFile>,
+    /// With an open file if the snapshot has an access log.
+    pub access_log: AccessLog,
     pub health: Mailbox<ToHealth>,
     pub health_thread: JoinHandle<()>,
     pub letters: Letters<ToControl>,
@@ -293,12 +289,7 @@ impl Control {
         finished: mpsc::Sender<Finished>,
     ) -> io::Result<Control> {
         let names = Names::of(started.desk.config());
-        let mut access_log = AccessLog::new(
-            started.access_log,
-            started.access_lines,
-            started.gauges.clone(),
-        );
-        access_log.learn(&started.snapshot);
+        started.access_log.learn(&started.snapshot);
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
@@ -307,6 +298,7 @@ impl Control {
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
             orders: orders.clone(),
+            access_log: started.access_log.progress(),
         };
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
@@ -327,7 +319,7 @@ impl Control {
             gauges: started.gauges,
             health_thread: started.health_thread,
             letters: started.letters,
-            access_log,
+            access_log: started.access_log,
             files: FileThread::start(started.compile)?,
             finished,
             tickets: started.tickets,
@@ -364,6 +356,7 @@ impl Control {
             tables: self.tables.clone(),
             gauges: self.gauges.clone(),
             orders: self.orders.clone(),
+            access_log: self.access_log.progress(),
         };
         ApiState::new(
             asks,
@@ -378,7 +371,9 @@ impl Control {
         loop {
             let pause = self.turn(Micros::now());
             if self.shutdown.is_over(Micros::now()) {
-                return self.shutdown.exit_code(&self.gauges);
+                let code = self.shutdown.exit_code(&self.gauges);
+                self.access_log.finish();
+                return code;
             }
             let event = tokio::select! {
                 signal = next_signal() => Event::Signal(signal),

@@ -134,6 +134,7 @@ impl Control {
         self.shutdown.retire(now);
         self.forsake_changes();
         self.succession.fall_silent();
+        self.access_log.follow_path();
         self.listeners.keep_only(&[]);
         self.threads.retire();
         self.publish();
@@ -142,7 +143,7 @@ impl Control {
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
     pub(super) fn tell_systemd(&mut self, now: Micros) {
         let settled = self.threads.adopted_by_all() >= self.snapshot.generation
-            && !self.is_preparing()
+            && self.asker.is_none()
             && self.succession.is_alone
             && !self.shutdown.has_begun();
         let succession = &mut self.succession;

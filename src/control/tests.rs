@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::base::ids::{PoolId, RequestId, WorkerId};
 use crate::config::{self, CannotCompile, Machine, TooManyBackends};
+use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
 use crate::control::desk::{Edit, Problem, ProblemKind};
 use crate::control::upgrade::Program;
-use crate::shared::access::Texts;
+use crate::shared::access::{AccessLine, Texts};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::mailbox::mailbox;
@@ -127,8 +128,7 @@ fn outside_of(
         workers,
         tables,
         gauges: gauges.clone(),
-        access_lines,
-        access_log: log,
+        access_log: AccessLog::start(log, access_lines, gauges.clone()).unwrap(),
         health,
         health_thread: std::thread::spawn(move || {
             let _ = lives.recv();
@@ -392,7 +392,7 @@ fn access_lines_of_all_workers_are_written_up_to_the_last_one() {
         path: path.clone(),
         format: AccessLogFormat::Json,
     };
-    let (outside, control, inputs) = outside(LONG, Some(LogFile::open(&settings).unwrap()));
+    let (outside, control, inputs) = outside(LONG, Some(open_in_time(&settings, LONG).unwrap()));
     let read = || fs::read_to_string(&path).unwrap();
     let code = run_beside(control, inputs, async || {
         outside.rings[0].send(access_line(1)).unwrap();

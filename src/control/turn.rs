@@ -16,8 +16,7 @@ use crate::shared::gauges;
 use crate::shared::messages::ToControl;
 
 impl Control {
-    /// Does everything that there is to do; when at the latest to come back. The access log comes after the letters: a
-    /// worker that says it is done has put its last line into its ring.
+    /// Does everything that there is to do; when at the latest to come back.
     pub(super) fn turn(&mut self, now: Micros) -> Duration {
         while let Some(letter) = self.letters.take() {
             self.read(letter, now);
@@ -31,7 +30,7 @@ impl Control {
         self.follow_own_wishes(now);
         self.keep_up(now);
         self.tell_systemd(now);
-        self.access_log.round(now);
+        self.access_log.watch(now);
         self.boards.turn(now);
         for unused in self.threads.take_unused() {
             self.files.discard(unused);
@@ -61,7 +60,6 @@ impl Control {
         };
         at_most(!all_sent, limits::POST_AGAIN_MILLIS);
         at_most(self.has_conditions(), limits::CONDITION_PAUSE_MILLIS);
-        at_most(self.access_log.has_file(), limits::ACCESS_LOG_ROUND_MILLIS);
         pause
     }
 
@@ -96,7 +94,7 @@ impl Control {
                 }
             }
             Signal::HangUp => {
-                self.access_log.reopen();
+                self.access_log.reopen("SIGHUP");
                 self.reload_wanted = true;
             }
             Signal::Upgrade => self.succession.wanted = true,

@@ -2,6 +2,7 @@
 //! that it is linked once.
 
 mod access_log;
+mod access_log_files;
 mod acme;
 mod admin_tls;
 mod algorithms;
@@ -50,6 +51,7 @@ mod own_answers;
 mod page;
 mod pipelining;
 mod probes;
+mod program_log;
 mod proxy_protocol;
 mod refusals;
 mod reload;

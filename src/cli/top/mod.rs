@@ -44,9 +44,11 @@ pub(super) async fn watch(client: Client) -> Result<(), Trouble> {
     }
     let mut view = View::default();
     view.look(&client).await?;
-    let mut terminal = ratatui::init();
-    let outcome = run(&mut view, &client, &mut terminal).await;
-    ratatui::restore();
+    let outcome = match ratatui::try_init() {
+        Ok(mut terminal) => run(&mut view, &client, &mut terminal).await,
+        Err(error) => Err(error),
+    };
+    let outcome = ratatui::try_restore().and(outcome);
     outcome.map_err(|error| Trouble::Refused(vec![format!("the terminal: {error}")]))
 }
 

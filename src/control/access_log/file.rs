@@ -1,11 +1,18 @@
 //! The file that access-log lines go to, through a buffer of our own: the standard one would keep what it could not
 //! write, and not say how many lines that were.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::open::open;
+use super::progress::Progress;
 use crate::base::limits;
+use crate::base::time::Micros;
 use crate::snapshot::{self, AccessLogFormat};
 
 /// The open file.
@@ -17,6 +24,8 @@ pub struct LogFile {
     buffer: Vec<u8>,
     /// The file ends in the middle of a line.
     torn: bool,
+    /// It is a pipe that was full for as long as its reader is waited for.
+    clogged: bool,
     failure: Option<(io::Error, u64)>,
 }
 
@@ -29,6 +38,7 @@ impl LogFile {
             file: open(&settings.path)?,
             buffer: Vec::with_capacity(limits::ACCESS_LOG_WRITE_BYTES),
             torn: false,
+            clogged: false,
             failure: None,
         })
     }
@@ -38,58 +48,105 @@ impl LogFile {
         &self.path
     }
 
-    /// Writes out what is buffered and opens the path anew. Errors: as the file system has them; the old file goes on
-    /// being used.
+    /// Opens the path anew; nothing may be buffered. Errors: as the file system has them; the old file goes on being
+    /// used.
     pub fn reopen(&mut self) -> io::Result<()> {
-        self.flush();
         self.file = open(&self.path)?;
         self.torn = false;
+        self.clogged = false;
         Ok(())
     }
 
-    /// Adds one line, which `print` appends to the buffer.
-    pub fn write(&mut self, print: impl FnOnce(AccessLogFormat, &mut Vec<u8>)) {
-        print(self.format, &mut self.buffer);
-        if self.buffer.len() >= limits::ACCESS_LOG_WRITE_BYTES {
-            self.flush();
+    /// Whether the path names another file by now. If it names none, it does not.
+    pub fn is_replaced(&self) -> bool {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        match (fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(named), Ok(open)) => identity(named) != identity(open),
+            _ => false,
         }
     }
 
-    /// Writes out what is buffered. What cannot be written is lost.
-    pub fn flush(&mut self) {
+    /// Adds one line, which `print` appends to the buffer.
+    pub fn write(
+        &mut self,
+        progress: &Progress,
+        print: impl FnOnce(AccessLogFormat, &mut Vec<u8>),
+    ) {
+        print(self.format, &mut self.buffer);
+        if self.buffer.len() >= limits::ACCESS_LOG_WRITE_BYTES {
+            self.flush(progress);
+        }
+    }
+
+    /// Writes out what is buffered. What cannot be written is lost and counted.
+    pub fn flush(&mut self, progress: &Progress) {
         if self.buffer.is_empty() {
             return;
         }
+        progress.note_moved(Micros::now());
         let (written, error) = self.write_buffer();
         if let Some(last) = self.buffer[..written].last() {
             self.torn = *last != b'\n';
         }
         if let Some(error) = error {
             let rest = &self.buffer[written..];
-            let lost = rest.iter().filter(|byte| **byte == b'\n').count();
-            self.fail(error, lost as u64);
+            let lost = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+            progress.lose(lost);
+            self.fail(error, lost);
         }
         self.buffer.clear();
+        progress.note_moved(Micros::now());
     }
 
     /// How much of the buffer was written, and what prevented the rest.
     fn write_buffer(&mut self) -> (usize, Option<io::Error>) {
         if self.torn {
-            if let Err(error) = self.file.write_all(b"\n") {
+            if let Err(error) = self.write_some(b"\n") {
                 return (0, Some(error));
             }
             self.torn = false;
         }
+        let buffer = std::mem::take(&mut self.buffer);
         let mut written = 0;
-        while written < self.buffer.len() {
-            match self.file.write(&self.buffer[written..]) {
-                Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
+        let mut failure = None;
+        while written < buffer.len() && failure.is_none() {
+            match self.write_some(&buffer[written..]) {
                 Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (written, Some(error)),
+                Err(error) => failure = Some(error),
             }
         }
-        (written, None)
+        self.buffer = buffer;
+        (written, failure)
+    }
+
+    /// Writes at least one byte. A pipe that is full is waited for once; after that, until it takes something again, it
+    /// fails at once, so that whoever waits for this thread does not wait for a reader that has stopped.
+    fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.clogged = false;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                Err(_) if !self.clogged && self.has_room()? => {}
+                Err(_) => {
+                    self.clogged = true;
+                    let text = "the pipe is full and nobody reads it";
+                    return Err(io::Error::new(ErrorKind::WouldBlock, text));
+                }
+            }
+        }
+    }
+
+    /// Waits for a moment until something can be written; whether it can.
+    fn has_room(&self) -> io::Result<bool> {
+        let patience = Duration::from_millis(limits::ACCESS_LOG_WAIT_MILLIS);
+        let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+        let mut file = [PollFd::new(&self.file, PollFlags::OUT)];
+        Ok(poll(&mut file, Some(&patience))? > 0)
     }
 
     fn fail(&mut self, error: io::Error, lines: u64) {
@@ -108,14 +165,8 @@ impl LogFile {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn log_file(name: &str) -> (PathBuf, LogFile) {
@@ -128,21 +179,34 @@ mod tests {
         (path, LogFile::open(&settings).unwrap())
     }
 
-    fn write(file: &mut LogFile, line: &str) {
-        file.write(|_, out| out.extend_from_slice(line.as_bytes()));
+    fn write(file: &mut LogFile, line: &str) -> u64 {
+        let progress = Progress::new(Micros::now());
+        file.write(&progress, |_, out| out.extend_from_slice(line.as_bytes()));
+        progress.lost_lines()
+    }
+
+    fn flush(file: &mut LogFile) -> u64 {
+        let progress = Progress::new(Micros::now());
+        file.flush(&progress);
+        progress.lost_lines()
     }
 
     #[test]
     fn lines_are_appended_and_the_path_is_opened_anew_after_it_was_moved() {
         let (path, mut file) = log_file("moved");
         write(&mut file, "one\n");
-        file.flush();
+        flush(&mut file);
         let moved = path.with_extension("1");
         fs::rename(&path, &moved).unwrap();
+        assert!(!file.is_replaced(), "the path names nothing");
         write(&mut file, "two\n");
+        flush(&mut file);
+        fs::write(&path, "").unwrap();
+        assert!(file.is_replaced());
         file.reopen().unwrap();
+        assert!(!file.is_replaced());
         write(&mut file, "three\n");
-        file.flush();
+        flush(&mut file);
         assert_eq!(fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
         assert!(!file.has_failed());
@@ -156,7 +220,7 @@ mod tests {
         file.path = PathBuf::from("/nonexistent/access.log");
         assert_eq!(file.reopen().unwrap_err().kind(), io::ErrorKind::NotFound);
         write(&mut file, "one\n");
-        file.flush();
+        flush(&mut file);
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\n");
         fs::remove_file(path).unwrap();
     }
@@ -169,11 +233,13 @@ mod tests {
         };
         let mut file = LogFile::open(&settings).unwrap();
         let line = format!("{}\n", "x".repeat(99));
+        let mut lost = 0;
         for _ in 0..10_000 {
-            write(&mut file, &line);
+            lost += write(&mut file, &line);
             assert!(file.buffer.len() < limits::ACCESS_LOG_WRITE_BYTES);
         }
-        file.flush();
+        lost += flush(&mut file);
+        assert_eq!(lost, 10_000);
         let (error, lines) = file.take_failure().unwrap();
         assert_eq!((error.kind(), lines), (io::ErrorKind::StorageFull, 10_000));
         assert!(!file.has_failed());
@@ -183,15 +249,50 @@ mod tests {
     fn a_torn_line_does_not_spoil_the_next_one() {
         let (path, mut file) = log_file("torn");
         write(&mut file, "half a li");
-        file.flush();
+        flush(&mut file);
         write(&mut file, "whole\n");
-        file.flush();
+        flush(&mut file);
         write(&mut file, "next\n");
-        file.flush();
+        flush(&mut file);
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             "half a li\nwhole\nnext\n"
         );
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_needs_no_reader_and_makes_nobody_wait_for_one() {
+        let path = std::env::temp_dir().join(format!("palantir-pipe-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+        let settings = snapshot::AccessLog {
+            path: path.clone(),
+            format: AccessLogFormat::Json,
+        };
+        let mut file = LogFile::open(&settings).unwrap();
+        let line = format!("{}\n", "x".repeat(999));
+        let lose = |file: &mut LogFile| {
+            let mut lost = 0;
+            while lost == 0 {
+                lost += write(file, &line);
+            }
+        };
+        lose(&mut file);
+        let (error, lines) = file.take_failure().unwrap();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert!(lines > 0 && file.clogged, "it is not waited for once more");
+        let mut reader = File::open(&path).unwrap();
+        let mut bytes = [0; 4096];
+        let mut read = |file: &mut LogFile| {
+            write(file, "end\n");
+            while flush(file) > 0 {
+                std::io::Read::read(&mut reader, &mut bytes).unwrap();
+                write(file, "end\n");
+            }
+        };
+        read(&mut file);
+        assert!(!file.clogged);
         fs::remove_file(path).unwrap();
     }
 }

@@ -1,177 +1,122 @@
-//! The access log: takes the lines out of every worker's ring, gives them names and the time of day, and writes them to
-//! a file in large pieces. A file that cannot be written to costs lines, never a request.
+//! The access log, as the control thread knows it: a thread of its own does everything ([`thread`]), and is told here
+//! what to do. A file that cannot be written to, or that hangs, costs lines, never a request, and stops nobody.
 
 mod file;
 mod format;
 mod names;
+mod open;
+mod progress;
+mod thread;
 mod timestamp;
 
-use std::time::{Duration, SystemTime};
+use std::io;
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use tracing::{error, info, warn};
 
 pub use file::LogFile;
+pub use open::open_in_time;
+pub use progress::Progress;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::control::access_log::format::{Record, write_line};
-use crate::control::access_log::names::Names;
+use crate::control::access_log::names::SnapshotNames;
+use crate::control::access_log::thread::{LogThread, Orders, SharedOrders, put};
 use crate::shared::access::AccessLine;
-use crate::shared::gauges::{self, AllGauges};
+use crate::shared::gauges::AllGauges;
 use crate::snapshot::Snapshot;
 
-const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
-
-/// The access log at work. Without a file, lines of requests that began when there was one are thrown away.
+/// The access log at work. Its thread ends with it.
 #[derive(Debug)]
 pub struct AccessLog {
-    file: Option<LogFile>,
-    rings: Vec<Receiver<AccessLine>>,
-    names: Names,
-    gauges: AllGauges,
-    /// Lost lines of which the program's log was told.
-    told_lost: u64,
-    /// When it was.
-    told: Option<Micros>,
+    orders: SharedOrders,
+    progress: Arc<Progress>,
+    thread: std::thread::Thread,
+    /// It was said that it stands still.
+    is_stalled: bool,
 }
 
 impl AccessLog {
-    /// Takes lines from these rings, one per worker.
-    pub fn new(
+    /// Starts the thread, which takes lines from these rings, one per worker, and writes them to this file, if there is
+    /// one. Errors: no thread can be started.
+    pub fn start(
         file: Option<LogFile>,
         rings: Vec<Receiver<AccessLine>>,
         gauges: AllGauges,
-    ) -> AccessLog {
-        AccessLog {
-            file,
-            rings,
-            names: Names::default(),
-            gauges,
-            told_lost: 0,
-            told: None,
-        }
+    ) -> io::Result<AccessLog> {
+        let thread = LogThread::new(file, rings, gauges);
+        let (orders, progress) = (thread.orders.clone(), thread.progress.clone());
+        let name = "access-log".to_owned();
+        let started = Builder::new().name(name).spawn(|| thread.run())?;
+        Ok(AccessLog {
+            orders,
+            progress,
+            thread: started.thread().clone(),
+            is_stalled: false,
+        })
+    }
+
+    /// How it fares.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
     /// Remembers the names of a snapshot that workers are about to use.
-    pub fn learn(&mut self, snapshot: &Snapshot) {
-        self.names.learn(snapshot);
+    pub fn learn(&self, snapshot: &Snapshot) {
+        let names = SnapshotNames::of(snapshot);
+        self.order(|orders| orders.names.learn(names));
     }
 
-    /// Whether lines are written somewhere.
-    pub fn has_file(&self) -> bool {
-        self.file.is_some()
+    /// Has lines written to this file from now on, or to none.
+    pub fn set_file(&self, file: Option<LogFile>) {
+        self.order(|orders| orders.file = Some(file));
     }
 
-    /// Writes to this file from now on, or to none.
-    pub fn set_file(&mut self, file: Option<LogFile>) {
-        if let Some(before) = &mut self.file {
-            before.flush();
-        }
-        self.file = file;
+    /// Has the file opened anew under its path, after something like logrotate has moved it away; `reason` is the name
+    /// of the signal that asks for it.
+    pub fn reopen(&self, reason: &'static str) {
+        self.order(|orders| orders.reopen = Some(reason));
     }
 
-    /// Opens the file anew under its path, after something like logrotate has moved it away.
-    pub fn reopen(&mut self) {
-        let Some(file) = &mut self.file else {
-            return;
-        };
-        let path = file.path().display().to_string();
-        match file.reopen() {
-            Ok(()) => tracing::info!(path, "SIGHUP: the access log is opened anew"),
-            Err(error) => {
-                tracing::error!(path, %error, "SIGHUP: the access log cannot be opened anew, the old file stays in use")
-            }
+    /// Has the path opened anew whenever it names another file: nobody tells this process any more.
+    pub fn follow_path(&self) {
+        self.order(|orders| orders.follow_path = true);
+    }
+
+    /// Has everything written that waits, and waits for it, though not for ever. For the end of the process: every line
+    /// must be in its ring.
+    pub fn finish(&self) {
+        let (done, finished) = crossbeam_channel::bounded(1);
+        self.order(|orders| orders.finish = Some(done));
+        let patience = Duration::from_millis(limits::ACCESS_LOG_FLUSH_MILLIS);
+        if finished.recv_timeout(patience).is_err() {
+            warn!("the access log could not be written to its end in time: lines were lost");
         }
     }
 
-    /// Writes the lines that wait, at most one full ring of each worker.
-    pub fn round(&mut self, now: Micros) {
-        let wall = SystemTime::now();
-        let Some(file) = &mut self.file else {
-            let rings = self.rings.iter();
-            return rings.for_each(|ring| {
-                ring.try_iter()
-                    .take(limits::ACCESS_LOG_LINES)
-                    .for_each(drop)
-            });
-        };
-        for ring in &self.rings {
-            for line in ring.try_iter().take(limits::ACCESS_LOG_LINES) {
-                let ago = Duration::from_micros(now.since(line.began));
-                let at = wall.checked_sub(ago).unwrap_or(wall);
-                let names = self.names.of(&line);
-                let record = Record {
-                    line: &line,
-                    names,
-                    at,
-                };
-                file.write(|format, out| write_line(format, &record, out));
-            }
+    /// Says in the program's log that the access log stands still, and that it does so no longer.
+    pub fn watch(&mut self, now: Micros) {
+        let is_stalled = self.progress.is_stalled(now);
+        match (self.is_stalled, is_stalled) {
+            (false, true) => error!("the access log stands still: its file does not answer"),
+            (true, false) => info!("the access log goes on"),
+            _ => {}
         }
-        file.flush();
-        self.tell(now);
+        self.is_stalled = is_stalled;
     }
 
-    /// Says in the program's log what went wrong, once a second at most.
-    fn tell(&mut self, now: Micros) {
-        let Some(file) = &mut self.file else {
-            return;
-        };
-        let lost = gauges::lost_lines(&self.gauges);
-        let recently = self
-            .told
-            .is_some_and(|told| now < told.after(BETWEEN_COMPLAINTS));
-        if recently || (lost == self.told_lost && !file.has_failed()) {
-            return;
-        }
-        self.told = Some(now);
-        if lost > self.told_lost {
-            let lines = lost - self.told_lost;
-            self.told_lost = lost;
-            tracing::warn!(lines, "the access log is too slow: lines were lost");
-        }
-        if let Some((error, lines)) = file.take_failure() {
-            tracing::error!(path = %file.path().display(), %error, lines, "the access log cannot be written: lines were lost");
-        }
+    fn order(&self, order: impl FnOnce(&mut Orders)) {
+        put(&self.orders, order);
+        self.thread.unpark();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::snapshot::{self, AccessLogFormat};
-
-    #[test]
-    fn losses_are_told_once_a_second_at_most() {
-        let settings = snapshot::AccessLog {
-            path: PathBuf::from("/dev/null"),
-            format: AccessLogFormat::Combined,
-        };
-        let gauges = gauges::gauges(1);
-        let mut log = AccessLog::new(
-            Some(LogFile::open(&settings).unwrap()),
-            Vec::new(),
-            gauges.clone(),
-        );
-        let rows = [
-            (0, false, 0),
-            (100, true, 1),
-            (200, true, 1),
-            (1_099, true, 1),
-            (1_100, false, 4),
-            (2_500, false, 4),
-        ];
-        for (millis, loses, told) in rows {
-            if loses {
-                gauges[0].lose_line();
-            }
-            if millis == 1_099 {
-                gauges[0].lose_line();
-            }
-            log.round(Micros(millis * 1_000));
-            assert_eq!(log.told_lost, told, "after {millis} ms");
-        }
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        let (done, _) = crossbeam_channel::bounded(1);
+        self.order(|orders| orders.finish = Some(done));
     }
 }

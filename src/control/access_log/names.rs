@@ -13,8 +13,9 @@ pub struct Names {
     snapshots: VecDeque<SnapshotNames>,
 }
 
+/// The names of one snapshot.
 #[derive(Debug)]
-struct SnapshotNames {
+pub struct SnapshotNames {
     generation: u64,
     routes: Vec<String>,
     pools: Vec<PoolNames>,
@@ -34,12 +35,9 @@ pub struct LineNames<'a> {
     pub backend: Option<&'a str>,
 }
 
-impl Names {
-    /// Remembers the names of a snapshot, newer than all before.
-    pub fn learn(&mut self, snapshot: &Snapshot) {
-        if self.snapshots.len() == limits::LOGGED_SNAPSHOTS {
-            self.snapshots.pop_front();
-        }
+impl SnapshotNames {
+    /// Copies them.
+    pub fn of(snapshot: &Snapshot) -> SnapshotNames {
         let pools = snapshot.pools.iter().map(|pool| PoolNames {
             name: pool.name.clone(),
             backends: pool
@@ -48,15 +46,36 @@ impl Names {
                 .map(|backend| backend.label.clone())
                 .collect(),
         });
-        self.snapshots.push_back(SnapshotNames {
+        let routes = snapshot.routes.iter();
+        SnapshotNames {
             generation: snapshot.generation,
-            routes: snapshot
-                .routes
-                .iter()
-                .map(|route| route.name.clone())
-                .collect(),
+            routes: routes.map(|route| route.name.clone()).collect(),
             pools: pools.collect(),
-        });
+        }
+    }
+}
+
+impl Names {
+    /// Remembers the names of a snapshot, newer than all before.
+    pub fn learn(&mut self, names: SnapshotNames) {
+        if self.snapshots.len() == limits::LOGGED_SNAPSHOTS {
+            self.snapshots.pop_front();
+        }
+        self.snapshots.push_back(names);
+    }
+
+    /// Whether the line is of a snapshot that is newer than all that are known.
+    pub fn are_older_than(&self, line: &AccessLine) -> bool {
+        let newest = self.snapshots.back();
+        newest.is_none_or(|newest| newest.generation < line.generation)
+    }
+
+    /// Takes over what another has learnt since, newer than all before.
+    pub fn append(&mut self, newer: Names) {
+        newer
+            .snapshots
+            .into_iter()
+            .for_each(|names| self.learn(names));
     }
 
     /// The names in this line.
@@ -115,7 +134,7 @@ mod tests {
         let mut names = Names::default();
         for generation in 1..=limits::LOGGED_SNAPSHOTS as u64 + 1 {
             let pool = sample::pool(&mut slots, &format!("pool{generation}"), &sample::addrs(2));
-            names.learn(&sample::snapshot(generation, vec![pool]));
+            names.learn(SnapshotNames::of(&sample::snapshot(generation, vec![pool])));
         }
         let known = |pool, backend| LineNames {
             route: None,
@@ -140,5 +159,7 @@ mod tests {
         for (line, expected) in rows {
             assert_eq!(names.of(&line), expected, "{line:?}");
         }
+        assert!(!names.are_older_than(&line(17, None, None)));
+        assert!(names.are_older_than(&line(18, None, None)));
     }
 }

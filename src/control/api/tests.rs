@@ -13,6 +13,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::base::time::Micros;
 use crate::config::{self, Machine, Resolved};
+use crate::control::access_log::Progress;
 use crate::control::ask::{Accepted, Ask, Wish};
 use crate::control::desk::{Desk, Diff, Overlay, Problem, ProblemKind, Proposal};
 use crate::control::metrics::Boards;
@@ -60,6 +61,7 @@ impl Api {
             tables: desk_loop.tables.clone(),
             gauges: gauges::gauges(2),
             orders: Default::default(),
+            access_log: Arc::new(Progress::new(Micros::now())),
         };
         let boards = Boards::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();

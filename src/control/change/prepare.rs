@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
-use crate::control::access_log::LogFile;
+use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::desk::{Desk, Edit, Overlay, Problem, ProblemKind, Proposal, state_file};
 use crate::control::file_thread::Job;
 use crate::control::file_watch::FileStamps;
@@ -203,7 +203,9 @@ impl Present {
 }
 
 fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {
-    let open = |settings| LogFile::open(settings).map_err(|error| format!("access log: {error}"));
+    let patience = Duration::from_millis(limits::ACCESS_LOG_RELOAD_MILLIS);
+    let open =
+        |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
     settings.map(open).transpose()
 }
 

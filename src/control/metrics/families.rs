@@ -16,8 +16,8 @@ use prometheus_client::metrics::MetricType;
 
 use super::process::{Process, thread_cpu_seconds, thread_waits};
 use super::{STATES, Sources, unix_secs};
-use crate::base::memory;
 use crate::base::time::Micros;
+use crate::base::{log, memory};
 use crate::control::ask::InForce;
 use crate::shared::backend_table::BackendState;
 use crate::shared::counts::{BackendTotals, KINDS, RouteTotals};
@@ -44,6 +44,7 @@ impl Collector for Families {
         encode_certificates(&mut page, &in_force.snapshot)?;
         encode_orders(&mut page, sources, &in_force)?;
         encode_workers(&mut page, sources)?;
+        encode_logs(&mut page, sources)?;
         encode_routes(&mut page, &in_force.snapshot)?;
         encode_pools(&mut page, &in_force.snapshot)?;
         let backends = Counted::all(&in_force.snapshot);
@@ -324,11 +325,6 @@ fn encode_workers(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
         "Operations submitted to the ring",
         each(WorkerGauges::operations),
     )?;
-    page.counters(
-        "palantir_access_log_lost_lines",
-        "Access-log lines lost to a full ring",
-        each(WorkerGauges::lost_lines),
-    )?;
     let waits =
         workers().filter_map(|(labels, gauges)| Some((labels, thread_waits(gauges.thread()?)?)));
     page.counters(
@@ -348,6 +344,35 @@ fn encode_workers(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
         "palantir_worker_loop_lag_seconds",
         "How late the worker's loop came to what was due, ten times a second",
         lags,
+    )
+}
+
+/// What was lost of the access log and of the program's own.
+fn encode_logs(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
+    let workers: Vec<String> = (0..sources.gauges.len()).map(|n| n.to_string()).collect();
+    let rings = workers.iter().zip(sources.gauges.iter());
+    let rings = rings.map(|(worker, gauges)| {
+        let labels = [("worker", worker.as_str()), ("reason", "full_ring")];
+        (labels, gauges.lost_lines())
+    });
+    // Whose lines these were is not known any more; an empty label is as good as none.
+    let labels = [("worker", ""), ("reason", "failed_write")];
+    let failed = (labels, sources.access_log.lost_lines());
+    page.counters(
+        "palantir_access_log_lost_lines",
+        "Access-log lines that were lost: the ring of their worker was full, or a write to the file failed",
+        rings.chain([failed]),
+    )?;
+    let is_stalled = sources.access_log.is_stalled(Micros::now());
+    page.gauge(
+        "palantir_access_log_stalled",
+        "1 while an operation on the file of the access log does not end",
+        Some(u64::from(is_stalled)),
+    )?;
+    page.counters(
+        "palantir_log_lost_lines",
+        "Lines of the program's log that could not be written to standard error",
+        [([], log::lost_lines())],
     )
 }
 

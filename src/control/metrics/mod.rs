@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::time::Micros;
+use crate::control::access_log::Progress;
 use crate::control::acme::OrderCounts;
 use crate::control::ask::Standing;
 use crate::shared::SharedTables;
@@ -32,6 +33,7 @@ pub struct Sources {
     pub tables: SharedTables,
     pub gauges: AllGauges,
     pub orders: Arc<OrderCounts>,
+    pub access_log: Arc<Progress>,
 }
 
 impl Sources {

@@ -12,6 +12,7 @@ use super::*;
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::config::{self, Machine};
+use crate::control::access_log::Progress;
 use crate::control::ask::InForce;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::gauges;
@@ -68,6 +69,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         tables,
         gauges,
         orders: Default::default(),
+        access_log: Arc::new(Progress::new(Micros::now())),
     };
     (sources, sender)
 }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod browser;
 pub mod client;
+pub mod frozen;
 pub mod h2;
 pub mod head;
 pub mod lineage;

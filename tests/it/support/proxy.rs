@@ -101,7 +101,18 @@ impl Proxy {
 
     /// Starts the process and waits for nothing.
     #[track_caller]
-    pub fn launch(mut command: Command, addr: SocketAddr, config: &str) -> Proxy {
+    pub fn launch(command: Command, addr: SocketAddr, config: &str) -> Proxy {
+        Proxy::launch_logging_to(Stdio::piped(), command, addr, config)
+    }
+
+    /// The same with another standard error; what it logs is known only if this is a new pipe.
+    #[track_caller]
+    pub fn launch_logging_to(
+        standard_error: Stdio,
+        mut command: Command,
+        addr: SocketAddr,
+        config: &str,
+    ) -> Proxy {
         let directory = Directory::new();
         let path = write_config(&directory, config);
         let admin = admin_of(&fs::read_to_string(&path).unwrap());
@@ -110,17 +121,18 @@ impl Proxy {
             .arg(path)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(standard_error)
             .spawn()
             .expect("start palantir");
         let log = Arc::new(Mutex::new(String::new()));
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let writer = log.clone();
-        thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                writer.lock().unwrap().push_str(&(line + "\n"));
-            }
-        });
+        if let Some(stderr) = child.stderr.take() {
+            let writer = log.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    writer.lock().unwrap().push_str(&(line + "\n"));
+                }
+            });
+        }
         Proxy {
             addr,
             directory,

@@ -1,6 +1,7 @@
 //! `/health` and `/ready`: whether palantir itself is fit, and whether it wants requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,6 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::limits;
+use crate::base::log;
+use crate::base::time::Micros;
 use crate::control::api::{Api, ApiState};
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -22,7 +25,7 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: Status,
-    /// What is not as it should be.
+    /// What is not as it should be. A log that stands still is named here, and palantir is fit all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
@@ -82,7 +85,15 @@ impl ApiState {
                 reasons.push(format!("worker {worker} was late by {lag} ms"));
             }
         }
-        let status = match (reasons.is_empty(), self.in_force().draining) {
+        let is_fit = reasons.is_empty();
+        let now = Micros::now();
+        if self.sources.access_log.is_stalled(now) {
+            reasons.push("the access log stands still: its file does not answer".to_owned());
+        }
+        if log::stalled_for(now) > Duration::from_millis(limits::LOG_STALL_MILLIS) {
+            reasons.push("the program's log stands still: nobody reads standard error".to_owned());
+        }
+        let status = match (is_fit, self.in_force().draining) {
             (false, _) => Status::Unfit,
             (true, true) => Status::Draining,
             (true, false) => Status::Ok,

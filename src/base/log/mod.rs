@@ -1,0 +1,228 @@
+//! The program's own log: lines wait in a bounded queue for one thread, which alone writes to standard error. Whoever
+//! logs never waits and never fails, whatever became of standard error: a line that finds no room, or that cannot be
+//! written, is counted, and the log says how many were lost once lines can be written again.
+
+mod output;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use self::output::{Output, standard_error};
+use crate::base::limits;
+use crate::base::time::Micros;
+
+static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
+
+thread_local! {
+    /// What this thread logs, if it is kept here instead of being put into the queue.
+    static KEPT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// What waits for the thread that writes.
+#[derive(Debug)]
+struct Queue {
+    messages: Sender<Message>,
+    /// Bytes of the lines that wait.
+    waiting: AtomicUsize,
+    lost: AtomicU64,
+    /// When the write began that is under way, in microseconds; 0 if none is.
+    writing_since: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    /// Everything before this was written or lost when it is answered.
+    Flush(Sender<()>),
+}
+
+/// Starts the thread that writes, and has panics of every thread told in the log. Errors: no thread can be started.
+pub fn start() -> io::Result<()> {
+    let (queue, messages) = Queue::new();
+    let queue = Arc::new(queue);
+    let writer = queue.clone();
+    let thread = thread::Builder::new().name("log".to_owned());
+    let before = mask_signals(libc::SIG_BLOCK, None);
+    let started =
+        thread.spawn(move || Output::new(standard_error).write_forever(&writer, &messages));
+    mask_signals(libc::SIG_SETMASK, Some(before));
+    started?;
+    let _ = LOG.set(queue);
+    panic::set_hook(Box::new(tell_panic));
+    Ok(())
+}
+
+/// Changes which signals this thread takes, all of them if `set` is `None`; those that it did not take before. A thread
+/// begins with the mask of the one that starts it, and that of the log must take no signal: the control thread does.
+fn mask_signals(how: libc::c_int, set: Option<libc::sigset_t>) -> libc::sigset_t {
+    // SAFETY: plain calls with live sets, which may hold anything before they are filled.
+    unsafe {
+        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(how, &set.unwrap_or(all), &mut before);
+        before
+    }
+}
+
+/// Says one line that no filter holds back.
+pub fn say(text: &str) {
+    put(format!("palantir: {text}\n").into_bytes());
+}
+
+/// Lines that were lost since the process began.
+pub fn lost_lines() -> u64 {
+    LOG.get().map_or(0, |queue| queue.lost.load(Relaxed))
+}
+
+/// How long the write that is under way has lasted by now.
+pub fn stalled_for(now: Micros) -> Duration {
+    let since = LOG
+        .get()
+        .map_or(0, |queue| queue.writing_since.load(Relaxed));
+    match since {
+        0 => Duration::ZERO,
+        since => Duration::from_micros(now.since(Micros(since))),
+    }
+}
+
+/// Waits until everything that was logged before is written or lost, for [`limits::LOG_FLUSH_MILLIS`] at most. For the
+/// end of the process.
+pub fn flush() {
+    let (done, written) = crossbeam_channel::bounded(1);
+    if let Some(queue) = LOG.get()
+        && queue.messages.send(Message::Flush(done)).is_ok()
+    {
+        let _ = written.recv_timeout(Duration::from_millis(limits::LOG_FLUSH_MILLIS));
+    }
+}
+
+/// Where a subscriber writes its lines, each with one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lines;
+
+impl Write for Lines {
+    /// Never fails: the subscriber could tell of it nowhere.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        put(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn put(line: Vec<u8>) {
+    let is_kept = KEPT.try_with(|kept| match kept.try_borrow_mut().as_deref_mut() {
+        Ok(Some(kept)) => {
+            kept.extend_from_slice(&line);
+            true
+        }
+        _ => false,
+    });
+    match LOG.get() {
+        _ if is_kept == Ok(true) => {}
+        Some(queue) => queue.put(line),
+        // Nothing else was started yet that could be kept waiting.
+        None => drop(standard_error(&line)),
+    }
+}
+
+/// What is logged on this thread while `log` runs.
+fn keep(log: impl FnOnce()) -> Vec<u8> {
+    KEPT.with_borrow_mut(|kept| *kept = Some(Vec::new()));
+    log();
+    KEPT.take().unwrap_or_default()
+}
+
+/// The process may end right after a panic, so that its message is waited for.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("without a name");
+    let text = panic.payload_as_str().unwrap_or("no text");
+    let place = panic.location().map(ToString::to_string);
+    let place = place.unwrap_or_else(|| "an unknown place".to_owned());
+    let mut told = format!("thread {name} panicked at {place}: {text}");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        told += &format!("\n{backtrace}");
+    }
+    say(&told);
+    // A worker survives what panics in one connection, and must not wait again and again for a standard error that
+    // nobody reads.
+    if stalled_for(Micros::now()) < Duration::from_millis(limits::LOG_FLUSH_MILLIS) {
+        flush();
+    }
+}
+
+impl Queue {
+    fn new() -> (Queue, Receiver<Message>) {
+        let (messages, waiting) = crossbeam_channel::unbounded();
+        let queue = Queue {
+            messages,
+            waiting: AtomicUsize::new(0),
+            lost: AtomicU64::new(0),
+            writing_since: AtomicU64::new(0),
+        };
+        (queue, waiting)
+    }
+
+    /// Puts a line into the queue, or counts it as lost.
+    fn put(&self, mut line: Vec<u8>) {
+        if line.len() > limits::LOG_LINE_BYTES {
+            line.truncate(limits::LOG_LINE_BYTES);
+            line.push(b'\n');
+        }
+        let bytes = line.len();
+        let waiting = self.waiting.fetch_add(bytes, Relaxed);
+        let is_full = waiting + bytes > limits::LOG_QUEUE_BYTES;
+        if is_full || self.messages.send(Message::Line(line)).is_err() {
+            self.waiting.fetch_sub(bytes, Relaxed);
+            self.lose();
+        }
+    }
+
+    fn lose(&self) {
+        self.lost.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_loses_lines_and_counts_them() {
+        let (queue, messages) = Queue::new();
+        let line = vec![b'x'; limits::LOG_LINE_BYTES];
+        let fitting = limits::LOG_QUEUE_BYTES / limits::LOG_LINE_BYTES;
+        for _ in 0..fitting + 3 {
+            queue.put(line.clone());
+        }
+        assert_eq!((messages.len(), queue.lost.load(Relaxed)), (fitting, 3));
+        let longest = limits::LOG_QUEUE_BYTES;
+        assert!(
+            queue.waiting.load(Relaxed) <= longest,
+            "what is lost takes no room"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut() {
+        let (queue, messages) = Queue::new();
+        queue.put(vec![b'x'; limits::LOG_LINE_BYTES + 9]);
+        let Ok(Message::Line(line)) = messages.recv() else {
+            unreachable!("a line was put")
+        };
+        assert_eq!(line.len(), limits::LOG_LINE_BYTES + 1);
+        assert_eq!(line.last(), Some(&b'\n'));
+    }
+}

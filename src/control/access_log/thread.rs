@@ -1,0 +1,244 @@
+//! The thread that takes the lines out of every worker's ring, gives them names and the time of day, and writes them.
+//! It alone touches the file: one that hangs stops nobody else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+use tracing::{error, info, warn};
+
+use super::file::LogFile;
+use super::format::{Record, write_line};
+use super::names::Names;
+use super::progress::Progress;
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::shared::access::AccessLine;
+use crate::shared::gauges::{self, AllGauges};
+
+const BETWEEN_COMPLAINTS: Duration = Duration::from_millis(limits::ACCESS_LOG_TELL_MILLIS);
+
+/// What the thread is to do. Only the latest of each waits, so that a thread that hangs lets nothing pile up.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// Of snapshots that workers are about to use.
+    pub names: Names,
+    /// To be used from now on; `None` in it: none.
+    pub file: Option<Option<LogFile>>,
+    /// To open the path anew, and why.
+    pub reopen: Option<&'static str>,
+    /// Nobody tells this process any more when the file is moved away.
+    pub follow_path: bool,
+    /// To write everything that waits, to say so, and to end.
+    pub finish: Option<Sender<()>>,
+}
+
+/// What both sides hold. The lock is never held for longer than a few moves of memory take.
+pub type SharedOrders = Arc<Mutex<Orders>>;
+
+/// Hands an order over.
+pub fn put(orders: &SharedOrders, put: impl FnOnce(&mut Orders)) {
+    put(&mut orders.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// What the thread owns. Without a file, lines of requests that began when there was one are thrown away.
+#[derive(Debug)]
+pub struct LogThread {
+    pub orders: SharedOrders,
+    pub progress: Arc<Progress>,
+    gauges: AllGauges,
+    rings: Vec<Receiver<AccessLine>>,
+    file: Option<LogFile>,
+    names: Names,
+    follows_path: bool,
+    /// When the path was last looked at, and whether it could not be opened then.
+    looked: Option<Micros>,
+    is_refused: bool,
+    /// Lost lines of which the program's log was told.
+    told_lost: u64,
+    /// When it was.
+    told: Option<Micros>,
+}
+
+impl LogThread {
+    /// Everything for the thread, before it runs.
+    pub fn new(
+        file: Option<LogFile>,
+        rings: Vec<Receiver<AccessLine>>,
+        gauges: AllGauges,
+    ) -> LogThread {
+        LogThread {
+            orders: SharedOrders::default(),
+            progress: Arc::new(Progress::new(Micros::now())),
+            gauges,
+            rings,
+            file,
+            names: Names::default(),
+            follows_path: false,
+            looked: None,
+            is_refused: false,
+            told_lost: 0,
+            told: None,
+        }
+    }
+
+    /// Works until it is told to end.
+    pub fn run(mut self) {
+        loop {
+            let mut orders = Orders::default();
+            put(&self.orders, |waiting| std::mem::swap(waiting, &mut orders));
+            self.names.append(orders.names);
+            self.follows_path |= orders.follow_path;
+            if let Some(file) = orders.file {
+                self.file = file;
+            }
+            self.round(Micros::now());
+            if let Some(reason) = orders.reopen {
+                self.reopen(reason);
+            }
+            if let Some(done) = orders.finish {
+                self.told = None;
+                self.tell(Micros::now());
+                let _ = done.send(());
+                return;
+            }
+            self.look_at_path(Micros::now());
+            self.progress.note_moved(Micros::now());
+            thread::park_timeout(Duration::from_millis(match self.file {
+                Some(_) => limits::ACCESS_LOG_ROUND_MILLIS,
+                None => limits::ACCESS_LOG_REST_MILLIS,
+            }));
+        }
+    }
+
+    /// Writes the lines that wait, at most one full ring of each worker.
+    pub fn round(&mut self, now: Micros) {
+        for ring in 0..self.rings.len() {
+            for _ in 0..limits::ACCESS_LOG_LINES {
+                let Ok(line) = self.rings[ring].try_recv() else {
+                    break;
+                };
+                self.write(&line);
+            }
+        }
+        if let Some(file) = &mut self.file {
+            file.flush(&self.progress);
+        }
+        self.tell(now);
+    }
+
+    fn write(&mut self, line: &AccessLine) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        if self.names.are_older_than(line) {
+            // They were handed over before any worker was told of the snapshot.
+            put(&self.orders, |orders| {
+                self.names.append(std::mem::take(&mut orders.names))
+            });
+        }
+        let ago = Duration::from_micros(Micros::now().since(line.began));
+        let wall = SystemTime::now();
+        let record = Record {
+            line,
+            names: self.names.of(line),
+            at: wall.checked_sub(ago).unwrap_or(wall),
+        };
+        file.write(&self.progress, |format, out| {
+            write_line(format, &record, out)
+        });
+    }
+
+    /// Opens the path anew, after something like logrotate has moved the file away.
+    fn reopen(&mut self, reason: &str) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        let reopened = file.reopen();
+        let path = file.path().display();
+        match reopened {
+            Ok(()) => info!(%path, "{reason}: the access log is opened anew"),
+            // Said once, while the path is looked at again and again.
+            Err(_) if self.is_refused => {}
+            Err(ref error) => {
+                error!(%path, %error, "{reason}: the access log cannot be opened anew, the old file stays in use");
+            }
+        }
+        self.is_refused = self.follows_path && reopened.is_err();
+    }
+
+    /// Opens the path anew if it names another file, in a process that nobody tells so.
+    fn look_at_path(&mut self, now: Micros) {
+        let recently = self
+            .looked
+            .is_some_and(|looked| now < looked.after(BETWEEN_COMPLAINTS));
+        if !self.follows_path || recently {
+            return;
+        }
+        self.looked = Some(now);
+        if self.file.as_ref().is_some_and(LogFile::is_replaced) {
+            self.reopen("the path names another file");
+        }
+    }
+
+    /// Says in the program's log what went wrong, once a second at most.
+    pub fn tell(&mut self, now: Micros) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        let lost = gauges::lost_lines(&self.gauges);
+        let recently = self
+            .told
+            .is_some_and(|told| now < told.after(BETWEEN_COMPLAINTS));
+        if recently || (lost == self.told_lost && !file.has_failed()) {
+            return;
+        }
+        self.told = Some(now);
+        if lost > self.told_lost {
+            let lines = lost - self.told_lost;
+            self.told_lost = lost;
+            warn!(lines, "the access log is too slow: lines were lost");
+        }
+        if let Some((error, lines)) = file.take_failure() {
+            error!(path = %file.path().display(), %error, lines, "the access log cannot be written: lines were lost");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::snapshot::{self, AccessLogFormat};
+
+    #[test]
+    fn losses_are_told_once_a_second_at_most() {
+        let settings = snapshot::AccessLog {
+            path: PathBuf::from("/dev/null"),
+            format: AccessLogFormat::Combined,
+        };
+        let gauges = gauges::gauges(1);
+        let file = LogFile::open(&settings).unwrap();
+        let mut log = LogThread::new(Some(file), Vec::new(), gauges.clone());
+        let rows = [
+            (0, false, 0),
+            (100, true, 1),
+            (200, true, 1),
+            (1_099, true, 1),
+            (1_100, false, 4),
+            (2_500, false, 4),
+        ];
+        for (millis, loses, told) in rows {
+            if loses {
+                gauges[0].lose_line();
+            }
+            if millis == 1_099 {
+                gauges[0].lose_line();
+            }
+            log.round(Micros(millis * 1_000));
+            assert_eq!(log.told_lost, told, "after {millis} ms");
+        }
+    }
+}
