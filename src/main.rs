@@ -169,19 +169,18 @@ fn make_ready(
     let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
     let vault = Vault::new(tickets.clone());
     let mut compile = compile(machine, Slots::new(tables.clone()), vault);
-    let snapshot = compile(config, &resolved, 1).map_err(|error| error.to_string())?;
-    let snapshot = Arc::new(snapshot);
+    let snapshot = compile(config, &resolved, 1).map(Arc::new);
+    let snapshot = snapshot.map_err(|error| error.to_string())?;
     let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
     let access_log = open_access_log(&snapshot)?;
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
-    let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
     let Crew {
         mailboxes,
         gauges,
         access_lines,
         control: to_control,
         letters,
-    } = crew;
+    } = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
     let access_log =
         AccessLog::start(access_log, access_lines, gauges.clone()).map_err(cannot_start)?;
     let health_thread = health::start(health_letters, mailboxes.clone(), to_control.clone())
