@@ -14,7 +14,7 @@ use palantir::base::limits;
 use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
-use palantir::config::{self, Config, Machine};
+use palantir::config::{self, Config, Machine, ServerTlsSettings};
 use palantir::control::access_log::LogFile;
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
@@ -128,7 +128,8 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
     let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
     let vault = Vault::new(tickets.clone());
-    let mut compile = compile(machine, Slots::new(tables.clone()), vault);
+    let admin_tls = config.settings.admin_tls.clone();
+    let mut compile = compile(machine, admin_tls, Slots::new(tables.clone()), vault);
     let snapshot = compile(config, &resolved, 1).map_err(|error| error.to_string())?;
     let snapshot = Arc::new(snapshot);
     let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
@@ -305,10 +306,17 @@ fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
     Ok((desk, said))
 }
 
-fn compile(machine: Machine, mut slots: Slots, mut vault: Vault) -> Compile {
+/// Compiles for a process whose management API was started with `admin_tls`.
+fn compile(
+    machine: Machine,
+    admin_tls: Option<ServerTlsSettings>,
+    mut slots: Slots,
+    mut vault: Vault,
+) -> Compile {
     Box::new(move |config, resolved, generation| {
-        config::compile(
-            config, &machine, resolved, &mut slots, &mut vault, generation,
+        let (admin_tls, slots, vault) = (admin_tls.as_ref(), &mut slots, &mut vault);
+        config::compile_beside(
+            admin_tls, config, &machine, resolved, slots, vault, generation,
         )
     })
 }

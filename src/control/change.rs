@@ -20,7 +20,6 @@ use crate::control::departures::Named;
 use crate::control::desk::{
     Diff, Difference, Edit, Overlay, Problem, ProblemKind, Proposal, state_file,
 };
-use crate::control::file_watch::FileStamps;
 use crate::control::listeners::Listeners;
 use crate::control::resolve::{self, Found, Names, ask_all};
 use crate::control::trial::OnTrial;
@@ -65,8 +64,6 @@ pub(super) struct Ready {
     /// For each worker, those of `added`.
     sockets: Vec<Vec<BoundListener>>,
     access_log: NewLog,
-    /// Of the certificates that it was compiled with, and what else is of files.
-    files: FileStamps,
 }
 
 impl Ready {
@@ -314,7 +311,6 @@ impl Control {
     pub(super) fn compile_and_bind(&mut self, config: &Config) -> Result<Ready, Problem> {
         let failed = |text: String| Problem::new(ProblemKind::Failed, text);
         let generation = self.snapshot.generation + 1;
-        let files = FileStamps::of(config);
         let mut snapshot =
             (self.compile)(config, self.known.resolved(), generation).map_err(uncompiled)?;
         // These are put into effect when the process starts, and never again.
@@ -322,10 +318,7 @@ impl Control {
         snapshot
             .test_servers
             .clone_from(&self.snapshot.test_servers);
-        if snapshot.admin != self.snapshot.admin {
-            snapshot.admin.clone_from(&self.snapshot.admin);
-            snapshot.admin_tls.clone_from(&self.snapshot.admin_tls);
-        }
+        snapshot.admin.clone_from(&self.snapshot.admin);
         let access_log = match snapshot.access_log == self.snapshot.access_log {
             true => NewLog::AsItIs,
             false => NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?),
@@ -341,7 +334,6 @@ impl Control {
             snapshot: Arc::new(snapshot),
             added,
             access_log,
-            files,
         })
     }
 
@@ -361,7 +353,7 @@ impl Control {
     }
 
     pub(super) fn put_in_force(&mut self, ready: Ready) {
-        self.file_watch.seen = ready.files;
+        self.file_watch.seen = ready.snapshot.files.clone();
         let before = std::mem::replace(&mut self.snapshot, ready.snapshot);
         for addr in ready.added.addrs() {
             if let Some(listener) = self.snapshot.listener(addr) {

@@ -2,36 +2,35 @@
 //! for the better comes into force like any other, for the connections that begin from then on. What is wrong with a
 //! change for the worse is logged, and everything stays as it was.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use tracing::error;
 
-use crate::base::file::Stamp;
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::config::Config;
 use crate::control::Control;
 use crate::snapshot::Snapshot;
+use crate::tls::FilesRead;
 
-/// The files that certificates, keys and authorities come from, as they were when they were looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct FileStamps(Vec<(PathBuf, Option<Stamp>)>);
-
-impl FileStamps {
-    /// Of the files that a configuration names, now.
-    pub fn of(config: &Config) -> FileStamps {
-        let files = config.tls_files().into_iter();
-        FileStamps(files.map(|path| (path.clone(), Stamp::of(&path))).collect())
-    }
-}
-
-/// What is known of them.
-#[derive(Debug, Default)]
+/// What is known of the files.
+#[derive(Debug)]
 pub(super) struct FileWatch {
     due: Micros,
     /// As they were before they were last read.
-    pub seen: FileStamps,
+    pub seen: FilesRead,
+    /// Why what has changed could not be used at the last look, so that it is logged once.
+    told: Option<String>,
+}
+
+impl FileWatch {
+    /// For what was read at the start.
+    pub fn new(seen: FilesRead) -> FileWatch {
+        FileWatch {
+            due: Micros::default(),
+            seen,
+            told: None,
+        }
+    }
 }
 
 impl Control {
@@ -49,21 +48,31 @@ impl Control {
         }
     }
 
-    /// Whether the files of certificates are others than those that were read.
+    /// Whether the files of certificates are others than those that were read, or one that could not be read can be now.
     pub(super) fn have_files_changed(&self) -> bool {
-        FileStamps::of(self.desk.config()) != self.file_watch.seen
+        self.file_watch.seen.have_changed()
     }
 
+    /// What cannot be used now is tried again at the next look.
     fn take_changed_files(&mut self) {
         let config = self.desk.config().clone();
-        self.file_watch.seen = FileStamps::of(&config);
         match self.compile_and_bind(&config) {
-            Ok(ready) if has_same_tls(&self.snapshot, ready.snapshot()) => {}
             Ok(ready) => {
-                self.put_in_force(ready);
-                self.publish();
+                self.file_watch.told = None;
+                if has_same_tls(&self.snapshot, ready.snapshot()) {
+                    self.file_watch.seen = ready.snapshot().files.clone();
+                } else {
+                    self.put_in_force(ready);
+                    self.publish();
+                }
             }
-            Err(problem) => error!(error = %problem, "the new files of TLS cannot be used"),
+            Err(problem) => {
+                let why = problem.to_string();
+                if self.file_watch.told.as_ref() != Some(&why) {
+                    error!(error = why, "the new files of TLS cannot be used");
+                    self.file_watch.told = Some(why);
+                }
+            }
         }
     }
 }

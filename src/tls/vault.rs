@@ -1,6 +1,7 @@
 //! All that was loaded for a configuration, kept for the next one.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +9,15 @@ use std::sync::Arc;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tracing::{error, info};
 
+use super::pem::FileFault;
 use super::{
-    Challenges, ClientSettings, ClientTrust, Pair, PairFault, PairFiles, ServerSettings,
+    Challenges, ClientSettings, ClientTrust, FilesRead, Pair, PairFault, PairFiles, ServerSettings,
     TicketKeys, client, roots, server,
 };
-use crate::base::file::Stamp;
 
 /// Loads files when they are asked for the first time or have changed. A change for the worse is logged, and what was
-/// loaded before stays: a certificate that is being replaced must not take a listener down.
+/// loaded before stays: a certificate that is being replaced must not take a listener down. A file that cannot be read is
+/// tried again each time that it is asked for; only a wrong content waits until the file is another.
 ///
 /// By default there is nothing in it, and no tickets are made.
 #[derive(Debug, Default)]
@@ -23,17 +25,22 @@ pub struct Vault {
     tickets: Arc<TicketKeys>,
     challenges: Arc<Challenges>,
     pairs: HashMap<PairFiles, Loaded<Pair>>,
-    roots: HashMap<PathBuf, Loaded<RootCertStore>>,
+    /// `None`: the authorities of this machine.
+    roots: HashMap<Option<PathBuf>, Loaded<RootCertStore>>,
     servers: HashMap<ServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
     clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
+    /// All files that were asked for since unused things were last let go.
+    read: FilesRead,
 }
 
 /// One thing from files.
 #[derive(Debug)]
 struct Loaded<T> {
-    /// Of the files when they were last read, for better or worse.
-    stamps: Vec<Option<Stamp>>,
+    /// The files when they were last read, for better or worse.
+    files: FilesRead,
+    /// What was last logged of a change for the worse, so that it is logged once.
+    told: Option<String>,
     thing: Arc<T>,
     is_in_use: bool,
 }
@@ -80,19 +87,36 @@ impl Vault {
 
     /// A certificate and its key. Errors: they cannot be used, and never could before.
     pub fn pair(&mut self, files: &PairFiles) -> Result<Arc<Pair>, PairFault> {
-        take(&mut self.pairs, files, &files.paths(), || Pair::load(files))
+        let now = FilesRead::now(&files.paths());
+        let name = files.cert.display();
+        take(&mut self.pairs, &mut self.read, files, now, &name, || {
+            Pair::load(files)
+        })
     }
 
     /// The authorities of a file. Errors: what is wrong with it, and always was.
     pub fn roots(&mut self, path: &Path) -> Result<Arc<RootCertStore>, String> {
         let key = path.to_owned();
+        let (now, name) = (FilesRead::now([&key]), path.display());
         let load = || roots::of_file(path);
-        take(&mut self.roots, &key, std::slice::from_ref(&key), load)
+        let key = Some(key.clone());
+        let taken = take(&mut self.roots, &mut self.read, &key, now, &name, load);
+        taken.map_err(|fault| fault.text)
     }
 
-    /// The authorities of this machine. Errors: there are none.
-    pub fn system_roots(&self) -> Result<Arc<RootCertStore>, String> {
-        roots::of_system()
+    /// The authorities of this machine. Errors: there are none, or they cannot be read.
+    pub fn system_roots(&mut self) -> Result<Arc<RootCertStore>, String> {
+        let now = FilesRead::now(&roots::system_paths());
+        let (roots, read, load) = (&mut self.roots, &mut self.read, roots::of_system);
+        let taken = take(
+            roots,
+            read,
+            &None,
+            now,
+            &"one of this machine's authorities",
+            load,
+        );
+        taken.map_err(|fault| fault.text)
     }
 
     /// TLS of a listener; the same thing as before if nothing has changed. Errors: the first file that cannot be used,
@@ -143,8 +167,9 @@ impl Vault {
         keep(&mut self.clients, &key, &pairs, &roots, build)
     }
 
-    /// Lets go of everything that was not asked for since this was last called.
-    pub fn forget_unused(&mut self) {
+    /// Lets go of everything that was not asked for since this was last called; the files of what was, those included that
+    /// are not there.
+    pub fn forget_unused(&mut self) -> FilesRead {
         self.pairs
             .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
         self.roots
@@ -153,6 +178,7 @@ impl Vault {
             .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
         self.clients
             .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+        std::mem::take(&mut self.read)
     }
 
     fn all_pairs(&mut self, files: &[PairFiles]) -> Result<Vec<Arc<Pair>>, String> {
@@ -173,44 +199,80 @@ impl Vault {
     }
 }
 
-/// What was loaded for `key`, loaded anew if its files have changed.
-fn take<K, T, E>(
-    kept: &mut HashMap<K, Loaded<T>>,
-    key: &K,
-    files: &[PathBuf],
-    load: impl FnOnce() -> Result<T, E>,
-) -> Result<Arc<T>, E>
-where
-    K: Clone + Eq + Hash,
-    E: std::fmt::Display,
-{
-    // Before reading: what changes meanwhile is seen the next time.
-    let stamps: Vec<Option<Stamp>> = files.iter().map(|path| Stamp::of(path)).collect();
-    if let Some(known) = kept.get_mut(key) {
-        known.is_in_use = true;
-        if known.stamps != stamps {
-            let first = files[0].display();
-            match load() {
-                Ok(thing) => {
-                    known.thing = Arc::new(thing);
-                    info!("{first} has changed and is used from now on");
-                }
-                Err(why) => error!(
-                    "{first} has changed and cannot be used; what was read before stays: {why}"
-                ),
-            }
-            known.stamps = stamps;
-        }
-        return Ok(known.thing.clone());
+/// Why something cannot be loaded.
+trait Fault: Display {
+    /// The file, if it could not be read: that may pass although the file stays the same.
+    fn unread(&self) -> Option<&Path>;
+}
+
+impl Fault for PairFault {
+    fn unread(&self) -> Option<&Path> {
+        self.is_of_reading.then_some(&*self.path)
     }
-    let thing = Arc::new(load()?);
-    let loaded = Loaded {
-        stamps,
-        thing: thing.clone(),
-        is_in_use: true,
+}
+
+impl Fault for FileFault {
+    fn unread(&self) -> Option<&Path> {
+        self.is_of_reading.then_some(&*self.path)
+    }
+}
+
+/// What was loaded for `key`, loaded anew if its files have changed or could not be read. `now` are its files before
+/// reading, so that what changes meanwhile is seen the next time; all are added to `read`.
+fn take<K: Clone + Eq + Hash, T, E: Fault>(
+    kept: &mut HashMap<K, Loaded<T>>,
+    read: &mut FilesRead,
+    key: &K,
+    now: FilesRead,
+    name: &dyn Display,
+    load: impl FnOnce() -> Result<T, E>,
+) -> Result<Arc<T>, E> {
+    let Some(known) = kept.get_mut(key) else {
+        let loaded = load();
+        read.extend(&after(now.clone(), loaded.as_ref().err()));
+        let thing = Arc::new(loaded?);
+        let loaded = Loaded {
+            files: now,
+            told: None,
+            thing: thing.clone(),
+            is_in_use: true,
+        };
+        kept.insert(key.clone(), loaded);
+        return Ok(thing);
     };
-    kept.insert(key.clone(), loaded);
-    Ok(thing)
+    known.is_in_use = true;
+    if known.files != now {
+        let loaded = load();
+        known.files = after(now, loaded.as_ref().err());
+        match loaded {
+            Ok(thing) => {
+                known.thing = Arc::new(thing);
+                known.told = None;
+                info!("{name} has changed and is used from now on");
+            }
+            Err(why) => known.tell(name, &why.to_string()),
+        }
+    }
+    read.extend(&known.files);
+    Ok(known.thing.clone())
+}
+
+/// The files as they are remembered after reading them, which failed for this reason or did not.
+fn after<E: Fault>(now: FilesRead, fault: Option<&E>) -> FilesRead {
+    match fault.and_then(Fault::unread) {
+        Some(path) => now.without(path),
+        None => now,
+    }
+}
+
+impl<T> Loaded<T> {
+    /// Logs a change for the worse, once.
+    fn tell(&mut self, name: &dyn Display, why: &str) {
+        if self.told.as_deref() != Some(why) {
+            error!("{name} has changed and cannot be used; what was read before stays: {why}");
+            self.told = Some(why.to_owned());
+        }
+    }
 }
 
 /// What was built for `key`, built anew if it was made of something else.

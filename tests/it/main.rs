@@ -73,6 +73,7 @@ mod tls_listeners;
 mod tls_resumption;
 mod tls_strict;
 mod tracing;
+mod transient_errors;
 mod upgrade;
 mod vanished;
 mod websocket;
