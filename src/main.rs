@@ -19,7 +19,7 @@ use palantir::control::access_log::LogFile;
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
-use palantir::control::resolve::{self, Compile};
+use palantir::control::resolve::{self, Compile, Names};
 use palantir::control::systemd;
 use palantir::control::upgrade::{Predecessor, Program, Upgrades};
 use palantir::control::{self, Started};
@@ -112,9 +112,9 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     net::raise_descriptor_limit();
     net::forgo_huge_pages();
     let program = Program::of_this_process();
-    let passed = match predecessor {
-        Some(predecessor) => predecessor.listeners()?,
-        None => systemd::passed_sockets(),
+    let handed = match predecessor {
+        Some(predecessor) => predecessor.handed()?,
+        None => systemd::passed_sockets().into(),
     };
     let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
     let machine = Machine::of_this_process();
@@ -124,15 +124,16 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let engine = Engine::choose()?;
     let (desk, said) = take_to_desk(config)?;
     let config = desk.config();
-    let resolved = resolve::look_up_all(&config.names());
+    let known = resolve::from_blobs(&handed.blobs);
+    let (look_ups, known) = resolve::begin(&Names::of(config), known).map_err(cannot_start)?;
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
     let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
     let vault = Vault::new(tickets.clone());
     let admin_tls = config.settings.admin_tls.clone();
     let mut compile = compile(machine, admin_tls, Slots::new(tables.clone()), vault);
-    let snapshot = compile(config, &resolved, 1).map_err(|error| error.to_string())?;
+    let snapshot = compile(config, known.resolved(), 1).map_err(|error| error.to_string())?;
     let snapshot = Arc::new(snapshot);
-    let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
+    let doors = Doors::open(&snapshot, handed.sockets, predecessor.is_some())?;
     let access_log = open_access_log(&snapshot)?;
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let crew = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
@@ -155,7 +156,8 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         snapshot,
         desk,
         said,
-        resolved,
+        known,
+        look_ups,
         compile,
         tickets,
         listeners: doors.listeners,

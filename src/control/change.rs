@@ -21,7 +21,7 @@ use crate::control::desk::{
     Diff, Difference, Edit, Overlay, Problem, ProblemKind, Proposal, state_file,
 };
 use crate::control::listeners::Listeners;
-use crate::control::resolve::{self, Found, Names, ask_all};
+use crate::control::resolve::{self, Found, Names};
 use crate::control::trial::OnTrial;
 use crate::net::BoundListener;
 use crate::shared::gauges;
@@ -220,8 +220,9 @@ impl Control {
         }
         self.preparing = Some(change);
         let found = self.found.clone();
+        let asked = resolve::ask(self.questions.clone(), missing);
         tokio::spawn(async move {
-            let answers = ask_all(&missing).await;
+            let answers = asked.await;
             let _ = found.send(Found::New(answers)).await;
         });
     }
@@ -375,7 +376,7 @@ impl Control {
     /// Has the names of the configuration in force looked up from now on, and no others.
     fn follow_names(&mut self) {
         let names = Names::of(self.desk.config());
-        self.known.keep_only(&names.hosts);
+        self.known.keep(&names.hosts, self.desk.revision());
         self.names.send_if_modified(|followed| {
             let is_new = *followed != names;
             *followed = names;

@@ -39,7 +39,6 @@ pub use signals::hold_signals;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::config::Resolved;
 use crate::control::access_log::{AccessLog, LogFile};
 use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
@@ -51,7 +50,7 @@ use crate::control::desk::{Desk, Overlay};
 use crate::control::file_watch::FileWatch;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
-use crate::control::resolve::{Compile, Found, Known, Names, look_up_forever};
+use crate::control::resolve::{Compile, Found, Known, LookUps, Names, Question};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
 use crate::control::succession::Succession;
@@ -76,7 +75,9 @@ pub struct Started {
     /// What the state file says, if there is one.
     pub said: Overlay,
     /// What look-ups found before the snapshot was compiled.
-    pub resolved: Resolved,
+    pub known: Known,
+    /// What goes on looking.
+    pub look_ups: LookUps,
     pub compile: Compile,
     /// Those that the compiled TLS makes tickets with.
     pub tickets: Arc<TicketKeys>,
@@ -102,7 +103,7 @@ pub struct Started {
 pub fn run(started: Started) -> io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(limits::LOOKUPS)
+        .max_blocking_threads(limits::ACME_ORDERS)
         .build()?;
     let code = runtime.block_on(async {
         let mut started = started;
@@ -115,7 +116,9 @@ pub fn run(started: Started) -> io::Result<u8> {
             asks: asked,
         };
         let admin = started.admin.take();
-        let control = Control::new(started, found.clone());
+        let look_ups = std::mem::take(&mut started.look_ups);
+        let (questions, questioned) = mpsc::channel(1);
+        let control = Control::new(started, found.clone(), questions);
         control.order_certificates();
         if let Some((listener, gate)) = admin {
             let router = api::router(control.api_state(asks), gate);
@@ -128,10 +131,10 @@ pub fn run(started: Started) -> io::Result<u8> {
                 }
             });
         }
-        tokio::spawn(look_up_forever(control.names.subscribe(), found));
+        tokio::spawn(look_ups.run(control.names.subscribe(), questioned, found));
         Ok(control.run(inlets, async || signals.next().await).await)
     });
-    // A look-up that hangs would keep the runtime from being dropped.
+    // A look-up of an authority that hangs would keep the runtime from being dropped.
     runtime.shutdown_background();
     code
 }
@@ -161,8 +164,10 @@ struct Control {
     /// What is ordered and renewed, and how that went so far.
     wanted: watch::Sender<Wanted>,
     orders: Arc<OrderCounts>,
-    /// Where the answers of other look-ups go.
+    /// Where the answers about new names go.
     found: mpsc::Sender<Found>,
+    /// Who looks them up.
+    questions: mpsc::Sender<Question>,
     /// The snapshot in force does not have the latest addresses: it could not be compiled.
     behind: bool,
 
@@ -196,8 +201,13 @@ enum Event {
 }
 
 impl Control {
-    fn new(started: Started, found: mpsc::Sender<Found>) -> Control {
+    fn new(
+        mut started: Started,
+        found: mpsc::Sender<Found>,
+        questions: mpsc::Sender<Question>,
+    ) -> Control {
         let names = Names::of(started.desk.config());
+        started.known.keep(&names.hosts, started.desk.revision());
         let mut access_log = AccessLog::new(
             started.access_log,
             started.access_lines,
@@ -220,7 +230,7 @@ impl Control {
             shutdown: Shutdown::new(started.workers.len()),
             threads: Threads::new(started.workers, started.health, &started.snapshot),
             standing,
-            known: Known::new(&names.hosts, started.resolved),
+            known: started.known,
             names: watch::Sender::new(names),
             wanted: watch::Sender::new(Wanted::of(started.desk.config())),
             orders,
@@ -237,6 +247,7 @@ impl Control {
             compile: started.compile,
             tickets: started.tickets,
             found,
+            questions,
             behind: false,
             preparing: None,
             unanswered: Vec::new(),

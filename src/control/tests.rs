@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::base::ids::{PoolId, RequestId, WorkerId};
+use crate::config::Resolved;
 use crate::config::{self, CannotCompile, Machine, TooManyBackends};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
 use crate::control::desk::{Edit, Problem, ProblemKind};
@@ -122,7 +123,8 @@ fn outside_of(
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
         said: Overlay::default(),
-        resolved: Resolved::new(),
+        known: known(),
+        look_ups: LookUps::default(),
         compile,
         listeners: Listeners::new(WORKERS),
         workers,
@@ -139,7 +141,8 @@ fn outside_of(
         upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
         admin: None,
     };
-    let control = Control::new(started, answers.clone());
+    let (questions, questioned) = mpsc::channel(1);
+    let control = Control::new(started, answers.clone(), questions);
     let outside = Outside {
         workers: worker_letters,
         health: health_letters,
@@ -156,14 +159,23 @@ fn outside_of(
         signals: signals_taken,
         answers: answers_taken,
         asks: asked,
+        questions: questioned,
     };
     (outside, control, inputs)
+}
+
+/// It has been said of the backend's name that it does not resolve.
+fn known() -> Known {
+    let mut known = Known::default();
+    known.take_in(vec![("api.internal".to_owned(), Err("unknown".to_owned()))]);
+    known
 }
 
 struct Inputs {
     signals: mpsc::Receiver<Signal>,
     answers: mpsc::Receiver<Found>,
     asks: mpsc::Receiver<Ask>,
+    questions: mpsc::Receiver<Question>,
 }
 
 fn full() -> CannotCompile {
@@ -206,6 +218,13 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         .build()
         .unwrap();
     runtime.block_on(async {
+        // New names are really looked up, and those in force are not.
+        let in_force = watch::Sender::new(Names {
+            hosts: Vec::new(),
+            every: Duration::from_secs(60),
+        });
+        let (names, found) = (in_force.subscribe(), control.found.clone());
+        tokio::spawn(LookUps::default().run(names, inputs.questions, found));
         let inlets = Inlets {
             wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,

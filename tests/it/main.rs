@@ -61,6 +61,7 @@ mod route_bypass;
 mod routing;
 
 mod shutdown;
+mod slow_names;
 mod smuggling;
 mod stranger_bytes;
 mod streaming;

@@ -25,7 +25,7 @@ pub use predecessor::Predecessor;
 pub use program::Program;
 pub use successor::Successor;
 
-use crate::net::{BoundListener, Passed};
+use crate::net::{BoundListener, Handed};
 use crate::snapshot::Purpose;
 
 /// Tells a new process which of its descriptors is its end of the line.
@@ -72,18 +72,18 @@ impl Upgrades {
         self.under_way
     }
 
-    /// Starts a new process and hands it the workers' `listeners` and the others, on a thread of its own: see
-    /// [`Upgrades::outcome`]. None may be under way. Errors: no thread or descriptors are to be had.
-    pub fn begin(&mut self, mut listeners: Vec<Passed>) -> Result<(), String> {
+    /// Starts a new process and hands it the workers' listening sockets, the others, and what is told besides, on a thread
+    /// of its own: see [`Upgrades::outcome`]. None may be under way. Errors: no thread or descriptors are to be had.
+    pub fn begin(&mut self, mut handed: Handed) -> Result<(), String> {
         for (socket, purpose) in &self.passed_on {
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
-            listeners.push((socket, Some(*purpose)));
+            handed.sockets.push((socket, Some(*purpose)));
         }
         let (program, outcomes) = (self.program.clone(), self.outcomes.0.clone());
         info!("upgrade: starting {}", program.path.display());
         let work = move || {
             // If nobody wants the outcome any more, a process that got ready ends with it.
-            let _ = outcomes.blocking_send(successor::prepare(&program, &listeners));
+            let _ = outcomes.blocking_send(successor::prepare(&program, &handed));
         };
         let thread = thread::Builder::new()
             .name("upgrade".to_owned())

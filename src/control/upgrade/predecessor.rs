@@ -4,7 +4,7 @@ use std::env;
 use std::os::fd::RawFd;
 
 use super::{GO, LINE_VARIABLE, READY, STANDARD_DESCRIPTORS};
-use crate::net::{Line, Passed};
+use crate::net::{Handed, Line};
 
 /// The process that this one is to take over from.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ impl Predecessor {
             .map_err(|error| format!("{LINE_VARIABLE}={number}: {error}"))
     }
 
-    /// The sockets that it listens on, in its workers' order, and what each is for. Errors: it has ended, or one is
-    /// not what it should be.
-    pub fn listeners(&self) -> Result<Vec<Passed>, String> {
-        let received = self.line.receive_listeners();
+    /// The sockets that it listens on, in its workers' order, and what each is for, and what else it tells. Errors: it has
+    /// ended, or a socket is not what it should be.
+    pub fn handed(&self) -> Result<Handed, String> {
+        let received = self.line.take();
         received.map_err(|error| format!("cannot take over the listening sockets: {error}"))
     }
 

@@ -5,10 +5,10 @@ use std::process::Child;
 
 use super::{GO, Outcome, Program, READY};
 use crate::base::limits;
-use crate::net::{Line, Passed};
+use crate::net::{Handed, Line};
 
-/// Starts a new process, hands it `listeners`, and waits until it is ready.
-pub fn prepare(program: &Program, listeners: &[Passed]) -> Outcome {
+/// Starts a new process, hands it what it is to have, and waits until it is ready.
+pub fn prepare(program: &Program, handed: &Handed) -> Outcome {
     let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
     let child = program
         .command(&theirs)
@@ -19,7 +19,7 @@ pub fn prepare(program: &Program, listeners: &[Passed]) -> Outcome {
         child: Some(child),
         line: ours,
     };
-    let sent = successor.line.send_listeners(listeners);
+    let sent = successor.line.hand(handed);
     if let Err(error) = sent.as_ref()
         && error.kind() == io::ErrorKind::TimedOut
     {
@@ -94,7 +94,7 @@ mod tests {
             path: PathBuf::from("/bin/sh"),
             arguments: vec!["-c".into(), script.into()],
         };
-        prepare(&program, &[])
+        prepare(&program, &Handed::default())
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
             path: PathBuf::from("/nowhere/palantir"),
             arguments: Vec::new(),
         };
-        let absent = prepare(&program, &[]).unwrap_err();
+        let absent = prepare(&program, &Handed::default()).unwrap_err();
         assert!(absent.contains("/nowhere/palantir"), "{absent}");
     }
 
