@@ -20,6 +20,8 @@ pub(super) struct FileWatch {
     pub seen: FilesRead,
     /// Why what has changed could not be used at the last look, so that it is logged once.
     told: Option<String>,
+    /// Why the keys of tickets could not be kept, likewise.
+    told_of_tickets: Option<String>,
 }
 
 impl FileWatch {
@@ -29,6 +31,7 @@ impl FileWatch {
             due: Micros::default(),
             seen,
             told: None,
+            told_of_tickets: None,
         }
     }
 }
@@ -40,9 +43,14 @@ impl Control {
             return;
         }
         self.file_watch.due = now.after(Duration::from_secs(limits::FILE_WATCH_SECS));
-        if let Err(why) = self.tickets.renew(SystemTime::now()) {
+        let why = self.tickets.renew(SystemTime::now()).err();
+        if let Some(why) = why
+            .as_ref()
+            .filter(|_| why != self.file_watch.told_of_tickets)
+        {
             error!("TLS tickets of now may not be good after a restart: {why}");
         }
+        self.file_watch.told_of_tickets = why;
         if self.have_files_changed() {
             self.take_changed_files();
         }

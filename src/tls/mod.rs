@@ -13,6 +13,7 @@ mod client_trust;
 mod files;
 mod hearing;
 mod identity;
+mod loaded;
 mod ocsp;
 mod pair;
 mod pem;

@@ -1,7 +1,7 @@
 //! Which name is looked up when, and on which thread. No clock: time is an argument.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
@@ -145,8 +145,9 @@ impl LookUps {
     /// Begins what is due, as far as there is room, and gives up waiting for what has taken too long; what is to be told.
     pub(super) fn step(&mut self, now: Micros) -> Vec<Answer> {
         let mut told = self.give_up(now);
+        let mut busy = self.busy();
         for host in self.due(now) {
-            if let Err(why) = self.begin(&host, now) {
+            if let Err(why) = self.begin(&host, &mut busy, now) {
                 told.extend(self.note_answer(host, Err(why), now));
             }
         }
@@ -198,16 +199,15 @@ impl LookUps {
     }
 
     /// Begins a look-up if there is room for it. Errors: there is no thread to be had.
-    fn begin(&mut self, host: &str, now: Micros) -> Result<(), String> {
-        let under_way = || self.names.values().filter(|name| name.under_way.is_some());
-        let failing = under_way().filter(|name| name.last == Last::Failed).count();
+    fn begin(&mut self, host: &str, busy: &mut Busy, now: Micros) -> Result<(), String> {
         let Some(name) = self.names.get(host) else {
             return Ok(());
         };
-        let of_change = under_way().filter(|one| one.change == name.change).count();
-        if !has_room(name.last, self.threads, failing, of_change) {
+        let of_change = busy.of_change.get(&name.change).copied().unwrap_or(0);
+        if !has_room(name.last, self.threads, busy.failing, of_change) {
             return Ok(());
         }
+        busy.add(name);
         self.begun += 1;
         let (number, look_up) = (self.begun, self.look_up.clone());
         let (ended, host) = (self.ended.0.clone(), host.to_owned());
@@ -230,6 +230,13 @@ impl LookUps {
             name.under_way = Some((number, now));
         }
         Ok(())
+    }
+
+    fn busy(&self) -> Busy {
+        let mut busy = Busy::default();
+        let under_way = self.names.values().filter(|name| name.under_way.is_some());
+        under_way.for_each(|name| busy.add(name));
+        busy
     }
 
     /// The next look-up that ends. May be dropped while it waits.
@@ -297,6 +304,20 @@ impl Name {
     /// Whether its look-up has had no answer for too long.
     fn is_overdue(&self, now: Micros) -> bool {
         self.under_way.is_some() && self.patience_ends().is_some_and(|end| end <= now)
+    }
+}
+
+/// What names have threads.
+#[derive(Default)]
+struct Busy {
+    failing: usize,
+    of_change: HashMap<u64, usize>,
+}
+
+impl Busy {
+    fn add(&mut self, name: &Name) {
+        self.failing += usize::from(name.last == Last::Failed);
+        *self.of_change.entry(name.change).or_default() += 1;
     }
 }
 
