@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! the old process                         the new one
-//! starts it, sends its sockets       →    takes them instead of binding, starts everything
+//! starts it, sends its sockets, and
+//! what it knows of names             →    takes them instead of binding, starts everything
 //!                                    ←    `ready`, or why not, or its end
 //! `go`                               →    accepts
 //! stops accepting, finishes, ends
