@@ -15,16 +15,17 @@ use palantir::base::log;
 use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
-use palantir::config::{self, Config, Machine};
-use palantir::control::access_log::{AccessLog, LogFile, open_in_time};
+use palantir::config::{self, Config, Machine, ServerTlsSettings};
+use palantir::control::access_log::{AccessLog, open_in_time};
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
-use palantir::control::resolve::{self, Compile};
+use palantir::control::resolve::{self, Compile, Known, LookUps, Names};
 use palantir::control::systemd;
 use palantir::control::upgrade::{Predecessor, Program, Upgrades};
 use palantir::control::{self, Started};
-use palantir::net::{self, BoundListener, Engine, Inherited, Passed};
+use palantir::net::{self, Blob, BoundListener, Engine, Inherited, Passed};
+use palantir::shared::SharedTables;
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
@@ -156,23 +157,22 @@ fn make_ready(
     predecessor: Option<&Predecessor>,
 ) -> Result<Ready, String> {
     let program = Program::of_this_process();
-    let passed = match predecessor {
-        Some(predecessor) => predecessor.listeners()?,
-        None => systemd::passed_sockets(),
+    let handed = match predecessor {
+        Some(predecessor) => predecessor.handed()?,
+        None => systemd::passed_sockets().into(),
     };
     let machine = Machine::of_this_process();
     let config = load(path, &machine)?;
     let (desk, said) = take_to_desk(config)?;
-    let config = desk.config();
-    let resolved = resolve::look_up_all(&config.names());
-    let tables = BackendTables::new(config::workers(&config.settings, &machine));
-    let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
-    let vault = Vault::new(tickets.clone());
-    let mut compile = compile(machine, Slots::new(tables.clone()), vault);
-    let snapshot = compile(config, &resolved, 1).map(Arc::new);
-    let snapshot = snapshot.map_err(|error| error.to_string())?;
-    let doors = Doors::open(&snapshot, passed, predecessor.is_some())?;
-    let access_log = open_access_log(&snapshot)?;
+    let Compiled {
+        snapshot,
+        compile,
+        known,
+        look_ups,
+        tables,
+        tickets,
+    } = compile_first(desk.config(), &handed.blobs, machine)?;
+    let doors = Doors::open(&snapshot, handed.sockets, predecessor.is_some())?;
     let (health, health_letters) = mailbox(limits::HEALTH_MAILBOX).map_err(cannot_start)?;
     let Crew {
         mailboxes,
@@ -181,8 +181,7 @@ fn make_ready(
         control: to_control,
         letters,
     } = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
-    let access_log =
-        AccessLog::start(access_log, access_lines, gauges.clone()).map_err(cannot_start)?;
+    let access_log = start_access_log(&snapshot, access_lines, gauges.clone())?;
     let health_thread = health::start(health_letters, mailboxes.clone(), to_control.clone())
         .map_err(cannot_start)?;
     repeat(&mailboxes, &snapshot)?;
@@ -195,7 +194,8 @@ fn make_ready(
         snapshot: snapshot.clone(),
         desk,
         said,
-        resolved,
+        known,
+        look_ups,
         compile,
         tickets,
         listeners: doors.listeners,
@@ -218,6 +218,37 @@ fn make_ready(
         health,
         workers: mailboxes,
         sockets,
+    })
+}
+
+/// What the start makes of the configuration.
+struct Compiled {
+    snapshot: Arc<Snapshot>,
+    /// Makes all that follow.
+    compile: Compile,
+    known: Known,
+    look_ups: LookUps,
+    tables: SharedTables,
+    tickets: Arc<TicketKeys>,
+}
+
+/// Compiles the configuration, with the addresses of names that the process before told, or that are found in a moment.
+fn compile_first(config: &Config, told: &[Blob], machine: Machine) -> Result<Compiled, String> {
+    let (look_ups, known) =
+        resolve::begin(&Names::of(config), resolve::from_blobs(told)).map_err(cannot_start)?;
+    let tables = BackendTables::new(config::workers(&config.settings, &machine));
+    let tickets = TicketKeys::open(config.settings.ticket_key_file.clone(), SystemTime::now())?;
+    let vault = Vault::new(tickets.clone());
+    let admin_tls = config.settings.admin_tls.clone();
+    let mut compile = compile(machine, admin_tls, Slots::new(tables.clone()), vault);
+    let snapshot = compile(config, known.resolved(), 1).map_err(|error| error.to_string())?;
+    Ok(Compiled {
+        snapshot: Arc::new(snapshot),
+        compile,
+        known,
+        look_ups,
+        tables,
+        tickets,
     })
 }
 
@@ -382,11 +413,16 @@ fn open_admin(
     Ok(Some((socket, gate)))
 }
 
-fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
+fn start_access_log(
+    snapshot: &Snapshot,
+    lines: Vec<Receiver<AccessLine>>,
+    gauges: AllGauges,
+) -> Result<AccessLog, String> {
     let patience = Duration::from_millis(limits::ACCESS_LOG_OPEN_MILLIS);
     let open =
         |settings| open_in_time(settings, patience).map_err(|error| format!("access log: {error}"));
-    snapshot.access_log.as_ref().map(open).transpose()
+    let file = snapshot.access_log.as_ref().map(open).transpose()?;
+    AccessLog::start(file, lines, gauges).map_err(cannot_start)
 }
 
 /// The file with what the API said before the process started; and that alone, as the state file has it. Errors: the
@@ -404,10 +440,17 @@ fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
     Ok((desk, said))
 }
 
-fn compile(machine: Machine, mut slots: Slots, mut vault: Vault) -> Compile {
+/// Compiles for a process whose management API was started with `admin_tls`.
+fn compile(
+    machine: Machine,
+    admin_tls: Option<ServerTlsSettings>,
+    mut slots: Slots,
+    mut vault: Vault,
+) -> Compile {
     Box::new(move |config, resolved, generation| {
-        config::compile(
-            config, &machine, resolved, &mut slots, &mut vault, generation,
+        let (admin_tls, slots, vault) = (admin_tls.as_ref(), &mut slots, &mut vault);
+        config::compile_beside(
+            admin_tls, config, &machine, resolved, slots, vault, generation,
         )
     })
 }

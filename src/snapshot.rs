@@ -18,7 +18,9 @@ use crate::http::names::{FieldEdits, NameSet};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
-use crate::tls::{Alpn, Challenges, ClientTrust, Fact, MinVersion, Pair, ServerSettings};
+use crate::tls::{
+    Alpn, Challenges, ClientTrust, Fact, FilesRead, MinVersion, Pair, ServerSettings,
+};
 use crate::worker::balance::{AlgorithmPlan, Table};
 use crate::worker::route::RouteTable;
 
@@ -31,6 +33,8 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// What authorities are answered that ask whether a name is ours; the same in every snapshot.
     pub challenges: Arc<Challenges>,
+    /// The files that TLS was built from, as they were before they were read, and those that are not there yet.
+    pub files: FilesRead,
     /// Workers to run, at least 1.
     pub workers: usize,
     pub descriptors: Descriptors,

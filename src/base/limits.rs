@@ -255,6 +255,10 @@ pub const RETIRE_SECS: u64 = 3_600;
 pub const HANDOVER_DESCRIPTORS: usize = 64;
 /// Bytes of one message of a handover: the longest addresses of as many descriptors, or the longest reason.
 pub const HANDOVER_BYTES: usize = 16 << 10;
+/// Bytes of what a process tells the next one under one name.
+pub const HANDOVER_BLOB_BYTES: u64 = 16 << 20;
+/// Names under which it tells something.
+pub const HANDOVER_BLOBS: usize = 16;
 /// Listening sockets in one handover: every address on every worker, and the test servers and the management API.
 pub const HANDOVER_SOCKETS: usize = LISTENERS * WORKERS + TEST_SERVERS + 1;
 /// Milliseconds for which a new process still turns clients away on addresses that its configuration lacks: who had
@@ -455,10 +459,24 @@ pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
 pub const LOGGED_SNAPSHOTS: usize = 16;
 /// Addresses taken from one host name.
 pub const ADDRESSES_PER_NAME: usize = 64;
-/// Seconds for one name look-up.
+/// Seconds for one name look-up, after which whoever waits for it goes on without an answer.
 pub const RESOLVE_SECS: u64 = 5;
-/// Name look-ups under way at once.
+/// Threads that look names up at once. A look-up that does not end keeps its thread, and may keep a descriptor.
 pub const LOOKUPS: usize = 32;
+/// Of these, the ones that only names get which are new with a change, or whose last look-up was good.
+pub const LOOKUPS_SPARE: usize = 8;
+/// How many of the spare ones the names of one change get.
+pub const LOOKUPS_OF_CHANGE: usize = 2;
+/// Threads at once for names whose last look-up failed.
+pub const FAILING_LOOKUPS: usize = 16;
+/// Bytes of the stack of a thread that looks a name up.
+pub const LOOKUP_STACK_BYTES: usize = 512 << 10;
+/// A name that is due within one part in so many of `resolve_secs` is looked up together with one that is due now.
+pub const LOOKUP_SHARE_OF_PAUSE: u32 = 8;
+/// For how long answers of look-ups are gathered, so that those that come together come into force together.
+pub const LOOKUP_GATHER: Duration = Duration::from_millis(100);
+/// Milliseconds for which a start waits for names that it knows no address of.
+pub const START_RESOLVE_MILLIS: u64 = 1_000;
 /// Revisions of the configuration that can be gone back to, the one in force included.
 pub const REVISIONS: usize = 32;
 /// Largest file read of what the API has said, in bytes.
@@ -544,6 +562,11 @@ pub const ACME_ROOM_BYTES: usize = 16 << 10;
 pub const ACME_REASON_BYTES: usize = 512;
 /// Seconds after which the certificates on order are looked at although nothing is known to be due: clocks are set.
 pub const ACME_PAUSE_SECS: u64 = 60;
+/// Seconds by which the time of a certificate that was given may begin after now by this machine's clock.
+pub const ACME_CLOCK_SLACK_SECS: i64 = 3_600;
+/// Seconds for which no certificate that is kept is renewed after one was given whose dates contradict this machine's clock:
+/// by a wrong clock all of them seem due at once.
+pub const ACME_DOUBT_SECS: u64 = 600;
 /// Percent of a certificate's lifetime by which its renewal may come before two thirds of it, so that renewals spread out.
 pub const RENEWAL_JITTER_PERCENT: u64 = 5;
 /// Percent by which the pause after a failed order may be shorter.

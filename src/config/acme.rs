@@ -76,7 +76,7 @@ impl AcmeSettings {
 
     /// The file with the key and the certificate for a name; perhaps not there yet.
     pub fn pair(&self, name: &str) -> PairFiles {
-        PairFiles::in_one(self.folder().join(format!("{name}.pem")))
+        PairFiles::in_one_for(self.folder().join(format!("{name}.pem")), name)
     }
 }
 

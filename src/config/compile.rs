@@ -65,8 +65,26 @@ impl CannotCompile {
     }
 }
 
-/// Compiles a checked configuration; what is new of its certificates, or has changed, is loaded into the vault. A name without addresses becomes one backend without an address.
+/// Compiles a checked configuration; what is new of its certificates, or has changed, is loaded into the vault. A name
+/// without addresses becomes one backend without an address.
 pub fn compile(
+    config: &Config,
+    machine: &Machine,
+    resolved: &Resolved,
+    slots: &mut Slots,
+    vault: &mut Vault,
+    generation: u64,
+) -> Result<Snapshot, CannotCompile> {
+    let admin_tls = config.settings.admin_tls.as_ref();
+    compile_beside(
+        admin_tls, config, machine, resolved, slots, vault, generation,
+    )
+}
+
+/// The same for a process whose management API was started with these settings of TLS, which stay the same until it ends.
+/// Their files are read again like all others.
+pub fn compile_beside(
+    admin_tls: Option<&ServerTlsSettings>,
     config: &Config,
     machine: &Machine,
     resolved: &Resolved,
@@ -85,10 +103,9 @@ pub fn compile(
         .map(|listener| compile_listener(listener, settings, slots, vault))
         .collect();
     let listeners = listeners?;
-    let admin_tls = settings.admin_tls.as_ref();
     let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, vault));
     let admin_tls = admin_tls.transpose()?;
-    vault.forget_unused();
+    let files = vault.forget_unused();
     let ids: HashMap<&str, PoolId> = pools
         .iter()
         .zip(0..)
@@ -109,6 +126,7 @@ pub fn compile(
         generation,
         listeners,
         challenges: vault.challenges(),
+        files,
         workers,
         descriptors: share_out(settings, machine, workers),
         shutdown_timeout: settings.shutdown_timeout,

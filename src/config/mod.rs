@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 pub use acme::{AcmeSettings, ChallengeKind};
 pub use address::{BackendAddress, BackendPlace};
-pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, workers};
+pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside, workers};
 pub use descriptors::of_test_servers;
 pub use listener::ListenerSettings;
 pub use machine::Machine;
@@ -160,11 +160,6 @@ impl Config {
         warnings::warn(&self.settings, machine, &notes);
         tls_files::warn(&self.settings, &notes);
         notes.into_list().0
-    }
-
-    /// The files of certificates, keys and authorities that it names.
-    pub fn tls_files(&self) -> Vec<PathBuf> {
-        tls_files::paths(&self.settings)
     }
 
     /// How many routes, pools and backends (as written) there are.

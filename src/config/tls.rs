@@ -290,6 +290,7 @@ fn read_pair(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {
         key: key?,
         ocsp: None,
         names: Vec::new(),
+        must_be_for: None,
     };
     Some((files, places))
 }

@@ -1,6 +1,5 @@
 //! The files that `tls` names: whether they can be used, and what may make trouble.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::acme;
@@ -9,26 +8,6 @@ use super::pool::PoolSettings;
 use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
 use crate::tls::{PairFiles, Vault, unix_secs};
-
-/// All of them, in the order of the configuration, and those of certificates that are ordered.
-pub(super) fn paths(settings: &Settings) -> Vec<PathBuf> {
-    let (mut pairs, mut roots) = (Vec::new(), Vec::new());
-    let ordered = settings.acme.iter().flat_map(|acme| {
-        let names = servers(settings).flat_map(|tls| &tls.automatic);
-        names.map(|name| acme.settings.pair(name).cert)
-    });
-    for tls in servers(settings) {
-        pairs.extend(&tls.settings.pairs);
-        roots.extend(tls.settings.client_ca.as_ref().map(|ca| &ca.file));
-    }
-    for (_, tls) in clients(settings) {
-        pairs.extend(&tls.pair);
-        roots.extend(&tls.ca);
-    }
-    let pairs = pairs.into_iter().flat_map(PairFiles::paths);
-    let pairs = pairs.chain(roots.into_iter().cloned());
-    pairs.chain(ordered).collect()
-}
 
 /// Loads all of them and notes what cannot be used.
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {

@@ -2,40 +2,40 @@
 //! for the better comes into force like any other, for the connections that begin from then on. What is wrong with a
 //! change for the worse is logged, and everything stays as it was.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::error;
 
-use crate::base::file::Stamp;
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::config::Config;
 use crate::control::Control;
 use crate::control::change::Looked;
 use crate::snapshot::Snapshot;
+use crate::tls::FilesRead;
 
-/// The files that certificates, keys and authorities come from, as they were when they were looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct FileStamps(Vec<(PathBuf, Option<Stamp>)>);
-
-impl FileStamps {
-    /// Of the files that a configuration names, now.
-    pub fn of(config: &Config) -> FileStamps {
-        let files = config.tls_files().into_iter();
-        FileStamps(files.map(|path| (path.clone(), Stamp::of(&path))).collect())
-    }
-}
-
-/// What is known of them.
-#[derive(Debug, Default)]
+/// What is known of the files.
+#[derive(Debug)]
 pub(super) struct FileWatch {
     due: Micros,
     /// As they were before they were last read.
-    pub seen: FileStamps,
+    pub seen: FilesRead,
+    /// Why what has changed could not be used at the last look, so that it is logged once.
+    told: Option<String>,
+    /// Why the keys of tickets could not be kept, likewise.
+    told_of_tickets: Option<String>,
 }
 
 impl FileWatch {
+    /// For what was read at the start.
+    pub fn new(seen: FilesRead) -> FileWatch {
+        FileWatch {
+            due: Micros::default(),
+            seen,
+            told: None,
+            told_of_tickets: None,
+        }
+    }
+
     /// Whether it is time to look at them; the next time begins then.
     pub fn is_due(&mut self, now: Micros) -> bool {
         let is_due = self.due <= now;
@@ -47,18 +47,32 @@ impl FileWatch {
 }
 
 impl Control {
-    /// Takes over what has changed about them.
+    /// Takes over what has changed about them. What cannot be used now is tried again at the next look.
     pub(super) fn take_looked(&mut self, looked: Looked) {
-        self.file_watch.seen = looked.stamps;
+        let watch = &mut self.file_watch;
+        if let Some(why) = looked.tickets.as_ref()
+            && looked.tickets != watch.told_of_tickets
+        {
+            error!("TLS tickets of now may not be good after a restart: {why}");
+        }
+        watch.told_of_tickets = looked.tickets;
         match looked.ready {
             None => {}
-            Some(Ok(ready)) if has_same_tls(&self.snapshot, &ready.snapshot) => {}
+            Some(Ok(ready)) if has_same_tls(&self.snapshot, &ready.snapshot) => {
+                watch.told = None;
+                watch.seen = ready.snapshot.files.clone();
+            }
             Some(Ok(ready)) => {
+                watch.told = None;
                 self.put_in_force(ready);
                 self.publish();
             }
             Some(Err(problem)) => {
-                error!(error = %problem, "the new files of TLS cannot be used");
+                let why = problem.to_string();
+                if watch.told.as_ref() != Some(&why) {
+                    error!(error = why, "the new files of TLS cannot be used");
+                    watch.told = Some(why);
+                }
             }
         }
     }

@@ -42,7 +42,6 @@ pub use signals::hold_signals;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::config::Resolved;
 use crate::control::access_log::AccessLog;
 use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
@@ -55,7 +54,7 @@ use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
-use crate::control::resolve::{Compile, Found, Known, Names, look_up_forever};
+use crate::control::resolve::{Compile, Found, Known, LookUps, Names, Question};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
 use crate::control::succession::Succession;
@@ -79,7 +78,9 @@ pub struct Started {
     /// What the state file says, if there is one.
     pub said: Overlay,
     /// What look-ups found before the snapshot was compiled.
-    pub resolved: Resolved,
+    pub known: Known,
+    /// What goes on looking.
+    pub look_ups: LookUps,
     pub compile: Compile,
     /// Those that the compiled TLS makes tickets with.
     pub tickets: Arc<TicketKeys>,
@@ -104,6 +105,8 @@ pub struct Prepared {
     runtime: Runtime,
     control: Control,
     inlets: Inlets,
+    /// What looks names up, and where it is asked.
+    look_ups: (LookUps, mpsc::Receiver<Question>),
     /// Where the management API listens, and what it lets through.
     admin: Option<(api::ApiListener, api::Gate)>,
     /// Where the management API asks.
@@ -114,12 +117,13 @@ pub struct Prepared {
 pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     let runtime = Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(limits::LOOKUPS)
+        .max_blocking_threads(limits::ACME_ORDERS)
         .build()?;
     let entered = runtime.enter();
     let (found, answers) = mpsc::channel(1);
     let (asks, asked) = mpsc::channel(limits::ASKS);
     let (finished, ended) = mpsc::channel(1);
+    let (questions, questioned) = mpsc::channel(1);
     let inlets = Inlets {
         wake: UnixStream::from_std(started.letters.wake_stream()?)?,
         finished: ended,
@@ -131,12 +135,19 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         Some((listener, gate)) => Some((api::ApiListener::open(listener)?, gate)),
         None => None,
     };
-    let control = Control::new(started, found, finished)?;
+    let look_ups = (std::mem::take(&mut started.look_ups), questioned);
+    let outlets = Outlets {
+        finished,
+        found,
+        questions,
+    };
+    let control = Control::new(started, outlets)?;
     drop(entered);
     Ok(Prepared {
         runtime,
         control,
         inlets,
+        look_ups,
         admin,
         asks,
     })
@@ -188,6 +199,7 @@ impl Prepared {
             runtime,
             control,
             inlets,
+            look_ups: (look_ups, questions),
             admin,
             asks,
         } = self;
@@ -206,10 +218,10 @@ impl Prepared {
                 });
             }
             let (names, found) = (control.names.subscribe(), control.found.clone());
-            tokio::spawn(look_up_forever(names, found));
+            tokio::spawn(look_ups.run(names, questions, found));
             Ok(control.run(inlets, async || signals.next().await).await)
         });
-        // A look-up that hangs would keep the runtime from being dropped.
+        // A look-up of an authority that hangs would keep the runtime from being dropped.
         runtime.shutdown_background();
         code
     }
@@ -242,8 +254,10 @@ struct Control {
     /// What is ordered and renewed, and how that went so far.
     wanted: watch::Sender<Wanted>,
     orders: Arc<OrderCounts>,
-    /// Where the answers of other look-ups go.
+    /// Where the answers about new names go.
     found: mpsc::Sender<Found>,
+    /// Who looks names up.
+    questions: mpsc::Sender<Question>,
     /// The version of the addresses that the snapshot in force has.
     addresses: u64,
 
@@ -261,6 +275,13 @@ struct Control {
     bad_requests: BadRequests,
     shutdown: Shutdown,
     succession: Succession,
+}
+
+/// Where other threads and tasks bring what they have found, and where they are asked.
+struct Outlets {
+    finished: mpsc::Sender<Finished>,
+    found: mpsc::Sender<Found>,
+    questions: mpsc::Sender<Question>,
 }
 
 /// What wakes the thread, besides signals and time.
@@ -283,12 +304,15 @@ enum Event {
 }
 
 impl Control {
-    fn new(
-        started: Started,
-        found: mpsc::Sender<Found>,
-        finished: mpsc::Sender<Finished>,
-    ) -> io::Result<Control> {
+    fn new(mut started: Started, outlets: Outlets) -> io::Result<Control> {
+        let Outlets {
+            finished,
+            found,
+            questions,
+        } = outlets;
         let names = Names::of(started.desk.config());
+        started.known.keep(&names.hosts, started.desk.revision());
+        let addresses = started.known.version();
         started.access_log.learn(&started.snapshot);
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
@@ -307,10 +331,11 @@ impl Control {
             shutdown: Shutdown::new(started.workers.len()),
             threads: Threads::new(started.workers, started.health, &started.snapshot),
             standing,
-            known: Known::new(&names.hosts, started.resolved),
+            known: started.known,
             names: watch::Sender::new(names),
             wanted: watch::Sender::new(Wanted::of(started.desk.config())),
             orders,
+            file_watch: FileWatch::new(started.snapshot.files.clone()),
             desk: Arc::new(started.desk),
             said: Arc::new(started.said),
             snapshot: started.snapshot,
@@ -323,9 +348,9 @@ impl Control {
             files: FileThread::start(started.compile)?,
             finished,
             tickets: started.tickets,
-            file_watch: FileWatch::default(),
             found,
-            addresses: 0,
+            questions,
+            addresses,
             asker: None,
             looking_up: None,
             own_due: Micros(0),

@@ -8,9 +8,10 @@ use crate::control::Control;
 use crate::control::ask::{Accepted, Answer};
 use crate::control::change::{refuse, reply, stopping};
 use crate::control::desk::{Diff, Problem, ProblemKind};
+use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{Progress, Successor, Upgrades};
-use crate::net::{BoundListener, Passed};
+use crate::net::{BoundListener, Handed, Passed};
 use crate::snapshot::Listener;
 
 /// What is needed for it.
@@ -72,7 +73,11 @@ impl Control {
             .map_err(|error| error.to_string())
             .map(|sockets| sockets.into_iter().map(|socket| self.with_purpose(socket)))
             .map(Iterator::collect)
-            .and_then(|listeners| self.succession.upgrades.begin(listeners));
+            .map(|sockets| Handed {
+                sockets,
+                blobs: to_blob(self.known.resolved()).into_iter().collect(),
+            })
+            .and_then(|handed| self.succession.upgrades.begin(handed));
         match begun {
             Ok(()) => self.succession.answer = answer,
             Err(reason) => refuse(&origin, answer, failed(&reason)),

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::base::ids::{PoolId, RequestId, WorkerId};
+use crate::config::Resolved;
 use crate::config::{self, CannotCompile, Machine, TooManyBackends};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
@@ -122,7 +123,8 @@ fn outside_of(
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
         said: Overlay::default(),
-        resolved: Resolved::new(),
+        known: known(),
+        look_ups: LookUps::default(),
         compile,
         listeners: Listeners::new(WORKERS),
         workers,
@@ -139,7 +141,13 @@ fn outside_of(
         is_alone: true,
         admin: None,
     };
-    let control = Control::new(started, answers.clone(), finished).unwrap();
+    let (questions, questioned) = mpsc::channel(1);
+    let outlets = Outlets {
+        finished,
+        found: answers.clone(),
+        questions,
+    };
+    let control = Control::new(started, outlets).unwrap();
     let outside = Outside {
         workers: worker_letters,
         health: health_letters,
@@ -157,8 +165,16 @@ fn outside_of(
         answers: answers_taken,
         finished: ended,
         asks: asked,
+        questions: questioned,
     };
     (outside, control, inputs)
+}
+
+/// It has been said of the backend's name that it does not resolve.
+fn known() -> Known {
+    let mut known = Known::default();
+    known.take_in(vec![("api.internal".to_owned(), Err("unknown".to_owned()))]);
+    known
 }
 
 struct Inputs {
@@ -166,6 +182,7 @@ struct Inputs {
     answers: mpsc::Receiver<Found>,
     finished: mpsc::Receiver<Finished>,
     asks: mpsc::Receiver<Ask>,
+    questions: mpsc::Receiver<Question>,
 }
 
 fn full() -> CannotCompile {
@@ -208,6 +225,13 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         .build()
         .unwrap();
     runtime.block_on(async {
+        // New names are really looked up, and those in force are not.
+        let in_force = watch::Sender::new(Names {
+            hosts: Vec::new(),
+            every: Duration::from_secs(60),
+        });
+        let (names, found) = (in_force.subscribe(), control.found.clone());
+        tokio::spawn(LookUps::default().run(names, inputs.questions, found));
         let inlets = Inlets {
             wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,

@@ -16,6 +16,7 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
+use super::blob::Blob;
 use super::inherited::Passed;
 use super::listen::BoundListener;
 use crate::base::limits;
@@ -24,6 +25,8 @@ use crate::snapshot::{Purpose, ServerKind};
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESCRIPTORS));
 /// Ends the list of sockets; an address cannot be taken for it.
 const NO_MORE: &str = "no more";
+/// Begins a message with what is told besides: a name and a version follow. No address begins so.
+const BLOB: &str = "blob\t";
 /// Stands between a socket's address and what it is for.
 const BEFORE_PURPOSE: char = '\t';
 /// The purposes that a listening socket may have, each with its word. The words never change, because another version
@@ -40,6 +43,24 @@ const PURPOSES: [(&str, ServerKind, bool); 5] = [
 #[derive(Debug)]
 pub struct Line {
     socket: OwnedFd,
+}
+
+/// What a process gives to the next one.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// Listening sockets, each with what it is for.
+    pub sockets: Vec<Passed>,
+    pub blobs: Vec<Blob>,
+}
+
+impl From<Vec<Passed>> for Handed {
+    /// Sockets alone.
+    fn from(sockets: Vec<Passed>) -> Handed {
+        Handed {
+            sockets,
+            blobs: Vec::new(),
+        }
+    }
 }
 
 /// What one message brings: text, and descriptors with it.
@@ -106,10 +127,10 @@ impl Line {
         }
     }
 
-    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of them does not
-    /// listen (any more), the other end is closed, or takes nothing.
-    pub fn send_listeners(&self, listeners: &[Passed]) -> io::Result<()> {
-        for part in listeners.chunks(limits::HANDOVER_DESCRIPTORS) {
+    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of the sockets does
+    /// not listen (any more), the other end is closed, or takes nothing.
+    pub fn hand_sockets(&self, sockets: &[Passed]) -> io::Result<()> {
+        for part in sockets.chunks(limits::HANDOVER_DESCRIPTORS) {
             let mut text = String::new();
             for (listener, purpose) in part {
                 listener.check()?;
@@ -125,25 +146,33 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Receives what [`Line::send_listeners`] sends. Errors: the other end is closed or silent, or a socket does not
-    /// listen where it is said to.
-    pub fn receive_listeners(&self) -> io::Result<Vec<Passed>> {
-        let mut listeners = Vec::new();
+    /// Sends what else is to be told. Errors: no descriptors or no memory left, the other end is closed, or takes
+    /// nothing.
+    pub fn hand_blobs(&self, blobs: &[Blob]) -> io::Result<()> {
+        for blob in blobs {
+            let descriptor = blob.to_descriptor()?;
+            let text = format!("{BLOB}{}\t{}\n", blob.name, blob.version);
+            self.send(&text, &[descriptor.as_fd()])?;
+        }
+        self.say(NO_MORE)
+    }
+
+    /// Receives what [`Line::hand_sockets`] or [`Line::hand_blobs`] sends. Errors: the other end is closed or silent, or a socket does not listen where it
+    /// is said to.
+    pub fn take(&self) -> io::Result<Handed> {
+        let mut handed = Handed::default();
         loop {
-            let (text, sockets) = self.receive()?.ok_or(ErrorKind::UnexpectedEof)?;
+            let (text, descriptors) = self.receive()?.ok_or(ErrorKind::UnexpectedEof)?;
             if text == NO_MORE {
-                return Ok(listeners);
+                return Ok(handed);
             }
-            if text.lines().count() != sockets.len()
-                || listeners.len() + sockets.len() > limits::HANDOVER_SOCKETS
-            {
-                let text = "as many listening sockets as addresses should have come";
-                return Err(io::Error::new(ErrorKind::InvalidData, text));
+            match text.strip_prefix(BLOB) {
+                Some(title) => handed.blobs.extend(blob_of(title, descriptors)?),
+                None => handed.sockets.extend(sockets_of(&text, descriptors)?),
             }
-            for (line, socket) in text.lines().zip(sockets) {
-                // An older version says nothing of the purpose.
-                let (addr, word) = line.rsplit_once(BEFORE_PURPOSE).unwrap_or((line, ""));
-                listeners.push((adopt_from(addr, socket)?, purpose_of(word)));
+            let (sockets, blobs) = (handed.sockets.len(), handed.blobs.len());
+            if sockets > limits::HANDOVER_SOCKETS || blobs > limits::HANDOVER_BLOBS {
+                return Err(invalid("more came than any process has"));
             }
         }
     }
@@ -201,6 +230,35 @@ impl Line {
             .map_err(|_| io::Error::new(ErrorKind::InvalidData, "a message is not text"))?;
         Ok(Some((text, sockets)))
     }
+}
+
+/// The listening sockets of one message.
+fn sockets_of(text: &str, descriptors: Vec<OwnedFd>) -> io::Result<Vec<Passed>> {
+    if text.lines().count() != descriptors.len() {
+        return Err(invalid(
+            "as many listening sockets as addresses should have come",
+        ));
+    }
+    let sockets = text.lines().zip(descriptors).map(|(line, socket)| {
+        // An older version says nothing of the purpose.
+        let (addr, word) = line.rsplit_once(BEFORE_PURPOSE).unwrap_or((line, ""));
+        Ok((adopt_from(addr, socket)?, purpose_of(word)))
+    });
+    sockets.collect()
+}
+
+/// What a message brings with this title; `None`: another version gives it in a way that this one does not know.
+fn blob_of(title: &str, descriptors: Vec<OwnedFd>) -> io::Result<Option<Blob>> {
+    let version = title.trim_end().split_once('\t');
+    let version = version.and_then(|(name, version)| Some((name, version.parse().ok()?)));
+    let Some(((name, version), descriptor)) = version.zip(descriptors.into_iter().next()) else {
+        return Ok(None);
+    };
+    Blob::from_descriptor(name, version, descriptor).map(Some)
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, text)
 }
 
 fn word_of(purpose: Purpose) -> &'static str {
@@ -288,8 +346,23 @@ mod tests {
         let sent: Vec<Passed> = sent.into_iter().zip(purposes).collect();
         let told = |(socket, purpose): &Passed| (socket.addr.clone(), *purpose);
         let expected: Vec<_> = sent.iter().map(told).collect();
-        let sender = thread::spawn(move || one.send_listeners(&sent));
-        let received = other.receive_listeners().unwrap();
+        let blob = |name: &str, bytes: usize| Blob {
+            name: name.to_owned(),
+            version: 7,
+            bytes: vec![1; bytes],
+        };
+        let blobs = vec![blob("one", 1 << 20), blob("empty", 0)];
+        let handed = Handed {
+            sockets: sent,
+            blobs: blobs.clone(),
+        };
+        let sender = thread::spawn(move || {
+            one.hand_sockets(&handed.sockets)?;
+            one.hand_blobs(&handed.blobs)
+        });
+        let received = other.take().unwrap().sockets;
+        let received_blobs = other.take().unwrap().blobs;
+        assert_eq!(received_blobs, blobs);
         sender.join().unwrap().unwrap();
         let actual: Vec<_> = received.iter().map(told).collect();
         assert_eq!(actual, expected);
@@ -313,7 +386,7 @@ mod tests {
             one.send(&format!("{addr}{text}\n"), &[socket.as_fd()])
                 .unwrap();
             one.say(NO_MORE).unwrap();
-            let received = other.receive_listeners().unwrap();
+            let received = other.take().unwrap().sockets;
             assert_eq!(received[0].1, expected, "{text:?}");
         }
     }
@@ -333,12 +406,12 @@ mod tests {
             let (one, other) = Line::pair().unwrap();
             one.send(text, sockets).unwrap();
             one.say(NO_MORE).unwrap();
-            assert!(other.receive_listeners().is_err(), "{text:?}");
+            assert!(other.take().is_err(), "{text:?}");
         }
         let (one, other) = Line::pair().unwrap();
         one.send(&right, &[socket.as_fd()]).unwrap();
         drop(one);
-        let error = other.receive_listeners().unwrap_err();
+        let error = other.take().unwrap_err();
         assert_eq!(
             error.kind(),
             ErrorKind::UnexpectedEof,

@@ -1,6 +1,7 @@
 //! The engine room: the only folder that names monoio, io_uring or a socket option. What the rest of the program sees
 //! of them are the few types below, so that the engine can be replaced underneath.
 
+mod blob;
 mod block;
 mod connect;
 mod event;
@@ -14,10 +15,11 @@ mod timer;
 pub mod tls;
 mod unasked;
 
+pub use blob::Blob;
 pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
-pub use handover::Line;
+pub use handover::{Handed, Line};
 pub use inherited::{Inherited, Passed, share_out};
 pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
 pub use operations::operations;

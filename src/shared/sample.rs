@@ -14,6 +14,7 @@ use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, Descriptors, HealthCheck, Outlier, Pool, ProbeKind,
     Protocol, Snapshot, Traceparent,
 };
+use crate::tls::FilesRead;
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 use crate::worker::route::RouteTable;
 
@@ -28,6 +29,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         generation,
         listeners: Vec::new(),
         challenges: Arc::default(),
+        files: FilesRead::default(),
         workers: 1,
         descriptors: Descriptors {
             sockets: 2048,

@@ -2,7 +2,7 @@
 //! the keys of tickets, and the settings of rustls for both sides built from them.
 //!
 //! A [`Vault`] loads what a configuration names and keeps it: what did not change is the same thing in the next snapshot,
-//! and what changed for the worse is left as it was. The workers hold what is built here behind `Arc`s and only read it;
+//! and what changed for the worse is left as it was. [`FilesRead`] says when to look again. The workers hold what is built here behind `Arc`s and only read it;
 //! the one lock that a handshake takes is that of the [`TicketKeys`], for the time of cloning an `Arc`. (One that answers
 //! an authority takes that of the [`Challenges`] besides. A [`Hearing`] has one, too, but is a single handshake's.)
 
@@ -10,8 +10,11 @@ mod certificate;
 mod challenges;
 mod client;
 mod client_trust;
+mod files;
 mod hearing;
 mod identity;
+mod loaded;
+mod ocsp;
 mod pair;
 mod pem;
 mod resolver;
@@ -30,9 +33,10 @@ pub use certificate::{subject, unix_secs};
 pub use challenges::{ACME_TLS, Challenges, OpenChallenge};
 pub use client::ClientSettings;
 pub use client_trust::ClientTrust;
+pub use files::FilesRead;
 pub use hearing::{Heard, Hearing};
 pub use identity::{Fact, Unidentified, identify};
-pub use pair::{Pair, PairFault, PairFiles, Part};
+pub use pair::{Pair, PairFault, PairFiles, Part, Validity};
 pub use server::{ClientCa, ServerSettings};
 pub use tickets::TicketKeys;
 pub use vault::{ServerSide, Vault};

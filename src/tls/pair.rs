@@ -9,7 +9,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
-use super::{certificate, pem, provider};
+use super::pem::FileFault;
+use super::{certificate, ocsp, pem, provider};
 use crate::base::{file, limits};
 
 /// Where a pair is, as the configuration says.
@@ -22,12 +23,18 @@ pub struct PairFiles {
     pub ocsp: Option<PathBuf>,
     /// What it is for, in lower case, `*.example.com` too; empty: what the certificate says.
     pub names: Vec<String>,
+    /// A host that the certificate must be for to be of use; `None`: any will do.
+    pub must_be_for: Option<String>,
 }
 
 /// A certificate and its key.
 #[derive(Debug)]
 pub struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
+    /// The same without an OCSP response.
+    unstapled: Arc<CertifiedKey>,
+    /// When the OCSP response is superseded, in seconds since 1970; `None`: there is none, or it does not say so.
+    pub staple_ends: Option<i64>,
     /// Names that it is chosen for.
     pub names: Vec<String>,
     /// Addresses that it is for. (It is never chosen for them, as nobody asks for an address.)
@@ -38,7 +45,16 @@ pub struct Pair {
     pub not_after: i64,
     /// When the last of them to begin does.
     pub not_before: i64,
+    /// The time of the certificate itself, whatever vouches for it.
+    pub own_validity: Validity,
     key_is_public: bool,
+}
+
+/// From when to when a certificate is good, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub not_before: i64,
+    pub not_after: i64,
 }
 
 /// The file of a pair that something is said about.
@@ -56,6 +72,19 @@ pub struct PairFault {
     pub path: PathBuf,
     /// What is wrong with the file.
     pub text: String,
+    /// It could not be read, which may pass; otherwise its content is wrong, and stays so until it is written anew.
+    pub is_of_reading: bool,
+}
+
+impl PairFault {
+    fn new(part: Part, fault: FileFault) -> PairFault {
+        PairFault {
+            part,
+            path: fault.path,
+            text: fault.text,
+            is_of_reading: fault.is_of_reading,
+        }
+    }
 }
 
 impl fmt::Display for PairFault {
@@ -65,6 +94,10 @@ impl fmt::Display for PairFault {
 }
 
 impl PairFiles {
+    fn wrong(&self, part: Part, text: String) -> PairFault {
+        PairFault::new(part, FileFault::of_content(&self.path(part), text))
+    }
+
     /// The file of this part.
     pub fn path(&self, part: Part) -> PathBuf {
         match part {
@@ -81,6 +114,15 @@ impl PairFiles {
             key: path,
             ocsp: None,
             names: Vec::new(),
+            must_be_for: None,
+        }
+    }
+
+    /// The same, of use only if the certificate is for this host.
+    pub fn in_one_for(path: PathBuf, host: &str) -> PairFiles {
+        PairFiles {
+            must_be_for: Some(host.to_owned()),
+            ..PairFiles::in_one(path)
         }
     }
 
@@ -94,43 +136,73 @@ impl PairFiles {
 impl Pair {
     /// Loads and checks. Errors: the first file that cannot be used, and why.
     pub fn load(files: &PairFiles) -> Result<Pair, PairFault> {
-        let fault = |part: Part| {
-            move |text: String| PairFault {
-                part,
-                path: files.path(part),
-                text,
-            }
+        let read =
+            |part: Part| pem::read(&files.path(part)).map_err(|fault| PairFault::new(part, fault));
+        let cert = read(Part::Cert)?;
+        let key = match files.key == files.cert {
+            true => cert.clone(),
+            false => read(Part::Key)?,
         };
-        let chain = pem::certificates(&files.cert).map_err(fault(Part::Cert))?;
-        let read = read_chain(&chain).map_err(fault(Part::Cert))?;
-        let key = pem::private_key(&files.key).map_err(fault(Part::Key))?;
-        let mut certified =
-            CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                    fault(Part::Key)("is not the key of the certificate".to_owned())
-                }
-                Error::InvalidCertificate(why) => {
-                    fault(Part::Cert)(format!("cannot be used: {why}"))
-                }
-                error => fault(Part::Key)(format!("cannot be used: {error}")),
-            })?;
-        if let Some(path) = &files.ocsp {
-            let response = pem::read(path).and_then(check_ocsp);
-            certified.ocsp = Some(response.map_err(fault(Part::Ocsp))?);
+        let mut pair = Pair::of_texts(files, &cert, &key)?;
+        if files.ocsp.is_some() {
+            let response = read(Part::Ocsp)?;
+            let checked = ocsp::next_update(&response);
+            pair.staple_ends = checked.map_err(|text| files.wrong(Part::Ocsp, text))?;
+            let mut certified = (*pair.unstapled).clone();
+            certified.ocsp = Some(response);
+            pair.certified = Arc::new(certified);
         }
+        pair.key_is_public = file::is_public(&files.key);
+        Ok(pair)
+    }
+
+    /// Checks what is to be written into these files, apart from the OCSP response: a chain and a key, both in PEM. Errors:
+    /// the first of them that cannot be used, and why.
+    pub fn of_texts(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Pair, PairFault> {
+        let fault = |part: Part| move |text: String| files.wrong(part, text);
+        let chain = pem::certificates_in(cert).map_err(fault(Part::Cert))?;
+        let (read, own_validity) = read_chain(&chain).map_err(fault(Part::Cert))?;
+        let key = pem::private_key(key).map_err(fault(Part::Key))?;
+        let certified = CertifiedKey::from_der(chain, key, &provider());
+        let certified = certified.map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                fault(Part::Key)("is not the key of the certificate".to_owned())
+            }
+            Error::InvalidCertificate(why) => fault(Part::Cert)(format!("cannot be used: {why}")),
+            error => fault(Part::Key)(format!("cannot be used: {error}")),
+        })?;
+        let certified = Arc::new(certified);
         let names = match files.names.is_empty() {
             true => read.names,
             false => files.names.clone(),
         };
-        Ok(Pair {
-            certified: Arc::new(certified),
+        let pair = Pair {
+            unstapled: certified.clone(),
+            certified,
+            staple_ends: None,
             names,
             addresses: read.addresses,
             subject: read.subject,
             not_after: read.not_after,
             not_before: read.not_before,
-            key_is_public: file::is_public(&files.key),
-        })
+            own_validity,
+            key_is_public: false,
+        };
+        match &files.must_be_for {
+            Some(host) if !pair.is_for(host) => {
+                let text = format!("is for other names: {}", pair.names.join(", "));
+                Err(files.wrong(Part::Cert, text))
+            }
+            _ => Ok(pair),
+        }
+    }
+
+    /// What a client is shown at this time, in seconds since 1970: with the OCSP response until that is superseded.
+    pub(super) fn shown_at(&self, now: i64) -> &Arc<CertifiedKey> {
+        match self.staple_ends {
+            Some(end) if end <= now => &self.unstapled,
+            _ => &self.certified,
+        }
     }
 
     /// What it is called where one name must do.
@@ -140,7 +212,8 @@ impl Pair {
 
     /// Whether this is what a client was shown.
     pub fn is_shown_as(&self, certified: &CertifiedKey) -> bool {
-        std::ptr::eq(&*self.certified, certified)
+        let shown = [&self.certified, &self.unstapled];
+        shown.into_iter().any(|one| std::ptr::eq(&**one, certified))
     }
 
     /// Whether it is for this host: a name in any case and without a dot at its end, or an address, IPv6 in brackets.
@@ -176,6 +249,10 @@ impl Pair {
             let left = days(now, self.not_after);
             warnings.push((Part::Cert, format!("expires in {left} days")));
         }
+        if self.staple_ends.is_some_and(|end| end <= now) {
+            let text = "has been superseded (nextUpdate), so it is not stapled; fetch a newer one";
+            warnings.push((Part::Ocsp, text.to_owned()));
+        }
         if self.key_is_public {
             let text = "everybody on this machine may read it; take that right away (chmod 600)";
             warnings.push((Part::Key, text.to_owned()));
@@ -184,9 +261,9 @@ impl Pair {
     }
 }
 
-/// What the first certificate says, with the validity of the whole chain. Errors: one cannot be read, or has not issued
+/// What the first certificate says, with the validity of the whole chain, and its own. Errors: one cannot be read, or has not issued
 /// the one before it.
-fn read_chain(chain: &[CertificateDer<'static>]) -> Result<certificate::Said, String> {
+fn read_chain(chain: &[CertificateDer<'static>]) -> Result<(certificate::Said, Validity), String> {
     if chain.len() > limits::CHAIN_CERTIFICATES {
         let (count, most) = (chain.len(), limits::CHAIN_CERTIFICATES);
         return Err(format!(
@@ -212,22 +289,10 @@ fn read_chain(chain: &[CertificateDer<'static>]) -> Result<certificate::Said, St
         to = to.min(said.not_after);
     }
     let mut first = read.swap_remove(0);
-    (first.not_before, first.not_after) = (from, to);
-    Ok(first)
-}
-
-/// An OCSPResponse (RFC 6960 section 4.2.1) whose status is "successful". Whether it is about the certificate is for
-/// clients to see: they do without a response that is not.
-fn check_ocsp(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    const SUCCESSFUL: [u8; 3] = [0x0a, 0x01, 0x00];
-    let length_bytes = match bytes.get(..2) {
-        Some(&[0x30, short]) if short < 0x80 => 0,
-        Some(&[0x30, long]) => usize::from(long & 0x7f),
-        _ => return Err("is no OCSP response (DER)".to_owned()),
+    let own = Validity {
+        not_before: first.not_before,
+        not_after: first.not_after,
     };
-    match bytes.get(2 + length_bytes..5 + length_bytes) {
-        Some(status) if status == SUCCESSFUL => Ok(bytes),
-        Some([0x0a, 0x01, status]) => Err(format!("is an OCSP response without success: {status}")),
-        _ => Err("is no OCSP response (DER)".to_owned()),
-    }
+    (first.not_before, first.not_after) = (from, to);
+    Ok((first, own))
 }

@@ -1,21 +1,57 @@
 //! Certificates and keys as files hold them (PEM, RFC 7468). Each error is a sentence about the file.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::base::{file, limits};
 
+/// Why a file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileFault {
+    pub path: PathBuf,
+    /// What is wrong with the file.
+    pub text: String,
+    /// It could not be read, which may pass; otherwise its content is wrong, and stays so until it is written anew.
+    pub is_of_reading: bool,
+}
+
+impl fmt::Display for FileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl FileFault {
+    /// The content is wrong.
+    pub fn of_content(path: &Path, text: String) -> FileFault {
+        FileFault {
+            path: path.to_owned(),
+            text,
+            is_of_reading: false,
+        }
+    }
+}
+
 /// What the file holds. Errors: it cannot be read, or is too large.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    file::read(path, limits::TLS_FILE_BYTES).map_err(|error| format!("cannot be read: {error}"))
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
+    file::read(path, limits::TLS_FILE_BYTES).map_err(|error| FileFault {
+        path: path.to_owned(),
+        text: format!("cannot be read: {error}"),
+        is_of_reading: error.kind() != std::io::ErrorKind::FileTooLarge,
+    })
 }
 
 /// All certificates of a file, at least one, in their order.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> {
+    certificates_in(&read(path)?).map_err(|text| FileFault::of_content(path, text))
+}
+
+/// All certificates of a text, at least one, in their order. Errors: what is wrong with it.
+pub(super) fn certificates_in(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
             Err("holds no certificate (PEM, \"-----BEGIN CERTIFICATE-----\")".to_owned())
@@ -25,9 +61,8 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// The first private key of a file: PKCS#8, PKCS#1 or SEC1.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let bytes = read(path)?;
+/// The first private key of a text: PKCS#8, PKCS#1 or SEC1. Errors: what is wrong with it.
+pub(super) fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
     if bytes
         .windows(encrypted.len())
@@ -35,7 +70,7 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
     {
         return Err("holds an encrypted key; palantir asks nobody for its passphrase".to_owned());
     }
-    match PrivateKeyDer::from_pem_slice(&bytes) {
+    match PrivateKeyDer::from_pem_slice(bytes) {
         Ok(key) => Ok(key),
         Err(rustls::pki_types::pem::Error::NoItemsFound) => {
             Err("holds no private key (PEM: PKCS#8, PKCS#1 or SEC1)".to_owned())

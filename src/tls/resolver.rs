@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::SignatureScheme;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::{ACME_TLS, Challenges, Pair};
+use super::{ACME_TLS, Challenges, Pair, unix_secs};
 
 /// Pairs for the same name, in the order of the configuration: the first one that the client can verify is taken, so that
 /// one with ECDSA may stand beside one with RSA.
-type Candidates = Vec<Arc<CertifiedKey>>;
+type Candidates = Vec<Arc<Pair>>;
 
 /// The certificates of a listener by name.
 #[derive(Debug)]
@@ -45,13 +46,13 @@ impl Resolver {
                     None => (&mut resolver.exact, name.as_str()),
                 };
                 let candidates = names.entry(name.to_owned()).or_default();
-                candidates.push(pair.certified.clone());
+                candidates.push(pair.clone());
             }
         }
         if let (false, Some(first)) = (refuse_unknown, pairs.first()) {
             let name = first.name();
             let pairs = pairs.iter().filter(|pair| pair.name() == name);
-            resolver.default = pairs.map(|pair| pair.certified.clone()).collect();
+            resolver.default = pairs.cloned().collect();
         }
         resolver
     }
@@ -79,7 +80,8 @@ impl ResolvesServerCert for Resolver {
             Some(name) => self.find(name),
             None => &self.default,
         };
-        best(candidates, hello.signature_schemes())
+        let best = best(candidates, hello.signature_schemes())?;
+        Some(best.shown_at(unix_secs(SystemTime::now())).clone())
     }
 }
 
@@ -95,10 +97,9 @@ fn is_question(hello: &ClientHello<'_>) -> bool {
 }
 
 /// The first that the client can verify, else the first: the handshake then fails with the right alert.
-fn best(candidates: &Candidates, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-    let suits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(schemes).is_some();
-    let chosen = candidates.iter().find(suits).or(candidates.first());
-    chosen.cloned()
+fn best<'a>(candidates: &'a Candidates, schemes: &[SignatureScheme]) -> Option<&'a Arc<Pair>> {
+    let suits = |pair: &&Arc<Pair>| pair.certified.key.choose_scheme(schemes).is_some();
+    candidates.iter().find(suits).or(candidates.first())
 }
 
 #[cfg(test)]
@@ -130,14 +131,14 @@ mod tests {
         ];
         for (name, expected) in rows {
             let found = strict.find(name).first();
-            let expected_pair = expected.map(|index: usize| &pairs[index].certified);
+            let expected_pair = expected.map(|index: usize| &pairs[index]);
             assert_eq!(
                 found.map(Arc::as_ptr),
                 expected_pair.map(Arc::as_ptr),
                 "{name}"
             );
             let default = lenient.find(name).first().map(Arc::as_ptr);
-            let expected_pair = expected_pair.unwrap_or(&pairs[0].certified);
+            let expected_pair = expected_pair.unwrap_or(&pairs[0]);
             assert_eq!(default, Some(Arc::as_ptr(expected_pair)), "{name}");
         }
     }
@@ -150,7 +151,7 @@ mod tests {
         let rsa = [SignatureScheme::RSA_PSS_SHA256];
         for schemes in [ecdsa, rsa] {
             let chosen = best(resolver.find("a.b"), &schemes).unwrap();
-            assert!(Arc::ptr_eq(&chosen, &pairs[0].certified));
+            assert!(Arc::ptr_eq(chosen, &pairs[0]));
         }
         assert_eq!(resolver.default.len(), 2);
         assert!(best(&Vec::new(), &ecdsa).is_none());

@@ -1,41 +1,80 @@
 //! Whom to believe: certificates of authorities.
 
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use rustls::RootCertStore;
+use rustls_native_certs::ErrorKind as NativeErrorKind;
 
-use super::pem;
+use super::pem::{self, FileFault};
 
 /// The authorities of a file. Errors: there is none in it, or one cannot be used.
-pub(super) fn of_file(path: &Path) -> Result<RootCertStore, String> {
+pub(super) fn of_file(path: &Path) -> Result<RootCertStore, FileFault> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in pem::certificates(path)?.into_iter().enumerate() {
         let number = index + 1;
-        roots
-            .add(certificate)
-            .map_err(|error| format!("certificate {number} in it cannot be used: {error}"))?;
+        roots.add(certificate).map_err(|error| {
+            let text = format!("certificate {number} in it cannot be used: {error}");
+            FileFault::of_content(path, text)
+        })?;
     }
     Ok(roots)
 }
 
-/// The authorities of this machine, read once. Errors: there are none.
-pub(super) fn of_system() -> Result<Arc<RootCertStore>, String> {
-    static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
-    ROOTS.get_or_init(read_system).clone()
-}
-
-fn read_system() -> Result<Arc<RootCertStore>, String> {
+/// The authorities of this machine. Errors: there are none, or not all of them can be read at the moment.
+pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
     let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        if let NativeErrorKind::Io { inner, path } = &error.kind
+            && may_pass(inner.kind())
+        {
+            return Err(FileFault {
+                path: path.clone(),
+                text: format!("the authorities of this machine cannot be read: {error}"),
+                is_of_reading: true,
+            });
+        }
+    }
     let mut roots = RootCertStore::empty();
     // Among hundreds there may be old ones that nobody can use any more.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map(|error| format!(": {error}"));
         let why = why.unwrap_or_default();
-        return Err(format!(
+        let text = format!(
             "this machine names no authorities to verify backends by; name them with ca = \"/…\"{why}"
-        ));
+        );
+        return Err(FileFault::of_content(Path::new(""), text));
     }
-    Ok(Arc::new(roots))
+    Ok(roots)
+}
+
+/// Whether an error of reading may pass although nothing is done to the file: it is not absent, and not forbidden.
+fn may_pass(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied)
+}
+
+/// Where the authorities of this machine come from: the file and the folders that the environment names, else those of
+/// the distribution, and every file in these folders.
+pub(super) fn system_paths() -> Vec<PathBuf> {
+    let named = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    let (file, folders) = match (named("SSL_CERT_FILE"), named("SSL_CERT_DIR")) {
+        (None, None) => {
+            let found = openssl_probe::probe();
+            (found.cert_file, found.cert_dir)
+        }
+        (file, folders) => {
+            let folders = folders.map(|folders| env::split_paths(&folders).collect());
+            (file.map(PathBuf::from), folders.unwrap_or_default())
+        }
+    };
+    let mut paths: Vec<PathBuf> = file.into_iter().collect();
+    for folder in folders {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        paths.extend(entries.map(|entry| entry.path()));
+        paths.push(folder);
+    }
+    paths
 }

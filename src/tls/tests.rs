@@ -36,6 +36,7 @@ impl Folder {
             key: self.write(&format!("{name}.key"), &key),
             ocsp: None,
             names: Vec::new(),
+            must_be_for: None,
         }
     }
 }
@@ -406,6 +407,7 @@ fn pairs_that_cannot_work_table() {
             key: folder.write("x.key", key),
             ocsp: None,
             names: Vec::new(),
+            must_be_for: None,
         };
         let fault = Pair::load(&files).unwrap_err();
         assert_eq!(fault.part, part, "{fault}");
@@ -416,6 +418,7 @@ fn pairs_that_cannot_work_table() {
         key: folder.write("x.key", &both(&ca, &key)),
         ocsp: Some(folder.write("x.ocsp", "no")),
         names: vec!["c.example".to_owned()],
+        must_be_for: None,
     };
     let fault = Pair::load(&files).unwrap_err();
     assert_eq!(
@@ -426,10 +429,26 @@ fn pairs_that_cannot_work_table() {
     fs::write(&response, [0x30, 0x03, 0x0a, 0x01, 0x06]).unwrap();
     let fault = Pair::load(&files).unwrap_err();
     assert_eq!(fault.text, "is an OCSP response without success: 6");
-    fs::write(&response, [0x30, 0x81, 0x03, 0x0a, 0x01, 0x00]).unwrap();
+    let whole = ocsp::tests::response(&[Some("20300101000000Z")], false);
+    fs::write(&response, &whole).unwrap();
     let pair = Pair::load(&files).unwrap();
     assert_eq!(pair.names, ["c.example"]);
-    assert_eq!(pair.certified.ocsp.as_deref().map(<[u8]>::len), Some(6));
+    assert_eq!(pair.certified.ocsp, Some(whole));
+    let end = 1_893_456_000;
+    assert_eq!(pair.shown_at(end - 1).ocsp, pair.certified.ocsp);
+    assert_eq!(pair.shown_at(end).ocsp, None, "it is superseded");
+    assert!(pair.is_shown_as(pair.shown_at(end)) && pair.is_shown_as(pair.shown_at(0)));
+    let told = pair.warnings(end);
+    assert!(
+        told.iter()
+            .any(|(part, text)| *part == Part::Ocsp && text.contains("superseded"))
+    );
+    files.must_be_for = Some("c.example".to_owned());
+    assert!(Pair::load(&files).is_ok());
+    files.must_be_for = Some("d.example".to_owned());
+    let fault = Pair::load(&files).unwrap_err();
+    assert_eq!(fault.text, "is for other names: c.example");
+    files.must_be_for = None;
     files.ocsp = Some(PathBuf::from("/nowhere"));
     let text = Pair::load(&files).unwrap_err().to_string();
     assert!(
@@ -466,6 +485,7 @@ fn warnings_table() {
             key: folder.write("a.key", &key),
             ocsp: None,
             names: Vec::new(),
+            must_be_for: None,
         };
         let set_mode = |mode| {
             fs::set_permissions(&files.key, fs::Permissions::from_mode(mode)).unwrap();
@@ -488,12 +508,11 @@ fn keys_of_every_form_are_read() {
         ("EC PRIVATE KEY", &rcgen::PKCS_ECDSA_P256_SHA256, 29),
         ("RSA PRIVATE KEY", &rcgen::PKCS_RSA_SHA256, 26),
     ];
-    let folder = Folder::new("forms");
     for (label, kind, header) in rows {
         let der = KeyPair::generate_for(kind).unwrap().serialize_der();
         let base64 = base64::engine::general_purpose::STANDARD.encode(&der[header..]);
         let text = format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n");
-        let key = pem::private_key(&folder.write("a.key", &text)).unwrap();
+        let key = pem::private_key(text.as_bytes()).unwrap();
         let loaded = provider().key_provider.load_private_key(key);
         assert!(loaded.is_ok(), "{label}: {loaded:?}");
     }

@@ -9,6 +9,7 @@
 //! holds, a full handshake is made, in which the client may show another one.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -39,6 +40,8 @@ pub struct TicketKeys {
     file: Option<PathBuf>,
     /// Newest first. Read for the time of cloning the `Arc`, written once in [`limits::TICKET_KEY_SECS`].
     keys: RwLock<Arc<Vec<Key>>>,
+    /// The file could not be read or written when a key was made, so that this is tried again.
+    is_behind: AtomicBool,
 }
 
 struct Key {
@@ -60,17 +63,19 @@ impl TicketKeys {
         let keys = TicketKeys {
             file,
             keys: RwLock::default(),
+            is_behind: AtomicBool::new(false),
         };
         keys.renew(now)?;
         Ok(Arc::new(keys))
     }
 
     /// Makes a new key if it is time, and forgets those whose tickets are too old. Errors: the file cannot be read or
-    /// written; the new key is in use all the same.
+    /// written; the new key is in use all the same, and is written by a later call.
     pub fn renew(&self, now: SystemTime) -> Result<(), String> {
         let now = unix_secs(now);
         let keys = self.keys();
-        if keys.first().is_some_and(|key| key.secret.is_fresh(now)) {
+        let was_behind = self.is_behind.load(Relaxed);
+        if keys.first().is_some_and(|key| key.secret.is_fresh(now)) && !was_behind {
             return Ok(());
         }
         let mut secrets: Vec<Secret> = keys.iter().map(|key| key.secret.clone()).collect();
@@ -88,11 +93,13 @@ impl TicketKeys {
         secrets.truncate(limits::TICKET_KEYS);
         let keys: Result<Vec<Key>, String> = secrets.iter().cloned().map(Key::new).collect();
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys?);
-        match (&self.file, read) {
+        let kept = match (&self.file, read) {
             (_, Err(why)) => Err(why),
-            (Some(path), Ok(_)) if is_new => ticket_file::save(path, &secrets),
+            (Some(path), Ok(_)) if is_new || was_behind => ticket_file::save(path, &secrets),
             (_, Ok(_)) => Ok(()),
-        }
+        };
+        self.is_behind.store(kept.is_err(), Relaxed);
+        kept
     }
 
     /// Makes and takes tickets where clients are trusted like this; `None`: where none is asked for a certificate.
@@ -292,6 +299,17 @@ mod tests {
         let restarted = open(hours(14));
         assert!(opens(&restarted, &first) && opens(&restarted, &seal(&one)));
         assert!(!crate::base::file::is_public(&path));
+        // What the file could not be told when a key was made, it is told later, with what it holds by then.
+        let (held, aside) = (std::fs::read(&path).unwrap(), path.with_extension("aside"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(one.renew(hours(24)).is_err() && one.renew(hours(24)).is_err());
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::write(&path, held).unwrap();
+        assert_eq!(one.renew(hours(24)), Ok(()));
+        let restarted = open(hours(25));
+        assert!(opens(&restarted, &seal(&one)) && opens(&one, &seal(&restarted)));
+        std::fs::remove_dir(&aside).unwrap();
         std::fs::write(&path, "something else\n").unwrap();
         let error = TicketKeys::open(Some(path.clone()), hours(15)).unwrap_err();
         assert!(error.contains("line 1"), "{error}");

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tracing::{error, info};
 
+use super::loaded::{Loaded, take};
 use super::{
-    Challenges, ClientSettings, ClientTrust, Pair, PairFault, PairFiles, ServerSettings,
+    Challenges, ClientSettings, ClientTrust, FilesRead, Pair, PairFault, PairFiles, ServerSettings,
     TicketKeys, client, roots, server,
 };
-use crate::base::file::Stamp;
 
 /// Loads files when they are asked for the first time or have changed. A change for the worse is logged, and what was
-/// loaded before stays: a certificate that is being replaced must not take a listener down.
+/// loaded before stays: a certificate that is being replaced must not take a listener down. A file that cannot be read is
+/// tried again each time that it is asked for; only a wrong content waits until the file is another.
 ///
 /// By default there is nothing in it, and no tickets are made.
 #[derive(Debug, Default)]
@@ -23,19 +23,13 @@ pub struct Vault {
     tickets: Arc<TicketKeys>,
     challenges: Arc<Challenges>,
     pairs: HashMap<PairFiles, Loaded<Pair>>,
-    roots: HashMap<PathBuf, Loaded<RootCertStore>>,
+    /// `None`: the authorities of this machine.
+    roots: HashMap<Option<PathBuf>, Loaded<RootCertStore>>,
     servers: HashMap<ServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
     clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
-}
-
-/// One thing from files.
-#[derive(Debug)]
-struct Loaded<T> {
-    /// Of the files when they were last read, for better or worse.
-    stamps: Vec<Option<Stamp>>,
-    thing: Arc<T>,
-    is_in_use: bool,
+    /// All files that were asked for since unused things were last let go.
+    read: FilesRead,
 }
 
 /// Something built, and what of.
@@ -80,19 +74,36 @@ impl Vault {
 
     /// A certificate and its key. Errors: they cannot be used, and never could before.
     pub fn pair(&mut self, files: &PairFiles) -> Result<Arc<Pair>, PairFault> {
-        take(&mut self.pairs, files, &files.paths(), || Pair::load(files))
+        let now = FilesRead::now(&files.paths());
+        let name = files.cert.display();
+        take(&mut self.pairs, &mut self.read, files, now, &name, || {
+            Pair::load(files)
+        })
     }
 
     /// The authorities of a file. Errors: what is wrong with it, and always was.
     pub fn roots(&mut self, path: &Path) -> Result<Arc<RootCertStore>, String> {
         let key = path.to_owned();
+        let (now, name) = (FilesRead::now([&key]), path.display());
         let load = || roots::of_file(path);
-        take(&mut self.roots, &key, std::slice::from_ref(&key), load)
+        let key = Some(key.clone());
+        let taken = take(&mut self.roots, &mut self.read, &key, now, &name, load);
+        taken.map_err(|fault| fault.text)
     }
 
-    /// The authorities of this machine. Errors: there are none.
-    pub fn system_roots(&self) -> Result<Arc<RootCertStore>, String> {
-        roots::of_system()
+    /// The authorities of this machine. Errors: there are none, or they cannot be read.
+    pub fn system_roots(&mut self) -> Result<Arc<RootCertStore>, String> {
+        let now = FilesRead::now(&roots::system_paths());
+        let (roots, read, load) = (&mut self.roots, &mut self.read, roots::of_system);
+        let taken = take(
+            roots,
+            read,
+            &None,
+            now,
+            &"one of this machine's authorities",
+            load,
+        );
+        taken.map_err(|fault| fault.text)
     }
 
     /// TLS of a listener; the same thing as before if nothing has changed. Errors: the first file that cannot be used,
@@ -143,8 +154,9 @@ impl Vault {
         keep(&mut self.clients, &key, &pairs, &roots, build)
     }
 
-    /// Lets go of everything that was not asked for since this was last called.
-    pub fn forget_unused(&mut self) {
+    /// Lets go of everything that was not asked for since this was last called; the files of what was, those included that
+    /// are not there.
+    pub fn forget_unused(&mut self) -> FilesRead {
         self.pairs
             .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
         self.roots
@@ -153,6 +165,7 @@ impl Vault {
             .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
         self.clients
             .retain(|_, kept| std::mem::take(&mut kept.is_in_use));
+        std::mem::take(&mut self.read)
     }
 
     fn all_pairs(&mut self, files: &[PairFiles]) -> Result<Vec<Arc<Pair>>, String> {
@@ -171,46 +184,6 @@ impl Vault {
             .map(Some)
             .map_err(|text| format!("{} {text}", path.display()))
     }
-}
-
-/// What was loaded for `key`, loaded anew if its files have changed.
-fn take<K, T, E>(
-    kept: &mut HashMap<K, Loaded<T>>,
-    key: &K,
-    files: &[PathBuf],
-    load: impl FnOnce() -> Result<T, E>,
-) -> Result<Arc<T>, E>
-where
-    K: Clone + Eq + Hash,
-    E: std::fmt::Display,
-{
-    // Before reading: what changes meanwhile is seen the next time.
-    let stamps: Vec<Option<Stamp>> = files.iter().map(|path| Stamp::of(path)).collect();
-    if let Some(known) = kept.get_mut(key) {
-        known.is_in_use = true;
-        if known.stamps != stamps {
-            let first = files[0].display();
-            match load() {
-                Ok(thing) => {
-                    known.thing = Arc::new(thing);
-                    info!("{first} has changed and is used from now on");
-                }
-                Err(why) => error!(
-                    "{first} has changed and cannot be used; what was read before stays: {why}"
-                ),
-            }
-            known.stamps = stamps;
-        }
-        return Ok(known.thing.clone());
-    }
-    let thing = Arc::new(load()?);
-    let loaded = Loaded {
-        stamps,
-        thing: thing.clone(),
-        is_in_use: true,
-    };
-    kept.insert(key.clone(), loaded);
-    Ok(thing)
 }
 
 /// What was built for `key`, built anew if it was made of something else.

@@ -14,9 +14,12 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::support::odd_authority::{Given, OddAuthority};
 use crate::support::pebble::{CUSTOMER_KEY, Habits, Pebble};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::command;
+use crate::support::shim::{Clock, Names};
+use crate::support::tls::{BOTH, Dialer};
 use crate::support::{Client, PATIENCE, Proxy, eventually, get, metrics};
 
 /// A route that is answered by palantir itself: nobody listens there.
@@ -393,4 +396,107 @@ fn an_account_that_the_authority_has_lost_is_made_again() {
     proxy.wait_for_log(&["a.example", "refused", "accountDoesNotExist"]);
     wait_for_certificate(pebble.tls, "a.example", &pebble.roots());
     assert_ne!(fs::read(file(&state, "account.json")).unwrap(), before);
+}
+
+const DAY: i64 = 86_400;
+const YEARS: i64 = 10 * 365 * DAY;
+
+/// A proxy that orders a certificate for `a.example` from such an authority, shows it at `tls`, and reads this clock.
+fn of_odd(odd: &OddAuthority, state: &Directory, clock: &Clock, tls: SocketAddr) -> (Proxy, Names) {
+    let names = Names::new(&odd.name_line());
+    let mut command = command();
+    names.apply(&mut command);
+    clock.apply(&mut command);
+    let config = format!(
+        "{}[[listeners]]\naddr = \"{tls}\"\ntls = {{ automatic = [\"a.example\"] }}\n{ROUTE}",
+        odd.section(state)
+    );
+    let proxy = Proxy::launch(command, tls, &config);
+    proxy.wait_until_it_accepts();
+    (proxy, names)
+}
+
+/// What is shown to a client that believes the authority.
+fn shown(odd: &OddAuthority, tls: SocketAddr) -> Option<CertificateDer<'static>> {
+    let dialer = Dialer::new(odd.issuer(), BOTH);
+    let stream = dialer.connect(tls, "a.example").ok()?;
+    Some(stream.conn.peer_certificates()?[0].clone().into_owned())
+}
+
+#[test]
+fn a_good_certificate_is_not_given_up_for_a_useless_one() {
+    // Two thirds of its time have passed, so it is to be renewed by the next start.
+    let odd = OddAuthority::start(Given::Certificate("a.example", -40 * DAY, 20 * DAY - 600));
+    let (state, tls, clock) = (Directory::new(), free_addr(), Clock::ahead(-3_600));
+    let (mut proxy, names) = of_odd(&odd, &state, &clock, tls);
+    eventually("there is a certificate", || shown(&odd, tls).is_some());
+    assert_eq!(proxy.stop(), 0);
+    drop(names);
+    let (kept, path) = (shown_by(&odd, &state, tls), file(&state, "a.example.pem"));
+    let before = fs::read(&path).unwrap();
+    let useless = [
+        (
+            Given::Certificate("other.test", -DAY, 90 * DAY),
+            "is for other names: other.test",
+        ),
+        (
+            Given::Text("<html>Please accept our new terms</html>"),
+            "holds no certificate",
+        ),
+        (
+            Given::Certificate("a.example", -90 * DAY, -DAY),
+            "no better than what is kept",
+        ),
+        (
+            Given::Certificate("a.example", 5 * DAY, 90 * DAY),
+            "no better than what is kept",
+        ),
+    ];
+    for (given, why) in useless {
+        let tls = free_addr();
+        odd.give(given);
+        let (mut proxy, _names) = of_odd(&odd, &state, &Clock::ahead(0), tls);
+        proxy.wait_for_log(&["a.example", "unusable", why]);
+        assert_eq!(fs::read(&path).unwrap(), before, "{why}");
+        assert_eq!(shown(&odd, tls).as_ref(), Some(&kept), "{why}");
+        assert_eq!(proxy.stop(), 0);
+    }
+    odd.give(Given::Certificate("a.example", 0, 6 * DAY));
+    let (_proxy, _names) = of_odd(&odd, &state, &Clock::ahead(0), tls);
+    eventually("a good one takes its place", || {
+        shown(&odd, tls).is_some_and(|now| now != kept)
+    });
+}
+
+/// What is kept, as a proxy shows it that orders nothing.
+fn shown_by(odd: &OddAuthority, state: &Directory, tls: SocketAddr) -> CertificateDer<'static> {
+    let (mut proxy, _names) = of_odd(odd, state, &Clock::ahead(-3_600), tls);
+    let mut found = None;
+    eventually("it is shown", || {
+        found = shown(odd, tls);
+        found.is_some()
+    });
+    assert_eq!(proxy.stop(), 0);
+    found.unwrap()
+}
+
+#[test]
+fn a_clock_that_is_wrong_and_then_set_keeps_no_order_waiting() {
+    for wrong in [YEARS, -YEARS, 3_600, -3_600] {
+        let odd = OddAuthority::start(Given::Text("no"));
+        let (state, tls, clock) = (Directory::new(), free_addr(), Clock::ahead(wrong));
+        let (proxy, _names) = of_odd(&odd, &state, &clock, tls);
+        proxy.wait_for_log(&["a.example", "no certificate:", "failures=1"]);
+        odd.give(Given::Certificate("a.example", 0, 90 * DAY));
+        clock.set(0);
+        eventually("there is a certificate", || shown(&odd, tls).is_some());
+        let given = odd.given();
+        // Once there is one, no jump of the clock makes many orders of it.
+        for wrong in [YEARS, -YEARS, 3_600, -3_600, 0] {
+            clock.set(wrong);
+            thread::sleep(Duration::from_millis(300));
+        }
+        assert!(odd.given() <= given + 1, "{}", proxy.log());
+        assert!(shown(&odd, tls).is_some());
+    }
 }

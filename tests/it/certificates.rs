@@ -4,12 +4,14 @@ use std::fs::{self, Permissions};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::run;
+use crate::support::tls::s_client;
 use crate::support::{Client, Proxy, eventually};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -183,4 +185,71 @@ fn a_changed_pair_is_taken_over_and_a_broken_one_is_not() {
     let answer = Client::connect(admin).ask(request);
     assert_eq!(answer.status(), 200, "{answer:?}");
     assert_eq!(days_left(admin), Some(30));
+}
+
+/// An element of DER (X.690).
+fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    assert!(content.len() < 0x80, "one byte of length");
+    [&[tag, content.len() as u8], &content[..]].concat()
+}
+
+/// An OCSP response (RFC 6960 section 4.2.1) that is superseded at this time, and says nothing else of sense.
+fn ocsp_response(next_update: SystemTime) -> Vec<u8> {
+    let secs = next_update.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut date = Command::new("date");
+    date.args(["-u", "+%Y%m%d%H%M%SZ", "-d", &format!("@{secs}")]);
+    let text = date.output().expect("run date").stdout;
+    let text = text.trim_ascii_end();
+    let next = element(0x18, &[text]);
+    let this = element(0x18, &[b"20200101000000Z"]);
+    let digest = element(0x30, &[&element(0x06, &[&[0x2b, 0x0e, 3, 2, 0x1a]])]);
+    let id = element(0x30, &[&digest, &[4, 1, 1], &[4, 1, 1], &[2, 1, 1]]);
+    let answer = element(0x30, &[&id, &[0x80, 0], &this, &element(0xa0, &[&next])]);
+    let responder = element(0xa2, &[&[4, 1, 7]]);
+    let answered = element(0x30, &[&responder, &this, &element(0x30, &[&answer])]);
+    let sha256 = element(0x06, &[&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 0x0b]]);
+    let basic = [answered, element(0x30, &[&sha256]), vec![3, 1, 0]].concat();
+    let long = |tag: u8, content: &[u8]| [&[tag, 0x81, content.len() as u8], content].concat();
+    let kind = element(0x06, &[&[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]]);
+    let bytes = [kind, long(4, &long(0x30, &basic))].concat();
+    let bytes = long(0xa0, &long(0x30, &bytes));
+    long(0x30, &[&[0x0a, 1, 0], &bytes[..]].concat())
+}
+
+#[test]
+fn an_ocsp_response_is_stapled_until_it_is_superseded() {
+    let directory = Directory::new();
+    let tls = free_addr();
+    let (cert, key) = pair(90);
+    write(&directory, "a.crt", &cert);
+    write(&directory, "a.key", &key);
+    let path = directory.path().join("a.ocsp");
+    let folder = directory.path().to_str().unwrap();
+    let config = LISTENER
+        .replace("127.0.0.1:8443", &tls.to_string())
+        .replace("/a.key\" }", "/a.key\", ocsp = \"{dir}/a.ocsp\" }")
+        .replace("{dir}", folder);
+    fs::write(
+        &path,
+        ocsp_response(SystemTime::now() + Duration::from_secs(40)),
+    )
+    .unwrap();
+    let proxy = Proxy::start(&config);
+    proxy.wait_for_log(&["listening on", &tls.to_string()]);
+    let is_stapled = || {
+        let output = s_client(tls, &["-status"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_absent = said.contains("OCSP response: no response sent");
+        assert!(is_absent || said.contains("OCSP Response Data"), "{said}");
+        !is_absent
+    };
+    assert!(is_stapled());
+    eventually("it is no longer stapled", || !is_stapled());
+    let (code, said) = check(&directory, &config);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("has been superseded (nextUpdate)"), "{said}");
+    // A newer one is taken over like any file that has changed.
+    fs::write(&path, ocsp_response(SystemTime::now() + DAY)).unwrap();
+    eventually("the newer one is stapled", is_stapled);
 }

@@ -63,6 +63,7 @@ mod route_bypass;
 mod routing;
 
 mod shutdown;
+mod slow_names;
 mod smuggling;
 mod stranger_bytes;
 mod streaming;
@@ -75,6 +76,7 @@ mod tls_listeners;
 mod tls_resumption;
 mod tls_strict;
 mod tracing;
+mod transient_errors;
 mod upgrade;
 mod vanished;
 mod websocket;

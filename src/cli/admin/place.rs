@@ -84,6 +84,7 @@ fn security(
             key: key.into(),
             ocsp: None,
             names: Vec::new(),
+            must_be_for: None,
         }),
         _ => return Err("$PALANTIR_CERT and $PALANTIR_KEY need each other".to_owned()),
     };

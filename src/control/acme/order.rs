@@ -1,6 +1,6 @@
 //! One order (RFC 8555 section 7.4): from a name to a certificate in the folder.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use instant_acme::{
     AuthorizationHandle, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order,
@@ -10,10 +10,9 @@ use tokio::time::timeout;
 
 use super::authority::Authority;
 use super::outcome::{Failure, Outcome};
-use super::store::Validity;
 use crate::base::limits;
 use crate::config::ChallengeKind;
-use crate::tls::OpenChallenge;
+use crate::tls::{OpenChallenge, Validity, unix_secs};
 
 /// Has a certificate for `name` made and keeps it; how long it is good. One name each, so that one that cannot be proven
 /// keeps no other from its certificate.
@@ -40,8 +39,8 @@ async fn order_in_time(authority: &Authority, name: &str) -> Result<Validity, Fa
     prove(authority, name, &mut order).await?;
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&patience()).await?;
-    let saved = authority.store.save_certificate(name, &key, &chain);
-    saved.map_err(not_kept)
+    let now = unix_secs(SystemTime::now());
+    authority.store.save_certificate(name, &key, &chain, now)
 }
 
 /// Bounded by the order's own time.

@@ -12,11 +12,12 @@ use super::authority::Authority;
 use super::order::order;
 use super::outcome::{Failure, OrderCounts, Outcome};
 use super::schedule;
-use super::store::{Found, Validity};
+use super::store::Found;
 use crate::base::limits;
 use crate::base::random::Random;
+use crate::base::time::Micros;
 use crate::config::AcmeSettings;
-use crate::tls::unix_secs;
+use crate::tls::{Validity, unix_secs};
 
 /// All certificates of one authority.
 pub struct Orders {
@@ -29,15 +30,50 @@ pub struct Orders {
     names: HashMap<task::Id, (String, u32)>,
     counts: Arc<OrderCounts>,
     chance: Random,
+    /// Until when this machine's clock is not believed to tell what is to be renewed.
+    doubted_until: Micros,
 }
 
 /// A name's next order.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
-    /// When it is due, in seconds since 1970.
-    due: i64,
+    /// When the certificate that is kept is to be renewed, in seconds since 1970; 0: there is none.
+    renewal: i64,
+    /// Until when nothing is ordered because the last order failed: a pause lasts as long as it was meant to, wherever the
+    /// clock is set meanwhile.
+    paused_until: Micros,
     /// How often it has failed in a row.
     failures: u32,
+}
+
+/// The time by both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    /// Seconds since 1970, by a clock that can be set.
+    wall: i64,
+    steady: Micros,
+}
+
+impl Now {
+    fn read() -> Now {
+        Now {
+            wall: unix_secs(SystemTime::now()),
+            steady: Micros::now(),
+        }
+    }
+}
+
+impl Waiting {
+    /// How long until the order is due. No certificate is renewed before `doubted_until`.
+    fn left(&self, now: Now, doubted_until: Micros) -> Duration {
+        let until_renewal = self.renewal.saturating_sub(now.wall).max(0);
+        let until_renewal = Duration::from_secs(until_renewal.unsigned_abs());
+        let paused_until = match self.renewal {
+            0 => self.paused_until,
+            _ => self.paused_until.max(doubted_until),
+        };
+        until_renewal.max(Duration::from_micros(paused_until.since(now.steady)))
+    }
 }
 
 impl Orders {
@@ -56,6 +92,7 @@ impl Orders {
             names: HashMap::new(),
             counts,
             chance: Random::new(),
+            doubted_until: Micros::default(),
         }
     }
 
@@ -80,7 +117,7 @@ impl Orders {
 
     /// What is in the folder for a name.
     fn look_at(&mut self, name: &str) -> Waiting {
-        let due = match self.authority.store.certificate(name) {
+        let renewal = match self.authority.store.certificate(name) {
             Found::Certificate(validity) => self.renewal_of(validity),
             Found::Nothing => {
                 info!(name, "there is no certificate of its own yet for the name");
@@ -93,9 +130,13 @@ impl Orders {
                 );
                 0
             }
+            // It is looked at again before anything is ordered.
+            Found::Unread(_) => 0,
         };
-        let failures = 0;
-        Waiting { due, failures }
+        Waiting {
+            renewal,
+            ..Waiting::default()
+        }
     }
 
     fn renewal_of(&mut self, validity: Validity) -> i64 {
@@ -106,55 +147,79 @@ impl Orders {
     /// Orders and renews. Never ends; may be dropped while it waits.
     pub async fn keep(&mut self) {
         loop {
-            let now = unix_secs(SystemTime::now());
+            let now = Now::read();
             self.begin_due(now);
             let pause = self.pause(now);
             tokio::select! {
-                Some(ended) = self.under_way.join_next_with_id() => self.note(ended),
+                Some(ended) = self.under_way.join_next_with_id() => self.note(ended, Now::read()),
                 () = sleep(pause) => {}
             }
         }
     }
 
     /// Begins what is due, as far as there is room.
-    fn begin_due(&mut self, now: i64) {
+    fn begin_due(&mut self, now: Now) {
         while self.under_way.len() < limits::ACME_ORDERS {
-            let due = self
-                .waiting
-                .iter()
-                .filter(|(_, waiting)| waiting.due <= now);
-            let Some((name, _)) = due.min_by_key(|(_, waiting)| waiting.due) else {
+            let waiting = self.waiting.iter();
+            let due =
+                waiting.filter(|(_, waiting)| waiting.left(now, self.doubted_until).is_zero());
+            let Some((name, _)) = due.min_by_key(|(_, waiting)| waiting.renewal) else {
                 return;
             };
             let name = name.clone();
-            let failures = self
-                .waiting
-                .remove(&name)
-                .map_or(0, |waiting| waiting.failures);
-            let authority = self.authority.clone();
-            info!(
-                name,
-                "ordering a certificate from {}", authority.settings.directory
-            );
-            let ordered = name.clone();
-            let order = async move { order(&authority, &ordered).await };
-            let id = self.under_way.spawn(order).id();
-            self.names.insert(id, (name, failures));
+            let waiting = self.waiting.remove(&name).unwrap_or_default();
+            match self.is_still_due(&name, waiting, now) {
+                Some(later) => drop(self.waiting.insert(name, later)),
+                None => self.begin(name, waiting.failures),
+            }
         }
     }
 
+    /// Looks at what is kept by now, because an order costs more than a look: the clock may have been set since, or the file
+    /// could not be read before. `None`: the order is due.
+    fn is_still_due(&self, name: &str, waiting: Waiting, now: Now) -> Option<Waiting> {
+        match self.authority.store.certificate(name) {
+            Found::Certificate(kept) => {
+                let renewal = schedule::renewal(kept.not_before, kept.not_after, 1.0);
+                (renewal > now.wall).then_some(Waiting { renewal, ..waiting })
+            }
+            Found::Unread(why) => {
+                let pause = Duration::from_secs(limits::ACME_PAUSE_SECS);
+                warn!(name, "what is kept is looked at again in {pause:?}: {why}");
+                let paused_until = now.steady.after(pause);
+                Some(Waiting {
+                    paused_until,
+                    ..waiting
+                })
+            }
+            Found::Nothing | Found::Useless(_) => None,
+        }
+    }
+
+    fn begin(&mut self, name: String, failures: u32) {
+        let authority = self.authority.clone();
+        info!(
+            name,
+            "ordering a certificate from {}", authority.settings.directory
+        );
+        let ordered = name.clone();
+        let order = async move { order(&authority, &ordered).await };
+        let id = self.under_way.spawn(order).id();
+        self.names.insert(id, (name, failures));
+    }
+
     /// Until the next one is due, if there is room for it.
-    fn pause(&self, now: i64) -> Duration {
+    fn pause(&self, now: Now) -> Duration {
         let most = Duration::from_secs(limits::ACME_PAUSE_SECS);
         if self.under_way.len() >= limits::ACME_ORDERS {
             return most;
         }
-        let next = self.waiting.values().map(|waiting| waiting.due).min();
-        let left = next.map_or(i64::MAX, |due| due.saturating_sub(now).max(0));
-        most.min(Duration::from_secs(left.unsigned_abs()))
+        let left = self.waiting.values();
+        let left = left.map(|waiting| waiting.left(now, self.doubted_until));
+        left.min().map_or(most, |left| left.min(most))
     }
 
-    fn note(&mut self, ended: Result<(task::Id, Result<Validity, Failure>), JoinError>) {
+    fn note(&mut self, ended: Result<(task::Id, Result<Validity, Failure>), JoinError>, now: Now) {
         let (id, outcome) = ended.unwrap_or_else(|error| {
             let why = format!("a defect of palantir: {error}");
             (error.id(), Err(Failure::new(Outcome::Refused, why)))
@@ -162,19 +227,21 @@ impl Orders {
         let Some((name, failures)) = self.names.remove(&id) else {
             return;
         };
-        let now = unix_secs(SystemTime::now());
-        let outcome = outcome.and_then(|validity| self.is_new(validity, now));
+        let outcome = outcome.and_then(|validity| self.is_new(validity, now.wall));
         let waiting = match outcome {
-            Ok(due) => {
+            Ok(renewal) => {
                 self.counts.note(Outcome::Issued);
-                let (secs, result) = (due - now, Outcome::Issued.word());
+                let (secs, result) = (renewal - now.wall, Outcome::Issued.word());
                 info!(
                     name,
                     result, "there is a certificate; it is renewed in {secs} seconds"
                 );
-                Waiting { due, failures: 0 }
+                Waiting {
+                    renewal,
+                    ..Waiting::default()
+                }
             }
-            Err(failure) => self.note_failure(&name, failures.saturating_add(1), &failure),
+            Err(failure) => self.note_failure(&name, failures.saturating_add(1), &failure, now),
         };
         if self.wanted.contains(&name) {
             self.waiting.insert(name, waiting);
@@ -188,12 +255,15 @@ impl Orders {
             due if due > now => Ok(due),
             _ => {
                 let why = "the certificate that was given is due for renewal already: is the clock right?";
-                Err(Failure::new(Outcome::Refused, why))
+                Err(Failure {
+                    contradicts_clock: true,
+                    ..Failure::new(Outcome::Refused, why)
+                })
             }
         }
     }
 
-    fn note_failure(&mut self, name: &str, failures: u32, failure: &Failure) -> Waiting {
+    fn note_failure(&mut self, name: &str, failures: u32, failure: &Failure, now: Now) -> Waiting {
         self.counts.note(failure.outcome);
         let pause = schedule::pause(failure.trouble(), failures, self.chance.fraction());
         let (secs, result) = (pause.as_secs().max(1), failure.outcome.word());
@@ -202,8 +272,17 @@ impl Orders {
             name,
             result, failures, "no certificate: {why}; tried again in {secs} seconds"
         );
+        if failure.contradicts_clock {
+            let doubt = Duration::from_secs(limits::ACME_DOUBT_SECS);
+            self.doubted_until = now.steady.after(doubt);
+        }
+        let renewal = match self.authority.store.certificate(name) {
+            Found::Certificate(validity) => self.renewal_of(validity),
+            Found::Nothing | Found::Useless(_) | Found::Unread(_) => 0,
+        };
         Waiting {
-            due: unix_secs(SystemTime::now()) + secs as i64,
+            renewal,
+            paused_until: now.steady.after(Duration::from_secs(secs)),
             failures,
         }
     }
@@ -229,6 +308,17 @@ mod tests {
         orders
     }
 
+    const WALL: i64 = 1_700_000_000;
+    const NOW: Now = Now {
+        wall: WALL,
+        steady: Micros(1_000_000),
+    };
+
+    fn later(secs: u64, wall: i64) -> Now {
+        let steady = NOW.steady.after(Duration::from_secs(secs));
+        Now { wall, steady }
+    }
+
     fn set(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| name.to_string()).collect()
     }
@@ -238,7 +328,7 @@ mod tests {
         let mut names = orders.names.iter();
         let (id, _) = names.find(|(_, (ordered, _))| ordered == name).unwrap();
         let id = *id;
-        orders.note(Ok((id, outcome)));
+        orders.note(Ok((id, outcome)), NOW);
     }
 
     fn refused() -> Failure {
@@ -248,20 +338,20 @@ mod tests {
     #[tokio::test]
     async fn a_few_at_a_time_and_what_failed_waits_longer_and_longer() {
         let mut orders = orders(&["a", "b", "c", "d", "e"]);
-        orders.begin_due(1);
+        orders.begin_due(NOW);
         assert_eq!(orders.names.len(), limits::ACME_ORDERS);
         assert_eq!(orders.waiting.keys().collect::<Vec<_>>(), ["e"]);
         for failures in 1..4 {
             end(&mut orders, "a", Err(refused()));
             let waiting = orders.waiting["a"];
             assert_eq!(waiting.failures, failures);
-            orders.begin_due(0);
+            orders.begin_due(NOW);
             assert!(orders.waiting.contains_key("a"), "it is not due yet");
             let id = orders.under_way.spawn(async { Err(refused()) }).id();
             orders.waiting.remove("a");
             orders.names.insert(id, ("a".to_owned(), failures));
         }
-        let now = unix_secs(SystemTime::now());
+        let now = WALL;
         let validity = Validity {
             not_before: now,
             not_after: now + 90 * 86_400,
@@ -269,13 +359,13 @@ mod tests {
         end(&mut orders, "a", Ok(validity));
         let waiting = orders.waiting["a"];
         assert_eq!(waiting.failures, 0);
-        assert!(waiting.due > now + 50 * 86_400 && waiting.due <= now + 60 * 86_400);
+        assert!(waiting.renewal > now + 50 * 86_400 && waiting.renewal <= now + 60 * 86_400);
     }
 
     #[tokio::test]
     async fn names_come_and_go_without_a_second_order_for_those_that_stay() {
         let mut orders = orders(&["a", "b"]);
-        orders.begin_due(1);
+        orders.begin_due(NOW);
         orders.want(set(&["b", "c"]));
         assert_eq!(orders.waiting.keys().collect::<Vec<_>>(), ["c"]);
         end(&mut orders, "a", Err(refused()));
@@ -288,14 +378,53 @@ mod tests {
     #[tokio::test]
     async fn a_certificate_that_is_due_when_it_comes_is_not_ordered_on_and_on() {
         let mut orders = orders(&["a"]);
-        orders.begin_due(1);
-        let now = unix_secs(SystemTime::now());
+        orders.begin_due(NOW);
         let old = Validity {
-            not_before: now - 90,
-            not_after: now - 1,
+            not_before: WALL - 90,
+            not_after: WALL - 1,
         };
         end(&mut orders, "a", Ok(old));
         let waiting = orders.waiting["a"];
-        assert!(waiting.failures == 1 && waiting.due > now, "{waiting:?}");
+        assert_eq!(waiting.failures, 1);
+        assert!(
+            waiting.left(NOW, orders.doubted_until) > Duration::from_secs(7),
+            "{waiting:?}"
+        );
+    }
+
+    /// What is kept is not good by a clock that is wrong: after a few orders have shown that, the others wait.
+    #[test]
+    fn waits_table() {
+        let (hour, years) = (3_600, 10 * 365 * 86_400);
+        let secs = Duration::from_secs;
+        let paused = |secs| NOW.steady.after(Duration::from_secs(secs));
+        let rows = [
+            // Renewal, pause in seconds, doubt in seconds, seconds later, wall clock then, seconds left.
+            (0, 0, 0, 0, WALL, 0),
+            (0, 60, 0, 0, WALL, 60),
+            (0, 60, 0, 59, WALL + years, 1),
+            (0, 60, 0, 60, WALL - years, 0),
+            (0, 60, 600, 60, WALL, 0),
+            (WALL + 100, 0, 0, 0, WALL, 100),
+            (WALL + 100, 0, 0, 0, WALL + hour, 0),
+            (WALL + 100, 0, 600, 0, WALL + years, 600),
+            (WALL + 100, 0, 600, 600, WALL + years, 0),
+            (WALL + 100, 0, 600, 600, WALL, 100),
+            (WALL + 100, 0, 0, 100, WALL - hour, 3_700),
+            (WALL + 100, 0, 0, 100, WALL + 100, 0),
+        ];
+        for (renewal, pause, doubt, elapsed, wall, left) in rows {
+            let waiting = Waiting {
+                renewal,
+                paused_until: paused(pause),
+                failures: 0,
+            };
+            let found = waiting.left(later(elapsed, wall), paused(doubt));
+            assert_eq!(
+                found,
+                secs(left),
+                "{renewal} {pause} {doubt} {elapsed} {wall}"
+            );
+        }
     }
 }

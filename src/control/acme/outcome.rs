@@ -18,16 +18,19 @@ pub enum Outcome {
     Refused,
     /// It did not get the answer that proves the name ours.
     NotProven,
+    /// It gave something that is no certificate for the name, or a worse one than there is.
+    Unusable,
     /// The folder that certificates are kept in cannot be written to.
     NotKept,
 }
 
 /// Every outcome, in the order in which they are counted.
-const ALL: [Outcome; 5] = [
+const ALL: [Outcome; 6] = [
     Outcome::Issued,
     Outcome::Unreachable,
     Outcome::Refused,
     Outcome::NotProven,
+    Outcome::Unusable,
     Outcome::NotKept,
 ];
 
@@ -39,6 +42,7 @@ impl Outcome {
             Outcome::Unreachable => "unreachable",
             Outcome::Refused => "refused",
             Outcome::NotProven => "not_proven",
+            Outcome::Unusable => "unusable",
             Outcome::NotKept => "not_kept",
         }
     }
@@ -69,6 +73,8 @@ pub struct Failure {
     pub why: String,
     /// The authority does not know the account: another one is needed.
     pub lacks_account: bool,
+    /// The dates of what was given make no sense by this machine's clock.
+    pub contradicts_clock: bool,
 }
 
 impl Failure {
@@ -77,6 +83,7 @@ impl Failure {
             outcome,
             why: bounded(why.as_ref()),
             lacks_account: false,
+            contradicts_clock: false,
         }
     }
 

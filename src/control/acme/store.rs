@@ -6,9 +6,11 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::outcome::{Failure, Outcome};
+use super::schedule;
 use crate::base::{file, limits};
 use crate::config::AcmeSettings;
-use crate::tls::Pair;
+use crate::tls::{Pair, Validity};
 
 /// The folder.
 #[derive(Debug)]
@@ -22,14 +24,9 @@ pub enum Found {
     Nothing,
     /// A file that is of no use, and why.
     Useless(String),
+    /// A file that cannot be read at the moment, and why. It may well hold a good certificate.
+    Unread(String),
     Certificate(Validity),
-}
-
-/// From when to when a certificate is good, in seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
-    pub not_before: i64,
-    pub not_after: i64,
 }
 
 impl Store {
@@ -41,35 +38,45 @@ impl Store {
     /// What there is for this name.
     pub fn certificate(&self, name: &str) -> Found {
         let files = self.settings.pair(name);
-        if !files.cert.exists() {
+        if let Err(error) = files.cert.metadata()
+            && error.kind() == ErrorKind::NotFound
+        {
             return Found::Nothing;
         }
         match Pair::load(&files) {
-            Ok(pair) if pair.names.iter().any(|known| known == name) => {
-                Found::Certificate(Validity {
-                    not_before: pair.not_before,
-                    not_after: pair.not_after,
-                })
-            }
-            Ok(pair) => {
-                let (path, names) = (files.cert.display(), pair.names.join(", "));
-                Found::Useless(format!("{path} is for other names: {names}"))
-            }
+            Ok(pair) => Found::Certificate(pair.own_validity),
+            Err(fault) if fault.is_of_reading => Found::Unread(fault.to_string()),
             Err(fault) => Found::Useless(fault.to_string()),
         }
     }
 
-    /// Keeps a key and the certificates that belong to it, in PEM. Errors: that is not possible, or they are of no use;
-    /// what was kept before stays.
-    pub fn save_certificate(&self, name: &str, key: &str, chain: &str) -> Result<Validity, String> {
-        let path = self.settings.pair(name).cert;
+    /// Keeps a key and the certificates that belong to it, in PEM, at this time in seconds since 1970. Errors: they are of
+    /// no use or worse than what is kept, or cannot be written; what was kept before stays.
+    pub fn save_certificate(
+        &self,
+        name: &str,
+        key: &str,
+        chain: &str,
+        now: i64,
+    ) -> Result<Validity, Failure> {
+        let files = self.settings.pair(name);
         let text = format!("{}\n{}\n", key.trim(), chain.trim());
-        self.save(&path, text.as_bytes())?;
+        let unusable = |why: String| Failure::new(Outcome::Unusable, why);
+        let given = Pair::of_texts(&files, text.as_bytes(), text.as_bytes());
+        let given = given.map_err(|fault| unusable(format!("what was given {}", fault.text)))?;
+        let given = given.own_validity;
         match self.certificate(name) {
-            Found::Certificate(validity) => Ok(validity),
-            Found::Useless(why) => Err(why),
-            Found::Nothing => Err(format!("{} is gone", path.display())),
+            Found::Certificate(kept) => check_better(given, kept, now).map_err(|why| Failure {
+                contradicts_clock: true,
+                ..unusable(why)
+            })?,
+            // What is there may be better, and is not written over before that is known.
+            Found::Unread(why) => return Err(Failure::new(Outcome::NotKept, why)),
+            Found::Nothing | Found::Useless(_) => {}
         }
+        let saved = self.save(&files.cert, text.as_bytes());
+        saved.map_err(|why| Failure::new(Outcome::NotKept, why))?;
+        Ok(given)
     }
 
     /// Whether there is room for a certificate, found out before one is ordered. Errors: there is not.
@@ -108,5 +115,53 @@ impl Store {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(self.settings.folder())
+    }
+}
+
+/// Whether a certificate that was given may take the place of one that is kept. One that is good now and need not be
+/// renewed at once may, however short an authority makes its time. Any other must end later, and may only be of no use now
+/// where that one is of no use either: then the clock may be wrong. Errors: it may not, and why.
+fn check_better(given: Validity, kept: Validity, now: i64) -> Result<(), String> {
+    let begin = now.saturating_add(limits::ACME_CLOCK_SLACK_SECS);
+    let is_good = |one: Validity| one.not_before <= begin && now < one.not_after;
+    let is_lasting = now < schedule::renewal(given.not_before, given.not_after, 0.0);
+    let is_later = given.not_after > kept.not_after;
+    if is_good(given) && (is_lasting || is_later) || !is_good(kept) && is_later {
+        return Ok(());
+    }
+    let (from, to) = (given.not_before - now, given.not_after - now);
+    Err(format!(
+        "what was given is no better than what is kept: it is good from {from} to {to} seconds from now"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn better_table() {
+        let validity = |(not_before, not_after)| Validity {
+            not_before,
+            not_after,
+        };
+        const NOW: i64 = 100_000;
+        let rows = [
+            // Given, kept, whether it takes the place.
+            ((NOW, NOW + 900), (NOW - 600, NOW + 300), true),
+            ((NOW, NOW + 90), (NOW - 600, NOW + 300), true), // Short, because the authority wants it so.
+            ((NOW + 3_600, NOW + 9_000), (NOW - 600, NOW + 300), true), // Our clock is a little behind.
+            ((NOW + 3_601, NOW + 9_000), (NOW - 600, NOW + 300), false),
+            ((NOW - 900, NOW), (NOW - 600, NOW + 300), false),
+            ((NOW - 900, NOW + 10), (NOW - 600, NOW + 300), false), // Due at once, and ends sooner.
+            ((NOW - 900, NOW + 301), (NOW - 600, NOW + 300), true),
+            ((NOW - 900, NOW - 100), (NOW - 900, NOW - 200), true), // Our clock is far ahead.
+            ((NOW - 900, NOW - 200), (NOW - 900, NOW - 200), false),
+            ((NOW + 9_000, NOW + 9_900), (NOW + 8_000, NOW + 8_900), true), // Our clock is far behind.
+        ];
+        for (given, kept, expected) in rows {
+            let found = check_better(validity(given), validity(kept), NOW);
+            assert_eq!(found.is_ok(), expected, "{given:?} {kept:?}: {found:?}");
+        }
     }
 }

@@ -48,7 +48,7 @@ impl Control {
     }
 
     pub(in crate::control) fn put_in_force(&mut self, ready: Ready) {
-        self.file_watch.seen = ready.files;
+        self.file_watch.seen = ready.snapshot.files.clone();
         self.addresses = ready.addresses;
         let before = std::mem::replace(&mut self.snapshot, ready.snapshot);
         for addr in ready.added.addrs() {
@@ -71,7 +71,7 @@ impl Control {
     /// Has the names of the configuration in force looked up from now on, and no others.
     pub(super) fn follow_names(&mut self) {
         let names = Names::of(self.desk.config());
-        self.known.keep_only(&names.hosts);
+        self.known.keep(&names.hosts, self.desk.revision());
         self.names.send_if_modified(|followed| {
             let is_new = *followed != names;
             *followed = names;

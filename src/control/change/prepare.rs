@@ -5,19 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::desk::{Desk, Edit, Overlay, Problem, ProblemKind, Proposal, state_file};
 use crate::control::file_thread::Job;
-use crate::control::file_watch::FileStamps;
 use crate::control::listeners::Listeners;
 use crate::control::resolve::Compile;
 use crate::net::BoundListener;
 use crate::snapshot::{AccessLog, ListenAddr, Snapshot};
-use crate::tls::TicketKeys;
+use crate::tls::{FilesRead, TicketKeys};
 
 /// What a change is made from.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ pub struct Present {
     /// The addresses that are listened on.
     pub listening: Vec<ListenAddr>,
     /// The files of TLS, as they were before they were last read.
-    pub seen: FileStamps,
+    pub seen: FilesRead,
 }
 
 /// All that a change needs to be put in force.
@@ -54,8 +53,6 @@ pub struct Ready {
     /// For each worker, those of `added`.
     pub sockets: Vec<Vec<BoundListener>>,
     pub access_log: NewLog,
-    /// Of the certificates that it was compiled with, and what else is of files.
-    pub files: FileStamps,
     /// The version of the addresses that it was compiled with.
     pub addresses: u64,
 }
@@ -68,7 +65,8 @@ pub enum NewLog {
 
 /// What a look at the files brought.
 pub struct Looked {
-    pub stamps: FileStamps,
+    /// Why the keys of tickets could not be kept.
+    pub tickets: Option<String>,
     /// `None`: no file has changed.
     pub ready: Option<Result<Ready, Problem>>,
 }
@@ -120,22 +118,16 @@ impl Present {
     /// tickets anew when it is time.
     pub fn look_at_files(&self, compile: &mut Compile, job: &Job, tickets: &TicketKeys) -> Looked {
         job.note("writing the keys of TLS tickets");
-        if let Err(why) = tickets.renew(SystemTime::now()) {
-            error!("TLS tickets of now may not be good after a restart: {why}");
-        }
-        let stamps = self.stamps(job);
-        let is_changed = stamps != self.seen;
+        let tickets = tickets.renew(SystemTime::now()).err();
+        let is_changed = self.have_files_changed(job);
         let ready = is_changed.then(|| self.compile_and_bind(compile, job, self.desk.config()));
-        Looked { stamps, ready }
+        Looked { tickets, ready }
     }
 
-    fn stamps(&self, job: &Job) -> FileStamps {
-        job.note("looking at the files of certificates");
-        FileStamps::of(self.desk.config())
-    }
-
+    /// Whether the files of certificates are others than those that were read, or one that could not be read can be now.
     fn have_files_changed(&self, job: &Job) -> bool {
-        self.stamps(job) != self.seen
+        job.note("looking at the files of certificates");
+        self.seen.have_changed()
     }
 
     fn compile_and_bind(
@@ -147,16 +139,12 @@ impl Present {
         let failed = |text: String| Problem::new(ProblemKind::Failed, text);
         let before = &self.snapshot;
         job.note("reading certificates and keys");
-        let files = FileStamps::of(config);
         let compiled = compile(config, &self.resolved, before.generation + 1);
         let mut snapshot = compiled.map_err(uncompiled)?;
         // These are put into effect when the process starts, and never again.
         snapshot.workers = before.workers;
         snapshot.test_servers.clone_from(&before.test_servers);
-        if snapshot.admin != before.admin {
-            snapshot.admin.clone_from(&before.admin);
-            snapshot.admin_tls.clone_from(&before.admin_tls);
-        }
+        snapshot.admin.clone_from(&before.admin);
         let access_log = match snapshot.access_log == before.access_log {
             true => NewLog::AsItIs,
             false => {
@@ -173,7 +161,6 @@ impl Present {
             snapshot: Arc::new(snapshot),
             added,
             access_log,
-            files,
             addresses: self.addresses,
         })
     }

@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::control::ask::Accepted;
 use crate::control::desk::{Diff, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::{GivenUp, Job};
-use crate::control::resolve::{self, Compile, Found, ask_all};
+use crate::control::resolve::{self, Compile, Found};
 use crate::control::trial::OnTrial;
 use crate::shared::gauges;
 
@@ -136,8 +136,9 @@ impl Control {
         }
         self.looking_up = Some(LookingUp { proposal, then });
         let found = self.found.clone();
+        let asked = resolve::ask(self.questions.clone(), missing);
         tokio::spawn(async move {
-            let answers = ask_all(&missing).await;
+            let answers = asked.await;
             let _ = found.send(Found::New(answers)).await;
         });
     }

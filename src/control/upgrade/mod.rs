@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! the old process                         the new one
-//! starts it, sends its sockets       →    takes them instead of binding, starts everything, begins nothing
+//! starts it, sends its sockets       →    takes them instead of binding
+//!                                    ←    `more`
+//! sends what else it knows           →    starts everything, begins nothing
 //!                                    ←    `ready`, or why not, or its end
 //! `go`                               →    accepts, beside the old one
 //!                                    ←    `accepting`
@@ -15,7 +17,7 @@
 //! of the new one, the old one goes on as if nothing had been. If the old process dies, the new one goes on alone as
 //! soon as it is ready. Connections in between wait in the sockets' queues.
 //!
-//! Earlier versions of the program know neither `accepting` nor `over`: the old process stops accepting when it has said
+//! Earlier versions of the program know none of `more`, `accepting` and `over`: the old process stops accepting when it has said
 //! `go`. A variable in the environment of the new process says what the old one knows; whether the new one says
 //! [`READY_AND_TELLS`] or [`READY`] tells the old process the same.
 
@@ -34,7 +36,7 @@ pub use program::Program;
 use successor::Running;
 pub use successor::Successor;
 
-use crate::net::{BoundListener, Passed};
+use crate::net::{BoundListener, Handed};
 use crate::snapshot::Purpose;
 
 /// Tells a new process which of its descriptors is its end of the line.
@@ -45,6 +47,7 @@ const STANDARD_DESCRIPTORS: RawFd = 3;
 /// Names the process that waits for `accepting`. An earlier version leaves the variable as its own old process set it.
 const LISTENER_VARIABLE: &str = "PALANTIR_HANDOVER_LISTENER";
 
+const MORE: &str = "more";
 const READY: &str = "ready";
 const READY_AND_TELLS: &str = "ready, and will say when it accepts";
 const GO: &str = "go";
@@ -101,17 +104,18 @@ impl Upgrades {
         self.under_way.is_some()
     }
 
-    /// Starts a new process and hands it the workers' `listeners` and the others, on a thread of its own: see
-    /// [`Upgrades::progress`]. None may be under way. Errors: no thread or descriptors are to be had.
-    pub fn begin(&mut self, mut listeners: Vec<Passed>) -> Result<(), String> {
+    /// Starts a new process and hands it the workers' listening sockets, the others, and what is told besides, on a
+    /// thread of its own: see [`Upgrades::progress`]. None may be under way. Errors: no thread or descriptors are to be
+    /// had.
+    pub fn begin(&mut self, mut handed: Handed) -> Result<(), String> {
         for (socket, purpose) in &self.passed_on {
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
-            listeners.push((socket, Some(*purpose)));
+            handed.sockets.push((socket, Some(*purpose)));
         }
         let (program, running) = (self.program.clone(), Running::default());
         info!("upgrade: starting {}", program.path.display());
         let known = running.clone();
-        self.on_a_thread(move || successor::prepare(&program, &listeners, known))?;
+        self.on_a_thread(move || successor::prepare(&program, &handed, known))?;
         self.under_way = Some(running);
         Ok(())
     }

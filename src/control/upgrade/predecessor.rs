@@ -8,9 +8,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::{
-    ACCEPTING, GO, LINE_VARIABLE, LISTENER_VARIABLE, READY, READY_AND_TELLS, STANDARD_DESCRIPTORS,
+    ACCEPTING, GO, LINE_VARIABLE, LISTENER_VARIABLE, MORE, READY, READY_AND_TELLS,
+    STANDARD_DESCRIPTORS,
 };
-use crate::net::{Line, Passed};
+use crate::net::{Handed, Line};
 
 /// The process that this one is to take over from.
 #[derive(Debug)]
@@ -37,11 +38,17 @@ impl Predecessor {
         Ok(Some(Predecessor { line, listens }))
     }
 
-    /// The sockets that it listens on, in its workers' order, and what each is for. Errors: it has ended, or one is
-    /// not what it should be.
-    pub fn listeners(&self) -> Result<Vec<Passed>, String> {
-        let received = self.line.receive_listeners();
-        received.map_err(|error| format!("cannot take over the listening sockets: {error}"))
+    /// The sockets that it listens on, in its workers' order, and what each is for, and what else it tells. Errors: it has
+    /// ended, or a socket is not what it should be.
+    pub fn handed(&self) -> Result<Handed, String> {
+        let handed = self.line.take().and_then(|mut handed| {
+            if self.listens {
+                self.line.say(MORE)?;
+                handed.blobs = self.line.take()?.blobs;
+            }
+            Ok(handed)
+        });
+        handed.map_err(|error| format!("cannot take over the listening sockets: {error}"))
     }
 
     /// Tells it why this process cannot take over.

@@ -4,19 +4,19 @@ use std::io;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{ACCEPTING, GO, OVER, Program, Progress, READY, READY_AND_TELLS};
+use super::{ACCEPTING, GO, MORE, OVER, Program, Progress, READY, READY_AND_TELLS};
 use crate::base::limits;
-use crate::net::{Line, Passed};
+use crate::net::{Handed, Line};
 
-/// Starts a new process, hands it `listeners`, and waits until it is ready. `running` gets to know it.
-pub fn prepare(program: &Program, listeners: &[Passed], running: Running) -> Progress {
-    match start(program, listeners, running) {
+/// Starts a new process, hands it what it is to have, and waits until it is ready. `running` gets to know it.
+pub fn prepare(program: &Program, handed: &Handed, running: Running) -> Progress {
+    match start(program, handed, running) {
         Ok(successor) => Progress::Ready(successor),
         Err(reason) => Progress::Failed(reason),
     }
 }
 
-fn start(program: &Program, listeners: &[Passed], running: Running) -> Result<Successor, String> {
+fn start(program: &Program, handed: &Handed, running: Running) -> Result<Successor, String> {
     let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
     let child = program
         .command(&theirs)
@@ -31,19 +31,18 @@ fn start(program: &Program, listeners: &[Passed], running: Running) -> Result<Su
         line: ours,
         tells: false,
     };
-    let sent = successor.line.send_listeners(listeners);
-    if let Err(error) = sent.as_ref()
-        && error.kind() == io::ErrorKind::TimedOut
-    {
-        return Err(too_slow());
-    }
-    match (successor.line.hear(), sent) {
-        (Ok(Some(word)), Ok(())) if word == READY || word == READY_AND_TELLS => {
+    // If the new process has ended, it may have said why before.
+    let sent = successor.line.hand_sockets(&handed.sockets);
+    let sent = sent
+        .err()
+        .filter(|error| error.kind() == io::ErrorKind::TimedOut);
+    match sent.map_or_else(|| successor.hear_ready(handed), Err) {
+        Ok(Some(word)) if word == READY || word == READY_AND_TELLS => {
             successor.tells = word == READY_AND_TELLS;
             Ok(successor)
         }
-        (Ok(Some(reason)), _) => Err(reason),
-        (Err(error), _) if error.kind() == io::ErrorKind::TimedOut => Err(too_slow()),
+        Ok(Some(reason)) => Err(reason),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(too_slow()),
         _ => Err(successor.ended()),
     }
 }
@@ -82,6 +81,17 @@ pub struct Successor {
 }
 
 impl Successor {
+    /// Tells it what else there is to tell if it asks, and gives what it says then.
+    fn hear_ready(&self, handed: &Handed) -> io::Result<Option<String>> {
+        match self.line.hear()? {
+            Some(word) if word == MORE => {
+                self.line.hand_blobs(&handed.blobs)?;
+                self.line.hear()
+            }
+            word => Ok(word),
+        }
+    }
+
     /// Lets it accept, and waits until it says that it does.
     pub fn go(self) -> Progress {
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
@@ -146,7 +156,7 @@ mod tests {
             path: PathBuf::from(program),
             arguments: vec!["-c".into(), script.into()],
         };
-        match prepare(&program, &[], Running::default()) {
+        match prepare(&program, &Handed::default(), Running::default()) {
             Progress::Failed(reason) => reason,
             progress => panic!("{progress:?}"),
         }

@@ -8,11 +8,13 @@ pub mod h2;
 pub mod head;
 pub mod lineage;
 pub mod nginx;
+pub mod odd_authority;
 pub mod origin;
 pub mod pebble;
 pub mod peer;
 pub mod place;
 pub mod proxy;
+pub mod shim;
 pub mod tls;
 pub mod trusted;
 

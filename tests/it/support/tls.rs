@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256,
-    SanType, date_time_ymd,
+    PublicKeyData, SanType, date_time_ymd,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -109,6 +109,11 @@ impl Authority {
             cert: cert.pem(),
             key: key.serialize_pem(),
         }
+    }
+
+    /// Signs a certificate for somebody else's key, as PEM.
+    pub fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> String {
+        params.signed_by(key, &self.0).unwrap().pem()
     }
 
     /// Its own certificate, as PEM.

@@ -1,0 +1,65 @@
+//! The addresses of names as one process hands them to the next: what is known need not be asked for by a start, which may
+//! have no name server to ask.
+
+use tracing::warn;
+
+use crate::config::Resolved;
+use crate::net::Blob;
+
+const NAME: &str = "names";
+/// A JSON object: host names, each with the list of its addresses.
+const VERSION: u32 = 1;
+
+/// What the next process is told. `None`: there is nothing to tell.
+pub fn to_blob(resolved: &Resolved) -> Option<Blob> {
+    let bytes = serde_json::to_vec(resolved).ok()?;
+    (!resolved.is_empty()).then(|| Blob {
+        name: NAME.to_owned(),
+        version: VERSION,
+        bytes,
+    })
+}
+
+/// What the process before this one has told; nothing if it told nothing, or in another version.
+pub fn from_blobs(blobs: &[Blob]) -> Resolved {
+    let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
+    let Some(blob) = blobs.iter().find(is_it) else {
+        return Resolved::new();
+    };
+    serde_json::from_slice(&blob.bytes).unwrap_or_else(|error| {
+        warn!("the addresses that the old process knows cannot be read: {error}");
+        Resolved::new()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_understood_and_everything_else_is_nothing() {
+        let resolved = Resolved::from([
+            (
+                "a".to_owned(),
+                vec![[192, 0, 2, 1].into(), "::1".parse().unwrap()],
+            ),
+            ("b".to_owned(), vec![]),
+        ]);
+        let blob = to_blob(&resolved).unwrap();
+        let other = |name: &str, version, bytes: &[u8]| Blob {
+            name: name.to_owned(),
+            version,
+            bytes: bytes.to_vec(),
+        };
+        let bytes = blob.bytes.clone();
+        assert_eq!(from_blobs(&[other("else", 1, b"{}"), blob]), resolved);
+        for blob in [
+            other(NAME, 2, &bytes),
+            other(NAME, 1, b"{"),
+            other("else", 1, &bytes),
+        ] {
+            assert_eq!(from_blobs(&[blob]), Resolved::new());
+        }
+        assert!(to_blob(&Resolved::new()).is_none());
+    }
+}

@@ -1,0 +1,166 @@
+//! The task that looks names up as long as the process serves, and what it is asked.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
+
+use super::{Answer, Found, LookUps, Names};
+use crate::base::limits;
+use crate::base::time::Micros;
+
+/// Names that a change needs for the first time.
+#[derive(Debug)]
+pub struct Question {
+    hosts: BTreeSet<String>,
+    answers: Vec<Answer>,
+    reply: oneshot::Sender<Vec<Answer>>,
+}
+
+/// Has names looked up that are new; an answer for each, within a few times [`limits::RESOLVE_SECS`] at most. Nothing if
+/// nobody looks names up any more.
+pub async fn ask(questions: mpsc::Sender<Question>, hosts: Vec<String>) -> Vec<Answer> {
+    let (reply, answers) = oneshot::channel();
+    let question = Question {
+        hosts: hosts.into_iter().collect(),
+        answers: Vec::new(),
+        reply,
+    };
+    match questions.send(question).await {
+        Ok(()) => answers.await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Answers that nobody was told yet.
+#[derive(Default)]
+struct Untold {
+    questions: Vec<Question>,
+    /// About names in force.
+    again: Vec<Answer>,
+    /// When they are told, so that those that come at once are told at once.
+    due: Micros,
+}
+
+impl LookUps {
+    /// Looks `names` up again and again and answers `questions`, until nobody wants to know.
+    pub async fn run(
+        mut self,
+        mut names: watch::Receiver<Names>,
+        mut questions: mpsc::Receiver<Question>,
+        found: mpsc::Sender<Found>,
+    ) {
+        let mut untold = Untold::default();
+        names.mark_changed();
+        loop {
+            let now = Micros::now();
+            let told = self.step(now);
+            untold.take(told, now);
+            let is_due = !untold.again.is_empty() && untold.due <= now;
+            let mut next = self.next(now);
+            if !untold.again.is_empty() && !is_due {
+                next = next.min(untold.due);
+            }
+            tokio::select! {
+                ended = self.ended() => {
+                    let answer = self.note(ended, Micros::now());
+                    untold.take(answer, Micros::now());
+                }
+                changed = names.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let names = names.borrow_and_update().clone();
+                    self.follow(&names, &untold.asked(), Micros::now());
+                }
+                Some(question) = questions.recv() => {
+                    self.look_up_once(question.hosts.iter().cloned(), Micros::now());
+                    untold.questions.push(question);
+                }
+                permit = found.reserve(), if is_due => match permit {
+                    Ok(permit) => permit.send(Found::Again(std::mem::take(&mut untold.again))),
+                    Err(_) => return,
+                },
+                () = sleep(next.until()) => {}
+            }
+        }
+    }
+}
+
+impl Untold {
+    fn take(&mut self, answers: impl IntoIterator<Item = Answer>, now: Micros) {
+        for (host, answer) in answers {
+            let mut questions = self.questions.iter_mut();
+            match questions.find(|question| question.hosts.contains(&host)) {
+                Some(question) => {
+                    question.hosts.remove(&host);
+                    question.answers.push((host, answer));
+                }
+                None => {
+                    if self.again.is_empty() {
+                        self.due = now.after(limits::LOOKUP_GATHER);
+                    }
+                    self.again.push((host, answer));
+                }
+            }
+        }
+        let answered = |question: &mut Question| question.hosts.is_empty();
+        for Question { answers, reply, .. } in self.questions.extract_if(.., answered) {
+            let _ = reply.send(answers);
+        }
+    }
+
+    /// Names that somebody waits for.
+    fn asked(&self) -> BTreeSet<String> {
+        let hosts = self.questions.iter().flat_map(|question| &question.hosts);
+        hosts.cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_is_answered_and_names_in_force_are_told_together() {
+        let addresses = vec![[192, 0, 2, 1].into()];
+        let found = addresses.clone();
+        let look_ups = LookUps::by(Arc::new(move |host| match host {
+            "dead" => Err("no such name".to_owned()),
+            _ => Ok(found.clone()),
+        }));
+        let names = |hosts: &[&str]| Names {
+            hosts: hosts.iter().map(|host| host.to_string()).collect(),
+            every: Duration::from_secs(60),
+        };
+        let in_force = watch::Sender::new(names(&["a", "b"]));
+        let (questions, asked) = mpsc::channel(1);
+        let (sender, mut told) = mpsc::channel(1);
+        let task = tokio::spawn(look_ups.run(in_force.subscribe(), asked, sender));
+        let hosts = vec!["c".to_owned(), "dead".to_owned()];
+        let mut answers = ask(questions.clone(), hosts).await;
+        answers.sort();
+        let dead = Err("no such name".to_owned());
+        let expected = [
+            ("c".to_owned(), Ok(addresses.clone())),
+            ("dead".to_owned(), dead),
+        ];
+        assert_eq!(answers, expected);
+        let mut answers = Vec::new();
+        while answers.len() < 2 {
+            match told.recv().await {
+                Some(Found::Again(more)) => answers.extend(more),
+                other => panic!("{other:?}"),
+            }
+        }
+        answers.sort();
+        assert_eq!(answers[0], ("a".to_owned(), Ok(addresses.clone())));
+        assert_eq!(answers[1], ("b".to_owned(), Ok(addresses)));
+        drop(in_force);
+        task.await.unwrap();
+        assert_eq!(ask(questions, vec!["d".to_owned()]).await, []);
+    }
+}

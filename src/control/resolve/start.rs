@@ -1,0 +1,130 @@
+//! The look-ups of a start, which waits for them as briefly as may be.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{Known, LookUps, Names};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::config::Resolved;
+
+/// Begins to look `names` up, and waits a moment for those whose addresses are not among what is `known` already; what goes
+/// on looking, and what is known now. Blocks for [`limits::START_RESOLVE_MILLIS`] at most. Errors: no descriptors are to be
+/// had.
+pub fn begin(names: &Names, known: Resolved) -> io::Result<(LookUps, Known)> {
+    begin_by(LookUps::default(), names, known)
+}
+
+fn begin_by(
+    mut look_ups: LookUps,
+    names: &Names,
+    mut resolved: Resolved,
+) -> io::Result<(LookUps, Known)> {
+    resolved.retain(|host, _| names.hosts.contains(host));
+    look_ups.follow(names, &BTreeSet::new(), Micros::now());
+    look_ups.know(resolved.keys().cloned());
+    let hosts = names
+        .hosts
+        .iter()
+        .filter(|host| !resolved.contains_key(*host));
+    let mut missing: BTreeSet<String> = hosts.cloned().collect();
+    let mut known = Known::default();
+    known.take_in(
+        resolved
+            .into_iter()
+            .map(|(host, ips)| (host, Ok(ips)))
+            .collect(),
+    );
+    if !missing.is_empty() {
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        let most = Duration::from_millis(limits::START_RESOLVE_MILLIS);
+        let wait = wait_for(&mut look_ups, &mut missing, &mut known);
+        let _ = runtime.block_on(async { timeout(most, wait).await });
+    }
+    if let Some(first) = missing.first() {
+        let count = missing.len();
+        warn!(
+            name = first,
+            count, "names have no answer yet: their backends are down until they resolve"
+        );
+    }
+    Ok((look_ups, known))
+}
+
+/// Waits until all that is missing has an answer.
+async fn wait_for(look_ups: &mut LookUps, missing: &mut BTreeSet<String>, known: &mut Known) {
+    let mut told = look_ups.step(Micros::now());
+    loop {
+        for (host, _) in &told {
+            missing.remove(host);
+        }
+        known.take_in(told);
+        if missing.is_empty() {
+            return;
+        }
+        let ended = look_ups.ended().await;
+        let answer = look_ups.note(ended, Micros::now());
+        told = look_ups.step(Micros::now());
+        told.extend(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn names(hosts: Vec<String>) -> Names {
+        Names {
+            hosts,
+            every: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_and_those_that_do_not_exist_are_absent() {
+        // A label longer than 63 bytes cannot even be asked for (RFC 1035 section 2.3.4): no name server is needed.
+        let mut hosts = vec!["localhost".to_owned()];
+        hosts.push("x".repeat(64));
+        let (_, known) = begin(&names(hosts), Resolved::new()).unwrap();
+        assert!(known.resolved().len() <= 1, "{known:?}");
+        let localhost = known.resolved().get("localhost").into_iter().flatten();
+        assert!(localhost.clone().all(|ip| ip.is_loopback()));
+    }
+
+    #[test]
+    fn a_start_waits_a_moment_for_what_it_does_not_know() {
+        let look_ups = || {
+            LookUps::by(Arc::new(|_| {
+                loop {
+                    std::thread::park();
+                }
+            }))
+        };
+        let hosts: Vec<String> = (0..200).map(|number| format!("dead{number}")).collect();
+        let known: Resolved = hosts
+            .iter()
+            .map(|host| (host.clone(), vec![[192, 0, 2, 1].into()]))
+            .collect();
+        let before = Instant::now();
+        let (_, found) = begin_by(look_ups(), &names(hosts.clone()), known.clone()).unwrap();
+        assert_eq!(*found.resolved(), known);
+        let at_once = before.elapsed();
+        let (_, found) = begin_by(look_ups(), &names(hosts.clone()), Resolved::new()).unwrap();
+        assert_eq!(*found.resolved(), Resolved::new());
+        assert_eq!(
+            found.missing(hosts).len(),
+            200,
+            "nothing is known of them yet"
+        );
+        let most = Duration::from_millis(limits::START_RESOLVE_MILLIS);
+        assert!(before.elapsed() - at_once >= most);
+    }
+}

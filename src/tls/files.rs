@@ -1,0 +1,90 @@
+//! The files that TLS was built from, as they were before they were read: what tells whether they must be read again.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::base::file::Stamp;
+
+/// Files, each with what was seen of it. By default none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilesRead(BTreeMap<PathBuf, Seen>);
+
+/// What was seen of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Its stamp before it was read; `None`: it could not be looked at.
+    As(Option<Stamp>),
+    /// It could not be read, which may pass although the file stays the same.
+    Unread,
+}
+
+impl FilesRead {
+    /// These files as they are now.
+    pub(super) fn now<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> FilesRead {
+        let seen = paths
+            .into_iter()
+            .map(|path| (path.clone(), Seen::As(Stamp::of(path))));
+        FilesRead(seen.collect())
+    }
+
+    /// The same, but this file could not be read.
+    pub(super) fn without(mut self, path: &Path) -> FilesRead {
+        self.0.insert(path.to_owned(), Seen::Unread);
+        self
+    }
+
+    /// Adds what was seen of others.
+    pub(super) fn extend(&mut self, others: &FilesRead) {
+        let others = others.0.iter().map(|(path, seen)| (path.clone(), *seen));
+        self.0.extend(others);
+    }
+
+    /// Whether one of the files is another by now, or can be read again.
+    pub fn have_changed(&self) -> bool {
+        self.0.iter().any(|(path, seen)| match seen {
+            Seen::As(stamp) => Stamp::of(path) != *stamp,
+            Seen::Unread => can_be_opened(path),
+        })
+    }
+
+    /// Whether this file is among them.
+    pub fn contains(&self, path: &Path) -> bool {
+        self.0.contains_key(path)
+    }
+}
+
+/// Without waiting for whoever is to write into a pipe.
+fn can_be_opened(path: &Path) -> bool {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+    options.open(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::tls::tests::Folder;
+
+    #[test]
+    fn what_must_be_read_again_table() {
+        let folder = Folder::new("files-read");
+        let path = folder.write("a", "one");
+        let absent = path.with_extension("absent");
+        let seen = FilesRead::now([&path, &absent]);
+        assert!(!seen.have_changed());
+        assert!(!FilesRead::default().have_changed());
+        // What could not be read and still cannot be opened is left alone; what can be opened is tried again.
+        assert!(!seen.clone().without(&absent).have_changed());
+        assert!(seen.clone().without(&path).have_changed());
+        fs::write(&path, "another").unwrap();
+        assert!(seen.have_changed());
+        let seen = FilesRead::now([&path, &absent]);
+        fs::write(&absent, "").unwrap();
+        assert!(seen.have_changed(), "a file that appears has changed");
+        assert!(seen.contains(&absent) && !seen.contains(Path::new("/nowhere")));
+    }
+}

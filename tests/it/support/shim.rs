@@ -1,0 +1,101 @@
+//! What stands between the proxy and the C library in some tests: names that do not answer, a clock that is set. Each
+//! concern is a file of `tests/shim`, and says there how a test controls it.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::place::Directory;
+
+/// The library, built once by each test process.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let (built, library) = (
+            folder.join(format!("shim-{}.so", std::process::id())),
+            folder.join("shim.so"),
+        );
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim");
+        let mut sources: Vec<PathBuf> = fs::read_dir(sources)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        sources.sort();
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
+        let status = cc.arg(&built).args(sources).arg("-ldl").status();
+        assert!(status.expect("cc, which Rust needs too").success());
+        // Another test process may be using the one that is there.
+        fs::rename(built, &library).unwrap();
+        library
+    })
+}
+
+/// Names as a test wants them.
+pub struct Names {
+    directory: Directory,
+}
+
+impl Names {
+    /// Each line a name and what is to be found: see `tests/shim/names.c`.
+    pub fn new(lines: &str) -> Names {
+        let names = Names {
+            directory: Directory::new(),
+        };
+        names.set(lines);
+        names
+    }
+
+    /// Puts other lines in the place of all.
+    pub fn set(&self, lines: &str) {
+        let new = self.directory.write("names.new", lines);
+        fs::rename(new, self.path()).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("names")
+    }
+
+    /// Makes a command look names up here.
+    pub fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("SHIM_NAMES", self.path());
+    }
+}
+
+/// The wall clock of a process.
+pub struct Clock {
+    directory: Directory,
+}
+
+impl Clock {
+    /// A clock that is this many seconds ahead.
+    pub fn ahead(secs: i64) -> Clock {
+        let clock = Clock {
+            directory: Directory::new(),
+        };
+        clock.set(secs);
+        clock
+    }
+
+    /// Sets it so many seconds ahead of the right time, or behind.
+    pub fn set(&self, secs: i64) {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        let file = options.open(self.path()).unwrap();
+        file.write_all_at(&secs.to_ne_bytes(), 0).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("clock")
+    }
+
+    /// Makes a command read this clock.
+    pub fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("SHIM_CLOCK", self.path());
+    }
+}
