@@ -158,7 +158,7 @@ fn make_ready(
 ) -> Result<Ready, String> {
     let program = Program::of_this_process();
     let handed = match predecessor {
-        Some(predecessor) => predecessor.handed()?,
+        Some(predecessor) => predecessor.handed()?.unwrap_or_default(),
         None => systemd::passed_sockets().into(),
     };
     let machine = Machine::of_this_process();

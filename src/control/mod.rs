@@ -28,6 +28,7 @@ mod turn;
 pub mod upgrade;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -42,6 +43,7 @@ pub use signals::hold_signals;
 
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::config::Machine;
 use crate::control::access_log::AccessLog;
 use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
@@ -143,6 +145,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     };
     let control = Control::new(started, outlets)?;
     drop(entered);
+    has_descriptors()?;
     Ok(Prepared {
         runtime,
         control,
@@ -151,6 +154,21 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         admin,
         asks,
     })
+}
+
+/// Whether there are descriptors left to serve anybody with, now that the program has all of its own. Errors: too few.
+fn has_descriptors() -> io::Result<()> {
+    let most = Machine::of_this_process().descriptors;
+    let used = fs::read_dir("/proc/self/fd")?.count() as u64;
+    let least = limits::SOCKETS_LEAST as u64;
+    if used + least > most {
+        let text = format!(
+            "the program itself has {used} descriptors open and needs {least} more to serve anybody, but may have \
+             {most} in all (ulimit -n)"
+        );
+        return Err(io::Error::other(text));
+    }
+    Ok(())
 }
 
 /// Waits until every worker has said that it has adopted its snapshot, and with it done all that it was told before.
@@ -166,7 +184,9 @@ pub fn wait_for_workers(
         let left = deadline.saturating_duration_since(Instant::now());
         match letters.take_within(left) {
             Some(ToControl::Adopted(worker, _)) => drop(adopted.insert(worker)),
-            Some(ToControl::WorkerEnded(worker, reason)) => {
+            Some(
+                ToControl::WorkerEnded(worker, reason) | ToControl::NotListening(worker, reason),
+            ) => {
                 return Err(format!("cannot start: worker {}: {reason}", worker.0));
             }
             Some(letter) => read(letter),

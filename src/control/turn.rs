@@ -77,6 +77,9 @@ impl Control {
             ToControl::BackendChanged(change) => self.boards.note(change, now),
             ToControl::PredecessorOver => self.succession.is_alone = true,
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
+            ToControl::NotListening(worker, reason) => {
+                error!(worker = worker.0, reason, "a new listener cannot be used");
+            }
             ToControl::WorkerEnded(worker, reason) => {
                 error!(worker = worker.0, reason, "a worker has ended; stopping");
                 self.shutdown.worker_done(worker);

@@ -109,6 +109,12 @@ impl Line {
         self.socket.as_raw_fd()
     }
 
+    /// What tells this end from every other socket of the machine, in any process that has it (its inode). Errors: as
+    /// the system has them.
+    pub fn identity(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.socket)?.st_ino)
+    }
+
     /// Sends a message of at most `limits::HANDOVER_BYTES`; what is longer is cut off. Errors: the other end is closed,
     /// or takes nothing.
     pub fn say(&self, text: &str) -> io::Result<()> {
@@ -208,7 +214,12 @@ impl Line {
                 RecvFlags::CMSG_CLOEXEC,
             )
         })
-        .map_err(in_time)?;
+        .map_err(in_time);
+        let received = match received {
+            // The other end was closed before it had read everything.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+            received => received?,
+        };
         let mut sockets = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {

@@ -33,6 +33,11 @@ impl Links {
         self.control.post(adopted).is_ok()
     }
 
+    /// Tells the control thread that a socket that this worker was given cannot be accepted on.
+    pub fn say_not_listening(&self, worker: WorkerId, reason: String) {
+        let _ = self.control.post(ToControl::NotListening(worker, reason));
+    }
+
     /// Tells the control thread that nothing is left to drain.
     pub fn say_drained(&self, worker: WorkerId) {
         let _ = self.control.post(ToControl::Drained(worker));

@@ -73,6 +73,8 @@ pub enum ToControl {
     Adopted(WorkerId, u64),
     /// This worker has no connection left after [`ToWorker::Drain`] or [`ToWorker::Retire`]. May come more than once.
     Drained(WorkerId),
+    /// This worker cannot accept on a socket that it was given, for this reason.
+    NotListening(WorkerId, String),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
     /// The process that this one has taken over from is over.

@@ -3,8 +3,6 @@
 use std::io;
 use std::rc::Rc;
 
-use tracing::error;
-
 use crate::base::time::Micros;
 use crate::net::{BoundListener, Engine, Event};
 use crate::shared::mailbox::Letters;
@@ -37,7 +35,9 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
                 came_for,
             };
             if let Err(error) = accept::start(shard, bound, engine) {
-                error!(worker = shard.worker.0, %error, "a new listener cannot be used");
+                shard
+                    .links
+                    .say_not_listening(shard.worker, error.to_string());
             }
         }
         ToWorker::Snapshot(snapshot) => {

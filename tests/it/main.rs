@@ -78,5 +78,6 @@ mod tls_strict;
 mod tracing;
 mod transient_errors;
 mod upgrade;
+mod upgrade_walk;
 mod vanished;
 mod websocket;

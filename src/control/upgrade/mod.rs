@@ -44,8 +44,9 @@ const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
 /// Standard input, output and error.
 const STANDARD_DESCRIPTORS: RawFd = 3;
 
-/// Names the process that waits for `accepting`. An earlier version leaves the variable as its own old process set it.
-const LISTENER_VARIABLE: &str = "PALANTIR_HANDOVER_LISTENER";
+/// Names the line on which an old process waits for `accepting`: see [`crate::net::Line::identity`]. An earlier version
+/// leaves the variable as its own old process set it, and so names another line.
+const TOLD_VARIABLE: &str = "PALANTIR_HANDOVER_TOLD";
 
 const MORE: &str = "more";
 const READY: &str = "ready";

@@ -1,15 +1,14 @@
 //! The old process, as the new one sees it.
 
 use std::env;
+use std::io;
 use std::os::fd::RawFd;
-use std::os::unix::process::parent_id;
 use std::sync::Arc;
 
 use tracing::warn;
 
 use super::{
-    ACCEPTING, GO, LINE_VARIABLE, LISTENER_VARIABLE, MORE, READY, READY_AND_TELLS,
-    STANDARD_DESCRIPTORS,
+    ACCEPTING, GO, LINE_VARIABLE, MORE, READY, READY_AND_TELLS, STANDARD_DESCRIPTORS, TOLD_VARIABLE,
 };
 use crate::net::{Handed, Line};
 
@@ -32,23 +31,35 @@ impl Predecessor {
         // SAFETY: the process that started this one opened it for this purpose, and nobody has taken it yet.
         let line = unsafe { Line::from_raw(fd) };
         let line = line.map_err(|error| format!("{LINE_VARIABLE}={number}: {error}"))?;
-        let line = Arc::new(line);
-        let listener = env::var(LISTENER_VARIABLE).ok();
-        let listens = listener.is_some_and(|pid| pid == parent_id().to_string());
-        Ok(Some(Predecessor { line, listens }))
+        let told = env::var(TOLD_VARIABLE).ok();
+        let identity = line.identity().map(|identity| identity.to_string());
+        Ok(Some(Predecessor {
+            listens: told.is_some() && told == identity.ok(),
+            line: Arc::new(line),
+        }))
     }
 
-    /// The sockets that it listens on, in its workers' order, and what each is for, and what else it tells. Errors: it has
-    /// ended, or a socket is not what it should be.
-    pub fn handed(&self) -> Result<Handed, String> {
-        let handed = self.line.take().and_then(|mut handed| {
-            if self.listens {
-                self.line.say(MORE)?;
-                handed.blobs = self.line.take()?.blobs;
+    /// The sockets that it listens on, in its workers' order, and what each is for, and what else it tells. `None`: it has
+    /// died, and this process starts as if there had been no other. Errors: it has gone away, or a socket is not what it
+    /// should be.
+    pub fn handed(&self) -> Result<Option<Handed>, String> {
+        match self.take() {
+            Ok(handed) => Ok(Some(handed)),
+            Err(error) if self.listens && has_died(&error) => {
+                warn!("the old process has died; this one starts in its place");
+                Ok(None)
             }
-            Ok(handed)
-        });
-        handed.map_err(|error| format!("cannot take over the listening sockets: {error}"))
+            Err(error) => Err(format!("cannot take over the listening sockets: {error}")),
+        }
+    }
+
+    fn take(&self) -> io::Result<Handed> {
+        let mut handed = self.line.take()?;
+        if self.listens {
+            self.line.say(MORE)?;
+            handed.blobs = self.line.take()?.blobs;
+        }
+        Ok(handed)
     }
 
     /// Tells it why this process cannot take over.
@@ -90,4 +101,9 @@ impl Predecessor {
             }
         }
     }
+}
+
+fn has_died(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | BrokenPipe)
 }

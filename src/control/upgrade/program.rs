@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process::Command;
 
-use super::{LINE_VARIABLE, LISTENER_VARIABLE, STANDARD_DESCRIPTORS};
+use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::control::systemd;
 use crate::net::Line;
 
@@ -41,7 +41,9 @@ impl Program {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments);
         command.env(LINE_VARIABLE, fd.to_string());
-        command.env(LISTENER_VARIABLE, process::id().to_string());
+        if let Ok(identity) = line.identity() {
+            command.env(TOLD_VARIABLE, identity.to_string());
+        }
         for name in systemd::OF_ONE_PROCESS {
             command.env_remove(name);
         }

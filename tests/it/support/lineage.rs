@@ -77,6 +77,26 @@ impl Lineage {
         self.note_upgrade();
     }
 
+    /// Asks for an upgrade, and waits until it has failed or succeeded; whether it has succeeded.
+    #[track_caller]
+    pub fn try_to_upgrade(&mut self) -> bool {
+        let count = |words: &str| {
+            let log = self.proxy.log();
+            log.lines().filter(|line| line.contains(words)).count()
+        };
+        let failed = count("the upgrade failed");
+        self.signal(libc::SIGUSR2);
+        eventually("the upgrade has come to an end", || {
+            count("the upgrade failed") > failed
+                || count("another process has taken over") > self.upgrades
+        });
+        let has_succeeded = count("another process has taken over") > self.upgrades;
+        if has_succeeded {
+            self.note_upgrade();
+        }
+        has_succeeded
+    }
+
     /// Waits until the new process that somebody asked for is in charge.
     #[track_caller]
     pub fn note_upgrade(&mut self) {
