@@ -396,8 +396,8 @@ pub const HEALTH_MAILBOX: usize = 8192;
 pub const ACCESS_LOG_LINES: usize = 16_384;
 /// Bytes of a request target or field value that an access-log line keeps.
 pub const LOGGED_TEXT_BYTES: usize = 1024;
-/// Probes that the health thread has under way at once.
-pub const PROBES: usize = 256;
+/// Probes that the health thread has under way at once, where there are descriptors for so many. Each pool has its share.
+pub const PROBES: usize = POOLS;
 /// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
 pub const PROBE_SERVICE_BYTES: usize = 127;
 /// Bytes that a probe reads of its answer.

@@ -290,7 +290,7 @@ impl Control {
     ) -> io::Result<Control> {
         let names = Names::of(started.desk.config());
         started.access_log.learn(&started.snapshot);
-        let in_force = InForce::new(&started.desk, &started.snapshot, false);
+        let in_force = InForce::new(&started.desk, &started.snapshot);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
         let sources = Sources {

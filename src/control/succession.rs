@@ -133,6 +133,7 @@ impl Control {
     fn retire(&mut self, now: Micros) {
         self.shutdown.retire(now);
         self.forsake_changes();
+        self.end_watching();
         self.succession.fall_silent();
         self.access_log.follow_path();
         self.listeners.keep_only(&[]);

@@ -88,6 +88,11 @@ impl Threads {
         }
     }
 
+    /// Tells the health thread to probe no backend any more.
+    pub fn stop_probing(&mut self) {
+        self.health.put(Order::Retire, ToHealth::StopProbing);
+    }
+
     /// Tells the workers once more to use `snapshot`, and with it where to listen.
     pub fn repeat(&mut self, snapshot: &Arc<Snapshot>) {
         for worker in &mut self.workers {

@@ -108,6 +108,7 @@ impl Control {
 
     fn drain(&mut self) {
         self.forsake_changes();
+        self.end_watching();
         self.succession.upgrades.abandon();
         self.succession.notifier.stopping();
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
@@ -115,6 +116,13 @@ impl Control {
         // A socket that is kept here would go on taking connections that nobody accepts.
         self.listeners.keep_only(&[]);
         self.publish();
+    }
+
+    /// Probes no backend and looks no name up any more. Requests that are still under way go by what is known now, and
+    /// by what they find out themselves.
+    pub(super) fn end_watching(&mut self) {
+        self.names.send_modify(|names| names.hosts.clear());
+        self.threads.stop_probing();
     }
 
     /// What nobody asks for over a channel: a signal's reload, the end of a trial, backends that are to leave by now. One

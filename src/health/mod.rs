@@ -9,6 +9,7 @@ mod judge;
 mod news;
 mod place;
 mod probe;
+mod schedule;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -137,6 +138,7 @@ impl Health {
                     failures,
                     word,
                 } => self.watch.failed(backend, failures, word, now),
+                ToHealth::StopProbing => self.watch.stop_probing(),
                 ToHealth::Stop => return ControlFlow::Break(()),
             }
         }

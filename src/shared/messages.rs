@@ -62,6 +62,8 @@ pub enum ToHealth {
         /// The reason word of the last one.
         word: &'static str,
     },
+    /// Begin no further probe: this process stops, or another one has taken over. What the workers report counts on.
+    StopProbing,
     /// End the thread.
     Stop,
 }

@@ -50,6 +50,7 @@ mod one_answer;
 mod own_answers;
 mod page;
 mod pipelining;
+mod probe_shares;
 mod probes;
 mod program_log;
 mod proxy_protocol;

@@ -220,7 +220,7 @@ fn in_force(desk: &Desk, slots: &mut Slots) -> Arc<InForce> {
         &mut Vault::default(),
         generation,
     );
-    Arc::new(InForce::new(desk, &Arc::new(snapshot.unwrap()), false))
+    Arc::new(InForce::new(desk, &Arc::new(snapshot.unwrap())))
 }
 
 #[tokio::test]

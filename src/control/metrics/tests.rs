@@ -62,6 +62,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         document: toml::Table::new(),
         revisions: Vec::new(),
         draining: false,
+        retired: false,
     }));
     let gauges = gauges::gauges(2);
     let sources = Sources {
