@@ -480,8 +480,24 @@ pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 pub const ADMIN_LINGER_BYTES: u64 = 8 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
 pub const ADMIN_CHANGE_SECS: u64 = 75;
-/// Milliseconds by which a worker may be late until palantir calls itself unfit.
-pub const UNFIT_LAG_MILLIS: u64 = 5_000;
+/// Milliseconds without a sign of life of a worker or of the health thread after which palantir calls itself unfit.
+pub const UNFIT_MILLIS: u64 = 5_000;
+/// Milliseconds after which the health thread gives a sign of life although it has nothing to do.
+pub const PULSE_MILLIS: u64 = 1_000;
+/// Seconds that running requests may take to finish, at most, after the control thread has panicked.
+pub const LAST_DRAIN_SECS: u64 = 10;
+/// Seconds within which a client of the management API must take some of what is sent to it.
+pub const ADMIN_WRITE_SECS: u64 = 10;
+/// Seconds between two lines of the log that say that the management API cannot accept connections.
+pub const ADMIN_ACCEPT_TELL_SECS: u64 = 10;
+/// Milliseconds for which all who ask for the metrics in one format get the same text.
+pub const METRICS_AGE_MILLIS: u64 = 1_000;
+/// Texts of the metrics that are kept for those who read them. Whoever still reads an older one is cut.
+pub const METRICS_TEXTS: usize = 3;
+/// Seconds for which the text of the metrics is kept for those who read it.
+pub const METRICS_READ_SECS: u64 = 60;
+/// Bytes of a text of the metrics that are copied for one client at a time.
+pub const METRICS_BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a token, at least.
 pub const TOKEN_BYTES_LEAST: usize = 12;
 /// Bytes of a token, at most.

@@ -14,6 +14,7 @@ mod departures;
 pub mod desk;
 mod file_thread;
 mod file_watch;
+mod last_resort;
 pub mod listeners;
 pub mod metrics;
 pub mod page;
@@ -29,6 +30,7 @@ pub mod upgrade;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -53,6 +55,7 @@ use crate::control::departures::Departures;
 use crate::control::desk::{Desk, Overlay};
 use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
+use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
 use crate::control::resolve::{Compile, Found, Known, Names, look_up_forever};
@@ -67,6 +70,7 @@ use crate::shared::SharedTables;
 use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
+use crate::shared::pulse::Watched;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 
@@ -90,7 +94,7 @@ pub struct Started {
     /// With an open file if the snapshot has an access log.
     pub access_log: AccessLog,
     pub health: Mailbox<ToHealth>,
-    pub health_thread: JoinHandle<()>,
+    pub health_thread: Watched,
     pub letters: Letters<ToControl>,
     pub upgrades: Upgrades,
     /// No other process is, or was just now, the service.
@@ -120,18 +124,20 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     let (found, answers) = mpsc::channel(1);
     let (asks, asked) = mpsc::channel(limits::ASKS);
     let (finished, ended) = mpsc::channel(1);
+    let (broken, breaks) = mpsc::channel(1);
     let inlets = Inlets {
         wake: UnixStream::from_std(started.letters.wake_stream()?)?,
         finished: ended,
         found: answers,
         asks: asked,
+        broken: breaks,
     };
     let admin = started.admin.take();
     let admin = match admin {
         Some((listener, gate)) => Some((api::ApiListener::open(listener)?, gate)),
         None => None,
     };
-    let control = Control::new(started, found, finished)?;
+    let control = Control::new(started, found, finished, broken)?;
     drop(entered);
     Ok(Prepared {
         runtime,
@@ -191,14 +197,15 @@ impl Prepared {
             admin,
             asks,
         } = self;
-        let code = runtime.block_on(async {
+        let last = LastResort::of(&control);
+        let turning = async {
             let mut signals = Signals::take()?;
             control.order_certificates();
             if let Some((listener, gate)) = admin {
                 let router = api::router(control.api_state(asks), gate);
                 let standing = control.standing.subscribe();
                 let mut accepting = control.succession.upgrades.accepting();
-                tokio::spawn(async move {
+                control.spawn_vital("the management API", async move {
                     tokio::select! {
                         () = api::serve(listener, router, standing) => {}
                         stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
@@ -206,12 +213,13 @@ impl Prepared {
                 });
             }
             let (names, found) = (control.names.subscribe(), control.found.clone());
-            tokio::spawn(look_up_forever(names, found));
+            control.spawn_vital("the look-up of names", look_up_forever(names, found));
             Ok(control.run(inlets, async || signals.next().await).await)
-        });
+        };
+        let code = catch_unwind(AssertUnwindSafe(|| runtime.block_on(turning)));
         // A look-up that hangs would keep the runtime from being dropped.
         runtime.shutdown_background();
-        code
+        code.unwrap_or_else(|_| Ok(last.stop()))
     }
 }
 
@@ -234,6 +242,8 @@ struct Control {
     files: FileThread,
     /// Where what the thread that works with files has done comes back.
     finished: mpsc::Sender<Finished>,
+    /// Where the name of a task goes that has panicked.
+    broken: mpsc::Sender<&'static str>,
     tickets: Arc<TicketKeys>,
     file_watch: FileWatch,
     known: Known,
@@ -269,6 +279,7 @@ struct Inlets {
     finished: mpsc::Receiver<Finished>,
     found: mpsc::Receiver<Found>,
     asks: mpsc::Receiver<Ask>,
+    broken: mpsc::Receiver<&'static str>,
 }
 
 /// What the thread wakes for.
@@ -278,6 +289,8 @@ enum Event {
     Finished(Finished),
     Asked(Ask),
     Upgrade(Progress),
+    /// A task that must not has panicked.
+    Broken(&'static str),
     /// Letters, or time has passed.
     Turn,
 }
@@ -287,18 +300,23 @@ impl Control {
         started: Started,
         found: mpsc::Sender<Found>,
         finished: mpsc::Sender<Finished>,
+        broken: mpsc::Sender<&'static str>,
     ) -> io::Result<Control> {
         let names = Names::of(started.desk.config());
         started.access_log.learn(&started.snapshot);
         let in_force = InForce::new(&started.desk, &started.snapshot);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
+        let files = FileThread::start(started.compile)?;
         let sources = Sources {
             standing: standing.subscribe(),
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
             orders: orders.clone(),
             access_log: started.access_log.progress(),
+            health: started.health_thread.pulse,
+            files: files.progress(),
+            texts: Default::default(),
         };
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
@@ -317,11 +335,12 @@ impl Control {
             listeners: started.listeners,
             tables: started.tables,
             gauges: started.gauges,
-            health_thread: started.health_thread,
+            health_thread: started.health_thread.thread,
             letters: started.letters,
             access_log: started.access_log,
-            files: FileThread::start(started.compile)?,
+            files,
             finished,
+            broken,
             tickets: started.tickets,
             file_watch: FileWatch::default(),
             found,
@@ -341,7 +360,7 @@ impl Control {
         let challenges = self.snapshot.challenges.clone();
         let orders = order_forever(self.wanted.subscribe(), challenges, self.orders.clone());
         let mut accepting = self.succession.upgrades.accepting();
-        tokio::spawn(async move {
+        self.spawn_vital("the order of certificates", async move {
             tokio::select! {
                 () = orders => {}
                 stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
@@ -349,18 +368,21 @@ impl Control {
         });
     }
 
+    /// Spawns a task whose panic ends the process: nobody else would know of it.
+    fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (task, broken) = (tokio::spawn(task), self.broken.clone());
+        tokio::spawn(async move {
+            if task.await.is_err_and(|error| error.is_panic()) {
+                let _ = broken.send(name).await;
+            }
+        });
+    }
+
     /// What the management API speaks of.
     fn api_state(&self, asks: Asks) -> ApiState {
-        let sources = Sources {
-            standing: self.standing.subscribe(),
-            tables: self.tables.clone(),
-            gauges: self.gauges.clone(),
-            orders: self.orders.clone(),
-            access_log: self.access_log.progress(),
-        };
         ApiState::new(
             asks,
-            sources,
+            self.boards.sources().clone(),
             self.boards.watch(),
             self.bad_requests.clone(),
         )
@@ -380,6 +402,7 @@ impl Control {
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),
                 Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
+                Some(task) = inlets.broken.recv() => Event::Broken(task),
                 progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
@@ -392,6 +415,7 @@ impl Control {
                 Event::Finished(finished) => self.take_finished(finished, now),
                 Event::Asked(ask) => self.take_ask(ask, now),
                 Event::Upgrade(progress) => self.take_progress(progress, now),
+                Event::Broken(task) => self.take_broken(task, now),
                 Event::Turn => {}
             }
         }

@@ -18,6 +18,7 @@ use crate::shared::access::{AccessLine, Texts};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::mailbox::mailbox;
+use crate::shared::pulse::Watched;
 use crate::shared::slots::Slots;
 use crate::snapshot::AccessLogFormat;
 use crate::tls::Vault;
@@ -118,6 +119,7 @@ fn outside_of(
     let (answers, answers_taken) = mpsc::channel(4);
     let (asks, asked) = mpsc::channel(4);
     let (finished, ended) = mpsc::channel(1);
+    let (broken, breaks) = mpsc::channel(1);
     let started = Started {
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
@@ -130,16 +132,19 @@ fn outside_of(
         gauges: gauges.clone(),
         access_log: AccessLog::start(log, access_lines, gauges.clone()).unwrap(),
         health,
-        health_thread: std::thread::spawn(move || {
-            let _ = lives.recv();
-        }),
+        health_thread: Watched {
+            thread: std::thread::spawn(move || {
+                let _ = lives.recv();
+            }),
+            pulse: Default::default(),
+        },
         letters,
         tickets: Default::default(),
         upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
         is_alone: true,
         admin: None,
     };
-    let control = Control::new(started, answers.clone(), finished).unwrap();
+    let control = Control::new(started, answers.clone(), finished, broken).unwrap();
     let outside = Outside {
         workers: worker_letters,
         health: health_letters,
@@ -157,6 +162,7 @@ fn outside_of(
         answers: answers_taken,
         finished: ended,
         asks: asked,
+        broken: breaks,
     };
     (outside, control, inputs)
 }
@@ -166,6 +172,7 @@ struct Inputs {
     answers: mpsc::Receiver<Found>,
     finished: mpsc::Receiver<Finished>,
     asks: mpsc::Receiver<Ask>,
+    broken: mpsc::Receiver<&'static str>,
 }
 
 fn full() -> CannotCompile {
@@ -209,6 +216,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         .unwrap();
     runtime.block_on(async {
         let inlets = Inlets {
+            broken: inputs.broken,
             wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,
             finished: inputs.finished,

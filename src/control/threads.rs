@@ -32,6 +32,7 @@ pub struct Threads {
 
 #[derive(Debug)]
 struct Worker {
+    mailbox: Mailbox<ToWorker>,
     outbox: Outbox<Order, ToWorker>,
     /// The generation that its requests begin with.
     adopted: u64,
@@ -45,7 +46,8 @@ impl Threads {
         snapshot: &Arc<Snapshot>,
     ) -> Threads {
         let workers = workers.into_iter().map(|mailbox| Worker {
-            outbox: Outbox::new(mailbox),
+            outbox: Outbox::new(mailbox.clone()),
+            mailbox,
             adopted: snapshot.generation,
         });
         Threads {
@@ -72,6 +74,12 @@ impl Threads {
         self.health
             .put(Order::Snapshot, ToHealth::Snapshot(snapshot.clone()));
         self.retired.push(before);
+    }
+
+    /// Where the workers are told something, past what waits here.
+    pub fn mailboxes(&self) -> Vec<Mailbox<ToWorker>> {
+        let workers = self.workers.iter();
+        workers.map(|worker| worker.mailbox.clone()).collect()
     }
 
     /// Tells the workers to drain.

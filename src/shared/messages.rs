@@ -77,6 +77,8 @@ pub enum ToControl {
     Drained(WorkerId),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
+    /// A task of this worker has panicked without which it is of no use; its connections go on.
+    WorkerFailed(WorkerId, &'static str),
     /// The process that this one has taken over from is over.
     PredecessorOver,
     /// A backend's state changed.

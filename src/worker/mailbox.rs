@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tracing::error;
 
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::net::{BoundListener, Engine, Event};
 use crate::shared::mailbox::Letters;
@@ -19,6 +20,7 @@ pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>, engine: Engine) -
         event.wait().await?;
         letters.clear_wake();
         while let Some(message) = letters.take() {
+            panic_on_demand("worker mailbox");
             take_over(&shard, message, engine);
         }
     }

@@ -7,7 +7,9 @@ use std::task::{Context, Waker};
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::base::memory;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::random::Random;
+use crate::base::time::Micros;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
@@ -118,6 +120,7 @@ impl Shard {
         };
         let gauges = shard.links.gauges(worker);
         gauges.set_thread(thread_number());
+        gauges.pulse().beat(Micros::now());
         shard.derive_bounds();
         shard
     }
@@ -371,6 +374,8 @@ impl Shard {
 
     /// What is due at every tick, which was taken up `lag` microseconds late.
     pub fn tick(self: &Rc<Self>, lag: u64) {
+        panic_on_demand("worker");
+        self.links.gauges(self.worker).pulse().beat(Micros::now());
         self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
@@ -445,6 +450,13 @@ impl Shard {
         }
     }
 
+    /// Tells the control thread if the task that ends here panics: without it the worker is of no use.
+    pub fn report_panic(&self, task: &'static str) {
+        if std::thread::panicking() {
+            self.links.say_failed(self.worker, task);
+        }
+    }
+
     fn report_drained(&self) {
         if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);
@@ -464,6 +476,7 @@ impl CountedListener {
 
 impl Drop for CountedListener {
     fn drop(&mut self) {
+        self.0.report_panic("accepting");
         self.0.listeners.set(self.0.listeners.get() - 1);
         self.0.report_drained();
     }

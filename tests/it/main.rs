@@ -49,6 +49,7 @@ mod nginx;
 mod one_answer;
 mod own_answers;
 mod page;
+mod panics;
 mod pipelining;
 mod probe_shares;
 mod probes;
@@ -63,7 +64,9 @@ mod reuse;
 mod route_bypass;
 mod routing;
 
+mod scrapers;
 mod shutdown;
+mod signs_of_life;
 mod smuggling;
 mod stranger_bytes;
 mod streaming;

@@ -62,6 +62,9 @@ impl Api {
             gauges: gauges::gauges(2),
             orders: Default::default(),
             access_log: Arc::new(Progress::new(Micros::now())),
+            health: Default::default(),
+            files: Default::default(),
+            texts: Default::default(),
         };
         let boards = Boards::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();
