@@ -15,7 +15,7 @@ use palantir::base::log;
 use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
-use palantir::config::{self, Config, Machine};
+use palantir::config::{self, Config, Machine, Sharing};
 use palantir::control::access_log::{AccessLog, LogFile, open_in_time};
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
@@ -405,10 +405,12 @@ fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
 }
 
 fn compile(machine: Machine, mut slots: Slots, mut vault: Vault) -> Compile {
+    let mut sharing = Sharing::default();
     Box::new(move |config, resolved, generation| {
-        config::compile(
+        let compiled = config::compile(
             config, &machine, resolved, &mut slots, &mut vault, generation,
-        )
+        );
+        compiled.map(|snapshot| sharing.share(snapshot))
     })
 }
 

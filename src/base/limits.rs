@@ -453,6 +453,9 @@ pub const ACCESS_LOG_FLUSH_MILLIS: u64 = 3_000;
 pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
 /// Snapshots whose names the access log remembers, for requests that began under an earlier one.
 pub const LOGGED_SNAPSHOTS: usize = 16;
+/// Snapshots that may be in use at once: the one in force, and those that requests, tunnels and connections began under
+/// which are still under way. Beyond that those of the oldest have `shutdown_timeout` to end.
+pub const GENERATIONS: usize = 128;
 /// Addresses taken from one host name.
 pub const ADDRESSES_PER_NAME: usize = 64;
 /// Seconds for one name look-up.

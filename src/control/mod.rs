@@ -307,6 +307,7 @@ impl Control {
         let in_force = InForce::new(&started.desk, &started.snapshot);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
+        let threads = Threads::new(started.workers, started.health, &started.snapshot);
         let files = FileThread::start(started.compile)?;
         let sources = Sources {
             standing: standing.subscribe(),
@@ -317,13 +318,14 @@ impl Control {
             health: started.health_thread.pulse,
             files: files.progress(),
             texts: Default::default(),
+            generations: threads.generations(),
         };
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
             succession: Succession::new(started.upgrades, started.is_alone, Micros::now()),
             bad_requests: BadRequests::default(),
-            shutdown: Shutdown::new(started.workers.len()),
-            threads: Threads::new(started.workers, started.health, &started.snapshot),
+            shutdown: Shutdown::new(started.tables.workers()),
+            threads,
             standing,
             known: Known::new(&names.hosts, started.resolved),
             names: watch::Sender::new(names),

@@ -34,6 +34,11 @@ impl Control {
         for unused in self.threads.take_unused() {
             self.files.discard(unused);
         }
+        if let Some(last) = self.threads.end_oldest() {
+            warn!(
+                "too many snapshots are in use: what began under generation {last} or an earlier one is to end"
+            );
+        }
         let all_sent = self.threads.send();
         self.pause(all_sent, now)
     }

@@ -24,6 +24,9 @@ pub enum ToWorker {
     /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does
     /// not name, and say [`ToControl::Adopted`].
     Snapshot(Arc<Snapshot>),
+    /// Let what began under the snapshot of this generation, or an earlier one, end within `shutdown_timeout`: too many
+    /// snapshots are in use.
+    EndGenerations(u64),
     /// A backend's state changed.
     BackendState(BackendId, BackendState),
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is

@@ -47,6 +47,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
             shard.adopt(snapshot);
             shard.note_lag(Micros::now().since(began));
         }
+        ToWorker::EndGenerations(last) => shard.end_generations(last),
         ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
         ToWorker::Drain => shard.drain(),
         ToWorker::Retire => shard.retire(),

@@ -202,6 +202,17 @@ impl Shard {
             .for_each(|plan| look(&plan));
     }
 
+    /// Lets what began under a snapshot up to the generation `last` end soon.
+    pub fn end_generations(&self, last: u64) {
+        let due = Micros::now().after(self.plan().snapshot().shutdown_timeout);
+        self.each_earlier_plan(|plan| {
+            if plan.snapshot().generation <= last {
+                plan.end_by(due);
+            }
+        });
+        self.timers.wake_all();
+    }
+
     /// Opens a gate for an address that is listened on from now on.
     pub fn open_gate(&self, addr: ListenAddr) -> Rc<Gate> {
         let gate = Rc::new(Gate::default());

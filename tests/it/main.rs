@@ -23,6 +23,7 @@ mod early_answer;
 mod failure_table;
 mod fields;
 mod framing;
+mod generations;
 mod grpc;
 mod h2_backends;
 mod h2_exchange;

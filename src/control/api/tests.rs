@@ -65,6 +65,7 @@ impl Api {
             health: Default::default(),
             files: Default::default(),
             texts: Default::default(),
+            generations: Default::default(),
         };
         let boards = Boards::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();

@@ -181,6 +181,11 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "Revision of the configuration in force",
         Some(in_force.revision),
     )?;
+    page.gauge(
+        "palantir_generations",
+        "Snapshots of the configuration in use: the one in force, and those that requests began under which still run",
+        Some(sources.generations.get()),
+    )?;
     let draining = Some(u64::from(in_force.draining));
     page.gauge("palantir_draining", "1 once a stop has begun", draining)?;
     let mut reasons = Vec::new();

@@ -26,6 +26,7 @@ use crate::control::acme::OrderCounts;
 use crate::control::ask::Standing;
 use crate::control::file_thread::FileProgress;
 use crate::shared::SharedTables;
+use crate::shared::count::Count;
 use crate::shared::gauges::AllGauges;
 use crate::shared::pulse::SharedPulse;
 use crate::snapshot::Backend;
@@ -43,6 +44,8 @@ pub struct Sources {
     pub files: FileProgress,
     /// What those read who ask for the metrics.
     pub texts: Arc<Texts>,
+    /// Snapshots in use.
+    pub generations: Arc<Count>,
 }
 
 impl Sources {

@@ -74,6 +74,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         health: Default::default(),
         files: Default::default(),
         texts: Default::default(),
+        generations: Default::default(),
     };
     (sources, sender)
 }
