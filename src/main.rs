@@ -133,8 +133,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     if let Some(predecessor) = predecessor {
         ready.follow(predecessor.farewell()).map_err(cannot_start)?;
     }
-    announce(&ready.snapshot, engine);
-    let ended = ready.control.run();
+    let ended = ready.announce(engine).run();
     ended.map_err(|error| format!("the control thread cannot run: {error}"))
 }
 
@@ -246,6 +245,12 @@ impl Ready {
         }
         repeat(&self.workers, &self.snapshot)?;
         self.control.accept()
+    }
+
+    /// Says in the log what there is, and drops all but the control thread: the first snapshot must not be held on to.
+    fn announce(self, engine: Engine) -> control::Prepared {
+        announce(&self.snapshot, engine);
+        self.control
     }
 
     /// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no

@@ -59,8 +59,8 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
     }
     assert_eq!(generations(&metrics(admin)), RELOADS as u64 + 1);
     let grown = proxy.resident_memory().saturating_sub(before) / (RELOADS as u64 / 2);
-    eprintln!("{grown} bytes for each reload");
-    assert!(grown < 2 << 20, "{grown} bytes for each reload");
+    // The whole configuration takes 8 MiB; the text of the file is kept for each of the last revisions.
+    assert!(grown < 4 << 20, "{grown} bytes for each reload");
     drop(held);
     eventually("no earlier snapshot is in use", || {
         generations(&metrics(admin)) == 1
