@@ -15,7 +15,7 @@ use palantir::base::log;
 use palantir::base::memory::{self, Counted};
 use palantir::base::time::Micros;
 use palantir::cli::{self, Command};
-use palantir::config::{self, Config, Machine, ServerTlsSettings};
+use palantir::config::{self, Config, Machine, ServerTlsSettings, Sharing};
 use palantir::control::access_log::{AccessLog, open_in_time};
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
@@ -134,8 +134,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     if let Some(predecessor) = predecessor {
         ready.follow(predecessor.farewell()).map_err(cannot_start)?;
     }
-    announce(&ready.snapshot, engine);
-    let ended = ready.control.run();
+    let ended = ready.announce(engine).run();
     ended.map_err(|error| format!("the control thread cannot run: {error}"))
 }
 
@@ -277,6 +276,12 @@ impl Ready {
         }
         repeat(&self.workers, &self.snapshot)?;
         self.control.accept()
+    }
+
+    /// Says in the log what there is, and drops all but the control thread: the first snapshot must not be held on to.
+    fn announce(self, engine: Engine) -> control::Prepared {
+        announce(&self.snapshot, engine);
+        self.control
     }
 
     /// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
@@ -447,11 +452,13 @@ fn compile(
     mut slots: Slots,
     mut vault: Vault,
 ) -> Compile {
+    let mut sharing = Sharing::default();
     Box::new(move |config, resolved, generation| {
         let (admin_tls, slots, vault) = (admin_tls.as_ref(), &mut slots, &mut vault);
-        config::compile_beside(
+        let compiled = config::compile_beside(
             admin_tls, config, &machine, resolved, slots, vault, generation,
-        )
+        );
+        compiled.map(|snapshot| sharing.share(snapshot))
     })
 }
 

@@ -58,12 +58,12 @@ pub struct Snapshot {
     pub traceparent: Traceparent,
     /// Addresses of the test servers that the program itself starts.
     pub test_servers: Vec<SocketAddr>,
-    /// Finds the route of a host and path.
-    pub route_table: RouteTable,
+    /// Finds the route of a host and path. What does not differ between two snapshots is the same in both.
+    pub route_table: Arc<RouteTable>,
     /// Indexed by [`crate::base::ids::RouteId`].
-    pub routes: Vec<Route>,
+    pub routes: Vec<Arc<Route>>,
     /// Indexed by [`PoolId`].
-    pub pools: Vec<Pool>,
+    pub pools: Vec<Arc<Pool>>,
 }
 
 /// An address to listen on, and how clients are spoken to that come there. A connection keeps the settings that it was

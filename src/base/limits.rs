@@ -400,8 +400,8 @@ pub const HEALTH_MAILBOX: usize = 8192;
 pub const ACCESS_LOG_LINES: usize = 16_384;
 /// Bytes of a request target or field value that an access-log line keeps.
 pub const LOGGED_TEXT_BYTES: usize = 1024;
-/// Probes that the health thread has under way at once.
-pub const PROBES: usize = 256;
+/// Probes that the health thread has under way at once, where there are descriptors for so many. Each pool has its share.
+pub const PROBES: usize = POOLS;
 /// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
 pub const PROBE_SERVICE_BYTES: usize = 127;
 /// Bytes that a probe reads of its answer.
@@ -457,6 +457,9 @@ pub const ACCESS_LOG_FLUSH_MILLIS: u64 = 3_000;
 pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
 /// Snapshots whose names the access log remembers, for requests that began under an earlier one.
 pub const LOGGED_SNAPSHOTS: usize = 16;
+/// Snapshots that may be in use at once: the one in force, and those that requests, tunnels and connections began under
+/// which are still under way. Beyond that those of the oldest have `shutdown_timeout` to end.
+pub const GENERATIONS: usize = 128;
 /// Addresses taken from one host name.
 pub const ADDRESSES_PER_NAME: usize = 64;
 /// Seconds for one name look-up, after which whoever waits for it goes on without an answer.
@@ -498,8 +501,24 @@ pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 pub const ADMIN_LINGER_BYTES: u64 = 8 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
 pub const ADMIN_CHANGE_SECS: u64 = 75;
-/// Milliseconds by which a worker may be late until palantir calls itself unfit.
-pub const UNFIT_LAG_MILLIS: u64 = 5_000;
+/// Milliseconds without a sign of life of a worker or of the health thread after which palantir calls itself unfit.
+pub const UNFIT_MILLIS: u64 = 5_000;
+/// Milliseconds after which the health thread gives a sign of life although it has nothing to do.
+pub const PULSE_MILLIS: u64 = 1_000;
+/// Seconds that running requests may take to finish, at most, after the control thread has panicked.
+pub const LAST_DRAIN_SECS: u64 = 10;
+/// Seconds within which a client of the management API must take some of what is sent to it.
+pub const ADMIN_WRITE_SECS: u64 = 10;
+/// Seconds between two lines of the log that say that the management API cannot accept connections.
+pub const ADMIN_ACCEPT_TELL_SECS: u64 = 10;
+/// Milliseconds for which all who ask for the metrics in one format get the same text.
+pub const METRICS_AGE_MILLIS: u64 = 1_000;
+/// Texts of the metrics that are kept for those who read them. Whoever still reads an older one is cut.
+pub const METRICS_TEXTS: usize = 3;
+/// Seconds for which the text of the metrics is kept for those who read it.
+pub const METRICS_READ_SECS: u64 = 60;
+/// Bytes of a text of the metrics that are copied for one client at a time.
+pub const METRICS_BLOCK_BYTES: usize = 16 << 10;
 /// Bytes of a token, at least.
 pub const TOKEN_BYTES_LEAST: usize = 12;
 /// Bytes of a token, at most.

@@ -7,6 +7,7 @@ pub mod ids;
 pub mod limits;
 pub mod log;
 pub mod memory;
+pub mod panic_on_demand;
 pub mod random;
 pub mod retry_budget;
 pub mod time;

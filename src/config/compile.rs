@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -93,9 +94,9 @@ pub fn compile_beside(
     generation: u64,
 ) -> Result<Snapshot, CannotCompile> {
     let settings = &config.settings;
-    let pools: Result<Vec<Pool>, _> = settings
+    let pools: Result<Vec<Arc<Pool>>, _> = settings
         .all_pools()
-        .map(|pool| compile_pool(pool, settings, resolved, slots, vault))
+        .map(|pool| compile_pool(pool, settings, resolved, slots, vault).map(Arc::new))
         .collect();
     let pools = pools?;
     let listeners = settings.listeners.iter();
@@ -114,7 +115,7 @@ pub fn compile_beside(
     let routes = settings
         .routes
         .iter()
-        .map(|route| compile_route(route, settings, &ids, slots))
+        .map(|route| Arc::new(compile_route(route, settings, &ids, slots)))
         .collect();
     let keys: Vec<_> = settings
         .routes
@@ -148,7 +149,7 @@ pub fn compile_beside(
             .iter()
             .map(|addr| addr.value)
             .collect(),
-        route_table: RouteTable::new(&keys),
+        route_table: Arc::new(RouteTable::new(&keys)),
         routes,
         pools,
     })

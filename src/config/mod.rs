@@ -22,6 +22,7 @@ mod notes;
 mod pool;
 mod route;
 mod settings;
+mod sharing;
 mod tls;
 mod tls_files;
 mod warnings;
@@ -40,6 +41,7 @@ pub use notes::{Mistakes, Note, Place, Placed};
 pub use pool::{BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS};
 pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
 pub use settings::{LimitSettings, Settings, TimeoutSettings};
+pub use sharing::Sharing;
 pub use tls::{ClientTlsSettings, ServerTlsSettings};
 
 use crate::base::{file, limits};

@@ -85,18 +85,21 @@ pub struct InForce {
     pub revisions: Vec<Revision>,
     /// A stop has begun.
     pub draining: bool,
+    /// Another process has taken over.
+    pub retired: bool,
 }
 
 impl InForce {
-    /// What the desk says is in force, compiled as `snapshot`.
-    pub fn new(desk: &Desk, snapshot: &Arc<Snapshot>, draining: bool) -> InForce {
+    /// What the desk says is in force, compiled as `snapshot`, in a process that goes on.
+    pub fn new(desk: &Desk, snapshot: &Arc<Snapshot>) -> InForce {
         InForce {
             revision: desk.revision(),
             snapshot: snapshot.clone(),
             config: Arc::new(desk.config().clone()),
             document: desk.document().clone(),
             revisions: desk.revisions(),
-            draining,
+            draining: false,
+            retired: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::base::ids::{BackendId, WorkerId};
 use crate::base::time::Micros;
 use crate::config::{BackendAddress, BackendPlace, Config};
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, BackendAddr, Pool, Snapshot};
+use crate::snapshot::{Backend, BackendAddr, Snapshot};
 
 /// A backend as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -140,7 +140,7 @@ fn is_down(snapshot: &Snapshot, tables: &BackendTables, backend: &Named) -> bool
 /// The snapshot's backends that a name of the configuration stands for: several if it has several addresses.
 fn rows<'a>(snapshot: &'a Snapshot, named: &'a Named) -> impl Iterator<Item = &'a Backend> {
     let pools = snapshot.pools.iter();
-    let pool = pools.filter(|pool: &&Pool| pool.name == named.pool);
+    let pool = pools.filter(|pool| pool.name == named.pool);
     let place = BackendAddress::parse(&named.addr).map(|address| address.place);
     let backends = pool.flat_map(|pool| &pool.backends);
     backends.filter(move |backend| place.as_ref().is_ok_and(|place| stands_for(place, backend)))

@@ -5,20 +5,44 @@
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
 use crate::base::limits;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::resolve::Compile;
 
 type Work = Box<dyn FnOnce(&mut Compile) + Send>;
 
+/// What the thread is doing, for whoever only wants to know.
+#[derive(Clone, Debug, Default)]
+pub struct FileProgress(Arc<Mutex<Option<(Job, Micros)>>>);
+
+impl FileProgress {
+    fn set(&self, job: Option<(Job, Micros)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = job;
+    }
+
+    /// What the thread has been doing for too long, in words; `None`: it is well.
+    pub fn complaint(&self, now: Micros) -> Option<String> {
+        let doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (job, since) = doing.as_ref()?;
+        let secs = now.since(*since) / 1_000_000;
+        (secs >= limits::FILE_SECS).then(|| {
+            let doing = job.doing();
+            format!("{doing} has not ended for {secs} s")
+        })
+    }
+}
+
 /// The thread, as the control thread sees it.
 pub struct FileThread {
     work: Sender<Work>,
+    thread: JoinHandle<()>,
+    progress: FileProgress,
     under_way: Option<UnderWay>,
     /// The number of the last piece of work.
     number: u64,
@@ -33,7 +57,7 @@ struct UnderWay {
 }
 
 /// A piece of work, as the control thread and the thread that does it share it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// Tells it from all others.
     pub number: u64,
@@ -97,13 +121,29 @@ impl FileThread {
     /// Starts the thread, which alone compiles from now on. Errors: there can be no more threads.
     pub fn start(mut compile: Compile) -> io::Result<FileThread> {
         let (work, pieces) = bounded::<Work>(limits::FILE_WORK);
-        let run = move || pieces.iter().for_each(|piece| piece(&mut compile));
-        thread::Builder::new().name("files".to_owned()).spawn(run)?;
+        let run = move || {
+            for piece in pieces {
+                panic_on_demand("files");
+                piece(&mut compile);
+            }
+        };
         Ok(FileThread {
             work,
+            thread: thread::Builder::new().name("files".to_owned()).spawn(run)?,
+            progress: FileProgress::default(),
             under_way: None,
             number: 0,
         })
+    }
+
+    /// What it is doing.
+    pub fn progress(&self) -> FileProgress {
+        self.progress.clone()
+    }
+
+    /// Whether the thread has ended: a piece of work has panicked.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Whether a piece of work can be started: none is under way.
@@ -120,6 +160,7 @@ impl FileThread {
         debug_assert!(self.is_idle(), "one piece of work at a time");
         self.number += 1;
         let job = Job::new(self.number);
+        self.progress.set(Some((job.clone(), now)));
         let done_there = job.clone();
         // There is room: what is discarded leaves some.
         let _ = self
@@ -136,6 +177,9 @@ impl FileThread {
     /// The piece of work of this number has ended; whether its result counts.
     pub fn note_end(&mut self, number: u64) -> bool {
         let ended = self.under_way.take_if(|work| work.job.number == number);
+        if ended.is_some() {
+            self.progress.set(None);
+        }
         ended.is_some_and(|work| work.given_up != Some(GivenUp::Withdrawn))
     }
 
@@ -157,14 +201,9 @@ impl FileThread {
         Some(given_up)
     }
 
-    /// What the thread has been doing for too long, in words; `None`: it is well.
+    /// [`FileProgress::complaint`]
     pub fn complaint(&self, now: Micros) -> Option<String> {
-        let work = self.under_way.as_ref()?;
-        let secs = now.since(work.since) / 1_000_000;
-        (secs >= limits::FILE_SECS).then(|| {
-            let doing = work.job.doing();
-            format!("{doing} has not ended for {secs} s")
-        })
+        self.progress.complaint(now)
     }
 
     /// Drops a thing there, because to drop a large one takes a while.

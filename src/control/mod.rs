@@ -14,6 +14,7 @@ mod departures;
 pub mod desk;
 mod file_thread;
 mod file_watch;
+mod last_resort;
 pub mod listeners;
 pub mod metrics;
 pub mod page;
@@ -30,6 +31,7 @@ pub mod upgrade;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -54,6 +56,7 @@ use crate::control::departures::Departures;
 use crate::control::desk::{Desk, Overlay};
 use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
+use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
 use crate::control::resolve::{Compile, Found, Known, LookUps, Names, Question};
@@ -68,6 +71,7 @@ use crate::shared::SharedTables;
 use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
+use crate::shared::pulse::Watched;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 
@@ -93,7 +97,7 @@ pub struct Started {
     /// With an open file if the snapshot has an access log.
     pub access_log: AccessLog,
     pub health: Mailbox<ToHealth>,
-    pub health_thread: JoinHandle<()>,
+    pub health_thread: Watched,
     pub letters: Letters<ToControl>,
     pub upgrades: Upgrades,
     /// No other process is, or was just now, the service.
@@ -126,11 +130,13 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     let (asks, asked) = mpsc::channel(limits::ASKS);
     let (finished, ended) = mpsc::channel(1);
     let (questions, questioned) = mpsc::channel(1);
+    let (broken, breaks) = mpsc::channel(1);
     let inlets = Inlets {
         wake: UnixStream::from_std(started.letters.wake_stream()?)?,
         finished: ended,
         found: answers,
         asks: asked,
+        broken: breaks,
     };
     let admin = started.admin.take();
     let admin = match admin {
@@ -142,6 +148,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         finished,
         found,
         questions,
+        broken,
     };
     let control = Control::new(started, outlets)?;
     drop(entered);
@@ -223,14 +230,15 @@ impl Prepared {
             admin,
             asks,
         } = self;
-        let code = runtime.block_on(async {
+        let last = LastResort::of(&control);
+        let turning = async {
             let mut signals = Signals::take()?;
             control.order_certificates();
             if let Some((listener, gate)) = admin {
                 let router = api::router(control.api_state(asks), gate);
                 let standing = control.standing.subscribe();
                 let mut accepting = control.succession.upgrades.accepting();
-                tokio::spawn(async move {
+                control.spawn_vital("the management API", async move {
                     tokio::select! {
                         () = api::serve(listener, router, standing) => {}
                         stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
@@ -238,12 +246,16 @@ impl Prepared {
                 });
             }
             let (names, found) = (control.names.subscribe(), control.found.clone());
-            tokio::spawn(look_ups.run(names, questions, found));
+            control.spawn_vital(
+                "the look-up of names",
+                look_ups.run(names, questions, found),
+            );
             Ok(control.run(inlets, async || signals.next().await).await)
-        });
+        };
+        let code = catch_unwind(AssertUnwindSafe(|| runtime.block_on(turning)));
         // A look-up of an authority that hangs would keep the runtime from being dropped.
         runtime.shutdown_background();
-        code
+        code.unwrap_or_else(|_| Ok(last.stop()))
     }
 }
 
@@ -266,6 +278,8 @@ struct Control {
     files: FileThread,
     /// Where what the thread that works with files has done comes back.
     finished: mpsc::Sender<Finished>,
+    /// Where the name of a task goes that has panicked.
+    broken: mpsc::Sender<&'static str>,
     tickets: Arc<TicketKeys>,
     file_watch: FileWatch,
     known: Known,
@@ -302,6 +316,8 @@ struct Outlets {
     finished: mpsc::Sender<Finished>,
     found: mpsc::Sender<Found>,
     questions: mpsc::Sender<Question>,
+    /// The name of a task that has panicked.
+    broken: mpsc::Sender<&'static str>,
 }
 
 /// What wakes the thread, besides signals and time.
@@ -310,6 +326,7 @@ struct Inlets {
     finished: mpsc::Receiver<Finished>,
     found: mpsc::Receiver<Found>,
     asks: mpsc::Receiver<Ask>,
+    broken: mpsc::Receiver<&'static str>,
 }
 
 /// What the thread wakes for.
@@ -319,6 +336,8 @@ enum Event {
     Finished(Finished),
     Asked(Ask),
     Upgrade(Progress),
+    /// A task that must not has panicked.
+    Broken(&'static str),
     /// Letters, or time has passed.
     Turn,
 }
@@ -329,27 +348,34 @@ impl Control {
             finished,
             found,
             questions,
+            broken,
         } = outlets;
         let names = Names::of(started.desk.config());
         started.known.keep(&names.hosts, started.desk.revision());
         let addresses = started.known.version();
         started.access_log.learn(&started.snapshot);
-        let in_force = InForce::new(&started.desk, &started.snapshot, false);
+        let in_force = InForce::new(&started.desk, &started.snapshot);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
+        let threads = Threads::new(started.workers, started.health, &started.snapshot);
+        let files = FileThread::start(started.compile)?;
         let sources = Sources {
             standing: standing.subscribe(),
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
             orders: orders.clone(),
             access_log: started.access_log.progress(),
+            health: started.health_thread.pulse,
+            files: files.progress(),
+            texts: Default::default(),
+            generations: threads.generations(),
         };
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
             succession: Succession::new(started.upgrades, started.is_alone, Micros::now()),
             bad_requests: BadRequests::default(),
-            shutdown: Shutdown::new(started.workers.len()),
-            threads: Threads::new(started.workers, started.health, &started.snapshot),
+            shutdown: Shutdown::new(started.tables.workers()),
+            threads,
             standing,
             known: started.known,
             names: watch::Sender::new(names),
@@ -362,11 +388,12 @@ impl Control {
             listeners: started.listeners,
             tables: started.tables,
             gauges: started.gauges,
-            health_thread: started.health_thread,
+            health_thread: started.health_thread.thread,
             letters: started.letters,
             access_log: started.access_log,
-            files: FileThread::start(started.compile)?,
+            files,
             finished,
+            broken,
             tickets: started.tickets,
             found,
             questions,
@@ -386,7 +413,7 @@ impl Control {
         let challenges = self.snapshot.challenges.clone();
         let orders = order_forever(self.wanted.subscribe(), challenges, self.orders.clone());
         let mut accepting = self.succession.upgrades.accepting();
-        tokio::spawn(async move {
+        self.spawn_vital("the order of certificates", async move {
             tokio::select! {
                 () = orders => {}
                 stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
@@ -394,18 +421,21 @@ impl Control {
         });
     }
 
+    /// Spawns a task whose panic ends the process: nobody else would know of it.
+    fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (task, broken) = (tokio::spawn(task), self.broken.clone());
+        tokio::spawn(async move {
+            if task.await.is_err_and(|error| error.is_panic()) {
+                let _ = broken.send(name).await;
+            }
+        });
+    }
+
     /// What the management API speaks of.
     fn api_state(&self, asks: Asks) -> ApiState {
-        let sources = Sources {
-            standing: self.standing.subscribe(),
-            tables: self.tables.clone(),
-            gauges: self.gauges.clone(),
-            orders: self.orders.clone(),
-            access_log: self.access_log.progress(),
-        };
         ApiState::new(
             asks,
-            sources,
+            self.boards.sources().clone(),
             self.boards.watch(),
             self.bad_requests.clone(),
         )
@@ -425,6 +455,7 @@ impl Control {
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),
                 Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
+                Some(task) = inlets.broken.recv() => Event::Broken(task),
                 progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
@@ -437,6 +468,7 @@ impl Control {
                 Event::Finished(finished) => self.take_finished(finished, now),
                 Event::Asked(ask) => self.take_ask(ask, now),
                 Event::Upgrade(progress) => self.take_progress(progress, now),
+                Event::Broken(task) => self.take_broken(task, now),
                 Event::Turn => {}
             }
         }

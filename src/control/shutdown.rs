@@ -17,8 +17,10 @@ pub struct Shutdown {
     /// Workers that have nothing left to do, whatever the reason.
     done: BTreeSet<WorkerId>,
     deadline: Option<Micros>,
-    /// Another process has taken over; nobody waits for this one to end.
-    retiring: bool,
+    /// Another process has taken over; nobody waits for this one to end before a signal says so.
+    retired: bool,
+    /// A signal has asked for the end.
+    signalled: bool,
     /// Something else than a signal is the reason.
     failed: bool,
     at_once: bool,
@@ -31,7 +33,8 @@ impl Shutdown {
             workers,
             done: BTreeSet::new(),
             deadline: None,
-            retiring: false,
+            retired: false,
+            signalled: false,
             failed: false,
             at_once: false,
         }
@@ -39,13 +42,15 @@ impl Shutdown {
 
     /// Begins without haste, because another process has taken over. A signal may hasten it.
     pub fn retire(&mut self, now: Micros) {
-        self.retiring = true;
+        self.retired = true;
         self.deadline = Some(now.after(Duration::from_secs(limits::RETIRE_SECS)));
     }
 
     /// Begins, on a signal; the second one ends everything at once. Whether this was the first.
     pub fn signal(&mut self, name: &str, patience: Duration, now: Micros) -> bool {
-        if self.deadline.is_some() && !std::mem::take(&mut self.retiring) {
+        let is_first = self.retired && !self.signalled;
+        self.signalled = true;
+        if self.deadline.is_some() && !is_first {
             info!(signal = name, "stopping at once");
             self.at_once = true;
             return false;
@@ -74,6 +79,11 @@ impl Shutdown {
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
         self.deadline.is_some()
+    }
+
+    /// Whether another process has taken over.
+    pub fn has_retired(&self) -> bool {
+        self.retired
     }
 
     /// Whether it is time to end the process.

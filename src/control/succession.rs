@@ -1,8 +1,11 @@
 //! What the loop does for processes around this one: the one that takes over at an upgrade, the one that this one took
 //! over from, and the service manager.
 
+use std::time::Duration;
+
 use tracing::{error, info};
 
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::{Accepted, Answer};
@@ -138,6 +141,7 @@ impl Control {
     fn retire(&mut self, now: Micros) {
         self.shutdown.retire(now);
         self.forsake_changes();
+        self.end_watching();
         self.succession.fall_silent();
         self.access_log.follow_path();
         self.listeners.keep_only(&[]);
@@ -160,10 +164,13 @@ impl Control {
                 .notifier
                 .ready(&format!("serving, revision {revision}"));
         }
+        let silence = self.boards.sources().health.silence(now);
+        let is_health_alive = silence < Duration::from_millis(limits::UNFIT_MILLIS);
         let moved = self.gauges.iter().map(|worker| worker.loop_lag().count());
         if succession.is_alone
             && let Some(watchdog) = &mut succession.watchdog
             && watchdog.is_due(moved, now)
+            && is_health_alive
         {
             succession.notifier.alive();
         }

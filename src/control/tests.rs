@@ -19,6 +19,7 @@ use crate::shared::access::{AccessLine, Texts};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::mailbox::mailbox;
+use crate::shared::pulse::Watched;
 use crate::shared::slots::Slots;
 use crate::snapshot::AccessLogFormat;
 use crate::tls::Vault;
@@ -119,6 +120,7 @@ fn outside_of(
     let (answers, answers_taken) = mpsc::channel(4);
     let (asks, asked) = mpsc::channel(4);
     let (finished, ended) = mpsc::channel(1);
+    let (broken, breaks) = mpsc::channel(1);
     let started = Started {
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
@@ -132,9 +134,12 @@ fn outside_of(
         gauges: gauges.clone(),
         access_log: AccessLog::start(log, access_lines, gauges.clone()).unwrap(),
         health,
-        health_thread: std::thread::spawn(move || {
-            let _ = lives.recv();
-        }),
+        health_thread: Watched {
+            thread: std::thread::spawn(move || {
+                let _ = lives.recv();
+            }),
+            pulse: Default::default(),
+        },
         letters,
         tickets: Default::default(),
         upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
@@ -146,6 +151,7 @@ fn outside_of(
         finished,
         found: answers.clone(),
         questions,
+        broken,
     };
     let control = Control::new(started, outlets).unwrap();
     let outside = Outside {
@@ -166,6 +172,7 @@ fn outside_of(
         finished: ended,
         asks: asked,
         questions: questioned,
+        broken: breaks,
     };
     (outside, control, inputs)
 }
@@ -183,6 +190,7 @@ struct Inputs {
     finished: mpsc::Receiver<Finished>,
     asks: mpsc::Receiver<Ask>,
     questions: mpsc::Receiver<Question>,
+    broken: mpsc::Receiver<&'static str>,
 }
 
 fn full() -> CannotCompile {
@@ -233,6 +241,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         let (names, found) = (in_force.subscribe(), control.found.clone());
         tokio::spawn(LookUps::default().run(names, inputs.questions, found));
         let inlets = Inlets {
+            broken: inputs.broken,
             wake: UnixStream::from_std(control.letters.wake_stream().unwrap()).unwrap(),
             found: inputs.answers,
             finished: inputs.finished,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use crate::base::ids::WorkerId;
+use crate::base::limits;
 use crate::net::BoundListener;
+use crate::shared::count::Count;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::messages::{ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
@@ -16,6 +18,7 @@ enum Order {
     Snapshot,
     /// After the snapshot, which says how clients that come there are spoken to.
     Listen(ListenAddr),
+    EndGenerations,
     Retire,
     Drain,
 }
@@ -28,10 +31,15 @@ pub struct Threads {
     /// Snapshots that may still be in use. To drop a large one takes a while, and no worker has that: the last
     /// reference is always here.
     retired: Vec<Arc<Snapshot>>,
+    /// How many are in use, with the one in force.
+    in_use: Arc<Count>,
+    /// What began under this generation or an earlier one is told to end.
+    ended: u64,
 }
 
 #[derive(Debug)]
 struct Worker {
+    mailbox: Mailbox<ToWorker>,
     outbox: Outbox<Order, ToWorker>,
     /// The generation that its requests begin with.
     adopted: u64,
@@ -45,13 +53,16 @@ impl Threads {
         snapshot: &Arc<Snapshot>,
     ) -> Threads {
         let workers = workers.into_iter().map(|mailbox| Worker {
-            outbox: Outbox::new(mailbox),
+            outbox: Outbox::new(mailbox.clone()),
+            mailbox,
             adopted: snapshot.generation,
         });
         Threads {
             workers: workers.collect(),
             health: Outbox::new(health),
             retired: Vec::new(),
+            in_use: Arc::default(),
+            ended: 0,
         }
     }
 
@@ -74,6 +85,12 @@ impl Threads {
         self.retired.push(before);
     }
 
+    /// Where the workers are told something, past what waits here.
+    pub fn mailboxes(&self) -> Vec<Mailbox<ToWorker>> {
+        let workers = self.workers.iter();
+        workers.map(|worker| worker.mailbox.clone()).collect()
+    }
+
     /// Tells the workers to drain.
     pub fn drain(&mut self) {
         for worker in &mut self.workers {
@@ -86,6 +103,11 @@ impl Threads {
         for worker in &mut self.workers {
             worker.outbox.put(Order::Retire, ToWorker::Retire);
         }
+    }
+
+    /// Tells the health thread to probe no backend any more.
+    pub fn stop_probing(&mut self) {
+        self.health.put(Order::Retire, ToHealth::StopProbing);
     }
 
     /// Tells the workers once more to use `snapshot`, and with it where to listen.
@@ -118,9 +140,32 @@ impl Threads {
     }
 
     /// The snapshots that nobody uses any more. No reference to one of them can be made but from another one.
-    pub fn take_unused(&mut self) -> impl Iterator<Item = Arc<Snapshot>> {
-        self.retired
-            .extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1)
+    pub fn take_unused(&mut self) -> Vec<Arc<Snapshot>> {
+        let is_unused = |snapshot: &mut Arc<Snapshot>| Arc::strong_count(snapshot) == 1;
+        let unused = self.retired.extract_if(.., is_unused).collect();
+        self.in_use.set(self.retired.len() as u64 + 1);
+        unused
+    }
+
+    /// How many snapshots are in use.
+    pub fn generations(&self) -> Arc<Count> {
+        self.in_use.clone()
+    }
+
+    /// Lets what began under the oldest snapshots end if there are more than [`limits::GENERATIONS`]. The last
+    /// generation that is to end, if it is new that it is.
+    pub fn end_oldest(&mut self) -> Option<u64> {
+        let surplus = (self.retired.len() + 1).checked_sub(limits::GENERATIONS + 1)?;
+        let last = self.retired[surplus].generation;
+        if last <= self.ended {
+            return None;
+        }
+        self.ended = last;
+        for worker in &mut self.workers {
+            let message = ToWorker::EndGenerations(last);
+            worker.outbox.put(Order::EndGenerations, message);
+        }
+        Some(last)
     }
 }
 
@@ -155,8 +200,33 @@ mod tests {
         assert!(threads.send());
         while health_letters.take().is_some() {}
         assert!(matches!(letters.take(), Some(ToWorker::Snapshot(_))));
-        assert_eq!(threads.take_unused().count(), 0);
+        assert_eq!(threads.take_unused().len(), 0);
         drop(used_by_a_request);
-        assert_eq!(threads.take_unused().count(), 1);
+        assert_eq!(threads.take_unused().len(), 1);
+    }
+
+    #[test]
+    fn what_began_under_the_oldest_of_too_many_snapshots_is_to_end() {
+        let (worker, letters) = mailbox(1000).unwrap();
+        let (health, _health_letters) = mailbox(1000).unwrap();
+        let first = sample::snapshot(1, Vec::new());
+        let mut threads = Threads::new(vec![worker], health, &first);
+        let mut used = vec![first];
+        for generation in 2..=limits::GENERATIONS as u64 + 2 {
+            let snapshot = sample::snapshot(generation, Vec::new());
+            let before = used[used.len() - 1].clone();
+            threads.put_in_force(before, &snapshot, vec![Vec::new()]);
+            threads.send();
+            used.push(snapshot);
+            threads.take_unused();
+            let expected = generation.checked_sub(limits::GENERATIONS as u64);
+            assert_eq!(threads.end_oldest(), expected.filter(|last| *last > 0));
+            assert_eq!(threads.end_oldest(), None, "it was said");
+            assert_eq!(threads.generations().get(), generation);
+        }
+        threads.send();
+        let told = std::iter::from_fn(|| letters.take());
+        let ends = told.filter(|letter| matches!(letter, ToWorker::EndGenerations(_)));
+        assert_eq!(ends.count(), 2);
     }
 }

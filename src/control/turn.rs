@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{error, warn};
 
 use crate::base::limits;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::acme::Wanted;
@@ -21,10 +22,8 @@ impl Control {
         while let Some(letter) = self.letters.take() {
             self.read(letter, now);
         }
-        if self.health_thread.is_finished() && !self.shutdown.has_begun() {
-            error!("the health thread has ended; stopping");
-            self.stop_failed(now);
-        }
+        panic_on_demand("control");
+        self.look_at_threads(now);
         self.answer_adopted();
         self.look_at_clock(now);
         self.follow_own_wishes(now);
@@ -35,8 +34,28 @@ impl Control {
         for unused in self.threads.take_unused() {
             self.files.discard(unused);
         }
+        if let Some(last) = self.threads.end_oldest() {
+            warn!(
+                "too many snapshots are in use: what began under generation {last} or an earlier one is to end"
+            );
+        }
         let all_sent = self.threads.send();
         self.pause(all_sent, now)
+    }
+
+    /// Stops if a thread has ended that must not: without it the process would be half alive.
+    fn look_at_threads(&mut self, now: Micros) {
+        let threads = [
+            ("health", self.health_thread.is_finished()),
+            ("files", self.files.has_ended()),
+            ("access-log", self.access_log.has_ended()),
+        ];
+        if let Some((name, _)) = threads.iter().find(|(_, has_ended)| *has_ended)
+            && !self.shutdown.has_begun()
+        {
+            error!("the {name} thread has ended; stopping");
+            self.stop_failed(now);
+        }
     }
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
@@ -80,12 +99,23 @@ impl Control {
             ToControl::NotListening(worker, reason) => {
                 error!(worker = worker.0, reason, "a new listener cannot be used");
             }
+            ToControl::WorkerFailed(worker, task) => {
+                let worker = worker.0;
+                error!(worker, "a worker has panicked while {task}; stopping");
+                self.stop_failed(now);
+            }
             ToControl::WorkerEnded(worker, reason) => {
                 error!(worker = worker.0, reason, "a worker has ended; stopping");
                 self.shutdown.worker_done(worker);
                 self.stop_failed(now);
             }
         }
+    }
+
+    /// A task has panicked without which palantir cannot be told anything, or does not do all that it is told.
+    pub(super) fn take_broken(&mut self, task: &str, now: Micros) {
+        error!("{task} has panicked; stopping");
+        self.stop_failed(now);
     }
 
     pub(super) fn take_signal(&mut self, signal: Signal, now: Micros) {
@@ -111,6 +141,7 @@ impl Control {
 
     fn drain(&mut self) {
         self.forsake_changes();
+        self.end_watching();
         self.succession.upgrades.abandon();
         self.succession.notifier.stopping();
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
@@ -118,6 +149,13 @@ impl Control {
         // A socket that is kept here would go on taking connections that nobody accepts.
         self.listeners.keep_only(&[]);
         self.publish();
+    }
+
+    /// Probes no backend and looks no name up any more. Requests that are still under way go by what is known now, and
+    /// by what they find out themselves.
+    pub(super) fn end_watching(&mut self) {
+        self.names.send_modify(|names| names.hosts.clear());
+        self.threads.stop_probing();
     }
 
     /// What nobody asks for over a channel: a signal's reload, the end of a trial, backends that are to leave by now. One

@@ -9,6 +9,7 @@ mod judge;
 mod news;
 mod place;
 mod probe;
+mod schedule;
 mod watch;
 
 use std::cell::{Cell, RefCell};
@@ -16,7 +17,6 @@ use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use monoio::net::UnixStream;
@@ -25,6 +25,7 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::health::news::News;
 use crate::health::probe::Outcome;
@@ -32,6 +33,7 @@ use crate::health::watch::{Assignment, Watch};
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
+use crate::shared::pulse::{Pulse, SharedPulse, Watched};
 
 /// Starts the thread, and waits until it turns. It watches nothing until it is sent a [`ToHealth::Snapshot`], and ends
 /// on [`ToHealth::Stop`]. Errors: no thread or no descriptors left. A thread that ends unasked has said why in the log.
@@ -39,7 +41,9 @@ pub fn start(
     letters: Letters<ToHealth>,
     workers: Vec<Mailbox<ToWorker>>,
     control: Mailbox<ToControl>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Watched> {
+    let pulse = SharedPulse::default();
+    let beating = pulse.clone();
     let wake = letters.wake_stream()?;
     let (told, tells) = mpsc::channel();
     let thread = std::thread::Builder::new()
@@ -51,7 +55,9 @@ pub fn start(
                 runtime.block_on(async {
                     let wake = UnixStream::from_std(wake)?;
                     let _ = told.send(());
-                    Health::new(letters, workers, control).run(wake).await
+                    Health::new(letters, workers, control)
+                        .run(wake, &beating)
+                        .await
                 })
             });
             if let Err(error) = ended {
@@ -59,7 +65,7 @@ pub fn start(
             }
         })?;
     match tells.recv() {
-        Ok(()) => Ok(thread),
+        Ok(()) => Ok(Watched { thread, pulse }),
         Err(_) => Err(io::Error::other("the health thread cannot start")),
     }
 }
@@ -101,10 +107,12 @@ impl Health {
     }
 
     /// Sleeps until a letter or an outcome has come or something is due, and deals with it.
-    async fn run(mut self, wake: UnixStream) -> io::Result<()> {
+    async fn run(mut self, wake: UnixStream, pulse: &Pulse) -> io::Result<()> {
         loop {
+            panic_on_demand("health");
             self.desk.letters.clear_wake();
             let now = Micros::now();
+            pulse.beat(now);
             if self.read_letters(now).is_break() {
                 return Ok(());
             }
@@ -116,12 +124,9 @@ impl Health {
                 self.start_probe(assignment);
             }
             let all_sent = self.tell_news();
-            match self.pause(all_sent) {
-                Some(pause) => timeout(pause, wake.readable(false))
-                    .await
-                    .unwrap_or(Ok(()))?,
-                None => wake.readable(false).await?,
-            }
+            timeout(self.pause(all_sent), wake.readable(false))
+                .await
+                .unwrap_or(Ok(()))?;
         }
     }
 
@@ -137,6 +142,7 @@ impl Health {
                     failures,
                     word,
                 } => self.watch.failed(backend, failures, word, now),
+                ToHealth::StopProbing => self.watch.stop_probing(),
                 ToHealth::Stop => return ControlFlow::Break(()),
             }
         }
@@ -181,15 +187,14 @@ impl Health {
         all_sent
     }
 
-    /// How long to sleep if no letter comes; `None`: until one does.
-    fn pause(&self, all_sent: bool) -> Option<Duration> {
+    /// How long to sleep if no letter comes.
+    fn pause(&self, all_sent: bool) -> Duration {
+        let longest = Duration::from_millis(match all_sent {
+            true => limits::PULSE_MILLIS,
+            false => limits::POST_AGAIN_MILLIS,
+        });
         let due = self.watch.next_due(self.room() > 0);
-        let until_due = due.map(|due| Duration::from_micros(due.since(Micros::now())));
-        let again = Duration::from_millis(limits::POST_AGAIN_MILLIS);
-        match all_sent {
-            true => until_due,
-            false => Some(until_due.map_or(again, |until_due| until_due.min(again))),
-        }
+        due.map_or(longest, |due| due.until().min(longest))
     }
 }
 
@@ -198,6 +203,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::net::TcpListener;
     use std::sync::Arc;
+    use std::thread::JoinHandle;
     use std::time::Instant;
 
     use super::*;
@@ -225,7 +231,9 @@ mod tests {
                 health,
                 workers: [first_letters, second_letters],
                 control: control_letters,
-                thread: super::start(letters, vec![first, second], control).unwrap(),
+                thread: super::start(letters, vec![first, second], control)
+                    .unwrap()
+                    .thread,
             }
         }
 

@@ -29,6 +29,11 @@ impl Place {
             })
     }
 
+    /// Where the pool stands among the snapshot's.
+    pub fn pool_index(&self) -> usize {
+        self.pool
+    }
+
     /// The pool with its settings.
     pub fn pool(&self) -> &Pool {
         &self.snapshot.pools[self.pool]

@@ -13,6 +13,7 @@ use crate::health::judge::{self, Judge};
 use crate::health::news::{News, probes_in_words};
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
+use crate::health::schedule::Schedule;
 use crate::shared::backend_table::BackendState;
 use crate::shared::messages::StateChange;
 use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
@@ -21,8 +22,10 @@ use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 #[derive(Debug)]
 pub struct Watch {
     backends: BTreeMap<BackendId, Watched>,
-    /// Every [`NextProbe::At`].
-    probes: BTreeSet<(Micros, BackendId)>,
+    /// Every [`NextProbe::At`], and how many are [`NextProbe::AfterThis`].
+    schedule: Schedule,
+    /// Whether backends are probed at all.
+    is_probing: bool,
     /// Every [`Judge::ejected_until`].
     ejection_ends: BTreeSet<(Micros, BackendId)>,
     /// Names of the pools last reported down.
@@ -78,7 +81,8 @@ impl Watch {
     pub fn new() -> Watch {
         Watch {
             backends: BTreeMap::new(),
-            probes: BTreeSet::new(),
+            schedule: Schedule::default(),
+            is_probing: true,
             ejection_ends: BTreeSet::new(),
             pools_down: BTreeSet::new(),
             news: Vec::new(),
@@ -93,16 +97,16 @@ impl Watch {
 
     /// The next instant at which there is something to do; `room`: whether another probe may be started.
     pub fn next_due(&self, room: bool) -> Option<Micros> {
-        let probe = self.probes.first().filter(|_| room);
-        let firsts = [probe, self.ejection_ends.first()];
-        firsts.into_iter().flatten().map(|&(at, _)| at).min()
+        let probe = self.schedule.next_due().filter(|_| room);
+        let ejection_end = self.ejection_ends.first().map(|&(at, _)| at);
+        probe.into_iter().chain(ejection_end).min()
     }
 
     /// Watches the backends of this snapshot from now on. Those that stay keep all that is known of them: a row remains
     /// the same backend's for as long as one snapshot after the other names it.
     pub fn adopt(&mut self, snapshot: &Arc<Snapshot>, now: Micros) {
         let mut before = mem::take(&mut self.backends);
-        self.probes.clear();
+        self.schedule = Schedule::of_pools(snapshot.pools.len());
         self.ejection_ends.clear();
         for place in Place::all(snapshot) {
             let id = place.id();
@@ -111,6 +115,7 @@ impl Watch {
                 self.enter(id, place, before.remove(&id), now);
             }
         }
+        self.schedule.share_out(snapshot.descriptors.probes);
         for pool in &snapshot.pools {
             self.forgive_surplus(pool);
         }
@@ -129,8 +134,10 @@ impl Watch {
         };
         judge.apply(place.backend(), place.pool());
         let next_probe = self.plan(planned, &judge, &place, now);
-        if let NextProbe::At(at) = next_probe {
-            self.probes.insert((at, id));
+        match next_probe {
+            NextProbe::At(at) => self.schedule.insert(place.pool_index(), at, id),
+            NextProbe::AfterThis => self.schedule.note_started(place.pool_index()),
+            NextProbe::Never => {}
         }
         if let Some(until) = judge.ejected_until() {
             self.ejection_ends.insert((until, id));
@@ -158,7 +165,8 @@ impl Watch {
     /// A backend that was not probed will be soon; one that was waits no longer than the settings now say.
     fn plan(&mut self, planned: NextProbe, judge: &Judge, place: &Place, now: Micros) -> NextProbe {
         let check = place.backend().health_check.as_ref();
-        let Some(check) = check.filter(|_| place.backend().addr.is_some()) else {
+        let is_probed = self.is_probing && place.backend().addr.is_some();
+        let Some(check) = check.filter(|_| is_probed) else {
             return NextProbe::Never;
         };
         match planned {
@@ -172,14 +180,21 @@ impl Watch {
         }
     }
 
+    /// Begins no further probe. What is known of the backends stays, but for ejections, which end in their time.
+    pub fn stop_probing(&mut self) {
+        self.is_probing = false;
+        self.schedule = Schedule::default();
+        for watched in self.backends.values_mut() {
+            watched.next_probe = NextProbe::Never;
+        }
+    }
+
     /// Up to `room` probes whose time has come. Each must be answered by [`Watch::probed`].
     pub fn due_probes(&mut self, room: usize, now: Micros) -> Vec<Assignment> {
         let mut due = Vec::new();
         while due.len() < room
-            && let Some(&(at, id)) = self.probes.first()
-            && at <= now
+            && let Some(id) = self.schedule.start_due(now)
         {
-            self.probes.pop_first();
             let Some(watched) = self.backends.get_mut(&id) else {
                 continue;
             };
@@ -221,7 +236,8 @@ impl Watch {
             .after(self.jitter.around(judge.pause(check)))
             .max(now);
         *next_probe = NextProbe::At(at);
-        self.probes.insert((at, id));
+        self.schedule.note_ended(place.pool_index());
+        self.schedule.insert(place.pool_index(), at, id);
         if let Some((count, outcome)) = turned {
             self.settle(id, from, probes_in_words(count, outcome));
         }

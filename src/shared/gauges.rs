@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 use super::count::{Count, numbers};
 use super::counts::CLASSES;
 use super::histogram::{COARSE, Histogram, Times};
+use super::pulse::Pulse;
 
 /// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
 pub const REASONS: usize = 103;
@@ -30,6 +31,7 @@ pub struct WorkerGauges {
     refused: Count,
     server_failed: Count,
     thread: Count,
+    pulse: Pulse,
     loop_lag: Histogram<COARSE>,
     worst_lag: Count,
     refused_streams: Count,
@@ -55,6 +57,7 @@ impl Default for WorkerGauges {
             refused: Count::default(),
             server_failed: Count::default(),
             thread: Count::default(),
+            pulse: Pulse::default(),
             loop_lag: Histogram::default(),
             worst_lag: Count::default(),
             refused_streams: Count::default(),
@@ -183,6 +186,11 @@ impl WorkerGauges {
     /// The system's number of the worker's thread; `None` before it runs.
     pub fn thread(&self) -> Option<u32> {
         Some(self.thread.get() as u32).filter(|thread| *thread > 0)
+    }
+
+    /// When the worker last was at work, ten times a second if all is well.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// How late the ticks came, and how long pauses of the loop were that are measured one by one.

@@ -123,6 +123,20 @@ impl<const CELLS: usize> Times<CELLS> {
     }
 }
 
+impl Times<FINE> {
+    /// The same with one step per octave.
+    pub fn coarse(&self) -> Times<COARSE> {
+        let mut coarse = Times {
+            sum_micros: self.sum_micros,
+            cells: [0; COARSE],
+        };
+        for (fine, number) in self.cells.iter().enumerate() {
+            coarse.cells[fine.div_ceil(2)] += number;
+        }
+        coarse
+    }
+}
+
 /// A histogram of late that forgets: what it took in earlier counts less with every turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fading<const CELLS: usize> {
@@ -182,6 +196,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn coarse_cells_are_those_of_a_coarse_histogram() {
+        let (fine, coarse) = (Histogram::<FINE>::default(), Histogram::<COARSE>::default());
+        for micros in (0..28).flat_map(|octave| [1 << octave, (3 << octave) / 2]) {
+            fine.observe(micros);
+            coarse.observe(micros);
+        }
+        assert_eq!(fine.times().coarse(), coarse.times());
+    }
 
     #[test]
     fn cells_table() {

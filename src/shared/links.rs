@@ -43,6 +43,11 @@ impl Links {
         let _ = self.control.post(ToControl::Drained(worker));
     }
 
+    /// Tells the control thread that a task has panicked without which the worker is of no use.
+    pub fn say_failed(&self, worker: WorkerId, task: &'static str) {
+        let _ = self.control.post(ToControl::WorkerFailed(worker, task));
+    }
+
     /// Tells the control thread of a refused request, unless its mailbox is full.
     pub fn tell_refused(&self, refused: RefusedHead) {
         let _ = self.control.post(ToControl::Refused(Box::new(refused)));

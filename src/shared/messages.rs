@@ -24,6 +24,9 @@ pub enum ToWorker {
     /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does
     /// not name, and say [`ToControl::Adopted`].
     Snapshot(Arc<Snapshot>),
+    /// Let what began under the snapshot of this generation, or an earlier one, end within `shutdown_timeout`: too many
+    /// snapshots are in use.
+    EndGenerations(u64),
     /// A backend's state changed.
     BackendState(BackendId, BackendState),
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
@@ -62,6 +65,8 @@ pub enum ToHealth {
         /// The reason word of the last one.
         word: &'static str,
     },
+    /// Begin no further probe: this process stops, or another one has taken over. What the workers report counts on.
+    StopProbing,
     /// End the thread.
     Stop,
 }
@@ -77,6 +82,8 @@ pub enum ToControl {
     NotListening(WorkerId, String),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
+    /// A task of this worker has panicked without which it is of no use; its connections go on.
+    WorkerFailed(WorkerId, &'static str),
     /// The process that this one has taken over from is over.
     PredecessorOver,
     /// A backend's state changed.

@@ -11,6 +11,7 @@ pub mod links;
 pub mod mailbox;
 pub mod messages;
 pub mod outbox;
+pub mod pulse;
 pub mod slots;
 pub mod sockets;
 

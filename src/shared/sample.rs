@@ -61,9 +61,9 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
             propagate: true,
         },
         test_servers: Vec::new(),
-        route_table: RouteTable::default(),
+        route_table: Arc::new(RouteTable::default()),
         routes: Vec::new(),
-        pools,
+        pools: pools.into_iter().map(Arc::new).collect(),
     })
 }
 

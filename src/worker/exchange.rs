@@ -193,7 +193,7 @@ impl Exchange {
 
     /// How long a step may take that may take `wait` by itself: what is left of the whole exchange bounds it.
     pub fn bounded(&self, wait: Duration) -> Duration {
-        match self.deadline.get() {
+        match self.due() {
             None => wait,
             Some(deadline) => wait.min(Duration::from_micros(deadline.since(Micros::now()))),
         }
@@ -209,8 +209,13 @@ impl Exchange {
 
     /// Whether the time for the whole exchange has ended.
     pub fn is_overdue(&self) -> bool {
-        let deadline = self.deadline.get();
-        deadline.is_some_and(|deadline| Micros::now() >= deadline)
+        self.due().is_some_and(|due| Micros::now() >= due)
+    }
+
+    /// When at the latest it is to end: by its route, by its client, or because its snapshot is too old.
+    fn due(&self) -> Option<Micros> {
+        let bounds = [self.deadline.get(), self.plan.due()];
+        bounds.into_iter().flatten().min()
     }
 
     /// Notes that a backend gave no answer to the request.

@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::net::{BoundListener, Engine, Event};
 use crate::shared::mailbox::Letters;
@@ -17,6 +18,7 @@ pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>, engine: Engine) -
         event.wait().await?;
         letters.clear_wake();
         while let Some(message) = letters.take() {
+            panic_on_demand("worker mailbox");
             take_over(&shard, message, engine);
         }
     }
@@ -45,6 +47,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
             shard.adopt(snapshot);
             shard.note_lag(Micros::now().since(began));
         }
+        ToWorker::EndGenerations(last) => shard.end_generations(last),
         ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
         ToWorker::Drain => shard.drain(),
         ToWorker::Retire => shard.retire(),

@@ -72,6 +72,15 @@ pub fn work(start: Start) -> io::Result<()> {
     run(start.engine, work_here(start))?
 }
 
+/// Held by a task without which the worker is of no use. A panic ends the task alone, and nobody else would know.
+struct Vital(Rc<Shard>, &'static str);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        self.0.report_panic(self.1);
+    }
+}
+
 async fn work_here(start: Start) -> io::Result<()> {
     count_in_steps();
     let neighbours = Rc::new(Neighbours {
@@ -88,13 +97,13 @@ async fn work_here(start: Start) -> io::Result<()> {
         turn,
     ));
     let ticker = Ticker::new()?;
-    let ticked = shard.clone();
+    let ticked = Vital(shard.clone(), "keeping time");
     spawn(async move {
         while let Ok(lag) = ticker.tick().await {
-            ticked.tick(lag);
+            ticked.0.tick(lag);
         }
     });
-    let paced = shard.clone();
-    spawn(async move { paced.pace.run(&paced.turn).await });
+    let paced = Vital(shard.clone(), "sharing out time");
+    spawn(async move { paced.0.pace.run(&paced.0.turn).await });
     mailbox::run(shard, start.letters, start.engine).await
 }

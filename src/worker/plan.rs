@@ -31,6 +31,8 @@ pub struct Plan {
     places: Vec<Option<Place>>,
     /// The latest key that was given out on this core.
     last_key: ReuseKey,
+    /// When at the latest what began with it is to end, if too many snapshots are in use.
+    due: Cell<Option<Micros>>,
 }
 
 /// Where a backend stands in a snapshot, and which connections to it may be used.
@@ -130,6 +132,7 @@ impl Plan {
             listeners: listeners_after(before.map_or(&[], |before| &before.listeners), &snapshot),
             places,
             last_key,
+            due: Cell::default(),
             snapshot,
             neighbours: neighbours.clone(),
         }
@@ -138,6 +141,17 @@ impl Plan {
     /// The snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// Lets what began with it end by then, if not earlier.
+    pub fn end_by(&self, due: Micros) {
+        let earlier = self.due.get().unwrap_or(due);
+        self.due.set(Some(due.min(earlier)));
+    }
+
+    /// When at the latest what began with it is to end; `None`: nobody says so.
+    pub fn due(&self) -> Option<Micros> {
+        self.due.get()
     }
 
     /// How clients that come by an address are spoken to, if it is listened on.

@@ -7,7 +7,9 @@ use std::task::{Context, Waker};
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::base::limits;
 use crate::base::memory;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::random::Random;
+use crate::base::time::Micros;
 use crate::http::traceparent;
 use crate::http::websocket::{self, KEY_BYTES};
 use crate::net::{Blocks, Gate, Timers, Turn, operations, thread_number};
@@ -118,6 +120,7 @@ impl Shard {
         };
         let gauges = shard.links.gauges(worker);
         gauges.set_thread(thread_number());
+        gauges.pulse().beat(Micros::now());
         shard.derive_bounds();
         shard
     }
@@ -197,6 +200,17 @@ impl Shard {
             .iter()
             .filter_map(Weak::upgrade)
             .for_each(|plan| look(&plan));
+    }
+
+    /// Lets what began under a snapshot up to the generation `last` end soon.
+    pub fn end_generations(&self, last: u64) {
+        let due = Micros::now().after(self.plan().snapshot().shutdown_timeout);
+        self.each_earlier_plan(|plan| {
+            if plan.snapshot().generation <= last {
+                plan.end_by(due);
+            }
+        });
+        self.timers.wake_all();
     }
 
     /// Opens a gate for an address that is listened on from now on.
@@ -371,6 +385,8 @@ impl Shard {
 
     /// What is due at every tick, which was taken up `lag` microseconds late.
     pub fn tick(self: &Rc<Self>, lag: u64) {
+        panic_on_demand("worker");
+        self.links.gauges(self.worker).pulse().beat(Micros::now());
         self.note_lag(lag);
         self.timers.advance();
         let now = self.timers.millis();
@@ -445,6 +461,13 @@ impl Shard {
         }
     }
 
+    /// Tells the control thread if the task that ends here panics: without it the worker is of no use.
+    pub fn report_panic(&self, task: &'static str) {
+        if std::thread::panicking() {
+            self.links.say_failed(self.worker, task);
+        }
+    }
+
     fn report_drained(&self) {
         if self.is_ending() && self.connections.get() == 0 && self.listeners.get() == 0 {
             self.links.say_drained(self.worker);
@@ -464,6 +487,7 @@ impl CountedListener {
 
 impl Drop for CountedListener {
     fn drop(&mut self) {
+        self.0.report_panic("accepting");
         self.0.listeners.set(self.0.listeners.get() - 1);
         self.0.report_drained();
     }

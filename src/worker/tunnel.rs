@@ -1,6 +1,7 @@
 //! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing
 //! moves for too long. One whose listener was removed or demands something else by now has as long as what a stop
-//! would cut: it would otherwise outlast whatever let its client in.
+//! would cut: it would otherwise outlast whatever let its client in. So has one that is among the oldest when too many
+//! snapshots are in use.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -49,7 +50,7 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
         {
             received = Some(end);
         }
-        if client.arrival.listener.is_over() {
+        if client.arrival.listener.is_over() || exchange.plan.due().is_some() {
             let timer = farewell.get_or_insert_with(|| last_time(shard));
             if timer.poll(cx).is_ready() {
                 return Poll::Ready(());

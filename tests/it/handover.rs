@@ -8,11 +8,12 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, end_with_this_thread, route};
-use crate::support::{Client, Lineage, Origin, PATIENCE, eventually, get};
+use crate::support::{Client, Lineage, Origin, PATIENCE, Proxy, eventually, get, when_still};
 
 /// Clients that ask all the time, each on one connection for as long as it lasts or on a new one every time.
 struct Load {
@@ -403,4 +404,104 @@ fn the_management_api_hands_over_and_is_handed_over() {
     let version = format!("GET /version HTTP/1.1\r\nHost: {admin}\r\n\r\n");
     assert_eq!(ask(version).status(), 200);
     assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn a_retired_process_says_on_every_connection_that_another_one_is_to_be_asked() {
+    let (origin, go_on) = halting();
+    let admin = free_addr();
+    let config = format!(
+        "{}[admin]\nlisten_addr = \"{admin}\"\n",
+        route("/", &[origin.addr])
+    );
+    let mut lineage = Lineage::start(&config);
+    let mut held = lineage.proxy.client();
+    held.send(get("/long"));
+    origin.wait_for_requests(1);
+    let metrics = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    let mut scraper = Client::connect(admin);
+    let before = scraper.ask(&metrics);
+    assert_eq!(before.field("connection"), None);
+    let mut follower = Client::connect(admin);
+    follower.send(format!("GET /events HTTP/1.1\r\nHost: {admin}\r\n\r\n"));
+    assert_eq!(follower.begin_answer().status(), 200);
+    lineage.upgrade();
+    let process = |text: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("process_start_time"));
+        line.map(str::to_owned)
+    };
+    let last = scraper.ask(&metrics);
+    assert_eq!(process(&last.text()), process(&before.text()));
+    assert_eq!(last.field("connection"), Some("close"));
+    scraper.ends();
+    let events = String::from_utf8(follower.rest()).unwrap();
+    assert!(events.ends_with("\r\n0\r\n\r\n"), "cut: {events}");
+    assert_ne!(
+        process(&Client::connect(admin).ask(&metrics).text()),
+        process(&before.text())
+    );
+    go_on.send(()).unwrap();
+    assert_eq!(held.answer().text(), "halfhalf");
+    drop(held);
+    assert_eq!(lineage.stop(), 0);
+}
+
+/// Two routes: `/` with an origin that can be held up, and one whose backend is probed all the time.
+fn probing(halting: &Origin, probed: &Origin) -> String {
+    format!(
+        "shutdown_timeout = 300\n{}[[pools]]\nname = \"probed\"\nbackends = [\"{}\"]\n\
+         health_check = {{ path = \"/\", interval_secs = 0.1, timeout_secs = 50 }}\n\
+         [[routes]]\nprefix = \"/probed\"\npool = \"probed\"\n",
+        route("/", &[halting.addr]),
+        probed.addr
+    )
+}
+
+/// Nobody probes the origin any more.
+#[track_caller]
+fn assert_unprobed(origin: &Origin) {
+    let probes = || origin.count() as u64;
+    let still = when_still(probes);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(probes(), still, "it is probed");
+}
+
+#[test]
+fn a_process_that_has_retired_probes_nobody() {
+    let (origin, go_on) = halting();
+    let probed = Origin::saying("well");
+    let mut lineage = Lineage::start(&probing(&origin, &probed));
+    probed.wait_for_requests(5);
+    let mut held = lineage.proxy.client();
+    held.send(get("/long"));
+    origin.wait_for_requests(1);
+    lineage.upgrade();
+    probed.wait_for_requests(probed.count() + 20);
+    // Whoever probes now is the process that has retired.
+    lineage.signal(libc::SIGSTOP);
+    assert_unprobed(&probed);
+    lineage.signal(libc::SIGCONT);
+    go_on.send(()).unwrap();
+    assert_eq!(held.answer().text(), "halfhalf");
+    drop(held);
+    assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn a_process_that_stops_probes_nobody() {
+    let (origin, go_on) = halting();
+    let probed = Origin::saying("well");
+    let mut proxy = Proxy::start(&probing(&origin, &probed));
+    probed.wait_for_requests(5);
+    let mut held = proxy.client();
+    held.send(get("/long"));
+    origin.wait_for_requests(1);
+    proxy.signal(libc::SIGTERM);
+    proxy.wait_for_log(&["stopping: running requests may finish"]);
+    assert_unprobed(&probed);
+    go_on.send(()).unwrap();
+    assert_eq!(held.answer().text(), "halfhalf");
+    assert_eq!(proxy.wait_for_exit(), 0);
 }

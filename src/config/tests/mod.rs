@@ -3,6 +3,7 @@
 mod mistakes;
 mod names;
 mod never_panics;
+mod sharing;
 mod snapshots;
 mod tls;
 mod warnings;

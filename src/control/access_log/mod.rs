@@ -11,7 +11,7 @@ mod timestamp;
 
 use std::io;
 use std::sync::Arc;
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -34,7 +34,7 @@ use crate::snapshot::Snapshot;
 pub struct AccessLog {
     orders: SharedOrders,
     progress: Arc<Progress>,
-    thread: std::thread::Thread,
+    thread: JoinHandle<()>,
     /// It was said that it stands still.
     is_stalled: bool,
 }
@@ -50,11 +50,11 @@ impl AccessLog {
         let thread = LogThread::new(file, rings, gauges);
         let (orders, progress) = (thread.orders.clone(), thread.progress.clone());
         let name = "access-log".to_owned();
-        let started = Builder::new().name(name).spawn(|| thread.run())?;
+        let thread = Builder::new().name(name).spawn(|| thread.run())?;
         Ok(AccessLog {
             orders,
             progress,
-            thread: started.thread().clone(),
+            thread,
             is_stalled: false,
         })
     }
@@ -62,6 +62,11 @@ impl AccessLog {
     /// How it fares.
     pub fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
+    }
+
+    /// Whether the thread has ended, which it must not before [`AccessLog::finish`].
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Remembers the names of a snapshot that workers are about to use.
@@ -110,7 +115,7 @@ impl AccessLog {
 
     fn order(&self, order: impl FnOnce(&mut Orders)) {
         put(&self.orders, order);
-        self.thread.unpark();
+        self.thread.thread().unpark();
     }
 }
 

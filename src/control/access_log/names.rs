@@ -1,10 +1,11 @@
 //! The names behind the numbers of an access-log line.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::base::limits;
 use crate::shared::access::AccessLine;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Route, Snapshot};
 
 /// The names of the last [`limits::LOGGED_SNAPSHOTS`] snapshots. Not the snapshots themselves: those would keep the
 /// rows of backends that are long gone.
@@ -17,7 +18,8 @@ pub struct Names {
 #[derive(Debug)]
 pub struct SnapshotNames {
     generation: u64,
-    routes: Vec<String>,
+    /// Shared with the snapshots; routes keep no rows of backends.
+    routes: Vec<Arc<Route>>,
     pools: Vec<PoolNames>,
 }
 
@@ -46,10 +48,9 @@ impl SnapshotNames {
                 .map(|backend| backend.label.clone())
                 .collect(),
         });
-        let routes = snapshot.routes.iter();
         SnapshotNames {
             generation: snapshot.generation,
-            routes: routes.map(|route| route.name.clone()).collect(),
+            routes: snapshot.routes.clone(),
             pools: pools.collect(),
         }
     }
@@ -92,7 +93,7 @@ impl Names {
             route: line
                 .route
                 .and_then(|id| names.routes.get(id.index()))
-                .map(String::as_str),
+                .map(|route| route.name.as_str()),
             pool: pool.map(|pool| pool.name.as_str()),
             backend: backend.map(String::as_str),
         }

@@ -13,6 +13,7 @@ use super::format::{Record, write_line};
 use super::names::Names;
 use super::progress::Progress;
 use crate::base::limits;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::shared::access::AccessLine;
 use crate::shared::gauges::{self, AllGauges};
@@ -86,6 +87,7 @@ impl LogThread {
     /// Works until it is told to end.
     pub fn run(mut self) {
         loop {
+            panic_on_demand("access log");
             let mut orders = Orders::default();
             put(&self.orders, |waiting| std::mem::swap(waiting, &mut orders));
             self.names.append(orders.names);

@@ -1,7 +1,7 @@
 //! Ends connections of the API that were made when the API demanded less of its clients, or something else.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -52,11 +52,17 @@ impl Admission {
     }
 }
 
-/// Passes a request on as long as its connection may stay.
+/// Passes a request on as long as its connection may stay. The answer is the connection's last once another process has
+/// taken over: whoever asks again connects to that one.
 pub async fn check(State(admission): State<Admission>, request: Request, next: Next) -> Response {
     let holds = admission.holds(&admission.standing.borrow());
     if holds {
-        return next.run(request).await;
+        let mut response = next.run(request).await;
+        if admission.standing.borrow().retired {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        return response;
     }
     let why = "the management API demands other certificates by now: connect again";
     ApiProblem::new(StatusCode::MISDIRECTED_REQUEST, why).into_response()

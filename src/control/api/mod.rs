@@ -8,6 +8,7 @@ mod accept;
 mod admission;
 mod asking;
 mod body;
+mod bounded_write;
 mod document;
 mod etag;
 mod gate;

@@ -21,7 +21,9 @@ use tracing::{debug, warn};
 
 use super::admission::{self, Admission};
 use super::asking::Caller;
+use super::bounded_write::BoundedWrite;
 use crate::base::limits;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::control::ask::Standing;
 use crate::net::BoundListener;
 use crate::snapshot::{ListenAddr, Purpose};
@@ -65,7 +67,9 @@ pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
     }
     let most = standing.borrow().snapshot.descriptors.management;
     let permits = Arc::new(Semaphore::new(most));
+    let mut errors = AcceptErrors::default();
     loop {
+        panic_on_demand("accepting");
         let Ok(permit) = permits.clone().acquire_owned().await else {
             return;
         };
@@ -83,9 +87,29 @@ pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
                 });
             }
             Err(error) => {
-                warn!(%error, "the management API cannot accept a connection");
+                errors.note(&error);
                 sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS)).await;
             }
+        }
+    }
+}
+
+/// Errors of accepting. The log is told of them now and then: they come many times a second.
+#[derive(Default)]
+struct AcceptErrors {
+    told: Option<Instant>,
+    /// How many the log does not know of.
+    untold: u32,
+}
+
+impl AcceptErrors {
+    fn note(&mut self, error: &io::Error) {
+        self.untold += 1;
+        let pause = Duration::from_secs(limits::ADMIN_ACCEPT_TELL_SECS);
+        if self.told.is_none_or(|told| told.elapsed() >= pause) {
+            let times = std::mem::take(&mut self.untold);
+            warn!(%error, times, "the management API cannot accept a connection");
+            self.told = Some(Instant::now());
         }
     }
 }
@@ -196,11 +220,15 @@ where
             admission.clone(),
             admission::check,
         ));
+    let patience = Duration::from_secs(limits::ADMIN_WRITE_SECS);
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(limits::ADMIN_HEADER_SECS))
         .max_buf_size(limits::ADMIN_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(BoundedWrite::new(stream, patience)),
+            TowerToHyperService::new(router),
+        );
     let served = tokio::select! {
         biased;
         () = admission.end() => None,

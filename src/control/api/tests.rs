@@ -62,6 +62,10 @@ impl Api {
             gauges: gauges::gauges(2),
             orders: Default::default(),
             access_log: Arc::new(Progress::new(Micros::now())),
+            health: Default::default(),
+            files: Default::default(),
+            texts: Default::default(),
+            generations: Default::default(),
         };
         let boards = Boards::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();
@@ -220,7 +224,7 @@ fn in_force(desk: &Desk, slots: &mut Slots) -> Arc<InForce> {
         &mut Vault::default(),
         generation,
     );
-    Arc::new(InForce::new(desk, &Arc::new(snapshot.unwrap()), false))
+    Arc::new(InForce::new(desk, &Arc::new(snapshot.unwrap())))
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ impl<'s> View<'s> {
         View {
             in_force,
             tables,
-            running: pools.map(|pool| (pool.name.as_str(), pool)).collect(),
+            running: pools.map(|pool| (pool.name.as_str(), &**pool)).collect(),
             routes,
         }
     }

@@ -91,8 +91,11 @@ impl Control {
 
     /// Shows what is in force to those who only read.
     pub(in crate::control) fn publish(&self) {
-        let draining = self.shutdown.has_begun();
-        let in_force = InForce::new(&self.desk, &self.snapshot, draining);
+        let in_force = InForce {
+            draining: self.shutdown.has_begun(),
+            retired: self.shutdown.has_retired(),
+            ..InForce::new(&self.desk, &self.snapshot)
+        };
         self.standing.send_replace(Arc::new(in_force));
     }
 

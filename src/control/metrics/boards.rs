@@ -87,6 +87,11 @@ impl Boards {
         }
     }
 
+    /// Where the figures come from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// Where the latest board is to be had, and where to wait for the next.
     pub fn watch(&self) -> watch::Receiver<Arc<Board>> {
         self.sender.subscribe()
@@ -120,6 +125,7 @@ impl Boards {
             secs: now.since(self.made) as f64 / 1e6,
         };
         self.made = now;
+        self.sources.texts.forget_old(now);
         let board = self.make(moment);
         self.sender.send_replace(Arc::new(board));
     }

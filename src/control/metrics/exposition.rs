@@ -9,18 +9,25 @@ use super::families::Families;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All numbers of this moment: the content type, and the text. `accept` is the request's `Accept`; who does not ask for
-/// OpenMetrics (<https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>) gets Prometheus'
-/// own format (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
-pub fn render(sources: &Sources, accept: &str) -> (&'static str, String) {
+/// The content type for a request's `Accept`. Who does not ask for OpenMetrics
+/// (<https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>) gets Prometheus' own format
+/// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+pub fn content_type(accept: &str) -> &'static str {
+    match prefers_openmetrics(accept) {
+        true => OPENMETRICS,
+        false => PROMETHEUS,
+    }
+}
+
+/// All numbers of this moment as the text of this content type.
+pub fn render(sources: &Sources, kind: &str) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(sources.clone())));
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes everything");
-    if prefers_openmetrics(accept) {
-        (OPENMETRICS, text)
-    } else {
-        (PROMETHEUS, as_prometheus(&text))
+    match kind {
+        OPENMETRICS => text,
+        _ => as_prometheus(&text),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which metrics there are, what they are called and what they mean. Every label's values come from the configuration
 //! or from a fixed list, never from a request.
 //!
-//! Routes that no request has taken yet, and reasons for which nothing of a route or backend has failed yet, are left
-//! out: with ten thousand routes they would be most of the text.
+//! Routes that no request has taken yet, reasons for which nothing of a route or backend has failed yet, and times of
+//! backends that have answered nothing yet are left out: with ten thousand routes or a thousand backends they would be
+//! most of the text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -179,6 +180,11 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "palantir_config_revision",
         "Revision of the configuration in force",
         Some(in_force.revision),
+    )?;
+    page.gauge(
+        "palantir_generations",
+        "Snapshots of the configuration in use: the one in force, and those that requests began under which still run",
+        Some(sources.generations.get()),
     )?;
     let draining = Some(u64::from(in_force.draining));
     page.gauge("palantir_draining", "1 once a stop has begun", draining)?;
@@ -520,7 +526,8 @@ fn encode_backend_counts(page: &mut Page<'_>, backends: &[Counted<'_>]) -> fmt::
     )?;
     let times = backends
         .iter()
-        .map(|counted| (counted.labels(), counted.totals.response_times.clone()));
+        .filter(|counted| counted.totals.response_times.count() > 0)
+        .map(|counted| (counted.labels(), counted.totals.response_times.coarse()));
     page.histograms(
         "palantir_backend_response_seconds",
         "From the sending of a request until its answer begins",
@@ -528,6 +535,7 @@ fn encode_backend_counts(page: &mut Page<'_>, backends: &[Counted<'_>]) -> fmt::
     )?;
     let times = backends
         .iter()
+        .filter(|counted| counted.totals.connect_times.count() > 0)
         .map(|counted| (counted.labels(), counted.totals.connect_times.clone()));
     page.histograms(
         "palantir_backend_connect_seconds",

@@ -7,12 +7,14 @@ mod exposition;
 mod families;
 mod process;
 mod stats;
+mod texts;
 mod transitions;
 
 pub use board::{BackendRow, Board, LastFailure, Point, PoolRow, Totals, WorkerRow};
 pub use boards::Boards;
-pub use exposition::render;
+pub use exposition::{content_type, render};
 pub use stats::{ServerStats, SideStats, Stats, server_stats, stats};
+pub use texts::{SharedText, Texts};
 pub use transitions::Transition;
 
 use std::sync::Arc;
@@ -22,8 +24,11 @@ use crate::base::time::Micros;
 use crate::control::access_log::Progress;
 use crate::control::acme::OrderCounts;
 use crate::control::ask::Standing;
+use crate::control::file_thread::FileProgress;
 use crate::shared::SharedTables;
+use crate::shared::count::Count;
 use crate::shared::gauges::AllGauges;
+use crate::shared::pulse::SharedPulse;
 use crate::snapshot::Backend;
 
 /// Where the numbers come from. Cheap to clone.
@@ -34,6 +39,13 @@ pub struct Sources {
     pub gauges: AllGauges,
     pub orders: Arc<OrderCounts>,
     pub access_log: Arc<Progress>,
+    /// The health thread's.
+    pub health: SharedPulse,
+    pub files: FileProgress,
+    /// What those read who ask for the metrics.
+    pub texts: Arc<Texts>,
+    /// Snapshots in use.
+    pub generations: Arc<Count>,
 }
 
 impl Sources {

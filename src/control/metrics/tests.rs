@@ -62,6 +62,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         document: toml::Table::new(),
         revisions: Vec::new(),
         draining: false,
+        retired: false,
     }));
     let gauges = gauges::gauges(2);
     let sources = Sources {
@@ -70,6 +71,10 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         gauges,
         orders: Default::default(),
         access_log: Arc::new(Progress::new(Micros::now())),
+        health: Default::default(),
+        files: Default::default(),
+        texts: Default::default(),
+        generations: Default::default(),
     };
     (sources, sender)
 }
@@ -131,7 +136,8 @@ fn what_workers_counted_is_exposed() {
     for table in sources.tables.iter() {
         table.set_state(first.id(), BackendState::Ejected);
     }
-    let (kind, text) = render(&sources, "");
+    let kind = content_type("");
+    let text = render(&sources, kind);
     assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
     let backend = r#"pool="api",backend="127.0.0.1:9001""#;
     for line in [
@@ -165,7 +171,8 @@ fn what_workers_counted_is_exposed() {
 #[test]
 fn openmetrics_is_the_same_in_its_own_words() {
     let (sources, _sender) = sources();
-    let (kind, text) = render(&sources, "application/openmetrics-text; version=1.0.0");
+    let kind = content_type("application/openmetrics-text; version=1.0.0");
+    let text = render(&sources, kind);
     assert_eq!(
         kind,
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -209,7 +216,7 @@ fn promtool_accepts(arguments: &[&str], text: &str) {
 fn promtool_finds_nothing_to_blame_in_the_metrics() {
     let (sources, _sender) = sources();
     answer(&sources, 0, 1, 200, 100);
-    let (_, text) = render(&sources, "");
+    let text = render(&sources, "");
     promtool_accepts(&["check", "metrics"], &text);
 }
 
@@ -223,7 +230,7 @@ fn promtool_finds_nothing_to_blame_in_the_alert_rules() {
 fn rules_and_dashboard_name_only_metrics_that_there_are() {
     let (sources, _sender) = sources();
     answer(&sources, 0, 1, 200, 100);
-    let (_, text) = render(&sources, "");
+    let text = render(&sources, "");
     let families: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())

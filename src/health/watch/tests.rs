@@ -381,7 +381,7 @@ fn backends_that_are_gone_are_forgotten_and_their_probes_come_to_nothing() {
     for assignment in &assignments {
         watch.probed(assignment, Some(&refused()), at(1));
     }
-    assert_eq!(watch.probes.len(), 1);
+    assert!(watch.next_due(true).is_some());
     assert!(watch.take_news().is_empty());
 }
 
@@ -421,4 +421,22 @@ fn a_backend_without_an_address_is_not_probed_and_does_not_hold_its_pool_up() {
     watch.adopt(&sample::snapshot(1, vec![pool]), at(0));
     assert_eq!(watch.next_due(true), None);
     assert_eq!(read_news(&mut watch), ["api down"]);
+}
+
+#[test]
+fn once_probing_is_over_only_ejections_are_due() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let snapshot = sample::snapshot(1, vec![watched_pool(&mut slots, 3)]);
+    watch.adopt(&snapshot, at(0));
+    let under_way = watch.due_probes(1, at(5));
+    let ids: Vec<_> = snapshot.pools[0].backends.iter().map(Backend::id).collect();
+    watch.failed(ids[0], 2, "reset", at(5));
+    watch.stop_probing();
+    watch.probed(&under_way[0], Some(&refused()), at(6));
+    watch.adopt(&snapshot, at(7));
+    assert!(watch.due_probes(usize::MAX, at(100)).is_empty());
+    assert_eq!(watch.next_due(true), Some(at(35)));
+    watch.end_ejections(at(35));
+    assert_eq!(watch.next_due(true), None);
 }

@@ -29,7 +29,7 @@ use text::{Path, ReversedHost};
 use tree::{Node, Place, Tree};
 
 /// The compiled routes: immutable, shared by all threads.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct RouteTable {
     /// What was compiled, to explain decisions by.
     rules: Vec<Rule>,
@@ -48,7 +48,7 @@ pub struct RouteTable {
 }
 
 /// All routes of one host pattern.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Site {
     /// Where its prefixes begin.
     root: Node,
@@ -59,7 +59,7 @@ struct Site {
 type SiteId = u32;
 
 /// The sites of the patterns that end at a node.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct HostNode {
     exact: Option<SiteId>,
     /// For hosts with more labels: that of a wildcard, and at the root that of any host.

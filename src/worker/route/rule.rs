@@ -4,7 +4,7 @@
 use crate::base::limits;
 
 /// Host and prefix of a route, as they are compared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     pub host: HostPattern,
     /// Without slashes at its end.
@@ -12,7 +12,7 @@ pub struct Rule {
 }
 
 /// In lower case and without a dot at the end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum HostPattern {
     Any,
     /// The part after `*.`.

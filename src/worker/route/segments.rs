@@ -8,7 +8,7 @@ const LOW_BITS: u64 = u64::from_ne_bytes([0x01; WORD]);
 const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; WORD]);
 
 /// One label of a host or segment of a path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Segment<T> {
     /// The first eight bytes, filled up with zeros.
     pub head: u64,
@@ -34,7 +34,7 @@ impl<T: Text> Segment<T> {
 }
 
 /// The segments between separators, empty ones included; at least one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Segments<T> {
     text: T,
     /// Where the next segment begins; beyond the end when the last one was given.

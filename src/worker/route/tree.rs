@@ -10,7 +10,7 @@ use crate::worker::route::text::Text;
 pub type Node = u32;
 
 /// Immutable, found by hashing with open addressing, at most a quarter full: most look-ups see one slot.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Tree {
     /// A power of two of them, or none.
     edges: Box<[Edge]>,
@@ -19,7 +19,7 @@ pub struct Tree {
 }
 
 /// From a parent by a segment to a child.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Edge {
     /// The segment's first eight bytes, its length, and where its other words begin in `tails`.
     head: u64,

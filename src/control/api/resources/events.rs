@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
+use crate::control::ask::Standing;
 use crate::control::metrics::Board;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -24,7 +25,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 /// The figures as they come
 ///
 /// Server-sent events: `history` once, with what `/board/history` says, then `board` every second, with what `/board`
-/// says. Whoever reads too slowly misses boards and gets the latest.
+/// says. Whoever reads too slowly misses boards and gets the latest. The events end when an upgrade has taken place:
+/// who follows them on connects again, and hears of the new process.
 #[utoipa::path(get, path = "/events", tag = "figures",
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
@@ -37,28 +39,33 @@ async fn follow(State(api): Api) -> Result<Response, ApiProblem> {
             "as many as can be follow the events already",
         )
     })?;
-    let events = events(api.boards.clone(), permit);
+    let events = events(api.boards.clone(), api.sources.standing.clone(), permit);
     let kind = [(header::CONTENT_TYPE, "text/event-stream")];
     Ok((kind, Body::from_stream(events)).into_response())
 }
 
-/// Ends when there will be no further board. Holds the permit as long.
+/// Ends when there will be no further board, or another process has taken over, which alone has anything to tell then.
+/// Holds the permit as long.
 fn events(
     mut boards: watch::Receiver<Arc<Board>>,
+    standing: Standing,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     boards.mark_changed();
     stream::unfold(
-        (boards, permit, true),
-        async |(mut boards, permit, is_first)| {
-            boards.changed().await.ok()?;
+        (boards, standing, permit, true),
+        async |(mut boards, mut standing, permit, is_first)| {
+            tokio::select! {
+                _ = standing.wait_for(|now| now.retired), if !is_first => return None,
+                changed = boards.changed() => changed.ok()?,
+            }
             let board = boards.borrow_and_update().clone();
             let mut text = String::new();
             if is_first {
                 text += &event("history", &*board.history);
             }
             text += &event("board", &*board);
-            Some((Ok(Bytes::from(text)), (boards, permit, false)))
+            Some((Ok(Bytes::from(text)), (boards, standing, permit, false)))
         },
     )
 }

@@ -12,8 +12,10 @@ use utoipa_axum::routes;
 
 use crate::base::limits;
 use crate::base::log;
+use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::api::{Api, ApiState};
+use crate::shared::pulse::Pulse;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
@@ -25,7 +27,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: Status,
-    /// What is not as it should be. A log that stands still is named here, and palantir is fit all the same.
+    /// What is not as it should be. A log that stands still, or a file that does not answer, is named here, and palantir
+    /// is fit all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
@@ -74,19 +77,27 @@ async fn ready(State(api): Api) -> (StatusCode, axum::Json<Health>) {
 }
 
 impl ApiState {
+    /// By the clock: who stands still cannot say so.
     fn health(&self) -> Health {
+        panic_on_demand("api");
         let mut reasons = Vec::new();
         if self.asks.is_closed() {
             reasons.push("the control loop has ended".to_owned());
         }
-        for (worker, gauges) in self.sources.gauges.iter().enumerate() {
-            let lag = gauges.worst_lag() / 1_000;
-            if lag > limits::UNFIT_LAG_MILLIS {
-                reasons.push(format!("worker {worker} was late by {lag} ms"));
-            }
-        }
-        let is_fit = reasons.is_empty();
         let now = Micros::now();
+        let mut look_at = |name: &dyn Fn() -> String, pulse: &Pulse| {
+            let silence = pulse.silence(now);
+            if silence > Duration::from_millis(limits::UNFIT_MILLIS) {
+                let secs = silence.as_secs();
+                reasons.push(format!("{} has stood still for {secs} s", name()));
+            }
+        };
+        for (worker, gauges) in self.sources.gauges.iter().enumerate() {
+            look_at(&|| format!("worker {worker}"), gauges.pulse());
+        }
+        look_at(&|| "the health thread".to_owned(), &self.sources.health);
+        let is_fit = reasons.is_empty();
+        reasons.extend(self.sources.files.complaint(now));
         if self.sources.access_log.is_stalled(now) {
             reasons.push("the access log stands still: its file does not answer".to_owned());
         }

@@ -1,15 +1,20 @@
 //! `/metrics`: all counts, for Prometheus.
 
+use std::io;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, stream};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::limits;
+use crate::base::time::Micros;
 use crate::control::api::{Api, ApiState};
-use crate::control::metrics::render;
+use crate::control::metrics::{SharedText, content_type, render};
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
@@ -23,6 +28,28 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 async fn show(State(api): Api, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or("");
-    let (kind, text) = render(&api.sources, accept);
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+    let kind = content_type(accept);
+    let now = Micros::now();
+    let text = api
+        .sources
+        .texts
+        .get(kind, now, || render(&api.sources, kind));
+    let fields = [
+        (header::CONTENT_TYPE, kind.to_owned()),
+        (header::CONTENT_LENGTH, text.len.to_string()),
+    ];
+    (fields, Body::from_stream(blocks(text))).into_response()
+}
+
+/// The text, as the client takes it. Ends early, and with it the connection, if the client is too slow.
+fn blocks(text: SharedText) -> impl Stream<Item = io::Result<Vec<u8>>> {
+    stream::unfold((text, 0), async |(text, begin)| {
+        let block = text.part(begin..begin + limits::METRICS_BLOCK_BYTES);
+        let Some(block) = block else {
+            let slow = io::Error::from(io::ErrorKind::TimedOut);
+            return Some((Err(slow), (text, usize::MAX)));
+        };
+        let end = begin + block.len();
+        (end > begin).then_some((Ok(block), (text, end)))
+    })
 }

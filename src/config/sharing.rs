@@ -1,0 +1,176 @@
+//! What a snapshot has in common with those that are in use already: memory grows by what a change changes, not by the
+//! whole configuration.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use crate::snapshot::{Backend, ClientTls, Pool, Route, RouteTimeouts, Snapshot};
+use crate::worker::route::RouteTable;
+
+/// The parts of all snapshots that are in use. Owned by the thread that compiles configurations.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    routes: Known<Route>,
+    pools: Known<Pool>,
+    tables: Vec<Weak<RouteTable>>,
+}
+
+impl Sharing {
+    /// The same snapshot, with the parts of earlier ones in the place of those that are the same.
+    pub fn share(&mut self, mut snapshot: Snapshot) -> Snapshot {
+        for route in &mut snapshot.routes {
+            self.routes.share(&route.name.clone(), route, same_route);
+        }
+        for pool in &mut snapshot.pools {
+            self.pools.share(&pool.name.clone(), pool, same_pool);
+        }
+        self.tables.retain(|table| table.strong_count() > 0);
+        let mut tables = self.tables.iter().filter_map(Weak::upgrade);
+        match tables.find(|table| *table == snapshot.route_table) {
+            Some(known) => snapshot.route_table = known,
+            None => self.tables.push(Arc::downgrade(&snapshot.route_table)),
+        }
+        self.routes.forget_unused();
+        self.pools.forget_unused();
+        snapshot
+    }
+}
+
+/// Parts by name: as many of a name as differ among the snapshots in use.
+#[derive(Debug)]
+struct Known<T>(HashMap<String, Vec<Weak<T>>>);
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Known(HashMap::new())
+    }
+}
+
+impl<T> Known<T> {
+    fn share(&mut self, name: &str, part: &mut Arc<T>, is_same: fn(&T, &T) -> bool) {
+        let of_name = self.0.entry(name.to_owned()).or_default();
+        let mut known = of_name.iter().filter_map(Weak::upgrade);
+        match known.find(|known| is_same(known, part)) {
+            Some(known) => *part = known,
+            None => of_name.push(Arc::downgrade(part)),
+        }
+    }
+
+    fn forget_unused(&mut self) {
+        self.0.retain(|_, of_name| {
+            of_name.retain(|part| part.strong_count() > 0);
+            !of_name.is_empty()
+        });
+    }
+}
+
+/// Each setting is named, so that whoever adds one compares it here.
+fn same_route(one: &Route, other: &Route) -> bool {
+    let Route {
+        name,
+        pool,
+        prefix,
+        strip_prefix,
+        host_header,
+        wants_certificate,
+        request_fields,
+        response_fields,
+        retries,
+        timeout,
+        timeouts,
+        request_body_bytes,
+        via,
+        answer_continue,
+        counts,
+    } = one;
+    let flags = (strip_prefix, wants_certificate, via, answer_continue);
+    let other_flags = (
+        &other.strip_prefix,
+        &other.wants_certificate,
+        &other.via,
+        &other.answer_continue,
+    );
+    *name == other.name
+        && *pool == other.pool
+        && *prefix == other.prefix
+        && flags == other_flags
+        && *host_header == other.host_header
+        && *request_fields == other.request_fields
+        && *response_fields == other.response_fields
+        && *retries == other.retries
+        && *timeout == other.timeout
+        && same_timeouts(timeouts, &other.timeouts)
+        && *request_body_bytes == other.request_body_bytes
+        && Arc::ptr_eq(counts, &other.counts)
+}
+
+fn same_timeouts(one: &RouteTimeouts, other: &RouteTimeouts) -> bool {
+    let RouteTimeouts {
+        client_body,
+        connect,
+        upstream_response,
+        upstream_idle,
+    } = one;
+    *client_body == other.client_body
+        && *connect == other.connect
+        && *upstream_response == other.upstream_response
+        && *upstream_idle == other.upstream_idle
+}
+
+/// As [`same_route`]. What is built of the same settings of TLS and the same files is built once.
+fn same_pool(one: &Pool, other: &Pool) -> bool {
+    let Pool {
+        name,
+        algorithm,
+        table: _, // It follows from the algorithm and the backends.
+        backends,
+        outlier,
+        idle_connections,
+        protocol,
+        tls,
+        proxy_protocol,
+        keepalive,
+        counts,
+    } = one;
+    let config = |tls: &Option<ClientTls>| tls.as_ref().map(|tls| Arc::as_ptr(&tls.config));
+    let mut pairs = backends.iter().zip(&other.backends);
+    *name == other.name
+        && algorithm.name() == other.algorithm.name()
+        && algorithm.key == other.algorithm.key
+        && backends.len() == other.backends.len()
+        && pairs.all(|(one, other)| same_backend(one, other))
+        && *outlier == other.outlier
+        && *idle_connections == other.idle_connections
+        && *protocol == other.protocol
+        && config(tls) == config(&other.tls)
+        && *proxy_protocol == other.proxy_protocol
+        && *keepalive == other.keepalive
+        && Arc::ptr_eq(counts, &other.counts)
+}
+
+fn same_backend(one: &Backend, other: &Backend) -> bool {
+    let Backend {
+        slot,
+        addr,
+        host,
+        server_name,
+        addresses,
+        label,
+        weight,
+        max_connections,
+        draining,
+        health_check,
+        remove_after,
+    } = one;
+    Arc::ptr_eq(slot, &other.slot)
+        && *addr == other.addr
+        && *host == other.host
+        && *server_name == other.server_name
+        && *addresses == other.addresses
+        && *label == other.label
+        && *weight == other.weight
+        && *max_connections == other.max_connections
+        && *draining == other.draining
+        && *health_check == other.health_check
+        && *remove_after == other.remove_after
+}

@@ -1,0 +1,55 @@
+//! What is done when the control thread's loop has panicked: nobody is left then who could change, stop or even end the
+//! process, so that it ends in good order, with a code that has the service manager start it anew.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tracing::error;
+
+use crate::base::limits;
+use crate::control::Control;
+use crate::control::ask::Standing;
+use crate::shared::gauges::{self, AllGauges};
+use crate::shared::mailbox::Mailbox;
+use crate::shared::messages::ToWorker;
+
+/// The exit code of a process that ends because something failed.
+const FAILED: u8 = 1;
+
+/// What it takes.
+pub struct LastResort {
+    workers: Vec<Mailbox<ToWorker>>,
+    gauges: AllGauges,
+    standing: Standing,
+}
+
+impl LastResort {
+    /// For this control thread.
+    pub fn of(control: &Control) -> LastResort {
+        LastResort {
+            workers: control.threads.mailboxes(),
+            gauges: control.gauges.clone(),
+            standing: control.standing.subscribe(),
+        }
+    }
+
+    /// Has the workers drain and waits for running requests, not as long as a stop does: no signal hastens this. The
+    /// exit code.
+    pub fn stop(self) -> u8 {
+        error!("the control thread has panicked; stopping");
+        let patience = self.standing.borrow().snapshot.shutdown_timeout;
+        let patience = patience.min(Duration::from_secs(limits::LAST_DRAIN_SECS));
+        let deadline = Instant::now() + patience;
+        for worker in &self.workers {
+            // One that takes nothing is not waited for longer than the others.
+            let _ = worker.post(ToWorker::Drain);
+        }
+        let pause = Duration::from_millis(limits::POST_AGAIN_MILLIS);
+        // What a worker has accepted, it must have come to see as a request.
+        thread::sleep(pause);
+        while gauges::exchanges(&self.gauges) > 0 && Instant::now() < deadline {
+            thread::sleep(pause);
+        }
+        FAILED
+    }
+}

@@ -1,0 +1,154 @@
+//! When which backend is probed next. Each pool has a share of the probes that may be under way, so that a pool whose
+//! probes hang delays only itself. No I/O and no clock.
+
+use std::collections::BTreeSet;
+
+use crate::base::ids::BackendId;
+use crate::base::time::Micros;
+
+/// The backends that wait for a probe, pool by pool, in the order of the snapshot's pools.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    pools: Vec<PoolSchedule>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PoolSchedule {
+    waiting: BTreeSet<(Micros, BackendId)>,
+    under_way: usize,
+    /// Probes that the pool may have under way.
+    share: usize,
+}
+
+impl PoolSchedule {
+    /// When the pool's next probe is due, if another one may be started.
+    fn next_due(&self) -> Option<Micros> {
+        let next = self.waiting.first().filter(|_| self.under_way < self.share);
+        next.map(|&(at, _)| at)
+    }
+}
+
+impl Schedule {
+    /// An empty one for so many pools.
+    pub fn of_pools(pools: usize) -> Schedule {
+        Schedule {
+            pools: vec![PoolSchedule::default(); pools],
+        }
+    }
+
+    /// The backend is to be probed at this instant.
+    pub fn insert(&mut self, pool: usize, at: Micros, id: BackendId) {
+        self.pools[pool].waiting.insert((at, id));
+    }
+
+    /// A probe is under way that was started by an earlier schedule.
+    pub fn note_started(&mut self, pool: usize) {
+        self.pools[pool].under_way += 1;
+    }
+
+    /// A probe has ended.
+    pub fn note_ended(&mut self, pool: usize) {
+        self.pools[pool].under_way -= 1;
+    }
+
+    /// Shares out `most` probes. Each pool has one of its own, whatever the others do, and of the rest as much as its
+    /// part of the backends is.
+    pub fn share_out(&mut self, most: usize) {
+        let backends = |pool: &PoolSchedule| pool.waiting.len() + pool.under_way;
+        let firsts = self.pools.iter().filter(|pool| backends(pool) > 0).count();
+        let further: usize = self
+            .pools
+            .iter()
+            .map(|pool| backends(pool).saturating_sub(1))
+            .sum();
+        let spare = most.saturating_sub(firsts).min(further);
+        for pool in &mut self.pools {
+            let wanted = backends(pool).saturating_sub(1);
+            pool.share = 1 + (wanted * spare).checked_div(further).unwrap_or(0);
+        }
+    }
+
+    /// The next instant at which a probe may be started.
+    pub fn next_due(&self) -> Option<Micros> {
+        self.pools.iter().filter_map(PoolSchedule::next_due).min()
+    }
+
+    /// Starts a probe whose time has come: of the pool with the fewest under way, and of those the one that is overdue
+    /// longest. The backend to probe.
+    pub fn start_due(&mut self, now: Micros) -> Option<BackendId> {
+        let due = self.pools.iter_mut().filter_map(|pool| {
+            let at = pool.next_due().filter(|&at| at <= now)?;
+            Some(((pool.under_way, at), pool))
+        });
+        let (_, pool) = due.min_by_key(|(order, _)| *order)?;
+        pool.under_way += 1;
+        pool.waiting.pop_first().map(|(_, id)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A schedule with pools of so many backends, all due at once; the ids count on from pool to pool.
+    fn schedule(sizes: &[usize], most: usize) -> Schedule {
+        let mut schedule = Schedule::of_pools(sizes.len());
+        let mut ids = (0..).map(BackendId);
+        for (pool, &size) in sizes.iter().enumerate() {
+            for id in ids.by_ref().take(size) {
+                schedule.insert(pool, Micros(u64::from(id.0)), id);
+            }
+        }
+        schedule.share_out(most);
+        schedule
+    }
+
+    #[test]
+    fn shares_table() {
+        let rows: [(&[usize], usize, &[usize]); 7] = [
+            (&[3], 10, &[3]),
+            (&[1000], 256, &[256]),
+            (&[1000, 1], 256, &[255, 1]),
+            (&[100, 100], 1000, &[100, 100]),
+            (&[300, 100], 200, &[149, 50]),
+            // A pool that is not probed takes nothing from the others.
+            (&[0, 20], 10, &[1, 10]),
+            // With more pools than probes each may have one, and waits for the others.
+            (&[5, 5, 5], 2, &[1, 1, 1]),
+        ];
+        for (sizes, most, expected) in rows {
+            let schedule = schedule(sizes, most);
+            let shares: Vec<_> = schedule.pools.iter().map(|pool| pool.share).collect();
+            assert_eq!(shares, expected, "{sizes:?} of {most}");
+        }
+    }
+
+    #[test]
+    fn a_pool_whose_probes_hang_delays_only_itself() {
+        let mut schedule = schedule(&[1000, 1], 256);
+        let started: Vec<_> = std::iter::from_fn(|| schedule.start_due(Micros(5_000))).collect();
+        assert_eq!(started.len(), 256);
+        assert_eq!(
+            started[1],
+            BackendId(1000),
+            "the small pool is not the last"
+        );
+        assert_eq!(schedule.next_due(), None);
+        for second in 1..10 {
+            schedule.note_ended(1);
+            schedule.insert(1, Micros(second * 1_000_000), BackendId(1000));
+            assert_eq!(schedule.next_due(), Some(Micros(second * 1_000_000)));
+            let due = schedule.start_due(Micros(second * 1_000_000));
+            assert_eq!(due, Some(BackendId(1000)));
+        }
+    }
+
+    #[test]
+    fn pools_take_turns_in_the_order_in_which_they_are_overdue() {
+        let mut schedule = schedule(&[2, 2], 4);
+        assert_eq!(schedule.start_due(Micros(0)), Some(BackendId(0)));
+        assert_eq!(schedule.start_due(Micros(0)), None, "none is due");
+        let rest: Vec<_> = std::iter::from_fn(|| schedule.start_due(Micros(9))).collect();
+        assert_eq!(rest, [BackendId(2), BackendId(1), BackendId(3)]);
+    }
+}

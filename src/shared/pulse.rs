@@ -1,0 +1,48 @@
+//! When a thread last was at work, for those who watch over it.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::base::time::Micros;
+
+/// A thread's, as all hold it.
+pub type SharedPulse = std::sync::Arc<Pulse>;
+
+/// A thread that is watched over.
+#[derive(Debug)]
+pub struct Watched {
+    pub thread: JoinHandle<()>,
+    pub pulse: SharedPulse,
+}
+
+/// The thread itself writes it, all others read it.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicU64);
+
+impl Pulse {
+    /// The thread is at work.
+    #[inline]
+    pub fn beat(&self, now: Micros) {
+        self.0.store(now.0, Relaxed);
+    }
+
+    /// For how long it has not been at work, or has slept.
+    pub fn silence(&self, now: Micros) -> Duration {
+        Duration::from_micros(now.since(Micros(self.0.load(Relaxed))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_counted_from_the_last_beat() {
+        let pulse = Pulse::default();
+        pulse.beat(Micros(3_000_000));
+        assert_eq!(pulse.silence(Micros(5_000_000)), Duration::from_secs(2));
+        pulse.beat(Micros(5_000_000));
+        assert_eq!(pulse.silence(Micros(4_999_999)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,115 @@
+//! Snapshots of the configuration that stay in use for a long time: what they cost, and how many there may be.
+
+use std::fmt::Write;
+
+use crate::support::place::free_addr;
+use crate::support::{Client, Link, Origin, Proxy, eventually, get, metrics};
+
+fn generations(text: &str) -> u64 {
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("palantir_generations "));
+    line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// Ten thousand routes to one pool; one of them has so many retries.
+fn many_routes(origin: &Origin, admin: std::net::SocketAddr, retries: usize) -> String {
+    let mut config = format!(
+        "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n\
+         [[pools]]\nname = \"api\"\nbackends = [\"{}\"]\n[[routes]]\npool = \"api\"\nretries = {retries}\n",
+        origin.addr
+    );
+    for number in 1..10_000 {
+        let host = number % 100;
+        writeln!(
+            config,
+            "[[routes]]\nhost = \"h{host}.example.com\"\nprefix = \"/p{number}\"\npool = \"api\""
+        )
+        .unwrap();
+    }
+    config
+}
+
+#[test]
+fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
+    const RELOADS: usize = 24;
+    let origin = Origin::start(|link: &mut Link| {
+        while link.request().is_some() {
+            link.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+            link.rest(); // Until the proxy is gone.
+        }
+    });
+    let admin = free_addr();
+    let proxy = Proxy::start(&many_routes(&origin, admin, 0));
+    let mut held = Vec::new();
+    let mut hold = || {
+        let mut client = proxy.client();
+        client.send(get("/long"));
+        client.begin_answer();
+        held.push(client);
+    };
+    // The first reloads fill what is kept of the last few.
+    let mut before = 0;
+    for number in 1..=RELOADS {
+        hold();
+        proxy.reload_everywhere(admin, &many_routes(&origin, admin, number % 8));
+        if number == RELOADS / 2 {
+            before = proxy.resident_memory();
+        }
+    }
+    assert_eq!(generations(&metrics(admin)), RELOADS as u64 + 1);
+    let grown = proxy.resident_memory().saturating_sub(before) / (RELOADS as u64 / 2);
+    // The whole configuration takes 8 MiB; the text of the file is kept for each of the last revisions.
+    assert!(grown < 4 << 20, "{grown} bytes for each reload");
+    drop(held);
+    eventually("no earlier snapshot is in use", || {
+        generations(&metrics(admin)) == 1
+    });
+}
+
+#[test]
+fn the_oldest_tunnels_end_when_too_many_snapshots_are_in_use() {
+    // As many as `limits::GENERATIONS`.
+    const GENERATIONS: usize = 128;
+    let origin = Origin::start(|link: &mut Link| {
+        if link.request().is_some() {
+            link.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+            );
+            while let Some(byte) = link.bytes(1) {
+                link.send(byte);
+            }
+        }
+    });
+    let admin = free_addr();
+    let config = |number: usize| {
+        format!(
+            "workers = 1\nshutdown_timeout = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
+             [[pools]]\nname = \"api\"\nbackends = [\"{}\"]\n\
+             [[routes]]\npool = \"api\"\nretries = {}\n",
+            origin.addr,
+            number % 2
+        )
+    };
+    let proxy = Proxy::start(&config(0));
+    let mut tunnels = Vec::new();
+    for number in 1..=GENERATIONS {
+        let mut tunnel = proxy.client();
+        tunnel.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        assert_eq!(tunnel.head().status(), 101);
+        tunnels.push(tunnel);
+        if number == GENERATIONS {
+            assert_eq!(generations(&metrics(admin)), GENERATIONS as u64);
+            assert!(!proxy.log().contains("too many snapshots"));
+        }
+        proxy.reload_everywhere(admin, &config(number));
+    }
+    let mut tunnels = tunnels.into_iter();
+    let mut oldest: Client = tunnels.next().unwrap();
+    oldest.ends();
+    proxy.wait_for_log(&["too many snapshots are in use"]);
+    for mut tunnel in tunnels {
+        tunnel.send("x");
+        assert_eq!(tunnel.bytes(1), b"x");
+    }
+}

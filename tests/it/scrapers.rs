@@ -1,0 +1,92 @@
+//! Scrapers that do not read cost the process little, and not for long.
+
+use std::net::SocketAddr;
+
+use crate::support::place::free_addr;
+use crate::support::proxy::command;
+use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
+
+fn scrape(admin: SocketAddr) -> String {
+    format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\n\r\n")
+}
+
+/// A thousand backends that share an origin, each of which has answered.
+fn proxy(admin: SocketAddr, origin: &Origin) -> Proxy {
+    let port = origin.addr.port();
+    let host = |number: usize| format!("\"127.0.{}.{}:{port}\"", number / 250, 1 + number % 250);
+    let backends: Vec<String> = (0..1000).map(host).collect();
+    let proxy = Proxy::start_as(
+        command(),
+        &format!(
+            "workers = 1\n[[pools]]\nname = \"many\"\nbackends = [{}]\n[[routes]]\npool = \"many\"\n\
+             [admin]\nlisten_addr = \"{admin}\"\n",
+            backends.join(", ")
+        ),
+    );
+    let mut client = proxy.client();
+    for _ in 0..1000 {
+        assert_eq!(client.ask(get("/")).text(), "served");
+    }
+    proxy
+}
+
+#[test]
+fn scrapers_that_do_not_read_hold_a_few_mebibytes_and_are_cut() {
+    let admin = free_addr();
+    let origin = Origin::start_at(([0, 0, 0, 0], free_addr().port()).into(), |link| {
+        while link.request().is_some() {
+            link.send(crate::support::origin::ok("served"));
+        }
+    });
+    let proxy = proxy(admin, &origin);
+    let text = metrics(admin);
+    let size = text.len() as u64;
+    let before = proxy.resident_memory();
+    let mut scrapers = Vec::new();
+    for _ in 0..100 {
+        let mut scraper = Client::connect(admin);
+        scraper.send(scrape(admin));
+        scrapers.push(scraper);
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
+    // All of them have what their sockets take; the others are served meanwhile.
+    assert!(metrics(admin).len() as u64 > size / 2);
+    let grown = proxy.resident_memory().saturating_sub(before);
+    // Three texts, and a block and the state of a connection for each.
+    assert!(
+        grown < 3 * size + (16 << 20),
+        "{grown} bytes more, a text has {size}"
+    );
+    for mut scraper in scrapers {
+        let answer = scraper.rest();
+        let end = answer.windows(4).position(|end| end == b"\r\n\r\n");
+        assert!(end.is_some());
+    }
+}
+
+#[test]
+fn a_scraper_that_does_not_read_is_cut_in_time() {
+    let admin = free_addr();
+    let origin = Origin::start_at(([0, 0, 0, 0], free_addr().port()).into(), |link| {
+        while link.request().is_some() {
+            link.send(crate::support::origin::ok("served"));
+        }
+    });
+    let proxy = proxy(admin, &origin);
+    let descriptors = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid()));
+        open.unwrap().count()
+    };
+    let before = descriptors();
+    let mut scrapers = Vec::new();
+    for _ in 0..20 {
+        let mut scraper = Client::connect(admin);
+        // More than the sockets' buffers hold.
+        for _ in 0..8 {
+            scraper.send(scrape(admin));
+        }
+        scrapers.push(scraper);
+    }
+    eventually("they are connected", || descriptors() >= before + 20);
+    eventually("they are cut", || descriptors() <= before + 1);
+}
