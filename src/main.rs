@@ -23,7 +23,7 @@ use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile};
 use palantir::control::systemd;
 use palantir::control::upgrade::{Predecessor, Program, Upgrades};
-use palantir::control::{self, Started};
+use palantir::control::{self, StartSignals, Started};
 use palantir::net::{self, BoundListener, Engine, Inherited, Passed};
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
@@ -122,6 +122,7 @@ fn run_or_tell(path: &Path) -> Result<u8, String> {
 fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     Micros::now(); // The clock begins here.
     control::hold_signals();
+    let start_signals = StartSignals::watch().map_err(cannot_start)?;
     net::raise_descriptor_limit();
     net::forgo_huge_pages();
     let engine = Engine::choose()?;
@@ -129,6 +130,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     if let Some(predecessor) = predecessor {
         predecessor.wait_for_go()?;
     }
+    drop(start_signals);
     ready.accept()?;
     if let Some(predecessor) = predecessor {
         ready.follow(predecessor.farewell()).map_err(cannot_start)?;

@@ -20,6 +20,7 @@ pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
+mod start_signals;
 mod succession;
 pub mod systemd;
 mod threads;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 pub use signals::hold_signals;
+pub use start_signals::StartSignals;
 
 use crate::base::limits;
 use crate::base::time::Micros;

@@ -5,6 +5,7 @@ use tracing::{error, info};
 
 use crate::base::time::Micros;
 use crate::control::Control;
+use crate::control::acme::Wanted;
 use crate::control::ask::{Accepted, Answer};
 use crate::control::change::{refuse, reply, stopping};
 use crate::control::desk::{Diff, Problem, ProblemKind};
@@ -26,6 +27,8 @@ pub(super) struct Succession {
     watchdog: Option<Watchdog>,
     /// The service manager knows of a reload and not of its end.
     reloading: bool,
+    /// The first reason why the last reload was refused, if it was.
+    refused: Option<String>,
     /// The service manager knows that everything runs.
     ready: bool,
 }
@@ -41,6 +44,7 @@ impl Succession {
             notifier: Notifier::from_environment(),
             watchdog: Watchdog::from_environment(now),
             reloading: false,
+            refused: None,
             ready: false,
         }
     }
@@ -54,6 +58,15 @@ impl Succession {
     pub fn begin_reload(&mut self) {
         self.notifier.reloading();
         self.reloading = true;
+        self.refused = None;
+    }
+
+    /// Something was refused: if it is the reload that is under way, the service manager is to know why.
+    pub fn note_refusal(&mut self, problem: &Problem) {
+        if self.reloading {
+            let first = problem.mistakes.first();
+            self.refused = first.map(|(_, text)| text.clone());
+        }
     }
 
     /// Another process is the service from now on; it alone has something to say.
@@ -122,6 +135,7 @@ impl Control {
             pid,
             "another process has taken over; running requests may finish here"
         );
+        self.succession.fall_silent();
         self.retire(now);
         let revision = self.desk.revision();
         let answer = self.succession.answer.take();
@@ -133,11 +147,28 @@ impl Control {
     fn retire(&mut self, now: Micros) {
         self.shutdown.retire(now);
         self.forsake_changes();
-        self.succession.fall_silent();
         self.access_log.follow_path();
         self.listeners.keep_only(&[]);
         self.threads.retire();
         self.publish();
+    }
+
+    /// Stops accepting on a signal. Users of nginx send it to the old process of an upgrade, which here does so by itself
+    /// when the new one accepts.
+    pub(super) fn stop_accepting(&mut self, now: Micros) {
+        let upgrades = &self.succession.upgrades;
+        if self.succession.wanted || upgrades.is_under_way() {
+            return info!("SIGWINCH: accepting ends when the new process accepts");
+        }
+        if self.shutdown.has_begun() {
+            return;
+        }
+        info!("SIGWINCH: no new clients from now on; running requests may finish");
+        upgrades.stop_accepting();
+        self.wanted.send_replace(Wanted::default());
+        let status = "no longer accepting: running requests may finish";
+        self.succession.notifier.status(status);
+        self.retire(now);
     }
 
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
@@ -150,10 +181,8 @@ impl Control {
         if settled && (succession.reloading || !succession.ready) {
             succession.reloading = false;
             succession.ready = true;
-            let revision = self.desk.revision();
-            succession
-                .notifier
-                .ready(&format!("serving, revision {revision}"));
+            let refused = succession.refused.as_deref();
+            succession.notifier.ready(self.desk.revision(), refused);
         }
         let moved = self.gauges.iter().map(|worker| worker.loop_lag().count());
         if succession.is_alone

@@ -97,7 +97,9 @@ impl Control {
                 self.access_log.reopen("SIGHUP");
                 self.reload_wanted = true;
             }
+            Signal::Reopen => self.access_log.reopen("SIGUSR1"),
             Signal::Upgrade => self.succession.wanted = true,
+            Signal::StopAccepting => self.stop_accepting(now),
         }
     }
 

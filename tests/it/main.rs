@@ -63,6 +63,7 @@ mod route_bypass;
 mod routing;
 
 mod shutdown;
+mod signals;
 mod smuggling;
 mod stranger_bytes;
 mod streaming;

@@ -96,6 +96,11 @@ impl Upgrades {
         self.accepting.send_replace(true);
     }
 
+    /// Has those servers stop accepting.
+    pub fn stop_accepting(&self) {
+        self.accepting.send_replace(false);
+    }
+
     /// Whether a new process is being started.
     pub fn is_under_way(&self) -> bool {
         self.under_way.is_some()
@@ -153,7 +158,7 @@ impl Upgrades {
     /// The new process is the service now: the servers of the other sockets stop accepting.
     pub fn hand_over(&mut self, successor: Successor) {
         successor.over();
-        self.accepting.send_replace(false);
+        self.stop_accepting();
         self.passed_on.clear();
     }
 
