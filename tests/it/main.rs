@@ -77,5 +77,6 @@ mod tls_resumption;
 mod tls_strict;
 mod tracing;
 mod upgrade;
+mod upgrade_program;
 mod vanished;
 mod websocket;

@@ -22,6 +22,7 @@
 mod predecessor;
 mod program;
 mod successor;
+mod trust;
 
 use std::os::fd::RawFd;
 use std::thread;
