@@ -20,6 +20,7 @@ pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
+pub mod start_files;
 mod start_signals;
 mod succession;
 pub mod systemd;
@@ -375,6 +376,7 @@ impl Control {
             if self.shutdown.is_over(Micros::now()) {
                 let code = self.shutdown.exit_code(&self.gauges);
                 self.access_log.finish();
+                shutdown::remove_socket_files();
                 return code;
             }
             let event = tokio::select! {

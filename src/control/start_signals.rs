@@ -12,6 +12,7 @@ use tracing::info;
 
 use super::signals::{ENDS, set_of};
 use crate::base::log;
+use crate::shared::socket_files;
 
 /// As long as it exists, SIGINT, SIGTERM and SIGQUIT end the process at once, with exit code 0. Later ones wait for
 /// [`super::signals::Signals`]. To be made when signals are held.
@@ -69,6 +70,7 @@ fn end_on_signal(mut signals: File, over: &PipeReader) {
         let mut description = [0; size_of::<libc::signalfd_siginfo>()];
         if signals.read(&mut description).is_ok_and(|read| read > 0) {
             info!("a signal ended the start; nobody was served");
+            socket_files::remove_all();
             log::flush();
             process::exit(0);
         }

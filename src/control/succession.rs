@@ -12,6 +12,7 @@ use crate::control::desk::{Diff, Problem, ProblemKind};
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{Progress, Successor, Upgrades};
 use crate::net::{BoundListener, Passed};
+use crate::shared::socket_files;
 use crate::snapshot::Listener;
 
 /// What is needed for it.
@@ -130,6 +131,7 @@ impl Control {
         let pid = successor.pid;
         // The service manager listens to nobody but the main process: before the new one has anything to say.
         self.succession.notifier.main_pid(pid);
+        socket_files::forget_all();
         self.succession.upgrades.hand_over(successor);
         info!(
             pid,
@@ -148,7 +150,7 @@ impl Control {
         self.shutdown.retire(now);
         self.forsake_changes();
         self.access_log.follow_path();
-        self.listeners.keep_only(&[]);
+        self.files.discard(self.listeners.keep_only(&[]));
         self.threads.retire();
         self.publish();
     }

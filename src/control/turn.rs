@@ -115,7 +115,7 @@ impl Control {
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.
-        self.listeners.keep_only(&[]);
+        self.files.discard(self.listeners.keep_only(&[]));
         self.publish();
     }
 

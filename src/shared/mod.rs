@@ -12,6 +12,7 @@ pub mod mailbox;
 pub mod messages;
 pub mod outbox;
 pub mod slots;
+pub mod socket_files;
 pub mod sockets;
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
                 addr,
                 socket,
                 came_for,
+                file: None, // The control thread has it.
             };
             if let Err(error) = accept::start(shard, bound, engine) {
                 error!(worker = shard.worker.0, %error, "a new listener cannot be used");

@@ -123,7 +123,8 @@ fn waiting_start() -> (Proxy, OwnedFd) {
         });
     }
     let addr = free_addr();
-    let config = route("/", &[free_addr()]);
+    let socket = "[[listeners]]\naddr = \"unix:{dir}/socket\"\n";
+    let config = format!("{socket}{}", route("/", &[free_addr()]));
     let proxy = Proxy::launch(
         command,
         addr,
@@ -150,4 +151,22 @@ fn a_start_ends_at_once() {
         proxy.signal(signal);
         assert_eq!(proxy.wait_for_exit(), 0);
     }
+}
+
+/// It waits until it may accept, with everything open.
+#[test]
+fn a_start_that_is_ended_leaves_nothing_behind() {
+    let (mut proxy, other) = waiting_start();
+    let no_more = b"no more";
+    // SAFETY: a plain system call on a live descriptor and a live text.
+    let sent = unsafe { libc::send(other.as_raw_fd(), no_more.as_ptr().cast(), no_more.len(), 0) };
+    assert_eq!(sent, no_more.len() as isize);
+    let mut word = [0_u8; 64];
+    // SAFETY: a plain system call on a live descriptor and a live buffer.
+    let heard = unsafe { libc::recv(other.as_raw_fd(), word.as_mut_ptr().cast(), word.len(), 0) };
+    assert!(word[..heard as usize].starts_with(b"ready"));
+    let socket = proxy.directory.path().join("socket");
+    assert!(socket.exists());
+    assert_eq!(proxy.stop(), 0);
+    assert!(!socket.exists());
 }

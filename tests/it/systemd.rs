@@ -2,7 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -73,6 +74,30 @@ fn passed_sockets_are_used_by_every_worker_and_outlive_upgrades() {
     assert_eq!(lineage.stop(), 0);
     // The service manager still has it.
     Client::connect(passed);
+}
+
+/// The file of a socket that the service manager has is its own.
+#[test]
+fn a_unix_socket_that_was_passed_stays_and_is_not_changed() {
+    let origin = Origin::saying("served");
+    let directory = Directory::new();
+    let path = directory.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let addr = free_addr();
+    let config = format!(
+        "listen_addr = [\"{addr}\", \"unix:{}\"]\n{}",
+        path.display(),
+        route("/", &[origin.addr])
+    );
+    let mut lineage = Lineage::launch(activated(&[listener.as_raw_fd()]), addr, &config);
+    lineage.proxy.wait_until_it_accepts();
+    lineage.upgrade();
+    lineage.wait_for_elders();
+    assert_eq!(lineage.stop(), 0);
+    assert!(UnixStream::connect(&path).is_ok());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod program;
 mod successor;
 mod trust;
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::thread;
 
@@ -36,7 +38,7 @@ use successor::Running;
 pub use successor::Successor;
 
 use crate::net::{BoundListener, Passed};
-use crate::snapshot::Purpose;
+use crate::snapshot::{ListenAddr, Purpose};
 
 /// Tells a new process which of its descriptors is its end of the line.
 const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
@@ -46,11 +48,27 @@ const STANDARD_DESCRIPTORS: RawFd = 3;
 /// Names the process that waits for `accepting`. An earlier version leaves the variable as its own old process set it.
 const LISTENER_VARIABLE: &str = "PALANTIR_HANDOVER_LISTENER";
 
+/// Names the files of Unix sockets, a line each, that the new process is to remove once it is the service: not those of
+/// sockets that a service manager has.
+const FILES_VARIABLE: &str = "PALANTIR_HANDOVER_FILES";
+
 const READY: &str = "ready";
 const READY_AND_TELLS: &str = "ready, and will say when it accepts";
 const GO: &str = "go";
 const ACCEPTING: &str = "accepting";
 const OVER: &str = "over";
+
+/// The paths of those whose files this process would remove.
+fn files_of(listeners: &[Passed]) -> OsString {
+    let mut paths = BTreeSet::new();
+    for (socket, _) in listeners {
+        if let (ListenAddr::Unix(path), Some(_)) = (&socket.addr, &socket.file) {
+            paths.insert(path.as_os_str());
+        }
+    }
+    let paths: Vec<&OsStr> = paths.into_iter().collect();
+    paths.join(OsStr::new("\n"))
+}
 
 /// How far a new process has come.
 #[derive(Debug)]
@@ -114,9 +132,10 @@ impl Upgrades {
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
             listeners.push((socket, Some(*purpose)));
         }
-        let (program, running) = (self.program.clone(), Running::default());
+        let (mut program, running) = (self.program.clone(), Running::default());
         info!("upgrade: starting {}", program.path.display());
         let known = running.clone();
+        program.files = files_of(&listeners);
         self.on_a_thread(move || successor::prepare(&program, &listeners, known))?;
         self.under_way = Some(running);
         Ok(())

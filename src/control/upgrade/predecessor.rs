@@ -1,16 +1,22 @@
 //! The old process, as the new one sees it.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::parent_id;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracing::warn;
 
 use super::{
-    ACCEPTING, GO, LINE_VARIABLE, LISTENER_VARIABLE, READY, READY_AND_TELLS, STANDARD_DESCRIPTORS,
+    ACCEPTING, FILES_VARIABLE, GO, LINE_VARIABLE, LISTENER_VARIABLE, READY, READY_AND_TELLS,
+    STANDARD_DESCRIPTORS,
 };
 use crate::net::{Line, Passed};
+use crate::shared::socket_files::{SharedSocketFile, SocketFile};
+use crate::snapshot::ListenAddr;
 
 /// The process that this one is to take over from.
 #[derive(Debug)]
@@ -41,7 +47,22 @@ impl Predecessor {
     /// not what it should be.
     pub fn listeners(&self) -> Result<Vec<Passed>, String> {
         let received = self.line.receive_listeners();
-        received.map_err(|error| format!("cannot take over the listening sockets: {error}"))
+        let mut received =
+            received.map_err(|error| format!("cannot take over the listening sockets: {error}"))?;
+        let files = env::var_os(FILES_VARIABLE).unwrap_or_default();
+        let files: Vec<&[u8]> = files.as_bytes().split(|byte| *byte == b'\n').collect();
+        // One for all descriptors of a socket.
+        let mut taken: BTreeMap<PathBuf, Option<SharedSocketFile>> = BTreeMap::new();
+        for (socket, _) in &mut received {
+            if let ListenAddr::Unix(path) = &socket.addr
+                && files.contains(&path.as_os_str().as_bytes())
+            {
+                let file = taken.entry(path.clone());
+                let file = file.or_insert_with(|| SocketFile::taken_over(path));
+                socket.file.clone_from(file);
+            }
+        }
+        Ok(received)
     }
 
     /// Tells it why this process cannot take over.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 
 use super::trust;
-use super::{LINE_VARIABLE, LISTENER_VARIABLE, STANDARD_DESCRIPTORS};
+use super::{FILES_VARIABLE, LINE_VARIABLE, LISTENER_VARIABLE, STANDARD_DESCRIPTORS};
 use crate::control::systemd;
 use crate::net::Line;
 
@@ -20,6 +20,8 @@ use crate::net::Line;
 pub struct Program {
     pub(super) path: PathBuf,
     pub(super) arguments: Vec<OsString>,
+    /// The files of Unix sockets that it is to remove once it is the service.
+    pub(super) files: OsString,
 }
 
 impl Program {
@@ -39,6 +41,7 @@ impl Program {
         Program {
             path: path.unwrap_or_else(|| PathBuf::from(name)),
             arguments: arguments.collect(),
+            files: OsString::new(),
         }
     }
 
@@ -54,6 +57,7 @@ impl Program {
         command.args(&self.arguments);
         command.env(LINE_VARIABLE, fd.to_string());
         command.env(LISTENER_VARIABLE, process::id().to_string());
+        command.env(FILES_VARIABLE, &self.files);
         for name in systemd::OF_ONE_PROCESS {
             command.env_remove(name);
         }
@@ -131,6 +135,7 @@ mod tests {
                 "-c".into(),
                 "ls /proc/$$/fd; echo $PALANTIR_HANDOVER".into(),
             ],
+            files: OsString::new(),
         };
         let output = program.command(&line).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

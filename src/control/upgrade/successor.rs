@@ -146,6 +146,7 @@ mod tests {
         let program = Program {
             path: PathBuf::from(program),
             arguments: vec!["-c".into(), script.into()],
+            files: "".into(),
         };
         match prepare(&program, &[], Running::default()) {
             Progress::Failed(reason) => reason,
