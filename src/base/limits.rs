@@ -423,6 +423,10 @@ pub const FILE_SECS: u64 = 5;
 pub const WORKER_START_SECS: u64 = 20;
 /// Seconds between two attempts at what the program itself wants and could not do.
 pub const OWN_RETRY_SECS: u64 = 1;
+/// Milliseconds that the end of the process waits for the workers to record the requests that are cut.
+pub const CUT_MILLIS: u64 = 500;
+/// Milliseconds between two looks at whether they have.
+pub const CUT_PAUSE_MILLIS: u64 = 5;
 /// Milliseconds that the end of the process waits for the files of Unix sockets to be removed.
 pub const SOCKET_FILES_MILLIS: u64 = 500;
 /// Symbolic links that are followed to the file that is to be replaced, or to the program that is to be started.

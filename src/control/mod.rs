@@ -67,7 +67,7 @@ use crate::control::trial::OnTrial;
 use crate::control::upgrade::{Progress, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
-use crate::shared::gauges::AllGauges;
+use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::snapshot::Snapshot;
@@ -375,6 +375,7 @@ impl Control {
             let pause = self.turn(Micros::now());
             if self.shutdown.is_over(Micros::now()) {
                 let code = self.shutdown.exit_code(&self.gauges);
+                self.record_cut().await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();
                 return code;
@@ -398,6 +399,21 @@ impl Control {
                 Event::Upgrade(progress) => self.take_progress(progress, now),
                 Event::Turn => {}
             }
+        }
+    }
+}
+
+impl Control {
+    /// Has the workers record the requests that are cut, and waits for that for a moment.
+    async fn record_cut(&mut self) {
+        self.threads.cut();
+        let pause = Duration::from_millis(limits::CUT_PAUSE_MILLIS);
+        for _ in 0..limits::CUT_MILLIS / limits::CUT_PAUSE_MILLIS {
+            if gauges::exchanges(&self.gauges) == 0 {
+                return;
+            }
+            self.threads.send();
+            sleep(pause).await;
         }
     }
 }

@@ -18,6 +18,7 @@ enum Order {
     Listen(ListenAddr),
     Retire,
     Drain,
+    Cut,
 }
 
 /// All of them.
@@ -78,6 +79,13 @@ impl Threads {
     pub fn drain(&mut self) {
         for worker in &mut self.workers {
             worker.outbox.put(Order::Drain, ToWorker::Drain);
+        }
+    }
+
+    /// Tells the workers to record what is under way: the process ends.
+    pub fn cut(&mut self) {
+        for worker in &mut self.workers {
+            worker.outbox.put(Order::Cut, ToWorker::Cut);
         }
     }
 

@@ -49,6 +49,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
         ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
         ToWorker::Drain => shard.drain(),
         ToWorker::Retire => shard.retire(),
+        ToWorker::Cut => shard.cut(),
         ToWorker::Permit(permit) => shard.take_permit(permit),
         ToWorker::GiveIdle(id) => shard.give_idle(id),
         ToWorker::Look(id) => shard.look_for(id),
