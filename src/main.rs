@@ -21,9 +21,10 @@ use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::{Desk, Overlay, state_file};
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile, Known, LookUps, Names};
+use palantir::control::start_files;
 use palantir::control::systemd;
 use palantir::control::upgrade::{Predecessor, Program, Upgrades};
-use palantir::control::{self, Started};
+use palantir::control::{self, StartSignals, Started};
 use palantir::net::{self, Blob, BoundListener, Engine, Inherited, Passed};
 use palantir::shared::SharedTables;
 use palantir::shared::access::AccessLine;
@@ -33,7 +34,8 @@ use palantir::shared::links::Links;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
-use palantir::snapshot::{ListenAddr, Purpose, ServerKind, Snapshot};
+use palantir::shared::socket_files;
+use palantir::snapshot::{ClientCertificate, ListenAddr, Purpose, ServerKind, Snapshot};
 use palantir::tls::{TicketKeys, Vault};
 use palantir::worker;
 use palantir::{health, test_server};
@@ -123,6 +125,7 @@ fn run_or_tell(path: &Path) -> Result<u8, String> {
 fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     Micros::now(); // The clock begins here.
     control::hold_signals();
+    let start_signals = StartSignals::watch().map_err(cannot_start)?;
     net::raise_descriptor_limit();
     net::forgo_huge_pages();
     let engine = Engine::choose()?;
@@ -130,6 +133,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     if let Some(predecessor) = predecessor {
         predecessor.wait_for_go()?;
     }
+    drop(start_signals);
     ready.accept()?;
     if let Some(predecessor) = predecessor {
         ready.follow(predecessor.farewell()).map_err(cannot_start)?;
@@ -290,6 +294,7 @@ impl Ready {
         let control = self.to_control.clone();
         let work = move || {
             farewell();
+            socket_files::own_all();
             let _ = control.post(ToControl::PredecessorOver);
         };
         let named = thread::Builder::new().name("upgrade".to_owned());
@@ -302,7 +307,11 @@ fn load(path: &Path, machine: &Machine) -> Result<Config, String> {
     for warning in config.warnings(machine) {
         warn!("{}", warning);
     }
-    Ok(config)
+    let complaints = start_files::complaints(&config);
+    match complaints.is_empty() {
+        true => Ok(config),
+        false => Err(complaints.join("\n")),
+    }
 }
 
 fn cannot_start(error: io::Error) -> String {
@@ -326,10 +335,10 @@ impl Doors {
     fn open(snapshot: &Snapshot, passed: Vec<Passed>, is_successor: bool) -> Result<Doors, String> {
         let mut passed = Inherited::new(passed);
         let mut listeners = Listeners::new(snapshot.workers);
-        let addrs = snapshot.listen_addrs();
-        listeners.take_passed(&addrs, &mut passed)?;
+        let places = snapshot.listen_places();
+        listeners.take_passed(&places, &mut passed)?;
         let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
-        listeners.add(listeners.bind_missing(&addrs, patience)?);
+        listeners.add(listeners.bind_missing(&places, patience)?);
         let test_servers = open_test_servers(snapshot, &mut passed)?;
         let admin = open_admin(snapshot, &mut passed, patience)?;
         let left = turned_away(&mut passed, is_successor);
@@ -401,8 +410,11 @@ fn open_admin(
     let tokens = Tokens::read(admin)?;
     let addr = &admin.listen_addr;
     let mut sockets = passed.take(addr, ServerKind::Admin);
+    let allowed = net::allow(&sockets, admin.access);
+    allowed.map_err(|error| format!("the management API's socket {addr}: {error}"))?;
     if sockets.is_empty() {
-        sockets = net::bind_for_all(addr, 1, patience)
+        let place = (addr.clone(), admin.access);
+        sockets = net::bind_for_all(&place, 1, patience)
             .map_err(|error| format!("the management API cannot listen on {addr}: {error}"))?;
     }
     let listen_addr = addr.clone();
@@ -410,6 +422,10 @@ fn open_admin(
         listen_addr,
         tokens,
         is_tls: admin.tls.is_some(),
+        wants_certificate: snapshot
+            .admin_tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_certificate == ClientCertificate::Required),
     };
     let Some(socket) = sockets.pop() else {
         return Ok(None);

@@ -81,6 +81,8 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
+    /// Of a Unix socket.
+    pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
     /// together may.
     pub connections: usize,
@@ -114,6 +116,7 @@ impl Listener {
             proxy_protocol,
             proxy_protocol_from,
             redirect_to_https,
+            access: _,
             connections: _,
             clients: _,
         } = self;
@@ -190,6 +193,28 @@ pub enum ClientCertificate {
     Optional,
     /// No handshake without one; the name asked for in it (SNI) and `Host` must then agree.
     Required,
+}
+
+/// Who may connect to a Unix socket: what its file is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// Permissions, as of chmod(2); to connect takes the one to write.
+    pub mode: u32,
+    /// User id; `None`: that of the process.
+    pub owner: Option<u32>,
+    /// Group id; `None`: that of the process, or of the folder (see open(2)).
+    pub group: Option<u32>,
+}
+
+impl SocketAccess {
+    /// With these permissions, and no other owner or group.
+    pub fn of_mode(mode: u32) -> SocketAccess {
+        SocketAccess {
+            mode,
+            owner: None,
+            group: None,
+        }
+    }
 }
 
 /// An address to listen on.
@@ -275,6 +300,8 @@ pub enum AccessLogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     pub listen_addr: ListenAddr,
+    /// Of a Unix socket.
+    pub access: SocketAccess,
     /// Holds the token without which nothing may be changed, nor read unless there is a `read_token_file`. `None`: no
     /// token is asked for; only on loopback or a Unix socket, or where clients must have a certificate.
     pub token_file: Option<PathBuf>,
@@ -494,6 +521,14 @@ impl Snapshot {
         let shares = limits::LISTENER_PART * self.listeners.len();
         let share = self.descriptors.clients / shares;
         share.max(1).min(listener.connections)
+    }
+
+    /// Where all listeners listen, and who may connect there.
+    pub fn listen_places(&self) -> Vec<(ListenAddr, SocketAccess)> {
+        let listeners = self.listeners.iter();
+        listeners
+            .map(|listener| (listener.addr.clone(), listener.access))
+            .collect()
     }
 
     /// The addresses of all listeners.

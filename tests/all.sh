@@ -14,7 +14,7 @@ install_what_is_missing() {
     local missing=() need program package
     for need in cc:gcc nginx:nginx curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl python3:python3 \
         unshare:util-linux setpriv:util-linux chromium:chromium chromedriver:chromium-driver \
-        promtool:prometheus pebble:pebble strace:strace; do
+        promtool:prometheus pebble:pebble strace:strace systemd-analyze:systemd; do
         program=${need%%:*} package=${need##*:}
         # Debian keeps servers out of an ordinary user's search path.
         PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("$package")

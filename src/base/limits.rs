@@ -194,8 +194,9 @@ pub const RING_ENTRIES: u32 = 4096;
 pub const BACKLOG: i32 = 4096;
 /// Milliseconds for which an address that is in use is waited for at the start.
 pub const BIND_WAIT_MILLIS: u64 = 2_000;
-/// The same for an address that a reload adds: it may have been removed a moment ago.
-pub const REBIND_WAIT_MILLIS: u64 = 200;
+/// The same for all addresses that a reload adds: what was removed a moment ago serves those who wait in its queue for
+/// `LEFTOVER_MILLIS`, and less than `FILE_SECS`, because a change waits for it.
+pub const REBIND_WAIT_MILLIS: u64 = 2_500;
 /// Milliseconds between two looks at it.
 pub const BIND_PAUSE_MILLIS: u64 = 20;
 /// Bytes by which what a worker has allocated may differ from what the process knows of it.
@@ -426,7 +427,13 @@ pub const FILE_SECS: u64 = 5;
 pub const WORKER_START_SECS: u64 = 20;
 /// Seconds between two attempts at what the program itself wants and could not do.
 pub const OWN_RETRY_SECS: u64 = 1;
-/// Symbolic links that are followed to the file that is to be replaced.
+/// Milliseconds that the end of the process waits for the workers to record the requests that are cut.
+pub const CUT_MILLIS: u64 = 500;
+/// Milliseconds between two looks at whether they have.
+pub const CUT_PAUSE_MILLIS: u64 = 5;
+/// Milliseconds that the end of the process waits for the files of Unix sockets to be removed.
+pub const SOCKET_FILES_MILLIS: u64 = 500;
+/// Symbolic links that are followed to the file that is to be replaced, or to the program that is to be started.
 pub const LINKS: usize = 8;
 /// Pieces of work that may wait for the thread that works with files: one that is waited for, the others dropping what is
 /// no longer used.
@@ -632,6 +639,10 @@ pub mod h2_flood {
 
 /// What holds where the configuration says nothing. Times are in seconds.
 pub mod default {
+    /// Permissions of a listener's Unix socket: as at a TCP address, its folder says who reaches it.
+    pub const LISTENER_MODE: u32 = 0o666;
+    /// Permissions of the management API's Unix socket, where no token is asked for unless one is configured.
+    pub const ADMIN_MODE: u32 = 0o600;
     /// `acme.directory`: Let's Encrypt.
     pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
     /// `listen_addr`.

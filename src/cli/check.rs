@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::config::{self, Machine};
+use crate::control::start_files;
+
+/// A running palantir has its own addresses, and names may resolve later.
+const NOT_LOOKED_AT: &str = "not looked at: whether other programs listen on the addresses, names resolve and \
+backends answer, and whether another user than this one may open the files";
 
 /// Prints every mistake of the file to stderr, or else one line on what it configures; warnings to stderr too. Fails if
 /// there is a mistake.
@@ -19,8 +24,16 @@ pub fn check(path: &Path) -> ExitCode {
     for warning in config.warnings(&Machine::of_this_process()) {
         output::complain(&format!("warning: {}:{warning}", path.display()));
     }
+    for warning in start_files::warnings(&config) {
+        output::complain(&format!("warning: {warning}"));
+    }
+    let complaints = start_files::complaints(&config);
+    if !complaints.is_empty() {
+        output::complain(&complaints.join("\n"));
+        return ExitCode::FAILURE;
+    }
     let (routes, pools, backends) = config.counts();
     output::print(&format!(
-        "ok: {routes} routes, {pools} pools, {backends} backends\n"
+        "ok: {routes} routes, {pools} pools, {backends} backends\n{NOT_LOOKED_AT}\n"
     ))
 }

@@ -2,6 +2,7 @@
 
 use super::address;
 use super::document::Table;
+use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::limits::default;
 use crate::snapshot::{Admin, ClientCertificate, ListenAddr};
@@ -37,6 +38,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<(Admin, Option<ServerTlsSett
     let listen_addr = table
         .get("listen_addr", |item| Some(item.parsed(addr)))
         .unwrap_or_else(|| address::listen_addr(default::ADMIN_ADDR).ok());
+    let access = socket_access::read(table, listen_addr.as_ref(), default::ADMIN_MODE);
     if !has_token && table.has("read_token_file") {
         table.lacks("has a read_token_file, so it needs a token_file: changing must not take less than reading");
     }
@@ -45,6 +47,7 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<(Admin, Option<ServerTlsSett
         read_token_file: table.get("read_token_file", address::file_path),
         state_file: table.get("state_file", address::file_path),
         listen_addr: listen_addr?,
+        access,
         tls: tls.as_ref().map(|tls| tls.settings.clone()),
     };
     Some((admin, tls))

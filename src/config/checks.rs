@@ -33,8 +33,17 @@ fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
         .map(|addr| (&addr.place, ListenAddr::Tcp(addr.value)));
     let admin = settings.admin.iter();
     let admin = admin.map(|admin| (&admin.place, admin.listen_addr.clone()));
-    for (place, _) in repeated(listened.chain(tested).chain(admin)) {
+    let all: Vec<(&Place, ListenAddr)> = listened.chain(tested).chain(admin).collect();
+    for (place, _) in repeated(all.iter().cloned()) {
         notes.add(place, "is listened on already");
+    }
+    let wide = all.iter().filter(|(_, addr)| is_wildcard(addr));
+    let wide: Vec<&ListenAddr> = wide.map(|(_, addr)| addr).collect();
+    for (place, addr) in &all {
+        if let Some(other) = wide.iter().find(|other| is_wider(other, addr)) {
+            let what = "listens on all addresses of this port already, this one among them";
+            notes.add(place, format!("{other} {what}"));
+        }
     }
     if settings.listeners.len() > limits::LISTENERS {
         let most = limits::LISTENERS;
@@ -44,6 +53,20 @@ fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
             format!("with this there are more than {most} listeners"),
         );
     }
+}
+
+/// Whether `wide`, which listens on every address of its port, listens on `narrow` too. IPv6 sockets take no IPv4 clients here.
+fn is_wider(wide: &ListenAddr, narrow: &ListenAddr) -> bool {
+    let (ListenAddr::Tcp(wide), ListenAddr::Tcp(narrow)) = (wide, narrow) else {
+        return false;
+    };
+    wide.port() == narrow.port()
+        && wide.is_ipv4() == narrow.is_ipv4()
+        && !narrow.ip().is_unspecified()
+}
+
+fn is_wildcard(addr: &ListenAddr) -> bool {
+    matches!(addr, ListenAddr::Tcp(addr) if addr.ip().is_unspecified())
 }
 
 fn check_pools(settings: &Settings, notes: &Notes<'_>) {

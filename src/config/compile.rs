@@ -171,6 +171,7 @@ fn compile_listener(
         proxy_protocol: listener.proxy_protocol,
         proxy_protocol_from: ranges(&listener.proxy_protocol_from),
         redirect_to_https: listener.redirect_to_https,
+        access: listener.access,
         connections: match (listener.connections, settings.limits.connections.value) {
             (0, 0) => usize::MAX,
             (0, most) | (most, _) => most as usize,

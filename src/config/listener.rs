@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use super::address;
 use super::document::{Item, Table};
 use super::notes::Placed;
+use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
-use crate::snapshot::ListenAddr;
+use crate::snapshot::{ListenAddr, SocketAccess};
 
 /// A listener as written.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct ListenerSettings {
     /// Empty: whoever reaches the address, which then is a local one.
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
+    /// Of a Unix socket.
+    pub access: SocketAccess,
     /// 0: as `limits.connections` says.
     pub connections: u32,
 }
@@ -60,6 +63,7 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         proxy_protocol,
         proxy_protocol_from: read_from(table, proxy_protocol, addr.as_deref()),
         redirect_to_https: redirect.unwrap_or(false),
+        access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
         addr: addr?,
     })
@@ -117,6 +121,7 @@ impl ListenerSettings {
             proxy_protocol: false,
             proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
+            access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
         }
     }

@@ -23,6 +23,7 @@ mod pool;
 mod route;
 mod settings;
 mod sharing;
+mod socket_access;
 mod tls;
 mod tls_files;
 mod warnings;
@@ -158,9 +159,22 @@ impl Config {
 
     /// What may well be meant otherwise, and what of the files that it names may make trouble, in the order of the text.
     pub fn warnings(&self, machine: &Machine) -> Vec<Note> {
+        self.noted(machine, tls_files::warn)
+    }
+
+    /// The same without a look at any file.
+    pub fn warnings_of_text(&self, machine: &Machine) -> Vec<Note> {
+        self.noted(machine, |_, _| {})
+    }
+
+    fn noted(
+        &self,
+        machine: &Machine,
+        warn_of_files: impl FnOnce(&Settings, &notes::Notes<'_>),
+    ) -> Vec<Note> {
         let notes = notes::Notes::new(&self.text);
         warnings::warn(&self.settings, machine, &notes);
-        tls_files::warn(&self.settings, &notes);
+        warn_of_files(&self.settings, &notes);
         notes.into_list().0
     }
 

@@ -2,10 +2,10 @@
 //! listened on, whatever becomes of a worker, and can be handed to another process.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::net::{self, BoundListener, Inherited};
-use crate::snapshot::{ListenAddr, ServerKind};
+use crate::snapshot::{ListenAddr, ServerKind, SocketAccess};
 
 /// Every address that is listened on, with at least one socket for each worker: the one at place `n` is for worker
 /// `n % workers`.
@@ -24,39 +24,43 @@ impl Listeners {
         }
     }
 
-    /// Listens on those of `addrs` that are not listened on yet; an address that somebody else has is waited for up to
-    /// `patience`. Errors: the first address that cannot be had, and why; no new one is kept then.
+    /// Listens at those of `places` that are not listened at yet; addresses that somebody else has are waited for up to
+    /// `patience` in all. Errors: the first address that cannot be had, and why; no new one is kept then.
     pub fn bind_missing(
         &self,
-        addrs: &[ListenAddr],
+        places: &[(ListenAddr, SocketAccess)],
         patience: Duration,
     ) -> Result<Listeners, String> {
         let mut added = Listeners::new(self.workers);
-        for addr in addrs {
+        let until = Instant::now() + patience;
+        for place in places {
+            let addr = &place.0;
             if self.has(addr) || added.has(addr) {
                 continue;
             }
-            let bound = net::bind_for_all(addr, self.workers, patience)
+            let left = until.saturating_duration_since(Instant::now());
+            let bound = net::bind_for_all(place, self.workers, left)
                 .map_err(|error| format!("cannot listen on {addr}: {error}"))?;
             added.sockets.push((addr.clone(), bound));
         }
         Ok(added)
     }
 
-    /// Takes those of `addrs` that were passed to this process, instead of binding them. Errors: the first address that
+    /// Takes those of `places` that were passed to this process, instead of binding them. Errors: the first address that
     /// cannot be shared out among the workers, and why.
     pub fn take_passed(
         &mut self,
-        addrs: &[ListenAddr],
+        places: &[(ListenAddr, SocketAccess)],
         passed: &mut Inherited,
     ) -> Result<(), String> {
-        for addr in addrs {
+        for (addr, access) in places {
             let sockets = passed.take(addr, ServerKind::Proxy);
             if sockets.is_empty() {
                 continue;
             }
-            let sockets = net::share_out(sockets, self.workers)
-                .map_err(|error| format!("cannot take over {addr}: {error}"))?;
+            let cannot = |error| format!("cannot take over {addr}: {error}");
+            net::allow(&sockets, *access).map_err(cannot)?;
+            let sockets = net::share_out(sockets, self.workers).map_err(cannot)?;
             self.sockets.push((addr.clone(), sockets));
         }
         Ok(())
@@ -83,12 +87,35 @@ impl Listeners {
         self.sockets.extend(more.sockets);
     }
 
-    /// Closes the sockets kept for addresses that are not among `addrs`; the addresses.
-    pub fn keep_only(&mut self, addrs: &[ListenAddr]) -> Vec<ListenAddr> {
+    /// Gives up the sockets kept for addresses that are not among `addrs`. Dropping them closes them, and removes their
+    /// files.
+    #[must_use = "to drop them may take a disk's time"]
+    pub fn keep_only(&mut self, addrs: &[ListenAddr]) -> Listeners {
         let gone = self
             .sockets
             .extract_if(.., |(addr, _)| !addrs.contains(addr));
-        gone.map(|(addr, _)| addr).collect()
+        Listeners {
+            workers: self.workers,
+            sockets: gone.collect(),
+        }
+    }
+
+    /// Makes the files of Unix sockets what `places` say now where it was something else before. Errors: one cannot be
+    /// made so, and why.
+    pub fn allow(
+        before: &[(ListenAddr, SocketAccess)],
+        places: &[(ListenAddr, SocketAccess)],
+    ) -> Result<(), String> {
+        let changed = |place: &&(ListenAddr, SocketAccess)| {
+            let known = before.iter().find(|(addr, _)| *addr == place.0);
+            known.is_some_and(|known| known != *place)
+        };
+        for (addr, access) in places.iter().filter(changed) {
+            if let ListenAddr::Unix(path) = addr {
+                net::set_access(path, *access).map_err(|error| format!("{addr}: {error}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The addresses, in the order in which they came.
@@ -113,6 +140,11 @@ mod tests {
         ListenAddr::Tcp(listener.local_addr().unwrap())
     }
 
+    fn places(addrs: &[ListenAddr]) -> Vec<(ListenAddr, SocketAccess)> {
+        let access = SocketAccess::of_mode(0o600);
+        addrs.iter().map(|addr| (addr.clone(), access)).collect()
+    }
+
     fn listens(addr: &ListenAddr) -> bool {
         match addr {
             ListenAddr::Tcp(addr) => TcpStream::connect(addr).is_ok(),
@@ -125,35 +157,44 @@ mod tests {
         let path = std::env::temp_dir().join(format!("palantir-l-{}.sock", std::process::id()));
         let addrs = [free(), free(), ListenAddr::Unix(path.clone())];
         let mut listeners = Listeners::new(3);
-        let first = listeners.bind_missing(&addrs[..1], Duration::ZERO).unwrap();
+        let first = listeners
+            .bind_missing(&places(&addrs[..1]), Duration::ZERO)
+            .unwrap();
         listeners.add(first);
-        let more = listeners.bind_missing(&addrs, Duration::ZERO).unwrap();
+        let more = listeners
+            .bind_missing(&places(&addrs), Duration::ZERO)
+            .unwrap();
         assert!(more.addrs().eq(&addrs[1..]), "the first one stays as it is");
         listeners.add(more);
         assert!(addrs.iter().all(listens));
         for worker in 0..3 {
             assert_eq!(listeners.of_worker(worker).unwrap().len(), 3);
         }
-        assert_eq!(
-            listeners.keep_only(&addrs[1..2]),
-            [addrs[0].clone(), addrs[2].clone()]
-        );
+        let gone = listeners.keep_only(&addrs[1..2]);
+        assert!(gone.addrs().eq([&addrs[0], &addrs[2]]));
+        drop(gone);
         assert_eq!(addrs.each_ref().map(listens), [false, true, false]);
-        std::fs::remove_file(path).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]
     fn passed_sockets_are_taken_and_every_one_has_a_worker() {
         let addrs = [free(), free()];
         let mut before = Listeners::new(3);
-        before.add(before.bind_missing(&addrs, Duration::ZERO).unwrap());
+        before.add(
+            before
+                .bind_missing(&places(&addrs), Duration::ZERO)
+                .unwrap(),
+        );
         let passed = before.duplicates().unwrap().into_iter();
         let mut passed = Inherited::new(passed.map(|socket| (socket, None)).collect());
         drop(before);
         let mut listeners = Listeners::new(2);
-        listeners.take_passed(&addrs[..1], &mut passed).unwrap();
+        listeners
+            .take_passed(&places(&addrs[..1]), &mut passed)
+            .unwrap();
         assert_eq!(passed.next_left().unwrap().0, addrs[1]);
-        let missing = listeners.bind_missing(&addrs[..1], Duration::ZERO);
+        let missing = listeners.bind_missing(&places(&addrs[..1]), Duration::ZERO);
         assert_eq!(missing.unwrap().addrs().count(), 0);
         let counts = [0, 1].map(|worker| listeners.of_worker(worker).unwrap().len());
         assert_eq!(counts, [2, 1]);
@@ -166,7 +207,7 @@ mod tests {
         let taken: SocketAddr = listener.local_addr().unwrap();
         let other = free();
         let addrs = [other.clone(), ListenAddr::Tcp(taken)];
-        let refusal = Listeners::new(2).bind_missing(&addrs, Duration::ZERO);
+        let refusal = Listeners::new(2).bind_missing(&places(&addrs), Duration::ZERO);
         let text = refusal.unwrap_err();
         assert!(text.contains(&taken.to_string()), "{text}");
         assert!(!listens(&other), "nothing is kept of what was bound before");

@@ -21,6 +21,8 @@ pub mod page;
 pub mod resolve;
 mod shutdown;
 mod signals;
+pub mod start_files;
+mod start_signals;
 mod succession;
 pub mod systemd;
 mod threads;
@@ -42,6 +44,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 pub use signals::hold_signals;
+pub use start_signals::StartSignals;
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -68,7 +71,7 @@ use crate::control::trial::OnTrial;
 use crate::control::upgrade::{Progress, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
-use crate::shared::gauges::AllGauges;
+use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::pulse::Watched;
@@ -447,7 +450,9 @@ impl Control {
             let pause = self.turn(Micros::now());
             if self.shutdown.is_over(Micros::now()) {
                 let code = self.shutdown.exit_code(&self.gauges);
+                self.record_cut().await;
                 self.access_log.finish();
+                shutdown::remove_socket_files();
                 return code;
             }
             let event = tokio::select! {
@@ -471,6 +476,21 @@ impl Control {
                 Event::Broken(task) => self.take_broken(task, now),
                 Event::Turn => {}
             }
+        }
+    }
+}
+
+impl Control {
+    /// Has the workers record the requests that are cut, and waits for that for a moment.
+    async fn record_cut(&mut self) {
+        self.threads.cut();
+        let pause = Duration::from_millis(limits::CUT_PAUSE_MILLIS);
+        for _ in 0..limits::CUT_MILLIS / limits::CUT_PAUSE_MILLIS {
+            if gauges::exchanges(&self.gauges) == 0 {
+                return;
+            }
+            self.threads.send();
+            sleep(pause).await;
         }
     }
 }

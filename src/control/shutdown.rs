@@ -1,6 +1,7 @@
 //! Stopping in good order: no new requests, time for the running ones, then the count of those that were cut.
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -9,6 +10,7 @@ use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::gauges::{self, AllGauges};
+use crate::shared::socket_files;
 
 /// How far a stop has come. Time is an argument.
 #[derive(Debug)]
@@ -110,6 +112,20 @@ impl Shutdown {
             info!("stopped: no request was cut");
         }
         u8::from(requests > 0 || self.failed)
+    }
+}
+
+/// Removes the files of Unix sockets at the end of the process, on a thread of its own: a disk that does not answer keeps
+/// nobody from ending.
+pub fn remove_socket_files() {
+    let (done, is_done) = crossbeam_channel::bounded(1);
+    let work = move || {
+        socket_files::remove_all();
+        let _ = done.send(());
+    };
+    let named = thread::Builder::new().name("files".to_owned());
+    if named.spawn(work).is_ok() {
+        let _ = is_done.recv_timeout(Duration::from_millis(limits::SOCKET_FILES_MILLIS));
     }
 }
 

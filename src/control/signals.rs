@@ -1,5 +1,7 @@
-//! The signals that the program takes.
+//! The signals that the program takes: those that users of other proxies know, each with the meaning that most of them
+//! give it.
 
+use std::fs::File;
 use std::io;
 
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
@@ -7,29 +9,52 @@ use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 /// A signal, as the control thread understands it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT or SIGTERM; the name.
+    /// SIGINT, SIGTERM or SIGQUIT; the name.
     Stop(&'static str),
     /// SIGHUP: the configuration file was changed, or log files were moved away.
     HangUp,
+    /// SIGUSR1: log files were moved away.
+    Reopen,
     /// SIGUSR2: hand over to a new process of the binary.
     Upgrade,
+    /// SIGWINCH: take no new clients.
+    StopAccepting,
 }
+
+/// Those that end a start at once.
+pub(super) const ENDS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
+/// Those that wait until the start is over.
+const WAITS: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
+/// Other proxies stop and go on accepting at these (HAProxy), and the kernel stops a process that does not know them.
+const IGNORED: [libc::c_int; 2] = [libc::SIGTTIN, libc::SIGTTOU];
 
 /// Keeps signals waiting until [`Signals::take`]: without it, one that comes while the program starts would end it the
 /// hard way. For the first thread, before it starts others, which then leave all signals to it.
 pub fn hold_signals() {
     mask_signals(libc::SIG_BLOCK);
+    for number in IGNORED {
+        // SAFETY: a plain call that cannot fail for these signals.
+        unsafe { libc::signal(number, libc::SIG_IGN) };
+    }
 }
 
 fn mask_signals(how: libc::c_int) {
-    // SAFETY: plain calls with a live set; they cannot fail with these arguments.
+    let set = set_of(ENDS.iter().chain(&WAITS));
+    // SAFETY: a plain call with a live set; it cannot fail with these arguments.
+    unsafe {
+        libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut());
+    }
+}
+
+pub(super) fn set_of<'a>(numbers: impl IntoIterator<Item = &'a libc::c_int>) -> libc::sigset_t {
+    // SAFETY: plain calls with a live set; they cannot fail for signals that there are.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR2] {
-            libc::sigaddset(&mut set, number);
+        libc::sigemptyset(&raw mut set);
+        for number in numbers {
+            libc::sigaddset(&raw mut set, *number);
         }
-        libc::pthread_sigmask(how, &set, std::ptr::null_mut());
+        set
     }
 }
 
@@ -38,18 +63,26 @@ fn mask_signals(how: libc::c_int) {
 pub struct Signals {
     interrupt: Listener,
     terminate: Listener,
+    quit: Listener,
     hang_up: Listener,
+    user_1: Listener,
     user_2: Listener,
+    /// `None`: it only says that the size of a terminal has changed, and means nothing.
+    window: Option<Listener>,
 }
 
 impl Signals {
     /// Takes the signals from now on. Errors: no descriptors left.
     pub fn take() -> io::Result<Signals> {
+        let window = || signal(SignalKind::window_change());
         let signals = Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
             hang_up: signal(SignalKind::hangup())?,
+            user_1: signal(SignalKind::user_defined1())?,
             user_2: signal(SignalKind::user_defined2())?,
+            window: (!has_terminal()).then(window).transpose()?,
         };
         mask_signals(libc::SIG_UNBLOCK);
         Ok(signals)
@@ -57,13 +90,27 @@ impl Signals {
 
     /// The next one. May be dropped while it waits.
     pub async fn next(&mut self) -> Signal {
+        let window = async {
+            match &mut self.window {
+                Some(window) => window.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
+            _ = self.quit.recv() => Signal::Stop("SIGQUIT"),
             _ = self.hang_up.recv() => Signal::HangUp,
+            _ = self.user_1.recv() => Signal::Reopen,
             _ = self.user_2.recv() => Signal::Upgrade,
+            _ = window => Signal::StopAccepting,
         }
     }
+}
+
+/// Whether this process belongs to a terminal, which sends SIGWINCH whenever its size changes.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 #[cfg(test)]
@@ -78,11 +125,16 @@ mod tests {
             .unwrap();
         runtime.block_on(async {
             let mut signals = Signals::take().unwrap();
+            let window = signal(SignalKind::window_change()).unwrap();
+            signals.window = Some(window); // Also where the tests run in a terminal.
             let rows = [
                 (libc::SIGINT, Signal::Stop("SIGINT")),
                 (libc::SIGTERM, Signal::Stop("SIGTERM")),
+                (libc::SIGQUIT, Signal::Stop("SIGQUIT")),
                 (libc::SIGHUP, Signal::HangUp),
+                (libc::SIGUSR1, Signal::Reopen),
                 (libc::SIGUSR2, Signal::Upgrade),
+                (libc::SIGWINCH, Signal::StopAccepting),
             ];
             for (number, expected) in rows {
                 // SAFETY: sends a signal to this process, which has just taken it.

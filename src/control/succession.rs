@@ -8,6 +8,7 @@ use tracing::{error, info};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
+use crate::control::acme::Wanted;
 use crate::control::ask::{Accepted, Answer};
 use crate::control::change::{refuse, reply, stopping};
 use crate::control::desk::{Diff, Problem, ProblemKind};
@@ -15,6 +16,7 @@ use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{Progress, Successor, Upgrades};
 use crate::net::{BoundListener, Handed, Passed};
+use crate::shared::socket_files;
 use crate::snapshot::Listener;
 
 /// What is needed for it.
@@ -30,6 +32,8 @@ pub(super) struct Succession {
     watchdog: Option<Watchdog>,
     /// The service manager knows of a reload and not of its end.
     reloading: bool,
+    /// The first reason why the last reload was refused, if it was.
+    refused: Option<String>,
     /// The service manager knows that everything runs.
     ready: bool,
 }
@@ -45,6 +49,7 @@ impl Succession {
             notifier: Notifier::from_environment(),
             watchdog: Watchdog::from_environment(now),
             reloading: false,
+            refused: None,
             ready: false,
         }
     }
@@ -58,6 +63,15 @@ impl Succession {
     pub fn begin_reload(&mut self) {
         self.notifier.reloading();
         self.reloading = true;
+        self.refused = None;
+    }
+
+    /// Something was refused: if it is the reload that is under way, the service manager is to know why.
+    pub fn note_refusal(&mut self, problem: &Problem) {
+        if self.reloading {
+            let first = problem.mistakes.first();
+            self.refused = first.map(|(_, text)| text.clone());
+        }
     }
 
     /// Another process is the service from now on; it alone has something to say.
@@ -125,11 +139,13 @@ impl Control {
         let pid = successor.pid;
         // The service manager listens to nobody but the main process: before the new one has anything to say.
         self.succession.notifier.main_pid(pid);
+        socket_files::forget_all();
         self.succession.upgrades.hand_over(successor);
         info!(
             pid,
             "another process has taken over; running requests may finish here"
         );
+        self.succession.fall_silent();
         self.retire(now);
         let revision = self.desk.revision();
         let answer = self.succession.answer.take();
@@ -142,11 +158,28 @@ impl Control {
         self.shutdown.retire(now);
         self.forsake_changes();
         self.end_watching();
-        self.succession.fall_silent();
         self.access_log.follow_path();
-        self.listeners.keep_only(&[]);
+        self.files.discard(self.listeners.keep_only(&[]));
         self.threads.retire();
         self.publish();
+    }
+
+    /// Stops accepting on a signal. Users of nginx send it to the old process of an upgrade, which here does so by itself
+    /// when the new one accepts.
+    pub(super) fn stop_accepting(&mut self, now: Micros) {
+        let upgrades = &self.succession.upgrades;
+        if self.succession.wanted || upgrades.is_under_way() {
+            return info!("SIGWINCH: accepting ends when the new process accepts");
+        }
+        if self.shutdown.has_begun() {
+            return;
+        }
+        info!("SIGWINCH: no new clients from now on; running requests may finish");
+        upgrades.stop_accepting();
+        self.wanted.send_replace(Wanted::default());
+        let status = "no longer accepting: running requests may finish";
+        self.succession.notifier.status(status);
+        self.retire(now);
     }
 
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
@@ -159,10 +192,8 @@ impl Control {
         if settled && (succession.reloading || !succession.ready) {
             succession.reloading = false;
             succession.ready = true;
-            let revision = self.desk.revision();
-            succession
-                .notifier
-                .ready(&format!("serving, revision {revision}"));
+            let refused = succession.refused.as_deref();
+            succession.notifier.ready(self.desk.revision(), refused);
         }
         let silence = self.boards.sources().health.silence(now);
         let is_health_alive = silence < Duration::from_millis(limits::UNFIT_MILLIS);

@@ -75,9 +75,26 @@ impl Notifier {
         Notifier { to }
     }
 
-    /// Everything is started, or a reload is over; `status` is for people.
-    pub fn ready(&self, status: &str) {
-        self.send(&format!("READY=1\nSTATUS={status}"));
+    /// Everything is started, or a reload is over; `refused`: why nothing came of it. The message cannot make
+    /// `systemctl reload` fail: that takes the exit code of a command, such as `palantir reload`.
+    pub fn ready(&self, revision: u64, refused: Option<&str>) {
+        let message = match refused {
+            None => format!("READY=1\nERRNO=0\nSTATUS=serving, revision {revision}"),
+            Some(reason) => {
+                // A line break would begin another variable.
+                let reason = reason.replace(|c: char| c.is_control(), " ");
+                let invalid = libc::EINVAL;
+                format!(
+                    "READY=1\nERRNO={invalid}\nSTATUS=the reload was refused: {reason}; serving, revision {revision}"
+                )
+            }
+        };
+        self.send(&message);
+    }
+
+    /// Nothing begins and nothing ends; `status` is for people.
+    pub fn status(&self, status: &str) {
+        self.send(&format!("STATUS={status}"));
     }
 
     /// A reload begins. The time lets the service manager tell this reload from an earlier one.
@@ -264,10 +281,19 @@ mod tests {
             let notifier = Notifier {
                 to: Some(open(place.as_bytes()).unwrap()),
             };
-            notifier.ready("2 workers");
-            let mut bytes = [0; 256];
-            let count = socket.recv(&mut bytes).unwrap();
-            assert_eq!(&bytes[..count], b"READY=1\nSTATUS=2 workers");
+            let rows = [
+                (None, "READY=1\nERRNO=0\nSTATUS=serving, revision 2"),
+                (
+                    Some("line 1\nMAINPID=7"),
+                    "READY=1\nERRNO=22\nSTATUS=the reload was refused: line 1 MAINPID=7; serving, revision 2",
+                ),
+            ];
+            for (refused, expected) in rows {
+                notifier.ready(2, refused);
+                let mut bytes = [0; 256];
+                let count = socket.recv(&mut bytes).unwrap();
+                assert_eq!(&bytes[..count], expected.as_bytes());
+            }
         }
         std::fs::remove_file(&path).unwrap();
     }

@@ -21,6 +21,7 @@ enum Order {
     EndGenerations,
     Retire,
     Drain,
+    Cut,
 }
 
 /// All of them.
@@ -95,6 +96,13 @@ impl Threads {
     pub fn drain(&mut self) {
         for worker in &mut self.workers {
             worker.outbox.put(Order::Drain, ToWorker::Drain);
+        }
+    }
+
+    /// Tells the workers to record what is under way: the process ends.
+    pub fn cut(&mut self) {
+        for worker in &mut self.workers {
+            worker.outbox.put(Order::Cut, ToWorker::Cut);
         }
     }
 

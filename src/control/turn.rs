@@ -130,7 +130,9 @@ impl Control {
                 self.access_log.reopen("SIGHUP");
                 self.reload_wanted = true;
             }
+            Signal::Reopen => self.access_log.reopen("SIGUSR1"),
             Signal::Upgrade => self.succession.wanted = true,
+            Signal::StopAccepting => self.stop_accepting(now),
         }
     }
 
@@ -147,7 +149,7 @@ impl Control {
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.
-        self.listeners.keep_only(&[]);
+        self.files.discard(self.listeners.keep_only(&[]));
         self.publish();
     }
 

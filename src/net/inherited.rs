@@ -23,6 +23,7 @@ impl BoundListener {
             addr,
             socket,
             came_for: None,
+            file: None,
         })
     }
 
@@ -119,17 +120,16 @@ pub fn share_out(passed: Vec<BoundListener>, workers: usize) -> io::Result<Vec<B
     let distinct = shared.len();
     for place in distinct..workers {
         let pattern = &shared[place % distinct];
-        let is_tcp = matches!(pattern.addr, ListenAddr::Tcp(_));
-        let may_bind = is_tcp && SockRef::from(&pattern.socket).reuse_port()?;
-        let another = if may_bind {
-            // A client that connects before this process accepts came for the former purpose of the address,
-            // whichever of its sockets the kernel chooses.
-            BoundListener {
-                came_for: pattern.came_for,
-                ..bind(&pattern.addr, None)?
+        let another = match pattern.addr {
+            ListenAddr::Tcp(addr) if SockRef::from(&pattern.socket).reuse_port()? => {
+                // A client that connects before this process accepts came for the former purpose of the address,
+                // whichever of its sockets the kernel chooses.
+                BoundListener {
+                    came_for: pattern.came_for,
+                    ..bind(addr, None)?
+                }
             }
-        } else {
-            pattern.try_clone()?
+            _ => pattern.try_clone()?,
         };
         shared.push(another);
     }
@@ -156,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::net::bind_for_all;
+    use crate::snapshot::SocketAccess;
 
     fn tcp_addr(listener: &TcpListener) -> ListenAddr {
         ListenAddr::Tcp(listener.local_addr().unwrap())
@@ -169,7 +170,8 @@ mod tests {
     /// `count` sockets on one free address, bound beside each other.
     fn group(count: usize) -> Vec<BoundListener> {
         let addr = tcp_addr(&TcpListener::bind("127.0.0.1:0").unwrap());
-        bind_for_all(&addr, count, Duration::ZERO).unwrap()
+        let place = (addr, SocketAccess::of_mode(0o600));
+        bind_for_all(&place, count, Duration::ZERO).unwrap()
     }
 
     #[test]

@@ -2,12 +2,10 @@
 //! worker each.
 
 use std::cell::RefCell;
-use std::fs;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
@@ -18,11 +16,13 @@ use monoio::net::{TcpListener, UnixListener};
 use socket2::{Domain, SockAddr, Type};
 
 use super::operations::count_operation;
+use super::socket_file;
 use super::{Engine, Socket, Turn};
 use crate::base::limits;
 use crate::shared::messages::ToWorker;
+use crate::shared::socket_files::{SharedSocketFile, SocketFile};
 use crate::shared::sockets::{Counted, Side};
-use crate::snapshot::{ListenAddr, Purpose};
+use crate::snapshot::{ListenAddr, Purpose, SocketAccess};
 
 /// Who connected: the address of a TCP client, or somebody on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct BoundListener {
     /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: another
     /// process had the socket before.
     pub came_for: Option<Purpose>,
+    /// Of a Unix socket, if it is this process that removes it.
+    pub file: Option<SharedSocketFile>,
 }
 
 impl From<BoundListener> for ToWorker {
@@ -69,24 +71,28 @@ impl BoundListener {
             addr: self.addr.clone(),
             socket: self.socket.try_clone()?,
             came_for: self.came_for,
+            file: self.file.clone(),
         })
     }
 }
 
 /// Binds `addr` once for each of `workers` workers and listens. A TCP socket is bound for every worker (SO_REUSEPORT);
 /// the kernel spreads new connections over them. A Unix socket is bound once and cloned. A Unix socket's file that
-/// nobody listens on is replaced. Errors: as the system gives them; `AddrInUse` also if another process listens on the
+/// nobody listens on is replaced, and a new one is what `access` says. Errors: as the system gives them; `AddrInUse` also if another process listens on the
 /// same port, which SO_REUSEPORT would hide, and still does after `patience`.
 pub fn bind_for_all(
-    addr: &ListenAddr,
+    (addr, access): &(ListenAddr, SocketAccess),
     workers: usize,
     patience: Duration,
 ) -> io::Result<Vec<BoundListener>> {
-    let first = bind(addr, Some(patience))?;
+    let first = match addr {
+        ListenAddr::Tcp(addr) => bind(*addr, Some(patience))?,
+        ListenAddr::Unix(path) => bind_unix(path, *access, patience)?,
+    };
     let mut bound = Vec::with_capacity(workers);
     for _ in 1..workers {
         bound.push(match addr {
-            ListenAddr::Tcp(_) => bind(addr, None)?,
+            ListenAddr::Tcp(addr) => bind(*addr, None)?,
             ListenAddr::Unix(_) => first.try_clone()?,
         });
     }
@@ -95,15 +101,12 @@ pub fn bind_for_all(
 }
 
 /// `patience`: of the first socket on an address, which nobody else may have.
-pub(super) fn bind(addr: &ListenAddr, patience: Option<Duration>) -> io::Result<BoundListener> {
-    let socket = match addr {
-        ListenAddr::Tcp(addr) => bind_tcp(*addr, patience)?,
-        ListenAddr::Unix(path) => bind_unix(path)?,
-    };
+pub(super) fn bind(addr: SocketAddr, patience: Option<Duration>) -> io::Result<BoundListener> {
     Ok(BoundListener {
-        addr: addr.clone(),
-        socket,
+        addr: ListenAddr::Tcp(addr),
+        socket: bind_tcp(addr, patience)?,
         came_for: None,
+        file: None,
     })
 }
 
@@ -145,22 +148,22 @@ fn wait_until_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> 
     attempt()
 }
 
-fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
+/// Whoever may not connect cannot do so in between either: nobody can before the socket listens.
+fn bind_unix(path: &Path, access: SocketAccess, patience: Duration) -> io::Result<BoundListener> {
     let address = SockAddr::unix(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    if fs::metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-        if socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?
-            .connect(&address)
-            .is_ok()
-        {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        fs::remove_file(path)?;
-    }
+    wait_until_free(patience, || socket_file::clear(path))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
+    let file = SocketFile::bound(path)?;
+    socket_file::set_access(path, access)?;
     socket.listen(limits::BACKLOG)?;
-    Ok(socket.into())
+    Ok(BoundListener {
+        addr: ListenAddr::Unix(path.to_owned()),
+        socket: socket.into(),
+        came_for: None,
+        file: Some(file),
+    })
 }
 
 enum Socketed {

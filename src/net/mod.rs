@@ -11,6 +11,7 @@ mod listen;
 mod operations;
 mod runtime;
 mod socket;
+mod socket_file;
 mod timer;
 pub mod tls;
 mod unasked;
@@ -27,6 +28,7 @@ pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
 pub use socket::{ReceiveQueue, Socket};
+pub use socket_file::{allow, set_access};
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};
 pub use unasked::Unasked;

@@ -32,6 +32,8 @@ pub enum ToWorker {
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
     /// left.
     Drain,
+    /// The process ends now: record what is under way as cut, and do no more of it.
+    Cut,
     /// Another process has the same listening sockets: stop accepting, let every connection end with its client's next
     /// answer; say [`ToControl::Drained`] when none is left. [`ToWorker::Drain`] may follow.
     Retire,

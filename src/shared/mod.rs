@@ -13,6 +13,7 @@ pub mod messages;
 pub mod outbox;
 pub mod pulse;
 pub mod slots;
+pub mod socket_files;
 pub mod sockets;
 
 #[cfg(test)]

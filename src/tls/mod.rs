@@ -38,7 +38,7 @@ pub use hearing::{Heard, Hearing};
 pub use identity::{Fact, Unidentified, identify};
 pub use pair::{Pair, PairFault, PairFiles, Part, Validity};
 pub use server::{ClientCa, ServerSettings};
-pub use tickets::TicketKeys;
+pub use tickets::{TicketKeys, check_ticket_file};
 pub use vault::{ServerSide, Vault};
 
 /// What is agreed on in a handshake (ALPN, RFC 7301).

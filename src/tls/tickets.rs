@@ -56,6 +56,11 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// Whether a file of keys can be used, or is not there yet. Errors: why not.
+pub fn check_ticket_file(path: &std::path::Path) -> Result<(), String> {
+    ticket_file::load(path).map(drop)
+}
+
 impl TicketKeys {
     /// Those of the file, else new ones, kept there from then on; without a file they end with the process. Errors: the
     /// file is something else, or cannot be written.

@@ -65,6 +65,8 @@ pub enum Failure {
     ExchangeTimeout,
     /// The backend closed or fell silent in the middle of its response body.
     Truncated,
+    /// The time for a stop was over before the exchange was.
+    CutByStop,
 }
 
 /// The failures without a refusal in them, in the order in which they are counted.
@@ -94,6 +96,7 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::ResponseTimeout,
     Failure::ExchangeTimeout,
     Failure::Truncated,
+    Failure::CutByStop,
 ];
 const REFUSED: usize = PLAIN.len();
 const MALFORMED: usize = PLAIN.len() + 1;
@@ -216,6 +219,7 @@ impl Failure {
             Failure::ResponseTimeout => (504, Backend, "response_timeout", "http_response_timeout"),
             Failure::ExchangeTimeout => (504, Backend, "exchange_timeout", "http_response_timeout"),
             Failure::Truncated => (502, Backend, "truncated", "http_response_incomplete"),
+            Failure::CutByStop => (503, Ours, "cut_by_stop", "proxy_internal_error"),
         };
         let level = match fault {
             Client => Level::DEBUG,

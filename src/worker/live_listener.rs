@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::shared::client_count::ClientCount;
     use crate::shared::sample;
-    use crate::snapshot::ListenAddr;
+    use crate::snapshot::{ListenAddr, SocketAccess};
 
     fn snapshot(listeners: Vec<Listener>) -> Arc<Snapshot> {
         let mut snapshot = sample::snapshot(1, Vec::new());
@@ -78,6 +78,7 @@ mod tests {
             proxy_protocol: false,
             proxy_protocol_from: Vec::new(),
             redirect_to_https,
+            access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
             clients: Arc::new(ClientCount::new(1)),
         }

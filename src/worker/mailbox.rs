@@ -35,6 +35,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
                 addr,
                 socket,
                 came_for,
+                file: None, // The control thread has it.
             };
             if let Err(error) = accept::start(shard, bound, engine) {
                 shard
@@ -51,6 +52,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
         ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
         ToWorker::Drain => shard.drain(),
         ToWorker::Retire => shard.retire(),
+        ToWorker::Cut => shard.cut(),
         ToWorker::Permit(permit) => shard.take_permit(permit),
         ToWorker::GiveIdle(id) => shard.give_idle(id),
         ToWorker::Look(id) => shard.look_for(id),

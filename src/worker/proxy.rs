@@ -1,7 +1,9 @@
 //! The way of a request: this file is the table of contents of the program.
 
+use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use crate::worker::admit::{Admitted, admit};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
@@ -18,10 +20,23 @@ use crate::worker::wire::Interrupted;
 /// Serves the request whose first bytes were received.
 pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     client.begin_request();
-    let _counted = shard.count_exchange();
+    let counted = shard.count_exchange();
     let exchange = shard.begin_exchange();
-    if let Err(failure) = answer(shard, client, &exchange).await {
-        respond(shard, client, &exchange, failure).await;
+    let mut answering = pin!(async {
+        if let Err(failure) = answer(shard, client, &exchange).await {
+            respond(shard, client, &exchange, failure).await;
+        }
+    });
+    let is_cut = poll_fn(|cx| match shard.is_cut() {
+        true => Poll::Ready(true),
+        false => answering.as_mut().poll(cx).map(|()| false),
+    });
+    if is_cut.await {
+        exchange.failure.set(Some(Failure::CutByStop));
+        record(shard, client, &exchange);
+        drop(counted);
+        // What the kernel does for it is not given up: the process ends with it.
+        return pending().await;
     }
     record(shard, client, &exchange);
     client.next()

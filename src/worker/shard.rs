@@ -72,6 +72,8 @@ pub struct Shard {
     connections: Cell<usize>,
     listeners: Cell<usize>,
     ending: Cell<Ending>,
+    /// The process ends now.
+    is_cut: Cell<bool>,
     /// The accept loops, waiting for a connection to end.
     full: RefCell<Vec<Waker>>,
     /// The longest lag of the loop in this second, in microseconds.
@@ -114,6 +116,7 @@ impl Shard {
             connections: Cell::default(),
             listeners: Cell::default(),
             ending: Cell::default(),
+            is_cut: Cell::default(),
             full: RefCell::default(),
             worst_lag: Cell::default(),
             trace_ids: RefCell::default(),
@@ -317,6 +320,17 @@ impl Shard {
         self.look_for_places();
         self.timers.wake_all();
         self.report_drained();
+    }
+
+    /// Has every exchange under way recorded as it is.
+    pub fn cut(&self) {
+        self.is_cut.set(true);
+        self.timers.wake_all();
+    }
+
+    /// Whether the process ends now.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut.get()
     }
 
     /// Whether connections are to end after their running exchange.

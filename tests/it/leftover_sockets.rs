@@ -328,3 +328,43 @@ fn a_listener_that_speaks_something_else_from_now_on_serves_nobody_by_what_was()
         assert_eq!(busy.origin.count(), 1);
     }
 }
+
+/// Not only when everybody has forgotten it.
+#[test]
+fn a_listener_that_an_upgrade_dropped_is_there_again_with_the_next_reload() {
+    let [addr, gone] = [free_addr(), free_addr()];
+    let socket = Directory::new();
+    let path = socket.path().join("socket");
+    let origin = Origin::saying("served");
+    let route = route("/", &[origin.addr]);
+    let without = format!("listen_addr = \"{addr}\"\n{route}");
+    let with = format!(
+        "listen_addr = [\"{addr}\", \"{gone}\", \"unix:{}\"]\n{route}",
+        path.display()
+    );
+    let mut lineage = Lineage::launch(command(), addr, &with);
+    lineage.proxy.wait_until_it_accepts();
+    for round in 1..=3 {
+        write_config(&lineage, &without);
+        lineage.upgrade();
+        write_config(&lineage, &with);
+        let begun = "no longer listening on unix:";
+        lineage.proxy.wait_for_log_times(&[begun], round);
+        // An upgrade that is not over yet refuses reloads.
+        eventually("the reload is accepted", || {
+            let refused = |log: &str| log.matches("an upgrade is under way").count();
+            let accepted = |log: &str| log.matches("audit=\"changed\"").count();
+            let before = lineage.proxy.log();
+            lineage.signal(libc::SIGHUP);
+            eventually("the reload has an outcome", || {
+                let log = lineage.proxy.log();
+                refused(&log) > refused(&before) || accepted(&log) > accepted(&before)
+            });
+            accepted(&lineage.proxy.log()) > accepted(&before)
+        });
+        eventually("it is served again", || TcpStream::connect(gone).is_ok());
+        assert_eq!(Client::connect(gone).ask(get("/")).text(), "served");
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+    }
+    assert_eq!(lineage.stop(), 0);
+}

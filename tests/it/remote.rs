@@ -252,3 +252,33 @@ fn top_shows_the_board_until_q() {
         assert!(seen.contains(words), "{words:?} is not in {seen:?}");
     }
 }
+
+#[test]
+fn the_token_goes_to_no_other_machine_in_clear_text() {
+    let (admin, directory) = answering(200, accepted());
+    let path = directory.write("config.toml", "");
+    let confirm = |addr: &str, variables: &[(&str, &str)]| {
+        let mut command = command();
+        command.args(["confirm", "--config"]).arg(&path);
+        command.env("PALANTIR_ADMIN", addr);
+        command.envs(variables.iter().copied()).output().unwrap()
+    };
+    // Nobody has this address, which the kernel connects to in no way.
+    let elsewhere = "255.255.255.255:9";
+    let (token, allowed) = (
+        ("PALANTIR_TOKEN", "s3cret"),
+        ("PALANTIR_CLEARTEXT_TOKEN", "1"),
+    );
+    let refused = ["in clear text", "https://", "PALANTIR_CLEARTEXT_TOKEN"];
+    ends(&confirm(elsewhere, &[token]), 3, "", &refused);
+    let unreachable = ["no palantir at 255.255.255.255:9"];
+    ends(&confirm(elsewhere, &[]), 3, "", &unreachable);
+    ends(&confirm(elsewhere, &[token, allowed]), 3, "", &unreachable);
+    // What is no TLS there is told nothing.
+    let secure = format!("https://{}", admin.addr);
+    ends(&confirm(&secure, &[token]), 3, "", &["no palantir at"]);
+    assert_eq!(admin.asked(), []);
+    let plain = format!("http://{}", admin.addr);
+    let done = "now revision 7\nthe file wins\n";
+    ends(&confirm(&plain, &[token]), 0, done, &[]);
+}

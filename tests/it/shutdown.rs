@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
+use crate::support::h2::frame::get as get_h2;
 use crate::support::origin::ok;
 use crate::support::place::free_addr;
 use crate::support::proxy::{command, route};
@@ -105,6 +106,62 @@ fn what_does_not_finish_is_cut_and_counted() {
         client.ends();
     }
     proxy.wait_for_log(&["3", "cut"]);
+}
+
+/// One that waits for its answer, one whose answer has begun, one whose body is still coming, a tunnel, and a stream of
+/// HTTP/2 each have a line.
+#[test]
+fn what_is_cut_has_a_line_in_the_access_log() {
+    let origin = Origin::start(|link| {
+        while let Some(request) = link.request() {
+            let line = request.head.first_line().to_owned();
+            if line.contains("/begun") {
+                link.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun");
+            } else if line.contains("/tunnel") {
+                let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n\r\n";
+                link.send(format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}"));
+            }
+            link.rest();
+        }
+    });
+    let config = "shutdown_timeout = 0.5\n[access_log]\npath = \"{dir}/access.log\"\n";
+    let mut proxy = Proxy::start(&(config.to_owned() + &route("/", &[origin.addr])));
+    let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
+    // None of these may wait behind another one at the backend.
+    clients[0].send("POST /waits HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+    clients[1].send("POST /begun HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+    let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n\r\n";
+    clients[2].send(format!("GET /tunnel HTTP/1.1\r\nHost: test\r\n{upgrade}"));
+    clients[3].send("POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nhello");
+    assert_eq!(clients[1].head().status(), 200);
+    assert_eq!(clients[2].head().status(), 101);
+    let mut multiplexed = proxy.h2();
+    let fields = get_h2("/stream", &[]).into_iter();
+    let fields = fields.map(|(name, value)| match name {
+        ":method" => (name, "POST"),
+        _ => (name, value),
+    });
+    multiplexed.begin(&fields.collect::<Vec<_>>(), true);
+    origin.wait_for_requests(4);
+    eventually("the body's backend is connected to", || {
+        origin.accepted() == 5
+    });
+    assert_eq!(proxy.stop(), 1);
+    let mut lines = proxy.access_lines(5);
+    lines.sort();
+    let line_of = |path: &str| lines.iter().find(|line| line.contains(path)).expect(path);
+    for (path, status) in [
+        ("/waits", 503),
+        ("/begun", 200),
+        ("/tunnel", 101),
+        ("/body", 503),
+        ("/stream", 503),
+    ] {
+        let line = line_of(path);
+        assert!(line.contains("\"cut_by_stop\""), "{line}");
+        assert!(line.contains(&format!("\"status\":{status}")), "{line}");
+    }
+    proxy.wait_for_log(&["5 requests were cut"]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -75,6 +76,30 @@ fn passed_sockets_are_used_by_every_worker_and_outlive_upgrades() {
     Client::connect(passed);
 }
 
+/// The file of a socket that the service manager has is its own.
+#[test]
+fn a_unix_socket_that_was_passed_stays_and_is_not_changed() {
+    let origin = Origin::saying("served");
+    let directory = Directory::new();
+    let path = directory.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let addr = free_addr();
+    let config = format!(
+        "listen_addr = [\"{addr}\", \"unix:{}\"]\n{}",
+        path.display(),
+        route("/", &[origin.addr])
+    );
+    let mut lineage = Lineage::launch(activated(&[listener.as_raw_fd()]), addr, &config);
+    lineage.proxy.wait_until_it_accepts();
+    lineage.upgrade();
+    lineage.wait_for_elders();
+    assert_eq!(lineage.stop(), 0);
+    assert!(UnixStream::connect(&path).is_ok());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}
+
 #[test]
 fn sockets_for_another_process_are_left_alone() {
     let origin = Origin::saying("served");
@@ -113,11 +138,18 @@ impl Ear {
         command
     }
 
+    /// The next message.
+    fn whole(&self) -> String {
+        let bytes = self.heard.recv_timeout(PATIENCE);
+        String::from_utf8(bytes.expect("a message comes")).unwrap()
+    }
+
     /// The next message, without what is for people.
     fn next(&self) -> String {
-        let bytes = self.heard.recv_timeout(PATIENCE);
-        let text = String::from_utf8(bytes.expect("a message comes")).unwrap();
-        let lines = text.lines().filter(|line| !line.starts_with("STATUS="));
+        let text = self.whole();
+        let is_for_people =
+            |line: &&str| !line.starts_with("STATUS=") && !line.starts_with("ERRNO=");
+        let lines = text.lines().filter(is_for_people);
         lines.collect::<Vec<_>>().join(" ")
     }
 }
@@ -178,4 +210,50 @@ fn the_watchdog_is_fed_by_whoever_is_in_charge() {
         assert_eq!(ear.next(), "WATCHDOG=1");
     }
     assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn a_reload_that_is_refused_is_told_as_such() {
+    let origin = Origin::saying("served");
+    let ear = Ear::new();
+    let mut lineage = Lineage::start_as(ear.command(), &route("/", &[origin.addr]));
+    let config = lineage.config();
+    assert_eq!(ear.whole(), "READY=1\nERRNO=0\nSTATUS=serving, revision 1");
+    lineage.write_config("workers = \"many\"");
+    lineage.signal(libc::SIGHUP);
+    assert!(ear.next().starts_with("RELOADING=1 "));
+    let refused = ear.whole();
+    let begin = "READY=1\nERRNO=22\nSTATUS=the reload was refused: ";
+    assert!(refused.starts_with(begin), "{refused}");
+    assert!(refused.contains("workers"), "{refused}");
+    assert!(refused.ends_with("; serving, revision 1"), "{refused}");
+    lineage.write_config(&config);
+    lineage.signal(libc::SIGHUP);
+    assert!(ear.next().starts_with("RELOADING=1 "));
+    assert_eq!(ear.whole(), "READY=1\nERRNO=0\nSTATUS=serving, revision 1");
+    assert_eq!(lineage.stop(), 0);
+}
+
+/// Of systemd 252 and later, whichever is installed.
+#[test]
+fn the_units_are_valid() {
+    let directory = Directory::new();
+    let units = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/palantir");
+    let read = |kind: &str| std::fs::read_to_string(format!("{units}.{kind}")).unwrap();
+    let service = read("service").replace("/usr/bin/palantir", env!("CARGO_BIN_EXE_palantir"));
+    assert!(
+        service.contains("\nType=notify\n"),
+        "252 knows no notify-reload"
+    );
+    let paths = [
+        directory.write("palantir.service", &service),
+        directory.write("palantir.socket", &read("socket")),
+    ];
+    let mut verify = Command::new("systemd-analyze");
+    let output = verify.arg("verify").args(paths).output();
+    let output = output.expect("systemd-analyze, of Debian's package systemd");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let about_ours = said.lines().filter(|line| line.contains("palantir."));
+    assert_eq!(about_ours.collect::<Vec<_>>(), Vec::<&str>::new());
 }

@@ -1,6 +1,7 @@
 //! A small client of the management API, for the commands that speak to a running palantir.
 
 mod place;
+mod reach;
 
 use std::fmt;
 use std::path::Path;
@@ -20,8 +21,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use self::place::Place;
+use self::reach::Reach;
 use crate::base::limits;
-use crate::snapshot::ListenAddr;
 use crate::tls::Vault;
 
 /// Why a running palantir did not do what it was asked.
@@ -82,11 +83,11 @@ impl Client {
     ) -> Result<Value, Trouble> {
         let request = self.request(method, path, body);
         let (status, bytes) = match &self.place.addr {
-            ListenAddr::Tcp(addr) => {
-                let stream = self.in_time(TcpStream::connect(addr)).await?;
+            Reach::Tcp { host, port } => {
+                let stream = self.in_time(TcpStream::connect((&**host, *port))).await?;
                 self.speak(stream, request).await?
             }
-            ListenAddr::Unix(path) => {
+            Reach::Unix(path) => {
                 let stream = self.in_time(UnixStream::connect(path)).await?;
                 self.speak(stream, request).await?
             }
@@ -101,8 +102,8 @@ impl Client {
 
     fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Request<Full<Bytes>> {
         let host = match &self.place.addr {
-            ListenAddr::Tcp(addr) => addr.to_string(),
-            ListenAddr::Unix(_) => "localhost".to_owned(),
+            Reach::Unix(_) => "localhost".to_owned(),
+            addr => addr.to_string(),
         };
         let mut request = Request::builder()
             .method(method)

@@ -2,19 +2,20 @@
 
 use std::env;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::ServerName;
 
+use super::reach::Reach;
 use crate::base::limits::default;
-use crate::snapshot::ListenAddr;
 use crate::tls::{Alpn, ClientSettings, PairFiles};
 
-/// Names the address instead of the configuration: `127.0.0.1:8687` or `unix:/path`.
+/// Names the address instead of the configuration: see [`Reach::parse`].
 const ADDR_VARIABLE: &str = "PALANTIR_ADMIN";
 /// Holds the token instead of the file that the configuration names.
 const TOKEN_VARIABLE: &str = "PALANTIR_TOKEN";
+/// Lets the token be sent in clear text to another machine.
+const CLEARTEXT_VARIABLE: &str = "PALANTIR_CLEARTEXT_TOKEN";
 /// Name the authorities of palantir's certificate (else those of this machine), a certificate of ours with its key, and
 /// whose certificate is expected (else that of the address). With any of them TLS is spoken.
 const TLS_VARIABLES: [&str; 4] = [
@@ -27,7 +28,7 @@ const TLS_VARIABLES: [&str; 4] = [
 /// An address and what opens it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub addr: ListenAddr,
+    pub addr: Reach,
     pub token: Option<String>,
     /// `None`: in cleartext.
     pub tls: Option<Security>,
@@ -44,11 +45,28 @@ pub(super) struct Security {
 /// that is when one wants to look at what runs, or go back. Errors: a sentence on what is missing.
 pub(super) fn find(config: &Path) -> Result<Place, String> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let place = find_by(config, variable)?;
+    let is_safe = place.token.is_none() || place.tls.is_some() || place.addr.is_on_this_machine();
+    match is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
+        true => Ok(place),
+        false => Err(format!(
+            "the token would be sent to {} in clear text: if TLS is spoken there, say https:// in ${ADDR_VARIABLE}; \
+             if it is to be sent all the same, set ${CLEARTEXT_VARIABLE}=1",
+            place.addr
+        )),
+    }
+}
+
+fn find_by(
+    config: &Path,
+    variable: impl Fn(&str) -> Option<String> + Copy,
+) -> Result<Place, String> {
     let token = variable(TOKEN_VARIABLE).map(|token| checked(token, TOKEN_VARIABLE));
     let (addr, token) = (variable(ADDR_VARIABLE), token.transpose()?);
     if let Some(addr) = addr {
-        let addr = parse(&addr).map_err(|error| format!("${ADDR_VARIABLE}: {error}"))?;
-        let is_tls = TLS_VARIABLES.iter().any(|name| variable(name).is_some());
+        let parsed = Reach::parse(&addr).map_err(|error| format!("${ADDR_VARIABLE}: {error}"))?;
+        let (addr, says_tls) = parsed;
+        let is_tls = says_tls || TLS_VARIABLES.iter().any(|name| variable(name).is_some());
         let tls = is_tls.then(|| security(&addr, variable)).transpose()?;
         return Ok(Place { addr, token, tls });
     }
@@ -72,10 +90,7 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
 }
 
 /// What the environment says of authorities, a certificate of ours, and the name of palantir's.
-fn security(
-    addr: &ListenAddr,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Security, String> {
+fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<Security, String> {
     let [ca, cert, key, name] = TLS_VARIABLES.map(variable);
     let pair = match (cert, key) {
         (None, None) => None,
@@ -88,10 +103,7 @@ fn security(
         }),
         _ => return Err("$PALANTIR_CERT and $PALANTIR_KEY need each other".to_owned()),
     };
-    let name = name.unwrap_or_else(|| match addr {
-        ListenAddr::Tcp(addr) => addr.ip().to_string(),
-        ListenAddr::Unix(_) => "localhost".to_owned(),
-    });
+    let name = name.unwrap_or_else(|| addr.host().to_owned());
     let cannot = |_| format!("$PALANTIR_NAME: {name:?} is neither a host name nor an address");
     Ok(Security {
         name: ServerName::try_from(name.clone()).map_err(cannot)?,
@@ -107,7 +119,7 @@ fn security(
 /// What `[admin]` says that matters here.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
-    addr: ListenAddr,
+    addr: Reach,
     token_file: Option<PathBuf>,
     has_tls: bool,
 }
@@ -123,30 +135,12 @@ fn read_section(text: &str) -> Result<Section, String> {
     let key = |name: &str| section.get(name).and_then(toml::Value::as_str);
     let addr = key("listen_addr").unwrap_or(default::ADMIN_ADDR);
     Ok(Section {
-        addr: parse(addr).map_err(|error| format!("admin.listen_addr: {error}"))?,
+        addr: Reach::parse(addr)
+            .map_err(|error| format!("admin.listen_addr: {error}"))?
+            .0,
         token_file: key("token_file").map(PathBuf::from),
         has_tls: section.contains_key("tls"),
     })
-}
-
-fn parse(text: &str) -> Result<ListenAddr, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return Ok(ListenAddr::Unix(PathBuf::from(path)));
-    }
-    let addr: SocketAddr = text
-        .parse()
-        .map_err(|_| format!("{text:?} is neither \"address:port\" nor \"unix:/path\""))?;
-    Ok(ListenAddr::Tcp(reachable(addr)))
-}
-
-/// Who listens on every address is reached on loopback.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, addr.port())
 }
 
 fn read_token(path: &Path) -> Result<String, String> {
@@ -173,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_section_alone_must_be_right() {
-        let tcp = |addr: &str| ListenAddr::Tcp(addr.parse().unwrap());
+        let tcp = |addr: &str| Reach::parse(addr).unwrap().0;
         let rows = [
             ("[admin]", tcp("127.0.0.1:8687"), None, false),
             (
@@ -190,7 +184,7 @@ mod tests {
             ),
             (
                 "[admin]\nlisten_addr = 'unix:/run/admin.sock'",
-                ListenAddr::Unix("/run/admin.sock".into()),
+                Reach::Unix("/run/admin.sock".into()),
                 None,
                 false,
             ),

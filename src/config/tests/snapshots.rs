@@ -11,7 +11,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     AccessLog, AccessLogFormat, Admin, BackendAddr, Descriptors, HealthCheck, HostHeader,
-    ListenAddr, Outlier, ProbeKind, Protocol, ProxyProtocol, Snapshot, Traceparent,
+    ListenAddr, Outlier, ProbeKind, Protocol, ProxyProtocol, Snapshot, SocketAccess, Traceparent,
 };
 use crate::tls::Vault;
 use crate::worker::balance::HashKey;
@@ -311,6 +311,7 @@ fn every_key_of_the_connection_takes_effect() {
     );
     let admin = Admin {
         listen_addr: ListenAddr::Tcp("0.0.0.0:8687".parse().unwrap()),
+        access: SocketAccess::of_mode(0o600),
         token_file: Some("/etc/palantir/token".into()),
         read_token_file: Some("/etc/palantir/read-token".into()),
         state_file: Some("/var/lib/palantir/state.json".into()),

@@ -37,7 +37,8 @@ pub fn open_in_time(settings: &snapshot::AccessLog, patience: Duration) -> io::R
     in_time(patience, move || LogFile::open(&settings))
 }
 
-fn in_time<T: Send + 'static>(
+/// Does it on a thread of its own. Errors: its own, or it takes longer than `patience`.
+pub fn in_time<T: Send + 'static>(
     patience: Duration,
     open: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

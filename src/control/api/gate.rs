@@ -36,12 +36,17 @@ pub struct Gate {
     pub tokens: Tokens,
     /// Whether TLS is spoken.
     pub is_tls: bool,
+    /// Whether no client is served without a certificate.
+    pub wants_certificate: bool,
 }
 
 /// Lets a request pass, or answers it.
-pub async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     match gate.judge(request.method(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            request.extensions_mut().insert(gate.identified());
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
@@ -61,7 +66,16 @@ pub async fn pass_content(request: Request, next: Next) -> Response {
     }
 }
 
+/// Whether whoever may change things is known by a token or a certificate. Else any user of this machine may be, who must
+/// not learn what only this process can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identified(pub bool);
+
 impl Gate {
+    fn identified(&self) -> Identified {
+        Identified(self.tokens.are_needed() || self.wants_certificate)
+    }
+
     fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiProblem> {
         let asked_host = self.check_host(uri, headers)?;
         let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -193,6 +207,7 @@ mod tests {
             listen_addr,
             tokens,
             is_tls: false,
+            wants_certificate: false,
         };
         let (method, path) = line.split_once(' ').unwrap();
         let mut headers = HeaderMap::new();
@@ -271,6 +286,7 @@ mod tests {
             listen_addr: ListenAddr::Tcp(([127, 0, 0, 1], 8687).into()),
             tokens: Tokens::default(),
             is_tls: true,
+            wants_certificate: false,
         };
         let rows = [
             ("https://admin.example", true),

@@ -79,6 +79,7 @@ impl Api {
             listen_addr: ListenAddr::Tcp(([127, 0, 0, 1], 8687).into()),
             tokens,
             is_tls: false,
+            wants_certificate: false,
         };
         Api {
             router: router(

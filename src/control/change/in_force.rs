@@ -57,9 +57,11 @@ impl Control {
             }
         }
         self.listeners.add(ready.added);
-        for addr in self.listeners.keep_only(&self.snapshot.listen_addrs()) {
+        let gone = self.listeners.keep_only(&self.snapshot.listen_addrs());
+        for addr in gone.addrs() {
             info!("no longer listening on {addr}");
         }
+        self.files.discard(gone);
         if let NewLog::Instead(file) = ready.access_log {
             self.access_log.set_file(file);
         }

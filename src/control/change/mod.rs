@@ -97,7 +97,10 @@ impl Control {
             Ok(Decision::Compare) => self.compare(asker, now),
             Ok(Decision::Upgrade) => self.begin_upgrade(asker.origin, asker.answer),
             Ok(Decision::Answer(accepted)) => reply(asker.answer, Ok(accepted)),
-            Err(problem) => refuse(&asker.origin, asker.answer, problem),
+            Err(problem) => {
+                self.succession.note_refusal(&problem);
+                refuse(&asker.origin, asker.answer, problem);
+            }
         }
     }
 

@@ -166,10 +166,12 @@ impl Present {
     }
 
     fn bind_missing(&self, snapshot: &Snapshot) -> Result<Listeners, String> {
-        let mut addrs = snapshot.listen_addrs();
-        addrs.retain(|addr| !self.listening.contains(addr));
+        let mut places = snapshot.listen_places();
+        places.retain(|(addr, _)| !self.listening.contains(addr));
         let patience = Duration::from_millis(limits::REBIND_WAIT_MILLIS);
-        Listeners::new(self.snapshot.workers).bind_missing(&addrs, patience)
+        let added = Listeners::new(self.snapshot.workers).bind_missing(&places, patience)?;
+        Listeners::allow(&self.snapshot.listen_places(), &snapshot.listen_places())?;
+        Ok(added)
     }
 
     /// Saves what the API has said, if there is a file for it and it says something else.

@@ -60,6 +60,7 @@ impl Control {
         };
         let text = format!("{complaint}{may_be_kept}");
         let problem = Problem::new(ProblemKind::Unavailable, text);
+        self.succession.note_refusal(&problem);
         refuse(&asker.origin, asker.answer.take(), problem);
     }
 
@@ -86,6 +87,7 @@ impl Control {
 
     fn refuse_asker(&mut self, problem: Problem) {
         if let Some(asker) = self.asker.take() {
+            self.succession.note_refusal(&problem);
             refuse(&asker.origin, asker.answer, problem);
         }
     }

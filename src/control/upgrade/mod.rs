@@ -23,7 +23,9 @@
 
 mod predecessor;
 mod program;
+mod socket_files;
 mod successor;
+mod trust;
 
 use std::os::fd::RawFd;
 use std::thread;
@@ -100,6 +102,11 @@ impl Upgrades {
         self.accepting.send_replace(true);
     }
 
+    /// Has those servers stop accepting.
+    pub fn stop_accepting(&self) {
+        self.accepting.send_replace(false);
+    }
+
     /// Whether a new process is being started.
     pub fn is_under_way(&self) -> bool {
         self.under_way.is_some()
@@ -113,6 +120,7 @@ impl Upgrades {
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
             handed.sockets.push((socket, Some(*purpose)));
         }
+        handed.blobs.extend(socket_files::to_blob(&handed.sockets));
         let (program, running) = (self.program.clone(), Running::default());
         info!("upgrade: starting {}", program.path.display());
         let known = running.clone();
@@ -158,7 +166,7 @@ impl Upgrades {
     /// The new process is the service now: the servers of the other sockets stop accepting.
     pub fn hand_over(&mut self, successor: Successor) {
         successor.over();
-        self.accepting.send_replace(false);
+        self.stop_accepting();
         self.passed_on.clear();
     }
 

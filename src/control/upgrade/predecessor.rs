@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::socket_files;
 use super::{
     ACCEPTING, GO, LINE_VARIABLE, MORE, READY, READY_AND_TELLS, STANDARD_DESCRIPTORS, TOLD_VARIABLE,
 };
@@ -44,7 +45,10 @@ impl Predecessor {
     /// should be.
     pub fn handed(&self) -> Result<Option<Handed>, String> {
         match self.take() {
-            Ok(handed) => Ok(Some(handed)),
+            Ok(mut handed) => {
+                socket_files::take_over(&mut handed);
+                Ok(Some(handed))
+            }
             Err(error) if self.listens && has_died(&error) => {
                 warn!("the old process has died; this one starts in its place");
                 Ok(None)

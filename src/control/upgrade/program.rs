@@ -2,12 +2,15 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::trust;
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::control::systemd;
 use crate::net::Line;
@@ -21,18 +24,27 @@ pub struct Program {
 
 impl Program {
     /// As the command line says. The path is the one that was called, with its symbolic links, because an upgrade
-    /// replaces the file or the link there; the kernel's own (`/proc/self/exe`) still means the old file. To be called
+    /// replaces the file or the link there; the kernel's own (`/proc/self/exe`) still means the old file. If it does not
+    /// lead to the file that runs, which whoever starts a process may have it say, the kernel's own counts. To be called
     /// while the working directory is still the one of the start.
     pub fn of_this_process() -> Program {
         let mut arguments = env::args_os();
         let name = arguments.next().unwrap_or_default();
         let here = env::current_dir().unwrap_or_default();
         let search = env::var_os("PATH").unwrap_or_default();
-        let path = path_of(&name, &here, &search).or_else(|| env::current_exe().ok());
+        let called = path_of(&name, &here, &search);
+        let runs = identity(Path::new("/proc/self/exe"));
+        let called = called.filter(|path| runs.is_some() && identity(path) == runs);
+        let path = called.or_else(|| env::current_exe().ok());
         Program {
             path: path.unwrap_or_else(|| PathBuf::from(name)),
             arguments: arguments.collect(),
         }
+    }
+
+    /// Whether the file may be started. Errors: others than root and the user of this process may have put it there.
+    pub(super) fn check(&self) -> Result<(), String> {
+        trust::check(&self.path)
     }
 
     /// The next process, which inherits nothing but the standard descriptors and its end of the line.
@@ -68,6 +80,12 @@ impl Program {
     }
 }
 
+/// What tells the file from all others, through links.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// Where the program lies that was called by `name`: the way a shell finds it.
 fn path_of(name: &OsStr, here: &Path, search: &OsStr) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
@@ -80,8 +98,6 @@ fn path_of(name: &OsStr, here: &Path, search: &OsStr) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

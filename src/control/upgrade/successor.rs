@@ -17,6 +17,7 @@ pub fn prepare(program: &Program, handed: &Handed, running: Running) -> Progress
 }
 
 fn start(program: &Program, handed: &Handed, running: Running) -> Result<Successor, String> {
+    program.check()?;
     let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
     let child = program
         .command(&theirs)

@@ -36,6 +36,7 @@ pub fn command() -> Command {
         "PALANTIR_CERT",
         "PALANTIR_KEY",
         "PALANTIR_NAME",
+        "PALANTIR_CLEARTEXT_TOKEN",
         "RUST_LOG",
     ] {
         command.env_remove(name);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +13,7 @@ use utoipa_axum::routes;
 use crate::config::{self, Machine, Note};
 use crate::control::api::ApiState;
 use crate::control::api::body::{self, Text};
-use crate::control::api::gate::media_type;
+use crate::control::api::gate::{Identified, media_type};
 use crate::control::api::problem::ApiProblem;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -39,6 +40,9 @@ struct Findings {
     left_out: usize,
     /// What may well be meant otherwise.
     warnings: Vec<Finding>,
+    /// Whether the files that it names were looked at, such as certificates. They are not where the API asks for neither
+    /// a token nor a certificate: any user of the machine may ask, and would learn which files there are.
+    files_checked: bool,
 }
 
 /// One remark.
@@ -72,7 +76,11 @@ impl From<Note> for Finding {
 #[utoipa::path(post, path = "/config/check", tag = "configuration",
     request_body(content((Candidate = "application/json"), (String = "application/toml"), (String = "text/plain"))),
     responses((status = 200, body = Findings)))]
-async fn check(headers: HeaderMap, Text(bytes): Text) -> Result<axum::Json<Findings>, ApiProblem> {
+async fn check(
+    Extension(Identified(may_see_files)): Extension<Identified>,
+    headers: HeaderMap,
+    Text(bytes): Text,
+) -> Result<axum::Json<Findings>, ApiProblem> {
     if bytes.is_empty() {
         return Err(ApiProblem::new(
             StatusCode::BAD_REQUEST,
@@ -90,7 +98,7 @@ async fn check(headers: HeaderMap, Text(bytes): Text) -> Result<axum::Json<Findi
         })?,
     };
     // A text of a megabyte takes a while; the control thread has other things to do.
-    match tokio::task::spawn_blocking(move || findings(text)).await {
+    match tokio::task::spawn_blocking(move || findings(text, may_see_files)).await {
         Ok(findings) => Ok(axum::Json(findings)),
         Err(error) => Err(ApiProblem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -99,20 +107,31 @@ async fn check(headers: HeaderMap, Text(bytes): Text) -> Result<axum::Json<Findi
     }
 }
 
-fn findings(text: String) -> Findings {
+fn findings(text: String, may_see_files: bool) -> Findings {
+    let path = Path::new("");
+    let machine = Machine::of_this_process();
+    let checked = match may_see_files {
+        true => config::check(path, text),
+        false => config::parse(path, text),
+    };
     let listed = |notes: Vec<Note>| notes.into_iter().map(Finding::from).collect();
-    match config::check(Path::new(""), text) {
+    match checked {
         Ok(config) => Findings {
             ok: true,
             mistakes: Vec::new(),
             left_out: 0,
-            warnings: listed(config.warnings(&Machine::of_this_process())),
+            warnings: listed(match may_see_files {
+                true => config.warnings(&machine),
+                false => config.warnings_of_text(&machine),
+            }),
+            files_checked: may_see_files,
         },
         Err(mistakes) => Findings {
             ok: false,
             left_out: mistakes.left_out,
             mistakes: listed(mistakes.notes),
             warnings: Vec::new(),
+            files_checked: may_see_files,
         },
     }
 }

@@ -1,0 +1,145 @@
+//! The files of Unix sockets that this process has to remove.
+//!
+//! A file goes when its listener does, or the process. Not if another process has the socket then (it took over, or
+//! passed the socket to this one), nor if the path names another file by now.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::warn;
+
+/// All that this process has to remove at some time. A file is this process's affair, whoever of its threads listens; and
+/// a signal during the start has to find them.
+static FILES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+#[derive(Debug)]
+struct Entry {
+    path: PathBuf,
+    id: FileId,
+    /// The process that this one takes over from has it still: it is not to be removed yet.
+    is_anothers: bool,
+    /// Nobody here listens on it any more.
+    is_left: bool,
+}
+
+/// Device and inode.
+pub type FileId = (u64, u64);
+
+/// The file of a socket that this process is to remove: when this is dropped, at the latest at the end of the process.
+#[derive(Debug)]
+pub struct SocketFile {
+    id: FileId,
+}
+
+/// One for all descriptors of a socket.
+pub type SharedSocketFile = Arc<SocketFile>;
+
+impl SocketFile {
+    /// Of a socket that this process has just bound. Errors: there is no such file.
+    pub fn bound(path: &Path) -> io::Result<SharedSocketFile> {
+        SocketFile::note(path, false)
+    }
+
+    /// Of a socket that another process has passed to this one, which removes nothing before [`own_all`].
+    /// `None`: there is no such file any more.
+    pub fn taken_over(path: &Path) -> Option<SharedSocketFile> {
+        SocketFile::note(path, true).ok()
+    }
+
+    fn note(path: &Path, is_anothers: bool) -> io::Result<SharedSocketFile> {
+        let id = id_of(path)?;
+        files().push(Entry {
+            path: path.to_owned(),
+            id,
+            is_anothers,
+            is_left: false,
+        });
+        Ok(Arc::new(SocketFile { id }))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        remove_if(|entry| {
+            entry.is_left |= entry.id == self.id;
+            entry.is_left && !entry.is_anothers
+        });
+    }
+}
+
+/// The process that this one takes over from is over: the files are this one's. Blocks as long as a disk does.
+pub fn own_all() {
+    files()
+        .iter_mut()
+        .for_each(|entry| entry.is_anothers = false);
+    remove_if(|entry| entry.is_left);
+}
+
+/// Another process has taken over: the files are its own.
+pub fn forget_all() {
+    files().clear();
+}
+
+/// Removes the files of this process, for its end. Blocks as long as a disk does.
+pub fn remove_all() {
+    remove_if(|entry| !entry.is_anothers);
+}
+
+fn remove_if(removes: impl FnMut(&mut Entry) -> bool) {
+    // Nobody waits for a disk because of the lock.
+    let removed: Vec<Entry> = files().extract_if(.., removes).collect();
+    for entry in removed {
+        if id_of(&entry.path).is_ok_and(|id| id == entry.id)
+            && let Err(error) = fs::remove_file(&entry.path)
+        {
+            let path = entry.path.display();
+            warn!("the file of the socket {path} cannot be removed: {error}");
+        }
+    }
+}
+
+fn files() -> MutexGuard<'static, Vec<Entry>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What tells the file of a socket from all others. Errors: there is none, or it is no socket.
+pub fn id_of(path: &Path) -> io::Result<FileId> {
+    let metadata = fs::symlink_metadata(path)?;
+    match metadata.file_type().is_socket() {
+        true => Ok((metadata.dev(), metadata.ino())),
+        false => Err(ErrorKind::AddrInUse.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("socket-file-{name}-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn a_file_goes_with_its_socket_unless_it_is_another_one() {
+        let path = place("goes");
+        let listener = UnixListener::bind(&path).unwrap();
+        let file = SocketFile::bound(&path).unwrap();
+        drop(file);
+        assert!(!path.exists());
+        let again = UnixListener::bind(&path).unwrap();
+        let file = SocketFile::bound(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        drop(file);
+        assert!(path.exists());
+        fs::remove_file(&path).unwrap();
+        drop((listener, again));
+    }
+}
