@@ -5,9 +5,9 @@ use tracing::{error, info};
 
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::ask::{Accepted, Answer};
+use crate::control::ask::Answer;
 use crate::control::change::{refuse, reply, stopping};
-use crate::control::desk::{Diff, Problem, ProblemKind};
+use crate::control::desk::{Problem, ProblemKind};
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{Progress, Successor, Upgrades};
 use crate::net::{BoundListener, Passed};
@@ -123,9 +123,9 @@ impl Control {
             "another process has taken over; running requests may finish here"
         );
         self.retire(now);
-        let revision = self.desk.revision();
-        let answer = self.succession.answer.take();
-        reply(answer, Ok(taken_over(revision, pid)));
+        let mut accepted = self.unchanged();
+        accepted.notes.push(format!("process {pid} has taken over"));
+        reply(self.succession.answer.take(), Ok(accepted));
     }
 
     /// Stops accepting. The sockets kept here are closed too: as long as any process has one, the kernel lets clients
@@ -162,15 +162,6 @@ impl Control {
         {
             succession.notifier.alive();
         }
-    }
-}
-
-fn taken_over(revision: u64, pid: u32) -> Accepted {
-    Accepted {
-        revision,
-        changed: false,
-        notes: vec![format!("process {pid} has taken over")],
-        diff: Diff::default(),
     }
 }
 

@@ -146,8 +146,7 @@ impl Control {
                 pool: backend.pool,
                 addr: backend.addr,
             };
-            let if_match = None;
-            self.wish(Wish::Edit { edit, if_match }, origin, now);
+            self.wish(Wish::Edit(edit), origin, now);
         }
     }
 

@@ -12,6 +12,7 @@ mod at_the_bound;
 mod backend_strictness;
 mod bounds;
 mod certificates;
+mod changes;
 mod client_deadlines;
 mod client_tickets;
 mod command_line;

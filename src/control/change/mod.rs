@@ -78,7 +78,10 @@ impl Control {
 
     /// Does what is asked, or says why not.
     pub(super) fn take_ask(&mut self, ask: Ask, now: Micros) {
-        self.follow(ask.wish, ask.origin, Some(ask.answer), now);
+        match self.must_match(ask.if_match) {
+            Ok(()) => self.follow(ask.wish, ask.origin, Some(ask.answer), now),
+            Err(problem) => refuse(&ask.origin, Some(ask.answer), problem),
+        }
     }
 
     /// Does what the program itself wants.
@@ -122,17 +125,12 @@ impl Control {
             return Err(Problem::new(ProblemKind::Unavailable, complaint));
         }
         Ok(match wish {
-            Wish::Edit { edit, if_match } => {
-                self.must_match(if_match)?;
-                Decision::Change(Source::Edit(edit), Then::Nothing)
-            }
+            Wish::Edit(edit) => Decision::Change(Source::Edit(edit), Then::Nothing),
             Wish::DrainServer {
                 pool,
                 addr,
                 patience,
-                if_match,
             } => {
-                self.must_match(if_match)?;
                 let backend = Named { pool, addr };
                 Decision::Change(drain_edit(&backend), Then::TakeOut(backend, patience))
             }
@@ -166,12 +164,18 @@ impl Control {
         }
         let revision = self.desk.revision();
         info!(audit = "confirmed", origin, revision, "the reload stays");
-        Ok(Accepted {
-            revision,
+        Ok(self.unchanged())
+    }
+
+    /// The answer to what changes nothing.
+    pub(super) fn unchanged(&self) -> Accepted {
+        Accepted {
+            revision: self.desk.revision(),
             changed: false,
             notes: Vec::new(),
             diff: Diff::default(),
-        })
+            in_force: self.standing.borrow().clone(),
+        }
     }
 
     /// Answers for the changes that every worker has adopted.

@@ -118,10 +118,8 @@ impl Control {
 
     fn answer_compared(&mut self, diff: Diff) {
         let accepted = Accepted {
-            revision: self.desk.revision(),
-            changed: false,
-            notes: Vec::new(),
             diff,
+            ..self.unchanged()
         };
         if let Some(asker) = self.asker.take() {
             reply(asker.answer, Ok(accepted));
@@ -174,10 +172,10 @@ impl Control {
         };
         let before = self.desk.revision();
         let mut accepted = Accepted {
-            revision: before,
             changed: proposal.changed,
             notes: notes(&proposal),
             diff: proposal.diff.clone(),
+            ..self.unchanged()
         };
         let summary = proposal.summary.clone();
         if self
@@ -198,6 +196,7 @@ impl Control {
         self.follow_names();
         self.follow_wanted();
         self.publish();
+        accepted.in_force = self.standing.borrow().clone();
         if let Some(answer) = answer {
             self.unanswered.push(Unanswered {
                 generation: self.snapshot.generation,

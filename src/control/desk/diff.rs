@@ -71,6 +71,19 @@ impl Diff {
         diff
     }
 
+    /// Whether anything is there that was not there before.
+    pub fn has_added(&self) -> bool {
+        let mut differences = self.differences.iter();
+        differences.any(|difference| difference.what == What::Added)
+    }
+
+    /// Whether a pool is there that was not there before.
+    pub fn has_added_pool(&self) -> bool {
+        let is_pool = |difference: &Difference| difference.subject.starts_with("pool ");
+        let mut differences = self.differences.iter();
+        differences.any(|difference| difference.what == What::Added && is_pool(difference))
+    }
+
     /// The differences on one line; `nothing` if there are none.
     pub fn summary(&self) -> String {
         let named = self.differences.iter().take(NAMED_IN_SUMMARY);
