@@ -262,7 +262,7 @@ impl Ready {
 }
 
 fn load(path: &Path, machine: &Machine) -> Result<Config, String> {
-    let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
+    let config = config::load_regular(path).map_err(|mistakes| mistakes.to_string())?;
     for warning in config.warnings(machine) {
         warn!("{}", warning);
     }

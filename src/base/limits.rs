@@ -19,6 +19,10 @@ pub const LISTENERS: usize = 64;
 pub const WEIGHT: u16 = 256;
 /// Largest configuration file read, in bytes.
 pub const CONFIG_BYTES: u64 = 16 << 20;
+/// Milliseconds between two readings of a configuration file that is to be reloaded: it counts when both read the same.
+pub const CONFIG_PAUSE_MILLIS: u64 = 50;
+/// Readings after the first one until a configuration file is given up that changes all the time.
+pub const CONFIG_READS: usize = 20;
 /// Most mistakes listed at once by `palantir check`.
 pub const CONFIG_MISTAKES: usize = 100;
 /// Shortest timeout or interval that can be set.
@@ -451,7 +455,8 @@ pub const ACCESS_LOG_OPENINGS: usize = 4;
 pub const ACCESS_LOG_FLUSH_MILLIS: u64 = 3_000;
 /// Bytes of access-log lines that are gathered for one write.
 pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
-/// Snapshots whose names the access log remembers, for requests that began under an earlier one.
+/// Snapshots that no request uses any more whose names the access log still remembers: their last lines may be on the
+/// way.
 pub const LOGGED_SNAPSHOTS: usize = 16;
 /// Addresses taken from one host name.
 pub const ADDRESSES_PER_NAME: usize = 64;

@@ -39,8 +39,12 @@ pub enum Wish {
         addr: String,
         patience: Duration,
     },
-    /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time.
-    Reload { trial: Option<Trial> },
+    /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time. A file without any
+    /// route or listener is refused, unless it may be so.
+    Reload {
+        trial: Option<Trial>,
+        allow_empty: bool,
+    },
     /// What reading the file again would change. Changes nothing.
     Compare,
     /// The reload on trial is good.

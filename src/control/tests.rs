@@ -437,6 +437,11 @@ fn add(addr: &str) -> Edit {
     }
 }
 
+fn reload(trial: Option<Trial>) -> Wish {
+    let allow_empty = true;
+    Wish::Reload { trial, allow_empty }
+}
+
 fn drain(addr: &str) -> Wish {
     Wish::DrainServer {
         pool: "api".to_owned(),
@@ -480,7 +485,7 @@ fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
         let every = [
             edit(add("127.0.0.1:1")),
             drain("api.internal:80"),
-            Wish::Reload { trial: None },
+            reload(None),
             Wish::Compare,
             Wish::Confirm,
             Wish::Rollback { revision: 1 },
@@ -495,7 +500,7 @@ fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
             (edit(add("nonsense")), ProblemKind::Invalid),
             (Wish::Rollback { revision: 9 }, ProblemKind::Absent),
             (Wish::Confirm, ProblemKind::Conflict),
-            (Wish::Reload { trial: None }, ProblemKind::Invalid),
+            (reload(None), ProblemKind::Invalid),
             (Wish::Compare, ProblemKind::Invalid),
         ];
         for (wish, expected) in rows {
@@ -584,6 +589,7 @@ fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
     let file = ConfigFile::new("trial");
     let (outside, control, inputs) = outside_of(&file.0, LONG, None);
     let trial = |within| Wish::Reload {
+        allow_empty: false,
         trial: Some(Trial {
             within,
             most_failed_percent: 5.0,

@@ -33,6 +33,7 @@ impl Control {
         self.access_log.watch(now);
         self.boards.turn(now);
         for unused in self.threads.take_unused() {
+            self.access_log.forget(&unused);
             self.files.discard(unused);
         }
         let all_sent = self.threads.send();
@@ -135,8 +136,11 @@ impl Control {
             let revision = trial.back_to;
             self.wish(Wish::Rollback { revision }, format!("trial: {why}"), now);
         } else if std::mem::take(&mut self.reload_wanted) {
-            let trial = None;
-            self.wish(Wish::Reload { trial }, "SIGHUP".to_owned(), now);
+            let reload = Wish::Reload {
+                trial: None,
+                allow_empty: false,
+            };
+            self.wish(reload, "SIGHUP".to_owned(), now);
         } else if std::mem::take(&mut self.succession.wanted) {
             self.wish(Wish::Upgrade, "SIGUSR2".to_owned(), now);
         } else if self.trial.is_none()

@@ -228,6 +228,7 @@ fn strangers_change_nothing() {
             &[
                 CHANGE,
                 ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Sec-Fetch-Site", "cross-site"),
             ],
             &add,
             415,

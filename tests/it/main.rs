@@ -16,6 +16,7 @@ mod changes;
 mod client_deadlines;
 mod client_tickets;
 mod command_line;
+mod configuration_file;
 mod curl_h2;
 mod curl_tls;
 mod departures;

@@ -134,9 +134,9 @@ impl Control {
                 let backend = Named { pool, addr };
                 Decision::Change(drain_edit(&backend), Then::TakeOut(backend, patience))
             }
-            Wish::Reload { trial } => {
+            Wish::Reload { trial, allow_empty } => {
                 let then = trial.map_or(Then::Nothing, Then::GoBackUnlessConfirmed);
-                Decision::Change(Source::File, then)
+                Decision::Change(Source::File { allow_empty }, then)
             }
             Wish::Rollback { revision } => {
                 Decision::Change(Source::Revision(revision), Then::Nothing)

@@ -1,7 +1,7 @@
 //! What a change needs before it can come into force, and all that may fail of it. Done by the thread that works with
 //! files, from what was in force when it began.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,8 +24,8 @@ use crate::tls::TicketKeys;
 pub enum Source {
     /// One pool or backend changes.
     Edit(Edit),
-    /// The configuration file.
-    File,
+    /// The configuration file; one without any route or listener only if that may be.
+    File { allow_empty: bool },
     /// The earlier revision of this number.
     Revision(u64),
 }
@@ -78,7 +78,13 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
     job.note("checking the configuration");
     match source {
         Source::Edit(edit) => desk.propose(edit),
-        Source::File => load_file(job, desk).map(|file| desk.propose_file(file)),
+        Source::File { allow_empty } => {
+            let file = load_file(job, desk)?;
+            if file.is_empty() && !allow_empty && !desk.config().is_empty() {
+                return Err(Problem::new(ProblemKind::Invalid, is_empty(&file.path)));
+            }
+            Ok(desk.propose_file(file))
+        }
         Source::Revision(number) => desk.propose_revision(*number),
     }
 }
@@ -87,11 +93,18 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
 pub fn load_file(job: &Job, desk: &Desk) -> Result<Config, Problem> {
     let path = &desk.config().path;
     job.note(format!("reading {}", path.display()));
-    let config = config::load(path).map_err(|mistakes| problem(&mistakes))?;
+    let config = config::load_settled(path).map_err(|mistakes| problem(&mistakes))?;
     for warning in config.warnings(&Machine::of_this_process()) {
         warn!("{warning}");
     }
     Ok(config)
+}
+
+fn is_empty(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "{path}: there is no route or no listener, so that nothing would be served; to take it over nevertheless, reload with allow_empty"
+    )
 }
 
 impl Present {

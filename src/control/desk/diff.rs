@@ -6,9 +6,9 @@ use std::fmt;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::mask::{self, MASK};
 use super::written::{self, PoolPlace, WrittenPool};
 use crate::base::limits::default;
+use crate::config::{self, MASK};
 
 /// All that differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -208,7 +208,7 @@ impl Diff {
         to: Option<String>,
         effect: Option<&'static str>,
     ) {
-        let hidden = mask::hides(&subject);
+        let hidden = config::hides(&subject);
         let show = |value: String| if hidden { MASK.to_owned() } else { value };
         self.differences.push(Difference {
             what: What::Changed,
