@@ -18,7 +18,8 @@ use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine};
 use palantir::control::access_log::{AccessLog, LogFile, open_in_time};
 use palantir::control::api::{Gate, Tokens};
-use palantir::control::desk::{Desk, Overlay, state_file};
+use palantir::control::desk::Desk;
+use palantir::control::desk::state_file::{self, State};
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile};
 use palantir::control::systemd;
@@ -162,7 +163,7 @@ fn make_ready(
     };
     let machine = Machine::of_this_process();
     let config = load(path, &machine)?;
-    let (desk, said) = take_to_desk(config)?;
+    let (desk, state) = take_to_desk(config)?;
     let config = desk.config();
     let resolved = resolve::look_up_all(&config.names());
     let tables = BackendTables::new(config::workers(&config.settings, &machine));
@@ -194,7 +195,7 @@ fn make_ready(
     let control = control::prepare(Started {
         snapshot: snapshot.clone(),
         desk,
-        said,
+        state,
         resolved,
         compile,
         tickets,
@@ -389,19 +390,22 @@ fn open_access_log(snapshot: &Snapshot) -> Result<Option<LogFile>, String> {
     snapshot.access_log.as_ref().map(open).transpose()
 }
 
-/// The file with what the API said before the process started; and that alone, as the state file has it. Errors: the
+/// The file with what the API said before the process started; and what the state file says. Errors: the
 /// state file cannot be used.
-fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
+fn take_to_desk(file: Config) -> Result<(Desk, State), String> {
     let admin = file.settings.admin.as_ref();
-    let said = match admin.and_then(|admin| admin.state_file.as_ref()) {
+    let state = match admin.and_then(|admin| admin.state_file.as_ref()) {
         Some(path) => state_file::load(path)?,
-        None => Overlay::default(),
+        None => State::default(),
     };
-    let (desk, notes) = Desk::new(file, said.clone(), SystemTime::now());
+    let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
+    if state.taken_back == Some(desk.file_digest()) {
+        warn!("the configuration file is the one whose reload was on trial and was taken back");
+    }
     for note in notes {
         info!("{note}");
     }
-    Ok((desk, said))
+    Ok((desk, state))
 }
 
 fn compile(machine: Machine, mut slots: Slots, mut vault: Vault) -> Compile {

@@ -426,6 +426,8 @@ pub const FILE_SECS: u64 = 5;
 pub const WORKER_START_SECS: u64 = 20;
 /// Seconds between two attempts at what the program itself wants and could not do.
 pub const OWN_RETRY_SECS: u64 = 1;
+/// Seconds after which the log is told once more of the same reason why that cannot be done.
+pub const OWN_TELL_SECS: u64 = 60;
 /// Symbolic links that are followed to the file that is to be replaced.
 pub const LINKS: usize = 8;
 /// Pieces of work that may wait for the thread that works with files: one that is waited for, the others dropping what is

@@ -36,7 +36,11 @@ pub enum Remote {
         revision: u64,
     },
     /// Hand over to a new process of the binary, without a lost connection
-    Upgrade,
+    Upgrade {
+        /// Also if the new process would take a file over whose reload was taken back
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `60` or `60s`, at least 1.
@@ -97,7 +101,14 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             let body = json!({ "revision": revision });
             Ok(accepted(&client.post("/config/rollback", &body).await?))
         }
-        Remote::Upgrade => Ok(accepted(&client.post("/upgrade", &json!({})).await?)),
+        Remote::Upgrade { force } => {
+            let path = if *force {
+                "/upgrade?force=true"
+            } else {
+                "/upgrade"
+            };
+            Ok(accepted(&client.post(path, &json!({})).await?))
+        }
     }
 }
 

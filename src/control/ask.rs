@@ -51,8 +51,9 @@ pub enum Wish {
     Confirm,
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
-    /// Hand over to a new process of the binary.
-    Upgrade,
+    /// Hand over to a new process of the binary; with `force` also where that would take a file over that was on trial and
+    /// was taken back.
+    Upgrade { force: bool },
 }
 
 /// Conditions of a reload that may be taken back.

@@ -13,6 +13,7 @@ use crate::base::time::Micros;
 use crate::config::Config;
 use crate::control::Control;
 use crate::control::change::Looked;
+use crate::control::pending::Operation;
 use crate::snapshot::Snapshot;
 
 /// The files that certificates, keys and authorities come from, as they were when they were looked at.
@@ -48,18 +49,27 @@ impl FileWatch {
 
 impl Control {
     /// Takes over what has changed about them.
-    pub(super) fn take_looked(&mut self, looked: Looked) {
+    pub(super) fn take_looked(&mut self, looked: Looked, now: Micros) {
+        if let Some(Err(problem)) = looked.ready {
+            return self.retry_files(&problem.to_string(), now);
+        }
         self.file_watch.seen = looked.stamps;
+        self.pending.settle(Operation::TlsFiles);
         match looked.ready {
-            None => {}
+            None | Some(Err(_)) => {}
             Some(Ok(ready)) if has_same_tls(&self.snapshot, &ready.snapshot) => {}
             Some(Ok(ready)) => {
                 self.put_in_force(ready);
                 self.publish();
             }
-            Some(Err(problem)) => {
-                error!(error = %problem, "the new files of TLS cannot be used");
-            }
+        }
+    }
+
+    /// They are looked at again in a moment: the reason may be none of the files.
+    fn retry_files(&mut self, why: &str, now: Micros) {
+        self.file_watch.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
+        if self.pending.note_refusal(Operation::TlsFiles, why, now) {
+            error!("the new files of TLS cannot be used: {why}");
         }
     }
 }

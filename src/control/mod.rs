@@ -17,6 +17,7 @@ mod file_watch;
 pub mod listeners;
 pub mod metrics;
 pub mod page;
+pub mod pending;
 pub mod resolve;
 mod shutdown;
 mod signals;
@@ -48,13 +49,15 @@ use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
 use crate::control::bad_requests::BadRequests;
-use crate::control::change::{Asker, Finished, LookingUp, Unanswered};
+use crate::control::change::{Asker, Finished, LookingUp, Saved, Unanswered, state_path};
 use crate::control::departures::Departures;
-use crate::control::desk::{Desk, Overlay};
+use crate::control::desk::Desk;
+use crate::control::desk::state_file::State;
 use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
+use crate::control::pending::Pending;
 use crate::control::resolve::{Compile, Found, Known, Names, look_up_forever};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
@@ -77,7 +80,7 @@ pub struct Started {
     /// The configuration that it was compiled from.
     pub desk: Desk,
     /// What the state file says, if there is one.
-    pub said: Overlay,
+    pub state: State,
     /// What look-ups found before the snapshot was compiled.
     pub resolved: Resolved,
     pub compile: Compile,
@@ -218,8 +221,10 @@ impl Prepared {
 /// What the thread owns.
 struct Control {
     desk: Arc<Desk>,
-    /// What the state file says.
-    said: Arc<Overlay>,
+    /// What the state file says, and where it is.
+    saved: Arc<Saved>,
+    /// As in [`State::taken_back`].
+    taken_back: Option<String>,
     snapshot: Arc<Snapshot>,
     standing: watch::Sender<Arc<InForce>>,
     threads: Threads,
@@ -251,11 +256,9 @@ struct Control {
     asker: Option<Asker>,
     /// A change that waits for names to be looked up.
     looking_up: Option<LookingUp>,
-    /// When at the earliest the program tries again what it wants itself and could not do.
-    own_due: Micros,
     unanswered: Vec<Unanswered>,
-    /// SIGHUP came and was not followed yet.
-    reload_wanted: bool,
+    /// What is wanted besides what is asked for.
+    pending: Pending,
     trial: Option<OnTrial>,
     departures: Departures,
     bad_requests: BadRequests,
@@ -293,12 +296,21 @@ impl Control {
         let in_force = InForce::new(&started.desk, &started.snapshot, false);
         let standing = watch::Sender::new(Arc::new(in_force));
         let orders = Arc::<OrderCounts>::default();
+        let pending = Pending::default();
         let sources = Sources {
             standing: standing.subscribe(),
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
             orders: orders.clone(),
+            wanted: pending.wanted(),
             access_log: started.access_log.progress(),
+        };
+        let mut departures = Departures::default();
+        let generation = started.snapshot.generation;
+        departures.resume(&started.state.departures, generation, Micros::now());
+        let saved = Saved {
+            path: state_path(started.desk.config()),
+            state: started.state,
         };
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
@@ -312,7 +324,8 @@ impl Control {
             wanted: watch::Sender::new(Wanted::of(started.desk.config())),
             orders,
             desk: Arc::new(started.desk),
-            said: Arc::new(started.said),
+            saved: Arc::new(saved),
+            taken_back: None,
             snapshot: started.snapshot,
             listeners: started.listeners,
             tables: started.tables,
@@ -328,11 +341,10 @@ impl Control {
             addresses: 0,
             asker: None,
             looking_up: None,
-            own_due: Micros(0),
             unanswered: Vec::new(),
-            reload_wanted: false,
+            pending,
             trial: None,
-            departures: Departures::default(),
+            departures,
         })
     }
 
@@ -356,6 +368,7 @@ impl Control {
             tables: self.tables.clone(),
             gauges: self.gauges.clone(),
             orders: self.orders.clone(),
+            wanted: self.pending.wanted(),
             access_log: self.access_log.progress(),
         };
         ApiState::new(

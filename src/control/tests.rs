@@ -12,7 +12,7 @@ use crate::base::ids::{PoolId, RequestId, WorkerId};
 use crate::config::{self, CannotCompile, Machine, TooManyBackends};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
-use crate::control::desk::{Edit, Problem, ProblemKind};
+use crate::control::desk::{Edit, Overlay, Problem, ProblemKind};
 use crate::control::upgrade::Program;
 use crate::shared::access::{AccessLine, Texts};
 use crate::shared::backend_table::BackendTables;
@@ -131,7 +131,7 @@ fn outside_of(
     let started = Started {
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
-        said: Overlay::default(),
+        state: State::default(),
         resolved: Resolved::new(),
         compile,
         listeners: Listeners::new(WORKERS),
@@ -489,7 +489,7 @@ fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
             Wish::Compare,
             Wish::Confirm,
             Wish::Rollback { revision: 1 },
-            Wish::Upgrade,
+            Wish::Upgrade { force: true },
         ];
         for wish in every {
             let late = outside.ask_if(wish.clone(), Some(7)).await.await;

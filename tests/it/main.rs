@@ -51,6 +51,7 @@ mod nginx;
 mod one_answer;
 mod own_answers;
 mod page;
+mod pending;
 mod pipelining;
 mod probes;
 mod program_log;

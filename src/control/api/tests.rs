@@ -61,6 +61,7 @@ impl Api {
             tables: desk_loop.tables.clone(),
             gauges: gauges::gauges(2),
             orders: Default::default(),
+            wanted: Default::default(),
             access_log: Arc::new(Progress::new(Micros::now())),
         };
         let boards = Boards::new(sources.clone(), Micros::now());
@@ -192,7 +193,9 @@ impl Loop {
                 diff: Diff::default(),
                 in_force: self.standing.borrow().clone(),
             }),
-            Wish::Confirm | Wish::Upgrade => Err(Problem::new(ProblemKind::Conflict, "not now")),
+            Wish::Confirm | Wish::Upgrade { .. } => {
+                Err(Problem::new(ProblemKind::Conflict, "not now"))
+            }
         }
     }
 

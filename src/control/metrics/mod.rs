@@ -22,6 +22,7 @@ use crate::base::time::Micros;
 use crate::control::access_log::Progress;
 use crate::control::acme::OrderCounts;
 use crate::control::ask::Standing;
+use crate::control::pending::Wanted;
 use crate::shared::SharedTables;
 use crate::shared::gauges::AllGauges;
 use crate::snapshot::Backend;
@@ -33,6 +34,8 @@ pub struct Sources {
     pub tables: SharedTables,
     pub gauges: AllGauges,
     pub orders: Arc<OrderCounts>,
+    /// What palantir itself wants and could not do yet.
+    pub wanted: Arc<Wanted>,
     pub access_log: Arc<Progress>,
 }
 

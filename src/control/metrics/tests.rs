@@ -69,6 +69,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         tables,
         gauges,
         orders: Default::default(),
+        wanted: Default::default(),
         access_log: Arc::new(Progress::new(Micros::now())),
     };
     (sources, sender)
