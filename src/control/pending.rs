@@ -71,6 +71,8 @@ pub struct Pending {
 struct Row {
     /// When at the earliest it is tried again.
     due: Micros,
+    /// It was asked for once more since it was last tried.
+    again: bool,
     /// The last reason that was told, and when.
     told: Option<(String, Micros)>,
 }
@@ -84,6 +86,12 @@ impl Pending {
     /// It is wanted from now on.
     pub fn want(&self, operation: Operation) {
         self.wanted.0[operation as usize].store(true, Relaxed);
+    }
+
+    /// A signal asks for it; it is done once more if that comes while it is being done.
+    pub fn ask(&mut self, operation: Operation) {
+        self.want(operation);
+        self.rows[operation as usize].again = true;
     }
 
     /// Whether it is wanted and may be tried again.
@@ -100,13 +108,14 @@ impl Pending {
     pub fn note_try(&mut self, operation: Operation, now: Micros) {
         self.want(operation);
         let pause = Duration::from_secs(limits::OWN_RETRY_SECS);
-        self.rows[operation as usize].due = now.after(pause);
+        let row = &mut self.rows[operation as usize];
+        (row.due, row.again) = (now.after(pause), false);
     }
 
-    /// It is done, or not wanted any more.
+    /// It is done, or not wanted any more, unless it was asked for once more.
     pub fn settle(&mut self, operation: Operation) {
-        self.wanted.0[operation as usize].store(false, Relaxed);
-        self.rows[operation as usize] = Row::default();
+        let row = std::mem::take(&mut self.rows[operation as usize]);
+        self.wanted.0[operation as usize].store(row.again, Relaxed);
     }
 
     /// It could not be done, and stays wanted; whether that is to be told: a new reason at once, the same one once a
@@ -159,6 +168,10 @@ mod tests {
         }
         assert!(pending.is_due(removal, at(11)));
         assert!(pending.wanted().is_wanted(removal));
+        pending.ask(removal);
+        pending.settle(removal);
+        assert!(pending.is_due(removal, at(11)), "asked for once more");
+        pending.note_try(removal, at(11));
         pending.settle(removal);
         assert!(!pending.is_due(removal, at(99)));
         assert!(!pending.wanted().is_wanted(removal));

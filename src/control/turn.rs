@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -97,10 +97,17 @@ impl Control {
             }
             Signal::HangUp => {
                 self.access_log.reopen("SIGHUP");
-                self.pending.want(Operation::Reload);
+                self.take_wish(Operation::Reload, "SIGHUP");
             }
-            Signal::Upgrade => self.pending.want(Operation::Upgrade),
+            Signal::Upgrade => self.take_wish(Operation::Upgrade, "SIGUSR2"),
         }
+    }
+
+    fn take_wish(&mut self, operation: Operation, signal: &str) {
+        if self.is_upgrading() {
+            info!(signal, "waits: an upgrade is under way");
+        }
+        self.pending.ask(operation);
     }
 
     fn stop_failed(&mut self, now: Micros) {
