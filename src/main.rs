@@ -18,7 +18,8 @@ use palantir::cli::{self, Command};
 use palantir::config::{self, Config, Machine, ServerTlsSettings, Sharing};
 use palantir::control::access_log::{AccessLog, open_in_time};
 use palantir::control::api::{Gate, Tokens};
-use palantir::control::desk::{Desk, Overlay, state_file};
+use palantir::control::desk::Desk;
+use palantir::control::desk::state_file::{self, State};
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile, Known, LookUps, Names};
 use palantir::control::start_files;
@@ -166,7 +167,7 @@ fn make_ready(
     };
     let machine = Machine::of_this_process();
     let config = load(path, &machine)?;
-    let (desk, said) = take_to_desk(config)?;
+    let (desk, state) = take_to_desk(config)?;
     let Compiled {
         snapshot,
         compile,
@@ -196,7 +197,7 @@ fn make_ready(
     let control = control::prepare(Started {
         snapshot: snapshot.clone(),
         desk,
-        said,
+        state,
         known,
         look_ups,
         compile,
@@ -303,7 +304,7 @@ impl Ready {
 }
 
 fn load(path: &Path, machine: &Machine) -> Result<Config, String> {
-    let config = config::load(path).map_err(|mistakes| mistakes.to_string())?;
+    let config = config::load_regular(path).map_err(|mistakes| mistakes.to_string())?;
     for warning in config.warnings(machine) {
         warn!("{}", warning);
     }
@@ -446,19 +447,22 @@ fn start_access_log(
     AccessLog::start(file, lines, gauges).map_err(cannot_start)
 }
 
-/// The file with what the API said before the process started; and that alone, as the state file has it. Errors: the
+/// The file with what the API said before the process started; and what the state file says. Errors: the
 /// state file cannot be used.
-fn take_to_desk(file: Config) -> Result<(Desk, Overlay), String> {
+fn take_to_desk(file: Config) -> Result<(Desk, State), String> {
     let admin = file.settings.admin.as_ref();
-    let said = match admin.and_then(|admin| admin.state_file.as_ref()) {
+    let state = match admin.and_then(|admin| admin.state_file.as_ref()) {
         Some(path) => state_file::load(path)?,
-        None => Overlay::default(),
+        None => State::default(),
     };
-    let (desk, notes) = Desk::new(file, said.clone(), SystemTime::now());
+    let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
+    if state.taken_back == Some(desk.file_digest()) {
+        warn!("the configuration file is the one whose reload was on trial and was taken back");
+    }
     for note in notes {
         info!("{note}");
     }
-    Ok((desk, said))
+    Ok((desk, state))
 }
 
 /// Compiles for a process whose management API was started with `admin_tls`.

@@ -37,8 +37,24 @@ impl Stamp {
 
 /// What the file holds. Errors: it cannot be read, or is larger than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_all(File::open(path)?, most)
+}
+
+/// The same of a regular file, without waiting for whoever has the other end of a pipe. Errors: it is something else, too.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => read_all(file, most),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+fn read_all(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         let text = format!("larger than {most} bytes");
         return Err(io::Error::new(ErrorKind::FileTooLarge, text));

@@ -19,6 +19,10 @@ pub const LISTENERS: usize = 64;
 pub const WEIGHT: u16 = 256;
 /// Largest configuration file read, in bytes.
 pub const CONFIG_BYTES: u64 = 16 << 20;
+/// Milliseconds between two readings of a configuration file that is to be reloaded: it counts when both read the same.
+pub const CONFIG_PAUSE_MILLIS: u64 = 50;
+/// Readings after the first one until a configuration file is given up that changes all the time.
+pub const CONFIG_READS: usize = 20;
 /// Most mistakes listed at once by `palantir check`.
 pub const CONFIG_MISTAKES: usize = 100;
 /// Shortest timeout or interval that can be set.
@@ -427,6 +431,8 @@ pub const FILE_SECS: u64 = 5;
 pub const WORKER_START_SECS: u64 = 20;
 /// Seconds between two attempts at what the program itself wants and could not do.
 pub const OWN_RETRY_SECS: u64 = 1;
+/// Seconds after which the log is told once more of the same reason why that cannot be done.
+pub const OWN_TELL_SECS: u64 = 60;
 /// Milliseconds that the end of the process waits for the workers to record the requests that are cut.
 pub const CUT_MILLIS: u64 = 500;
 /// Milliseconds between two looks at whether they have.
@@ -462,7 +468,8 @@ pub const ACCESS_LOG_OPENINGS: usize = 4;
 pub const ACCESS_LOG_FLUSH_MILLIS: u64 = 3_000;
 /// Bytes of access-log lines that are gathered for one write.
 pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
-/// Snapshots whose names the access log remembers, for requests that began under an earlier one.
+/// Snapshots that no request uses any more whose names the access log still remembers: their last lines may be on the
+/// way.
 pub const LOGGED_SNAPSHOTS: usize = 16;
 /// Snapshots that may be in use at once: the one in force, and those that requests, tunnels and connections began under
 /// which are still under way. Beyond that those of the oldest have `shutdown_timeout` to end.

@@ -102,6 +102,7 @@ mod tests {
                 Some(Command::Remote(Remote::Reload {
                     confirm: Some(60),
                     max_failed_percent: None,
+                    allow_empty: false,
                 })),
             ),
             (

@@ -22,6 +22,9 @@ pub enum Remote {
         /// Go back at once if more than this share of the requests fail meanwhile
         #[arg(long, value_name = "PERCENT", requires = "confirm", value_parser = clap::value_parser!(u8).range(0..=100))]
         max_failed_percent: Option<u8>,
+        /// Take over a file without any route or listener too
+        #[arg(long)]
+        allow_empty: bool,
     },
     /// Keep the configuration that was reloaded with --confirm
     Confirm,
@@ -33,7 +36,11 @@ pub enum Remote {
         revision: u64,
     },
     /// Hand over to a new process of the binary, without a lost connection
-    Upgrade,
+    Upgrade {
+        /// Also if the new process would take a file over whose reload was taken back
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// `60` or `60s`, at least 1.
@@ -74,9 +81,14 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
         Remote::Reload {
             confirm,
             max_failed_percent,
+            allow_empty,
         } => {
             let body = trial(*confirm, *max_failed_percent);
-            let answer = client.post("/reload", &body).await?;
+            let path = match allow_empty {
+                true => "/reload?allow_empty=true",
+                false => "/reload",
+            };
+            let answer = client.post(path, &body).await?;
             let mut text = accepted(&answer);
             if let (Some(secs), true) = (confirm, is_changed(&answer)) {
                 text += &format!("on trial for {secs} s: `palantir confirm` keeps it\n");
@@ -89,7 +101,14 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             let body = json!({ "revision": revision });
             Ok(accepted(&client.post("/config/rollback", &body).await?))
         }
-        Remote::Upgrade => Ok(accepted(&client.post("/upgrade", &json!({})).await?)),
+        Remote::Upgrade { force } => {
+            let path = if *force {
+                "/upgrade?force=true"
+            } else {
+                "/upgrade"
+            };
+            Ok(accepted(&client.post(path, &json!({})).await?))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
 use crate::http::path;
 use crate::snapshot::{
@@ -72,6 +73,11 @@ fn report_edits(report: &mut Report, label: &str, edits: &FieldEdits) {
         report.line(label, format!("remove {name}"));
     }
     for (name, value) in &edits.set {
+        let value = if config::is_credential(name) {
+            MASK
+        } else {
+            value
+        };
         report.line(label, format!("set {name}: {value}"));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
 use super::acme;
+use super::address::BackendPlace;
 use super::document::instead_of;
 use super::listener::ListenerSettings;
 use super::notes::{Notes, Place};
@@ -17,6 +18,7 @@ use crate::worker::route::prefix_as_read;
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
     check_addresses(settings, notes);
     check_pools(settings, notes);
+    check_backends(settings, notes);
     check_routes(settings, notes);
     check_wanted_certificates(settings, notes);
     acme::check(settings, notes);
@@ -88,6 +90,30 @@ fn check_pools(settings: &Settings, notes: &Notes<'_>) {
         .all_pools()
         .map(|pool| (&pool.name.place, pool.backends.len()));
     check_total(backends, limits::BACKENDS, "backends", notes);
+}
+
+fn check_backends(settings: &Settings, notes: &Notes<'_>) {
+    for backend in settings.all_pools().flat_map(|pool| &pool.backends) {
+        let mut listeners = settings.listeners.iter();
+        if listeners.any(|listener| is_own(&listener.addr, &backend.address.place)) {
+            let what = "is palantir's own listener: requests would go round in circles";
+            notes.add(&backend.place, what);
+        }
+    }
+}
+
+/// Whether what is sent to the backend is sure to come to this listener: it listens there, or on every address of the
+/// machine, of which the backend's is one.
+fn is_own(listened: &ListenAddr, backend: &BackendPlace) -> bool {
+    match (listened, backend) {
+        (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => {
+            let is_here = backend.ip().is_loopback() || backend.ip().is_unspecified();
+            let on_all = listened.ip().is_unspecified() && listened.is_ipv4() == backend.is_ipv4();
+            listened == backend || (on_all && is_here && listened.port() == backend.port())
+        }
+        (ListenAddr::Unix(listened), BackendPlace::Unix(backend)) => listened == backend,
+        _ => false,
+    }
 }
 
 /// Notes where the sum first exceeds `most`.

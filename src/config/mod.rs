@@ -17,8 +17,10 @@ mod document;
 mod fields;
 mod listener;
 mod machine;
+mod mask;
 mod memory;
 mod notes;
+mod own_files;
 mod pool;
 mod route;
 mod settings;
@@ -30,7 +32,10 @@ mod warnings;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 pub use acme::{AcmeSettings, ChallengeKind};
 pub use address::{BackendAddress, BackendPlace};
@@ -38,6 +43,7 @@ pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_bes
 pub use descriptors::of_test_servers;
 pub use listener::ListenerSettings;
 pub use machine::Machine;
+pub use mask::{MASK, hides, is_credential};
 pub use notes::{Mistakes, Note, Place, Placed};
 pub use pool::{BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS};
 pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
@@ -83,9 +89,47 @@ pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>)
         .unwrap_or_else(|| PathBuf::from(DEFAULT_PATHS[0]))
 }
 
-/// Reads and checks a file, and the files that it names. Errors: all its mistakes, or the one reason why it cannot be read.
+/// Reads and checks a file, which may be a pipe, and the files that it names. Errors: all its mistakes, or the one reason
+/// why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
-    let bytes = file::read(path, limits::CONFIG_BYTES)
+    load_by(path, file::read)
+}
+
+/// The same of a regular file alone, for a process that is to run with it: whoever reads a pipe may wait for ever, and
+/// finds nothing in it at the next reload.
+pub fn load_regular(path: &Path) -> Result<Config, Mistakes> {
+    load_by(path, file::read_regular)
+}
+
+/// The same of a file that is read twice with the same result: editors and `cp` write in parts.
+pub fn load_settled(path: &Path) -> Result<Config, Mistakes> {
+    load_by(path, read_settled)
+}
+
+fn read_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let pause = Duration::from_millis(limits::CONFIG_PAUSE_MILLIS);
+    settled(|| file::read_regular(path, most), || thread::sleep(pause))
+}
+
+/// What two readings in a row have in common.
+fn settled(mut read: impl FnMut() -> io::Result<Vec<u8>>, pause: impl Fn()) -> io::Result<Vec<u8>> {
+    let mut last = read()?;
+    for _ in 0..limits::CONFIG_READS {
+        pause();
+        let bytes = read()?;
+        if bytes == last {
+            return Ok(bytes);
+        }
+        last = bytes;
+    }
+    Err(io::Error::other("it is being written all the time"))
+}
+
+fn load_by(
+    path: &Path,
+    read: impl FnOnce(&Path, u64) -> io::Result<Vec<u8>>,
+) -> Result<Config, Mistakes> {
+    let bytes = read(path, limits::CONFIG_BYTES)
         .map_err(|error| Mistakes::of_file(path.to_owned(), format!("cannot be read: {error}")))?;
     match String::from_utf8(bytes) {
         Ok(text) => check(path, text),
@@ -114,7 +158,10 @@ pub fn parse(path: &Path, text: String) -> Result<Config, Mistakes> {
 
 /// Checks a text as if it stood in the file at `path`, and the files that it names. Errors: all its mistakes.
 pub fn check(path: &Path, text: String) -> Result<Config, Mistakes> {
-    examine(path, text, tls_files::check)
+    examine(path, text, |settings, notes| {
+        tls_files::check(settings, notes);
+        own_files::check(path, settings, notes);
+    })
 }
 
 fn examine(
@@ -152,6 +199,12 @@ impl Config {
         &self.text
     }
 
+    /// Whether there is nothing to serve: no route, or nowhere to listen. Rather a file that is being written, or a
+    /// template that is broken, than what anybody means.
+    pub fn is_empty(&self) -> bool {
+        self.settings.routes.is_empty() || self.settings.listeners.is_empty()
+    }
+
     /// The text as a table: what it says, without its comments.
     pub fn document(&self) -> toml::Table {
         self.text.parse().expect("a checked text is TOML")
@@ -159,7 +212,10 @@ impl Config {
 
     /// What may well be meant otherwise, and what of the files that it names may make trouble, in the order of the text.
     pub fn warnings(&self, machine: &Machine) -> Vec<Note> {
-        self.noted(machine, tls_files::warn)
+        self.noted(machine, |settings, notes| {
+            tls_files::warn(settings, notes);
+            own_files::warn(settings, notes);
+        })
     }
 
     /// The same without a look at any file.

@@ -1,5 +1,6 @@
 //! The files that `tls` names: whether they can be used, and what may make trouble.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::acme;
@@ -7,7 +8,39 @@ use super::notes::{Notes, Place};
 use super::pool::PoolSettings;
 use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
-use crate::tls::{PairFiles, Vault, unix_secs};
+use crate::tls::{PairFiles, Part, Vault, unix_secs};
+
+/// Those of certificates, keys and authorities with where they are named. The certificates that are ordered are named
+/// by the folder that they are kept in.
+pub(super) fn named(settings: &Settings) -> impl Iterator<Item = (&Path, &Place)> {
+    let of_server = servers(settings).flat_map(|tls| {
+        let pairs = tls.settings.pairs.iter().zip(&tls.pair_places);
+        let ca = tls.settings.client_ca.as_ref().map(|ca| ca.file.as_path());
+        pairs
+            .flat_map(|(pair, places)| of_pair(pair, places))
+            .chain(ca.zip(tls.ca_place.as_ref()))
+    });
+    let of_client = clients(settings).flat_map(|(_, tls)| {
+        let pair = tls.pair.iter();
+        pair.flat_map(|pair| of_pair(pair, &tls.pair_places))
+            .chain(tls.ca.as_deref().zip(tls.ca_place.as_ref()))
+    });
+    of_server.chain(of_client)
+}
+
+fn of_pair<'p>(
+    pair: &'p PairFiles,
+    places: &'p PairPlaces,
+) -> impl Iterator<Item = (&'p Path, &'p Place)> {
+    let ocsp = pair.ocsp.as_deref();
+    let files = [
+        (Some(pair.cert.as_path()), Part::Cert),
+        (Some(pair.key.as_path()), Part::Key),
+        (ocsp, Part::Ocsp),
+    ];
+    let files = files.into_iter();
+    files.filter_map(|(path, part)| Some((path?, places.of(part))))
+}
 
 /// Loads all of them and notes what cannot be used.
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {

@@ -137,24 +137,27 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
                     "is in this pool already; the first one counts",
                 );
             }
-            if settings
-                .listeners
-                .iter()
-                .any(|listener| is_same(&listener.addr, place))
-            {
-                notes.add(
-                    &backend.place,
-                    "is palantir's own listener: requests would go round in circles",
-                );
+            let mut listeners = settings.listeners.iter();
+            if listeners.any(|listener| may_be(&listener.addr, place)) {
+                let what = "is palantir's own listener, if the address is one of this machine: requests would go \
+                            round in circles";
+                notes.add(&backend.place, what);
             }
         }
     }
 }
 
-fn is_same(listened: &ListenAddr, backend: &BackendPlace) -> bool {
+/// Whether a listener on every address takes what is sent to the backend, if it is sent to this machine. What is sure to
+/// be sent there was a mistake.
+fn may_be(listened: &ListenAddr, backend: &BackendPlace) -> bool {
     match (listened, backend) {
-        (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => listened == backend,
-        (ListenAddr::Unix(listened), BackendPlace::Unix(backend)) => listened == backend,
+        (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => {
+            let is_sure = backend.ip().is_loopback() || backend.ip().is_unspecified();
+            listened.ip().is_unspecified()
+                && listened.port() == backend.port()
+                && listened.is_ipv4() == backend.is_ipv4()
+                && !is_sure
+        }
         _ => false,
     }
 }

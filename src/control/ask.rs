@@ -20,6 +20,8 @@ pub type Answer = oneshot::Sender<Result<Accepted, Problem>>;
 #[derive(Debug)]
 pub struct Ask {
     pub wish: Wish,
+    /// Only if the revision in force is still this one.
+    pub if_match: Option<u64>,
     /// Who wants it, for the audit log and the revision: `api 127.0.0.1:50312`, `SIGHUP`.
     pub origin: String,
     pub answer: Answer,
@@ -28,26 +30,30 @@ pub struct Ask {
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
-    /// A change; with `if_match`, only if the revision in force is still this one.
-    Edit { edit: Edit, if_match: Option<u64> },
+    /// A change of one pool or backend.
+    Edit(Edit),
     /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over. The answer
     /// comes when it takes none on any core; to take it out is a revision of its own.
     DrainServer {
         pool: String,
         addr: String,
         patience: Duration,
-        if_match: Option<u64>,
     },
-    /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time.
-    Reload { trial: Option<Trial> },
+    /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time. A file without any
+    /// route or listener is refused, unless it may be so.
+    Reload {
+        trial: Option<Trial>,
+        allow_empty: bool,
+    },
     /// What reading the file again would change. Changes nothing.
     Compare,
     /// The reload on trial is good.
     Confirm,
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
-    /// Hand over to a new process of the binary.
-    Upgrade,
+    /// Hand over to a new process of the binary; with `force` also where that would take a file over that was on trial and
+    /// was taken back.
+    Upgrade { force: bool },
 }
 
 /// Conditions of a reload that may be taken back.
@@ -60,7 +66,7 @@ pub struct Trial {
 }
 
 /// A wish came true.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Accepted {
     /// The revision in force now.
     pub revision: u64,
@@ -70,6 +76,8 @@ pub struct Accepted {
     pub notes: Vec<String>,
     /// What changed; for [`Wish::Compare`], what would.
     pub diff: Diff,
+    /// What is in force by it, whatever has changed since.
+    pub in_force: Arc<InForce>,
 }
 
 /// What is in force.

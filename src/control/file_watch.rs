@@ -10,6 +10,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::change::Looked;
+use crate::control::pending::Operation;
 use crate::snapshot::Snapshot;
 use crate::tls::FilesRead;
 
@@ -19,9 +20,7 @@ pub(super) struct FileWatch {
     due: Micros,
     /// As they were before they were last read.
     pub seen: FilesRead,
-    /// Why what has changed could not be used at the last look, so that it is logged once.
-    told: Option<String>,
-    /// Why the keys of tickets could not be kept, likewise.
+    /// Why the keys of tickets could not be kept at the last look, so that it is logged once.
     told_of_tickets: Option<String>,
 }
 
@@ -31,7 +30,6 @@ impl FileWatch {
         FileWatch {
             due: Micros::default(),
             seen,
-            told: None,
             told_of_tickets: None,
         }
     }
@@ -47,8 +45,8 @@ impl FileWatch {
 }
 
 impl Control {
-    /// Takes over what has changed about them. What cannot be used now is tried again at the next look.
-    pub(super) fn take_looked(&mut self, looked: Looked) {
+    /// Takes over what has changed about them.
+    pub(super) fn take_looked(&mut self, looked: Looked, now: Micros) {
         let watch = &mut self.file_watch;
         if let Some(why) = looked.tickets.as_ref()
             && looked.tickets != watch.told_of_tickets
@@ -56,24 +54,27 @@ impl Control {
             error!("TLS tickets of now may not be good after a restart: {why}");
         }
         watch.told_of_tickets = looked.tickets;
+        if let Some(Err(problem)) = looked.ready {
+            return self.retry_files(&problem.to_string(), now);
+        }
+        self.pending.settle(Operation::TlsFiles);
         match looked.ready {
-            None => {}
+            None | Some(Err(_)) => {}
             Some(Ok(ready)) if has_same_tls(&self.snapshot, &ready.snapshot) => {
-                watch.told = None;
-                watch.seen = ready.snapshot.files.clone();
+                self.file_watch.seen = ready.snapshot.files.clone();
             }
             Some(Ok(ready)) => {
-                watch.told = None;
                 self.put_in_force(ready);
                 self.publish();
             }
-            Some(Err(problem)) => {
-                let why = problem.to_string();
-                if watch.told.as_ref() != Some(&why) {
-                    error!(error = why, "the new files of TLS cannot be used");
-                    watch.told = Some(why);
-                }
-            }
+        }
+    }
+
+    /// They are looked at again in a moment: the reason may be none of the files.
+    fn retry_files(&mut self, why: &str, now: Micros) {
+        self.file_watch.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
+        if self.pending.note_refusal(Operation::TlsFiles, why, now) {
+            error!("the new files of TLS cannot be used: {why}");
         }
     }
 }

@@ -18,6 +18,7 @@ mod last_resort;
 pub mod listeners;
 pub mod metrics;
 pub mod page;
+pub mod pending;
 pub mod resolve;
 mod shutdown;
 mod signals;
@@ -54,14 +55,16 @@ use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
 use crate::control::bad_requests::BadRequests;
-use crate::control::change::{Asker, Finished, LookingUp, Unanswered};
+use crate::control::change::{Asker, Finished, LookingUp, Saved, Unanswered, state_path};
 use crate::control::departures::Departures;
-use crate::control::desk::{Desk, Overlay};
+use crate::control::desk::Desk;
+use crate::control::desk::state_file::State;
 use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
 use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
+use crate::control::pending::Pending;
 use crate::control::resolve::{Compile, Found, Known, LookUps, Names, Question};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
@@ -85,7 +88,7 @@ pub struct Started {
     /// The configuration that it was compiled from.
     pub desk: Desk,
     /// What the state file says, if there is one.
-    pub said: Overlay,
+    pub state: State,
     /// What look-ups found before the snapshot was compiled.
     pub known: Known,
     /// What goes on looking.
@@ -265,8 +268,10 @@ impl Prepared {
 /// What the thread owns.
 struct Control {
     desk: Arc<Desk>,
-    /// What the state file says.
-    said: Arc<Overlay>,
+    /// What the state file says, and where it is.
+    saved: Arc<Saved>,
+    /// As in [`State::taken_back`].
+    taken_back: Option<String>,
     snapshot: Arc<Snapshot>,
     standing: watch::Sender<Arc<InForce>>,
     threads: Threads,
@@ -302,16 +307,22 @@ struct Control {
     asker: Option<Asker>,
     /// A change that waits for names to be looked up.
     looking_up: Option<LookingUp>,
-    /// When at the earliest the program tries again what it wants itself and could not do.
-    own_due: Micros,
     unanswered: Vec<Unanswered>,
-    /// SIGHUP came and was not followed yet.
-    reload_wanted: bool,
+    /// What is wanted besides what is asked for.
+    pending: Pending,
     trial: Option<OnTrial>,
     departures: Departures,
     bad_requests: BadRequests,
     shutdown: Shutdown,
     succession: Succession,
+}
+
+/// What goes on of what an earlier process was asked for.
+fn resume(desk: &Desk, state: State, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
+    let mut departures = Departures::default();
+    departures.resume(&state.departures, snapshot.generation, Micros::now());
+    let path = state_path(desk.config());
+    (departures, Arc::new(Saved { path, state }))
 }
 
 /// Where other threads and tasks bring what they have found, and where they are asked.
@@ -362,17 +373,20 @@ impl Control {
         let orders = Arc::<OrderCounts>::default();
         let threads = Threads::new(started.workers, started.health, &started.snapshot);
         let files = FileThread::start(started.compile)?;
+        let pending = Pending::default();
         let sources = Sources {
             standing: standing.subscribe(),
             tables: started.tables.clone(),
             gauges: started.gauges.clone(),
             orders: orders.clone(),
+            wanted: pending.wanted(),
             access_log: started.access_log.progress(),
             health: started.health_thread.pulse,
             files: files.progress(),
             texts: Default::default(),
             generations: threads.generations(),
         };
+        let (departures, saved) = resume(&started.desk, started.state, &started.snapshot);
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
             succession: Succession::new(started.upgrades, started.is_alone, Micros::now()),
@@ -386,7 +400,8 @@ impl Control {
             orders,
             file_watch: FileWatch::new(started.snapshot.files.clone()),
             desk: Arc::new(started.desk),
-            said: Arc::new(started.said),
+            saved,
+            taken_back: None,
             snapshot: started.snapshot,
             listeners: started.listeners,
             tables: started.tables,
@@ -403,11 +418,10 @@ impl Control {
             addresses,
             asker: None,
             looking_up: None,
-            own_due: Micros(0),
             unanswered: Vec::new(),
-            reload_wanted: false,
+            pending,
             trial: None,
-            departures: Departures::default(),
+            departures,
         })
     }
 

@@ -9,9 +9,9 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::acme::Wanted;
-use crate::control::ask::{Accepted, Answer};
-use crate::control::change::{refuse, reply, stopping};
-use crate::control::desk::{Diff, Problem, ProblemKind};
+use crate::control::change::{Asker, stopping};
+use crate::control::desk::{Problem, ProblemKind};
+use crate::control::pending::Operation;
 use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{Progress, Successor, Upgrades};
@@ -22,10 +22,8 @@ use crate::snapshot::Listener;
 /// What is needed for it.
 pub(super) struct Succession {
     pub upgrades: Upgrades,
-    /// SIGUSR2 came and was not followed yet.
-    pub wanted: bool,
-    /// Who wants the upgrade that is under way to be answered.
-    answer: Option<Answer>,
+    /// Who wants the upgrade that is under way.
+    asker: Option<Asker>,
     /// This process alone is the service: the one that was it before is over, if there was one.
     pub is_alone: bool,
     pub notifier: Notifier,
@@ -43,8 +41,7 @@ impl Succession {
     pub fn new(upgrades: Upgrades, is_alone: bool, now: Micros) -> Succession {
         Succession {
             upgrades,
-            wanted: false,
-            answer: None,
+            asker: None,
             is_alone,
             notifier: Notifier::from_environment(),
             watchdog: Watchdog::from_environment(now),
@@ -83,8 +80,12 @@ impl Succession {
 
 impl Control {
     /// Starts the next process, or says why not.
-    pub(super) fn begin_upgrade(&mut self, origin: String, answer: Option<Answer>) {
-        info!(audit = "upgrade", origin, "an upgrade begins");
+    pub(super) fn begin_upgrade(&mut self, asker: Asker, now: Micros) {
+        info!(
+            audit = "upgrade",
+            origin = asker.origin,
+            "an upgrade begins"
+        );
         let duplicates = self.listeners.duplicates();
         let begun = duplicates
             .map_err(|error| error.to_string())
@@ -96,8 +97,8 @@ impl Control {
             })
             .and_then(|handed| self.succession.upgrades.begin(handed));
         match begun {
-            Ok(()) => self.succession.answer = answer,
-            Err(reason) => refuse(&origin, answer, failed(&reason)),
+            Ok(()) => self.succession.asker = Some(asker),
+            Err(reason) => self.refuse(asker, failed(&reason), now),
         }
     }
 
@@ -112,29 +113,35 @@ impl Control {
         match progress {
             Progress::Ready(successor) => {
                 if let Err(reason) = self.succession.upgrades.let_go(successor) {
-                    self.upgrade_failed(&reason);
+                    self.upgrade_failed(&reason, now);
                 }
             }
             Progress::Accepting(successor) => self.hand_over(successor, now),
-            Progress::Failed(reason) => self.upgrade_failed(&reason),
+            Progress::Failed(reason) => self.upgrade_failed(&reason, now),
         }
     }
 
-    fn upgrade_failed(&mut self, reason: &str) {
-        let answer = self.succession.answer.take();
-        if self.shutdown.has_begun() {
-            info!("the new process has ended: palantir is stopping");
-            return reply(answer, Err(stopping()));
+    fn upgrade_failed(&mut self, reason: &str, now: Micros) {
+        let is_stopping = self.shutdown.has_begun();
+        match is_stopping {
+            true => info!("the new process has ended: palantir is stopping"),
+            false => error!(reason, "the upgrade failed; this process goes on"),
         }
-        error!(reason, "the upgrade failed; this process goes on");
-        reply(answer, Err(failed(reason)));
+        if let Some(asker) = self.succession.asker.take() {
+            let problem = if is_stopping {
+                stopping()
+            } else {
+                failed(reason)
+            };
+            self.refuse(asker, problem, now);
+        }
     }
 
     /// The new process accepts: it is the service from now on.
     fn hand_over(&mut self, successor: Successor, now: Micros) {
         if self.shutdown.has_begun() {
             drop(successor);
-            return self.upgrade_failed("palantir is stopping");
+            return self.upgrade_failed("palantir is stopping", now);
         }
         let pid = successor.pid;
         // The service manager listens to nobody but the main process: before the new one has anything to say.
@@ -147,16 +154,18 @@ impl Control {
         );
         self.succession.fall_silent();
         self.retire(now);
-        let revision = self.desk.revision();
-        let answer = self.succession.answer.take();
-        reply(answer, Ok(taken_over(revision, pid)));
+        let mut accepted = self.unchanged();
+        accepted.notes.push(format!("process {pid} has taken over"));
+        if let Some(asker) = self.succession.asker.take() {
+            self.accept(asker.recipient, accepted);
+        }
     }
 
     /// Stops accepting. The sockets kept here are closed too: as long as any process has one, the kernel lets clients
     /// connect to it.
     fn retire(&mut self, now: Micros) {
         self.shutdown.retire(now);
-        self.forsake_changes();
+        self.forsake_changes(now);
         self.end_watching();
         self.access_log.follow_path();
         self.files.discard(self.listeners.keep_only(&[]));
@@ -168,7 +177,8 @@ impl Control {
     /// when the new one accepts.
     pub(super) fn stop_accepting(&mut self, now: Micros) {
         let upgrades = &self.succession.upgrades;
-        if self.succession.wanted || upgrades.is_under_way() {
+        let is_wanted = self.pending.wanted().is_wanted(Operation::Upgrade);
+        if is_wanted || upgrades.is_under_way() {
             return info!("SIGWINCH: accepting ends when the new process accepts");
         }
         if self.shutdown.has_begun() {
@@ -205,15 +215,6 @@ impl Control {
         {
             succession.notifier.alive();
         }
-    }
-}
-
-fn taken_over(revision: u64, pid: u32) -> Accepted {
-    Accepted {
-        revision,
-        changed: false,
-        notes: vec![format!("process {pid} has taken over")],
-        diff: Diff::default(),
     }
 }
 

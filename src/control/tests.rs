@@ -13,7 +13,7 @@ use crate::config::Resolved;
 use crate::config::{self, CannotCompile, Machine, TooManyBackends};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
-use crate::control::desk::{Edit, Problem, ProblemKind};
+use crate::control::desk::{Edit, Overlay, Problem, ProblemKind};
 use crate::control::upgrade::Program;
 use crate::shared::access::{AccessLine, Texts};
 use crate::shared::backend_table::BackendTables;
@@ -66,10 +66,20 @@ impl Outside {
 
     /// Puts a question; what receives the answer.
     async fn ask(&self, wish: Wish) -> oneshot::Receiver<Result<Accepted, Problem>> {
+        self.ask_if(wish, None).await
+    }
+
+    /// The same, for one revision alone.
+    async fn ask_if(
+        &self,
+        wish: Wish,
+        if_match: Option<u64>,
+    ) -> oneshot::Receiver<Result<Accepted, Problem>> {
         let (answer, answered) = oneshot::channel();
         let origin = "a test".to_owned();
         let ask = Ask {
             wish,
+            if_match,
             origin,
             answer,
         };
@@ -124,7 +134,7 @@ fn outside_of(
     let started = Started {
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
-        said: Overlay::default(),
+        state: State::default(),
         known: known(),
         look_ups: LookUps::default(),
         compile,
@@ -460,9 +470,21 @@ fn add(addr: &str) -> Edit {
     }
 }
 
+fn reload(trial: Option<Trial>) -> Wish {
+    let allow_empty = true;
+    Wish::Reload { trial, allow_empty }
+}
+
+fn drain(addr: &str) -> Wish {
+    Wish::DrainServer {
+        pool: "api".to_owned(),
+        addr: addr.to_owned(),
+        patience: LONG,
+    }
+}
+
 fn edit(edit: Edit) -> Wish {
-    let if_match = None;
-    Wish::Edit { edit, if_match }
+    Wish::Edit(edit)
 }
 
 #[test]
@@ -493,16 +515,25 @@ fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
         let accepted = outside.ask(edit(add("api.internal:80"))).await.await;
         let accepted = accepted.unwrap().unwrap();
         assert_eq!((accepted.revision, accepted.changed), (1, false));
-        let late = Wish::Edit {
-            edit: add("127.0.0.1:1"),
-            if_match: Some(7),
-        };
-        assert_eq!(outside.refusal(late).await, ProblemKind::Changed);
+        let every = [
+            edit(add("127.0.0.1:1")),
+            drain("api.internal:80"),
+            reload(None),
+            Wish::Compare,
+            Wish::Confirm,
+            Wish::Rollback { revision: 1 },
+            Wish::Upgrade { force: true },
+        ];
+        for wish in every {
+            let late = outside.ask_if(wish.clone(), Some(7)).await.await;
+            let kind = late.unwrap().unwrap_err().kind;
+            assert_eq!(kind, ProblemKind::Changed, "{wish:?}");
+        }
         let rows = [
             (edit(add("nonsense")), ProblemKind::Invalid),
             (Wish::Rollback { revision: 9 }, ProblemKind::Absent),
             (Wish::Confirm, ProblemKind::Conflict),
-            (Wish::Reload { trial: None }, ProblemKind::Invalid),
+            (reload(None), ProblemKind::Invalid),
             (Wish::Compare, ProblemKind::Invalid),
         ];
         for (wish, expected) in rows {
@@ -591,6 +622,7 @@ fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
     let file = ConfigFile::new("trial");
     let (outside, control, inputs) = outside_of(&file.0, LONG, None);
     let trial = |within| Wish::Reload {
+        allow_empty: false,
         trial: Some(Trial {
             within,
             most_failed_percent: 5.0,
@@ -635,13 +667,7 @@ fn a_drained_backend_is_taken_out_as_a_revision_of_its_own() {
         let answered = outside.ask(edit(add("127.0.0.1:1"))).await;
         outside.adopt(2).await;
         answered.await.unwrap().unwrap();
-        let drain = Wish::DrainServer {
-            pool: "api".to_owned(),
-            addr: "127.0.0.1:1".to_owned(),
-            patience: LONG,
-            if_match: Some(2),
-        };
-        let answered = outside.ask(drain).await;
+        let answered = outside.ask_if(drain("127.0.0.1:1"), Some(2)).await;
         assert!(outside.adopt(3).await.pools[0].backends[1].draining);
         assert!(answered.await.unwrap().unwrap().changed);
         assert_eq!(outside.adopt(4).await.pools[0].backends.len(), 1);

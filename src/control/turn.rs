@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
@@ -12,6 +12,7 @@ use crate::control::acme::Wanted;
 use crate::control::ask::Wish;
 use crate::control::departures::Leaving;
 use crate::control::desk::Edit;
+use crate::control::pending::Operation;
 use crate::control::signals::Signal;
 use crate::shared::gauges;
 use crate::shared::messages::ToControl;
@@ -32,6 +33,7 @@ impl Control {
         self.access_log.watch(now);
         self.boards.turn(now);
         for unused in self.threads.take_unused() {
+            self.access_log.forget(&unused);
             self.files.discard(unused);
         }
         if let Some(last) = self.threads.end_oldest() {
@@ -123,26 +125,33 @@ impl Control {
             Signal::Stop(name) => {
                 let patience = self.snapshot.shutdown_timeout;
                 if self.shutdown.signal(name, patience, now) {
-                    self.drain();
+                    self.drain(now);
                 }
             }
             Signal::HangUp => {
                 self.access_log.reopen("SIGHUP");
-                self.reload_wanted = true;
+                self.take_wish(Operation::Reload, "SIGHUP");
             }
             Signal::Reopen => self.access_log.reopen("SIGUSR1"),
-            Signal::Upgrade => self.succession.wanted = true,
+            Signal::Upgrade => self.take_wish(Operation::Upgrade, "SIGUSR2"),
             Signal::StopAccepting => self.stop_accepting(now),
         }
     }
 
-    fn stop_failed(&mut self, now: Micros) {
-        self.shutdown.fail(self.snapshot.shutdown_timeout, now);
-        self.drain();
+    fn take_wish(&mut self, operation: Operation, signal: &str) {
+        if self.is_upgrading() {
+            info!(signal, "waits: an upgrade is under way");
+        }
+        self.pending.ask(operation);
     }
 
-    fn drain(&mut self) {
-        self.forsake_changes();
+    fn stop_failed(&mut self, now: Micros) {
+        self.shutdown.fail(self.snapshot.shutdown_timeout, now);
+        self.drain(now);
+    }
+
+    fn drain(&mut self, now: Micros) {
+        self.forsake_changes(now);
         self.end_watching();
         self.succession.upgrades.abandon();
         self.succession.notifier.stopping();
@@ -160,37 +169,52 @@ impl Control {
         self.threads.stop_probing();
     }
 
-    /// What nobody asks for over a channel: a signal's reload, the end of a trial, backends that are to leave by now. One
-    /// at a time; the next turn comes soon.
+    /// What nobody asks for over a channel: the end of a trial, a signal's reload or upgrade, backends that are to leave
+    /// by now. One at a time, and only while it can be granted; the next turn comes soon.
     fn follow_own_wishes(&mut self, now: Micros) {
-        if self.shutdown.has_begun() || !self.may_decide() {
+        let outcomes = gauges::outcomes(&self.gauges);
+        let trial = self.trial.as_ref();
+        let why_back = trial.and_then(|trial| trial.why_back(&outcomes, now));
+        if why_back.is_some() {
+            self.pending.want(Operation::Rollback);
+        }
+        let may_grant = self.may_decide() && !self.is_upgrading();
+        if self.shutdown.has_begun() || !may_grant || self.files.complaint(now).is_some() {
             return;
         }
-        let outcomes = gauges::outcomes(&self.gauges);
-        let why_back = self
-            .trial
-            .as_ref()
-            .and_then(|trial| trial.why_back(&outcomes, now));
-        if let Some(why) = why_back
-            && let Some(trial) = self.trial.take()
-        {
-            warn!("the reload on trial is taken back: {why}");
-            let revision = trial.back_to;
-            self.wish(Wish::Rollback { revision }, format!("trial: {why}"), now);
-        } else if std::mem::take(&mut self.reload_wanted) {
-            let trial = None;
-            self.wish(Wish::Reload { trial }, "SIGHUP".to_owned(), now);
-        } else if std::mem::take(&mut self.succession.wanted) {
-            self.wish(Wish::Upgrade, "SIGUSR2".to_owned(), now);
-        } else if self.trial.is_none()
-            && let Some(Leaving { backend, origin }) = self.next_leaving(now)
-        {
-            let edit = Edit::RemoveServer {
-                pool: backend.pool,
-                addr: backend.addr,
+        if let Some(trial) = &self.trial {
+            if self.pending.is_due(Operation::Rollback, now) {
+                let revision = trial.back_to;
+                let why = why_back.unwrap_or_else(|| "too many requests failed".to_owned());
+                warn!("the reload on trial is taken back: {why}");
+                let origin = format!("trial: {why}");
+                self.try_own(
+                    Operation::Rollback,
+                    Wish::Rollback { revision },
+                    origin,
+                    now,
+                );
+            }
+        } else if self.pending.is_due(Operation::Reload, now) {
+            let reload = Wish::Reload {
+                trial: None,
+                allow_empty: false,
             };
-            let if_match = None;
-            self.wish(Wish::Edit { edit, if_match }, origin, now);
+            self.try_own(Operation::Reload, reload, "SIGHUP".to_owned(), now);
+        } else if self.pending.is_due(Operation::Upgrade, now) {
+            let upgrade = Wish::Upgrade { force: false };
+            self.try_own(Operation::Upgrade, upgrade, "SIGUSR2".to_owned(), now);
+        } else if self.pending.may_try(Operation::Removal, now) {
+            match self.next_leaving(now) {
+                Some(Leaving { backend, origin }) => {
+                    let edit = Edit::RemoveServer {
+                        pool: backend.pool,
+                        addr: backend.addr,
+                    };
+                    self.try_own(Operation::Removal, Wish::Edit(edit), origin, now);
+                }
+                None => self.pending.settle(Operation::Removal),
+            }
         }
     }
 
@@ -200,7 +224,7 @@ impl Control {
         if self.shutdown.has_begun() || !may_begin {
             return;
         }
-        if self.is_behind() && self.own_due <= now {
+        if self.is_behind() && self.pending.may_try(Operation::Addresses, now) {
             self.follow_addresses(now);
         } else if self.file_watch.is_due(now) {
             self.look_at_files(now);
@@ -214,8 +238,9 @@ impl Control {
             .next_drained(&self.snapshot, &self.tables, adopted, now);
         drained.or_else(|| {
             let config = self.desk.config();
+            let in_file = |pool: &str| self.desk.backends_in_file(pool);
             self.departures
-                .next_down(config, &self.snapshot, &self.tables, now)
+                .next_down(config, &self.snapshot, &self.tables, &in_file, now)
         })
     }
 }

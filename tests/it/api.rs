@@ -11,104 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::managed::{Managed, is_problem, json_of, pool, request};
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
-use crate::support::proxy::{list, route};
-use crate::support::{Answer, Client, Origin, PATIENCE, Proxy, eventually, get};
-
-/// A proxy with its management API.
-struct Managed {
-    proxy: Proxy,
-    admin: SocketAddr,
-}
-
-impl Managed {
-    /// `admin` and `config` are what the file says in `[admin]` and below it.
-    #[track_caller]
-    fn start(admin: &str, config: &str) -> Managed {
-        let addr = free_addr();
-        let config = format!("workers = 2\n[admin]\nlisten_addr = \"{addr}\"\n{admin}\n{config}");
-        Managed {
-            proxy: Proxy::start(&config),
-            admin: addr,
-        }
-    }
-
-    /// With a pool `api` that takes every request.
-    #[track_caller]
-    fn to(backends: &[SocketAddr]) -> Managed {
-        Managed::start("", &pool(backends))
-    }
-
-    /// Sends `METHOD /path` with these fields besides the usual ones.
-    #[track_caller]
-    fn ask(&self, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
-        ask(self.admin, line, fields, body)
-    }
-
-    #[track_caller]
-    fn get(&self, path: &str) -> Value {
-        let answer = self.ask(&format!("GET {path}"), &[], "");
-        assert_eq!(answer.status(), 200, "{path}: {}", answer.text());
-        json_of(&answer)
-    }
-
-    /// Addresses of the pool `api`.
-    #[track_caller]
-    fn servers(&self) -> BTreeSet<String> {
-        let servers = self.get("/servers?pool=api");
-        let servers = servers["servers"].as_array().unwrap().iter();
-        let addr = |server: &Value| server["addr"].as_str().unwrap().to_owned();
-        servers.map(addr).collect()
-    }
-}
-
-fn pool(backends: &[SocketAddr]) -> String {
-    format!(
-        "[[routes]]\npool = \"api\"\n[[pools]]\nname = \"api\"\nbackends = {}\n",
-        list(backends)
-    )
-}
-
-#[track_caller]
-fn ask(admin: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
-    Client::connect(admin).ask(request(admin, line, fields, body))
-}
-
-/// Fields that are given replace those that are usual.
-fn request(admin: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> String {
-    let mut head = format!("{line} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
-    let usual = [
-        ("Host", admin.to_string()),
-        ("Content-Type", "application/json".to_owned()),
-    ];
-    for (name, value) in usual {
-        if !fields.iter().any(|(given, _)| *given == name) {
-            head += &format!("{name}: {value}\r\n");
-        }
-    }
-    for (name, value) in fields {
-        head += &format!("{name}: {value}\r\n");
-    }
-    format!("{head}\r\n{body}")
-}
-
-#[track_caller]
-fn json_of(answer: &Answer) -> Value {
-    serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {}", answer.text()))
-}
-
-#[track_caller]
-fn is_problem(answer: &Answer, status: u16) {
-    assert_eq!(answer.status(), status, "{}", answer.text());
-    assert_eq!(
-        answer.field("content-type"),
-        Some("application/problem+json")
-    );
-    let problem = json_of(answer);
-    assert_eq!(problem["status"], status);
-    assert!(problem["errors"].is_array(), "{problem}");
-}
+use crate::support::proxy::route;
+use crate::support::{Client, Origin, PATIENCE, Proxy, eventually, get};
 
 fn url(addr: SocketAddr) -> String {
     json!({ "url": format!("http://{addr}") }).to_string()
@@ -321,6 +228,7 @@ fn strangers_change_nothing() {
             &[
                 CHANGE,
                 ("Content-Type", "application/x-www-form-urlencoded"),
+                ("Sec-Fetch-Site", "cross-site"),
             ],
             &add,
             415,

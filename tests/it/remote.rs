@@ -149,6 +149,11 @@ fn a_token_comes_from_its_file_or_the_environment() {
         command.arg("confirm").output().unwrap()
     };
     ends(&confirm("wrong"), 1, "", &["the token is not the one"]);
+    let mut named = command();
+    named.env("PALANTIR_ADMIN", admin.addr.to_string());
+    named.arg("--config").arg(&path).arg("confirm");
+    let stdout = "now revision 7\nthe file wins\n";
+    ends(&named.output().unwrap(), 0, stdout, &[]);
     std::fs::remove_file(token).unwrap();
     ends(
         &confirm("s3cret"),

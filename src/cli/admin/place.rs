@@ -68,6 +68,10 @@ fn find_by(
         let (addr, says_tls) = parsed;
         let is_tls = says_tls || TLS_VARIABLES.iter().any(|name| variable(name).is_some());
         let tls = is_tls.then(|| security(&addr, variable)).transpose()?;
+        let token = match token {
+            Some(token) => Some(token),
+            None => token_named_in(config)?,
+        };
         return Ok(Place { addr, token, tls });
     }
     let cannot = |error: &dyn std::fmt::Display| {
@@ -87,6 +91,15 @@ fn find_by(
     let tls = section.has_tls.then(|| security(&addr, variable));
     let tls = tls.transpose()?;
     Ok(Place { addr, token, tls })
+}
+
+/// The token of the file that the configuration names, if there is a configuration and it names one. Errors: that file
+/// holds none.
+fn token_named_in(config: &Path) -> Result<Option<String>, String> {
+    let section = fs::read_to_string(config).ok();
+    let section = section.and_then(|text| read_section(&text).ok());
+    let token_file = section.and_then(|section| section.token_file);
+    token_file.map(|path| read_token(&path)).transpose()
 }
 
 /// What the environment says of authorities, a certificate of ours, and the name of palantir's.

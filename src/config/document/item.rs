@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use super::{Table, instead_of, joined, shown};
 use crate::base::limits;
+use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place, Placed};
 
 /// One value of the document.
@@ -28,15 +29,18 @@ impl<'d> Item<'d> {
         let span = value.span();
         let text = notes.text().get(span.clone()).unwrap_or_default();
         // A list or a table has its header's span, or just a key's: only what is written as a value is worth showing.
-        let is_shown = match value.get_ref() {
-            DeValue::Array(_) => false,
-            DeValue::Table(_) => text.starts_with('{'),
-            _ => true,
+        let shown = match value.get_ref() {
+            DeValue::Array(_) => String::new(),
+            DeValue::Table(_) if !text.starts_with('{') || mask::is_credential(text) => {
+                String::new()
+            }
+            _ if mask::hides(&key) => MASK.to_owned(),
+            _ => shown(text),
         };
         let place = Place {
             key,
             offset: span.start,
-            shown: if is_shown { shown(text) } else { String::new() },
+            shown,
         };
         Item {
             value: value.get_ref(),

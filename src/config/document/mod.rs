@@ -4,8 +4,9 @@
 mod item;
 mod table;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
+use super::mask;
 use super::notes::{Notes, Place};
 
 pub(super) use item::Item;
@@ -18,6 +19,11 @@ const SHOWN_CHARS: usize = 60;
 pub(super) fn read<T>(notes: &Notes<'_>, read: impl FnOnce(&mut Table<'_>) -> T) -> T {
     let (root, errors) = DeTable::parse_recoverable(notes.text());
     let mut last_line = None;
+    let mut secrets = Secrets {
+        text: notes.text(),
+        at: 0,
+        is_secret: false,
+    };
     let mut errors: Vec<(usize, &str)> = errors
         .iter()
         .map(|error| (error.span().map_or(0, |span| span.start), error.message()))
@@ -27,7 +33,8 @@ pub(super) fn read<T>(notes: &Notes<'_>, read: impl FnOnce(&mut Table<'_>) -> T)
         let (line_start, line) = line_at(notes.text(), offset);
         // What the parser says further along a line is mostly the echo of its first error there.
         if last_line.replace(line_start) != Some(line_start) {
-            notes.add_at(offset, &shown(line), message);
+            let excerpt = if secrets.hide(line_start) { "" } else { line };
+            notes.add_at(offset, &shown(excerpt), message);
         }
         // A key given twice is the one error that leaves the rest of the document as it was meant.
         if message != "duplicate key" {
@@ -45,6 +52,50 @@ fn line_at(text: &str, offset: usize) -> (usize, &str) {
         .find('\n')
         .map_or(text.len(), |newline| offset + newline);
     (start, text[start..end].trim())
+}
+
+/// Goes through the lines of a text and knows whether those since the last header of a table may hold a credential: a
+/// text of several lines begins above the line that is looked at.
+struct Secrets<'t> {
+    text: &'t str,
+    at: usize,
+    is_secret: bool,
+}
+
+impl Secrets<'_> {
+    /// Whether the line that begins here, or what it may be part of, is to be hidden. Lines come in their order.
+    fn hide(&mut self, line_start: usize) -> bool {
+        while self.at <= line_start && self.at < self.text.len() {
+            let rest = &self.text[self.at..];
+            let line = rest.split_inclusive('\n').next().unwrap_or(rest);
+            self.is_secret = mask::is_credential(line) || (self.is_secret && !is_header(line));
+            self.at += line.len();
+        }
+        self.is_secret
+    }
+}
+
+fn is_header(line: &str) -> bool {
+    let line = line.trim_start();
+    let name = line.trim_start_matches('[');
+    line.starts_with('[') && name.starts_with(|char: char| char.is_alphabetic())
+}
+
+/// Where values stand in a text that has been read: for each way (`["admin", "state_file"]`), if there is one.
+pub(super) fn find(notes: &Notes<'_>, ways: &[&[&str]]) -> Vec<Option<Place>> {
+    let (root, _) = DeTable::parse_recoverable(notes.text());
+    let place = |way: &[&str]| {
+        let (last, tables) = way.split_last()?;
+        let mut table = root.get_ref();
+        for key in tables {
+            match table.get(*key)?.get_ref() {
+                DeValue::Table(inside) => table = inside,
+                _ => return None,
+            }
+        }
+        Some(Item::new(table.get(*last)?, way.join("."), notes).place)
+    };
+    ways.iter().map(|way| place(way)).collect()
 }
 
 /// The beginning of `text` on one line, control characters made visible.

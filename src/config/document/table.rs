@@ -8,6 +8,7 @@ use toml::de::{DeString, DeTable};
 
 use super::{Item, instead_of, joined};
 use crate::base::limits;
+use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place};
 
 /// One table of the document while it is read.
@@ -140,6 +141,10 @@ impl<'d> Table<'d> {
             }
             let mut place = Item::new(value, joined(&self.place.key, name), self.notes).place;
             place.offset = key.span().start;
+            // A header field that was put in the wrong place is one all the same.
+            if !place.shown.is_empty() && mask::is_credential(name) {
+                place.shown = MASK.to_owned();
+            }
             let instead = instead_of(name, &self.asked);
             self.notes.add(&place, format!("unknown key; {instead}"));
         }

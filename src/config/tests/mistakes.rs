@@ -293,7 +293,7 @@ tls = { automatic = "a.example" }
             "3:32: acme.contacts[1] = \"mailto:@\": must be an address such as \"mailto:ops@example.com\"",
             "4:27: acme.terms_of_service_agreed = false: must be true: the authority gives nothing to whoever does not agree",
             "5:13: acme.challenge = \"dns-01\": unknown; known: tls-alpn-01, http-01",
-            "6:7: acme.eab = { key_id = \"\" }: \"hmac_key_file\" is missing",
+            "6:7: acme.eab: \"hmac_key_file\" is missing",
             "6:18: acme.eab.key_id = \"\": must not be empty",
             "7:1: acme.renew = 1: unknown key; known: terms_of_service_agreed, state_dir, directory, contacts, ca, challenge, eab",
             "10:22: listeners[0].tls.automatic[0] = \"*.a.example\": a wildcard is given for the challenge dns-01 alone, which palantir does not know: name each host, or give a certificate",

@@ -26,3 +26,20 @@ fn the_path_is_the_one_given_then_the_environments_then_the_first_that_exists() 
     // The tests run beside the shipped file.
     assert_eq!(find(None, empty), Path::new("config.toml"));
 }
+
+#[test]
+fn a_file_counts_when_it_was_read_twice_the_same() {
+    let rows: [(&[&str], Option<&str>); 4] = [
+        (&["a", "a"], Some("a")),
+        (&["", "a", "a", "b"], Some("a")),
+        (&["", "", "a"], Some("")),
+        (&["a", "b"], None),
+    ];
+    for (readings, expected) in rows {
+        let mut readings = readings.iter().cycle();
+        let read = || Ok(readings.next().unwrap().as_bytes().to_vec());
+        let settled = settled(read, || {}).ok();
+        let settled = settled.map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(settled.as_deref(), expected);
+    }
+}

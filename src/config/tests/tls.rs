@@ -79,12 +79,12 @@ backends = ["a.example:1"]
 tls = { ca = "@/a.crt", cert = "@/b.crt", key = "@/b.key" }
 [[pools]]
 name = "named"
-backends = ["127.0.0.1:1", "unix:/a"]
+backends = ["127.0.0.1:3", "unix:/a"]
 protocol = "h2"
 tls = { verify = false, server_name = "B.example" }
 [[pools]]
 name = "plain"
-backends = ["127.0.0.1:2"]
+backends = ["127.0.0.1:4"]
 tls = false
 "#;
 

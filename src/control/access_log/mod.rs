@@ -76,6 +76,18 @@ impl AccessLog {
         self.order(|orders| orders.names.learn(names));
     }
 
+    /// No request uses this snapshot any more: its names may be forgotten.
+    pub fn forget(&self, snapshot: &Snapshot) {
+        self.order(|orders| {
+            orders.unused.push(snapshot.generation);
+            // A thread that hangs takes no names, and lets none pile up.
+            let old = orders.unused.iter().rev().nth(limits::LOGGED_SNAPSHOTS);
+            if let Some(old) = old {
+                orders.names.forget(*old);
+            }
+        });
+    }
+
     /// Has lines written to this file from now on, or to none.
     pub fn set_file(&self, file: Option<LogFile>) {
         self.order(|orders| orders.file = Some(file));

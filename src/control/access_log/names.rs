@@ -7,11 +7,14 @@ use crate::base::limits;
 use crate::shared::access::AccessLine;
 use crate::snapshot::{Route, Snapshot};
 
-/// The names of the last [`limits::LOGGED_SNAPSHOTS`] snapshots. Not the snapshots themselves: those would keep the
-/// rows of backends that are long gone.
+/// The names of all snapshots that requests may use, and of the last [`limits::LOGGED_SNAPSHOTS`] others. Not the
+/// snapshots themselves: those would keep the rows of backends that are long gone.
 #[derive(Debug, Default)]
 pub struct Names {
-    snapshots: VecDeque<SnapshotNames>,
+    /// The newest one last.
+    snapshots: Vec<SnapshotNames>,
+    /// The generations of those that no request uses any more, the latest last.
+    unused: VecDeque<u64>,
 }
 
 /// The names of one snapshot.
@@ -20,10 +23,11 @@ pub struct SnapshotNames {
     generation: u64,
     /// Shared with the snapshots; routes keep no rows of backends.
     routes: Vec<Arc<Route>>,
-    pools: Vec<PoolNames>,
+    /// Shared with the snapshot before if they are the same.
+    pools: Arc<[PoolNames]>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct PoolNames {
     name: String,
     backends: Vec<String>,
@@ -58,16 +62,34 @@ impl SnapshotNames {
 
 impl Names {
     /// Remembers the names of a snapshot, newer than all before.
-    pub fn learn(&mut self, names: SnapshotNames) {
-        if self.snapshots.len() == limits::LOGGED_SNAPSHOTS {
-            self.snapshots.pop_front();
+    pub fn learn(&mut self, mut names: SnapshotNames) {
+        if let Some(newest) = self.snapshots.last()
+            && newest.pools == names.pools
+        {
+            names.pools = newest.pools.clone();
         }
-        self.snapshots.push_back(names);
+        self.snapshots.push(names);
+    }
+
+    /// No request uses this snapshot any more.
+    pub fn note_unused(&mut self, generation: u64) {
+        self.unused.push_back(generation);
+        if self.unused.len() > limits::LOGGED_SNAPSHOTS
+            && let Some(oldest) = self.unused.pop_front()
+        {
+            self.forget(oldest);
+        }
+    }
+
+    /// Forgets the names of a snapshot.
+    pub fn forget(&mut self, generation: u64) {
+        self.snapshots
+            .retain(|names| names.generation != generation);
     }
 
     /// Whether the line is of a snapshot that is newer than all that are known.
     pub fn are_older_than(&self, line: &AccessLine) -> bool {
-        let newest = self.snapshots.back();
+        let newest = self.snapshots.last();
         newest.is_none_or(|newest| newest.generation < line.generation)
     }
 
@@ -133,10 +155,16 @@ mod tests {
     fn names_are_those_of_the_lines_own_snapshot_while_it_is_remembered() {
         let mut slots = sample::slots();
         let mut names = Names::default();
-        for generation in 1..=limits::LOGGED_SNAPSHOTS as u64 + 1 {
+        let newest = 2 * limits::LOGGED_SNAPSHOTS as u64 + 1;
+        for generation in 1..=newest {
             let pool = sample::pool(&mut slots, &format!("pool{generation}"), &sample::addrs(2));
             names.learn(SnapshotNames::of(&sample::snapshot(generation, vec![pool])));
         }
+        // All but the third and the last; the first two of them are forgotten.
+        let unused = (1..newest).filter(|generation| *generation != 3);
+        unused
+            .take(limits::LOGGED_SNAPSHOTS + 2)
+            .for_each(|generation| names.note_unused(generation));
         let known = |pool, backend| LineNames {
             route: None,
             pool,
@@ -144,23 +172,25 @@ mod tests {
         };
         let rows = [
             (
-                line(2, Some(0), Some(1)),
-                known(Some("pool2"), Some("127.0.0.1:2")),
+                line(3, Some(0), Some(1)),
+                known(Some("pool3"), Some("127.0.0.1:2")),
             ),
+            (line(4, Some(0), None), known(Some("pool4"), None)),
             (
-                line(17, Some(0), Some(0)),
-                known(Some("pool17"), Some("127.0.0.1:1")),
+                line(33, Some(0), Some(0)),
+                known(Some("pool33"), Some("127.0.0.1:1")),
             ),
-            (line(17, Some(0), None), known(Some("pool17"), None)),
-            (line(17, None, None), known(None, None)),
-            (line(17, Some(9), Some(9)), known(None, None)),
+            (line(33, Some(0), None), known(Some("pool33"), None)),
+            (line(33, None, None), known(None, None)),
+            (line(33, Some(9), Some(9)), known(None, None)),
             (line(1, Some(0), Some(0)), known(None, None)),
+            (line(2, Some(0), Some(0)), known(None, None)),
             (line(99, Some(0), Some(0)), known(None, None)),
         ];
         for (line, expected) in rows {
             assert_eq!(names.of(&line), expected, "{line:?}");
         }
-        assert!(!names.are_older_than(&line(17, None, None)));
-        assert!(names.are_older_than(&line(18, None, None)));
+        assert!(!names.are_older_than(&line(33, None, None)));
+        assert!(names.are_older_than(&line(34, None, None)));
     }
 }

@@ -25,6 +25,8 @@ const BETWEEN_COMPLAINTS: Duration = Duration::from_millis(limits::ACCESS_LOG_TE
 pub struct Orders {
     /// Of snapshots that workers are about to use.
     pub names: Names,
+    /// Generations of snapshots that no request uses any more, the latest last.
+    pub unused: Vec<u64>,
     /// To be used from now on; `None` in it: none.
     pub file: Option<Option<LogFile>>,
     /// To open the path anew, and why.
@@ -96,6 +98,9 @@ impl LogThread {
                 self.file = file;
             }
             self.round(Micros::now());
+            for generation in orders.unused {
+                self.names.note_unused(generation);
+            }
             if let Some(reason) = orders.reopen {
                 self.reopen(reason);
             }

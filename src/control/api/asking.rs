@@ -13,23 +13,36 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::ApiState;
-use super::etag::etag;
+use super::etag::{self, etag};
 use super::problem::ApiProblem;
 use crate::base::limits;
 use crate::control::ask::{Accepted, Ask, Wish};
 
-/// Who speaks, as the audit log names it; put into every request by the server.
+/// Who is at the other end of the connection, as the audit log names it; put into every request by the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller(pub String);
+pub struct Peer {
+    pub name: String,
+    /// Whether it is on this machine: it came over a Unix socket or from a loopback address.
+    pub is_local: bool,
+}
+
+/// Who asks for something, and on which condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    name: String,
+    /// The revision that the caller has seen, from `If-Match`; `None` if it does not matter.
+    if_match: Option<u64>,
+}
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, ApiProblem> {
-        let caller = parts.extensions.get::<Caller>();
-        Ok(caller
-            .cloned()
-            .unwrap_or_else(|| Caller("unknown".to_owned())))
+        let peer = parts.extensions.get::<Peer>();
+        Ok(Caller {
+            name: peer.map_or("unknown", |peer| &peer.name).to_owned(),
+            if_match: etag::if_match(&parts.headers)?,
+        })
     }
 }
 
@@ -67,7 +80,8 @@ impl ApiState {
         let (answer, answered) = oneshot::channel();
         let ask = Ask {
             wish,
-            origin: format!("api {}", caller.0),
+            if_match: caller.if_match,
+            origin: format!("api {}", caller.name),
             answer,
         };
         let patience = Duration::from_secs(limits::ADMIN_CHANGE_SECS);

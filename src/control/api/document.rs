@@ -40,8 +40,6 @@ const WITH_BODY: [(&str, &str); 4] = [
 const WITH_TOKEN: [(&str, &str); 1] = [("401", "The token is missing or wrong")];
 /// What changes nothing although it is posted.
 const HARMLESS: &str = "/config/check";
-/// Below these, `If-Match` is minded.
-const EDITABLE: [&str; 2] = ["/servers", "/pools"];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -105,12 +103,8 @@ fn complete_operation(operation: &mut Operation, path: &str, changes: bool, need
         add_problems(operation, &GUARDED);
         if path != HARMLESS {
             add_problems(operation, &CHANGING);
-        }
-        if EDITABLE.iter().any(|below| path.starts_with(below)) {
-            operation
-                .parameters
-                .get_or_insert_default()
-                .push(if_match());
+            let parameters = operation.parameters.get_or_insert_default();
+            parameters.push(if_match());
         }
     }
     if needs_token && (changes || !super::gate::is_open(path)) {

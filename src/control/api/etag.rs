@@ -1,29 +1,17 @@
 //! `ETag` and `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1): the tag of a resource is the revision in force.
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::problem::ApiProblem;
-
-/// The revision that the caller has seen; `None` if it does not matter.
-pub struct IfMatch(pub Option<u64>);
 
 /// The tag of a revision, as a header field.
 pub fn etag(revision: u64) -> [(HeaderName, String); 1] {
     [(header::ETAG, format!("\"{revision}\""))]
 }
 
-impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = ApiProblem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<IfMatch, ApiProblem> {
-        read(&parts.headers).map(IfMatch)
-    }
-}
-
-/// One strong tag or `*`. Revisions only grow, so there is no use for a list of tags.
-fn read(headers: &HeaderMap) -> Result<Option<u64>, ApiProblem> {
+/// The revision that `If-Match` names; `None` if any will do. Errors: it is not one strong tag or `*`. Revisions only
+/// grow, so there is no use for a list of tags.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiProblem> {
     let mut values = headers.get_all(header::IF_MATCH).iter();
     let (first, second) = (values.next(), values.next());
     let Some(value) = first else {
@@ -77,7 +65,7 @@ mod tests {
             for value in values {
                 headers.append(header::IF_MATCH, value.parse().unwrap());
             }
-            let got = read(&headers).map_err(|problem| problem.status().as_u16());
+            let got = if_match(&headers).map_err(|problem| problem.status().as_u16());
             assert_eq!(got, expected, "{values:?}");
         }
         assert_eq!(etag(7)[0].1, "\"7\"");

@@ -3,16 +3,17 @@
 //!
 //! A form can only send three content types, and a script of another site can send others, or DELETE, only after a
 //! preflight that is never answered here. So POST, PUT and PATCH must say `application/json`, with or without a body;
-//! DELETE needs nothing more.
+//! DELETE needs nothing more. The one exception is a server that is added from this machine by what is no browser.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::asking::Peer;
 use super::problem::ApiProblem;
 use super::tokens::{Right, Tokens};
 use crate::http::host;
@@ -22,6 +23,9 @@ use crate::snapshot::ListenAddr;
 const OPEN_PATHS: [&str; 5] = ["/", "/docs", "/openapi.json", "/health", "/ready"];
 /// Where a text may be posted that changes nothing.
 const TEXT_PATH: &str = "/config/check";
+/// Where JSON may come without its content type, from the command line of this machine.
+const COMMAND_LINE_PATH: &str = "/servers";
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 const TEXT_TYPES: [&str; 2] = ["text/plain", "application/toml"];
 
 /// Whether a path may be read without a token.
@@ -55,6 +59,7 @@ pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Nex
 /// type of others does not matter.
 pub async fn pass_content(request: Request, next: Next) -> Response {
     let says_what = match *request.method() {
+        Method::POST if is_from_command_line(&request) => Ok(()),
         Method::POST | Method::PUT | Method::PATCH => {
             check_content_type(request.uri().path(), request.headers())
         }
@@ -170,6 +175,25 @@ fn names(name: &[u8], addr: SocketAddr) -> bool {
         Ok(ip) => ip.to_canonical().is_loopback() || addr.ip().is_unspecified() || ip == addr.ip(),
         Err(_) => false,
     }
+}
+
+/// Whether a request to add a server may leave its content type to curl, whose default is that of a form. It comes from
+/// this machine and from no browser: those say the origin of each POST, and newer ones what they fetch it for.
+fn is_from_command_line(request: &Request) -> bool {
+    let peer = request.extensions().get::<Peer>();
+    let is_local = peer.is_some_and(|peer| peer.is_local);
+    let names_page = |name: &HeaderName| *name == header::ORIGIN || is_fetch_metadata(name);
+    let headers = request.headers();
+    let kind = media_type(headers);
+    request.uri().path() == COMMAND_LINE_PATH
+        && is_local
+        && !headers.keys().any(names_page)
+        && (kind.is_empty() || kind == FORM_TYPE)
+}
+
+/// Fetch Metadata (W3C): `Sec-Fetch-Site`, `Sec-Fetch-Mode`, `Sec-Fetch-Dest`, `Sec-Fetch-User`.
+fn is_fetch_metadata(name: &HeaderName) -> bool {
+    name.as_str().starts_with("sec-fetch-")
 }
 
 fn check_content_type(path: &str, headers: &HeaderMap) -> Result<(), ApiProblem> {
@@ -328,6 +352,54 @@ mod tests {
             assert_eq!(checked.is_ok(), passes, "{kind} at {path}");
         }
         assert!(check_content_type("/reload", &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn forms_table() {
+        type Fields = [(&'static str, &'static str)];
+        const FORM: (&str, &str) = ("content-type", FORM_TYPE);
+        let rows: [(&str, Option<bool>, &Fields, bool); 9] = [
+            ("/servers", Some(true), &[FORM], true),
+            ("/servers", Some(true), &[], true),
+            (
+                "/servers",
+                Some(true),
+                &[("content-type", "text/plain")],
+                false,
+            ),
+            ("/servers", Some(false), &[FORM], false),
+            ("/servers", None, &[FORM], false),
+            (
+                "/servers",
+                Some(true),
+                &[FORM, ("origin", "http://localhost:8687")],
+                false,
+            ),
+            ("/servers", Some(true), &[FORM, ("origin", "null")], false),
+            (
+                "/servers",
+                Some(true),
+                &[FORM, ("sec-fetch-site", "none")],
+                false,
+            ),
+            ("/reload", Some(true), &[FORM], false),
+        ];
+        for (path, is_local, fields, passes) in rows {
+            let mut request = Request::post(path);
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            let mut request = request.body(axum::body::Body::empty()).unwrap();
+            if let Some(is_local) = is_local {
+                let name = "test".to_owned();
+                request.extensions_mut().insert(Peer { name, is_local });
+            }
+            assert_eq!(
+                is_from_command_line(&request),
+                passes,
+                "{path} {is_local:?} {fields:?}"
+            );
+        }
     }
 
     #[test]

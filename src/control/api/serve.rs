@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::admission::{self, Admission};
-use super::asking::Caller;
+use super::asking::Peer;
 use super::bounded_write::BoundedWrite;
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
@@ -74,14 +74,14 @@ pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
             return;
         };
         match socket.accept().await {
-            Ok((accepted, caller)) => {
+            Ok((accepted, peer)) => {
                 let router = router.clone();
                 // By the configuration in force: certificates may have changed since the start.
                 let admission = Admission::now(standing.clone());
                 tokio::spawn(async move {
                     match accepted {
-                        Accepted::Tcp(stream) => greet(stream, caller, router, admission).await,
-                        Accepted::Unix(stream) => greet(stream, caller, router, admission).await,
+                        Accepted::Tcp(stream) => greet(stream, peer, router, admission).await,
+                        Accepted::Unix(stream) => greet(stream, peer, router, admission).await,
                     }
                     drop(permit);
                 });
@@ -165,57 +165,68 @@ impl Socket {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Accepted, Caller)> {
+    async fn accept(&self) -> io::Result<(Accepted, Peer)> {
         match self {
             Socket::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok((Accepted::Tcp(stream), Caller(peer.to_string())))
+                let (stream, addr) = listener.accept().await?;
+                let peer = Peer {
+                    name: addr.to_string(),
+                    is_local: addr.ip().to_canonical().is_loopback(),
+                };
+                Ok((Accepted::Tcp(stream), peer))
             }
             Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred().map(|peer| peer.uid().to_string());
                 let user = user.unwrap_or_else(|_| "unknown".to_owned());
-                Ok((Accepted::Unix(stream), Caller(format!("unix, user {user}"))))
+                let peer = Peer {
+                    name: format!("unix, user {user}"),
+                    is_local: true,
+                };
+                Ok((Accepted::Unix(stream), peer))
             }
         }
     }
 }
 
 /// Makes the TLS handshake if there is one to make, and learns who the client is.
-async fn greet<S>(stream: S, caller: Caller, router: Router, admission: Admission)
+async fn greet<S>(stream: S, peer: Peer, router: Router, admission: Admission)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Some(tls) = admission.tls() else {
-        return converse(stream, caller, router, admission).await;
+        return converse(stream, peer, router, admission).await;
     };
     let handshake = TlsAcceptor::from(tls.config.clone()).accept(stream);
     match timeout(Duration::from_secs(limits::ADMIN_HEADER_SECS), handshake).await {
         Ok(Ok(stream)) => {
-            let caller = named(caller, stream.get_ref().1.peer_certificates());
-            converse(stream, caller, router, admission).await;
+            let peer = named(peer, stream.get_ref().1.peer_certificates());
+            converse(stream, peer, router, admission).await;
         }
-        Ok(Err(error)) => debug!("no TLS with {} at the management API: {error}", caller.0),
-        Err(_) => debug!("no TLS with {} at the management API in time", caller.0),
+        Ok(Err(error)) => debug!("no TLS with {} at the management API: {error}", peer.name),
+        Err(_) => debug!("no TLS with {} at the management API in time", peer.name),
     }
 }
 
-/// The caller with the subject of its certificate: `192.0.2.1:4711, CN=alice`.
-fn named(caller: Caller, chain: Option<&[CertificateDer<'_>]>) -> Caller {
+/// The peer with the subject of its certificate: `192.0.2.1:4711, CN=alice`.
+fn named(peer: Peer, chain: Option<&[CertificateDer<'_>]>) -> Peer {
     let certificate = chain.and_then(|chain| chain.first());
     match certificate.and_then(|certificate| tls::subject(certificate)) {
-        Some(subject) => Caller(format!("{}, {subject}", caller.0)),
-        None => caller,
+        Some(subject) => Peer {
+            name: format!("{}, {subject}", peer.name),
+            ..peer
+        },
+        None => peer,
     }
 }
 
 /// One connection, from beginning to end. What goes wrong with it is the client's business.
-async fn converse<S>(stream: S, caller: Caller, router: Router, admission: Admission)
+async fn converse<S>(stream: S, peer: Peer, router: Router, admission: Admission)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = router
-        .layer(axum::Extension(caller))
+        .layer(axum::Extension(peer))
         .layer(middleware::from_fn_with_state(
             admission.clone(),
             admission::check,

@@ -61,6 +61,7 @@ impl Api {
             tables: desk_loop.tables.clone(),
             gauges: gauges::gauges(2),
             orders: Default::default(),
+            wanted: Default::default(),
             access_log: Arc::new(Progress::new(Micros::now())),
             health: Default::default(),
             files: Default::default(),
@@ -72,7 +73,7 @@ impl Api {
         tokio::spawn(async move {
             while let Some(ask) = taken.recv().await {
                 let _ = note.send(format!("{}: {:?}", ask.origin, ask.wish));
-                let _ = ask.answer.send(desk_loop.decide(ask.wish));
+                let _ = ask.answer.send(desk_loop.decide(ask.wish, ask.if_match));
             }
         });
         let gate = Gate {
@@ -177,12 +178,12 @@ impl Loop {
         }
     }
 
-    fn decide(&mut self, wish: Wish) -> Result<Accepted, Problem> {
+    fn decide(&mut self, wish: Wish, if_match: Option<u64>) -> Result<Accepted, Problem> {
+        if if_match.is_some_and(|revision| revision != self.desk.revision()) {
+            return Err(Problem::new(ProblemKind::Changed, "it is another one"));
+        }
         match wish {
-            Wish::Edit { edit, if_match } => {
-                if if_match.is_some_and(|revision| revision != self.desk.revision()) {
-                    return Err(Problem::new(ProblemKind::Changed, "it is another one"));
-                }
+            Wish::Edit(edit) => {
                 let proposal = self.desk.propose(&edit)?;
                 Ok(self.accept(proposal))
             }
@@ -195,8 +196,11 @@ impl Loop {
                 changed: false,
                 notes: vec!["as it was".to_owned()],
                 diff: Diff::default(),
+                in_force: self.standing.borrow().clone(),
             }),
-            Wish::Confirm | Wish::Upgrade => Err(Problem::new(ProblemKind::Conflict, "not now")),
+            Wish::Confirm | Wish::Upgrade { .. } => {
+                Err(Problem::new(ProblemKind::Conflict, "not now"))
+            }
         }
     }
 
@@ -210,6 +214,7 @@ impl Loop {
             changed,
             notes: Vec::new(),
             diff,
+            in_force: self.standing.borrow().clone(),
         }
     }
 }

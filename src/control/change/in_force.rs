@@ -2,36 +2,42 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::{error, info};
 
 use super::Ready;
 use super::prepare::NewLog;
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::acme::Wanted;
 use crate::control::ask::InForce;
+use crate::control::pending::Operation;
 use crate::control::resolve::Names;
 use crate::snapshot::Snapshot;
 
 impl Control {
     /// Brings the addresses into force that the snapshot in force does not have.
     pub(in crate::control) fn follow_addresses(&mut self, now: Micros) {
-        self.own_due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
+        self.pending.note_try(Operation::Addresses, now);
         let present = self.present();
         self.on_files(now, move |compile, job| {
             let ready = present.with_addresses(compile, job);
             drop(present);
-            Box::new(move |control, _| match ready {
+            Box::new(move |control, now| match ready {
                 Ok(ready) => {
+                    control.pending.settle(Operation::Addresses);
                     log_difference(&control.snapshot, &ready.snapshot);
                     control.put_in_force(ready);
                     control.publish();
                 }
                 Err(problem) => {
-                    error!(error = %problem, "the new addresses cannot be used; the old ones stay");
+                    let why = problem.to_string();
+                    if control
+                        .pending
+                        .note_refusal(Operation::Addresses, &why, now)
+                    {
+                        error!("the new addresses cannot be used; the old ones stay: {why}");
+                    }
                 }
             })
         });
@@ -43,7 +49,7 @@ impl Control {
         self.on_files(now, move |compile, job| {
             let looked = present.look_at_files(compile, job, &tickets);
             drop(present);
-            Box::new(move |control, _| control.take_looked(looked))
+            Box::new(move |control, now| control.take_looked(looked, now))
         });
     }
 

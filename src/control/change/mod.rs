@@ -8,7 +8,7 @@ mod steps;
 
 use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -16,15 +16,24 @@ use crate::control::Control;
 use crate::control::ask::{Accepted, Answer, Ask, Trial, Wish};
 use crate::control::departures::Named;
 use crate::control::desk::{Diff, Difference, Edit, Problem, ProblemKind, Proposal};
+use crate::control::pending::Operation;
 use prepare::Source;
 
-pub(super) use prepare::{Looked, Ready};
+pub(super) use prepare::{Looked, Ready, Saved, state_path};
 
 /// Who wants what is being prepared.
 pub(super) struct Asker {
-    origin: String,
-    /// `None`: nobody waits for an answer.
-    answer: Option<Answer>,
+    pub origin: String,
+    /// `None`: it was told already.
+    pub recipient: Option<Recipient>,
+}
+
+/// Who hears how it ends.
+pub(super) enum Recipient {
+    /// Whoever asked.
+    Caller(Answer),
+    /// Palantir itself, which tries again if it may.
+    Own(Operation),
 }
 
 /// A checked change whose new names are being looked up.
@@ -38,6 +47,8 @@ enum Then {
     Nothing,
     GoBackUnlessConfirmed(Trial),
     TakeOut(Named, Duration),
+    /// It is not taken out any more.
+    Keep(Named),
 }
 
 /// What the thread that works with files has done, as what the control thread does with it.
@@ -78,29 +89,35 @@ impl Control {
 
     /// Does what is asked, or says why not.
     pub(super) fn take_ask(&mut self, ask: Ask, now: Micros) {
-        self.follow(ask.wish, ask.origin, Some(ask.answer), now);
+        let asker = Asker {
+            origin: ask.origin,
+            recipient: Some(Recipient::Caller(ask.answer)),
+        };
+        let may_follow = self.must_match(ask.if_match);
+        match may_follow.and_then(|()| self.must_leave_one(&ask.wish)) {
+            Ok(()) => self.follow(ask.wish, asker, now),
+            Err(problem) => self.refuse(asker, problem, now),
+        }
     }
 
     /// Does what the program itself wants.
-    pub(super) fn wish(&mut self, wish: Wish, origin: String, now: Micros) {
-        self.follow(wish, origin, None, now);
+    pub(super) fn try_own(&mut self, own: Operation, wish: Wish, origin: String, now: Micros) {
+        self.pending.note_try(own, now);
+        let recipient = Some(Recipient::Own(own));
+        self.follow(wish, Asker { origin, recipient }, now);
     }
 
-    fn follow(&mut self, wish: Wish, origin: String, answer: Option<Answer>, now: Micros) {
+    fn follow(&mut self, wish: Wish, asker: Asker, now: Micros) {
         if matches!(wish, Wish::Reload { .. }) {
             self.succession.begin_reload();
         }
-        let decision = self.decide(wish, &origin, now);
-        let asker = Asker { origin, answer };
+        let decision = self.decide(wish, &asker.origin, now);
         match decision {
             Ok(Decision::Change(source, then)) => self.propose(source, then, asker, now),
             Ok(Decision::Compare) => self.compare(asker, now),
-            Ok(Decision::Upgrade) => self.begin_upgrade(asker.origin, asker.answer),
-            Ok(Decision::Answer(accepted)) => reply(asker.answer, Ok(accepted)),
-            Err(problem) => {
-                self.succession.note_refusal(&problem);
-                refuse(&asker.origin, asker.answer, problem);
-            }
+            Ok(Decision::Upgrade) => self.begin_upgrade(asker, now),
+            Ok(Decision::Answer(accepted)) => self.accept(asker.recipient, accepted),
+            Err(problem) => self.refuse(asker, problem, now),
         }
     }
 
@@ -109,8 +126,7 @@ impl Control {
         if self.shutdown.has_begun() {
             return Err(stopping());
         }
-        let is_upgrading = self.succession.upgrades.is_under_way() || !self.succession.is_alone;
-        if is_upgrading && wish != Wish::Compare {
+        if self.is_upgrading() && wish != Wish::Compare {
             // The new process has read the configuration as it was; the old one may yet go on with it.
             return conflict("an upgrade is under way");
         }
@@ -125,31 +141,87 @@ impl Control {
             return Err(Problem::new(ProblemKind::Unavailable, complaint));
         }
         Ok(match wish {
-            Wish::Edit { edit, if_match } => {
-                self.must_match(if_match)?;
-                Decision::Change(Source::Edit(edit), Then::Nothing)
-            }
+            Wish::Edit(edit) => self.decide_edit(edit),
             Wish::DrainServer {
                 pool,
                 addr,
                 patience,
-                if_match,
             } => {
-                self.must_match(if_match)?;
-                let backend = Named { pool, addr };
-                Decision::Change(drain_edit(&backend), Then::TakeOut(backend, patience))
+                let backend = Named::new(&pool, &addr);
+                let drain = set_drain(&backend, Some(true));
+                Decision::Change(drain, Then::TakeOut(backend, patience))
             }
-            Wish::Reload { trial } => {
+            Wish::Reload { trial, allow_empty } => {
                 let then = trial.map_or(Then::Nothing, Then::GoBackUnlessConfirmed);
-                Decision::Change(Source::File, then)
+                Decision::Change(Source::File { allow_empty }, then)
             }
             Wish::Rollback { revision } => {
                 Decision::Change(Source::Revision(revision), Then::Nothing)
             }
             Wish::Compare => Decision::Compare,
             Wish::Confirm => Decision::Answer(self.confirm(origin)?),
-            Wish::Upgrade => Decision::Upgrade,
+            Wish::Upgrade { force: false } if self.taken_back.is_some() => {
+                return conflict(
+                    "the file differs from what is in force: its reload was on trial and was taken back, and the new \
+                     process would take it over for good; reload the right file first, or force the upgrade",
+                );
+            }
+            Wish::Upgrade { .. } => Decision::Upgrade,
         })
+    }
+
+    /// Whether another process is on its way to be the service, or has just been it.
+    pub(super) fn is_upgrading(&self) -> bool {
+        self.succession.upgrades.is_under_way() || !self.succession.is_alone
+    }
+
+    /// Whoever adds a backend that is to be taken out wants it to stay.
+    fn decide_edit(&self, edit: Edit) -> Decision {
+        let (pool, addr) = match &edit {
+            Edit::AddServer { pool, server } => {
+                let addr = server.get("addr").and_then(toml::Value::as_str);
+                (pool, addr.unwrap_or_default())
+            }
+            Edit::PutServer { pool, addr, .. } => (pool, addr.as_str()),
+            _ => return Decision::Change(Source::Edit(edit), Then::Nothing),
+        };
+        let backend = Named::new(pool, addr);
+        if !self.departures.is_leaving(&backend) {
+            return Decision::Change(Source::Edit(edit), Then::Nothing);
+        }
+        let source = match edit {
+            Edit::AddServer { .. } => set_drain(&backend, None),
+            edit => Source::Edit(edit),
+        };
+        Decision::Change(source, Then::Keep(backend))
+    }
+
+    /// A pool has at least one backend, and those that are leaving count as gone.
+    fn must_leave_one(&self, wish: &Wish) -> Result<(), Problem> {
+        let (Wish::DrainServer { pool, addr, .. } | Wish::Edit(Edit::RemoveServer { pool, addr })) =
+            wish
+        else {
+            return Ok(());
+        };
+        let backend = Named::new(pool, addr);
+        let mut named = self.desk.config().settings.all_pools();
+        let Some(named) = named.find(|named| named.name.value == *pool) else {
+            return Ok(());
+        };
+        let mut others = named.backends.iter();
+        let stays = others.any(|other| {
+            let other = Named::new(pool, &other.address.place.to_string());
+            other != backend && !self.departures.is_leaving(&other)
+        });
+        match stays {
+            true => Ok(()),
+            false => {
+                let text = format!(
+                    "{addr} is the last backend of pool {pool:?} that is to stay; a pool has at least one"
+                );
+                Err(Problem::new(ProblemKind::Conflict, text))
+            }
+        }
     }
 
     fn must_match(&self, if_match: Option<u64>) -> Result<(), Problem> {
@@ -167,14 +239,21 @@ impl Control {
             let text = "no reload is on trial";
             return Err(Problem::new(ProblemKind::Conflict, text));
         }
+        self.pending.settle(Operation::Rollback);
         let revision = self.desk.revision();
         info!(audit = "confirmed", origin, revision, "the reload stays");
-        Ok(Accepted {
-            revision,
+        Ok(self.unchanged())
+    }
+
+    /// The answer to what changes nothing.
+    pub(super) fn unchanged(&self) -> Accepted {
+        Accepted {
+            revision: self.desk.revision(),
             changed: false,
             notes: Vec::new(),
             diff: Diff::default(),
-        })
+            in_force: self.standing.borrow().clone(),
+        }
     }
 
     /// Answers for the changes that every worker has adopted.
@@ -194,11 +273,12 @@ pub(super) fn stopping() -> Problem {
     Problem::new(ProblemKind::Unavailable, "palantir is stopping")
 }
 
-fn drain_edit(backend: &Named) -> Source {
+/// `None`: as by default, which is not to drain.
+fn set_drain(backend: &Named, drain: Option<bool>) -> Source {
     Source::Edit(Edit::PatchServer {
         pool: backend.pool.clone(),
         addr: backend.addr.clone(),
-        settings: vec![("drain".to_owned(), Some(toml::Value::Boolean(true)))],
+        settings: vec![("drain".to_owned(), drain.map(toml::Value::Boolean))],
     })
 }
 
@@ -228,17 +308,45 @@ fn audit(origin: &str, accepted: &Accepted, summary: &str) {
     }
 }
 
-/// All mistakes are logged: a signal has nobody else to tell them to.
-pub(super) fn refuse(origin: &str, answer: Option<Answer>, problem: Problem) {
+fn log_refusal(origin: &str, problem: &Problem) {
     for (_, mistake) in &problem.mistakes {
         error!(audit = "refused", origin, "configuration: {mistake}");
     }
-    reply(answer, Err(problem));
 }
 
-/// Whoever asked may have left meanwhile.
-pub(super) fn reply(answer: Option<Answer>, outcome: Result<Accepted, Problem>) {
-    if let Some(answer) = answer {
-        let _ = answer.send(outcome);
+impl Control {
+    /// Tells whoever asked that it was done.
+    pub(super) fn accept(&mut self, recipient: Option<Recipient>, accepted: Accepted) {
+        match recipient {
+            // Whoever asked may have left meanwhile.
+            Some(Recipient::Caller(answer)) => drop(answer.send(Ok(accepted))),
+            Some(Recipient::Own(own)) => self.pending.settle(own),
+            None => {}
+        }
+    }
+
+    /// Tells whoever asked that it was not done. All mistakes are logged: a signal has nobody else to tell them to. What
+    /// palantir wants itself is tried again, unless the reason is final.
+    pub(super) fn refuse(&mut self, asker: Asker, problem: Problem, now: Micros) {
+        let Asker { origin, recipient } = asker;
+        self.succession.note_refusal(&problem);
+        match recipient {
+            Some(Recipient::Own(own)) if own.is_final(problem.kind) => {
+                log_refusal(&origin, &problem);
+                self.pending.settle(own);
+            }
+            Some(Recipient::Own(own)) => {
+                let is_told = self.pending.note_refusal(own, &problem.to_string(), now);
+                if is_told {
+                    log_refusal(&origin, &problem);
+                    warn!(origin, "this is tried again until it can be done");
+                }
+            }
+            Some(Recipient::Caller(answer)) => {
+                log_refusal(&origin, &problem);
+                let _ = answer.send(Err(problem));
+            }
+            None => {}
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a change needs before it can come into force, and all that may fail of it. Done by the thread that works with
 //! files, from what was in force when it began.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,8 @@ use tracing::warn;
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
-use crate::control::desk::{Desk, Edit, Overlay, Problem, ProblemKind, Proposal, state_file};
+use crate::control::desk::state_file::{self, State};
+use crate::control::desk::{Desk, Edit, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::Job;
 use crate::control::listeners::Listeners;
 use crate::control::resolve::Compile;
@@ -23,8 +24,8 @@ use crate::tls::{FilesRead, TicketKeys};
 pub enum Source {
     /// One pool or backend changes.
     Edit(Edit),
-    /// The configuration file.
-    File,
+    /// The configuration file; one without any route or listener only if that may be.
+    File { allow_empty: bool },
     /// The earlier revision of this number.
     Revision(u64),
 }
@@ -33,8 +34,8 @@ pub enum Source {
 #[derive(Clone)]
 pub struct Present {
     pub desk: Arc<Desk>,
-    /// What the state file says.
-    pub said: Arc<Overlay>,
+    /// What the state file says, and where it is.
+    pub saved: Arc<Saved>,
     pub snapshot: Arc<Snapshot>,
     /// The addresses of names, and which version of them these are.
     pub resolved: Resolved,
@@ -43,6 +44,14 @@ pub struct Present {
     pub listening: Vec<ListenAddr>,
     /// The files of TLS, as they were before they were last read.
     pub seen: FilesRead,
+}
+
+/// What was written to disk.
+#[derive(Debug, Default, PartialEq)]
+pub struct Saved {
+    /// The state file; `None`: there is none.
+    pub path: Option<PathBuf>,
+    pub state: State,
 }
 
 /// All that a change needs to be put in force.
@@ -76,7 +85,13 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
     job.note("checking the configuration");
     match source {
         Source::Edit(edit) => desk.propose(edit),
-        Source::File => load_file(job, desk).map(|file| desk.propose_file(file)),
+        Source::File { allow_empty } => {
+            let file = load_file(job, desk)?;
+            if file.is_empty() && !allow_empty && !desk.config().is_empty() {
+                return Err(Problem::new(ProblemKind::Invalid, is_empty(&file.path)));
+            }
+            Ok(desk.propose_file(file))
+        }
         Source::Revision(number) => desk.propose_revision(*number),
     }
 }
@@ -85,11 +100,18 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
 pub fn load_file(job: &Job, desk: &Desk) -> Result<Config, Problem> {
     let path = &desk.config().path;
     job.note(format!("reading {}", path.display()));
-    let config = config::load(path).map_err(|mistakes| problem(&mistakes))?;
+    let config = config::load_settled(path).map_err(|mistakes| problem(&mistakes))?;
     for warning in config.warnings(&Machine::of_this_process()) {
         warn!("{warning}");
     }
     Ok(config)
+}
+
+fn is_empty(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "{path}: there is no route or no listener, so that nothing would be served; to take it over nevertheless, reload with allow_empty"
+    )
 }
 
 impl Present {
@@ -100,13 +122,15 @@ impl Present {
         compile: &mut Compile,
         job: &Job,
         proposal: &Proposal,
-    ) -> Result<Option<Ready>, Problem> {
+        state: State,
+    ) -> Result<(Option<Ready>, Saved), Problem> {
         let ready = match proposal.changed || self.have_files_changed(job) {
             true => Some(self.compile_and_bind(compile, job, &proposal.config)?),
             false => None,
         };
-        self.save(job, &proposal.said)?;
-        Ok(ready)
+        let path = state_path(&proposal.config);
+        let saved = self.save(job, Saved { path, state })?;
+        Ok((ready, saved))
     }
 
     /// Prepares the configuration in force with the addresses that are known now. Errors: why it cannot be used.
@@ -174,21 +198,33 @@ impl Present {
         Ok(added)
     }
 
-    /// Saves what the API has said, if there is a file for it and it says something else.
-    fn save(&self, job: &Job, said: &Overlay) -> Result<(), Problem> {
-        let Some(path) = self.state_file() else {
-            return Ok(());
+    /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new with
+    /// the change is written too: the next start reads it. Errors: it cannot be written, or something else is there.
+    fn save(&self, job: &Job, saved: Saved) -> Result<Saved, Problem> {
+        let Some(path) = &saved.path else {
+            if let Some(path) = &self.saved.path {
+                let path = path.display();
+                warn!(
+                    "there is no state_file any more ({path}): what the API changes is lost at the next start"
+                );
+            }
+            return Ok(saved);
         };
-        if *said == *self.said {
-            return Ok(());
+        if saved == *self.saved {
+            return Ok(saved);
         }
         job.note(format!("writing the state file {}", path.display()));
-        state_file::save(&path, said, || job.commit())
+        if saved.path != self.saved.path {
+            state_file::load(path).map_err(|why| Problem::new(ProblemKind::Failed, why))?;
+        }
+        state_file::save(path, &saved.state, || job.commit())?;
+        Ok(saved)
     }
+}
 
-    fn state_file(&self) -> Option<PathBuf> {
-        self.snapshot.admin.as_ref()?.state_file.clone()
-    }
+/// Where a configuration has what is to outlive the process.
+pub fn state_path(config: &Config) -> Option<PathBuf> {
+    config.settings.admin.as_ref()?.state_file.clone()
 }
 
 fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {

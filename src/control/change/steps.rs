@@ -7,13 +7,15 @@ use std::time::SystemTime;
 use tracing::error;
 
 use super::prepare::{self, Present, Source};
-use super::{Asker, Continuation, Finished, LookingUp, Ready, Then, Unanswered};
-use super::{audit, notes, refuse, reply, stopping};
+use super::{Asker, Continuation, Finished, LookingUp, Ready, Recipient, Then, Unanswered};
+use super::{audit, notes, stopping};
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::Accepted;
+use crate::control::desk::state_file::State;
 use crate::control::desk::{Diff, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::{GivenUp, Job};
+use crate::control::pending::Operation;
 use crate::control::resolve::{self, Compile, Found};
 use crate::control::trial::OnTrial;
 use crate::shared::gauges;
@@ -54,29 +56,32 @@ impl Control {
         let Some(asker) = &mut self.asker else {
             return;
         };
+        let told = Asker {
+            origin: asker.origin.clone(),
+            recipient: asker.recipient.take(),
+        };
         let may_be_kept = match given_up {
             Some(GivenUp::Committed) => "; the change may still come into force",
             _ => "",
         };
         let text = format!("{complaint}{may_be_kept}");
         let problem = Problem::new(ProblemKind::Unavailable, text);
-        self.succession.note_refusal(&problem);
-        refuse(&asker.origin, asker.answer.take(), problem);
+        self.refuse(told, problem, now);
     }
 
     /// Nothing comes into force any more: a stop has begun, or another process has taken over.
-    pub(in crate::control) fn forsake_changes(&mut self) {
+    pub(in crate::control) fn forsake_changes(&mut self, now: Micros) {
         self.files.give_up();
         self.looking_up = None;
         if let Some(asker) = self.asker.take() {
-            refuse(&asker.origin, asker.answer, stopping());
+            self.refuse(asker, stopping(), now);
         }
     }
 
     pub(super) fn present(&self) -> Present {
         Present {
             desk: self.desk.clone(),
-            said: self.said.clone(),
+            saved: self.saved.clone(),
             snapshot: self.snapshot.clone(),
             resolved: self.known.resolved().clone(),
             listening: self.listeners.addrs().cloned().collect(),
@@ -85,10 +90,9 @@ impl Control {
         }
     }
 
-    fn refuse_asker(&mut self, problem: Problem) {
+    fn refuse_asker(&mut self, problem: Problem, now: Micros) {
         if let Some(asker) = self.asker.take() {
-            self.succession.note_refusal(&problem);
-            refuse(&asker.origin, asker.answer, problem);
+            self.refuse(asker, problem, now);
         }
     }
 
@@ -100,7 +104,7 @@ impl Control {
             let proposed = prepare::propose(job, &desk, &source);
             Box::new(move |control, now| match proposed {
                 Ok(proposal) => control.look_up_new_names(Box::new(proposal), then, now),
-                Err(problem) => control.refuse_asker(problem),
+                Err(problem) => control.refuse_asker(problem, now),
             })
         });
     }
@@ -111,22 +115,20 @@ impl Control {
         let desk = self.desk.clone();
         self.on_files(now, move |_, job| {
             let compared = prepare::load_file(job, &desk).map(|file| desk.diff(&file));
-            Box::new(move |control, _| match compared {
+            Box::new(move |control, now| match compared {
                 Ok(diff) => control.answer_compared(diff),
-                Err(problem) => control.refuse_asker(problem),
+                Err(problem) => control.refuse_asker(problem, now),
             })
         });
     }
 
     fn answer_compared(&mut self, diff: Diff) {
         let accepted = Accepted {
-            revision: self.desk.revision(),
-            changed: false,
-            notes: Vec::new(),
             diff,
+            ..self.unchanged()
         };
         if let Some(asker) = self.asker.take() {
-            reply(asker.answer, Ok(accepted));
+            self.accept(asker.recipient, accepted);
         }
     }
 
@@ -160,37 +162,64 @@ impl Control {
     /// Has everything for the change prepared that may fail, and saved.
     fn make_ready(&mut self, proposal: Box<Proposal>, then: Then, now: Micros) {
         let present = self.present();
+        let state = self.state_with(&proposal, &then);
         self.on_files(now, move |compile, job| {
-            let ready = present.make_ready(compile, job, &proposal);
+            let ready = present.make_ready(compile, job, &proposal, state);
             drop(present);
             Box::new(move |control, now| match ready {
-                Ok(ready) => control.finish(*proposal, ready, then, now),
-                Err(problem) => control.refuse_asker(problem),
+                Ok((ready, saved)) => {
+                    control.saved = Arc::new(saved);
+                    control.finish(*proposal, ready, then, now);
+                }
+                Err(problem) => control.refuse_asker(problem, now),
             })
         });
     }
 
+    /// What is to outlive the process once this change is in force.
+    fn state_with(&self, proposal: &Proposal, then: &Then) -> State {
+        let mut departures = self.departures.saved(&proposal.config);
+        match then {
+            Then::TakeOut(backend, patience) => {
+                let origin = self.asker.as_ref().map(|asker| asker.origin.as_str());
+                let origin = departure_origin(origin.unwrap_or_default());
+                departures.retain(|departure| !backend.is(departure));
+                departures.push(backend.departure(*patience, origin, SystemTime::now()));
+            }
+            Then::Keep(backend) => departures.retain(|departure| !backend.is(departure)),
+            Then::Nothing | Then::GoBackUnlessConfirmed(_) => {}
+        }
+        let recipient = self
+            .asker
+            .as_ref()
+            .and_then(|asker| asker.recipient.as_ref());
+        let taken_back = match recipient {
+            Some(Recipient::Own(Operation::Rollback)) => Some(self.desk.file_digest()),
+            // Another file, or the same one for good.
+            _ if proposal.is_of_file() => None,
+            _ => self.taken_back.clone(),
+        };
+        State {
+            said: proposal.said.clone(),
+            departures,
+            taken_back,
+        }
+    }
+
     /// Puts the change in force: nothing can fail any more.
     fn finish(&mut self, proposal: Proposal, ready: Option<Ready>, then: Then, now: Micros) {
-        let Some(Asker { origin, answer }) = self.asker.take() else {
+        let Some(Asker { origin, recipient }) = self.asker.take() else {
             return;
         };
         let before = self.desk.revision();
         let mut accepted = Accepted {
-            revision: before,
             changed: proposal.changed,
             notes: notes(&proposal),
             diff: proposal.diff.clone(),
+            ..self.unchanged()
         };
         let summary = proposal.summary.clone();
-        if self
-            .snapshot
-            .admin
-            .as_ref()
-            .is_some_and(|admin| admin.state_file.is_some())
-        {
-            self.said = Arc::new(proposal.said.clone());
-        }
+        self.taken_back.clone_from(&self.saved.state.taken_back);
         let desk = Arc::make_mut(&mut self.desk);
         accepted.revision = desk.accept(proposal, &origin, SystemTime::now());
         if let Some(ready) = ready {
@@ -201,12 +230,14 @@ impl Control {
         self.follow_names();
         self.follow_wanted();
         self.publish();
-        if let Some(answer) = answer {
-            self.unanswered.push(Unanswered {
+        accepted.in_force = self.standing.borrow().clone();
+        match recipient {
+            Some(Recipient::Caller(answer)) => self.unanswered.push(Unanswered {
                 generation: self.snapshot.generation,
                 accepted,
                 answer,
-            });
+            }),
+            own => self.accept(own, accepted),
         }
     }
 
@@ -220,6 +251,7 @@ impl Control {
     ) {
         if accepted.changed {
             self.trial = None;
+            self.pending.settle(Operation::Rollback);
         }
         match then {
             Then::GoBackUnlessConfirmed(trial) if accepted.changed => {
@@ -227,12 +259,18 @@ impl Control {
                 self.trial = Some(OnTrial::new(trial, before, outcomes, now));
             }
             Then::TakeOut(backend, patience) => {
-                let origin = format!("{origin}, drained");
+                let origin = departure_origin(origin);
                 let generation = self.snapshot.generation;
-                self.departures
-                    .drain(backend, generation, now.after(patience), origin);
+                let departure = backend.departure(patience, origin, SystemTime::now());
+                let until = now.after(patience);
+                self.departures.drain(departure, generation, until);
             }
+            Then::Keep(backend) => self.departures.keep(&backend),
             Then::Nothing | Then::GoBackUnlessConfirmed(_) => {}
         }
     }
+}
+
+fn departure_origin(origin: &str) -> String {
+    format!("{origin}, drained")
 }

@@ -6,9 +6,9 @@ use std::fmt;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::mask::{self, MASK};
 use super::written::{self, PoolPlace, WrittenPool};
 use crate::base::limits::default;
+use crate::config::{self, MASK};
 
 /// All that differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -69,6 +69,19 @@ impl Diff {
             diff.change(key, from, to, effect);
         }
         diff
+    }
+
+    /// Whether anything is there that was not there before.
+    pub fn has_added(&self) -> bool {
+        let mut differences = self.differences.iter();
+        differences.any(|difference| difference.what == What::Added)
+    }
+
+    /// Whether a pool is there that was not there before.
+    pub fn has_added_pool(&self) -> bool {
+        let is_pool = |difference: &Difference| difference.subject.starts_with("pool ");
+        let mut differences = self.differences.iter();
+        differences.any(|difference| difference.what == What::Added && is_pool(difference))
     }
 
     /// The differences on one line; `nothing` if there are none.
@@ -195,7 +208,7 @@ impl Diff {
         to: Option<String>,
         effect: Option<&'static str>,
     ) {
-        let hidden = mask::hides(&subject);
+        let hidden = config::hides(&subject);
         let show = |value: String| if hidden { MASK.to_owned() } else { value };
         self.differences.push(Difference {
             what: What::Changed,

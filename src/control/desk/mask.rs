@@ -1,21 +1,8 @@
-//! What of a configuration is nobody's business.
+//! A configuration as everybody may read it.
 
 use toml::{Table, Value};
 
-/// What stands for a secret.
-pub const MASK: &str = "***";
-
-/// Words that a header's name has when its value is a credential. Rather one too many is hidden than one shown.
-const CREDENTIALS: [&str; 8] = [
-    "auth",
-    "cookie",
-    "credential",
-    "key",
-    "pass",
-    "secret",
-    "signature",
-    "token",
-];
+use crate::config::{MASK, is_credential};
 
 /// The document without the values of header fields that are credentials (`authorization`, `x-api-key`, …).
 pub fn masked(document: &Table) -> Table {
@@ -34,18 +21,6 @@ pub fn masked(document: &Table) -> Table {
         }
     }
     document
-}
-
-/// Whether the value of the setting to which this is the way (`request_headers.set.authorization`) is to be hidden.
-pub fn hides(way: &str) -> bool {
-    way.split_once("_headers.set.")
-        .is_some_and(|(_, name)| is_credential(name))
-}
-
-/// Whether the value of a header field of this name is to be hidden.
-fn is_credential(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    CREDENTIALS.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]

@@ -79,6 +79,8 @@ pub struct Proposal {
     pub notes: Vec<String>,
     /// Whether anything changes.
     pub changed: bool,
+    /// The file was read for it.
+    is_of_file: bool,
     file: FileText,
 }
 
@@ -115,6 +117,19 @@ impl Desk {
     /// Its text as a table, as a file would have it.
     pub fn document(&self) -> &toml::Table {
         &self.document
+    }
+
+    /// What tells the file as it was last taken over from others.
+    pub fn file_digest(&self) -> String {
+        state_file::digest(&self.file.text)
+    }
+
+    /// How many backends of this pool the file names.
+    pub fn backends_in_file(&self, pool: &str) -> usize {
+        let place = written::find_pool(&self.file.table, pool);
+        place.map_or(0, |place| {
+            written::read_pool(&self.file.table, place).backends.len()
+        })
     }
 
     /// Its number.
@@ -163,6 +178,7 @@ impl Desk {
         let proposal = self.proposal(merged.config, merged.document, file_text);
         Proposal {
             notes: merged.notes,
+            is_of_file: true,
             ..proposal
         }
     }
@@ -239,10 +255,18 @@ impl Desk {
             changed: document != self.document,
             diff,
             notes: Vec::new(),
+            is_of_file: false,
             config,
             document,
             file,
         }
+    }
+}
+
+impl Proposal {
+    /// Whether the file was read for it.
+    pub fn is_of_file(&self) -> bool {
+        self.is_of_file
     }
 }
 

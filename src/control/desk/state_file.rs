@@ -1,18 +1,95 @@
-//! What the API has said, in a file that outlives the process. A kill at any moment leaves the old file or the new one.
+//! What the API has said, in a file that outlives the process, and what is still to be done of it. A kill at any moment
+//! leaves the old file or the new one.
+//!
+//! What is not there is not written, so that earlier versions, which refuse what they do not know, take the file over
+//! whenever no drain is under way and no reload was taken back.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
 use super::edit::{Problem, ProblemKind};
-use super::overlay::Overlay;
+use super::overlay::{Overlay, PoolWords};
 use crate::base::{file, limits};
 
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Form", into = "Form")]
+pub struct State {
+    /// What the API has said.
+    pub said: Overlay,
+    /// Backends that are drained to be taken out.
+    pub departures: Vec<Departure>,
+    /// The digest ([`digest`]) of a configuration file that was on trial and was taken back.
+    pub taken_back: Option<String>,
+}
+
+/// A backend that is drained to be taken out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Departure {
+    pub pool: String,
+    pub addr: String,
+    /// When it began, in seconds since 1970.
+    pub since: u64,
+    /// Seconds that it may take.
+    pub patience: u64,
+    /// Who asked for it.
+    pub origin: String,
+}
+
+/// How the file has it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    pools: Vec<PoolWords>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    departures: Vec<Departure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken_back: Option<String>,
+}
+
+impl From<Form> for State {
+    fn from(form: Form) -> State {
+        State {
+            said: Overlay { pools: form.pools },
+            departures: form.departures,
+            taken_back: form.taken_back,
+        }
+    }
+}
+
+impl From<State> for Form {
+    fn from(state: State) -> Form {
+        Form {
+            pools: state.said.pools,
+            departures: state.departures,
+            taken_back: state.taken_back,
+        }
+    }
+}
+
+impl Departure {
+    /// Seconds that are left of its patience. A clock that was set back leaves all of it, and no more.
+    pub fn left(&self, now: u64) -> u64 {
+        self.patience - now.saturating_sub(self.since).min(self.patience)
+    }
+}
+
+/// What tells the text of one configuration file from another's (SHA-256, in hexadecimal).
+pub fn digest(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What the file says; nothing if there is none yet. Errors: it cannot be read, or is not what [`save`] wrote.
-pub fn load(path: &Path) -> Result<Overlay, String> {
+pub fn load(path: &Path) -> Result<State, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("state file {}: {why}", path.display());
     let bytes = match file::read(path, limits::STATE_BYTES) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Overlay::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
         Err(error) => return Err(cannot(&error)),
     };
     serde_json::from_slice(&bytes).map_err(|error| cannot(&error))
@@ -20,12 +97,12 @@ pub fn load(path: &Path) -> Result<Overlay, String> {
 
 /// Puts this in the place of what the file says, and returns when it is on the disk; not if `may` says, just before it
 /// would be, that it must not. Blocks. Errors: it is not, and the file is as it was.
-pub fn save(path: &Path, said: &Overlay, may: impl FnOnce() -> bool) -> Result<(), Problem> {
+pub fn save(path: &Path, state: &State, may: impl FnOnce() -> bool) -> Result<(), Problem> {
     let failed = |why: &dyn std::fmt::Display| {
         let text = format!("state file {}: {why}", path.display());
         Problem::new(ProblemKind::Failed, text)
     };
-    let mut text = serde_json::to_vec_pretty(said).map_err(|error| failed(&error))?;
+    let mut text = serde_json::to_vec_pretty(state).map_err(|error| failed(&error))?;
     text.push(b'\n');
     if text.len() as u64 > limits::STATE_BYTES {
         let why = format!("would be larger than {} bytes", limits::STATE_BYTES);
@@ -56,25 +133,53 @@ mod tests {
         folder
     }
 
-    fn said(weight: i64) -> Overlay {
+    fn said(weight: i64) -> State {
         let file = "[[pools]]\nname = \"api\"\nbackends = [\"127.0.0.1:1\", \"127.0.0.1:2\"]";
         let now = format!(
             "[[pools]]\nname = \"api\"\nbackends = [{{ addr = \"[::1]:1\", weight = {weight}, remove_after_secs = 1.0 }}]"
         );
-        Overlay::between(&file.parse().unwrap(), &now.parse().unwrap())
+        State {
+            said: Overlay::between(&file.parse().unwrap(), &now.parse().unwrap()),
+            ..State::default()
+        }
     }
 
     #[test]
     fn what_is_saved_is_loaded() {
         let folder = folder("round");
         let path = folder.join("state.json");
-        assert_eq!(load(&path), Ok(Overlay::default()));
+        assert_eq!(load(&path), Ok(State::default()));
         for weight in [1, 2] {
             save(&path, &said(weight), || true).unwrap();
             assert_eq!(load(&path), Ok(said(weight)));
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_still_to_be_done_is_kept_and_its_time_follows_the_clock() {
+        let departure = Departure {
+            pool: "api".to_owned(),
+            addr: "127.0.0.1:1".to_owned(),
+            since: 1_000,
+            patience: 60,
+            origin: "api 127.0.0.1:5".to_owned(),
+        };
+        let rows = [(1_000, 60), (1_010, 50), (1_060, 0), (900_000, 0), (3, 60)];
+        for (now, left) in rows {
+            assert_eq!(departure.left(now), left, "{now}");
+        }
+        let state = State {
+            departures: vec![departure],
+            taken_back: Some(digest("a")),
+            ..said(1)
+        };
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+        // Without any of it the file is as earlier versions have it.
+        let text = serde_json::to_string(&said(1)).unwrap();
+        assert_eq!(text, serde_json::to_string(&said(1).said).unwrap());
     }
 
     #[test]
@@ -123,7 +228,7 @@ mod tests {
         }
         let folder = folder("killed");
         let path = folder.join("state.json");
-        let all: Vec<Overlay> = (1..=256).map(said).collect();
+        let all: Vec<State> = (1..=256).map(said).collect();
         for round in 0..30 {
             let _ = fs::remove_file(&path);
             let mut saving = Command::new(std::env::current_exe().unwrap())

@@ -20,6 +20,7 @@ use super::{STATES, Sources, unix_secs};
 use crate::base::time::Micros;
 use crate::base::{log, memory};
 use crate::control::ask::InForce;
+use crate::control::pending::OPERATIONS;
 use crate::shared::backend_table::BackendState;
 use crate::shared::counts::{BackendTotals, KINDS, RouteTotals};
 use crate::shared::gauges::CONNECTION_FAILURES;
@@ -44,6 +45,7 @@ impl Collector for Families {
         encode_memory(&mut page, sources)?;
         encode_certificates(&mut page, &in_force.snapshot)?;
         encode_orders(&mut page, sources, &in_force)?;
+        encode_pending(&mut page, sources)?;
         encode_workers(&mut page, sources)?;
         encode_logs(&mut page, sources)?;
         encode_routes(&mut page, &in_force.snapshot)?;
@@ -289,6 +291,19 @@ fn encode_orders(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> 
         "palantir_certificate_orders",
         "Orders of certificates that ended, by how",
         counts.map(|(result, count)| ([("result", result)], count)),
+    )
+}
+
+/// What palantir itself wants and could not do yet.
+fn encode_pending(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
+    let rows = OPERATIONS.map(|(operation, name)| {
+        let is_wanted = u64::from(sources.wanted.is_wanted(operation));
+        ([("operation", name)], is_wanted)
+    });
+    page.gauges(
+        "palantir_pending_operation",
+        "1 while palantir itself wants this done and cannot do it yet; the log says why",
+        rows,
     )
 }
 

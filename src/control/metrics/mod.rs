@@ -25,6 +25,7 @@ use crate::control::access_log::Progress;
 use crate::control::acme::OrderCounts;
 use crate::control::ask::Standing;
 use crate::control::file_thread::FileProgress;
+use crate::control::pending::Wanted;
 use crate::shared::SharedTables;
 use crate::shared::count::Count;
 use crate::shared::gauges::AllGauges;
@@ -38,6 +39,8 @@ pub struct Sources {
     pub tables: SharedTables,
     pub gauges: AllGauges,
     pub orders: Arc<OrderCounts>,
+    /// What palantir itself wants and could not do yet.
+    pub wanted: Arc<Wanted>,
     pub access_log: Arc<Progress>,
     /// The health thread's.
     pub health: SharedPulse,

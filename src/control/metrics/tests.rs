@@ -70,6 +70,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         tables,
         gauges,
         orders: Default::default(),
+        wanted: Default::default(),
         access_log: Arc::new(Progress::new(Micros::now())),
         health: Default::default(),
         files: Default::default(),

@@ -7,6 +7,7 @@ pub mod frozen;
 pub mod h2;
 pub mod head;
 pub mod lineage;
+pub mod managed;
 pub mod nginx;
 pub mod odd_authority;
 pub mod origin;

@@ -15,12 +15,12 @@ use utoipa_axum::routes;
 use crate::base::limits;
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
-use crate::control::api::etag::{IfMatch, etag};
+use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::settings::{self, HealthCheckSettings};
 use crate::control::api::view::{Server, View};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
+use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -97,9 +97,9 @@ async fn show(
     State(api): Api,
     Names((pool, addr)): Names<(String, String)>,
 ) -> Result<Response, ApiProblem> {
-    let server = api.shown_server(&pool, &addr)?;
-    let revision = api.in_force().revision;
-    Ok((etag(revision), axum::Json(server)).into_response())
+    let in_force = api.in_force();
+    let server = api.server_in(&in_force, &pool, &addr)?;
+    Ok((etag(in_force.revision), axum::Json(server)).into_response())
 }
 
 /// Gives a server exactly these settings
@@ -114,20 +114,18 @@ async fn show(
 async fn put(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Names((pool, addr)): Names<(String, String)>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
-    let is_new = api.shown_server(&pool, &addr).is_err();
     let edit = Edit::PutServer {
         pool: pool.clone(),
         addr: addr.clone(),
         server: settings::table::<ServerSettings>(settings)?,
     };
-    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
-    let server = api.shown_server(&pool, &addr)?;
+    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let server = api.server_in(&accepted.in_force, &pool, &addr)?;
     let tag = etag(accepted.revision);
-    if !is_new {
+    if !accepted.diff.has_added() {
         return Ok((tag, axum::Json(server)).into_response());
     }
     let location = [(header::LOCATION, server.href.clone())];
@@ -143,7 +141,6 @@ async fn put(
 async fn patch(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Names((pool, addr)): Names<(String, String)>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
@@ -152,8 +149,8 @@ async fn patch(
         addr: addr.clone(),
         settings: settings::changes::<ServerSettings>(settings)?,
     };
-    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
-    let server = api.shown_server(&pool, &addr)?;
+    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let server = api.server_in(&accepted.in_force, &pool, &addr)?;
     Ok((etag(accepted.revision), axum::Json(server)).into_response())
 }
 
@@ -169,11 +166,10 @@ async fn patch(
 async fn take_out(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Names((pool, addr)): Names<(String, String)>,
     Query(Removal { drain }): Query<Removal>,
 ) -> Result<Response, ApiProblem> {
-    remove(&api, caller, pool, addr, Drain::read(drain)?, if_match).await
+    remove(&api, caller, pool, addr, Drain::read(drain)?).await
 }
 
 /// Takes a server out, at once or when its running requests have ended.
@@ -183,7 +179,6 @@ pub async fn remove(
     pool: String,
     addr: String,
     drain: Drain,
-    if_match: Option<u64>,
 ) -> Result<Response, ApiProblem> {
     let (status, wish) = match drain.0 {
         Some(patience) => {
@@ -191,13 +186,12 @@ pub async fn remove(
                 pool,
                 addr,
                 patience,
-                if_match,
             };
             (StatusCode::ACCEPTED, wish)
         }
         None => {
             let edit = Edit::RemoveServer { pool, addr };
-            (StatusCode::OK, Wish::Edit { edit, if_match })
+            (StatusCode::OK, Wish::Edit(edit))
         }
     };
     let outcome = Outcome::from(api.ask(wish, caller).await?);
@@ -205,10 +199,14 @@ pub async fn remove(
 }
 
 impl ApiState {
-    /// The server as it is now.
-    pub fn shown_server(&self, pool: &str, addr: &str) -> Result<Server, ApiProblem> {
-        let in_force = self.in_force();
-        View::new(&in_force, &self.sources.tables)
+    /// The server as it is in what is, or was, in force.
+    pub fn server_in(
+        &self,
+        in_force: &InForce,
+        pool: &str,
+        addr: &str,
+    ) -> Result<Server, ApiProblem> {
+        View::new(in_force, &self.sources.tables)
             .server(pool, addr)
             .ok_or_else(|| {
                 ApiProblem::absent(format!("there is no server {addr} in a pool {pool:?}"))

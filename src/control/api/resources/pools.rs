@@ -13,12 +13,12 @@ use utoipa_axum::routes;
 
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names};
-use crate::control::api::etag::{IfMatch, etag};
+use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::settings::{self, HealthCheckSettings, OutlierSettings, TlsChoice};
 use crate::control::api::view::{Pool, View, default_pool};
 use crate::control::api::{Api, ApiState};
-use crate::control::ask::Wish;
+use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -104,9 +104,9 @@ async fn list(State(api): Api) -> Response {
     params(("name" = String, Path, description = "The pool", min_length = 1)),
     responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
 async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, ApiProblem> {
-    let pool = api.shown_pool(&name)?;
-    let revision = api.in_force().revision;
-    Ok((etag(revision), axum::Json(pool)).into_response())
+    let in_force = api.in_force();
+    let pool = api.pool_in(&in_force, &name)?;
+    Ok((etag(in_force.revision), axum::Json(pool)).into_response())
 }
 
 /// Gives a pool exactly these settings
@@ -121,19 +121,17 @@ async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, A
 async fn put(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Names(name): Names<String>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
-    let is_new = api.shown_pool(&name).is_err();
     let edit = Edit::PutPool {
         name: name.clone(),
         pool: settings::table::<PoolSettings>(settings)?,
     };
-    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
-    let pool = api.shown_pool(&name)?;
+    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let pool = api.pool_in(&accepted.in_force, &name)?;
     let tag = etag(accepted.revision);
-    if !is_new {
+    if !accepted.diff.has_added_pool() {
         return Ok((tag, axum::Json(pool)).into_response());
     }
     let location = [(header::LOCATION, pool.href.clone())];
@@ -150,7 +148,6 @@ async fn put(
 async fn patch(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Names(name): Names<String>,
     Json(settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
@@ -158,8 +155,8 @@ async fn patch(
         name: name.clone(),
         settings: settings::changes::<PoolSettings>(settings)?,
     };
-    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
-    let pool = api.shown_pool(&name)?;
+    let accepted = api.ask(Wish::Edit(edit), caller).await?;
+    let pool = api.pool_in(&accepted.in_force, &name)?;
     Ok((etag(accepted.revision), axum::Json(pool)).into_response())
 }
 
@@ -170,19 +167,17 @@ async fn patch(
 async fn take_out(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Names(name): Names<String>,
 ) -> Result<Outcome, ApiProblem> {
     let edit = Edit::RemovePool { name };
-    let accepted = api.ask(Wish::Edit { edit, if_match }, caller).await?;
+    let accepted = api.ask(Wish::Edit(edit), caller).await?;
     Ok(accepted.into())
 }
 
 impl ApiState {
-    /// The pool as it is now.
-    fn shown_pool(&self, name: &str) -> Result<Pool, ApiProblem> {
-        let in_force = self.in_force();
-        View::new(&in_force, &self.sources.tables)
+    /// The pool as it is in what is, or was, in force.
+    fn pool_in(&self, in_force: &InForce, name: &str) -> Result<Pool, ApiProblem> {
+        View::new(in_force, &self.sources.tables)
             .pool(name)
             .ok_or_else(|| ApiProblem::absent(format!("there is no pool {name:?}")))
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use axum::extract::State;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::limits;
 use crate::control::api::asking::{Caller, Outcome};
-use crate::control::api::body::Json;
+use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{Trial, Wish};
@@ -33,6 +33,14 @@ struct Terms {
     /// it. Only with `confirm_secs`.
     #[schema(minimum = 0, maximum = 100)]
     max_failed_percent: Option<f64>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Emptiness {
+    /// Whether a file without any route or listener may be taken over.
+    allow_empty: Option<bool>,
 }
 
 /// There is nothing to say.
@@ -73,17 +81,21 @@ impl Terms {
 
 /// Reads the configuration file again
 ///
-/// With any mistake in it everything stays as it is, and all mistakes are in the answer.
-#[utoipa::path(post, path = "/reload", tag = "change", request_body(content = Option<Terms>),
+/// With any mistake in it everything stays as it is, and all mistakes are in the answer. A file without any route or
+/// listener counts as a mistake, unless `allow_empty` says that it is meant.
+#[utoipa::path(post, path = "/reload", tag = "change", request_body(content = Option<Terms>), params(Emptiness),
     responses((status = 200, body = Outcome)))]
 async fn reload(
     State(api): Api,
     caller: Caller,
+    Query(Emptiness { allow_empty }): Query<Emptiness>,
     terms: Option<Json<Terms>>,
 ) -> Result<Outcome, ApiProblem> {
     let terms = terms.map(|Json(terms)| terms).unwrap_or_default();
     let trial = terms.trial()?;
-    let accepted = api.ask(Wish::Reload { trial }, caller).await?;
+    let allow_empty = allow_empty.unwrap_or(false);
+    let wish = Wish::Reload { trial, allow_empty };
+    let accepted = api.ask(wish, caller).await?;
     Ok(accepted.into())
 }
 

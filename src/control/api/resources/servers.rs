@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::pool_servers::{Drain, ServerSettings, remove};
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
-use crate::control::api::etag::{IfMatch, etag};
+use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::settings::{self, HealthCheckSettings};
 use crate::control::api::view::{Server, View, default_pool};
@@ -40,7 +40,8 @@ struct Servers {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the configuration checks")]
 struct NewServer {
-    /// Where it is: an address or a name, and a port; or `unix:/path`.
+    /// Where it is: an address or a name, and a port; or `unix:/path`. The path of an `http://` URL does not matter:
+    /// requests keep their own.
     #[schema(example = "http://127.0.0.1:9001")]
     url: String,
     /// The pool that it joins; without it, the default one.
@@ -101,7 +102,9 @@ async fn list(
 
 /// Adds a server
 ///
-/// It takes requests on every core when the answer is there. If there is one with this address, it stays as it is.
+/// It takes requests on every core when the answer is there. If there is one with this address, it stays as it is,
+/// unless it is being drained to be taken out: then it stays, and takes requests again. A client on this machine that
+/// is no browser need not name the content type.
 #[utoipa::path(post, path = "/servers", tag = "servers", request_body = NewServer,
     responses(
         (status = 201, body = Server, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
@@ -110,11 +113,10 @@ async fn list(
 async fn add(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Json(mut settings): Json<Map<String, Value>>,
 ) -> Result<Response, ApiProblem> {
     let url = match settings.remove("url") {
-        Some(Value::String(url)) => url,
+        Some(Value::String(url)) => without_path(&url).to_owned(),
         _ => return Err(ApiProblem::of_field("url", "must be a text")),
     };
     let pool = match settings.remove("pool") {
@@ -133,12 +135,12 @@ async fn add(
         server,
     };
     let accepted = api
-        .ask(Wish::Edit { edit, if_match }, caller)
+        .ask(Wish::Edit(edit), caller)
         .await
         .map_err(|problem| problem.rename_field("addr", "url"))?;
-    let server = api.shown_server(&pool, &url)?;
+    let server = api.server_in(&accepted.in_force, &pool, &url)?;
     let tag = etag(accepted.revision);
-    if !accepted.changed {
+    if !accepted.diff.has_added() {
         return Ok((tag, axum::Json(server)).into_response());
     }
     let location = [(header::LOCATION, server.href.clone())];
@@ -161,7 +163,6 @@ async fn add(
 async fn take_out(
     State(api): Api,
     caller: Caller,
-    IfMatch(if_match): IfMatch,
     Names((ip, port)): Names<(String, u16)>,
     Query(Removal { pool, drain }): Query<Removal>,
 ) -> Result<Response, ApiProblem> {
@@ -170,10 +171,42 @@ async fn take_out(
         Ok(ip) => format!("[{ip}]:{port}"),
         Err(_) => format!("{ip}:{port}"),
     };
-    remove(&api, caller, pool, addr, Drain::read(drain)?, if_match).await
+    remove(&api, caller, pool, addr, Drain::read(drain)?).await
+}
+
+/// A URL without its path: a server is an address, and requests bring their paths.
+fn without_path(url: &str) -> &str {
+    let scheme = "http://";
+    match url
+        .strip_prefix(scheme)
+        .and_then(|rest| rest.find(['/', '?', '#']))
+    {
+        Some(end) => &url[..scheme.len() + end],
+        None => url,
+    }
 }
 
 fn named_or_default(pool: Option<String>, in_force: &InForce) -> Result<String, ApiProblem> {
     pool.or_else(|| default_pool(in_force).map(str::to_owned))
         .ok_or_else(|| ApiProblem::absent("there is no pool"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_its_path() {
+        let rows = [
+            ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
+            ("http://127.0.0.1:9001/", "http://127.0.0.1:9001"),
+            ("http://[::1]:9001/a/b?c", "http://[::1]:9001"),
+            ("http://a:1?b", "http://a:1"),
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+            ("a:1/b", "a:1/b"),
+        ];
+        for (url, expected) in rows {
+            assert_eq!(without_path(url), expected);
+        }
+    }
 }

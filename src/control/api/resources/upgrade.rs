@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::control::api::asking::{Caller, Outcome};
-use crate::control::api::body::Json;
+use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::Wish;
@@ -23,16 +23,33 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Force {
+    /// Whether a file may be taken over whose reload was on trial and was taken back.
+    force: Option<bool>,
+}
+
 /// Hands over to a new process of the binary
 ///
-/// If the new one is not ready in time, this one goes on, and the answer says why.
-#[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>),
+/// If the new one is not ready in time, this one goes on, and the answer says why. Refused (409) after a reload on trial
+/// was taken back, because the new process would take the file over, unless `force` says that it may.
+#[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Force),
     responses((status = 200, body = Outcome)))]
 async fn upgrade(
     State(api): Api,
     caller: Caller,
+    Query(Force { force }): Query<Force>,
     _nothing: Option<Json<Nothing>>,
 ) -> Result<Outcome, ApiProblem> {
-    let accepted = api.ask(Wish::Upgrade, caller).await?;
+    let accepted = api
+        .ask(
+            Wish::Upgrade {
+                force: force.unwrap_or(false),
+            },
+            caller,
+        )
+        .await?;
     Ok(accepted.into())
 }

@@ -275,10 +275,10 @@ fn differences_table() {
         ),
         (
             "[[routes]]",
-            "[[listeners]]\naddr = '127.0.0.1:8080'\nhttp2 = false\n[[listeners]]\naddr = '[::1]:1'\n[[routes]]",
+            "[[listeners]]\naddr = '127.0.0.1:8080'\nhttp2 = false\n[[listeners]]\naddr = '[::1]:2'\n[[routes]]",
             &[
                 "~ listener 127.0.0.1:8080: http2 from default to false",
-                "+ listener [::1]:1",
+                "+ listener [::1]:2",
             ],
         ),
         (
@@ -288,9 +288,9 @@ fn differences_table() {
         ),
         (
             "[[pools]]\nname = \"api\"",
-            "listen_addr = '[::1]:1'\n[[pools]]\nname = \"api\"",
+            "listen_addr = '[::1]:2'\n[[pools]]\nname = \"api\"",
             &[
-                "+ listener [::1]:1",
+                "+ listener [::1]:2",
                 "- listener 127.0.0.1:8080 (stops accepting; idle connections are closed, others after their running request)",
             ],
         ),

@@ -1,0 +1,109 @@
+//! What is asked of the management API, and what its answers promise.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+
+use serde_json::json;
+
+use crate::support::managed::{Managed, is_problem, json_of, request};
+use crate::support::place::free_addr;
+use crate::support::{Client, Origin, get};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+#[test]
+fn whatever_would_change_something_minds_the_revision_that_the_caller_has_seen() {
+    let origin = Origin::saying("here");
+    let managed = Managed::to(&[origin.addr]);
+    let other = json!({ "url": format!("http://{}", free_addr()) }).to_string();
+    assert_eq!(managed.ask("POST /servers", &[], &other).status(), 201);
+    let server = format!("/pools/api/servers/{}", origin.addr);
+    let late = [("If-Match", "\"1\"")];
+    let rows = [
+        ("POST /servers", other.as_str()),
+        (&format!("PUT {server}"), "{}"),
+        (&format!("PATCH {server}"), "{}"),
+        (&format!("DELETE {server}"), ""),
+        (&format!("DELETE {server}?drain=1s"), ""),
+        ("PATCH /pools/api", "{}"),
+        ("DELETE /pools/api", ""),
+        ("POST /reload", ""),
+        ("POST /reload", r#"{"confirm_secs":60}"#),
+        ("POST /reload/confirm", ""),
+        ("POST /config/rollback", r#"{"revision":1}"#),
+        ("POST /upgrade", ""),
+    ];
+    for (line, body) in rows {
+        let answer = managed.ask(line, &late, body);
+        assert_eq!(answer.status(), 412, "{line}: {}", answer.text());
+        is_problem(&answer, 412);
+    }
+    assert_eq!(managed.get("/version")["revision"], 2);
+    let now = [("If-Match", "\"2\"")];
+    assert_eq!(managed.ask("POST /reload", &now, "").status(), 200);
+    let back = managed.ask("POST /config/rollback", &now, r#"{"revision":1}"#);
+    assert_eq!(back.status(), 200, "{}", back.text());
+}
+
+#[test]
+fn a_server_is_added_from_the_command_line_as_the_documentation_of_old_has_it() {
+    let [first, second] = ["first", "second"].map(Origin::saying);
+    let managed = Managed::to(&[first.addr]);
+    let body = json!({ "url": format!("http://{}/any/path?query", second.addr), "weight": 2,
+        "health_check": { "path": "/health", "interval_secs": 3600, "timeout_secs": 60 } });
+    let body = body.to_string();
+    for fields in [
+        [FORM, ("Origin", "null")],
+        [FORM, ("Origin", "http://evil.example")],
+    ] {
+        is_problem(&managed.ask("POST /servers", &fields, &body), 403);
+    }
+    for fields in [
+        [FORM, ("Origin", &format!("http://{}", managed.admin))],
+        [FORM, ("Sec-Fetch-Site", "none")],
+        [FORM, ("Sec-Fetch-Mode", "navigate")],
+        [("Content-Type", "text/plain"), ("X-Any", "1")],
+    ] {
+        is_problem(&managed.ask("POST /servers", &fields, &body), 415);
+    }
+    is_problem(&managed.ask("POST /reload", &[FORM], "{}"), 415);
+    is_problem(&managed.ask("POST /servers", &[FORM], "url=http"), 400);
+    let added = managed.ask("POST /servers", &[FORM], &body);
+    assert_eq!(added.status(), 201, "{}", added.text());
+    let added = json_of(&added);
+    assert_eq!(added["addr"], second.addr.to_string());
+    assert_eq!(added["health_check"]["path"], "/health");
+    let taken: Vec<_> = (0..6).map(|_| managed.proxy.ask(get("/")).text()).collect();
+    assert!(taken.contains(&"second".to_owned()), "{taken:?}");
+}
+
+#[test]
+fn a_put_is_answered_with_what_it_did_whatever_another_one_did_since() {
+    const PUTS: usize = 300;
+    let origin = Origin::saying("here");
+    let managed = Managed::to(&[origin.addr]);
+    let server = format!("/pools/api/servers/{}", free_addr());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = Client::connect(managed.admin);
+                while !over.load(SeqCst) {
+                    let delete = format!("DELETE {server}");
+                    let delete = request(managed.admin, &delete, &[], "");
+                    assert!([200, 404].contains(&client.ask(delete).status()));
+                }
+            });
+        }
+        let mut client = Client::connect(managed.admin);
+        let mut wrong = Vec::new();
+        for _ in 0..PUTS {
+            let put = format!("PUT {server}");
+            let put = request(managed.admin, &put, &[], "{}");
+            let status = client.ask(put).status();
+            wrong.extend((![200, 201].contains(&status)).then_some(status));
+        }
+        over.store(true, SeqCst);
+        assert_eq!(wrong, [0; 0]);
+    });
+}

@@ -1,0 +1,334 @@
+//! The configuration file and the files that it names: what of them is taken over, what is refused, and what is shown.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Mutex, mpsc};
+
+use serde_json::Value;
+
+use crate::support::managed::{Managed, is_problem, pool};
+use crate::support::origin::ok;
+use crate::support::place::{Directory, free_addr};
+use crate::support::proxy::{command, list, route, run};
+use crate::support::{Origin, PATIENCE, eventually, get};
+
+/// The whole file of a proxy with a management API.
+fn whole(managed: &Managed, rest: &str) -> String {
+    let (addr, admin) = (managed.proxy.addr, managed.admin);
+    format!("listen_addr = \"{addr}\"\nworkers = 2\n[admin]\nlisten_addr = \"{admin}\"\n{rest}")
+}
+
+fn write(managed: &Managed, text: &str) {
+    managed.proxy.directory.write("config.toml", text);
+}
+
+fn fifo(path: &Path) {
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: a plain system call with a live text.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+}
+
+#[test]
+fn a_file_that_would_end_the_service_is_taken_over_only_when_that_is_meant() {
+    let origin = Origin::saying("here");
+    let managed = Managed::to(&[origin.addr]);
+    let unrouted = format!(
+        "[[pools]]\nname = \"api\"\nbackends = {}\n",
+        list(&[origin.addr])
+    );
+    let deaf = whole(&managed, &pool(&[origin.addr]));
+    let deaf = deaf.replace(
+        &format!("\"{}\"\nworkers", managed.proxy.addr),
+        "[]\nworkers",
+    );
+    for text in ["", "# all gone\n", &whole(&managed, &unrouted), &deaf] {
+        write(&managed, text);
+        let answer = managed.ask("POST /reload", &[], "");
+        is_problem(&answer, 422);
+        assert_eq!(managed.proxy.ask(get("/")).text(), "here", "{text:?}");
+    }
+    write(&managed, "");
+    managed.proxy.signal(libc::SIGHUP);
+    managed
+        .proxy
+        .wait_for_log(&["refused", "SIGHUP", "allow_empty"]);
+    assert_eq!(managed.proxy.ask(get("/")).text(), "here");
+    write(&managed, &whole(&managed, &unrouted));
+    let reload = managed.ask("POST /reload?allow_empty=true", &[], "");
+    assert_eq!(reload.status(), 200, "{}", reload.text());
+    eventually("there is no route any more", || {
+        managed.proxy.ask(get("/")).status() == 404
+    });
+}
+
+#[test]
+fn a_file_that_is_a_pipe_is_checked_and_stops_no_process_that_runs() {
+    let origin = Origin::saying("here");
+    let managed = Managed::to(&[origin.addr]);
+    let path = managed.proxy.directory.path().join("config.toml");
+    fs::remove_file(&path).unwrap();
+    fifo(&path);
+    let answer = managed.ask("POST /reload", &[], "");
+    assert!(
+        answer.text().contains("no regular file"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(managed.ask("GET /health", &[], "").status(), 200);
+    let mut running = command();
+    running.arg("--config").arg(&path).stderr(Stdio::piped());
+    let ended = running.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("no regular file"), "{said}");
+    let mut check = command();
+    check.args(["check", "--config", "/dev/stdin"]);
+    check.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut check = check.spawn().unwrap();
+    let text = route("/", &[origin.addr]);
+    let mut stdin = check.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    let checked = check.wait_with_output().unwrap();
+    assert_eq!(checked.status.code(), Some(0));
+}
+
+/// What `palantir check` says of a file.
+#[track_caller]
+fn check(directory: &Directory, config: &str) -> (Option<i32>, String) {
+    let config = config.replace("{dir}", directory.path().to_str().unwrap());
+    let path = directory.write("config.toml", &config);
+    let output = run(&["check", "--config", path.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn files_that_would_overwrite_each_other_are_refused() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.path().join(name);
+    directory.write("token", "0123456789abcdef0123456789abcdef\n");
+    fs::hard_link(path("token"), path("same-token")).unwrap();
+    symlink(".", path("round")).unwrap();
+    let base = route("/", &[free_addr()]);
+    let log = |path: &str| format!("[access_log]\npath = \"{path}\"\n");
+    let admin = |key: &str, path: &str| format!("[admin]\n{key} = \"{path}\"\n");
+    let tickets = |path: &str| format!("[tls]\nticket_key_file = \"{path}\"\n");
+    let token = admin("token_file", "{dir}/token");
+    let rows = [
+        (log("{dir}/config.toml"), "is the configuration file itself"),
+        (
+            log("{dir}/round/config.toml"),
+            "is the configuration file itself",
+        ),
+        (
+            admin("state_file", "{dir}/./config.toml"),
+            "is the configuration file itself",
+        ),
+        (
+            tickets("{dir}/round/a") + &admin("state_file", "{dir}/a"),
+            "tls.ticket_key_file",
+        ),
+        (log("{dir}/a") + &tickets("{dir}/b/../a"), "access_log.path"),
+        (
+            token.clone() + "state_file = \"{dir}/token\"\n",
+            "admin.state_file",
+        ),
+        (log("{dir}/same-token") + &token, "access_log.path"),
+    ];
+    fs::create_dir(path("b")).unwrap();
+    for (text, words) in rows {
+        let (code, said) = check(&directory, &(text.clone() + &base));
+        assert_eq!(code, Some(1), "{text}");
+        assert!(said.contains(words), "{text}: {said}");
+    }
+    let apart = log("{dir}/log") + &tickets("{dir}/keys") + &token;
+    let apart = apart + "state_file = \"{dir}/state\"\n" + &base;
+    let (code, said) = check(&directory, &apart);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn a_reload_is_refused_that_would_write_over_its_own_file() {
+    let origin = Origin::saying("here");
+    let managed = Managed::to(&[origin.addr]);
+    let log = format!(
+        "[access_log]\npath = \"{}/config.toml\"\n",
+        managed.proxy.directory.path().display()
+    );
+    let text = whole(&managed, &(log + &pool(&[origin.addr])));
+    write(&managed, &text);
+    is_problem(&managed.ask("POST /reload", &[], ""), 422);
+    assert_eq!(managed.proxy.ask(get("/")).status(), 200);
+    let path = managed.proxy.directory.path().join("config.toml");
+    assert_eq!(fs::read_to_string(path).unwrap(), text);
+}
+
+#[test]
+fn a_backend_that_is_palantirs_own_listener_is_refused() {
+    let rows = [
+        ("127.0.0.1:1234", "127.0.0.1:1234", 1, "round in circles"),
+        ("0.0.0.0:1234", "127.0.0.1:1234", 1, "round in circles"),
+        ("0.0.0.0:1234", "127.9.9.9:1234", 1, "round in circles"),
+        ("[::]:1234", "[::1]:1234", 1, "round in circles"),
+        ("0.0.0.0:1234", "0.0.0.0:1234", 1, "round in circles"),
+        (
+            "0.0.0.0:1234",
+            "192.0.2.1:1234",
+            0,
+            "if the address is one of this machine",
+        ),
+        ("0.0.0.0:1234", "[::1]:1234", 0, ""),
+        ("0.0.0.0:1234", "127.0.0.1:1235", 0, ""),
+        ("127.0.0.1:1234", "127.0.0.2:1234", 0, ""),
+    ];
+    let directory = Directory::new();
+    for (listened, backend, code, words) in rows {
+        let backend: SocketAddr = backend.parse().unwrap();
+        let text = format!("listen_addr = \"{listened}\"\n{}", route("/", &[backend]));
+        let (ended, said) = check(&directory, &text);
+        assert_eq!(ended, Some(code), "{listened}, {backend}: {said}");
+        assert!(said.contains(words), "{listened}, {backend}: {said}");
+        assert_eq!(said.is_empty(), words.is_empty(), "{said}");
+    }
+    let origin = Origin::saying("here");
+    let managed = Managed::to(&[origin.addr]);
+    let own = format!("{{\"url\": \"http://{}\"}}", managed.proxy.addr);
+    is_problem(&managed.ask("POST /servers", &[], &own), 422);
+}
+
+#[test]
+fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
+    const SECRET: &str = "SECRET-abcdef";
+    let origin = Origin::saying("here");
+    let managed = Managed::to(&[origin.addr]);
+    let rest = whole(&managed, &pool(&[origin.addr]));
+    let edits =
+        |edits: &str| rest.replace("pool = \"api\"\n", &format!("pool = \"api\"\n{edits}\n"));
+    let rows = [
+        edits("request_headers = { set = { authorization = \"Bearer SECRET-abcdef \" } }"),
+        edits("request_headers = { set = { x-api-key = [\"SECRET-abcdef\"] } }"),
+        edits("request_headers = { sett = { authorization = \"SECRET-abcdef\" } }"),
+        edits("request_headers = { set = { authorization = \"SECRET-abcdef\" } "),
+        edits("request_headers.set.authorization = \"SECRET-abcdef\n"),
+        edits("request_headers.set.authorization = \"\"\"\nSECRET-abcdef\\q\n\"\"\""),
+        edits("request_headers.set.authorization = [\n\"SECRET-abcdef\" \"SECRET-abcdef\"\n]"),
+        edits("authorization = \"Bearer SECRET-abcdef\""),
+        edits(
+            "response_headers.set.set-cookie = \"a\"\nresponse_headers.set.set-cookie = \"SECRET-abcdef\"",
+        ),
+        edits(
+            "response_headers = { set = { set-cookie = \"SECRET-abcdef\", host = \"a\" } }\nretries = -1",
+        ),
+        edits("response_header = { set = { set-cookie = \"SECRET-abcdef\" } }"),
+        edits(
+            "request_headers = { set = { authorization = \"SECRET-abcdef\" } }\nbackend_addrs = 1",
+        ),
+        // This one has no mistake.
+        edits("request_headers = { set = { authorization = \"SECRET-abcdef\" } }"),
+    ];
+    let mistaken = rows.len() - 1;
+    for (index, text) in rows.iter().enumerate() {
+        write(&managed, text);
+        let diff = managed.ask("GET /config/diff", &[], "");
+        let status = if index < mistaken { 422 } else { 200 };
+        assert_eq!(diff.status(), status, "{text}: {}", diff.text());
+        let check = [("Content-Type", "application/toml")];
+        let checked = managed.ask("POST /config/check", &check, text);
+        let reload = managed.ask("POST /reload", &[], "");
+        for answer in [diff, checked, reload] {
+            assert!(!answer.text().contains(SECRET), "{text}: {}", answer.text());
+        }
+    }
+    for path in ["/config", "/config/revisions", "/routes"] {
+        let shown = managed.ask(&format!("GET {path}"), &[], "").text();
+        assert!(!shown.contains(SECRET), "{path}: {shown}");
+    }
+    let back = managed.ask("POST /config/rollback", &[], "{\"revision\":1}");
+    assert!(!back.text().contains(SECRET), "{}", back.text());
+    managed.proxy.signal(libc::SIGHUP);
+    managed.proxy.wait_for_log(&["audit=", "SIGHUP"]);
+    assert!(
+        !managed.proxy.log().contains(SECRET),
+        "{}",
+        managed.proxy.log()
+    );
+    let path = managed.proxy.directory.path().join("config.toml");
+    let arguments = [
+        "explain",
+        "GET",
+        "http://a/",
+        "--config",
+        path.to_str().unwrap(),
+    ];
+    let explained = run(&arguments);
+    assert_eq!(explained.status.code(), Some(0));
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(explained.contains("set authorization: ***"), "{explained}");
+    assert!(!explained.contains(SECRET), "{explained}");
+}
+
+#[test]
+fn secrets_that_everybody_may_read_are_warned_of() {
+    let directory = Directory::new();
+    let secret = |name: &str, text: &str, mode| {
+        let path = directory.write(name, text);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    secret("token", "0123456789abcdef0123456789abcdef", 0o644);
+    secret("reads", "fedcba9876543210fedcba9876543210", 0o604);
+    secret("keys", "", 0o666);
+    secret("hmac", "c2VjcmV0", 0o644);
+    let text = "[tls]\nticket_key_file = \"{dir}/keys\"\n[admin]\ntoken_file = \"{dir}/token\"\n\
+        read_token_file = \"{dir}/reads\"\n[acme]\nterms_of_service_agreed = true\nstate_dir = \"{dir}/acme\"\n\
+        eab = { key_id = \"a\", hmac_key_file = \"{dir}/hmac\" }\n";
+    let text = text.to_owned() + &route("/", &[free_addr()]);
+    let warned = || {
+        let (code, said) = check(&directory, &text);
+        assert_eq!(code, Some(0), "{said}");
+        let lines = said
+            .lines()
+            .filter(|line| line.contains("everybody on this machine"));
+        lines.count()
+    };
+    assert_eq!(warned(), 4);
+    for name in ["token", "reads", "keys", "hmac"] {
+        let path = directory.path().join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(warned(), 0);
+}
+
+#[test]
+fn a_request_that_outlives_many_changes_is_logged_by_its_names() {
+    let (let_go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let slow = Origin::start(move |link| {
+        while link.request().is_some() {
+            let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
+            link.send(ok("slow"));
+        }
+    });
+    let log = "[access_log]\npath = \"{dir}/access.log\"\nformat = \"json\"\n";
+    let managed = Managed::start("", &(log.to_owned() + &pool(&[slow.addr])));
+    let mut client = managed.proxy.client();
+    client.send(get("/"));
+    slow.wait_for_requests(1);
+    for weight in 2..=40 {
+        let server = format!("PATCH /pools/api/servers/{}", slow.addr);
+        let changed = managed.ask(&server, &[], &format!("{{\"weight\": {weight}}}"));
+        assert_eq!(changed.status(), 200, "{}", changed.text());
+    }
+    let_go.send(()).unwrap();
+    assert_eq!(client.answer().text(), "slow");
+    let lines = managed.proxy.access_lines(1);
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(line["pool"], "api", "{line}");
+    assert_eq!(line["backend"], slow.addr.to_string(), "{line}");
+    assert_eq!(line["route"], "/", "{line}");
+}
