@@ -123,6 +123,8 @@ impl Pending {
     pub fn note_refusal(&mut self, operation: Operation, reason: &str, now: Micros) -> bool {
         self.want(operation);
         let row = &mut self.rows[operation as usize];
+        // Counted from the end of the attempt, which may have taken long: others want something, too.
+        row.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
         let pause = Duration::from_secs(limits::OWN_TELL_SECS);
         let was_told = row
             .told
@@ -166,11 +168,12 @@ mod tests {
                 "{secs}"
             );
         }
-        assert!(pending.is_due(removal, at(11)));
+        assert!(!pending.is_due(removal, at(71)));
+        assert!(pending.is_due(removal, at(72)));
         assert!(pending.wanted().is_wanted(removal));
         pending.ask(removal);
         pending.settle(removal);
-        assert!(pending.is_due(removal, at(11)), "asked for once more");
+        assert!(pending.is_due(removal, at(72)), "asked for once more");
         pending.note_try(removal, at(11));
         pending.settle(removal);
         assert!(!pending.is_due(removal, at(99)));
