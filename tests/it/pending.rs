@@ -134,13 +134,17 @@ fn a_trial_is_taken_back_when_what_is_in_the_way_is_gone() {
         .wait_for_log(&["refused", "trial", &gone.to_string()]);
     managed.proxy.wait_for_log(&["this is tried again"]);
     let wanted = "palantir_pending_operation{operation=\"rollback\"}";
-    assert!(metrics(admin).contains(&format!("{wanted} 1")));
+    eventually("it shows as wanted", || {
+        metrics(admin).contains(&format!("{wanted} 1"))
+    });
     is_problem(&managed.ask("POST /reload", &[], ""), 409);
     drop(taken);
     eventually("the old configuration is back", || {
         managed.proxy.ask(get("/")).status() == 200
     });
-    assert!(metrics(admin).contains(&format!("{wanted} 0")));
+    eventually("it is wanted no more", || {
+        metrics(admin).contains(&format!("{wanted} 0"))
+    });
     // The new process would take the file over for good.
     is_problem(&managed.ask("POST /upgrade", &[], ""), 409);
     whole(&[addr], &pool(&[origin.addr]));

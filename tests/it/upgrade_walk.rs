@@ -180,14 +180,14 @@ fn at_call(threads: &str, names: &str, what: &str, number: usize) -> String {
 const FIRST: &str = "";
 const ANY: &str = "-f";
 
-/// The steps of the hand-over, as the system sees them. Those of any thread are none that a process makes which serves.
-const STEPS: [(&str, &str); 7] = [
+/// The steps of the hand-over, as the system sees them: none that a process makes which serves, because that would be
+/// killed after the upgrade.
+const STEPS: [(&str, &str); 6] = [
     (FIRST, "recvmsg,sendmsg"),
     (FIRST, "openat"),
     (FIRST, "clone3,clone"),
     (FIRST, "socketpair"),
     (FIRST, "fcntl"),
-    (FIRST, "mmap"),
     (
         ANY,
         "epoll_create1,io_uring_setup,eventfd2,sched_setaffinity",
