@@ -190,6 +190,10 @@ pub const LINGER_MILLIS: u64 = 2_000;
 pub const DEMOTE_MILLIS: u64 = 300;
 /// Entries of an io_uring submission queue; the completion queue has four times as many.
 pub const RING_ENTRIES: u32 = 4096;
+/// Attempts at a ring for which there is no memory.
+pub const RING_ATTEMPTS: usize = 50;
+/// Milliseconds between two of them.
+pub const RING_PAUSE_MILLIS: u64 = 100;
 /// Length of a listening socket's queue.
 pub const BACKLOG: i32 = 4096;
 /// Milliseconds for which an address that is in use is waited for at the start.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+#[cfg(feature = "fast")]
+use std::time::Duration;
 
 use monoio::{LegacyDriver, RuntimeBuilder};
 
@@ -99,13 +101,30 @@ pub fn run<F: Future>(engine: Engine, future: F) -> io::Result<F::Output> {
         }
         #[cfg(feature = "fast")]
         ring => {
-            let mut runtime = RuntimeBuilder::<monoio::IoUringDriver>::new()
-                .with_entries(limits::RING_ENTRIES)
-                .uring_builder(ring.ring())
-                .build()?;
-            Ok(runtime.block_on(future))
+            let build = || {
+                RuntimeBuilder::<monoio::IoUringDriver>::new()
+                    .with_entries(limits::RING_ENTRIES)
+                    .uring_builder(ring.ring())
+                    .build()
+            };
+            Ok(when_there_is_memory(build)?.block_on(future))
         }
     }
+}
+
+/// Builds something with a ring, and tries again for a while if there is no memory for it: the kernel gives the rings of
+/// a process that has ended back a moment later.
+#[cfg(feature = "fast")]
+fn when_there_is_memory<T>(mut build: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..limits::RING_ATTEMPTS {
+        match build() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
+                std::thread::sleep(Duration::from_millis(limits::RING_PAUSE_MILLIS));
+            }
+            outcome => return outcome,
+        }
+    }
+    build()
 }
 
 /// Starts a task on this thread's runtime. It runs to its end; nobody waits for it.
@@ -151,4 +170,23 @@ pub fn raise_descriptor_limit() {
 pub fn forgo_huge_pages() {
     // SAFETY: a plain system call. If it fails, more memory is used.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
+#[cfg(all(test, feature = "fast"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_waited_for_and_nothing_else() {
+        let mut outcomes = [
+            Err(io::Error::from_raw_os_error(libc::ENOMEM)),
+            Ok("a ring"),
+            Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        ]
+        .into_iter();
+        let mut build = || outcomes.next().unwrap();
+        assert_eq!(when_there_is_memory(&mut build).unwrap(), "a ring");
+        let error = when_there_is_memory(&mut build).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    }
 }
