@@ -107,20 +107,23 @@ pub fn run<F: Future>(engine: Engine, future: F) -> io::Result<F::Output> {
                     .uring_builder(ring.ring())
                     .build()
             };
-            Ok(when_there_is_memory(build)?.block_on(future))
+            let pause = Duration::from_millis(limits::RING_PAUSE_MILLIS);
+            Ok(when_there_is_memory(pause, build)?.block_on(future))
         }
     }
 }
 
-/// Builds something with a ring, and tries again for a while if there is no memory for it: the kernel gives the rings of
-/// a process that has ended back a moment later.
+/// Builds something with a ring. If the kernel has no memory for the ring, tries again after `pause`, at most
+/// [`limits::RING_ATTEMPTS`] times in all: the kernel frees the rings of a process that has ended a moment after its end.
+/// Errors: there still is no memory, or something else is missing.
 #[cfg(feature = "fast")]
-fn when_there_is_memory<T>(mut build: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 0..limits::RING_ATTEMPTS {
+fn when_there_is_memory<T>(
+    pause: Duration,
+    mut build: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    for _ in 1..limits::RING_ATTEMPTS {
         match build() {
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
-                std::thread::sleep(Duration::from_millis(limits::RING_PAUSE_MILLIS));
-            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => std::thread::sleep(pause),
             outcome => return outcome,
         }
     }
@@ -177,6 +180,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn memory_that_never_comes_is_waited_for_a_while() {
+        let mut attempts = 0;
+        let built: io::Result<()> = when_there_is_memory(Duration::ZERO, || {
+            attempts += 1;
+            Err(io::Error::from_raw_os_error(libc::ENOMEM))
+        });
+        assert_eq!(built.unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+        assert_eq!(attempts, limits::RING_ATTEMPTS);
+    }
+
+    #[test]
     fn memory_is_waited_for_and_nothing_else() {
         let mut outcomes = [
             Err(io::Error::from_raw_os_error(libc::ENOMEM)),
@@ -185,8 +199,11 @@ mod tests {
         ]
         .into_iter();
         let mut build = || outcomes.next().unwrap();
-        assert_eq!(when_there_is_memory(&mut build).unwrap(), "a ring");
-        let error = when_there_is_memory(&mut build).unwrap_err();
+        assert_eq!(
+            when_there_is_memory(Duration::ZERO, &mut build).unwrap(),
+            "a ring"
+        );
+        let error = when_there_is_memory(Duration::ZERO, &mut build).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
     }
 }
