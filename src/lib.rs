@@ -26,7 +26,7 @@
 //! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
 //!   puts configurations in force, resolves names, writes the access log, and hands over to a new process.
 //!
-//! What crosses between threads is in [`shared`]. The one exception is the count of allocated bytes ([`base::memory`]),
+//! [`shared`] holds all that two threads touch. The one exception is the count of allocated bytes ([`base::memory`]),
 //! because the process has one bound on these bytes, `limits.memory_bytes`. `worker/memory` has what a worker does near
 //! that bound.
 //!

@@ -147,7 +147,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         test_server::start(doors.test_servers, upgrades.accepting(), most).map_err(cannot_start)?;
     }
     memory::measure_base();
-    // Before anybody is served: what the workers report of backends that the health thread does not know is lost.
+    // Before anybody is served: the health thread ignores what workers report of backends that it does not know.
     let told = health.post(ToHealth::Snapshot(snapshot.clone()));
     told.map_err(|_| "cannot start: the health thread takes no messages")?;
     crew.listen(&doors.listeners, doors.left)
