@@ -28,7 +28,7 @@
 //! * **access-log** and **log**, one each, write lines (`control/access_log`, [`base::log`]): a file or a pipe that does
 //!   not answer stops nobody else.
 //!
-//! What crosses between threads is in [`shared`]. The one exception is the count of allocated bytes ([`base::memory`]),
+//! [`shared`] holds all that two threads touch. The one exception is the count of allocated bytes ([`base::memory`]),
 //! because the process has one bound on these bytes, `limits.memory_bytes`. `worker/memory` has what a worker does near
 //! that bound.
 //!

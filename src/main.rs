@@ -272,7 +272,7 @@ impl Ready {
     /// Lets everybody accept, and waits until all workers do.
     fn accept(&mut self) -> Result<(), String> {
         memory::measure_base();
-        // Before anybody is served: what the workers report of backends that the health thread does not know is lost.
+        // Before anybody is served: the health thread ignores what workers report of backends that it does not know.
         let told = self.health.post(ToHealth::Snapshot(self.snapshot.clone()));
         told.map_err(|_| "cannot start: the health thread takes no messages")?;
         for (mailbox, sockets) in self.workers.iter().zip(self.sockets.drain(..)) {

@@ -194,6 +194,11 @@ pub const LINGER_MILLIS: u64 = 2_000;
 pub const DEMOTE_MILLIS: u64 = 300;
 /// Entries of an io_uring submission queue; the completion queue has four times as many.
 pub const RING_ENTRIES: u32 = 4096;
+/// Attempts of a worker to make its ring while the kernel has no memory for the ring; then the worker ends, and the
+/// process with it.
+pub const RING_ATTEMPTS: usize = 50;
+/// Milliseconds between two attempts of a worker to make its ring.
+pub const RING_PAUSE_MILLIS: u64 = 100;
 /// Length of a listening socket's queue.
 pub const BACKLOG: i32 = 4096;
 /// Milliseconds for which an address that is in use is waited for at the start.

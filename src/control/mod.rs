@@ -83,7 +83,7 @@ use crate::tls::TicketKeys;
 
 /// Everything that has been started.
 pub struct Started {
-    /// What the workers and the health thread began with.
+    /// The configuration with which the workers and the health thread began.
     pub snapshot: Arc<Snapshot>,
     /// The configuration that it was compiled from.
     pub desk: Desk,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+#[cfg(feature = "fast")]
+use std::time::Duration;
 
 use monoio::{LegacyDriver, RuntimeBuilder};
 
@@ -99,13 +101,33 @@ pub fn run<F: Future>(engine: Engine, future: F) -> io::Result<F::Output> {
         }
         #[cfg(feature = "fast")]
         ring => {
-            let mut runtime = RuntimeBuilder::<monoio::IoUringDriver>::new()
-                .with_entries(limits::RING_ENTRIES)
-                .uring_builder(ring.ring())
-                .build()?;
-            Ok(runtime.block_on(future))
+            let build = || {
+                RuntimeBuilder::<monoio::IoUringDriver>::new()
+                    .with_entries(limits::RING_ENTRIES)
+                    .uring_builder(ring.ring())
+                    .build()
+            };
+            let pause = Duration::from_millis(limits::RING_PAUSE_MILLIS);
+            Ok(when_there_is_memory(pause, build)?.block_on(future))
         }
     }
+}
+
+/// Builds something with a ring. If the kernel has no memory for the ring, tries again after `pause`, at most
+/// [`limits::RING_ATTEMPTS`] times in all: the kernel frees the rings of a process that has ended a moment after its end.
+/// Errors: there still is no memory, or something else is missing.
+#[cfg(feature = "fast")]
+fn when_there_is_memory<T>(
+    pause: Duration,
+    mut build: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    for _ in 1..limits::RING_ATTEMPTS {
+        match build() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => std::thread::sleep(pause),
+            outcome => return outcome,
+        }
+    }
+    build()
 }
 
 /// Starts a task on this thread's runtime. It runs to its end; nobody waits for it.
@@ -151,4 +173,37 @@ pub fn raise_descriptor_limit() {
 pub fn forgo_huge_pages() {
     // SAFETY: a plain system call. If it fails, more memory is used.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
+#[cfg(all(test, feature = "fast"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_never_comes_is_waited_for_a_while() {
+        let mut attempts = 0;
+        let built: io::Result<()> = when_there_is_memory(Duration::ZERO, || {
+            attempts += 1;
+            Err(io::Error::from_raw_os_error(libc::ENOMEM))
+        });
+        assert_eq!(built.unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+        assert_eq!(attempts, limits::RING_ATTEMPTS);
+    }
+
+    #[test]
+    fn memory_is_waited_for_and_nothing_else() {
+        let mut outcomes = [
+            Err(io::Error::from_raw_os_error(libc::ENOMEM)),
+            Ok("a ring"),
+            Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        ]
+        .into_iter();
+        let mut build = || outcomes.next().unwrap();
+        assert_eq!(
+            when_there_is_memory(Duration::ZERO, &mut build).unwrap(),
+            "a ring"
+        );
+        let error = when_there_is_memory(Duration::ZERO, &mut build).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    }
 }

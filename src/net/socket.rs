@@ -37,7 +37,7 @@ pub struct Socket {
     _counted: Counted,
 }
 
-/// What has come on a connection and was not received, to be looked at by somebody who does not have the socket.
+/// The bytes in a socket's receive buffer. Their holder can see whether there are any, and does not have the socket.
 #[derive(Clone)]
 pub struct ReceiveQueue(Rc<Raw>);
 
@@ -253,7 +253,7 @@ impl Socket {
         self.end_sending();
     }
 
-    /// What has come and was not received.
+    /// The bytes that the kernel holds for this socket.
     pub fn receive_queue(&self) -> ReceiveQueue {
         ReceiveQueue(self.socket.clone())
     }

@@ -239,7 +239,7 @@ fn strangers_change_nothing() {
     for (line, fields, body, status) in rows {
         eprintln!("{line} {fields:?}");
         let mut client = Client::connect(managed.admin);
-        // Who sends much, and slowly, is not listened to for ever.
+        // The API may close the connection before a slow client has sent all of a large body.
         client.try_send(request(managed.admin, line, fields, body));
         is_problem(&client.answer(), status);
     }

@@ -46,7 +46,7 @@ impl Patient {
         proxy
     }
 
-    /// The same with 300 descriptors.
+    /// A proxy before this backend that may have 300 descriptors.
     fn proxy_of_few(&self, workers: usize, admin: SocketAddr, settings: &str) -> Proxy {
         let mut command = command();
         descriptors(&mut command, 300);
@@ -241,7 +241,7 @@ fn idle_connections_make_room_for_others() {
         let mut silent = proxy.client();
         let mut h2 = proxy.h2();
         h2.ask(&get_h2("/", &[]));
-        // Who is not accepted yet makes no room, but waits for it.
+        // A connection that the proxy has not accepted yet cannot be closed for another one.
         eventually("all three are there", || {
             sum(admin, "palantir_client_connections{") == 3.0
         });

@@ -14,20 +14,24 @@ use crate::support::{Client, Link, Origin, Proxy, eventually, when_still};
 
 const SMALL: &str = "POST /small HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n0123456789";
 
-/// Answers each request when its body has ended, and allows of every window as many bytes as came.
+/// Answers each request when its body has ended, and gives windows back in parts of a quarter, as servers do.
 fn take_all(backend: &mut Backend) {
+    let mut taken = BTreeMap::<u32, u32>::new();
     while let Some(frame) = backend.frame() {
         if frame.kind != kind::DATA {
             continue;
         }
-        let bytes = frame.payload.len() as u32;
-        if frame.has(flag::END_STREAM) {
-            backend.answer(frame.stream, "taken");
-        } else {
-            backend.send(frame::window_update(frame.stream, bytes));
+        let is_end = frame.has(flag::END_STREAM);
+        for window in [0, frame.stream] {
+            let bytes = taken.entry(window).or_default();
+            *bytes += frame.payload.len() as u32;
+            if *bytes >= 16 << 10 && !(is_end && window > 0) {
+                backend.send(frame::window_update(window, std::mem::take(bytes)));
+            }
         }
-        if bytes > 0 {
-            backend.send(frame::window_update(0, bytes));
+        if is_end {
+            taken.remove(&frame.stream);
+            backend.answer(frame.stream, "taken");
         }
     }
 }

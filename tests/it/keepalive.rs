@@ -184,24 +184,29 @@ fn a_backends_time_out_is_learnt() {
 
 #[test]
 fn a_backend_that_says_its_time_out_is_believed() {
-    // Tells of four seconds and remembers for how long a connection was idle before it was used again.
-    let longest = Arc::new(std::sync::Mutex::new(Duration::ZERO));
-    let seen = longest.clone();
+    // The backend says four seconds, and remembers how long each connection had been idle when the proxy closed it.
+    let idle = Arc::new(Mutex::new(Vec::new()));
+    let seen = idle.clone();
     let origin = Origin::start(move |link| {
-        let mut last = None::<Instant>;
+        let mut since = Instant::now();
         while link.request().is_some() {
-            if let Some(last) = last {
-                let mut longest = seen.lock().unwrap();
-                *longest = longest.max(last.elapsed());
-            }
             link.send("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=4\r\nContent-Length: 0\r\n\r\n");
-            last = Some(Instant::now());
+            since = Instant::now();
         }
+        seen.lock().unwrap().push(since.elapsed());
     });
     let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
-    assert_eq!(client.ask(get("/")).status(), 200);
-    origin.wait_for_ended(1);
+    // A machine that lets the backend stand still makes an end look late, but hardly four times.
+    for turn in 1.. {
+        assert_eq!(client.ask(get("/")).status(), 200);
+        origin.wait_for_ended(turn);
+        let idle = idle.lock().unwrap();
+        if idle.last().is_some_and(|idle| idle.as_secs() < 4) {
+            break;
+        }
+        assert!(turn < 4, "{idle:?}");
+    }
     // Two requests that follow each other soon share a connection.
     eventually("a connection is used again", || {
         let began = Instant::now();
@@ -213,5 +218,4 @@ fn a_backend_that_says_its_time_out_is_believed() {
         assert!(opened <= 1 || !is_soon, "{opened} connections");
         opened <= 1
     });
-    assert!(*longest.lock().unwrap() < Duration::from_secs(4));
 }

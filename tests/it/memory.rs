@@ -74,7 +74,7 @@ impl Flooded {
             serving.join().expect("clients are served");
             drop(kept);
         });
-        // What comes while the machine lets the proxy stand still is counted a moment later.
+        // While the machine lets the proxy stand still, bytes arrive that the proxy counts only afterwards.
         let peak = self.proxy.peak_memory();
         assert!(peak <= BUDGET * 5 / 4, "{} KiB were in use", peak >> 10);
         eventually("memory comes back", || {

@@ -274,7 +274,8 @@ impl Client {
         .await
     }
 
-    /// The same, while the connection may be closed for another client.
+    /// Waits as [`Client::wait_for_request`] does, and counts as idle meanwhile: the connection may be closed for
+    /// another client.
     pub async fn wait_for_request_idly(&self, shard: &Shard, wait: Duration) -> Woken {
         let waiting = self.wait_for_request(shard, wait);
         let Stream::Socket(socket) = &self.wire.stream else {

@@ -59,8 +59,8 @@ impl Memory {
     }
 
     /// Waits until there is room for more of a body, at most until the timer's deadline. `watch` is polled meanwhile.
-    /// What is given is to be kept until that was passed on. `held`: bytes of the body that were received and wait to
-    /// be taken.
+    /// The caller keeps the admission until it has passed these bytes on. `held`: bytes of the body that this process
+    /// has received and not passed on yet.
     pub async fn admit<F>(
         &self,
         timer: &Timer,

@@ -52,12 +52,12 @@ struct Waiter {
     waker: RefCell<Option<Waker>>,
 }
 
-/// What a waiter was let go for.
+/// The reason for which a waiting request goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LetGo {
-    /// It may open a connection.
+    /// The request may open a connection.
     Descriptor,
-    /// There is a connection that it may be able to use.
+    /// There is a connection that the request may be able to use.
     Connection,
 }
 

@@ -55,7 +55,7 @@ pub struct Upstream {
 /// The thing that a waiting request was given.
 pub enum Granted {
     Connection(Upstream),
-    /// It may open a connection.
+    /// The request may open a connection.
     Hold(Hold),
 }
 

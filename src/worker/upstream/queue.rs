@@ -50,7 +50,7 @@ struct Waiter {
 pub enum Offer {
     /// This connection is the request's.
     Connection(Upstream),
-    /// It may open a connection.
+    /// The request may open a connection.
     Permit(Permit),
     /// There should be room on this core's connections to a backend.
     Room(BackendId),
