@@ -195,7 +195,7 @@ pub enum ClientCertificate {
     Required,
 }
 
-/// Who may connect to a Unix socket: what its file is like.
+/// The permissions of a Unix socket's file, which decide who may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketAccess {
     /// Permissions, as of chmod(2); to connect takes the one to write.

@@ -40,7 +40,8 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_all(File::open(path)?, most)
 }
 
-/// The same of a regular file, without waiting for whoever has the other end of a pipe. Errors: it is something else, too.
+/// The content of a regular file. A pipe is refused instead of waiting for its other end. Errors: as [`read`]; or the
+/// path names something else than a regular file.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new()
         .read(true)
@@ -74,8 +75,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_if(path, bytes, || true).map(drop)
 }
 
-/// The same, unless `may` says, once everything that can fail is done but the last step, that it must not be. Whether
-/// it was done.
+/// Replaces the file as [`replace`] does, unless `may` forbids it: `may` is asked when only the last step is left.
+/// Returns whether the file was replaced.
 ///
 /// A rename is atomic, but only what was synced before it is sure to be there after a loss of power; and the rename
 /// itself only once the folder is synced. The folder is opened before: after the rename nothing may fail any more.

@@ -203,8 +203,8 @@ pub const RING_PAUSE_MILLIS: u64 = 100;
 pub const BACKLOG: i32 = 4096;
 /// Milliseconds for which an address that is in use is waited for at the start.
 pub const BIND_WAIT_MILLIS: u64 = 2_000;
-/// The same for all addresses that a reload adds: what was removed a moment ago serves those who wait in its queue for
-/// `LEFTOVER_MILLIS`, and less than `FILE_SECS`, because a change waits for it.
+/// Milliseconds for which a reload waits until its new addresses are free. Longer than `LEFTOVER_MILLIS`, for which a
+/// listener that was just removed serves the clients in its queue; shorter than `FILE_SECS`, because a change waits.
 pub const REBIND_WAIT_MILLIS: u64 = 2_500;
 /// Milliseconds between two looks at it.
 pub const BIND_PAUSE_MILLIS: u64 = 20;
@@ -410,7 +410,8 @@ pub const HEALTH_MAILBOX: usize = 8192;
 pub const ACCESS_LOG_LINES: usize = 16_384;
 /// Bytes of a request target or field value that an access-log line keeps.
 pub const LOGGED_TEXT_BYTES: usize = 1024;
-/// Probes that the health thread has under way at once, where there are descriptors for so many. Each pool has its share.
+/// Probes that the health thread has under way at once, where there are descriptors for so many. Each pool has its
+/// share.
 pub const PROBES: usize = POOLS;
 /// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
 pub const PROBE_SERVICE_BYTES: usize = 127;
@@ -446,8 +447,8 @@ pub const CUT_PAUSE_MILLIS: u64 = 5;
 pub const SOCKET_FILES_MILLIS: u64 = 500;
 /// Symbolic links that are followed to the file that is to be replaced, or to the program that is to be started.
 pub const LINKS: usize = 8;
-/// Pieces of work that may wait for the thread that works with files: one that is waited for, the others dropping what is
-/// no longer used.
+/// Pieces of work that may wait for the thread that works with files: one that is waited for, the others dropping what
+/// is no longer used.
 pub const FILE_WORK: usize = 64;
 /// Requests that must have ended before their failures can end a trial.
 pub const TRIAL_REQUESTS: u64 = 20;
@@ -460,12 +461,12 @@ pub const ACCESS_LOG_REST_MILLIS: u64 = 1_000;
 /// Milliseconds that the thread of the access log waits for the reader of a pipe that is full. Further lines are lost
 /// until something is read.
 pub const ACCESS_LOG_WAIT_MILLIS: u64 = 1_000;
-/// Milliseconds between two lines of the program's log about lost lines of the access log, and between two looks whether
-/// its path names another file.
+/// Milliseconds between two lines of the program's log about lost lines of the access log, and between two looks
+/// whether its path names another file.
 pub const ACCESS_LOG_TELL_MILLIS: u64 = 1_000;
 /// Milliseconds within which the file of the access log must be open at a start.
 pub const ACCESS_LOG_OPEN_MILLIS: u64 = 10_000;
-/// The same at a reload, which keeps the control thread for so long.
+/// Milliseconds within which the file of the access log must be open at a reload. The control thread waits for so long.
 pub const ACCESS_LOG_RELOAD_MILLIS: u64 = 800;
 /// Files of access logs that may be under way of being opened: where a disk hangs, each holds a thread.
 pub const ACCESS_LOG_OPENINGS: usize = 4;
@@ -576,7 +577,8 @@ pub const EXPIRY_WARNING_DAYS: u64 = 14;
 /// Seconds for which a key makes tickets, and for which its tickets are accepted afterwards. A ticket is good for at
 /// least this time, and whoever learns a key can read what was sent in twice this time by clients that resumed.
 pub const TICKET_KEY_SECS: u64 = 12 * 3_600;
-/// Keys whose tickets are accepted: the one that makes them, the one before it, and one of a machine whose clock differs.
+/// Keys whose tickets are accepted: the one that makes them, the one before it, and one of a machine whose clock
+/// differs.
 pub const TICKET_KEYS: usize = 3;
 /// Connections to the backends of one pool that can be resumed.
 pub const RESUMABLE_BACKENDS: usize = 256;
@@ -602,14 +604,16 @@ pub const ACME_REASON_BYTES: usize = 512;
 pub const ACME_PAUSE_SECS: u64 = 60;
 /// Seconds by which the time of a certificate that was given may begin after now by this machine's clock.
 pub const ACME_CLOCK_SLACK_SECS: i64 = 3_600;
-/// Seconds for which no certificate that is kept is renewed after one was given whose dates contradict this machine's clock:
-/// by a wrong clock all of them seem due at once.
+/// Seconds for which no certificate that is kept is renewed after one was given whose dates contradict this machine's
+/// clock: by a wrong clock all of them seem due at once.
 pub const ACME_DOUBT_SECS: u64 = 600;
-/// Percent of a certificate's lifetime by which its renewal may come before two thirds of it, so that renewals spread out.
+/// Percent of a certificate's lifetime by which its renewal may come before two thirds of it, so that renewals spread
+/// out.
 pub const RENEWAL_JITTER_PERCENT: u64 = 5;
 /// Percent by which the pause after a failed order may be shorter.
 pub const ORDER_JITTER_PERCENT: u64 = 20;
-/// Seconds until an authority that cannot be reached is tried again, the factor by which that grows, and what it grows to.
+/// Seconds until an authority that cannot be reached is tried again, the factor by which that grows, and what it grows
+/// to.
 pub const UNREACHABLE_PAUSE_SECS: (u64, u64, u64) = (5, 2, 600);
 /// The same for an order that was refused: at most five in the first hour, as many as authorities put up with.
 pub const REFUSED_PAUSE_SECS: (u64, u64, u64) = (10, 6, 6 * 3_600);

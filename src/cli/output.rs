@@ -1,4 +1,4 @@
-//! What commands print. A reader that has gone, as in `palantir explain … | head -1`, is no failure; a full disk is one.
+//! The output of commands. A reader that has gone, as in `palantir explain … | head -1`, is no failure; a full disk is.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;

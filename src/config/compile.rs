@@ -82,8 +82,8 @@ pub fn compile(
     )
 }
 
-/// The same for a process whose management API was started with these settings of TLS, which stay the same until it ends.
-/// Their files are read again like all others.
+/// Compiles as [`compile`] does, for a process whose management API was started with `admin_tls`: these settings stay
+/// until the process ends, but their files are read again like all others.
 pub fn compile_beside(
     admin_tls: Option<&ServerTlsSettings>,
     config: &Config,

@@ -1,6 +1,6 @@
-//! What of a configuration is nobody's business: values of header fields that are credentials.
+//! The secrets of a configuration, which are never shown: values of header fields that are credentials.
 
-/// What stands for a secret.
+/// The text that is shown in the place of a secret.
 pub const MASK: &str = "***";
 
 /// Words that a header's name has when its value is a credential. Rather one too many is hidden than one shown.

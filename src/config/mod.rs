@@ -1,8 +1,8 @@
 //! What the operator wrote → checked → compiled.
 //!
 //! [`load`] reads a file and reports every mistake in it at once, each with line, column and what would be right;
-//! [`compile()`] makes a [`crate::snapshot::Snapshot`] of it. Between the two stands a [`Config`]: checked, and still as
-//! written, so that it can be compiled anew when names resolve to other addresses.
+//! [`compile()`] makes a [`crate::snapshot::Snapshot`] of it. Between the two stands a [`Config`]: checked, and still
+//! as written, so that it can be compiled anew when names resolve to other addresses.
 //!
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
 
@@ -89,19 +89,19 @@ pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>)
         .unwrap_or_else(|| PathBuf::from(DEFAULT_PATHS[0]))
 }
 
-/// Reads and checks a file, which may be a pipe, and the files that it names. Errors: all its mistakes, or the one reason
-/// why it cannot be read.
+/// Reads and checks a file, which may be a pipe, and the files that it names. Errors: all its mistakes, or the one
+/// reason why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
     load_by(path, file::read)
 }
 
-/// The same of a regular file alone, for a process that is to run with it: whoever reads a pipe may wait for ever, and
-/// finds nothing in it at the next reload.
+/// Loads a regular file only, for a process that is to run with it: reading a pipe may wait for ever, and finds nothing
+/// at the next reload.
 pub fn load_regular(path: &Path) -> Result<Config, Mistakes> {
     load_by(path, file::read_regular)
 }
 
-/// The same of a file that is read twice with the same result: editors and `cp` write in parts.
+/// Loads a regular file once two readings in a row are the same: editors and `cp` write in parts.
 pub fn load_settled(path: &Path) -> Result<Config, Mistakes> {
     load_by(path, read_settled)
 }
@@ -111,7 +111,7 @@ fn read_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     settled(|| file::read_regular(path, most), || thread::sleep(pause))
 }
 
-/// What two readings in a row have in common.
+/// The content, once two readings in a row are the same.
 fn settled(mut read: impl FnMut() -> io::Result<Vec<u8>>, pause: impl Fn()) -> io::Result<Vec<u8>> {
     let mut last = read()?;
     for _ in 0..limits::CONFIG_READS {
@@ -210,7 +210,8 @@ impl Config {
         self.text.parse().expect("a checked text is TOML")
     }
 
-    /// What may well be meant otherwise, and what of the files that it names may make trouble, in the order of the text.
+    /// What may well be meant otherwise, and what of the files that it names may make trouble, in the order of the
+    /// text.
     pub fn warnings(&self, machine: &Machine) -> Vec<Note> {
         self.noted(machine, |settings, notes| {
             tls_files::warn(settings, notes);
@@ -218,7 +219,7 @@ impl Config {
         })
     }
 
-    /// The same without a look at any file.
+    /// The warnings that need no look at any file.
     pub fn warnings_of_text(&self, machine: &Machine) -> Vec<Note> {
         self.noted(machine, |_, _| {})
     }

@@ -22,7 +22,7 @@ struct OwnFile<'s> {
     is_secret: bool,
 }
 
-/// What tells a file from others: the way to it, and what the file system says of it.
+/// The identity of a file: its path, or its device and inode.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Identity {
     Path(PathBuf),
@@ -72,7 +72,7 @@ pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// Those that belong to no certificate.
+/// The files that belong to no certificate.
 fn named<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
     const WRITTEN: (bool, bool) = (true, false);
     const SECRET: (bool, bool) = (false, true);

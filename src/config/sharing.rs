@@ -1,5 +1,5 @@
-//! What a snapshot has in common with those that are in use already: memory grows by what a change changes, not by the
-//! whole configuration.
+//! Parts that a new snapshot shares with those in use: memory grows by the changed parts, not by the whole
+//! configuration.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -16,7 +16,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// The same snapshot, with the parts of earlier ones in the place of those that are the same.
+    /// Puts the equal parts of earlier snapshots in the place of the new ones.
     pub fn share(&mut self, mut snapshot: Snapshot) -> Snapshot {
         for route in &mut snapshot.routes {
             self.routes.share(&route.name.clone(), route, same_route);

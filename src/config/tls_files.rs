@@ -10,8 +10,8 @@ use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
 use crate::tls::{PairFiles, Part, Vault, unix_secs};
 
-/// Those of certificates, keys and authorities with where they are named. The certificates that are ordered are named
-/// by the folder that they are kept in.
+/// The files of certificates, keys and authorities, each with the place of the configuration that names the file.
+/// Ordered certificates are named by the folder that holds them.
 pub(super) fn named(settings: &Settings) -> impl Iterator<Item = (&Path, &Place)> {
     let of_server = servers(settings).flat_map(|tls| {
         let pairs = tls.settings.pairs.iter().zip(&tls.pair_places);

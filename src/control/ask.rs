@@ -32,8 +32,8 @@ pub struct Ask {
 pub enum Wish {
     /// A change of one pool or backend.
     Edit(Edit),
-    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over. The answer
-    /// comes when it takes none on any core; to take it out is a revision of its own.
+    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over. The
+    /// answer comes when it takes none on any core; to take it out is a revision of its own.
     DrainServer {
         pool: String,
         addr: String,
@@ -51,8 +51,8 @@ pub enum Wish {
     Confirm,
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
-    /// Hand over to a new process of the binary; with `force` also where that would take a file over that was on trial and
-    /// was taken back.
+    /// Hand over to a new process of the binary; with `force` also where that would take a file over that was on trial
+    /// and was taken back.
     Upgrade { force: bool },
 }
 
@@ -76,7 +76,7 @@ pub struct Accepted {
     pub notes: Vec<String>,
     /// What changed; for [`Wish::Compare`], what would.
     pub diff: Diff,
-    /// What is in force by it, whatever has changed since.
+    /// The configuration that this change put in force, even if a later change replaced it.
     pub in_force: Arc<InForce>,
 }
 
@@ -98,7 +98,7 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// What the desk says is in force, compiled as `snapshot`, in a process that goes on.
+    /// The desk's configuration, compiled as `snapshot`, in a process that goes on.
     pub fn new(desk: &Desk, snapshot: &Arc<Snapshot>) -> InForce {
         InForce {
             revision: desk.revision(),

@@ -1,6 +1,6 @@
-//! Certificates and keys that are renewed while palantir runs: their files are looked at every few seconds, and a change
-//! for the better comes into force like any other, for the connections that begin from then on. What is wrong with a
-//! change for the worse is logged, and everything stays as it was.
+//! Certificates and keys that are renewed while palantir runs: their files are looked at every few seconds, and a
+//! change for the better comes into force like any other, for the connections that begin from then on. What is wrong
+//! with a change for the worse is logged, and everything stays as it was.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::control::pending::Operation;
 use crate::snapshot::Snapshot;
 use crate::tls::FilesRead;
 
-/// What is known of the files.
+/// The state of the files at the last look.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     due: Micros,
@@ -70,7 +70,7 @@ impl Control {
         }
     }
 
-    /// They are looked at again in a moment: the reason may be none of the files.
+    /// Looks at the files again in a moment, because the reason may lie outside the files.
     fn retry_files(&mut self, why: &str, now: Micros) {
         self.file_watch.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
         if self.pending.note_refusal(Operation::TlsFiles, why, now) {

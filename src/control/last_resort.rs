@@ -1,5 +1,5 @@
-//! What is done when the control thread's loop has panicked: nobody is left then who could change, stop or even end the
-//! process, so that it ends in good order, with a code that has the service manager start it anew.
+//! The end of the process after a panic of the control thread's loop. No other thread can change, stop or end the
+//! process, so the process ends in good order, with an exit code that makes the service manager start it anew.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::shared::messages::ToWorker;
 /// The exit code of a process that ends because something failed.
 const FAILED: u8 = 1;
 
-/// What it takes.
+/// The means to end the process in good order.
 pub struct LastResort {
     workers: Vec<Mailbox<ToWorker>>,
     gauges: AllGauges,
@@ -45,7 +45,7 @@ impl LastResort {
             let _ = worker.post(ToWorker::Drain);
         }
         let pause = Duration::from_millis(limits::POST_AGAIN_MILLIS);
-        // What a worker has accepted, it must have come to see as a request.
+        // Gives the workers time to count what they have just accepted as requests.
         thread::sleep(pause);
         while gauges::exchanges(&self.gauges) > 0 && Instant::now() < deadline {
             thread::sleep(pause);

@@ -1,8 +1,8 @@
 //! The control thread, which is the program's first: takes signals, changes the configuration, keeps names resolved,
 //! tells the thread of the access log what to do, and ends the process in good order.
 //!
-//! [`Control`] alone changes anything; its loop is in this file. What is done at every turn of it is in `turn`, how a change
-//! comes into force in `change`.
+//! [`Control`] alone changes anything; its loop is in this file. What is done at every turn of it is in `turn`, how a
+//! change comes into force in `change`.
 
 pub mod access_log;
 pub mod acme;
@@ -87,11 +87,11 @@ pub struct Started {
     pub snapshot: Arc<Snapshot>,
     /// The configuration that it was compiled from.
     pub desk: Desk,
-    /// What the state file says, if there is one.
+    /// The content of the state file, if there is one.
     pub state: State,
     /// What look-ups found before the snapshot was compiled.
     pub known: Known,
-    /// What goes on looking.
+    /// Looks names up from now on.
     pub look_ups: LookUps,
     pub compile: Compile,
     /// Those that the compiled TLS makes tickets with.
@@ -117,7 +117,7 @@ pub struct Prepared {
     runtime: Runtime,
     control: Control,
     inlets: Inlets,
-    /// What looks names up, and where it is asked.
+    /// Looks names up; the receiver brings the questions.
     look_ups: (LookUps, mpsc::Receiver<Question>),
     /// Where the management API listens, and what it lets through.
     admin: Option<(api::ApiListener, api::Gate)>,
@@ -185,7 +185,7 @@ fn has_descriptors() -> io::Result<()> {
 }
 
 /// Waits until every worker has said that it has adopted its snapshot, and with it done all that it was told before.
-/// What else comes is `read`. Errors: a worker has ended, or takes too long.
+/// Every other message goes to `read`. Errors: a worker has ended, or takes too long.
 pub fn wait_for_workers(
     letters: &Letters<ToControl>,
     workers: usize,
@@ -224,9 +224,9 @@ impl Prepared {
         Ok(())
     }
 
-    /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
-    /// and no request was cut, else 1. The caller must end the process with it at once, without dropping a runtime.
-    /// Errors: signals cannot be taken.
+    /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in
+    /// order and no request was cut, else 1. The caller must end the process with it at once, without dropping a
+    /// runtime. Errors: signals cannot be taken.
     pub fn run(self) -> io::Result<u8> {
         let Prepared {
             runtime,
@@ -265,10 +265,10 @@ impl Prepared {
     }
 }
 
-/// What the thread owns.
+/// The state of the control thread.
 struct Control {
     desk: Arc<Desk>,
-    /// What the state file says, and where it is.
+    /// The content of the state file, and its path.
     saved: Arc<Saved>,
     /// As in [`State::taken_back`].
     taken_back: Option<String>,
@@ -291,24 +291,24 @@ struct Control {
     tickets: Arc<TicketKeys>,
     file_watch: FileWatch,
     known: Known,
-    /// What is looked up again and again.
+    /// The names that are looked up again and again.
     names: watch::Sender<Names>,
-    /// What is ordered and renewed, and how that went so far.
+    /// The certificates that are ordered and renewed, and how that went so far.
     wanted: watch::Sender<Wanted>,
     orders: Arc<OrderCounts>,
     /// Where the answers about new names go.
     found: mpsc::Sender<Found>,
-    /// Who looks names up.
+    /// The inlet of the look-ups.
     questions: mpsc::Sender<Question>,
     /// The version of the addresses that the snapshot in force has.
     addresses: u64,
 
-    /// Who wants what is being prepared. Nothing else is decided meanwhile.
+    /// The asker of the change that is being prepared. Nothing else is decided meanwhile.
     asker: Option<Asker>,
     /// A change that waits for names to be looked up.
     looking_up: Option<LookingUp>,
     unanswered: Vec<Unanswered>,
-    /// What is wanted besides what is asked for.
+    /// The operations that palantir itself wants.
     pending: Pending,
     trial: Option<OnTrial>,
     departures: Departures,
@@ -317,7 +317,7 @@ struct Control {
     succession: Succession,
 }
 
-/// What goes on of what an earlier process was asked for.
+/// Takes up the departures that an earlier process promised.
 fn resume(desk: &Desk, state: State, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
     let mut departures = Departures::default();
     departures.resume(&state.departures, snapshot.generation, Micros::now());

@@ -21,9 +21,9 @@ pub enum Signal {
     StopAccepting,
 }
 
-/// Those that end a start at once.
+/// Signals that end a start at once.
 pub(super) const ENDS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
-/// Those that wait until the start is over.
+/// Signals that wait until the start is over.
 const WAITS: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
 /// Other proxies stop and go on accepting at these (HAProxy), and the kernel stops a process that does not know them.
 const IGNORED: [libc::c_int; 2] = [libc::SIGTTIN, libc::SIGTTOU];

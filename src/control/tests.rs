@@ -69,7 +69,7 @@ impl Outside {
         self.ask_if(wish, None).await
     }
 
-    /// The same, for one revision alone.
+    /// Asks on the condition that this revision is in force.
     async fn ask_if(
         &self,
         wish: Wish,
@@ -187,7 +187,7 @@ fn outside_of(
     (outside, control, inputs)
 }
 
-/// It has been said of the backend's name that it does not resolve.
+/// Answers according to which the backend's name does not resolve.
 fn known() -> Known {
     let mut known = Known::default();
     known.take_in(vec![("api.internal".to_owned(), Err("unknown".to_owned()))]);
@@ -371,7 +371,7 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
             let found = Found::Again(answer(last));
             outside.answers.send(found).await.unwrap();
         };
-        // The same twice makes no second snapshot, and one that cannot be compiled none at all.
+        // The same answer twice makes no second snapshot, and an answer that cannot be compiled makes none at all.
         for (last, generation) in [(1, 2), (2, 3)] {
             find(last).await;
             let snapshot = outside.adopt(generation).await;

@@ -1,5 +1,5 @@
-//! What one process tells the next at an upgrade, besides its sockets: bytes in a file without a place (memfd_create(2)),
-//! with a name and the version of their form.
+//! Bytes that one process hands to the next at an upgrade, besides its sockets: each is a file in memory
+//! (memfd_create(2)) with a name and the version of its form.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};

@@ -45,7 +45,7 @@ pub struct Line {
     socket: OwnedFd,
 }
 
-/// What a process gives to the next one.
+/// Everything that a process hands to the next one.
 #[derive(Debug, Default)]
 pub struct Handed {
     /// Listening sockets, each with what it is for.
@@ -109,8 +109,8 @@ impl Line {
         self.socket.as_raw_fd()
     }
 
-    /// What tells this end from every other socket of the machine, in any process that has it (its inode). Errors: as
-    /// the system has them.
+    /// The inode of this end: it differs from that of every other socket of the machine, in every process that has it.
+    /// Errors: as the system has them.
     pub fn identity(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.socket)?.st_ino)
     }
@@ -133,8 +133,8 @@ impl Line {
         }
     }
 
-    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of the sockets does
-    /// not listen (any more), the other end is closed, or takes nothing.
+    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of the sockets
+    /// does not listen (any more), the other end is closed, or takes nothing.
     pub fn hand_sockets(&self, sockets: &[Passed]) -> io::Result<()> {
         for part in sockets.chunks(limits::HANDOVER_DESCRIPTORS) {
             let mut text = String::new();
@@ -163,8 +163,8 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Receives what [`Line::hand_sockets`] or [`Line::hand_blobs`] sends. Errors: the other end is closed or silent, or a socket does not listen where it
-    /// is said to.
+    /// Receives what [`Line::hand_sockets`] or [`Line::hand_blobs`] sends. Errors: the other end is closed or silent,
+    /// or a socket does not listen where it is said to.
     pub fn take(&self) -> io::Result<Handed> {
         let mut handed = Handed::default();
         loop {
@@ -258,7 +258,7 @@ fn sockets_of(text: &str, descriptors: Vec<OwnedFd>) -> io::Result<Vec<Passed>> 
     sockets.collect()
 }
 
-/// What a message brings with this title; `None`: another version gives it in a way that this one does not know.
+/// The content of a message with this title; `None`: another version writes it in a form that this one does not know.
 fn blob_of(title: &str, descriptors: Vec<OwnedFd>) -> io::Result<Option<Blob>> {
     let version = title.trim_end().split_once('\t');
     let version = version.and_then(|(name, version)| Some((name, version.parse().ok()?)));

@@ -1,5 +1,5 @@
-//! Listening sockets: bound off the workers, so that mistakes are known before anything changes, and accepted from by one
-//! worker each.
+//! Listening sockets: bound off the workers, so that mistakes are known before anything changes, and accepted from by
+//! one worker each.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -78,8 +78,8 @@ impl BoundListener {
 
 /// Binds `addr` once for each of `workers` workers and listens. A TCP socket is bound for every worker (SO_REUSEPORT);
 /// the kernel spreads new connections over them. A Unix socket is bound once and cloned. A Unix socket's file that
-/// nobody listens on is replaced, and a new one is what `access` says. Errors: as the system gives them; `AddrInUse` also if another process listens on the
-/// same port, which SO_REUSEPORT would hide, and still does after `patience`.
+/// nobody listens on is replaced, and a new one is what `access` says. Errors: as the system gives them; `AddrInUse`
+/// also if another process listens on the same port, which SO_REUSEPORT would hide, and still does after `patience`.
 pub fn bind_for_all(
     (addr, access): &(ListenAddr, SocketAccess),
     workers: usize,
@@ -148,7 +148,7 @@ fn wait_until_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> 
     attempt()
 }
 
-/// Whoever may not connect cannot do so in between either: nobody can before the socket listens.
+/// The access is set before the socket listens, so that nobody without the right can connect in between.
 fn bind_unix(path: &Path, access: SocketAccess, patience: Duration) -> io::Result<BoundListener> {
     let address = SockAddr::unix(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;

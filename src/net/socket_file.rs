@@ -35,7 +35,7 @@ pub fn set_access(path: &Path, access: SocketAccess) -> io::Result<()> {
     fs::set_permissions(&name, mode).map_err(cannot("mode"))
 }
 
-/// The same for the file of a socket that was taken over, if this process is to remove it.
+/// Sets the access of the file of a socket that was taken over, if this process is to remove the file.
 pub fn allow(sockets: &[BoundListener], access: SocketAccess) -> io::Result<()> {
     match sockets.first() {
         Some(BoundListener {
@@ -47,21 +47,21 @@ pub fn allow(sockets: &[BoundListener], access: SocketAccess) -> io::Result<()> 
     }
 }
 
-/// Makes room for a socket at `path`: the file of one that nobody listens on is removed. Never waits for whoever listens.
-/// Errors: somebody may listen there, or the file is something else.
+/// Makes room for a socket at `path`: the file of one that nobody listens on is removed. Never waits for whoever
+/// listens. Errors: somebody may listen there, or the file is something else.
 pub(super) fn clear(path: &Path) -> io::Result<()> {
     let before = match id_of(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         id => id?,
     };
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Whoever has a full queue would be waited for.
+    // A blocking connect would wait for a process whose queue is full.
     probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
-        // It is connected, its queue is full, or it is a socket of another kind.
+        // The socket is in use: it answered, its queue is full, or it is of another kind.
         _ => return Err(ErrorKind::AddrInUse.into()),
     }
     match id_of(path)? == before {

@@ -124,7 +124,7 @@ impl<const CELLS: usize> Times<CELLS> {
 }
 
 impl Times<FINE> {
-    /// The same with one step per octave.
+    /// This histogram with one step per octave.
     pub fn coarse(&self) -> Times<COARSE> {
         let mut coarse = Times {
             sum_micros: self.sum_micros,

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
-/// All that this process has to remove at some time. A file is this process's affair, whoever of its threads listens; and
-/// a signal during the start has to find them.
+/// All that this process has to remove at some time. A file is this process's affair, whoever of its threads listens;
+/// and a signal during the start has to find them.
 static FILES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
 #[derive(Debug)]
@@ -105,7 +105,7 @@ fn files() -> MutexGuard<'static, Vec<Entry>> {
     FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What tells the file of a socket from all others. Errors: there is none, or it is no socket.
+/// The device and inode of a socket's file. Errors: there is no file, or it is no socket.
 pub fn id_of(path: &Path) -> io::Result<FileId> {
     let metadata = fs::symlink_metadata(path)?;
     match metadata.file_type().is_socket() {

@@ -11,17 +11,17 @@ use crate::base::file::Stamp;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilesRead(BTreeMap<PathBuf, Seen>);
 
-/// What was seen of one file.
+/// The state of one file when it was last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// Its stamp before it was read; `None`: it could not be looked at.
+    /// The stamp before the reading; `None`: the file could not be looked at.
     As(Option<Stamp>),
-    /// It could not be read, which may pass although the file stays the same.
+    /// The reading failed, which may pass although the file stays the same.
     Unread,
 }
 
 impl FilesRead {
-    /// These files as they are now.
+    /// The present state of these files.
     pub(super) fn now<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> FilesRead {
         let seen = paths
             .into_iter()
@@ -29,7 +29,7 @@ impl FilesRead {
         FilesRead(seen.collect())
     }
 
-    /// The same, but this file could not be read.
+    /// Notes that this file could not be read.
     pub(super) fn without(mut self, path: &Path) -> FilesRead {
         self.0.insert(path.to_owned(), Seen::Unread);
         self
@@ -77,7 +77,7 @@ mod tests {
         let seen = FilesRead::now([&path, &absent]);
         assert!(!seen.have_changed());
         assert!(!FilesRead::default().have_changed());
-        // What could not be read and still cannot be opened is left alone; what can be opened is tried again.
+        // An unread file that still cannot be opened is left alone; one that can be opened is tried again.
         assert!(!seen.clone().without(&absent).have_changed());
         assert!(seen.clone().without(&path).have_changed());
         fs::write(&path, "another").unwrap();

@@ -1,4 +1,5 @@
-//! One thing that was loaded from files: loaded anew when they have changed, and left as it was when that is for the worse.
+//! One thing that was loaded from files: loaded anew when they have changed, and left as it was when that is for the
+//! worse.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -16,7 +17,7 @@ use super::{FilesRead, PairFault};
 pub(super) struct Loaded<T> {
     /// The files when they were last read, for better or worse.
     files: FilesRead,
-    /// What was last logged of a change for the worse, so that it is logged once.
+    /// The last logged change for the worse, so that each is logged once.
     told: Option<String>,
     thing: Arc<T>,
     pub is_in_use: bool,
@@ -40,8 +41,8 @@ impl Fault for FileFault {
     }
 }
 
-/// What was loaded for `key`, loaded anew if its files have changed or could not be read. `now` are its files before
-/// reading, so that what changes meanwhile is seen the next time; all are added to `read`.
+/// The thing for `key`, loaded anew if its files have changed or could not be read. `now` is the state of its files
+/// before the reading, so that a change meanwhile is seen the next time; all files are added to `read`.
 pub(super) fn take<K: Clone + Eq + Hash, T, E: Fault>(
     kept: &mut HashMap<K, Loaded<T>>,
     read: &mut FilesRead,

@@ -5,9 +5,9 @@ use x509_parser::asn1_rs::{Any, Class, FromDer, GeneralizedTime};
 /// The outermost status of a response that says anything (RFC 6960 section 4.2.1).
 const SUCCESSFUL: &[u8] = &[0];
 
-/// When a response is superseded (`nextUpdate`), in seconds since 1970, of several certificates the first; `None`: it does
-/// not say so. Errors: the bytes are no OCSPResponse with the status "successful". Whether it is about the certificate is
-/// for clients to see: they do without a response that is not.
+/// When a response is superseded (`nextUpdate`), in seconds since 1970, of several certificates the first; `None`: it
+/// does not say so. Errors: the bytes are no OCSPResponse with the status "successful". Whether it is about the
+/// certificate is for clients to see: they do without a response that is not.
 pub(super) fn next_update(response: &[u8]) -> Result<Option<i64>, String> {
     let wrong = || "is no OCSP response (DER)".to_owned();
     let mut parts = Parts::within(response).ok_or_else(wrong)?;
@@ -33,7 +33,7 @@ pub(super) fn next_update(response: &[u8]) -> Result<Option<i64>, String> {
 struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
-    /// Those of the element that the bytes begin with.
+    /// The parts of the element at the beginning of the bytes.
     fn within(bytes: &'a [u8]) -> Option<Parts<'a>> {
         let (_, element) = Any::from_der(bytes).ok()?;
         Some(Parts(element.data))

@@ -31,7 +31,7 @@ pub struct PairFiles {
 #[derive(Debug)]
 pub struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
-    /// The same without an OCSP response.
+    /// Certificate and key without an OCSP response.
     unstapled: Arc<CertifiedKey>,
     /// When the OCSP response is superseded, in seconds since 1970; `None`: there is none, or it does not say so.
     pub staple_ends: Option<i64>,
@@ -70,9 +70,9 @@ pub enum Part {
 pub struct PairFault {
     pub part: Part,
     pub path: PathBuf,
-    /// What is wrong with the file.
+    /// The fault of the file.
     pub text: String,
-    /// It could not be read, which may pass; otherwise its content is wrong, and stays so until it is written anew.
+    /// The reading failed, which may pass. Otherwise the content is wrong, and stays so until the file is written anew.
     pub is_of_reading: bool,
 }
 
@@ -107,7 +107,8 @@ impl PairFiles {
         }
     }
 
-    /// One file with the key and the chain, for the names that the certificate says: written at once, it is always a pair.
+    /// One file with the key and the chain, for the names that the certificate says: written at once, it is always a
+    /// pair.
     pub fn in_one(path: PathBuf) -> PairFiles {
         PairFiles {
             cert: path.clone(),
@@ -118,7 +119,7 @@ impl PairFiles {
         }
     }
 
-    /// The same, of use only if the certificate is for this host.
+    /// Certificate and key in one file, of use only if the certificate is for this host.
     pub fn in_one_for(path: PathBuf, host: &str) -> PairFiles {
         PairFiles {
             must_be_for: Some(host.to_owned()),
@@ -156,8 +157,8 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Checks what is to be written into these files, apart from the OCSP response: a chain and a key, both in PEM. Errors:
-    /// the first of them that cannot be used, and why.
+    /// Checks what is to be written into these files, apart from the OCSP response: a chain and a key, both in PEM.
+    /// Errors: the first of them that cannot be used, and why.
     pub fn of_texts(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Pair, PairFault> {
         let fault = |part: Part| move |text: String| files.wrong(part, text);
         let chain = pem::certificates_in(cert).map_err(fault(Part::Cert))?;
@@ -197,7 +198,7 @@ impl Pair {
         }
     }
 
-    /// What a client is shown at this time, in seconds since 1970: with the OCSP response until that is superseded.
+    /// The certificate for a client at this time, in seconds since 1970; stapled until the OCSP response is superseded.
     pub(super) fn shown_at(&self, now: i64) -> &Arc<CertifiedKey> {
         match self.staple_ends {
             Some(end) if end <= now => &self.unstapled,
@@ -261,8 +262,8 @@ impl Pair {
     }
 }
 
-/// What the first certificate says, with the validity of the whole chain, and its own. Errors: one cannot be read, or has not issued
-/// the one before it.
+/// Reads the first certificate, with its own validity and that of the whole chain. Errors: a certificate cannot be
+/// read, or has not issued the one before it.
 fn read_chain(chain: &[CertificateDer<'static>]) -> Result<(certificate::Said, Validity), String> {
     if chain.len() > limits::CHAIN_CERTIFICATES {
         let (count, most) = (chain.len(), limits::CHAIN_CERTIFICATES);

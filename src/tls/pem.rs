@@ -12,9 +12,9 @@ use crate::base::{file, limits};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileFault {
     pub path: PathBuf,
-    /// What is wrong with the file.
+    /// The fault of the file.
     pub text: String,
-    /// It could not be read, which may pass; otherwise its content is wrong, and stays so until it is written anew.
+    /// The reading failed, which may pass. Otherwise the content is wrong, and stays so until the file is written anew.
     pub is_of_reading: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The keys of tickets (RFC 8446 section 4.6.1, RFC 5077), by which a connection is resumed on any core, after any
 //! reload, and with a file for them after a restart too.
 //!
-//! A ticket is `key name ‖ nonce ‖ sealed state`, sealed with AES-256-GCM-SIV (RFC 8452): its nonces may be random for any
-//! number of tickets, also where several processes have the same key.
+//! A ticket is `key name ‖ nonce ‖ sealed state`, sealed with AES-256-GCM-SIV (RFC 8452): its nonces may be random for
+//! any number of tickets, also where several processes have the same key.
 //!
 //! A ticket stands for the certificate that its client showed, so it is worth no more than that: where clients are
 //! asked for one, the chain that was shown is verified again whenever its ticket comes back. If the chain no longer
@@ -34,7 +34,8 @@ pub(super) struct Secret {
     pub bytes: [u8; SECRET_BYTES],
 }
 
-/// The keys of this process, and perhaps of others that have the same file. By default there are none, and so no tickets.
+/// The keys of this process, and perhaps of others that have the same file. By default there are none, and so no
+/// tickets.
 #[derive(Debug, Default)]
 pub struct TicketKeys {
     file: Option<PathBuf>,
@@ -304,7 +305,7 @@ mod tests {
         let restarted = open(hours(14));
         assert!(opens(&restarted, &first) && opens(&restarted, &seal(&one)));
         assert!(!crate::base::file::is_public(&path));
-        // What the file could not be told when a key was made, it is told later, with what it holds by then.
+        // A key that could not be kept when it was made is kept later, beside the keys that the file holds by then.
         let (held, aside) = (std::fs::read(&path).unwrap(), path.with_extension("aside"));
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();

@@ -35,7 +35,7 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
         exchange.failure.set(Some(Failure::CutByStop));
         record(shard, client, &exchange);
         drop(counted);
-        // What the kernel does for it is not given up: the process ends with it.
+        // Never drops operations that the kernel still does for this request: the process ends with them.
         return pending().await;
     }
     record(shard, client, &exchange);

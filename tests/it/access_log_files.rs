@@ -80,7 +80,7 @@ fn a_pipe_that_nobody_reads_stops_nobody() {
         "nobody reads it",
         "lines=",
     ]);
-    // What the pipe holds and what comes from now on are whole lines, but for the one that was cut.
+    // All lines in the pipe and all later ones are whole, except for the line that was cut.
     let mut lines = BufReader::new(File::open(&pipe).unwrap()).lines();
     let mut whole = 0;
     while whole < 100 {

@@ -416,7 +416,7 @@ fn of_odd(odd: &OddAuthority, state: &Directory, clock: &Clock, tls: SocketAddr)
     (proxy, names)
 }
 
-/// What is shown to a client that believes the authority.
+/// The certificate that a client of the authority is shown.
 fn shown(odd: &OddAuthority, tls: SocketAddr) -> Option<CertificateDer<'static>> {
     let dialer = Dialer::new(odd.issuer(), BOTH);
     let stream = dialer.connect(tls, "a.example").ok()?;
@@ -468,7 +468,7 @@ fn a_good_certificate_is_not_given_up_for_a_useless_one() {
     });
 }
 
-/// What is kept, as a proxy shows it that orders nothing.
+/// The kept certificate, as a proxy that orders nothing shows it.
 fn shown_by(odd: &OddAuthority, state: &Directory, tls: SocketAddr) -> CertificateDer<'static> {
     let (mut proxy, _names) = of_odd(odd, state, &Clock::ahead(-3_600), tls);
     let mut found = None;

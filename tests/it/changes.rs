@@ -1,4 +1,4 @@
-//! What is asked of the management API, and what its answers promise.
+//! Changes by the management API, and the promises of its answers.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;

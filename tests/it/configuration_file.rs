@@ -98,7 +98,7 @@ fn a_file_that_is_a_pipe_is_checked_and_stops_no_process_that_runs() {
     assert_eq!(checked.status.code(), Some(0));
 }
 
-/// What `palantir check` says of a file.
+/// The exit code and the output of `palantir check` for a file.
 #[track_caller]
 fn check(directory: &Directory, config: &str) -> (Option<i32>, String) {
     let config = config.replace("{dir}", directory.path().to_str().unwrap());

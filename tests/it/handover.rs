@@ -482,7 +482,7 @@ fn a_process_that_has_retired_probes_nobody() {
     origin.wait_for_requests(1);
     lineage.upgrade();
     probed.wait_for_requests(probed.count() + 20);
-    // Whoever probes now is the process that has retired.
+    // Only the retired process can probe now.
     lineage.signal(libc::SIGSTOP);
     assert_unprobed(&probed);
     lineage.signal(libc::SIGCONT);

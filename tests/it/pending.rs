@@ -1,5 +1,5 @@
-//! What was promised, or what palantir wants itself, is done in the end: whatever is in the way for a while, and whether
-//! or not the process that promised it lives that long.
+//! Promises, and operations that palantir itself wants, are kept in the end: after every passing hindrance, and by a
+//! later process if the one that promised has ended.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -86,7 +86,7 @@ fn a_backend_is_not_drained_that_could_not_be_taken_out() {
     let mut clients: Vec<_> = (0..12).map(|_| managed.proxy.client()).collect();
     clients.iter_mut().for_each(|client| client.send(get("/")));
     held.wait_for_requests(1);
-    // It is leaving for as long as its requests run.
+    // The backend is leaving for as long as its requests run.
     assert_eq!(
         managed.ask(&delete(held.addr, "600s"), &[], "").status(),
         202
@@ -99,7 +99,7 @@ fn a_backend_is_not_drained_that_could_not_be_taken_out() {
     let at_once = delete(second.0.addr, "1s").replace("?drain=1s", "");
     is_problem(&managed.ask(&at_once, &[], ""), 409);
     assert_eq!(managed.proxy.ask(get("/")).text(), "second");
-    // Who adds it again wants it to stay.
+    // Adding the backend again ends its departure.
     let again = managed.ask("POST /servers", &[], &url);
     assert_eq!(again.status(), 200, "{}", again.text());
     assert_eq!(json_of(&again)["drain"], false, "{}", again.text());

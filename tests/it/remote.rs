@@ -279,7 +279,7 @@ fn the_token_goes_to_no_other_machine_in_clear_text() {
     let unreachable = ["no palantir at 255.255.255.255:9"];
     ends(&confirm(elsewhere, &[]), 3, "", &unreachable);
     ends(&confirm(elsewhere, &[token, allowed]), 3, "", &unreachable);
-    // What is no TLS there is told nothing.
+    // A server without TLS is told nothing.
     let secure = format!("https://{}", admin.addr);
     ends(&confirm(&secure, &[token]), 3, "", &["no palantir at"]);
     assert_eq!(admin.asked(), []);

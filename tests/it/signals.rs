@@ -1,4 +1,4 @@
-//! What signals do, those that users of other proxies know among them.
+//! The effects of signals, among them those that users of other proxies know.
 
 use std::fs;
 use std::net::TcpStream;
@@ -68,7 +68,7 @@ fn winch_stops_accepting_and_leaves_the_clients_that_are_there() {
             link.send(ok("served"));
         }
     });
-    // What it stops for may take longer than a stop may.
+    // A request that stops accepting may take longer than a stop may.
     let config = format!("shutdown_timeout = 0.1\n{}", route("/", &[origin.addr]));
     let mut proxy = Proxy::start_as(of_a_service(), &config);
     let mut client = proxy.client();
@@ -153,7 +153,7 @@ fn a_start_ends_at_once() {
     }
 }
 
-/// It waits until it may accept, with everything open.
+/// The start waits until it may accept, with everything open.
 #[test]
 fn a_start_that_is_ended_leaves_nothing_behind() {
     let (mut proxy, other) = waiting_start();

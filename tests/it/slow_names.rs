@@ -1,4 +1,5 @@
-//! Names that get no answer: they keep nothing else from being looked up, and neither a start nor an upgrade from serving.
+//! Names that get no answer: they keep nothing else from being looked up, and neither a start nor an upgrade from
+//! serving.
 
 use std::net::SocketAddr;
 
@@ -52,7 +53,7 @@ fn a_new_name_is_found_at_once_beside_dead_ones() {
     names.apply(&mut command);
     let base = format!("[admin]\nlisten_addr = \"{admin}\"\n{route_to_dead}");
     let proxy = Proxy::start_as(command, &base);
-    // Those that were asked for are given up after a while, and so are those that wait behind them.
+    // Look-ups under way are given up after a while, and so are those that wait behind them.
     proxy.wait_for_log(&["dead", "no answer within 5s", "its backends are down"]);
     proxy.wait_for_log(&[
         "dead",

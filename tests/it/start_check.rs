@@ -1,4 +1,4 @@
-//! What `check` says and what a start does are the same.
+//! The verdict of `check` is the verdict of a start.
 
 use std::fs;
 use std::net::TcpListener;

@@ -136,7 +136,7 @@ fn the_management_api_follows_its_files_after_a_reload_that_changes_its_section(
     eventually("the new certificate is shown", || {
         shown(&alice) == Some(renewed.der())
     });
-    // Whoever only another authority knows gets in once that is the one of the file.
+    // A client that only another authority knows gets in once the file holds that authority.
     let bob = Dialer::with_identity(&authority, &others.issue(&["bob"]));
     assert!(bob.refusal(admin, "admin.example").is_some());
     directory.write("ca.crt", &others.pem());

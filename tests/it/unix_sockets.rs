@@ -40,7 +40,7 @@ fn ask(path: &Path) -> String {
     answer
 }
 
-/// What a configuration says of a listener at this socket.
+/// The configuration of a listener at this socket.
 fn listener(path: &Path, more: &str) -> String {
     format!(
         "[[listeners]]\naddr = \"unix:{}\"\n{more}\n",
@@ -145,7 +145,7 @@ fn a_file_that_is_another_one_by_now_stays() {
     assert!(UnixStream::connect(&path).is_ok());
     drop(other);
     assert!(path.exists());
-    // What is left of a process that was killed is replaced.
+    // The socket file that a killed process left is replaced.
     let mut proxy = Proxy::start(&config);
     eventually("the socket is there", || UnixStream::connect(&path).is_ok());
     assert_eq!(proxy.stop(), 0);

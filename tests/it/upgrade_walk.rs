@@ -144,8 +144,8 @@ fn config(origin: &Origin) -> String {
     format!("workers = 2\n{}", route("/", &[origin.addr]))
 }
 
-/// Upgrades to a program that dies or is starved in a way that `script` makes of the number of the round, until one takes
-/// over. Nobody may notice but whoever is lost with a process that is killed. The number of rounds.
+/// Upgrades to a program that dies or is starved in a way that `script` makes of the number of the round, until one
+/// takes over. Nobody may notice but whoever is lost with a process that is killed. The number of rounds.
 #[track_caller]
 fn walk(script: impl Fn(usize) -> String) -> usize {
     let (installed, origin) = (Installed::new(), Origin::saying("served"));
@@ -170,8 +170,8 @@ fn walk(script: impl Fn(usize) -> String) -> usize {
     round
 }
 
-/// Runs the program under strace, which does `what` at a system call among `names`, the one of this number: of its first
-/// thread, or of any.
+/// Runs the program under strace, which does `what` at a system call among `names`, the one of this number: of its
+/// first thread, or of any.
 fn at_call(threads: &str, names: &str, what: &str, number: usize) -> String {
     let traced = format!("-e trace={names} -e inject={names}:{what}:when={number}");
     format!("exec strace -D {threads} -qq -o /dev/null {traced} \"$REAL\" \"$@\"")
@@ -237,7 +237,7 @@ fn a_new_process_without_memory_costs_nobody_the_service() {
     });
 }
 
-/// It has not taken the sockets, or has said that it is ready, or has heard that it may accept.
+/// The new process stands still before it takes the sockets, once it is ready, or once it may accept.
 #[test]
 fn a_new_process_that_stands_still_is_given_up() {
     thread::scope(|scope| {

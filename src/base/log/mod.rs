@@ -22,11 +22,11 @@ use crate::base::time::Micros;
 static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
 
 thread_local! {
-    /// What this thread logs, if it is kept here instead of being put into the queue.
+    /// The lines that this thread logs, if they are kept here instead of being put into the queue.
     static KEPT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// What waits for the thread that writes.
+/// The lines that wait for the thread that writes.
 #[derive(Debug)]
 struct Queue {
     messages: Sender<Message>,
@@ -136,7 +136,7 @@ fn put(line: Vec<u8>) {
     }
 }
 
-/// What is logged on this thread while `log` runs.
+/// The lines that this thread logs while `log` runs.
 fn keep(log: impl FnOnce()) -> Vec<u8> {
     KEPT.with_borrow_mut(|kept| *kept = Some(Vec::new()));
     log();

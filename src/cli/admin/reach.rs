@@ -48,7 +48,7 @@ impl Reach {
         }
     }
 
-    /// Who listens on every address is reached on loopback.
+    /// Reaches a process on loopback if it listens on every address.
     fn of(addr: SocketAddr) -> Reach {
         let ip = match addr.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -61,7 +61,7 @@ impl Reach {
         }
     }
 
-    /// What its certificate is for, unless something else is said.
+    /// The host that the server's certificate must name, unless a setting names another.
     pub fn host(&self) -> &str {
         match self {
             Reach::Tcp { host, .. } => host,

@@ -1,4 +1,4 @@
-//! What two snapshots have in common is the same in both.
+//! Two snapshots share their equal parts.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ fn only_what_changes_is_made_anew() {
             "name = \"a\"\noutlier = { consecutive_failures = 9 }",
             (vec![false, true], vec![true, true], true),
         ),
-        // What went and came back, while the first snapshot is still in use.
+        // A part that went and came back while the first snapshot was still in use.
         ("", "", (vec![true, true], vec![true, true], true)),
     ];
     for (before, after, expected) in rows {

@@ -18,7 +18,7 @@ use super::problem::ApiProblem;
 use crate::base::limits;
 use crate::control::ask::{Accepted, Ask, Wish};
 
-/// Who is at the other end of the connection, as the audit log names it; put into every request by the server.
+/// The client at the other end of the connection, as the audit log names it. The server puts it into every request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub name: String,
@@ -26,7 +26,7 @@ pub struct Peer {
     pub is_local: bool,
 }
 
-/// Who asks for something, and on which condition.
+/// The caller of a request, with the condition of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     name: String,

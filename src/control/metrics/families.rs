@@ -294,7 +294,7 @@ fn encode_orders(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> 
     )
 }
 
-/// What palantir itself wants and could not do yet.
+/// The operations that palantir itself wants and could not do yet.
 fn encode_pending(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     let rows = OPERATIONS.map(|(operation, name)| {
         let is_wanted = u64::from(sources.wanted.is_wanted(operation));
@@ -368,7 +368,7 @@ fn encode_workers(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     )
 }
 
-/// What was lost of the access log and of the program's own.
+/// The lines that the access log and the program's log lost.
 fn encode_logs(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     let workers: Vec<String> = (0..sources.gauges.len()).map(|n| n.to_string()).collect();
     let rings = workers.iter().zip(sources.gauges.iter());
@@ -376,7 +376,7 @@ fn encode_logs(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
         let labels = [("worker", worker.as_str()), ("reason", "full_ring")];
         (labels, gauges.lost_lines())
     });
-    // Whose lines these were is not known any more; an empty label is as good as none.
+    // The worker of these lines is not known any more; an empty label counts as none.
     let labels = [("worker", ""), ("reason", "failed_write")];
     let failed = (labels, sources.access_log.lost_lines());
     page.counters(

@@ -39,13 +39,13 @@ pub struct Sources {
     pub tables: SharedTables,
     pub gauges: AllGauges,
     pub orders: Arc<OrderCounts>,
-    /// What palantir itself wants and could not do yet.
+    /// The operations that palantir itself wants and could not do yet.
     pub wanted: Arc<Wanted>,
     pub access_log: Arc<Progress>,
     /// The health thread's.
     pub health: SharedPulse,
     pub files: FileProgress,
-    /// What those read who ask for the metrics.
+    /// The texts that scrapers read.
     pub texts: Arc<Texts>,
     /// Snapshots in use.
     pub generations: Arc<Count>,

@@ -15,7 +15,7 @@ pub struct Texts(Mutex<VecDeque<Kept>>);
 
 #[derive(Debug)]
 struct Kept {
-    /// Its content type.
+    /// The content type.
     kind: &'static str,
     made: Micros,
     text: Arc<String>,

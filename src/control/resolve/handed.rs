@@ -1,5 +1,5 @@
-//! The addresses of names as one process hands them to the next: what is known need not be asked for by a start, which may
-//! have no name server to ask.
+//! The addresses of names as one process hands them to the next: what is known need not be asked for by a start, which
+//! may have no name server to ask.
 
 use tracing::warn;
 
@@ -10,7 +10,7 @@ const NAME: &str = "names";
 /// A JSON object: host names, each with the list of its addresses.
 const VERSION: u32 = 1;
 
-/// What the next process is told. `None`: there is nothing to tell.
+/// The known addresses, for the next process. `None`: there are none.
 pub fn to_blob(resolved: &Resolved) -> Option<Blob> {
     let bytes = serde_json::to_vec(resolved).ok()?;
     (!resolved.is_empty()).then(|| Blob {
@@ -20,7 +20,7 @@ pub fn to_blob(resolved: &Resolved) -> Option<Blob> {
     })
 }
 
-/// What the process before this one has told; nothing if it told nothing, or in another version.
+/// The addresses that the process before this one handed over; empty if it handed none, or in another version.
 pub fn from_blobs(blobs: &[Blob]) -> Resolved {
     let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
     let Some(blob) = blobs.iter().find(is_it) else {

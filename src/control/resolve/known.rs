@@ -1,4 +1,4 @@
-//! What is known of names: the last good answers.
+//! The last good answers about names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ impl Known {
         self.version
     }
 
-    /// Those of `hosts` that were never looked up.
+    /// The hosts among `hosts` that were never looked up.
     pub fn missing(&self, hosts: Vec<String>) -> Vec<String> {
         let is_new =
             |host: &String| !self.resolved.contains_key(host) && !self.failing.contains(host);

@@ -1,9 +1,10 @@
-//! Host names of backends, looked up off the workers, each by itself: at once when it is new, and again and again from then
-//! on. Nothing waits for a name that does not answer: the start for a moment, a change for a few seconds, and both go on
-//! with what is known; a backend whose name was never resolved is down until it is.
+//! Host names of backends, looked up off the workers, each by itself: at once when it is new, and again and again from
+//! then on. Nothing waits for a name that does not answer: the start for a moment, a change for a few seconds, and both
+//! go on with what is known; a backend whose name was never resolved is down until it is.
 //!
-//! Names are looked up as every other program of the machine does it (`getaddrinfo`): with its hosts file, search domains
-//! and name services. That call cannot be ended, so each one has a thread, of which there are few: see [`LookUps`].
+//! Names are looked up as every other program of the machine does it (`getaddrinfo`): with its hosts file, search
+//! domains and name services. That call cannot be ended, so each one has a thread, of which there are few: see
+//! [`LookUps`].
 
 mod handed;
 mod known;
@@ -23,7 +24,7 @@ pub use start::begin;
 use crate::config::{CannotCompile, Config, Resolved};
 use crate::snapshot::Snapshot;
 
-/// What looking up one name brought: its addresses, or why there are none.
+/// The answer about one name: its addresses, or the reason why there are none.
 pub type Answer = (String, Result<Vec<IpAddr>, String>);
 
 /// Compiles a configuration with these addresses; the number is the new snapshot's generation. Errors: why that is not
@@ -31,7 +32,7 @@ pub type Answer = (String, Result<Vec<IpAddr>, String>);
 pub type Compile =
     Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, CannotCompile> + Send>;
 
-/// What is looked up again and again, and how often.
+/// The names that are looked up again and again, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     pub hosts: Vec<String>,
@@ -40,7 +41,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Those of a configuration.
+    /// The names of a configuration.
     pub fn of(config: &Config) -> Names {
         Names {
             hosts: config.names(),
@@ -49,7 +50,7 @@ impl Names {
     }
 }
 
-/// What look-ups brought.
+/// The answers of look-ups.
 #[derive(Debug)]
 pub enum Found {
     /// About all names that a change needs for the first time.

@@ -15,12 +15,12 @@ use super::origin::{Origin, Received};
 use super::place::Directory;
 use super::tls::{Authority, Server};
 
-/// What is given for the next orders.
+/// The result of the next orders.
 #[derive(Clone)]
 pub enum Given {
     /// A certificate for this name, from and to so many seconds after now.
     Certificate(&'static str, i64, i64),
-    /// These bytes.
+    /// A body with these bytes.
     Text(&'static str),
 }
 
@@ -34,7 +34,7 @@ pub struct OddAuthority {
 struct Desk {
     given: Mutex<Given>,
     issuer: Arc<Authority>,
-    /// What the latest order comes to.
+    /// The result of the latest order.
     certificate: Mutex<String>,
     finalized: AtomicUsize,
 }
@@ -143,7 +143,7 @@ impl Desk {
         http(status, &url("/one"), &body)
     }
 
-    /// What is given to whoever sends this request for a certificate.
+    /// The answer to this request for a certificate.
     fn issue(&self, finalize: &[u8]) -> String {
         let (name, from, to) = match &*self.given.lock().unwrap() {
             Given::Text(text) => return text.to_string(),

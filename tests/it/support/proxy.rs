@@ -106,7 +106,7 @@ impl Proxy {
         Proxy::launch_logging_to(Stdio::piped(), command, addr, config)
     }
 
-    /// The same with another standard error; what it logs is known only if this is a new pipe.
+    /// Launches with another standard error; the log is known only if that is a new pipe.
     #[track_caller]
     pub fn launch_logging_to(
         standard_error: Stdio,
@@ -154,8 +154,8 @@ impl Proxy {
         });
     }
 
-    /// Puts another configuration in the place of its file, whole this time, and has it reloaded; returns when the outcome
-    /// is in the log.
+    /// Puts another configuration in the place of its file, whole this time, and has it reloaded; returns when the
+    /// outcome is in the log.
     #[track_caller]
     pub fn reload(&self, config: &str) {
         write_config(&self.directory, config);

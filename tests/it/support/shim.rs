@@ -1,5 +1,5 @@
-//! What stands between the proxy and the C library in some tests: names that do not answer, a clock that is set. Each
-//! concern is a file of `tests/shim`, and says there how a test controls it.
+//! Shims between the proxy and the C library for some tests: names that do not answer, a clock that is set. Each shim
+//! is a file of `tests/shim`, which says how a test controls it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;

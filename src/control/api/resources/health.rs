@@ -27,8 +27,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: Status,
-    /// What is not as it should be. A log that stands still, or a file that does not answer, is named here, and palantir
-    /// is fit all the same.
+    /// The reasons why something is not well. A log that stands still, or a file that does not answer, is named here
+    /// although palantir is fit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }

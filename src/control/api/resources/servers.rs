@@ -102,8 +102,8 @@ async fn list(
 
 /// Adds a server
 ///
-/// It takes requests on every core when the answer is there. If there is one with this address, it stays as it is,
-/// unless it is being drained to be taken out: then it stays, and takes requests again. A client on this machine that
+/// The server takes requests on every core when the answer is there. A server with the same address stays as it is,
+/// unless it is being drained to be taken out: then it stays and takes requests again. A client on this machine that
 /// is no browser need not name the content type.
 #[utoipa::path(post, path = "/servers", tag = "servers", request_body = NewServer,
     responses(
