@@ -302,9 +302,10 @@ fn palantir_is_watched_and_drained_by_its_page() {
 
     ill.store(true, SeqCst);
     proxy.wait_for_log(&[&b, "to=\"unhealthy\""]);
-    // Figures come every second, and what one page shows is what all are sent.
-    let told = two_messages(admin);
-    assert!(told.contains("\"state\":\"unhealthy\""), "{told}");
+    // Figures come every second, the same ones for all pages.
+    eventually("every page is told of the unhealthy backend", || {
+        two_messages(admin).contains("\"state\":\"unhealthy\"")
+    });
     browser.wait_for(&cell(&b), "unhealthy");
     ill.store(false, SeqCst);
     browser.wait_for("#backends-count", "2 of 2 healthy");
