@@ -542,6 +542,8 @@ pub const METRICS_BLOCK_BYTES: usize = 16 << 10;
 pub const TOKEN_BYTES_LEAST: usize = 12;
 /// Bytes of a token, at most.
 pub const TOKEN_BYTES: usize = 512;
+/// Bytes of a file that holds a token, at most.
+pub const TOKEN_FILE_BYTES: u64 = 4_096;
 
 /// Changes of backends' states that the live page shows.
 pub const TRANSITIONS: usize = 50;

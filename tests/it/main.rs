@@ -74,6 +74,7 @@ mod signals;
 mod signs_of_life;
 mod slow_names;
 mod smuggling;
+mod special_files;
 mod start_check;
 mod stranger_bytes;
 mod streaming;

@@ -11,7 +11,7 @@ use crate::support::{Client, Proxy};
 
 /// Checks and starts one configuration; both must fail and say these words, or succeed.
 #[track_caller]
-fn both(directory: &Directory, config: &str, words: Option<&str>) {
+pub fn both(directory: &Directory, config: &str, words: Option<&str>) {
     let addr = free_addr();
     let dir = directory.path().display().to_string();
     let config = config
