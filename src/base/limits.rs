@@ -489,8 +489,12 @@ pub const LOOKUPS: usize = 32;
 pub const LOOKUPS_SPARE: usize = 8;
 /// How many of the spare ones the names of one change get.
 pub const LOOKUPS_OF_CHANGE: usize = 2;
+/// Threads whose look-ups hang that are replaced by others, beyond `LOOKUPS`.
+pub const LOOKUPS_REPLACED: usize = 64;
 /// Threads at once for names whose last look-up failed.
 pub const FAILING_LOOKUPS: usize = 16;
+/// Seconds after which a change goes on without the answers about its new names, whatever became of their look-ups.
+pub const LOOKUP_ANSWER_SECS: u64 = 15;
 /// Bytes of the stack of a thread that looks a name up.
 pub const LOOKUP_STACK_BYTES: usize = 512 << 10;
 /// A name that is due within one part in so many of `resolve_secs` is looked up together with one that is due now.

@@ -188,6 +188,11 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "Snapshots of the configuration in use: the one in force, and those that requests began under which still run",
         Some(sources.generations.get()),
     )?;
+    page.gauge(
+        "palantir_look_ups_hanging",
+        "Look-ups of host names that have had no answer for 5 seconds and keep a thread each",
+        Some(sources.hanging_look_ups.get()),
+    )?;
     let draining = Some(u64::from(in_force.draining));
     page.gauge("palantir_draining", "1 once a stop has begun", draining)?;
     let mut reasons = Vec::new();
