@@ -524,6 +524,8 @@ pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 pub const ADMIN_LINGER_BYTES: u64 = 8 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
 pub const ADMIN_CHANGE_SECS: u64 = 75;
+/// Seconds that whoever has a configuration checked waits for an earlier check to end, and as many for the check itself.
+pub const CHECK_SECS: u64 = 10;
 /// Milliseconds without a sign of life of a worker or of the health thread after which palantir calls itself unfit.
 pub const UNFIT_MILLIS: u64 = 5_000;
 /// Milliseconds after which the health thread gives a sign of life although it has nothing to do.
@@ -602,6 +604,10 @@ pub const ACME_ANSWER_BYTES: usize = 256 << 10;
 pub const ACME_TOKEN_BYTES: usize = 256;
 /// Bytes that must be free for a certificate before it is ordered.
 pub const ACME_ROOM_BYTES: usize = 16 << 10;
+/// Seconds that an order waits for the disk with the folder of `[acme]`; then it fails.
+pub const ACME_DISK_SECS: u64 = 10;
+/// Pieces of work that may wait for that disk.
+pub const ACME_DISK_WORK: usize = 16;
 /// Bytes of a failed order's reason that are logged.
 pub const ACME_REASON_BYTES: usize = 512;
 /// Seconds after which the certificates on order are looked at although nothing is known to be due: clocks are set.

@@ -37,6 +37,7 @@ mod h2_silence;
 mod h2_streams;
 mod h2_strict;
 mod handover;
+mod hanging_disk;
 mod health;
 mod identity;
 mod interim;

@@ -142,10 +142,8 @@ fn a_pipe_that_the_environment_names_for_authorities_stops_no_start() {
     fifo(&pipe);
     let mut command = command();
     command.env("SSL_CERT_FILE", &pipe);
-    let config = format!(
-        "[[routes]]\npool = \"p\"\n[[pools]]\nname = \"p\"\nbackends = [\"127.0.0.1:1\"]\ntls = {{}}\n"
-    );
-    let mut proxy = Proxy::launch(command, free_addr(), &config);
+    let config = "[[routes]]\npool = \"p\"\n[[pools]]\nname = \"p\"\nbackends = [\"127.0.0.1:1\"]\ntls = {}\n";
+    let mut proxy = Proxy::launch(command, free_addr(), config);
     assert_eq!(proxy.wait_for_exit(), 1);
     proxy.wait_for_log(&["SSL_CERT_FILE", "a pipe (FIFO) and no regular file"]);
 }
