@@ -55,6 +55,7 @@ fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
         ("health", "the health thread has ended; stopping"),
         ("files", "the files thread has ended; stopping"),
         ("access log", "the access-log thread has ended; stopping"),
+        ("log", "the log thread has ended; stopping"),
         ("control", "the control thread has panicked; stopping"),
         ("accepting", "the management API has panicked; stopping"),
     ];
@@ -69,6 +70,8 @@ fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
         match place {
             "files" => Client::connect(admin).send(post(admin, "/reload")),
             "accepting" => drop(Client::connect(admin)),
+            // A signal that does nothing else has a line written.
+            "log" => proxy.signal(libc::SIGUSR1),
             _ => {}
         }
         proxy.wait_for_log(&[told]);
