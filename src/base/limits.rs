@@ -463,6 +463,8 @@ pub const ACCESS_LOG_WAIT_MILLIS: u64 = 1_000;
 /// Milliseconds between two lines of the program's log about lost lines of the access log, and between two looks whether
 /// its path names another file.
 pub const ACCESS_LOG_TELL_MILLIS: u64 = 1_000;
+/// Seconds between two lines of the program's log about an access log that cannot be opened anew for the same reason.
+pub const ACCESS_LOG_REFUSAL_SECS: u64 = 60;
 /// Milliseconds within which the file of the access log must be open at a start.
 pub const ACCESS_LOG_OPEN_MILLIS: u64 = 10_000;
 /// The same at a reload, which keeps the control thread for so long.
@@ -538,8 +540,10 @@ pub const ADMIN_WRITE_SECS: u64 = 10;
 pub const ADMIN_ACCEPT_TELL_SECS: u64 = 10;
 /// Milliseconds for which all who ask for the metrics in one format get the same text.
 pub const METRICS_AGE_MILLIS: u64 = 1_000;
-/// Texts of the metrics that are kept for those who read them. Whoever still reads an older one is cut.
+/// Texts of the metrics that are kept for those who read them. A newer text takes the place of one that nobody reads on.
 pub const METRICS_TEXTS: usize = 3;
+/// Seconds without taking anything after which whoever reads a text of the metrics keeps its place no longer.
+pub const METRICS_PAUSE_SECS: u64 = 5;
 /// Seconds for which the text of the metrics is kept for those who read it.
 pub const METRICS_READ_SECS: u64 = 60;
 /// Bytes of a text of the metrics that are copied for one client at a time.
