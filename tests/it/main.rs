@@ -76,6 +76,7 @@ mod signs_of_life;
 mod slow_names;
 mod smuggling;
 mod special_files;
+mod start_alike;
 mod start_check;
 mod stranger_bytes;
 mod streaming;

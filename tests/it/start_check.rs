@@ -170,7 +170,7 @@ fn check_makes_nothing_and_says_what_it_does_not_know() {
     let output = run(&["check", "--config", path.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("warning") && said.contains("absent: No such file"),
+        said.contains("cannot listen on unix:") && said.contains("absent: No such file"),
         "{said}"
     );
 }
