@@ -25,6 +25,8 @@
 //! * **health**, one, probes the backends and tells every worker what it found.
 //! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
 //!   puts configurations in force, resolves names, and hands over to a new process.
+//! * **files**, one, reads and writes files and compiles configurations for the control thread, which waits for no disk;
+//!   **acme-files** does that for certificates that palantir orders.
 //! * **access-log** and **log**, one each, write lines (`control/access_log`, [`base::log`]): a file or a pipe that does
 //!   not answer stops nobody else.
 //!

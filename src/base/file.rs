@@ -1,12 +1,13 @@
 //! Files as a whole: read with a bound, replaced at once, told apart from what they were.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
+use super::file_at_work::AtWork;
 use super::limits;
 
 /// What tells one state of a file from another without reading it.
@@ -24,6 +25,7 @@ pub struct Stamp {
 impl Stamp {
     /// The file's stamp, through links; `None` if it cannot be looked at.
     pub fn of(path: &Path) -> Option<Stamp> {
+        let _at_work = AtWork::on(path);
         let metadata = fs::metadata(path).ok()?;
         Some(Stamp {
             device: metadata.dev(),
@@ -35,22 +37,39 @@ impl Stamp {
     }
 }
 
-/// What the file holds. Errors: it cannot be read, or is larger than `most` bytes.
+/// What a regular file holds. A pipe, a socket or a device is not even opened: to read it may wait for ever, and the next
+/// reading would find something else. Errors: it is no regular file, cannot be read, or is larger than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let _at_work = AtWork::on(path);
+    read_all(open_regular(path)?, most)
+}
+
+/// The same of any file, for a command whose user names a pipe on purpose. Blocks for as long as the pipe is open.
+pub fn read_even_pipe(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_all(File::open(path)?, most)
 }
 
-/// The content of a regular file. A pipe is refused instead of waiting for its other end. Errors: as [`read`]; or the
-/// path names something else than a regular file.
-pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
-    match file.metadata()?.is_file() {
-        true => read_all(file, most),
-        false => Err(io::Error::other("it is no regular file")),
-    }
+/// Opens a regular file to read it. Errors: it cannot be opened, or is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    must_be_regular(&fs::metadata(path)?)?;
+    // Another file may have taken its place since.
+    let mut options = OpenOptions::new();
+    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    must_be_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let name = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        _ if kind.is_fifo() => "a pipe (FIFO)",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(io::Error::other(format!("{name} and no regular file")))
 }
 
 fn read_all(file: File, most: u64) -> io::Result<Vec<u8>> {
@@ -81,7 +100,14 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// A rename is atomic, but only what was synced before it is sure to be there after a loss of power; and the rename
 /// itself only once the folder is synced. The folder is opened before: after the rename nothing may fail any more.
 pub fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::Result<bool> {
+    let _at_work = AtWork::on(path);
     let path = behind_links(path)?;
+    match fs::symlink_metadata(&path) {
+        // A socket or a pipe is in use by somebody.
+        Ok(metadata) => must_be_regular(&metadata)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     let folder = File::open(folder_of(&path))?;
     let new = beside(&path);
     let written = write_new(&new, bytes).and_then(|()| match may() {
@@ -117,15 +143,22 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The file that the path leads to, so that a symbolic link stays what it is.
-fn behind_links(path: &Path) -> io::Result<PathBuf> {
+pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..limits::LINKS {
         match fs::read_link(&path) {
             Ok(to) => path = folder_of(&path).join(to),
-            Err(_) => return Ok(path),
+            Err(error) if is_no_link(&error) => return Ok(path),
+            // A link that cannot be read now must not be taken for a file and replaced.
+            Err(error) => return Err(error),
         }
     }
     Err(io::Error::from_raw_os_error(libc::ELOOP))
+}
+
+/// Whether readlink(2) says with this error that there is something else than a link, or nothing.
+fn is_no_link(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT))
 }
 
 /// Where [`replace`] writes first: in the same folder, and so on the same file system. Always the same one: a kill
@@ -200,6 +233,50 @@ mod tests {
         std::os::unix::fs::symlink(&circle, &circle).unwrap();
         let error = replace(&circle, b"x").unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+    }
+
+    #[test]
+    fn errors_that_say_that_there_is_no_link_table() {
+        let rows = [
+            (libc::EINVAL, true),
+            (libc::ENOENT, true),
+            (libc::EIO, false),
+            (libc::EACCES, false),
+            (libc::ENOMEM, false),
+            (libc::ESTALE, false),
+        ];
+        for (code, expected) in rows {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(is_no_link(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_read_and_told_by_its_kind() {
+        let folder = Folder::new("kinds");
+        let [pipe, socket, file] = ["pipe", "socket", "file"].map(|name| folder.join(name));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+        let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        fs::write(&file, "one").unwrap();
+        let rows = [
+            (pipe, "a pipe (FIFO) and no regular file"),
+            (socket, "a socket and no regular file"),
+            (PathBuf::from("/dev/zero"), "a device and no regular file"),
+            (folder.0.clone(), "Is a directory (os error 21)"),
+            (
+                folder.join("absent"),
+                "No such file or directory (os error 2)",
+            ),
+        ];
+        for (path, expected) in rows {
+            let error = read(&path, 9).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{}", path.display());
+            if path.exists() {
+                let error = replace(&path, b"two").unwrap_err();
+                assert_eq!(error.to_string(), expected, "{}", path.display());
+            }
+        }
+        assert_eq!(read(&file, 3).unwrap(), b"one");
     }
 
     #[test]

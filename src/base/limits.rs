@@ -464,6 +464,8 @@ pub const ACCESS_LOG_WAIT_MILLIS: u64 = 1_000;
 /// Milliseconds between two lines of the program's log about lost lines of the access log, and between two looks
 /// whether its path names another file.
 pub const ACCESS_LOG_TELL_MILLIS: u64 = 1_000;
+/// Seconds between two lines of the program's log about an access log that cannot be opened anew for the same reason.
+pub const ACCESS_LOG_REFUSAL_SECS: u64 = 60;
 /// Milliseconds within which the file of the access log must be open at a start.
 pub const ACCESS_LOG_OPEN_MILLIS: u64 = 10_000;
 /// Milliseconds within which the file of the access log must be open at a reload. The control thread waits for so long.
@@ -490,8 +492,12 @@ pub const LOOKUPS: usize = 32;
 pub const LOOKUPS_SPARE: usize = 8;
 /// How many of the spare ones the names of one change get.
 pub const LOOKUPS_OF_CHANGE: usize = 2;
+/// Threads whose look-ups hang that are replaced by others, beyond `LOOKUPS`.
+pub const LOOKUPS_REPLACED: usize = 64;
 /// Threads at once for names whose last look-up failed.
 pub const FAILING_LOOKUPS: usize = 16;
+/// Seconds after which a change goes on without the answers about its new names, whatever became of their look-ups.
+pub const LOOKUP_ANSWER_SECS: u64 = 15;
 /// Bytes of the stack of a thread that looks a name up.
 pub const LOOKUP_STACK_BYTES: usize = 512 << 10;
 /// A name that is due within one part in so many of `resolve_secs` is looked up together with one that is due now.
@@ -521,6 +527,8 @@ pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 pub const ADMIN_LINGER_BYTES: u64 = 8 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
 pub const ADMIN_CHANGE_SECS: u64 = 75;
+/// Seconds that whoever has a configuration checked waits for an earlier check to end, and as many for the check itself.
+pub const CHECK_SECS: u64 = 10;
 /// Milliseconds without a sign of life of a worker or of the health thread after which palantir calls itself unfit.
 pub const UNFIT_MILLIS: u64 = 5_000;
 /// Milliseconds after which the health thread gives a sign of life although it has nothing to do.
@@ -533,8 +541,10 @@ pub const ADMIN_WRITE_SECS: u64 = 10;
 pub const ADMIN_ACCEPT_TELL_SECS: u64 = 10;
 /// Milliseconds for which all who ask for the metrics in one format get the same text.
 pub const METRICS_AGE_MILLIS: u64 = 1_000;
-/// Texts of the metrics that are kept for those who read them. Whoever still reads an older one is cut.
+/// Texts of the metrics that are kept for those who read them. A newer text takes the place of one that nobody reads on.
 pub const METRICS_TEXTS: usize = 3;
+/// Seconds without taking anything after which whoever reads a text of the metrics keeps its place no longer.
+pub const METRICS_PAUSE_SECS: u64 = 5;
 /// Seconds for which the text of the metrics is kept for those who read it.
 pub const METRICS_READ_SECS: u64 = 60;
 /// Bytes of a text of the metrics that are copied for one client at a time.
@@ -543,6 +553,8 @@ pub const METRICS_BLOCK_BYTES: usize = 16 << 10;
 pub const TOKEN_BYTES_LEAST: usize = 12;
 /// Bytes of a token, at most.
 pub const TOKEN_BYTES: usize = 512;
+/// Bytes of a file that holds a token, at most.
+pub const TOKEN_FILE_BYTES: u64 = 4_096;
 
 /// Changes of backends' states that the live page shows.
 pub const TRANSITIONS: usize = 50;
@@ -598,6 +610,10 @@ pub const ACME_ANSWER_BYTES: usize = 256 << 10;
 pub const ACME_TOKEN_BYTES: usize = 256;
 /// Bytes that must be free for a certificate before it is ordered.
 pub const ACME_ROOM_BYTES: usize = 16 << 10;
+/// Seconds that an order waits for the disk with the folder of `[acme]`; then it fails.
+pub const ACME_DISK_SECS: u64 = 10;
+/// Pieces of work that may wait for that disk.
+pub const ACME_DISK_WORK: usize = 16;
 /// Bytes of a failed order's reason that are logged.
 pub const ACME_REASON_BYTES: usize = 512;
 /// Seconds after which the certificates on order are looked at although nothing is known to be due: clocks are set.

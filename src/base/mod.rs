@@ -3,6 +3,7 @@
 pub mod cidr;
 pub mod ewma;
 pub mod file;
+pub mod file_at_work;
 pub mod ids;
 pub mod limits;
 pub mod log;

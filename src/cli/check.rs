@@ -27,7 +27,8 @@ pub fn check(path: &Path) -> ExitCode {
     for warning in start_files::warnings(&config) {
         output::complain(&format!("warning: {warning}"));
     }
-    let complaints = start_files::complaints(&config);
+    let mut complaints = start_files::complaints(&config);
+    complaints.extend(start_files::obstacles(&config));
     if !complaints.is_empty() {
         output::complain(&complaints.join("\n"));
         return ExitCode::FAILURE;

@@ -92,13 +92,13 @@ pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>)
 /// Reads and checks a file, which may be a pipe, and the files that it names. Errors: all its mistakes, or the one
 /// reason why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
-    load_by(path, file::read)
+    load_by(path, file::read_even_pipe)
 }
 
 /// Loads a regular file only, for a process that is to run with it: reading a pipe may wait for ever, and finds nothing
 /// at the next reload.
 pub fn load_regular(path: &Path) -> Result<Config, Mistakes> {
-    load_by(path, file::read_regular)
+    load_by(path, file::read)
 }
 
 /// Loads a regular file once two readings in a row are the same: editors and `cp` write in parts.
@@ -108,7 +108,7 @@ pub fn load_settled(path: &Path) -> Result<Config, Mistakes> {
 
 fn read_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let pause = Duration::from_millis(limits::CONFIG_PAUSE_MILLIS);
-    settled(|| file::read_regular(path, most), || thread::sleep(pause))
+    settled(|| file::read(path, most), || thread::sleep(pause))
 }
 
 /// The content, once two readings in a row are the same.

@@ -12,6 +12,7 @@ use super::notes::{Notes, Place};
 use super::settings::Settings;
 use super::tls_files;
 use crate::base::file;
+use crate::snapshot::ListenAddr;
 
 /// A file that the configuration names.
 struct OwnFile<'s> {
@@ -41,17 +42,9 @@ pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
     files.extend(of_certificates(settings));
     for own in files {
         let identities = identities(own.path);
-        let others = identities.iter().filter_map(|identity| known.get(identity));
-        let clash = others
-            .filter(|(_, is_written)| *is_written || own.is_written)
-            .map(|(place, _)| place.key.as_str())
-            .next();
-        match clash {
+        match clash(&known, &identities, own.is_written) {
             Some("") => notes.add(&own.place, "is the configuration file itself"),
-            Some(key) => notes.add(
-                &own.place,
-                format!("is the same file as {key}: one would overwrite the other"),
-            ),
+            Some(key) => notes.add(&own.place, is_same_as(key)),
             None => {
                 for identity in identities {
                     let own = (own.place.clone(), own.is_written);
@@ -60,6 +53,49 @@ pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
             }
         }
     }
+    for (path, place) in sockets(settings, notes) {
+        if let Some(key) = clash(&known, &identities(path), true) {
+            let key = if key.is_empty() {
+                "the configuration"
+            } else {
+                key
+            };
+            notes.add(&place, is_same_as(key));
+        }
+    }
+}
+
+/// The key of a file with one of these identities, if that one or this one is written.
+fn clash<'k>(
+    known: &'k HashMap<Identity, (Place, bool)>,
+    identities: &[Identity],
+    is_written: bool,
+) -> Option<&'k str> {
+    let others = identities.iter().filter_map(|identity| known.get(identity));
+    let mut clashes = others.filter(|(_, other_is_written)| *other_is_written || is_written);
+    clashes.next().map(|(place, _)| place.key.as_str())
+}
+
+fn is_same_as(key: &str) -> String {
+    format!("is the same file as {key}: one would overwrite the other")
+}
+
+/// The files of Unix sockets that are listened on.
+fn sockets<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<(&'s Path, Place)> {
+    let way: &[&str] = &["admin", "listen_addr"];
+    let admin = settings.admin.as_ref().map(|admin| &admin.listen_addr);
+    let admin = admin
+        .into_iter()
+        .zip(document::find(notes, &[way]).into_iter().flatten());
+    let listeners = settings.listeners.iter();
+    let listeners = listeners.map(|listener| (&*listener.addr, listener.addr.place.clone()));
+    let paths = admin
+        .chain(listeners)
+        .filter_map(|(addr, place)| match addr {
+            ListenAddr::Unix(path) => Some((path.as_path(), place)),
+            ListenAddr::Tcp(_) => None,
+        });
+    paths.collect()
 }
 
 /// Notes which secrets everybody may read.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+use crate::base::file_at_work::FileAtWork;
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
@@ -19,21 +20,29 @@ type Work = Box<dyn FnOnce(&mut Compile) + Send>;
 
 /// What the thread is doing, for whoever only wants to know.
 #[derive(Clone, Debug, Default)]
-pub struct FileProgress(Arc<Mutex<Option<(Job, Micros)>>>);
+pub struct FileProgress {
+    /// The piece of work and when it began.
+    work: Arc<Mutex<Option<(Job, Micros)>>>,
+    /// The file that is read, written or looked at.
+    file: FileAtWork,
+}
 
 impl FileProgress {
     fn set(&self, job: Option<(Job, Micros)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = job;
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = job;
     }
 
     /// What the thread has been doing for too long, in words; `None`: it is well.
     pub fn complaint(&self, now: Micros) -> Option<String> {
-        let doing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let doing = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let (job, since) = doing.as_ref()?;
         let secs = now.since(*since) / 1_000_000;
         (secs >= limits::FILE_SECS).then(|| {
             let doing = job.doing();
-            format!("{doing} has not ended for {secs} s")
+            let path = self.file.path();
+            let path = path.map(|path| format!(" ({})", path.display()));
+            let path = path.unwrap_or_default();
+            format!("{doing} has not ended for {secs} s{path}")
         })
     }
 }
@@ -121,7 +130,10 @@ impl FileThread {
     /// Starts the thread, which alone compiles from now on. Errors: there can be no more threads.
     pub fn start(mut compile: Compile) -> io::Result<FileThread> {
         let (work, pieces) = bounded::<Work>(limits::FILE_WORK);
+        let progress = FileProgress::default();
+        let file = progress.file.clone();
         let run = move || {
+            file.follow_this_thread();
             for piece in pieces {
                 panic_on_demand("files");
                 piece(&mut compile);
@@ -130,7 +142,7 @@ impl FileThread {
         Ok(FileThread {
             work,
             thread: thread::Builder::new().name("files".to_owned()).spawn(run)?,
-            progress: FileProgress::default(),
+            progress,
             under_way: None,
             number: 0,
         })

@@ -74,6 +74,7 @@ use crate::control::trial::OnTrial;
 use crate::control::upgrade::{Progress, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
+use crate::shared::count::Count;
 use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
@@ -154,6 +155,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         finished,
         found,
         questions,
+        hanging: look_ups.0.hanging(),
         broken,
     };
     let control = Control::new(started, outlets)?;
@@ -330,6 +332,8 @@ struct Outlets {
     finished: mpsc::Sender<Finished>,
     found: mpsc::Sender<Found>,
     questions: mpsc::Sender<Question>,
+    /// How many look-ups hang.
+    hanging: Arc<Count>,
     /// The name of a task that has panicked.
     broken: mpsc::Sender<&'static str>,
 }
@@ -362,6 +366,7 @@ impl Control {
             finished,
             found,
             questions,
+            hanging,
             broken,
         } = outlets;
         let names = Names::of(started.desk.config());
@@ -385,6 +390,7 @@ impl Control {
             files: files.progress(),
             texts: Default::default(),
             generations: threads.generations(),
+            hanging_look_ups: hanging,
         };
         let (departures, saved) = resume(&started.desk, started.state, &started.snapshot);
         Ok(Control {

@@ -2,18 +2,20 @@
 //! for the start and for `palantir check`, so that the one succeeds where the other does. Nothing is made or changed.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, accessat};
 
 use super::access_log;
 use super::api::Tokens;
 use super::desk::state_file;
-use crate::base::limits;
+use crate::base::{file, limits};
 use crate::config::Config;
-use crate::snapshot::ListenAddr;
+use crate::net::check_address;
+use crate::snapshot::{ListenAddr, SocketAccess};
 use crate::tls::check_ticket_file;
 
 /// Why a start with this configuration would fail, a sentence for each file; empty if it would not, as far as files can
@@ -52,49 +54,97 @@ pub fn complaints(config: &Config) -> Vec<String> {
     found
 }
 
-/// What may keep a start from listening, unless its sockets are passed to it: folders of Unix sockets, and ports that not
-/// everybody may listen on.
+/// What may keep a start by another user from listening, unless its sockets are passed to it: ports that not everybody may
+/// listen on.
 pub fn warnings(config: &Config) -> Vec<String> {
+    let (first_port, is_privileged) = (first_open_port(), has_capability(NET_BIND_SERVICE));
+    let places = listen_places(config);
+    let ports = places.iter().filter_map(|(addr, _)| match addr {
+        ListenAddr::Tcp(addr) => Some(addr.port()),
+        ListenAddr::Unix(_) => None,
+    });
+    let closed = ports.filter(|port| *port < first_port && !is_privileged);
+    let what = "only root and who has CAP_NET_BIND_SERVICE may listen on it";
+    closed.map(|port| format!("port {port}: {what}")).collect()
+}
+
+/// What keeps a start from listening, unless its sockets are passed to it: an address that is none of this machine, what is
+/// in the place of a Unix socket, and owners that this user may not give it.
+pub fn obstacles(config: &Config) -> Vec<String> {
+    let places = listen_places(config).into_iter();
+    let looked = places.map(|(addr, access)| {
+        let looked = match &addr {
+            ListenAddr::Tcp(addr) => check_address(*addr).map_err(|error| error.to_string()),
+            ListenAddr::Unix(path) => may_listen(path, access),
+        };
+        looked.map_err(|why| format!("cannot listen on {addr}: {why}"))
+    });
+    looked.filter_map(Result::err).collect()
+}
+
+/// Every address that a start listens on.
+fn listen_places(config: &Config) -> Vec<(ListenAddr, SocketAccess)> {
     let settings = &config.settings;
     let listeners = settings.listeners.iter();
-    let admin = settings.admin.as_ref().map(|admin| &admin.listen_addr);
-    let addrs = listeners.map(|listener| &*listener.addr).chain(admin);
-    let test_servers = settings.test_servers.iter().map(|addr| addr.port());
-    let mut found = Vec::new();
-    let (first_port, is_privileged) = (first_open_port(), is_privileged());
-    let mut warn_of_port = |port: u16| {
-        if port < first_port && !is_privileged {
-            let what = "only root and who has CAP_NET_BIND_SERVICE may listen on it";
-            found.push(format!("port {port}: {what}"));
+    let listeners = listeners.map(|listener| ((*listener.addr).clone(), listener.access));
+    let admin = settings.admin.iter();
+    let admin = admin.map(|admin| (admin.listen_addr.clone(), admin.access));
+    let of_all = SocketAccess::of_mode(0);
+    let test_servers = settings.test_servers.iter();
+    let test_servers = test_servers.map(|addr| (ListenAddr::Tcp(**addr), of_all));
+    listeners.chain(admin).chain(test_servers).collect()
+}
+
+/// A socket of somebody else may be gone by then, and anything else is not.
+fn may_listen(path: &Path, access: SocketAccess) -> Result<(), String> {
+    may_make(path)?;
+    match path.symlink_metadata() {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err("address in use: there is something else than a socket".to_owned());
         }
-    };
-    let mut folders = Vec::new();
-    for addr in addrs {
-        match addr {
-            ListenAddr::Tcp(addr) => warn_of_port(addr.port()),
-            ListenAddr::Unix(path) => folders.extend(may_make(path).err()),
-        }
+        _ => {}
     }
-    test_servers.for_each(warn_of_port);
-    found.extend(folders);
-    found
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let (own, own_group) = (rustix::process::geteuid(), rustix::process::getegid());
+    let has_group = |group: u32| {
+        let mut groups = groups.iter().chain([&own_group]);
+        groups.any(|one| one.as_raw() == group)
+    };
+    let is_own = access.owner.is_none_or(|owner| owner == own.as_raw());
+    match has_capability(CHOWN) || is_own && access.group.is_none_or(has_group) {
+        true => Ok(()),
+        false => Err(format!(
+            "owner and group cannot be set: {}",
+            io::Error::from_raw_os_error(libc::EPERM)
+        )),
+    }
 }
 
 /// A file is replaced through a new one beside it, behind links.
 fn may_replace(path: &Path) -> Result<(), String> {
-    let file = fs::canonicalize(path);
-    may_make(file.as_deref().unwrap_or(path))
+    let cannot = |error: io::Error| format!("{}: {error}", path.display());
+    let path = file::behind_links(path).map_err(cannot)?;
+    let new = file::beside(&path);
+    if new.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        let is_folder = io::Error::from_raw_os_error(libc::EISDIR);
+        return Err(format!("{}: {is_folder}", new.display()));
+    }
+    may_make(&path)
 }
 
 fn may_append(path: &Path) -> Result<(), String> {
     let cannot = |error: io::Error| format!("{}: {error}", path.display());
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => access_log::open(path).map(drop).map_err(cannot),
-        Ok(metadata) if metadata.is_dir() => Err(cannot(ErrorKind::IsADirectory.into())),
+    match access_log::look(path) {
+        Ok(Some(FileType::RegularFile)) => access_log::open(path).map(drop).map_err(cannot),
         // To open a pipe would tell its reader something.
-        Ok(_) => may(path, Access::WRITE_OK),
-        Err(error) if error.kind() == ErrorKind::NotFound => may_make(path),
-        Err(error) => Err(cannot(error)),
+        Ok(Some(_)) => may(path, Access::WRITE_OK),
+        Ok(None) => Ok(()),
+        Err(error) => {
+            // A folder that is missing or closed is told by its own name.
+            let is_open = fs::metadata(path).is_ok();
+            let folder = may_make(path).err().filter(|_| !is_open);
+            Err(folder.unwrap_or_else(|| cannot(error)))
+        }
     }
 }
 
@@ -134,12 +184,15 @@ fn first_open_port() -> u16 {
     number.unwrap_or(1024)
 }
 
-/// Whether this process may listen on every port (capabilities(7)).
-fn is_privileged() -> bool {
-    const NET_BIND_SERVICE: u64 = 1 << 10;
+/// Bits of capabilities(7).
+const CHOWN: u64 = 1;
+const NET_BIND_SERVICE: u64 = 1 << 10;
+
+/// Whether this process may do what belongs to this capability.
+fn has_capability(bit: u64) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut lines = status.lines();
     let effective = lines.find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
-    effective.is_some_and(|set| set & NET_BIND_SERVICE != 0)
+    effective.is_some_and(|set| set & bit != 0)
 }

@@ -161,6 +161,7 @@ fn outside_of(
         finished,
         found: answers.clone(),
         questions,
+        hanging: Default::default(),
         broken,
     };
     let control = Control::new(started, outlets).unwrap();

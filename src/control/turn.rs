@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use tracing::{error, info, warn};
 
 use crate::base::limits;
+use crate::base::log;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::Control;
@@ -51,6 +52,7 @@ impl Control {
             ("health", self.health_thread.is_finished()),
             ("files", self.files.has_ended()),
             ("access-log", self.access_log.has_ended()),
+            ("log", log::has_ended()),
         ];
         if let Some((name, _)) = threads.iter().find(|(_, has_ended)| *has_ended)
             && !self.shutdown.has_begun()

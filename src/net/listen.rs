@@ -100,6 +100,13 @@ pub fn bind_for_all(
     Ok(bound)
 }
 
+/// Whether sockets of this machine can have this address at all, with one port or another. Errors: they cannot.
+pub fn check_address(mut addr: SocketAddr) -> io::Result<()> {
+    addr.set_port(0);
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.bind(&SockAddr::from(addr))
+}
+
 /// `patience`: of the first socket on an address, which nobody else may have.
 pub(super) fn bind(addr: SocketAddr, patience: Option<Duration>) -> io::Result<BoundListener> {
     Ok(BoundListener {

@@ -22,7 +22,7 @@ pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
 pub use handover::{Handed, Line};
 pub use inherited::{Inherited, Passed, share_out};
-pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, is_exhausted};
+pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, check_address, is_exhausted};
 pub use operations::operations;
 pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,

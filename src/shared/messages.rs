@@ -84,7 +84,8 @@ pub enum ToControl {
     NotListening(WorkerId, String),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
-    /// A task of this worker has panicked without which it is of no use; its connections go on.
+    /// A task of this worker has panicked without which the worker is of no use. The worker ends with it, and its
+    /// connections do; [`ToControl::WorkerEnded`] follows.
     WorkerFailed(WorkerId, &'static str),
     /// The process that this one has taken over from is over.
     PredecessorOver,

@@ -1,11 +1,9 @@
 //! The files that TLS was built from, as they were before they were read: what tells whether they must be read again.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::file::Stamp;
+use crate::base::file::{self, Stamp};
 
 /// Files, each with what was seen of it. By default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +43,7 @@ impl FilesRead {
     pub fn have_changed(&self) -> bool {
         self.0.iter().any(|(path, seen)| match seen {
             Seen::As(stamp) => Stamp::of(path) != *stamp,
-            Seen::Unread => can_be_opened(path),
+            Seen::Unread => file::open_regular(path).is_ok(),
         })
     }
 
@@ -53,13 +51,6 @@ impl FilesRead {
     pub fn contains(&self, path: &Path) -> bool {
         self.0.contains_key(path)
     }
-}
-
-/// Without waiting for whoever is to write into a pipe.
-fn can_be_opened(path: &Path) -> bool {
-    let mut options = OpenOptions::new();
-    let options = options.read(true).custom_flags(libc::O_NONBLOCK);
-    options.open(path).is_ok()
 }
 
 #[cfg(test)]

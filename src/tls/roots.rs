@@ -9,6 +9,7 @@ use rustls::RootCertStore;
 use rustls_native_certs::ErrorKind as NativeErrorKind;
 
 use super::pem::{self, FileFault};
+use crate::base::file;
 
 /// The authorities of a file. Errors: there is none in it, or one cannot be used.
 pub(super) fn of_file(path: &Path) -> Result<RootCertStore, FileFault> {
@@ -25,6 +26,14 @@ pub(super) fn of_file(path: &Path) -> Result<RootCertStore, FileFault> {
 
 /// The authorities of this machine. Errors: there are none, or not all of them can be read at the moment.
 pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
+    if let Some(path) = named("SSL_CERT_FILE").map(PathBuf::from)
+        && path.metadata().is_ok_and(|metadata| !metadata.is_file())
+        && let Err(error) = file::open_regular(&path)
+    {
+        // What loads them would wait for whoever writes into a pipe.
+        let text = format!("{} (SSL_CERT_FILE) is {error}", path.display());
+        return Err(FileFault::of_content(&path, text));
+    }
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         if let NativeErrorKind::Io { inner, path } = &error.kind
@@ -56,10 +65,14 @@ fn may_pass(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied)
 }
 
+/// What a variable of the environment says, if it says anything.
+fn named(variable: &str) -> Option<OsString> {
+    env::var_os(variable).filter(|value| !value.is_empty())
+}
+
 /// Where the authorities of this machine come from: the file and the folders that the environment names, else those of
 /// the distribution, and every file in these folders.
 pub(super) fn system_paths() -> Vec<PathBuf> {
-    let named = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty());
     let (file, folders) = match (named("SSL_CERT_FILE"), named("SSL_CERT_DIR")) {
         (None, None) => {
             let found = openssl_probe::probe();

@@ -153,13 +153,15 @@ fn no_line_is_lost_while_the_control_thread_is_busy() {
     const REQUESTS: usize = 20_000;
     let origin = Origin::saying("");
     let proxy = start(&config(free_addr(), "{dir}/access.log", &origin));
+    // Once a request is answered, the worker needs nothing more of the control thread.
+    assert_eq!(proxy.ask(get("/")).status(), 200);
     let busy = Frozen::new(proxy.pid(), "palantir");
     let mut client = proxy.client();
     for _ in 0..REQUESTS / 1000 {
         client.send(get("/").repeat(1000));
         (0..1000).for_each(|_| assert_eq!(client.answer().status(), 200));
     }
-    assert_eq!(proxy.access_lines(REQUESTS).len(), REQUESTS);
+    assert_eq!(proxy.access_lines(REQUESTS + 1).len(), REQUESTS + 1);
     drop(busy);
 }
 
@@ -255,4 +257,43 @@ fn a_link_of_another_user_is_not_followed() {
     assert_eq!(proxy.ask(get("/")).status(), 200);
     assert_eq!(fs::read_to_string(&target).unwrap(), "");
     assert!(!directory.path().join("new.log").exists());
+}
+
+#[test]
+fn a_path_that_cannot_be_opened_for_a_moment_is_opened_as_soon_as_it_can_be() {
+    let origin = Origin::saying("");
+    let admin = free_addr();
+    let proxy = start(&config(admin, "{dir}/access.log", &origin));
+    let path = proxy.access_log_path();
+    let rotated = path.with_extension("1");
+    assert_eq!(proxy.ask(get("/one")).status(), 200);
+    assert_eq!(proxy.access_lines(1).len(), 1);
+    fs::rename(&path, &rotated).unwrap();
+    fs::create_dir(&path).unwrap();
+    proxy.signal(libc::SIGUSR1);
+    proxy.wait_for_log(&[
+        "SIGUSR1: the access log cannot be opened anew",
+        "Is a directory",
+    ]);
+    assert_eq!(proxy.ask(get("/two")).status(), 200);
+    eventually("the old file stays in use", || {
+        fs::read_to_string(&rotated).unwrap().lines().count() == 2
+    });
+    // As after something has compressed it.
+    fs::remove_file(&rotated).unwrap();
+    eventually(
+        "lines for a file that was deleted are lost and counted",
+        || {
+            assert_eq!(proxy.ask(get("/lost")).status(), 200);
+            value(admin, FAILED_WRITES) > 0
+        },
+    );
+    proxy.wait_for_log(&["the access log cannot be written", "the file was deleted"]);
+    assert_eq!(proxy.log().matches("cannot be opened anew").count(), 1);
+    fs::remove_dir(&path).unwrap();
+    // Nobody asks for it once more.
+    proxy.wait_for_log(&["SIGUSR1: the access log is opened anew"]);
+    assert_eq!(proxy.ask(get("/three")).status(), 200);
+    let lines = proxy.access_lines(1);
+    assert!(lines.last().unwrap().contains("/three"), "{lines:?}");
 }

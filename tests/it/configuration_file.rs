@@ -140,6 +140,14 @@ fn files_that_would_overwrite_each_other_are_refused() {
             "admin.state_file",
         ),
         (log("{dir}/same-token") + &token, "access_log.path"),
+        (
+            admin("state_file", "{dir}/s") + "[[listeners]]\naddr = \"unix:{dir}/round/s\"\n",
+            "/round/s\": is the same file as admin.state_file",
+        ),
+        (
+            log("{dir}/s") + &admin("listen_addr", "unix:{dir}/s"),
+            "/s\": is the same file as access_log.path",
+        ),
     ];
     fs::create_dir(path("b")).unwrap();
     for (text, words) in rows {

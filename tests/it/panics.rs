@@ -52,13 +52,10 @@ fn slow_origin(directory: &Directory) -> Origin {
 #[test]
 fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
     let rows = [
-        (
-            "worker",
-            "a worker has panicked while keeping time; stopping",
-        ),
         ("health", "the health thread has ended; stopping"),
         ("files", "the files thread has ended; stopping"),
         ("access log", "the access-log thread has ended; stopping"),
+        ("log", "the log thread has ended; stopping"),
         ("control", "the control thread has panicked; stopping"),
         ("accepting", "the management API has panicked; stopping"),
     ];
@@ -73,6 +70,8 @@ fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
         match place {
             "files" => Client::connect(admin).send(post(admin, "/reload")),
             "accepting" => drop(Client::connect(admin)),
+            // A signal that does nothing else has a line written.
+            "log" => proxy.signal(libc::SIGUSR1),
             _ => {}
         }
         proxy.wait_for_log(&[told]);
@@ -84,7 +83,28 @@ fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
 }
 
 #[test]
-fn a_worker_that_panics_takes_its_own_connections_along_and_the_process_ends() {
+fn a_worker_that_panics_takes_its_own_connections_along_and_those_of_the_others_go_on() {
+    let directory = Directory::new();
+    let (origin, admin) = (slow_origin(&directory), free_addr());
+    let mut proxy = start(&directory, admin, &origin);
+    // The system chooses a worker for each connection: of so many, every worker has some.
+    let mut held: Vec<Client> = (0..24).map(|_| proxy.client()).collect();
+    for client in &mut held {
+        client.send(get("/long"));
+        assert_eq!(client.begin_answer().status(), 200);
+    }
+    panic_in(&directory, "worker");
+    proxy.wait_for_log(&["a worker has panicked while keeping time; stopping"]);
+    proxy.wait_for_log(&["a worker has ended; stopping", "it panicked"]);
+    directory.write("go_on", "");
+    let whole = |mut client: Client| client.rest() == b"halfhalf";
+    let whole = held.into_iter().map(whole).filter(|whole| *whole).count();
+    assert!(0 < whole && whole < 24, "{whole} of 24 answers are whole");
+    assert_eq!(proxy.wait_for_exit(), 1, "{}", proxy.log());
+}
+
+#[test]
+fn a_worker_that_panics_when_it_is_told_something_ends_the_process() {
     let directory = Directory::new();
     let (origin, admin) = (slow_origin(&directory), free_addr());
     let mut proxy = start(&directory, admin, &origin);

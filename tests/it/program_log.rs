@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::support::frozen::Frozen;
+use crate::support::managed::Managed;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
@@ -263,4 +265,21 @@ fn a_panic_that_nobody_reads_delays_no_end() {
     eventually("the process ends", || child.try_wait().unwrap().is_some());
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     assert!(!panicking(full.into()).wait().unwrap().success());
+}
+
+#[test]
+fn a_thread_of_the_log_that_stands_still_is_told_by_health() {
+    let managed = Managed::to(&[free_addr()]);
+    managed.proxy.wait_for_log(&["workers on"]);
+    let reasons = || managed.get("/health")["reasons"].to_string();
+    assert_eq!(reasons(), "null");
+    let frozen = Frozen::new(managed.proxy.pid(), "log");
+    // Something is to be written: what the signal does not do.
+    managed.proxy.signal(libc::SIGHUP);
+    eventually("it is told", || {
+        reasons().contains("the program's log stands still")
+    });
+    assert_eq!(managed.get("/health")["status"], "ok");
+    drop(frozen);
+    eventually("it is well again", || reasons() == "null");
 }

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use crate::support::place::free_addr;
+use crate::support::place::{free_addr, listen};
 use crate::support::proxy::command;
 use crate::support::shim::Names;
-use crate::support::{Client, Lineage, Origin, Proxy, eventually, get};
+use crate::support::{Client, Lineage, Origin, Proxy, eventually, get, metrics};
 
 /// A route from `prefix` to a name on the port of this origin.
 fn route(prefix: &str, name: &str, origin: &Origin) -> String {
@@ -152,4 +152,36 @@ fn a_rollback_needs_no_name_server() {
     names.set("known.test hang\n");
     assert_eq!(post(admin, "/config/rollback", "{\"revision\": 1}"), 200);
     assert_eq!(proxy.ask(get("/")).text(), "found");
+}
+
+#[test]
+fn a_change_that_was_refused_after_its_names_hung_can_be_asked_for_again() {
+    let (route_to_dead, dead_lines) = dead(60);
+    let names = Names::new(&dead_lines);
+    let (admin, taken) = (free_addr(), free_addr());
+    let mut command = command();
+    names.apply(&mut command);
+    let origin = Origin::saying("served");
+    let port = origin.addr;
+    let base =
+        format!("[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\nbackend_addrs = [\"{port}\"]\n");
+    let proxy = Proxy::start_as(command, &base);
+    let other = listen(taken);
+    let listeners = format!(
+        "[[listeners]]\naddr = \"{}\"\n[[listeners]]\naddr = \"{taken}\"\n",
+        proxy.addr
+    );
+    let whole = format!("{listeners}{base}{route_to_dead}");
+    let directory = proxy.directory.path();
+    std::fs::write(directory.join("config.toml"), &whole).unwrap();
+    assert_eq!(post(admin, "/reload", "{}"), 500, "the port is taken");
+    assert_eq!(post(admin, "/reload", "{}"), 500, "the port is still taken");
+    drop(other);
+    assert_eq!(post(admin, "/reload", "{}"), 200);
+    assert_eq!(Client::connect(taken).ask(get("/")).text(), "served");
+    eventually("the look-ups that hang are counted", || {
+        let text = metrics(admin);
+        let mut lines = text.lines();
+        lines.any(|line| line.strip_prefix("palantir_look_ups_hanging ") == Some("60"))
+    });
 }

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -20,6 +20,9 @@ use crate::base::limits;
 use crate::base::time::Micros;
 
 static LOG: OnceLock<Arc<Queue>> = OnceLock::new();
+/// The thread that writes.
+static WRITER: OnceLock<JoinHandle<()>> = OnceLock::new();
+const WRITER_NAME: &str = "log";
 
 thread_local! {
     /// The lines that this thread logs, if they are kept here instead of being put into the queue.
@@ -33,8 +36,8 @@ struct Queue {
     /// Bytes of the lines that wait.
     waiting: AtomicUsize,
     lost: AtomicU64,
-    /// When the write began that is under way, in microseconds; 0 if none is.
-    writing_since: AtomicU64,
+    /// When the thread last was done with a line, or one came that found none before it, in microseconds.
+    moved: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -49,12 +52,12 @@ pub fn start() -> io::Result<()> {
     let (queue, messages) = Queue::new();
     let queue = Arc::new(queue);
     let writer = queue.clone();
-    let thread = thread::Builder::new().name("log".to_owned());
+    let thread = thread::Builder::new().name(WRITER_NAME.to_owned());
     let before = mask_signals(libc::SIG_BLOCK, None);
     let started =
         thread.spawn(move || Output::new(standard_error).write_forever(&writer, &messages));
     mask_signals(libc::SIG_SETMASK, Some(before));
-    started?;
+    let _ = WRITER.set(started?);
     let _ = LOG.set(queue);
     panic::set_hook(Box::new(tell_panic));
     Ok(())
@@ -82,15 +85,19 @@ pub fn lost_lines() -> u64 {
     LOG.get().map_or(0, |queue| queue.lost.load(Relaxed))
 }
 
-/// How long the write that is under way has lasted by now.
+/// For how long the thread has done nothing although lines wait for it.
 pub fn stalled_for(now: Micros) -> Duration {
-    let since = LOG
-        .get()
-        .map_or(0, |queue| queue.writing_since.load(Relaxed));
-    match since {
-        0 => Duration::ZERO,
-        since => Duration::from_micros(now.since(Micros(since))),
+    match LOG.get() {
+        Some(queue) if queue.waiting.load(Relaxed) > 0 => {
+            Duration::from_micros(now.since(Micros(queue.moved.load(Relaxed))))
+        }
+        _ => Duration::ZERO,
     }
+}
+
+/// Whether the thread has ended, which it must not.
+pub fn has_ended() -> bool {
+    WRITER.get().is_some_and(JoinHandle::is_finished)
 }
 
 /// Waits until everything that was logged before is written or lost, for [`limits::LOG_FLUSH_MILLIS`] at most. For the
@@ -130,7 +137,9 @@ fn put(line: Vec<u8>) {
     });
     match LOG.get() {
         _ if is_kept == Ok(true) => {}
-        Some(queue) => queue.put(line),
+        Some(queue) if !has_ended() => queue.put(line),
+        // Why the process ends is told as far as that keeps nobody waiting.
+        Some(_) => output::write_at_once(&line),
         // Nothing else was started yet that could be kept waiting.
         None => drop(standard_error(&line)),
     }
@@ -151,6 +160,11 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     let place = place.unwrap_or_else(|| "an unknown place".to_owned());
     let mut told = format!("thread {name} panicked at {place}: {text}");
+    if thread.name() == Some(WRITER_NAME) {
+        // Nobody else would write it.
+        output::write_at_once(format!("palantir: {told}\n").as_bytes());
+        return;
+    }
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         told += &format!("\n{backtrace}");
@@ -170,7 +184,7 @@ impl Queue {
             messages,
             waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
-            writing_since: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
         };
         (queue, waiting)
     }
@@ -182,12 +196,19 @@ impl Queue {
             line.push(b'\n');
         }
         let bytes = line.len();
+        if self.waiting.load(Relaxed) == 0 {
+            self.note_moved();
+        }
         let waiting = self.waiting.fetch_add(bytes, Relaxed);
         let is_full = waiting + bytes > limits::LOG_QUEUE_BYTES;
         if is_full || self.messages.send(Message::Line(line)).is_err() {
             self.waiting.fetch_sub(bytes, Relaxed);
             self.lose();
         }
+    }
+
+    fn note_moved(&self) {
+        self.moved.store(Micros::now().0, Relaxed);
     }
 
     fn lose(&self) {

@@ -7,15 +7,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Message, Queue, keep};
 use crate::base::limits;
-use crate::base::time::Micros;
+use crate::base::panic_on_demand::panic_on_demand;
 
 /// Writes some of the bytes to standard error, past the lock of the standard library: nobody else must ever wait behind
 /// a write that does not end.
 pub fn standard_error(bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(io::stderr().as_fd(), bytes)?)
+}
+
+/// Writes some of the bytes to standard error if that can be done at once.
+pub fn write_at_once(bytes: &[u8]) {
+    let error = io::stderr();
+    let mut ready = [PollFd::new(&error, PollFlags::OUT)];
+    let at_once = Timespec::default();
+    if poll(&mut ready, Some(&at_once)).is_ok_and(|ready| ready > 0) {
+        // A pipe that can be written to takes as much as this without waiting (pipe(7)).
+        let most = bytes.len().min(libc::PIPE_BUF);
+        let _ = standard_error(&bytes[..most]);
+    }
 }
 
 /// Where lines are written, and how that went.
@@ -45,6 +58,7 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
     pub fn write_forever(&mut self, queue: &Queue, messages: &Receiver<Message>) {
         let pause = Duration::from_millis(limits::LOG_LOSS_PAUSE_MILLIS);
         loop {
+            panic_on_demand("log");
             // Losses of the last moment are told although no line follows them.
             let message = match self.has_untold(queue) {
                 true => messages.recv_timeout(pause),
@@ -71,11 +85,10 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
     }
 
     fn take(&mut self, queue: &Queue, line: &[u8]) {
-        queue.writing_since.store(Micros::now().0.max(1), Relaxed);
         if self.write_line(line).is_err() {
             queue.lose();
         }
-        queue.writing_since.store(0, Relaxed);
+        queue.note_moved();
         queue.waiting.fetch_sub(line.len(), Relaxed);
     }
 

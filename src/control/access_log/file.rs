@@ -26,6 +26,8 @@ pub struct LogFile {
     torn: bool,
     /// It is a pipe that was full for as long as its reader is waited for.
     clogged: bool,
+    /// The file has no name any more: whatever is written to it is lost.
+    deleted: bool,
     failure: Option<(io::Error, u64)>,
 }
 
@@ -39,6 +41,7 @@ impl LogFile {
             buffer: Vec::with_capacity(limits::ACCESS_LOG_WRITE_BYTES),
             torn: false,
             clogged: false,
+            deleted: false,
             failure: None,
         })
     }
@@ -54,7 +57,14 @@ impl LogFile {
         self.file = open(&self.path)?;
         self.torn = false;
         self.clogged = false;
+        self.deleted = false;
         Ok(())
+    }
+
+    /// Looks whether the open file still has a name.
+    pub fn look_whether_deleted(&mut self) {
+        let is_gone = |metadata: Metadata| metadata.is_file() && metadata.nlink() == 0;
+        self.deleted = self.file.metadata().is_ok_and(is_gone);
     }
 
     /// Whether the path names another file by now. If it names none, it does not.
@@ -88,8 +98,12 @@ impl LogFile {
         if let Some(last) = self.buffer[..written].last() {
             self.torn = *last != b'\n';
         }
+        let (kept, error) = match (error, self.deleted) {
+            (None, true) => (0, Some(io::Error::other("the file was deleted"))),
+            (error, _) => (written, error),
+        };
         if let Some(error) = error {
-            let rest = &self.buffer[written..];
+            let rest = &self.buffer[kept..];
             let lost = rest.iter().filter(|byte| **byte == b'\n').count() as u64;
             progress.lose(lost);
             self.fail(error, lost);

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 pub use file::LogFile;
 pub use open::open_in_time;
-pub(super) use open::{in_time, open};
+pub(super) use open::{in_time, look, open};
 pub use progress::Progress;
 
 use crate::base::limits;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags, openat};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, accessat, fstat, openat};
 use rustix::io::Errno;
 
 use super::LogFile;
@@ -22,6 +22,12 @@ use crate::snapshot;
 
 /// Of a file that is made: the owner writes, the group reads, others do neither.
 const MODE: Mode = Mode::from_raw_mode(0o640);
+/// How it is opened, besides for what.
+const FLAGS: OFlags = OFlags::APPEND
+    .union(OFlags::CREATE)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
 /// A folder on the way.
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// The system resolves as many (path_resolution(7)).
@@ -66,32 +72,54 @@ pub fn in_time<T: Send + 'static>(
 /// Opens the file for appending, or creates it. A pipe is opened for reading, too: then it needs no reader to be
 /// opened, and keeps what was written while its reader starts anew.
 pub fn open(path: &Path) -> io::Result<File> {
-    let opened = follow(path, OFlags::WRONLY);
+    let open = |access| {
+        follow(path, |folder, name, link| {
+            openat(folder, name, access | FLAGS | link, MODE)
+        })
+        .map(File::from)
+    };
+    let opened = open(OFlags::WRONLY);
     match &opened {
         Ok(file) if !file.metadata()?.file_type().is_fifo() => return opened,
         Err(error) if error.raw_os_error() != Some(libc::ENXIO) => return opened,
         _ => {}
     }
-    follow(path, OFlags::RDWR).or(opened)
+    open(OFlags::RDWR).or(opened)
 }
 
-/// Goes along the path name by name, so that no link can be put there between a look and a step.
-fn follow(path: &Path, access: OFlags) -> io::Result<File> {
-    let flags = access
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
+/// Looks at what [`open`] would open, and opens and makes nothing: a pipe's reader would notice. `None`: a file would be
+/// made. Errors: it could not be opened or made.
+pub fn look(path: &Path) -> io::Result<Option<FileType>> {
+    follow(path, |folder, name, link| {
+        let looked = openat(folder, name, OFlags::PATH | OFlags::CLOEXEC | link, MODE);
+        if looked.as_ref().is_err_and(|why| *why == Errno::NOENT) {
+            let may = Access::WRITE_OK | Access::EXEC_OK;
+            return accessat(folder, ".", may, AtFlags::EACCESS).map(|()| None);
+        }
+        match FileType::from_raw_mode(fstat(looked?)?.st_mode) {
+            FileType::Symlink => Err(Errno::LOOP),
+            FileType::Directory => Err(Errno::ISDIR),
+            FileType::Socket => Err(Errno::NXIO),
+            kind => Ok(Some(kind)),
+        }
+    })
+}
+
+/// Goes along the path name by name, so that no link can be put there between a look and a step. `last` is done with the
+/// last folder and the last name in it, and must fail with `LOOP` for a link unless the flag that it is given follows links.
+fn follow<T>(
+    path: &Path,
+    last: impl Fn(&OwnedFd, &OsString, OFlags) -> Result<T, Errno>,
+) -> io::Result<T> {
     let mut folder = start_of(path)?;
     let mut names = names_of(path);
     let mut links = 0;
     while let Some(name) = names.pop() {
         let is_last = names.is_empty();
         if is_last {
-            match openat(&folder, &name, flags | OFlags::NOFOLLOW, MODE) {
+            match last(&folder, &name, OFlags::NOFOLLOW) {
                 Err(Errno::LOOP) => {}
-                opened => return Ok(opened?.into()),
+                done => return Ok(done?),
             }
         } else {
             match openat(&folder, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
@@ -105,7 +133,7 @@ fn follow(path: &Path, access: OFlags) -> io::Result<File> {
         // It is a link, or was one a moment ago.
         let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let found = openat(&folder, &name, look, Mode::empty())?;
-        let stat = rustix::fs::fstat(&found)?;
+        let stat = fstat(&found)?;
         links += 1;
         if links > MOST_LINKS {
             return Err(Errno::LOOP.into());
@@ -118,7 +146,7 @@ fn follow(path: &Path, access: OFlags) -> io::Result<File> {
         } else {
             let is_of_the_kernel = is_of_the_kernel(&folder)?;
             if is_of_the_kernel && is_last {
-                return Ok(openat(&folder, &name, flags, MODE)?.into());
+                return Ok(last(&folder, &name, OFlags::empty())?);
             }
             if !is_of_the_kernel {
                 must_be_ours(stat.st_uid)?;
@@ -249,7 +277,16 @@ mod tests {
         for (path, expected) in errors {
             let error = open(&folder.join(path)).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(expected), "{path}: {error}");
+            let error = look(&folder.join(path)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(expected), "{path}: {error}");
         }
+        symlink("absent", folder.join("dangling")).unwrap();
+        assert_eq!(look(&folder.join("dangling")).unwrap(), None);
+        assert_eq!(
+            look(&folder.join("relative/last")).unwrap(),
+            Some(FileType::RegularFile)
+        );
+        assert!(!folder.join("absent").exists(), "nothing is made");
         fs::remove_dir_all(folder).unwrap();
     }
 

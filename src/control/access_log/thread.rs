@@ -20,6 +20,9 @@ use crate::shared::gauges::{self, AllGauges};
 
 const BETWEEN_COMPLAINTS: Duration = Duration::from_millis(limits::ACCESS_LOG_TELL_MILLIS);
 
+/// Between two lines of the program's log about a path that cannot be opened anew.
+const BETWEEN_REFUSALS: Duration = Duration::from_secs(limits::ACCESS_LOG_REFUSAL_SECS);
+
 /// What the thread is to do. Only the latest of each waits, so that a thread that hangs lets nothing pile up.
 #[derive(Debug, Default)]
 pub struct Orders {
@@ -45,6 +48,14 @@ pub fn put(orders: &SharedOrders, put: impl FnOnce(&mut Orders)) {
     put(&mut orders.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
+/// A path that is to be opened anew and could not be.
+#[derive(Debug)]
+struct Refused {
+    reason: &'static str,
+    /// What the program's log was told, and when.
+    told: (String, Micros),
+}
+
 /// What the thread owns. Without a file, lines of requests that began when there was one are thrown away.
 #[derive(Debug)]
 pub struct LogThread {
@@ -55,9 +66,10 @@ pub struct LogThread {
     file: Option<LogFile>,
     names: Names,
     follows_path: bool,
-    /// When the path was last looked at, and whether it could not be opened then.
+    /// When the path was last looked at.
     looked: Option<Micros>,
-    is_refused: bool,
+    /// The path is to be opened anew and could not be yet.
+    refused: Option<Refused>,
     /// Lost lines of which the program's log was told.
     told_lost: u64,
     /// When it was.
@@ -80,7 +92,7 @@ impl LogThread {
             names: Names::default(),
             follows_path: false,
             looked: None,
-            is_refused: false,
+            refused: None,
             told_lost: 0,
             told: None,
         }
@@ -96,13 +108,15 @@ impl LogThread {
             self.follows_path |= orders.follow_path;
             if let Some(file) = orders.file {
                 self.file = file;
+                self.refused = None;
             }
             self.round(Micros::now());
             for generation in orders.unused {
                 self.names.note_unused(generation);
             }
             if let Some(reason) = orders.reopen {
-                self.reopen(reason);
+                self.refused = None;
+                self.reopen(reason, Micros::now());
             }
             if let Some(done) = orders.finish {
                 self.told = None;
@@ -157,35 +171,50 @@ impl LogThread {
         });
     }
 
-    /// Opens the path anew, after something like logrotate has moved the file away.
-    fn reopen(&mut self, reason: &str) {
+    /// Opens the path anew, after something like logrotate has moved the file away; tried again until it can be done.
+    fn reopen(&mut self, reason: &'static str, now: Micros) {
         let Some(file) = &mut self.file else {
             return;
         };
         let reopened = file.reopen();
         let path = file.path().display();
-        match reopened {
-            Ok(()) => info!(%path, "{reason}: the access log is opened anew"),
-            // Said once, while the path is looked at again and again.
-            Err(_) if self.is_refused => {}
-            Err(ref error) => {
-                error!(%path, %error, "{reason}: the access log cannot be opened anew, the old file stays in use");
+        let Err(error) = reopened else {
+            info!(%path, "{reason}: the access log is opened anew");
+            self.refused = None;
+            return;
+        };
+        let text = error.to_string();
+        let told = match self.refused.take() {
+            Some(Refused { told, .. })
+                if told.0 == text && now < told.1.after(BETWEEN_REFUSALS) =>
+            {
+                told
             }
-        }
-        self.is_refused = self.follows_path && reopened.is_err();
+            _ => {
+                error!(%path, %error, "{reason}: the access log cannot be opened anew, which is tried again every second; \
+                    the old file stays in use");
+                (text, now)
+            }
+        };
+        self.refused = Some(Refused { reason, told });
     }
 
-    /// Opens the path anew if it names another file, in a process that nobody tells so.
+    /// Opens the path anew if that could not be done before, or if it names another file and nobody tells this process so.
     fn look_at_path(&mut self, now: Micros) {
         let recently = self
             .looked
             .is_some_and(|looked| now < looked.after(BETWEEN_COMPLAINTS));
-        if !self.follows_path || recently {
+        if recently || !(self.follows_path || self.refused.is_some()) {
             return;
         }
         self.looked = Some(now);
-        if self.file.as_ref().is_some_and(LogFile::is_replaced) {
-            self.reopen("the path names another file");
+        if let Some(refused) = &self.refused {
+            self.reopen(refused.reason, now);
+        } else if self.file.as_ref().is_some_and(LogFile::is_replaced) {
+            self.reopen("the path names another file", now);
+        }
+        if let Some(file) = &mut self.file {
+            file.look_whether_deleted();
         }
     }
 

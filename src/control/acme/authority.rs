@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::client::Client;
+use super::disk::Disk;
 use super::outcome::{Failure, Outcome};
 use super::store::Store;
 use crate::config::AcmeSettings;
@@ -16,7 +17,8 @@ use crate::tls::{Alpn, Challenges, ClientSettings, Vault};
 /// Everything that an order needs.
 pub struct Authority {
     pub settings: AcmeSettings,
-    pub store: Store,
+    store: Store,
+    disk: Arc<Disk>,
     pub challenges: Arc<Challenges>,
     /// The account once it was needed. Orders that want it at once wait for the first: there is to be only one.
     account: Mutex<Option<Account>>,
@@ -30,13 +32,23 @@ struct Kept {
 }
 
 impl Authority {
-    pub fn new(settings: AcmeSettings, challenges: Arc<Challenges>) -> Authority {
+    pub fn new(settings: AcmeSettings, challenges: Arc<Challenges>, disk: Arc<Disk>) -> Authority {
         Authority {
             store: Store::new(settings.clone()),
+            disk,
             settings,
             challenges,
             account: Mutex::default(),
         }
+    }
+
+    /// What `work` does with the folder. Errors: the disk does not answer in time.
+    pub async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let store = self.store.clone();
+        self.disk.run(move || work(&store)).await
     }
 
     /// The account. Errors: there is none to be had.
@@ -45,7 +57,7 @@ impl Authority {
         if let Some(account) = &*account {
             return Ok(account.clone());
         }
-        let opened = match self.kept_account()? {
+        let opened = match self.kept_account().await? {
             Some(kept) => self.open(kept).await?,
             None => self.register().await?,
         };
@@ -57,14 +69,20 @@ impl Authority {
     pub async fn forget(&self, lacks_account: bool) {
         let mut account = self.account.lock().await;
         *account = None;
-        if lacks_account && let Err(error) = std::fs::remove_file(self.store.account_path()) {
-            warn!("the account that nobody knows any more cannot be forgotten: {error}");
+        if !lacks_account {
+            return;
         }
+        let why = match self.on_disk(Store::forget_account).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(failure) => failure.why,
+        };
+        warn!("the account that nobody knows any more cannot be forgotten: {why}");
     }
 
     /// What the folder holds. A file that says nothing of use is told, and stands for none.
-    fn kept_account(&self) -> Result<Option<Kept>, Failure> {
-        let bytes = self.store.account();
+    async fn kept_account(&self) -> Result<Option<Kept>, Failure> {
+        let bytes = self.on_disk(Store::account).await?;
         let Some(bytes) = bytes.map_err(|why| Failure::new(Outcome::NotKept, why))? else {
             return Ok(None);
         };
@@ -82,13 +100,13 @@ impl Authority {
     }
 
     async fn open(&self, kept: Kept) -> Result<Account, Failure> {
-        let builder = Account::builder_with_http(Box::new(self.client()?));
+        let builder = Account::builder_with_http(Box::new(self.client().await?));
         let account = builder.from_credentials(kept.credentials).await?;
         if kept.contacts != self.settings.contacts {
             account.update_contacts(&self.contacts()).await?;
             // The account took its part of what was kept with it.
-            if let Some(kept) = self.kept_account()? {
-                self.keep(kept.credentials)?;
+            if let Some(kept) = self.kept_account().await? {
+                self.keep(kept.credentials).await?;
             }
         }
         Ok(account)
@@ -96,43 +114,48 @@ impl Authority {
 
     async fn register(&self) -> Result<Account, Failure> {
         let directory = &self.settings.directory;
-        let binding = self.binding()?;
+        let binding = self.binding().await?;
         // Nothing is registered that could not be kept.
-        let has_room = self.store.check_room();
+        let has_room = self.on_disk(Store::check_room).await?;
         has_room.map_err(|why| Failure::new(Outcome::NotKept, why))?;
         let wanted = NewAccount {
             contact: &self.contacts(),
             terms_of_service_agreed: true,
             only_return_existing: false,
         };
-        let builder = Account::builder_with_http(Box::new(self.client()?));
+        let builder = Account::builder_with_http(Box::new(self.client().await?));
         let registered = builder.create(&wanted, directory.clone(), binding.as_ref());
         let (account, credentials) = registered.await?;
-        self.keep(credentials)?;
+        self.keep(credentials).await?;
         info!("there is an account at {directory} now: {}", account.id());
         Ok(account)
     }
 
-    fn binding(&self) -> Result<Option<ExternalAccountKey>, Failure> {
-        let Some(eab) = &self.settings.eab else {
+    async fn binding(&self) -> Result<Option<ExternalAccountKey>, Failure> {
+        let Some(eab) = self.settings.eab.clone() else {
             return Ok(None);
         };
-        let key = eab.hmac_key().map_err(|why| {
+        let file = eab.clone();
+        let key = self.disk.run(move || file.hmac_key()).await?;
+        let key = key.map_err(|why| {
             let path = eab.hmac_key_file.display();
             Failure::new(Outcome::Refused, format!("{path} {why}"))
         })?;
         Ok(Some(ExternalAccountKey::new(eab.key_id.clone(), &key)))
     }
 
-    fn keep(&self, credentials: AccountCredentials) -> Result<(), Failure> {
+    async fn keep(&self, credentials: AccountCredentials) -> Result<(), Failure> {
         let kept = Kept {
             contacts: self.settings.contacts.clone(),
             credentials,
         };
-        let saved = serde_json::to_vec_pretty(&kept)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| self.store.save_account(&bytes));
-        saved.map_err(|why| Failure::new(Outcome::NotKept, why))
+        let not_kept = |why: String| Failure::new(Outcome::NotKept, why);
+        let bytes =
+            serde_json::to_vec_pretty(&kept).map_err(|error| not_kept(error.to_string()))?;
+        let saved = self
+            .on_disk(move |store| store.save_account(&bytes))
+            .await?;
+        saved.map_err(not_kept)
     }
 
     fn contacts(&self) -> Vec<&str> {
@@ -140,14 +163,15 @@ impl Authority {
     }
 
     /// With the authorities of now: their file may have changed.
-    fn client(&self) -> Result<Client, Failure> {
+    async fn client(&self) -> Result<Client, Failure> {
         let settings = ClientSettings {
             ca: self.settings.ca.clone(),
             pair: None,
             verify: true,
             alpn: Alpn::Http1,
         };
-        let config = Vault::default().client("acme", &settings);
+        let load = move || Vault::default().client("acme", &settings);
+        let config = self.disk.run(load).await?;
         let client = config.map(Client);
         client.map_err(|why| Failure::new(Outcome::Unreachable, why))
     }

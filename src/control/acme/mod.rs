@@ -6,6 +6,7 @@
 
 mod authority;
 mod client;
+mod disk;
 mod order;
 mod orders;
 mod outcome;
@@ -21,6 +22,7 @@ pub use outcome::OrderCounts;
 
 use crate::config::{AcmeSettings, Config};
 use crate::control::acme::authority::Authority;
+use crate::control::acme::disk::Disk;
 use crate::control::acme::orders::Orders;
 use crate::tls::Challenges;
 
@@ -52,12 +54,14 @@ pub async fn order_forever(
     counts: Arc<OrderCounts>,
 ) {
     let mut orders: Option<Orders> = None;
+    let mut disk: Option<Arc<Disk>> = None;
     loop {
         let Wanted { settings, names } = wanted.borrow_and_update().clone();
         orders = settings.map(|settings| match orders.take() {
             Some(orders) if orders.are_of(&settings) => orders,
             _ => {
-                let authority = Authority::new(settings, challenges.clone());
+                let disk = disk.get_or_insert_with(|| Arc::new(Disk::start()));
+                let authority = Authority::new(settings, challenges.clone(), disk.clone());
                 Orders::new(authority, counts.clone())
             }
         });

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::authority::Authority;
 use super::outcome::{Failure, Outcome};
+use super::store::Store;
 use crate::base::limits;
 use crate::config::ChallengeKind;
 use crate::tls::{OpenChallenge, Validity, unix_secs};
@@ -32,15 +33,19 @@ pub async fn order(authority: &Authority, name: &str) -> Result<Validity, Failur
 async fn order_in_time(authority: &Authority, name: &str) -> Result<Validity, Failure> {
     // A certificate that nobody can keep is one of few that an authority gives in a week.
     let not_kept = |why: String| Failure::new(Outcome::NotKept, why);
-    authority.store.check_room().map_err(not_kept)?;
+    authority
+        .on_disk(Store::check_room)
+        .await?
+        .map_err(not_kept)?;
     let account = authority.account().await?;
     let names = [Identifier::Dns(name.to_owned())];
     let mut order = account.new_order(&NewOrder::new(&names)).await?;
     prove(authority, name, &mut order).await?;
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&patience()).await?;
-    let now = unix_secs(SystemTime::now());
-    authority.store.save_certificate(name, &key, &chain, now)
+    let (name, now) = (name.to_owned(), unix_secs(SystemTime::now()));
+    let saved = authority.on_disk(move |store| store.save_certificate(&name, &key, &chain, now));
+    saved.await?
 }
 
 /// Bounded by the order's own time.

@@ -25,9 +25,9 @@ pub struct Orders {
     wanted: BTreeSet<String>,
     /// Names that are not being ordered at the moment.
     waiting: BTreeMap<String, Waiting>,
-    under_way: JoinSet<Result<Validity, Failure>>,
-    /// Whose orders those are, and how often each has failed in a row.
-    names: HashMap<task::Id, (String, u32)>,
+    under_way: JoinSet<Done>,
+    /// Whose orders those are, and what was known of each before.
+    names: HashMap<task::Id, (String, Waiting)>,
     counts: Arc<OrderCounts>,
     chance: Random,
     /// Until when this machine's clock is not believed to tell what is to be renewed.
@@ -37,6 +37,8 @@ pub struct Orders {
 /// A name's next order.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
+    /// Whether it is known what is kept for it.
+    is_known: bool,
     /// When the certificate that is kept is to be renewed, in seconds since 1970; 0: there is none.
     renewal: i64,
     /// Until when nothing is ordered because the last order failed: a pause lasts as long as it was meant to, wherever the
@@ -44,6 +46,14 @@ struct Waiting {
     paused_until: Micros,
     /// How often it has failed in a row.
     failures: u32,
+}
+
+/// What came of a look at what is kept for a name.
+#[derive(Debug)]
+enum Done {
+    /// Nothing was ordered: the name is due later, or was not known before.
+    Looked(Waiting),
+    Ordered(Result<Validity, Failure>),
 }
 
 /// The time by both clocks.
@@ -109,34 +119,9 @@ impl Orders {
             .cloned()
             .collect();
         for name in new {
-            let waiting = self.look_at(&name);
-            self.waiting.insert(name, waiting);
+            self.waiting.insert(name, Waiting::default());
         }
         self.wanted = names;
-    }
-
-    /// What is in the folder for a name.
-    fn look_at(&mut self, name: &str) -> Waiting {
-        let renewal = match self.authority.store.certificate(name) {
-            Found::Certificate(validity) => self.renewal_of(validity),
-            Found::Nothing => {
-                info!(name, "there is no certificate of its own yet for the name");
-                0
-            }
-            Found::Useless(why) => {
-                warn!(
-                    name,
-                    "what is kept cannot be used, so another certificate is ordered: {why}"
-                );
-                0
-            }
-            // It is looked at again before anything is ordered.
-            Found::Unread(_) => 0,
-        };
-        Waiting {
-            renewal,
-            ..Waiting::default()
-        }
     }
 
     fn renewal_of(&mut self, validity: Validity) -> i64 {
@@ -168,44 +153,21 @@ impl Orders {
             };
             let name = name.clone();
             let waiting = self.waiting.remove(&name).unwrap_or_default();
-            match self.is_still_due(&name, waiting, now) {
-                Some(later) => drop(self.waiting.insert(name, later)),
-                None => self.begin(name, waiting.failures),
-            }
+            self.begin(name, waiting, now);
         }
     }
 
-    /// Looks at what is kept by now, because an order costs more than a look: the clock may have been set since, or the file
-    /// could not be read before. `None`: the order is due.
-    fn is_still_due(&self, name: &str, waiting: Waiting, now: Now) -> Option<Waiting> {
-        match self.authority.store.certificate(name) {
-            Found::Certificate(kept) => {
-                let renewal = schedule::renewal(kept.not_before, kept.not_after, 1.0);
-                (renewal > now.wall).then_some(Waiting { renewal, ..waiting })
-            }
-            Found::Unread(why) => {
-                let pause = Duration::from_secs(limits::ACME_PAUSE_SECS);
-                warn!(name, "what is kept is looked at again in {pause:?}: {why}");
-                let paused_until = now.steady.after(pause);
-                Some(Waiting {
-                    paused_until,
-                    ..waiting
-                })
-            }
-            Found::Nothing | Found::Useless(_) => None,
-        }
-    }
-
-    fn begin(&mut self, name: String, failures: u32) {
-        let authority = self.authority.clone();
-        info!(
-            name,
-            "ordering a certificate from {}", authority.settings.directory
-        );
-        let ordered = name.clone();
-        let order = async move { order(&authority, &ordered).await };
-        let id = self.under_way.spawn(order).id();
-        self.names.insert(id, (name, failures));
+    /// Has what is kept for a name looked at, and a certificate ordered if that is due.
+    fn begin(&mut self, name: String, waiting: Waiting, now: Now) {
+        let (authority, chance) = (self.authority.clone(), self.chance.fraction());
+        let due = Due {
+            name: name.clone(),
+            waiting,
+            now,
+            chance,
+        };
+        let id = self.under_way.spawn(due.follow(authority)).id();
+        self.names.insert(id, (name, waiting));
     }
 
     /// Until the next one is due, if there is room for it.
@@ -219,51 +181,52 @@ impl Orders {
         left.min().map_or(most, |left| left.min(most))
     }
 
-    fn note(&mut self, ended: Result<(task::Id, Result<Validity, Failure>), JoinError>, now: Now) {
-        let (id, outcome) = ended.unwrap_or_else(|error| {
+    fn note(&mut self, ended: Result<(task::Id, Done), JoinError>, now: Now) {
+        let (id, done) = ended.unwrap_or_else(|error| {
             let why = format!("a defect of palantir: {error}");
-            (error.id(), Err(Failure::new(Outcome::Refused, why)))
+            let failure = Failure::new(Outcome::Refused, why);
+            (error.id(), Done::Ordered(Err(failure)))
         });
-        let Some((name, failures)) = self.names.remove(&id) else {
+        let Some((name, before)) = self.names.remove(&id) else {
             return;
         };
-        let outcome = outcome.and_then(|validity| self.is_new(validity, now.wall));
-        let waiting = match outcome {
-            Ok(renewal) => {
-                self.counts.note(Outcome::Issued);
-                let (secs, result) = (renewal - now.wall, Outcome::Issued.word());
-                info!(
-                    name,
-                    result, "there is a certificate; it is renewed in {secs} seconds"
-                );
-                Waiting {
-                    renewal,
-                    ..Waiting::default()
-                }
-            }
-            Err(failure) => self.note_failure(&name, failures.saturating_add(1), &failure, now),
+        let waiting = match done {
+            Done::Looked(waiting) => waiting,
+            Done::Ordered(Ok(given)) => self.note_given(&name, before, given, now),
+            Done::Ordered(Err(failure)) => self.note_failure(&name, before, &failure, now),
         };
         if self.wanted.contains(&name) {
             self.waiting.insert(name, waiting);
         }
     }
 
-    /// When a certificate that was just given is renewed. Errors: at once, if the two clocks are to be believed; it is used,
-    /// but to order on and on would get no better one.
-    fn is_new(&mut self, validity: Validity, now: i64) -> Result<i64, Failure> {
-        match self.renewal_of(validity) {
-            due if due > now => Ok(due),
-            _ => {
-                let why = "the certificate that was given is due for renewal already: is the clock right?";
-                Err(Failure {
-                    contradicts_clock: true,
-                    ..Failure::new(Outcome::Refused, why)
-                })
-            }
+    fn note_given(&mut self, name: &str, before: Waiting, given: Validity, now: Now) -> Waiting {
+        let renewal = self.renewal_of(given);
+        let kept = Waiting { renewal, ..before };
+        if let Err(failure) = check_lasts(renewal, now.wall) {
+            return self.note_failure(name, kept, &failure, now);
+        }
+        self.counts.note(Outcome::Issued);
+        let (secs, result) = (renewal - now.wall, Outcome::Issued.word());
+        info!(
+            name,
+            result, "there is a certificate; it is renewed in {secs} seconds"
+        );
+        Waiting {
+            is_known: true,
+            renewal,
+            ..Waiting::default()
         }
     }
 
-    fn note_failure(&mut self, name: &str, failures: u32, failure: &Failure, now: Now) -> Waiting {
+    fn note_failure(
+        &mut self,
+        name: &str,
+        before: Waiting,
+        failure: &Failure,
+        now: Now,
+    ) -> Waiting {
+        let failures = before.failures.saturating_add(1);
         self.counts.note(failure.outcome);
         let pause = schedule::pause(failure.trouble(), failures, self.chance.fraction());
         let (secs, result) = (pause.as_secs().max(1), failure.outcome.word());
@@ -276,14 +239,90 @@ impl Orders {
             let doubt = Duration::from_secs(limits::ACME_DOUBT_SECS);
             self.doubted_until = now.steady.after(doubt);
         }
-        let renewal = match self.authority.store.certificate(name) {
-            Found::Certificate(validity) => self.renewal_of(validity),
-            Found::Nothing | Found::Useless(_) | Found::Unread(_) => 0,
-        };
         Waiting {
-            renewal,
             paused_until: now.steady.after(Duration::from_secs(secs)),
             failures,
+            ..before
+        }
+    }
+}
+
+/// Whether a certificate that was just given need not be renewed at once, by the time of its renewal. Errors: it must be,
+/// if the two clocks are to be believed; it is used, but to order on and on would get no better one.
+fn check_lasts(renewal: i64, now: i64) -> Result<(), Failure> {
+    if renewal > now {
+        return Ok(());
+    }
+    let why = "the certificate that was given is due for renewal already: is the clock right?";
+    Err(Failure {
+        contradicts_clock: true,
+        ..Failure::new(Outcome::Refused, why)
+    })
+}
+
+/// A name that is due.
+struct Due {
+    name: String,
+    waiting: Waiting,
+    now: Now,
+    /// By which the first look says when what is kept is renewed.
+    chance: f64,
+}
+
+impl Due {
+    /// Looks at what is kept by now, because an order costs more than a look: the clock may have been set since, or the file
+    /// could not be read before. Orders if that is still due, but not after the first look: nothing was known before it of
+    /// whether this is to wait.
+    async fn follow(self, authority: Arc<Authority>) -> Done {
+        let named = self.name.clone();
+        let looked = authority.on_disk(move |store| store.certificate(&named));
+        let found = looked.await;
+        let found = found.unwrap_or_else(|silence| Found::Unread(silence.why));
+        if let Some(waiting) = self.is_later(found) {
+            return Done::Looked(waiting);
+        }
+        let name = &self.name;
+        info!(
+            name,
+            "ordering a certificate from {}", authority.settings.directory
+        );
+        Done::Ordered(order(&authority, name).await)
+    }
+
+    /// What is known now, if nothing is to be ordered yet.
+    fn is_later(&self, found: Found) -> Option<Waiting> {
+        let (name, is_first) = (&self.name, !self.waiting.is_known);
+        let known = |renewal| Waiting {
+            is_known: true,
+            renewal,
+            ..self.waiting
+        };
+        match found {
+            Found::Certificate(kept) => {
+                let chance = if is_first { self.chance } else { 1.0 };
+                let renewal = schedule::renewal(kept.not_before, kept.not_after, chance);
+                (is_first || renewal > self.now.wall).then(|| known(renewal))
+            }
+            Found::Unread(why) => {
+                let pause = Duration::from_secs(limits::ACME_PAUSE_SECS);
+                warn!(name, "what is kept is looked at again in {pause:?}: {why}");
+                Some(Waiting {
+                    paused_until: self.now.steady.after(pause),
+                    ..self.waiting
+                })
+            }
+            Found::Nothing if is_first => {
+                info!(name, "there is no certificate of its own yet for the name");
+                Some(known(0))
+            }
+            Found::Useless(why) if is_first => {
+                warn!(
+                    name,
+                    "what is kept cannot be used, so another certificate is ordered: {why}"
+                );
+                Some(known(0))
+            }
+            Found::Nothing | Found::Useless(_) => None,
         }
     }
 }
@@ -292,6 +331,7 @@ impl Orders {
 mod tests {
     use super::*;
     use crate::config::ChallengeKind;
+    use crate::control::acme::disk::Disk;
 
     fn orders(names: &[&str]) -> Orders {
         let folder = format!("palantir-orders-{}", std::process::id());
@@ -303,7 +343,8 @@ mod tests {
             challenge: ChallengeKind::Http01,
             eab: None,
         };
-        let mut orders = Orders::new(Authority::new(settings, Arc::default()), Arc::default());
+        let authority = Authority::new(settings, Arc::default(), Arc::new(Disk::start()));
+        let mut orders = Orders::new(authority, Arc::default());
         orders.want(set(names));
         orders
     }
@@ -328,7 +369,7 @@ mod tests {
         let mut names = orders.names.iter();
         let (id, _) = names.find(|(_, (ordered, _))| ordered == name).unwrap();
         let id = *id;
-        orders.note(Ok((id, outcome)), NOW);
+        orders.note(Ok((id, Done::Ordered(outcome))), NOW);
     }
 
     fn refused() -> Failure {
@@ -347,9 +388,10 @@ mod tests {
             assert_eq!(waiting.failures, failures);
             orders.begin_due(NOW);
             assert!(orders.waiting.contains_key("a"), "it is not due yet");
-            let id = orders.under_way.spawn(async { Err(refused()) }).id();
+            let ordered = async { Done::Ordered(Err(refused())) };
+            let id = orders.under_way.spawn(ordered).id();
             orders.waiting.remove("a");
-            orders.names.insert(id, ("a".to_owned(), failures));
+            orders.names.insert(id, ("a".to_owned(), waiting));
         }
         let now = WALL;
         let validity = Validity {
@@ -417,7 +459,7 @@ mod tests {
             let waiting = Waiting {
                 renewal,
                 paused_until: paused(pause),
-                failures: 0,
+                ..Waiting::default()
             };
             let found = waiting.left(later(elapsed, wall), paused(doubt));
             assert_eq!(

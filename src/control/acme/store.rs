@@ -1,5 +1,5 @@
 //! The folder where the account and the certificates of one authority are kept. Each is one file, replaced whole: a kill at
-//! any moment leaves the old one or the new one.
+//! any moment leaves the old one or the new one. Everything here may wait for a disk, and is done by [`super::disk`].
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use crate::config::AcmeSettings;
 use crate::tls::{Pair, Validity};
 
 /// The folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     settings: AcmeSettings,
 }
@@ -99,6 +99,11 @@ impl Store {
     /// Keeps the account. Errors: that is not possible.
     pub fn save_account(&self, bytes: &[u8]) -> Result<(), String> {
         self.save(&self.account_path(), bytes)
+    }
+
+    /// Forgets the account. Errors: that is not possible.
+    pub fn forget_account(&self) -> io::Result<()> {
+        fs::remove_file(self.account_path())
     }
 
     /// Where the account is kept.

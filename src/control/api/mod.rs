@@ -47,6 +47,8 @@ pub struct ApiState {
     bad_requests: BadRequests,
     /// Permits to follow events.
     streams: Arc<Semaphore>,
+    /// The one permit to check a configuration.
+    checks: Arc<Semaphore>,
 }
 
 impl ApiState {
@@ -63,6 +65,7 @@ impl ApiState {
             boards,
             bad_requests,
             streams: Arc::new(Semaphore::new(limits::ADMIN_STREAMS)),
+            checks: Arc::new(Semaphore::new(1)),
         }
     }
 

@@ -67,6 +67,7 @@ impl Api {
             files: Default::default(),
             texts: Default::default(),
             generations: Default::default(),
+            hanging_look_ups: Default::default(),
         };
         let boards = Boards::new(sources.clone(), Micros::now());
         let (note, asked) = mpsc::unbounded_channel();

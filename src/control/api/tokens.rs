@@ -1,11 +1,10 @@
 //! The two bearer tokens (RFC 6750) of the API: one that may change things, one that may only read.
 
-use std::fs;
 use std::path::Path;
 
 use subtle::ConstantTimeEq;
 
-use crate::base::limits;
+use crate::base::{file, limits};
 use crate::snapshot::Admin;
 
 /// What a request may do.
@@ -71,7 +70,10 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
 
 fn read_token(path: &Path) -> Result<String, String> {
     let cannot = |why: &str| format!("token file {}: {why}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| cannot(&error.to_string()))?;
+    let bytes = file::read(path, limits::TOKEN_FILE_BYTES);
+    let bytes = bytes.map_err(|error| cannot(&error.to_string()))?;
+    // Bytes that are no UTF-8 are no ASCII either, and refused as such.
+    let text = String::from_utf8_lossy(&bytes);
     let token = text.trim();
     let bytes = limits::TOKEN_BYTES_LEAST..=limits::TOKEN_BYTES;
     if !bytes.contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -96,6 +98,8 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -172,7 +172,9 @@ impl Present {
         let access_log = match snapshot.access_log == before.access_log {
             true => NewLog::AsItIs,
             false => {
-                job.note("opening the access log");
+                let path = snapshot.access_log.as_ref().map(|log| log.path.display());
+                let path = path.map(|path| path.to_string()).unwrap_or_default();
+                job.note(format!("opening the access log {path}"));
                 NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?)
             }
         };

@@ -188,6 +188,11 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "Snapshots of the configuration in use: the one in force, and those that requests began under which still run",
         Some(sources.generations.get()),
     )?;
+    page.gauge(
+        "palantir_look_ups_hanging",
+        "Look-ups of host names that have had no answer for 5 seconds and keep a thread each",
+        Some(sources.hanging_look_ups.get()),
+    )?;
     let draining = Some(u64::from(in_force.draining));
     page.gauge("palantir_draining", "1 once a stop has begun", draining)?;
     let mut reasons = Vec::new();
@@ -254,31 +259,48 @@ fn encode_memory(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     )
 }
 
-/// When certificates end. Of two for the same name, as with two kinds of keys, the one that ends first.
+/// When certificates end, and when their OCSP responses are superseded. Of two for the same name, as with two kinds of
+/// keys, whichever is first.
 fn encode_certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     let mut ends: BTreeMap<(String, &str), i64> = BTreeMap::new();
+    let mut staples: BTreeMap<(String, &str), i64> = BTreeMap::new();
     let listeners = snapshot.listeners.iter();
     let listeners = listeners.map(|listener| (&listener.addr, &listener.tls));
     let admin = snapshot.admin.iter();
     let admin = admin.map(|admin| (&admin.listen_addr, &snapshot.admin_tls));
     for (addr, tls) in listeners.chain(admin) {
         for pair in tls.iter().flat_map(|tls| &tls.certificates) {
-            let end = ends
-                .entry((addr.to_string(), pair.name()))
-                .or_insert(pair.not_after);
+            let place = (addr.to_string(), pair.name());
+            if let Some(superseded) = pair.staple_ends {
+                let end = staples.entry(place.clone()).or_insert(superseded);
+                *end = superseded.min(*end);
+            }
+            let end = ends.entry(place).or_insert(pair.not_after);
             *end = pair.not_after.min(*end);
         }
     }
     let now = unix_secs_of(SystemTime::now());
-    let rows = ends.iter().map(|((listener, name), end)| {
-        let labels = [("listener", listener.as_str()), ("name", *name)];
-        (labels, end - now)
-    });
+    page.gauges(
+        "palantir_ocsp_next_update_seconds",
+        "Seconds until the OCSP response of a listener's certificate is superseded and no longer stapled; below 0 once it is",
+        left(&staples, now),
+    )?;
     page.gauges(
         "palantir_certificate_expiry_seconds",
         "Seconds until a listener's certificate, or one of those that vouch for it, expires; below 0 once it has",
-        rows,
+        left(&ends, now),
     )
+}
+
+/// How many seconds each of these has left.
+fn left<'t>(
+    ends: &'t BTreeMap<(String, &str), i64>,
+    now: i64,
+) -> impl Iterator<Item = (Labels<'t, 2>, i64)> {
+    ends.iter().map(move |((listener, name), end)| {
+        let labels = [("listener", listener.as_str()), ("name", *name)];
+        (labels, end - now)
+    })
 }
 
 /// How orders of certificates ended, where there are any to be made.

@@ -49,6 +49,8 @@ pub struct Sources {
     pub texts: Arc<Texts>,
     /// Snapshots in use.
     pub generations: Arc<Count>,
+    /// Look-ups of names that have had no answer for too long.
+    pub hanging_look_ups: Arc<Count>,
 }
 
 impl Sources {

@@ -76,6 +76,7 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
         files: Default::default(),
         texts: Default::default(),
         generations: Default::default(),
+        hanging_look_ups: Default::default(),
     };
     (sources, sender)
 }

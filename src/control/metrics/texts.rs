@@ -1,8 +1,10 @@
 //! The texts of `/metrics` that scrapers are reading: one for all who ask within a second, and few at a time, so that
-//! memory does not depend on how many ask and how slowly they read.
+//! memory does not depend on how many ask and how slowly they read. A text that somebody reads on and on stays: whoever
+//! comes then gets an earlier text.
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -19,6 +21,25 @@ struct Kept {
     kind: &'static str,
     made: Micros,
     text: Arc<String>,
+    /// When somebody last read a part of it, in microseconds.
+    read: Arc<AtomicU64>,
+}
+
+impl Kept {
+    /// Whether somebody reads it on and on.
+    fn is_read(&self, now: Micros) -> bool {
+        let read = Micros(self.read.load(Relaxed));
+        let patience = Duration::from_secs(limits::METRICS_PAUSE_SECS);
+        Arc::weak_count(&self.text) > 0 && now <= read.after(patience)
+    }
+
+    fn share(&self) -> SharedText {
+        SharedText {
+            len: self.text.len(),
+            text: Arc::downgrade(&self.text),
+            read: self.read.clone(),
+        }
+    }
 }
 
 /// A text, for one who reads it.
@@ -26,42 +47,50 @@ struct Kept {
 pub struct SharedText {
     text: Weak<String>,
     pub len: usize,
+    read: Arc<AtomicU64>,
 }
 
 impl SharedText {
     /// A part of it, as much as there is of that; `None`: newer texts have taken its place.
-    pub fn part(&self, range: Range<usize>) -> Option<Vec<u8>> {
+    pub fn part(&self, range: Range<usize>, now: Micros) -> Option<Vec<u8>> {
         let text = self.text.upgrade()?;
+        self.read.store(now.0, Relaxed);
         let end = range.end.min(text.len());
         Some(text.as_bytes()[range.start.min(end)..end].to_vec())
     }
 }
 
 impl Texts {
-    /// The text of this content type: the one that was made within the last second, else the one that `make` makes.
+    /// The text of this content type: the one that was made within the last second, else the one that `make` makes. If all
+    /// that are kept are being read, the latest of this type; `None`: there is none.
     pub fn get(
         &self,
         kind: &'static str,
         now: Micros,
         make: impl FnOnce() -> String,
-    ) -> SharedText {
+    ) -> Option<SharedText> {
         let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let age = Duration::from_millis(limits::METRICS_AGE_MILLIS);
-        let is_fresh = |kept: &&Kept| kept.kind == kind && now <= kept.made.after(age);
-        if let Some(kept) = texts.iter().rev().find(is_fresh) {
-            return share(&kept.text);
+        let mut latest = texts.iter().rev().filter(|kept| kept.kind == kind);
+        let latest = latest.next();
+        let is_fresh = latest.is_some_and(|kept| now <= kept.made.after(age));
+        let is_full = texts.len() >= limits::METRICS_TEXTS;
+        let unread = texts.iter().position(|kept| !kept.is_read(now));
+        if is_fresh || is_full && unread.is_none() {
+            return latest.map(Kept::share);
         }
-        let text = Arc::new(make());
-        let shared = share(&text);
-        if texts.len() == limits::METRICS_TEXTS {
-            texts.pop_front();
+        if let Some(unread) = unread.filter(|_| is_full) {
+            texts.remove(unread);
         }
-        texts.push_back(Kept {
+        let kept = Kept {
             kind,
             made: now,
-            text,
-        });
-        shared
+            text: Arc::new(make()),
+            read: Arc::new(AtomicU64::new(now.0)),
+        };
+        let shared = kept.share();
+        texts.push_back(kept);
+        Some(shared)
     }
 
     /// Forgets the texts that nobody can be reading any more.
@@ -69,13 +98,6 @@ impl Texts {
         let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let age = Duration::from_secs(limits::METRICS_READ_SECS);
         texts.retain(|kept| now <= kept.made.after(age));
-    }
-}
-
-fn share(text: &Arc<String>) -> SharedText {
-    SharedText {
-        len: text.len(),
-        text: Arc::downgrade(text),
     }
 }
 
@@ -99,24 +121,56 @@ mod tests {
         ];
         for (number, (millis, kind, expected)) in rows.into_iter().enumerate() {
             let made = ["first", "second", "third", "fourth", "fifth"][number];
-            let text = texts.get(kind, at(millis), || made.to_owned());
-            assert_eq!(text.part(0..99).unwrap(), expected.as_bytes(), "{number}");
+            let text = texts.get(kind, at(millis), || made.to_owned()).unwrap();
+            assert_eq!(
+                text.part(0..99, at(millis)).unwrap(),
+                expected.as_bytes(),
+                "{number}"
+            );
         }
     }
 
     #[test]
     fn the_oldest_text_gives_way_and_all_do_in_time() {
         let texts = Texts::default();
+        let pause = 1_000 * limits::METRICS_PAUSE_SECS + 1;
         let get = |number: usize| {
-            let now = at(2_000 * number as u64);
-            texts.get("plain", now, || format!("text {number}"))
+            let now = at(pause * number as u64);
+            texts
+                .get("plain", now, || format!("text {number}"))
+                .unwrap()
         };
         let all: Vec<SharedText> = (0..=limits::METRICS_TEXTS).map(get).collect();
-        assert_eq!(all[0].part(0..4), None);
-        assert_eq!(all[1].part(0..4).unwrap(), b"text");
-        assert_eq!(all[1].part(5..99).unwrap(), b"1");
-        assert_eq!(all[1].part(99..100).unwrap(), b"");
+        let now = at(pause * all.len() as u64);
+        assert_eq!(all[0].part(0..4, now), None, "it was not read on");
+        assert_eq!(all[1].part(0..4, now).unwrap(), b"text");
+        assert_eq!(all[1].part(5..99, now).unwrap(), b"1");
+        assert_eq!(all[1].part(99..100, now).unwrap(), b"");
         texts.forget_old(at(1_000_000_000));
-        assert_eq!(all[1].part(0..4), None);
+        assert_eq!(all[1].part(0..4, now), None);
+    }
+
+    #[test]
+    fn who_reads_on_is_not_cut_by_those_who_come() {
+        let texts = Texts::default();
+        let get = |kind, millis| texts.get(kind, at(millis), || format!("of {millis}"));
+        let readers: Vec<SharedText> = (0..limits::METRICS_TEXTS as u64)
+            .map(|number| get("plain", 2_000 * number).unwrap())
+            .collect();
+        let newest = format!("of {}", 2_000 * (readers.len() - 1));
+        for millis in (6_000..30_000).step_by(500) {
+            for reader in &readers {
+                assert!(reader.part(0..1, at(millis)).is_some(), "{millis}");
+            }
+            let late = get("plain", millis).unwrap();
+            assert_eq!(late.part(0..99, at(millis)).unwrap(), newest.as_bytes());
+            assert!(
+                get("open", millis).is_none(),
+                "no text of this type is kept"
+            );
+        }
+        drop(readers);
+        let next = get("open", 30_000).unwrap();
+        assert_eq!(next.part(0..99, at(30_000)).unwrap(), b"of 30000");
     }
 }

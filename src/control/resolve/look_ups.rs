@@ -8,18 +8,23 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tracing::{info, warn};
 
 use super::{Answer, Names};
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::shared::count::Count;
 
 /// Finds the addresses of a name; blocks. Errors: why there are none.
 type LookUp = Arc<dyn Fn(&str) -> Result<Vec<IpAddr>, String> + Send + Sync>;
 
 /// All names that are looked up. A look-up that does not end keeps its thread; so those that will probably not end leave
-/// threads for others, and those of one change leave some for the next.
+/// threads for others, and those of one change leave some for the next. A thread whose look-up hangs is replaced by
+/// another one, up to a bound, and its name is not asked for again before it ends.
 pub struct LookUps {
     names: BTreeMap<String, Name>,
+    /// Look-ups that go on although nobody wants their names any more: their numbers, and when they began.
+    unwanted: BTreeMap<String, (u64, Micros)>,
     every: Duration,
     /// Counts what brings new names.
     changes: u64,
@@ -28,6 +33,8 @@ pub struct LookUps {
     /// Threads that look up, those included that nobody waits for any more.
     threads: usize,
     look_up: LookUp,
+    /// Look-ups that hang, for whoever only wants to know.
+    hanging: Arc<Count>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
 }
 
@@ -36,6 +43,8 @@ pub struct LookUps {
 struct Name {
     due: Micros,
     last: Last,
+    /// Its last look-up had no answer in time.
+    hung: bool,
     /// The look-up that is under way, and since when.
     under_way: Option<(u64, Micros)>,
     /// It was told already that there is no answer in time.
@@ -74,13 +83,20 @@ impl LookUps {
     pub(super) fn by(look_up: LookUp) -> LookUps {
         LookUps {
             names: BTreeMap::new(),
+            unwanted: BTreeMap::new(),
             every: Duration::from_secs(limits::default::RESOLVE_SECS),
             changes: 0,
             begun: 0,
             threads: 0,
             look_up,
+            hanging: Arc::default(),
             ended: mpsc::unbounded_channel(),
         }
+    }
+
+    /// How many look-ups have had no answer for too long.
+    pub fn hanging(&self) -> Arc<Count> {
+        self.hanging.clone()
     }
 
     /// Looks these names up again and again from now on, and no others but those of `asked`. One that was looked up before
@@ -88,8 +104,12 @@ impl LookUps {
     pub(super) fn follow(&mut self, names: &Names, asked: &BTreeSet<String>, now: Micros) {
         self.every = names.every;
         let followed: BTreeSet<&String> = names.hosts.iter().collect();
-        self.names
-            .retain(|host, _| followed.contains(host) || asked.contains(host));
+        let is_unwanted =
+            |host: &String, _: &mut Name| !followed.contains(host) && !asked.contains(host);
+        for (host, name) in self.names.extract_if(.., is_unwanted) {
+            self.unwanted
+                .extend(name.under_way.map(|look_up| (host, look_up)));
+        }
         let latest = now.after(self.every);
         for (host, name) in &mut self.names {
             name.is_followed = followed.contains(host);
@@ -102,7 +122,8 @@ impl LookUps {
         self.add(new, true, now);
     }
 
-    /// Looks these names up once, at once, whatever was known of them; those that wait for their first look-up go on waiting.
+    /// Looks these names up once, at once, whatever was known of them; those that wait for their first look-up go on waiting,
+    /// unless that was given up: whoever asks now is told as well.
     pub(super) fn look_up_once(&mut self, hosts: impl IntoIterator<Item = String>, now: Micros) {
         let (known, new): (Vec<_>, Vec<_>) = hosts
             .into_iter()
@@ -110,7 +131,7 @@ impl LookUps {
         self.add(new, false, now);
         for host in known {
             if let Some(name) = self.names.get_mut(&host)
-                && name.last != Last::Never
+                && (name.last != Last::Never || name.is_given_up)
             {
                 (name.last, name.due, name.is_given_up) = (Last::Never, now, false);
                 name.change = self.changes;
@@ -121,10 +142,12 @@ impl LookUps {
     fn add(&mut self, hosts: Vec<String>, is_followed: bool, now: Micros) {
         self.changes += 1;
         for host in hosts {
+            let under_way = self.unwanted.remove(&host);
             let name = Name {
                 due: now,
                 last: Last::Never,
-                under_way: None,
+                hung: under_way.is_some_and(|(_, since)| hangs(since, now)),
+                under_way,
                 is_given_up: false,
                 change: self.changes,
                 is_followed,
@@ -145,7 +168,8 @@ impl LookUps {
     /// Begins what is due, as far as there is room, and gives up waiting for what has taken too long; what is to be told.
     pub(super) fn step(&mut self, now: Micros) -> Vec<Answer> {
         let mut told = self.give_up(now);
-        let mut busy = self.busy();
+        let mut busy = self.busy(now);
+        self.tell_hanging(busy.hanging);
         for host in self.due(now) {
             if let Err(why) = self.begin(&host, &mut busy, now) {
                 told.extend(self.note_answer(host, Err(why), now));
@@ -170,7 +194,7 @@ impl LookUps {
             name.is_given_up = true;
             let why = match name.under_way {
                 Some(_) => {
-                    name.last = Last::Failed;
+                    (name.last, name.hung) = (Last::Failed, true);
                     format!("no answer within {most:?}")
                 }
                 None => format!(
@@ -192,8 +216,8 @@ impl LookUps {
         let soon = now.after(self.every / limits::LOOKUP_SHARE_OF_PAUSE);
         let mut due: Vec<_> = waiting().filter(|(_, name)| name.due <= soon).collect();
         due.sort_by_key(|(_, name)| match name.last {
-            Last::Never => (Last::Never, Reverse(name.change), name.due),
-            last => (last, Reverse(0), name.due),
+            Last::Never => (name.hung, Last::Never, Reverse(name.change), name.due),
+            last => (name.hung, last, Reverse(0), name.due),
         });
         due.into_iter().map(|(host, _)| host.clone()).collect()
     }
@@ -204,7 +228,10 @@ impl LookUps {
             return Ok(());
         };
         let of_change = busy.of_change.get(&name.change).copied().unwrap_or(0);
-        if !has_room(name.last, self.threads, busy.failing, of_change) {
+        // Whoever hung last time will probably hang again, whoever asks for it.
+        let last = if name.hung { Last::Failed } else { name.last };
+        let threads = self.threads - busy.hanging.min(limits::LOOKUPS_REPLACED);
+        if !has_room(last, threads, busy.failing, of_change) {
             return Ok(());
         }
         busy.add(name);
@@ -232,11 +259,33 @@ impl LookUps {
         Ok(())
     }
 
-    fn busy(&self) -> Busy {
+    fn busy(&self, now: Micros) -> Busy {
         let mut busy = Busy::default();
-        let under_way = self.names.values().filter(|name| name.under_way.is_some());
-        under_way.for_each(|name| busy.add(name));
+        for name in self.names.values() {
+            match name.under_way {
+                Some((_, since)) if hangs(since, now) => busy.hanging += 1,
+                Some(_) => busy.add(name),
+                None => {}
+            }
+        }
+        let unwanted = self.unwanted.values();
+        busy.hanging += unwanted.filter(|(_, since)| hangs(*since, now)).count();
         busy
+    }
+
+    /// Says in the log when every thread that may be replaced hangs, and when that is over.
+    fn tell_hanging(&mut self, hanging: usize) {
+        let (most, before) = (limits::LOOKUPS_REPLACED as u64, self.hanging.get());
+        let hanging = hanging as u64;
+        self.hanging.set(hanging);
+        if before < most && hanging >= most {
+            warn!(
+                hanging,
+                "look-ups of names hang: no more of their threads are replaced, so that names wait for each other"
+            );
+        } else if before >= most && hanging < most {
+            info!(hanging, "threads of look-ups that hang are replaced again");
+        }
     }
 
     /// The next look-up that ends. May be dropped while it waits.
@@ -251,6 +300,7 @@ impl LookUps {
     /// What a look-up brought that has ended; `None`: nobody wants to know any more.
     pub(super) fn note(&mut self, ended: Ended, now: Micros) -> Option<Answer> {
         self.threads = self.threads.saturating_sub(1);
+        self.unwanted.remove(&ended.host);
         let name = self.names.get(&ended.host)?;
         name.under_way
             .filter(|(number, _)| *number == ended.number)?;
@@ -266,6 +316,8 @@ impl LookUps {
         let name = self.names.get_mut(&host)?;
         name.under_way = None;
         name.is_given_up = false;
+        // An answer that came late says nothing against the name.
+        name.hung &= answer.is_err();
         name.due = now.after(self.every);
         name.last = if answer.is_ok() {
             Last::Good
@@ -310,15 +362,22 @@ impl Name {
 /// What names have threads.
 #[derive(Default)]
 struct Busy {
+    /// Threads whose look-ups hang, which are not among the others.
+    hanging: usize,
     failing: usize,
     of_change: HashMap<u64, usize>,
 }
 
 impl Busy {
     fn add(&mut self, name: &Name) {
-        self.failing += usize::from(name.last == Last::Failed);
+        self.failing += usize::from(name.hung || name.last == Last::Failed);
         *self.of_change.entry(name.change).or_default() += 1;
     }
+}
+
+/// Whether a look-up that began then has had no answer for too long.
+fn hangs(since: Micros, now: Micros) -> bool {
+    since.after(Duration::from_secs(limits::RESOLVE_SECS)) <= now
 }
 
 /// Whether a name whose last look-up ended so may have another thread, besides the `threads` that are busy, `failing` of

@@ -1,9 +1,10 @@
 //! The task that looks names up as long as the process serves, and what it is asked.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Answer, Found, LookUps, Names};
 use crate::base::limits;
@@ -17,8 +18,8 @@ pub struct Question {
     reply: oneshot::Sender<Vec<Answer>>,
 }
 
-/// Has names looked up that are new; an answer for each, within a few times [`limits::RESOLVE_SECS`] at most. Nothing if
-/// nobody looks names up any more.
+/// Has names looked up that are new; an answer for each, or nothing if there is none for all of them within
+/// [`limits::LOOKUP_ANSWER_SECS`], or nobody looks names up any more.
 pub async fn ask(questions: mpsc::Sender<Question>, hosts: Vec<String>) -> Vec<Answer> {
     let (reply, answers) = oneshot::channel();
     let question = Question {
@@ -27,7 +28,11 @@ pub async fn ask(questions: mpsc::Sender<Question>, hosts: Vec<String>) -> Vec<A
         reply,
     };
     match questions.send(question).await {
-        Ok(()) => answers.await.unwrap_or_default(),
+        Ok(()) => {
+            let most = Duration::from_secs(limits::LOOKUP_ANSWER_SECS);
+            let answers = timeout(most, answers).await;
+            answers.ok().and_then(Result::ok).unwrap_or_default()
+        }
         Err(_) => Vec::new(),
     }
 }
@@ -120,7 +125,6 @@ impl Untold {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
 

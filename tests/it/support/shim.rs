@@ -99,3 +99,47 @@ impl Clock {
         command.env("SHIM_CLOCK", self.path());
     }
 }
+
+/// A disk that hangs where a test wants it to.
+pub struct Disk {
+    directory: Directory,
+}
+
+impl Disk {
+    /// To open or to sync what lies below this path has no end.
+    pub fn hanging(path: &Path) -> Disk {
+        let disk = Disk::sound();
+        disk.hang(path);
+        disk
+    }
+
+    /// A disk that does not hang.
+    pub fn sound() -> Disk {
+        Disk {
+            directory: Directory::new(),
+        }
+    }
+
+    /// Has what lies below this path hang from now on, and nothing else.
+    pub fn hang(&self, path: &Path) {
+        let new = self
+            .directory
+            .write("disk.new", &format!("{}\n", path.display()));
+        fs::rename(new, self.path()).unwrap();
+    }
+
+    /// Lets everything go on.
+    pub fn go_on(&self) {
+        fs::remove_file(self.path()).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    /// Makes a command use this disk.
+    pub fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("SHIM_DISK", self.path());
+    }
+}

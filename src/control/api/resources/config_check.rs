@@ -2,19 +2,25 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use axum::Extension;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::limits;
 use crate::config::{self, Machine, Note};
-use crate::control::api::ApiState;
 use crate::control::api::body::{self, Text};
 use crate::control::api::gate::{Identified, media_type};
 use crate::control::api::problem::ApiProblem;
+use crate::control::api::{Api, ApiState};
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(check))
@@ -72,11 +78,17 @@ impl From<Note> for Finding {
 
 /// Checks a configuration
 ///
-/// Nothing is changed. The text comes in JSON, or alone as `application/toml` or `text/plain`.
+/// Nothing is changed. The text comes in JSON, or alone as `application/toml` or `text/plain`. One text is checked at a
+/// time, because the files that it names may lie on a disk that does not answer: the answer is 503 if an earlier check has
+/// not ended within 10 seconds, or this one has not ended within 10 more.
 #[utoipa::path(post, path = "/config/check", tag = "configuration",
     request_body(content((Candidate = "application/json"), (String = "application/toml"), (String = "text/plain"))),
-    responses((status = 200, body = Findings)))]
+    responses(
+        (status = 200, body = Findings),
+        (status = 503, description = "A check has not ended in time"),
+    ))]
 async fn check(
+    State(api): Api,
     Extension(Identified(may_see_files)): Extension<Identified>,
     headers: HeaderMap,
     Text(bytes): Text,
@@ -97,13 +109,41 @@ async fn check(
             )
         })?,
     };
-    // A text of a megabyte takes a while; the control thread has other things to do.
-    match tokio::task::spawn_blocking(move || findings(text, may_see_files)).await {
-        Ok(findings) => Ok(axum::Json(findings)),
-        Err(error) => Err(ApiProblem::new(
+    check_apart(&api, text, may_see_files).await.map(axum::Json)
+}
+
+/// Checks the text on a thread of its own: a text of a megabyte takes a while, a disk that hangs has no end, and the control
+/// thread has other things to do. Errors: it takes too long, or an earlier check does.
+async fn check_apart(
+    api: &ApiState,
+    text: String,
+    may_see_files: bool,
+) -> Result<Findings, ApiProblem> {
+    let unavailable = |why: &str| ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, why);
+    let most = Duration::from_secs(limits::CHECK_SECS);
+    let turn = timeout(most, api.checks.clone().acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else {
+        let why = "an earlier check has not ended: a file that it looks at does not answer";
+        return Err(unavailable(why));
+    };
+    let (sender, found) = oneshot::channel();
+    let check = move || {
+        let _ = sender.send(findings(text, may_see_files));
+        // Not before the check has ended, whoever waits for it.
+        drop(turn);
+    };
+    let thread = thread::Builder::new().name("check".to_owned());
+    let started = thread.spawn(check);
+    started.map_err(|error| unavailable(&format!("there is no thread for the check: {error}")))?;
+    match timeout(most, found).await {
+        Ok(Ok(findings)) => Ok(findings),
+        Ok(Err(_)) => Err(ApiProblem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            format!("the check did not end: {error}"),
+            "the check has panicked; the log says where",
         )),
+        Err(_) => Err(unavailable(&format!(
+            "the check has not ended within {most:?}: a file that it looks at does not answer"
+        ))),
     }
 }
 

@@ -102,7 +102,7 @@ impl ApiState {
             reasons.push("the access log stands still: its file does not answer".to_owned());
         }
         if log::stalled_for(now) > Duration::from_millis(limits::LOG_STALL_MILLIS) {
-            reasons.push("the program's log stands still: nobody reads standard error".to_owned());
+            reasons.push("the program's log stands still: standard error takes nothing".to_owned());
         }
         let status = match (is_fit, self.in_force().draining) {
             (false, _) => Status::Unfit,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::metrics::{SharedText, content_type, render};
 
@@ -22,9 +23,13 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 
 /// All counts, for Prometheus
 ///
-/// As Prometheus text or OpenMetrics, whichever is liked better.
+/// As Prometheus text or OpenMetrics, whichever is liked better. Slow readers share few texts: while all of these are being
+/// read, the answer is the latest one, which is a little older, or 503 if none of them has the wanted format.
 #[utoipa::path(get, path = "/metrics", tag = "figures",
-    responses((status = 200, description = "The counts", content((String = "text/plain"), (String = "application/openmetrics-text")))))]
+    responses(
+        (status = 200, description = "The counts", content((String = "text/plain"), (String = "application/openmetrics-text"))),
+        (status = 503, description = "Too many read the counts slowly"),
+    ))]
 async fn show(State(api): Api, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT);
     let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or("");
@@ -34,6 +39,11 @@ async fn show(State(api): Api, headers: HeaderMap) -> Response {
         .sources
         .texts
         .get(kind, now, || render(&api.sources, kind));
+    let Some(text) = text else {
+        let why =
+            "as many texts of the metrics as are kept are being read; try again in a few seconds";
+        return ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    };
     let fields = [
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_LENGTH, text.len.to_string()),
@@ -44,7 +54,7 @@ async fn show(State(api): Api, headers: HeaderMap) -> Response {
 /// The text, as the client takes it. Ends early, and with it the connection, if the client is too slow.
 fn blocks(text: SharedText) -> impl Stream<Item = io::Result<Vec<u8>>> {
     stream::unfold((text, 0), async |(text, begin)| {
-        let block = text.part(begin..begin + limits::METRICS_BLOCK_BYTES);
+        let block = text.part(begin..begin + limits::METRICS_BLOCK_BYTES, Micros::now());
         let Some(block) = block else {
             let slow = io::Error::from(io::ErrorKind::TimedOut);
             return Some((Err(slow), (text, usize::MAX)));

@@ -1,6 +1,6 @@
 //! Look-ups that never end, beside those that do.
 
-use std::sync::mpsc as std_mpsc;
+use std::sync::{Mutex, mpsc as std_mpsc};
 
 use super::*;
 
@@ -151,7 +151,7 @@ fn each_name_is_due_by_itself() {
 #[test]
 fn a_late_answer_is_an_answer_and_a_forgotten_one_is_none() {
     let (release, released) = std_mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
+    let released = Mutex::new(released);
     let mut look_ups = LookUps::by(Arc::new(move |_| {
         let _ = released.lock().unwrap().recv();
         Ok(vec![[192, 0, 2, 1].into()])
@@ -169,4 +169,102 @@ fn a_late_answer_is_an_answer_and_a_forgotten_one_is_none() {
     let ended = look_ups.ended.1.blocking_recv().unwrap();
     assert_eq!(look_ups.note(ended, at(82)), None);
     assert_eq!(look_ups.threads, 0);
+}
+
+/// Look-ups that never end, and how often each name was asked for.
+fn counted_look_ups() -> (LookUps, Arc<Mutex<BTreeMap<String, usize>>>) {
+    let asked = Arc::<Mutex<BTreeMap<String, usize>>>::default();
+    let counts = asked.clone();
+    let look_ups = LookUps::by(Arc::new(move |host| {
+        *counts.lock().unwrap().entry(host.to_owned()).or_default() += 1;
+        loop {
+            thread::park();
+        }
+    }));
+    (look_ups, asked)
+}
+
+#[test]
+fn whoever_asks_again_for_names_that_were_given_up_is_told_again() {
+    let mut look_ups = look_ups();
+    for secs in [0, 6, 20] {
+        look_ups.look_up_once(dead(60), at(secs));
+        let mut told = look_ups.step(at(secs));
+        told.extend(look_ups.step(at(secs + 5)));
+        let hosts: BTreeSet<String> = told.into_iter().map(|(host, _)| host).collect();
+        assert_eq!(hosts, dead(60).collect(), "asked after {secs} s");
+    }
+}
+
+#[test]
+fn threads_that_hang_are_replaced_up_to_a_bound_and_their_names_are_not_asked_for_again() {
+    let (mut look_ups, asked) = counted_look_ups();
+    let most = limits::LOOKUPS - limits::LOOKUPS_SPARE + limits::LOOKUPS_REPLACED;
+    for round in 0..20 {
+        let now = at(round * 6);
+        // The names come with a change and are gone again, as when the change is refused.
+        look_ups.look_up_once(dead(200), now);
+        look_ups.step(now);
+        look_ups.step(at(round * 6 + 5));
+        look_ups.follow(&names([]), &BTreeSet::new(), at(round * 6 + 5));
+        assert!(
+            look_ups.threads <= most + limits::LOOKUPS_SPARE,
+            "{}",
+            look_ups.threads
+        );
+    }
+    assert!(look_ups.threads >= most, "{}", look_ups.threads);
+    assert_eq!(look_ups.hanging().get(), look_ups.threads as u64);
+    let threads = look_ups.threads;
+    let is_begun = || asked.lock().unwrap().len() == threads;
+    while !is_begun() {
+        thread::yield_now();
+    }
+    assert!(asked.lock().unwrap().values().all(|count| *count == 1));
+}
+
+#[test]
+fn a_thread_that_ends_after_all_makes_room_although_nobody_wants_its_name() {
+    let (release, released) = std_mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let mut look_ups = LookUps::by(Arc::new(move |_| {
+        let _ = released.lock().unwrap().recv();
+        Err("too late".to_owned())
+    }));
+    look_ups.look_up_once(["a".to_owned()], at(0));
+    look_ups.step(at(0));
+    look_ups.follow(&names([]), &BTreeSet::new(), at(6));
+    look_ups.step(at(6));
+    assert_eq!((look_ups.threads, look_ups.hanging().get()), (1, 1));
+    release.send(()).unwrap();
+    let ended = look_ups.ended.1.blocking_recv().unwrap();
+    assert_eq!(look_ups.note(ended, at(7)), None);
+    look_ups.step(at(7));
+    assert_eq!((look_ups.threads, look_ups.hanging().get()), (0, 0));
+}
+
+#[test]
+fn names_that_hung_last_time_come_after_all_others() {
+    let (release, released) = std_mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let mut look_ups = LookUps::by(Arc::new(move |host| match host.starts_with("dead") {
+        true => {
+            let _ = released.lock().unwrap().recv();
+            Err("no name server answers".to_owned())
+        }
+        false => Ok(vec![[192, 0, 2, 1].into()]),
+    }));
+    look_ups.follow(&names(dead(20)), &BTreeSet::new(), at(0));
+    look_ups.step(at(0));
+    look_ups.step(at(5));
+    for _ in 0..20 {
+        release.send(()).unwrap();
+        end(&mut look_ups, at(20));
+    }
+    // One change asks for all of them and for others.
+    let others = ["later".to_owned(), "zebra".to_owned()];
+    look_ups.look_up_once(dead(20).chain(others.clone()), at(30));
+    let due = look_ups.due(at(30));
+    assert_eq!(due[..2], others);
+    assert_eq!(due.len(), 22);
 }

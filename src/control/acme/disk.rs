@@ -1,0 +1,107 @@
+//! The thread that reads and writes files for the order of certificates: a disk that hangs keeps this thread, and nobody
+//! else. Whoever wants something of the disk waits for a while, and goes on with a reason why there is no answer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::error;
+
+use super::outcome::{Failure, Outcome};
+use crate::base::file_at_work::FileAtWork;
+use crate::base::limits;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The thread, as those see it who order.
+#[derive(Debug)]
+pub struct Disk {
+    work: Sender<Work>,
+    file: FileAtWork,
+    /// How long an answer is waited for.
+    patience: Duration,
+}
+
+impl Disk {
+    /// Starts the thread. Where there can be none, nothing is read or written, and every order fails for that reason.
+    pub fn start() -> Disk {
+        Disk::with_patience(Duration::from_secs(limits::ACME_DISK_SECS))
+    }
+
+    fn with_patience(patience: Duration) -> Disk {
+        let (work, pieces) = bounded::<Work>(limits::ACME_DISK_WORK);
+        let file = FileAtWork::default();
+        let followed = file.clone();
+        let thread = thread::Builder::new().name("acme-files".to_owned());
+        let started = thread.spawn(move || {
+            followed.follow_this_thread();
+            for piece in pieces {
+                // Whoever waits for it is told, and the panic itself is in the log.
+                let _ = catch_unwind(AssertUnwindSafe(piece));
+            }
+        });
+        if let Err(why) = started {
+            error!("no certificate can be read or kept: there is no thread for it: {why}");
+        }
+        Disk {
+            work,
+            file,
+            patience,
+        }
+    }
+
+    /// What `work` brings, which the thread does. A piece of work that is waited for no more is done nevertheless. Errors:
+    /// there is no answer in time.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (sender, done) = oneshot::channel();
+        let piece = move || drop(sender.send(work()));
+        if self.work.try_send(Box::new(piece)).is_err() {
+            return Err(self.silence("it has too much to do"));
+        }
+        let most = self.patience;
+        match timeout(most, done).await {
+            Ok(Ok(brought)) => Ok(brought),
+            Ok(Err(_)) => Err(self.silence("it has ended without one")),
+            Err(_) => Err(self.silence(&format!("it has not ended within {most:?}"))),
+        }
+    }
+
+    fn silence(&self, why: &str) -> Failure {
+        let path = self.file.path();
+        let path = path.map_or("a file".to_owned(), |path| path.display().to_string());
+        let why = format!("the disk does not answer: the work on {path} is waited for, and {why}");
+        Failure::new(Outcome::NotKept, why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_disk_that_hangs_goes_on_after_a_while() {
+        let patient = Disk::start();
+        assert_eq!(patient.run(|| 7).await, Ok(7));
+        let failed = patient.run(|| panic!("a defect")).await;
+        let failed: Result<(), Failure> = failed;
+        assert!(failed.unwrap_err().why.contains("ended without one"));
+        assert_eq!(patient.run(|| 7).await, Ok(7));
+        let disk = Disk::with_patience(Duration::from_millis(10));
+        let (go_on, goes_on) = bounded::<()>(0);
+        let hangs = disk.run(move || goes_on.recv().is_err()).await;
+        assert!(hangs.unwrap_err().why.contains("has not ended within"));
+        for _ in 0..limits::ACME_DISK_WORK {
+            assert!(disk.run(|| ()).await.is_err(), "it waits behind what hangs");
+        }
+        let full = disk.run(|| ()).await;
+        assert!(full.unwrap_err().why.contains("too much to do"));
+        drop(go_on);
+        while disk.run(|| 8).await != Ok(8) {}
+    }
+}
