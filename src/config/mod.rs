@@ -103,10 +103,16 @@ pub fn load_regular(path: &Path) -> Result<Config, Mistakes> {
 
 /// The same of a file that is read twice with the same result: editors and `cp` write in parts.
 pub fn load_settled(path: &Path) -> Result<Config, Mistakes> {
-    load_by(path, read_settled)
+    load_by(path, read_until_settled)
 }
 
-fn read_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The text of such a file, unchecked. Errors: it cannot be read.
+pub fn read_settled(path: &Path) -> io::Result<String> {
+    let bytes = read_until_settled(path, limits::CONFIG_BYTES)?;
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+fn read_until_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let pause = Duration::from_millis(limits::CONFIG_PAUSE_MILLIS);
     settled(|| file::read_regular(path, most), || thread::sleep(pause))
 }

@@ -22,7 +22,7 @@ pub struct State {
     pub said: Overlay,
     /// Backends that are drained to be taken out.
     pub departures: Vec<Departure>,
-    /// The digest ([`digest`]) of a configuration file that was on trial and was taken back.
+    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back.
     pub taken_back: Option<String>,
 }
 

@@ -94,7 +94,11 @@ async fn reload(
     let terms = terms.map(|Json(terms)| terms).unwrap_or_default();
     let trial = terms.trial()?;
     let allow_empty = allow_empty.unwrap_or(false);
-    let wish = Wish::Reload { trial, allow_empty };
+    let wish = Wish::Reload {
+        trial,
+        allow_empty,
+        asked: None,
+    };
     let accepted = api.ask(wish, caller).await?;
     Ok(accepted.into())
 }
