@@ -135,8 +135,10 @@ fn load_by(
     path: &Path,
     read: impl FnOnce(&Path, u64) -> io::Result<Vec<u8>>,
 ) -> Result<Config, Mistakes> {
-    let bytes = read(path, limits::CONFIG_BYTES)
-        .map_err(|error| Mistakes::of_file(path.to_owned(), format!("cannot be read: {error}")))?;
+    let bytes = read(path, limits::CONFIG_BYTES).map_err(|error| {
+        let text = format!("cannot be read: {error}");
+        Mistakes::of_file(path.to_owned(), text, file::may_pass(&error))
+    })?;
     match String::from_utf8(bytes) {
         Ok(text) => check(path, text),
         Err(error) => Err(not_utf8(path, &error)),
@@ -153,6 +155,7 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Mistakes {
         path: path.to_owned(),
         notes,
         left_out,
+        may_pass: false,
     }
 }
 
@@ -182,6 +185,7 @@ fn examine(
         checks::check(&settings, &notes);
         check_files(&settings, &notes);
     }
+    let may_pass = !notes.are_lasting();
     let (notes, left_out) = notes.into_list();
     let path = path.to_owned();
     if notes.is_empty() {
@@ -195,6 +199,7 @@ fn examine(
             path,
             notes,
             left_out,
+            may_pass,
         })
     }
 }

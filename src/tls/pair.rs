@@ -74,6 +74,8 @@ pub struct PairFault {
     pub text: String,
     /// It could not be read, which may pass; otherwise its content is wrong, and stays so until it is written anew.
     pub is_of_reading: bool,
+    /// It may even pass though nobody does anything to the file.
+    pub may_pass: bool,
 }
 
 impl PairFault {
@@ -83,6 +85,7 @@ impl PairFault {
             path: fault.path,
             text: fault.text,
             is_of_reading: fault.is_of_reading,
+            may_pass: fault.may_pass,
         }
     }
 }

@@ -272,8 +272,12 @@ fn problem(mistakes: &Mistakes) -> Problem {
             format!("{path}: and {} more", mistakes.left_out),
         )
     });
+    let kind = match mistakes.may_pass {
+        true => ProblemKind::Unavailable,
+        false => ProblemKind::Invalid,
+    };
     Problem {
-        kind: ProblemKind::Invalid,
+        kind,
         mistakes: notes.chain(more).collect(),
     }
 }

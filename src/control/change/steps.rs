@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::error;
+use tracing::{error, info};
 
 use super::prepare::{self, Present, Source};
 use super::{Asker, Continuation, Finished, LookingUp, Ready, Recipient, Then, Unanswered};
@@ -132,7 +132,12 @@ impl Control {
         let (desk, asked) = (self.desk.clone(), self.asked_file.clone());
         self.on_files(now, move |_, job| {
             let digest = prepare::digest_of_file(job, &desk);
-            Box::new(move |control, _| control.asked_file.note(&asked, digest))
+            Box::new(move |control, _| {
+                info!(
+                    "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it is now"
+                );
+                control.asked_file.note(&asked, digest);
+            })
         });
     }
 

@@ -87,7 +87,7 @@ pub fn digest(text: &str) -> String {
 /// What the file says; nothing if there is none yet. Errors: it cannot be read, or is not what [`save`] wrote.
 pub fn load(path: &Path) -> Result<State, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("state file {}: {why}", path.display());
-    let bytes = match file::read(path, limits::STATE_BYTES) {
+    let bytes = match file::read_regular(path, limits::STATE_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(State::default()),
         Err(error) => return Err(cannot(&error)),
