@@ -46,13 +46,14 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
-    match file.metadata()?.is_file() {
-        true => read_all(file, most),
-        false => Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "it is no regular file",
-        )),
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        return read_all(file, most);
     }
+    Err(match metadata.is_dir() {
+        true => io::Error::from_raw_os_error(libc::EISDIR),
+        false => io::Error::new(ErrorKind::InvalidInput, "it is no regular file"),
+    })
 }
 
 /// Whether an error of reading may pass although nobody does anything to the file: too few descriptors, a disk that fails.

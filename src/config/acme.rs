@@ -83,7 +83,7 @@ impl AcmeSettings {
 impl ExternalAccount {
     /// The key. Errors: what is wrong with the file.
     pub fn hmac_key(&self) -> Result<Vec<u8>, String> {
-        let bytes = file::read(&self.hmac_key_file, limits::TLS_FILE_BYTES)
+        let bytes = file::read_regular(&self.hmac_key_file, limits::TLS_FILE_BYTES)
             .map_err(|error| format!("cannot be read: {error}"))?;
         let text = String::from_utf8_lossy(&bytes);
         // Padding says nothing, and some authorities write it.

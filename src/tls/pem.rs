@@ -40,7 +40,7 @@ impl FileFault {
 
 /// What the file holds. Errors: it cannot be read, or is too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
-    file::read(path, limits::TLS_FILE_BYTES).map_err(|error| FileFault {
+    file::read_regular(path, limits::TLS_FILE_BYTES).map_err(|error| FileFault {
         path: path.to_owned(),
         text: format!("cannot be read: {error}"),
         is_of_reading: error.kind() != std::io::ErrorKind::FileTooLarge,

@@ -12,7 +12,7 @@ use crate::base::{file, limits};
 /// The keys of the file; none if there is no file yet. Errors: it cannot be read, or is not what [`save`] wrote.
 pub(super) fn load(path: &Path) -> Result<Vec<Secret>, String> {
     let cannot = |why: String| format!("ticket key file {}: {why}", path.display());
-    let bytes = match file::read(path, limits::TLS_FILE_BYTES) {
+    let bytes = match file::read_regular(path, limits::TLS_FILE_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(cannot(error.to_string())),

@@ -109,6 +109,29 @@ fn check(directory: &Directory, config: &str) -> (Option<i32>, String) {
 }
 
 #[test]
+fn a_check_waits_for_no_pipe_in_the_place_of_a_file() {
+    let directory = Directory::new();
+    fifo(&directory.path().join("pipe"));
+    let pipe = "\"{dir}/pipe\"";
+    let rows = [
+        format!("[admin]\nstate_file = {pipe}\n"),
+        format!("[tls]\nticket_key_file = {pipe}\n"),
+        format!(
+            "[[listeners]]\naddr = \"127.0.0.1:1\"\ntls = {{ certificates = [{{ cert = {pipe}, key = {pipe} }}] }}\n"
+        ),
+        format!(
+            "[acme]\nterms_of_service_agreed = true\nstate_dir = \"{{dir}}/acme\"\n\
+             eab = {{ key_id = \"a\", hmac_key_file = {pipe} }}\n"
+        ),
+    ];
+    for text in rows {
+        let (code, said) = check(&directory, &(text.clone() + &route("/", &[free_addr()])));
+        assert_eq!(code, Some(1), "{text}: {said}");
+        assert!(said.contains("no regular file"), "{text}: {said}");
+    }
+}
+
+#[test]
 fn files_that_would_overwrite_each_other_are_refused() {
     let directory = Directory::new();
     let path = |name: &str| directory.path().join(name);

@@ -81,6 +81,10 @@ impl Control {
     /// called off any more is in force with the next start, and is answered when it is on the disk.
     pub(in crate::control) fn forsake_changes(&mut self, now: Micros) {
         self.looking_up = None;
+        // Workers that stop may not say any more that they have followed.
+        for unanswered in self.unanswered.drain(..) {
+            let _ = unanswered.answer.send(Ok(unanswered.accepted));
+        }
         if self.files.give_up() != Some(GivenUp::Committed) {
             self.refuse_asker(stopping(), now);
         }

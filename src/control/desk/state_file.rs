@@ -2,7 +2,7 @@
 //! leaves the old file or the new one.
 //!
 //! What is not there is not written, so that earlier versions, which refuse what they do not know, take the file over
-//! whenever no drain is under way and no reload was taken back.
+//! whenever no drain is under way and no file was taken back.
 
 use std::io::ErrorKind;
 use std::path::Path;
