@@ -457,7 +457,7 @@ fn take_to_desk(file: Config) -> Result<(Desk, State), String> {
     };
     let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
     if state.taken_back == Some(desk.file_digest()) {
-        warn!("the configuration file is the one whose reload was on trial and was taken back");
+        warn!("the configuration file is the one that a rollback has taken back");
     }
     for note in notes {
         info!("{note}");

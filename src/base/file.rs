@@ -69,7 +69,23 @@ fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
         _ if kind.is_socket() => "a socket",
         _ => "a device",
     };
-    Err(io::Error::other(format!("{name} and no regular file")))
+    let text = format!("{name} and no regular file");
+    Err(io::Error::new(ErrorKind::InvalidInput, text))
+}
+
+/// Whether an error of reading may pass although nobody does anything to the file: too few descriptors, a disk that fails.
+pub fn may_pass(error: &io::Error) -> bool {
+    use ErrorKind::{FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let kind = error.kind();
+    let is_of_file = [
+        FileTooLarge,
+        IsADirectory,
+        NotADirectory,
+        NotFound,
+        PermissionDenied,
+    ]
+    .contains(&kind);
+    error.raw_os_error() != Some(libc::ELOOP) && !is_of_file && kind != ErrorKind::InvalidInput
 }
 
 fn read_all(file: File, most: u64) -> io::Result<Vec<u8>> {
@@ -142,7 +158,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The file that the path leads to, so that a symbolic link stays what it is.
+/// The file that the path leads to, whether it is there or not, so that a symbolic link stays what it is. Errors: the links
+/// go round in circles; or a link cannot be read.
 pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..limits::LINKS {
@@ -287,6 +304,28 @@ mod tests {
         replace(&path, b"one").unwrap();
         let mode = fs::metadata(&path).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn errors_that_may_pass_table() {
+        let rows = [
+            (libc::EMFILE, true),
+            (libc::ENFILE, true),
+            (libc::EIO, true),
+            (libc::ENOMEM, true),
+            (libc::ESTALE, true),
+            (libc::ENOENT, false),
+            (libc::EACCES, false),
+            (libc::EISDIR, false),
+            (libc::ENOTDIR, false),
+            (libc::ELOOP, false),
+        ];
+        for (number, passes) in rows {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(may_pass(&error), passes, "{error}");
+        }
+        let error = read(Path::new("/dev/null"), 1).unwrap_err();
+        assert!(!may_pass(&error), "{error}");
     }
 
     #[test]

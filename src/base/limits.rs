@@ -439,6 +439,10 @@ pub const WORKER_START_SECS: u64 = 20;
 pub const OWN_RETRY_SECS: u64 = 1;
 /// Seconds after which the log is told once more of the same reason why that cannot be done.
 pub const OWN_TELL_SECS: u64 = 60;
+/// Seconds between two looks for backends that have been down for too long.
+pub const OUTAGE_LOOK_SECS: u64 = 1;
+/// Milliseconds that the end of the process leaves to the last answers of the management API.
+pub const LAST_ANSWERS_MILLIS: u64 = 20;
 /// Milliseconds that the end of the process waits for the workers to record the requests that are cut.
 pub const CUT_MILLIS: u64 = 500;
 /// Milliseconds between two looks at whether they have.

@@ -37,7 +37,7 @@ pub enum Remote {
     },
     /// Hand over to a new process of the binary, without a lost connection
     Upgrade {
-        /// Also if the new process would take a file over whose reload was taken back
+        /// Also if the new process would take a configuration file over that a rollback has taken back
         #[arg(long)]
         force: bool,
     },

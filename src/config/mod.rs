@@ -103,10 +103,16 @@ pub fn load_regular(path: &Path) -> Result<Config, Mistakes> {
 
 /// Loads a regular file once two readings in a row are the same: editors and `cp` write in parts.
 pub fn load_settled(path: &Path) -> Result<Config, Mistakes> {
-    load_by(path, read_settled)
+    load_by(path, read_until_settled)
 }
 
-fn read_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The text of such a file, unchecked. Errors: it cannot be read.
+pub fn read_settled(path: &Path) -> io::Result<String> {
+    let bytes = read_until_settled(path, limits::CONFIG_BYTES)?;
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
+
+fn read_until_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let pause = Duration::from_millis(limits::CONFIG_PAUSE_MILLIS);
     settled(|| file::read(path, most), || thread::sleep(pause))
 }
@@ -129,8 +135,10 @@ fn load_by(
     path: &Path,
     read: impl FnOnce(&Path, u64) -> io::Result<Vec<u8>>,
 ) -> Result<Config, Mistakes> {
-    let bytes = read(path, limits::CONFIG_BYTES)
-        .map_err(|error| Mistakes::of_file(path.to_owned(), format!("cannot be read: {error}")))?;
+    let bytes = read(path, limits::CONFIG_BYTES).map_err(|error| {
+        let text = format!("cannot be read: {error}");
+        Mistakes::of_file(path.to_owned(), text, file::may_pass(&error))
+    })?;
     match String::from_utf8(bytes) {
         Ok(text) => check(path, text),
         Err(error) => Err(not_utf8(path, &error)),
@@ -147,6 +155,7 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Mistakes {
         path: path.to_owned(),
         notes,
         left_out,
+        may_pass: false,
     }
 }
 
@@ -176,6 +185,7 @@ fn examine(
         checks::check(&settings, &notes);
         check_files(&settings, &notes);
     }
+    let may_pass = !notes.are_lasting();
     let (notes, left_out) = notes.into_list();
     let path = path.to_owned();
     if notes.is_empty() {
@@ -189,6 +199,7 @@ fn examine(
             path,
             notes,
             left_out,
+            may_pass,
         })
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Notes<'t> {
     list: Cell<Vec<Note>>,
     left_out: Cell<usize>,
     reliable: Cell<usize>,
+    lasting: Cell<bool>,
 }
 
 impl<'t> Notes<'t> {
@@ -62,6 +63,7 @@ impl<'t> Notes<'t> {
             list: Cell::default(),
             left_out: Cell::new(0),
             reliable: Cell::new(usize::MAX),
+            lasting: Cell::new(false),
         }
     }
 
@@ -88,6 +90,18 @@ impl<'t> Notes<'t> {
         }
     }
 
+    /// Notes that a file that is named at `place` could not be read, which may pass.
+    pub(super) fn add_passing(&self, place: &Place, what: impl fmt::Display) {
+        let lasting = self.lasting.get();
+        self.add(place, what);
+        self.lasting.set(lasting);
+    }
+
+    /// Whether something was noted that stays as it is until somebody changes it.
+    pub(super) fn are_lasting(&self) -> bool {
+        self.lasting.get()
+    }
+
     /// Notes that something is missing at `place`.
     pub(super) fn add_absence(&self, place: &Place, what: impl fmt::Display) {
         if self.all_reliable() {
@@ -101,6 +115,7 @@ impl<'t> Notes<'t> {
     }
 
     fn push(&self, offset: usize, key: &str, shown: &str, what: impl fmt::Display) {
+        self.lasting.set(true);
         let mut list = self.list.take();
         if list.len() == limits::CONFIG_MISTAKES {
             self.left_out.set(self.left_out.get() + 1);
@@ -138,11 +153,13 @@ pub struct Mistakes {
     pub notes: Vec<Note>,
     /// Mistakes beyond those.
     pub left_out: usize,
+    /// A file could not be read, and that is all: it may be read at another time, though nobody changes it.
+    pub may_pass: bool,
 }
 
 impl Mistakes {
     /// The file as a whole is the mistake.
-    pub(super) fn of_file(path: PathBuf, text: String) -> Mistakes {
+    pub(super) fn of_file(path: PathBuf, text: String, may_pass: bool) -> Mistakes {
         Mistakes {
             path,
             notes: vec![Note {
@@ -152,6 +169,7 @@ impl Mistakes {
                 text,
             }],
             left_out: 0,
+            may_pass,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The files that palantir itself reads and writes: none that it writes may be another one, and what holds a secret is
-//! nobody else's to read.
+//! The files that palantir itself reads and writes, and the Unix sockets that it listens on: none that it writes may be
+//! another one, and what holds a secret is nobody else's to read.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,11 +17,13 @@ use crate::snapshot::ListenAddr;
 
 /// A file that the configuration names.
 struct OwnFile<'s> {
-    path: &'s Path,
+    path: Cow<'s, Path>,
     place: Place,
     /// Palantir writes it, so that nothing else may stand there.
     is_written: bool,
     is_secret: bool,
+    /// It is what a file is first written to, beside its own place.
+    is_new: bool,
 }
 
 /// The identity of a file: its path, or its device and inode.
@@ -33,75 +36,122 @@ enum Identity {
 /// Notes which files are each other though palantir writes one of them. `path` is the configuration's own; empty if it
 /// stands in no file.
 pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
-    let mut known: HashMap<Identity, (Place, bool)> = HashMap::new();
+    let mut known: HashMap<Identity, Known> = HashMap::new();
     if !path.as_os_str().is_empty() {
         let own = identities(path).into_iter();
-        known.extend(own.map(|identity| (identity, (Place::default(), false))));
+        known.extend(own.map(|identity| (identity, Known::default())));
     }
+    let folder = settings.acme.as_ref().map(|acme| acme.settings.folder());
+    let folder = folder.map(|folder| whole(&folder));
     let mut files = named(settings, notes);
     files.extend(of_certificates(settings));
+    files.extend(sockets(settings, notes));
+    files.extend(new_ones(&files));
     for own in files {
-        let identities = identities(own.path);
-        match clash(&known, &identities, own.is_written) {
-            Some("") => notes.add(&own.place, "is the configuration file itself"),
-            Some(key) => notes.add(&own.place, is_same_as(key)),
-            None => {
-                for identity in identities {
-                    let own = (own.place.clone(), own.is_written);
-                    known.entry(identity).or_insert(own);
-                }
+        let identities = identities(&own.path);
+        let others = identities.iter().filter_map(|identity| known.get(identity));
+        let clash = others
+            .filter(|other| other.is_written || own.is_written)
+            .map(|other| in_words(&own, other))
+            .next();
+        let is_in_folder =
+            own.is_written && folder.is_some() && whole(&own.path).parent() == folder.as_deref();
+        if let Some(what) = clash {
+            notes.add(&own.place, what);
+        } else if is_in_folder {
+            notes.add(
+                &own.place,
+                "is in the folder where the certificates of acme.state_dir are kept",
+            );
+        } else {
+            for identity in identities {
+                known.entry(identity).or_insert(Known::of(&own));
             }
         }
     }
-    for (path, place) in sockets(settings, notes) {
-        if let Some(key) = clash(&known, &identities(path), true) {
-            let key = if key.is_empty() {
-                "the configuration"
-            } else {
-                key
-            };
-            notes.add(&place, is_same_as(key));
+}
+
+/// A file that was looked at. By default, that of the configuration itself.
+#[derive(Default)]
+struct Known {
+    key: String,
+    is_written: bool,
+    is_new: bool,
+}
+
+impl Known {
+    fn of(own: &OwnFile<'_>) -> Known {
+        Known {
+            key: own.place.key.clone(),
+            is_written: own.is_written,
+            is_new: own.is_new,
         }
     }
 }
 
-/// The key of a file with one of these identities, if that one or this one is written.
-fn clash<'k>(
-    known: &'k HashMap<Identity, (Place, bool)>,
-    identities: &[Identity],
-    is_written: bool,
-) -> Option<&'k str> {
-    let others = identities.iter().filter_map(|identity| known.get(identity));
-    let mut clashes = others.filter(|(_, other_is_written)| *other_is_written || is_written);
-    clashes.next().map(|(place, _)| place.key.as_str())
+/// What is wrong if both are the same.
+fn in_words(own: &OwnFile<'_>, other: &Known) -> String {
+    let name = own.path.display();
+    let key = match other.key.as_str() {
+        "" => "the configuration file",
+        key => key,
+    };
+    match (own.is_new, other.is_new) {
+        (false, false) if other.key.is_empty() => "is the configuration file itself".to_owned(),
+        (false, false) => format!("is the same file as {key}: one would overwrite the other"),
+        (false, true) => {
+            format!("is the file that {key} is first written to: one would overwrite the other")
+        }
+        (true, _) => format!(
+            "is first written to {name}, which is the file of {key}: one would overwrite the other"
+        ),
+    }
 }
 
-fn is_same_as(key: &str) -> String {
-    format!("is the same file as {key}: one would overwrite the other")
+/// Those that a file is first written to which is replaced as a whole.
+fn new_ones<'s>(files: &[OwnFile<'s>]) -> Vec<OwnFile<'s>> {
+    const REPLACED: [&str; 2] = ["admin.state_file", "tls.ticket_key_file"];
+    let files = files.iter();
+    let replaced = files.filter(|own| REPLACED.contains(&own.place.key.as_str()));
+    let new = replaced.map(|own| OwnFile {
+        path: file::beside(&whole(&own.path)).into(),
+        place: own.place.clone(),
+        is_written: true,
+        is_secret: false,
+        is_new: true,
+    });
+    new.collect()
 }
 
-/// The files of Unix sockets that are listened on.
-fn sockets<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<(&'s Path, Place)> {
-    let way: &[&str] = &["admin", "listen_addr"];
-    let admin = settings.admin.as_ref().map(|admin| &admin.listen_addr);
-    let admin = admin
-        .into_iter()
-        .zip(document::find(notes, &[way]).into_iter().flatten());
+/// The files of Unix sockets that are listened on, each once: that two are written alike is noted elsewhere.
+fn sockets<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
     let listeners = settings.listeners.iter();
-    let listeners = listeners.map(|listener| (&*listener.addr, listener.addr.place.clone()));
-    let paths = admin
-        .chain(listeners)
-        .filter_map(|(addr, place)| match addr {
-            ListenAddr::Unix(path) => Some((path.as_path(), place)),
-            ListenAddr::Tcp(_) => None,
-        });
-    paths.collect()
+    let listened = listeners.map(|listener| (&listener.addr.value, listener.addr.place.clone()));
+    let admin_place = document::find(notes, &[&["admin", "listen_addr"]])
+        .pop()
+        .flatten();
+    let admin = settings.admin.as_ref().map(|admin| &admin.listen_addr);
+    let mut seen = HashSet::new();
+    let all = listened.chain(admin.zip(admin_place));
+    let paths = all.filter_map(|(addr, place)| match addr {
+        ListenAddr::Unix(path) => Some((path.as_path(), place)),
+        ListenAddr::Tcp(_) => None,
+    });
+    let paths = paths.filter(|(path, _)| seen.insert(*path));
+    let files = paths.map(|(path, place)| OwnFile {
+        path: path.into(),
+        place,
+        is_written: true,
+        is_secret: false,
+        is_new: false,
+    });
+    files.collect()
 }
 
 /// Notes which secrets everybody may read.
 pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
     let mut files = named(settings, notes);
-    files.retain(|own| own.is_secret && file::is_public(own.path));
+    files.retain(|own| own.is_secret && file::is_public(&own.path));
     for own in files {
         let what = "everybody on this machine may read it; take that right away (chmod 600)";
         notes.add(&own.place, what);
@@ -146,10 +196,11 @@ fn named<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
     let rows = rows.into_iter().zip(places);
     rows.filter_map(|((_, path, (is_written, is_secret)), place)| {
         Some(OwnFile {
-            path: path?,
+            path: path?.into(),
             place: place?,
             is_written,
             is_secret,
+            is_new: false,
         })
     })
     .collect()
@@ -157,25 +208,30 @@ fn named<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
 
 fn of_certificates(settings: &Settings) -> impl Iterator<Item = OwnFile<'_>> {
     tls_files::named(settings).map(|(path, place)| OwnFile {
-        path,
+        path: path.into(),
         place: place.clone(),
         is_written: false,
         is_secret: true,
+        is_new: false,
     })
 }
 
-/// A file that is not there yet has none but its path; one of a folder that is not there, the path as it is written.
+/// A file that is not there yet has none but its path.
 fn identities(path: &Path) -> Vec<Identity> {
+    let path = whole(path);
+    let found = fs::metadata(&path).ok();
+    let inode = found.map(|found| Identity::Inode(found.dev(), found.ino()));
+    std::iter::once(Identity::Path(path)).chain(inode).collect()
+}
+
+/// The way to a file without links, though it may not be there yet; of a folder that is not there, the path as it is
+/// written.
+fn whole(path: &Path) -> PathBuf {
     let path = env::current_dir().unwrap_or_default().join(path);
-    let whole = fs::canonicalize(&path).ok().or_else(|| {
+    let path = file::behind_links(&path).unwrap_or(path);
+    let known = fs::canonicalize(&path).ok().or_else(|| {
         let folder = fs::canonicalize(path.parent()?).ok()?;
         Some(folder.join(path.file_name()?))
     });
-    let path = Identity::Path(whole.unwrap_or(path));
-    let found = match &path {
-        Identity::Path(path) => fs::metadata(path).ok(),
-        Identity::Inode(..) => None,
-    };
-    let inode = found.map(|found| Identity::Inode(found.dev(), found.ino()));
-    std::iter::once(path).chain(inode).collect()
+    known.unwrap_or(path)
 }

@@ -8,7 +8,7 @@ use super::notes::{Notes, Place};
 use super::pool::PoolSettings;
 use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
-use crate::tls::{PairFiles, Part, Vault, unix_secs};
+use crate::tls::{PairFault, PairFiles, Part, Vault, unix_secs};
 
 /// The files of certificates, keys and authorities, each with the place of the configuration that names the file.
 /// Ordered certificates are named by the folder that holds them.
@@ -99,7 +99,7 @@ fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
             Ok(_) => {}
             Err(fault) => {
                 can_be_used = false;
-                notes.add(places.of(fault.part), fault.text);
+                note(notes, places.of(fault.part), fault);
             }
         }
     }
@@ -114,6 +114,13 @@ fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
     }
 }
 
+fn note(notes: &Notes<'_>, place: &Place, fault: PairFault) {
+    match fault.may_pass {
+        true => notes.add_passing(place, fault.text),
+        false => notes.add(place, fault.text),
+    }
+}
+
 fn check_client(
     pool: &PoolSettings,
     tls: &ClientTlsSettings,
@@ -125,7 +132,7 @@ fn check_client(
         && let Err(fault) = vault.pair(files)
     {
         can_be_used = false;
-        notes.add(tls.pair_places.of(fault.part), fault.text);
+        note(notes, tls.pair_places.of(fault.part), fault);
     }
     if let (Some(ca), Some(place)) = (&tls.ca, &tls.ca_place)
         && let Err(why) = vault.roots(ca)

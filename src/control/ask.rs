@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
+use crate::control::asked_file::AskedFile;
 use crate::control::desk::{Desk, Diff, Edit, Problem, Revision};
 use crate::snapshot::Snapshot;
 
@@ -40,10 +41,11 @@ pub enum Wish {
         patience: Duration,
     },
     /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time. A file without any
-    /// route or listener is refused, unless it may be so.
+    /// route or listener is refused, unless it may be so; with `asked` also one that is not what was asked for.
     Reload {
         trial: Option<Trial>,
         allow_empty: bool,
+        asked: Option<AskedFile>,
     },
     /// What reading the file again would change. Changes nothing.
     Compare,
@@ -51,8 +53,8 @@ pub enum Wish {
     Confirm,
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
-    /// Hand over to a new process of the binary; with `force` also where that would take a file over that was on trial
-    /// and was taken back.
+    /// Hand over to a new process of the binary; with `force` also where that would take a file over that a rollback
+    /// has taken back.
     Upgrade { force: bool },
 }
 

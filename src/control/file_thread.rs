@@ -202,6 +202,13 @@ impl FileThread {
         Some(work.since.after(Duration::from_secs(limits::FILE_SECS)))
     }
 
+    /// When the piece of work under way has taken too long, if it was given up and its result counts nevertheless.
+    pub fn committed_until(&self) -> Option<Micros> {
+        let work = self.under_way.as_ref();
+        let work = work.filter(|work| work.given_up == Some(GivenUp::Committed))?;
+        Some(work.since.after(Duration::from_secs(limits::FILE_SECS)))
+    }
+
     /// Waits no longer for the piece of work under way, if there is one.
     pub fn give_up(&mut self) -> Option<GivenUp> {
         let work = self.under_way.as_mut()?;
@@ -270,7 +277,9 @@ mod tests {
         let (told, tells) = mpsc::channel();
         let number = thread.begin(at(0), move |_, job| told.send(job.commit()).unwrap());
         assert!(tells.recv().unwrap());
+        assert_eq!(thread.committed_until(), None);
         assert_eq!(thread.give_up(), Some(GivenUp::Committed));
+        assert_eq!(thread.committed_until(), Some(at(limits::FILE_SECS)));
         assert!(!thread.note_end(number + 1), "another piece of work");
         assert!(thread.note_end(number));
         assert_eq!(thread.complaint(at(100)), None);

@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod acme;
 pub mod api;
 pub mod ask;
+mod asked_file;
 pub mod bad_requests;
 mod change;
 mod departures;
@@ -54,6 +55,7 @@ use crate::control::access_log::AccessLog;
 use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
 use crate::control::ask::{Ask, Asks, InForce};
+use crate::control::asked_file::AskedFile;
 use crate::control::bad_requests::BadRequests;
 use crate::control::change::{Asker, Finished, LookingUp, Saved, Unanswered, state_path};
 use crate::control::departures::Departures;
@@ -312,6 +314,8 @@ struct Control {
     unanswered: Vec<Unanswered>,
     /// The operations that palantir itself wants.
     pending: Pending,
+    /// What a reload that is wanted is to take over.
+    asked_file: AskedFile,
     trial: Option<OnTrial>,
     departures: Departures,
     bad_requests: BadRequests,
@@ -392,6 +396,8 @@ impl Control {
             generations: threads.generations(),
             hanging_look_ups: hanging,
         };
+        let on_their_way = started.state.departures.clone();
+        started.desk.note_departures(on_their_way);
         let (departures, saved) = resume(&started.desk, started.state, &started.snapshot);
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
@@ -426,6 +432,7 @@ impl Control {
             looking_up: None,
             unanswered: Vec::new(),
             pending,
+            asked_file: AskedFile::default(),
             trial: None,
             departures,
         })
@@ -467,8 +474,9 @@ impl Control {
     /// Turns until the process is to end; the exit code.
     async fn run(mut self, mut inlets: Inlets, mut next_signal: impl AsyncFnMut() -> Signal) -> u8 {
         loop {
-            let pause = self.turn(Micros::now());
-            if self.shutdown.is_over(Micros::now()) {
+            let pause = self.turn(!inlets.asks.is_empty(), Micros::now());
+            if self.may_end(Micros::now()) {
+                self.tell_last().await;
                 let code = self.shutdown.exit_code(&self.gauges);
                 self.record_cut().await;
                 self.access_log.finish();
@@ -501,6 +509,21 @@ impl Control {
 }
 
 impl Control {
+    /// Whether it is time to end the process. A change that is on its way to the disk, and cannot be called off any more,
+    /// ends before, as long as the disk answers and nobody is in haste.
+    fn may_end(&self, now: Micros) -> bool {
+        let committed = self.files.committed_until();
+        let must_wait = committed.is_some_and(|until| now < until) && !self.shutdown.is_at_once();
+        self.shutdown.is_over(now) && !must_wait
+    }
+
+    /// Lets whoever waits for an answer have one.
+    async fn tell_last(&mut self) {
+        self.refuse_committed(Micros::now());
+        // The tasks that send the answers run while this one sleeps.
+        sleep(Duration::from_millis(limits::LAST_ANSWERS_MILLIS)).await;
+    }
+
     /// Has the workers record the requests that are cut, and waits for that for a moment.
     async fn record_cut(&mut self) {
         self.threads.cut();

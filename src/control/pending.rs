@@ -40,7 +40,8 @@ impl Operation {
     /// Whether there is no use in trying again after such a refusal: what is refused for is not going to change.
     pub fn is_final(self, refusal: ProblemKind) -> bool {
         match self {
-            Operation::Reload => refusal == ProblemKind::Invalid,
+            // A file with mistakes, or another one than was asked for.
+            Operation::Reload => [ProblemKind::Invalid, ProblemKind::Changed].contains(&refusal),
             // A program that cannot start now is not started again and again.
             Operation::Upgrade => refusal != ProblemKind::Unavailable,
             Operation::Rollback | Operation::Removal => refusal == ProblemKind::Absent,
@@ -65,6 +66,8 @@ impl Wanted {
 pub struct Pending {
     rows: [Row; OPERATIONS.len()],
     wanted: Arc<Wanted>,
+    /// The last thing that was begun was one of these, and none that somebody asked for.
+    was_last: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,9 +107,26 @@ impl Pending {
         self.rows[operation as usize].due <= now
     }
 
+    /// Whether what somebody has asked for is done first: however many operations are wanted, and however long an
+    /// attempt takes, each attempt is followed by one thing that somebody waits for.
+    pub fn must_yield(&self, somebody_waits: bool) -> bool {
+        self.was_last && somebody_waits
+    }
+
+    /// Something is done that somebody has asked for.
+    pub fn note_other(&mut self) {
+        self.was_last = false;
+    }
+
+    /// Whether an attempt was refused since it was last done.
+    pub fn was_refused(&self, operation: Operation) -> bool {
+        self.rows[operation as usize].told.is_some()
+    }
+
     /// It is tried now.
     pub fn note_try(&mut self, operation: Operation, now: Micros) {
         self.want(operation);
+        self.was_last = true;
         let pause = Duration::from_secs(limits::OWN_RETRY_SECS);
         let row = &mut self.rows[operation as usize];
         (row.due, row.again) = (now.after(pause), false);
@@ -178,6 +198,18 @@ mod tests {
         pending.settle(removal);
         assert!(!pending.is_due(removal, at(99)));
         assert!(!pending.wanted().is_wanted(removal));
+    }
+
+    #[test]
+    fn one_thing_that_somebody_waits_for_comes_between_two_attempts() {
+        let mut pending = Pending::default();
+        assert!(!pending.must_yield(true));
+        pending.note_try(Operation::Removal, at(1));
+        pending.settle(Operation::Removal);
+        assert!(pending.must_yield(true), "also when it was done");
+        assert!(!pending.must_yield(false));
+        pending.note_other();
+        assert!(!pending.must_yield(true));
     }
 
     #[test]

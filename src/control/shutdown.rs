@@ -88,6 +88,11 @@ impl Shutdown {
         self.retired
     }
 
+    /// Whether a second signal has asked for the end.
+    pub fn is_at_once(&self) -> bool {
+        self.at_once
+    }
+
     /// Whether it is time to end the process.
     pub fn is_over(&self, now: Micros) -> bool {
         let late = self.deadline.is_some_and(|deadline| deadline <= now);

@@ -71,6 +71,13 @@ impl Succession {
         }
     }
 
+    /// Nothing comes of the reload that is under way, if there is one.
+    fn end_reload(&mut self, revision: u64) {
+        if std::mem::take(&mut self.reloading) {
+            self.notifier.ready(revision, self.refused.as_deref());
+        }
+    }
+
     /// Another process is the service from now on; it alone has something to say.
     fn fall_silent(&mut self) {
         self.notifier = Notifier::default();
@@ -187,15 +194,16 @@ impl Control {
         info!("SIGWINCH: no new clients from now on; running requests may finish");
         upgrades.stop_accepting();
         self.wanted.send_replace(Wanted::default());
-        let status = "no longer accepting: running requests may finish";
-        self.succession.notifier.status(status);
         self.retire(now);
+        let status = "no longer accepting: running requests may finish";
+        self.succession.end_reload(self.desk.revision());
+        self.succession.notifier.status(status);
     }
 
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
     pub(super) fn tell_systemd(&mut self, now: Micros) {
         let settled = self.threads.adopted_by_all() >= self.snapshot.generation
-            && self.asker.is_none()
+            && !self.has_recipient()
             && self.succession.is_alone
             && !self.shutdown.has_begun();
         let succession = &mut self.succession;

@@ -473,7 +473,11 @@ fn add(addr: &str) -> Edit {
 
 fn reload(trial: Option<Trial>) -> Wish {
     let allow_empty = true;
-    Wish::Reload { trial, allow_empty }
+    Wish::Reload {
+        trial,
+        allow_empty,
+        asked: None,
+    }
 }
 
 fn drain(addr: &str) -> Wish {
@@ -624,6 +628,7 @@ fn a_reload_on_trial_stays_when_confirmed_and_goes_back_by_itself_when_not() {
     let (outside, control, inputs) = outside_of(&file.0, LONG, None);
     let trial = |within| Wish::Reload {
         allow_empty: false,
+        asked: None,
         trial: Some(Trial {
             within,
             most_failed_percent: 5.0,

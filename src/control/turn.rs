@@ -19,8 +19,9 @@ use crate::shared::gauges;
 use crate::shared::messages::ToControl;
 
 impl Control {
-    /// Does everything that there is to do; when at the latest to come back.
-    pub(super) fn turn(&mut self, now: Micros) -> Duration {
+    /// Does everything that there is to do; when at the latest to come back. `somebody_waits`: the API has asked for
+    /// something that was not begun.
+    pub(super) fn turn(&mut self, somebody_waits: bool, now: Micros) -> Duration {
         while let Some(letter) = self.letters.take() {
             self.read(letter, now);
         }
@@ -28,7 +29,7 @@ impl Control {
         self.look_at_threads(now);
         self.answer_adopted();
         self.look_at_clock(now);
-        self.follow_own_wishes(now);
+        self.follow_own_wishes(somebody_waits, now);
         self.keep_up(now);
         self.tell_systemd(now);
         self.access_log.watch(now);
@@ -66,7 +67,11 @@ impl Control {
         let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
         let until_board = Duration::from_micros(self.boards.due().since(now));
         let mut pause = pause.min(until_board);
-        let deadlines = [self.shutdown.deadline(), self.files.deadline()];
+        let deadlines = [
+            self.shutdown.deadline(),
+            self.files.deadline(),
+            self.files.committed_until(),
+        ];
         for deadline in deadlines.into_iter().flatten() {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }
@@ -144,6 +149,9 @@ impl Control {
         if self.is_upgrading() {
             info!(signal, "waits: an upgrade is under way");
         }
+        if operation == Operation::Reload {
+            self.asked_file.ask();
+        }
         self.pending.ask(operation);
     }
 
@@ -173,22 +181,37 @@ impl Control {
 
     /// What nobody asks for over a channel: the end of a trial, a signal's reload or upgrade, backends that are to leave
     /// by now. One at a time, and only while it can be granted; the next turn comes soon.
-    fn follow_own_wishes(&mut self, now: Micros) {
+    fn follow_own_wishes(&mut self, somebody_waits: bool, now: Micros) {
         let outcomes = gauges::outcomes(&self.gauges);
         let trial = self.trial.as_ref();
         let why_back = trial.and_then(|trial| trial.why_back(&outcomes, now));
         if why_back.is_some() {
             self.pending.want(Operation::Rollback);
         }
-        let may_grant = self.may_decide() && !self.is_upgrading();
-        if self.shutdown.has_begun() || !may_grant || self.files.complaint(now).is_some() {
+        let may_try = self.may_decide() && !self.pending.must_yield(somebody_waits);
+        if self.shutdown.has_begun() || !may_try || self.files.complaint(now).is_some() {
             return;
         }
+        let must_wait = self.is_upgrading() || self.trial.is_some();
+        let is_wanted = self.pending.wanted().is_wanted(Operation::Reload);
+        if must_wait && is_wanted && self.asked_file.is_unseen() {
+            return self.look_at_asked_file(now);
+        }
+        if !self.is_upgrading() {
+            self.try_next_own(why_back, now);
+        }
+    }
+
+    /// Tries what palantir itself wants most of what may be tried now. `why_back`: why a reload on trial is to be taken
+    /// back.
+    fn try_next_own(&mut self, why_back: Option<String>, now: Micros) {
         if let Some(trial) = &self.trial {
             if self.pending.is_due(Operation::Rollback, now) {
                 let revision = trial.back_to;
                 let why = why_back.unwrap_or_else(|| "too many requests failed".to_owned());
-                warn!("the reload on trial is taken back: {why}");
+                if !self.pending.was_refused(Operation::Rollback) {
+                    warn!("the reload on trial is taken back: {why}");
+                }
                 let origin = format!("trial: {why}");
                 self.try_own(
                     Operation::Rollback,
@@ -201,6 +224,7 @@ impl Control {
             let reload = Wish::Reload {
                 trial: None,
                 allow_empty: false,
+                asked: Some(self.asked_file.clone()),
             };
             self.try_own(Operation::Reload, reload, "SIGHUP".to_owned(), now);
         } else if self.pending.is_due(Operation::Upgrade, now) {

@@ -74,6 +74,8 @@ pub struct PairFault {
     pub text: String,
     /// The reading failed, which may pass. Otherwise the content is wrong, and stays so until the file is written anew.
     pub is_of_reading: bool,
+    /// It may even pass though nobody does anything to the file.
+    pub may_pass: bool,
 }
 
 impl PairFault {
@@ -83,6 +85,7 @@ impl PairFault {
             path: fault.path,
             text: fault.text,
             is_of_reading: fault.is_of_reading,
+            may_pass: fault.may_pass,
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct FileFault {
     pub text: String,
     /// The reading failed, which may pass. Otherwise the content is wrong, and stays so until the file is written anew.
     pub is_of_reading: bool,
+    /// It may even pass though nobody does anything to the file.
+    pub may_pass: bool,
 }
 
 impl fmt::Display for FileFault {
@@ -31,6 +33,7 @@ impl FileFault {
             path: path.to_owned(),
             text,
             is_of_reading: false,
+            may_pass: false,
         }
     }
 }
@@ -41,6 +44,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileFault> {
         path: path.to_owned(),
         text: format!("cannot be read: {error}"),
         is_of_reading: error.kind() != std::io::ErrorKind::FileTooLarge,
+        may_pass: file::may_pass(&error),
     })
 }
 

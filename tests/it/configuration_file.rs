@@ -109,6 +109,29 @@ fn check(directory: &Directory, config: &str) -> (Option<i32>, String) {
 }
 
 #[test]
+fn a_check_waits_for_no_pipe_in_the_place_of_a_file() {
+    let directory = Directory::new();
+    fifo(&directory.path().join("pipe"));
+    let pipe = "\"{dir}/pipe\"";
+    let rows = [
+        format!("[admin]\nstate_file = {pipe}\n"),
+        format!("[tls]\nticket_key_file = {pipe}\n"),
+        format!(
+            "[[listeners]]\naddr = \"127.0.0.1:1\"\ntls = {{ certificates = [{{ cert = {pipe}, key = {pipe} }}] }}\n"
+        ),
+        format!(
+            "[acme]\nterms_of_service_agreed = true\nstate_dir = \"{{dir}}/acme\"\n\
+             eab = {{ key_id = \"a\", hmac_key_file = {pipe} }}\n"
+        ),
+    ];
+    for text in rows {
+        let (code, said) = check(&directory, &(text.clone() + &route("/", &[free_addr()])));
+        assert_eq!(code, Some(1), "{text}: {said}");
+        assert!(said.contains("no regular file"), "{text}: {said}");
+    }
+}
+
+#[test]
 fn files_that_would_overwrite_each_other_are_refused() {
     let directory = Directory::new();
     let path = |name: &str| directory.path().join(name);
@@ -120,6 +143,9 @@ fn files_that_would_overwrite_each_other_are_refused() {
     let admin = |key: &str, path: &str| format!("[admin]\n{key} = \"{path}\"\n");
     let tickets = |path: &str| format!("[tls]\nticket_key_file = \"{path}\"\n");
     let token = admin("token_file", "{dir}/token");
+    let listens = |path: &str| format!("[[listeners]]\naddr = \"unix:{path}\"\n");
+    let ordered = "[acme]\nterms_of_service_agreed = true\nstate_dir = \"{dir}/acme\"\n\
+        directory = \"https://a.example/dir\"\n";
     let rows = [
         (log("{dir}/config.toml"), "is the configuration file itself"),
         (
@@ -141,18 +167,48 @@ fn files_that_would_overwrite_each_other_are_refused() {
         ),
         (log("{dir}/same-token") + &token, "access_log.path"),
         (
-            admin("state_file", "{dir}/s") + "[[listeners]]\naddr = \"unix:{dir}/round/s\"\n",
-            "/round/s\": is the same file as admin.state_file",
+            log("{dir}/a.new") + &admin("state_file", "{dir}/round/a"),
+            "admin.state_file",
         ),
         (
-            log("{dir}/s") + &admin("listen_addr", "unix:{dir}/s"),
-            "/s\": is the same file as access_log.path",
+            log("{dir}/link.new") + &admin("state_file", "{dir}/link"),
+            "",
+        ),
+        (
+            log("{dir}/behind.new") + &admin("state_file", "{dir}/link"),
+            "admin.state_file",
+        ),
+        (
+            tickets("{dir}/a.new") + &admin("state_file", "{dir}/a"),
+            "is first written to",
+        ),
+        (
+            log("{dir}/a.sock") + &listens("{dir}/b/../a.sock"),
+            "listeners[0].addr",
+        ),
+        (
+            admin("state_file", "{dir}/a.sock") + &listens("{dir}/a.sock"),
+            "is the same file as",
+        ),
+        (
+            listens("{dir}/a.sock") + &listens("{dir}/round/a.sock"),
+            "is the same file as",
+        ),
+        (
+            listens("{dir}/a.sock") + &admin("listen_addr", "unix:{dir}/round/a.sock"),
+            "is the same file as",
+        ),
+        (
+            ordered.to_owned() + &admin("state_file", "{dir}/acme/a.example-dir/state.json"),
+            "acme.state_dir",
         ),
     ];
+    symlink("behind", path("link")).unwrap();
     fs::create_dir(path("b")).unwrap();
     for (text, words) in rows {
         let (code, said) = check(&directory, &(text.clone() + &base));
-        assert_eq!(code, Some(1), "{text}");
+        let expected = if words.is_empty() { 0 } else { 1 };
+        assert_eq!(code, Some(expected), "{text}: {said}");
         assert!(said.contains(words), "{text}: {said}");
     }
     let apart = log("{dir}/log") + &tickets("{dir}/keys") + &token;
@@ -237,6 +293,17 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
         edits(
             "request_headers = { set = { authorization = \"SECRET-abcdef\" } }\nbackend_addrs = 1",
         ),
+        edits("request_headers = { set = \"authorization: SECRET-abcdef\" }"),
+        edits("request_headers = { set = \"Bearer SECRET-abcdef\" }"),
+        edits("request_headers = { sett = \"SECRET-abcdef\" }"),
+        edits("request_headers = \"authorization: SECRET-abcdef\""),
+        edits("request_headers = { remove = [\"x-team\", \"Bearer SECRET-abcdef\"] }"),
+        edits("request_headers = { set = { \"authorization: SECRET-abcdef\" = \"\" } }"),
+        edits("request_headers = { \"authorization: SECRET-abcdef\" = \"\" }"),
+        edits("response_headers = { set = { x-session = \"SECRET-abcdef \" } }"),
+        edits("redirect = \"https://user:SECRET-abcdef@a.example/\""),
+        edits("redirect = \"https://user:SECRET-abcdef@a.example/"),
+        edits("tls = { server_name = \"https://user:SECRET-abcdef@a.example\" }"),
         // This one has no mistake.
         edits("request_headers = { set = { authorization = \"SECRET-abcdef\" } }"),
     ];

@@ -145,6 +145,8 @@ fn a_trial_is_taken_back_when_what_is_in_the_way_is_gone() {
     eventually("it is wanted no more", || {
         metrics(admin).contains(&format!("{wanted} 0"))
     });
+    let told = managed.proxy.log().matches("is taken back").count();
+    assert_eq!(told, 1, "{}", managed.proxy.log());
     // The new process would take the file over for good.
     is_problem(&managed.ask("POST /upgrade", &[], ""), 409);
     whole(&[addr], &pool(&[origin.addr]));

@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use crate::support::frozen::Frozen;
+use crate::support::managed::ask;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::{Client, Lineage, Origin, PATIENCE, eventually, get};
@@ -231,6 +233,36 @@ fn a_reload_that_is_refused_is_told_as_such() {
     lineage.signal(libc::SIGHUP);
     assert!(ear.next().starts_with("RELOADING=1 "));
     assert_eq!(ear.whole(), "READY=1\nERRNO=0\nSTATUS=serving, revision 1");
+    assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn a_reload_that_is_given_up_is_over_for_the_service_manager() {
+    let origin = Origin::saying("served");
+    let ear = Ear::new();
+    let admin = free_addr();
+    let config = format!(
+        "[admin]\nlisten_addr = \"{admin}\"\n{}",
+        route("/", &[origin.addr])
+    );
+    let mut lineage = Lineage::start_as(ear.command(), &config);
+    assert_eq!(ear.next(), "READY=1");
+    let frozen = Frozen::new(lineage.proxy.pid(), "files");
+    let refused = ask(admin, "POST /reload", &[], "");
+    assert_eq!(refused.status(), 503, "{}", refused.text());
+    assert!(ear.next().starts_with("RELOADING=1 "));
+    let given_up = ear.whole();
+    let begin = "READY=1\nERRNO=22\nSTATUS=the reload was refused: ";
+    assert!(given_up.starts_with(begin), "{given_up}");
+    drop(frozen);
+    // What was given up is over, and the next one is told as always.
+    eventually("a reload is taken", || {
+        let reload = ask(admin, "POST /reload", &[], "");
+        reload.status() == 200
+    });
+    eventually("it is told as done", || {
+        ear.whole() == "READY=1\nERRNO=0\nSTATUS=serving, revision 1"
+    });
     assert_eq!(lineage.stop(), 0);
 }
 

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use crate::support::managed::{Managed, is_problem, pool, request};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, list};
 use crate::support::tls::{Authority, BOTH, Dialer, Front, Server, start_wholly};
-use crate::support::{Client, Proxy, eventually, get};
+use crate::support::{Client, Origin, Proxy, eventually, get};
 
 /// Lets the process open no further file for now, or as many as it may.
 #[track_caller]
@@ -146,4 +147,35 @@ fn the_management_api_follows_its_files_after_a_reload_that_changes_its_section(
     let anonymous = Dialer::new(&authority, BOTH);
     assert!(anonymous.refusal(admin, "admin.example").is_some());
     assert!(alice.refusal(admin, "admin.example").is_some());
+}
+
+#[test]
+fn a_configuration_file_that_could_not_be_read_once_is_loaded_later() {
+    let (origin, added) = (Origin::saying("here"), free_addr());
+    let managed = Managed::to(&[origin.addr]);
+    let mut client = Client::connect(managed.admin);
+    let mut ask = |line: &str| client.ask(request(managed.admin, line, &[], ""));
+    assert_eq!(ask("GET /health").status(), 200);
+    let text = format!(
+        "listen_addr = \"{}\"\nworkers = 2\n[admin]\nlisten_addr = \"{}\"\n{}",
+        managed.proxy.addr,
+        managed.admin,
+        pool(&[origin.addr, added])
+    );
+    managed.proxy.directory.write("config.toml", &text);
+    allow_descriptors(&managed.proxy, Some(3));
+    for line in ["POST /reload", "GET /config/diff"] {
+        let refused = ask(line);
+        is_problem(&refused, 503);
+        let words = "Too many open files";
+        assert!(refused.text().contains(words), "{}", refused.text());
+    }
+    managed.proxy.signal(libc::SIGHUP);
+    managed
+        .proxy
+        .wait_for_log(&["this is tried again", "SIGHUP"]);
+    allow_descriptors(&managed.proxy, None);
+    eventually("the file is in force", || {
+        managed.servers().contains(&added.to_string())
+    });
 }

@@ -31,10 +31,14 @@ impl<'d> Item<'d> {
         // A list or a table has its header's span, or just a key's: only what is written as a value is worth showing.
         let shown = match value.get_ref() {
             DeValue::Array(_) => String::new(),
-            DeValue::Table(_) if !text.starts_with('{') || mask::is_credential(text) => {
+            DeValue::Table(_)
+                if !text.starts_with('{')
+                    || mask::is_credential(text)
+                    || mask::names_user(text) =>
+            {
                 String::new()
             }
-            _ if mask::hides(&key) => MASK.to_owned(),
+            _ if mask::hides(&key) || mask::is_telling(&key, text) => MASK.to_owned(),
             _ => shown(text),
         };
         let place = Place {

@@ -6,7 +6,7 @@ mod table;
 
 use toml::de::{DeTable, DeValue};
 
-use super::mask;
+use super::mask::{self, MASK};
 use super::notes::{Notes, Place};
 
 pub(super) use item::Item;
@@ -68,7 +68,8 @@ impl Secrets<'_> {
         while self.at <= line_start && self.at < self.text.len() {
             let rest = &self.text[self.at..];
             let line = rest.split_inclusive('\n').next().unwrap_or(rest);
-            self.is_secret = mask::is_credential(line) || (self.is_secret && !is_header(line));
+            let is_telling = mask::is_credential(line) || mask::names_user(line);
+            self.is_secret = is_telling || (self.is_secret && !is_header(line));
             self.at += line.len();
         }
         self.is_secret
@@ -117,7 +118,9 @@ fn shown(text: &str) -> String {
 /// The way to a key of a table; quoted where TOML wants it so.
 fn joined(table: &str, key: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    let key = if !key.is_empty() && key.bytes().all(is_bare) {
+    let key = if mask::hides_key(table, key) {
+        format!("{MASK:?}")
+    } else if !key.is_empty() && key.bytes().all(is_bare) {
         key.to_owned()
     } else {
         shown(&format!("{key:?}"))

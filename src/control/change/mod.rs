@@ -89,12 +89,12 @@ impl Control {
 
     /// Does what is asked, or says why not.
     pub(super) fn take_ask(&mut self, ask: Ask, now: Micros) {
+        self.pending.note_other();
         let asker = Asker {
             origin: ask.origin,
             recipient: Some(Recipient::Caller(ask.answer)),
         };
-        let may_follow = self.must_match(ask.if_match);
-        match may_follow.and_then(|()| self.must_leave_one(&ask.wish)) {
+        match self.must_match(ask.if_match) {
             Ok(()) => self.follow(ask.wish, asker, now),
             Err(problem) => self.refuse(asker, problem, now),
         }
@@ -108,7 +108,9 @@ impl Control {
     }
 
     fn follow(&mut self, wish: Wish, asker: Asker, now: Micros) {
-        if matches!(wish, Wish::Reload { .. }) {
+        // Whoever is not the service, or has told of its stop, has nothing to say of reloads.
+        let may_tell = self.succession.is_alone && !self.shutdown.has_begun();
+        if may_tell && matches!(wish, Wish::Reload { .. }) {
             self.succession.begin_reload();
         }
         let decision = self.decide(wish, &asker.origin, now);
@@ -148,12 +150,16 @@ impl Control {
                 patience,
             } => {
                 let backend = Named::new(&pool, &addr);
-                let drain = set_drain(&backend, Some(true));
-                Decision::Change(drain, Then::TakeOut(backend, patience))
+                let drain = patch(&backend, vec![("drain".to_owned(), Some(true.into()))]);
+                Decision::Change(Source::Edit(drain), Then::TakeOut(backend, patience))
             }
-            Wish::Reload { trial, allow_empty } => {
+            Wish::Reload {
+                trial,
+                allow_empty,
+                asked,
+            } => {
                 let then = trial.map_or(Then::Nothing, Then::GoBackUnlessConfirmed);
-                Decision::Change(Source::File { allow_empty }, then)
+                Decision::Change(Source::File { allow_empty, asked }, then)
             }
             Wish::Rollback { revision } => {
                 Decision::Change(Source::Revision(revision), Then::Nothing)
@@ -162,7 +168,7 @@ impl Control {
             Wish::Confirm => Decision::Answer(self.confirm(origin)?),
             Wish::Upgrade { force: false } if self.taken_back.is_some() => {
                 return conflict(
-                    "the file differs from what is in force: its reload was on trial and was taken back, and the new \
+                    "the configuration file differs from what is in force: a rollback has taken it back, and the new \
                      process would take it over for good; reload the right file first, or force the upgrade",
                 );
             }
@@ -175,53 +181,30 @@ impl Control {
         self.succession.upgrades.is_under_way() || !self.succession.is_alone
     }
 
-    /// Whoever adds a backend that is to be taken out wants it to stay.
+    /// Whoever adds a backend that is to be taken out wants it to stay, with the settings that are given.
     fn decide_edit(&self, edit: Edit) -> Decision {
-        let (pool, addr) = match &edit {
+        let backend = match &edit {
             Edit::AddServer { pool, server } => {
                 let addr = server.get("addr").and_then(toml::Value::as_str);
-                (pool, addr.unwrap_or_default())
+                Named::new(pool, addr.unwrap_or_default())
             }
-            Edit::PutServer { pool, addr, .. } => (pool, addr.as_str()),
+            Edit::PutServer { pool, addr, .. } => Named::new(pool, addr),
             _ => return Decision::Change(Source::Edit(edit), Then::Nothing),
         };
-        let backend = Named::new(pool, addr);
         if !self.departures.is_leaving(&backend) {
             return Decision::Change(Source::Edit(edit), Then::Nothing);
         }
-        let source = match edit {
-            Edit::AddServer { .. } => set_drain(&backend, None),
-            edit => Source::Edit(edit),
+        let edit = match edit {
+            Edit::AddServer { server, .. } => patch(&backend, keep(server)),
+            edit => edit,
         };
-        Decision::Change(source, Then::Keep(backend))
+        Decision::Change(Source::Edit(edit), Then::Keep(backend))
     }
 
-    /// A pool has at least one backend, and those that are leaving count as gone.
-    fn must_leave_one(&self, wish: &Wish) -> Result<(), Problem> {
-        let (Wish::DrainServer { pool, addr, .. } | Wish::Edit(Edit::RemoveServer { pool, addr })) =
-            wish
-        else {
-            return Ok(());
-        };
-        let backend = Named::new(pool, addr);
-        let mut named = self.desk.config().settings.all_pools();
-        let Some(named) = named.find(|named| named.name.value == *pool) else {
-            return Ok(());
-        };
-        let mut others = named.backends.iter();
-        let stays = others.any(|other| {
-            let other = Named::new(pool, &other.address.place.to_string());
-            other != backend && !self.departures.is_leaving(&other)
-        });
-        match stays {
-            true => Ok(()),
-            false => {
-                let text = format!(
-                    "{addr} is the last backend of pool {pool:?} that is to stay; a pool has at least one"
-                );
-                Err(Problem::new(ProblemKind::Conflict, text))
-            }
-        }
+    /// Whether somebody waits for what is being prepared.
+    pub(super) fn has_recipient(&self) -> bool {
+        let asker = self.asker.as_ref();
+        asker.is_some_and(|asker| asker.recipient.is_some())
     }
 
     fn must_match(&self, if_match: Option<u64>) -> Result<(), Problem> {
@@ -273,13 +256,23 @@ pub(super) fn stopping() -> Problem {
     Problem::new(ProblemKind::Unavailable, "palantir is stopping")
 }
 
-/// `None`: as by default, which is not to drain.
-fn set_drain(backend: &Named, drain: Option<bool>) -> Source {
-    Source::Edit(Edit::PatchServer {
+type Settings = Vec<(String, Option<toml::Value>)>;
+
+fn patch(backend: &Named, settings: Settings) -> Edit {
+    Edit::PatchServer {
         pool: backend.pool.clone(),
         addr: backend.addr.clone(),
-        settings: vec![("drain".to_owned(), drain.map(toml::Value::Boolean))],
-    })
+        settings,
+    }
+}
+
+/// What makes a backend that is leaving one that stays: what is not given is as it was, but for the drain.
+fn keep(given: toml::Table) -> Settings {
+    let drain = ("drain".to_owned(), None);
+    let given = given.into_iter().filter(|(key, _)| key != "addr");
+    std::iter::once(drain)
+        .chain(given.map(|(key, value)| (key, Some(value))))
+        .collect()
 }
 
 /// What the desk says, and what the change does besides what it says.

@@ -10,6 +10,7 @@ use tracing::warn;
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
+use crate::control::asked_file::AskedFile;
 use crate::control::desk::state_file::{self, State};
 use crate::control::desk::{Desk, Edit, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::Job;
@@ -25,7 +26,11 @@ pub enum Source {
     /// One pool or backend changes.
     Edit(Edit),
     /// The configuration file; one without any route or listener only if that may be.
-    File { allow_empty: bool },
+    File {
+        allow_empty: bool,
+        /// `None`: whatever is in it.
+        asked: Option<AskedFile>,
+    },
     /// The earlier revision of this number.
     Revision(u64),
 }
@@ -85,8 +90,11 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
     job.note("checking the configuration");
     match source {
         Source::Edit(edit) => desk.propose(edit),
-        Source::File { allow_empty } => {
+        Source::File { allow_empty, asked } => {
             let file = load_file(job, desk)?;
+            if let Some(asked) = asked {
+                asked.check(&state_file::digest(file.text()))?;
+            }
             if file.is_empty() && !allow_empty && !desk.config().is_empty() {
                 return Err(Problem::new(ProblemKind::Invalid, is_empty(&file.path)));
             }
@@ -94,6 +102,14 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
         }
         Source::Revision(number) => desk.propose_revision(*number),
     }
+}
+
+/// The digest of the configuration file, whatever is in it; `None` if it cannot be read.
+pub fn digest_of_file(job: &Job, desk: &Desk) -> Option<String> {
+    let path = &desk.config().path;
+    job.note(format!("reading {}", path.display()));
+    let text = config::read_settled(path).ok()?;
+    Some(state_file::digest(&text))
 }
 
 /// Reads the configuration file. Errors: all its mistakes.
@@ -258,8 +274,12 @@ fn problem(mistakes: &Mistakes) -> Problem {
             format!("{path}: and {} more", mistakes.left_out),
         )
     });
+    let kind = match mistakes.may_pass {
+        true => ProblemKind::Unavailable,
+        false => ProblemKind::Invalid,
+    };
     Problem {
-        kind: ProblemKind::Invalid,
+        kind,
         mistakes: notes.chain(more).collect(),
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::error;
+use tracing::{error, info};
 
 use super::prepare::{self, Present, Source};
 use super::{Asker, Continuation, Finished, LookingUp, Ready, Recipient, Then, Unanswered};
@@ -38,7 +38,7 @@ impl Control {
 
     /// Goes on with what the thread that works with files has done.
     pub(in crate::control) fn take_finished(&mut self, finished: Finished, now: Micros) {
-        if self.files.note_end(finished.number) && !self.shutdown.has_begun() {
+        if self.files.note_end(finished.number) {
             (finished.then)(self, now);
         } else {
             self.files.discard(finished.then);
@@ -53,6 +53,14 @@ impl Control {
         let complaint = self.files.complaint(now).unwrap_or_default();
         error!("{complaint}");
         let given_up = self.files.give_up();
+        match given_up {
+            Some(GivenUp::Committed) => self.tell_of_committed(&complaint, now),
+            _ => self.refuse_asker(Problem::new(ProblemKind::Unavailable, complaint), now),
+        }
+    }
+
+    /// Tells whoever wants what is being prepared that nobody waits for it any more, though it cannot be called off.
+    fn tell_of_committed(&mut self, why: &str, now: Micros) {
         let Some(asker) = &mut self.asker else {
             return;
         };
@@ -60,21 +68,25 @@ impl Control {
             origin: asker.origin.clone(),
             recipient: asker.recipient.take(),
         };
-        let may_be_kept = match given_up {
-            Some(GivenUp::Committed) => "; the change may still come into force",
-            _ => "",
-        };
-        let text = format!("{complaint}{may_be_kept}");
-        let problem = Problem::new(ProblemKind::Unavailable, text);
-        self.refuse(told, problem, now);
+        let text = format!("{why}; the change may still come into force");
+        self.refuse(told, Problem::new(ProblemKind::Unavailable, text), now);
     }
 
-    /// Nothing comes into force any more: a stop has begun, or another process has taken over.
+    /// The process ends before a change is on the disk that cannot be called off any more.
+    pub(in crate::control) fn refuse_committed(&mut self, now: Micros) {
+        self.tell_of_committed("palantir is stopping", now);
+    }
+
+    /// Nothing comes into force any more: a stop has begun, or another process has taken over. A change that cannot be
+    /// called off any more is in force with the next start, and is answered when it is on the disk.
     pub(in crate::control) fn forsake_changes(&mut self, now: Micros) {
-        self.files.give_up();
         self.looking_up = None;
-        if let Some(asker) = self.asker.take() {
-            self.refuse(asker, stopping(), now);
+        // Workers that stop may not say any more that they have followed.
+        for unanswered in self.unanswered.drain(..) {
+            let _ = unanswered.answer.send(Ok(unanswered.accepted));
+        }
+        if self.files.give_up() != Some(GivenUp::Committed) {
+            self.refuse_asker(stopping(), now);
         }
     }
 
@@ -103,8 +115,32 @@ impl Control {
         self.on_files(now, move |_, job| {
             let proposed = prepare::propose(job, &desk, &source);
             Box::new(move |control, now| match proposed {
-                Ok(proposal) => control.look_up_new_names(Box::new(proposal), then, now),
+                Ok(proposal) => {
+                    if let Source::File {
+                        asked: Some(asked), ..
+                    } = source
+                    {
+                        control
+                            .asked_file
+                            .note(&asked, Some(proposal.file_digest()));
+                    }
+                    control.look_up_new_names(Box::new(proposal), then, now);
+                }
                 Err(problem) => control.refuse_asker(problem, now),
+            })
+        });
+    }
+
+    /// Has the file looked at that a signal asks for, because it is to be loaded later.
+    pub(in crate::control) fn look_at_asked_file(&mut self, now: Micros) {
+        let (desk, asked) = (self.desk.clone(), self.asked_file.clone());
+        self.on_files(now, move |_, job| {
+            let digest = prepare::digest_of_file(job, &desk);
+            Box::new(move |control, _| {
+                info!(
+                    "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it is now"
+                );
+                control.asked_file.note(&asked, digest);
             })
         });
     }
@@ -189,21 +225,21 @@ impl Control {
             Then::Keep(backend) => departures.retain(|departure| !backend.is(departure)),
             Then::Nothing | Then::GoBackUnlessConfirmed(_) => {}
         }
-        let recipient = self
-            .asker
-            .as_ref()
-            .and_then(|asker| asker.recipient.as_ref());
-        let taken_back = match recipient {
-            Some(Recipient::Own(Operation::Rollback)) => Some(self.desk.file_digest()),
-            // Another file, or the same one for good.
-            _ if proposal.is_of_file() => None,
-            _ => self.taken_back.clone(),
-        };
         State {
             said: proposal.said.clone(),
             departures,
-            taken_back,
+            taken_back: self.taken_back_with(proposal),
         }
+    }
+
+    /// What [`State::taken_back`] is once this change is in force: the last file that was loaded, if another one is then.
+    fn taken_back_with(&self, proposal: &Proposal) -> Option<String> {
+        if proposal.is_of_file() {
+            return None;
+        }
+        let loaded = self.taken_back.clone();
+        let loaded = loaded.unwrap_or_else(|| self.desk.file_digest());
+        (proposal.file_digest() != loaded).then_some(loaded)
     }
 
     /// Puts the change in force: nothing can fail any more.
@@ -219,26 +255,57 @@ impl Control {
             ..self.unchanged()
         };
         let summary = proposal.summary.clone();
-        self.taken_back.clone_from(&self.saved.state.taken_back);
+        let is_of_file = proposal.is_of_file();
+        self.note_taken_back();
         let desk = Arc::make_mut(&mut self.desk);
         accepted.revision = desk.accept(proposal, &origin, SystemTime::now());
-        if let Some(ready) = ready {
-            self.put_in_force(ready);
+        desk.note_departures(self.saved.state.departures.clone());
+        if is_of_file {
+            // Also if the API asked for it while a signal waits.
+            self.pending.settle(Operation::Reload);
+        }
+        let is_stopping = self.shutdown.has_begun();
+        match ready {
+            Some(ready) if is_stopping => self.show_saved(ready),
+            Some(ready) => self.put_in_force(ready),
+            None => {}
         }
         audit(&origin, &accepted, &summary);
         self.note_what_follows(then, &accepted, before, &origin, now);
-        self.follow_names();
-        self.follow_wanted();
+        if !is_stopping {
+            self.follow_names();
+            self.follow_wanted();
+        }
         self.publish();
         accepted.in_force = self.standing.borrow().clone();
         match recipient {
-            Some(Recipient::Caller(answer)) => self.unanswered.push(Unanswered {
+            Some(Recipient::Caller(answer)) if !is_stopping => self.unanswered.push(Unanswered {
                 generation: self.snapshot.generation,
                 accepted,
                 answer,
             }),
-            own => self.accept(own, accepted),
+            recipient => self.accept(recipient, accepted),
         }
+    }
+
+    /// A stop began when the change was on its way to the disk: it is answered as done, and in force with the next start.
+    fn show_saved(&mut self, ready: Ready) {
+        let Ready {
+            snapshot,
+            added,
+            sockets,
+            ..
+        } = ready;
+        self.snapshot = snapshot;
+        self.files.discard((added, sockets));
+    }
+
+    fn note_taken_back(&mut self) {
+        let taken_back = self.saved.state.taken_back.clone();
+        if let Some(digest) = taken_back.clone().filter(|_| taken_back != self.taken_back) {
+            self.asked_file.take_back(digest);
+        }
+        self.taken_back = taken_back;
     }
 
     fn note_what_follows(

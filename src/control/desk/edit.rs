@@ -33,6 +33,21 @@ pub enum Edit {
     RemovePool { name: String },
 }
 
+impl Edit {
+    /// The pool that it changes.
+    pub fn pool(&self) -> &str {
+        match self {
+            Edit::AddServer { pool, .. }
+            | Edit::PutServer { pool, .. }
+            | Edit::PatchServer { pool, .. }
+            | Edit::RemoveServer { pool, .. } => pool,
+            Edit::PutPool { name, .. }
+            | Edit::PatchPool { name, .. }
+            | Edit::RemovePool { name } => name,
+        }
+    }
+}
+
 /// What kind of refusal a [`Problem`] is; from it follows the status of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {

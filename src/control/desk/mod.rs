@@ -11,6 +11,7 @@ mod mask;
 mod overlay;
 mod relative;
 pub mod state_file;
+mod staying;
 mod written;
 
 use std::collections::VecDeque;
@@ -25,6 +26,7 @@ pub use overlay::Overlay;
 
 use crate::base::limits;
 use crate::config::{self, Config, Mistakes, RouteTarget};
+use state_file::Departure;
 
 /// One accepted configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ struct Kept {
     revision: Revision,
     file: Arc<str>,
     said: Overlay,
+    /// Backends that were on their way out.
+    departures: Vec<Departure>,
 }
 
 /// A checked change that is not in force yet.
@@ -99,6 +103,7 @@ impl Desk {
             },
             file: file_text.text.clone(),
             said: Overlay::between(&file_text.table, &merged.document),
+            departures: Vec::new(),
         };
         let desk = Desk {
             config: merged.config,
@@ -161,6 +166,7 @@ impl Desk {
         let outcome = edit.apply(&mut document, self.config.counts())?;
         let config = check(self.config.path.as_path(), &document)
             .map_err(|mistakes| outcome.subject.problem(&mistakes))?;
+        staying::check(&self.config, &config, edit.pool())?;
         Ok(match outcome.is_there {
             true => self.proposal(
                 self.config.clone(),
@@ -192,7 +198,13 @@ impl Desk {
         }
     }
 
-    /// Back to an earlier revision. Errors: it is not known, or in force already.
+    /// These backends are on their way out in what is in force.
+    pub fn note_departures(&mut self, departures: Vec<Departure>) {
+        self.history[0].departures = departures;
+    }
+
+    /// Back to an earlier revision. A backend that was on its way out then, and has left since, comes back to take
+    /// requests: nothing would take it out any more. Errors: it is not known, or in force already.
     pub fn propose_revision(&self, number: u64) -> Result<Proposal, Problem> {
         let found = self
             .history
@@ -210,14 +222,43 @@ impl Desk {
             .map_err(|mistakes| Problem::new(ProblemKind::Failed, mistakes.to_string()))?;
         let file_text = FileText::of(&file);
         let is_newer = file_text.text != self.file.text;
-        let merged = merge(file, &file_text.table, &kept.said);
+        let mut merged = merge(file, &file_text.table, &kept.said);
+        let mut notes = self.bring_back(&kept.departures, &mut merged.document);
+        if !notes.is_empty() {
+            merged.config = check(&self.config.path, &merged.document)
+                .map_err(|mistakes| Problem::new(ProblemKind::Failed, mistakes.to_string()))?;
+        }
         let proposal = self.proposal(merged.config, merged.document, file_text);
         let note = "the file is as it was: the next reload or start takes it over again";
+        notes.extend(is_newer.then(|| note.to_owned()));
         Ok(Proposal {
             summary: format!("back to revision {number}: {}", proposal.summary),
-            notes: is_newer.then(|| note.to_owned()).into_iter().collect(),
+            notes,
             ..proposal
         })
+    }
+
+    /// Drains none of these any more, but for those that are still on their way out; says which.
+    fn bring_back(&self, departures: &[Departure], document: &mut toml::Table) -> Vec<String> {
+        let now = &self.history[0].departures;
+        let is_over = |one: &&Departure| {
+            let mut now = now.iter();
+            !now.any(|other| (&other.pool, &other.addr) == (&one.pool, &one.addr))
+        };
+        let mut notes = Vec::new();
+        for Departure { pool, addr, .. } in departures.iter().filter(is_over) {
+            let undrained = Edit::PatchServer {
+                pool: pool.clone(),
+                addr: addr.clone(),
+                settings: vec![("drain".to_owned(), None)],
+            };
+            if undrained.apply(document, self.config.counts()).is_ok() {
+                notes.push(format!(
+                    "backend {addr} of pool {pool:?} takes requests again: its removal was over"
+                ));
+            }
+        }
+        notes
     }
 
     /// Takes over what is in force now, as a new revision if anything changed; the number in force.
@@ -236,6 +277,7 @@ impl Desk {
                 revision,
                 file,
                 said,
+                departures: Vec::new(),
             });
         } else {
             let newest = &mut self.history[0];
@@ -267,6 +309,11 @@ impl Proposal {
     /// Whether the file was read for it.
     pub fn is_of_file(&self) -> bool {
         self.is_of_file
+    }
+
+    /// What tells the file that it is made from from others.
+    pub fn file_digest(&self) -> String {
+        state_file::digest(&self.file.text)
     }
 }
 

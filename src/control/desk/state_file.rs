@@ -2,7 +2,7 @@
 //! leaves the old file or the new one.
 //!
 //! What is not there is not written, so that earlier versions, which refuse what they do not know, take the file over
-//! whenever no drain is under way and no reload was taken back.
+//! whenever no drain is under way and no file was taken back.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub struct State {
     pub said: Overlay,
     /// Backends that are drained to be taken out.
     pub departures: Vec<Departure>,
-    /// The digest ([`digest`]) of a configuration file that was on trial and was taken back.
+    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back.
     pub taken_back: Option<String>,
 }
 

@@ -143,3 +143,22 @@ impl Disk {
         command.env("SHIM_DISK", self.path());
     }
 }
+
+/// A disk on which no sync of a folder ends until this is dropped.
+pub struct HeldSync {
+    directory: Directory,
+}
+
+impl HeldSync {
+    pub fn new() -> HeldSync {
+        let directory = Directory::new();
+        directory.write("hold", "");
+        HeldSync { directory }
+    }
+
+    /// Makes a command write to this disk.
+    pub fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("SHIM_SYNC", self.directory.path().join("hold"));
+    }
+}

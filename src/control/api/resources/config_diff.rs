@@ -75,8 +75,7 @@ impl From<Difference> for FileDifference {
     responses(
         (status = 200, body = FileDiff),
         (status = 422, description = "The file has mistakes", body = ApiProblem, content_type = "application/problem+json"),
-        (status = 500, description = "The file cannot be read", body = ApiProblem, content_type = "application/problem+json"),
-        (status = 503, description = "palantir is stopping", body = ApiProblem, content_type = "application/problem+json"),
+        (status = 503, description = "palantir is stopping, or the file cannot be read at the moment", body = ApiProblem, content_type = "application/problem+json"),
     ))]
 async fn show(State(api): Api, caller: Caller) -> Result<axum::Json<FileDiff>, ApiProblem> {
     let accepted = api.ask(Wish::Compare, caller).await?;

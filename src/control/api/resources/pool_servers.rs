@@ -156,7 +156,8 @@ async fn patch(
 
 /// Takes a server out
 ///
-/// With `drain` it takes no new requests from the answer on, and is gone when its running ones have ended.
+/// With `drain` it takes no new requests from the answer on, and is gone when its running ones have ended. The last server
+/// of a pool that takes requests stays (409), drained ones not counted, whether it is to be taken out or drained.
 #[utoipa::path(delete, path = "/pools/{name}/servers/{addr}", tag = "pools",
     params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001"), Removal),
     responses(

@@ -82,7 +82,8 @@ impl Terms {
 /// Reads the configuration file again
 ///
 /// With any mistake in it everything stays as it is, and all mistakes are in the answer. A file without any route or
-/// listener counts as a mistake, unless `allow_empty` says that it is meant.
+/// listener counts as a mistake, unless `allow_empty` says that it is meant. A file that cannot be read at the moment is
+/// no mistake: the answer is 503.
 #[utoipa::path(post, path = "/reload", tag = "change", request_body(content = Option<Terms>), params(Emptiness),
     responses((status = 200, body = Outcome)))]
 async fn reload(
@@ -94,7 +95,11 @@ async fn reload(
     let terms = terms.map(|Json(terms)| terms).unwrap_or_default();
     let trial = terms.trial()?;
     let allow_empty = allow_empty.unwrap_or(false);
-    let wish = Wish::Reload { trial, allow_empty };
+    let wish = Wish::Reload {
+        trial,
+        allow_empty,
+        asked: None,
+    };
     let accepted = api.ask(wish, caller).await?;
     Ok(accepted.into())
 }

@@ -27,14 +27,14 @@ struct Nothing {}
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Force {
-    /// Whether a file may be taken over whose reload was on trial and was taken back.
+    /// Whether a configuration file may be taken over that a rollback has taken back.
     force: Option<bool>,
 }
 
 /// Hands over to a new process of the binary
 ///
-/// If the new one is not ready in time, this one goes on, and the answer says why. Refused (409) after a reload on trial
-/// was taken back, because the new process would take the file over, unless `force` says that it may.
+/// If the new one is not ready in time, this one goes on, and the answer says why. Refused (409) after a rollback has
+/// taken the configuration file back, because the new process would take the file over, unless `force` says that it may.
 #[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Force),
     responses((status = 200, body = Outcome)))]
 async fn upgrade(

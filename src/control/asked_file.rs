@@ -1,0 +1,90 @@
+//! Which content of the configuration file a signal has asked for. A reload that waits, or is tried again, takes over what
+//! was there when it was asked for: what somebody writes later, nobody has asked for yet.
+
+use crate::control::desk::{Problem, ProblemKind};
+
+/// What the last signal has asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AskedFile {
+    /// Tells this signal from earlier ones.
+    number: u64,
+    /// The file was looked at since.
+    is_noted: bool,
+    /// The digest of the file at that time, if it could be read.
+    only: Option<String>,
+    /// The digest of a file that a rollback has taken back since.
+    not: Option<String>,
+}
+
+impl AskedFile {
+    /// A signal asks for the file as it is now.
+    pub fn ask(&mut self) {
+        *self = AskedFile {
+            number: self.number + 1,
+            ..AskedFile::default()
+        };
+    }
+
+    /// Whether nobody has looked at the file since.
+    pub fn is_unseen(&self) -> bool {
+        !self.is_noted
+    }
+
+    /// This digest was found for what `asked` has asked for. It counts if it is the first one, and nothing else was asked
+    /// for meanwhile.
+    pub fn note(&mut self, asked: &AskedFile, digest: Option<String>) {
+        if self.number == asked.number && !self.is_noted {
+            (self.is_noted, self.only) = (true, digest);
+        }
+    }
+
+    /// A rollback takes back what was in force, which is a file with this digest.
+    pub fn take_back(&mut self, digest: String) {
+        self.not = Some(digest);
+    }
+
+    /// Errors: why a file with this digest is not what was asked for.
+    pub fn check(&self, digest: &str) -> Result<(), Problem> {
+        let is = |known: &Option<String>| known.as_deref() == Some(digest);
+        let why = if is(&self.not) {
+            "the configuration file was taken back by a rollback since SIGHUP asked for it, and is not loaded"
+        } else if self.only.is_some() && !is(&self.only) {
+            "the configuration file has changed since SIGHUP asked for it, and is not loaded"
+        } else {
+            return Ok(());
+        };
+        let text = format!("{why}; another SIGHUP loads the file as it is then");
+        Err(Problem::new(ProblemKind::Changed, text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_there_is_loaded() {
+        let mut asked = AskedFile::default();
+        asked.ask();
+        assert!(asked.is_unseen());
+        assert_eq!(asked.check("a"), Ok(()), "nobody has looked");
+        let earlier = asked.clone();
+        asked.ask();
+        asked.note(&earlier, Some("a".to_owned()));
+        assert!(asked.is_unseen(), "the look was for an earlier signal");
+        let now = asked.clone();
+        asked.note(&now, Some("b".to_owned()));
+        asked.note(&now, Some("c".to_owned()));
+        assert!(!asked.is_unseen());
+        // Digest, whether it is loaded before and after a rollback takes "b" back.
+        for (digest, before, after) in [("a", false, false), ("b", true, false)] {
+            assert_eq!(asked.check(digest).is_ok(), before, "{digest}");
+            let mut taken = asked.clone();
+            taken.take_back("b".to_owned());
+            assert_eq!(taken.check(digest).is_ok(), after, "{digest}");
+        }
+        asked.take_back("b".to_owned());
+        asked.ask();
+        assert_eq!(asked.check("b"), Ok(()), "it is asked for anew");
+    }
+}

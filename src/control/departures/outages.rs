@@ -1,0 +1,187 @@
+//! Backends that are taken out when they stay down too long (`remove_after_secs`).
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::rows::Rows;
+use super::{Leaving, Named};
+use crate::base::ids::{BackendId, WorkerId};
+use crate::base::limits;
+use crate::base::time::Micros;
+use crate::config::{Config, PoolSettings};
+use crate::shared::backend_table::{BackendState, BackendTables};
+use crate::snapshot::Snapshot;
+
+/// What is known of the pools with backends that may be down for a certain time only.
+#[derive(Debug, Default)]
+pub struct Outages {
+    pools: HashMap<String, Outage>,
+    /// When at the earliest they are looked at again.
+    due: Micros,
+}
+
+/// One pool's.
+#[derive(Debug, Default)]
+struct Outage {
+    /// Those backends that are down.
+    down: HashMap<String, Down>,
+    /// How many backends the pool has lost since it last had none that was down.
+    removed: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Down {
+    since: Micros,
+    /// It was said that it stays nevertheless.
+    is_told: bool,
+    /// It was asked that it be taken out.
+    is_asked: bool,
+}
+
+/// A pool's backends: addresses, and how long they may be down if not for ever.
+type Backends = Vec<(String, Option<Duration>)>;
+
+impl Outages {
+    /// A backend to take out because it has been down for as long as its `remove_after_secs` allows, if there is one. An
+    /// outage must not dismantle a pool: another backend has to be well, and at least half of the pool stays, of what
+    /// the file names (`in_file`) as well as of what there was when the outage began. Looks once a second, and at once
+    /// after it has found one: a pool may have many thousands of backends.
+    pub fn next(
+        &mut self,
+        config: &Config,
+        snapshot: &Snapshot,
+        tables: &BackendTables,
+        in_file: &dyn Fn(&str) -> usize,
+        now: Micros,
+    ) -> Option<Leaving> {
+        if now < self.due {
+            return None;
+        }
+        let mut before = std::mem::take(&mut self.pools);
+        let may_lose = |pool: &&PoolSettings| {
+            let mut backends = pool.backends.iter();
+            backends.any(|backend| backend.remove_after.is_some())
+        };
+        let pools: Vec<_> = config.settings.all_pools().filter(may_lose).collect();
+        let names: HashSet<&str> = pools.iter().map(|pool| pool.name.value.as_str()).collect();
+        let rows = Rows::of(snapshot, |pool| names.contains(pool));
+        let mut leaving = None;
+        for pool in pools {
+            let name = &pool.name.value;
+            let mut outage = before.remove(name).unwrap_or_default();
+            let (down, up) = outage.look(pool, &rows, tables, now);
+            if leaving.is_none() {
+                leaving = outage.choose(name, &down, &up, &rows, in_file, now);
+            }
+            self.pools.insert(name.clone(), outage);
+        }
+        if leaving.is_none() {
+            self.due = now.after(Duration::from_secs(limits::OUTAGE_LOOK_SECS));
+        }
+        leaving
+    }
+}
+
+impl Outage {
+    /// Which backends are down, and which are not.
+    fn look(
+        &mut self,
+        pool: &PoolSettings,
+        rows: &Rows<'_>,
+        tables: &BackendTables,
+        now: Micros,
+    ) -> (Backends, Backends) {
+        let backends = pool.backends.iter();
+        let named =
+            backends.map(|backend| (backend.address.place.to_string(), backend.remove_after));
+        let is_down = |addr: &str| is_down(rows, tables, &pool.name.value, addr);
+        let (down, up): (Backends, Backends) = named.partition(|(addr, _)| is_down(addr));
+        if down.is_empty() {
+            self.removed = 0;
+        }
+        let there: HashSet<&str> = down
+            .iter()
+            .chain(&up)
+            .map(|(addr, _)| addr.as_str())
+            .collect();
+        let before = std::mem::take(&mut self.down);
+        let gone = before
+            .iter()
+            .filter(|(addr, _)| !there.contains(addr.as_str()));
+        self.removed += gone.filter(|(_, known)| known.is_asked).count();
+        let limited = down.iter().filter(|(_, most)| most.is_some());
+        self.down = limited
+            .map(|(addr, _)| (addr.clone(), *before.get(addr).unwrap_or(&Down::since(now))))
+            .collect();
+        (down, up)
+    }
+
+    fn choose(
+        &mut self,
+        pool: &str,
+        down: &Backends,
+        up: &Backends,
+        rows: &Rows<'_>,
+        in_file: &dyn Fn(&str) -> usize,
+        now: Micros,
+    ) -> Option<Leaving> {
+        let is_over = |known: &Down, most: Duration| known.since.after(most) <= now;
+        let over = down.iter().filter_map(|(addr, most)| {
+            let (most, known) = ((*most)?, self.down.get(addr)?);
+            is_over(known, most).then_some((addr, most))
+        });
+        let over: Vec<_> = over.collect();
+        let (addr, most) = *over.first()?;
+        let all = down.len() + up.len();
+        let least = in_file(pool).max(all + self.removed).div_ceil(2);
+        let takes = |addr: &str| {
+            rows.find(pool, addr)
+                .iter()
+                .any(|backend| !backend.draining)
+        };
+        if all > least && up.iter().any(|(addr, _)| takes(addr)) {
+            if let Some(known) = self.down.get_mut(addr) {
+                known.is_asked = true;
+            }
+            return Some(Leaving {
+                backend: Named {
+                    pool: pool.to_owned(),
+                    addr: addr.clone(),
+                },
+                origin: format!("down for {most:?} (remove_after_secs)"),
+            });
+        }
+        for (addr, most) in over {
+            if let Some(known) = self.down.get_mut(addr)
+                && !std::mem::replace(&mut known.is_told, true)
+            {
+                warn!(
+                    pool,
+                    backend = addr,
+                    "stays although it has been down for {most:?}: no other backend of the pool takes requests, or \
+                     half of the pool is gone already"
+                );
+            }
+        }
+        None
+    }
+}
+
+impl Down {
+    fn since(since: Micros) -> Down {
+        Down {
+            since,
+            is_told: false,
+            is_asked: false,
+        }
+    }
+}
+
+/// Whether it failed its health checks at every address that it has. The first worker knows what all do.
+fn is_down(rows: &Rows<'_>, tables: &BackendTables, pool: &str, addr: &str) -> bool {
+    let state = |id: BackendId| tables.of(WorkerId(0)).state(id);
+    let mut rows = rows.find(pool, addr).iter();
+    rows.all(|backend| backend.addr.is_none() || state(backend.id()) == BackendState::Unhealthy)
+}

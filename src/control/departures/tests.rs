@@ -1,0 +1,188 @@
+//! Backends that leave, by tables of what is known of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::base::ids::{BackendId, WorkerId};
+use crate::config::{self, Machine, Resolved};
+use crate::shared::backend_table::BackendState;
+use crate::shared::slots::Slots;
+use crate::tls::Vault;
+
+struct World {
+    tables: Arc<BackendTables>,
+    slots: Slots,
+    config: Config,
+    snapshot: Snapshot,
+}
+
+const MACHINE: Machine = Machine {
+    cpus: 2,
+    descriptors: 1_024,
+    memory_bytes: 1 << 30,
+};
+
+impl World {
+    fn new(backends: &str) -> World {
+        let tables = BackendTables::new(2);
+        let mut slots = Slots::new(tables.clone());
+        let (config, snapshot) = compiled(&mut slots, backends);
+        World {
+            tables,
+            slots,
+            config,
+            snapshot,
+        }
+    }
+
+    fn change(&mut self, backends: &str) {
+        (self.config, self.snapshot) = compiled(&mut self.slots, backends);
+    }
+
+    fn row(&self, index: usize) -> BackendId {
+        self.snapshot.pools[0].backends[index].id()
+    }
+
+    fn next_drained(&self, departures: &mut Departures, adopted: u64, secs: u64) -> bool {
+        let now = Micros(secs * 1_000_000);
+        let leaving = departures.next_drained(&self.snapshot, &self.tables, adopted, now);
+        leaving.is_some()
+    }
+
+    fn next_down(&self, departures: &mut Departures, secs: u64) -> Option<String> {
+        let now = Micros(secs * 1_000_000);
+        let leaving = departures.next_down(&self.config, &self.snapshot, &self.tables, &|_| 0, now);
+        leaving.map(|leaving| leaving.backend.addr)
+    }
+}
+
+fn compiled(slots: &mut Slots, backends: &str) -> (Config, Snapshot) {
+    let text = format!("workers = 2\n[[pools]]\nname = \"api\"\nbackends = [{backends}]\n");
+    let config = config::parse(Path::new("test.toml"), text).unwrap();
+    let resolved = Resolved::from([(
+        "api.internal".to_owned(),
+        vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()],
+    )]);
+    let snapshot = config::compile(
+        &config,
+        &MACHINE,
+        &resolved,
+        slots,
+        &mut Vault::default(),
+        1,
+    )
+    .unwrap();
+    (config, snapshot)
+}
+
+fn named(addr: &str) -> Named {
+    Named {
+        pool: "api".to_owned(),
+        addr: addr.to_owned(),
+    }
+}
+
+const DRAINED: &str = r#"{ addr = "api.internal:80", drain = true }, "127.0.0.1:1""#;
+
+fn draining() -> (World, Departures) {
+    let mut departures = Departures::default();
+    let until = Micros(10_000_000);
+    let patience = Duration::from_secs(10);
+    let departure =
+        named("api.internal:80").departure(patience, "test".to_owned(), SystemTime::now());
+    departures.drain(departure, 2, until);
+    (World::new(DRAINED), departures)
+}
+
+#[test]
+fn a_drained_backend_leaves_when_nothing_runs_on_any_core() {
+    let (mut world, mut departures) = draining();
+    assert!(!world.next_drained(&mut departures, 1, 0), "not adopted");
+    let other = world.tables.of(WorkerId(1));
+    other.begin(world.row(1));
+    assert!(!world.next_drained(&mut departures, 2, 1), "one runs");
+    other.end(world.row(1));
+    other.begin(world.row(2));
+    assert!(world.next_drained(&mut departures, 2, 2), "another's");
+    assert!(world.next_drained(&mut departures, 2, 3), "it was refused");
+    world.change(r#""127.0.0.1:1""#);
+    assert!(!world.next_drained(&mut departures, 2, 4));
+    assert!(!departures.any_drained());
+}
+
+#[test]
+fn a_drained_backend_leaves_when_its_time_is_over() {
+    let (world, mut departures) = draining();
+    world.tables.of(WorkerId(0)).begin(world.row(0));
+    assert!(!world.next_drained(&mut departures, 2, 9));
+    assert!(world.next_drained(&mut departures, 2, 10));
+}
+
+#[test]
+fn a_backend_that_takes_requests_again_or_is_gone_is_not_waited_for() {
+    for backends in [r#""api.internal:80""#, r#""127.0.0.1:1""#] {
+        let (mut world, mut departures) = draining();
+        world.change(backends);
+        assert!(!world.next_drained(&mut departures, 3, 60), "{backends}");
+        assert!(!departures.any_drained());
+    }
+}
+
+#[test]
+fn a_backend_that_is_down_too_long_leaves() {
+    let world = World::new(
+        r#"{ addr = "127.0.0.1:1", remove_after_secs = 5 }, { addr = "api.internal:80", remove_after_secs = 5 }, "127.0.0.1:2""#,
+    );
+    let mut departures = Departures::default();
+    let table = world.tables.of(WorkerId(0));
+    let set = |rows: &[usize], state| {
+        rows.iter()
+            .for_each(|row| table.set_state(world.row(*row), state));
+    };
+    set(&[0, 1], BackendState::Unhealthy);
+    assert_eq!(world.next_down(&mut departures, 0), None);
+    assert_eq!(world.next_down(&mut departures, 4), None);
+    set(&[0], BackendState::Healthy);
+    assert_eq!(world.next_down(&mut departures, 5), None, "it came back");
+    set(&[0, 2], BackendState::Unhealthy);
+    assert_eq!(world.next_down(&mut departures, 6), None, "from anew");
+    assert!(world.next_down(&mut departures, 11).is_some());
+    assert!(
+        world.next_down(&mut departures, 12).is_some(),
+        "it was refused"
+    );
+}
+
+#[test]
+fn an_outage_does_not_dismantle_a_pool() {
+    let one = |port: u16| format!("{{ addr = \"127.0.0.1:{port}\", remove_after_secs = 5 }}");
+    let list = |ports: &[u16]| {
+        let all: Vec<_> = ports.iter().map(|port| one(*port)).collect();
+        all.join(", ")
+    };
+    let mut world = World::new(&list(&[1, 2, 3, 4]));
+    let mut departures = Departures::default();
+    let set = |world: &World, row: usize, state| {
+        world
+            .tables
+            .of(WorkerId(0))
+            .set_state(world.row(row), state);
+    };
+    (0..4).for_each(|row| set(&world, row, BackendState::Unhealthy));
+    assert_eq!(world.next_down(&mut departures, 0), None);
+    assert_eq!(
+        world.next_down(&mut departures, 9),
+        None,
+        "no other is well"
+    );
+    set(&world, 3, BackendState::Healthy);
+    let mut left = vec![1, 2, 3, 4];
+    for secs in [10, 11] {
+        let gone = world.next_down(&mut departures, secs).unwrap();
+        left.retain(|port: &u16| gone != format!("127.0.0.1:{port}"));
+        world.change(&list(&left));
+    }
+    assert_eq!(left.len(), 2);
+    assert_eq!(world.next_down(&mut departures, 99), None, "half are gone");
+}
