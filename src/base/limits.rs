@@ -431,8 +431,13 @@ pub const POST_AGAIN_MILLIS: u64 = 50;
 pub const CONTROL_PAUSE_SECS: u64 = 1;
 /// Changes of configuration that may wait to be decided, and as many that wait for the workers to follow.
 pub const ASKS: usize = 64;
-/// Seconds after which the control thread gives up what it has done with files: a change is refused then.
+/// Seconds for which a piece of work on files may stand still; then the control thread gives it up and refuses the
+/// change.
 pub const FILE_SECS: u64 = 5;
+/// Milliseconds of processor time within `FILE_SECS` that show that a piece of work does not stand still.
+pub const FILE_WORKED_MILLIS: u64 = 10;
+/// Seconds after which a piece of work on files is given up although it goes on.
+pub const FILE_MOST_SECS: u64 = 60;
 /// Seconds that the workers have to start, and to begin accepting.
 pub const WORKER_START_SECS: u64 = 20;
 /// Seconds between two attempts at what the program itself wants and could not do.

@@ -1,6 +1,7 @@
 //! What everything else stands on: bounds, identifiers, time and small arithmetic. Imports nothing of the program.
 
 pub mod cidr;
+pub mod cpu_time;
 pub mod ewma;
 pub mod file;
 pub mod file_at_work;

@@ -1,6 +1,7 @@
 //! The thread that does for the control thread what may wait for a disk, a pipe, or much work: reading and writing files,
 //! checking and compiling configurations. The control thread starts one piece of work at a time and goes on; a piece that
-//! takes too long is given up, so that neither the API nor a signal ever waits for a disk.
+//! stands still for too long is given up, so that neither the API nor a signal ever waits for a disk. A large
+//! configuration on a busy machine is no reason to give up: the time for which the thread has had a processor tells.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+use crate::base::cpu_time::CpuTime;
 use crate::base::file_at_work::FileAtWork;
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
@@ -51,6 +53,8 @@ impl FileProgress {
 pub struct FileThread {
     work: Sender<Work>,
     thread: JoinHandle<()>,
+    /// The time for which the thread has had a processor.
+    worked: CpuTime,
     progress: FileProgress,
     under_way: Option<UnderWay>,
     /// The number of the last piece of work.
@@ -61,6 +65,8 @@ pub struct FileThread {
 struct UnderWay {
     job: Job,
     since: Micros,
+    /// When it was last seen to work, and how long the thread had worked by then.
+    seen: (Micros, Duration),
     /// What became of it when it had taken too long.
     given_up: Option<GivenUp>,
 }
@@ -139,9 +145,11 @@ impl FileThread {
                 piece(&mut compile);
             }
         };
+        let thread = thread::Builder::new().name("files".to_owned()).spawn(run)?;
         Ok(FileThread {
             work,
-            thread: thread::Builder::new().name("files".to_owned()).spawn(run)?,
+            worked: CpuTime::of(&thread),
+            thread,
             progress,
             under_way: None,
             number: 0,
@@ -181,6 +189,7 @@ impl FileThread {
         self.under_way = Some(UnderWay {
             job,
             since: now,
+            seen: (now, self.worked.read()),
             given_up: None,
         });
         self.number
@@ -195,11 +204,29 @@ impl FileThread {
         ended.is_some_and(|work| work.given_up != Some(GivenUp::Withdrawn))
     }
 
-    /// When the piece of work under way has taken too long. `None`: none is waited for.
+    /// When to look whether the piece of work under way stands still. `None`: none is waited for.
     pub fn deadline(&self) -> Option<Micros> {
         let work = self.under_way.as_ref();
         let work = work.filter(|work| work.given_up.is_none())?;
-        Some(work.since.after(Duration::from_secs(limits::FILE_SECS)))
+        let at_most = work
+            .since
+            .after(Duration::from_secs(limits::FILE_MOST_SECS));
+        let still = work.seen.0.after(Duration::from_secs(limits::FILE_SECS));
+        Some(still.min(at_most))
+    }
+
+    /// Whether the piece of work under way is to be given up: it stands still, or takes too long altogether.
+    pub fn is_overdue(&mut self, now: Micros) -> bool {
+        let is_over = |deadline: Option<Micros>| deadline.is_some_and(|deadline| deadline <= now);
+        if is_over(self.deadline())
+            && let Some(work) = &mut self.under_way
+        {
+            let worked = self.worked.read();
+            if worked >= work.seen.1 + Duration::from_millis(limits::FILE_WORKED_MILLIS) {
+                work.seen = (now, worked);
+            }
+        }
+        is_over(self.deadline())
     }
 
     /// When the piece of work under way has taken too long, if it was given up and its result counts nevertheless.
@@ -236,6 +263,7 @@ impl FileThread {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
 
     use super::*;
@@ -261,6 +289,8 @@ mod tests {
         assert!(!thread.is_idle());
         assert_eq!(thread.complaint(at(1)), None);
         assert_eq!(thread.deadline(), Some(at(1 + limits::FILE_SECS)));
+        assert!(!thread.is_overdue(at(limits::FILE_SECS)));
+        assert!(thread.is_overdue(at(1 + limits::FILE_SECS)));
         assert_eq!(thread.give_up(), Some(GivenUp::Withdrawn));
         assert_eq!(thread.deadline(), None);
         go_on.send(()).unwrap();
@@ -269,6 +299,23 @@ mod tests {
         assert_eq!(complaint, "reading /srv/file has not ended for 8 s");
         assert!(!thread.note_end(number), "its result does not count");
         assert!(thread.is_idle());
+    }
+
+    #[test]
+    fn work_that_goes_on_is_given_more_time() {
+        let mut thread = thread();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = is_over.clone();
+        thread.begin(at(0), move |_, _| while !ends.load(SeqCst) {});
+        let before = thread.worked.read();
+        let long = Duration::from_millis(limits::FILE_WORKED_MILLIS);
+        while thread.worked.read() < before + long {
+            thread::yield_now();
+        }
+        assert!(!thread.is_overdue(at(limits::FILE_SECS)));
+        assert_eq!(thread.deadline(), Some(at(2 * limits::FILE_SECS)));
+        assert!(thread.is_overdue(at(limits::FILE_MOST_SECS)));
+        is_over.store(true, SeqCst);
     }
 
     #[test]

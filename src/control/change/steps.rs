@@ -45,9 +45,9 @@ impl Control {
         }
     }
 
-    /// Gives up what the thread that works with files does, if that takes too long.
+    /// Gives up the work of the files thread if it stands still.
     pub(in crate::control) fn look_at_clock(&mut self, now: Micros) {
-        if self.files.deadline().is_none_or(|deadline| now < deadline) {
+        if !self.files.is_overdue(now) {
             return;
         }
         let complaint = self.files.complaint(now).unwrap_or_default();
