@@ -13,6 +13,7 @@ pub mod bad_requests;
 mod change;
 mod departures;
 pub mod desk;
+mod ending;
 mod file_thread;
 mod file_watch;
 mod last_resort;
@@ -77,7 +78,7 @@ use crate::control::upgrade::{Progress, Upgrades};
 use crate::net::BoundListener;
 use crate::shared::SharedTables;
 use crate::shared::count::Count;
-use crate::shared::gauges::{self, AllGauges};
+use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::pulse::Watched;
@@ -504,36 +505,6 @@ impl Control {
                 Event::Broken(task) => self.take_broken(task, now),
                 Event::Turn => {}
             }
-        }
-    }
-}
-
-impl Control {
-    /// Whether it is time to end the process. A change that is on its way to the disk, and cannot be called off any more,
-    /// ends before, as long as the disk answers and nobody is in haste.
-    fn may_end(&self, now: Micros) -> bool {
-        let committed = self.files.committed_until();
-        let must_wait = committed.is_some_and(|until| now < until) && !self.shutdown.is_at_once();
-        self.shutdown.is_over(now) && !must_wait
-    }
-
-    /// Lets whoever waits for an answer have one.
-    async fn tell_last(&mut self) {
-        self.refuse_committed(Micros::now());
-        // The tasks that send the answers run while this one sleeps.
-        sleep(Duration::from_millis(limits::LAST_ANSWERS_MILLIS)).await;
-    }
-
-    /// Has the workers record the requests that are cut, and waits for that for a moment.
-    async fn record_cut(&mut self) {
-        self.threads.cut();
-        let pause = Duration::from_millis(limits::CUT_PAUSE_MILLIS);
-        for _ in 0..limits::CUT_MILLIS / limits::CUT_PAUSE_MILLIS {
-            if gauges::exchanges(&self.gauges) == 0 {
-                return;
-            }
-            self.threads.send();
-            sleep(pause).await;
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The whole thread against mailboxes, without real signals: those belong to the process, not to one test.
 
+mod slow_files;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -684,87 +686,4 @@ fn a_drained_backend_is_taken_out_as_a_revision_of_its_own() {
         );
         outside.stop().await;
     });
-}
-
-/// A control thread whose compilations hang.
-struct Hanging {
-    outside: Outside,
-    control: Control,
-    inputs: Inputs,
-    /// Says that one hangs.
-    hangs: mpsc::Receiver<()>,
-    /// Dropped, it lets all go on.
-    go_on: std::sync::mpsc::Sender<()>,
-}
-
-impl Hanging {
-    fn new() -> Hanging {
-        let (outside, mut control, inputs) = outside(LONG, None);
-        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
-        let (told, hangs) = mpsc::channel(4);
-        let mut compile = compile(LONG);
-        let hanging: Compile = Box::new(move |config, resolved, generation| {
-            let _ = told.try_send(());
-            let _ = goes_on.recv();
-            compile(config, resolved, generation)
-        });
-        control.files = FileThread::start(hanging).unwrap();
-        Hanging {
-            outside,
-            control,
-            inputs,
-            hangs,
-            go_on,
-        }
-    }
-}
-
-#[test]
-fn a_change_whose_files_do_not_answer_is_refused_and_comes_into_force_never() {
-    let Hanging {
-        outside,
-        control,
-        inputs,
-        go_on,
-        ..
-    } = Hanging::new();
-    run_beside(control, inputs, async || {
-        let refused = outside.ask(edit(add("127.0.0.1:1"))).await.await.unwrap();
-        assert_eq!(refused.unwrap_err().kind, ProblemKind::Unavailable);
-        let late = outside.refusal(edit(add("127.0.0.1:2"))).await;
-        assert_eq!(
-            late,
-            ProblemKind::Unavailable,
-            "the files still do not answer"
-        );
-        drop(go_on);
-        while outside.refusal(Wish::Compare).await == ProblemKind::Unavailable {
-            sleep(Duration::from_millis(1)).await;
-        }
-        let _answered = outside.ask(edit(add("127.0.0.1:3"))).await;
-        let snapshot = outside.adopt(2).await;
-        let backends = snapshot.pools[0].backends.iter();
-        let labels: Vec<_> = backends.map(|backend| backend.label.as_str()).collect();
-        assert_eq!(labels, ["api.internal:80", "127.0.0.1:3"]);
-        outside.stop().await;
-    });
-}
-
-#[test]
-fn a_stop_waits_for_no_file_and_refuses_the_change_that_does() {
-    let Hanging {
-        outside,
-        control,
-        inputs,
-        mut hangs,
-        go_on: _go_on,
-    } = Hanging::new();
-    let code = run_beside(control, inputs, async || {
-        let answered = outside.ask(edit(add("127.0.0.1:1"))).await;
-        hangs.recv().await.unwrap();
-        outside.stop().await;
-        let refused = answered.await.unwrap().unwrap_err();
-        assert_eq!(refused.kind, ProblemKind::Unavailable);
-    });
-    assert_eq!(code, 0);
 }

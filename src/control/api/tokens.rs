@@ -1,5 +1,6 @@
 //! The two bearer tokens (RFC 6750) of the API: one that may change things, one that may only read.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use subtle::ConstantTimeEq;
@@ -71,18 +72,29 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
 fn read_token(path: &Path) -> Result<String, String> {
     let cannot = |why: &str| format!("token file {}: {why}", path.display());
     let bytes = file::read(path, limits::TOKEN_FILE_BYTES);
-    let bytes = bytes.map_err(|error| cannot(&error.to_string()))?;
+    let bytes = bytes.map_err(|error| match path.to_str() {
+        // Somebody may have written the token itself, which messages do not repeat.
+        Some(name) if error.kind() == ErrorKind::NotFound && is_token(name) && !path.has_root() => {
+            "the token file is not there; the setting names a file, and is not the token itself"
+                .to_owned()
+        }
+        _ => cannot(&error.to_string()),
+    })?;
     // Bytes that are no UTF-8 are no ASCII either, and refused as such.
     let text = String::from_utf8_lossy(&bytes);
     let token = text.trim();
-    let bytes = limits::TOKEN_BYTES_LEAST..=limits::TOKEN_BYTES;
-    if !bytes.contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let (least, most) = (bytes.start(), bytes.end());
+    if !is_token(token) {
+        let (least, most) = (limits::TOKEN_BYTES_LEAST, limits::TOKEN_BYTES);
         return Err(cannot(&format!(
             "must hold one token of {least} to {most} visible ASCII characters"
         )));
     }
     Ok(token.to_owned())
+}
+
+fn is_token(text: &str) -> bool {
+    let bytes = limits::TOKEN_BYTES_LEAST..=limits::TOKEN_BYTES;
+    bytes.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -146,6 +158,9 @@ mod tests {
             assert!(read(text).is_err(), "{text:?}");
         }
         fs::remove_file(&path).unwrap();
-        assert!(read_token(&path).is_err());
+        let absent = read_token(&path).unwrap_err();
+        assert!(absent.contains(path.to_str().unwrap()), "{absent}");
+        let inline = read_token(Path::new("0123456789abcdef")).unwrap_err();
+        assert!(!inline.contains("0123456789abcdef"), "{inline}");
     }
 }

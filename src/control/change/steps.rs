@@ -260,8 +260,8 @@ impl Control {
         let desk = Arc::make_mut(&mut self.desk);
         accepted.revision = desk.accept(proposal, &origin, SystemTime::now());
         desk.note_departures(self.saved.state.departures.clone());
-        if is_of_file {
-            // Also if the API asked for it while a signal waits.
+        if is_of_file && !matches!(recipient, Some(Recipient::Own(_))) {
+            // A signal that waits has asked for nothing else.
             self.pending.settle(Operation::Reload);
         }
         let is_stopping = self.shutdown.has_begun();

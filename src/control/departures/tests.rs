@@ -186,3 +186,28 @@ fn an_outage_does_not_dismantle_a_pool() {
     assert_eq!(left.len(), 2);
     assert_eq!(world.next_down(&mut departures, 99), None, "half are gone");
 }
+
+#[test]
+fn backends_that_are_down_are_looked_for_once_a_second() {
+    let world = World::new(r#"{ addr = "127.0.0.1:1", remove_after_secs = 1 }, "127.0.0.1:2""#);
+    let mut departures = Departures::default();
+    let mut look = |millis: u64| {
+        let now = Micros(millis * 1_000);
+        let (config, snapshot) = (&world.config, &world.snapshot);
+        let leaving = departures.next_down(config, snapshot, &world.tables, &|_| 0, now);
+        leaving.is_some()
+    };
+    assert!(!look(0));
+    let table = world.tables.of(WorkerId(0));
+    table.set_state(world.row(0), BackendState::Unhealthy);
+    let rows = [
+        (999, false),   // Not looked at.
+        (1_000, false), // Down since now.
+        (1_999, false),
+        (2_000, true),
+        (2_001, true), // The first attempt was refused.
+    ];
+    for (millis, expected) in rows {
+        assert_eq!(look(millis), expected, "{millis}");
+    }
+}
