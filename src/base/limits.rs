@@ -501,8 +501,9 @@ pub const LOOKUPS: usize = 32;
 pub const LOOKUPS_SPARE: usize = 8;
 /// How many of the spare ones the names of one change get.
 pub const LOOKUPS_OF_CHANGE: usize = 2;
-/// Threads whose look-ups hang that are replaced by others, beyond `LOOKUPS`.
-pub const LOOKUPS_REPLACED: usize = 64;
+/// Threads whose look-ups hang that are replaced by others, beyond `LOOKUPS`. Each may keep a descriptor, of which
+/// `RESERVED_DESCRIPTORS` are kept aside.
+pub const LOOKUPS_REPLACED: usize = 32;
 /// Threads at once for names whose last look-up failed.
 pub const FAILING_LOOKUPS: usize = 16;
 /// Seconds after which a change goes on without the answers about its new names, whatever became of their look-ups.

@@ -12,7 +12,7 @@ use rcgen::{CertificateParams, KeyPair};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::run;
 use crate::support::tls::s_client;
-use crate::support::{Client, Proxy, eventually};
+use crate::support::{Client, Proxy, eventually, metrics};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -226,7 +226,8 @@ fn an_ocsp_response_is_stapled_until_it_is_superseded() {
     write(&directory, "a.key", &key);
     let path = directory.path().join("a.ocsp");
     let folder = directory.path().to_str().unwrap();
-    let config = LISTENER
+    let admin = free_addr();
+    let config = format!("[admin]\nlisten_addr = \"{admin}\"\n{LISTENER}")
         .replace("127.0.0.1:8443", &tls.to_string())
         .replace("/a.key\" }", "/a.key\", ocsp = \"{dir}/a.ocsp\" }")
         .replace("{dir}", folder);
@@ -245,6 +246,18 @@ fn an_ocsp_response_is_stapled_until_it_is_superseded() {
         !is_absent
     };
     assert!(is_stapled());
+    let left = || {
+        let text = metrics(admin);
+        let mut lines = text.lines();
+        let line = lines.find(|line| line.starts_with("palantir_ocsp_next_update_seconds{"));
+        line.unwrap()
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+    };
+    assert!(left() <= 40.0, "{}", left());
     eventually("it is no longer stapled", || !is_stapled());
     let (code, said) = check(&directory, &config);
     assert_eq!(code, 0, "{said}");
@@ -252,4 +265,5 @@ fn an_ocsp_response_is_stapled_until_it_is_superseded() {
     // A newer one is taken over like any file that has changed.
     fs::write(&path, ocsp_response(SystemTime::now() + DAY)).unwrap();
     eventually("the newer one is stapled", is_stapled);
+    assert!(left() > 80_000.0, "{}", left());
 }

@@ -181,7 +181,10 @@ fn a_change_that_was_refused_after_its_names_hung_can_be_asked_for_again() {
     assert_eq!(Client::connect(taken).ask(get("/")).text(), "served");
     eventually("the look-ups that hang are counted", || {
         let text = metrics(admin);
-        let mut lines = text.lines();
-        lines.any(|line| line.strip_prefix("palantir_look_ups_hanging ") == Some("60"))
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("palantir_look_ups_hanging "));
+        // More than there are threads without those that are replaced.
+        line.is_some_and(|count| count.parse::<u64>().unwrap() > 32)
     });
 }
