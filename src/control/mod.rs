@@ -24,6 +24,7 @@ mod shutdown;
 mod signals;
 pub mod start_files;
 mod start_signals;
+pub mod start_state;
 mod succession;
 pub mod systemd;
 mod threads;
@@ -58,7 +59,6 @@ use crate::control::bad_requests::BadRequests;
 use crate::control::change::{Asker, Finished, LookingUp, Saved, Unanswered, state_path};
 use crate::control::departures::Departures;
 use crate::control::desk::Desk;
-use crate::control::desk::state_file::State;
 use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
 use crate::control::last_resort::LastResort;
@@ -68,6 +68,7 @@ use crate::control::pending::Pending;
 use crate::control::resolve::{Compile, Found, Known, LookUps, Names, Question};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
+use crate::control::start_state::StartState;
 use crate::control::succession::Succession;
 use crate::control::threads::Threads;
 use crate::control::trial::OnTrial;
@@ -87,8 +88,8 @@ pub struct Started {
     pub snapshot: Arc<Snapshot>,
     /// The configuration that it was compiled from.
     pub desk: Desk,
-    /// What the state file says, if there is one.
-    pub state: State,
+    /// What an earlier process has left.
+    pub left: StartState,
     /// What look-ups found before the snapshot was compiled.
     pub known: Known,
     /// What goes on looking.
@@ -270,7 +271,7 @@ struct Control {
     desk: Arc<Desk>,
     /// What the state file says, and where it is.
     saved: Arc<Saved>,
-    /// As in [`State::taken_back`].
+    /// As in [`desk::state_file::State::taken_back`].
     taken_back: Option<String>,
     snapshot: Arc<Snapshot>,
     standing: watch::Sender<Arc<InForce>>,
@@ -318,11 +319,12 @@ struct Control {
 }
 
 /// What goes on of what an earlier process was asked for.
-fn resume(desk: &Desk, state: State, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
+fn resume(desk: &Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
+    let StartState { state, lock, .. } = left;
     let mut departures = Departures::default();
     departures.resume(&state.departures, snapshot.generation, Micros::now());
     let path = state_path(desk.config());
-    (departures, Arc::new(Saved { path, state }))
+    (departures, Arc::new(Saved { path, state, lock }))
 }
 
 /// Where other threads and tasks bring what they have found, and where they are asked.
@@ -386,7 +388,7 @@ impl Control {
             texts: Default::default(),
             generations: threads.generations(),
         };
-        let (departures, saved) = resume(&started.desk, started.state, &started.snapshot);
+        let (departures, saved) = resume(&started.desk, started.left, &started.snapshot);
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
             succession: Succession::new(started.upgrades, started.is_alone, Micros::now()),
@@ -467,15 +469,18 @@ impl Control {
                 self.record_cut().await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();
+                self.succession.upgrades.wait_for_abandoned().await;
                 return code;
             }
             let event = tokio::select! {
+                // A signal that has come before an upgrade's last step is followed before it.
+                biased;
                 signal = next_signal() => Event::Signal(signal),
+                progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
+                Some(task) = inlets.broken.recv() => Event::Broken(task),
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),
                 Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
-                Some(task) = inlets.broken.recv() => Event::Broken(task),
-                progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };

@@ -69,9 +69,11 @@ impl Control {
         self.refuse(told, problem, now);
     }
 
-    /// Nothing comes into force any more: a stop has begun, or another process has taken over.
+    /// Nothing comes into force any more: a stop has begun, or another process has taken over. Another process may have
+    /// the state file, once a piece of work that may yet write it has ended.
     pub(in crate::control) fn forsake_changes(&mut self, now: Micros) {
         self.files.give_up();
+        Arc::make_mut(&mut self.saved).lock = None;
         self.looking_up = None;
         if let Some(asker) = self.asker.take() {
             self.refuse(asker, stopping(), now);
