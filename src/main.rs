@@ -141,8 +141,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     if let Some(predecessor) = predecessor {
         ready.follow(predecessor.farewell()).map_err(cannot_start)?;
     }
-    let ended = ready.announce(engine).run();
-    ended.map_err(|error| format!("the control thread cannot run: {error}"))
+    Ok(ready.announce(engine).run())
 }
 
 /// Everything that is started and waits to accept.

@@ -124,6 +124,7 @@ pub struct Prepared {
     admin: Option<(api::ApiListener, api::Gate)>,
     /// Where the management API asks.
     asks: Asks,
+    signals: Signals,
 }
 
 /// Makes everything that the thread needs, before anybody is served. Errors: no descriptors or no threads left.
@@ -158,6 +159,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         broken,
     };
     let control = Control::new(started, outlets)?;
+    let signals = Signals::take()?;
     drop(entered);
     has_descriptors()?;
     Ok(Prepared {
@@ -167,6 +169,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         look_ups,
         admin,
         asks,
+        signals,
     })
 }
 
@@ -227,8 +230,7 @@ impl Prepared {
 
     /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in order
     /// and no request was cut, else 1. The caller must end the process with it at once, without dropping a runtime.
-    /// Errors: signals cannot be taken.
-    pub fn run(self) -> io::Result<u8> {
+    pub fn run(self) -> u8 {
         let Prepared {
             runtime,
             control,
@@ -236,10 +238,11 @@ impl Prepared {
             look_ups: (look_ups, questions),
             admin,
             asks,
+            mut signals,
         } = self;
         let last = LastResort::of(&control);
         let turning = async {
-            let mut signals = Signals::take()?;
+            signals.let_in();
             control.order_certificates();
             if let Some((listener, gate)) = admin {
                 let router = api::router(control.api_state(asks), gate);
@@ -257,12 +260,12 @@ impl Prepared {
                 "the look-up of names",
                 look_ups.run(names, questions, found),
             );
-            Ok(control.run(inlets, async || signals.next().await).await)
+            control.run(inlets, async || signals.next().await).await
         };
         let code = catch_unwind(AssertUnwindSafe(|| runtime.block_on(turning)));
         // A look-up of an authority that hangs would keep the runtime from being dropped.
         runtime.shutdown_background();
-        code.unwrap_or_else(|_| Ok(last.stop()))
+        code.unwrap_or_else(|_| last.stop())
     }
 }
 

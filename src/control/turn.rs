@@ -139,6 +139,12 @@ impl Control {
     }
 
     fn take_wish(&mut self, operation: Operation, signal: &str) {
+        if self.shutdown.has_begun() {
+            return info!(
+                signal,
+                "nothing comes of it: this process only finishes what is under way"
+            );
+        }
         if self.is_upgrading() {
             info!(signal, "waits: an upgrade is under way");
         }

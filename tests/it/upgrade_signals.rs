@@ -4,6 +4,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
@@ -70,7 +71,10 @@ fn a_new_process_that_dies_before_it_is_the_service_costs_nobody_the_service() {
     let (installed, origin) = (Installed::new(), Origin::saying("served"));
     let folder = installed.folder.path();
     let config = format!("workers = 2\n{}", route("/", &[origin.addr]));
-    let lineage = Lineage::start_as(installed.command(), &config);
+    let manager = UnixDatagram::bind(folder.join("notify")).unwrap();
+    let mut command = installed.command();
+    command.env("NOTIFY_SOCKET", folder.join("notify"));
+    let lineage = Lineage::start_as(command, &config);
     let (test, folder_text) = (env::current_exe().unwrap(), folder.display());
     installed.become_script(&format!(
         "{FOLDER}={folder_text} exec {} --exact {OTHER_HALF}",
@@ -90,6 +94,13 @@ fn a_new_process_that_dies_before_it_is_the_service_costs_nobody_the_service() {
         assert_eq!(lineage.proxy.ask(get("/")).text(), "served");
     }
     assert!(!lineage.proxy.log().contains("has taken over"));
+    // The service manager goes on with the old process, too.
+    manager.set_nonblocking(true).unwrap();
+    let mut bytes = [0; 4096];
+    while let Ok(read) = manager.recv(&mut bytes) {
+        let text = String::from_utf8_lossy(&bytes[..read]);
+        assert!(!text.contains("MAINPID"), "{text}");
+    }
 }
 
 #[test]

@@ -1,16 +1,60 @@
 //! Whatever becomes of the new process, or of the old one, at each step of an upgrade: one of them serves.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::installed::{Installed, processes};
-use crate::support::proxy::route;
+use crate::support::place::Directory;
+use crate::support::proxy::{end_with_this_thread, route};
 use crate::support::{Lineage, Origin, PATIENCE, eventually};
+
+/// The program in a folder of its own, where another one can be put in its place.
+struct Installed {
+    folder: Directory,
+}
+
+impl Installed {
+    fn new() -> Installed {
+        let installed = Installed {
+            folder: Directory::new(),
+        };
+        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.program()).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.real()).unwrap();
+        installed
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("palantir")
+    }
+
+    /// Where the program is found by what stands in its place.
+    fn real(&self) -> PathBuf {
+        self.folder.path().join("real")
+    }
+
+    /// From now on the next process is what `line` of a shell makes of `$REAL` and its arguments.
+    fn become_script(&self, line: &str) {
+        let text = format!("#!/bin/sh\nREAL={}\n{line}\n", self.real().display());
+        let new = self.folder.write("script", &text);
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, self.program()).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.program());
+        command.env_remove("RUST_LOG");
+        end_with_this_thread(&mut command);
+        command
+    }
+}
 
 /// Clients that ask all the time, on a new connection every time.
 struct Load {
@@ -210,6 +254,18 @@ fn a_new_process_that_stands_still_is_given_up() {
             });
         }
     });
+}
+
+/// The program's processes that use this folder's configuration.
+fn processes(config: &Path) -> Vec<i32> {
+    let config = config.to_str().unwrap();
+    let folders = fs::read_dir("/proc").unwrap().flatten();
+    let pids = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(config)
+    })
+    .collect()
 }
 
 #[test]
