@@ -19,21 +19,22 @@ use palantir::config::{self, Config, Machine, ServerTlsSettings, Sharing};
 use palantir::control::access_log::{AccessLog, open_in_time};
 use palantir::control::api::{Gate, Tokens};
 use palantir::control::desk::Desk;
-use palantir::control::desk::state_file::{self, State};
+use palantir::control::desk::state_file::State;
 use palantir::control::listeners::Listeners;
 use palantir::control::resolve::{self, Compile, Known, LookUps, Names};
 use palantir::control::start_files;
+use palantir::control::start_state::StartState;
 use palantir::control::systemd;
-use palantir::control::upgrade::{Predecessor, Program, Upgrades};
+use palantir::control::upgrade::{self, Predecessor, Program, Upgrades};
 use palantir::control::{self, StartSignals, Started};
-use palantir::net::{self, Blob, BoundListener, Engine, Inherited, Passed};
+use palantir::net::{self, Blob, BoundListener, Engine, Handed, Inherited, Passed};
 use palantir::shared::SharedTables;
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
 use palantir::shared::links::Links;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
-use palantir::shared::messages::{ToControl, ToHealth, ToWorker};
+use palantir::shared::messages::{LeftToDo, ToControl, ToHealth, ToWorker};
 use palantir::shared::slots::Slots;
 use palantir::shared::socket_files;
 use palantir::snapshot::{ClientCertificate, ListenAddr, Purpose, ServerKind, Snapshot};
@@ -41,7 +42,7 @@ use palantir::tls::{TicketKeys, Vault};
 use palantir::worker;
 use palantir::{health, test_server};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "fast")]
@@ -135,12 +136,12 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         predecessor.wait_for_go()?;
     }
     drop(start_signals);
+    ready.left.write()?;
     ready.accept()?;
     if let Some(predecessor) = predecessor {
         ready.follow(predecessor.farewell()).map_err(cannot_start)?;
     }
-    let ended = ready.announce(engine).run();
-    ended.map_err(|error| format!("the control thread cannot run: {error}"))
+    Ok(ready.announce(engine).run())
 }
 
 /// Everything that is started and waits to accept.
@@ -152,6 +153,8 @@ struct Ready {
     workers: Vec<Mailbox<ToWorker>>,
     /// For each worker, the sockets to accept on.
     sockets: Vec<Vec<BoundListener>>,
+    /// What an earlier process has left.
+    left: StartState,
 }
 
 /// Makes everything that can fail: nobody is served before.
@@ -161,13 +164,12 @@ fn make_ready(
     predecessor: Option<&Predecessor>,
 ) -> Result<Ready, String> {
     let program = Program::of_this_process();
-    let handed = match predecessor {
-        Some(predecessor) => predecessor.handed()?.unwrap_or_default(),
-        None => systemd::passed_sockets().into(),
-    };
+    let mut handed = take_handed(predecessor)?;
     let machine = Machine::of_this_process();
-    let config = load(path, &machine)?;
-    let (desk, state) = take_to_desk(config)?;
+    let told = predecessor.map(|_| handed.blobs.as_slice());
+    let config = load(path, &machine, told)?;
+    let left = find_left(&config, &mut handed)?;
+    let desk = take_to_desk(config, &left.state);
     let Compiled {
         snapshot,
         compile,
@@ -197,7 +199,7 @@ fn make_ready(
     let control = control::prepare(Started {
         snapshot: snapshot.clone(),
         desk,
-        state,
+        left: left.clone(),
         known,
         look_ups,
         compile,
@@ -222,7 +224,23 @@ fn make_ready(
         health,
         workers: mailboxes,
         sockets,
+        left,
     })
+}
+
+/// What the old process gives to this one, or a service manager. Errors: as [`Predecessor::handed`].
+fn take_handed(predecessor: Option<&Predecessor>) -> Result<Handed, String> {
+    match predecessor {
+        Some(predecessor) => Ok(predecessor.handed()?.unwrap_or_default()),
+        None => Ok(systemd::passed_sockets().into()),
+    }
+}
+
+/// What an earlier process has left. Errors: it cannot be used, or another process has it.
+fn find_left(config: &Config, handed: &mut Handed) -> Result<StartState, String> {
+    let admin = config.settings.admin.as_ref();
+    let path = admin.and_then(|admin| admin.state_file.as_deref());
+    StartState::find(path, &handed.blobs, handed.lock.take())
 }
 
 /// What the start makes of the configuration.
@@ -291,20 +309,36 @@ impl Ready {
 
     /// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
     /// thread is to be had; the other process has heard nothing then.
-    fn follow(&self, farewell: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    fn follow(&self, farewell: impl FnOnce() -> LeftToDo + Send + 'static) -> io::Result<()> {
         let control = self.to_control.clone();
+        let mut places = self.snapshot.listen_places();
+        let admin = self.snapshot.admin.as_ref();
+        places.extend(admin.map(|admin| (admin.listen_addr.clone(), admin.access)));
+        let lock = self.left.lock.clone();
         let work = move || {
-            farewell();
+            let left = farewell();
             socket_files::own_all();
-            let _ = control.post(ToControl::PredecessorOver);
+            if let Some(lock) = lock {
+                lock.sign();
+            }
+            for failed in net::allow(&places) {
+                error!("{failed}");
+            }
+            let _ = control.post(ToControl::PredecessorOver(left));
         };
         let named = thread::Builder::new().name("upgrade".to_owned());
         named.spawn(work).map(drop)
     }
 }
 
-fn load(path: &Path, machine: &Machine) -> Result<Config, String> {
-    let config = config::load_regular(path).map_err(|mistakes| mistakes.to_string())?;
+/// Reads the configuration file: for a process that takes over, by what the old one has `told`, as a reload does.
+fn load(path: &Path, machine: &Machine, told: Option<&[Blob]>) -> Result<Config, String> {
+    let read = match told {
+        Some(_) => config::load_settled(path),
+        None => config::load_regular(path),
+    };
+    let config = read.map_err(|mistakes| mistakes.to_string())?;
+    upgrade::may_take_over(&config, told.unwrap_or_default())?;
     for warning in config.warnings(machine) {
         warn!("{}", warning);
     }
@@ -411,8 +445,8 @@ fn open_admin(
     let tokens = Tokens::read(admin)?;
     let addr = &admin.listen_addr;
     let mut sockets = passed.take(addr, ServerKind::Admin);
-    let allowed = net::allow(&sockets, admin.access);
-    allowed.map_err(|error| format!("the management API's socket {addr}: {error}"))?;
+    let allowed = net::may_allow(&[(addr.clone(), admin.access)]);
+    allowed.map_err(|error| format!("the management API's socket: {error}"))?;
     if sockets.is_empty() {
         let place = (addr.clone(), admin.access);
         sockets = net::bind_for_all(&place, 1, patience)
@@ -447,14 +481,8 @@ fn start_access_log(
     AccessLog::start(file, lines, gauges).map_err(cannot_start)
 }
 
-/// The file with what the API said before the process started; and what the state file says. Errors: the
-/// state file cannot be used.
-fn take_to_desk(file: Config) -> Result<(Desk, State), String> {
-    let admin = file.settings.admin.as_ref();
-    let state = match admin.and_then(|admin| admin.state_file.as_ref()) {
-        Some(path) => state_file::load(path)?,
-        None => State::default(),
-    };
+/// The file with what the API said before the process started.
+fn take_to_desk(file: Config, state: &State) -> Desk {
     let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
     if state.taken_back == Some(desk.file_digest()) {
         warn!("the configuration file is the one that a rollback has taken back");
@@ -462,7 +490,7 @@ fn take_to_desk(file: Config) -> Result<(Desk, State), String> {
     for note in notes {
         info!("{note}");
     }
-    Ok((desk, state))
+    desk
 }
 
 /// Compiles for a process whose management API was started with `admin_tls`.

@@ -40,6 +40,9 @@ pub enum Remote {
         /// Also if the new process would take a configuration file over that a rollback has taken back
         #[arg(long)]
         force: bool,
+        /// Also if the file has no route or listener
+        #[arg(long)]
+        allow_empty: bool,
     },
 }
 
@@ -101,13 +104,16 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             let body = json!({ "revision": revision });
             Ok(accepted(&client.post("/config/rollback", &body).await?))
         }
-        Remote::Upgrade { force } => {
-            let path = if *force {
-                "/upgrade?force=true"
-            } else {
-                "/upgrade"
+        Remote::Upgrade { force, allow_empty } => {
+            // The running palantir may be of an earlier version, which knows fewer words.
+            let terms = [(force, "force=true"), (allow_empty, "allow_empty=true")];
+            let terms = terms.into_iter().filter(|(is_meant, _)| **is_meant);
+            let terms: Vec<&str> = terms.map(|(_, term)| term).collect();
+            let path = match terms.is_empty() {
+                true => "/upgrade".to_owned(),
+                false => format!("/upgrade?{}", terms.join("&")),
             };
-            Ok(accepted(&client.post(path, &json!({})).await?))
+            Ok(accepted(&client.post(&path, &json!({})).await?))
         }
     }
 }

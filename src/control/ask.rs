@@ -54,8 +54,8 @@ pub enum Wish {
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
     /// Hand over to a new process of the binary; with `force` also where that would take a file over that a rollback
-    /// has taken back.
-    Upgrade { force: bool },
+    /// has taken back. A file without any route or listener is refused, unless it may be so.
+    Upgrade { force: bool, allow_empty: bool },
 }
 
 /// Conditions of a reload that may be taken back.

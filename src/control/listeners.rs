@@ -53,13 +53,13 @@ impl Listeners {
         places: &[(ListenAddr, SocketAccess)],
         passed: &mut Inherited,
     ) -> Result<(), String> {
-        for (addr, access) in places {
+        net::may_allow(places)?;
+        for (addr, _) in places {
             let sockets = passed.take(addr, ServerKind::Proxy);
             if sockets.is_empty() {
                 continue;
             }
             let cannot = |error| format!("cannot take over {addr}: {error}");
-            net::allow(&sockets, *access).map_err(cannot)?;
             let sockets = net::share_out(sockets, self.workers).map_err(cannot)?;
             self.sockets.push((addr.clone(), sockets));
         }
@@ -87,9 +87,15 @@ impl Listeners {
         self.sockets.extend(more.sockets);
     }
 
+    /// Closes the sockets, and waits for no disk: see [`net::close`].
+    pub fn close(self) {
+        let sockets = self.sockets.into_iter();
+        net::close(sockets.flat_map(|(_, sockets)| sockets).collect());
+    }
+
     /// Gives up the sockets kept for addresses that are not among `addrs`. Dropping them closes them, and removes their
-    /// files.
-    #[must_use = "to drop them may take a disk's time"]
+    /// files, which may take a disk's time.
+    #[must_use = "they are to be closed"]
     pub fn keep_only(&mut self, addrs: &[ListenAddr]) -> Listeners {
         let gone = self
             .sockets
@@ -98,24 +104,6 @@ impl Listeners {
             workers: self.workers,
             sockets: gone.collect(),
         }
-    }
-
-    /// Makes the files of Unix sockets what `places` say now where it was something else before. Errors: one cannot be
-    /// made so, and why.
-    pub fn allow(
-        before: &[(ListenAddr, SocketAccess)],
-        places: &[(ListenAddr, SocketAccess)],
-    ) -> Result<(), String> {
-        let changed = |place: &&(ListenAddr, SocketAccess)| {
-            let known = before.iter().find(|(addr, _)| *addr == place.0);
-            known.is_some_and(|known| known != *place)
-        };
-        for (addr, access) in places.iter().filter(changed) {
-            if let ListenAddr::Unix(path) = addr {
-                net::set_access(path, *access).map_err(|error| format!("{addr}: {error}"))?;
-            }
-        }
-        Ok(())
     }
 
     /// The addresses, in the order in which they came.

@@ -26,6 +26,7 @@ mod shutdown;
 mod signals;
 pub mod start_files;
 mod start_signals;
+pub mod start_state;
 mod succession;
 pub mod systemd;
 mod threads;
@@ -61,7 +62,6 @@ use crate::control::bad_requests::BadRequests;
 use crate::control::change::{Asker, Finished, LookingUp, Saved, Unanswered, state_path};
 use crate::control::departures::Departures;
 use crate::control::desk::Desk;
-use crate::control::desk::state_file::State;
 use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
 use crate::control::last_resort::LastResort;
@@ -71,6 +71,7 @@ use crate::control::pending::Pending;
 use crate::control::resolve::{Compile, Found, Known, LookUps, Names, Question};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::{Signal, Signals};
+use crate::control::start_state::StartState;
 use crate::control::succession::Succession;
 use crate::control::threads::Threads;
 use crate::control::trial::OnTrial;
@@ -91,8 +92,8 @@ pub struct Started {
     pub snapshot: Arc<Snapshot>,
     /// The configuration that it was compiled from.
     pub desk: Desk,
-    /// The content of the state file, if there is one.
-    pub state: State,
+    /// The state that an earlier process left.
+    pub left: StartState,
     /// What look-ups found before the snapshot was compiled.
     pub known: Known,
     /// Looks names up from now on.
@@ -127,6 +128,7 @@ pub struct Prepared {
     admin: Option<(api::ApiListener, api::Gate)>,
     /// Where the management API asks.
     asks: Asks,
+    signals: Signals,
 }
 
 /// Makes everything that the thread needs, before anybody is served. Errors: no descriptors or no threads left.
@@ -162,6 +164,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         broken,
     };
     let control = Control::new(started, outlets)?;
+    let signals = Signals::take()?;
     drop(entered);
     has_descriptors()?;
     Ok(Prepared {
@@ -171,6 +174,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         look_ups,
         admin,
         asks,
+        signals,
     })
 }
 
@@ -231,8 +235,8 @@ impl Prepared {
 
     /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in
     /// order and no request was cut, else 1. The caller must end the process with it at once, without dropping a
-    /// runtime. Errors: signals cannot be taken.
-    pub fn run(self) -> io::Result<u8> {
+    /// runtime.
+    pub fn run(self) -> u8 {
         let Prepared {
             runtime,
             control,
@@ -240,10 +244,11 @@ impl Prepared {
             look_ups: (look_ups, questions),
             admin,
             asks,
+            mut signals,
         } = self;
         let last = LastResort::of(&control);
         let turning = async {
-            let mut signals = Signals::take()?;
+            signals.let_in();
             control.order_certificates();
             if let Some((listener, gate)) = admin {
                 let router = api::router(control.api_state(asks), gate);
@@ -261,12 +266,12 @@ impl Prepared {
                 "the look-up of names",
                 look_ups.run(names, questions, found),
             );
-            Ok(control.run(inlets, async || signals.next().await).await)
+            control.run(inlets, async || signals.next().await).await
         };
         let code = catch_unwind(AssertUnwindSafe(|| runtime.block_on(turning)));
         // A look-up of an authority that hangs would keep the runtime from being dropped.
         runtime.shutdown_background();
-        code.unwrap_or_else(|_| Ok(last.stop()))
+        code.unwrap_or_else(|_| last.stop())
     }
 }
 
@@ -275,7 +280,7 @@ struct Control {
     desk: Arc<Desk>,
     /// The content of the state file, and its path.
     saved: Arc<Saved>,
-    /// As in [`State::taken_back`].
+    /// As in [`desk::state_file::State::taken_back`].
     taken_back: Option<String>,
     snapshot: Arc<Snapshot>,
     standing: watch::Sender<Arc<InForce>>,
@@ -325,11 +330,12 @@ struct Control {
 }
 
 /// Takes up the departures that an earlier process promised.
-fn resume(desk: &Desk, state: State, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
+fn resume(desk: &Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
+    let StartState { state, lock, .. } = left;
     let mut departures = Departures::default();
     departures.resume(&state.departures, snapshot.generation, Micros::now());
     let path = state_path(desk.config());
-    (departures, Arc::new(Saved { path, state }))
+    (departures, Arc::new(Saved { path, state, lock }))
 }
 
 /// Where other threads and tasks bring what they have found, and where they are asked.
@@ -397,9 +403,9 @@ impl Control {
             generations: threads.generations(),
             hanging_look_ups: hanging,
         };
-        let on_their_way = started.state.departures.clone();
+        let on_their_way = started.left.state.departures.clone();
         started.desk.note_departures(on_their_way);
-        let (departures, saved) = resume(&started.desk, started.state, &started.snapshot);
+        let (departures, saved) = resume(&started.desk, started.left, &started.snapshot);
         Ok(Control {
             boards: Boards::new(sources, Micros::now()),
             succession: Succession::new(started.upgrades, started.is_alone, Micros::now()),
@@ -482,15 +488,18 @@ impl Control {
                 self.record_cut().await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();
+                self.succession.upgrades.wait_for_abandoned().await;
                 return code;
             }
             let event = tokio::select! {
+                // A signal that has come before an upgrade's last step is followed before it.
+                biased;
                 signal = next_signal() => Event::Signal(signal),
+                progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
+                Some(task) = inlets.broken.recv() => Event::Broken(task),
                 Some(found) = inlets.found.recv() => Event::Found(found),
                 Some(finished) = inlets.finished.recv() => Event::Finished(finished),
                 Some(ask) = inlets.asks.recv(), if self.may_decide() => Event::Asked(ask),
-                Some(task) = inlets.broken.recv() => Event::Broken(task),
-                progress = self.succession.upgrades.progress() => Event::Upgrade(progress),
                 () = woken(&inlets.wake) => Event::Turn,
                 () = sleep(pause) => Event::Turn,
             };

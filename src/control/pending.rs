@@ -97,6 +97,11 @@ impl Pending {
         self.rows[operation as usize].again = true;
     }
 
+    /// Whether a signal has asked for it since it was last tried.
+    pub fn is_asked_again(&self, operation: Operation) -> bool {
+        self.rows[operation as usize].again
+    }
+
     /// Whether it is wanted and may be tried again.
     pub fn is_due(&self, operation: Operation, now: Micros) -> bool {
         self.wanted.is_wanted(operation) && self.may_try(operation, now)

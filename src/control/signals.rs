@@ -28,7 +28,7 @@ const WAITS: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, lib
 /// Other proxies stop and go on accepting at these (HAProxy), and the kernel stops a process that does not know them.
 const IGNORED: [libc::c_int; 2] = [libc::SIGTTIN, libc::SIGTTOU];
 
-/// Keeps signals waiting until [`Signals::take`]: without it, one that comes while the program starts would end it the
+/// Keeps signals waiting until [`Signals::let_in`]: without it, one that comes while the program starts would end it the
 /// hard way. For the first thread, before it starts others, which then leave all signals to it.
 pub fn hold_signals() {
     mask_signals(libc::SIG_BLOCK);
@@ -72,10 +72,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals from now on. Errors: no descriptors left.
+    /// Makes what takes the signals; those that are held wait for [`Signals::let_in`]. Errors: no descriptors left.
     pub fn take() -> io::Result<Signals> {
         let window = || signal(SignalKind::window_change());
-        let signals = Signals {
+        Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
@@ -83,9 +83,12 @@ impl Signals {
             user_1: signal(SignalKind::user_defined1())?,
             user_2: signal(SignalKind::user_defined2())?,
             window: (!has_terminal()).then(window).transpose()?,
-        };
+        })
+    }
+
+    /// Lets this thread take the signals from now on.
+    pub fn let_in(&self) {
         mask_signals(libc::SIG_UNBLOCK);
-        Ok(signals)
     }
 
     /// The next one. May be dropped while it waits.

@@ -1,6 +1,7 @@
 //! What the loop does for processes around this one: the one that takes over at an upgrade, the one that this one took
 //! over from, and the service manager.
 
+use std::process;
 use std::time::Duration;
 
 use tracing::{error, info};
@@ -10,12 +11,13 @@ use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::acme::Wanted;
 use crate::control::change::{Asker, stopping};
-use crate::control::desk::{Problem, ProblemKind};
+use crate::control::desk::{Problem, ProblemKind, state_handed};
 use crate::control::pending::Operation;
 use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
-use crate::control::upgrade::{Progress, Successor, Upgrades};
+use crate::control::upgrade::{self, Progress, Successor, Upgrades};
 use crate::net::{BoundListener, Handed, Passed};
+use crate::shared::messages::LeftToDo;
 use crate::shared::socket_files;
 use crate::snapshot::Listener;
 
@@ -24,6 +26,8 @@ pub(super) struct Succession {
     pub upgrades: Upgrades,
     /// Who wants the upgrade that is under way.
     asker: Option<Asker>,
+    /// The log files were to be opened again since the last upgrade began.
+    reopen: bool,
     /// This process alone is the service: the one that was it before is over, if there was one.
     pub is_alone: bool,
     pub notifier: Notifier,
@@ -42,6 +46,7 @@ impl Succession {
         Succession {
             upgrades,
             asker: None,
+            reopen: false,
             is_alone,
             notifier: Notifier::from_environment(),
             watchdog: Watchdog::from_environment(now),
@@ -87,26 +92,39 @@ impl Succession {
 
 impl Control {
     /// Starts the next process, or says why not.
-    pub(super) fn begin_upgrade(&mut self, asker: Asker, now: Micros) {
+    pub(super) fn begin_upgrade(&mut self, asker: Asker, allow_empty: bool, now: Micros) {
         info!(
             audit = "upgrade",
             origin = asker.origin,
             "an upgrade begins"
         );
-        let duplicates = self.listeners.duplicates();
-        let begun = duplicates
-            .map_err(|error| error.to_string())
-            .map(|sockets| sockets.into_iter().map(|socket| self.with_purpose(socket)))
-            .map(Iterator::collect)
-            .map(|sockets| Handed {
-                sockets,
-                blobs: to_blob(self.known.resolved()).into_iter().collect(),
-            })
-            .and_then(|handed| self.succession.upgrades.begin(handed));
+        self.succession.reopen = false;
+        let handed = self.handed(allow_empty);
+        let begun = handed.and_then(|handed| self.succession.upgrades.begin(handed));
         match begun {
             Ok(()) => self.succession.asker = Some(asker),
             Err(reason) => self.refuse(asker, failed(&reason), now),
         }
+    }
+
+    /// What the next process is to have. Errors: no descriptors left.
+    fn handed(&self, allow_empty: bool) -> Result<Handed, String> {
+        let must_serve = !allow_empty && !self.desk.config().is_empty();
+        let saved = &self.saved;
+        let blobs = [
+            to_blob(self.known.resolved()),
+            must_serve.then(upgrade::must_serve),
+            Some(state_handed::to_blob(saved.path.as_deref(), &saved.state)?),
+        ];
+        let lock = saved.lock.as_ref().map(|lock| lock.descriptor());
+        let lock = lock.transpose().map_err(|error| error.to_string())?;
+        let sockets = self.listeners.duplicates();
+        let sockets = sockets.map_err(|error| error.to_string())?.into_iter();
+        Ok(Handed {
+            sockets: sockets.map(|socket| self.with_purpose(socket)).collect(),
+            blobs: blobs.into_iter().flatten().collect(),
+            lock,
+        })
     }
 
     fn with_purpose(&self, socket: BoundListener) -> Passed {
@@ -151,10 +169,11 @@ impl Control {
             return self.upgrade_failed("palantir is stopping", now);
         }
         let pid = successor.pid;
-        // The service manager listens to nobody but the main process: before the new one has anything to say.
-        self.succession.notifier.main_pid(pid);
+        if let Err(reason) = self.say_over(successor) {
+            return self.upgrade_failed(&reason, now);
+        }
         socket_files::forget_all();
-        self.succession.upgrades.hand_over(successor);
+        self.succession.upgrades.stop_accepting();
         info!(
             pid,
             "another process has taken over; running requests may finish here"
@@ -168,6 +187,48 @@ impl Control {
         }
     }
 
+    /// Tells the new process, and the service manager, that it is the service. Errors: it has ended, and how; this one
+    /// goes on.
+    fn say_over(&mut self, successor: Successor) -> Result<(), String> {
+        let notifier = &self.succession.notifier;
+        let is_there = successor.is_there();
+        if is_there {
+            // The service manager listens to nobody but the main process: before the new one has anything to say.
+            notifier.main_pid(successor.pid);
+        }
+        let left = LeftToDo {
+            reload: self.pending.wanted().is_wanted(Operation::Reload),
+            reopen: self.succession.reopen,
+            upgrade: self.pending.is_asked_again(Operation::Upgrade),
+        };
+        let said = successor.over(left);
+        if said.is_err() && is_there {
+            notifier.main_pid(process::id());
+        }
+        said
+    }
+
+    /// This process alone is the service from now on. It does what the one before was asked for meanwhile: what it has
+    /// read and opened may be older than that.
+    pub(super) fn be_alone(&mut self, left: LeftToDo) {
+        self.succession.is_alone = true;
+        if left.reopen {
+            self.access_log.reopen("a signal to the old process");
+        }
+        if left.reload {
+            self.pending.ask(Operation::Reload);
+        }
+        if left.upgrade {
+            self.pending.ask(Operation::Upgrade);
+        }
+    }
+
+    /// Opens the log files again, as this signal asks; so does a process that is just taking over.
+    pub(super) fn reopen_logs(&mut self, signal: &'static str) {
+        self.access_log.reopen(signal);
+        self.succession.reopen = true;
+    }
+
     /// Stops accepting. The sockets kept here are closed too: as long as any process has one, the kernel lets clients
     /// connect to it.
     fn retire(&mut self, now: Micros) {
@@ -175,7 +236,7 @@ impl Control {
         self.forsake_changes(now);
         self.end_watching();
         self.access_log.follow_path();
-        self.files.discard(self.listeners.keep_only(&[]));
+        self.listeners.keep_only(&[]).close();
         self.threads.retire();
         self.publish();
     }
@@ -183,7 +244,7 @@ impl Control {
     /// Stops accepting on a signal. Users of nginx send it to the old process of an upgrade, which here does so by itself
     /// when the new one accepts.
     pub(super) fn stop_accepting(&mut self, now: Micros) {
-        let upgrades = &self.succession.upgrades;
+        let upgrades = &mut self.succession.upgrades;
         let is_wanted = self.pending.wanted().is_wanted(Operation::Upgrade);
         if is_wanted || upgrades.is_under_way() {
             return info!("SIGWINCH: accepting ends when the new process accepts");

@@ -136,7 +136,7 @@ fn outside_of(
     let started = Started {
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
-        state: State::default(),
+        left: StartState::default(),
         known: known(),
         look_ups: LookUps::default(),
         compile,
@@ -529,7 +529,10 @@ fn what_changes_nothing_is_answered_at_once_and_what_is_wrong_refused() {
             Wish::Compare,
             Wish::Confirm,
             Wish::Rollback { revision: 1 },
-            Wish::Upgrade { force: true },
+            Wish::Upgrade {
+                force: true,
+                allow_empty: false,
+            },
         ];
         for wish in every {
             let late = outside.ask_if(wish.clone(), Some(7)).await.await;

@@ -103,7 +103,7 @@ impl Control {
                 self.bad_requests.note(*refused, bounds, SystemTime::now());
             }
             ToControl::BackendChanged(change) => self.boards.note(change, now),
-            ToControl::PredecessorOver => self.succession.is_alone = true,
+            ToControl::PredecessorOver(left) => self.be_alone(left),
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::NotListening(worker, reason) => {
                 error!(worker = worker.0, reason, "a new listener cannot be used");
@@ -136,16 +136,22 @@ impl Control {
                 }
             }
             Signal::HangUp => {
-                self.access_log.reopen("SIGHUP");
+                self.reopen_logs("SIGHUP");
                 self.take_wish(Operation::Reload, "SIGHUP");
             }
-            Signal::Reopen => self.access_log.reopen("SIGUSR1"),
+            Signal::Reopen => self.reopen_logs("SIGUSR1"),
             Signal::Upgrade => self.take_wish(Operation::Upgrade, "SIGUSR2"),
             Signal::StopAccepting => self.stop_accepting(now),
         }
     }
 
     fn take_wish(&mut self, operation: Operation, signal: &str) {
+        if self.shutdown.has_begun() {
+            return info!(
+                signal,
+                "nothing comes of it: this process only finishes what is under way"
+            );
+        }
         if self.is_upgrading() {
             info!(signal, "waits: an upgrade is under way");
         }
@@ -168,7 +174,7 @@ impl Control {
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.
-        self.files.discard(self.listeners.keep_only(&[]));
+        self.listeners.keep_only(&[]).close();
         self.publish();
     }
 
@@ -228,7 +234,10 @@ impl Control {
             };
             self.try_own(Operation::Reload, reload, "SIGHUP".to_owned(), now);
         } else if self.pending.is_due(Operation::Upgrade, now) {
-            let upgrade = Wish::Upgrade { force: false };
+            let upgrade = Wish::Upgrade {
+                force: false,
+                allow_empty: false,
+            };
             self.try_own(Operation::Upgrade, upgrade, "SIGUSR2".to_owned(), now);
         } else if self.pending.may_try(Operation::Removal, now) {
             match self.next_leaving(now) {

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_type};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -27,6 +28,8 @@ const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESC
 const NO_MORE: &str = "no more";
 /// Begins a message with what is told besides: a name and a version follow. No address begins so.
 const BLOB: &str = "blob\t";
+/// Comes with the descriptor of a lock. No address is called so.
+const LOCK: &str = "lock";
 /// Stands between a socket's address and what it is for.
 const BEFORE_PURPOSE: char = '\t';
 /// The purposes that a listening socket may have, each with its word. The words never change, because another version
@@ -51,6 +54,8 @@ pub struct Handed {
     /// Listening sockets, each with what it is for.
     pub sockets: Vec<Passed>,
     pub blobs: Vec<Blob>,
+    /// What keeps other processes from writing the state file.
+    pub lock: Option<OwnedFd>,
 }
 
 impl From<Vec<Passed>> for Handed {
@@ -58,7 +63,7 @@ impl From<Vec<Passed>> for Handed {
     fn from(sockets: Vec<Passed>) -> Handed {
         Handed {
             sockets,
-            blobs: Vec::new(),
+            ..Handed::default()
         }
     }
 }
@@ -115,6 +120,14 @@ impl Line {
         Ok(rustix::fs::fstat(&self.socket)?.st_ino)
     }
 
+    /// Whether the other end is closed.
+    pub fn is_closed(&self) -> bool {
+        let mut ready = [PollFd::new(&self.socket, PollFlags::empty())];
+        let at_once = Timespec::default();
+        let polled = rustix::io::retry_on_intr(|| poll(&mut ready, Some(&at_once)));
+        polled.is_ok() && ready[0].revents().contains(PollFlags::HUP)
+    }
+
     /// Sends a message of at most `limits::HANDOVER_BYTES`; what is longer is cut off. Errors: the other end is closed,
     /// or takes nothing.
     pub fn say(&self, text: &str) -> io::Result<()> {
@@ -152,10 +165,13 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Sends what else is to be told. Errors: no descriptors or no memory left, the other end is closed, or takes
+    /// Sends what there is besides sockets. Errors: no descriptors or no memory left, the other end is closed, or takes
     /// nothing.
-    pub fn hand_blobs(&self, blobs: &[Blob]) -> io::Result<()> {
-        for blob in blobs {
+    pub fn hand_rest(&self, handed: &Handed) -> io::Result<()> {
+        if let Some(lock) = &handed.lock {
+            self.send(LOCK, &[lock.as_fd()])?;
+        }
+        for blob in &handed.blobs {
             let descriptor = blob.to_descriptor()?;
             let text = format!("{BLOB}{}\t{}\n", blob.name, blob.version);
             self.send(&text, &[descriptor.as_fd()])?;
@@ -163,14 +179,18 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Receives what [`Line::hand_sockets`] or [`Line::hand_blobs`] sends. Errors: the other end is closed or silent,
-    /// or a socket does not listen where it is said to.
+    /// Receives what [`Line::hand_sockets`] or [`Line::hand_rest`] sends. Errors: the other end is closed or silent, or
+    /// a socket does not listen where it is said to.
     pub fn take(&self) -> io::Result<Handed> {
         let mut handed = Handed::default();
         loop {
             let (text, descriptors) = self.receive()?.ok_or(ErrorKind::UnexpectedEof)?;
             if text == NO_MORE {
                 return Ok(handed);
+            }
+            if text == LOCK {
+                handed.lock = descriptors.into_iter().next();
+                continue;
             }
             match text.strip_prefix(BLOB) {
                 Some(title) => handed.blobs.extend(blob_of(title, descriptors)?),
@@ -366,14 +386,16 @@ mod tests {
         let handed = Handed {
             sockets: sent,
             blobs: blobs.clone(),
+            lock: Some(std::fs::File::open("/dev/null").unwrap().into()),
         };
         let sender = thread::spawn(move || {
             one.hand_sockets(&handed.sockets)?;
-            one.hand_blobs(&handed.blobs)
+            one.hand_rest(&handed)
         });
         let received = other.take().unwrap().sockets;
-        let received_blobs = other.take().unwrap().blobs;
-        assert_eq!(received_blobs, blobs);
+        let received_rest = other.take().unwrap();
+        assert_eq!(received_rest.blobs, blobs);
+        assert!(received_rest.lock.is_some());
         sender.join().unwrap().unwrap();
         let actual: Vec<_> = received.iter().map(told).collect();
         assert_eq!(actual, expected);

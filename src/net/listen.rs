@@ -163,7 +163,7 @@ fn bind_unix(path: &Path, access: SocketAccess, patience: Duration) -> io::Resul
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
     let file = SocketFile::bound(path)?;
-    socket_file::set_access(path, access)?;
+    socket_file::set_access(path, file.id(), access)?;
     socket.listen(limits::BACKLOG)?;
     Ok(BoundListener {
         addr: ListenAddr::Unix(path.to_owned()),

@@ -4,30 +4,54 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, fchown};
 use std::path::Path;
+use std::thread;
 
 use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BoundListener;
-use crate::shared::socket_files::id_of;
+use crate::shared::socket_files::{FileId, SharedSocketFile, id_of, own_at};
 use crate::snapshot::{ListenAddr, SocketAccess};
 
-/// Makes the file of a socket what `access` says, before anybody can connect or later. The path may have been replaced
-/// meanwhile: nothing but a socket is changed, and no link is followed. Errors: this process may not do that.
-pub fn set_access(path: &Path, access: SocketAccess) -> io::Result<()> {
+/// Makes the files of Unix sockets what `places` say, but only files that this process is to remove: the file of a socket
+/// that a service manager has passed is the manager's affair. Gives why a file cannot be made so.
+pub fn allow(places: &[(ListenAddr, SocketAccess)]) -> Vec<String> {
+    let own = places.iter().filter_map(own_file);
+    let failed = own.filter_map(|(path, id, access)| {
+        let error = set_access(path, id, access).err()?;
+        Some(format!("unix:{}: {error}", path.display()))
+    });
+    failed.collect()
+}
+
+/// Whether [`allow`] will be able to, as far as one can know. Errors: the first file that cannot be made so, and why.
+pub fn may_allow(places: &[(ListenAddr, SocketAccess)]) -> Result<(), String> {
+    let mut own = places.iter().filter_map(own_file);
+    own.try_for_each(|(path, _, access)| {
+        may_give(path, access).map_err(|error| format!("unix:{}: {error}", path.display()))
+    })
+}
+
+fn own_file(place: &(ListenAddr, SocketAccess)) -> Option<(&Path, FileId, SocketAccess)> {
+    match place {
+        (ListenAddr::Unix(path), access) => Some((path, own_at(path)?, *access)),
+        (ListenAddr::Tcp(_), _) => None,
+    }
+}
+
+/// Makes the file of a socket what `access` says, before anybody can connect or later. Nothing but this very file is
+/// changed, whatever may be in its place meanwhile, and no link is followed. Errors: something else is there, or this
+/// process may not do that.
+pub(super) fn set_access(path: &Path, id: FileId, access: SocketAccess) -> io::Result<()> {
     let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if (stat.st_dev, stat.st_ino) != id {
+        return Err(io::Error::other("another file is in its place"));
+    }
     // The only name of a file that is open like this.
     let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-    if !fs::metadata(&name)?.file_type().is_socket() {
-        return Err(ErrorKind::AddrInUse.into());
-    }
-    let cannot = |what: &'static str| {
-        move |error: io::Error| {
-            io::Error::new(error.kind(), format!("{what} cannot be set: {error}"))
-        }
-    };
     if access.owner.is_some() || access.group.is_some() {
         chown(&name, access.owner, access.group).map_err(cannot("owner and group"))?;
     }
@@ -35,15 +59,35 @@ pub fn set_access(path: &Path, access: SocketAccess) -> io::Result<()> {
     fs::set_permissions(&name, mode).map_err(cannot("mode"))
 }
 
-/// Sets the access of the file of a socket that was taken over, if this process is to remove the file.
-pub fn allow(sockets: &[BoundListener], access: SocketAccess) -> io::Result<()> {
-    match sockets.first() {
-        Some(BoundListener {
-            addr: ListenAddr::Unix(path),
-            file: Some(_),
-            ..
-        }) => set_access(path, access),
-        _ => Ok(()),
+/// Whether this process may give a file at `path` to this owner and group: tried with a file that has no name. Everybody
+/// may set the mode of files of their own.
+fn may_give(path: &Path, access: SocketAccess) -> io::Result<()> {
+    if access.owner.is_none() && access.group.is_none() {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => fchown(&file, access.owner, access.group).map_err(cannot("owner and group")),
+        // Not every file system has such files: nothing is known then.
+        Err(_) => Ok(()),
+    }
+}
+
+fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what} cannot be set: {error}"))
+}
+
+/// Closes sockets at once. Their files are removed by a thread that nobody waits for: a disk that does not answer keeps
+/// no socket open.
+pub fn close(mut sockets: Vec<BoundListener>) {
+    let files = sockets.iter_mut().filter_map(|socket| socket.file.take());
+    let files: Vec<SharedSocketFile> = files.collect();
+    drop(sockets);
+    if !files.is_empty() {
+        let named = thread::Builder::new().name("socket-files".to_owned());
+        // If there can be no thread, they are removed here.
+        let _ = named.spawn(move || drop(files));
     }
 }
 
@@ -117,15 +161,19 @@ mod tests {
         let path = place("access");
         let listener = UnixListener::bind(&path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let id = id_of(&path).unwrap();
         for bits in [0o600, 0o666, 0o660] {
             let access = SocketAccess::of_mode(bits);
-            set_access(&path, access).unwrap();
+            set_access(&path, id, access).unwrap();
             assert_eq!(mode(&path), bits);
         }
         let link = place("access-link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(set_access(&link, SocketAccess::of_mode(0o777)).is_err());
+        assert!(set_access(&link, id, SocketAccess::of_mode(0o777)).is_err());
         assert_eq!(mode(&path), 0o660);
+        let other = (id.0, id.1 + 1);
+        assert!(set_access(&path, other, SocketAccess::of_mode(0o777)).is_err());
+        assert_eq!(mode(&path), 0o660, "it is another socket");
         drop(listener);
         fs::remove_file(&path).unwrap();
         fs::remove_file(&link).unwrap();

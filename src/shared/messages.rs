@@ -87,12 +87,23 @@ pub enum ToControl {
     /// A task of this worker has panicked without which the worker is of no use. The worker ends with it, and its
     /// connections do; [`ToControl::WorkerEnded`] follows.
     WorkerFailed(WorkerId, &'static str),
-    /// The process that this one has taken over from is over.
-    PredecessorOver,
+    /// The process that this one has taken over from is over, and leaves this to do.
+    PredecessorOver(LeftToDo),
     /// A backend's state changed.
     BackendChanged(StateChange),
     /// A worker refused a request.
     Refused(Box<RefusedHead>),
+}
+
+/// What signals asked a process for while another one was taking over from it: the other one is to do it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftToDo {
+    /// Read the configuration file again.
+    pub reload: bool,
+    /// Open the log files again.
+    pub reopen: bool,
+    /// Start the next process.
+    pub upgrade: bool,
 }
 
 /// The beginning of a request that was refused.

@@ -7,13 +7,16 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
 /// All that this process has to remove at some time. A file is this process's affair, whoever of its threads listens;
 /// and a signal during the start has to find them.
 static FILES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+
+/// A file has been removed.
+static REMOVED: Condvar = Condvar::new();
 
 #[derive(Debug)]
 struct Entry {
@@ -23,6 +26,8 @@ struct Entry {
     is_anothers: bool,
     /// Nobody here listens on it any more.
     is_left: bool,
+    /// A thread is just removing it.
+    is_going: bool,
 }
 
 /// Device and inode.
@@ -40,24 +45,28 @@ pub type SharedSocketFile = Arc<SocketFile>;
 impl SocketFile {
     /// Of a socket that this process has just bound. Errors: there is no such file.
     pub fn bound(path: &Path) -> io::Result<SharedSocketFile> {
-        SocketFile::note(path, false)
+        Ok(SocketFile::note(path, id_of(path)?, false))
     }
 
     /// Of a socket that another process has passed to this one, which removes nothing before [`own_all`].
-    /// `None`: there is no such file any more.
-    pub fn taken_over(path: &Path) -> Option<SharedSocketFile> {
-        SocketFile::note(path, true).ok()
+    pub fn taken_over(path: &Path, id: FileId) -> SharedSocketFile {
+        SocketFile::note(path, id, true)
     }
 
-    fn note(path: &Path, is_anothers: bool) -> io::Result<SharedSocketFile> {
-        let id = id_of(path)?;
+    fn note(path: &Path, id: FileId, is_anothers: bool) -> SharedSocketFile {
         files().push(Entry {
             path: path.to_owned(),
             id,
             is_anothers,
             is_left: false,
+            is_going: false,
         });
-        Ok(Arc::new(SocketFile { id }))
+        Arc::new(SocketFile { id })
+    }
+
+    /// What tells it from all others.
+    pub fn id(&self) -> FileId {
+        self.id
     }
 }
 
@@ -68,6 +77,13 @@ impl Drop for SocketFile {
             entry.is_left && !entry.is_anothers
         });
     }
+}
+
+/// The file at this path that this process is to remove, now or once it is the service. `None`: there is none.
+pub fn own_at(path: &Path) -> Option<FileId> {
+    let files = files();
+    let mut known = files.iter().filter(|entry| !entry.is_left);
+    known.find(|entry| entry.path == path).map(|entry| entry.id)
 }
 
 /// The process that this one takes over from is over: the files are this one's. Blocks as long as a disk does.
@@ -83,21 +99,32 @@ pub fn forget_all() {
     files().clear();
 }
 
-/// Removes the files of this process, for its end. Blocks as long as a disk does.
+/// Removes the files of this process, for its end, and waits for those that other threads are removing. Blocks as long
+/// as a disk does.
 pub fn remove_all() {
     remove_if(|entry| !entry.is_anothers);
+    let is_going = |files: &mut Vec<Entry>| files.iter().any(|entry| entry.is_going);
+    drop(REMOVED.wait_while(files(), is_going));
 }
 
-fn remove_if(removes: impl FnMut(&mut Entry) -> bool) {
+fn remove_if(mut removes: impl FnMut(&mut Entry) -> bool) {
     // Nobody waits for a disk because of the lock.
-    let removed: Vec<Entry> = files().extract_if(.., removes).collect();
-    for entry in removed {
-        if id_of(&entry.path).is_ok_and(|id| id == entry.id)
-            && let Err(error) = fs::remove_file(&entry.path)
+    let mut removed: Vec<(PathBuf, FileId)> = Vec::new();
+    for entry in files().iter_mut() {
+        if !entry.is_going && removes(entry) {
+            entry.is_going = true;
+            removed.push((entry.path.clone(), entry.id));
+        }
+    }
+    for (path, id) in removed {
+        if id_of(&path).is_ok_and(|there| there == id)
+            && let Err(error) = fs::remove_file(&path)
         {
-            let path = entry.path.display();
+            let path = path.display();
             warn!("the file of the socket {path} cannot be removed: {error}");
         }
+        files().retain(|entry| !entry.is_going || (&entry.path, entry.id) != (&path, id));
+        REMOVED.notify_all();
     }
 }
 

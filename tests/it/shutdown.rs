@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
+use crate::support::frozen::Frozen;
 use crate::support::h2::frame::get as get_h2;
 use crate::support::origin::ok;
 use crate::support::place::free_addr;
@@ -68,6 +69,28 @@ fn running_requests_finish_and_new_ones_are_not_accepted() {
         assert_eq!(answer.field("connection"), Some("close"));
         client.ends();
     }
+    assert_eq!(proxy.wait_for_exit(), 0);
+}
+
+/// The thread that works with files stands still, as on a disk that does not answer.
+#[test]
+fn a_disk_that_hangs_keeps_no_socket_open() {
+    let (origin, let_go) = waiting();
+    let config = "shutdown_timeout = 600\n[[listeners]]\naddr = \"unix:{dir}/sock\"\n";
+    let mut proxy = Proxy::start(&(config.to_owned() + &route("/", &[origin.addr])));
+    let path = proxy.directory.path().join("sock");
+    let mut running = proxy.client();
+    running.send(get("/wait"));
+    origin.wait_for_requests(1);
+    let frozen = Frozen::new(proxy.pid(), "files");
+    proxy.signal(libc::SIGTERM);
+    eventually("nobody listens any more", || {
+        TcpStream::connect(proxy.addr).is_err()
+    });
+    eventually("the socket's file is gone", || !path.exists());
+    drop(let_go);
+    assert_eq!(running.answer().text(), "finished");
+    frozen.wait_for_end();
     assert_eq!(proxy.wait_for_exit(), 0);
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc;
 
+use crate::support::frozen::Frozen;
 use crate::support::origin::ok;
 use crate::support::place::free_addr;
 use crate::support::proxy::{command, route};
@@ -88,6 +89,29 @@ fn winch_stops_accepting_and_leaves_the_clients_that_are_there() {
     let_go.send(()).unwrap();
     assert_eq!(client.answer().text(), "served");
     assert_eq!(proxy.wait_for_exit(), 0);
+}
+
+/// No socket of the process lets clients connect whom nobody serves: not the management API's, and none while a disk
+/// does not answer.
+#[test]
+fn winch_closes_every_listening_socket() {
+    let origin = Origin::start(|link| while link.request().is_some() {});
+    let admin = free_addr();
+    let config = format!(
+        "[admin]\nlisten_addr = \"{admin}\"\n{}",
+        route("/", &[origin.addr])
+    );
+    let proxy = Proxy::start_as(of_a_service(), &config);
+    let mut running = proxy.client();
+    running.send(get("/wait"));
+    origin.wait_for_requests(1);
+    let _frozen = Frozen::new(proxy.pid(), "files");
+    proxy.signal(libc::SIGWINCH);
+    for addr in [proxy.addr, admin] {
+        eventually("nobody listens any more", || {
+            TcpStream::connect(addr).is_err()
+        });
+    }
 }
 
 /// HAProxy knows TTIN and TTOU.

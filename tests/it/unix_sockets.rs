@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -9,7 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::place::{Directory, free_addr};
+use crate::support::managed;
+use crate::support::place::{Directory, free_addr, listen};
 use crate::support::proxy::{command, route};
 use crate::support::{Lineage, Origin, PATIENCE, Proxy, eventually, get};
 
@@ -88,10 +90,66 @@ fn a_reload_and_an_upgrade_change_who_may_connect() {
     assert_eq!(mode(&path), 0o660);
     lineage.write_config(&(head + &config("")));
     lineage.upgrade();
-    assert_eq!(mode(&path), 0o666);
+    // The new process does it when the old one has told it that it is the service.
+    eventually("more may connect", || mode(&path) == 0o666);
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
     assert!(ask(&path).contains(" 200 "));
     assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn what_is_refused_changes_nobodys_rights() {
+    let origin = Origin::saying("served");
+    let directory = Directory::new();
+    let path = directory.path().join("socket");
+    let (admin, taken) = (free_addr(), free_addr());
+    let _taken = listen(taken);
+    let no_state = directory.write("state.json", "something else");
+    let config = |admin: SocketAddr, more: &str, mode: &str| {
+        let listener = listener(&path, &format!("mode = \"{mode}\""));
+        let route = route("/", &[origin.addr]);
+        format!("workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n{more}\n{listener}{route}")
+    };
+    let lineage = Lineage::start(&config(admin, "", "0600"));
+    let head = format!("listen_addr = \"{}\"\n", lineage.proxy.addr);
+    assert_eq!(mode(&path), 0o600);
+    let state = format!("state_file = {no_state:?}");
+    lineage.write_config(&(head.clone() + &config(admin, &state, "0666")));
+    let answer = managed::ask(admin, "POST /reload", &[], "");
+    assert_eq!(answer.status(), 500, "{}", answer.text());
+    assert_eq!(mode(&path), 0o600, "after a reload");
+    lineage.write_config(&(head + &config(taken, "", "0666")));
+    let answer = managed::ask(admin, "POST /upgrade", &[], "");
+    assert_eq!(answer.status(), 500, "{}", answer.text());
+    assert_eq!(mode(&path), 0o600, "after an upgrade");
+    assert!(ask(&path).contains(" 200 "));
+}
+
+#[test]
+fn a_socket_of_somebody_else_keeps_its_rights() {
+    let origin = Origin::saying("served");
+    let directory = Directory::new();
+    let path = directory.path().join("socket");
+    let config = |mode: &str| {
+        let listener = listener(&path, &format!("mode = \"{mode}\""));
+        listener + &route("/", &[origin.addr])
+    };
+    let mut lineage = Lineage::start(&config("0600"));
+    let head = format!("listen_addr = \"{}\"\n", lineage.proxy.addr);
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    lineage.proxy.reload(&(head.clone() + &config("0666")));
+    assert_eq!(mode(&path), 0o640, "after a reload");
+    lineage.write_config(&(head + &config("0606")));
+    lineage.upgrade();
+    lineage.wait_for_elders();
+    lineage
+        .proxy
+        .wait_for_log_times(&["another file is in its place"], 2);
+    assert_eq!(mode(&path), 0o640, "after an upgrade");
+    assert_eq!(lineage.stop(), 0);
+    assert!(path.exists());
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Control {
         for addr in gone.addrs() {
             info!("no longer listening on {addr}");
         }
-        self.files.discard(gone);
+        gone.close();
         if let NewLog::Instead(file) = ready.access_log {
             self.access_log.set_file(file);
         }

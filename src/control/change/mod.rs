@@ -73,7 +73,9 @@ enum Decision {
     Compare,
     /// Nothing is to be done for it.
     Answer(Accepted),
-    Upgrade,
+    Upgrade {
+        allow_empty: bool,
+    },
 }
 
 impl Control {
@@ -117,7 +119,7 @@ impl Control {
         match decision {
             Ok(Decision::Change(source, then)) => self.propose(source, then, asker, now),
             Ok(Decision::Compare) => self.compare(asker, now),
-            Ok(Decision::Upgrade) => self.begin_upgrade(asker, now),
+            Ok(Decision::Upgrade { allow_empty }) => self.begin_upgrade(asker, allow_empty, now),
             Ok(Decision::Answer(accepted)) => self.accept(asker.recipient, accepted),
             Err(problem) => self.refuse(asker, problem, now),
         }
@@ -166,13 +168,13 @@ impl Control {
             }
             Wish::Compare => Decision::Compare,
             Wish::Confirm => Decision::Answer(self.confirm(origin)?),
-            Wish::Upgrade { force: false } if self.taken_back.is_some() => {
+            Wish::Upgrade { force: false, .. } if self.taken_back.is_some() => {
                 return conflict(
                     "the configuration file differs from what is in force: a rollback has taken it back, and the new \
                      process would take it over for good; reload the right file first, or force the upgrade",
                 );
             }
-            Wish::Upgrade { .. } => Decision::Upgrade,
+            Wish::Upgrade { allow_empty, .. } => Decision::Upgrade { allow_empty },
         })
     }
 

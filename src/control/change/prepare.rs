@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::asked_file::AskedFile;
 use crate::control::desk::state_file::{self, State};
+use crate::control::desk::state_lock::StateLock;
 use crate::control::desk::{Desk, Edit, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::Job;
 use crate::control::listeners::Listeners;
 use crate::control::resolve::Compile;
-use crate::net::BoundListener;
-use crate::snapshot::{AccessLog, ListenAddr, Snapshot};
+use crate::net::{self, BoundListener};
+use crate::snapshot::{AccessLog, ListenAddr, Snapshot, SocketAccess};
 use crate::tls::{FilesRead, TicketKeys};
 
 /// What a change is made from.
@@ -52,11 +53,13 @@ pub struct Present {
 }
 
 /// What was written to disk.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Saved {
     /// The state file; `None`: there is none.
     pub path: Option<PathBuf>,
     pub state: State,
+    /// The right to write the state file. A piece of work that may yet write it has a share in the right.
+    pub lock: Option<Arc<StateLock>>,
 }
 
 /// All that a change needs to be put in force.
@@ -145,7 +148,16 @@ impl Present {
             false => None,
         };
         let path = state_path(&proposal.config);
-        let saved = self.save(job, Saved { path, state })?;
+        let saved = self.save(job, path, state)?;
+        // What can fail is done: the change comes into force unless it was given up.
+        if let Some(ready) = &ready
+            && job.commit()
+        {
+            job.note("setting the rights of Unix sockets");
+            for failed in net::allow(&self.changed_access(&ready.snapshot)) {
+                error!("{failed}; everything else of the change comes into force");
+            }
+        }
         Ok((ready, saved))
     }
 
@@ -212,31 +224,59 @@ impl Present {
         places.retain(|(addr, _)| !self.listening.contains(addr));
         let patience = Duration::from_millis(limits::REBIND_WAIT_MILLIS);
         let added = Listeners::new(self.snapshot.workers).bind_missing(&places, patience)?;
-        Listeners::allow(&self.snapshot.listen_places(), &snapshot.listen_places())?;
+        net::may_allow(&self.changed_access(snapshot))?;
         Ok(added)
+    }
+
+    /// The addresses that are listened on already and that others may connect to now.
+    fn changed_access(&self, snapshot: &Snapshot) -> Vec<(ListenAddr, SocketAccess)> {
+        let (before, mut places) = (self.snapshot.listen_places(), snapshot.listen_places());
+        places.retain(|place| {
+            let known = before.iter().find(|(addr, _)| *addr == place.0);
+            known.is_some_and(|known| known != place)
+        });
+        places
     }
 
     /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new with
     /// the change is written too: the next start reads it. Errors: it cannot be written, or something else is there.
-    fn save(&self, job: &Job, saved: Saved) -> Result<Saved, Problem> {
-        let Some(path) = &saved.path else {
+    fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
+        let Some(path) = path else {
             if let Some(path) = &self.saved.path {
                 let path = path.display();
                 warn!(
                     "there is no state_file any more ({path}): what the API changes is lost at the next start"
                 );
             }
-            return Ok(saved);
+            return Ok(Saved {
+                state,
+                ..Saved::default()
+            });
         };
-        if saved == *self.saved {
-            return Ok(saved);
-        }
+        let mut lock = self.saved.lock.clone();
+        let has_moved = self.saved.path.as_ref() != Some(&path);
         job.note(format!("writing the state file {}", path.display()));
-        if saved.path != self.saved.path {
-            state_file::load(path).map_err(|why| Problem::new(ProblemKind::Failed, why))?;
+        if has_moved {
+            lock = Some(self.lock_of(&path)?);
+            state_file::load(&path).map_err(|why| Problem::new(ProblemKind::Failed, why))?;
         }
-        state_file::save(path, &saved.state, || job.commit())?;
-        Ok(saved)
+        if has_moved || state != self.saved.state {
+            state_file::save(&path, &state, || job.commit())?;
+        }
+        let path = Some(path);
+        Ok(Saved { path, state, lock })
+    }
+
+    /// The right to write a state file: another one than before, or the same one by another name. Errors: another
+    /// process has it.
+    fn lock_of(&self, path: &Path) -> Result<Arc<StateLock>, Problem> {
+        let same = self.saved.lock.as_ref().filter(|lock| lock.is_of(path));
+        let lock = match same {
+            Some(lock) => return Ok(lock.clone()),
+            None => StateLock::take(path, Duration::ZERO),
+        };
+        let lock = lock.map_err(|why| Problem::new(ProblemKind::Failed, why))?;
+        Ok(Arc::new(lock))
     }
 }
 

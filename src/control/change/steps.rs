@@ -78,8 +78,10 @@ impl Control {
     }
 
     /// Nothing comes into force any more: a stop has begun, or another process has taken over. A change that cannot be
-    /// called off any more is in force with the next start, and is answered when it is on the disk.
+    /// called off any more is in force with the next start, and is answered when it is on the disk. Another process may
+    /// have the state file, once a piece of work that may yet write it has ended.
     pub(in crate::control) fn forsake_changes(&mut self, now: Micros) {
+        Arc::make_mut(&mut self.saved).lock = None;
         self.looking_up = None;
         // Workers that stop may not say any more that they have followed.
         for unanswered in self.unanswered.drain(..) {

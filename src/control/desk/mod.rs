@@ -1,5 +1,5 @@
 //! The configuration that is in force, as a text with a history: what the file says, what the API has said since, and
-//! the numbered revisions of both. No I/O and no clock, but for [`state_file`].
+//! the numbered revisions of both. No I/O and no clock, but for [`state_file`] and [`state_lock`].
 //!
 //! A change is proposed, which checks it whole, and accepted once it is in force everywhere. [`written`] knows where pools
 //! and backends stand in a document, [`apply`] and [`overlay`] change them there, [`diff`] tells two documents apart.
@@ -11,6 +11,8 @@ mod mask;
 mod overlay;
 mod relative;
 pub mod state_file;
+pub mod state_handed;
+pub mod state_lock;
 mod staying;
 mod written;
 

@@ -8,37 +8,44 @@
 //!                                    ←    `ready`, or why not, or its end
 //! `go`                               →    accepts, beside the old one
 //!                                    ←    `accepting`
-//! says that the new one is the       →    is the service
-//! service, and `over`;
+//! looks whether the new one is       →    is the service, and does what
+//! there, says that this one is the        the old one was asked for
+//! service, and `over`;                    meanwhile
 //! stops accepting, finishes, ends
 //! ```
 //!
-//! At each moment one of them accepts. Until the old process hears `accepting` it stops nothing, so whatever becomes
-//! of the new one, the old one goes on as if nothing had been. If the old process dies, the new one goes on alone as
-//! soon as it is ready. Connections in between wait in the sockets' queues.
+//! At each moment one of them accepts. Until the old process has said `over` it stops nothing, so whatever becomes of
+//! the new one before, the old one goes on as if nothing had been: what cannot be taken back comes last. If the old
+//! process dies, the new one goes on alone as soon as it is ready. Connections in between wait in the sockets' queues.
 //!
 //! Earlier versions of the program know none of `more`, `accepting` and `over`: the old process stops accepting when it has said
 //! `go`. A variable in the environment of the new process says what the old one knows; whether the new one says
-//! [`READY_AND_TELLS`] or [`READY`] tells the old process the same.
+//! [`words::READY_AND_TELLS`] or [`words::READY`] tells the old process the same.
 
+mod must_serve;
 mod predecessor;
 mod program;
 mod socket_files;
 mod successor;
 mod trust;
+mod words;
 
 use std::os::fd::RawFd;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tracing::info;
 
+pub use must_serve::{may_take_over, must_serve};
 pub use predecessor::Predecessor;
 pub use program::Program;
 use successor::Running;
 pub use successor::Successor;
 
-use crate::net::{BoundListener, Handed};
+use crate::base::limits;
+use crate::net::{BoundListener, Handed, close};
 use crate::snapshot::Purpose;
 
 /// Tells a new process which of its descriptors is its end of the line.
@@ -49,13 +56,6 @@ const STANDARD_DESCRIPTORS: RawFd = 3;
 /// Names the line on which an old process waits for `accepting`: see [`crate::net::Line::identity`]. An earlier version
 /// leaves the variable as its own old process set it, and so names another line.
 const TOLD_VARIABLE: &str = "PALANTIR_HANDOVER_TOLD";
-
-const MORE: &str = "more";
-const READY: &str = "ready";
-const READY_AND_TELLS: &str = "ready, and will say when it accepts";
-const GO: &str = "go";
-const ACCEPTING: &str = "accepting";
-const OVER: &str = "over";
 
 /// How far a new process has come.
 #[derive(Debug)]
@@ -102,9 +102,12 @@ impl Upgrades {
         self.accepting.send_replace(true);
     }
 
-    /// Has those servers stop accepting.
-    pub fn stop_accepting(&self) {
+    /// Has those servers stop accepting, for good. The sockets kept here are closed too: as long as any process has
+    /// one, the kernel lets clients connect to it.
+    pub fn stop_accepting(&mut self) {
         self.accepting.send_replace(false);
+        let sockets = self.passed_on.drain(..);
+        close(sockets.map(|(socket, _)| socket).collect());
     }
 
     /// Whether a new process is being started.
@@ -163,17 +166,20 @@ impl Upgrades {
         progress
     }
 
-    /// The new process is the service now: the servers of the other sockets stop accepting.
-    pub fn hand_over(&mut self, successor: Successor) {
-        successor.over();
-        self.stop_accepting();
-        self.passed_on.clear();
-    }
-
     /// Ends the new process that is being started, if there is one: this process stops, and the service with it.
     pub fn abandon(&self) {
         if let Some(running) = &self.under_way {
-            running.kill();
+            running.abandon();
+        }
+    }
+
+    /// Waits, for a while, until a new process that was abandoned has ended: it would go on in this one's place if this
+    /// one ended before.
+    pub async fn wait_for_abandoned(&mut self) {
+        if self.is_under_way() {
+            let patience = Duration::from_secs(limits::UPGRADE_END_SECS);
+            // One that is ready by now ends when this is dropped.
+            drop(timeout(patience, self.progress()).await);
         }
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::socket_files;
-use super::{
-    ACCEPTING, GO, LINE_VARIABLE, MORE, READY, READY_AND_TELLS, STANDARD_DESCRIPTORS, TOLD_VARIABLE,
-};
+use super::words::{self, ACCEPTING, GO, MORE, READY, READY_AND_TELLS};
+use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::net::{Handed, Line};
+use crate::shared::messages::LeftToDo;
 
 /// The process that this one is to take over from.
 #[derive(Debug)]
@@ -61,7 +61,8 @@ impl Predecessor {
         let mut handed = self.line.take()?;
         if self.listens {
             self.line.say(MORE)?;
-            handed.blobs = self.line.take()?.blobs;
+            let rest = self.line.take()?;
+            (handed.blobs, handed.lock) = (rest.blobs, rest.lock);
         }
         Ok(handed)
     }
@@ -95,14 +96,16 @@ impl Predecessor {
     }
 
     /// What tells it that this process accepts, and waits until it is over: until this process alone is the service. If
-    /// it has died, that is so.
-    pub fn farewell(&self) -> impl FnOnce() + Send + use<> {
+    /// it has died, that is so. Gives what the old process was asked for and leaves to this one.
+    pub fn farewell(&self) -> impl FnOnce() -> LeftToDo + Send + use<> {
         let (line, listens) = (self.line.clone(), self.listens);
         move || {
-            if listens && line.say(ACCEPTING).is_ok() {
-                // Its word, its end, and its silence come to the same.
-                let _ = line.hear();
+            if !listens || line.say(ACCEPTING).is_err() {
+                return LeftToDo::default();
             }
+            // Its word, its end, and its silence come to the same, but for what it says besides.
+            let word = line.hear().ok().flatten();
+            word.map_or_else(LeftToDo::default, |word| words::left(&word))
         }
     }
 }

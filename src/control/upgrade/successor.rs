@@ -4,9 +4,11 @@ use std::io;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{ACCEPTING, GO, MORE, OVER, Program, Progress, READY, READY_AND_TELLS};
+use super::words::{self, ACCEPTING, GO, MORE, READY, READY_AND_TELLS};
+use super::{Program, Progress};
 use crate::base::limits;
 use crate::net::{Handed, Line};
+use crate::shared::messages::LeftToDo;
 
 /// Starts a new process, hands it what it is to have, and waits until it is ready. `running` gets to know it.
 pub fn prepare(program: &Program, handed: &Handed, running: Running) -> Progress {
@@ -25,7 +27,7 @@ fn start(program: &Program, handed: &Handed, running: Running) -> Result<Success
         .map_err(|error| format!("cannot start {}: {error}", program.path.display()))?;
     drop(theirs);
     let pid = child.id();
-    running.child().replace(child);
+    running.keep(child)?;
     let mut successor = Successor {
         pid,
         running,
@@ -55,16 +57,49 @@ fn too_slow() -> String {
 
 /// A new process for as long as it may be ended.
 #[derive(Clone, Debug, Default)]
-pub struct Running(Arc<Mutex<Option<Child>>>);
+pub struct Running(Arc<Mutex<Life>>);
+
+#[derive(Debug, Default)]
+struct Life {
+    child: Option<Child>,
+    /// There is to be no new process any more.
+    is_abandoned: bool,
+}
 
 impl Running {
-    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+    fn life(&self) -> MutexGuard<'_, Life> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends it; somebody else waits for its end.
-    pub fn kill(&self) {
-        if let Some(child) = self.child().as_mut() {
+    /// Gets to know a process that was just started. Errors: there is to be none any more, and it has been ended.
+    fn keep(&self, mut child: Child) -> Result<(), String> {
+        let mut life = self.life();
+        if !life.is_abandoned {
+            life.child = Some(child);
+            return Ok(());
+        }
+        drop(life);
+        let _ = child.kill();
+        let _ = child.wait();
+        Err("the new process was given up".to_owned())
+    }
+
+    fn take(&self) -> Option<Child> {
+        self.life().child.take()
+    }
+
+    /// Whether it has not ended, as far as this process can know.
+    fn is_alive(&self) -> bool {
+        let mut life = self.life();
+        let ended = life.child.as_mut().map(Child::try_wait);
+        matches!(ended, None | Some(Ok(None)))
+    }
+
+    /// Ends it, also if it is only just being started; somebody else waits for its end.
+    pub fn abandon(&self) {
+        let mut life = self.life();
+        life.is_abandoned = true;
+        if let Some(child) = life.child.as_mut() {
             let _ = child.kill();
         }
     }
@@ -86,7 +121,7 @@ impl Successor {
     fn hear_ready(&self, handed: &Handed) -> io::Result<Option<String>> {
         match self.line.hear()? {
             Some(word) if word == MORE => {
-                self.line.hand_blobs(&handed.blobs)?;
+                self.line.hand_rest(handed)?;
                 self.line.hear()
             }
             word => Ok(word),
@@ -96,8 +131,9 @@ impl Successor {
     /// Lets it accept, and waits until it says that it does.
     pub fn go(self) -> Progress {
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
-            Ok(true) => Progress::Accepting(self),
-            Ok(false) => Progress::Failed(self.ended()),
+            Ok(Some(word)) if word == ACCEPTING => Progress::Accepting(self),
+            Ok(Some(reason)) => Progress::Failed(reason),
+            Ok(None) => Progress::Failed(self.ended()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let patience = limits::UPGRADE_SECS;
                 Progress::Failed(format!(
@@ -108,23 +144,34 @@ impl Successor {
         }
     }
 
-    fn hear_accepting(&self) -> io::Result<bool> {
+    fn hear_accepting(&self) -> io::Result<Option<String>> {
         match self.tells {
-            true => Ok(self.line.hear()?.is_some_and(|word| word == ACCEPTING)),
-            false => Ok(true),
+            true => self.line.hear(),
+            false => Ok(Some(ACCEPTING.to_owned())),
         }
     }
 
-    /// Lets it go on alone.
-    pub fn over(self) {
-        self.running.child().take();
-        // It may have ended by now, or be of an earlier version, which does not listen.
-        let _ = self.line.say(OVER);
+    /// Whether it is still there to take over. One that is of an earlier version may have closed its end of the line.
+    pub fn is_there(&self) -> bool {
+        self.running.is_alive() && !(self.tells && self.line.is_closed())
+    }
+
+    /// Lets it go on alone, and do what is `left` to do. Errors: it has ended, and how; nothing was let go.
+    pub fn over(self, left: LeftToDo) -> Result<(), String> {
+        if !self.is_there() {
+            return Err(self.ended());
+        }
+        // One of an earlier version does not listen.
+        if self.line.say(&words::over(left)).is_err() && self.tells {
+            return Err(self.ended());
+        }
+        self.running.take();
+        Ok(())
     }
 
     /// Ends it, if it has not ended by itself, and tells how it did.
     fn ended(&self) -> String {
-        let child = self.running.child().take();
+        let child = self.running.take();
         let ended = child.map(|mut child| {
             // It has closed its end of the line: either it is ending already, or it must.
             let _ = child.kill();
@@ -185,19 +232,53 @@ mod tests {
 
     #[test]
     fn both_sides_agree_on_the_words() {
+        let left = LeftToDo {
+            reload: true,
+            ..LeftToDo::default()
+        };
         for (listens, ready) in [(true, READY_AND_TELLS), (false, READY)] {
             let (successor, predecessor) = pair(listens);
             let new = thread::spawn(move || {
                 predecessor.wait_for_go().unwrap();
-                predecessor.farewell()();
+                predecessor.farewell()()
             });
             assert_eq!(successor.line.hear().unwrap().as_deref(), Some(ready));
             match successor.go() {
-                Progress::Accepting(successor) => successor.over(),
+                Progress::Accepting(successor) => successor.over(left).unwrap(),
                 progress => panic!("{progress:?}"),
             }
-            new.join().unwrap();
+            let heard = if listens { left } else { LeftToDo::default() };
+            assert_eq!(new.join().unwrap(), heard);
         }
+    }
+
+    #[test]
+    fn a_new_process_that_ends_after_it_has_said_that_it_accepts_is_not_the_service() {
+        let (successor, predecessor) = pair(true);
+        predecessor.line.say(ACCEPTING).unwrap();
+        let successor = match successor.go() {
+            Progress::Accepting(successor) => successor,
+            progress => panic!("{progress:?}"),
+        };
+        assert!(successor.is_there());
+        drop(predecessor);
+        assert!(!successor.is_there());
+        assert!(successor.over(LeftToDo::default()).is_err());
+    }
+
+    #[test]
+    fn what_is_given_up_while_it_is_being_started_is_ended() {
+        let program = Program {
+            path: PathBuf::from("/bin/sh"),
+            arguments: vec!["-c".into(), "sleep 1000".into()],
+        };
+        let running = Running::default();
+        running.abandon();
+        match prepare(&program, &Handed::default(), running.clone()) {
+            Progress::Failed(reason) => assert!(reason.contains("given up"), "{reason}"),
+            progress => panic!("{progress:?}"),
+        }
+        assert!(running.take().is_none());
     }
 
     #[test]

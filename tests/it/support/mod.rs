@@ -6,6 +6,7 @@ pub mod client;
 pub mod frozen;
 pub mod h2;
 pub mod head;
+pub mod installed;
 pub mod lineage;
 pub mod managed;
 pub mod nginx;

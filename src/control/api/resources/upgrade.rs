@@ -26,30 +26,31 @@ struct Nothing {}
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Force {
+struct Terms {
     /// Whether a configuration file may be taken over that a rollback has taken back.
     force: Option<bool>,
+    /// Whether a file without any route or listener may be taken over.
+    allow_empty: Option<bool>,
 }
 
 /// Hands over to a new process of the binary
 ///
 /// If the new one is not ready in time, this one goes on, and the answer says why. Refused (409) after a rollback has
 /// taken the configuration file back, because the new process would take the file over, unless `force` says that it may.
-#[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Force),
+/// The new process reads the file as a reload does: one with a mistake, and one without any route or listener unless
+/// `allow_empty` says that it is meant, keeps the old process.
+#[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Terms),
     responses((status = 200, body = Outcome)))]
 async fn upgrade(
     State(api): Api,
     caller: Caller,
-    Query(Force { force }): Query<Force>,
+    Query(terms): Query<Terms>,
     _nothing: Option<Json<Nothing>>,
 ) -> Result<Outcome, ApiProblem> {
-    let accepted = api
-        .ask(
-            Wish::Upgrade {
-                force: force.unwrap_or(false),
-            },
-            caller,
-        )
-        .await?;
+    let wish = Wish::Upgrade {
+        force: terms.force.unwrap_or(false),
+        allow_empty: terms.allow_empty.unwrap_or(false),
+    };
+    let accepted = api.ask(wish, caller).await?;
     Ok(accepted.into())
 }

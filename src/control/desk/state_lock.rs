@@ -1,0 +1,162 @@
+//! The right to write a state file: of several processes with the same file only one has it. The process that takes over
+//! at an upgrade gets it from the one before, so that there is always somebody who has it.
+//!
+//! It is a lock (flock(2)) on a file beside the state file, because the state file itself is replaced at every write. The
+//! file stays: to remove it would let two processes lock two files of the same name.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use tracing::warn;
+
+use crate::base::{file, limits};
+
+/// Held for as long as this exists, or what was made of [`StateLock::descriptor`] in another process.
+#[derive(Debug)]
+pub struct StateLock {
+    file: File,
+}
+
+impl StateLock {
+    /// Of the state file at `state`, which need not be there yet. Another process that has it is waited for up to
+    /// `patience`. Errors: it has it still, or the file of the lock cannot be opened.
+    pub fn take(state: &Path, patience: Duration) -> Result<StateLock, String> {
+        let path = place(state)?;
+        let cannot = |error: io::Error| format!("{}: {error}", path.display());
+        let lock = StateLock {
+            file: open(&path).map_err(cannot)?,
+        };
+        let pauses = patience.as_millis() as u64 / limits::BIND_PAUSE_MILLIS;
+        for _ in 0..pauses {
+            if lock.try_to_take(&path)? {
+                return Ok(lock);
+            }
+            thread::sleep(Duration::from_millis(limits::BIND_PAUSE_MILLIS));
+        }
+        match lock.try_to_take(&path)? {
+            true => Ok(lock),
+            false => Err(lock.held(state, &path)),
+        }
+    }
+
+    /// The lock that the process before this one has handed over, if it is the one of this state file.
+    pub fn handed(state: &Path, descriptor: OwnedFd) -> Option<StateLock> {
+        let lock = StateLock {
+            file: File::from(descriptor),
+        };
+        lock.is_of(state).then_some(lock)
+    }
+
+    /// Whether it is the lock of this state file, by whatever name.
+    pub fn is_of(&self, state: &Path) -> bool {
+        let there =
+            place(state).and_then(|path| path.metadata().map_err(|error| error.to_string()));
+        let own = self.file.metadata();
+        there.is_ok_and(|there| {
+            own.is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()))
+        })
+    }
+
+    /// For the process that takes over: whoever has it has the lock. Errors: no descriptors left.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+
+    /// Says in the file that it is this process that has the lock: for people.
+    pub fn sign(&self) {
+        let text = format!("{:<10}\n", process::id());
+        // Who has the lock does not depend on it.
+        let _ = self.file.write_all_at(text.as_bytes(), 0);
+    }
+
+    fn try_to_take(&self, path: &Path) -> Result<bool, String> {
+        match flock(&self.file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
+            Ok(()) => {
+                self.sign();
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(false),
+            Err(error) => {
+                let path = path.display();
+                warn!(
+                    "{path} cannot be locked, so that another palantir may write the same state file: {error}"
+                );
+                Ok(true)
+            }
+        }
+    }
+
+    fn held(&self, state: &Path, path: &Path) -> String {
+        let mut bytes = [0; 10];
+        let read = self.file.read_at(&mut bytes, 0).unwrap_or_default();
+        let pid = String::from_utf8_lossy(&bytes[..read]);
+        let (state, path, pid) = (state.display(), path.display(), pid.trim());
+        format!(
+            "state file {state}: another palantir, process {pid}, uses it and holds the lock {path}"
+        )
+    }
+}
+
+/// Where the lock of a state file is: `STATE.lock` beside the file that the path leads to.
+fn place(state: &Path) -> Result<PathBuf, String> {
+    let state = file::behind_links(state);
+    let mut name = state.map_err(|error| error.to_string())?.into_os_string();
+    name.push(".lock");
+    Ok(PathBuf::from(name))
+}
+
+/// Follows no link in the place of the file, and waits for nobody if it is a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.mode(0o600);
+    let file = options
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_has_it_and_it_goes_with_its_descriptors() {
+        let folder = std::env::temp_dir().join(format!("palantir-lock-{}", process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let [state, link, other] = ["state", "link", "other"].map(|name| folder.join(name));
+        std::os::unix::fs::symlink("state", &link).unwrap();
+        let take = |path: &Path| StateLock::take(path, Duration::ZERO);
+        let lock = take(&state).unwrap();
+        for path in [&state, &link] {
+            let held = take(path).unwrap_err();
+            assert!(held.contains(&process::id().to_string()), "{held}");
+            assert!(lock.is_of(path));
+        }
+        assert!(!lock.is_of(&other));
+        assert!(StateLock::handed(&other, lock.descriptor().unwrap()).is_none());
+        let handed = StateLock::handed(&state, lock.descriptor().unwrap()).unwrap();
+        drop(lock);
+        assert!(take(&state).is_err(), "it was handed on");
+        drop(handed);
+        take(&state).unwrap();
+        std::os::unix::fs::symlink("elsewhere", folder.join("other.lock")).unwrap();
+        assert!(take(&other).is_err());
+        assert!(!folder.join("elsewhere").exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,61 @@
+//! What a start knows of an earlier process: from the state file, or from the process that this one takes over from where
+//! that one kept it elsewhere.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::state_file::{self, State};
+use super::desk::state_handed;
+use super::desk::state_lock::StateLock;
+use crate::base::limits;
+use crate::net::Blob;
+
+/// All of it, and the right to write it.
+#[derive(Clone, Debug, Default)]
+pub struct StartState {
+    pub state: State,
+    /// Of the state file, if there is one.
+    pub lock: Option<Arc<StateLock>>,
+    /// Where it is to be written, because the old process kept it elsewhere.
+    new_place: Option<PathBuf>,
+}
+
+impl StartState {
+    /// For a process whose state file is at `path`; an old process has `told` this, and handed over its own `lock`. Blocks.
+    /// Errors: another process has the state file, or it cannot be used.
+    pub fn find(
+        path: Option<&Path>,
+        told: &[Blob],
+        lock: Option<OwnedFd>,
+    ) -> Result<StartState, String> {
+        let patience = Duration::from_millis(limits::BIND_WAIT_MILLIS);
+        let take = |path| match lock.and_then(|lock| StateLock::handed(path, lock)) {
+            Some(lock) => Ok(lock),
+            None => StateLock::take(path, patience),
+        };
+        let lock = path.map(take).transpose()?.map(Arc::new);
+        let there = path.map(state_file::load).transpose()?;
+        let told = state_handed::from_blobs(told)?.filter(|told| !told.is_at(path));
+        Ok(match told {
+            Some(told) => StartState {
+                state: told.state,
+                lock,
+                new_place: path.map(Path::to_owned),
+            },
+            None => StartState {
+                state: there.unwrap_or_default(),
+                lock,
+                new_place: None,
+            },
+        })
+    }
+
+    /// Writes what the old process kept elsewhere. Blocks. Errors: it cannot be written.
+    pub fn write(&self) -> Result<(), String> {
+        let write = |path: &PathBuf| state_file::save(path, &self.state, || true);
+        let written = self.new_place.as_ref().map_or(Ok(()), write);
+        written.map_err(|problem| problem.to_string())
+    }
+}

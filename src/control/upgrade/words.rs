@@ -1,0 +1,59 @@
+//! The words that the old process and the new one say to each other. They never change, because another version of the
+//! program hears them.
+
+use crate::shared::messages::LeftToDo;
+
+pub const MORE: &str = "more";
+pub const READY: &str = "ready";
+pub const READY_AND_TELLS: &str = "ready, and will say when it accepts";
+pub const GO: &str = "go";
+pub const ACCEPTING: &str = "accepting";
+/// The first word of a message that has a word more for each thing that is left to do.
+const OVER: &str = "over";
+
+const RELOAD: &str = "reload";
+const REOPEN: &str = "reopen";
+const UPGRADE: &str = "upgrade";
+
+/// Says that the new process is the service now, and what is left to do.
+pub fn over(left: LeftToDo) -> String {
+    let LeftToDo {
+        reload,
+        reopen,
+        upgrade,
+    } = left;
+    let wishes = [(reload, RELOAD), (reopen, REOPEN), (upgrade, UPGRADE)];
+    let wishes = wishes.into_iter().filter(|(is_left, _)| *is_left);
+    let words = [OVER].into_iter().chain(wishes.map(|(_, word)| word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What is left to do by such a message; words that are not known are passed over.
+pub fn left(message: &str) -> LeftToDo {
+    let has = |wish: &str| message.split(' ').any(|word| word == wish);
+    LeftToDo {
+        reload: has(RELOAD),
+        reopen: has(REOPEN),
+        upgrade: has(UPGRADE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_do_is_understood() {
+        for bits in 0..8 {
+            let said = LeftToDo {
+                reload: bits & 1 != 0,
+                reopen: bits & 2 != 0,
+                upgrade: bits & 4 != 0,
+            };
+            assert_eq!(left(&over(said)), said);
+        }
+        assert_eq!(over(LeftToDo::default()), "over");
+        let of_later_version = left("over something reload");
+        assert!(of_later_version.reload && !of_later_version.reopen);
+    }
+}

@@ -1,0 +1,61 @@
+//! The program where a test can put another one in its place, for upgrades, and the processes that run of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::place::Directory;
+use super::proxy::end_with_this_thread;
+
+/// The program in a folder of its own, where another one can be put in its place.
+pub struct Installed {
+    pub folder: Directory,
+}
+
+impl Installed {
+    pub fn new() -> Installed {
+        let installed = Installed {
+            folder: Directory::new(),
+        };
+        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.program()).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.real()).unwrap();
+        installed
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("palantir")
+    }
+
+    /// Where the program is found by what stands in its place.
+    fn real(&self) -> PathBuf {
+        self.folder.path().join("real")
+    }
+
+    /// From now on the next process is what `line` of a shell makes of `$REAL` and its arguments.
+    pub fn become_script(&self, line: &str) {
+        let text = format!("#!/bin/sh\nREAL={}\n{line}\n", self.real().display());
+        let new = self.folder.write("script", &text);
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, self.program()).unwrap();
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.program());
+        command.env_remove("RUST_LOG");
+        end_with_this_thread(&mut command);
+        command
+    }
+}
+
+/// The program's processes that use this folder's configuration.
+pub fn processes(config: &Path) -> Vec<i32> {
+    let config = config.to_str().unwrap();
+    let folders = fs::read_dir("/proc").unwrap().flatten();
+    let pids = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(config)
+    })
+    .collect()
+}
