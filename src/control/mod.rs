@@ -21,6 +21,7 @@ pub mod listeners;
 pub mod metrics;
 pub mod page;
 pub mod pending;
+mod prepared;
 pub mod resolve;
 mod shutdown;
 mod signals;
@@ -34,25 +35,19 @@ mod trial;
 mod turn;
 pub mod upgrade;
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+pub use prepared::{Prepared, Started, prepare, wait_for_workers};
 pub use signals::hold_signals;
 pub use start_signals::StartSignals;
 
-use crate::base::limits;
 use crate::base::time::Micros;
-use crate::config::Machine;
 use crate::control::access_log::AccessLog;
 use crate::control::acme::{OrderCounts, Wanted, order_forever};
 use crate::control::api::ApiState;
@@ -64,216 +59,24 @@ use crate::control::departures::Departures;
 use crate::control::desk::Desk;
 use crate::control::file_thread::FileThread;
 use crate::control::file_watch::FileWatch;
-use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
 use crate::control::metrics::{Boards, Sources};
 use crate::control::pending::Pending;
-use crate::control::resolve::{Compile, Found, Known, LookUps, Names, Question};
+use crate::control::resolve::{Found, Known, Names, Question};
 use crate::control::shutdown::Shutdown;
-use crate::control::signals::{Signal, Signals};
+use crate::control::signals::Signal;
 use crate::control::start_state::StartState;
 use crate::control::succession::Succession;
 use crate::control::threads::Threads;
 use crate::control::trial::OnTrial;
-use crate::control::upgrade::{Progress, Upgrades};
-use crate::net::BoundListener;
+use crate::control::upgrade::Progress;
 use crate::shared::SharedTables;
 use crate::shared::count::Count;
 use crate::shared::gauges::AllGauges;
-use crate::shared::mailbox::{Letters, Mailbox};
-use crate::shared::messages::{ToControl, ToHealth, ToWorker};
-use crate::shared::pulse::Watched;
+use crate::shared::mailbox::Letters;
+use crate::shared::messages::ToControl;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
-
-/// Everything that has been started.
-pub struct Started {
-    /// The configuration with which the workers and the health thread began.
-    pub snapshot: Arc<Snapshot>,
-    /// The configuration that it was compiled from.
-    pub desk: Desk,
-    /// The state that an earlier process left.
-    pub left: StartState,
-    /// What look-ups found before the snapshot was compiled.
-    pub known: Known,
-    /// Looks names up from now on.
-    pub look_ups: LookUps,
-    pub compile: Compile,
-    /// Those that the compiled TLS makes tickets with.
-    pub tickets: Arc<TicketKeys>,
-    pub listeners: Listeners,
-    pub workers: Vec<Mailbox<ToWorker>>,
-    pub tables: SharedTables,
-    pub gauges: AllGauges,
-    /// With an open file if the snapshot has an access log.
-    pub access_log: AccessLog,
-    pub health: Mailbox<ToHealth>,
-    pub health_thread: Watched,
-    pub letters: Letters<ToControl>,
-    pub upgrades: Upgrades,
-    /// No other process is, or was just now, the service.
-    pub is_alone: bool,
-    /// Where the management API listens and what it lets through, if there is one.
-    pub admin: Option<(BoundListener, api::Gate)>,
-}
-
-/// The thread with everything that it needs and may be refused.
-pub struct Prepared {
-    runtime: Runtime,
-    control: Control,
-    inlets: Inlets,
-    /// Looks names up; the receiver brings the questions.
-    look_ups: (LookUps, mpsc::Receiver<Question>),
-    /// Where the management API listens, and what it lets through.
-    admin: Option<(api::ApiListener, api::Gate)>,
-    /// Where the management API asks.
-    asks: Asks,
-    signals: Signals,
-}
-
-/// Makes everything that the thread needs, before anybody is served. Errors: no descriptors or no threads left.
-pub fn prepare(mut started: Started) -> io::Result<Prepared> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(limits::ACME_ORDERS)
-        .build()?;
-    let entered = runtime.enter();
-    let (found, answers) = mpsc::channel(1);
-    let (asks, asked) = mpsc::channel(limits::ASKS);
-    let (finished, ended) = mpsc::channel(1);
-    let (questions, questioned) = mpsc::channel(1);
-    let (broken, breaks) = mpsc::channel(1);
-    let inlets = Inlets {
-        wake: UnixStream::from_std(started.letters.wake_stream()?)?,
-        finished: ended,
-        found: answers,
-        asks: asked,
-        broken: breaks,
-    };
-    let admin = started.admin.take();
-    let admin = match admin {
-        Some((listener, gate)) => Some((api::ApiListener::open(listener)?, gate)),
-        None => None,
-    };
-    let look_ups = (std::mem::take(&mut started.look_ups), questioned);
-    let outlets = Outlets {
-        finished,
-        found,
-        questions,
-        hanging: look_ups.0.hanging(),
-        broken,
-    };
-    let control = Control::new(started, outlets)?;
-    let signals = Signals::take()?;
-    drop(entered);
-    has_descriptors()?;
-    Ok(Prepared {
-        runtime,
-        control,
-        inlets,
-        look_ups,
-        admin,
-        asks,
-        signals,
-    })
-}
-
-/// Whether there are descriptors left to serve anybody with, now that the program has all of its own. Errors: too few.
-fn has_descriptors() -> io::Result<()> {
-    let most = Machine::of_this_process().descriptors;
-    let used = fs::read_dir("/proc/self/fd")?.count() as u64;
-    let least = limits::SOCKETS_LEAST as u64;
-    if used + least > most {
-        let text = format!(
-            "the program itself has {used} descriptors open and needs {least} more to serve anybody, but may have \
-             {most} in all (ulimit -n)"
-        );
-        return Err(io::Error::other(text));
-    }
-    Ok(())
-}
-
-/// Waits until every worker has said that it has adopted its snapshot, and with it done all that it was told before.
-/// Every other message goes to `read`. Errors: a worker has ended, or takes too long.
-pub fn wait_for_workers(
-    letters: &Letters<ToControl>,
-    workers: usize,
-    mut read: impl FnMut(ToControl),
-) -> Result<(), String> {
-    let deadline = Instant::now() + Duration::from_secs(limits::WORKER_START_SECS);
-    let mut adopted = BTreeSet::new();
-    while adopted.len() < workers {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match letters.take_within(left) {
-            Some(ToControl::Adopted(worker, _)) => drop(adopted.insert(worker)),
-            Some(
-                ToControl::WorkerEnded(worker, reason) | ToControl::NotListening(worker, reason),
-            ) => {
-                return Err(format!("cannot start: worker {}: {reason}", worker.0));
-            }
-            Some(letter) => read(letter),
-            None => return Err("cannot start: a worker does not turn".to_owned()),
-        }
-    }
-    Ok(())
-}
-
-impl Prepared {
-    /// Lets the servers on the sockets that are not the workers' accept, and waits until all workers have done what
-    /// they were told. Errors: a worker has ended, or takes too long.
-    pub fn accept(&mut self) -> Result<(), String> {
-        let control = &mut self.control;
-        control.succession.upgrades.accept();
-        let mut others = Vec::new();
-        let workers = control.tables.workers();
-        wait_for_workers(&control.letters, workers, |letter| others.push(letter))?;
-        for letter in others {
-            control.read(letter, Micros::now());
-        }
-        Ok(())
-    }
-
-    /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in
-    /// order and no request was cut, else 1. The caller must end the process with it at once, without dropping a
-    /// runtime.
-    pub fn run(self) -> u8 {
-        let Prepared {
-            runtime,
-            control,
-            inlets,
-            look_ups: (look_ups, questions),
-            admin,
-            asks,
-            mut signals,
-        } = self;
-        let last = LastResort::of(&control);
-        let turning = async {
-            signals.let_in();
-            control.order_certificates();
-            if let Some((listener, gate)) = admin {
-                let router = api::router(control.api_state(asks), gate);
-                let standing = control.standing.subscribe();
-                let mut accepting = control.succession.upgrades.accepting();
-                control.spawn_vital("the management API", async move {
-                    tokio::select! {
-                        () = api::serve(listener, router, standing) => {}
-                        stopped = accepting.wait_for(|accepting| !accepting) => drop(stopped),
-                    }
-                });
-            }
-            let (names, found) = (control.names.subscribe(), control.found.clone());
-            control.spawn_vital(
-                "the look-up of names",
-                look_ups.run(names, questions, found),
-            );
-            control.run(inlets, async || signals.next().await).await
-        };
-        let code = catch_unwind(AssertUnwindSafe(|| runtime.block_on(turning)));
-        // A look-up of an authority that hangs would keep the runtime from being dropped.
-        runtime.shutdown_background();
-        code.unwrap_or_else(|_| last.stop())
-    }
-}
 
 /// The state of the control thread.
 struct Control {
@@ -294,10 +97,7 @@ struct Control {
     boards: Boards,
 
     files: FileThread,
-    /// Where what the thread that works with files has done comes back.
-    finished: mpsc::Sender<Finished>,
-    /// Where the name of a task goes that has panicked.
-    broken: mpsc::Sender<&'static str>,
+    outlets: Outlets,
     tickets: Arc<TicketKeys>,
     file_watch: FileWatch,
     known: Known,
@@ -306,10 +106,6 @@ struct Control {
     /// The certificates that are ordered and renewed, and how that went so far.
     wanted: watch::Sender<Wanted>,
     orders: Arc<OrderCounts>,
-    /// Where the answers about new names go.
-    found: mpsc::Sender<Found>,
-    /// The inlet of the look-ups.
-    questions: mpsc::Sender<Question>,
     /// The version of the addresses that the snapshot in force has.
     addresses: u64,
 
@@ -373,13 +169,6 @@ enum Event {
 
 impl Control {
     fn new(mut started: Started, outlets: Outlets) -> io::Result<Control> {
-        let Outlets {
-            finished,
-            found,
-            questions,
-            hanging,
-            broken,
-        } = outlets;
         let names = Names::of(started.desk.config());
         started.known.keep(&names.hosts, started.desk.revision());
         let addresses = started.known.version();
@@ -401,7 +190,7 @@ impl Control {
             files: files.progress(),
             texts: Default::default(),
             generations: threads.generations(),
-            hanging_look_ups: hanging,
+            hanging_look_ups: outlets.hanging.clone(),
         };
         let on_their_way = started.left.state.departures.clone();
         started.desk.note_departures(on_their_way);
@@ -429,11 +218,8 @@ impl Control {
             letters: started.letters,
             access_log: started.access_log,
             files,
-            finished,
-            broken,
+            outlets,
             tickets: started.tickets,
-            found,
-            questions,
             addresses,
             asker: None,
             looking_up: None,
@@ -460,7 +246,7 @@ impl Control {
 
     /// Spawns a task whose panic ends the process: nobody else would know of it.
     fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let (task, broken) = (tokio::spawn(task), self.broken.clone());
+        let (task, broken) = (tokio::spawn(task), self.outlets.broken.clone());
         tokio::spawn(async move {
             if task.await.is_err_and(|error| error.is_panic()) {
                 let _ = broken.send(name).await;

@@ -11,16 +11,19 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::base::ids::{PoolId, RequestId, WorkerId};
+use crate::base::limits;
 use crate::config::Resolved;
 use crate::config::{self, CannotCompile, Machine, TooManyBackends};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
 use crate::control::desk::{Edit, Overlay, Problem, ProblemKind};
-use crate::control::upgrade::Program;
+use crate::control::resolve::{Compile, LookUps};
+use crate::control::upgrade::{Program, Upgrades};
 use crate::shared::access::{AccessLine, Texts};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
-use crate::shared::mailbox::mailbox;
+use crate::shared::mailbox::{Mailbox, mailbox};
+use crate::shared::messages::{ToHealth, ToWorker};
 use crate::shared::pulse::Watched;
 use crate::shared::slots::Slots;
 use crate::snapshot::AccessLogFormat;
@@ -251,7 +254,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
             hosts: Vec::new(),
             every: Duration::from_secs(60),
         });
-        let (names, found) = (in_force.subscribe(), control.found.clone());
+        let (names, found) = (in_force.subscribe(), control.outlets.found.clone());
         tokio::spawn(LookUps::default().run(names, inputs.questions, found));
         let inlets = Inlets {
             broken: inputs.broken,

@@ -27,7 +27,7 @@ impl Control {
         now: Micros,
         work: impl FnOnce(&mut Compile, &Job) -> Continuation + Send + 'static,
     ) {
-        let finished = self.finished.clone();
+        let finished = self.outlets.finished.clone();
         self.files.begin(now, move |compile, job| {
             let then = work(compile, job);
             let number = job.number;
@@ -177,8 +177,8 @@ impl Control {
             return self.make_ready(proposal, then, now);
         }
         self.looking_up = Some(LookingUp { proposal, then });
-        let found = self.found.clone();
-        let asked = resolve::ask(self.questions.clone(), missing);
+        let found = self.outlets.found.clone();
+        let asked = resolve::ask(self.outlets.questions.clone(), missing);
         tokio::spawn(async move {
             let answers = asked.await;
             let _ = found.send(Found::New(answers)).await;
