@@ -34,11 +34,13 @@ fn the_new_process_of_another_test() {
     line.write_all(b"ready, and will say when it accepts")
         .unwrap();
     wait_for_word(&mut line, "go");
+    line.write_all(b"accepting").unwrap();
+    wait_for_word(&mut line, "still there?");
     write_whole(&folder.join("went"), &process::id().to_string());
     eventually("the old process stands still", || {
         folder.join("frozen").exists()
     });
-    line.write_all(b"accepting").unwrap();
+    line.write_all(b"here").unwrap();
     process::exit(0);
 }
 

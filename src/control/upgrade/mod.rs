@@ -8,6 +8,8 @@
 //!                                    ←    `ready`, or why not, or its end
 //! `go`                               →    accepts, beside the old one
 //!                                    ←    `accepting`
+//! `still there?`                     →
+//!                                    ←    `here`
 //! looks whether the new one is       →    is the service, and does what
 //! there, says that this one is the        the old one was asked for
 //! service, and `over`;                    meanwhile

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::socket_files;
-use super::words::{self, ACCEPTING, GO, MORE, READY, READY_AND_TELLS};
+use super::words::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::net::{Handed, Line};
 use crate::shared::messages::LeftToDo;
@@ -103,9 +103,14 @@ impl Predecessor {
             if !listens || line.say(ACCEPTING).is_err() {
                 return LeftToDo::default();
             }
-            // Its word, its end, and its silence come to the same, but for what it says besides.
-            let word = line.hear().ok().flatten();
-            word.map_or_else(LeftToDo::default, |word| words::left(&word))
+            // Its last word, its end, and its silence come to the same, but for what it says besides.
+            loop {
+                match line.hear().ok().flatten() {
+                    Some(word) if word == STILL_THERE => drop(line.say(HERE)),
+                    Some(word) => return words::left(&word),
+                    None => return LeftToDo::default(),
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::words::{self, ACCEPTING, GO, MORE, READY, READY_AND_TELLS};
+use super::words::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
 use super::{Program, Progress};
 use crate::base::limits;
 use crate::net::{Handed, Line};
@@ -131,7 +131,7 @@ impl Successor {
     /// Lets it accept, and waits until it says that it does.
     pub fn go(self) -> Progress {
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
-            Ok(Some(word)) if word == ACCEPTING => Progress::Accepting(self),
+            Ok(Some(word)) if word == HERE => Progress::Accepting(self),
             Ok(Some(reason)) => Progress::Failed(reason),
             Ok(None) => Progress::Failed(self.ended()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -144,10 +144,17 @@ impl Successor {
         }
     }
 
+    /// It is asked once more after it has said that it accepts: what it has said may be older than its end.
     fn hear_accepting(&self) -> io::Result<Option<String>> {
-        match self.tells {
-            true => self.line.hear(),
-            false => Ok(Some(ACCEPTING.to_owned())),
+        if !self.tells {
+            return Ok(Some(HERE.to_owned()));
+        }
+        match self.line.hear()? {
+            Some(word) if word == ACCEPTING => {
+                self.line.say(STILL_THERE)?;
+                self.line.hear()
+            }
+            word => Ok(word),
         }
     }
 
@@ -256,6 +263,7 @@ mod tests {
     fn a_new_process_that_ends_after_it_has_said_that_it_accepts_is_not_the_service() {
         let (successor, predecessor) = pair(true);
         predecessor.line.say(ACCEPTING).unwrap();
+        predecessor.line.say(HERE).unwrap();
         let successor = match successor.go() {
             Progress::Accepting(successor) => successor,
             progress => panic!("{progress:?}"),
@@ -264,13 +272,17 @@ mod tests {
         drop(predecessor);
         assert!(!successor.is_there());
         assert!(successor.over(LeftToDo::default()).is_err());
+        let (successor, predecessor) = pair(true);
+        predecessor.line.say(ACCEPTING).unwrap();
+        drop(predecessor);
+        assert!(matches!(successor.go(), Progress::Failed(_)));
     }
 
     #[test]
     fn what_is_given_up_while_it_is_being_started_is_ended() {
         let program = Program {
             path: PathBuf::from("/bin/sh"),
-            arguments: vec!["-c".into(), "sleep 1000".into()],
+            arguments: vec!["-c".into(), "exec sleep 1000".into()],
         };
         let running = Running::default();
         running.abandon();

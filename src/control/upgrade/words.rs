@@ -8,6 +8,9 @@ pub const READY: &str = "ready";
 pub const READY_AND_TELLS: &str = "ready, and will say when it accepts";
 pub const GO: &str = "go";
 pub const ACCEPTING: &str = "accepting";
+/// Asks a new process that has said [`ACCEPTING`], which may have died since, for [`HERE`].
+pub const STILL_THERE: &str = "still there?";
+pub const HERE: &str = "here";
 /// The first word of a message that has a word more for each thing that is left to do.
 const OVER: &str = "over";
 
