@@ -47,6 +47,8 @@ const BACKEND_DRAINS: &str = "takes no new requests; running ones finish";
 const AT_THE_NEXT_START: &str = "takes effect at the next start";
 /// Sections that are put into effect when the process starts, and never again.
 const START_ONLY: [&str; 4] = ["workers", "test_server", "admin", "tls"];
+/// The one setting of these sections that a reload follows.
+const STATE_FILE: &str = "admin.state_file";
 /// Differences that a summary names.
 const NAMED_IN_SUMMARY: usize = 3;
 
@@ -65,7 +67,8 @@ impl Diff {
         diff.compare_pools(before, after);
         for (key, from, to) in changed_leaves(&rest_of(before), &rest_of(after)) {
             let section = key.split('.').next().unwrap_or_default();
-            let effect = START_ONLY.contains(&section).then_some(AT_THE_NEXT_START);
+            let is_for_start = START_ONLY.contains(&section) && key != STATE_FILE;
+            let effect = is_for_start.then_some(AT_THE_NEXT_START);
             diff.change(key, from, to, effect);
         }
         diff

@@ -345,10 +345,11 @@ fn differences_table() {
         ),
         (
             "timeout = 5",
-            "timeout = 5\n[timeouts]\nconnect = 1\n[admin]\nlisten_addr = '127.0.0.1:1'",
+            "timeout = 5\n[timeouts]\nconnect = 1\n[admin]\nlisten_addr = '127.0.0.1:1'\nstate_file = '/s'",
             &[
                 "~ timeouts.connect from default to 1",
                 "~ admin.listen_addr from default to \"127.0.0.1:1\" (takes effect at the next start)",
+                "~ admin.state_file from default to \"/s\"",
             ],
         ),
     ];
