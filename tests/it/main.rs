@@ -21,6 +21,7 @@ mod curl_h2;
 mod curl_tls;
 mod departures;
 mod descriptors;
+mod disk_walk;
 mod early_answer;
 mod failure_table;
 mod fields;

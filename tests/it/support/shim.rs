@@ -1,5 +1,5 @@
-//! What stands between the proxy and the C library in some tests: names that do not answer, a clock that is set. Each
-//! concern is a file of `tests/shim`, and says there how a test controls it.
+//! What stands between the proxy and the C library in some tests: names that do not answer, a clock that is set, files
+//! that fail. Each concern is a file of `tests/shim`, and says there how a test controls it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -97,5 +97,109 @@ impl Clock {
     pub fn apply(&self, command: &mut Command) {
         command.env("LD_PRELOAD", library());
         command.env("SHIM_CLOCK", self.path());
+    }
+}
+
+/// The files of a process: those below any folder of the tests.
+pub struct Disk {
+    directory: Directory,
+}
+
+/// What becomes of a call on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// It fails with this number.
+    Error(i32),
+    /// It does not return until it is let go.
+    Hang,
+}
+
+/// Where `struct control` of `tests/shim/disk.c` has what.
+const ON: u64 = 0;
+const ERROR: u64 = 4;
+const NUMBER: u64 = 8;
+const SEEN: u64 = 12;
+const IS_HIT: u64 = 16;
+const LET_GO: u64 = 20;
+const WANTED: u64 = 24;
+const CONTROL_BYTES: usize = 256;
+
+impl Disk {
+    /// Nothing fails, and nothing is noted.
+    pub fn new() -> Disk {
+        let disk = Disk {
+            directory: Directory::new(),
+        };
+        fs::write(disk.path(), [0; CONTROL_BYTES]).unwrap();
+        disk
+    }
+
+    /// From now on all calls are noted.
+    pub fn note_calls(&self) {
+        let _ = fs::remove_file(self.calls_path());
+        self.set(ON, 1);
+    }
+
+    /// The same, and of the calls that are `wanted`, a line as it is noted, the one of this number is struck.
+    pub fn strike(&self, wanted: &str, number: usize, strike: Strike) {
+        self.set(ON, 0);
+        let mut bytes = format!("{wanted}\n").into_bytes();
+        bytes.resize(CONTROL_BYTES - WANTED as usize, 0);
+        self.control().write_all_at(&bytes, WANTED).unwrap();
+        self.set(
+            ERROR,
+            match strike {
+                Strike::Error(number) => number,
+                Strike::Hang => 0,
+            },
+        );
+        self.set(NUMBER, number as i32);
+        for place in [SEEN, IS_HIT, LET_GO] {
+            self.set(place, 0);
+        }
+        self.note_calls();
+    }
+
+    /// From now on nothing fails, and what hangs goes on.
+    pub fn rest(&self) {
+        self.set(ON, 0);
+        self.set(LET_GO, 1);
+    }
+
+    /// Whether the call that was wanted was made.
+    pub fn is_hit(&self) -> bool {
+        let mut bytes = [0; 4];
+        self.control().read_exact_at(&mut bytes, IS_HIT).unwrap();
+        bytes != [0; 4]
+    }
+
+    /// The calls that were noted, in their order: the function, a space, and the file's path below its folder.
+    pub fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.calls_path()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Makes a command use these files.
+    pub fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("SHIM_DISK", self.path());
+    }
+
+    fn set(&self, place: u64, value: i32) {
+        let bytes = value.to_ne_bytes();
+        self.control().write_all_at(&bytes, place).unwrap();
+    }
+
+    fn control(&self) -> fs::File {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).open(self.path()).unwrap()
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    fn calls_path(&self) -> PathBuf {
+        self.directory.path().join("disk.calls")
     }
 }
