@@ -15,6 +15,7 @@ mod certificates;
 mod changes;
 mod client_deadlines;
 mod client_tickets;
+mod clock_walk;
 mod command_line;
 mod configuration_file;
 mod curl_h2;

@@ -1,4 +1,5 @@
-//! The steps of the hand-over, as the system sees them: the system calls of a new process until it says that it accepts.
+//! The steps of the hand-over, as the system sees them: the system calls of a new process until it says that it
+//! accepts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,7 +48,8 @@ impl Step {
             number,
         } = self;
         format!(
-            "exec strace -D {threads} -qq -o {log} -e trace={name} -e inject={name}:{what}:when={number} \"$REAL\" \"$@\""
+            "exec strace -D {threads} -qq -o {log} -e trace={name} -e inject={name}:{what}:when={number} \
+             \"$REAL\" \"$@\""
         )
     }
 
