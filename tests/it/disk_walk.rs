@@ -21,8 +21,6 @@ use place::Place;
 use round::{Round, before_start};
 
 const ERRORS: [i32; 4] = [EMFILE, ENOSPC, EIO, EACCES];
-/// Errors that each call fails with at each operation: another choice of them for each call.
-const ERRORS_EACH: usize = 2;
 /// The first calls of several on the same file by the same function that are struck.
 const SAME_CALLS: usize = 4;
 const THREADS: usize = 16;
@@ -78,11 +76,24 @@ fn is_known(round: &Round) -> bool {
     known.any(|(operation, call, _)| (*operation, *call) == (round.operation, &round.call))
 }
 
+/// How each call is struck at an operation; `at` counts calls and operations, so that a call meets another error at each.
+/// Whatever writes what is kept meets them all, and hangs twice: until it is let go, and until the proxy has stopped.
+fn strikes(operation: Operation, at: usize) -> Vec<Strike> {
+    let (errors, hangs) = match operation.is_kept() {
+        true => (ERRORS.len(), 2),
+        false => (1, 1),
+    };
+    let errors = (0..errors).map(|each| Strike::Error(ERRORS[(at + each) % ERRORS.len()]));
+    errors
+        .chain([Strike::Hang; 2].into_iter().take(hangs))
+        .collect()
+}
+
 fn rounds_of(operation: Operation) -> Vec<Round> {
     let mut rounds = Vec::new();
     for (at, (call, count)) in calls_of(operation).into_iter().enumerate() {
-        let errors = (0..ERRORS_EACH).map(|each| Strike::Error(ERRORS[(at + each) % ERRORS.len()]));
-        for (each, strike) in errors.chain([Strike::Hang]).enumerate() {
+        let at = at + operation as usize;
+        for (each, strike) in strikes(operation, at).into_iter().enumerate() {
             rounds.push(Round {
                 operation,
                 call: call.clone(),

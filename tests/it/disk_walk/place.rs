@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -53,11 +54,17 @@ impl Place {
             tls: free_addr(),
         };
         place.files.write("token", &format!("{TOKEN}\n"));
+        // The way to the program, which an upgrade looks at.
+        symlink(env!("CARGO_BIN_EXE_palantir"), place.program()).unwrap();
         // A link of the machine's owner stays what it is.
         fs::create_dir(place.files.path().join("kept")).unwrap();
         symlink("kept/state.json", place.state_file()).unwrap();
         place.renew();
         place
+    }
+
+    fn program(&self) -> PathBuf {
+        self.files.path().join("palantir")
     }
 
     fn state_file(&self) -> PathBuf {
@@ -93,6 +100,7 @@ impl Place {
     #[track_caller]
     pub fn launch(&self) -> World<'_> {
         let mut command = command();
+        command.arg0(self.program());
         self.disk.apply(&mut command);
         World {
             proxy: Proxy::launch(command, self.addr, &self.config(1)),
@@ -120,7 +128,8 @@ impl World<'_> {
     #[track_caller]
     pub fn say(&self, line: &str, body: &str) -> Option<(u16, String)> {
         let fields = format!(
-            "Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            "Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n\
+             Connection: close\r\n"
         );
         let request = format!(
             "{line} HTTP/1.1\r\n{fields}Content-Length: {}\r\n\r\n{body}",
