@@ -1,6 +1,6 @@
 /* Files as a test wants them. The file that $SHIM_DISK names begins with a `struct control`, which the test and all
  * processes share. While it is on, each call on a file below a folder of the tests is noted in $SHIM_DISK.calls, a line
- * with the function and the file; and one of them fails, or does not return until it is let go. */
+ * with the function and the file's name; and one of them fails, or does not return until it is let go. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -62,7 +62,7 @@ static int fate(const char *function, const char *path) {
     const char *folder = control && control->on && path ? strstr(path, folders) : NULL;
     if (!folder)
         return 0;
-    const char *name = strchr(folder + 1, '/');
+    const char *name = strrchr(folder + 1, '/');
     char line[232];
     if (snprintf(line, sizeof line, "%s %s\n", function, name ? name + 1 : ".") >= (int)sizeof line)
         return 0;

@@ -16,6 +16,7 @@ pub enum Operation {
     Rollback,
     Drain,
     Renewal,
+    Order,
     Rotation,
     Reading,
     Upgrade,
@@ -24,8 +25,8 @@ pub enum Operation {
 
 use Operation::*;
 
-pub const ALL: [Operation; 11] = [
-    Start, Change, Reload, Trial, Rollback, Drain, Renewal, Rotation, Reading, Upgrade, Stop,
+pub const ALL: [Operation; 12] = [
+    Start, Change, Reload, Trial, Rollback, Drain, Renewal, Order, Rotation, Reading, Upgrade, Stop,
 ];
 
 /// What was said of it.
@@ -79,6 +80,11 @@ impl Operation {
                 let begun = ask("POST /reload", "");
                 self.comes_true(world, begun)
             }
+            Order => {
+                world.write_text(&world.place.config_with_order());
+                let begun = ask("POST /reload", "");
+                self.comes_true(world, begun)
+            }
             Rotation => {
                 let log = world.place.files.path().join("access.log");
                 // A try before this one may have moved it.
@@ -126,6 +132,7 @@ impl Operation {
             Reload => world.number().map(|number| number == 2.0),
             Trial => world.number().map(|number| number == 1.0),
             Renewal => world.shows_newest(),
+            Order => world.shows_ordered(),
             Rotation => {
                 // Another line, which tells whether the API answers, too.
                 let _ = world.is_served();
@@ -183,7 +190,10 @@ fn outcome(said: Option<(u16, String)>) -> Outcome {
 impl World<'_> {
     /// Replaces what stands in the configuration file.
     pub fn write_config(&self, number: u32) {
-        let text = self.place.config(number);
-        self.proxy.directory.write("config.toml", &text);
+        self.write_text(&self.place.config(number));
+    }
+
+    fn write_text(&self, text: &str) {
+        self.proxy.directory.write("config.toml", text);
     }
 }

@@ -1,24 +1,23 @@
 //! A proxy with files of every kind, which can be killed and started anew on the same files and addresses.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::thread;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
+use super::traffic::{Traffic, exchange, is_served};
+use crate::support::odd_authority::{Given, OddAuthority};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, list};
-use crate::support::shim::Disk;
+use crate::support::shim::{Disk, Names};
 use crate::support::tls::{Authority, BOTH, Dialer};
-use crate::support::{Origin, PATIENCE, Proxy, eventually};
+use crate::support::{Origin, Proxy, eventually};
 
 pub const TOKEN: &str = "0123456789abcdef";
 
@@ -33,6 +32,10 @@ pub struct Place {
     authority: Authority,
     /// The listener's certificate.
     newest: Mutex<Option<CertificateDer<'static>>>,
+    /// Who is asked for the certificate of [`Place::config_with_order`].
+    odd: OddAuthority,
+    names: Names,
+    automatic: SocketAddr,
     addr: SocketAddr,
     admin: SocketAddr,
     tls: SocketAddr,
@@ -41,7 +44,11 @@ pub struct Place {
 impl Place {
     pub fn new() -> Place {
         let others = [(); 2].map(|()| Origin::saying("served"));
+        let odd = OddAuthority::start(Given::Certificate("a.example", 0, 90 * 86_400));
         let place = Place {
+            names: Names::new(&odd.name_line()),
+            odd,
+            automatic: free_addr(),
             files: Directory::new(),
             disk: Disk::new(),
             origin: Origin::saying("served"),
@@ -96,12 +103,21 @@ impl Place {
         )
     }
 
+    /// The same with a listener for which a certificate is ordered.
+    pub fn config_with_order(&self) -> String {
+        let (addr, dir) = (self.automatic, self.files.path().display());
+        let acme = self.odd.section_in(&format!("{dir}/acme"));
+        let tls = "tls = { automatic = [\"a.example\"] }";
+        self.config(1) + &format!("{acme}[[listeners]]\naddr = \"{addr}\"\n{tls}\n")
+    }
+
     /// Starts the proxy and waits for nothing.
     #[track_caller]
     pub fn launch(&self) -> World<'_> {
         let mut command = command();
         command.arg0(self.program());
         self.disk.apply(&mut command);
+        self.names.apply(&mut command);
         World {
             proxy: Proxy::launch(command, self.addr, &self.config(1)),
             place: self,
@@ -178,6 +194,16 @@ impl World<'_> {
         )
     }
 
+    /// Whether clients are shown a certificate that was ordered; `None`: the API does not answer.
+    pub fn shows_ordered(&self) -> Option<bool> {
+        self.say("GET /health", "")?;
+        let (dialer, addr) = (
+            Dialer::new(self.place.odd.issuer(), BOTH),
+            self.place.automatic,
+        );
+        Some(TcpStream::connect(addr).is_ok() && dialer.connect(addr, "a.example").is_ok())
+    }
+
     /// The API lives, and requests are answered.
     #[track_caller]
     pub fn is_well(&self) {
@@ -250,58 +276,5 @@ impl Drop for World<'_> {
         if !thread::panicking() {
             eventually("nobody listens", gone);
         }
-    }
-}
-
-/// A client that asks all the time and is to be answered every time.
-pub struct Traffic {
-    is_over: Arc<AtomicBool>,
-    client: JoinHandle<usize>,
-}
-
-impl Traffic {
-    fn on(addr: SocketAddr) -> Traffic {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let until = is_over.clone();
-        let client = thread::spawn(move || {
-            let mut count = 0;
-            while !until.load(SeqCst) {
-                is_served(addr).expect("every request is answered");
-                count += 1;
-                thread::sleep(Duration::from_millis(20));
-            }
-            count
-        });
-        Traffic { is_over, client }
-    }
-
-    #[track_caller]
-    pub fn end(self) {
-        self.is_over.store(true, SeqCst);
-        assert!(self.client.join().expect("every request is answered") > 0);
-    }
-}
-
-fn is_served(addr: SocketAddr) -> std::io::Result<()> {
-    let answer = exchange(
-        addr,
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    )?;
-    assert!(
-        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("served"),
-        "{answer:?}"
-    );
-    Ok(())
-}
-
-/// One request on a connection of its own.
-fn exchange(addr: SocketAddr, request: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    match stream.read_to_string(&mut answer) {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("nobody answers"),
-        read => read.map(|_| answer),
     }
 }

@@ -173,7 +173,7 @@ impl Disk {
         bytes != [0; 4]
     }
 
-    /// The calls that were noted, in their order: the function, a space, and the file's path below its folder.
+    /// The calls that were noted, in their order: the function, a space, and the file's name.
     pub fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.calls_path()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
