@@ -186,6 +186,24 @@ fn signal(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// Ends the processes of a folder's configuration but one, whatever the test's outcome.
+struct OthersEnd<'a>(&'a Path, i32);
+
+impl OthersEnd<'_> {
+    fn all(&self) -> impl Iterator<Item = i32> {
+        let first = self.1;
+        processes(self.0)
+            .into_iter()
+            .filter(move |pid| *pid != first)
+    }
+}
+
+impl Drop for OthersEnd<'_> {
+    fn drop(&mut self) {
+        self.all().for_each(|pid| signal(pid, libc::SIGKILL));
+    }
+}
+
 /// Has the new process stand still at this step, and do something to the old one meanwhile; then the new one goes on.
 #[track_caller]
 fn with_the_old_one(step: &Step, then: impl FnOnce(i32), after: impl FnOnce(i32)) {
@@ -199,9 +217,9 @@ fn with_the_old_one(step: &Step, then: impl FnOnce(i32), after: impl FnOnce(i32)
     eventually("the new process stands still", || {
         fs::read_to_string(&log).is_ok_and(|log| log.contains("stopped by SIGSTOP"))
     });
-    let of_program = || processes(&path).into_iter().filter(|pid| *pid != old);
+    let others = OthersEnd(&path, old);
     then(old);
-    let go_on = || of_program().for_each(|pid| signal(pid, libc::SIGCONT));
+    let go_on = || others.all().for_each(|pid| signal(pid, libc::SIGCONT));
     go_on();
     after(old);
     eventually(&format!("somebody serves: {step:?}"), || {
@@ -209,7 +227,6 @@ fn with_the_old_one(step: &Step, then: impl FnOnce(i32), after: impl FnOnce(i32)
         go_on();
         ask(lineage.proxy.addr).is_ok()
     });
-    of_program().for_each(|pid| signal(pid, libc::SIGKILL));
 }
 
 /// One in so many steps at which the whole process stands still once.
