@@ -194,6 +194,8 @@ pub const LINGER_MILLIS: u64 = 2_000;
 pub const DEMOTE_MILLIS: u64 = 300;
 /// Entries of an io_uring submission queue; the completion queue has four times as many.
 pub const RING_ENTRIES: u32 = 4096;
+/// Bytes of memory that must be allocatable when a process is ready, before it serves anybody.
+pub const HEADROOM_BYTES: usize = 64 << 20;
 /// Attempts of a worker to make its ring while the kernel has no memory for the ring; then the worker ends, and the
 /// process with it.
 pub const RING_ATTEMPTS: usize = 50;

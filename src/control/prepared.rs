@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::hint::black_box;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -114,6 +115,7 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     let signals = Signals::take()?;
     drop(entered);
     has_descriptors()?;
+    has_memory()?;
     Ok(Prepared {
         runtime,
         control,
@@ -134,6 +136,23 @@ fn has_descriptors() -> io::Result<()> {
         let text = format!(
             "the program itself has {used} descriptors open and needs {least} more to serve anybody, but may have \
              {most} in all (ulimit -n)"
+        );
+        return Err(io::Error::other(text));
+    }
+    Ok(())
+}
+
+/// Whether there is memory left for what serving takes: an allocation that fails then ends the process. Errors: too
+/// little.
+fn has_memory() -> io::Result<()> {
+    let mut room = Vec::<u8>::new();
+    if black_box(&mut room)
+        .try_reserve_exact(limits::HEADROOM_BYTES)
+        .is_err()
+    {
+        let text = format!(
+            "{} MiB of memory are not to be had to serve anybody with (ulimit -v)",
+            limits::HEADROOM_BYTES >> 20
         );
         return Err(io::Error::other(text));
     }

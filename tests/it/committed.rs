@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::managed::{Managed, ask, json_of, pool};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::command;
-use crate::support::shim::HeldSync;
+use crate::support::shim::{Disk, Strike};
 use crate::support::{Origin, Proxy, eventually};
 
 #[test]
@@ -17,7 +17,8 @@ fn a_change_that_was_saved_when_a_stop_came_is_answered_as_done() {
         "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\nstate_file = {state:?}\n{}",
         pool(&[origin.addr])
     );
-    let disk = HeldSync::new();
+    let disk = Disk::new();
+    disk.strike("fsync .", 1, Strike::Hang);
     let mut command = command();
     disk.apply(&mut command);
     let mut proxy = Proxy::start_as(command, &config);
@@ -27,7 +28,7 @@ fn a_change_that_was_saved_when_a_stop_came_is_answered_as_done() {
         eventually("the change is in the state file", || state.exists());
         proxy.signal(libc::SIGTERM);
         proxy.wait_for_log(&["stopping: running requests"]);
-        drop(disk);
+        disk.rest();
         asked.join().unwrap()
     });
     assert_eq!(answer.status(), 201, "{}", answer.text());

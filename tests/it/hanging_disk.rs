@@ -17,7 +17,8 @@ const DAY: i64 = 86_400;
 fn certificates_that_cannot_be_kept_in_time_keep_nobody_waiting() {
     let odd = OddAuthority::start(Given::Certificate("a.example", 0, 90 * DAY));
     let (state, tls, admin) = (Directory::new(), free_addr(), free_addr());
-    let (names, disk) = (Names::new(&odd.name_line()), Disk::hanging(state.path()));
+    let (names, disk) = (Names::new(&odd.name_line()), Disk::new());
+    disk.hang(state.path());
     let mut command = command();
     names.apply(&mut command);
     disk.apply(&mut command);
@@ -64,7 +65,8 @@ fn checks_whose_files_hang_keep_only_other_checks_waiting_and_not_for_ever() {
     let slow = directory.path().join("slow");
     fs::create_dir(&slow).unwrap();
     fs::write(slow.join("ca.crt"), "no certificate").unwrap();
-    let disk = Disk::hanging(&slow);
+    let disk = Disk::new();
+    disk.hang(&slow);
     let mut command = command();
     disk.apply(&mut command);
     let (origin, admin) = (Origin::saying("served"), free_addr());

@@ -1,259 +1,165 @@
 //! Whatever becomes of the new process, or of the old one, at each step of an upgrade: one of them serves.
 
+mod load;
+mod steps;
+
 use std::fs;
-use std::io::ErrorKind;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
-use crate::support::place::Directory;
-use crate::support::proxy::{end_with_this_thread, route};
-use crate::support::{Lineage, Origin, PATIENCE, eventually};
+use crate::support::installed::Installed;
+use crate::support::proxy::route;
+use crate::support::{Lineage, Origin, eventually};
+use load::{CLIENTS, Load, ask};
+use steps::{Step, steps};
 
-/// The program in a folder of its own, where another one can be put in its place.
-struct Installed {
-    folder: Directory,
-}
-
-impl Installed {
-    fn new() -> Installed {
-        let installed = Installed {
-            folder: Directory::new(),
-        };
-        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.program()).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.real()).unwrap();
-        installed
-    }
-
-    fn program(&self) -> PathBuf {
-        self.folder.path().join("palantir")
-    }
-
-    /// Where the program is found by what stands in its place.
-    fn real(&self) -> PathBuf {
-        self.folder.path().join("real")
-    }
-
-    /// From now on the next process is what `line` of a shell makes of `$REAL` and its arguments.
-    fn become_script(&self, line: &str) {
-        let text = format!("#!/bin/sh\nREAL={}\n{line}\n", self.real().display());
-        let new = self.folder.write("script", &text);
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(new, self.program()).unwrap();
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(self.program());
-        command.env_remove("RUST_LOG");
-        end_with_this_thread(&mut command);
-        command
-    }
-}
-
-/// Clients that ask all the time, on a new connection every time.
-struct Load {
-    is_over: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    /// Connections that ended without an answer: those that a process had accepted which was killed.
-    lost: Arc<AtomicUsize>,
-    clients: Vec<thread::JoinHandle<()>>,
-}
-
-const CLIENTS: usize = 4;
-
-impl Load {
-    fn on(addr: SocketAddr) -> Load {
-        let mut load = Load {
-            is_over: Arc::default(),
-            answered: Arc::default(),
-            lost: Arc::default(),
-            clients: Vec::new(),
-        };
-        for _ in 0..CLIENTS {
-            let (is_over, answered) = (load.is_over.clone(), load.answered.clone());
-            let lost = load.lost.clone();
-            load.clients.push(thread::spawn(move || {
-                while !is_over.load(SeqCst) {
-                    match ask(addr) {
-                        Ok(()) => answered.fetch_add(1, SeqCst),
-                        Err(error) => {
-                            assert_ne!(
-                                error.kind(),
-                                ErrorKind::ConnectionRefused,
-                                "nobody listens"
-                            );
-                            assert_ne!(error.kind(), ErrorKind::WouldBlock, "nobody serves");
-                            lost.fetch_add(1, SeqCst)
-                        }
-                    };
-                    thread::sleep(Duration::from_millis(1));
-                }
-            }));
-        }
-        load
-    }
-
-    /// Waits until requests are answered that began after this was called.
-    #[track_caller]
-    fn is_served(&self) {
-        let goal = self.answered.load(SeqCst) + 2 * CLIENTS;
-        eventually("requests are answered", || {
-            let failed = self.clients.iter().any(|client| client.is_finished());
-            assert!(!failed, "somebody was not served");
-            self.answered.load(SeqCst) >= goal
-        });
-    }
-
-    /// Ends it; how many connections were lost.
-    #[track_caller]
-    fn end(self) -> usize {
-        self.is_over.store(true, SeqCst);
-        for client in self.clients {
-            client.join().expect("somebody serves all the time");
-        }
-        self.lost.load(SeqCst)
-    }
-}
-
-/// One request on a connection of its own. Errors: as the system has them; `UnexpectedEof` without an answer.
-fn ask(addr: SocketAddr) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.is_empty() {
-        true => Err(ErrorKind::UnexpectedEof.into()),
-        false => {
-            assert!(
-                answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("served"),
-                "{answer:?}"
-            );
-            Ok(())
-        }
-    }
-}
+/// How many upgrades go on side by side.
+const THREADS: usize = 4;
 
 fn config(origin: &Origin) -> String {
     format!("workers = 2\n{}", route("/", &[origin.addr]))
 }
 
-/// Upgrades to a program that dies or is starved in a way that `script` makes of the number of the round, until one
-/// takes over. Nobody may notice but whoever is lost with a process that is killed. The number of rounds.
 #[track_caller]
-fn walk(script: impl Fn(usize) -> String) -> usize {
+fn start(installed: &Installed, origin: &Origin) -> Lineage {
+    Lineage::start_as(installed.command(), &config(origin))
+}
+
+/// Walks through all rounds, some side by side. There must be this many at least.
+#[track_caller]
+fn walk<T: Send>(
+    what: &str,
+    least: usize,
+    rounds: Vec<T>,
+    walk_some: impl Fn(&dyn Fn() -> Option<T>) + Sync,
+) {
+    let total = rounds.len();
+    assert!(
+        total >= least,
+        "{total} rounds are too few to have seen much: {what}"
+    );
+    let left = Mutex::new(rounds);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| walk_some(&|| left.lock().unwrap().pop()));
+        }
+    });
+    eprintln!("{total} rounds: {what}");
+}
+
+/// Whether a process of a script may take over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Success {
+    Never,
+    Possible,
+}
+
+/// Upgrades to what each of these scripts makes of the program: nobody may notice. Connections are lost only with a
+/// process that is killed.
+#[track_caller]
+fn walk_scripts(what: &str, least: usize, scripts: Vec<String>, success: Success) {
+    walk(what, least, scripts, |next| {
+        let mut is_left = true;
+        // A process of a script starts the program itself at its own upgrade, and so is the last of its lineage.
+        while is_left {
+            is_left = walk_until_success(next, success);
+        }
+    });
+}
+
+/// Whether there may be scripts left.
+#[track_caller]
+fn walk_until_success(next: &dyn Fn() -> Option<String>, success: Success) -> bool {
     let (installed, origin) = (Installed::new(), Origin::saying("served"));
-    let mut lineage = Lineage::start_as(installed.command(), &config(&origin));
+    let mut lineage = start(&installed, &origin);
     let load = Load::on(lineage.proxy.addr);
-    let mut round = 0;
-    loop {
-        installed.become_script(&script(round));
-        round += 1;
-        assert!(round < 400, "no upgrade succeeds");
-        if lineage.try_to_upgrade() {
-            break;
+    for round in 1.. {
+        let script = next();
+        let line = script.as_deref().unwrap_or("exec \"$REAL\" \"$@\"");
+        installed.become_script(line);
+        let has_succeeded = lineage.try_to_upgrade();
+        if script.is_none() {
+            assert!(has_succeeded, "nothing is in the way");
+        } else if has_succeeded {
+            assert_ne!(success, Success::Never, "{line}");
         }
         load.is_served();
+        if has_succeeded {
+            let lost = load.end();
+            assert!(lost <= CLIENTS * round, "{lost} in {round} rounds: {line}");
+            return script.is_some();
+        }
     }
-    load.is_served();
-    let lost = load.end();
-    assert!(
-        lost <= CLIENTS * round,
-        "{lost} connections were lost in {round} rounds"
-    );
-    round
+    unreachable!("there is a last script")
 }
-
-/// Runs the program under strace, which does `what` at a system call among `names`, the one of this number: of its
-/// first thread, or of any.
-fn at_call(threads: &str, names: &str, what: &str, number: usize) -> String {
-    let traced = format!("-e trace={names} -e inject={names}:{what}:when={number}");
-    format!("exec strace -D {threads} -qq -o /dev/null {traced} \"$REAL\" \"$@\"")
-}
-
-const FIRST: &str = "";
-const ANY: &str = "-f";
-
-/// The steps of the hand-over, as the system sees them: none that a process makes which serves, because that would be
-/// killed after the upgrade.
-const STEPS: [(&str, &str); 6] = [
-    (FIRST, "recvmsg,sendmsg"),
-    (FIRST, "openat"),
-    (FIRST, "clone3,clone"),
-    (FIRST, "socketpair"),
-    (FIRST, "fcntl"),
-    (
-        ANY,
-        "epoll_create1,io_uring_setup,eventfd2,sched_setaffinity",
-    ),
-];
 
 #[test]
 fn a_new_process_that_is_killed_at_any_step_costs_nobody_the_service() {
-    let rounds: usize = STEPS
-        .iter()
-        .map(|(threads, names)| walk(|round| at_call(threads, names, "signal=KILL", round + 1)))
-        .sum();
-    assert!(
-        rounds > 100,
-        "{rounds} rounds are too few to have seen much"
-    );
+    let kill = |step: &Step| step.script("signal=KILL", "/dev/null");
+    let scripts: Vec<_> = steps().iter().map(kill).collect();
+    walk_scripts("the new process is killed", 80, scripts, Success::Never);
 }
 
 #[test]
 fn a_new_process_whose_system_calls_fail_costs_nobody_the_service() {
-    for (threads, names, error) in [
-        (FIRST, "socketpair", "EMFILE"),
-        (ANY, "epoll_create1,io_uring_setup", "ENOMEM"),
-        (ANY, "eventfd2", "EMFILE"),
-        (FIRST, "clone3,clone", "EAGAIN"),
-        (FIRST, "fcntl", "EMFILE"),
-        (FIRST, "openat", "EMFILE"),
-    ] {
-        walk(|round| at_call(threads, names, &format!("error={error}"), round + 1));
-    }
+    let fail = |step: &Step| step.script(&step.error(), "/dev/null");
+    let scripts: Vec<_> = steps().iter().map(fail).collect();
+    walk_scripts(
+        "a system call of the new process fails",
+        80,
+        scripts,
+        Success::Possible,
+    );
 }
 
 #[test]
 fn a_new_process_without_descriptors_costs_nobody_the_service() {
-    let rounds = walk(|round| format!("ulimit -n {}; exec \"$REAL\" \"$@\"", 8 + round));
-    assert!(rounds > 10, "{rounds}");
+    let bounded = |count| format!("ulimit -n {count}; exec \"$REAL\" \"$@\"");
+    let scripts = (8..48).map(bounded).collect();
+    walk_scripts(
+        "the new process has few descriptors",
+        40,
+        scripts,
+        Success::Possible,
+    );
 }
 
 #[test]
 fn a_new_process_without_memory_costs_nobody_the_service() {
-    let kilobytes = |round| 8_000.0 * 1.1f64.powi(round as i32);
-    walk(|round| {
-        format!(
-            "ulimit -v {}; exec \"$REAL\" \"$@\"",
-            kilobytes(round) as u64
-        )
-    });
+    let bounded = |round| {
+        let kilobytes = (8_000.0 * 1.1f64.powi(round)) as u64;
+        format!("ulimit -v {kilobytes}; exec \"$REAL\" \"$@\"")
+    };
+    let scripts = (0..40).map(bounded).collect();
+    walk_scripts(
+        "the new process has little memory",
+        40,
+        scripts,
+        Success::Possible,
+    );
 }
 
-/// The new process stands still before it takes the sockets, once it is ready, or once it may accept.
 #[test]
 fn a_new_process_that_stands_still_is_given_up() {
+    let steps = steps();
+    let talk = steps.iter().filter(|step| step.is_talk());
+    let others = steps.iter().filter(|step| !step.is_talk()).step_by(12);
+    let chosen: Vec<&Step> = talk.chain(others).collect();
     thread::scope(|scope| {
-        for (name, number) in [("recvmsg", 1), ("sendmsg", 2), ("recvmsg", 4)] {
-            let script = at_call(FIRST, name, "signal=STOP", number);
+        for step in &chosen {
             scope.spawn(move || {
                 let (installed, origin) = (Installed::new(), Origin::saying("served"));
-                let mut lineage = Lineage::start_as(installed.command(), &config(&origin));
+                let mut lineage = start(&installed, &origin);
                 let load = Load::on(lineage.proxy.addr);
-                installed.become_script(&script);
-                assert!(!lineage.try_to_upgrade(), "{name} {number}");
+                installed.become_script(&step.script("signal=STOP", "/dev/null"));
+                assert!(!lineage.try_to_upgrade(), "{step:?}");
                 load.is_served();
                 load.end();
             });
         }
     });
+    eprintln!("{} rounds: the new process stands still", chosen.len());
 }
 
 /// The program's processes that use this folder's configuration.
@@ -268,25 +174,121 @@ fn processes(config: &Path) -> Vec<i32> {
     .collect()
 }
 
-#[test]
-fn when_the_old_process_is_killed_the_new_one_serves() {
-    for round in 0..40 {
-        let origin = Origin::saying("served");
-        let lineage = Lineage::start(&config(&origin));
-        let path = lineage.proxy.directory.path().join("config.toml");
-        let old = lineage.pid();
-        lineage.signal(libc::SIGUSR2);
-        thread::sleep(Duration::from_millis(4 * round));
-        // SAFETY: plain system call on a process that was not waited for yet.
-        unsafe { libc::kill(old, libc::SIGKILL) };
-        let new = || processes(&path).into_iter().find(|pid| *pid != old);
-        if new().is_none() {
-            continue; // It was not started yet.
-        }
-        eventually("the new process serves", || ask(lineage.proxy.addr).is_ok());
-        for pid in processes(&path) {
-            // SAFETY: as above: it is this process's grandchild, and now its child.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
+fn signal(pid: i32, signal: i32) {
+    // SAFETY: plain system call on a process that was not waited for yet.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Ends the processes of a folder's configuration but one, whatever the test's outcome.
+struct OthersEnd<'a>(&'a Path, i32);
+
+impl OthersEnd<'_> {
+    fn all(&self) -> impl Iterator<Item = i32> {
+        let first = self.1;
+        processes(self.0)
+            .into_iter()
+            .filter(move |pid| *pid != first)
     }
+}
+
+impl Drop for OthersEnd<'_> {
+    fn drop(&mut self) {
+        self.all().for_each(|pid| signal(pid, libc::SIGKILL));
+    }
+}
+
+/// Has the new process stand still at this step, and do something to the old one meanwhile; then the new one goes on.
+#[track_caller]
+fn with_the_old_one(step: &Step, then: impl FnOnce(i32), after: impl FnOnce(i32)) {
+    let (installed, origin) = (Installed::new(), Origin::saying("served"));
+    let lineage = start(&installed, &origin);
+    let path = lineage.proxy.directory.path().join("config.toml");
+    let log = installed.folder.path().join("trace");
+    installed.become_script(&step.script("signal=STOP", log.to_str().unwrap()));
+    let old = lineage.pid();
+    lineage.signal(libc::SIGUSR2);
+    eventually("the new process stands still", || {
+        fs::read_to_string(&log).is_ok_and(|log| log.contains("stopped by SIGSTOP"))
+    });
+    let others = OthersEnd(&path, old);
+    then(old);
+    let go_on = || others.all().for_each(|pid| signal(pid, libc::SIGCONT));
+    go_on();
+    after(old);
+    eventually(&format!("somebody serves: {step:?}"), || {
+        // Strace may have been about to let it stand still.
+        go_on();
+        ask(lineage.proxy.addr).is_ok()
+    });
+}
+
+/// One in so many steps at which the whole process stands still once.
+#[track_caller]
+fn one_in(count: usize) -> Vec<Step> {
+    let steps = steps().into_iter().filter(Step::is_of_first_thread);
+    steps.step_by(count).collect()
+}
+
+#[test]
+fn when_the_old_process_is_killed_at_any_step_the_new_one_serves() {
+    walk("the old process is killed", 20, one_in(3), |next| {
+        while let Some(step) = next() {
+            with_the_old_one(&step, |old| signal(old, libc::SIGKILL), |_| {});
+        }
+    });
+}
+
+#[test]
+fn an_old_process_that_stands_still_for_a_while_goes_on() {
+    walk("the old process stands still", 10, one_in(6), |next| {
+        while let Some(step) = next() {
+            with_the_old_one(
+                &step,
+                |old| signal(old, libc::SIGSTOP),
+                |old| signal(old, libc::SIGCONT),
+            );
+        }
+    });
+}
+
+/// Lets the process open so many descriptors more than it has, or as many as it may.
+#[track_caller]
+fn leave_descriptors(pid: i32, more: Option<u64>) {
+    let folder = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let now = folder.count() as u64;
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let (nothing, unwanted) = (std::ptr::null(), std::ptr::null_mut());
+    // SAFETY: reads and sets a limit of a live process through a live struct.
+    let done = unsafe {
+        libc::prlimit(pid, libc::RLIMIT_NOFILE, nothing, &raw mut limit);
+        limit.rlim_cur = more.map_or(limit.rlim_max, |more| now + more);
+        libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, unwanted)
+    };
+    assert_eq!(done, 0, "prlimit");
+}
+
+#[test]
+fn an_old_process_without_descriptors_goes_on() {
+    walk(
+        "the old process has few descriptors",
+        20,
+        (0..20).collect(),
+        |next| {
+            while let Some(more) = next() {
+                let (installed, origin) = (Installed::new(), Origin::saying("served"));
+                let mut lineage = start(&installed, &origin);
+                // Said when everything is opened.
+                lineage.proxy.wait_for_log(&["workers on"]);
+                let old = lineage.pid();
+                leave_descriptors(old, Some(more));
+                if !lineage.try_to_upgrade() {
+                    leave_descriptors(old, None);
+                }
+                ask(lineage.proxy.addr).expect("somebody serves");
+            }
+        },
+    );
 }

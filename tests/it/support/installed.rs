@@ -23,12 +23,12 @@ impl Installed {
         installed
     }
 
-    fn program(&self) -> PathBuf {
+    pub fn program(&self) -> PathBuf {
         self.folder.path().join("palantir")
     }
 
     /// Where the program is found by what stands in its place.
-    fn real(&self) -> PathBuf {
+    pub fn real(&self) -> PathBuf {
         self.folder.path().join("real")
     }
 

@@ -81,8 +81,12 @@ impl OddAuthority {
 
     /// The section `[acme]` for it. Its name must lead to its address: see [`OddAuthority::name_line`].
     pub fn section(&self, state: &Directory) -> String {
+        self.section_in(state.path().to_str().unwrap())
+    }
+
+    /// The same with the path of the folder.
+    pub fn section_in(&self, state: &str) -> String {
         let (port, dir) = (self.origin.addr.port(), self.directory.path().display());
-        let state = state.path().display();
         format!(
             "[acme]\ndirectory = \"https://authority.example:{port}/dir\"\nca = \"{dir}/ca.crt\"\n\
              terms_of_service_agreed = true\nstate_dir = \"{state}\"\n"

@@ -1,5 +1,5 @@
-//! Shims between the proxy and the C library for some tests: names that do not answer, a clock that is set. Each shim
-//! is a file of `tests/shim`, which says how a test controls it.
+//! Shims between the proxy and the C library for some tests: names that do not answer, a clock that is set, files that
+//! fail or hang. Each shim is a file of `tests/shim`, which says how a test controls it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -100,65 +100,122 @@ impl Clock {
     }
 }
 
-/// A disk that hangs where a test wants it to.
+/// The files of a process: those below any folder of the tests.
 pub struct Disk {
     directory: Directory,
 }
 
+/// What becomes of a call on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// It fails with this number.
+    Error(i32),
+    /// It does not return until it is let go.
+    Hang,
+}
+
+/// Where `struct control` of `tests/shim/disk.c` has what.
+const ON: u64 = 0;
+const ERROR: u64 = 4;
+const NUMBER: u64 = 8;
+const SEEN: u64 = 12;
+const IS_HIT: u64 = 16;
+const LET_GO: u64 = 20;
+const WANTED: u64 = 24;
+const HUNG: u64 = 256;
+const CONTROL_BYTES: usize = 512;
+
 impl Disk {
-    /// To open or to sync what lies below this path has no end.
-    pub fn hanging(path: &Path) -> Disk {
-        let disk = Disk::sound();
-        disk.hang(path);
+    /// Nothing fails, and nothing is noted.
+    pub fn new() -> Disk {
+        let disk = Disk {
+            directory: Directory::new(),
+        };
+        fs::write(disk.path(), [0; CONTROL_BYTES]).unwrap();
         disk
     }
 
-    /// A disk that does not hang.
-    pub fn sound() -> Disk {
-        Disk {
-            directory: Directory::new(),
+    /// From now on all calls are noted.
+    pub fn note_calls(&self) {
+        let _ = fs::remove_file(self.calls_path());
+        self.set(ON, 1);
+    }
+
+    /// The same, and of the calls that are `wanted`, a line as it is noted, the one of this number is struck.
+    pub fn strike(&self, wanted: &str, number: usize, strike: Strike) {
+        self.set(ON, 0);
+        let mut bytes = format!("{wanted}\n").into_bytes();
+        bytes.resize((HUNG - WANTED) as usize, 0);
+        self.control().write_all_at(&bytes, WANTED).unwrap();
+        self.set(
+            ERROR,
+            match strike {
+                Strike::Error(number) => number,
+                Strike::Hang => 0,
+            },
+        );
+        self.set(NUMBER, number as i32);
+        for place in [SEEN, IS_HIT, LET_GO] {
+            self.set(place, 0);
         }
+        self.note_calls();
     }
 
-    /// Has what lies below this path hang from now on, and nothing else.
+    /// From now on nothing fails, and what hangs goes on.
+    pub fn rest(&self) {
+        self.set(ON, 0);
+        self.set(LET_GO, 1);
+    }
+
+    /// Has every call on what lies below this path hang from now on, and no other.
     pub fn hang(&self, path: &Path) {
-        let new = self
-            .directory
-            .write("disk.new", &format!("{}\n", path.display()));
-        fs::rename(new, self.path()).unwrap();
+        let mut bytes = path.to_str().unwrap().as_bytes().to_vec();
+        bytes.resize(CONTROL_BYTES - HUNG as usize, 0);
+        // The path counts once its first byte is there.
+        self.go_on();
+        self.control().write_all_at(&bytes[1..], HUNG + 1).unwrap();
+        self.control().write_all_at(&bytes[..1], HUNG).unwrap();
     }
 
-    /// Lets everything go on.
+    /// Ends [`Disk::hang`].
     pub fn go_on(&self) {
-        fs::remove_file(self.path()).unwrap();
+        self.control().write_all_at(&[0], HUNG).unwrap();
+    }
+
+    /// Whether the call that was wanted was made.
+    pub fn is_hit(&self) -> bool {
+        let mut bytes = [0; 4];
+        self.control().read_exact_at(&mut bytes, IS_HIT).unwrap();
+        bytes != [0; 4]
+    }
+
+    /// The calls that were noted, in their order: the function, a space, and the file's name.
+    pub fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.calls_path()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Makes a command use these files.
+    pub fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("SHIM_DISK", self.path());
+    }
+
+    fn set(&self, place: u64, value: i32) {
+        let bytes = value.to_ne_bytes();
+        self.control().write_all_at(&bytes, place).unwrap();
+    }
+
+    fn control(&self) -> fs::File {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).open(self.path()).unwrap()
     }
 
     fn path(&self) -> PathBuf {
         self.directory.path().join("disk")
     }
 
-    /// Makes a command use this disk.
-    pub fn apply(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", library());
-        command.env("SHIM_DISK", self.path());
-    }
-}
-
-/// A disk on which no sync of a folder ends until this is dropped.
-pub struct HeldSync {
-    directory: Directory,
-}
-
-impl HeldSync {
-    pub fn new() -> HeldSync {
-        let directory = Directory::new();
-        directory.write("hold", "");
-        HeldSync { directory }
-    }
-
-    /// Makes a command write to this disk.
-    pub fn apply(&self, command: &mut Command) {
-        command.env("LD_PRELOAD", library());
-        command.env("SHIM_SYNC", self.directory.path().join("hold"));
+    fn calls_path(&self) -> PathBuf {
+        self.directory.path().join("disk.calls")
     }
 }

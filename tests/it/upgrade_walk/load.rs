@@ -1,0 +1,94 @@
+//! Clients that ask all the time.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{PATIENCE, eventually};
+
+/// Clients that ask all the time, on a new connection every time.
+pub struct Load {
+    is_over: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    /// Connections that ended without an answer: those that a process had accepted which was killed.
+    lost: Arc<AtomicUsize>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+pub const CLIENTS: usize = 4;
+
+impl Load {
+    pub fn on(addr: SocketAddr) -> Load {
+        let mut load = Load {
+            is_over: Arc::default(),
+            answered: Arc::default(),
+            lost: Arc::default(),
+            clients: Vec::new(),
+        };
+        for _ in 0..CLIENTS {
+            let (is_over, answered) = (load.is_over.clone(), load.answered.clone());
+            let lost = load.lost.clone();
+            load.clients.push(thread::spawn(move || {
+                while !is_over.load(SeqCst) {
+                    match ask(addr) {
+                        Ok(()) => answered.fetch_add(1, SeqCst),
+                        Err(error) => {
+                            assert_ne!(
+                                error.kind(),
+                                ErrorKind::ConnectionRefused,
+                                "nobody listens"
+                            );
+                            assert_ne!(error.kind(), ErrorKind::WouldBlock, "nobody serves");
+                            lost.fetch_add(1, SeqCst)
+                        }
+                    };
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }));
+        }
+        load
+    }
+
+    /// Waits until requests are answered that began after this was called.
+    #[track_caller]
+    pub fn is_served(&self) {
+        let goal = self.answered.load(SeqCst) + 2 * CLIENTS;
+        eventually("requests are answered", || {
+            let failed = self.clients.iter().any(|client| client.is_finished());
+            assert!(!failed, "somebody was not served");
+            self.answered.load(SeqCst) >= goal
+        });
+    }
+
+    /// Ends it; how many connections were lost.
+    #[track_caller]
+    pub fn end(self) -> usize {
+        self.is_over.store(true, SeqCst);
+        for client in self.clients {
+            client.join().expect("somebody serves all the time");
+        }
+        self.lost.load(SeqCst)
+    }
+}
+
+/// One request on a connection of its own. Errors: as the system has them; `UnexpectedEof` without an answer.
+pub fn ask(addr: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.is_empty() {
+        true => Err(ErrorKind::UnexpectedEof.into()),
+        false => {
+            assert!(
+                answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("served"),
+                "{answer:?}"
+            );
+            Ok(())
+        }
+    }
+}
