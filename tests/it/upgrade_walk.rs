@@ -98,7 +98,7 @@ fn walk_until_success(next: &dyn Fn() -> Option<String>, success: Success) -> bo
 fn a_new_process_that_is_killed_at_any_step_costs_nobody_the_service() {
     let kill = |step: &Step| step.script("signal=KILL", "/dev/null");
     let scripts: Vec<_> = steps().iter().map(kill).collect();
-    walk_scripts("the new process is killed", 80, scripts, Success::Never);
+    walk_scripts("the new process is killed", 50, scripts, Success::Never);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_new_process_whose_system_calls_fail_costs_nobody_the_service() {
     let scripts: Vec<_> = steps().iter().map(fail).collect();
     walk_scripts(
         "a system call of the new process fails",
-        80,
+        50,
         scripts,
         Success::Possible,
     );

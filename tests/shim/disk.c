@@ -1,6 +1,7 @@
 /* Files as a test wants them. The file that $SHIM_DISK names begins with a `struct control`, which the test and all
  * processes share. While it is on, each call on a file below a folder of the tests is noted in $SHIM_DISK.calls, a line
- * with the function and the file's name; and one of them fails, or does not return until it is let go. */
+ * with the function and the file's name; and one of them fails, or does not return until it is let go. At
+ * any time, no call returns that opens or syncs a file below the path that is `hung`. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -63,14 +64,15 @@ static void pause_briefly(void) {
     syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 10000000}, NULL);
 }
 
-static int is_hung(const char *path) {
+static int is_hung(const char *function, const char *path) {
     const char *hung = (const char *)control->hung;
-    return *hung && strncmp(path, hung, strlen(hung)) == 0;
+    return *hung && strncmp(path, hung, strlen(hung)) == 0 &&
+           (!strcmp(function, "open") || !strcmp(function, "create") || !strcmp(function, "fsync"));
 }
 
 /* What becomes of the call: an error, or 0 if it is done as always. */
 static int fate(const char *function, const char *path) {
-    while (control && path && is_hung(path))
+    while (control && path && is_hung(function, path))
         pause_briefly();
     const char *folder = control && control->on && path ? strstr(path, folders) : NULL;
     if (!folder)

@@ -167,7 +167,7 @@ impl Disk {
         self.set(LET_GO, 1);
     }
 
-    /// Has every call on what lies below this path hang from now on, and no other.
+    /// From now on, no file below this path is opened or synced before [`Disk::go_on`].
     pub fn hang(&self, path: &Path) {
         let mut bytes = path.to_str().unwrap().as_bytes().to_vec();
         bytes.resize(CONTROL_BYTES - HUNG as usize, 0);
