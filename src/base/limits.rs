@@ -439,7 +439,7 @@ pub const ASKS: usize = 64;
 /// change.
 pub const FILE_SECS: u64 = 5;
 /// Milliseconds of processor time within `FILE_SECS` that show that a piece of work does not stand still.
-pub const FILE_WORKED_MILLIS: u64 = 10;
+pub const FILE_WORKED_MILLIS: u64 = 100;
 /// Seconds after which a piece of work on files is given up although it goes on.
 pub const FILE_MOST_SECS: u64 = 60;
 /// Seconds that the workers have to start, and to begin accepting.

@@ -72,7 +72,12 @@ impl Control {
             self.files.deadline(),
             self.files.committed_until(),
         ];
-        for deadline in deadlines.into_iter().flatten() {
+        // A deadline that has passed is waited for no longer: a message says when its work is done.
+        let ahead = deadlines
+            .into_iter()
+            .flatten()
+            .filter(|deadline| *deadline > now);
+        for deadline in ahead {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }
         if let Some(trial) = &self.trial {

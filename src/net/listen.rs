@@ -259,6 +259,21 @@ impl Listener {
         }
     }
 
+    /// Whether a connection is in the socket's queue. Does not block.
+    pub fn has_waiting(&self) -> bool {
+        let fd = match &self.socket {
+            Socketed::Tcp(listener) => listener.as_raw_fd(),
+            Socketed::Unix(listener) => listener.as_raw_fd(),
+        };
+        let mut socket = libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: a call on a live descriptor with one live entry; it does not wait.
+        unsafe { libc::poll(&raw mut socket, 1, 0) > 0 }
+    }
+
     async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Socket, Peer)> {
         count_operation();
         let (stream, peer) = match &self.socket {

@@ -72,14 +72,17 @@ pub fn start(shard: &Rc<Shard>, bound: BoundListener, engine: Engine) -> io::Res
     Ok(())
 }
 
-/// Accepts until the worker drains or the listener is removed. When the worker drains, the connections in the socket's
-/// queue stay there, because another process may have the same socket.
+/// Accepts until the worker drains, retires or the listener is removed. When the worker drains, the connections in the
+/// socket's queue stay there, because another process may have the same socket.
 async fn run(counted: CountedListener, door: Door, came_for: Option<Purpose>) {
     let shard = counted.shard();
     if let Some(came_for) = came_for {
         turn_away::queue(shard, &door.listener, came_for, || false).await;
     }
     accept_all(shard, &door).await;
+    if shard.is_retiring() {
+        return serve_unnoticed(shard, &door).await;
+    }
     if serve_queue(shard, &door).await == Queue::Crowded {
         let came_for = door.last.borrow().purpose();
         turn_away::queue(shard, &door.listener, came_for, || true).await;
@@ -116,6 +119,23 @@ async fn serve_queue(shard: &Rc<Shard>, door: &Door) -> Queue {
         }
     }
     Queue::Crowded
+}
+
+/// Serves the clients in the queue of a socket that the next process accepts from too. For each of them the kernel wakes
+/// one process only: this one may have been woken and have stopped accepting before it came to the client, and the next
+/// process would not look before another client comes.
+async fn serve_unnoticed(shard: &Rc<Shard>, door: &Door) {
+    let timer = Timer::new(&shard.timers);
+    timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
+    while door.listener.has_waiting() && !timer.expired() {
+        match door.listener.accept_waiting(&shard.turn).await {
+            Some(Ok(accepted)) => {
+                serve(shard, accepted, door, |cx| timer.poll(cx).map(|_| ())).await;
+            }
+            Some(Err(error)) => pause_after(shard, &error).await,
+            None => {}
+        }
+    }
 }
 
 /// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,

@@ -338,6 +338,11 @@ impl Shard {
         self.ending.get() == Ending::Draining
     }
 
+    /// Whether another process has the same listening sockets, and this one only finishes.
+    pub fn is_retiring(&self) -> bool {
+        self.ending.get() == Ending::Retiring
+    }
+
     /// Whether it drains or retires.
     pub fn is_ending(&self) -> bool {
         self.ending.get() != Ending::Serving

@@ -85,6 +85,20 @@ fn halting() -> (Origin, mpsc::Sender<()>) {
     (origin, let_go)
 }
 
+/// The kernel wakes one of the processes that accept from a socket, and the old one may stop accepting before it comes to
+/// the client.
+#[test]
+fn a_client_that_comes_when_the_old_process_stops_accepting_is_served_though_no_other_comes() {
+    let origin = Origin::saying("served");
+    let mut lineage = Lineage::start(&route("/", &[origin.addr]));
+    for _ in 0..20 {
+        lineage.upgrade();
+        let mut client = Client::connect(lineage.proxy.addr);
+        assert_eq!(client.ask(get("/")).text(), "served");
+    }
+    assert_eq!(lineage.stop(), 0);
+}
+
 #[test]
 fn five_upgrades_under_load_cost_no_request() {
     let origin = Origin::saying("served");

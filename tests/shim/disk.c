@@ -61,7 +61,7 @@ static void note(const char *line) {
 }
 
 static void pause_briefly(void) {
-    syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 10000000}, NULL);
+    syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 50000000}, NULL);
 }
 
 static int is_hung(const char *function, const char *path) {

@@ -341,7 +341,8 @@ impl Control {
                 log_refusal(&origin, &problem);
                 let _ = answer.send(Err(problem));
             }
-            None => {}
+            // The caller has heard already that the outcome was open.
+            None => log_refusal(&origin, &problem),
         }
     }
 }
