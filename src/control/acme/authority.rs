@@ -42,7 +42,8 @@ impl Authority {
         }
     }
 
-    /// What `work` does with the folder. Errors: the disk does not answer in time.
+    /// Runs `work` with the folder of certificates, on the `acme-files` thread. Errors: the disk does not answer in
+    /// time.
     pub async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> T + Send + 'static,

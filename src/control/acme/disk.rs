@@ -1,5 +1,5 @@
-//! The thread that reads and writes files for the order of certificates: a disk that hangs keeps this thread, and nobody
-//! else. Whoever wants something of the disk waits for a while, and goes on with a reason why there is no answer.
+//! The thread that reads and writes files for the orders of certificates. A disk that hangs blocks this thread and no
+//! other. An order waits for the thread within a bound, and then fails with the reason.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -16,17 +16,18 @@ use crate::base::limits;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The thread, as those see it who order.
+/// The thread, as orders of certificates see it.
 #[derive(Debug)]
 pub struct Disk {
     work: Sender<Work>,
     file: FileAtWork,
-    /// How long an answer is waited for.
+    /// How long a caller waits for an answer.
     patience: Duration,
 }
 
 impl Disk {
-    /// Starts the thread. Where there can be none, nothing is read or written, and every order fails for that reason.
+    /// Starts the thread. If no thread can be started, nothing is read or written, and every order fails for that
+    /// reason.
     pub fn start() -> Disk {
         Disk::with_patience(Duration::from_secs(limits::ACME_DISK_SECS))
     }
@@ -39,7 +40,7 @@ impl Disk {
         let started = thread.spawn(move || {
             followed.follow_this_thread();
             for piece in pieces {
-                // Whoever waits for it is told, and the panic itself is in the log.
+                // The caller is told by the dropped channel, and the panic hook has logged the panic.
                 let _ = catch_unwind(AssertUnwindSafe(piece));
             }
         });
@@ -53,8 +54,8 @@ impl Disk {
         }
     }
 
-    /// What `work` brings, which the thread does. A piece of work that is waited for no more is done nevertheless. Errors:
-    /// there is no answer in time.
+    /// Runs `work` on the thread and returns its result. The thread also does work whose caller has stopped waiting.
+    /// Errors: there is no answer in time.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
