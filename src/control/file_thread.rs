@@ -231,7 +231,7 @@ impl FileThread {
         is_over(self.deadline())
     }
 
-    /// How long to wait for the piece of work under way, if it was given up and its result still counts.
+    /// Until when to wait for the piece of work under way, if it was given up and its result still counts.
     pub fn committed_until(&self) -> Option<Micros> {
         let work = self.under_way.as_ref();
         let work = work.filter(|work| work.given_up == Some(GivenUp::Committed))?;
