@@ -503,9 +503,9 @@ pub const ADDRESSES_PER_NAME: usize = 64;
 pub const RESOLVE_SECS: u64 = 5;
 /// Threads that look names up at once. A look-up that does not end keeps its thread, and may keep a descriptor.
 pub const LOOKUPS: usize = 32;
-/// Threads out of these `LOOKUPS` for names that are new with a change, or whose last look-up succeeded.
+/// Threads among `LOOKUPS` that are reserved for names that are new with a change, or whose last look-up succeeded.
 pub const LOOKUPS_SPARE: usize = 8;
-/// Threads out of these `LOOKUPS_SPARE` that the names of one change may use.
+/// Threads among `LOOKUPS_SPARE` that the names of one change may use.
 pub const LOOKUPS_OF_CHANGE: usize = 2;
 /// Threads, beyond `LOOKUPS`, that may replace those whose look-ups hang. Each may keep a descriptor, and
 /// `RESERVED_DESCRIPTORS` counts these.

@@ -36,8 +36,8 @@ pub fn hides(way: &str) -> bool {
     }
 }
 
-/// Whether a text at this way may hold a credential: the text is neither a field name nor a table of fields but stands
-/// in a place for one, or it is a URL that names a user.
+/// Whether a text at this way may hold a credential: the text stands where a field name or a table of fields belongs and
+/// is neither, or it contains a URL that names a user.
 pub fn is_telling(way: &str, text: &str) -> bool {
     let is_more = way.contains("_headers.remove[") && !is_plain(text.trim_matches(QUOTES));
     let is_text = way.ends_with("_headers") && text.starts_with(QUOTES);

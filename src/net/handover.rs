@@ -278,7 +278,7 @@ fn sockets_of(text: &str, descriptors: Vec<OwnedFd>) -> io::Result<Vec<Passed>> 
     sockets.collect()
 }
 
-/// The message with this title; `None`: its version or its name has a form that this program does not know.
+/// The message with this title; `None`: the title has the form of another version of the program.
 fn blob_of(title: &str, descriptors: Vec<OwnedFd>) -> io::Result<Option<Blob>> {
     let version = title.trim_end().split_once('\t');
     let version = version.and_then(|(name, version)| Some((name, version.parse().ok()?)));
