@@ -136,7 +136,7 @@ pub fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::
         Ok(true) => {
             if let Err(error) = folder.sync_all() {
                 let path = path.display();
-                warn!("{path} is written, and may be lost with the machine's power: {error}");
+                warn!("{path} is written, but a loss of power may undo that: {error}");
             }
         }
         _ => drop(fs::remove_file(&new)),

@@ -128,7 +128,7 @@ fn settled(mut read: impl FnMut() -> io::Result<Vec<u8>>, pause: impl Fn()) -> i
         }
         last = bytes;
     }
-    Err(io::Error::other("it is being written all the time"))
+    Err(io::Error::other("the file is being written all the time"))
 }
 
 fn load_by(

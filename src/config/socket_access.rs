@@ -12,7 +12,7 @@ pub(super) fn read(table: &mut Table<'_>, addr: Option<&ListenAddr>, mode: u32) 
         for key in ["mode", "owner", "group"] {
             table.refuse(
                 key,
-                "means nothing at a TCP address: a Unix socket has a file",
+                "has no meaning for a TCP address: only a Unix socket has a file",
             );
         }
         return access;

@@ -51,7 +51,7 @@ impl Control {
         if let Some(why) = looked.tickets.as_ref()
             && looked.tickets != watch.told_of_tickets
         {
-            error!("TLS tickets of now may not be good after a restart: {why}");
+            error!("TLS tickets that are issued now may be invalid after a restart: {why}");
         }
         watch.told_of_tickets = looked.tickets;
         if let Some(Err(problem)) = looked.ready {

@@ -153,7 +153,7 @@ fn has_memory() -> io::Result<()> {
         .is_err()
     {
         let text = format!(
-            "{} MiB of memory are not to be had to serve anybody with (ulimit -v)",
+            "the {} MiB of memory that serving needs cannot be allocated (ulimit -v)",
             limits::HEADROOM_BYTES >> 20
         );
         return Err(io::Error::other(text));
@@ -180,7 +180,7 @@ pub fn wait_for_workers(
                 return Err(format!("cannot start: worker {}: {reason}", worker.0));
             }
             Some(letter) => read(letter),
-            None => return Err("cannot start: a worker does not turn".to_owned()),
+            None => return Err("cannot start: a worker does not answer".to_owned()),
         }
     }
     Ok(())

@@ -65,7 +65,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         ListenAddr::Unix(_) => None,
     });
     let closed = ports.filter(|port| *port < first_port && !is_privileged);
-    let what = "only root and who has CAP_NET_BIND_SERVICE may listen on it";
+    let what = "only root and processes with CAP_NET_BIND_SERVICE may listen on it";
     closed.map(|port| format!("port {port}: {what}")).collect()
 }
 
@@ -101,7 +101,7 @@ fn may_listen(path: &Path, access: SocketAccess) -> Result<(), String> {
     may_make(path)?;
     match path.symlink_metadata() {
         Ok(found) if !found.file_type().is_socket() => {
-            return Err("address in use: there is something else than a socket".to_owned());
+            return Err("address in use: the file there is no socket".to_owned());
         }
         _ => {}
     }

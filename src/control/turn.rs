@@ -40,7 +40,7 @@ impl Control {
         }
         if let Some(last) = self.threads.end_oldest() {
             warn!(
-                "too many snapshots are in use: what began under generation {last} or an earlier one is to end"
+                "too many configurations are in use: requests that began under generation {last} or an earlier one must end"
             );
         }
         let all_sent = self.threads.send();
@@ -150,7 +150,7 @@ impl Control {
         if self.shutdown.has_begun() {
             return info!(
                 signal,
-                "nothing comes of it: this process only finishes what is under way"
+                "ignored: this process only finishes requests under way"
             );
         }
         if self.is_upgrading() {

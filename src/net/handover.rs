@@ -198,7 +198,9 @@ impl Line {
             }
             let (sockets, blobs) = (handed.sockets.len(), handed.blobs.len());
             if sockets > limits::HANDOVER_SOCKETS || blobs > limits::HANDOVER_BLOBS {
-                return Err(invalid("more came than any process has"));
+                return Err(invalid(
+                    "more sockets or messages came than a process sends",
+                ));
             }
         }
     }

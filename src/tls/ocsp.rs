@@ -17,7 +17,9 @@ pub(super) fn next_update(response: &[u8]) -> Result<Option<i64>, String> {
     }
     if status.data != SUCCESSFUL {
         let number = status.data.first().copied().unwrap_or_default();
-        return Err(format!("is an OCSP response without success: {number}"));
+        return Err(format!(
+            "is an OCSP response with the error status {number}"
+        ));
     }
     let answers = parts
         .next()
@@ -151,7 +153,7 @@ pub(super) mod tests {
             assert_eq!(next_update(bytes).unwrap_err(), "is no OCSP response (DER)");
         }
         let refused = next_update(&[0x30, 3, 0x0a, 1, 6]).unwrap_err();
-        assert_eq!(refused, "is an OCSP response without success: 6");
+        assert_eq!(refused, "is an OCSP response with the error status 6");
         let odd = response(&[Some("tomorrow")], false);
         assert!(next_update(&odd).is_err());
     }

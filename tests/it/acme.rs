@@ -446,11 +446,11 @@ fn a_good_certificate_is_not_given_up_for_a_useless_one() {
         ),
         (
             Given::Certificate("a.example", -90 * DAY, -DAY),
-            "no better than what is kept",
+            "no better than the stored one",
         ),
         (
             Given::Certificate("a.example", 5 * DAY, 90 * DAY),
-            "no better than what is kept",
+            "no better than the stored one",
         ),
     ];
     for (given, why) in useless {

@@ -78,7 +78,7 @@ impl Authority {
             Ok(Err(error)) => error.to_string(),
             Err(failure) => failure.why,
         };
-        warn!("the account that nobody knows any more cannot be forgotten: {why}");
+        warn!("the account is unknown to the authority, but its file cannot be removed: {why}");
     }
 
     /// What the folder holds. A file that says nothing of use is told, and stands for none.

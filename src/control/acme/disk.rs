@@ -45,7 +45,9 @@ impl Disk {
             }
         });
         if let Err(why) = started {
-            error!("no certificate can be read or kept: there is no thread for it: {why}");
+            error!(
+                "no certificate can be read or stored, because the thread for that cannot be started: {why}"
+            );
         }
         Disk {
             work,
@@ -63,20 +65,20 @@ impl Disk {
         let (sender, done) = oneshot::channel();
         let piece = move || drop(sender.send(work()));
         if self.work.try_send(Box::new(piece)).is_err() {
-            return Err(self.silence("it has too much to do"));
+            return Err(self.silence("is too much to be queued"));
         }
         let most = self.patience;
         match timeout(most, done).await {
             Ok(Ok(brought)) => Ok(brought),
-            Ok(Err(_)) => Err(self.silence("it has ended without one")),
-            Err(_) => Err(self.silence(&format!("it has not ended within {most:?}"))),
+            Ok(Err(_)) => Err(self.silence("has ended without a result")),
+            Err(_) => Err(self.silence(&format!("has not ended within {most:?}"))),
         }
     }
 
     fn silence(&self, why: &str) -> Failure {
         let path = self.file.path();
         let path = path.map_or("a file".to_owned(), |path| path.display().to_string());
-        let why = format!("the disk does not answer: the work on {path} is waited for, and {why}");
+        let why = format!("the disk does not answer: the work on {path} {why}");
         Failure::new(Outcome::NotKept, why)
     }
 }
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(patient.run(|| 7).await, Ok(7));
         let failed = patient.run(|| panic!("a defect")).await;
         let failed: Result<(), Failure> = failed;
-        assert!(failed.unwrap_err().why.contains("ended without one"));
+        assert!(failed.unwrap_err().why.contains("ended without a result"));
         assert_eq!(patient.run(|| 7).await, Ok(7));
         let disk = Disk::with_patience(Duration::from_millis(10));
         let (go_on, goes_on) = bounded::<()>(0);
@@ -101,7 +103,7 @@ mod tests {
             assert!(disk.run(|| ()).await.is_err(), "it waits behind what hangs");
         }
         let full = disk.run(|| ()).await;
-        assert!(full.unwrap_err().why.contains("too much to do"));
+        assert!(full.unwrap_err().why.contains("too much to be queued"));
         drop(go_on);
         while disk.run(|| 8).await != Ok(8) {}
     }

@@ -254,7 +254,7 @@ fn check_lasts(renewal: i64, now: i64) -> Result<(), Failure> {
     if renewal > now {
         return Ok(());
     }
-    let why = "the certificate that was given is due for renewal already: is the clock right?";
+    let why = "the new certificate is already due for renewal: is the clock right?";
     Err(Failure {
         contradicts_clock: true,
         ..Failure::new(Outcome::Refused, why)
@@ -306,20 +306,23 @@ impl Due {
             }
             Found::Unread(why) => {
                 let pause = Duration::from_secs(limits::ACME_PAUSE_SECS);
-                warn!(name, "what is kept is looked at again in {pause:?}: {why}");
+                warn!(
+                    name,
+                    "the stored certificate is read again in {pause:?}: {why}"
+                );
                 Some(Waiting {
                     paused_until: self.now.steady.after(pause),
                     ..self.waiting
                 })
             }
             Found::Nothing if is_first => {
-                info!(name, "there is no certificate of its own yet for the name");
+                info!(name, "no certificate was ordered for the name yet");
                 Some(known(0))
             }
             Found::Useless(why) if is_first => {
                 warn!(
                     name,
-                    "what is kept cannot be used, so another certificate is ordered: {why}"
+                    "the stored certificate cannot be used, so another one is ordered: {why}"
                 );
                 Some(known(0))
             }

@@ -64,7 +64,8 @@ impl Store {
         let text = format!("{}\n{}\n", key.trim(), chain.trim());
         let unusable = |why: String| Failure::new(Outcome::Unusable, why);
         let given = Pair::of_texts(&files, text.as_bytes(), text.as_bytes());
-        let given = given.map_err(|fault| unusable(format!("what was given {}", fault.text)))?;
+        let given =
+            given.map_err(|fault| unusable(format!("the new certificate {}", fault.text)))?;
         let given = given.own_validity;
         match self.certificate(name) {
             Found::Certificate(kept) => check_better(given, kept, now).map_err(|why| Failure {
@@ -138,7 +139,7 @@ fn check_better(given: Validity, kept: Validity, now: i64) -> Result<(), String>
     }
     let (from, to) = (given.not_before - now, given.not_after - now);
     Err(format!(
-        "what was given is no better than what is kept: it is good from {from} to {to} seconds from now"
+        "the new certificate is no better than the stored one: it is valid from {from} to {to} seconds from now"
     ))
 }
 

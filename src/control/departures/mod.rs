@@ -105,7 +105,7 @@ impl Departures {
                 pool = departure.pool,
                 backend = departure.addr,
                 ?left,
-                "goes on being drained"
+                "the drain of this backend goes on"
             );
             self.drain(departure.clone(), generation, now.after(left));
         }

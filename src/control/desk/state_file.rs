@@ -112,7 +112,7 @@ pub fn save(path: &Path, state: &State, may: impl FnOnce() -> bool) -> Result<()
     }
     match file::replace_if(path, &text, may) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(failed(&"it took too long to write it")),
+        Ok(false) => Err(failed(&"writing it took too long")),
         Err(error) => Err(failed(&error)),
     }
 }

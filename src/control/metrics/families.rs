@@ -185,7 +185,7 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
     )?;
     page.gauge(
         "palantir_generations",
-        "Snapshots of the configuration in use: the one in force, and those that requests began under which still run",
+        "Configurations in use: the one in force, and earlier ones with requests that still run",
         Some(sources.generations.get()),
     )?;
     page.gauge(
@@ -324,7 +324,7 @@ fn encode_pending(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     });
     page.gauges(
         "palantir_pending_operation",
-        "1 while palantir itself wants this done and cannot do it yet; the log says why",
+        "1 while palantir itself wants this operation and cannot do it yet; the log has the reason",
         rows,
     )
 }

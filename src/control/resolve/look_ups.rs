@@ -200,7 +200,7 @@ impl LookUps {
                     format!("no answer within {most:?}")
                 }
                 None => format!(
-                    "not looked up within {most:?}: {waiting} others that do not answer are before it"
+                    "not looked up within {most:?}: {waiting} others that do not answer come before it"
                 ),
             };
             told.push((host.clone(), Err(why)));
@@ -253,7 +253,7 @@ impl LookUps {
             });
         };
         let begun = thread.spawn(work);
-        begun.map_err(|error| format!("no thread to look it up: {error}"))?;
+        begun.map_err(|error| format!("no thread can be started to look it up: {error}"))?;
         self.threads += 1;
         if let Some(name) = self.names.get_mut(&host) {
             name.under_way = Some((number, now));

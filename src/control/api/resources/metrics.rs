@@ -29,7 +29,7 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[utoipa::path(get, path = "/metrics", tag = "figures",
     responses(
         (status = 200, description = "The counts", content((String = "text/plain"), (String = "application/openmetrics-text"))),
-        (status = 503, description = "Too many read the counts slowly"),
+        (status = 503, description = "Too many clients read the metrics slowly"),
     ))]
 async fn show(State(api): Api, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT);
@@ -41,8 +41,7 @@ async fn show(State(api): Api, headers: HeaderMap) -> Response {
         .texts
         .get(kind, now, || render(&api.sources, kind));
     let Some(text) = text else {
-        let why =
-            "as many texts of the metrics as are kept are being read; try again in a few seconds";
+        let why = "slow clients are reading all texts of the metrics that are kept; try again in a few seconds";
         return ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     };
     let fields = [
