@@ -100,14 +100,14 @@ fn the_oldest_tunnels_end_when_too_many_snapshots_are_in_use() {
         tunnels.push(tunnel);
         if number == GENERATIONS {
             assert_eq!(generations(&metrics(admin)), GENERATIONS as u64);
-            assert!(!proxy.log().contains("too many snapshots"));
+            assert!(!proxy.log().contains("too many configurations"));
         }
         proxy.reload_everywhere(admin, &config(number));
     }
     let mut tunnels = tunnels.into_iter();
     let mut oldest: Client = tunnels.next().unwrap();
     oldest.ends();
-    proxy.wait_for_log(&["too many snapshots are in use"]);
+    proxy.wait_for_log(&["too many configurations are in use"]);
     for mut tunnel in tunnels {
         tunnel.send("x");
         assert_eq!(tunnel.bytes(1), b"x");

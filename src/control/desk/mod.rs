@@ -260,7 +260,7 @@ impl Desk {
             };
             if undrained.apply(document, self.config.counts()).is_ok() {
                 notes.push(format!(
-                    "backend {addr} of pool {pool:?} takes requests again: it was removed since that revision"
+                    "backend {addr} of pool {pool:?} takes requests again: its removal is no longer under way"
                 ));
             }
         }
