@@ -290,7 +290,7 @@ fn a_file_that_is_torn_or_foreign_is_told_and_replaced() {
     let account = file(&state, "account.json");
     fs::write(&account, "{").unwrap();
     let mut proxy = start();
-    proxy.wait_for_log(&["a.example.pem", "another certificate is ordered"]);
+    proxy.wait_for_log(&["a.example.pem", "another one is ordered"]);
     proxy.wait_for_log(&["b.example.pem is for other names: a.example"]);
     proxy.wait_for_log(&["account.json holds no account"]);
     wait_for_certificate(pebble.tls, "a.example", &roots);
