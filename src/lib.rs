@@ -12,9 +12,10 @@
 //! that failed at one backend may be sent to another is decided in `worker/retry.rs`; `docs/architecture.md` has the
 //! whole table of what happens when something fails.
 //!
-//! A connection of HTTP/2 carries many requests: `worker/multiplex` moves its bytes, `http/h2` knows the protocol, and each
-//! stream goes the same way from downstream on, as one side of an exchange (`worker/stream.rs`: a socket or a stream). In
-//! between, every head has the form of HTTP/1: what comes over HTTP/2 is lowered to it, what goes out over it raised from it.
+//! A connection of HTTP/2 carries many requests: `worker/multiplex` moves its bytes, `http/h2` knows the protocol, and
+//! each stream goes the same way from downstream on, as one side of an exchange (`worker/stream.rs`: a socket or a
+//! stream). In between, every head has the form of HTTP/1: what comes over HTTP/2 is lowered to it, what goes out over
+//! it raised from it.
 //!
 //! ## The threads
 //!
@@ -23,12 +24,12 @@
 //!   (`worker/upstream/queue.rs`), and of places for clients when there are as many as may be
 //!   (`worker/client_room.rs`).
 //! * **health**, one, probes the backends and tells every worker what it found.
-//! * **control**, one, alone changes anything: it takes signals, serves the management API, metrics and the live page,
-//!   puts configurations in force, resolves names, and hands over to a new process.
-//! * **files**, one, reads and writes files and compiles configurations for the control thread, which waits for no disk;
-//!   **acme-files** does that for certificates that palantir orders.
-//! * **access-log** and **log**, one each, write lines (`control/access_log`, [`base::log`]): a file or a pipe that does
-//!   not answer stops nobody else.
+//! * **control**, one, is the only thread that changes the configuration: it takes signals, serves the management API,
+//!   metrics and the live page, puts configurations in force, resolves names, and hands over to a new process.
+//! * **files**, one, reads and writes files and compiles configurations for the control thread, which waits for no
+//!   disk; **acme-files** does that for certificates that palantir orders.
+//! * **access-log** and **log**, one each, write lines (`control/access_log`, [`base::log`]): a file or a pipe that
+//!   does not answer stops no other thread.
 //!
 //! [`shared`] holds all that two threads touch. The one exception is the count of allocated bytes ([`base::memory`]),
 //! because the process has one bound on these bytes, `limits.memory_bytes`. `worker/memory` has what a worker does near
@@ -49,9 +50,10 @@
 //!   → snapshot → every worker adopts it between two requests and says so → the answer
 //! ```
 //!
-//! Certificates and the settings of TLS are loaded and built on the way (`config` says what, [`tls`] does it), never by a
-//! worker. Those that palantir orders itself (`control/acme`) lie in files like all others: a new one is a file that has
-//! changed (`control/file_watch`). A worker knows of it only what an authority that asks is answered (`tls/challenges.rs`).
+//! Certificates and the settings of TLS are loaded and built on the way (`config` says what, [`tls`] does it), never by
+//! a worker. Those that palantir orders itself (`control/acme`) lie in files like all others: a new one is a file that
+//! has changed (`control/file_watch`). A worker knows of it only what an authority that asks is answered
+//! (`tls/challenges.rs`).
 //!
 //! ## Who may import whom
 //!

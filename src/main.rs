@@ -80,7 +80,7 @@ fn carry_out(command: Command, path: &Path) -> ExitCode {
     }
 }
 
-/// A process that can start no thread is told so further on, when the workers are started.
+/// Starts the log. A process that cannot start threads reports that when it starts the workers.
 fn start_log() {
     let _ = log::start();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -144,7 +144,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     Ok(ready.announce(engine).run())
 }
 
-/// Everything that is started and waits to accept.
+/// The parts of the program that have been started and wait to accept.
 struct Ready {
     snapshot: Arc<Snapshot>,
     control: control::Prepared,
@@ -153,11 +153,11 @@ struct Ready {
     workers: Vec<Mailbox<ToWorker>>,
     /// For each worker, the sockets to accept on.
     sockets: Vec<Vec<BoundListener>>,
-    /// What an earlier process has left.
+    /// The state that an earlier process has left.
     left: StartState,
 }
 
-/// Makes everything that can fail: nobody is served before.
+/// Does everything that can fail, before anybody is served.
 fn make_ready(
     path: &Path,
     engine: Engine,
@@ -228,7 +228,7 @@ fn make_ready(
     })
 }
 
-/// What the old process gives to this one, or a service manager. Errors: as [`Predecessor::handed`].
+/// The sockets and messages of the old process, or of a service manager. Errors: as [`Predecessor::handed`].
 fn take_handed(predecessor: Option<&Predecessor>) -> Result<Handed, String> {
     match predecessor {
         Some(predecessor) => Ok(predecessor.handed()?.unwrap_or_default()),
@@ -236,17 +236,17 @@ fn take_handed(predecessor: Option<&Predecessor>) -> Result<Handed, String> {
     }
 }
 
-/// What an earlier process has left. Errors: it cannot be used, or another process has it.
+/// The state that an earlier process has left. Errors: the state cannot be used, or another process has its file.
 fn find_left(config: &Config, handed: &mut Handed) -> Result<StartState, String> {
     let admin = config.settings.admin.as_ref();
     let path = admin.and_then(|admin| admin.state_file.as_deref());
     StartState::find(path, &handed.blobs, handed.lock.take())
 }
 
-/// What the start makes of the configuration.
+/// The first snapshot, and the means to compile further ones.
 struct Compiled {
     snapshot: Arc<Snapshot>,
-    /// Makes all that follow.
+    /// Compiles all further snapshots.
     compile: Compile,
     known: Known,
     look_ups: LookUps,
@@ -254,7 +254,7 @@ struct Compiled {
     tickets: Arc<TicketKeys>,
 }
 
-/// Compiles the configuration, with the addresses of names that the process before told, or that are found in a moment.
+/// Compiles the configuration with the addresses of names that the old process sent, or that are found within a moment.
 fn compile_first(config: &Config, told: &[Blob], machine: Machine) -> Result<Compiled, String> {
     let (look_ups, known) =
         resolve::begin(&Names::of(config), resolve::from_blobs(told)).map_err(cannot_start)?;
@@ -287,10 +287,11 @@ fn start_test_servers(
 }
 
 impl Ready {
-    /// Lets everybody accept, and waits until all workers do.
+    /// Lets all workers and servers accept, and waits until all workers do.
     fn accept(&mut self) -> Result<(), String> {
         memory::measure_base();
-        // Before anybody is served: the health thread ignores what workers report of backends that it does not know.
+        // This comes before anybody is served, because the health thread ignores reports of workers about backends that
+        // it does not know.
         let told = self.health.post(ToHealth::Snapshot(self.snapshot.clone()));
         told.map_err(|_| "cannot start: the health thread takes no messages")?;
         for (mailbox, sockets) in self.workers.iter().zip(self.sockets.drain(..)) {
@@ -301,14 +302,15 @@ impl Ready {
         self.control.accept()
     }
 
-    /// Says in the log what there is, and drops all but the control thread: the first snapshot must not be held on to.
+    /// Logs the configuration, and drops everything but the control thread: nothing may hold the first snapshot for
+    /// longer.
     fn announce(self, engine: Engine) -> control::Prepared {
         announce(&self.snapshot, engine);
         self.control
     }
 
-    /// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
-    /// thread is to be had; the other process has heard nothing then.
+    /// Tells the old process that this one accepts, on a thread of its own, and the control thread when the old process
+    /// is over. Errors: no thread can be started; the old process has heard nothing then.
     fn follow(&self, farewell: impl FnOnce() -> LeftToDo + Send + 'static) -> io::Result<()> {
         let control = self.to_control.clone();
         let mut places = self.snapshot.listen_places();
@@ -331,7 +333,8 @@ impl Ready {
     }
 }
 
-/// Reads the configuration file: for a process that takes over, by what the old one has `told`, as a reload does.
+/// Reads the configuration file. A process that takes over reads it as a reload does, by what the old process has
+/// `told`.
 fn load(path: &Path, machine: &Machine, told: Option<&[Blob]>) -> Result<Config, String> {
     let read = match told {
         Some(_) => config::load_settled(path),
@@ -481,7 +484,7 @@ fn start_access_log(
     AccessLog::start(file, lines, gauges).map_err(cannot_start)
 }
 
-/// The file with what the API said before the process started.
+/// The configuration of the file with the changes that the API made before this process started.
 fn take_to_desk(file: Config, state: &State) -> Desk {
     let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
     if state.taken_back == Some(desk.file_digest()) {
@@ -493,7 +496,7 @@ fn take_to_desk(file: Config, state: &State) -> Desk {
     desk
 }
 
-/// Compiles for a process whose management API was started with `admin_tls`.
+/// Compiles a configuration for a process whose management API was started with `admin_tls`.
 fn compile(
     machine: Machine,
     admin_tls: Option<ServerTlsSettings>,
@@ -569,7 +572,7 @@ impl Crew {
     }
 }
 
-/// Tells the workers of the snapshot that they have: they say so when they have done all that they were told before.
+/// Sends the workers the snapshot that they have: they report it when they have followed all earlier orders.
 fn repeat(mailboxes: &[Mailbox<ToWorker>], snapshot: &Arc<Snapshot>) -> Result<(), String> {
     let mut all = mailboxes.iter();
     all.try_for_each(|mailbox| post(mailbox, ToWorker::Snapshot(snapshot.clone())))
@@ -580,8 +583,8 @@ fn post(mailbox: &Mailbox<ToWorker>, message: ToWorker) -> Result<(), String> {
     posted.map_err(|_| "cannot start: a worker takes no messages".to_owned())
 }
 
-/// Duplicates of the listening sockets for each worker, and those that are `left` for whoever waits on them to be
-/// turned away. Errors: no descriptors left.
+/// Duplicates of the listening sockets for each worker, and those in `left`, whose waiting clients are to be turned
+/// away. Errors: no descriptors are left.
 fn sockets_by_worker(
     listeners: &Listeners,
     left: Vec<BoundListener>,

@@ -33,7 +33,8 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// What authorities are answered that ask whether a name is ours; the same in every snapshot.
     pub challenges: Arc<Challenges>,
-    /// The files that TLS was built from, as they were before they were read, and those that are not there yet.
+    /// The state of the files that TLS was built from, as it was before they were read, and of those that do not exist
+    /// yet.
     pub files: FilesRead,
     /// Workers to run, at least 1.
     pub workers: usize,
@@ -58,7 +59,7 @@ pub struct Snapshot {
     pub traceparent: Traceparent,
     /// Addresses of the test servers that the program itself starts.
     pub test_servers: Vec<SocketAddr>,
-    /// Finds the route of a host and path. What does not differ between two snapshots is the same in both.
+    /// Finds the route of a host and path. Two snapshots share the parts of the table that are equal in both.
     pub route_table: Arc<RouteTable>,
     /// Indexed by [`crate::base::ids::RouteId`].
     pub routes: Vec<Arc<Route>>,
@@ -81,7 +82,7 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
-    /// Of a Unix socket.
+    /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
     /// together may.
@@ -198,16 +199,16 @@ pub enum ClientCertificate {
 /// The permissions of a Unix socket's file, which decide who may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketAccess {
-    /// Permissions, as of chmod(2); to connect takes the one to write.
+    /// Permissions, as in chmod(2); a client needs the permission to write.
     pub mode: u32,
-    /// User id; `None`: that of the process.
+    /// User id; `None`: the user of the process.
     pub owner: Option<u32>,
-    /// Group id; `None`: that of the process, or of the folder (see open(2)).
+    /// Group id; `None`: the group of the process, or of the folder (see open(2)).
     pub group: Option<u32>,
 }
 
 impl SocketAccess {
-    /// With these permissions, and no other owner or group.
+    /// These permissions, without a change of owner or group.
     pub fn of_mode(mode: u32) -> SocketAccess {
         SocketAccess {
             mode,
@@ -300,7 +301,7 @@ pub enum AccessLogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     pub listen_addr: ListenAddr,
-    /// Of a Unix socket.
+    /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Holds the token without which nothing may be changed, nor read unless there is a `read_token_file`. `None`: no
     /// token is asked for; only on loopback or a Unix socket, or where clients must have a certificate.
@@ -523,7 +524,7 @@ impl Snapshot {
         share.max(1).min(listener.connections)
     }
 
-    /// Where all listeners listen, and who may connect there.
+    /// The addresses of all listeners, with their access rights.
     pub fn listen_places(&self) -> Vec<(ListenAddr, SocketAccess)> {
         let listeners = self.listeners.iter();
         listeners

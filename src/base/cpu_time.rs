@@ -1,30 +1,31 @@
-//! How long a thread has been working: a thread that computes is told from one that waits for a disk.
+//! The processor time of a thread, which tells a thread that computes from one that waits for a disk.
 
 use std::os::unix::thread::JoinHandleExt;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The clock that counts the time for which one thread has had a processor. By default it stands still.
+/// The clock of one thread's processor time. By default the clock stands still.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuTime(Option<libc::clockid_t>);
 
 impl CpuTime {
-    /// The clock of this thread.
+    /// The clock of the thread with this handle.
     pub fn of<T>(thread: &JoinHandle<T>) -> CpuTime {
         let mut clock = 0;
-        // SAFETY: the handle keeps the thread's identifier valid, and the clock's is written to a live variable.
+        // SAFETY: the handle keeps the thread's identifier valid, and the call writes the clock's to a live variable.
         let failed = unsafe { libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock) };
         CpuTime((failed == 0).then_some(clock))
     }
 
-    /// The time until now; zero if the thread has ended.
+    /// The processor time so far; zero if the thread has ended.
     pub fn read(self) -> Duration {
         let mut time = libc::timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
         if let Some(clock) = self.0 {
-            // SAFETY: a plain call that writes to a live variable, or leaves it if there is no such clock any more.
+            // SAFETY: a plain call that writes to a live variable, or leaves the variable alone if the clock no longer
+            // exists.
             unsafe { libc::clock_gettime(clock, &raw mut time) };
         }
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

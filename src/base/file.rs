@@ -37,22 +37,23 @@ impl Stamp {
     }
 }
 
-/// What a regular file holds. A pipe, a socket or a device is not even opened: to read it may wait for ever, and the next
-/// reading would find something else. Errors: it is no regular file, cannot be read, or is larger than `most` bytes.
+/// The content of a regular file. A pipe, a socket or a device is refused before it is opened: reading it may wait for
+/// ever, and the next reading would find other bytes. Errors: the file is not regular, cannot be read, or is larger
+/// than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let _at_work = AtWork::on(path);
     read_all(open_regular(path)?, most)
 }
 
-/// The same of any file, for a command whose user names a pipe on purpose. Blocks for as long as the pipe is open.
+/// The content of any file, for a command whose user names a pipe on purpose. Blocks for as long as the pipe is open.
 pub fn read_even_pipe(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_all(File::open(path)?, most)
 }
 
-/// Opens a regular file to read it. Errors: it cannot be opened, or is no regular file.
+/// Opens a regular file for reading. Errors: the file cannot be opened, or is not regular.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     must_be_regular(&fs::metadata(path)?)?;
-    // Another file may have taken its place since.
+    // Another file may have been put in its place since the check.
     let mut options = OpenOptions::new();
     let options = options.read(true).custom_flags(libc::O_NONBLOCK);
     let file = options.open(path)?;
@@ -73,7 +74,7 @@ fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, text))
 }
 
-/// Whether an error of reading may pass although nobody does anything to the file: too few descriptors, a disk that fails.
+/// Whether a reading error may pass by itself: too few descriptors, a disk that fails.
 pub fn may_pass(error: &io::Error) -> bool {
     use ErrorKind::{FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied};
     let kind = error.kind();
@@ -110,16 +111,17 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_if(path, bytes, || true).map(drop)
 }
 
-/// Replaces the file as [`replace`] does, unless `may` forbids it: `may` is asked when only the last step is left.
+/// Replaces the file as [`replace`] does, unless `may` forbids it: `may` is called when only the last step is left.
 /// Returns whether the file was replaced.
 ///
-/// A rename is atomic, but only what was synced before it is sure to be there after a loss of power; and the rename
-/// itself only once the folder is synced. The folder is opened before: after the rename nothing may fail any more.
+/// A rename is atomic, but after a loss of power only content that was synced before it is certain to be there, and the
+/// rename itself only once the folder is synced. The folder is opened before the rename, because nothing may fail after
+/// it.
 pub fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::Result<bool> {
     let _at_work = AtWork::on(path);
     let path = behind_links(path)?;
     match fs::symlink_metadata(&path) {
-        // A socket or a pipe is in use by somebody.
+        // A socket or a pipe may be in use.
         Ok(metadata) => must_be_regular(&metadata)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -134,7 +136,7 @@ pub fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::
         Ok(true) => {
             if let Err(error) = folder.sync_all() {
                 let path = path.display();
-                warn!("{path} is written, and may be lost with the machine's power: {error}");
+                warn!("{path} is written, but a loss of power may undo that: {error}");
             }
         }
         _ => drop(fs::remove_file(&new)),
@@ -142,8 +144,8 @@ pub fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::
     written
 }
 
-/// Writes a file that is not there yet: what lies in its place, a link of somebody else or the rest of a write that a
-/// kill ended, is taken away before.
+/// Writes a new file. A file that is already at the path, such as another user's link or the rest of a write that a
+/// kill ended, is removed first.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -158,28 +160,28 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// The file that the path leads to, whether it is there or not, so that a symbolic link stays what it is. Errors: the links
-/// go round in circles; or a link cannot be read.
+/// The file that the path leads to through links, whether the file exists or not, so that a symbolic link is kept when
+/// its target is replaced. Errors: the links form a circle, or a link cannot be read.
 pub fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..limits::LINKS {
         match fs::read_link(&path) {
             Ok(to) => path = folder_of(&path).join(to),
             Err(error) if is_no_link(&error) => return Ok(path),
-            // A link that cannot be read now must not be taken for a file and replaced.
+            // A link that cannot be read at the moment must not be taken for a file and replaced.
             Err(error) => return Err(error),
         }
     }
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// Whether readlink(2) says with this error that there is something else than a link, or nothing.
+/// Whether this error of readlink(2) says that the path is no link, or does not exist.
 fn is_no_link(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOENT))
 }
 
-/// Where [`replace`] writes first: in the same folder, and so on the same file system. Always the same one: a kill
-/// leaves at most one such file.
+/// The path that [`replace`] writes to first: in the same folder, and so on the same file system. The path is always
+/// the same, so that kills leave at most one such file.
 pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -197,7 +199,7 @@ fn folder_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
 
-    /// A folder of its own, which goes away with its owner.
+    /// A temporary folder, which is removed when the value is dropped.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -1,4 +1,4 @@
-//! Which file a thread is working on at the moment, for another thread to tell when that takes too long.
+//! The file that a thread is working on at the moment, so that another thread can name it when the work takes too long.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ thread_local! {
 pub struct FileAtWork(Arc<Mutex<Option<PathBuf>>>);
 
 impl FileAtWork {
-    /// Has the files that the calling thread works on from now on told here.
+    /// Makes this value show the files that the calling thread works on from now on.
     pub fn follow_this_thread(&self) {
         HERE.set(self.clone());
     }
 
-    /// The file's path.
+    /// The path of the file.
     pub fn path(&self) -> Option<PathBuf> {
         let path = self.0.lock();
         path.unwrap_or_else(PoisonError::into_inner).clone()
@@ -29,11 +29,11 @@ impl FileAtWork {
     }
 }
 
-/// The calling thread works on a file for as long as this lives.
+/// Marks that the calling thread works on a file, for as long as the value lives.
 pub(super) struct AtWork;
 
 impl AtWork {
-    /// On the file at this path.
+    /// Marks the file at this path.
     pub fn on(path: &Path) -> AtWork {
         HERE.with_borrow(|here| here.set(Some(path.to_owned())));
         AtWork

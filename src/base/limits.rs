@@ -19,9 +19,10 @@ pub const LISTENERS: usize = 64;
 pub const WEIGHT: u16 = 256;
 /// Largest configuration file read, in bytes.
 pub const CONFIG_BYTES: u64 = 16 << 20;
-/// Milliseconds between two readings of a configuration file that is to be reloaded: it counts when both read the same.
+/// Milliseconds between two readings of a configuration file that is to be loaded: the content counts when both are
+/// equal.
 pub const CONFIG_PAUSE_MILLIS: u64 = 50;
-/// Readings after the first one until a configuration file is given up that changes all the time.
+/// Readings after the first one; a configuration file that still changes then is given up.
 pub const CONFIG_READS: usize = 20;
 /// Most mistakes listed at once by `palantir check`.
 pub const CONFIG_MISTAKES: usize = 100;
@@ -194,7 +195,7 @@ pub const LINGER_MILLIS: u64 = 2_000;
 pub const DEMOTE_MILLIS: u64 = 300;
 /// Entries of an io_uring submission queue; the completion queue has four times as many.
 pub const RING_ENTRIES: u32 = 4096;
-/// Bytes of memory that must be allocatable when a process is ready, before it serves anybody.
+/// Bytes of memory that must be free when a process is ready, before it serves anybody.
 pub const HEADROOM_BYTES: usize = 64 << 20;
 /// Attempts of a worker to make its ring while the kernel has no memory for the ring; then the worker ends, and the
 /// process with it.
@@ -206,7 +207,8 @@ pub const BACKLOG: i32 = 4096;
 /// Milliseconds for which an address that is in use is waited for at the start.
 pub const BIND_WAIT_MILLIS: u64 = 2_000;
 /// Milliseconds for which a reload waits until its new addresses are free. Longer than `LEFTOVER_MILLIS`, for which a
-/// listener that was just removed serves the clients in its queue; shorter than `FILE_SECS`, because a change waits.
+/// removed listener still serves the clients in its queue; shorter than `FILE_SECS`, because the change waits
+/// meanwhile.
 pub const REBIND_WAIT_MILLIS: u64 = 2_500;
 /// Milliseconds between two looks at it.
 pub const BIND_PAUSE_MILLIS: u64 = 20;
@@ -260,7 +262,7 @@ pub const MEMORY_PERCENT: u64 = 75;
 pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 /// Seconds that a new process has, at an upgrade, to say that it is ready.
 pub const UPGRADE_SECS: u64 = 30;
-/// Seconds that a process which is ending waits for the end of a new process that it was just starting.
+/// Seconds for which a process that ends waits for the end of a new process that it was just starting.
 pub const UPGRADE_END_SECS: u64 = 10;
 /// Seconds that the old process then has for what is still under way: longer than after a stop, because nobody waits
 /// for it to end.
@@ -269,9 +271,9 @@ pub const RETIRE_SECS: u64 = 3_600;
 pub const HANDOVER_DESCRIPTORS: usize = 64;
 /// Bytes of one message of a handover: the longest addresses of as many descriptors, or the longest reason.
 pub const HANDOVER_BYTES: usize = 16 << 10;
-/// Bytes of what a process tells the next one under one name.
+/// Bytes of one message to the next process.
 pub const HANDOVER_BLOB_BYTES: u64 = 16 << 20;
-/// Names under which it tells something.
+/// Messages to the next process.
 pub const HANDOVER_BLOBS: usize = 16;
 /// Listening sockets in one handover: every address on every worker, and the test servers and the management API.
 pub const HANDOVER_SOCKETS: usize = LISTENERS * WORKERS + TEST_SERVERS + 1;
@@ -392,11 +394,11 @@ pub const LOG_QUEUE_BYTES: usize = 1 << 20;
 pub const LOG_LINE_BYTES: usize = 16 << 10;
 /// Milliseconds that the end of the process, and a panic, wait until the program's log is written.
 pub const LOG_FLUSH_MILLIS: u64 = 1_000;
-/// Milliseconds between two lines that tell of lost lines of the program's log.
+/// Milliseconds between two lines that report lost lines of the program's log.
 pub const LOG_LOSS_PAUSE_MILLIS: u64 = 1_000;
-/// Milliseconds after which a write is tried again where standard error was made not to wait and is full.
+/// Milliseconds between two attempts to write if standard error is full and does not block.
 pub const LOG_RETRY_MILLIS: u64 = 10;
-/// Milliseconds of one write after which a log stands still.
+/// Milliseconds of one write after which a log counts as standing still.
 pub const LOG_STALL_MILLIS: u64 = 5_000;
 
 /// Refused requests that one worker tells the control thread of in a second.
@@ -414,8 +416,7 @@ pub const HEALTH_MAILBOX: usize = 8192;
 pub const ACCESS_LOG_LINES: usize = 16_384;
 /// Bytes of a request target or field value that an access-log line keeps.
 pub const LOGGED_TEXT_BYTES: usize = 1024;
-/// Probes that the health thread has under way at once, where there are descriptors for so many. Each pool has its
-/// share.
+/// Probes that the health thread runs at once, if there are enough descriptors. Each pool has its share.
 pub const PROBES: usize = POOLS;
 /// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
 pub const PROBE_SERVICE_BYTES: usize = 127;
@@ -444,24 +445,24 @@ pub const FILE_WORKED_MILLIS: u64 = 100;
 pub const FILE_MOST_SECS: u64 = 60;
 /// Seconds that the workers have to start, and to begin accepting.
 pub const WORKER_START_SECS: u64 = 20;
-/// Seconds between two attempts at what the program itself wants and could not do.
+/// Seconds between two attempts at an operation that palantir itself wants.
 pub const OWN_RETRY_SECS: u64 = 1;
-/// Seconds after which the log is told once more of the same reason why that cannot be done.
+/// Seconds after which the log repeats the same reason why such an operation cannot be done.
 pub const OWN_TELL_SECS: u64 = 60;
 /// Seconds between two looks for backends that have been down for too long.
 pub const OUTAGE_LOOK_SECS: u64 = 1;
-/// Milliseconds that the end of the process leaves to the last answers of the management API.
+/// Milliseconds for the last answers of the management API at the end of the process.
 pub const LAST_ANSWERS_MILLIS: u64 = 20;
 /// Milliseconds that the end of the process waits for the workers to record the requests that are cut.
 pub const CUT_MILLIS: u64 = 500;
-/// Milliseconds between two looks at whether they have.
+/// Milliseconds between two checks whether the workers have done so.
 pub const CUT_PAUSE_MILLIS: u64 = 5;
 /// Milliseconds that the end of the process waits for the files of Unix sockets to be removed.
 pub const SOCKET_FILES_MILLIS: u64 = 500;
 /// Symbolic links that are followed to the file that is to be replaced, or to the program that is to be started.
 pub const LINKS: usize = 8;
-/// Pieces of work that may wait for the thread that works with files: one that is waited for, the others dropping what
-/// is no longer used.
+/// Pieces of work that may wait for the thread that works with files: one with a caller that waits for it, and others
+/// that drop values.
 pub const FILE_WORK: usize = 64;
 /// Requests that must have ended before their failures can end a trial.
 pub const TRIAL_REQUESTS: u64 = 20;
@@ -469,12 +470,12 @@ pub const TRIAL_REQUESTS: u64 = 20;
 pub const CONDITION_PAUSE_MILLIS: u64 = 100;
 /// Milliseconds between two rounds of writing the access log.
 pub const ACCESS_LOG_ROUND_MILLIS: u64 = 25;
-/// Milliseconds that the thread of the access log rests where there is none.
+/// Milliseconds that the access-log thread sleeps when there is no access log.
 pub const ACCESS_LOG_REST_MILLIS: u64 = 1_000;
-/// Milliseconds that the thread of the access log waits for the reader of a pipe that is full. Further lines are lost
-/// until something is read.
+/// Milliseconds that the access-log thread waits for the reader of a full pipe. After that, lines are lost until the
+/// reader reads again.
 pub const ACCESS_LOG_WAIT_MILLIS: u64 = 1_000;
-/// Milliseconds between two lines of the program's log about lost lines of the access log, and between two looks
+/// Milliseconds between two lines of the program's log about lost lines of the access log, and between two checks
 /// whether its path names another file.
 pub const ACCESS_LOG_TELL_MILLIS: u64 = 1_000;
 /// Seconds between two lines of the program's log about an access log that cannot be opened anew for the same reason.
@@ -483,42 +484,44 @@ pub const ACCESS_LOG_REFUSAL_SECS: u64 = 60;
 pub const ACCESS_LOG_OPEN_MILLIS: u64 = 10_000;
 /// Milliseconds within which the file of the access log must be open at a reload. The control thread waits for so long.
 pub const ACCESS_LOG_RELOAD_MILLIS: u64 = 800;
-/// Files of access logs that may be under way of being opened: where a disk hangs, each holds a thread.
+/// Threads that may be opening files of access logs at once: a disk that hangs blocks each of them.
 pub const ACCESS_LOG_OPENINGS: usize = 4;
 /// Milliseconds that the end of the process waits until the access log is written.
 pub const ACCESS_LOG_FLUSH_MILLIS: u64 = 3_000;
 /// Bytes of access-log lines that are gathered for one write.
 pub const ACCESS_LOG_WRITE_BYTES: usize = 64 << 10;
-/// Snapshots that no request uses any more whose names the access log still remembers: their last lines may be on the
+/// Snapshots that no request uses any more, and whose names the access log still keeps: their last lines may be on the
 /// way.
 pub const LOGGED_SNAPSHOTS: usize = 16;
-/// Snapshots that may be in use at once: the one in force, and those that requests, tunnels and connections began under
-/// which are still under way. Beyond that those of the oldest have `shutdown_timeout` to end.
+/// Snapshots that may be in use at once: the one in force, and those of requests, tunnels and connections that began
+/// earlier and are still under way. Beyond that number, requests of the oldest snapshots have `shutdown_timeout` to
+/// end.
 pub const GENERATIONS: usize = 128;
 /// Addresses taken from one host name.
 pub const ADDRESSES_PER_NAME: usize = 64;
-/// Seconds for one name look-up, after which whoever waits for it goes on without an answer.
+/// Seconds for one look-up of a name; callers then go on without an answer.
 pub const RESOLVE_SECS: u64 = 5;
 /// Threads that look names up at once. A look-up that does not end keeps its thread, and may keep a descriptor.
 pub const LOOKUPS: usize = 32;
-/// Of these, the ones that only names get which are new with a change, or whose last look-up was good.
+/// Threads among `LOOKUPS` that are reserved for names that are new with a change, or whose last look-up succeeded.
 pub const LOOKUPS_SPARE: usize = 8;
-/// How many of the spare ones the names of one change get.
+/// Threads among `LOOKUPS_SPARE` that the names of one change may use.
 pub const LOOKUPS_OF_CHANGE: usize = 2;
-/// Threads whose look-ups hang that are replaced by others, beyond `LOOKUPS`. Each may keep a descriptor, of which
-/// `RESERVED_DESCRIPTORS` are kept aside.
+/// Threads, beyond `LOOKUPS`, that may replace those whose look-ups hang. Each may keep a descriptor, and
+/// `RESERVED_DESCRIPTORS` counts these.
 pub const LOOKUPS_REPLACED: usize = 32;
 /// Threads at once for names whose last look-up failed.
 pub const FAILING_LOOKUPS: usize = 16;
-/// Seconds after which a change goes on without the answers about its new names, whatever became of their look-ups.
+/// Seconds after which a change goes on without the missing answers about its new names.
 pub const LOOKUP_ANSWER_SECS: u64 = 15;
 /// Bytes of the stack of a thread that looks a name up.
 pub const LOOKUP_STACK_BYTES: usize = 512 << 10;
-/// A name that is due within one part in so many of `resolve_secs` is looked up together with one that is due now.
+/// A name that is due within this fraction (one part in so many) of `resolve_secs` is looked up together with one that
+/// is due now.
 pub const LOOKUP_SHARE_OF_PAUSE: u32 = 8;
-/// For how long answers of look-ups are gathered, so that those that come together come into force together.
+/// The time for which answers of look-ups are collected, so that answers that come together come into force together.
 pub const LOOKUP_GATHER: Duration = Duration::from_millis(100);
-/// Milliseconds for which a start waits for names that it knows no address of.
+/// Milliseconds for which a start waits for names without known addresses.
 pub const START_RESOLVE_MILLIS: u64 = 1_000;
 /// Revisions of the configuration that can be gone back to, the one in force included.
 pub const REVISIONS: usize = 32;
@@ -541,9 +544,10 @@ pub const ADMIN_BODY_BYTES: usize = 1 << 20;
 pub const ADMIN_LINGER_BYTES: u64 = 8 << 20;
 /// Seconds after which the management API no longer waits for a change to be in force on every core.
 pub const ADMIN_CHANGE_SECS: u64 = 75;
-/// Seconds that whoever has a configuration checked waits for an earlier check to end, and as many for the check itself.
+/// Seconds that a request for a check of a configuration waits for an earlier check to end, and again for its own
+/// check.
 pub const CHECK_SECS: u64 = 10;
-/// Milliseconds without a sign of life of a worker or of the health thread after which palantir calls itself unfit.
+/// Milliseconds without a sign of life from a worker or the health thread after which palantir reports itself unfit.
 pub const UNFIT_MILLIS: u64 = 5_000;
 /// Milliseconds after which the health thread gives a sign of life although it has nothing to do.
 pub const PULSE_MILLIS: u64 = 1_000;
@@ -553,13 +557,13 @@ pub const LAST_DRAIN_SECS: u64 = 10;
 pub const ADMIN_WRITE_SECS: u64 = 10;
 /// Seconds between two lines of the log that say that the management API cannot accept connections.
 pub const ADMIN_ACCEPT_TELL_SECS: u64 = 10;
-/// Milliseconds for which all who ask for the metrics in one format get the same text.
+/// Milliseconds for which all clients that ask for the metrics in one format get the same text.
 pub const METRICS_AGE_MILLIS: u64 = 1_000;
-/// Texts of the metrics that are kept for those who read them. A newer text takes the place of one that nobody reads on.
+/// Texts of the metrics that are kept for slow clients. A newer text replaces one that no client is reading any more.
 pub const METRICS_TEXTS: usize = 3;
-/// Seconds without taking anything after which whoever reads a text of the metrics keeps its place no longer.
+/// Seconds without a read after which a client no longer keeps its text of the metrics.
 pub const METRICS_PAUSE_SECS: u64 = 5;
-/// Seconds for which the text of the metrics is kept for those who read it.
+/// Seconds for which a text of the metrics is kept for the clients that read it.
 pub const METRICS_READ_SECS: u64 = 60;
 /// Bytes of a text of the metrics that are copied for one client at a time.
 pub const METRICS_BLOCK_BYTES: usize = 16 << 10;
@@ -603,8 +607,7 @@ pub const EXPIRY_WARNING_DAYS: u64 = 14;
 /// Seconds for which a key makes tickets, and for which its tickets are accepted afterwards. A ticket is good for at
 /// least this time, and whoever learns a key can read what was sent in twice this time by clients that resumed.
 pub const TICKET_KEY_SECS: u64 = 12 * 3_600;
-/// Keys whose tickets are accepted: the one that makes them, the one before it, and one of a machine whose clock
-/// differs.
+/// Keys whose tickets are accepted: the present one, the one before, and one of a machine whose clock differs.
 pub const TICKET_KEYS: usize = 3;
 /// Connections to the backends of one pool that can be resumed.
 pub const RESUMABLE_BACKENDS: usize = 256;
@@ -624,26 +627,26 @@ pub const ACME_ANSWER_BYTES: usize = 256 << 10;
 pub const ACME_TOKEN_BYTES: usize = 256;
 /// Bytes that must be free for a certificate before it is ordered.
 pub const ACME_ROOM_BYTES: usize = 16 << 10;
-/// Seconds that an order waits for the disk with the folder of `[acme]`; then it fails.
+/// Seconds that an order waits for the disk with the folder of `[acme]` before it fails.
 pub const ACME_DISK_SECS: u64 = 10;
-/// Pieces of work that may wait for that disk.
+/// Pieces of work that may wait for the disk with the folder of `[acme]`.
 pub const ACME_DISK_WORK: usize = 16;
 /// Bytes of a failed order's reason that are logged.
 pub const ACME_REASON_BYTES: usize = 512;
 /// Seconds after which the certificates on order are looked at although nothing is known to be due: clocks are set.
 pub const ACME_PAUSE_SECS: u64 = 60;
-/// Seconds by which the time of a certificate that was given may begin after now by this machine's clock.
+/// Seconds by which the validity of a new certificate may begin in the future by this machine's clock.
 pub const ACME_CLOCK_SLACK_SECS: i64 = 3_600;
-/// Seconds for which no certificate that is kept is renewed after one was given whose dates contradict this machine's
-/// clock: by a wrong clock all of them seem due at once.
+/// Seconds for which no stored certificate is renewed after a new one whose dates contradict this machine's clock: by a
+/// wrong clock all certificates seem to be due at once.
 pub const ACME_DOUBT_SECS: u64 = 600;
-/// Percent of a certificate's lifetime by which its renewal may come before two thirds of it, so that renewals spread
-/// out.
+/// Percent of a certificate's lifetime by which a renewal may come before two thirds of that lifetime, so that renewals
+/// are spread out.
 pub const RENEWAL_JITTER_PERCENT: u64 = 5;
 /// Percent by which the pause after a failed order may be shorter.
 pub const ORDER_JITTER_PERCENT: u64 = 20;
-/// Seconds until an authority that cannot be reached is tried again, the factor by which that grows, and what it grows
-/// to.
+/// Seconds until an authority that cannot be reached is tried again, the factor by which the pause grows, and the
+/// longest pause.
 pub const UNREACHABLE_PAUSE_SECS: (u64, u64, u64) = (5, 2, 600);
 /// The same for an order that was refused: at most five in the first hour, as many as authorities put up with.
 pub const REFUSED_PAUSE_SECS: (u64, u64, u64) = (10, 6, 6 * 3_600);
@@ -685,9 +688,10 @@ pub mod h2_flood {
 
 /// What holds where the configuration says nothing. Times are in seconds.
 pub mod default {
-    /// Permissions of a listener's Unix socket: as at a TCP address, its folder says who reaches it.
+    /// Permissions of a listener's Unix socket. As with a TCP address everybody may connect; the folder of the socket
+    /// limits who can reach it.
     pub const LISTENER_MODE: u32 = 0o666;
-    /// Permissions of the management API's Unix socket, where no token is asked for unless one is configured.
+    /// Permissions of the management API's Unix socket, where no token is needed unless one is configured.
     pub const ADMIN_MODE: u32 = 0o600;
     /// `acme.directory`: Let's Encrypt.
     pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";

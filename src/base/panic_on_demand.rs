@@ -1,6 +1,6 @@
-//! Panics on demand, to show what becomes of the process when a thread panics. Does nothing in a release build.
+//! Panics on demand, for tests of what a thread's panic does to the process. Does nothing in a release build.
 
-/// Panics if the file that `PALANTIR_PANIC_FILE` names says this place, and removes the file.
+/// Panics if the file that `PALANTIR_PANIC_FILE` names contains the name of this place, and removes the file.
 #[cfg(debug_assertions)]
 pub fn panic_on_demand(place: &str) {
     use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub fn panic_on_demand(place: &str) {
         return;
     };
     let is_wanted = fs::read_to_string(file).is_ok_and(|wanted| wanted == place);
-    // Of several threads only the one that removes the file does as it says.
+    // Of several threads, only the one that removes the file panics.
     assert!(
         !is_wanted || fs::remove_file(file).is_err(),
         "a panic was asked for"

@@ -7,7 +7,8 @@ use super::output;
 use crate::config::{self, Machine};
 use crate::control::start_files;
 
-/// A running palantir has its own addresses, and names may resolve later.
+/// The checks that `palantir check` leaves out: the addresses may be those of a running palantir, and names may resolve
+/// later.
 const NOT_LOOKED_AT: &str = "not looked at: whether other programs listen on the addresses, names resolve and \
 backends answer, and whether another user than this one may open the files";
 

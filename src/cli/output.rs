@@ -1,10 +1,11 @@
-//! The output of commands. A reader that has gone, as in `palantir explain … | head -1`, is no failure; a full disk is.
+//! The output of commands. A reader that has gone, as in `palantir explain … | head -1`, is no failure, but a full disk
+//! is one.
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-/// Prints to standard output; how the command ends. It fails if the text could not be written, unless nobody wanted to
-/// read it any more.
+/// Prints to standard output, and returns how the command ends: with a failure if the text could not be written, unless
+/// its reader has gone.
 pub fn print(text: &str) -> ExitCode {
     let mut output = io::stdout().lock();
     let written = output
@@ -19,7 +20,7 @@ pub fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Prints a line to standard error, if that can be done.
+/// Prints a line to standard error, if that is possible.
 pub fn complain(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -22,7 +22,7 @@ pub enum Remote {
         /// Go back at once if more than this share of the requests fail meanwhile
         #[arg(long, value_name = "PERCENT", requires = "confirm", value_parser = clap::value_parser!(u8).range(0..=100))]
         max_failed_percent: Option<u8>,
-        /// Take over a file without any route or listener too
+        /// Take over the file even if it has no route or no listener
         #[arg(long)]
         allow_empty: bool,
     },
@@ -37,10 +37,10 @@ pub enum Remote {
     },
     /// Hand over to a new process of the binary, without a lost connection
     Upgrade {
-        /// Also if the new process would take a configuration file over that a rollback has taken back
+        /// Upgrade even if the new process would load a configuration file that a rollback has taken back
         #[arg(long)]
         force: bool,
-        /// Also if the file has no route or listener
+        /// Upgrade even if the file has no route or no listener
         #[arg(long)]
         allow_empty: bool,
     },
@@ -105,7 +105,8 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             Ok(accepted(&client.post("/config/rollback", &body).await?))
         }
         Remote::Upgrade { force, allow_empty } => {
-            // The running palantir may be of an earlier version, which knows fewer words.
+            // Only the words that are needed, since the running palantir may be of an earlier version, which knows
+            // fewer.
             let terms = [(force, "force=true"), (allow_empty, "allow_empty=true")];
             let terms = terms.into_iter().filter(|(is_meant, _)| **is_meant);
             let terms: Vec<&str> = terms.map(|(_, term)| term).collect();

@@ -57,7 +57,8 @@ fn check_addresses(settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// Whether `wide`, which listens on every address of its port, listens on `narrow` too. IPv6 sockets take no IPv4 clients here.
+/// Whether `wide`, which listens on every address of its port, also covers the address of `narrow`. IPv6 sockets take
+/// no IPv4 clients here.
 fn is_wider(wide: &ListenAddr, narrow: &ListenAddr) -> bool {
     let (ListenAddr::Tcp(wide), ListenAddr::Tcp(narrow)) = (wide, narrow) else {
         return false;
@@ -102,8 +103,8 @@ fn check_backends(settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// Whether what is sent to the backend is sure to come to this listener: it listens there, or on every address of the
-/// machine, of which the backend's is one.
+/// Whether requests to the backend are certain to reach this listener: it listens at the backend's address, or on every
+/// address of the machine, of which the backend's is one.
 fn is_own(listened: &ListenAddr, backend: &BackendPlace) -> bool {
     match (listened, backend) {
         (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => {

@@ -66,8 +66,8 @@ impl CannotCompile {
     }
 }
 
-/// Compiles a checked configuration; what is new of its certificates, or has changed, is loaded into the vault. A name
-/// without addresses becomes one backend without an address.
+/// Compiles a checked configuration, and loads its new and changed certificates into the vault. A name without
+/// addresses becomes one backend without an address.
 pub fn compile(
     config: &Config,
     machine: &Machine,
@@ -82,7 +82,7 @@ pub fn compile(
     )
 }
 
-/// Compiles as [`compile`] does, for a process whose management API was started with `admin_tls`: these settings stay
+/// Compiles as [`compile`] does, for a process whose management API was started with `admin_tls`: those settings stay
 /// until the process ends, but their files are read again like all others.
 pub fn compile_beside(
     admin_tls: Option<&ServerTlsSettings>,

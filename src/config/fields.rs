@@ -32,7 +32,7 @@ pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
 pub(super) fn name(text: &str) -> Result<String, String> {
     match HeaderName::from_bytes(text.as_bytes()) {
         Ok(name) => Ok(name.as_str().to_owned()),
-        // The text may be a whole field, with a credential.
+        // The message does not repeat the text, which may be a whole field with a credential.
         Err(_) => Err("is not a field name".to_owned()),
     }
 }

@@ -21,7 +21,7 @@ pub struct ListenerSettings {
     /// Empty: whoever reaches the address, which then is a local one.
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
-    /// Of a Unix socket.
+    /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
     pub connections: u32,

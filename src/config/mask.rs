@@ -1,10 +1,11 @@
-//! The secrets of a configuration, which are never shown: values of header fields that are credentials, and passwords in
-//! URLs.
+//! The secrets of a configuration, which are never shown: the values of header fields that hold credentials, and
+//! passwords in URLs.
 
 /// The text that is shown in the place of a secret.
 pub const MASK: &str = "***";
 
-/// Words that a header's name has when its value is a credential. Rather one too many is hidden than one shown.
+/// Words in the names of header fields whose values are credentials. A harmless value that is hidden is better than a
+/// credential that is shown.
 const CREDENTIALS: [&str; 12] = [
     "auth",
     "bearer",
@@ -22,8 +23,8 @@ const CREDENTIALS: [&str; 12] = [
 
 const QUOTES: [char; 2] = ['"', '\''];
 
-/// Whether the value of the setting to which this is the way (`request_headers.set.authorization`) is to be hidden. Where
-/// header fields belong, and something else was written, it may be a field with its value.
+/// Whether the value of the setting at this way (`request_headers.set.authorization`) must be hidden. A value that is
+/// no header field but stands in a place for header fields may be a field with its value.
 pub fn hides(way: &str) -> bool {
     let Some((_, rest)) = way.split_once("_headers") else {
         return false;
@@ -35,8 +36,8 @@ pub fn hides(way: &str) -> bool {
     }
 }
 
-/// Whether a text that stands at this way may hold a credential: where the name of a field or a table of fields belongs,
-/// there is something else; or a URL names a user.
+/// Whether a text at this way may hold a credential: the text stands where a field name or a table of fields belongs and
+/// is neither, or it contains a URL that names a user.
 pub fn is_telling(way: &str, text: &str) -> bool {
     let is_more = way.contains("_headers.remove[") && !is_plain(text.trim_matches(QUOTES));
     let is_text = way.ends_with("_headers") && text.starts_with(QUOTES);
@@ -54,20 +55,20 @@ pub fn names_user(text: &str) -> bool {
     })
 }
 
-/// The key of a table at this way as messages have it: what stands where the name of a header field belongs, and is none,
-/// may be a field with its value.
+/// Whether messages must hide the key of a table at this way: a key that stands in the place of a field name, but is
+/// none, may be a field with its value.
 pub fn hides_key(table: &str, key: &str) -> bool {
     table.contains("_headers") && !is_plain(key)
 }
 
-/// Whether the text may be the name of a header field, or the way below one.
+/// Whether the text may be the name of a header field, or the way of a setting below such a name.
 fn is_plain(name: &str) -> bool {
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.[]".contains(&byte);
     name.bytes().all(is_of_name)
 }
 
-/// Whether the value of a header field of this name is to be hidden. Of a text that is not understood: whether it may
-/// hold a credential.
+/// Whether the value of a header field of this name must be hidden. For a text that is no field name: whether the text
+/// may hold a credential.
 pub fn is_credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     CREDENTIALS.iter().any(|word| name.contains(word))

@@ -1,8 +1,8 @@
 //! What the operator wrote → checked → compiled.
 //!
 //! [`load`] reads a file and reports every mistake in it at once, each with line, column and what would be right;
-//! [`compile()`] makes a [`crate::snapshot::Snapshot`] of it. Between the two stands a [`Config`]: checked, and still
-//! as written, so that it can be compiled anew when names resolve to other addresses.
+//! [`compile()`] makes a [`crate::snapshot::Snapshot`] of it. Between the two stands a [`Config`], which is checked but
+//! still in the form of the file, so that it can be compiled anew when names resolve to other addresses.
 //!
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
 
@@ -90,23 +90,23 @@ pub fn find(given: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>)
 }
 
 /// Reads and checks a file, which may be a pipe, and the files that it names. Errors: all its mistakes, or the one
-/// reason why it cannot be read.
+/// reason why the file cannot be read.
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
     load_by(path, file::read_even_pipe)
 }
 
-/// Loads a regular file only, for a process that is to run with it: reading a pipe may wait for ever, and finds nothing
-/// at the next reload.
+/// Loads a regular file only, for a process that is to run with the configuration: reading a pipe may wait for ever,
+/// and the pipe would be empty at the next reload.
 pub fn load_regular(path: &Path) -> Result<Config, Mistakes> {
     load_by(path, file::read)
 }
 
-/// Loads a regular file once two readings in a row are the same: editors and `cp` write in parts.
+/// Loads a regular file once two readings in a row are equal: editors and `cp` write a file in parts.
 pub fn load_settled(path: &Path) -> Result<Config, Mistakes> {
     load_by(path, read_until_settled)
 }
 
-/// The text of such a file, unchecked. Errors: it cannot be read.
+/// The text of a regular file, unchecked, once two readings in a row are equal. Errors: the file cannot be read.
 pub fn read_settled(path: &Path) -> io::Result<String> {
     let bytes = read_until_settled(path, limits::CONFIG_BYTES)?;
     String::from_utf8(bytes).map_err(io::Error::other)
@@ -117,7 +117,7 @@ fn read_until_settled(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     settled(|| file::read(path, most), || thread::sleep(pause))
 }
 
-/// The content, once two readings in a row are the same.
+/// The content, once two readings in a row are equal.
 fn settled(mut read: impl FnMut() -> io::Result<Vec<u8>>, pause: impl Fn()) -> io::Result<Vec<u8>> {
     let mut last = read()?;
     for _ in 0..limits::CONFIG_READS {
@@ -128,7 +128,7 @@ fn settled(mut read: impl FnMut() -> io::Result<Vec<u8>>, pause: impl Fn()) -> i
         }
         last = bytes;
     }
-    Err(io::Error::other("it is being written all the time"))
+    Err(io::Error::other("the file is being written all the time"))
 }
 
 fn load_by(
@@ -210,8 +210,8 @@ impl Config {
         &self.text
     }
 
-    /// Whether there is nothing to serve: no route, or nowhere to listen. Rather a file that is being written, or a
-    /// template that is broken, than what anybody means.
+    /// Whether the configuration serves nothing: it has no route, or no listener. Such a file is more likely half
+    /// written, or made from a broken template, than intended.
     pub fn is_empty(&self) -> bool {
         self.settings.routes.is_empty() || self.settings.listeners.is_empty()
     }
@@ -221,8 +221,7 @@ impl Config {
         self.text.parse().expect("a checked text is TOML")
     }
 
-    /// What may well be meant otherwise, and what of the files that it names may make trouble, in the order of the
-    /// text.
+    /// Settings that are probably meant otherwise, and files that may cause trouble, in the order of the text.
     pub fn warnings(&self, machine: &Machine) -> Vec<Note> {
         self.noted(machine, |settings, notes| {
             tls_files::warn(settings, notes);

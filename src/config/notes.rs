@@ -90,14 +90,14 @@ impl<'t> Notes<'t> {
         }
     }
 
-    /// Notes that a file that is named at `place` could not be read, which may pass.
+    /// Notes that the file that `place` names could not be read, for a reason that may pass.
     pub(super) fn add_passing(&self, place: &Place, what: impl fmt::Display) {
         let lasting = self.lasting.get();
         self.add(place, what);
         self.lasting.set(lasting);
     }
 
-    /// Whether something was noted that stays as it is until somebody changes it.
+    /// Whether any noted mistake lasts until somebody corrects it.
     pub(super) fn are_lasting(&self) -> bool {
         self.lasting.get()
     }
@@ -153,7 +153,7 @@ pub struct Mistakes {
     pub notes: Vec<Note>,
     /// Mistakes beyond those.
     pub left_out: usize,
-    /// A file could not be read, and that is all: it may be read at another time, though nobody changes it.
+    /// Whether the only mistakes are files that could not be read, for reasons that may pass by themselves.
     pub may_pass: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The files that palantir itself reads and writes, and the Unix sockets that it listens on: none that it writes may be
-//! another one, and what holds a secret is nobody else's to read.
+//! The files that palantir itself reads and writes, and the Unix sockets that it listens on. No file that palantir
+//! writes may be the same as another one, and only palantir's user may be able to read a file with a secret.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -19,10 +19,10 @@ use crate::snapshot::ListenAddr;
 struct OwnFile<'s> {
     path: Cow<'s, Path>,
     place: Place,
-    /// Palantir writes it, so that nothing else may stand there.
+    /// Whether palantir writes the file, so that it may be no other file at the same time.
     is_written: bool,
     is_secret: bool,
-    /// It is what a file is first written to, beside its own place.
+    /// Whether this is the temporary file beside another one, which replaces that one when it is complete.
     is_new: bool,
 }
 
@@ -33,8 +33,8 @@ enum Identity {
     Inode(u64, u64),
 }
 
-/// Notes which files are each other though palantir writes one of them. `path` is the configuration's own; empty if it
-/// stands in no file.
+/// Notes the pairs of settings that name the same file although palantir writes one of them. `path` is the path of the
+/// configuration; empty if the configuration is not in a file.
 pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
     let mut known: HashMap<Identity, Known> = HashMap::new();
     if !path.as_os_str().is_empty() {
@@ -71,7 +71,7 @@ pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// A file that was looked at. By default, that of the configuration itself.
+/// A file that was checked already. By default, the configuration file itself.
 #[derive(Default)]
 struct Known {
     key: String,
@@ -89,7 +89,7 @@ impl Known {
     }
 }
 
-/// What is wrong if both are the same.
+/// The mistake if both settings name the same file.
 fn in_words(own: &OwnFile<'_>, other: &Known) -> String {
     let name = own.path.display();
     let key = match other.key.as_str() {
@@ -108,7 +108,7 @@ fn in_words(own: &OwnFile<'_>, other: &Known) -> String {
     }
 }
 
-/// Those that a file is first written to which is replaced as a whole.
+/// The temporary files of those that are replaced as a whole.
 fn new_ones<'s>(files: &[OwnFile<'s>]) -> Vec<OwnFile<'s>> {
     const REPLACED: [&str; 2] = ["admin.state_file", "tls.ticket_key_file"];
     let files = files.iter();
@@ -123,7 +123,8 @@ fn new_ones<'s>(files: &[OwnFile<'s>]) -> Vec<OwnFile<'s>> {
     new.collect()
 }
 
-/// The files of Unix sockets that are listened on, each once: that two are written alike is noted elsewhere.
+/// The files of Unix sockets that palantir listens on, each once: another check notes that two listeners have the same
+/// address.
 fn sockets<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
     let listeners = settings.listeners.iter();
     let listened = listeners.map(|listener| (&listener.addr.value, listener.addr.place.clone()));
@@ -148,7 +149,7 @@ fn sockets<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
     files.collect()
 }
 
-/// Notes which secrets everybody may read.
+/// Notes the secrets that everybody may read.
 pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
     let mut files = named(settings, notes);
     files.retain(|own| own.is_secret && file::is_public(&own.path));
@@ -158,7 +159,7 @@ pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// The files that belong to no certificate.
+/// The files that do not belong to a certificate.
 fn named<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
     const WRITTEN: (bool, bool) = (true, false);
     const SECRET: (bool, bool) = (false, true);
@@ -216,7 +217,7 @@ fn of_certificates(settings: &Settings) -> impl Iterator<Item = OwnFile<'_>> {
     })
 }
 
-/// A file that is not there yet has none but its path.
+/// The identities of a file: its path, and its device and inode if it exists.
 fn identities(path: &Path) -> Vec<Identity> {
     let path = whole(path);
     let found = fs::metadata(&path).ok();
@@ -224,8 +225,8 @@ fn identities(path: &Path) -> Vec<Identity> {
     std::iter::once(Identity::Path(path)).chain(inode).collect()
 }
 
-/// The way to a file without links, though it may not be there yet; of a folder that is not there, the path as it is
-/// written.
+/// The path of a file without links, even if the file does not exist yet. If its folder does not exist, the path as it
+/// is written.
 fn whole(path: &Path) -> PathBuf {
     let path = env::current_dir().unwrap_or_default().join(path);
     let path = file::behind_links(&path).unwrap_or(path);

@@ -1,5 +1,5 @@
-//! Parts that a new snapshot shares with those in use: memory grows by the changed parts, not by the whole
-//! configuration.
+//! Parts that a new snapshot shares with the snapshots in use, so that memory grows by the changed parts and not by the
+//! whole configuration.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use crate::snapshot::{Backend, ClientTls, Pool, Route, RouteTimeouts, Snapshot};
 use crate::worker::route::RouteTable;
 
-/// The parts of all snapshots that are in use. Owned by the thread that compiles configurations.
+/// The parts of all snapshots that are in use. The thread that compiles configurations owns this value.
 #[derive(Debug, Default)]
 pub struct Sharing {
     routes: Known<Route>,
@@ -16,7 +16,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// Puts the equal parts of earlier snapshots in the place of the new ones.
+    /// Replaces the parts of a new snapshot by equal parts of earlier ones.
     pub fn share(&mut self, mut snapshot: Snapshot) -> Snapshot {
         for route in &mut snapshot.routes {
             self.routes.share(&route.name.clone(), route, same_route);
@@ -36,7 +36,7 @@ impl Sharing {
     }
 }
 
-/// Parts by name: as many of a name as differ among the snapshots in use.
+/// Parts by name. A name has as many parts as differ among the snapshots in use.
 #[derive(Debug)]
 struct Known<T>(HashMap<String, Vec<Weak<T>>>);
 
@@ -64,7 +64,7 @@ impl<T> Known<T> {
     }
 }
 
-/// Each setting is named, so that whoever adds one compares it here.
+/// Each setting is named here, so that a new setting cannot be added without being compared.
 fn same_route(one: &Route, other: &Route) -> bool {
     let Route {
         name,
@@ -117,7 +117,8 @@ fn same_timeouts(one: &RouteTimeouts, other: &RouteTimeouts) -> bool {
         && *upstream_idle == other.upstream_idle
 }
 
-/// As [`same_route`]. What is built of the same settings of TLS and the same files is built once.
+/// Compares like [`same_route`]. TLS settings that are equal and come from the same files are compiled once, so that
+/// comparing pointers is enough.
 fn same_pool(one: &Pool, other: &Pool) -> bool {
     let Pool {
         name,

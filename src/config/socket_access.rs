@@ -5,14 +5,14 @@ use nix::unistd::{Group, User};
 use super::document::Table;
 use crate::snapshot::{ListenAddr, SocketAccess};
 
-/// Reads the keys; they mean something at a Unix socket alone. `mode`: the default.
+/// Reads the keys, which are valid for a Unix socket only. `mode`: the default.
 pub(super) fn read(table: &mut Table<'_>, addr: Option<&ListenAddr>, mode: u32) -> SocketAccess {
     let mut access = SocketAccess::of_mode(mode);
     if matches!(addr, Some(ListenAddr::Tcp(_))) {
         for key in ["mode", "owner", "group"] {
             table.refuse(
                 key,
-                "means nothing at a TCP address: a Unix socket has a file",
+                "has no meaning for a TCP address: only a Unix socket has a file",
             );
         }
         return access;
@@ -44,13 +44,13 @@ fn parse_group(text: &str) -> Result<u32, String> {
     parse_id(text, "group", found)
 }
 
-/// A number, or a name that the system knows.
+/// Reads a number, or a name that the system knows.
 fn parse_id(
     text: &str,
     what: &str,
     find: impl FnOnce() -> nix::Result<Option<u32>>,
 ) -> Result<u32, String> {
-    // The largest number stands for none at all (chown(2)).
+    // The largest number means no user or group to chown(2).
     if let Ok(number) = text.parse::<u32>()
         && number != u32::MAX
     {

@@ -10,8 +10,8 @@ use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
 use crate::tls::{PairFault, PairFiles, Part, Vault, unix_secs};
 
-/// The files of certificates, keys and authorities, each with the place of the configuration that names the file.
-/// Ordered certificates are named by the folder that holds them.
+/// The files of certificates, keys and authorities, each with the place in the configuration that names the file.
+/// Certificates that are ordered are named by their folder.
 pub(super) fn named(settings: &Settings) -> impl Iterator<Item = (&Path, &Place)> {
     let of_server = servers(settings).flat_map(|tls| {
         let pairs = tls.settings.pairs.iter().zip(&tls.pair_places);

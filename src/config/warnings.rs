@@ -147,8 +147,8 @@ fn warn_of_backends(settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// Whether a listener on every address takes what is sent to the backend, if it is sent to this machine. What is sure to
-/// be sent there was a mistake.
+/// Whether a listener on every address may receive what is sent to the backend, if the backend is on this machine. A
+/// backend that is certain to be the listener itself is a mistake and not a warning.
 fn may_be(listened: &ListenAddr, backend: &BackendPlace) -> bool {
     match (listened, backend) {
         (ListenAddr::Tcp(listened), BackendPlace::Ip(backend)) => {

@@ -21,7 +21,7 @@ pub type Answer = oneshot::Sender<Result<Accepted, Problem>>;
 #[derive(Debug)]
 pub struct Ask {
     pub wish: Wish,
-    /// Only if the revision in force is still this one.
+    /// If set, the change is refused unless this revision is in force.
     pub if_match: Option<u64>,
     /// Who wants it, for the audit log and the revision: `api 127.0.0.1:50312`, `SIGHUP`.
     pub origin: String,
@@ -33,15 +33,16 @@ pub struct Ask {
 pub enum Wish {
     /// A change of one pool or backend.
     Edit(Edit),
-    /// Let a backend take no new requests; take it out when its running ones have ended or `patience` is over. The
-    /// answer comes when it takes none on any core; to take it out is a revision of its own.
+    /// Let a backend take no new requests, and remove it when its running requests have ended or `patience` is over.
+    /// The answer comes when no core sends it requests any more; its removal is a revision of its own.
     DrainServer {
         pool: String,
         addr: String,
         patience: Duration,
     },
-    /// Read the file again. With `trial`, go back by itself unless [`Wish::Confirm`] comes in time. A file without any
-    /// route or listener is refused, unless it may be so; with `asked` also one that is not what was asked for.
+    /// Read the file again. With `trial`, the change is taken back unless [`Wish::Confirm`] comes in time. A file
+    /// without any route or listener is refused unless `allow_empty` is set; with `asked`, so is a file that is not the
+    /// one asked for.
     Reload {
         trial: Option<Trial>,
         allow_empty: bool,
@@ -53,8 +54,8 @@ pub enum Wish {
     Confirm,
     /// Make this revision the one in force again, as a new one.
     Rollback { revision: u64 },
-    /// Hand over to a new process of the binary; with `force` also where that would take a file over that a rollback
-    /// has taken back. A file without any route or listener is refused, unless it may be so.
+    /// Hand over to a new process of the binary; with `force` also where the new process would load a file that a
+    /// rollback has taken back. A file without any route or listener is refused unless `allow_empty` is set.
     Upgrade { force: bool, allow_empty: bool },
 }
 
@@ -95,12 +96,12 @@ pub struct InForce {
     pub revisions: Vec<Revision>,
     /// A stop has begun.
     pub draining: bool,
-    /// Another process has taken over.
+    /// Whether another process has taken over.
     pub retired: bool,
 }
 
 impl InForce {
-    /// The desk's configuration, compiled as `snapshot`, in a process that goes on.
+    /// The desk's configuration, compiled as `snapshot`, in a process that has not been taken over from.
     pub fn new(desk: &Desk, snapshot: &Arc<Snapshot>) -> InForce {
         InForce {
             revision: desk.revision(),

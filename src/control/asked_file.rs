@@ -1,14 +1,14 @@
-//! Which content of the configuration file a signal has asked for. A reload that waits, or is tried again, takes over what
-//! was there when it was asked for: what somebody writes later, nobody has asked for yet.
+//! The content of the configuration file that a signal has asked for. A reload that waits, or is tried again, loads the
+//! content that the file had at the signal: nobody has asked yet for a later content.
 
 use crate::control::desk::{Problem, ProblemKind};
 
-/// What the last signal has asked for.
+/// The file that the last signal asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AskedFile {
-    /// Tells this signal from earlier ones.
+    /// The number of the signal, which tells it from earlier ones.
     number: u64,
-    /// The file was looked at since.
+    /// Whether the file was read since the signal.
     is_noted: bool,
     /// The digest of the file at that time, if it could be read.
     only: Option<String>,
@@ -17,7 +17,7 @@ pub struct AskedFile {
 }
 
 impl AskedFile {
-    /// A signal asks for the file as it is now.
+    /// Notes that a signal asks for the file as it is now.
     pub fn ask(&mut self) {
         *self = AskedFile {
             number: self.number + 1,
@@ -25,25 +25,25 @@ impl AskedFile {
         };
     }
 
-    /// Whether nobody has looked at the file since.
+    /// Whether the file was not read since the signal.
     pub fn is_unseen(&self) -> bool {
         !self.is_noted
     }
 
-    /// This digest was found for what `asked` has asked for. It counts if it is the first one, and nothing else was asked
-    /// for meanwhile.
+    /// Notes the digest that the file had when it was read for `asked`. The digest counts if it is the first one and no
+    /// other signal has come meanwhile.
     pub fn note(&mut self, asked: &AskedFile, digest: Option<String>) {
         if self.number == asked.number && !self.is_noted {
             (self.is_noted, self.only) = (true, digest);
         }
     }
 
-    /// A rollback takes back what was in force, which is a file with this digest.
+    /// Notes that a rollback takes back the file with this digest, which was in force.
     pub fn take_back(&mut self, digest: String) {
         self.not = Some(digest);
     }
 
-    /// Errors: why a file with this digest is not what was asked for.
+    /// Checks that a file with this digest is the one that was asked for. Errors: the reason why it is not.
     pub fn check(&self, digest: &str) -> Result<(), Problem> {
         let is = |known: &Option<String>| known.as_deref() == Some(digest);
         let why = if is(&self.not) {
@@ -76,7 +76,7 @@ mod tests {
         asked.note(&now, Some("b".to_owned()));
         asked.note(&now, Some("c".to_owned()));
         assert!(!asked.is_unseen());
-        // Digest, whether it is loaded before and after a rollback takes "b" back.
+        // Columns: the digest, and whether it is loaded before and after a rollback takes "b" back.
         for (digest, before, after) in [("a", false, false), ("b", true, false)] {
             assert_eq!(asked.check(digest).is_ok(), before, "{digest}");
             let mut taken = asked.clone();

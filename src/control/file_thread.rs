@@ -1,7 +1,8 @@
-//! The thread that does for the control thread what may wait for a disk, a pipe, or much work: reading and writing files,
-//! checking and compiling configurations. The control thread starts one piece of work at a time and goes on; a piece that
-//! stands still for too long is given up, so that neither the API nor a signal ever waits for a disk. A large
-//! configuration on a busy machine is no reason to give up: the time for which the thread has had a processor tells.
+//! The thread that does the control thread's work that may wait for a disk or a pipe, or takes long: reading and
+//! writing files, checking and compiling configurations. The control thread starts one piece of work at a time and goes
+//! on. A piece of work that stands still for too long is given up, so that neither the API nor a signal ever waits for
+//! a disk. A large configuration on a busy machine is not given up, because the processor time of the thread shows that
+//! the work goes on.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -20,12 +21,12 @@ use crate::control::resolve::Compile;
 
 type Work = Box<dyn FnOnce(&mut Compile) + Send>;
 
-/// What the thread is doing, for whoever only wants to know.
+/// The present work of the thread, for threads that only report it.
 #[derive(Clone, Debug, Default)]
 pub struct FileProgress {
-    /// The piece of work and when it began.
+    /// The present piece of work and when it began.
     work: Arc<Mutex<Option<(Job, Micros)>>>,
-    /// The file that is read, written or looked at.
+    /// The file that the thread is reading, writing or checking.
     file: FileAtWork,
 }
 
@@ -34,7 +35,7 @@ impl FileProgress {
         *self.work.lock().unwrap_or_else(PoisonError::into_inner) = job;
     }
 
-    /// What the thread has been doing for too long, in words; `None`: it is well.
+    /// What the thread has been doing for too long, as a text; `None`: no piece of work is late.
     pub fn complaint(&self, now: Micros) -> Option<String> {
         let doing = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let (job, since) = doing.as_ref()?;
@@ -53,11 +54,11 @@ impl FileProgress {
 pub struct FileThread {
     work: Sender<Work>,
     thread: JoinHandle<()>,
-    /// The time for which the thread has had a processor.
+    /// The processor time that the thread has used.
     worked: CpuTime,
     progress: FileProgress,
     under_way: Option<UnderWay>,
-    /// The number of the last piece of work.
+    /// The number of the latest piece of work.
     number: u64,
 }
 
@@ -65,26 +66,26 @@ pub struct FileThread {
 struct UnderWay {
     job: Job,
     since: Micros,
-    /// When it was last seen to work, and how long the thread had worked by then.
+    /// The time of the last observed progress, and the processor time of the thread by then.
     seen: (Micros, Duration),
-    /// What became of it when it had taken too long.
+    /// How the piece of work was given up, if it was.
     given_up: Option<GivenUp>,
 }
 
-/// A piece of work, as the control thread and the thread that does it share it.
+/// A piece of work, shared by the control thread and the thread that does it.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Tells it from all others.
+    /// The number of the piece of work, which no other has.
     pub number: u64,
     doing: Arc<Mutex<String>>,
     fate: Arc<AtomicU8>,
 }
 
-/// It may still be given up without a trace.
+/// The work may still be given up without a trace.
 const OPEN: u8 = 0;
-/// What it does from now on lasts.
+/// The work is writing something that lasts.
 const COMMITTED: u8 = 1;
-/// It must leave no trace.
+/// The work must leave no trace.
 const WITHDRAWN: u8 = 2;
 
 impl Job {
@@ -96,12 +97,13 @@ impl Job {
         }
     }
 
-    /// Says what is done from now on, for the case that it never ends: `reading /etc/palantir.toml`.
+    /// Notes what the thread does from now on, for the report if it never ends: `reading /etc/palantir.toml`.
     pub fn note(&self, doing: impl Into<String>) {
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing.into();
     }
 
-    /// Whether the work may do what lasts: it was not given up, and cannot be without a trace from now on.
+    /// Returns whether the work may write something that lasts: true if it was not given up. From then on it can no
+    /// longer be given up without a trace.
     pub fn commit(&self) -> bool {
         self.settle(COMMITTED)
     }
@@ -123,17 +125,17 @@ impl Job {
     }
 }
 
-/// What became of a piece of work that nobody waits for any more.
+/// How a piece of work was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenUp {
-    /// It will leave no trace.
+    /// The work will leave no trace.
     Withdrawn,
-    /// It was about to end: what it does lasts, and its result still counts.
+    /// The work was writing something that lasts: its result still counts.
     Committed,
 }
 
 impl FileThread {
-    /// Starts the thread, which alone compiles from now on. Errors: there can be no more threads.
+    /// Starts the thread, which alone compiles configurations from now on. Errors: no thread can be started.
     pub fn start(mut compile: Compile) -> io::Result<FileThread> {
         let (work, pieces) = bounded::<Work>(limits::FILE_WORK);
         let progress = FileProgress::default();
@@ -156,22 +158,22 @@ impl FileThread {
         })
     }
 
-    /// What it is doing.
+    /// The progress of the thread.
     pub fn progress(&self) -> FileProgress {
         self.progress.clone()
     }
 
-    /// Whether the thread has ended: a piece of work has panicked.
+    /// Whether the thread has ended, because a piece of work has panicked.
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Whether a piece of work can be started: none is under way.
+    /// Whether a piece of work can be started, because none is under way.
     pub fn is_idle(&self) -> bool {
         self.under_way.is_none()
     }
 
-    /// Starts a piece of work; its number. None may be under way. `work` hands its result over itself.
+    /// Starts a piece of work and returns its number. No other may be under way. `work` delivers its result itself.
     pub fn begin(
         &mut self,
         now: Micros,
@@ -182,7 +184,7 @@ impl FileThread {
         let job = Job::new(self.number);
         self.progress.set(Some((job.clone(), now)));
         let done_there = job.clone();
-        // There is room: what is discarded leaves some.
+        // The queue has room: discarded values leave a place free.
         let _ = self
             .work
             .try_send(Box::new(move |compile| work(compile, &done_there)));
@@ -195,7 +197,7 @@ impl FileThread {
         self.number
     }
 
-    /// The piece of work of this number has ended; whether its result counts.
+    /// Notes that the piece of work of this number has ended. Returns whether its result counts.
     pub fn note_end(&mut self, number: u64) -> bool {
         let ended = self.under_way.take_if(|work| work.job.number == number);
         if ended.is_some() {
@@ -204,7 +206,7 @@ impl FileThread {
         ended.is_some_and(|work| work.given_up != Some(GivenUp::Withdrawn))
     }
 
-    /// When to look whether the piece of work under way stands still. `None`: none is waited for.
+    /// When to check the progress of the piece of work under way. `None`: no piece of work is under way.
     pub fn deadline(&self) -> Option<Micros> {
         let work = self.under_way.as_ref();
         let work = work.filter(|work| work.given_up.is_none())?;
@@ -215,7 +217,7 @@ impl FileThread {
         Some(still.min(at_most))
     }
 
-    /// Whether the piece of work under way is to be given up: it stands still, or takes too long altogether.
+    /// Whether the piece of work under way must be given up: it stands still, or takes too long altogether.
     pub fn is_overdue(&mut self, now: Micros) -> bool {
         let is_over = |deadline: Option<Micros>| deadline.is_some_and(|deadline| deadline <= now);
         if is_over(self.deadline())
@@ -229,14 +231,14 @@ impl FileThread {
         is_over(self.deadline())
     }
 
-    /// When the piece of work under way has taken too long, if it was given up and its result counts nevertheless.
+    /// Until when to wait for the piece of work under way, if it was given up and its result still counts.
     pub fn committed_until(&self) -> Option<Micros> {
         let work = self.under_way.as_ref();
         let work = work.filter(|work| work.given_up == Some(GivenUp::Committed))?;
         Some(work.since.after(Duration::from_secs(limits::FILE_SECS)))
     }
 
-    /// Waits no longer for the piece of work under way, if there is one.
+    /// Gives up the piece of work under way, if there is one.
     pub fn give_up(&mut self) -> Option<GivenUp> {
         let work = self.under_way.as_mut()?;
         let given_up = match work.job.withdraw() {
@@ -247,14 +249,14 @@ impl FileThread {
         Some(given_up)
     }
 
-    /// [`FileProgress::complaint`]
+    /// The same text as [`FileProgress::complaint`].
     pub fn complaint(&self, now: Micros) -> Option<String> {
         self.progress.complaint(now)
     }
 
-    /// Drops a thing there, because to drop a large one takes a while.
+    /// Drops a value on the thread, because dropping a large one takes a while.
     pub fn discard(&self, thing: impl Send + 'static) {
-        // Otherwise the thing is dropped here. The last place in the queue is for work.
+        // If the queue has no room, the value is dropped here. The last place in the queue is for work.
         if self.work.len() + 1 < limits::FILE_WORK {
             let _ = self.work.try_send(Box::new(move |_| drop(thing)));
         }

@@ -1,6 +1,6 @@
-//! Certificates and keys that are renewed while palantir runs: their files are looked at every few seconds, and a
-//! change for the better comes into force like any other, for the connections that begin from then on. What is wrong
-//! with a change for the worse is logged, and everything stays as it was.
+//! Certificates and keys that are renewed while palantir runs. Palantir looks at their files every few seconds. A
+//! change without mistakes comes into force like any other, for the connections that begin from then on. The mistakes
+//! of any other change are logged, and everything stays as it was.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ pub(super) struct FileWatch {
     due: Micros,
     /// As they were before they were last read.
     pub seen: FilesRead,
-    /// Why the keys of tickets could not be kept at the last look, so that it is logged once.
+    /// Why the keys of session tickets could not be stored at the last look, so that the reason is logged once.
     told_of_tickets: Option<String>,
 }
 
 impl FileWatch {
-    /// For what was read at the start.
+    /// The watch over the files as they were read at the start.
     pub fn new(seen: FilesRead) -> FileWatch {
         FileWatch {
             due: Micros::default(),
@@ -34,7 +34,7 @@ impl FileWatch {
         }
     }
 
-    /// Whether it is time to look at them; the next time begins then.
+    /// Whether it is time to look at the files. If it is, the time until the next look begins.
     pub fn is_due(&mut self, now: Micros) -> bool {
         let is_due = self.due <= now;
         if is_due {
@@ -45,13 +45,13 @@ impl FileWatch {
 }
 
 impl Control {
-    /// Takes over what has changed about them.
+    /// Puts in force what a look at the files has found changed.
     pub(super) fn take_looked(&mut self, looked: Looked, now: Micros) {
         let watch = &mut self.file_watch;
         if let Some(why) = looked.tickets.as_ref()
             && looked.tickets != watch.told_of_tickets
         {
-            error!("TLS tickets of now may not be good after a restart: {why}");
+            error!("TLS tickets that are issued now may be invalid after a restart: {why}");
         }
         watch.told_of_tickets = looked.tickets;
         if let Some(Err(problem)) = looked.ready {
@@ -70,7 +70,7 @@ impl Control {
         }
     }
 
-    /// Looks at the files again in a moment, because the reason may lie outside the files.
+    /// Has the files looked at again soon, because the reason may lie outside the files.
     fn retry_files(&mut self, why: &str, now: Micros) {
         self.file_watch.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
         if self.pending.note_refusal(Operation::TlsFiles, why, now) {

@@ -24,7 +24,7 @@ pub struct LastResort {
 }
 
 impl LastResort {
-    /// For this control thread.
+    /// The means for this control thread.
     pub fn of(control: &Control) -> LastResort {
         LastResort {
             workers: control.threads.mailboxes(),
@@ -33,19 +33,19 @@ impl LastResort {
         }
     }
 
-    /// Has the workers drain and waits for running requests, not as long as a stop does: no signal hastens this. The
-    /// exit code.
+    /// Has the workers drain and waits for running requests, for a shorter time than a stop does, since no signal can
+    /// hasten this end. Returns the exit code.
     pub fn stop(self) -> u8 {
         error!("the control thread has panicked; stopping");
         let patience = self.standing.borrow().snapshot.shutdown_timeout;
         let patience = patience.min(Duration::from_secs(limits::LAST_DRAIN_SECS));
         let deadline = Instant::now() + patience;
         for worker in &self.workers {
-            // One that takes nothing is not waited for longer than the others.
+            // A worker whose mailbox is full is not waited for any longer than the others.
             let _ = worker.post(ToWorker::Drain);
         }
         let pause = Duration::from_millis(limits::POST_AGAIN_MILLIS);
-        // Gives the workers time to count what they have just accepted as requests.
+        // Workers need this time to count connections that they have just accepted as requests.
         thread::sleep(pause);
         while gauges::exchanges(&self.gauges) > 0 && Instant::now() < deadline {
             thread::sleep(pause);

@@ -24,8 +24,8 @@ impl Listeners {
         }
     }
 
-    /// Listens at those of `places` that are not listened at yet; addresses that somebody else has are waited for up to
-    /// `patience` in all. Errors: the first address that cannot be had, and why; no new one is kept then.
+    /// Listens at those of `places` that have no listener yet. For addresses that another process has, waits up to
+    /// `patience` in all. Errors: the first address that cannot be bound, and why; no new listener is kept then.
     pub fn bind_missing(
         &self,
         places: &[(ListenAddr, SocketAccess)],
@@ -46,8 +46,8 @@ impl Listeners {
         Ok(added)
     }
 
-    /// Takes those of `places` that were passed to this process, instead of binding them. Errors: the first address that
-    /// cannot be shared out among the workers, and why.
+    /// Takes the sockets of `places` that were passed to this process, instead of binding them. Errors: the first
+    /// address that cannot be shared among the workers, and why.
     pub fn take_passed(
         &mut self,
         places: &[(ListenAddr, SocketAccess)],
@@ -87,14 +87,14 @@ impl Listeners {
         self.sockets.extend(more.sockets);
     }
 
-    /// Closes the sockets, and waits for no disk: see [`net::close`].
+    /// Closes the sockets without waiting for a disk: see [`net::close`].
     pub fn close(self) {
         let sockets = self.sockets.into_iter();
         net::close(sockets.flat_map(|(_, sockets)| sockets).collect());
     }
 
-    /// Gives up the sockets kept for addresses that are not among `addrs`. Dropping them closes them, and removes their
-    /// files, which may take a disk's time.
+    /// Removes the sockets of addresses that are not among `addrs`, and returns them. Dropping them closes them and
+    /// removes their files, which may wait for a disk.
     #[must_use = "they are to be closed"]
     pub fn keep_only(&mut self, addrs: &[ListenAddr]) -> Listeners {
         let gone = self

@@ -1,8 +1,8 @@
-//! The control thread, which is the program's first: takes signals, changes the configuration, keeps names resolved,
-//! tells the thread of the access log what to do, and ends the process in good order.
+//! The control thread, which is the program's first thread: it takes signals, changes the configuration, keeps names
+//! resolved, gives orders to the access-log thread, and ends the process in good order.
 //!
-//! [`Control`] alone changes anything; its loop is in this file. What is done at every turn of it is in `turn`, how a
-//! change comes into force in `change`.
+//! [`Control`] holds all state that changes; its loop is in this file. The module `turn` has the work of every turn of
+//! the loop, and `change` the way of a change into force.
 
 pub mod access_log;
 pub mod acme;
@@ -101,22 +101,22 @@ struct Control {
     tickets: Arc<TicketKeys>,
     file_watch: FileWatch,
     known: Known,
-    /// The names that are looked up again and again.
+    /// The names that are looked up repeatedly.
     names: watch::Sender<Names>,
-    /// The certificates that are ordered and renewed, and how that went so far.
+    /// The certificates that are ordered and renewed, and the results so far.
     wanted: watch::Sender<Wanted>,
     orders: Arc<OrderCounts>,
-    /// The version of the addresses that the snapshot in force has.
+    /// The version of the addresses in the snapshot in force.
     addresses: u64,
 
-    /// The asker of the change that is being prepared. Nothing else is decided meanwhile.
+    /// The asker of the change that is being prepared. No other change is decided meanwhile.
     asker: Option<Asker>,
-    /// A change that waits for names to be looked up.
+    /// A change that waits for the look-up of its new names.
     looking_up: Option<LookingUp>,
     unanswered: Vec<Unanswered>,
     /// The operations that palantir itself wants.
     pending: Pending,
-    /// What a reload that is wanted is to take over.
+    /// The content of the file that a wanted reload is to load.
     asked_file: AskedFile,
     trial: Option<OnTrial>,
     departures: Departures,
@@ -125,7 +125,7 @@ struct Control {
     succession: Succession,
 }
 
-/// Takes up the departures that an earlier process promised.
+/// Resumes the departures that an earlier process began.
 fn resume(desk: &Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
     let StartState { state, lock, .. } = left;
     let mut departures = Departures::default();
@@ -134,14 +134,14 @@ fn resume(desk: &Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Ar
     (departures, Arc::new(Saved { path, state, lock }))
 }
 
-/// Where other threads and tasks bring what they have found, and where they are asked.
+/// The channels by which other threads and tasks deliver results to the control thread and receive their orders.
 struct Outlets {
     finished: mpsc::Sender<Finished>,
     found: mpsc::Sender<Found>,
     questions: mpsc::Sender<Question>,
-    /// How many look-ups hang.
+    /// The number of look-ups that hang.
     hanging: Arc<Count>,
-    /// The name of a task that has panicked.
+    /// Receives the name of a task that has panicked.
     broken: mpsc::Sender<&'static str>,
 }
 
@@ -161,7 +161,7 @@ enum Event {
     Finished(Finished),
     Asked(Ask),
     Upgrade(Progress),
-    /// A task that must not has panicked.
+    /// A task whose panic ends the process has panicked.
     Broken(&'static str),
     /// Letters, or time has passed.
     Turn,
@@ -244,7 +244,7 @@ impl Control {
         });
     }
 
-    /// Spawns a task whose panic ends the process: nobody else would know of it.
+    /// Spawns a task whose panic ends the process, because nothing else would notice the panic.
     fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (task, broken) = (tokio::spawn(task), self.outlets.broken.clone());
         tokio::spawn(async move {
@@ -278,7 +278,7 @@ impl Control {
                 return code;
             }
             let event = tokio::select! {
-                // A signal that has come before an upgrade's last step is followed before it.
+                // A signal that came before an upgrade's last step is followed before that step.
                 biased;
                 signal = next_signal() => Event::Signal(signal),
                 progress = self.succession.upgrades.progress() => Event::Upgrade(progress),

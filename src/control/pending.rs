@@ -1,5 +1,6 @@
-//! What palantir itself wants done, besides what it is asked for: it stays wanted until it is done, or until the reason
-//! why it cannot be is final. It is tried again every second, told loudly but not all the time, and shown as a metric.
+//! The operations that palantir itself wants done, besides those that it is asked for. An operation stays wanted until
+//! it is done, or until the reason against it is final. Palantir tries it again every second, logs the reason from time
+//! to time, and shows the operation in a metric.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -9,7 +10,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::desk::ProblemKind;
 
-/// What may be wanted. The discriminant is the index in every table of them.
+/// An operation that palantir may want. The discriminant is the index of the operation in every table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// A reload on trial is to be taken back.
@@ -20,13 +21,13 @@ pub enum Operation {
     Upgrade,
     /// A backend has been drained, or has been down for too long.
     Removal,
-    /// A name has other addresses.
+    /// The addresses of a name have changed.
     Addresses,
     /// Files of TLS have changed.
     TlsFiles,
 }
 
-/// All operations, and what metrics call them.
+/// All operations, with their names in metrics.
 pub const OPERATIONS: [(Operation, &str); 6] = [
     (Operation::Rollback, "rollback"),
     (Operation::Reload, "reload"),
@@ -37,12 +38,12 @@ pub const OPERATIONS: [(Operation, &str); 6] = [
 ];
 
 impl Operation {
-    /// Whether there is no use in trying again after such a refusal: what is refused for is not going to change.
+    /// Whether a refusal of this kind is final: the same attempt would be refused again.
     pub fn is_final(self, refusal: ProblemKind) -> bool {
         match self {
-            // A file with mistakes, or another one than was asked for.
+            // The file has mistakes, or is another one than the signal asked for.
             Operation::Reload => [ProblemKind::Invalid, ProblemKind::Changed].contains(&refusal),
-            // A program that cannot start now is not started again and again.
+            // A program that fails to start is not started again.
             Operation::Upgrade => refusal != ProblemKind::Unavailable,
             Operation::Rollback | Operation::Removal => refusal == ProblemKind::Absent,
             Operation::Addresses | Operation::TlsFiles => false,
@@ -50,85 +51,86 @@ impl Operation {
     }
 }
 
-/// Which operations are wanted and not done, for metrics.
+/// The operations that are wanted and not done, for metrics.
 #[derive(Debug, Default)]
 pub struct Wanted([AtomicBool; OPERATIONS.len()]);
 
 impl Wanted {
-    /// Whether this one is.
+    /// Whether this operation is wanted and not done.
     pub fn is_wanted(&self, operation: Operation) -> bool {
         self.0[operation as usize].load(Relaxed)
     }
 }
 
-/// What is known of each operation.
+/// The state of every operation.
 #[derive(Debug, Default)]
 pub struct Pending {
     rows: [Row; OPERATIONS.len()],
     wanted: Arc<Wanted>,
-    /// The last thing that was begun was one of these, and none that somebody asked for.
+    /// Whether the last thing that was begun was one of these operations, and not a request of the API.
     was_last: bool,
 }
 
 #[derive(Debug, Default)]
 struct Row {
-    /// When at the earliest it is tried again.
+    /// When the operation is tried again, at the earliest.
     due: Micros,
-    /// It was asked for once more since it was last tried.
+    /// Whether the operation was asked for again since the last attempt.
     again: bool,
-    /// The last reason that was told, and when.
+    /// The last reason that was logged, and when.
     told: Option<(String, Micros)>,
 }
 
 impl Pending {
-    /// For metrics.
+    /// The wanted operations, for metrics.
     pub fn wanted(&self) -> Arc<Wanted> {
         self.wanted.clone()
     }
 
-    /// It is wanted from now on.
+    /// Notes that the operation is wanted from now on.
     pub fn want(&self, operation: Operation) {
         self.wanted.0[operation as usize].store(true, Relaxed);
     }
 
-    /// A signal asks for it; it is done once more if that comes while it is being done.
+    /// Notes that a signal asks for the operation. A signal that comes during an attempt has the operation done once
+    /// more.
     pub fn ask(&mut self, operation: Operation) {
         self.want(operation);
         self.rows[operation as usize].again = true;
     }
 
-    /// Whether a signal has asked for it since it was last tried.
+    /// Whether a signal has asked for the operation since the last attempt.
     pub fn is_asked_again(&self, operation: Operation) -> bool {
         self.rows[operation as usize].again
     }
 
-    /// Whether it is wanted and may be tried again.
+    /// Whether the operation is wanted and may be tried again.
     pub fn is_due(&self, operation: Operation, now: Micros) -> bool {
         self.wanted.is_wanted(operation) && self.may_try(operation, now)
     }
 
-    /// Whether it may be tried, wanted or not.
+    /// Whether the operation may be tried, wanted or not.
     pub fn may_try(&self, operation: Operation, now: Micros) -> bool {
         self.rows[operation as usize].due <= now
     }
 
-    /// Whether what somebody has asked for is done first: however many operations are wanted, and however long an
-    /// attempt takes, each attempt is followed by one thing that somebody waits for.
+    /// Whether a request of the API comes before the wanted operations. However many operations are wanted, and however
+    /// long an attempt takes, each attempt is followed by one request that somebody waits for.
     pub fn must_yield(&self, somebody_waits: bool) -> bool {
         self.was_last && somebody_waits
     }
 
-    /// Something is done that somebody has asked for.
+    /// Notes that a request of the API is begun.
     pub fn note_other(&mut self) {
         self.was_last = false;
     }
 
-    /// Whether an attempt was refused since it was last done.
+    /// Whether the last attempt was refused.
     pub fn was_refused(&self, operation: Operation) -> bool {
         self.rows[operation as usize].told.is_some()
     }
 
-    /// It is tried now.
+    /// Notes that an attempt begins.
     pub fn note_try(&mut self, operation: Operation, now: Micros) {
         self.want(operation);
         self.was_last = true;
@@ -137,18 +139,18 @@ impl Pending {
         (row.due, row.again) = (now.after(pause), false);
     }
 
-    /// It is done, or not wanted any more, unless it was asked for once more.
+    /// Notes that the operation is done or no longer wanted, unless it was asked for again meanwhile.
     pub fn settle(&mut self, operation: Operation) {
         let row = std::mem::take(&mut self.rows[operation as usize]);
         self.wanted.0[operation as usize].store(row.again, Relaxed);
     }
 
-    /// It could not be done, and stays wanted; whether that is to be told: a new reason at once, the same one once a
-    /// minute.
+    /// Notes that the attempt was refused; the operation stays wanted. Returns whether the reason is to be logged: a
+    /// new reason at once, the same reason once a minute.
     pub fn note_refusal(&mut self, operation: Operation, reason: &str, now: Micros) -> bool {
         self.want(operation);
         let row = &mut self.rows[operation as usize];
-        // Counted from the end of the attempt, which may have taken long: others want something, too.
+        // Counted from the end of the attempt, which may have taken long: other work needs its turn.
         row.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
         let pause = Duration::from_secs(limits::OWN_TELL_SECS);
         let was_told = row

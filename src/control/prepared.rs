@@ -1,4 +1,4 @@
-//! Everything that the control thread needs, made before anybody is served; and the start of its loop.
+//! Everything that the control thread needs, made before palantir serves anybody, and the start of the thread's loop.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,52 +34,53 @@ use crate::shared::pulse::Watched;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 
-/// Everything that has been started.
+/// The parts of the program that have been started.
 pub struct Started {
     /// The configuration with which the workers and the health thread began.
     pub snapshot: Arc<Snapshot>,
-    /// The configuration that it was compiled from.
+    /// The configuration that `snapshot` was compiled from.
     pub desk: Desk,
     /// The state that an earlier process left.
     pub left: StartState,
-    /// What look-ups found before the snapshot was compiled.
+    /// The addresses that were found before the snapshot was compiled.
     pub known: Known,
-    /// Looks names up from now on.
+    /// The look-ups of names, which go on from now on.
     pub look_ups: LookUps,
     pub compile: Compile,
-    /// Those that the compiled TLS makes tickets with.
+    /// The keys of session tickets that the compiled TLS uses.
     pub tickets: Arc<TicketKeys>,
     pub listeners: Listeners,
     pub workers: Vec<Mailbox<ToWorker>>,
     pub tables: SharedTables,
     pub gauges: AllGauges,
-    /// With an open file if the snapshot has an access log.
+    /// The access log, with an open file if the snapshot has an access log.
     pub access_log: AccessLog,
     pub health: Mailbox<ToHealth>,
     pub health_thread: Watched,
     pub letters: Letters<ToControl>,
     pub upgrades: Upgrades,
-    /// No other process is, or was just now, the service.
+    /// Whether no other process is the service, or was until just now.
     pub is_alone: bool,
-    /// Where the management API listens and what it lets through, if there is one.
+    /// The socket of the management API and the checks for its requests, if there is one.
     pub admin: Option<(BoundListener, api::Gate)>,
 }
 
-/// The thread with everything that it needs and may be refused.
+/// The control thread before it serves, with everything that the system might refuse later.
 pub struct Prepared {
     runtime: Runtime,
     control: Control,
     inlets: Inlets,
-    /// Looks names up; the receiver brings the questions.
+    /// The look-ups of names, and the receiver of new names to look up.
     look_ups: (LookUps, mpsc::Receiver<Question>),
-    /// Where the management API listens, and what it lets through.
+    /// The socket of the management API, and the checks for its requests.
     admin: Option<(api::ApiListener, api::Gate)>,
-    /// Where the management API asks.
+    /// The channel by which the management API asks.
     asks: Asks,
     signals: Signals,
 }
 
-/// Makes everything that the thread needs, before anybody is served. Errors: no descriptors or no threads left.
+/// Makes everything that the control thread needs, before palantir serves anybody. Errors: no descriptors or no threads
+/// are left.
 pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -127,7 +128,8 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
     })
 }
 
-/// Whether there are descriptors left to serve anybody with, now that the program has all of its own. Errors: too few.
+/// Checks that descriptors are left to serve clients with, now that the program has all of its own. Errors: too few are
+/// left.
 fn has_descriptors() -> io::Result<()> {
     let most = Machine::of_this_process().descriptors;
     let used = fs::read_dir("/proc/self/fd")?.count() as u64;
@@ -142,8 +144,8 @@ fn has_descriptors() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there is memory left for what serving takes: an allocation that fails then ends the process. Errors: too
-/// little.
+/// Checks that memory is left for serving, since a failed allocation would end the process then. Errors: too little is
+/// left.
 fn has_memory() -> io::Result<()> {
     let mut room = Vec::<u8>::new();
     if black_box(&mut room)
@@ -151,7 +153,7 @@ fn has_memory() -> io::Result<()> {
         .is_err()
     {
         let text = format!(
-            "{} MiB of memory are not to be had to serve anybody with (ulimit -v)",
+            "the {} MiB of memory that serving needs cannot be allocated (ulimit -v)",
             limits::HEADROOM_BYTES >> 20
         );
         return Err(io::Error::other(text));
@@ -159,8 +161,8 @@ fn has_memory() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until every worker has said that it has adopted its snapshot, and with it done all that it was told before.
-/// Every other message goes to `read`. Errors: a worker has ended, or takes too long.
+/// Waits until every worker has reported that it has adopted its snapshot, and therefore done everything that it was
+/// told before. `read` gets every other message. Errors: a worker has ended, or takes too long.
 pub fn wait_for_workers(
     letters: &Letters<ToControl>,
     workers: usize,
@@ -178,15 +180,15 @@ pub fn wait_for_workers(
                 return Err(format!("cannot start: worker {}: {reason}", worker.0));
             }
             Some(letter) => read(letter),
-            None => return Err("cannot start: a worker does not turn".to_owned()),
+            None => return Err("cannot start: a worker does not answer".to_owned()),
         }
     }
     Ok(())
 }
 
 impl Prepared {
-    /// Lets the servers on the sockets that are not the workers' accept, and waits until all workers have done what
-    /// they were told. Errors: a worker has ended, or takes too long.
+    /// Has the servers on the sockets that are not the workers' accept, and waits until all workers have followed their
+    /// orders. Errors: a worker has ended, or takes too long.
     pub fn accept(&mut self) -> Result<(), String> {
         let control = &mut self.control;
         control.succession.upgrades.accept();
@@ -199,9 +201,9 @@ impl Prepared {
         Ok(())
     }
 
-    /// Runs until a signal or the end of another thread stops the process; the exit code: 0 if everything ended in
-    /// order and no request was cut, else 1. The caller must end the process with it at once, without dropping a
-    /// runtime.
+    /// Runs until a signal or the end of another thread stops the process. Returns the exit code: 0 if everything ended
+    /// in order and no request was cut, else 1. The caller must end the process with this code at once, without
+    /// dropping a runtime.
     pub fn run(self) -> u8 {
         let Prepared {
             runtime,
@@ -235,7 +237,7 @@ impl Prepared {
             control.run(inlets, async || signals.next().await).await
         };
         let code = catch_unwind(AssertUnwindSafe(|| runtime.block_on(turning)));
-        // A look-up of an authority that hangs would keep the runtime from being dropped.
+        // A look-up of a certificate authority that hangs would block the drop of the runtime.
         runtime.shutdown_background();
         code.unwrap_or_else(|_| last.stop())
     }

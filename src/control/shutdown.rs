@@ -19,9 +19,10 @@ pub struct Shutdown {
     /// Workers that have nothing left to do, whatever the reason.
     done: BTreeSet<WorkerId>,
     deadline: Option<Micros>,
-    /// Another process has taken over; nobody waits for this one to end before a signal says so.
+    /// Whether another process has taken over, so that nobody waits for the end of this process before a signal asks
+    /// for it.
     retired: bool,
-    /// A signal has asked for the end.
+    /// Whether a signal has asked for the end.
     signalled: bool,
     /// Something else than a signal is the reason.
     failed: bool,
@@ -120,8 +121,8 @@ impl Shutdown {
     }
 }
 
-/// Removes the files of Unix sockets at the end of the process, on a thread of its own: a disk that does not answer keeps
-/// nobody from ending.
+/// Removes the files of Unix sockets at the end of the process, on a thread of its own, so that a disk that does not
+/// answer cannot keep the process from ending.
 pub fn remove_socket_files() {
     let (done, is_done) = crossbeam_channel::bounded(1);
     let work = move || {

@@ -1,4 +1,4 @@
-//! The signals that the program takes: those that users of other proxies know, each with the meaning that most of them
+//! The signals that the program handles. Users of other proxies know them, and each has the meaning that most proxies
 //! give it.
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 /// A signal, as the control thread understands it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT, SIGTERM or SIGQUIT; the name.
+    /// SIGINT, SIGTERM or SIGQUIT, with the signal's name.
     Stop(&'static str),
     /// SIGHUP: the configuration file was changed, or log files were moved away.
     HangUp,
@@ -25,11 +25,12 @@ pub enum Signal {
 pub(super) const ENDS: [libc::c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 /// Signals that wait until the start is over.
 const WAITS: [libc::c_int; 4] = [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH];
-/// Other proxies stop and go on accepting at these (HAProxy), and the kernel stops a process that does not know them.
+/// Some proxies (HAProxy) pause and resume accepting at these signals, and by default the kernel stops a process at
+/// them.
 const IGNORED: [libc::c_int; 2] = [libc::SIGTTIN, libc::SIGTTOU];
 
-/// Keeps signals waiting until [`Signals::let_in`]: without it, one that comes while the program starts would end it the
-/// hard way. For the first thread, before it starts others, which then leave all signals to it.
+/// Blocks the signals until [`Signals::let_in`]: otherwise one that comes while the program starts would kill it. The
+/// first thread calls this before it starts others, which inherit the mask and leave all signals to the first.
 pub fn hold_signals() {
     mask_signals(libc::SIG_BLOCK);
     for number in IGNORED {
@@ -67,12 +68,12 @@ pub struct Signals {
     hang_up: Listener,
     user_1: Listener,
     user_2: Listener,
-    /// `None`: it only says that the size of a terminal has changed, and means nothing.
+    /// `None`: SIGWINCH comes from a terminal that has changed its size, and is ignored.
     window: Option<Listener>,
 }
 
 impl Signals {
-    /// Makes what takes the signals; those that are held wait for [`Signals::let_in`]. Errors: no descriptors left.
+    /// Installs the handlers; blocked signals wait for [`Signals::let_in`]. Errors: no descriptors are left.
     pub fn take() -> io::Result<Signals> {
         let window = || signal(SignalKind::window_change());
         Ok(Signals {
@@ -86,7 +87,7 @@ impl Signals {
         })
     }
 
-    /// Lets this thread take the signals from now on.
+    /// Unblocks the signals on this thread.
     pub fn let_in(&self) {
         mask_signals(libc::SIG_UNBLOCK);
     }

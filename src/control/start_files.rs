@@ -1,5 +1,6 @@
-//! What a start opens besides the configuration and the files of TLS, which the configuration's own check reads: one list
-//! for the start and for `palantir check`, so that the one succeeds where the other does. Nothing is made or changed.
+//! Checks of the files and sockets that a start opens, besides the configuration and the files of TLS, which the check
+//! of the configuration reads. The start and `palantir check` use the same list, so that one succeeds where the other
+//! does. The checks create and change nothing.
 
 use std::fs;
 use std::io;
@@ -18,8 +19,8 @@ use crate::net::check_address;
 use crate::snapshot::{ListenAddr, SocketAccess};
 use crate::tls::check_ticket_file;
 
-/// Why a start with this configuration would fail, a sentence for each file; empty if it would not, as far as files can
-/// tell. Blocks as long as a disk does.
+/// The reasons why a start with this configuration would fail, a sentence for each file; empty if files give no reason.
+/// Blocks as long as a disk does.
 pub fn complaints(config: &Config) -> Vec<String> {
     let settings = &config.settings;
     let mut found = Vec::new();
@@ -54,8 +55,8 @@ pub fn complaints(config: &Config) -> Vec<String> {
     found
 }
 
-/// What may keep a start by another user from listening, unless its sockets are passed to it: ports that not everybody may
-/// listen on.
+/// Reasons that may keep a start by another user from listening, unless sockets are passed to the process: ports that
+/// not everybody may listen on.
 pub fn warnings(config: &Config) -> Vec<String> {
     let (first_port, is_privileged) = (first_open_port(), has_capability(NET_BIND_SERVICE));
     let places = listen_places(config);
@@ -64,12 +65,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
         ListenAddr::Unix(_) => None,
     });
     let closed = ports.filter(|port| *port < first_port && !is_privileged);
-    let what = "only root and who has CAP_NET_BIND_SERVICE may listen on it";
+    let what = "only root and processes with CAP_NET_BIND_SERVICE may listen on it";
     closed.map(|port| format!("port {port}: {what}")).collect()
 }
 
-/// What keeps a start from listening, unless its sockets are passed to it: an address that is none of this machine, what is
-/// in the place of a Unix socket, and owners that this user may not give it.
+/// Reasons that keep a start from listening, unless sockets are passed to the process: an address that this machine
+/// does not have, a file in the place of a Unix socket, and owners that this user may not give to the socket.
 pub fn obstacles(config: &Config) -> Vec<String> {
     let places = listen_places(config).into_iter();
     let looked = places.map(|(addr, access)| {
@@ -95,12 +96,12 @@ fn listen_places(config: &Config) -> Vec<(ListenAddr, SocketAccess)> {
     listeners.chain(admin).chain(test_servers).collect()
 }
 
-/// A socket of somebody else may be gone by then, and anything else is not.
+/// Another process's socket may be gone by the start; any other file will not be.
 fn may_listen(path: &Path, access: SocketAccess) -> Result<(), String> {
     may_make(path)?;
     match path.symlink_metadata() {
         Ok(found) if !found.file_type().is_socket() => {
-            return Err("address in use: there is something else than a socket".to_owned());
+            return Err("address in use: the file there is no socket".to_owned());
         }
         _ => {}
     }
@@ -120,7 +121,7 @@ fn may_listen(path: &Path, access: SocketAccess) -> Result<(), String> {
     }
 }
 
-/// A file is replaced through a new one beside it, behind links.
+/// A file is replaced through a new one beside it, in the folder where links lead.
 fn may_replace(path: &Path) -> Result<(), String> {
     let cannot = |error: io::Error| format!("{}: {error}", path.display());
     let path = file::behind_links(path).map_err(cannot)?;
@@ -136,11 +137,11 @@ fn may_append(path: &Path) -> Result<(), String> {
     let cannot = |error: io::Error| format!("{}: {error}", path.display());
     match access_log::look(path) {
         Ok(Some(FileType::RegularFile)) => access_log::open(path).map(drop).map_err(cannot),
-        // To open a pipe would tell its reader something.
+        // Opening a pipe would be noticed by its reader.
         Ok(Some(_)) => may(path, Access::WRITE_OK),
         Ok(None) => Ok(()),
         Err(error) => {
-            // A folder that is missing or closed is told by its own name.
+            // The message names the folder itself if it is missing or not readable.
             let is_open = fs::metadata(path).is_ok();
             let folder = may_make(path).err().filter(|_| !is_open);
             Err(folder.unwrap_or_else(|| cannot(error)))
@@ -148,7 +149,7 @@ fn may_append(path: &Path) -> Result<(), String> {
     }
 }
 
-/// A folder that is not there is made, with those on the way to it.
+/// A start creates a missing folder, with those on the way to it.
 fn may_fill(folder: &Path) -> Result<(), String> {
     let mut there = folder
         .ancestors()
@@ -157,7 +158,7 @@ fn may_fill(folder: &Path) -> Result<(), String> {
     may_write_in(there.unwrap_or(Path::new(".")))
 }
 
-/// Whether a file can be made at `path`.
+/// Whether a file can be created at `path`.
 fn may_make(path: &Path) -> Result<(), String> {
     let folder = path
         .parent()
@@ -184,11 +185,11 @@ fn first_open_port() -> u16 {
     number.unwrap_or(1024)
 }
 
-/// Bits of capabilities(7).
+/// Numbers of capabilities (capabilities(7)).
 const CHOWN: u64 = 1;
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
-/// Whether this process may do what belongs to this capability.
+/// Whether this process has the capability of this number.
 fn has_capability(bit: u64) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut lines = status.lines();

@@ -1,5 +1,5 @@
-//! Signals that end the program while it starts. A start may wait long, for a name server or for a disk, and nobody is
-//! served yet: there is nothing to wait for.
+//! Signals that end the program while it starts. A start may wait long for a name server or a disk, and has no clients
+//! yet whose requests would have to finish.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
@@ -14,8 +14,8 @@ use super::signals::{ENDS, set_of};
 use crate::base::log;
 use crate::shared::socket_files;
 
-/// As long as it exists, SIGINT, SIGTERM and SIGQUIT end the process at once, with exit code 0. Later ones wait for
-/// [`super::signals::Signals`]. To be made when signals are held.
+/// While this value exists, SIGINT, SIGTERM and SIGQUIT end the process at once, with exit code 0. Signals that come
+/// later wait for [`super::signals::Signals`]. The value must be made while the signals are blocked.
 #[derive(Debug)]
 pub struct StartSignals {
     /// Closing it ends the thread.
@@ -24,11 +24,11 @@ pub struct StartSignals {
 }
 
 impl StartSignals {
-    /// Watches for the signals on a thread of its own, because the first thread may hang in a system call. Errors: no
-    /// descriptors or threads left.
+    /// Waits for the signals on a thread of its own, because the first thread may hang in a system call. Errors: no
+    /// descriptors or no threads are left.
     pub fn watch() -> io::Result<StartSignals> {
         let set = set_of(&ENDS);
-        // SAFETY: a plain call with a live set; the descriptor that it gives is new.
+        // SAFETY: a plain call with a live set; the returned descriptor is new.
         let signals = unsafe {
             let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
             if fd < 0 {

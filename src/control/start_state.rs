@@ -1,5 +1,5 @@
-//! What a start knows of an earlier process: from the state file, or from the process that this one takes over from where
-//! that one kept it elsewhere.
+//! The state that a start takes over from an earlier process: from the state file, or from the old process of an
+//! upgrade if that process kept the state elsewhere.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use super::desk::state_lock::StateLock;
 use crate::base::limits;
 use crate::net::Blob;
 
-/// All of it, and the right to write it.
+/// The state, and the lock of the state file.
 #[derive(Clone, Debug, Default)]
 pub struct StartState {
     pub state: State,
-    /// Of the state file, if there is one.
+    /// The lock of the state file, if there is one.
     pub lock: Option<Arc<StateLock>>,
-    /// Where it is to be written, because the old process kept it elsewhere.
+    /// The path where the state is to be written, because the old process kept it elsewhere.
     new_place: Option<PathBuf>,
 }
 
 impl StartState {
-    /// For a process whose state file is at `path`; an old process has `told` this, and handed over its own `lock`. Blocks.
-    /// Errors: another process has the state file, or it cannot be used.
+    /// The state for a process whose state file is at `path`. An old process has `told` its state, and handed over its
+    /// own `lock`. Blocks. Errors: another process has the state file, or the file cannot be used.
     pub fn find(
         path: Option<&Path>,
         told: &[Blob],
@@ -52,7 +52,7 @@ impl StartState {
         })
     }
 
-    /// Writes what the old process kept elsewhere. Blocks. Errors: it cannot be written.
+    /// Writes the state that the old process kept elsewhere. Blocks. Errors: the file cannot be written.
     pub fn write(&self) -> Result<(), String> {
         let write = |path: &PathBuf| state_file::save(path, &self.state, || true);
         let written = self.new_place.as_ref().map_or(Ok(()), write);

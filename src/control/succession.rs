@@ -24,17 +24,17 @@ use crate::snapshot::Listener;
 /// What is needed for it.
 pub(super) struct Succession {
     pub upgrades: Upgrades,
-    /// Who wants the upgrade that is under way.
+    /// The origin and the recipient of the upgrade that is under way.
     asker: Option<Asker>,
-    /// The log files were to be opened again since the last upgrade began.
+    /// Whether a signal has asked to reopen the log files since the last upgrade began.
     reopen: bool,
-    /// This process alone is the service: the one that was it before is over, if there was one.
+    /// Whether this process alone is the service: the process before it is over, if there was one.
     pub is_alone: bool,
     pub notifier: Notifier,
     watchdog: Option<Watchdog>,
     /// The service manager knows of a reload and not of its end.
     reloading: bool,
-    /// The first reason why the last reload was refused, if it was.
+    /// The first reason why the last reload was refused, if it was refused.
     refused: Option<String>,
     /// The service manager knows that everything runs.
     ready: bool,
@@ -68,7 +68,7 @@ impl Succession {
         self.refused = None;
     }
 
-    /// Something was refused: if it is the reload that is under way, the service manager is to know why.
+    /// Notes a refusal. The service manager gets the reason if the reload under way is refused.
     pub fn note_refusal(&mut self, problem: &Problem) {
         if self.reloading {
             let first = problem.mistakes.first();
@@ -76,7 +76,7 @@ impl Succession {
         }
     }
 
-    /// Nothing comes of the reload that is under way, if there is one.
+    /// Notes that the reload under way, if there is one, ends without a change.
     fn end_reload(&mut self, revision: u64) {
         if std::mem::take(&mut self.reloading) {
             self.notifier.ready(revision, self.refused.as_deref());
@@ -107,7 +107,7 @@ impl Control {
         }
     }
 
-    /// What the next process is to have. Errors: no descriptors left.
+    /// Everything that the next process receives. Errors: no descriptors are left.
     fn handed(&self, allow_empty: bool) -> Result<Handed, String> {
         let must_serve = !allow_empty && !self.desk.config().is_empty();
         let saved = &self.saved;
@@ -133,7 +133,7 @@ impl Control {
         (socket, purpose)
     }
 
-    /// Takes the next step of the upgrade that is under way; if there cannot be one, everything stays as it was.
+    /// Takes the next step of the upgrade that is under way. If the upgrade has failed, everything stays as it was.
     pub(super) fn take_progress(&mut self, progress: Progress, now: Micros) {
         match progress {
             Progress::Ready(successor) => {
@@ -162,7 +162,7 @@ impl Control {
         }
     }
 
-    /// The new process accepts: it is the service from now on.
+    /// Lets the new process, which accepts by now, be the service from now on.
     fn hand_over(&mut self, successor: Successor, now: Micros) {
         if self.shutdown.has_begun() {
             drop(successor);
@@ -187,13 +187,14 @@ impl Control {
         }
     }
 
-    /// Tells the new process, and the service manager, that it is the service. Errors: it has ended, and how; this one
-    /// goes on.
+    /// Tells the new process and the service manager that the new process is the service. Errors: how the new process
+    /// has ended; this process goes on.
     fn say_over(&mut self, successor: Successor) -> Result<(), String> {
         let notifier = &self.succession.notifier;
         let is_there = successor.is_there();
         if is_there {
-            // The service manager listens to nobody but the main process: before the new one has anything to say.
+            // The service manager listens to the main process only, so this message comes before the first one of the
+            // new process.
             notifier.main_pid(successor.pid);
         }
         let left = LeftToDo {
@@ -208,8 +209,8 @@ impl Control {
         said
     }
 
-    /// This process alone is the service from now on. It does what the one before was asked for meanwhile: what it has
-    /// read and opened may be older than that.
+    /// Notes that this process alone is the service from now on. It does what signals asked the old process for
+    /// meanwhile, because it may have read its files before those signals came.
     pub(super) fn be_alone(&mut self, left: LeftToDo) {
         self.succession.is_alone = true;
         if left.reopen {
@@ -223,7 +224,7 @@ impl Control {
         }
     }
 
-    /// Opens the log files again, as this signal asks; so does a process that is just taking over.
+    /// Reopens the log files, as this signal asks. A process that is just taking over reopens them, too.
     pub(super) fn reopen_logs(&mut self, signal: &'static str) {
         self.access_log.reopen(signal);
         self.succession.reopen = true;
@@ -241,8 +242,8 @@ impl Control {
         self.publish();
     }
 
-    /// Stops accepting on a signal. Users of nginx send it to the old process of an upgrade, which here does so by itself
-    /// when the new one accepts.
+    /// Stops accepting on a signal. Users of nginx send the signal to the old process of an upgrade; here the old
+    /// process stops by itself when the new one accepts.
     pub(super) fn stop_accepting(&mut self, now: Micros) {
         let upgrades = &mut self.succession.upgrades;
         let is_wanted = self.pending.wanted().is_wanted(Operation::Upgrade);

@@ -75,13 +75,13 @@ impl Notifier {
         Notifier { to }
     }
 
-    /// Everything is started, or a reload is over; `refused`: why nothing came of it. The message cannot make
-    /// `systemctl reload` fail: that takes the exit code of a command, such as `palantir reload`.
+    /// Reports that everything is started, or that a reload is over; `refused`: why the reload failed. The message
+    /// cannot make `systemctl reload` fail: only the exit code of a command such as `palantir reload` can.
     pub fn ready(&self, revision: u64, refused: Option<&str>) {
         let message = match refused {
             None => format!("READY=1\nERRNO=0\nSTATUS=serving, revision {revision}"),
             Some(reason) => {
-                // A line break would begin another variable.
+                // A line break in the reason would begin another variable.
                 let reason = reason.replace(|c: char| c.is_control(), " ");
                 let invalid = libc::EINVAL;
                 format!(
@@ -92,7 +92,7 @@ impl Notifier {
         self.send(&message);
     }
 
-    /// Nothing begins and nothing ends; `status` is for people.
+    /// Reports a `status` for people, while nothing begins or ends.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={status}"));
     }

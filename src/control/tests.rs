@@ -74,7 +74,7 @@ impl Outside {
         self.ask_if(wish, None).await
     }
 
-    /// Asks on the condition that this revision is in force.
+    /// Asks under the condition that this revision is in force.
     async fn ask_if(
         &self,
         wish: Wish,
@@ -193,7 +193,7 @@ fn outside_of(
     (outside, control, inputs)
 }
 
-/// Answers according to which the backend's name does not resolve.
+/// Answers by which the backend's name does not resolve.
 fn known() -> Known {
     let mut known = Known::default();
     known.take_in(vec![("api.internal".to_owned(), Err("unknown".to_owned()))]);
@@ -249,7 +249,7 @@ fn run_beside(control: Control, mut inputs: Inputs, play: impl AsyncFnOnce()) ->
         .build()
         .unwrap();
     runtime.block_on(async {
-        // New names are really looked up, and those in force are not.
+        // New names are looked up, and those in force are not.
         let in_force = watch::Sender::new(Names {
             hosts: Vec::new(),
             every: Duration::from_secs(60),
@@ -377,7 +377,7 @@ fn new_addresses_become_a_new_snapshot_for_everybody() {
             let found = Found::Again(answer(last));
             outside.answers.send(found).await.unwrap();
         };
-        // The same answer twice makes no second snapshot, and an answer that cannot be compiled makes none at all.
+        // A repeated answer makes no second snapshot, and an answer that cannot be compiled makes none at all.
         for (last, generation) in [(1, 2), (2, 3)] {
             find(last).await;
             let snapshot = outside.adopt(generation).await;

@@ -32,9 +32,9 @@ pub struct Threads {
     /// Snapshots that may still be in use. To drop a large one takes a while, and no worker has that: the last
     /// reference is always here.
     retired: Vec<Arc<Snapshot>>,
-    /// How many are in use, with the one in force.
+    /// The number of snapshots in use, including the one in force.
     in_use: Arc<Count>,
-    /// What began under this generation or an earlier one is told to end.
+    /// Requests that began under this generation or an earlier one are told to end.
     ended: u64,
 }
 
@@ -86,7 +86,7 @@ impl Threads {
         self.retired.push(before);
     }
 
-    /// Where the workers are told something, past what waits here.
+    /// The mailboxes of the workers, for messages that do not wait behind those kept here.
     pub fn mailboxes(&self) -> Vec<Mailbox<ToWorker>> {
         let workers = self.workers.iter();
         workers.map(|worker| worker.mailbox.clone()).collect()
@@ -99,7 +99,7 @@ impl Threads {
         }
     }
 
-    /// Tells the workers to record what is under way: the process ends.
+    /// Tells the workers to record the requests under way, because the process ends.
     pub fn cut(&mut self) {
         for worker in &mut self.workers {
             worker.outbox.put(Order::Cut, ToWorker::Cut);
@@ -113,7 +113,7 @@ impl Threads {
         }
     }
 
-    /// Tells the health thread to probe no backend any more.
+    /// Tells the health thread to stop probing.
     pub fn stop_probing(&mut self) {
         self.health.put(Order::Retire, ToHealth::StopProbing);
     }
@@ -147,7 +147,8 @@ impl Threads {
         adopted.min().unwrap_or(u64::MAX)
     }
 
-    /// The snapshots that nobody uses any more. No reference to one of them can be made but from another one.
+    /// The snapshots that nothing uses any more. A reference to a snapshot can only be cloned from another one, so that
+    /// none comes back.
     pub fn take_unused(&mut self) -> Vec<Arc<Snapshot>> {
         let is_unused = |snapshot: &mut Arc<Snapshot>| Arc::strong_count(snapshot) == 1;
         let unused = self.retired.extract_if(.., is_unused).collect();
@@ -155,13 +156,13 @@ impl Threads {
         unused
     }
 
-    /// How many snapshots are in use.
+    /// The number of snapshots in use.
     pub fn generations(&self) -> Arc<Count> {
         self.in_use.clone()
     }
 
-    /// Lets what began under the oldest snapshots end if there are more than [`limits::GENERATIONS`]. The last
-    /// generation that is to end, if it is new that it is.
+    /// Tells requests that began under the oldest snapshots to end if there are more than [`limits::GENERATIONS`]
+    /// snapshots. Returns the last generation whose requests are to end, if that has changed.
     pub fn end_oldest(&mut self) -> Option<u64> {
         let surplus = (self.retired.len() + 1).checked_sub(limits::GENERATIONS + 1)?;
         let last = self.retired[surplus].generation;

@@ -19,8 +19,8 @@ use crate::shared::gauges;
 use crate::shared::messages::ToControl;
 
 impl Control {
-    /// Does everything that there is to do; when at the latest to come back. `somebody_waits`: the API has asked for
-    /// something that was not begun.
+    /// Does all work that is due, and returns the time until the next turn, at the latest. `somebody_waits`: the API
+    /// has asked for something that was not begun.
     pub(super) fn turn(&mut self, somebody_waits: bool, now: Micros) -> Duration {
         while let Some(letter) = self.letters.take() {
             self.read(letter, now);
@@ -40,14 +40,14 @@ impl Control {
         }
         if let Some(last) = self.threads.end_oldest() {
             warn!(
-                "too many snapshots are in use: what began under generation {last} or an earlier one is to end"
+                "too many configurations are in use: requests that began under generation {last} or an earlier one must end"
             );
         }
         let all_sent = self.threads.send();
         self.pause(all_sent, now)
     }
 
-    /// Stops if a thread has ended that must not: without it the process would be half alive.
+    /// Stops the process if a thread has ended that must not end: the rest could not work without it.
     fn look_at_threads(&mut self, now: Micros) {
         let threads = [
             ("health", self.health_thread.is_finished()),
@@ -126,7 +126,8 @@ impl Control {
         }
     }
 
-    /// A task has panicked without which palantir cannot be told anything, or does not do all that it is told.
+    /// Stops the process because a task has panicked that the control thread needs to receive its orders or to follow
+    /// them.
     pub(super) fn take_broken(&mut self, task: &str, now: Micros) {
         error!("{task} has panicked; stopping");
         self.stop_failed(now);
@@ -154,7 +155,7 @@ impl Control {
         if self.shutdown.has_begun() {
             return info!(
                 signal,
-                "nothing comes of it: this process only finishes what is under way"
+                "ignored: this process only finishes requests under way"
             );
         }
         if self.is_upgrading() {
@@ -183,15 +184,15 @@ impl Control {
         self.publish();
     }
 
-    /// Probes no backend and looks no name up any more. Requests that are still under way go by what is known now, and
-    /// by what they find out themselves.
+    /// Stops probing backends and looking names up. Requests that are still under way use the states and addresses that
+    /// are known now, and the failures that they meet themselves.
     pub(super) fn end_watching(&mut self) {
         self.names.send_modify(|names| names.hosts.clear());
         self.threads.stop_probing();
     }
 
-    /// What nobody asks for over a channel: the end of a trial, a signal's reload or upgrade, backends that are to leave
-    /// by now. One at a time, and only while it can be granted; the next turn comes soon.
+    /// Follows wishes that no channel brings: the end of a trial, a reload or upgrade by a signal, the removal of
+    /// backends. One at a time, and only while it can be granted; the next turn comes soon.
     fn follow_own_wishes(&mut self, somebody_waits: bool, now: Micros) {
         let outcomes = gauges::outcomes(&self.gauges);
         let trial = self.trial.as_ref();
@@ -213,8 +214,8 @@ impl Control {
         }
     }
 
-    /// Tries what palantir itself wants most of what may be tried now. `why_back`: why a reload on trial is to be taken
-    /// back.
+    /// Tries the most important wanted operation of those that may be tried now. `why_back`: why a reload on trial is
+    /// to be taken back.
     fn try_next_own(&mut self, why_back: Option<String>, now: Micros) {
         if let Some(trial) = &self.trial {
             if self.pending.is_due(Operation::Rollback, now) {
@@ -258,7 +259,7 @@ impl Control {
         }
     }
 
-    /// Has the snapshot in force follow names and files, when nothing else is under way.
+    /// Updates the snapshot in force with new addresses and changed files, when no other change is under way.
     fn keep_up(&mut self, now: Micros) {
         let may_begin = !self.is_preparing() && self.files.is_idle();
         if self.shutdown.has_begun() || !may_begin {

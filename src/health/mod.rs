@@ -35,8 +35,9 @@ use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
 use crate::shared::pulse::{Pulse, SharedPulse, Watched};
 
-/// Starts the thread, and waits until it turns. It watches nothing until it is sent a [`ToHealth::Snapshot`], and ends
-/// on [`ToHealth::Stop`]. Errors: no thread or no descriptors left. A thread that ends unasked has said why in the log.
+/// Starts the thread, and waits until its loop runs. The thread watches nothing until it receives a
+/// [`ToHealth::Snapshot`], and ends on [`ToHealth::Stop`]. Errors: no thread can be started, or no descriptors are
+/// left. If the thread ends without being asked, the log has the reason.
 pub fn start(
     letters: Letters<ToHealth>,
     workers: Vec<Mailbox<ToWorker>>,
@@ -187,7 +188,7 @@ impl Health {
         all_sent
     }
 
-    /// How long to sleep if no letter comes.
+    /// The time to sleep if no message comes.
     fn pause(&self, all_sent: bool) -> Duration {
         let longest = Duration::from_millis(match all_sent {
             true => limits::PULSE_MILLIS,

@@ -29,7 +29,7 @@ impl Place {
             })
     }
 
-    /// Where the pool stands among the snapshot's.
+    /// The index of the pool in the snapshot.
     pub fn pool_index(&self) -> usize {
         self.pool
     }

@@ -1,5 +1,5 @@
-//! When which backend is probed next. Each pool has a share of the probes that may be under way, so that a pool whose
-//! probes hang delays only itself. No I/O and no clock.
+//! The schedule of probes. Each pool has a share of the probes that may be under way, so that a pool whose probes hang
+//! delays only itself. No I/O and no clock here.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +16,12 @@ pub struct Schedule {
 struct PoolSchedule {
     waiting: BTreeSet<(Micros, BackendId)>,
     under_way: usize,
-    /// Probes that the pool may have under way.
+    /// The number of probes that the pool may have under way.
     share: usize,
 }
 
 impl PoolSchedule {
-    /// When the pool's next probe is due, if another one may be started.
+    /// When the pool's next probe is due, if another probe may be started.
     fn next_due(&self) -> Option<Micros> {
         let next = self.waiting.first().filter(|_| self.under_way < self.share);
         next.map(|&(at, _)| at)
@@ -29,30 +29,29 @@ impl PoolSchedule {
 }
 
 impl Schedule {
-    /// An empty one for so many pools.
+    /// An empty schedule for this number of pools.
     pub fn of_pools(pools: usize) -> Schedule {
         Schedule {
             pools: vec![PoolSchedule::default(); pools],
         }
     }
 
-    /// The backend is to be probed at this instant.
+    /// Adds a backend that is to be probed at this instant.
     pub fn insert(&mut self, pool: usize, at: Micros, id: BackendId) {
         self.pools[pool].waiting.insert((at, id));
     }
 
-    /// A probe is under way that was started by an earlier schedule.
+    /// Counts a probe that an earlier schedule started and that is still under way.
     pub fn note_started(&mut self, pool: usize) {
         self.pools[pool].under_way += 1;
     }
 
-    /// A probe has ended.
+    /// Notes that a probe of the pool has ended.
     pub fn note_ended(&mut self, pool: usize) {
         self.pools[pool].under_way -= 1;
     }
 
-    /// Shares out `most` probes. Each pool has one of its own, whatever the others do, and of the rest as much as its
-    /// part of the backends is.
+    /// Shares out `most` probes. Each pool gets at least one, and a part of the rest in proportion to its backends.
     pub fn share_out(&mut self, most: usize) {
         let backends = |pool: &PoolSchedule| pool.waiting.len() + pool.under_way;
         let firsts = self.pools.iter().filter(|pool| backends(pool) > 0).count();
@@ -73,8 +72,8 @@ impl Schedule {
         self.pools.iter().filter_map(PoolSchedule::next_due).min()
     }
 
-    /// Starts a probe whose time has come: of the pool with the fewest under way, and of those the one that is overdue
-    /// longest. The backend to probe.
+    /// Starts a probe that is due, and returns the backend to probe: of the pool with the fewest probes under way, the
+    /// backend that is overdue longest.
     pub fn start_due(&mut self, now: Micros) -> Option<BackendId> {
         let due = self.pools.iter_mut().filter_map(|pool| {
             let at = pool.next_due().filter(|&at| at <= now)?;
@@ -90,7 +89,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    /// A schedule with pools of so many backends, all due at once; the ids count on from pool to pool.
+    /// A schedule of pools with these numbers of backends, all due at once. The ids are numbered through all pools.
     fn schedule(sizes: &[usize], most: usize) -> Schedule {
         let mut schedule = Schedule::of_pools(sizes.len());
         let mut ids = (0..).map(BackendId);
@@ -111,9 +110,9 @@ mod tests {
             (&[1000, 1], 256, &[255, 1]),
             (&[100, 100], 1000, &[100, 100]),
             (&[300, 100], 200, &[149, 50]),
-            // A pool that is not probed takes nothing from the others.
+            // A pool without probes takes nothing from the others.
             (&[0, 20], 10, &[1, 10]),
-            // With more pools than probes each may have one, and waits for the others.
+            // With more pools than probes, each pool may have one probe, and waits for the others.
             (&[5, 5, 5], 2, &[1, 1, 1]),
         ];
         for (sizes, most, expected) in rows {

@@ -22,7 +22,7 @@ use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 #[derive(Debug)]
 pub struct Watch {
     backends: BTreeMap<BackendId, Watched>,
-    /// Every [`NextProbe::At`], and how many are [`NextProbe::AfterThis`].
+    /// Every [`NextProbe::At`], and the number of [`NextProbe::AfterThis`].
     schedule: Schedule,
     /// Whether backends are probed at all.
     is_probing: bool,
@@ -180,7 +180,8 @@ impl Watch {
         }
     }
 
-    /// Begins no further probe. What is known of the backends stays, but for ejections, which end in their time.
+    /// Starts no further probe. The states of the backends stay as they are, except for ejections, which end in their
+    /// time.
     pub fn stop_probing(&mut self) {
         self.is_probing = false;
         self.schedule = Schedule::default();

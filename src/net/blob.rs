@@ -1,5 +1,5 @@
-//! Bytes that one process hands to the next at an upgrade, besides its sockets: each is a file in memory
-//! (memfd_create(2)) with a name and the version of its form.
+//! Messages that one process hands to the next at an upgrade, besides its sockets. Each is a file in memory
+//! (memfd_create(2)) with a name and the version of its format.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -9,24 +9,25 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::base::limits;
 
-/// Bytes, and what they are. Whoever does not know the name or the version passes over them.
+/// A message: bytes with a name and a version. A process that does not know the name or the version ignores the
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
-    /// Without tabs and line ends.
+    /// The name, without tabs and line ends.
     pub name: String,
     pub version: u32,
     pub bytes: Vec<u8>,
 }
 
 impl Blob {
-    /// A descriptor to send. Errors: there is none to be had, or no memory.
+    /// A descriptor to send. Errors: no descriptors or no memory are left.
     pub(super) fn to_descriptor(&self) -> io::Result<OwnedFd> {
         let mut file = File::from(memfd_create(self.name.as_str(), MemfdFlags::CLOEXEC)?);
         file.write_all(&self.bytes)?;
         Ok(file.into())
     }
 
-    /// Reads what was sent. Errors: it holds more than `limits::HANDOVER_BLOB_BYTES`, or is no file.
+    /// Reads a received message. Errors: it has more than `limits::HANDOVER_BLOB_BYTES`, or is no file.
     pub(super) fn from_descriptor(
         name: &str,
         version: u32,

@@ -26,9 +26,9 @@ use crate::snapshot::{Purpose, ServerKind};
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESCRIPTORS));
 /// Ends the list of sockets; an address cannot be taken for it.
 const NO_MORE: &str = "no more";
-/// Begins a message with what is told besides: a name and a version follow. No address begins so.
+/// The beginning of the title of a [`Blob`]; its name and version follow. No address begins like this.
 const BLOB: &str = "blob\t";
-/// Comes with the descriptor of a lock. No address is called so.
+/// The title of the descriptor of a lock. No address has this form.
 const LOCK: &str = "lock";
 /// Stands between a socket's address and what it is for.
 const BEFORE_PURPOSE: char = '\t';
@@ -51,15 +51,15 @@ pub struct Line {
 /// Everything that a process hands to the next one.
 #[derive(Debug, Default)]
 pub struct Handed {
-    /// Listening sockets, each with what it is for.
+    /// Listening sockets, each with its purpose.
     pub sockets: Vec<Passed>,
     pub blobs: Vec<Blob>,
-    /// What keeps other processes from writing the state file.
+    /// The lock of the state file, which keeps other processes from writing that file.
     pub lock: Option<OwnedFd>,
 }
 
 impl From<Vec<Passed>> for Handed {
-    /// Sockets alone.
+    /// Sockets without messages and lock.
     fn from(sockets: Vec<Passed>) -> Handed {
         Handed {
             sockets,
@@ -114,8 +114,8 @@ impl Line {
         self.socket.as_raw_fd()
     }
 
-    /// The inode of this end: it differs from that of every other socket of the machine, in every process that has it.
-    /// Errors: as the system has them.
+    /// The inode of this end, which no other socket of the machine has; it is the same in every process that has this
+    /// end. Errors: as the system reports them.
     pub fn identity(&self) -> io::Result<u64> {
         Ok(rustix::fs::fstat(&self.socket)?.st_ino)
     }
@@ -146,8 +146,8 @@ impl Line {
         }
     }
 
-    /// Sends listening sockets, each with its address and what it is for, in this order. Errors: one of the sockets
-    /// does not listen (any more), the other end is closed, or takes nothing.
+    /// Sends listening sockets in this order, each with its address and purpose. Errors: a socket does not listen (any
+    /// more), or the other end is closed or takes nothing.
     pub fn hand_sockets(&self, sockets: &[Passed]) -> io::Result<()> {
         for part in sockets.chunks(limits::HANDOVER_DESCRIPTORS) {
             let mut text = String::new();
@@ -165,8 +165,8 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Sends what there is besides sockets. Errors: no descriptors or no memory left, the other end is closed, or takes
-    /// nothing.
+    /// Sends the messages and the lock. Errors: no descriptors or no memory are left, or the other end is closed or
+    /// takes nothing.
     pub fn hand_rest(&self, handed: &Handed) -> io::Result<()> {
         if let Some(lock) = &handed.lock {
             self.send(LOCK, &[lock.as_fd()])?;
@@ -179,8 +179,8 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Receives what [`Line::hand_sockets`] or [`Line::hand_rest`] sends. Errors: the other end is closed or silent, or
-    /// a socket does not listen where it is said to.
+    /// Receives a message of [`Line::hand_sockets`] or [`Line::hand_rest`]. Errors: the other end is closed or silent,
+    /// or a socket does not listen at the address that the message names.
     pub fn take(&self) -> io::Result<Handed> {
         let mut handed = Handed::default();
         loop {
@@ -198,7 +198,9 @@ impl Line {
             }
             let (sockets, blobs) = (handed.sockets.len(), handed.blobs.len());
             if sockets > limits::HANDOVER_SOCKETS || blobs > limits::HANDOVER_BLOBS {
-                return Err(invalid("more came than any process has"));
+                return Err(invalid(
+                    "more sockets or messages came than a process sends",
+                ));
             }
         }
     }
@@ -271,14 +273,14 @@ fn sockets_of(text: &str, descriptors: Vec<OwnedFd>) -> io::Result<Vec<Passed>> 
         ));
     }
     let sockets = text.lines().zip(descriptors).map(|(line, socket)| {
-        // An older version says nothing of the purpose.
+        // An older version sends no purpose.
         let (addr, word) = line.rsplit_once(BEFORE_PURPOSE).unwrap_or((line, ""));
         Ok((adopt_from(addr, socket)?, purpose_of(word)))
     });
     sockets.collect()
 }
 
-/// The content of a message with this title; `None`: another version writes it in a form that this one does not know.
+/// The message with this title; `None`: the title has the form of another version of the program.
 fn blob_of(title: &str, descriptors: Vec<OwnedFd>) -> io::Result<Option<Blob>> {
     let version = title.trim_end().split_once('\t');
     let version = version.and_then(|(name, version)| Some((name, version.parse().ok()?)));

@@ -122,8 +122,8 @@ pub fn share_out(passed: Vec<BoundListener>, workers: usize) -> io::Result<Vec<B
         let pattern = &shared[place % distinct];
         let another = match pattern.addr {
             ListenAddr::Tcp(addr) if SockRef::from(&pattern.socket).reuse_port()? => {
-                // A client that connects before this process accepts came for the former purpose of the address,
-                // whichever of its sockets the kernel chooses.
+                // A client that connects before this process accepts came for the former purpose of the address, on
+                // whichever of its sockets the kernel puts the client.
                 BoundListener {
                     came_for: pattern.came_for,
                     ..bind(addr, None)?

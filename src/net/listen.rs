@@ -1,5 +1,5 @@
-//! Listening sockets: bound off the workers, so that mistakes are known before anything changes, and accepted from by
-//! one worker each.
+//! Listening sockets. They are bound outside the workers, so that mistakes are known before anything changes, and each
+//! socket is accepted from by one worker.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -49,7 +49,7 @@ pub struct BoundListener {
     /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: another
     /// process had the socket before.
     pub came_for: Option<Purpose>,
-    /// Of a Unix socket, if it is this process that removes it.
+    /// The file of a Unix socket, if this process has to remove it.
     pub file: Option<SharedSocketFile>,
 }
 
@@ -77,9 +77,10 @@ impl BoundListener {
 }
 
 /// Binds `addr` once for each of `workers` workers and listens. A TCP socket is bound for every worker (SO_REUSEPORT);
-/// the kernel spreads new connections over them. A Unix socket is bound once and cloned. A Unix socket's file that
-/// nobody listens on is replaced, and a new one is what `access` says. Errors: as the system gives them; `AddrInUse`
-/// also if another process listens on the same port, which SO_REUSEPORT would hide, and still does after `patience`.
+/// the kernel spreads new connections over them. A Unix socket is bound once and cloned. A Unix socket's file that no
+/// process listens on is replaced, and a new file gets the access rights in `access`. Errors: as the system reports
+/// them; `AddrInUse` also if another process listens on the same port, which SO_REUSEPORT would hide, and still does
+/// after `patience`.
 pub fn bind_for_all(
     (addr, access): &(ListenAddr, SocketAccess),
     workers: usize,
@@ -100,7 +101,7 @@ pub fn bind_for_all(
     Ok(bound)
 }
 
-/// Whether sockets of this machine can have this address at all, with one port or another. Errors: they cannot.
+/// Checks that a socket of this machine can have this address at all, with any port. Errors: no socket can.
 pub fn check_address(mut addr: SocketAddr) -> io::Result<()> {
     addr.set_port(0);
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
@@ -155,7 +156,7 @@ fn wait_until_free(patience: Duration, attempt: impl Fn() -> io::Result<()>) -> 
     attempt()
 }
 
-/// The access is set before the socket listens, so that nobody without the right can connect in between.
+/// The access rights are set before the socket listens, so that no client without the right can connect in between.
 fn bind_unix(path: &Path, access: SocketAccess, patience: Duration) -> io::Result<BoundListener> {
     let address = SockAddr::unix(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -1,5 +1,5 @@
-//! The files of Unix sockets on the disk: who may connect to one, and whether somebody listens on it. When they go is
-//! decided in `shared/socket_files.rs`.
+//! The files of Unix sockets on the disk: their access rights, and whether a process listens on them. The module
+//! `shared/socket_files.rs` decides when they are removed.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -15,8 +15,9 @@ use super::BoundListener;
 use crate::shared::socket_files::{FileId, SharedSocketFile, id_of, own_at};
 use crate::snapshot::{ListenAddr, SocketAccess};
 
-/// Makes the files of Unix sockets what `places` say, but only files that this process is to remove: the file of a socket
-/// that a service manager has passed is the manager's affair. Gives why a file cannot be made so.
+/// Gives the files of Unix sockets the access rights in `places`, but only files that this process has to remove: the
+/// file of a socket that a service manager passed belongs to the manager. Returns the reasons for files whose rights
+/// cannot be set.
 pub fn allow(places: &[(ListenAddr, SocketAccess)]) -> Vec<String> {
     let own = places.iter().filter_map(own_file);
     let failed = own.filter_map(|(path, id, access)| {
@@ -26,7 +27,7 @@ pub fn allow(places: &[(ListenAddr, SocketAccess)]) -> Vec<String> {
     failed.collect()
 }
 
-/// Whether [`allow`] will be able to, as far as one can know. Errors: the first file that cannot be made so, and why.
+/// Checks, as far as possible, that [`allow`] will succeed. Errors: the first file whose rights cannot be set, and why.
 pub fn may_allow(places: &[(ListenAddr, SocketAccess)]) -> Result<(), String> {
     let mut own = places.iter().filter_map(own_file);
     own.try_for_each(|(path, _, access)| {
@@ -41,16 +42,16 @@ fn own_file(place: &(ListenAddr, SocketAccess)) -> Option<(&Path, FileId, Socket
     }
 }
 
-/// Makes the file of a socket what `access` says, before anybody can connect or later. Nothing but this very file is
-/// changed, whatever may be in its place meanwhile, and no link is followed. Errors: something else is there, or this
-/// process may not do that.
+/// Gives the file of a socket its access rights, before or after clients can connect. Only the file with this `id` is
+/// changed, even if another file has taken its place meanwhile, and no link is followed. Errors: the path has another
+/// file, or this process may not set the rights.
 pub(super) fn set_access(path: &Path, id: FileId, access: SocketAccess) -> io::Result<()> {
     let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
     if (stat.st_dev, stat.st_ino) != id {
         return Err(io::Error::other("another file is in its place"));
     }
-    // The only name of a file that is open like this.
+    // The file was opened with O_PATH, and can only be named in this way.
     let name = format!("/proc/self/fd/{}", file.as_raw_fd());
     if access.owner.is_some() || access.group.is_some() {
         chown(&name, access.owner, access.group).map_err(cannot("owner and group"))?;
@@ -59,8 +60,8 @@ pub(super) fn set_access(path: &Path, id: FileId, access: SocketAccess) -> io::R
     fs::set_permissions(&name, mode).map_err(cannot("mode"))
 }
 
-/// Whether this process may give a file at `path` to this owner and group: tried with a file that has no name. Everybody
-/// may set the mode of files of their own.
+/// Checks whether this process may give a file at `path` to this owner and group, by trying it with a file without a
+/// name. Every process may set the mode of its own files.
 fn may_give(path: &Path, access: SocketAccess) -> io::Result<()> {
     if access.owner.is_none() && access.group.is_none() {
         return Ok(());
@@ -69,7 +70,7 @@ fn may_give(path: &Path, access: SocketAccess) -> io::Result<()> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
     match rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR) {
         Ok(file) => fchown(&file, access.owner, access.group).map_err(cannot("owner and group")),
-        // Not every file system has such files: nothing is known then.
+        // Not every file system has files without a name; then nothing is known.
         Err(_) => Ok(()),
     }
 }
@@ -78,21 +79,21 @@ fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what} cannot be set: {error}"))
 }
 
-/// Closes sockets at once. Their files are removed by a thread that nobody waits for: a disk that does not answer keeps
-/// no socket open.
+/// Closes sockets at once. A thread that nobody waits for removes their files, so that a disk that does not answer
+/// keeps no socket open.
 pub fn close(mut sockets: Vec<BoundListener>) {
     let files = sockets.iter_mut().filter_map(|socket| socket.file.take());
     let files: Vec<SharedSocketFile> = files.collect();
     drop(sockets);
     if !files.is_empty() {
         let named = thread::Builder::new().name("socket-files".to_owned());
-        // If there can be no thread, they are removed here.
+        // If no thread can be started, the files are removed here.
         let _ = named.spawn(move || drop(files));
     }
 }
 
-/// Makes room for a socket at `path`: the file of one that nobody listens on is removed. Never waits for whoever
-/// listens. Errors: somebody may listen there, or the file is something else.
+/// Makes room for a socket at `path`: removes the file of a socket that no process listens on. Never waits for a
+/// listening process. Errors: a process may listen there, or the file is no socket.
 pub(super) fn clear(path: &Path) -> io::Result<()> {
     let before = match id_of(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

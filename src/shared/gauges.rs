@@ -188,7 +188,7 @@ impl WorkerGauges {
         Some(self.thread.get() as u32).filter(|thread| *thread > 0)
     }
 
-    /// When the worker last was at work, ten times a second if all is well.
+    /// The worker's sign of life, which it gives ten times a second if all is well.
     pub fn pulse(&self) -> &Pulse {
         &self.pulse
     }

@@ -33,7 +33,7 @@ impl Links {
         self.control.post(adopted).is_ok()
     }
 
-    /// Tells the control thread that a socket that this worker was given cannot be accepted on.
+    /// Tells the control thread that the worker cannot accept on a socket that it was given.
     pub fn say_not_listening(&self, worker: WorkerId, reason: String) {
         let _ = self.control.post(ToControl::NotListening(worker, reason));
     }
@@ -43,7 +43,7 @@ impl Links {
         let _ = self.control.post(ToControl::Drained(worker));
     }
 
-    /// Tells the control thread that a task has panicked without which the worker is of no use.
+    /// Tells the control thread that a task has panicked without which the worker cannot work.
     pub fn say_failed(&self, worker: WorkerId, task: &'static str) {
         let _ = self.control.post(ToControl::WorkerFailed(worker, task));
     }

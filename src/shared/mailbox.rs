@@ -71,7 +71,7 @@ impl<T> Letters<T> {
         self.receiver.try_recv().ok()
     }
 
-    /// The next message; blocks until it comes, at most for `patience`. For a thread whose runtime does not turn yet.
+    /// Waits for the next message, and blocks for `patience` at most. For a thread whose runtime does not run yet.
     pub fn take_within(&self, patience: Duration) -> Option<T> {
         self.receiver.recv_timeout(patience).ok()
     }

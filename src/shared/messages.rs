@@ -24,15 +24,15 @@ pub enum ToWorker {
     /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does
     /// not name, and say [`ToControl::Adopted`].
     Snapshot(Arc<Snapshot>),
-    /// Let what began under the snapshot of this generation, or an earlier one, end within `shutdown_timeout`: too many
-    /// snapshots are in use.
+    /// Let requests that began under the snapshot of this generation, or an earlier one, end within `shutdown_timeout`:
+    /// too many snapshots are in use.
     EndGenerations(u64),
     /// A backend's state changed.
     BackendState(BackendId, BackendState),
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
     /// left.
     Drain,
-    /// The process ends now: record what is under way as cut, and do no more of it.
+    /// The process ends now: record the requests under way as cut, and do no more work for them.
     Cut,
     /// Another process has the same listening sockets: stop accepting, let every connection end with its client's next
     /// answer; say [`ToControl::Drained`] when none is left. [`ToWorker::Drain`] may follow.
@@ -67,7 +67,8 @@ pub enum ToHealth {
         /// The reason word of the last one.
         word: &'static str,
     },
-    /// Begin no further probe: this process stops, or another one has taken over. What the workers report counts on.
+    /// Start no further probe, because this process stops or another one has taken over. Reports of the workers still
+    /// count.
     StopProbing,
     /// End the thread.
     Stop,
@@ -84,10 +85,10 @@ pub enum ToControl {
     NotListening(WorkerId, String),
     /// This worker's thread ended although nobody asked it to, for this reason.
     WorkerEnded(WorkerId, String),
-    /// A task of this worker has panicked without which the worker is of no use. The worker ends with it, and its
-    /// connections do; [`ToControl::WorkerEnded`] follows.
+    /// A task of this worker has panicked without which the worker cannot work. The worker ends, and its connections
+    /// end with it; [`ToControl::WorkerEnded`] follows.
     WorkerFailed(WorkerId, &'static str),
-    /// The process that this one has taken over from is over, and leaves this to do.
+    /// The old process, from which this one has taken over, is over, and leaves these things to do.
     PredecessorOver(LeftToDo),
     /// A backend's state changed.
     BackendChanged(StateChange),
@@ -95,7 +96,7 @@ pub enum ToControl {
     Refused(Box<RefusedHead>),
 }
 
-/// What signals asked a process for while another one was taking over from it: the other one is to do it.
+/// The wishes by signals that came to a process while another one was taking over: the other process follows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftToDo {
     /// Read the configuration file again.

@@ -1,4 +1,4 @@
-//! When a thread last was at work, for those who watch over it.
+//! Signs of life of a thread, for the threads that watch it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use crate::base::time::Micros;
 
-/// A thread's, as all hold it.
+/// The pulse of a thread, as all threads hold it.
 pub type SharedPulse = std::sync::Arc<Pulse>;
 
-/// A thread that is watched over.
+/// A thread that is watched.
 #[derive(Debug)]
 pub struct Watched {
     pub thread: JoinHandle<()>,
     pub pulse: SharedPulse,
 }
 
-/// The thread itself writes it, all others read it.
+/// The time of the thread's last sign of life. The thread itself writes it, and all others read it.
 #[derive(Debug, Default)]
 pub struct Pulse(AtomicU64);
 
 impl Pulse {
-    /// The thread is at work.
+    /// Gives a sign of life.
     #[inline]
     pub fn beat(&self, now: Micros) {
         self.0.store(now.0, Relaxed);
     }
 
-    /// For how long it has not been at work, or has slept.
+    /// The time since the thread's last sign of life.
     pub fn silence(&self, now: Micros) -> Duration {
         Duration::from_micros(now.since(Micros(self.0.load(Relaxed))))
     }

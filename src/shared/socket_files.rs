@@ -1,7 +1,7 @@
 //! The files of Unix sockets that this process has to remove.
 //!
-//! A file goes when its listener does, or the process. Not if another process has the socket then (it took over, or
-//! passed the socket to this one), nor if the path names another file by now.
+//! A file is removed with its listener, or at the end of the process. The file stays if another process has the socket
+//! then (because it took over, or passed the socket to this one), or if the path names another file by now.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,44 +11,44 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 
-/// All that this process has to remove at some time. A file is this process's affair, whoever of its threads listens;
-/// and a signal during the start has to find them.
+/// All files that this process has to remove at some time. The table belongs to the process and not to a thread,
+/// because any thread may listen, and a signal during the start has to find the files.
 static FILES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
-/// A file has been removed.
+/// Notified when a file has been removed.
 static REMOVED: Condvar = Condvar::new();
 
 #[derive(Debug)]
 struct Entry {
     path: PathBuf,
     id: FileId,
-    /// The process that this one takes over from has it still: it is not to be removed yet.
+    /// Whether the old process, from which this one takes over, still has the file, so that it must not be removed yet.
     is_anothers: bool,
-    /// Nobody here listens on it any more.
+    /// Whether no socket of this process listens at the file any more.
     is_left: bool,
-    /// A thread is just removing it.
+    /// Whether a thread is removing the file at the moment.
     is_going: bool,
 }
 
 /// Device and inode.
 pub type FileId = (u64, u64);
 
-/// The file of a socket that this process is to remove: when this is dropped, at the latest at the end of the process.
+/// The file of a socket that this process has to remove: when this value is dropped, or else at the end of the process.
 #[derive(Debug)]
 pub struct SocketFile {
     id: FileId,
 }
 
-/// One for all descriptors of a socket.
+/// One value for all descriptors of a socket.
 pub type SharedSocketFile = Arc<SocketFile>;
 
 impl SocketFile {
-    /// Of a socket that this process has just bound. Errors: there is no such file.
+    /// The file of a socket that this process has just bound. Errors: there is no such file.
     pub fn bound(path: &Path) -> io::Result<SharedSocketFile> {
         Ok(SocketFile::note(path, id_of(path)?, false))
     }
 
-    /// Of a socket that another process has passed to this one, which removes nothing before [`own_all`].
+    /// The file of a socket that another process has passed to this one. Nothing is removed before [`own_all`].
     pub fn taken_over(path: &Path, id: FileId) -> SharedSocketFile {
         SocketFile::note(path, id, true)
     }
@@ -64,7 +64,7 @@ impl SocketFile {
         Arc::new(SocketFile { id })
     }
 
-    /// What tells it from all others.
+    /// The device and inode of the file, which tell it from all others.
     pub fn id(&self) -> FileId {
         self.id
     }
@@ -79,14 +79,14 @@ impl Drop for SocketFile {
     }
 }
 
-/// The file at this path that this process is to remove, now or once it is the service. `None`: there is none.
+/// The file at this path that this process has to remove, now or once it is the service. `None`: there is none.
 pub fn own_at(path: &Path) -> Option<FileId> {
     let files = files();
     let mut known = files.iter().filter(|entry| !entry.is_left);
     known.find(|entry| entry.path == path).map(|entry| entry.id)
 }
 
-/// The process that this one takes over from is over: the files are this one's. Blocks as long as a disk does.
+/// Notes that the old process is over, and the files are this process's to remove. Blocks as long as a disk does.
 pub fn own_all() {
     files()
         .iter_mut()
@@ -94,13 +94,13 @@ pub fn own_all() {
     remove_if(|entry| entry.is_left);
 }
 
-/// Another process has taken over: the files are its own.
+/// Notes that another process has taken over, and the files are its own to remove.
 pub fn forget_all() {
     files().clear();
 }
 
-/// Removes the files of this process, for its end, and waits for those that other threads are removing. Blocks as long
-/// as a disk does.
+/// Removes the files of this process at its end, and waits for those that other threads are removing. Blocks as long as
+/// a disk does.
 pub fn remove_all() {
     remove_if(|entry| !entry.is_anothers);
     let is_going = |files: &mut Vec<Entry>| files.iter().any(|entry| entry.is_going);
@@ -108,7 +108,7 @@ pub fn remove_all() {
 }
 
 fn remove_if(mut removes: impl FnMut(&mut Entry) -> bool) {
-    // Nobody waits for a disk because of the lock.
+    // The lock is not held during a removal, so that no thread waits for a disk.
     let mut removed: Vec<(PathBuf, FileId)> = Vec::new();
     for entry in files().iter_mut() {
         if !entry.is_going && removes(entry) {

@@ -53,9 +53,10 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-/// Starts one server on each socket, all on one thread named `test-server` that runs as long as the process. They
-/// accept from the moment at which `accepting` says so until it says no; connections that are there then are served as before. `most`: connections that
-/// they may have at once, all together. Errors: no descriptors or no thread left.
+/// Starts one server on each socket, all on one thread named `test-server` that runs as long as the process. The
+/// servers accept while `accepting` is true; connections from before it became false are served as before. `most`: the
+/// greatest number of connections at once, of all servers together. Errors: no descriptors are left, or no thread can
+/// be started.
 pub fn start(
     listeners: Vec<TcpListener>,
     accepting: watch::Receiver<bool>,
@@ -79,7 +80,7 @@ async fn serve(listeners: Vec<TcpListener>, accepting: watch::Receiver<bool>, mo
     for (index, listener) in listeners.into_iter().enumerate() {
         let (free, mut accepting) = (free.clone(), accepting.clone());
         servers.spawn(async move {
-            // If nobody is left who could say so, the process ends.
+            // If the sender is gone, the process ends.
             let _ = accepting.wait_for(|accepting| *accepting).await;
             tokio::select! {
                 ended = accept(index + 1, listener, free) => ended,

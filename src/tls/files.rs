@@ -1,20 +1,21 @@
-//! The files that TLS was built from, as they were before they were read: what tells whether they must be read again.
+//! The state of the files that TLS was built from, as it was before they were read, which tells whether they must be
+//! read again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::file::{self, Stamp};
 
-/// Files, each with what was seen of it. By default none.
+/// Files, each with its state at the last look. By default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilesRead(BTreeMap<PathBuf, Seen>);
 
 /// The state of one file when it was last read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// The stamp before the reading; `None`: the file could not be looked at.
+    /// The stamp of the file before it was read; `None`: the file's metadata could not be read.
     As(Option<Stamp>),
-    /// The reading failed, which may pass although the file stays the same.
+    /// Reading the file failed, which may pass although the file stays the same.
     Unread,
 }
 
@@ -33,13 +34,13 @@ impl FilesRead {
         self
     }
 
-    /// Adds what was seen of others.
+    /// Adds the states of other files.
     pub(super) fn extend(&mut self, others: &FilesRead) {
         let others = others.0.iter().map(|(path, seen)| (path.clone(), *seen));
         self.0.extend(others);
     }
 
-    /// Whether one of the files is another by now, or can be read again.
+    /// Whether a file has changed since, or an unread file can be read again.
     pub fn have_changed(&self) -> bool {
         self.0.iter().any(|(path, seen)| match seen {
             Seen::As(stamp) => Stamp::of(path) != *stamp,
@@ -47,7 +48,7 @@ impl FilesRead {
         })
     }
 
-    /// Whether this file is among them.
+    /// Whether this file is in the list.
     pub fn contains(&self, path: &Path) -> bool {
         self.0.contains_key(path)
     }
@@ -68,7 +69,7 @@ mod tests {
         let seen = FilesRead::now([&path, &absent]);
         assert!(!seen.have_changed());
         assert!(!FilesRead::default().have_changed());
-        // An unread file that still cannot be opened is left alone; one that can be opened is tried again.
+        // An unread file that still cannot be opened does not count as changed; one that can be opened does.
         assert!(!seen.clone().without(&absent).have_changed());
         assert!(seen.clone().without(&path).have_changed());
         fs::write(&path, "another").unwrap();

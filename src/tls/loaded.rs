@@ -1,5 +1,5 @@
-//! One thing that was loaded from files: loaded anew when they have changed, and left as it was when that is for the
-//! worse.
+//! A value that is loaded from files. When its files change, the value is loaded again; if that fails, the former value
+//! stays.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,20 +12,20 @@ use tracing::{error, info};
 use super::pem::FileFault;
 use super::{FilesRead, PairFault};
 
-/// One thing from files.
+/// A value that was loaded from files.
 #[derive(Debug)]
 pub(super) struct Loaded<T> {
-    /// The files when they were last read, for better or worse.
+    /// The state of the files when they were last read, whether or not loading succeeded.
     files: FilesRead,
-    /// The last logged change for the worse, so that each is logged once.
+    /// The last failure that was logged, so that each failure is logged once.
     told: Option<String>,
     thing: Arc<T>,
     pub is_in_use: bool,
 }
 
-/// Why something cannot be loaded.
+/// The reason why a value cannot be loaded.
 pub(super) trait Fault: Display {
-    /// The file, if it could not be read: that may pass although the file stays the same.
+    /// The file, if the failure is that it could not be read, which may pass although the file stays the same.
     fn unread(&self) -> Option<&Path>;
 }
 
@@ -41,8 +41,8 @@ impl Fault for FileFault {
     }
 }
 
-/// The thing for `key`, loaded anew if its files have changed or could not be read. `now` is the state of its files
-/// before the reading, so that a change meanwhile is seen the next time; all files are added to `read`.
+/// The value for `key`, loaded again if its files have changed or could not be read. `now` is the state of the files
+/// before the reading, so that a change during the reading is noticed the next time. All files are added to `read`.
 pub(super) fn take<K: Clone + Eq + Hash, T, E: Fault>(
     kept: &mut HashMap<K, Loaded<T>>,
     read: &mut FilesRead,
@@ -81,7 +81,7 @@ pub(super) fn take<K: Clone + Eq + Hash, T, E: Fault>(
     Ok(known.thing.clone())
 }
 
-/// The files as they are remembered after reading them, which failed for this reason or did not.
+/// The state of the files to remember after the reading, which failed if there is a `fault`.
 fn after<E: Fault>(now: FilesRead, fault: Option<&E>) -> FilesRead {
     match fault.and_then(Fault::unread) {
         Some(path) => now.without(path),
@@ -90,7 +90,7 @@ fn after<E: Fault>(now: FilesRead, fault: Option<&E>) -> FilesRead {
 }
 
 impl<T> Loaded<T> {
-    /// Logs a change for the worse, once.
+    /// Logs a failure, once.
     fn tell(&mut self, name: &dyn Display, why: &str) {
         if self.told.as_deref() != Some(why) {
             error!("{name} has changed and cannot be used; what was read before stays: {why}");

@@ -1,10 +1,11 @@
-//! TLS as far as it is made off the workers: certificates and keys loaded and checked, the certificate found by name,
-//! the keys of tickets, and the settings of rustls for both sides built from them.
+//! The part of TLS that is built outside the workers: certificates and keys are loaded and checked, certificates are
+//! found by name, and the settings of rustls for both sides are built from these and the keys of tickets.
 //!
-//! A [`Vault`] loads what a configuration names and keeps it: what did not change is the same thing in the next snapshot,
-//! and what changed for the worse is left as it was. [`FilesRead`] says when to look again. The workers hold what is built here behind `Arc`s and only read it;
-//! the one lock that a handshake takes is that of the [`TicketKeys`], for the time of cloning an `Arc`. (One that answers
-//! an authority takes that of the [`Challenges`] besides. A [`Hearing`] has one, too, but is a single handshake's.)
+//! A [`Vault`] loads the files that a configuration names, and keeps the results: a file that did not change gives the
+//! next snapshot the same value, and so does a file that can no longer be used. [`FilesRead`] says when to look again.
+//! The workers hold what is built here behind `Arc`s and only read it; the one lock that a handshake takes is that of
+//! the [`TicketKeys`], for the time of cloning an `Arc`. (One that answers an authority takes that of the
+//! [`Challenges`] besides. A [`Hearing`] has one, too, but is a single handshake's.)
 
 mod certificate;
 mod challenges;

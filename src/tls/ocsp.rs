@@ -1,13 +1,13 @@
-//! OCSP responses (RFC 6960) as far as they are looked at before they are stapled.
+//! The checks of OCSP responses (RFC 6960) before they are stapled.
 
 use x509_parser::asn1_rs::{Any, Class, FromDer, GeneralizedTime};
 
-/// The outermost status of a response that says anything (RFC 6960 section 4.2.1).
+/// The outermost status of a response with content (RFC 6960 section 4.2.1).
 const SUCCESSFUL: &[u8] = &[0];
 
-/// When a response is superseded (`nextUpdate`), in seconds since 1970, of several certificates the first; `None`: it
-/// does not say so. Errors: the bytes are no OCSPResponse with the status "successful". Whether it is about the
-/// certificate is for clients to see: they do without a response that is not.
+/// When a response is superseded (`nextUpdate`), in seconds since 1970; the earliest time, if the response covers
+/// several certificates. `None`: the response names no time. Errors: the bytes are no OCSPResponse with the status
+/// "successful". Clients check whether the response is about the certificate, and ignore it if not.
 pub(super) fn next_update(response: &[u8]) -> Result<Option<i64>, String> {
     let wrong = || "is no OCSP response (DER)".to_owned();
     let mut parts = Parts::within(response).ok_or_else(wrong)?;
@@ -17,7 +17,9 @@ pub(super) fn next_update(response: &[u8]) -> Result<Option<i64>, String> {
     }
     if status.data != SUCCESSFUL {
         let number = status.data.first().copied().unwrap_or_default();
-        return Err(format!("is an OCSP response without success: {number}"));
+        return Err(format!(
+            "is an OCSP response with the error status {number}"
+        ));
     }
     let answers = parts
         .next()
@@ -29,11 +31,11 @@ pub(super) fn next_update(response: &[u8]) -> Result<Option<i64>, String> {
     Ok(ends.into_iter().flatten().min())
 }
 
-/// The parts of a sequence, one after the other.
+/// The elements of a sequence, in their order.
 struct Parts<'a>(&'a [u8]);
 
 impl<'a> Parts<'a> {
-    /// The parts of the element at the beginning of the bytes.
+    /// The elements inside the one at the beginning of the bytes.
     fn within(bytes: &'a [u8]) -> Option<Parts<'a>> {
         let (_, element) = Any::from_der(bytes).ok()?;
         Some(Parts(element.data))
@@ -50,17 +52,18 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// `responses` of the BasicOCSPResponse in these ResponseBytes.
+/// The field `responses` of the BasicOCSPResponse in these ResponseBytes.
 fn answers(response_bytes: &[u8]) -> Option<Parts<'_>> {
     let mut bytes = Parts::within(response_bytes)?;
     let basic = bytes.nth(1)?;
     let mut parts = Parts(Parts::within(basic.data)?.next()?.data).peekable();
-    // version [0] EXPLICIT DEFAULT v1, responderID [1] or [2], producedAt, responses
+    // The fields before: version [0] EXPLICIT DEFAULT v1, responderID [1] or [2], producedAt, responses.
     parts.next_if(|part| is_zero(part));
     Some(Parts(parts.nth(2)?.data))
 }
 
-/// Of a SingleResponse: certID, certStatus, thisUpdate, nextUpdate [0] EXPLICIT OPTIONAL, singleExtensions [1].
+/// The field `nextUpdate` of a SingleResponse: certID, certStatus, thisUpdate, nextUpdate [0] EXPLICIT OPTIONAL,
+/// singleExtensions [1].
 fn next_update_of(answer: &[u8]) -> Option<Option<i64>> {
     let mut parts = Parts(answer).skip(3);
     let next = parts.next();
@@ -93,7 +96,8 @@ pub(super) mod tests {
         bytes
     }
 
-    /// A response with an answer for each of these, an end or none, and everything else made up.
+    /// A response with one answer for each of `ends`, which is the time of its end, if any. All other fields are made
+    /// up.
     pub(in crate::tls) fn response(ends: &[Option<&str>], is_version_told: bool) -> Vec<u8> {
         let time = |text: &str| element(0x18, &[text.as_bytes()]);
         let this_update = time("20200101000000Z");
@@ -149,7 +153,7 @@ pub(super) mod tests {
             assert_eq!(next_update(bytes).unwrap_err(), "is no OCSP response (DER)");
         }
         let refused = next_update(&[0x30, 3, 0x0a, 1, 6]).unwrap_err();
-        assert_eq!(refused, "is an OCSP response without success: 6");
+        assert_eq!(refused, "is an OCSP response with the error status 6");
         let odd = response(&[Some("tomorrow")], false);
         assert!(next_update(&odd).is_err());
     }

@@ -23,7 +23,7 @@ pub struct PairFiles {
     pub ocsp: Option<PathBuf>,
     /// What it is for, in lower case, `*.example.com` too; empty: what the certificate says.
     pub names: Vec<String>,
-    /// A host that the certificate must be for to be of use; `None`: any will do.
+    /// A host that the certificate must be for, or else the pair is refused; `None`: any host will do.
     pub must_be_for: Option<String>,
 }
 
@@ -31,9 +31,9 @@ pub struct PairFiles {
 #[derive(Debug)]
 pub struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
-    /// Certificate and key without an OCSP response.
+    /// The certificate and key without an OCSP response.
     unstapled: Arc<CertifiedKey>,
-    /// When the OCSP response is superseded, in seconds since 1970; `None`: there is none, or it does not say so.
+    /// When the OCSP response is superseded, in seconds since 1970; `None`: there is no response, or it names no time.
     pub staple_ends: Option<i64>,
     /// Names that it is chosen for.
     pub names: Vec<String>,
@@ -45,12 +45,12 @@ pub struct Pair {
     pub not_after: i64,
     /// When the last of them to begin does.
     pub not_before: i64,
-    /// The time of the certificate itself, whatever vouches for it.
+    /// The validity of the certificate itself, without that of its issuers.
     pub own_validity: Validity,
     key_is_public: bool,
 }
 
-/// From when to when a certificate is good, in seconds since 1970.
+/// The time in which a certificate is valid, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     pub not_before: i64,
@@ -72,9 +72,10 @@ pub struct PairFault {
     pub path: PathBuf,
     /// The fault of the file.
     pub text: String,
-    /// The reading failed, which may pass. Otherwise the content is wrong, and stays so until the file is written anew.
+    /// Whether reading the file failed, which may pass. Otherwise the content is wrong, and stays so until the file is
+    /// rewritten.
     pub is_of_reading: bool,
-    /// It may even pass though nobody does anything to the file.
+    /// Whether the failure may pass even if nobody changes the file.
     pub may_pass: bool,
 }
 
@@ -110,8 +111,8 @@ impl PairFiles {
         }
     }
 
-    /// One file with the key and the chain, for the names that the certificate says: written at once, it is always a
-    /// pair.
+    /// One file with the key and the chain, for the names in the certificate. A file that is replaced at once always
+    /// holds a matching pair.
     pub fn in_one(path: PathBuf) -> PairFiles {
         PairFiles {
             cert: path.clone(),
@@ -122,7 +123,7 @@ impl PairFiles {
         }
     }
 
-    /// Certificate and key in one file, of use only if the certificate is for this host.
+    /// One file with the certificate and the key, which is refused unless the certificate is for this host.
     pub fn in_one_for(path: PathBuf, host: &str) -> PairFiles {
         PairFiles {
             must_be_for: Some(host.to_owned()),
@@ -160,8 +161,8 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Checks what is to be written into these files, apart from the OCSP response: a chain and a key, both in PEM.
-    /// Errors: the first of them that cannot be used, and why.
+    /// Checks texts that are to be written into these files: a chain and a key, both in PEM, without the OCSP response.
+    /// Errors: the first text that cannot be used, and why.
     pub fn of_texts(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Pair, PairFault> {
         let fault = |part: Part| move |text: String| files.wrong(part, text);
         let chain = pem::certificates_in(cert).map_err(fault(Part::Cert))?;
@@ -201,7 +202,8 @@ impl Pair {
         }
     }
 
-    /// The certificate for a client at this time, in seconds since 1970; stapled until the OCSP response is superseded.
+    /// The certificate for a client at this time, in seconds since 1970. The OCSP response is stapled until it is
+    /// superseded.
     pub(super) fn shown_at(&self, now: i64) -> &Arc<CertifiedKey> {
         match self.staple_ends {
             Some(end) if end <= now => &self.unstapled,
@@ -265,8 +267,8 @@ impl Pair {
     }
 }
 
-/// Reads the first certificate, with its own validity and that of the whole chain. Errors: a certificate cannot be
-/// read, or has not issued the one before it.
+/// Reads the first certificate, its own validity, and that of the whole chain. Errors: a certificate cannot be read, or
+/// has not issued the one before it.
 fn read_chain(chain: &[CertificateDer<'static>]) -> Result<(certificate::Said, Validity), String> {
     if chain.len() > limits::CHAIN_CERTIFICATES {
         let (count, most) = (chain.len(), limits::CHAIN_CERTIFICATES);

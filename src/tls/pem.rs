@@ -8,15 +8,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::base::{file, limits};
 
-/// Why a file cannot be used.
+/// The reason why a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileFault {
     pub path: PathBuf,
     /// The fault of the file.
     pub text: String,
-    /// The reading failed, which may pass. Otherwise the content is wrong, and stays so until the file is written anew.
+    /// Whether reading the file failed, which may pass. Otherwise the content is wrong, and stays so until the file is
+    /// rewritten.
     pub is_of_reading: bool,
-    /// It may even pass though nobody does anything to the file.
+    /// Whether the failure may pass even if nobody changes the file.
     pub may_pass: bool,
 }
 
@@ -27,7 +28,7 @@ impl fmt::Display for FileFault {
 }
 
 impl FileFault {
-    /// The content is wrong.
+    /// The fault of a file whose content is wrong.
     pub fn of_content(path: &Path, text: String) -> FileFault {
         FileFault {
             path: path.to_owned(),
@@ -53,7 +54,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     certificates_in(&read(path)?).map_err(|text| FileFault::of_content(path, text))
 }
 
-/// All certificates of a text, at least one, in their order. Errors: what is wrong with it.
+/// All certificates in a text, at least one, in their order. Errors: the fault of the text.
 pub(super) fn certificates_in(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {
@@ -65,7 +66,7 @@ pub(super) fn certificates_in(bytes: &[u8]) -> Result<Vec<CertificateDer<'static
     }
 }
 
-/// The first private key of a text: PKCS#8, PKCS#1 or SEC1. Errors: what is wrong with it.
+/// The first private key in a text: PKCS#8, PKCS#1 or SEC1. Errors: the fault of the text.
 pub(super) fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
     if bytes

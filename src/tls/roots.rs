@@ -30,7 +30,7 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
         && path.metadata().is_ok_and(|metadata| !metadata.is_file())
         && let Err(error) = file::open_regular(&path)
     {
-        // What loads them would wait for whoever writes into a pipe.
+        // The library that loads the authorities would wait for the writer of a pipe.
         let text = format!("{} (SSL_CERT_FILE) is {error}", path.display());
         return Err(FileFault::of_content(&path, text));
     }
@@ -61,18 +61,18 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
     Ok(roots)
 }
 
-/// Whether an error of reading may pass although nothing is done to the file: it is not absent, and not forbidden.
+/// Whether a reading error may pass even if nobody changes the file, because the file is neither absent nor forbidden.
 fn may_pass(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied)
 }
 
-/// What a variable of the environment says, if it says anything.
+/// The value of an environment variable, if it is set and not empty.
 fn named(variable: &str) -> Option<OsString> {
     env::var_os(variable).filter(|value| !value.is_empty())
 }
 
-/// Where the authorities of this machine come from: the file and the folders that the environment names, else those of
-/// the distribution, and every file in these folders.
+/// The paths of this machine's authorities: the file and the folders that the environment names, or else those of the
+/// distribution, and every file in these folders.
 pub(super) fn system_paths() -> Vec<PathBuf> {
     let (file, folders) = match (named("SSL_CERT_FILE"), named("SSL_CERT_DIR")) {
         (None, None) => {

@@ -428,7 +428,7 @@ fn pairs_that_cannot_work_table() {
     let response = folder.0.join("x.ocsp");
     fs::write(&response, [0x30, 0x03, 0x0a, 0x01, 0x06]).unwrap();
     let fault = Pair::load(&files).unwrap_err();
-    assert_eq!(fault.text, "is an OCSP response without success: 6");
+    assert_eq!(fault.text, "is an OCSP response with the error status 6");
     let whole = ocsp::tests::response(&[Some("20300101000000Z")], false);
     fs::write(&response, &whole).unwrap();
     let pair = Pair::load(&files).unwrap();

@@ -34,14 +34,14 @@ pub(super) struct Secret {
     pub bytes: [u8; SECRET_BYTES],
 }
 
-/// The keys of this process, and perhaps of others that have the same file. By default there are none, and so no
-/// tickets.
+/// The keys of this process, shared with other processes that use the same file. By default there are no keys, and no
+/// tickets are made.
 #[derive(Debug, Default)]
 pub struct TicketKeys {
     file: Option<PathBuf>,
     /// Newest first. Read for the time of cloning the `Arc`, written once in [`limits::TICKET_KEY_SECS`].
     keys: RwLock<Arc<Vec<Key>>>,
-    /// The file could not be read or written when a key was made, so that this is tried again.
+    /// Whether the file could not be read or written when a key was made, so that this must be tried again.
     is_behind: AtomicBool,
 }
 
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// Whether a file of keys can be used, or is not there yet. Errors: why not.
+/// Checks that a file of keys can be used, or does not exist yet. Errors: why the file cannot be used.
 pub fn check_ticket_file(path: &std::path::Path) -> Result<(), String> {
     ticket_file::load(path).map(drop)
 }
@@ -75,8 +75,8 @@ impl TicketKeys {
         Ok(Arc::new(keys))
     }
 
-    /// Makes a new key if it is time, and forgets those whose tickets are too old. Errors: the file cannot be read or
-    /// written; the new key is in use all the same, and is written by a later call.
+    /// Makes a new key if one is due, and forgets keys whose tickets are too old. Errors: the file cannot be read or
+    /// written; the new key is in use all the same, and a later call writes it.
     pub fn renew(&self, now: SystemTime) -> Result<(), String> {
         let now = unix_secs(now);
         let keys = self.keys();
@@ -305,7 +305,7 @@ mod tests {
         let restarted = open(hours(14));
         assert!(opens(&restarted, &first) && opens(&restarted, &seal(&one)));
         assert!(!crate::base::file::is_public(&path));
-        // A key that could not be kept when it was made is kept later, beside the keys that the file holds by then.
+        // A key that could not be stored when it was made is stored later, beside the keys that the file holds by then.
         let (held, aside) = (std::fs::read(&path).unwrap(), path.with_extension("aside"));
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();

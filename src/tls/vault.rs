@@ -13,22 +13,23 @@ use super::{
     TicketKeys, client, roots, server,
 };
 
-/// Loads files when they are asked for the first time or have changed. A change for the worse is logged, and what was
-/// loaded before stays: a certificate that is being replaced must not take a listener down. A file that cannot be read is
-/// tried again each time that it is asked for; only a wrong content waits until the file is another.
+/// Loads files when they are needed for the first time or have changed. If a changed file cannot be used, that is
+/// logged, and the value that was loaded before stays: a certificate that is being replaced must not take a listener
+/// down. A file that cannot be read is read again at every need; a file with wrong content is not read again before it
+/// has changed.
 ///
-/// By default there is nothing in it, and no tickets are made.
+/// By default the vault is empty, and no tickets are made.
 #[derive(Debug, Default)]
 pub struct Vault {
     tickets: Arc<TicketKeys>,
     challenges: Arc<Challenges>,
     pairs: HashMap<PairFiles, Loaded<Pair>>,
-    /// `None`: the authorities of this machine.
+    /// Authorities by file; `None`: the authorities of this machine.
     roots: HashMap<Option<PathBuf>, Loaded<RootCertStore>>,
     servers: HashMap<ServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
     clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
-    /// All files that were asked for since unused things were last let go.
+    /// All files that were needed since the last [`Vault::forget_unused`].
     read: FilesRead,
 }
 
@@ -154,8 +155,8 @@ impl Vault {
         keep(&mut self.clients, &key, &pairs, &roots, build)
     }
 
-    /// Lets go of everything that was not asked for since this was last called; the files of what was, those included that
-    /// are not there.
+    /// Forgets every value that was not needed since the last call. Returns the files that were needed, including those
+    /// that do not exist.
     pub fn forget_unused(&mut self) -> FilesRead {
         self.pairs
             .retain(|_, kept| std::mem::take(&mut kept.is_in_use));

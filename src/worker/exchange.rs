@@ -212,7 +212,7 @@ impl Exchange {
         self.due().is_some_and(|due| Micros::now() >= due)
     }
 
-    /// When at the latest it is to end: by its route, by its client, or because its snapshot is too old.
+    /// The instant by which the exchange must end: by its route, by its client, or because its snapshot is too old.
     fn due(&self) -> Option<Micros> {
         let bounds = [self.deadline.get(), self.plan.due()];
         bounds.into_iter().flatten().min()

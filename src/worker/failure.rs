@@ -65,7 +65,7 @@ pub enum Failure {
     ExchangeTimeout,
     /// The backend closed or fell silent in the middle of its response body.
     Truncated,
-    /// The time for a stop was over before the exchange was.
+    /// The time for a stop was over before the exchange had ended.
     CutByStop,
 }
 

@@ -35,7 +35,7 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
                 addr,
                 socket,
                 came_for,
-                file: None, // The control thread has it.
+                file: None, // The control thread has the file.
             };
             if let Err(error) = accept::start(shard, bound, engine) {
                 shard

@@ -72,8 +72,8 @@ pub fn work(start: Start) -> io::Result<()> {
     run(start.engine, work_here(start))?
 }
 
-/// Held by a task without which the worker is of no use. The engine does not catch a panic, which ends the worker: the
-/// control thread is told what the worker was doing.
+/// A guard of a task without which the worker cannot work. The engine does not catch a panic, so that the panic ends
+/// the worker: the guard then tells the control thread what the worker was doing.
 struct Vital(Rc<Shard>, &'static str);
 
 impl Drop for Vital {

@@ -31,7 +31,7 @@ pub struct Plan {
     places: Vec<Option<Place>>,
     /// The latest key that was given out on this core.
     last_key: ReuseKey,
-    /// When at the latest what began with it is to end, if too many snapshots are in use.
+    /// The instant by which exchanges that began with this plan must end, if too many snapshots are in use.
     due: Cell<Option<Micros>>,
 }
 
@@ -143,13 +143,13 @@ impl Plan {
         &self.snapshot
     }
 
-    /// Lets what began with it end by then, if not earlier.
+    /// Lets exchanges that began with this plan end by `due`, if not earlier.
     pub fn end_by(&self, due: Micros) {
         let earlier = self.due.get().unwrap_or(due);
         self.due.set(Some(due.min(earlier)));
     }
 
-    /// When at the latest what began with it is to end; `None`: nobody says so.
+    /// The instant by which exchanges that began with this plan must end; `None`: there is no limit.
     pub fn due(&self) -> Option<Micros> {
         self.due.get()
     }

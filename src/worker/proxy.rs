@@ -35,7 +35,8 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
         exchange.failure.set(Some(Failure::CutByStop));
         record(shard, client, &exchange);
         drop(counted);
-        // Never drops operations that the kernel still does for this request: the process ends with them.
+        // The kernel may still work on operations of this request, so that they are never dropped: the process ends
+        // with them.
         return pending().await;
     }
     record(shard, client, &exchange);

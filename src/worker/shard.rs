@@ -205,7 +205,7 @@ impl Shard {
             .for_each(|plan| look(&plan));
     }
 
-    /// Lets what began under a snapshot up to the generation `last` end soon.
+    /// Lets exchanges that began under a snapshot up to the generation `last` end soon.
     pub fn end_generations(&self, last: u64) {
         let due = Micros::now().after(self.plan().snapshot().shutdown_timeout);
         self.each_earlier_plan(|plan| {
@@ -322,7 +322,7 @@ impl Shard {
         self.report_drained();
     }
 
-    /// Has every exchange under way recorded as it is.
+    /// Has every exchange under way recorded in its present state.
     pub fn cut(&self) {
         self.is_cut.set(true);
         self.timers.wake_all();
@@ -480,7 +480,7 @@ impl Shard {
         }
     }
 
-    /// Tells the control thread if the task that ends here panics: without it the worker is of no use.
+    /// Tells the control thread if the calling task ends by a panic: the worker cannot work without the task.
     pub fn report_panic(&self, task: &'static str) {
         if std::thread::panicking() {
             self.links.say_failed(self.worker, task);

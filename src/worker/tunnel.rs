@@ -1,7 +1,7 @@
-//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing
-//! moves for too long. One whose listener was removed or demands something else by now has as long as what a stop
-//! would cut: it would otherwise outlast whatever let its client in. So has one that is among the oldest when too many
-//! snapshots are in use.
+//! After a 101 both sides speak a protocol that is not ours: bytes go both ways until both have ended, or nothing moves
+//! for too long. A tunnel whose listener was removed, or has other demands by now, ends within the time of a stop: the
+//! tunnel would otherwise outlast the rules that let its client in. So do the oldest tunnels when too many snapshots
+//! are in use.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

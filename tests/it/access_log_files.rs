@@ -1,4 +1,4 @@
-//! Files of the access log that block, hang, are moved away or belong to somebody else: they cost lines at most.
+//! Files of the access log that block, hang, are moved away or belong to another user cost lines at most.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -30,7 +30,7 @@ fn value(admin: SocketAddr, name: &str) -> u64 {
     value.parse().unwrap()
 }
 
-/// A proxy whose start is over: clients can connect earlier.
+/// A proxy whose start is over; clients can connect before that.
 #[track_caller]
 fn start(config: &str) -> Proxy {
     let proxy = Proxy::start(config);
@@ -80,7 +80,7 @@ fn a_pipe_that_nobody_reads_stops_nobody() {
         "nobody reads it",
         "lines=",
     ]);
-    // All lines in the pipe and all later ones are whole, except for the line that was cut.
+    // Every line in the pipe, and every later line, is whole, except for the one that was cut.
     let mut lines = BufReader::new(File::open(&pipe).unwrap()).lines();
     let mut whole = 0;
     while whole < 100 {
@@ -153,7 +153,7 @@ fn no_line_is_lost_while_the_control_thread_is_busy() {
     const REQUESTS: usize = 20_000;
     let origin = Origin::saying("");
     let proxy = start(&config(free_addr(), "{dir}/access.log", &origin));
-    // Once a request is answered, the worker needs nothing more of the control thread.
+    // Once a request is answered, the worker needs nothing more from the control thread.
     assert_eq!(proxy.ask(get("/")).status(), 200);
     let busy = Frozen::new(proxy.pid(), "palantir");
     let mut client = proxy.client();
@@ -214,7 +214,7 @@ fn a_new_file_is_for_its_owner_and_group() {
     assert_eq!(mode & 0o137, 0, "{mode:o}");
 }
 
-/// Makes a link as another user would. Only root can; for anybody else there is nothing to be shown.
+/// Makes a link as another user would. Only root can; for other users the test shows nothing.
 fn link_of_another_user(target: &Path, link: &Path) -> bool {
     symlink(target, link).unwrap();
     lchown(link, Some(12_345), None).is_ok()
@@ -241,7 +241,7 @@ fn a_link_of_another_user_is_not_followed() {
         assert_eq!(proxy.wait_for_exit(), 1);
         proxy.wait_for_log(&["access log", "user 12345 has made a link"]);
     }
-    // Put there while palantir runs: neither a reload nor a rotation follows it.
+    // The link appears while palantir runs: neither a reload nor a rotation follows it.
     let proxy = start(&config(admin, "{dir}/access.log", &origin));
     let unlinked = format!(
         "listen_addr = \"{}\"\n{}",
@@ -279,7 +279,7 @@ fn a_path_that_cannot_be_opened_for_a_moment_is_opened_as_soon_as_it_can_be() {
     eventually("the old file stays in use", || {
         fs::read_to_string(&rotated).unwrap().lines().count() == 2
     });
-    // As after something has compressed it.
+    // As after a program has compressed the file.
     fs::remove_file(&rotated).unwrap();
     eventually(
         "lines for a file that was deleted are lost and counted",
@@ -291,7 +291,7 @@ fn a_path_that_cannot_be_opened_for_a_moment_is_opened_as_soon_as_it_can_be() {
     proxy.wait_for_log(&["the access log cannot be written", "the file was deleted"]);
     assert_eq!(proxy.log().matches("cannot be opened anew").count(), 1);
     fs::remove_dir(&path).unwrap();
-    // Nobody asks for it once more.
+    // No second signal asks for it.
     proxy.wait_for_log(&["SIGUSR1: the access log is opened anew"]);
     assert_eq!(proxy.ask(get("/three")).status(), 200);
     let lines = proxy.access_lines(1);

@@ -290,7 +290,7 @@ fn a_file_that_is_torn_or_foreign_is_told_and_replaced() {
     let account = file(&state, "account.json");
     fs::write(&account, "{").unwrap();
     let mut proxy = start();
-    proxy.wait_for_log(&["a.example.pem", "another certificate is ordered"]);
+    proxy.wait_for_log(&["a.example.pem", "another one is ordered"]);
     proxy.wait_for_log(&["b.example.pem is for other names: a.example"]);
     proxy.wait_for_log(&["account.json holds no account"]);
     wait_for_certificate(pebble.tls, "a.example", &roots);
@@ -401,7 +401,8 @@ fn an_account_that_the_authority_has_lost_is_made_again() {
 const DAY: i64 = 86_400;
 const YEARS: i64 = 10 * 365 * DAY;
 
-/// A proxy that orders a certificate for `a.example` from such an authority, shows it at `tls`, and reads this clock.
+/// A proxy that orders a certificate for `a.example` from this authority, shows the certificate at `tls`, and reads
+/// this clock.
 fn of_odd(odd: &OddAuthority, state: &Directory, clock: &Clock, tls: SocketAddr) -> (Proxy, Names) {
     let names = Names::new(&odd.name_line());
     let mut command = command();
@@ -416,7 +417,7 @@ fn of_odd(odd: &OddAuthority, state: &Directory, clock: &Clock, tls: SocketAddr)
     (proxy, names)
 }
 
-/// The certificate that a client of the authority is shown.
+/// The certificate that the listener shows to a client that trusts the authority.
 fn shown(odd: &OddAuthority, tls: SocketAddr) -> Option<CertificateDer<'static>> {
     let dialer = Dialer::new(odd.issuer(), BOTH);
     let stream = dialer.connect(tls, "a.example").ok()?;
@@ -425,7 +426,7 @@ fn shown(odd: &OddAuthority, tls: SocketAddr) -> Option<CertificateDer<'static>>
 
 #[test]
 fn a_good_certificate_is_not_given_up_for_a_useless_one() {
-    // Two thirds of its time have passed, so it is to be renewed by the next start.
+    // Two thirds of the certificate's time have passed, so that the next start must renew it.
     let odd = OddAuthority::start(Given::Certificate("a.example", -40 * DAY, 20 * DAY - 600));
     let (state, tls, clock) = (Directory::new(), free_addr(), Clock::ahead(-3_600));
     let (mut proxy, names) = of_odd(&odd, &state, &clock, tls);
@@ -445,11 +446,11 @@ fn a_good_certificate_is_not_given_up_for_a_useless_one() {
         ),
         (
             Given::Certificate("a.example", -90 * DAY, -DAY),
-            "no better than what is kept",
+            "no better than the stored one",
         ),
         (
             Given::Certificate("a.example", 5 * DAY, 90 * DAY),
-            "no better than what is kept",
+            "no better than the stored one",
         ),
     ];
     for (given, why) in useless {
@@ -468,7 +469,7 @@ fn a_good_certificate_is_not_given_up_for_a_useless_one() {
     });
 }
 
-/// The kept certificate, as a proxy that orders nothing shows it.
+/// The stored certificate, as a proxy without orders shows it.
 fn shown_by(odd: &OddAuthority, state: &Directory, tls: SocketAddr) -> CertificateDer<'static> {
     let (mut proxy, _names) = of_odd(odd, state, &Clock::ahead(-3_600), tls);
     let mut found = None;
@@ -491,7 +492,7 @@ fn a_clock_that_is_wrong_and_then_set_keeps_no_order_waiting() {
         clock.set(0);
         eventually("there is a certificate", || shown(&odd, tls).is_some());
         let given = odd.given();
-        // Once there is one, no jump of the clock makes many orders of it.
+        // Once there is a certificate, no jump of the clock leads to many orders.
         for wrong in [YEARS, -YEARS, 3_600, -3_600, 0] {
             clock.set(wrong);
             thread::sleep(Duration::from_millis(300));

@@ -194,7 +194,7 @@ fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     [&[tag, content.len() as u8], &content[..]].concat()
 }
 
-/// An OCSP response (RFC 6960 section 4.2.1) that is superseded at this time, and says nothing else of sense.
+/// An OCSP response (RFC 6960 section 4.2.1) that is superseded at this time; its other fields are made up.
 pub fn ocsp_response(next_update: SystemTime) -> Vec<u8> {
     let secs = next_update.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut date = Command::new("date");
@@ -262,7 +262,7 @@ fn an_ocsp_response_is_stapled_until_it_is_superseded() {
     let (code, said) = check(&directory, &config);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("has been superseded (nextUpdate)"), "{said}");
-    // A newer one is taken over like any file that has changed.
+    // A newer response is loaded like any file that has changed.
     fs::write(&path, ocsp_response(SystemTime::now() + DAY)).unwrap();
     eventually("the newer one is stapled", is_stapled);
     assert!(left() > 80_000.0, "{}", left());

@@ -1,4 +1,4 @@
-//! Changes by the management API, and the promises of its answers.
+//! Changes by the management API, and what their answers promise.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;

@@ -1,5 +1,6 @@
-//! The wall clock steps by an hour and by ten years, both ways and back, while everything runs that knows a time: what
-//! counts the time that passes neither ends sooner nor later, and certificates are judged by the clock as it is.
+//! The wall clock jumps by an hour and by ten years, forwards, backwards and back again, while everything runs that
+//! uses a time. Durations become neither shorter nor longer, and certificates are judged by the present time of the
+//! clock.
 
 mod certificates;
 mod durations;
@@ -15,7 +16,7 @@ pub const HOUR: i64 = 3_600;
 pub const DAY: i64 = 24 * HOUR;
 pub const YEARS: i64 = 10 * 365 * DAY;
 
-/// How far the clock is ahead, one after the other.
+/// The seconds by which the clock is ahead, one step after the other.
 pub const STEPS: [i64; 11] = [HOUR, 0, -HOUR, 0, YEARS, 0, -YEARS, 0, YEARS, -YEARS, 0];
 
 /// Sets the clock, and waits until the proxy shows it.
@@ -35,7 +36,7 @@ fn unix_secs() -> f64 {
     since.as_secs_f64()
 }
 
-/// The API answers, every figure is one, and nothing has panicked.
+/// The API answers, every figure is a number, and nothing has panicked.
 #[track_caller]
 pub fn is_well(proxy: &Proxy, admin: SocketAddr) {
     let health = ask(admin, "GET /health", &[], "");

@@ -1,4 +1,4 @@
-//! What is on the disk is answered as done, and what cannot be read now is tried again.
+//! A change that is on the disk is answered as done, and a file that cannot be read at the moment is read again.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! The configuration file and the files that it names: what of them is taken over, what is refused, and what is shown.
+//! The configuration file and the files that it names: which contents are loaded, which are refused, and which are
+//! shown.
 
 use std::ffi::CString;
 use std::fs;
@@ -304,7 +305,7 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
         edits("redirect = \"https://user:SECRET-abcdef@a.example/\""),
         edits("redirect = \"https://user:SECRET-abcdef@a.example/"),
         edits("tls = { server_name = \"https://user:SECRET-abcdef@a.example\" }"),
-        // This one has no mistake.
+        // This row has no mistake.
         edits("request_headers = { set = { authorization = \"SECRET-abcdef\" } }"),
     ];
     let mistaken = rows.len() - 1;

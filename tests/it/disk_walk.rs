@@ -1,6 +1,5 @@
-//! Whatever call on a file fails or hangs, once, at each thing that is asked of the proxy: what was acknowledged is in
-//! force and stays so, what was refused is not, requests are answered all the time, and the API and a stop too, for as
-//! long as the call hangs.
+//! Every call on a file fails or hangs, once, during every operation of the proxy. Acknowledged changes are in force
+//! and stay so, refused ones are not; requests are always answered, and so are the API and a stop while the call hangs.
 
 mod operation;
 mod place;
@@ -22,11 +21,11 @@ use place::Place;
 use round::{Round, before_start};
 
 const ERRORS: [i32; 4] = [EMFILE, ENOSPC, EIO, EACCES];
-/// The first calls of several on the same file by the same function that are struck.
+/// The number of equal calls (one function, one file) that are struck, from the first one on.
 const SAME_CALLS: usize = 4;
 const THREADS: usize = 16;
 
-/// The calls on files at an operation, and how many of each.
+/// The calls on files during an operation, each with its number.
 fn calls_of(operation: Operation) -> BTreeMap<String, usize> {
     let place = Place::new();
     let note = || place.disk.note_calls();
@@ -51,7 +50,7 @@ fn calls_of(operation: Operation) -> BTreeMap<String, usize> {
     }
     place.disk.rest();
     let mut calls = BTreeMap::new();
-    // The name of one folder has a port in it, which differs.
+    // The name of one folder contains a port, which differs from run to run.
     let calls_noted = place.disk.calls().into_iter();
     for call in calls_noted.filter(|call| !call.contains("authority.example-")) {
         *calls.entry(call).or_default() += 1;
@@ -59,13 +58,14 @@ fn calls_of(operation: Operation) -> BTreeMap<String, usize> {
     calls
 }
 
-/// An unreadable certificate is looked at again after a minute: no test waits so long.
+/// An unreadable certificate is read again after a minute, which is too long for a test.
 fn is_left_out(round: &Round) -> bool {
     (round.operation, &*round.call) == (Operation::Order, "stat a.example.pem")
 }
 
-/// How each call is struck at an operation; `at` counts both, so that a call meets another error at each operation.
-/// Whatever writes what is kept meets them all, and hangs twice: until it is let go, and until the proxy has stopped.
+/// The ways in which each call is struck during an operation. `at` counts calls and operations, so that a call meets
+/// another error in each operation. Operations that write lasting files meet every error, and two kinds of hang: until
+/// the call is let go, and until the proxy has stopped.
 fn strikes(operation: Operation, at: usize) -> Vec<Strike> {
     let (errors, hangs) = match operation.is_kept() {
         true => (ERRORS.len(), 2),
@@ -98,7 +98,7 @@ fn rounds_of(operation: Operation) -> Vec<Round> {
 fn a_call_on_a_file_that_fails_or_hangs_costs_nobody_anything() {
     let began = Instant::now();
     let mut rounds: Vec<Round> = ALL.into_iter().flat_map(rounds_of).collect();
-    // Those that wait longest begin first.
+    // The rounds that wait longest begin first.
     rounds.sort_by_key(|round| round.strike == Strike::Hang && !round.is_short);
     rounds.retain(|round| !is_left_out(round));
     let total = rounds.len();

@@ -1,4 +1,5 @@
-//! Backends that are on their way out count as gone, whoever asks for what, and come back as a user would expect.
+//! Backends that are being drained for removal count as removed, whatever the caller asks for, and come back as a user
+//! would expect.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, mpsc};
@@ -48,12 +49,12 @@ fn the_last_backend_that_takes_requests_stays_in_every_way_of_asking() {
         is_problem(&answer, 409);
         assert_eq!(managed.proxy.ask(get("/")).text(), "last", "{line}");
     }
-    // The drained one may go.
+    // The drained server may be removed.
     let gone = managed.ask(&format!("DELETE {}", server(drained.addr)), &[], "");
     assert_eq!(gone.status(), 200, "{}", gone.text());
 }
 
-/// An origin that answers when it is let go.
+/// An origin that holds its answer back until it is let go.
 fn waiting() -> (Origin, mpsc::Sender<()>) {
     let (let_go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);

@@ -1,4 +1,4 @@
-//! Snapshots of the configuration that stay in use for a long time: what they cost, and how many there may be.
+//! Snapshots of the configuration that stay in use for long: their cost, and their greatest number.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ fn generations(text: &str) -> u64 {
     line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// Ten thousand routes to one pool; one of them has so many retries.
+/// Ten thousand routes to one pool; one of them has this number of retries.
 fn many_routes(origin: &Origin, admin: std::net::SocketAddr, retries: usize) -> String {
     let mut config = format!(
         "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n\
@@ -36,7 +36,7 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
     let origin = Origin::start(|link: &mut Link| {
         while link.request().is_some() {
             link.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
-            link.rest(); // Until the proxy is gone.
+            link.rest(); // Returns when the proxy is gone.
         }
     });
     let admin = free_addr();
@@ -48,7 +48,7 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
         client.begin_answer();
         held.push(client);
     };
-    // The first reloads fill what is kept of the last few.
+    // The first reloads fill the history of the last few.
     let mut before = 0;
     for number in 1..=RELOADS {
         hold();
@@ -59,7 +59,7 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
     }
     assert_eq!(generations(&metrics(admin)), RELOADS as u64 + 1);
     let grown = proxy.resident_memory().saturating_sub(before) / (RELOADS as u64 / 2);
-    // The whole configuration takes 8 MiB; the text of the file is kept for each of the last revisions.
+    // The whole configuration takes 8 MiB; each of the last revisions keeps the text of the file.
     assert!(grown < 4 << 20, "{grown} bytes for each reload");
     drop(held);
     eventually("no earlier snapshot is in use", || {
@@ -69,7 +69,7 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
 
 #[test]
 fn the_oldest_tunnels_end_when_too_many_snapshots_are_in_use() {
-    // As many as `limits::GENERATIONS`.
+    // The value of `limits::GENERATIONS`.
     const GENERATIONS: usize = 128;
     let origin = Origin::start(|link: &mut Link| {
         if link.request().is_some() {
@@ -100,14 +100,14 @@ fn the_oldest_tunnels_end_when_too_many_snapshots_are_in_use() {
         tunnels.push(tunnel);
         if number == GENERATIONS {
             assert_eq!(generations(&metrics(admin)), GENERATIONS as u64);
-            assert!(!proxy.log().contains("too many snapshots"));
+            assert!(!proxy.log().contains("too many configurations"));
         }
         proxy.reload_everywhere(admin, &config(number));
     }
     let mut tunnels = tunnels.into_iter();
     let mut oldest: Client = tunnels.next().unwrap();
     oldest.ends();
-    proxy.wait_for_log(&["too many snapshots are in use"]);
+    proxy.wait_for_log(&["too many configurations are in use"]);
     for mut tunnel in tunnels {
         tunnel.send("x");
         assert_eq!(tunnel.bytes(1), b"x");

@@ -476,7 +476,7 @@ fn probing(halting: &Origin, probed: &Origin) -> String {
     )
 }
 
-/// Nobody probes the origin any more.
+/// No process probes the origin any more.
 #[track_caller]
 fn assert_unprobed(origin: &Origin) {
     let probes = || origin.count() as u64;

@@ -1,4 +1,4 @@
-//! A disk that hangs: whoever needs it is told so after a while, and everything else goes on.
+//! A disk that hangs: operations that need it are answered after a while, and everything else goes on.
 
 use std::fs;
 use std::net::SocketAddr;

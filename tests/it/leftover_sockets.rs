@@ -329,7 +329,7 @@ fn a_listener_that_speaks_something_else_from_now_on_serves_nobody_by_what_was()
     }
 }
 
-/// Not only when everybody has forgotten it.
+/// The reload must bring the listener back at once, while a process may still hold its old sockets.
 #[test]
 fn a_listener_that_an_upgrade_dropped_is_there_again_with_the_next_reload() {
     let [addr, gone] = [free_addr(), free_addr()];
@@ -350,7 +350,7 @@ fn a_listener_that_an_upgrade_dropped_is_there_again_with_the_next_reload() {
         write_config(&lineage, &with);
         let begun = "no longer listening on unix:";
         lineage.proxy.wait_for_log_times(&[begun], round);
-        // An upgrade that is not over yet refuses reloads.
+        // An upgrade that is still under way refuses reloads.
         eventually("the reload is accepted", || {
             let refused = |log: &str| log.matches("an upgrade is under way").count();
             let accepted = |log: &str| log.matches("audit=\"changed\"").count();

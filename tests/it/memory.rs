@@ -335,7 +335,7 @@ fn the_bound_can_be_changed() {
     let tells = |bytes: u64| metrics(admin).contains(&format!("memory_budget_bytes {bytes}\n"));
     assert!(tells(BUDGET));
     proxy.reload_everywhere(admin, &config(2 * BUDGET));
-    // Scrapes within a second get the same text.
+    // All clients of one second get the same text.
     eventually("the bound is told", || tells(2 * BUDGET));
     // Nobody has asked for less than what the machine has.
     proxy.reload_everywhere(admin, &config(0));

@@ -302,7 +302,7 @@ fn palantir_is_watched_and_drained_by_its_page() {
 
     ill.store(true, SeqCst);
     proxy.wait_for_log(&[&b, "to=\"unhealthy\""]);
-    // Figures come every second, the same ones for all pages.
+    // Figures come every second, with the same values for all pages.
     eventually("every page is told of the unhealthy backend", || {
         two_messages(admin).contains("\"state\":\"unhealthy\"")
     });

@@ -1,5 +1,5 @@
-//! A thread that panics: the process ends in good order, with a code that has a service manager start it anew. It is
-//! never half alive.
+//! After a panic of a thread, the process ends in good order, with an exit code that makes a service manager start it
+//! anew. The process never goes on without the thread.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, route};
 use crate::support::{Client, Origin, Proxy, eventually, get};
 
-/// A proxy, and where to write which of its threads is to panic.
+/// A proxy, and the file that names the thread that is to panic.
 fn start(directory: &Directory, admin: SocketAddr, origin: &Origin) -> Proxy {
     let mut command = command();
     command.env("PALANTIR_PANIC_FILE", directory.path().join("panic"));
@@ -21,7 +21,7 @@ fn start(directory: &Directory, admin: SocketAddr, origin: &Origin) -> Proxy {
     Proxy::start_as(command, &config)
 }
 
-/// Has a thread panic when it comes to this place.
+/// Makes a thread panic when it reaches this place.
 fn panic_in(directory: &Directory, place: &str) {
     let draft = directory.write("draft", place);
     fs::rename(draft, directory.path().join("panic")).unwrap();
@@ -33,7 +33,7 @@ fn post(admin: SocketAddr, path: &str) -> String {
     )
 }
 
-/// An origin that answers `/long` with half of what it has until the file is there.
+/// An origin that sends half of its answer to `/long`, and the rest once the file exists.
 fn slow_origin(directory: &Directory) -> Origin {
     let path = directory.path().join("go_on");
     Origin::start(move |link| {
@@ -70,7 +70,7 @@ fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
         match place {
             "files" => Client::connect(admin).send(post(admin, "/reload")),
             "accepting" => drop(Client::connect(admin)),
-            // A signal that does nothing else has a line written.
+            // This signal has a line logged and does nothing else here.
             "log" => proxy.signal(libc::SIGUSR1),
             _ => {}
         }
@@ -87,7 +87,7 @@ fn a_worker_that_panics_takes_its_own_connections_along_and_those_of_the_others_
     let directory = Directory::new();
     let (origin, admin) = (slow_origin(&directory), free_addr());
     let mut proxy = start(&directory, admin, &origin);
-    // The system chooses a worker for each connection: of so many, every worker has some.
+    // The kernel chooses a worker for each connection: with this many, every worker gets some.
     let mut held: Vec<Client> = (0..24).map(|_| proxy.client()).collect();
     for client in &mut held {
         client.send(get("/long"));

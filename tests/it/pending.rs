@@ -1,5 +1,5 @@
-//! Promises, and operations that palantir itself wants, are kept in the end: after every passing hindrance, and by a
-//! later process if the one that promised has ended.
+//! Promises of the API, and operations that palantir itself wants, are kept in the end: after every obstacle that
+//! passes, and by a later process if the process that promised has ended.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ fn delete(addr: std::net::SocketAddr, drain: &str) -> String {
     )
 }
 
-/// An origin that answers its first request only when it is let go.
+/// An origin that holds its first answer back until it is let go.
 fn waiting() -> (Origin, mpsc::Sender<()>) {
     let (let_go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
@@ -86,7 +86,7 @@ fn a_backend_is_not_drained_that_could_not_be_taken_out() {
     let mut clients: Vec<_> = (0..12).map(|_| managed.proxy.client()).collect();
     clients.iter_mut().for_each(|client| client.send(get("/")));
     held.wait_for_requests(1);
-    // The backend is leaving for as long as its requests run.
+    // The backend is being removed for as long as its requests run.
     assert_eq!(
         managed.ask(&delete(held.addr, "600s"), &[], "").status(),
         202
@@ -99,7 +99,7 @@ fn a_backend_is_not_drained_that_could_not_be_taken_out() {
     let at_once = delete(second.0.addr, "1s").replace("?drain=1s", "");
     is_problem(&managed.ask(&at_once, &[], ""), 409);
     assert_eq!(managed.proxy.ask(get("/")).text(), "second");
-    // Adding the backend again ends its departure.
+    // Adding the backend again calls its removal off.
     let again = managed.ask("POST /servers", &[], &url);
     assert_eq!(again.status(), 200, "{}", again.text());
     assert_eq!(json_of(&again)["drain"], false, "{}", again.text());
@@ -147,7 +147,7 @@ fn a_trial_is_taken_back_when_what_is_in_the_way_is_gone() {
     });
     let told = managed.proxy.log().matches("is taken back").count();
     assert_eq!(told, 1, "{}", managed.proxy.log());
-    // The new process would take the file over for good.
+    // The new process would load the file that was taken back.
     is_problem(&managed.ask("POST /upgrade", &[], ""), 409);
     whole(&[addr], &pool(&[origin.addr]));
     assert_eq!(managed.ask("POST /reload", &[], "").status(), 200);
@@ -205,7 +205,7 @@ fn a_state_file_that_is_new_or_moved_has_everything_at_once() {
     assert_eq!(managed.ask("POST /servers", &[], &url).status(), 201);
     let text = fs::read_to_string(path("second.json")).unwrap();
     assert!(text.contains(&later.to_string()), "{text}");
-    // Nothing else is written over.
+    // No other file is overwritten.
     fs::write(path("letter"), "precious").unwrap();
     write("letter");
     assert_eq!(managed.ask("POST /reload", &[], "").status(), 500);

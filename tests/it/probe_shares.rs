@@ -9,7 +9,7 @@ use crate::support::{Link, Origin, Proxy};
 
 #[test]
 fn a_pool_whose_probes_hang_delays_no_other_pool() {
-    // Backends that accept and say nothing, at as many addresses as fill all probes that may be under way.
+    // Backends that accept and never answer, at enough addresses to fill all probes that may be under way.
     let silent = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let hanging: Vec<String> = (1..=200)
@@ -21,7 +21,7 @@ fn a_pool_whose_probes_hang_delays_no_other_pool() {
         }
     });
     let mut few = command();
-    descriptors(&mut few, 400); // A sixteenth of them is for probes.
+    descriptors(&mut few, 400); // A sixteenth of the descriptors is for probes.
     let proxy = Proxy::start_as(
         few,
         &format!(
@@ -34,7 +34,7 @@ fn a_pool_whose_probes_hang_delays_no_other_pool() {
             origin.addr
         ),
     );
-    // All probes that the first pool may have are under way, and will be for ten minutes.
+    // All probes of the first pool are under way, and will be for ten minutes.
     origin.wait_for_requests(1);
     std::thread::sleep(Duration::from_secs(3));
     let (before, since) = (origin.count(), Instant::now());

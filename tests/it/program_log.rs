@@ -1,4 +1,4 @@
-//! Standard error and standard output that cannot be written to: nobody waits for them and nobody dies by them.
+//! A standard error or a standard output that cannot be written to blocks nothing and ends no process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
@@ -12,7 +12,7 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
 
-/// Good requests and failing ones, and a management API.
+/// A configuration with a route that works, one that fails, and a management API.
 fn config(addr: SocketAddr, admin: SocketAddr, origin: &Origin) -> String {
     format!(
         "listen_addr = \"{addr}\"\n[admin]\nlisten_addr = \"{admin}\"\n{}{}",
@@ -39,7 +39,8 @@ fn unread_pipe() -> (PipeReader, Stdio) {
     (reader, writer.into())
 }
 
-/// Fails requests for as long as it takes to lose lines, if lines are lost at all; everything else must work meanwhile.
+/// Sends failing requests for as long as it takes to lose lines, if lines are lost at all; everything else must work
+/// meanwhile.
 fn goes_on(mut proxy: Proxy, admin: SocketAddr, loses: bool) {
     proxy.wait_until_it_accepts();
     eventually("lines are lost", || {
@@ -101,7 +102,7 @@ fn a_pipe_that_nobody_reads_stops_nobody_and_what_was_lost_is_told_when_it_is_re
     let config = config(addr, admin, &origin);
     let mut proxy = Proxy::launch_logging_to(writer, command(), addr, &config);
     proxy.wait_until_it_accepts();
-    // A hundred mistakes are as many lines, whoever asks for the reload.
+    // A hundred mistakes are a hundred lines, whatever asks for the reload.
     let mistakes: String = (0..100)
         .map(|number| format!("{}{number} = 1\n", "x".repeat(200)))
         .collect();
@@ -215,10 +216,10 @@ fn mistakes_that_nobody_reads_are_mistakes_all_the_same() {
     }
 }
 
-/// Set for the process that panics.
+/// The variable that is set for the process that panics.
 const PANICS: &str = "PALANTIR_TEST_PANICS";
 
-/// Does nothing unless a test below has started this very program for it.
+/// Does nothing, unless a test below has started this program for it.
 #[test]
 fn a_process_that_panics() {
     if std::env::var_os(PANICS).is_some() {
@@ -227,7 +228,7 @@ fn a_process_that_panics() {
     }
 }
 
-/// The program of the tests, about to panic with this standard error.
+/// The program of the tests, which will panic with this standard error.
 fn panicking(standard_error: Stdio) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -274,7 +275,7 @@ fn a_thread_of_the_log_that_stands_still_is_told_by_health() {
     let reasons = || managed.get("/health")["reasons"].to_string();
     assert_eq!(reasons(), "null");
     let frozen = Frozen::new(managed.proxy.pid(), "log");
-    // Something is to be written: what the signal does not do.
+    // Only a waiting line shows that the thread stands still; the signal has one logged.
     managed.proxy.signal(libc::SIGHUP);
     eventually("it is told", || {
         reasons().contains("the program's log stands still")

@@ -268,7 +268,7 @@ fn the_token_goes_to_no_other_machine_in_clear_text() {
         command.env("PALANTIR_ADMIN", addr);
         command.envs(variables.iter().copied()).output().unwrap()
     };
-    // Nobody has this address, which the kernel connects to in no way.
+    // No machine has this address, and the kernel refuses to connect to it.
     let elsewhere = "255.255.255.255:9";
     let (token, allowed) = (
         ("PALANTIR_TOKEN", "s3cret"),
@@ -279,7 +279,7 @@ fn the_token_goes_to_no_other_machine_in_clear_text() {
     let unreachable = ["no palantir at 255.255.255.255:9"];
     ends(&confirm(elsewhere, &[]), 3, "", &unreachable);
     ends(&confirm(elsewhere, &[token, allowed]), 3, "", &unreachable);
-    // A server without TLS is told nothing.
+    // A server without TLS must not get the token.
     let secure = format!("https://{}", admin.addr);
     ends(&confirm(&secure, &[token]), 3, "", &["no palantir at"]);
     assert_eq!(admin.asked(), []);

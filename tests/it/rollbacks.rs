@@ -1,4 +1,5 @@
-//! What is taken back stays so, and what nobody asked for is not loaded: rollbacks, trials, and reloads that wait.
+//! A file that was taken back stays so, and a file that nobody asked for is not loaded: rollbacks, trials, and reloads
+//! that wait.
 
 use std::net::SocketAddr;
 
@@ -7,7 +8,7 @@ use crate::support::place::{free_addr, listen};
 use crate::support::proxy::list;
 use crate::support::{Origin, eventually, get, metrics};
 
-/// A proxy whose file is written anew again and again.
+/// A proxy whose file is rewritten repeatedly.
 struct Written {
     managed: Managed,
     good: Origin,
@@ -20,7 +21,7 @@ impl Written {
         Written { managed, good }
     }
 
-    /// The file with these backends, and also listening at these addresses.
+    /// Writes the file with these backends, and with further listeners at these addresses.
     fn write(&self, backends: &[SocketAddr], more: &[SocketAddr]) {
         let listened: Vec<_> = std::iter::once(&self.managed.proxy.addr)
             .chain(more)
@@ -35,7 +36,7 @@ impl Written {
         self.managed.proxy.directory.write("config.toml", &text);
     }
 
-    /// Begins a trial of a file that leads nowhere.
+    /// Begins a trial of a file whose backend does not answer.
     #[track_caller]
     fn try_bad(&self) {
         self.write(&[free_addr()], &[]);
@@ -76,7 +77,7 @@ fn a_hang_up_that_came_during_a_trial_does_not_undo_its_end() {
         .wait_for_log(&["SIGHUP", "was taken back", "is not loaded"]);
     assert_eq!(written.managed.get("/version")["revision"], 3);
     assert_eq!(written.managed.proxy.ask(get("/")).text(), "good");
-    // Whoever asks for it afterwards gets it.
+    // A signal that asks for the file afterwards gets it.
     written.hang_up();
     eventually("the file is in force", || {
         written.managed.proxy.ask(get("/")).status() != 200
@@ -108,7 +109,7 @@ fn a_reload_that_is_tried_again_takes_no_later_file_over() {
         .managed
         .proxy
         .wait_for_log(&["this is tried again", "SIGHUP"]);
-    // Nobody has asked for this one.
+    // No signal has asked for this file.
     written.write(&[written.good.addr, added], &[]);
     written.wait_for_reload(0);
     written
@@ -116,7 +117,7 @@ fn a_reload_that_is_tried_again_takes_no_later_file_over() {
         .proxy
         .wait_for_log(&["SIGHUP", "has changed since", "is not loaded"]);
     assert_eq!(written.managed.servers().len(), 1);
-    // Nor for a file that is written while a trial makes a hang-up wait.
+    // Nor has one asked for a file that is written while a trial makes a SIGHUP wait.
     let trial = written
         .managed
         .ask("POST /reload", &[], "{\"confirm_secs\": 600}");
@@ -149,7 +150,7 @@ fn an_upgrade_does_not_undo_a_rollback() {
         let back = written.managed.ask("POST /config/rollback", &[], &body);
         assert_eq!(back.status(), 200, "{}", back.text());
     };
-    // A trial that somebody ends, and a reload that was none.
+    // A trial that a rollback ends, and a reload without a trial.
     for (body, revision) in [("{\"confirm_secs\": 600}", 1), ("", 3)] {
         written.write(&[free_addr()], &[]);
         let reload = written.managed.ask("POST /reload", &[], body);
@@ -158,7 +159,7 @@ fn an_upgrade_does_not_undo_a_rollback() {
         is_problem(&written.managed.ask("POST /upgrade", &[], ""), 409);
         assert_eq!(written.managed.proxy.ask(get("/")).text(), "good");
     }
-    // There and back again.
+    // Back, and forth again.
     back(4);
     back(5);
     is_problem(&written.managed.ask("POST /upgrade", &[], ""), 409);

@@ -1,4 +1,4 @@
-//! Scrapers that do not read cost the process little, and not for long.
+//! Clients of `/metrics` that do not read cost the process little memory, and not for long.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ fn scrape(admin: SocketAddr) -> String {
     format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\n\r\n")
 }
 
-/// A thousand backends that share an origin, each of which has answered.
+/// A thousand backends with one origin; each has answered a request.
 fn proxy(admin: SocketAddr, origin: &Origin) -> Proxy {
     let port = origin.addr.port();
     let host = |number: usize| format!("\"127.0.{}.{}:{port}\"", number / 250, 1 + number % 250);
@@ -32,7 +32,7 @@ fn proxy(admin: SocketAddr, origin: &Origin) -> Proxy {
     proxy
 }
 
-/// Connections to this address that the proxy holds: sockets of TCP (proc_pid_net(5)) that a descriptor of it names.
+/// The number of connections to this address that the proxy holds: TCP sockets (proc_pid_net(5)) among its descriptors.
 fn served(proxy: &Proxy, admin: SocketAddr) -> usize {
     let process = format!("/proc/{}", proxy.pid());
     let descriptors = std::fs::read_dir(format!("{process}/fd")).unwrap();
@@ -72,10 +72,10 @@ fn scrapers_that_do_not_read_hold_a_few_mebibytes_and_are_cut() {
         scrapers.push(scraper);
         std::thread::sleep(std::time::Duration::from_millis(30));
     }
-    // All of them have what their sockets take; the others are served meanwhile.
+    // Every slow client has received as much as its socket takes; other clients are served meanwhile.
     assert!(metrics(admin).len() as u64 > size / 2);
     let grown = proxy.resident_memory().saturating_sub(before);
-    // Three texts, and a block and the state of a connection for each.
+    // The bound: three texts, and for each connection a block and its state.
     assert!(
         grown < 3 * size + (16 << 20),
         "{grown} bytes more, a text has {size}"
@@ -99,7 +99,7 @@ fn a_scraper_that_does_not_read_is_cut_in_time() {
     let mut scrapers = Vec::new();
     for _ in 0..20 {
         let mut scraper = Client::connect(admin);
-        // More than the sockets' buffers hold.
+        // More bytes than the buffers of the sockets hold.
         for _ in 0..8 {
             scraper.send(scrape(admin));
         }

@@ -72,7 +72,7 @@ fn running_requests_finish_and_new_ones_are_not_accepted() {
     assert_eq!(proxy.wait_for_exit(), 0);
 }
 
-/// The thread that works with files stands still, as on a disk that does not answer.
+/// The thread that works with files is stopped, as if a disk did not answer.
 #[test]
 fn a_disk_that_hangs_keeps_no_socket_open() {
     let (origin, let_go) = waiting();
@@ -131,8 +131,8 @@ fn what_does_not_finish_is_cut_and_counted() {
     proxy.wait_for_log(&["3", "cut"]);
 }
 
-/// One that waits for its answer, one whose answer has begun, one whose body is still coming, a tunnel, and a stream of
-/// HTTP/2 each have a line.
+/// Each of these has a line: a request that waits for its answer, one whose answer has begun, one whose body is still
+/// coming, a tunnel, and a stream of HTTP/2.
 #[test]
 fn what_is_cut_has_a_line_in_the_access_log() {
     let origin = Origin::start(|link| {
@@ -150,7 +150,7 @@ fn what_is_cut_has_a_line_in_the_access_log() {
     let config = "shutdown_timeout = 0.5\n[access_log]\npath = \"{dir}/access.log\"\n";
     let mut proxy = Proxy::start(&(config.to_owned() + &route("/", &[origin.addr])));
     let mut clients: Vec<_> = (0..4).map(|_| proxy.client()).collect();
-    // None of these may wait behind another one at the backend.
+    // No request may wait behind another one at the backend.
     clients[0].send("POST /waits HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
     clients[1].send("POST /begun HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
     let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n\r\n";

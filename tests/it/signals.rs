@@ -13,7 +13,7 @@ use crate::support::place::free_addr;
 use crate::support::proxy::{command, route};
 use crate::support::{Origin, PATIENCE, Proxy, eventually, get};
 
-/// Without a terminal, as a service is.
+/// The command without a terminal, as a service runs.
 fn of_a_service() -> Command {
     let mut command = command();
     // SAFETY: one system call between fork and exec, without allocation.
@@ -69,7 +69,7 @@ fn winch_stops_accepting_and_leaves_the_clients_that_are_there() {
             link.send(ok("served"));
         }
     });
-    // A request that stops accepting may take longer than a stop may.
+    // Draining after SIGWINCH may take longer than a stop may.
     let config = format!("shutdown_timeout = 0.1\n{}", route("/", &[origin.addr]));
     let mut proxy = Proxy::start_as(of_a_service(), &config);
     let mut client = proxy.client();
@@ -91,7 +91,7 @@ fn winch_stops_accepting_and_leaves_the_clients_that_are_there() {
     assert_eq!(proxy.wait_for_exit(), 0);
 }
 
-/// No socket of the process lets clients connect whom nobody serves: not the management API's, and none while a disk
+/// No listening socket lets clients connect that nobody would serve: neither the management API's, nor any while a disk
 /// does not answer.
 #[test]
 fn winch_closes_every_listening_socket() {
@@ -114,7 +114,7 @@ fn winch_closes_every_listening_socket() {
     }
 }
 
-/// HAProxy knows TTIN and TTOU.
+/// HAProxy gives SIGTTIN and SIGTTOU a meaning.
 #[test]
 fn what_means_nothing_ends_nothing() {
     let origin = Origin::saying("served");
@@ -126,7 +126,7 @@ fn what_means_nothing_ends_nothing() {
     assert_eq!(proxy.stop(), 0);
 }
 
-/// A process that waits at its start for another one to hand over, which never does; and that one's end of the line.
+/// A process that waits at its start for an old process, which never answers, and the old process's end of the line.
 fn waiting_start() -> (Proxy, OwnedFd) {
     let mut ends = [0; 2];
     // SAFETY: fills a live array with new descriptors.
@@ -177,7 +177,7 @@ fn a_start_ends_at_once() {
     }
 }
 
-/// The start waits until it may accept, with everything open.
+/// The start has opened everything, and waits for leave to accept.
 #[test]
 fn a_start_that_is_ended_leaves_nothing_behind() {
     let (mut proxy, other) = waiting_start();

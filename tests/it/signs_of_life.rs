@@ -1,4 +1,4 @@
-//! `/health` and `/ready` tell whether the threads are at work, while they are not and as soon as they are again.
+//! `/health` and `/ready` report threads that stand still, and report them well as soon as they work again.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ fn a_thread_that_stands_still_makes_palantir_unfit_for_as_long_as_it_does() {
             });
         }
         drop(frozen);
-        // No machine is so slow that the thread gives no sign of life for long.
+        // Even on a slow machine the thread soon gives a sign of life.
         eventually("palantir is fit again", || {
             ask(admin, "/health").0 == 200 && ask(admin, "/ready").0 == 200
         });

@@ -1,5 +1,4 @@
-//! Names that get no answer: they keep nothing else from being looked up, and neither a start nor an upgrade from
-//! serving.
+//! Names that get no answer delay neither the look-ups of other names, nor a start, nor an upgrade.
 
 use std::net::SocketAddr;
 
@@ -14,7 +13,7 @@ fn route(prefix: &str, name: &str, origin: &Origin) -> String {
     format!("[[routes]]\nprefix = \"{prefix}\"\nbackend_addrs = [\"{name}:{port}\"]\n")
 }
 
-/// A pool of so many names that get no answer, and the lines that say so.
+/// A pool of this many names that get no answer, and the lines for [`Names`] that make them so.
 fn dead(count: usize) -> (String, String) {
     let names: Vec<String> = (0..count)
         .map(|number| format!("dead{number}.test"))
@@ -53,12 +52,12 @@ fn a_new_name_is_found_at_once_beside_dead_ones() {
     names.apply(&mut command);
     let base = format!("[admin]\nlisten_addr = \"{admin}\"\n{route_to_dead}");
     let proxy = Proxy::start_as(command, &base);
-    // Look-ups under way are given up after a while, and so are those that wait behind them.
+    // Look-ups that take too long are given up after a while, and so are those that wait behind them.
     proxy.wait_for_log(&["dead", "no answer within 5s", "its backends are down"]);
     proxy.wait_for_log(&[
         "dead",
         "not looked up within 5s",
-        "that do not answer are before it",
+        "that do not answer come before it",
     ]);
     let found = |number: usize| {
         let prefix = format!("/{number}");
@@ -84,7 +83,7 @@ fn a_name_is_looked_up_again_however_often_others_come_and_go() {
     );
     let proxy = Proxy::start_as(command, &base);
     assert_eq!(proxy.ask(get("/")).text(), "first");
-    // Nobody listens there: that the address has changed shows in the answer.
+    // No server listens at this address, so that the answer shows the change.
     let elsewhere = "127.0.0.99";
     names.set(&format!("moves.test {elsewhere}\n"));
     let mut number = 0;
@@ -184,7 +183,7 @@ fn a_change_that_was_refused_after_its_names_hung_can_be_asked_for_again() {
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix("palantir_look_ups_hanging "));
-        // More than there are threads without those that are replaced.
+        // More than there are threads without the replaced ones.
         line.is_some_and(|count| count.parse::<u64>().unwrap() > 32)
     });
 }

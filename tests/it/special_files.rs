@@ -1,4 +1,4 @@
-//! Pipes, sockets and devices in the place of files: they are told by their kind, and nobody ever waits for them.
+//! Pipes, sockets and devices in the place of files: messages name their kind, and nothing waits for them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,7 +18,7 @@ fn fifo(path: &Path) {
     mkfifoat(CWD, path, 0o600.into()).unwrap();
 }
 
-/// Each setting that names a file to be read, with `{file}` for it.
+/// Each setting that names a file to be read, with `{file}` for the path.
 const SETTINGS: [&str; 11] = [
     "[admin]\nlisten_addr = \"unix:{dir}/admin\"\nstate_file = \"{file}\"",
     "[admin]\nlisten_addr = \"unix:{dir}/admin\"\ntoken_file = \"{file}\"",
@@ -79,7 +79,7 @@ fn a_pipe_in_the_place_of_a_certificate_stops_no_change_and_is_told() {
     let cert = directory.path().join("good.crt");
     fs::remove_file(&cert).unwrap();
     fifo(&cert);
-    // It is told by itself, and a reload is refused at once for this reason.
+    // The log reports the file without a request, and a reload is refused at once for this reason.
     managed
         .proxy
         .wait_for_log(&["good.crt", "a pipe (FIFO) and no regular file"]);

@@ -1,5 +1,5 @@
-//! Whatever is in the place of a file or socket that the configuration names: `check` fails where a start fails, and only
-//! there.
+//! `check` fails if and only if a start fails, whatever is in the place of a file or socket that the configuration
+//! names.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
@@ -14,7 +14,7 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, route, run};
 use crate::support::tls::Authority;
 
-/// Each setting with a place for the path.
+/// Each setting that names a file, with a placeholder for the path.
 const SETTINGS: [&str; 8] = [
     "[admin]\nlisten_addr = \"unix:{dir}/admin\"\nstate_file = \"{file}\"",
     "[admin]\nlisten_addr = \"unix:{dir}/admin\"\ntoken_file = \"{file}\"",
@@ -27,7 +27,7 @@ const SETTINGS: [&str; 8] = [
      tls = { certificates = [{ cert = \"{file}\", key = \"{dir}/good.key\" }] }",
 ];
 
-/// A folder with something of each kind.
+/// A folder with one file of each kind.
 fn kinds() -> Directory {
     let directory = Directory::new();
     let path = |name: &str| directory.path().join(name);
@@ -44,7 +44,7 @@ fn kinds() -> Directory {
     symlink("absent/made", path("astray")).unwrap();
     symlink("round", path("round")).unwrap();
     symlink("empty", path("strange")).unwrap();
-    // Only root can make a link as another user does; for anybody else this is one more link.
+    // Only root can make a link as another user does; for other users this is one more link of their own.
     let _ = lchown(path("strange"), Some(12_345), None);
     directory
 }

@@ -9,7 +9,7 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, route, run};
 use crate::support::{Client, Proxy};
 
-/// Checks and starts one configuration; both must fail and say these words, or succeed.
+/// Checks and starts one configuration; both must fail with these words, or both must succeed.
 #[track_caller]
 pub fn both(directory: &Directory, config: &str, words: Option<&str>) {
     let addr = free_addr();
@@ -175,7 +175,7 @@ fn check_makes_nothing_and_says_what_it_does_not_know() {
     );
 }
 
-/// Whether `/config/check` tells that a file is there and what is in it.
+/// Whether `/config/check` reveals that a file exists, and what it contains.
 fn tells(api: std::net::SocketAddr, token: &str, file: &Path) -> (bool, bool) {
     let tls = format!("tls = {{ ca = {file:?} }}");
     let text = format!(

@@ -1,5 +1,5 @@
-//! A state file has one process that writes it, and an upgrade loses nothing of what is in it, wherever the new process
-//! keeps it.
+//! A state file has one process that writes it, and an upgrade keeps all of its content, even if the new process keeps
+//! it at another path.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ impl Site {
         assert_eq!(answer.status(), 200, "{}", answer.text());
     }
 
-    /// Has the state file moved; the status of the answer.
+    /// Has the state file moved; returns the status of the answer.
     #[track_caller]
     fn reload(&self, proxy: &Proxy, state: &Path) -> u16 {
         let config = self.config(Some(state));
@@ -57,7 +57,7 @@ impl Site {
         answer.status()
     }
 
-    /// How many backends the pool has.
+    /// The number of backends of the pool.
     fn backends(&self) -> usize {
         let answer = json_of(&ask(self.admin, "GET /servers?pool=api", &[], ""));
         answer["servers"].as_array().unwrap().len()
@@ -81,7 +81,7 @@ fn a_second_palantir_does_not_start_with_the_state_file_of_another() {
         let checked = run(&["--config", file.to_str().unwrap(), "check"]);
         assert!(checked.status.success(), "{checked:?}");
     }
-    // Nor does a reload take it.
+    // A reload does not get the lock either.
     let other = Proxy::start(&second.config(None));
     assert_eq!(second.reload(&other, &state), 500);
     first.remove(first.backends[0]);
@@ -108,7 +108,7 @@ fn a_process_that_only_finishes_leaves_the_state_file_to_the_next() {
         assert_eq!(other.wait_for_exit(), 1, "after upgrade {round}");
         other.wait_for_log(&["another palantir", &pid]);
     }
-    // An upgrade that fails takes nothing away.
+    // An upgrade that fails does not take the lock away.
     lineage.write_config("no configuration");
     lineage.fail_to_upgrade(&["no configuration"]);
     lineage.write_config(&(head + &first.config(Some(&state))));
@@ -130,7 +130,7 @@ fn a_reload_takes_the_new_place_before_it_lets_the_old_one_go() {
         Proxy::start(&second.config(Some(b))),
     );
     assert_eq!(first.reload(&one, b), 500);
-    // What is refused has cost nothing: the old place is still its own.
+    // The refused reload has cost nothing: the process still has the lock of the old path.
     assert_eq!(second.reload(&other, a), 500);
     assert_eq!(first.reload(&one, c), 200);
     assert_eq!(second.reload(&other, a), 200);
@@ -151,7 +151,7 @@ fn an_upgrade_keeps_what_the_api_said_wherever_the_state_file_is_now() {
         lineage.wait_for_elders();
         assert_eq!(site.backends(), 2, "{place:?}");
     }
-    // It was written at the last place, for a start that nobody hands anything to.
+    // The state was written at the last path, for a start that takes over from no process.
     let text = fs::read_to_string(&a).unwrap();
     assert!(text.contains(&site.backends[0].to_string()), "{text}");
     assert_eq!(lineage.stop(), 0);

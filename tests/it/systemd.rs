@@ -78,7 +78,7 @@ fn passed_sockets_are_used_by_every_worker_and_outlive_upgrades() {
     Client::connect(passed);
 }
 
-/// The file of a socket that the service manager has is its own.
+/// The file of a socket that a service manager passed belongs to the manager.
 #[test]
 fn a_unix_socket_that_was_passed_stays_and_is_not_changed() {
     let origin = Origin::saying("served");
@@ -140,7 +140,7 @@ impl Ear {
         command
     }
 
-    /// The next message.
+    /// Receives the next message.
     fn whole(&self) -> String {
         let bytes = self.heard.recv_timeout(PATIENCE);
         String::from_utf8(bytes.expect("a message comes")).unwrap()
@@ -255,7 +255,7 @@ fn a_reload_that_is_given_up_is_over_for_the_service_manager() {
     let begin = "READY=1\nERRNO=22\nSTATUS=the reload was refused: ";
     assert!(given_up.starts_with(begin), "{given_up}");
     drop(frozen);
-    // What was given up is over, and the next one is told as always.
+    // The work that was given up is over, and the next refusal is reported as usual.
     eventually("a reload is taken", || {
         let reload = ask(admin, "POST /reload", &[], "");
         reload.status() == 200
@@ -266,7 +266,7 @@ fn a_reload_that_is_given_up_is_over_for_the_service_manager() {
     assert_eq!(lineage.stop(), 0);
 }
 
-/// Of systemd 252 and later, whichever is installed.
+/// For systemd 252 and later, whichever is installed.
 #[test]
 fn the_units_are_valid() {
     let directory = Directory::new();

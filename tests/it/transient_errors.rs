@@ -1,4 +1,4 @@
-//! Files of TLS that could not be used for a while: what passes is over when it is over, and needs no restart.
+//! Files of TLS that could not be used for a while: palantir recovers without a restart when the cause is over.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::support::proxy::{command, list};
 use crate::support::tls::{Authority, BOTH, Dialer, Front, Server, start_wholly};
 use crate::support::{Client, Origin, Proxy, eventually, get};
 
-/// Lets the process open no further file for now, or as many as it may.
+/// Lets the process open no further file for now, or, with `None`, as many as it may.
 #[track_caller]
 fn allow_descriptors(proxy: &Proxy, count: Option<u64>) {
     let mut limit = libc::rlimit {
@@ -53,7 +53,7 @@ fn a_certificate_that_could_not_be_read_once_is_read_later() {
     );
 }
 
-/// Has the configuration reloaded; the status.
+/// Has the configuration reloaded; returns the status.
 #[track_caller]
 fn reload(admin: SocketAddr) -> u16 {
     let answer = Client::connect(admin).ask(format!(
@@ -99,7 +99,7 @@ fn authorities_of_the_machine_that_come_or_change_are_believed_without_a_restart
     eventually("the second authority is believed", || {
         proxy.ask(get("/second")).status() == 200
     });
-    // A bundle that is being written holds nothing for a while: what was read before stays.
+    // A bundle that is being written is empty for a while: the authorities that were loaded before stay.
     directory.write("bundle.pem", "");
     proxy.wait_for_log(&["authorities", "cannot be used; what was read before stays"]);
     assert_eq!(proxy.ask(get("/first")).text(), "first");
@@ -129,7 +129,7 @@ fn the_management_api_follows_its_files_after_a_reload_that_changes_its_section(
         Some(stream.conn.peer_certificates()?[0].clone())
     };
     assert!(shown(&alice).is_some());
-    // Another address is for the next start; everything else about the API goes on as before.
+    // A change of the address waits for the next start; everything else about the API goes on as before.
     let listen = format!("listen_addr = \"{}\"\n", proxy.addr);
     proxy.reload(&(listen + &config(elsewhere)));
     let renewed = authority.issue(&["admin.example"]);
@@ -137,7 +137,7 @@ fn the_management_api_follows_its_files_after_a_reload_that_changes_its_section(
     eventually("the new certificate is shown", || {
         shown(&alice) == Some(renewed.der())
     });
-    // A client that only another authority knows gets in once the file holds that authority.
+    // A client of another authority gets in once the file holds that authority.
     let bob = Dialer::with_identity(&authority, &others.issue(&["bob"]));
     assert!(bob.refusal(admin, "admin.example").is_some());
     directory.write("ca.crt", &others.pem());

@@ -1,4 +1,4 @@
-//! Unix sockets that the proxy listens on: who may connect, whose files are replaced, and when they go.
+//! Unix sockets that the proxy listens on: who may connect, which files are replaced, and when files are removed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -90,7 +90,7 @@ fn a_reload_and_an_upgrade_change_who_may_connect() {
     assert_eq!(mode(&path), 0o660);
     lineage.write_config(&(head + &config("")));
     lineage.upgrade();
-    // The new process does it when the old one has told it that it is the service.
+    // The new process sets the mode once the old one has told it that it is the service.
     eventually("more may connect", || mode(&path) == 0o666);
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
     assert!(ask(&path).contains(" 200 "));
@@ -227,7 +227,7 @@ fn a_start_that_fails_leaves_no_file() {
     drop(holder);
 }
 
-/// Sockets that others have: one whose queue is full, one of another kind, and a file that is none.
+/// Sockets of other processes: one whose queue is full, one of another kind, and a file that is no socket.
 #[test]
 fn what_lives_at_a_path_stays_and_stops_nobody() {
     let origin = Origin::saying("served");

@@ -1,4 +1,4 @@
-//! The new process of an upgrade takes no other file over than a reload would.
+//! The new process of an upgrade refuses the files that a reload would refuse.
 
 use crate::support::managed::{ask, is_problem};
 use crate::support::place::free_addr;
@@ -24,7 +24,7 @@ fn a_file_that_serves_nothing_keeps_the_old_process_unless_it_is_meant() {
     assert_eq!(answer.status(), 200, "{}", answer.text());
     lineage.note_upgrade();
     assert_eq!(lineage.proxy.ask(get("/")).status(), 404);
-    // One that serves nothing may be followed by another one.
+    // A process that serves nothing may be followed by another one.
     lineage.upgrade();
     assert_eq!(lineage.stop(), 0);
 }

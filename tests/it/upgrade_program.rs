@@ -1,4 +1,4 @@
-//! Which program an upgrade starts.
+//! The program that an upgrade starts.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,8 +15,8 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A name without a slash, which a service manager may give, is looked for in `$PATH`, where another program of that name
-/// may come first.
+/// A service manager may give a name without a slash, which is looked for in `$PATH`, where another program of that
+/// name may come first.
 #[test]
 fn it_is_the_one_that_runs_whatever_name_it_was_called_by() {
     let origin = Origin::saying("served");

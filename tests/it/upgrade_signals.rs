@@ -15,11 +15,11 @@ use crate::support::installed::{Installed, processes};
 use crate::support::proxy::route;
 use crate::support::{Lineage, Origin, eventually, get};
 
-/// Names the folder of this test to its other half.
+/// The variable that tells the test's other process the folder of the test.
 const FOLDER: &str = "PALANTIR_TEST_FOLDER";
 const OTHER_HALF: &str = "upgrade_signals::the_new_process_of_another_test";
 
-/// Says all that a new process says, and ends when the old one should take it for the service.
+/// Says every word of a new process, and ends when the old process is about to make it the service.
 #[test]
 fn the_new_process_of_another_test() {
     let (Some(folder), Ok(line)) = (env::var_os(FOLDER), env::var("PALANTIR_HANDOVER")) else {
@@ -44,7 +44,7 @@ fn the_new_process_of_another_test() {
     process::exit(0);
 }
 
-/// Reads messages until this one; sockets that come with them are closed.
+/// Reads messages until this word comes; sockets that come with them are closed.
 fn wait_for_word(line: &mut File, word: &str) {
     let mut bytes = vec![0; 1 << 16];
     loop {
@@ -56,7 +56,7 @@ fn wait_for_word(line: &mut File, word: &str) {
     }
 }
 
-/// A file that is there is complete.
+/// Writes a file at once, so that a file that exists is complete.
 fn write_whole(path: &Path, text: &str) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
@@ -96,7 +96,7 @@ fn a_new_process_that_dies_before_it_is_the_service_costs_nobody_the_service() {
         assert_eq!(lineage.proxy.ask(get("/")).text(), "served");
     }
     assert!(!lineage.proxy.log().contains("has taken over"));
-    // The service manager goes on with the old process, too.
+    // The service manager stays with the old process, too.
     manager.set_nonblocking(true).unwrap();
     let mut bytes = [0; 4096];
     while let Ok(read) = manager.recv(&mut bytes) {
@@ -119,7 +119,7 @@ fn a_stop_at_any_moment_of_an_upgrade_leaves_no_process() {
     }
 }
 
-/// The thread that starts the new process, and ends when that is ready.
+/// Whether the thread runs that starts the new process; it ends when the new process is ready.
 fn is_starting(pid: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());

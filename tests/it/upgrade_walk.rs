@@ -1,4 +1,4 @@
-//! Whatever becomes of the new process, or of the old one, at each step of an upgrade: one of them serves.
+//! Something happens to the new process, or to the old one, at each step of an upgrade: one of the two always serves.
 
 mod load;
 mod steps;
@@ -14,7 +14,7 @@ use crate::support::{Lineage, Origin, eventually};
 use load::{CLIENTS, Load, ask};
 use steps::{Step, steps};
 
-/// How many upgrades go on side by side.
+/// The number of upgrades that run at once.
 const THREADS: usize = 4;
 
 fn config(origin: &Origin) -> String {
@@ -26,7 +26,7 @@ fn start(installed: &Installed, origin: &Origin) -> Lineage {
     Lineage::start_as(installed.command(), &config(origin))
 }
 
-/// Walks through all rounds, some side by side. There must be this many at least.
+/// Runs all rounds, several at once. There must be at least this many.
 #[track_caller]
 fn walk<T: Send>(
     what: &str,
@@ -55,20 +55,21 @@ enum Success {
     Possible,
 }
 
-/// Upgrades to what each of these scripts makes of the program: nobody may notice. Connections are lost only with a
+/// Upgrades to each of these scripts around the program, without any client noticing. Connections are lost only with a
 /// process that is killed.
 #[track_caller]
 fn walk_scripts(what: &str, least: usize, scripts: Vec<String>, success: Success) {
     walk(what, least, scripts, |next| {
         let mut is_left = true;
-        // A process of a script starts the program itself at its own upgrade, and so is the last of its lineage.
+        // A process of a script starts the plain program at its own upgrade, and is therefore the last one of its
+        // lineage.
         while is_left {
             is_left = walk_until_success(next, success);
         }
     });
 }
 
-/// Whether there may be scripts left.
+/// Runs the next script until an upgrade succeeds; returns whether there may be scripts left.
 #[track_caller]
 fn walk_until_success(next: &dyn Fn() -> Option<String>, success: Success) -> bool {
     let (installed, origin) = (Installed::new(), Origin::saying("served"));
@@ -162,7 +163,7 @@ fn a_new_process_that_stands_still_is_given_up() {
     eprintln!("{} rounds: the new process stands still", chosen.len());
 }
 
-/// The program's processes that use this folder's configuration.
+/// The processes of the program that use the configuration in this folder.
 fn processes(config: &Path) -> Vec<i32> {
     let config = config.to_str().unwrap();
     let folders = fs::read_dir("/proc").unwrap().flatten();
@@ -179,7 +180,7 @@ fn signal(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// Ends the processes of a folder's configuration but one, whatever the test's outcome.
+/// Ends all processes of a folder's configuration but one, whatever the test's outcome.
 struct OthersEnd<'a>(&'a Path, i32);
 
 impl OthersEnd<'_> {
@@ -197,7 +198,7 @@ impl Drop for OthersEnd<'_> {
     }
 }
 
-/// Has the new process stand still at this step, and do something to the old one meanwhile; then the new one goes on.
+/// Stops the new process at this step, does something to the old process meanwhile, and lets the new process go on.
 #[track_caller]
 fn with_the_old_one(step: &Step, then: impl FnOnce(i32), after: impl FnOnce(i32)) {
     let (installed, origin) = (Installed::new(), Origin::saying("served"));
@@ -216,13 +217,13 @@ fn with_the_old_one(step: &Step, then: impl FnOnce(i32), after: impl FnOnce(i32)
     go_on();
     after(old);
     eventually(&format!("somebody serves: {step:?}"), || {
-        // Strace may have been about to let it stand still.
+        // Strace may have been about to stop the process.
         go_on();
         ask(lineage.proxy.addr).is_ok()
     });
 }
 
-/// One in so many steps at which the whole process stands still once.
+/// Every `count`th step at which the whole process can be stopped.
 #[track_caller]
 fn one_in(count: usize) -> Vec<Step> {
     let steps = steps().into_iter().filter(Step::is_of_first_thread);
@@ -251,7 +252,7 @@ fn an_old_process_that_stands_still_for_a_while_goes_on() {
     });
 }
 
-/// Lets the process open so many descriptors more than it has, or as many as it may.
+/// Lets the process open this many more descriptors, or, with `None`, as many as it may.
 #[track_caller]
 fn leave_descriptors(pid: i32, more: Option<u64>) {
     let folder = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
@@ -280,7 +281,7 @@ fn an_old_process_without_descriptors_goes_on() {
             while let Some(more) = next() {
                 let (installed, origin) = (Installed::new(), Origin::saying("served"));
                 let mut lineage = start(&installed, &origin);
-                // Said when everything is opened.
+                // Logged when everything is opened.
                 lineage.proxy.wait_for_log(&["workers on"]);
                 let old = lineage.pid();
                 leave_descriptors(old, Some(more));

@@ -1,5 +1,5 @@
-/* The wall clock as a test sets it. The file that $SHIM_CLOCK names begins with the seconds, a number of 64 bits, by which
- * the clock is ahead; a test may write it anew at any time. All other clocks are as always. */
+/* The wall clock as a test sets it. The file that $SHIM_CLOCK names begins with the seconds, a 64-bit number, by which
+ * the clock is ahead; a test may rewrite the file at any time. All other clocks are unchanged. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
-/* Files as a test wants them. The file that $SHIM_DISK names begins with a `struct control`, which the test and all
- * processes share. While it is on, each call on a file below a folder of the tests is noted in $SHIM_DISK.calls, a line
- * with the function and the file's name; and one of them fails, or does not return until it is let go. At
- * any time, no call returns that opens or syncs a file below the path that is `hung`. */
+/* Calls on files that fail or hang as a test wants. The file that $SHIM_DISK names begins with a `struct control`, which
+ * the test and all processes share. While `on` is set, each call on a file below a folder of the tests is noted in
+ * $SHIM_DISK.calls, in a line with the function and the file's name, and one of the calls fails, or hangs until
+ * `let_go` is set. At any time, calls that open or sync a file below the path in `hung` hang. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -23,16 +23,16 @@
 
 struct control {
     volatile int32_t on;
-    /* What the call fails with; 0: it hangs. */
+    /* The error number of the call that is struck; 0: that call hangs. */
     volatile int32_t error;
-    /* Which of the calls that `wanted` names, counted from 1; 0: none. */
+    /* The call to strike among those whose line is `wanted`, counted from 1; 0: none. */
     volatile int32_t number;
     volatile int32_t seen;
     volatile int32_t is_hit;
     volatile int32_t let_go;
-    /* A line as it is noted. */
+    /* The line of the call to strike, in the form in which calls are noted. */
     char wanted[232];
-    /* A path; empty: nothing hangs. */
+    /* The path below which calls hang; empty: none. */
     volatile char hung[256];
 };
 
@@ -70,7 +70,7 @@ static int is_hung(const char *function, const char *path) {
            (!strcmp(function, "open") || !strcmp(function, "create") || !strcmp(function, "fsync"));
 }
 
-/* What becomes of the call: an error, or 0 if it is done as always. */
+/* The error that the call is to return; 0: the call is passed on to the C library. */
 static int fate(const char *function, const char *path) {
     while (control && path && is_hung(function, path))
         pause_briefly();
@@ -106,7 +106,7 @@ static int fate_of_socket(const char *function, const struct sockaddr *addr) {
     return addr && addr->sa_family == AF_UNIX ? fate(function, ((const struct sockaddr_un *)addr)->sun_path) : 0;
 }
 
-/* Stands before a function of the C library: fails as `fate` says, or calls it. */
+/* Replaces a function of the C library: returns the error of `fate`, or calls the function. */
 #define BEFORE(result, failed, name, fate, parameters, arguments)          \
     result name parameters {                                               \
         static result(*real) parameters;                                   \

@@ -1,10 +1,10 @@
-/* Look-ups of names (getaddrinfo) as a test wants them. The file that $SHIM_NAMES names has a line for each name:
+/* Look-ups of names (getaddrinfo) with the answers of a test. The file that $SHIM_NAMES names has a line for each name:
  *
  *     NAME ADDRESS...     these addresses
  *     NAME fail           there is no such name
- *     NAME hang           no answer until the line is another one, or gone
+ *     NAME hang           no answer until the line is changed or removed
  *
- * Every other name is looked up as always. The file is read at every look-up, so a test may write it anew at any time. */
+ * All other names are looked up as usual. Every look-up reads the file, so that a test may rewrite it at any time. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,7 +16,7 @@
 
 typedef int (*look_up)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
-/* What the file says behind the name; 0 if nothing. */
+/* The answer in the line of the name; 0 if the file has no such line. */
 static int said_of(const char *name, char *said, size_t size) {
     const char *path = getenv("SHIM_NAMES");
     FILE *file = path ? fopen(path, "re") : NULL;

@@ -1,6 +1,6 @@
-//! The program's own log: lines wait in a bounded queue for one thread, which alone writes to standard error. Whoever
-//! logs never waits and never fails, whatever became of standard error: a line that finds no room, or that cannot be
-//! written, is counted, and the log says how many were lost once lines can be written again.
+//! The program's own log. Lines wait in a bounded queue for one thread, and no other thread writes to standard error.
+//! Logging never blocks and never fails, whatever the state of standard error: a line that finds the queue full, or
+//! cannot be written, is counted, and the log reports the number of lost lines once it can be written again.
 
 mod output;
 
@@ -25,7 +25,7 @@ static WRITER: OnceLock<JoinHandle<()>> = OnceLock::new();
 const WRITER_NAME: &str = "log";
 
 thread_local! {
-    /// The lines that this thread logs, if they are kept here instead of being put into the queue.
+    /// The lines that this thread logs, while they are collected here instead of being queued.
     static KEPT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
@@ -33,21 +33,22 @@ thread_local! {
 #[derive(Debug)]
 struct Queue {
     messages: Sender<Message>,
-    /// Bytes of the lines that wait.
+    /// The size of the waiting lines, in bytes.
     waiting: AtomicUsize,
     lost: AtomicU64,
-    /// When the thread last was done with a line, or one came that found none before it, in microseconds.
+    /// The time of the thread's last sign of life, in microseconds: it has finished a line, or a line has come to an
+    /// empty queue.
     moved: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// Everything before this was written or lost when it is answered.
+    /// Asks for an answer when every line before this message was written or lost.
     Flush(Sender<()>),
 }
 
-/// Starts the thread that writes, and has panics of every thread told in the log. Errors: no thread can be started.
+/// Starts the thread that writes, and logs the panics of every thread from now on. Errors: no thread can be started.
 pub fn start() -> io::Result<()> {
     let (queue, messages) = Queue::new();
     let queue = Arc::new(queue);
@@ -63,8 +64,9 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Changes which signals this thread takes, all of them if `set` is `None`; those that it did not take before. A thread
-/// begins with the mask of the one that starts it, and that of the log must take no signal: the control thread does.
+/// Changes the signals that this thread takes: blocks all of them, or restores `set`. Returns the former mask. A thread
+/// inherits the mask of the one that starts it, and the log thread must take no signal, since the control thread takes
+/// them.
 fn mask_signals(how: libc::c_int, set: Option<libc::sigset_t>) -> libc::sigset_t {
     // SAFETY: plain calls with live sets, which may hold anything before they are filled.
     unsafe {
@@ -75,17 +77,17 @@ fn mask_signals(how: libc::c_int, set: Option<libc::sigset_t>) -> libc::sigset_t
     }
 }
 
-/// Says one line that no filter holds back.
+/// Logs one line, whatever the filter.
 pub fn say(text: &str) {
     put(format!("palantir: {text}\n").into_bytes());
 }
 
-/// Lines that were lost since the process began.
+/// The number of lines that were lost since the process began.
 pub fn lost_lines() -> u64 {
     LOG.get().map_or(0, |queue| queue.lost.load(Relaxed))
 }
 
-/// For how long the thread has done nothing although lines wait for it.
+/// The time for which the thread has made no progress although lines wait.
 pub fn stalled_for(now: Micros) -> Duration {
     match LOG.get() {
         Some(queue) if queue.waiting.load(Relaxed) > 0 => {
@@ -95,12 +97,12 @@ pub fn stalled_for(now: Micros) -> Duration {
     }
 }
 
-/// Whether the thread has ended, which it must not.
+/// Whether the thread has ended, which must not happen.
 pub fn has_ended() -> bool {
     WRITER.get().is_some_and(JoinHandle::is_finished)
 }
 
-/// Waits until everything that was logged before is written or lost, for [`limits::LOG_FLUSH_MILLIS`] at most. For the
+/// Waits until every line that was logged before is written or lost, for [`limits::LOG_FLUSH_MILLIS`] at most. For the
 /// end of the process.
 pub fn flush() {
     let (done, written) = crossbeam_channel::bounded(1);
@@ -111,12 +113,12 @@ pub fn flush() {
     }
 }
 
-/// Where a subscriber writes its lines, each with one call.
+/// The writer of the subscriber, which writes each line with one call.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines;
 
 impl Write for Lines {
-    /// Never fails: the subscriber could tell of it nowhere.
+    /// Never fails, because the subscriber would have nowhere to report the failure.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         put(line.to_vec());
         Ok(line.len())
@@ -138,9 +140,9 @@ fn put(line: Vec<u8>) {
     match LOG.get() {
         _ if is_kept == Ok(true) => {}
         Some(queue) if !has_ended() => queue.put(line),
-        // Why the process ends is told as far as that keeps nobody waiting.
+        // The reason for the end of the process is written if that blocks nobody.
         Some(_) => output::write_at_once(&line),
-        // Nothing else was started yet that could be kept waiting.
+        // Nothing else was started yet that a write could block.
         None => drop(standard_error(&line)),
     }
 }
@@ -152,7 +154,7 @@ fn keep(log: impl FnOnce()) -> Vec<u8> {
     KEPT.take().unwrap_or_default()
 }
 
-/// The process may end right after a panic, so that its message is waited for.
+/// Logs a panic and waits until the line is written, because the process may end right after it.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("without a name");
@@ -161,7 +163,7 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     let place = place.unwrap_or_else(|| "an unknown place".to_owned());
     let mut told = format!("thread {name} panicked at {place}: {text}");
     if thread.name() == Some(WRITER_NAME) {
-        // Nobody else would write it.
+        // No other thread would write the line.
         output::write_at_once(format!("palantir: {told}\n").as_bytes());
         return;
     }
@@ -170,8 +172,8 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
         told += &format!("\n{backtrace}");
     }
     say(&told);
-    // A worker survives what panics in one connection, and must not wait again and again for a standard error that
-    // nobody reads.
+    // A worker survives the panic of one connection, and must not wait again and again for a standard error that nobody
+    // reads.
     if stalled_for(Micros::now()) < Duration::from_millis(limits::LOG_FLUSH_MILLIS) {
         flush();
     }

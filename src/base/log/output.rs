@@ -13,32 +13,32 @@ use super::{Message, Queue, keep};
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
 
-/// Writes some of the bytes to standard error, past the lock of the standard library: nobody else must ever wait behind
-/// a write that does not end.
+/// Writes some of the bytes to standard error, without the lock of the standard library: no other thread may ever wait
+/// for a write that does not end.
 pub fn standard_error(bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(io::stderr().as_fd(), bytes)?)
 }
 
-/// Writes some of the bytes to standard error if that can be done at once.
+/// Writes some of the bytes to standard error if that does not block.
 pub fn write_at_once(bytes: &[u8]) {
     let error = io::stderr();
     let mut ready = [PollFd::new(&error, PollFlags::OUT)];
     let at_once = Timespec::default();
     if poll(&mut ready, Some(&at_once)).is_ok_and(|ready| ready > 0) {
-        // A pipe that can be written to takes as much as this without waiting (pipe(7)).
+        // A pipe that poll(2) reports as writable takes this many bytes without blocking (pipe(7)).
         let most = bytes.len().min(libc::PIPE_BUF);
         let _ = standard_error(&bytes[..most]);
     }
 }
 
-/// Where lines are written, and how that went.
+/// The destination of the lines, and the result of the last writes.
 pub struct Output<W> {
     write: W,
-    /// The last line ends in its middle.
+    /// Whether the last line was written in part.
     torn: bool,
-    /// The last write was one that succeeded.
+    /// Whether the last write succeeded.
     works: bool,
-    /// Lost lines that were told of, and when.
+    /// The number of lost lines that was reported last, and when.
     told: u64,
     told_at: Option<Instant>,
 }
@@ -54,12 +54,12 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
         }
     }
 
-    /// Writes what comes until nobody can log any more.
+    /// Writes lines until no thread can log any more.
     pub fn write_forever(&mut self, queue: &Queue, messages: &Receiver<Message>) {
         let pause = Duration::from_millis(limits::LOG_LOSS_PAUSE_MILLIS);
         loop {
             panic_on_demand("log");
-            // Losses of the last moment are told although no line follows them.
+            // The latest losses are reported even if no line follows.
             let message = match self.has_untold(queue) {
                 true => messages.recv_timeout(pause),
                 false => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -92,7 +92,7 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
         queue.waiting.fetch_sub(line.len(), Relaxed);
     }
 
-    /// Writes one line whole. Errors: it is lost, or a part of it.
+    /// Writes one line as a whole. Errors: the line, or a part of it, is lost.
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
         self.works = false;
         if self.torn {
@@ -114,7 +114,7 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
                     self.torn = bytes[written - 1] != b'\n';
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another process that has the same standard error has made it so that writes do not wait.
+                // Another process with the same standard error has made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     thread::sleep(Duration::from_millis(limits::LOG_RETRY_MILLIS));
                 }
@@ -128,7 +128,7 @@ impl<W: FnMut(&[u8]) -> io::Result<usize>> Output<W> {
         self.works && queue.lost.load(Relaxed) > self.told
     }
 
-    /// Says how many lines were lost since it was last told, if lines can be written again.
+    /// Reports the number of lines that were lost since the last report, once lines can be written again.
     fn tell_losses(&mut self, queue: &Queue) {
         if !self.has_untold(queue) {
             return;

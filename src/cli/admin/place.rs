@@ -10,11 +10,11 @@ use super::reach::Reach;
 use crate::base::limits::default;
 use crate::tls::{Alpn, ClientSettings, PairFiles};
 
-/// Names the address instead of the configuration: see [`Reach::parse`].
+/// The variable that names the address of the API, in the place of the configuration: see [`Reach::parse`].
 const ADDR_VARIABLE: &str = "PALANTIR_ADMIN";
 /// Holds the token instead of the file that the configuration names.
 const TOKEN_VARIABLE: &str = "PALANTIR_TOKEN";
-/// Lets the token be sent in clear text to another machine.
+/// The variable that permits sending the token in clear text to another machine.
 const CLEARTEXT_VARIABLE: &str = "PALANTIR_CLEARTEXT_TOKEN";
 /// Name the authorities of palantir's certificate (else those of this machine), a certificate of ours with its key, and
 /// whose certificate is expected (else that of the address). With any of them TLS is spoken.
@@ -50,7 +50,7 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
     match is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
         true => Ok(place),
         false => Err(format!(
-            "the token would be sent to {} in clear text: if TLS is spoken there, say https:// in ${ADDR_VARIABLE}; \
+            "the token would be sent to {} in clear text: if the API there speaks TLS, say https:// in ${ADDR_VARIABLE}; \
              if it is to be sent all the same, set ${CLEARTEXT_VARIABLE}=1",
             place.addr
         )),
@@ -93,8 +93,8 @@ fn find_by(
     Ok(Place { addr, token, tls })
 }
 
-/// The token of the file that the configuration names, if there is a configuration and it names one. Errors: that file
-/// holds none.
+/// The token in the file that the configuration names, if there is a configuration and it names a file. Errors: the
+/// file has no token.
 fn token_named_in(config: &Path) -> Result<Option<String>, String> {
     let section = fs::read_to_string(config).ok();
     let section = section.and_then(|text| read_section(&text).ok());

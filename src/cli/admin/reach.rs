@@ -1,4 +1,4 @@
-//! Where a running palantir can be connected to.
+//! The address at which a running palantir can be reached.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// An address of the management API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The host is an address without brackets, or a name.
+    /// A host, which is an address without brackets or a name, and a port.
     Tcp {
         host: String,
         port: u16,
@@ -16,8 +16,8 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// Reads `127.0.0.1:8687`, `[::1]:8687`, `unix:/path`, or `http://` or `https://` and an address or a name with its
-    /// port; and whether it asks for TLS. Errors: what would be right.
+    /// Reads `127.0.0.1:8687`, `[::1]:8687`, `unix:/path`, or `http://` or `https://` with an address or a name and a
+    /// port. Returns also whether the text asks for TLS. Errors: the forms that are valid.
     pub fn parse(text: &str) -> Result<(Reach, bool), String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok((Reach::Unix(PathBuf::from(path)), false));
@@ -48,7 +48,7 @@ impl Reach {
         }
     }
 
-    /// Reaches a process on loopback if it listens on every address.
+    /// The address of a listener as a client uses it: on loopback if the listener has every address.
     fn of(addr: SocketAddr) -> Reach {
         let ip = match addr.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -61,7 +61,7 @@ impl Reach {
         }
     }
 
-    /// The host that the server's certificate must name, unless a setting names another.
+    /// The host that the server's certificate must be for, unless a setting names another.
     pub fn host(&self) -> &str {
         match self {
             Reach::Tcp { host, .. } => host,
@@ -69,7 +69,7 @@ impl Reach {
         }
     }
 
-    /// Whether what is sent there stays on this machine, where nobody else can read it.
+    /// Whether messages to this address stay on this machine, where no other machine can read them.
     pub fn is_on_this_machine(&self) -> bool {
         match self {
             Reach::Unix(_) => true,
@@ -79,13 +79,14 @@ impl Reach {
     }
 }
 
-/// Whether the address is one of this machine's: the kernel speaks to its own addresses from themselves, over loopback.
+/// Whether the address is one of this machine's. To such an address the kernel sends from the address itself, over
+/// loopback.
 fn is_own(ip: IpAddr) -> bool {
     let unspecified: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // Connecting such a socket sends nothing.
+    // Connecting a UDP socket sends nothing.
     let chosen = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
         socket.connect((ip, 9))?;
         socket.local_addr()

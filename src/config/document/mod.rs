@@ -54,8 +54,8 @@ fn line_at(text: &str, offset: usize) -> (usize, &str) {
     (start, text[start..end].trim())
 }
 
-/// Goes through the lines of a text and knows whether those since the last header of a table may hold a credential: a
-/// text of several lines begins above the line that is looked at.
+/// Goes through the lines of a text, and knows whether the lines since the last table header may hold a credential: a
+/// string of several lines begins above the line in question.
 struct Secrets<'t> {
     text: &'t str,
     at: usize,
@@ -63,7 +63,8 @@ struct Secrets<'t> {
 }
 
 impl Secrets<'_> {
-    /// Whether the line that begins here, or what it may be part of, is to be hidden. Lines come in their order.
+    /// Whether the line that begins here, or the value that it may be a part of, must be hidden. To be called with the
+    /// lines in their order.
     fn hide(&mut self, line_start: usize) -> bool {
         while self.at <= line_start && self.at < self.text.len() {
             let rest = &self.text[self.at..];
@@ -82,7 +83,7 @@ fn is_header(line: &str) -> bool {
     line.starts_with('[') && name.starts_with(|char: char| char.is_alphabetic())
 }
 
-/// Where values stand in a text that has been read: for each way (`["admin", "state_file"]`), if there is one.
+/// The places of values in a text that has been read: one for each way (`["admin", "state_file"]`) that the text has.
 pub(super) fn find(notes: &Notes<'_>, ways: &[&[&str]]) -> Vec<Option<Place>> {
     let (root, _) = DeTable::parse_recoverable(notes.text());
     let place = |way: &[&str]| {

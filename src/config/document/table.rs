@@ -141,7 +141,7 @@ impl<'d> Table<'d> {
             }
             let mut place = Item::new(value, joined(&self.place.key, name), self.notes).place;
             place.offset = key.span().start;
-            // A header field that was put in the wrong place is one all the same.
+            // A header field in the wrong place may still hold a credential.
             if !place.shown.is_empty() && mask::is_credential(name) {
                 place.shown = MASK.to_owned();
             }

@@ -35,7 +35,7 @@ fn only_what_changes_is_made_anew() {
         sharing.share(snapshot.unwrap())
     };
     let first = compiled(FIRST);
-    // Whether the pools, the routes and the table are those of the first snapshot.
+    // Whether the pools, the routes and the route table are shared with the first snapshot.
     let shared = |other: &Snapshot| {
         let pools = first.pools.iter().zip(&other.pools);
         let routes = first.routes.iter().zip(&other.routes);
@@ -68,7 +68,7 @@ fn only_what_changes_is_made_anew() {
             "name = \"a\"\noutlier = { consecutive_failures = 9 }",
             (vec![false, true], vec![true, true], true),
         ),
-        // A part that went and came back while the first snapshot was still in use.
+        // A part that was removed and added again while the first snapshot was still in use.
         ("", "", (vec![true, true], vec![true, true], true)),
     ];
     for (before, after, expected) in rows {

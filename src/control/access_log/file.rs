@@ -24,9 +24,9 @@ pub struct LogFile {
     buffer: Vec<u8>,
     /// The file ends in the middle of a line.
     torn: bool,
-    /// It is a pipe that was full for as long as its reader is waited for.
+    /// Whether the file is a pipe that stayed full for as long as this thread waits for a reader.
     clogged: bool,
-    /// The file has no name any more: whatever is written to it is lost.
+    /// The file has no name any more: lines that are written to the file are lost.
     deleted: bool,
     failure: Option<(io::Error, u64)>,
 }
@@ -51,8 +51,8 @@ impl LogFile {
         &self.path
     }
 
-    /// Opens the path anew; nothing may be buffered. Errors: as the file system has them; the old file goes on being
-    /// used.
+    /// Opens the path anew. Nothing may be buffered. Errors: as the file system reports them; the old file then stays
+    /// in use.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = open(&self.path)?;
         self.torn = false;
@@ -67,7 +67,7 @@ impl LogFile {
         self.deleted = self.file.metadata().is_ok_and(is_gone);
     }
 
-    /// Whether the path names another file by now. If it names none, it does not.
+    /// Whether the path names another file by now; false if the path names no file.
     pub fn is_replaced(&self) -> bool {
         let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
         match (fs::metadata(&self.path), self.file.metadata()) {
@@ -88,7 +88,7 @@ impl LogFile {
         }
     }
 
-    /// Writes out what is buffered. What cannot be written is lost and counted.
+    /// Writes out what is buffered. Bytes that cannot be written are lost and counted.
     pub fn flush(&mut self, progress: &Progress) {
         if self.buffer.is_empty() {
             return;
@@ -133,8 +133,9 @@ impl LogFile {
         (written, failure)
     }
 
-    /// Writes at least one byte. A pipe that is full is waited for once; after that, until it takes something again, it
-    /// fails at once, so that whoever waits for this thread does not wait for a reader that has stopped.
+    /// Writes at least one byte. The thread waits once for a pipe that is full. After that, until the pipe takes
+    /// something again, writing fails at once, so that nobody who waits for this thread waits for a reader that has
+    /// stopped.
     fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.file.write(bytes) {
@@ -155,7 +156,7 @@ impl LogFile {
         }
     }
 
-    /// Waits for a moment until something can be written; whether it can.
+    /// Waits for a moment until something can be written. Returns whether something can be.
     fn has_room(&self) -> io::Result<bool> {
         let patience = Duration::from_millis(limits::ACCESS_LOG_WAIT_MILLIS);
         let patience = Timespec::try_from(patience).map_err(io::Error::other)?;

@@ -1,5 +1,6 @@
-//! The access log, as the control thread knows it: a thread of its own does everything ([`thread`]), and is told here
-//! what to do. A file that cannot be written to, or that hangs, costs lines, never a request, and stops nobody.
+//! The access log, as the control thread knows it. A thread of its own does all the work ([`thread`]) and receives its
+//! orders here. A file that cannot be written to, or that hangs, costs lines, never a request, and blocks no other
+//! thread.
 
 mod file;
 mod format;
@@ -30,19 +31,19 @@ use crate::shared::access::AccessLine;
 use crate::shared::gauges::AllGauges;
 use crate::snapshot::Snapshot;
 
-/// The access log at work. Its thread ends with it.
+/// The running access log. The thread ends when this value is dropped.
 #[derive(Debug)]
 pub struct AccessLog {
     orders: SharedOrders,
     progress: Arc<Progress>,
     thread: JoinHandle<()>,
-    /// It was said that it stands still.
+    /// Whether the program's log already says that the access log stands still.
     is_stalled: bool,
 }
 
 impl AccessLog {
-    /// Starts the thread, which takes lines from these rings, one per worker, and writes them to this file, if there is
-    /// one. Errors: no thread can be started.
+    /// Starts the thread, which takes lines from `rings` (one per worker) and writes them to the file, if there is one.
+    /// Errors: no thread can be started.
     pub fn start(
         file: Option<LogFile>,
         rings: Vec<Receiver<AccessLine>>,
@@ -60,12 +61,12 @@ impl AccessLog {
         })
     }
 
-    /// How it fares.
+    /// The progress of the thread, for threads that only report it.
     pub fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
     }
 
-    /// Whether the thread has ended, which it must not before [`AccessLog::finish`].
+    /// Whether the thread has ended. The thread must not end before [`AccessLog::finish`].
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
@@ -76,11 +77,11 @@ impl AccessLog {
         self.order(|orders| orders.names.learn(names));
     }
 
-    /// No request uses this snapshot any more: its names may be forgotten.
+    /// Notes that no request uses this snapshot any more: the names may be forgotten.
     pub fn forget(&self, snapshot: &Snapshot) {
         self.order(|orders| {
             orders.unused.push(snapshot.generation);
-            // A thread that hangs takes no names, and lets none pile up.
+            // A thread that hangs takes no names. Those of old snapshots are dropped, so that they do not pile up.
             let old = orders.unused.iter().rev().nth(limits::LOGGED_SNAPSHOTS);
             if let Some(old) = old {
                 orders.names.forget(*old);
@@ -88,24 +89,24 @@ impl AccessLog {
         });
     }
 
-    /// Has lines written to this file from now on, or to none.
+    /// Has lines written to this file from now on, or dropped for `None`.
     pub fn set_file(&self, file: Option<LogFile>) {
         self.order(|orders| orders.file = Some(file));
     }
 
-    /// Has the file opened anew under its path, after something like logrotate has moved it away; `reason` is the name
-    /// of the signal that asks for it.
+    /// Has the path opened anew after a program such as logrotate has moved the file away. `reason` is the name of the
+    /// signal that asks for it.
     pub fn reopen(&self, reason: &'static str) {
         self.order(|orders| orders.reopen = Some(reason));
     }
 
-    /// Has the path opened anew whenever it names another file: nobody tells this process any more.
+    /// Has the path opened anew whenever it names another file, because no signal tells this process any more.
     pub fn follow_path(&self) {
         self.order(|orders| orders.follow_path = true);
     }
 
-    /// Has everything written that waits, and waits for it, though not for ever. For the end of the process: every line
-    /// must be in its ring.
+    /// Has all waiting lines written and waits for that, within a bound. For the end of the process: every line must be
+    /// in its ring.
     pub fn finish(&self) {
         let (done, finished) = crossbeam_channel::bounded(1);
         self.order(|orders| orders.finish = Some(done));
@@ -115,7 +116,7 @@ impl AccessLog {
         }
     }
 
-    /// Says in the program's log that the access log stands still, and that it does so no longer.
+    /// Says in the program's log when the access log begins and when it ceases to stand still.
     pub fn watch(&mut self, now: Micros) {
         let is_stalled = self.progress.is_stalled(now);
         match (self.is_stalled, is_stalled) {

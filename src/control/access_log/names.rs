@@ -7,13 +7,13 @@ use crate::base::limits;
 use crate::shared::access::AccessLine;
 use crate::snapshot::{Route, Snapshot};
 
-/// The names of all snapshots that requests may use, and of the last [`limits::LOGGED_SNAPSHOTS`] others. Not the
-/// snapshots themselves: those would keep the rows of backends that are long gone.
+/// The names of all snapshots that requests may use, and of the last [`limits::LOGGED_SNAPSHOTS`] others. The snapshots
+/// themselves are not kept: they would keep the rows of backends that were removed long ago.
 #[derive(Debug, Default)]
 pub struct Names {
-    /// The newest one last.
+    /// In the order of their generations, the newest last.
     snapshots: Vec<SnapshotNames>,
-    /// The generations of those that no request uses any more, the latest last.
+    /// The generations of snapshots that no request uses any more, the latest last.
     unused: VecDeque<u64>,
 }
 
@@ -23,7 +23,7 @@ pub struct SnapshotNames {
     generation: u64,
     /// Shared with the snapshots; routes keep no rows of backends.
     routes: Vec<Arc<Route>>,
-    /// Shared with the snapshot before if they are the same.
+    /// Shared with the previous snapshot if the names are the same.
     pools: Arc<[PoolNames]>,
 }
 
@@ -42,7 +42,7 @@ pub struct LineNames<'a> {
 }
 
 impl SnapshotNames {
-    /// Copies them.
+    /// Copies the names of a snapshot.
     pub fn of(snapshot: &Snapshot) -> SnapshotNames {
         let pools = snapshot.pools.iter().map(|pool| PoolNames {
             name: pool.name.clone(),
@@ -61,7 +61,7 @@ impl SnapshotNames {
 }
 
 impl Names {
-    /// Remembers the names of a snapshot, newer than all before.
+    /// Remembers the names of a snapshot that is newer than all known ones.
     pub fn learn(&mut self, mut names: SnapshotNames) {
         if let Some(newest) = self.snapshots.last()
             && newest.pools == names.pools
@@ -71,7 +71,7 @@ impl Names {
         self.snapshots.push(names);
     }
 
-    /// No request uses this snapshot any more.
+    /// Notes that no request uses this snapshot any more.
     pub fn note_unused(&mut self, generation: u64) {
         self.unused.push_back(generation);
         if self.unused.len() > limits::LOGGED_SNAPSHOTS
@@ -87,13 +87,13 @@ impl Names {
             .retain(|names| names.generation != generation);
     }
 
-    /// Whether the line is of a snapshot that is newer than all that are known.
+    /// Whether the line belongs to a snapshot that is newer than all known ones.
     pub fn are_older_than(&self, line: &AccessLine) -> bool {
         let newest = self.snapshots.last();
         newest.is_none_or(|newest| newest.generation < line.generation)
     }
 
-    /// Takes over what another has learnt since, newer than all before.
+    /// Takes over the names in `newer`, which are all newer than the known ones.
     pub fn append(&mut self, newer: Names) {
         newer
             .snapshots
@@ -160,7 +160,7 @@ mod tests {
             let pool = sample::pool(&mut slots, &format!("pool{generation}"), &sample::addrs(2));
             names.learn(SnapshotNames::of(&sample::snapshot(generation, vec![pool])));
         }
-        // All but the third and the last; the first two of them are forgotten.
+        // All generations but the third and the last are unused; the first two of them are forgotten.
         let unused = (1..newest).filter(|generation| *generation != 3);
         unused
             .take(limits::LOGGED_SNAPSHOTS + 2)

@@ -1,6 +1,6 @@
-//! How the file of the access log is opened: without ever waiting for a pipe's reader, within a time, and by no link
-//! that another user has made. Who may write in the folder could otherwise have palantir, which often runs as root,
-//! append to any file of the machine.
+//! How the file of the access log is opened: within a time, without waiting for a pipe's reader, and through no link
+//! that another user has made. A user who may write in the folder could otherwise make palantir, which often runs as
+//! root, append to any file of the machine.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,30 +20,30 @@ use super::LogFile;
 use crate::base::limits;
 use crate::snapshot;
 
-/// Of a file that is made: the owner writes, the group reads, others do neither.
+/// The mode of a new file: the owner reads and writes, the group reads, others have no access.
 const MODE: Mode = Mode::from_raw_mode(0o640);
-/// How it is opened, besides for what.
+/// The flags with which the file is opened, besides those for reading or writing.
 const FLAGS: OFlags = OFlags::APPEND
     .union(OFlags::CREATE)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
-/// A folder on the way.
+/// The flags with which a folder on the path is opened.
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// The system resolves as many (path_resolution(7)).
+/// The kernel follows as many links in one path (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// Threads that open a file at the moment.
+/// The number of threads that open a file at the moment.
 static OPENING: AtomicUsize = AtomicUsize::new(0);
 
-/// Opens the file on a thread of its own, which a disk that hangs may keep. Errors: as the file system has them, or the
-/// file is not open in time.
+/// Opens the file on a thread of its own, since a disk that hangs may block the thread. Errors: as the file system
+/// reports them, or the file is not open in time.
 pub fn open_in_time(settings: &snapshot::AccessLog, patience: Duration) -> io::Result<LogFile> {
     let settings = settings.clone();
     in_time(patience, move || LogFile::open(&settings))
 }
 
-/// Does it on a thread of its own. Errors: its own, or it takes longer than `patience`.
+/// Runs `work` on a thread of its own. Errors: those of the work, or the work takes longer than `patience`.
 pub fn in_time<T: Send + 'static>(
     patience: Duration,
     open: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -69,8 +69,8 @@ pub fn in_time<T: Send + 'static>(
     }
 }
 
-/// Opens the file for appending, or creates it. A pipe is opened for reading, too: then it needs no reader to be
-/// opened, and keeps what was written while its reader starts anew.
+/// Opens the file for appending, or creates it. A pipe is opened for reading, too: the open then needs no reader, and
+/// the pipe keeps what was written while its reader restarts.
 pub fn open(path: &Path) -> io::Result<File> {
     let open = |access| {
         follow(path, |folder, name, link| {
@@ -87,8 +87,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     open(OFlags::RDWR).or(opened)
 }
 
-/// Looks at what [`open`] would open, and opens and makes nothing: a pipe's reader would notice. `None`: a file would be
-/// made. Errors: it could not be opened or made.
+/// Examines the file that [`open`] would open, without opening or creating it: a pipe's reader would notice an open.
+/// `None`: [`open`] would create the file. Errors: [`open`] would fail.
 pub fn look(path: &Path) -> io::Result<Option<FileType>> {
     follow(path, |folder, name, link| {
         let looked = openat(folder, name, OFlags::PATH | OFlags::CLOEXEC | link, MODE);
@@ -105,8 +105,9 @@ pub fn look(path: &Path) -> io::Result<Option<FileType>> {
     })
 }
 
-/// Goes along the path name by name, so that no link can be put there between a look and a step. `last` is done with the
-/// last folder and the last name in it, and must fail with `LOOP` for a link unless the flag that it is given follows links.
+/// Walks the path name by name, so that no link can be put there between a check and a step. `last` is called with the
+/// last folder and the last name in it, and must fail with `LOOP` for a link unless the flag that it is given follows
+/// links.
 fn follow<T>(
     path: &Path,
     last: impl Fn(&OwnedFd, &OsString, OFlags) -> Result<T, Errno>,
@@ -130,7 +131,7 @@ fn follow<T>(
                 }
             }
         }
-        // It is a link, or was one a moment ago.
+        // The name is a link, or was one a moment ago.
         let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let found = openat(&folder, &name, look, Mode::empty())?;
         let stat = fstat(&found)?;
@@ -174,12 +175,13 @@ fn names_of(path: &Path) -> Vec<OsString> {
     names.map(|name| name.as_os_str().to_owned()).collect()
 }
 
-/// Whether a folder is one of /proc, whose links nobody makes and whose text is no path: `/dev/stdout` leads there.
+/// Whether a folder belongs to /proc, whose links are made by the kernel and have a text that is no path: `/dev/stdout`
+/// leads there.
 fn is_of_the_kernel(folder: &OwnedFd) -> io::Result<bool> {
     Ok(rustix::fs::fstatfs(folder)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
 }
 
-/// Errors: a link of this owner is not followed.
+/// Errors: the owner is neither root nor this process's user, so that the link is not followed.
 fn must_be_ours(owner: u32) -> io::Result<()> {
     let own = rustix::process::geteuid().as_raw();
     if may_follow(owner, own, fs::metadata("/")?.uid()) {
@@ -191,7 +193,8 @@ fn must_be_ours(owner: u32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
 }
 
-/// Whether a link is followed. In a container the machine's root may have another number, which is that of `/`.
+/// Whether a link of this owner is followed. In a user namespace root may have another number: that of the owner of
+/// `/`.
 fn may_follow(owner: u32, own: u32, root: u32) -> bool {
     owner == 0 || owner == own || owner == root
 }

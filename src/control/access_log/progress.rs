@@ -1,4 +1,4 @@
-//! How the access log fares, for whoever only wants to know: `/health`, the metrics and the control thread.
+//! The progress of the access log, for parts that only report it: `/health`, the metrics and the control thread.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::base::time::Micros;
 /// Written by the thread that writes the access log.
 #[derive(Debug)]
 pub struct Progress {
-    /// When the thread last was at work, in microseconds.
+    /// When the thread last showed that it works, in microseconds.
     moved: AtomicU64,
     /// Lines lost to writes that failed.
     lost: AtomicU64,
 }
 
 impl Progress {
-    /// Of a thread that starts now.
+    /// The progress of a thread that starts now.
     pub fn new(now: Micros) -> Progress {
         Progress {
             moved: AtomicU64::new(now.0),
@@ -24,12 +24,12 @@ impl Progress {
         }
     }
 
-    /// The thread is at work.
+    /// Notes that the thread works.
     pub fn note_moved(&self, now: Micros) {
         self.moved.store(now.0, Relaxed);
     }
 
-    /// So many lines could not be written.
+    /// Counts lines that could not be written.
     pub fn lose(&self, lines: u64) {
         self.lost.fetch_add(lines, Relaxed);
     }
@@ -39,8 +39,8 @@ impl Progress {
         self.lost.load(Relaxed)
     }
 
-    /// Whether an operation on the file has lasted too long. Lines wait in the rings meanwhile, and are lost when those
-    /// are full.
+    /// Whether an operation on the file has lasted too long. Lines wait in the rings meanwhile, and are lost when the
+    /// rings are full.
     pub fn is_stalled(&self, now: Micros) -> bool {
         let moved = Micros(self.moved.load(Relaxed));
         now > moved.after(Duration::from_millis(limits::LOG_STALL_MILLIS))

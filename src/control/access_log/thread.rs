@@ -1,5 +1,5 @@
-//! The thread that takes the lines out of every worker's ring, gives them names and the time of day, and writes them.
-//! It alone touches the file: one that hangs stops nobody else.
+//! The thread that takes the lines out of every worker's ring, adds names and the time of day, and writes them. No
+//! other thread touches the file, so that a file that hangs blocks no other thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -20,27 +20,29 @@ use crate::shared::gauges::{self, AllGauges};
 
 const BETWEEN_COMPLAINTS: Duration = Duration::from_millis(limits::ACCESS_LOG_TELL_MILLIS);
 
-/// Between two lines of the program's log about a path that cannot be opened anew.
+/// The least time between two lines of the program's log about a path that cannot be opened anew.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(limits::ACCESS_LOG_REFUSAL_SECS);
 
-/// What the thread is to do. Only the latest of each waits, so that a thread that hangs lets nothing pile up.
+/// The orders that wait for the thread: only the latest of each kind, so that orders do not pile up while the thread
+/// hangs.
 #[derive(Debug, Default)]
 pub struct Orders {
-    /// Of snapshots that workers are about to use.
+    /// The names of snapshots that workers are about to use.
     pub names: Names,
     /// Generations of snapshots that no request uses any more, the latest last.
     pub unused: Vec<u64>,
-    /// To be used from now on; `None` in it: none.
+    /// The file to use from now on; `Some(None)`: no file.
     pub file: Option<Option<LogFile>>,
-    /// To open the path anew, and why.
+    /// The reason to open the path anew, if that is wanted.
     pub reopen: Option<&'static str>,
-    /// Nobody tells this process any more when the file is moved away.
+    /// Whether the thread watches the path itself, because no signal tells this process any more that the file was
+    /// moved away.
     pub follow_path: bool,
-    /// To write everything that waits, to say so, and to end.
+    /// The order to write all waiting lines, to report that, and to end.
     pub finish: Option<Sender<()>>,
 }
 
-/// What both sides hold. The lock is never held for longer than a few moves of memory take.
+/// The orders, shared by the control thread and the access-log thread. The lock is only held to move values in memory.
 pub type SharedOrders = Arc<Mutex<Orders>>;
 
 /// Hands an order over.
@@ -48,15 +50,15 @@ pub fn put(orders: &SharedOrders, put: impl FnOnce(&mut Orders)) {
     put(&mut orders.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// A path that is to be opened anew and could not be.
+/// A failed attempt to open the path anew.
 #[derive(Debug)]
 struct Refused {
     reason: &'static str,
-    /// What the program's log was told, and when.
+    /// The last error that the program's log names, and when it was logged.
     told: (String, Micros),
 }
 
-/// What the thread owns. Without a file, lines of requests that began when there was one are thrown away.
+/// The state of the thread. Without a file, lines of requests that began when there was one are dropped.
 #[derive(Debug)]
 pub struct LogThread {
     pub orders: SharedOrders,
@@ -66,18 +68,18 @@ pub struct LogThread {
     file: Option<LogFile>,
     names: Names,
     follows_path: bool,
-    /// When the path was last looked at.
+    /// When the path was last checked.
     looked: Option<Micros>,
-    /// The path is to be opened anew and could not be yet.
+    /// Set while the path is to be opened anew and could not be opened yet.
     refused: Option<Refused>,
-    /// Lost lines of which the program's log was told.
+    /// The lost lines that the program's log has already reported.
     told_lost: u64,
-    /// When it was.
+    /// When the program's log last reported lost lines.
     told: Option<Micros>,
 }
 
 impl LogThread {
-    /// Everything for the thread, before it runs.
+    /// The state of a thread that does not run yet.
     pub fn new(
         file: Option<LogFile>,
         rings: Vec<Receiver<AccessLine>>,
@@ -154,7 +156,7 @@ impl LogThread {
             return;
         };
         if self.names.are_older_than(line) {
-            // They were handed over before any worker was told of the snapshot.
+            // The names were handed over before any worker heard of the snapshot.
             put(&self.orders, |orders| {
                 self.names.append(std::mem::take(&mut orders.names))
             });
@@ -171,7 +173,8 @@ impl LogThread {
         });
     }
 
-    /// Opens the path anew, after something like logrotate has moved the file away; tried again until it can be done.
+    /// Opens the path anew after a program such as logrotate has moved the file away. A failed attempt is repeated
+    /// until one succeeds.
     fn reopen(&mut self, reason: &'static str, now: Micros) {
         let Some(file) = &mut self.file else {
             return;
@@ -199,7 +202,8 @@ impl LogThread {
         self.refused = Some(Refused { reason, told });
     }
 
-    /// Opens the path anew if that could not be done before, or if it names another file and nobody tells this process so.
+    /// Opens the path anew if an earlier attempt failed, or if the path names another file and no signal tells this
+    /// process so.
     fn look_at_path(&mut self, now: Micros) {
         let recently = self
             .looked
@@ -218,7 +222,7 @@ impl LogThread {
         }
     }
 
-    /// Says in the program's log what went wrong, once a second at most.
+    /// Reports errors and lost lines in the program's log, at most once a second.
     pub fn tell(&mut self, now: Micros) {
         let Some(file) = &mut self.file else {
             return;

@@ -42,7 +42,8 @@ impl Authority {
         }
     }
 
-    /// What `work` does with the folder. Errors: the disk does not answer in time.
+    /// Runs `work` with the folder of certificates, on the `acme-files` thread. Errors: the disk does not answer in
+    /// time.
     pub async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> T + Send + 'static,
@@ -77,7 +78,7 @@ impl Authority {
             Ok(Err(error)) => error.to_string(),
             Err(failure) => failure.why,
         };
-        warn!("the account that nobody knows any more cannot be forgotten: {why}");
+        warn!("the account is unknown to the authority, but its file cannot be removed: {why}");
     }
 
     /// What the folder holds. A file that says nothing of use is told, and stands for none.

@@ -1,5 +1,5 @@
-//! The thread that reads and writes files for the order of certificates: a disk that hangs keeps this thread, and nobody
-//! else. Whoever wants something of the disk waits for a while, and goes on with a reason why there is no answer.
+//! The thread that reads and writes files for the orders of certificates. A disk that hangs blocks this thread and no
+//! other. An order waits for the thread within a bound, and then fails with the reason.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -16,17 +16,18 @@ use crate::base::limits;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The thread, as those see it who order.
+/// The thread, as orders of certificates see it.
 #[derive(Debug)]
 pub struct Disk {
     work: Sender<Work>,
     file: FileAtWork,
-    /// How long an answer is waited for.
+    /// How long a caller waits for an answer.
     patience: Duration,
 }
 
 impl Disk {
-    /// Starts the thread. Where there can be none, nothing is read or written, and every order fails for that reason.
+    /// Starts the thread. If no thread can be started, nothing is read or written, and every order fails for that
+    /// reason.
     pub fn start() -> Disk {
         Disk::with_patience(Duration::from_secs(limits::ACME_DISK_SECS))
     }
@@ -39,12 +40,14 @@ impl Disk {
         let started = thread.spawn(move || {
             followed.follow_this_thread();
             for piece in pieces {
-                // Whoever waits for it is told, and the panic itself is in the log.
+                // The caller is told by the dropped channel, and the panic hook has logged the panic.
                 let _ = catch_unwind(AssertUnwindSafe(piece));
             }
         });
         if let Err(why) = started {
-            error!("no certificate can be read or kept: there is no thread for it: {why}");
+            error!(
+                "no certificate can be read or stored, because the thread for that cannot be started: {why}"
+            );
         }
         Disk {
             work,
@@ -53,8 +56,8 @@ impl Disk {
         }
     }
 
-    /// What `work` brings, which the thread does. A piece of work that is waited for no more is done nevertheless. Errors:
-    /// there is no answer in time.
+    /// Runs `work` on the thread and returns its result. The thread also does work whose caller has stopped waiting.
+    /// Errors: there is no answer in time.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -62,20 +65,20 @@ impl Disk {
         let (sender, done) = oneshot::channel();
         let piece = move || drop(sender.send(work()));
         if self.work.try_send(Box::new(piece)).is_err() {
-            return Err(self.silence("it has too much to do"));
+            return Err(self.silence("is too much to be queued"));
         }
         let most = self.patience;
         match timeout(most, done).await {
             Ok(Ok(brought)) => Ok(brought),
-            Ok(Err(_)) => Err(self.silence("it has ended without one")),
-            Err(_) => Err(self.silence(&format!("it has not ended within {most:?}"))),
+            Ok(Err(_)) => Err(self.silence("has ended without a result")),
+            Err(_) => Err(self.silence(&format!("has not ended within {most:?}"))),
         }
     }
 
     fn silence(&self, why: &str) -> Failure {
         let path = self.file.path();
         let path = path.map_or("a file".to_owned(), |path| path.display().to_string());
-        let why = format!("the disk does not answer: the work on {path} is waited for, and {why}");
+        let why = format!("the disk does not answer: the work on {path} {why}");
         Failure::new(Outcome::NotKept, why)
     }
 }
@@ -90,7 +93,7 @@ mod tests {
         assert_eq!(patient.run(|| 7).await, Ok(7));
         let failed = patient.run(|| panic!("a defect")).await;
         let failed: Result<(), Failure> = failed;
-        assert!(failed.unwrap_err().why.contains("ended without one"));
+        assert!(failed.unwrap_err().why.contains("ended without a result"));
         assert_eq!(patient.run(|| 7).await, Ok(7));
         let disk = Disk::with_patience(Duration::from_millis(10));
         let (go_on, goes_on) = bounded::<()>(0);
@@ -100,7 +103,7 @@ mod tests {
             assert!(disk.run(|| ()).await.is_err(), "it waits behind what hangs");
         }
         let full = disk.run(|| ()).await;
-        assert!(full.unwrap_err().why.contains("too much to do"));
+        assert!(full.unwrap_err().why.contains("too much to be queued"));
         drop(go_on);
         while disk.run(|| 8).await != Ok(8) {}
     }

@@ -26,40 +26,40 @@ pub struct Orders {
     /// Names that are not being ordered at the moment.
     waiting: BTreeMap<String, Waiting>,
     under_way: JoinSet<Done>,
-    /// Whose orders those are, and what was known of each before.
+    /// The name that each task orders for, and the state of that name before the task.
     names: HashMap<task::Id, (String, Waiting)>,
     counts: Arc<OrderCounts>,
     chance: Random,
-    /// Until when this machine's clock is not believed to tell what is to be renewed.
+    /// Until this instant, the wall clock is not trusted to tell when a certificate is to be renewed.
     doubted_until: Micros,
 }
 
 /// A name's next order.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
-    /// Whether it is known what is kept for it.
+    /// Whether the folder has been read for this name.
     is_known: bool,
-    /// When the certificate that is kept is to be renewed, in seconds since 1970; 0: there is none.
+    /// When the stored certificate is to be renewed, in seconds since 1970; 0: there is none.
     renewal: i64,
-    /// Until when nothing is ordered because the last order failed: a pause lasts as long as it was meant to, wherever the
-    /// clock is set meanwhile.
+    /// Until this instant nothing is ordered because the last order failed. The monotonic clock measures the pause, so
+    /// that a change of the wall clock does not change its length.
     paused_until: Micros,
     /// How often it has failed in a row.
     failures: u32,
 }
 
-/// What came of a look at what is kept for a name.
+/// The result of a task, which looks at what is stored for a name and may order a certificate.
 #[derive(Debug)]
 enum Done {
-    /// Nothing was ordered: the name is due later, or was not known before.
+    /// Nothing was ordered: the name is due later, or nothing was known of it before.
     Looked(Waiting),
     Ordered(Result<Validity, Failure>),
 }
 
-/// The time by both clocks.
+/// The present time by both clocks.
 #[derive(Clone, Copy, Debug)]
 struct Now {
-    /// Seconds since 1970, by a clock that can be set.
+    /// The wall clock, which may be set, in seconds since 1970.
     wall: i64,
     steady: Micros,
 }
@@ -74,7 +74,7 @@ impl Now {
 }
 
 impl Waiting {
-    /// How long until the order is due. No certificate is renewed before `doubted_until`.
+    /// The time until the order is due. No certificate is renewed before `doubted_until`.
     fn left(&self, now: Now, doubted_until: Micros) -> Duration {
         let until_renewal = self.renewal.saturating_sub(now.wall).max(0);
         let until_renewal = Duration::from_secs(until_renewal.unsigned_abs());
@@ -157,7 +157,7 @@ impl Orders {
         }
     }
 
-    /// Has what is kept for a name looked at, and a certificate ordered if that is due.
+    /// Starts a task that looks at what is stored for a name, and orders a certificate if one is due.
     fn begin(&mut self, name: String, waiting: Waiting, now: Now) {
         let (authority, chance) = (self.authority.clone(), self.chance.fraction());
         let due = Due {
@@ -247,32 +247,33 @@ impl Orders {
     }
 }
 
-/// Whether a certificate that was just given need not be renewed at once, by the time of its renewal. Errors: it must be,
-/// if the two clocks are to be believed; it is used, but to order on and on would get no better one.
+/// Checks that a new certificate need not be renewed at once, by the time of its renewal. Errors: the certificate is
+/// due at once if both clocks are right. The certificate is used all the same, but repeated orders would bring no
+/// better one.
 fn check_lasts(renewal: i64, now: i64) -> Result<(), Failure> {
     if renewal > now {
         return Ok(());
     }
-    let why = "the certificate that was given is due for renewal already: is the clock right?";
+    let why = "the new certificate is already due for renewal: is the clock right?";
     Err(Failure {
         contradicts_clock: true,
         ..Failure::new(Outcome::Refused, why)
     })
 }
 
-/// A name that is due.
+/// A name whose look or order is due.
 struct Due {
     name: String,
     waiting: Waiting,
     now: Now,
-    /// By which the first look says when what is kept is renewed.
+    /// A random number, which spreads the time of the renewal.
     chance: f64,
 }
 
 impl Due {
-    /// Looks at what is kept by now, because an order costs more than a look: the clock may have been set since, or the file
-    /// could not be read before. Orders if that is still due, but not after the first look: nothing was known before it of
-    /// whether this is to wait.
+    /// Looks at what is stored by now, because an order costs more than a look: the clock may have been set, or the
+    /// file could not be read before. Orders a certificate if the name is still due. The first look at a name never
+    /// orders: only that look tells whether the order must wait.
     async fn follow(self, authority: Arc<Authority>) -> Done {
         let named = self.name.clone();
         let looked = authority.on_disk(move |store| store.certificate(&named));
@@ -289,7 +290,7 @@ impl Due {
         Done::Ordered(order(&authority, name).await)
     }
 
-    /// What is known now, if nothing is to be ordered yet.
+    /// The state of the name after the look, if nothing is to be ordered yet.
     fn is_later(&self, found: Found) -> Option<Waiting> {
         let (name, is_first) = (&self.name, !self.waiting.is_known);
         let known = |renewal| Waiting {
@@ -305,20 +306,23 @@ impl Due {
             }
             Found::Unread(why) => {
                 let pause = Duration::from_secs(limits::ACME_PAUSE_SECS);
-                warn!(name, "what is kept is looked at again in {pause:?}: {why}");
+                warn!(
+                    name,
+                    "the stored certificate is read again in {pause:?}: {why}"
+                );
                 Some(Waiting {
                     paused_until: self.now.steady.after(pause),
                     ..self.waiting
                 })
             }
             Found::Nothing if is_first => {
-                info!(name, "there is no certificate of its own yet for the name");
+                info!(name, "no certificate was ordered for the name yet");
                 Some(known(0))
             }
             Found::Useless(why) if is_first => {
                 warn!(
                     name,
-                    "what is kept cannot be used, so another certificate is ordered: {why}"
+                    "the stored certificate cannot be used, so another one is ordered: {why}"
                 );
                 Some(known(0))
             }
@@ -434,14 +438,14 @@ mod tests {
         );
     }
 
-    /// What is kept is not good by a clock that is wrong: after a few orders have shown that, the others wait.
+    /// A wrong clock makes every stored certificate look expired: once a few orders have shown that, the others wait.
     #[test]
     fn waits_table() {
         let (hour, years) = (3_600, 10 * 365 * 86_400);
         let secs = Duration::from_secs;
         let paused = |secs| NOW.steady.after(Duration::from_secs(secs));
         let rows = [
-            // Renewal, pause in seconds, doubt in seconds, seconds later, wall clock then, seconds left.
+            // Columns: renewal, pause in seconds, doubt in seconds, seconds later, wall clock then, seconds left.
             (0, 0, 0, 0, WALL, 0),
             (0, 60, 0, 0, WALL, 60),
             (0, 60, 0, 59, WALL + years, 1),

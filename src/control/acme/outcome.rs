@@ -18,7 +18,7 @@ pub enum Outcome {
     Refused,
     /// It did not get the answer that proves the name ours.
     NotProven,
-    /// It gave something that is no certificate for the name, or a worse one than there is.
+    /// The authority gave something that is no certificate for the name, or a worse one than the stored one.
     Unusable,
     /// The folder that certificates are kept in cannot be written to.
     NotKept,
@@ -73,7 +73,7 @@ pub struct Failure {
     pub why: String,
     /// The authority does not know the account: another one is needed.
     pub lacks_account: bool,
-    /// The dates of what was given make no sense by this machine's clock.
+    /// Whether the dates of the certificate make no sense by this machine's clock.
     pub contradicts_clock: bool,
 }
 

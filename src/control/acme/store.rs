@@ -1,5 +1,6 @@
-//! The folder where the account and the certificates of one authority are kept. Each is one file, replaced whole: a kill at
-//! any moment leaves the old one or the new one. Everything here may wait for a disk, and is done by [`super::disk`].
+//! The folder where the account and the certificates of one authority are kept. Each is one file, which is replaced as
+//! a whole: a kill at any moment leaves the old or the new content. Every function here may wait for a disk, so that
+//! the thread of [`super::disk`] calls it.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
@@ -24,7 +25,7 @@ pub enum Found {
     Nothing,
     /// A file that is of no use, and why.
     Useless(String),
-    /// A file that cannot be read at the moment, and why. It may well hold a good certificate.
+    /// The file cannot be read at the moment, with the reason. The file may well hold a good certificate.
     Unread(String),
     Certificate(Validity),
 }
@@ -50,8 +51,8 @@ impl Store {
         }
     }
 
-    /// Keeps a key and the certificates that belong to it, in PEM, at this time in seconds since 1970. Errors: they are of
-    /// no use or worse than what is kept, or cannot be written; what was kept before stays.
+    /// Stores a key and its certificates, in PEM, at the time `now` in seconds since 1970. Errors: the certificates are
+    /// useless or worse than the stored ones, or cannot be written; the stored ones then stay.
     pub fn save_certificate(
         &self,
         name: &str,
@@ -63,14 +64,15 @@ impl Store {
         let text = format!("{}\n{}\n", key.trim(), chain.trim());
         let unusable = |why: String| Failure::new(Outcome::Unusable, why);
         let given = Pair::of_texts(&files, text.as_bytes(), text.as_bytes());
-        let given = given.map_err(|fault| unusable(format!("what was given {}", fault.text)))?;
+        let given =
+            given.map_err(|fault| unusable(format!("the new certificate {}", fault.text)))?;
         let given = given.own_validity;
         match self.certificate(name) {
             Found::Certificate(kept) => check_better(given, kept, now).map_err(|why| Failure {
                 contradicts_clock: true,
                 ..unusable(why)
             })?,
-            // What is there may be better, and is not written over before that is known.
+            // The unread certificate may be better, and is not overwritten before it was compared.
             Found::Unread(why) => return Err(Failure::new(Outcome::NotKept, why)),
             Found::Nothing | Found::Useless(_) => {}
         }
@@ -101,7 +103,7 @@ impl Store {
         self.save(&self.account_path(), bytes)
     }
 
-    /// Forgets the account. Errors: that is not possible.
+    /// Deletes the account. Errors: as the file system reports them.
     pub fn forget_account(&self) -> io::Result<()> {
         fs::remove_file(self.account_path())
     }
@@ -123,9 +125,10 @@ impl Store {
     }
 }
 
-/// Whether a certificate that was given may take the place of one that is kept. One that is good now and need not be
-/// renewed at once may, however short an authority makes its time. Any other must end later, and may only be of no use now
-/// where that one is of no use either: then the clock may be wrong. Errors: it may not, and why.
+/// Checks that a new certificate may replace the stored one. A certificate that is valid now and need not be renewed at
+/// once may, however short a lifetime the authority gives it. Any other must end later than the stored one; if it is
+/// not valid now, the stored one must not be valid either, since the clock may be wrong. Errors: the reason why it may
+/// not.
 fn check_better(given: Validity, kept: Validity, now: i64) -> Result<(), String> {
     let begin = now.saturating_add(limits::ACME_CLOCK_SLACK_SECS);
     let is_good = |one: Validity| one.not_before <= begin && now < one.not_after;
@@ -136,7 +139,7 @@ fn check_better(given: Validity, kept: Validity, now: i64) -> Result<(), String>
     }
     let (from, to) = (given.not_before - now, given.not_after - now);
     Err(format!(
-        "what was given is no better than what is kept: it is good from {from} to {to} seconds from now"
+        "the new certificate is no better than the stored one: it is valid from {from} to {to} seconds from now"
     ))
 }
 
@@ -152,7 +155,7 @@ mod tests {
         };
         const NOW: i64 = 100_000;
         let rows = [
-            // Given, kept, whether it takes the place.
+            // Columns: the new certificate, the stored one, whether the new one replaces the stored one.
             ((NOW, NOW + 900), (NOW - 600, NOW + 300), true),
             ((NOW, NOW + 90), (NOW - 600, NOW + 300), true), // Short, because the authority wants it so.
             ((NOW + 3_600, NOW + 9_000), (NOW - 600, NOW + 300), true), // Our clock is a little behind.

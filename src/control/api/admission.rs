@@ -52,8 +52,8 @@ impl Admission {
     }
 }
 
-/// Passes a request on as long as its connection may stay. The answer is the connection's last once another process has
-/// taken over: whoever asks again connects to that one.
+/// Passes a request on as long as its connection may stay. Once another process has taken over, the answer is the last
+/// one on the connection: the next connection reaches the new process.
 pub async fn check(State(admission): State<Admission>, request: Request, next: Next) -> Response {
     let holds = admission.holds(&admission.standing.borrow());
     if holds {

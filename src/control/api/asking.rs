@@ -18,19 +18,20 @@ use super::problem::ApiProblem;
 use crate::base::limits;
 use crate::control::ask::{Accepted, Ask, Wish};
 
-/// The client at the other end of the connection, as the audit log names it. The server puts it into every request.
+/// The client at the other end of the connection, as the audit log names it. The server adds this value to every
+/// request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub name: String,
-    /// Whether it is on this machine: it came over a Unix socket or from a loopback address.
+    /// Whether the client is on this machine: the connection came over a Unix socket or from a loopback address.
     pub is_local: bool,
 }
 
-/// The caller of a request, with the condition of the request.
+/// The caller of a request, and the condition that the request sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     name: String,
-    /// The revision that the caller has seen, from `If-Match`; `None` if it does not matter.
+    /// The revision in `If-Match`, which must be the one in force; `None` if any will do.
     if_match: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! A connection whose peer must take some of what is sent to it within a time.
+//! A connection whose peer must accept some of the bytes that are sent to it within a time.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream on which every write ends in time, if only with an error.
+/// A stream on which every write ends in time, even if with an error.
 pub struct BoundedWrite<S> {
     stream: S,
     patience: Duration,
-    /// When the write that waits is given up.
+    /// When the pending write is given up.
     expiry: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> BoundedWrite<S> {
-    /// A write fails when nothing of it was taken within `patience`.
+    /// Wraps a stream so that a write fails when the peer accepts none of it within `patience`.
     pub fn new(stream: S, patience: Duration) -> BoundedWrite<S> {
         BoundedWrite {
             stream,

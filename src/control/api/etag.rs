@@ -9,8 +9,8 @@ pub fn etag(revision: u64) -> [(HeaderName, String); 1] {
     [(header::ETAG, format!("\"{revision}\""))]
 }
 
-/// The revision that `If-Match` names; `None` if any will do. Errors: it is not one strong tag or `*`. Revisions only
-/// grow, so there is no use for a list of tags.
+/// The revision that `If-Match` names; `None` if any will do. Errors: the value is neither one strong tag nor `*`.
+/// Revisions only grow, so that a list of tags would serve no purpose.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, ApiProblem> {
     let mut values = headers.get_all(header::IF_MATCH).iter();
     let (first, second) = (values.next(), values.next());

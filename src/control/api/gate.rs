@@ -1,9 +1,9 @@
-//! What every request must pass before anything looks at it: a `Host` that is ours (so that no foreign name can be
-//! bound to our address), no foreign `Origin`, a token, and a content type that no form of another site can send.
+//! The checks that every request must pass first: a `Host` that is ours (so that no foreign name can be bound to our
+//! address), no foreign `Origin`, a token, and a content type that no form of another site can send.
 //!
 //! A form can only send three content types, and a script of another site can send others, or DELETE, only after a
 //! preflight that is never answered here. So POST, PUT and PATCH must say `application/json`, with or without a body;
-//! DELETE needs nothing more. The one exception is a server that is added from this machine by what is no browser.
+//! DELETE needs nothing more. The one exception is `POST /servers` from this machine by a client that is no browser.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::snapshot::ListenAddr;
 const OPEN_PATHS: [&str; 5] = ["/", "/docs", "/openapi.json", "/health", "/ready"];
 /// Where a text may be posted that changes nothing.
 const TEXT_PATH: &str = "/config/check";
-/// Where JSON may come without its content type, from the command line of this machine.
+/// The path where JSON may come without its content type, from the command line of this machine.
 const COMMAND_LINE_PATH: &str = "/servers";
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 const TEXT_TYPES: [&str; 2] = ["text/plain", "application/toml"];
@@ -71,8 +71,8 @@ pub async fn pass_content(request: Request, next: Next) -> Response {
     }
 }
 
-/// Whether whoever may change things is known by a token or a certificate. Else any user of this machine may be, who must
-/// not learn what only this process can see.
+/// Whether callers that may change things are identified by a token or a certificate. Otherwise any user of this
+/// machine may be the caller, who must not learn what only this process may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identified(pub bool);
 
@@ -177,8 +177,9 @@ fn names(name: &[u8], addr: SocketAddr) -> bool {
     }
 }
 
-/// Whether a request to add a server may leave its content type to curl, whose default is that of a form. It comes from
-/// this machine and from no browser: those say the origin of each POST, and newer ones what they fetch it for.
+/// Whether a request to add a server may come with curl's default content type, which is that of a form. The request
+/// must come from this machine and from no browser: every browser sends the origin of a POST, and newer ones also send
+/// fetch metadata.
 fn is_from_command_line(request: &Request) -> bool {
     let peer = request.extensions().get::<Peer>();
     let is_local = peer.is_some_and(|peer| peer.is_local);
@@ -191,7 +192,7 @@ fn is_from_command_line(request: &Request) -> bool {
         && (kind.is_empty() || kind == FORM_TYPE)
 }
 
-/// Fetch Metadata (W3C): `Sec-Fetch-Site`, `Sec-Fetch-Mode`, `Sec-Fetch-Dest`, `Sec-Fetch-User`.
+/// Fetch Metadata Request Headers (W3C): `Sec-Fetch-Site`, `Sec-Fetch-Mode`, `Sec-Fetch-Dest`, `Sec-Fetch-User`.
 fn is_fetch_metadata(name: &HeaderName) -> bool {
     name.as_str().starts_with("sec-fetch-")
 }

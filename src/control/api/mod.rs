@@ -47,7 +47,7 @@ pub struct ApiState {
     bad_requests: BadRequests,
     /// Permits to follow events.
     streams: Arc<Semaphore>,
-    /// The one permit to check a configuration.
+    /// The one permit to check a configuration, so that one is checked at a time.
     checks: Arc<Semaphore>,
 }
 

@@ -42,7 +42,7 @@ enum Accepted {
     Unix(UnixStream),
 }
 
-/// Where the API listens.
+/// A socket on which the API listens.
 pub struct ApiListener {
     socket: Socket,
     /// As in [`BoundListener`].
@@ -50,7 +50,8 @@ pub struct ApiListener {
 }
 
 impl ApiListener {
-    /// Hands the socket to this thread's runtime, which must have been entered. Errors: no descriptors left to watch it.
+    /// Registers the socket with this thread's runtime, which must have been entered. Errors: no descriptors are left
+    /// to watch the socket.
     pub fn open(listener: BoundListener) -> io::Result<ApiListener> {
         Ok(ApiListener {
             came_for: listener.came_for,
@@ -59,7 +60,7 @@ impl ApiListener {
     }
 }
 
-/// Serves for ever, as many connections at once as there may be; further ones wait in the socket's queue.
+/// Serves for ever, up to the limit of connections at once; further connections wait in the socket's queue.
 pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
     let ApiListener { socket, came_for } = listener;
     if let Some(came_for) = came_for {
@@ -94,11 +95,11 @@ pub async fn serve(listener: ApiListener, router: Router, standing: Standing) {
     }
 }
 
-/// Errors of accepting. The log is told of them now and then: they come many times a second.
+/// Errors of accepting. They come many times a second, so that the log reports them now and then only.
 #[derive(Default)]
 struct AcceptErrors {
     told: Option<Instant>,
-    /// How many the log does not know of.
+    /// The number of errors that the log has not reported yet.
     untold: u32,
 }
 
@@ -208,7 +209,7 @@ where
     }
 }
 
-/// The peer with the subject of its certificate: `192.0.2.1:4711, CN=alice`.
+/// The peer with the subject of its certificate, such as `192.0.2.1:4711, CN=alice`.
 fn named(peer: Peer, chain: Option<&[CertificateDer<'_>]>) -> Peer {
     let certificate = chain.and_then(|chain| chain.first());
     match certificate.and_then(|certificate| tls::subject(certificate)) {

@@ -73,14 +73,14 @@ fn read_token(path: &Path) -> Result<String, String> {
     let cannot = |why: &str| format!("token file {}: {why}", path.display());
     let bytes = file::read(path, limits::TOKEN_FILE_BYTES);
     let bytes = bytes.map_err(|error| match path.to_str() {
-        // Somebody may have written the token itself, which messages do not repeat.
+        // The configured path may be the token itself, by mistake; messages do not repeat it.
         Some(name) if error.kind() == ErrorKind::NotFound && is_token(name) && !path.has_root() => {
             "the token file is not there; the setting names a file, and is not the token itself"
                 .to_owned()
         }
         _ => cannot(&error.to_string()),
     })?;
-    // Bytes that are no UTF-8 are no ASCII either, and refused as such.
+    // Bytes that are no UTF-8 are no ASCII either, and are refused for that reason.
     let text = String::from_utf8_lossy(&bytes);
     let token = text.trim();
     if !is_token(token) {

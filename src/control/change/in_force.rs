@@ -1,4 +1,5 @@
-//! What is in force, for everybody: how a snapshot that is ready gets there, and how it follows names and files.
+//! The configuration in force: how a compiled snapshot is put in force, and how the snapshot follows changed addresses
+//! of names and changed files of TLS.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::control::resolve::Names;
 use crate::snapshot::Snapshot;
 
 impl Control {
-    /// Brings the addresses into force that the snapshot in force does not have.
+    /// Puts known addresses in force that the snapshot in force lacks.
     pub(in crate::control) fn follow_addresses(&mut self, now: Micros) {
         self.pending.note_try(Operation::Addresses, now);
         let present = self.present();
@@ -43,7 +44,7 @@ impl Control {
         });
     }
 
-    /// Looks at the files of TLS, and takes over what has changed.
+    /// Looks at the files of TLS, and puts in force what has changed in them.
     pub(in crate::control) fn look_at_files(&mut self, now: Micros) {
         let (present, tickets) = (self.present(), self.tickets.clone());
         self.on_files(now, move |compile, job| {
@@ -76,7 +77,7 @@ impl Control {
             .put_in_force(before, &self.snapshot, ready.sockets);
     }
 
-    /// Has the names of the configuration in force looked up from now on, and no others.
+    /// Has exactly the names of the configuration in force looked up from now on.
     pub(super) fn follow_names(&mut self) {
         let names = Names::of(self.desk.config());
         self.known.keep(&names.hosts, self.desk.revision());
@@ -87,7 +88,7 @@ impl Control {
         });
     }
 
-    /// Has the certificates ordered that the configuration in force wants.
+    /// Has the certificates ordered that the configuration in force asks for.
     pub(super) fn follow_wanted(&self) {
         let wanted = Wanted::of(self.desk.config());
         self.wanted.send_if_modified(|followed| {
@@ -97,7 +98,7 @@ impl Control {
         });
     }
 
-    /// Shows what is in force to those who only read.
+    /// Shows the configuration in force to tasks that only read it.
     pub(in crate::control) fn publish(&self) {
         let in_force = InForce {
             draining: self.shutdown.has_begun(),
@@ -113,7 +114,7 @@ impl Control {
     }
 }
 
-/// Logs which backends came and went.
+/// Logs which backends were added and removed.
 fn log_difference(before: &Snapshot, after: &Snapshot) {
     let (before, after) = (backends(before), backends(after));
     for (pool, backend) in after.difference(&before) {

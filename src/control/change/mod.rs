@@ -1,6 +1,7 @@
-//! How a change of configuration comes into force: decided at the desk, its new names looked up, compiled, its listeners
-//! bound, saved, and only then told to everybody. Until that moment any mistake leaves everything as it was; from it on
-//! nothing can fail. It is answered when every worker begins its requests with it.
+//! How a change of configuration comes into force: it is decided at the desk, its new names are looked up, it is
+//! compiled, its listeners are bound, and it is saved; only then are other threads told. Until that moment any mistake
+//! leaves everything as it was; from that moment on nothing can fail. The change is answered when every worker begins
+//! its requests with it.
 
 mod in_force;
 mod prepare;
@@ -21,18 +22,18 @@ use prepare::Source;
 
 pub(super) use prepare::{Looked, Ready, Saved, state_path};
 
-/// Who wants what is being prepared.
+/// The origin of the change that is being prepared, and the recipient of its result.
 pub(super) struct Asker {
     pub origin: String,
-    /// `None`: it was told already.
+    /// `None`: the recipient already has an answer.
     pub recipient: Option<Recipient>,
 }
 
-/// Who hears how it ends.
+/// The recipient of a change's result.
 pub(super) enum Recipient {
-    /// Whoever asked.
+    /// The caller of the API, or a signal, who waits for an answer.
     Caller(Answer),
-    /// Palantir itself, which tries again if it may.
+    /// Palantir itself, which tries the operation again if the failure is not final.
     Own(Operation),
 }
 
@@ -42,16 +43,16 @@ pub(super) struct LookingUp {
     then: Then,
 }
 
-/// What follows when a change is in force.
+/// The step that follows once a change is in force.
 enum Then {
     Nothing,
     GoBackUnlessConfirmed(Trial),
     TakeOut(Named, Duration),
-    /// It is not taken out any more.
+    /// The backend is no longer to be removed.
     Keep(Named),
 }
 
-/// What the thread that works with files has done, as what the control thread does with it.
+/// The result of a piece of work on files: the step that the control thread takes next.
 pub(super) type Continuation = Box<dyn FnOnce(&mut Control, Micros) + Send>;
 
 /// A piece of work on files that has ended.
@@ -67,11 +68,11 @@ pub(super) struct Unanswered {
     answer: Answer,
 }
 
-/// What a wish comes to.
+/// What is to be done for a wish.
 enum Decision {
     Change(Source, Then),
     Compare,
-    /// Nothing is to be done for it.
+    /// The wish needs nothing done.
     Answer(Accepted),
     Upgrade {
         allow_empty: bool,
@@ -84,12 +85,12 @@ impl Control {
         !self.is_preparing() && self.unanswered.len() < limits::ASKS
     }
 
-    /// Whether something is on its way into force.
+    /// Whether a change is on its way into force.
     pub(super) fn is_preparing(&self) -> bool {
         self.looking_up.is_some() || self.files.deadline().is_some()
     }
 
-    /// Does what is asked, or says why not.
+    /// Does what was asked, or answers why not.
     pub(super) fn take_ask(&mut self, ask: Ask, now: Micros) {
         self.pending.note_other();
         let asker = Asker {
@@ -102,7 +103,7 @@ impl Control {
         }
     }
 
-    /// Does what the program itself wants.
+    /// Does an operation that palantir itself wants.
     pub(super) fn try_own(&mut self, own: Operation, wish: Wish, origin: String, now: Micros) {
         self.pending.note_try(own, now);
         let recipient = Some(Recipient::Own(own));
@@ -110,7 +111,8 @@ impl Control {
     }
 
     fn follow(&mut self, wish: Wish, asker: Asker, now: Micros) {
-        // Whoever is not the service, or has told of its stop, has nothing to say of reloads.
+        // Systemd hears of reloads only from the process that is the service, and not after that process has told of
+        // its stop.
         let may_tell = self.succession.is_alone && !self.shutdown.has_begun();
         if may_tell && matches!(wish, Wish::Reload { .. }) {
             self.succession.begin_reload();
@@ -131,10 +133,11 @@ impl Control {
             return Err(stopping());
         }
         if self.is_upgrading() && wish != Wish::Compare {
-            // The new process has read the configuration as it was; the old one may yet go on with it.
+            // The new process has read the configuration as it was, and the old process may yet go on with that
+            // configuration.
             return conflict("an upgrade is under way");
         }
-        // An upgrade would make what is on trial stay, with nobody left to take it back.
+        // An upgrade would make a reload on trial permanent: no process would be left to take it back.
         let may_meet_trial = matches!(wish, Wish::Compare | Wish::Confirm | Wish::Rollback { .. });
         if self.trial.is_some() && !may_meet_trial {
             return conflict("a reload is on trial: confirm it or roll it back first");
@@ -178,12 +181,13 @@ impl Control {
         })
     }
 
-    /// Whether another process is on its way to be the service, or has just been it.
+    /// Whether a new process is starting, or has just become the service.
     pub(super) fn is_upgrading(&self) -> bool {
         self.succession.upgrades.is_under_way() || !self.succession.is_alone
     }
 
-    /// Whoever adds a backend that is to be taken out wants it to stay, with the settings that are given.
+    /// Adding or putting a backend that is being drained for removal calls the removal off and applies the given
+    /// settings.
     fn decide_edit(&self, edit: Edit) -> Decision {
         let backend = match &edit {
             Edit::AddServer { pool, server } => {
@@ -203,7 +207,7 @@ impl Control {
         Decision::Change(Source::Edit(edit), Then::Keep(backend))
     }
 
-    /// Whether somebody waits for what is being prepared.
+    /// Whether somebody still waits for the result of the change that is being prepared.
     pub(super) fn has_recipient(&self) -> bool {
         let asker = self.asker.as_ref();
         asker.is_some_and(|asker| asker.recipient.is_some())
@@ -230,7 +234,7 @@ impl Control {
         Ok(self.unchanged())
     }
 
-    /// The answer to what changes nothing.
+    /// The answer to a wish that changes nothing.
     pub(super) fn unchanged(&self) -> Accepted {
         Accepted {
             revision: self.desk.revision(),
@@ -268,7 +272,8 @@ fn patch(backend: &Named, settings: Settings) -> Edit {
     }
 }
 
-/// What makes a backend that is leaving one that stays: what is not given is as it was, but for the drain.
+/// The settings that call off the removal of a backend: its drain ends, and settings that are not given stay as they
+/// were.
 fn keep(given: toml::Table) -> Settings {
     let drain = ("drain".to_owned(), None);
     let given = given.into_iter().filter(|(key, _)| key != "addr");
@@ -277,7 +282,7 @@ fn keep(given: toml::Table) -> Settings {
         .collect()
 }
 
-/// What the desk says, and what the change does besides what it says.
+/// The notes of the proposal, and those about what the change does besides.
 fn notes(proposal: &Proposal) -> Vec<String> {
     let effects = proposal.diff.differences.iter();
     let effects = effects.filter(|difference| difference.effect.is_some());
@@ -285,7 +290,7 @@ fn notes(proposal: &Proposal) -> Vec<String> {
     proposal.notes.iter().cloned().chain(effects).collect()
 }
 
-/// One line for each change, whoever made it.
+/// Logs one line for each change, whatever its origin.
 fn audit(origin: &str, accepted: &Accepted, summary: &str) {
     let revision = accepted.revision;
     match accepted.changed {
@@ -310,18 +315,18 @@ fn log_refusal(origin: &str, problem: &Problem) {
 }
 
 impl Control {
-    /// Tells whoever asked that it was done.
+    /// Tells the recipient that the change was made.
     pub(super) fn accept(&mut self, recipient: Option<Recipient>, accepted: Accepted) {
         match recipient {
-            // Whoever asked may have left meanwhile.
+            // The caller may have left meanwhile.
             Some(Recipient::Caller(answer)) => drop(answer.send(Ok(accepted))),
             Some(Recipient::Own(own)) => self.pending.settle(own),
             None => {}
         }
     }
 
-    /// Tells whoever asked that it was not done. All mistakes are logged: a signal has nobody else to tell them to. What
-    /// palantir wants itself is tried again, unless the reason is final.
+    /// Tells the recipient why the change was not made. All mistakes are logged, since a signal has no other recipient.
+    /// An operation that palantir itself wants is tried again, unless the reason is final.
     pub(super) fn refuse(&mut self, asker: Asker, problem: Problem, now: Micros) {
         let Asker { origin, recipient } = asker;
         self.succession.note_refusal(&problem);

@@ -1,5 +1,5 @@
-//! What a change needs before it can come into force, and all that may fail of it. Done by the thread that works with
-//! files, from what was in force when it began.
+//! The preparation of a change: every step that may fail before the change comes into force. The thread that works with
+//! files runs them, with the configuration that was in force when the preparation began.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,74 +21,74 @@ use crate::net::{self, BoundListener};
 use crate::snapshot::{AccessLog, ListenAddr, Snapshot, SocketAccess};
 use crate::tls::{FilesRead, TicketKeys};
 
-/// What a change is made from.
+/// The source of a change.
 #[derive(Debug)]
 pub enum Source {
-    /// One pool or backend changes.
+    /// A change of one pool or backend.
     Edit(Edit),
-    /// The configuration file; one without any route or listener only if that may be.
+    /// The configuration file; a file without any route or listener only with `allow_empty`.
     File {
         allow_empty: bool,
-        /// `None`: whatever is in it.
+        /// The content that a signal asked for; `None`: any content.
         asked: Option<AskedFile>,
     },
     /// The earlier revision of this number.
     Revision(u64),
 }
 
-/// What is in force, as far as the preparation of something else needs it.
+/// The present state, as far as the preparation of a change needs it.
 #[derive(Clone)]
 pub struct Present {
     pub desk: Arc<Desk>,
-    /// What the state file says, and where it is.
+    /// The content and the path of the state file.
     pub saved: Arc<Saved>,
     pub snapshot: Arc<Snapshot>,
-    /// The addresses of names, and which version of them these are.
+    /// The addresses of names; `addresses` is their version.
     pub resolved: Resolved,
     pub addresses: u64,
     /// The addresses that are listened on.
     pub listening: Vec<ListenAddr>,
-    /// The files of TLS, as they were before they were last read.
+    /// The files of TLS, as they were when they were last read.
     pub seen: FilesRead,
 }
 
-/// What was written to disk.
+/// The state that was written to the disk.
 #[derive(Clone, Debug, Default)]
 pub struct Saved {
-    /// The state file; `None`: there is none.
+    /// The path of the state file; `None`: there is none.
     pub path: Option<PathBuf>,
     pub state: State,
-    /// The right to write the state file. A piece of work that may yet write it has a share in the right.
+    /// The lock of the state file. A piece of work that may still write the file shares it.
     pub lock: Option<Arc<StateLock>>,
 }
 
-/// All that a change needs to be put in force.
+/// Everything that is needed to put a change in force.
 pub struct Ready {
     pub snapshot: Arc<Snapshot>,
-    /// The listeners that are new with it.
+    /// The listeners that the change adds.
     pub added: Listeners,
-    /// For each worker, those of `added`.
+    /// For each worker, the sockets of `added`.
     pub sockets: Vec<Vec<BoundListener>>,
     pub access_log: NewLog,
-    /// The version of the addresses that it was compiled with.
+    /// The version of the addresses in the snapshot.
     pub addresses: u64,
 }
 
-/// What becomes of the access log.
+/// What a change does with the access log.
 pub enum NewLog {
     AsItIs,
     Instead(Option<LogFile>),
 }
 
-/// What a look at the files brought.
+/// The result of a look at the files.
 pub struct Looked {
-    /// Why the keys of tickets could not be kept.
+    /// Why the keys of session tickets could not be stored.
     pub tickets: Option<String>,
     /// `None`: no file has changed.
     pub ready: Option<Result<Ready, Problem>>,
 }
 
-/// Makes a change of a source, checked whole. Errors: why it cannot be.
+/// Makes and checks a change from a source. Errors: the reasons why it cannot be made.
 pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Problem> {
     job.note("checking the configuration");
     match source {
@@ -107,7 +107,7 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
     }
 }
 
-/// The digest of the configuration file, whatever is in it; `None` if it cannot be read.
+/// The digest of the configuration file, even of one with mistakes; `None` if the file cannot be read.
 pub fn digest_of_file(job: &Job, desk: &Desk) -> Option<String> {
     let path = &desk.config().path;
     job.note(format!("reading {}", path.display()));
@@ -134,8 +134,8 @@ fn is_empty(path: &Path) -> String {
 }
 
 impl Present {
-    /// Prepares a proposal, and saves what the API has said with it. `None`: there is nothing to put in force. Errors:
-    /// why it cannot come into force; nothing of it is on the disk then.
+    /// Prepares a proposal, and saves the changes by the API that it contains. `None`: there is nothing to put in
+    /// force. Errors: why the proposal cannot come into force; the disk then holds nothing of it.
     pub fn make_ready(
         &self,
         compile: &mut Compile,
@@ -149,7 +149,7 @@ impl Present {
         };
         let path = state_path(&proposal.config);
         let saved = self.save(job, path, state)?;
-        // What can fail is done: the change comes into force unless it was given up.
+        // Every step that can fail is done: the change comes into force unless it was given up.
         if let Some(ready) = &ready
             && job.commit()
         {
@@ -166,8 +166,8 @@ impl Present {
         self.compile_and_bind(compile, job, self.desk.config())
     }
 
-    /// Looks at the files of TLS, prepares the configuration in force anew if they have changed, and makes the keys of
-    /// tickets anew when it is time.
+    /// Looks at the files of TLS, prepares the configuration in force anew if they have changed, and renews the keys of
+    /// session tickets when that is due.
     pub fn look_at_files(&self, compile: &mut Compile, job: &Job, tickets: &TicketKeys) -> Looked {
         job.note("writing the keys of TLS tickets");
         let tickets = tickets.renew(SystemTime::now()).err();
@@ -176,7 +176,8 @@ impl Present {
         Looked { tickets, ready }
     }
 
-    /// Whether the files of certificates are others than those that were read, or one that could not be read can be now.
+    /// Whether the files of certificates have changed since they were read, or a file that could not be read is
+    /// readable now.
     fn have_files_changed(&self, job: &Job) -> bool {
         job.note("looking at the files of certificates");
         self.seen.have_changed()
@@ -193,7 +194,7 @@ impl Present {
         job.note("reading certificates and keys");
         let compiled = compile(config, &self.resolved, before.generation + 1);
         let mut snapshot = compiled.map_err(uncompiled)?;
-        // These are put into effect when the process starts, and never again.
+        // These settings take effect when the process starts, and never again.
         snapshot.workers = before.workers;
         snapshot.test_servers.clone_from(&before.test_servers);
         snapshot.admin.clone_from(&before.admin);
@@ -228,7 +229,7 @@ impl Present {
         Ok(added)
     }
 
-    /// The addresses that are listened on already and that others may connect to now.
+    /// The addresses of the present listeners whose Unix sockets get other access rights.
     fn changed_access(&self, snapshot: &Snapshot) -> Vec<(ListenAddr, SocketAccess)> {
         let (before, mut places) = (self.snapshot.listen_places(), snapshot.listen_places());
         places.retain(|place| {
@@ -238,8 +239,9 @@ impl Present {
         places
     }
 
-    /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new with
-    /// the change is written too: the next start reads it. Errors: it cannot be written, or something else is there.
+    /// Saves the state, if the configuration has a state file and the file does not hold that state already. A state
+    /// file that is new with the change is written too, because the next start reads it. Errors: the file cannot be
+    /// written, or its path holds something else.
     fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
         let Some(path) = path else {
             if let Some(path) = &self.saved.path {
@@ -267,8 +269,8 @@ impl Present {
         Ok(Saved { path, state, lock })
     }
 
-    /// The right to write a state file: another one than before, or the same one by another name. Errors: another
-    /// process has it.
+    /// The lock of a state file: of another file than before, or of the same file by another name. Errors: another
+    /// process holds it.
     fn lock_of(&self, path: &Path) -> Result<Arc<StateLock>, Problem> {
         let same = self.saved.lock.as_ref().filter(|lock| lock.is_of(path));
         let lock = match same {
@@ -280,7 +282,7 @@ impl Present {
     }
 }
 
-/// Where a configuration has what is to outlive the process.
+/// The path of a configuration's state file.
 pub fn state_path(config: &Config) -> Option<PathBuf> {
     config.settings.admin.as_ref()?.state_file.clone()
 }
@@ -292,7 +294,7 @@ fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {
     settings.map(open).transpose()
 }
 
-/// Why a configuration cannot be compiled, to whoever wanted it in force.
+/// The problem that reports why a configuration cannot be compiled.
 fn uncompiled(error: CannotCompile) -> Problem {
     match error {
         CannotCompile::TooManyBackends(error) => Problem::new(ProblemKind::Full, error.to_string()),
@@ -303,7 +305,7 @@ fn uncompiled(error: CannotCompile) -> Problem {
     }
 }
 
-/// What a file's mistakes are to whoever wanted it read.
+/// The problem that reports the mistakes of a file.
 fn problem(mistakes: &Mistakes) -> Problem {
     let path = mistakes.path.display();
     let notes = mistakes.notes.iter();

@@ -1,5 +1,5 @@
-//! The steps of a change: its source is checked, its new names are looked up, all that may fail is done, and then it is
-//! put in force. What may wait for a disk is done by the thread that works with files.
+//! The steps of a change: its source is checked, its new names are looked up, every step that may fail is done, and
+//! then the change is put in force. The thread that works with files does every step that may wait for a disk.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,7 +21,8 @@ use crate::control::trial::OnTrial;
 use crate::shared::gauges;
 
 impl Control {
-    /// Has work done by the thread that works with files. What it gives is done here then, unless it was given up.
+    /// Has work done by the thread that works with files. The control thread then runs the continuation that the work
+    /// returns, unless the work was given up.
     pub(super) fn on_files(
         &mut self,
         now: Micros,
@@ -31,12 +32,12 @@ impl Control {
         self.files.begin(now, move |compile, job| {
             let then = work(compile, job);
             let number = job.number;
-            // The loop may have ended.
+            // The control thread's loop may have ended.
             let _ = finished.blocking_send(Finished { number, then });
         });
     }
 
-    /// Goes on with what the thread that works with files has done.
+    /// Runs the continuation that the thread that works with files has returned.
     pub(in crate::control) fn take_finished(&mut self, finished: Finished, now: Micros) {
         if self.files.note_end(finished.number) {
             (finished.then)(self, now);
@@ -59,7 +60,8 @@ impl Control {
         }
     }
 
-    /// Tells whoever wants what is being prepared that nobody waits for it any more, though it cannot be called off.
+    /// Tells the recipient of the change that is being prepared that the wait is over, although the change can no
+    /// longer be called off.
     fn tell_of_committed(&mut self, why: &str, now: Micros) {
         let Some(asker) = &mut self.asker else {
             return;
@@ -72,18 +74,18 @@ impl Control {
         self.refuse(told, Problem::new(ProblemKind::Unavailable, text), now);
     }
 
-    /// The process ends before a change is on the disk that cannot be called off any more.
+    /// Answers the recipient because the process ends before a change that can no longer be called off is on the disk.
     pub(in crate::control) fn refuse_committed(&mut self, now: Micros) {
         self.tell_of_committed("palantir is stopping", now);
     }
 
-    /// Nothing comes into force any more: a stop has begun, or another process has taken over. A change that cannot be
-    /// called off any more is in force with the next start, and is answered when it is on the disk. Another process may
-    /// have the state file, once a piece of work that may yet write it has ended.
+    /// Gives up all changes, because a stop has begun or another process has taken over. A change that can no longer be
+    /// called off is in force with the next start, and is answered when it is on the disk. The lock of the state file
+    /// is free for another process once no piece of work can write the file any more.
     pub(in crate::control) fn forsake_changes(&mut self, now: Micros) {
         Arc::make_mut(&mut self.saved).lock = None;
         self.looking_up = None;
-        // Workers that stop may not say any more that they have followed.
+        // Workers that stop may never report that they have adopted the change.
         for unanswered in self.unanswered.drain(..) {
             let _ = unanswered.answer.send(Ok(unanswered.accepted));
         }
@@ -110,7 +112,7 @@ impl Control {
         }
     }
 
-    /// Has a change checked.
+    /// Has a change made from its source and checked.
     pub(super) fn propose(&mut self, source: Source, then: Then, asker: Asker, now: Micros) {
         self.asker = Some(asker);
         let desk = self.desk.clone();
@@ -133,7 +135,7 @@ impl Control {
         });
     }
 
-    /// Has the file looked at that a signal asks for, because it is to be loaded later.
+    /// Has the digest noted of the file that a signal asked for, because the file is to be loaded later.
     pub(in crate::control) fn look_at_asked_file(&mut self, now: Micros) {
         let (desk, asked) = (self.desk.clone(), self.asked_file.clone());
         self.on_files(now, move |_, job| {
@@ -147,7 +149,7 @@ impl Control {
         });
     }
 
-    /// Has the file compared with what is in force.
+    /// Has the configuration file compared with the configuration in force.
     pub(super) fn compare(&mut self, asker: Asker, now: Micros) {
         self.asker = Some(asker);
         let desk = self.desk.clone();
@@ -170,7 +172,7 @@ impl Control {
         }
     }
 
-    /// Goes on with the change, after looking up names that are new with it.
+    /// Goes on with the change: looks up its new names first, if it has any.
     fn look_up_new_names(&mut self, proposal: Box<Proposal>, then: Then, now: Micros) {
         let missing = self.known.missing(proposal.config.names());
         if missing.is_empty() {
@@ -185,7 +187,7 @@ impl Control {
         });
     }
 
-    /// Goes on with the change that waited for these answers.
+    /// Goes on with the change that waited for these addresses.
     pub(in crate::control) fn take_new_names(
         &mut self,
         answers: Vec<resolve::Answer>,
@@ -197,7 +199,7 @@ impl Control {
         }
     }
 
-    /// Has everything for the change prepared that may fail, and saved.
+    /// Has every step of the change done that may fail, and the state saved.
     fn make_ready(&mut self, proposal: Box<Proposal>, then: Then, now: Micros) {
         let present = self.present();
         let state = self.state_with(&proposal, &then);
@@ -214,7 +216,7 @@ impl Control {
         });
     }
 
-    /// What is to outlive the process once this change is in force.
+    /// The state to save for the time after this change.
     fn state_with(&self, proposal: &Proposal, then: &Then) -> State {
         let mut departures = self.departures.saved(&proposal.config);
         match then {
@@ -234,7 +236,8 @@ impl Control {
         }
     }
 
-    /// What [`State::taken_back`] is once this change is in force: the last file that was loaded, if another one is then.
+    /// The value of [`State::taken_back`] after this change: the digest of the last file that was loaded, if the change
+    /// brings another file into force.
     fn taken_back_with(&self, proposal: &Proposal) -> Option<String> {
         if proposal.is_of_file() {
             return None;
@@ -244,7 +247,7 @@ impl Control {
         (proposal.file_digest() != loaded).then_some(loaded)
     }
 
-    /// Puts the change in force: nothing can fail any more.
+    /// Puts the change in force. Nothing can fail any more.
     fn finish(&mut self, proposal: Proposal, ready: Option<Ready>, then: Then, now: Micros) {
         let Some(Asker { origin, recipient }) = self.asker.take() else {
             return;
@@ -263,7 +266,7 @@ impl Control {
         accepted.revision = desk.accept(proposal, &origin, SystemTime::now());
         desk.note_departures(self.saved.state.departures.clone());
         if is_of_file && !matches!(recipient, Some(Recipient::Own(_))) {
-            // A signal that waits has asked for nothing else.
+            // The file that this change loaded is the one that a waiting signal asked for.
             self.pending.settle(Operation::Reload);
         }
         let is_stopping = self.shutdown.has_begun();
@@ -290,7 +293,8 @@ impl Control {
         }
     }
 
-    /// A stop began when the change was on its way to the disk: it is answered as done, and in force with the next start.
+    /// Notes a change that was on its way to the disk when a stop began: the change is answered as done, and is in
+    /// force with the next start.
     fn show_saved(&mut self, ready: Ready) {
         let Ready {
             snapshot,

@@ -1,5 +1,5 @@
-//! Backends on their way out: those that are drained until nothing runs on them any more, and those that are taken out
-//! when they stay down too long.
+//! Backends that are being removed: those that are drained until no request runs on them any more, and those that are
+//! removed because they stay down too long.
 
 mod outages;
 mod rows;
@@ -22,12 +22,12 @@ use crate::tls::unix_secs;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Named {
     pub pool: String,
-    /// As [`BackendPlace`] writes it.
+    /// In the form of [`BackendPlace`].
     pub addr: String,
 }
 
 impl Named {
-    /// However its address is written.
+    /// The backend at this address, in whatever form the address is written.
     pub fn new(pool: &str, addr: &str) -> Named {
         let place = BackendAddress::parse(addr).map(|address| address.place.to_string());
         Named {
@@ -38,53 +38,53 @@ impl Named {
 }
 
 impl Named {
-    /// Its departure, from now on.
+    /// The departure of this backend, which begins now.
     pub fn departure(&self, patience: Duration, origin: String, now: SystemTime) -> Departure {
         Departure {
             pool: self.pool.clone(),
             addr: self.addr.clone(),
             since: unix_secs(now).unsigned_abs(),
-            // It may be told twice, and is never cut short.
+            // Rounded up: a drain may be repeated after a restart, but is never cut short.
             patience: patience.as_secs() + u64::from(patience.subsec_nanos() > 0),
             origin,
         }
     }
 
-    /// Whether it is this one's.
+    /// Whether the departure is of this backend.
     pub fn is(&self, departure: &Departure) -> bool {
         departure.pool == self.pool && departure.addr == self.addr
     }
 }
 
-/// One that is drained.
+/// A backend that is drained for removal.
 #[derive(Debug)]
 struct Drained {
     backend: Named,
-    /// As the state file has it.
+    /// The departure in the form of the state file.
     departure: Departure,
-    /// The first snapshot that gives it no requests.
+    /// The generation of the first snapshot that sends the backend no requests.
     generation: u64,
     until: Micros,
 }
 
-/// All of them.
+/// All backends that are being removed.
 #[derive(Debug, Default)]
 pub struct Departures {
     drained: Vec<Drained>,
     down: Outages,
 }
 
-/// A backend to take out now.
+/// A backend that is to be removed now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leaving {
     pub backend: Named,
-    /// Who wanted that, or what.
+    /// The caller, or the rule, that asked for the removal.
     pub origin: String,
 }
 
 impl Departures {
-    /// Has a backend taken out when its requests have ended or at `until`; `generation`: the first snapshot that gives it
-    /// none.
+    /// Has a backend removed when its requests have ended, or at `until`. `generation` is the first snapshot that sends
+    /// the backend no requests.
     pub fn drain(&mut self, departure: Departure, generation: u64, until: Micros) {
         let backend = Named::new(&departure.pool, &departure.addr);
         self.keep(&backend);
@@ -96,7 +96,7 @@ impl Departures {
         });
     }
 
-    /// Goes on with those that another process began, with the snapshot that this one begins with.
+    /// Goes on with the departures that an earlier process began, under the first snapshot of this process.
     pub fn resume(&mut self, departures: &[Departure], generation: u64, now: Micros) {
         for departure in departures {
             let left =
@@ -105,13 +105,13 @@ impl Departures {
                 pool = departure.pool,
                 backend = departure.addr,
                 ?left,
-                "goes on being drained"
+                "the drain of this backend goes on"
             );
             self.drain(departure.clone(), generation, now.after(left));
         }
     }
 
-    /// What of them is to outlive the process once this configuration is in force.
+    /// The departures to save for the time when `config` is in force.
     pub fn saved(&self, config: &Config) -> Vec<Departure> {
         if self.drained.is_empty() {
             return Vec::new();
@@ -129,26 +129,26 @@ impl Departures {
         drained.map(|drained| drained.departure.clone()).collect()
     }
 
-    /// Has it stay.
+    /// Calls off the removal of a backend.
     pub fn keep(&mut self, backend: &Named) {
         self.drained.retain(|drained| drained.backend != *backend);
     }
 
-    /// Whether it is drained to be taken out.
+    /// Whether the backend is drained for removal.
     pub fn is_leaving(&self, backend: &Named) -> bool {
         self.drained
             .iter()
             .any(|drained| drained.backend == *backend)
     }
 
-    /// Whether something has to be looked at again soon.
+    /// Whether any backend is drained, so that its requests must be counted again soon.
     pub fn any_drained(&self) -> bool {
         !self.drained.is_empty()
     }
 
-    /// A drained backend to take out, if there is one: its requests have ended on every core, or its time is over. It stays
-    /// known until it is gone, should that be refused; the others come first then. One that takes requests again, or is
-    /// gone, is forgotten.
+    /// A drained backend that is to be removed now, if there is one: its requests have ended on every core, or its time
+    /// is over. The backend stays in the list until the configuration lacks it, in case the removal is refused; other
+    /// backends then come first. A backend that takes requests again, or that the configuration lacks, is forgotten.
     pub fn next_drained(
         &mut self,
         snapshot: &Snapshot,
@@ -185,7 +185,7 @@ impl Departures {
         Some(leaving)
     }
 
-    /// [`Outages::next`]
+    /// The result of [`Outages::next`].
     pub fn next_down(
         &mut self,
         config: &Config,

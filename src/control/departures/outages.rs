@@ -1,4 +1,4 @@
-//! Backends that are taken out when they stay down too long (`remove_after_secs`).
+//! Backends that are removed when they stay down too long (`remove_after_secs`).
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -14,18 +14,18 @@ use crate::config::{Config, PoolSettings};
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::snapshot::Snapshot;
 
-/// What is known of the pools with backends that may be down for a certain time only.
+/// The state of the pools whose backends may be down for a limited time only.
 #[derive(Debug, Default)]
 pub struct Outages {
     pools: HashMap<String, Outage>,
-    /// When at the earliest they are looked at again.
+    /// When the pools are looked at again, at the earliest.
     due: Micros,
 }
 
-/// One pool's.
+/// The outage of one pool.
 #[derive(Debug, Default)]
 struct Outage {
-    /// Those backends that are down.
+    /// The backends that are down, by address.
     down: HashMap<String, Down>,
     /// How many backends the pool has lost since it last had none that was down.
     removed: usize,
@@ -34,20 +34,21 @@ struct Outage {
 #[derive(Clone, Copy, Debug)]
 struct Down {
     since: Micros,
-    /// It was said that it stays nevertheless.
+    /// Whether the log already says that the backend stays in spite of its outage.
     is_told: bool,
-    /// It was asked that it be taken out.
+    /// Whether the removal of the backend was requested.
     is_asked: bool,
 }
 
-/// A pool's backends: addresses, and how long they may be down if not for ever.
+/// A pool's backends: the address of each, and how long the backend may be down, if that is limited.
 type Backends = Vec<(String, Option<Duration>)>;
 
 impl Outages {
-    /// A backend to take out because it has been down for as long as its `remove_after_secs` allows, if there is one. An
-    /// outage must not dismantle a pool: another backend has to be well, and at least half of the pool stays, of what
-    /// the file names (`in_file`) as well as of what there was when the outage began. Looks once a second, and at once
-    /// after it has found one: a pool may have many thousands of backends.
+    /// A backend that is to be removed because it has been down for as long as its `remove_after_secs` allows, if there
+    /// is one. An outage must not dismantle a pool: another backend has to be well, and at least half of the pool
+    /// stays, both of the backends that the file names (`in_file`) and of those that the pool had when the outage
+    /// began. Looks once a second, and at once after a look that has found one: a pool may have many thousands of
+    /// backends.
     pub fn next(
         &mut self,
         config: &Config,
@@ -85,7 +86,7 @@ impl Outages {
 }
 
 impl Outage {
-    /// Which backends are down, and which are not.
+    /// Updates which backends are down.
     fn look(
         &mut self,
         pool: &PoolSettings,
@@ -179,7 +180,8 @@ impl Down {
     }
 }
 
-/// Whether it failed its health checks at every address that it has. The first worker knows what all do.
+/// Whether the backend failed its health checks at every address that it has. The first worker's table is enough, since
+/// all workers know the same.
 fn is_down(rows: &Rows<'_>, tables: &BackendTables, pool: &str, addr: &str) -> bool {
     let state = |id: BackendId| tables.of(WorkerId(0)).state(id);
     let mut rows = rows.find(pool, addr).iter();

@@ -1,4 +1,4 @@
-//! Backends that leave, by tables of what is known of them.
+//! Departures, in tables of what is known of the backends.
 
 use std::path::Path;
 use std::sync::Arc;

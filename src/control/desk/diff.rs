@@ -47,7 +47,7 @@ const BACKEND_DRAINS: &str = "takes no new requests; running ones finish";
 const AT_THE_NEXT_START: &str = "takes effect at the next start";
 /// Sections that are put into effect when the process starts, and never again.
 const START_ONLY: [&str; 4] = ["workers", "test_server", "admin", "tls"];
-/// The one setting of these sections that a reload follows.
+/// The one setting in these sections that a reload puts in force.
 const STATE_FILE: &str = "admin.state_file";
 /// Differences that a summary names.
 const NAMED_IN_SUMMARY: usize = 3;
@@ -74,13 +74,13 @@ impl Diff {
         diff
     }
 
-    /// Whether anything is there that was not there before.
+    /// Whether the later document has anything that the earlier one lacks.
     pub fn has_added(&self) -> bool {
         let mut differences = self.differences.iter();
         differences.any(|difference| difference.what == What::Added)
     }
 
-    /// Whether a pool is there that was not there before.
+    /// Whether the later document has a pool that the earlier one lacks.
     pub fn has_added_pool(&self) -> bool {
         let is_pool = |difference: &Difference| difference.subject.starts_with("pool ");
         let mut differences = self.differences.iter();

@@ -34,7 +34,7 @@ pub enum Edit {
 }
 
 impl Edit {
-    /// The pool that it changes.
+    /// The pool that the edit changes.
     pub fn pool(&self) -> &str {
         match self {
             Edit::AddServer { pool, .. }
@@ -63,7 +63,7 @@ pub enum ProblemKind {
     Full,
     /// Palantir itself failed (a file could not be written).
     Failed,
-    /// It cannot be done now, whatever it is: palantir is stopping, or its files do not answer.
+    /// No change can be made now: palantir is stopping, or its files do not answer.
     Unavailable,
 }
 

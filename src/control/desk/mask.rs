@@ -1,4 +1,4 @@
-//! A configuration as everybody may read it.
+//! A configuration in the form that everybody may read, without its secrets.
 
 use toml::{Table, Value};
 

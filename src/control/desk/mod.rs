@@ -1,8 +1,10 @@
-//! The configuration that is in force, as a text with a history: what the file says, what the API has said since, and
-//! the numbered revisions of both. No I/O and no clock, but for [`state_file`] and [`state_lock`].
+//! The configuration that is in force, as a text with a history: the content of the file, the changes that the API has
+//! made since, and the numbered revisions of both. No I/O and no clock here, except in [`state_file`] and
+//! [`state_lock`].
 //!
-//! A change is proposed, which checks it whole, and accepted once it is in force everywhere. [`written`] knows where pools
-//! and backends stand in a document, [`apply`] and [`overlay`] change them there, [`diff`] tells two documents apart.
+//! Proposing a change checks the whole of it; the change is accepted once it is in force everywhere. [`written`] knows
+//! where pools and backends stand in a document, [`apply`] and [`overlay`] change them there, [`diff`] tells two
+//! documents apart.
 
 mod apply;
 mod diff;
@@ -65,7 +67,7 @@ struct Kept {
     revision: Revision,
     file: Arc<str>,
     said: Overlay,
-    /// Backends that were on their way out.
+    /// Backends that were being drained for removal.
     departures: Vec<Departure>,
 }
 
@@ -85,7 +87,7 @@ pub struct Proposal {
     pub notes: Vec<String>,
     /// Whether anything changes.
     pub changed: bool,
-    /// The file was read for it.
+    /// Whether the file was read for the proposal.
     is_of_file: bool,
     file: FileText,
 }
@@ -126,12 +128,12 @@ impl Desk {
         &self.document
     }
 
-    /// What tells the file as it was last taken over from others.
+    /// The digest of the file as it was last taken over.
     pub fn file_digest(&self) -> String {
         state_file::digest(&self.file.text)
     }
 
-    /// How many backends of this pool the file names.
+    /// The number of this pool's backends in the file.
     pub fn backends_in_file(&self, pool: &str) -> usize {
         let place = written::find_pool(&self.file.table, pool);
         place.map_or(0, |place| {
@@ -200,13 +202,14 @@ impl Desk {
         }
     }
 
-    /// These backends are on their way out in what is in force.
+    /// Notes the backends that are being drained for removal under the configuration in force.
     pub fn note_departures(&mut self, departures: Vec<Departure>) {
         self.history[0].departures = departures;
     }
 
-    /// Back to an earlier revision. A backend that was on its way out then, and has left since, comes back to take
-    /// requests: nothing would take it out any more. Errors: it is not known, or in force already.
+    /// Proposes to go back to an earlier revision. A backend that was being drained for removal then, and was removed
+    /// since, takes requests again: no removal of it is under way any more. Errors: the revision is not known, or is in
+    /// force already.
     pub fn propose_revision(&self, number: u64) -> Result<Proposal, Problem> {
         let found = self
             .history
@@ -240,7 +243,8 @@ impl Desk {
         })
     }
 
-    /// Drains none of these any more, but for those that are still on their way out; says which.
+    /// Ends the drain of these backends in the document, except of those that are still being drained for removal.
+    /// Returns the backends whose drain ends.
     fn bring_back(&self, departures: &[Departure], document: &mut toml::Table) -> Vec<String> {
         let now = &self.history[0].departures;
         let is_over = |one: &&Departure| {
@@ -256,7 +260,7 @@ impl Desk {
             };
             if undrained.apply(document, self.config.counts()).is_ok() {
                 notes.push(format!(
-                    "backend {addr} of pool {pool:?} takes requests again: its removal was over"
+                    "backend {addr} of pool {pool:?} takes requests again: its removal is no longer under way"
                 ));
             }
         }
@@ -308,12 +312,12 @@ impl Desk {
 }
 
 impl Proposal {
-    /// Whether the file was read for it.
+    /// Whether the file was read for this proposal.
     pub fn is_of_file(&self) -> bool {
         self.is_of_file
     }
 
-    /// What tells the file that it is made from from others.
+    /// The digest of the file that this proposal is made from.
     pub fn file_digest(&self) -> String {
         state_file::digest(&self.file.text)
     }

@@ -1,7 +1,7 @@
-//! What the API has said, in a file that outlives the process, and what is still to be done of it. A kill at any moment
-//! leaves the old file or the new one.
+//! The state file: the changes that the API has made, and the removals that are still under way, kept for the next
+//! process. A kill at any moment leaves the old file or the new one.
 //!
-//! What is not there is not written, so that earlier versions, which refuse what they do not know, take the file over
+//! Fields without content are not written. Earlier versions refuse unknown fields, and can therefore use the file
 //! whenever no drain is under way and no file was taken back.
 
 use std::io::ErrorKind;
@@ -14,33 +14,33 @@ use super::edit::{Problem, ProblemKind};
 use super::overlay::{Overlay, PoolWords};
 use crate::base::{file, limits};
 
-/// What outlives the process.
+/// The state that outlives the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Form", into = "Form")]
 pub struct State {
-    /// What the API has said.
+    /// The changes that the API has made.
     pub said: Overlay,
-    /// Backends that are drained to be taken out.
+    /// Backends that are drained for removal.
     pub departures: Vec<Departure>,
     /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back.
     pub taken_back: Option<String>,
 }
 
-/// A backend that is drained to be taken out.
+/// A backend that is drained for removal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Departure {
     pub pool: String,
     pub addr: String,
-    /// When it began, in seconds since 1970.
+    /// When the drain began, in seconds since 1970.
     pub since: u64,
-    /// Seconds that it may take.
+    /// How long the drain may take, in seconds.
     pub patience: u64,
-    /// Who asked for it.
+    /// The caller that asked for the drain.
     pub origin: String,
 }
 
-/// How the file has it.
+/// The JSON form of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -72,13 +72,14 @@ impl From<State> for Form {
 }
 
 impl Departure {
-    /// Seconds that are left of its patience. A clock that was set back leaves all of it, and no more.
+    /// The seconds that are left of the drain. If the clock was set back to before the drain began, that is the whole
+    /// time and no more.
     pub fn left(&self, now: u64) -> u64 {
         self.patience - now.saturating_sub(self.since).min(self.patience)
     }
 }
 
-/// What tells the text of one configuration file from another's (SHA-256, in hexadecimal).
+/// The digest of a configuration file's text (SHA-256, in hexadecimal), which tells one text from another.
 pub fn digest(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -95,8 +96,9 @@ pub fn load(path: &Path) -> Result<State, String> {
     serde_json::from_slice(&bytes).map_err(|error| cannot(&error))
 }
 
-/// Puts this in the place of what the file says, and returns when it is on the disk; not if `may` says, just before it
-/// would be, that it must not. Blocks. Errors: it is not, and the file is as it was.
+/// Replaces the file, and returns when the new content is on the disk. `may` is asked just before the replacement; if
+/// it returns false, the file stays as it was. Blocks. Errors: the new content is not on the disk, and the file is as
+/// it was.
 pub fn save(path: &Path, state: &State, may: impl FnOnce() -> bool) -> Result<(), Problem> {
     let failed = |why: &dyn std::fmt::Display| {
         let text = format!("state file {}: {why}", path.display());
@@ -110,7 +112,7 @@ pub fn save(path: &Path, state: &State, may: impl FnOnce() -> bool) -> Result<()
     }
     match file::replace_if(path, &text, may) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(failed(&"it took too long to write it")),
+        Ok(false) => Err(failed(&"writing it took too long")),
         Err(error) => Err(failed(&error)),
     }
 }
@@ -177,7 +179,7 @@ mod tests {
         };
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
-        // Without any of it the file is as earlier versions have it.
+        // Without departures and a digest, the file has the form of earlier versions.
         let text = serde_json::to_string(&said(1)).unwrap();
         assert_eq!(text, serde_json::to_string(&said(1).said).unwrap());
     }

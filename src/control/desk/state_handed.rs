@@ -1,5 +1,5 @@
-//! What an old process tells the new one of what is to outlive it, so that the new one may keep it at another place than
-//! the old one did, or where the old one kept it nowhere.
+//! The state that an old process hands to the new one, so that the new process can keep it at another path than the old
+//! one, or at all if the old process had no state file.
 
 use std::path::{Path, PathBuf};
 
@@ -9,25 +9,25 @@ use super::state_file::State;
 use crate::net::Blob;
 
 const NAME: &str = "state";
-/// A JSON object: the path of the state file, if there is one, and what stands in it.
+/// The version of the format, a JSON object: the path of the state file, if there is one, and the content of the file.
 const VERSION: u32 = 1;
 
-/// What the old process has.
+/// The state of the old process.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HandedState {
-    /// The old process's state file; `None`: there is none.
+    /// The path of the old process's state file; `None`: the old process has none.
     pub path: Option<PathBuf>,
     pub state: State,
 }
 
 impl HandedState {
-    /// Whether a process with this state file finds all of it there.
+    /// Whether the state file at `path` already holds this state.
     pub fn is_at(&self, path: Option<&Path>) -> bool {
         path.is_some() && self.path.as_deref() == path
     }
 }
 
-/// What the new process is told. Errors: it cannot be written down, such as for a path that is no text.
+/// The message to the new process. Errors: the state cannot be encoded, for example because a path is not UTF-8.
 pub fn to_blob(path: Option<&Path>, state: &State) -> Result<Blob, String> {
     let handed = HandedState {
         path: path.map(Path::to_owned),
@@ -41,7 +41,8 @@ pub fn to_blob(path: Option<&Path>, state: &State) -> Result<Blob, String> {
     })
 }
 
-/// What the old process has told. `None`: nothing, or in another version. Errors: it is something else.
+/// The state that the old process sent. `None`: the old process sent none, or in another version. Errors: the message
+/// is malformed.
 pub fn from_blobs(blobs: &[Blob]) -> Result<Option<HandedState>, String> {
     let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
     let Some(blob) = blobs.iter().find(is_it) else {

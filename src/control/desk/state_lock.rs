@@ -1,8 +1,8 @@
-//! The right to write a state file: of several processes with the same file only one has it. The process that takes over
-//! at an upgrade gets it from the one before, so that there is always somebody who has it.
+//! The lock of a state file: of several processes with the same state file only one holds the lock. At an upgrade the
+//! new process gets the lock from the old one, so that the lock is never free meanwhile.
 //!
-//! It is a lock (flock(2)) on a file beside the state file, because the state file itself is replaced at every write. The
-//! file stays: to remove it would let two processes lock two files of the same name.
+//! The lock (flock(2)) is on a file beside the state file, because every write replaces the state file itself. The
+//! lock's file is never removed: otherwise two processes could lock two files of the same name.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -18,15 +18,16 @@ use tracing::warn;
 
 use crate::base::{file, limits};
 
-/// Held for as long as this exists, or what was made of [`StateLock::descriptor`] in another process.
+/// A held lock. The lock is held for as long as this value exists, or one made from [`StateLock::descriptor`] in
+/// another process.
 #[derive(Debug)]
 pub struct StateLock {
     file: File,
 }
 
 impl StateLock {
-    /// Of the state file at `state`, which need not be there yet. Another process that has it is waited for up to
-    /// `patience`. Errors: it has it still, or the file of the lock cannot be opened.
+    /// Takes the lock of the state file at `state`, which need not exist yet. Waits up to `patience` for another
+    /// process that holds the lock. Errors: the other process still holds it, or the lock's file cannot be opened.
     pub fn take(state: &Path, patience: Duration) -> Result<StateLock, String> {
         let path = place(state)?;
         let cannot = |error: io::Error| format!("{}: {error}", path.display());
@@ -46,7 +47,7 @@ impl StateLock {
         }
     }
 
-    /// The lock that the process before this one has handed over, if it is the one of this state file.
+    /// The lock that the old process has handed over, if it is the one of this state file.
     pub fn handed(state: &Path, descriptor: OwnedFd) -> Option<StateLock> {
         let lock = StateLock {
             file: File::from(descriptor),
@@ -54,7 +55,7 @@ impl StateLock {
         lock.is_of(state).then_some(lock)
     }
 
-    /// Whether it is the lock of this state file, by whatever name.
+    /// Whether this is the lock of this state file, by whatever path.
     pub fn is_of(&self, state: &Path) -> bool {
         let there =
             place(state).and_then(|path| path.metadata().map_err(|error| error.to_string()));
@@ -64,15 +65,15 @@ impl StateLock {
         })
     }
 
-    /// For the process that takes over: whoever has it has the lock. Errors: no descriptors left.
+    /// A descriptor for the process that takes over, which holds the lock by it. Errors: no descriptors are left.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         Ok(self.file.try_clone()?.into())
     }
 
-    /// Says in the file that it is this process that has the lock: for people.
+    /// Writes this process's id into the lock's file, for people to read.
     pub fn sign(&self) {
         let text = format!("{:<10}\n", process::id());
-        // Who has the lock does not depend on it.
+        // The lock does not depend on the text, so that a failed write does not matter.
         let _ = self.file.write_all_at(text.as_bytes(), 0);
     }
 
@@ -105,7 +106,7 @@ impl StateLock {
     }
 }
 
-/// Where the lock of a state file is: `STATE.lock` beside the file that the path leads to.
+/// The path of a state file's lock: `STATE.lock` beside the file that `state` leads to through links.
 fn place(state: &Path) -> Result<PathBuf, String> {
     let state = file::behind_links(state);
     let mut name = state.map_err(|error| error.to_string())?.into_os_string();
@@ -113,7 +114,7 @@ fn place(state: &Path) -> Result<PathBuf, String> {
     Ok(PathBuf::from(name))
 }
 
-/// Follows no link in the place of the file, and waits for nobody if it is a pipe.
+/// Opens the lock's file. The open follows no link in the place of the file, and does not block if the file is a pipe.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -1,9 +1,10 @@
-//! Whether a pool keeps a backend that takes requests.
+//! The rule that a pool keeps a backend that takes requests.
 
 use super::edit::Problem;
 use crate::config::Config;
 
-/// Errors: before, the pool had backends that take requests, and afterwards it has only drained ones, which count as gone.
+/// Checks that a change leaves the pool a backend that takes requests. Errors: the pool had such backends before the
+/// change, and afterwards has only drained ones.
 pub fn check(before: &Config, after: &Config, pool: &str) -> Result<(), Problem> {
     match (count(before, pool), count(after, pool)) {
         (Some(1..), Some(0)) => Err(Problem::conflict(format!(
@@ -13,7 +14,7 @@ pub fn check(before: &Config, after: &Config, pool: &str) -> Result<(), Problem>
     }
 }
 
-/// How many backends of the pool are not drained; `None`: there is no such pool.
+/// The number of the pool's backends that are not drained; `None`: there is no such pool.
 fn count(config: &Config, pool: &str) -> Option<usize> {
     let mut pools = config.settings.all_pools();
     let pool = pools.find(|one| one.name.value == pool)?;

@@ -87,7 +87,7 @@ impl Boards {
         }
     }
 
-    /// Where the figures come from.
+    /// The sources of the figures.
     pub fn sources(&self) -> &Sources {
         &self.sources
     }

@@ -9,7 +9,7 @@ use super::families::Families;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The content type for a request's `Accept`. Who does not ask for OpenMetrics
+/// The content type for a request's `Accept`. A request that does not ask for OpenMetrics
 /// (<https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>) gets Prometheus' own format
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 pub fn content_type(accept: &str) -> &'static str {
@@ -19,7 +19,7 @@ pub fn content_type(accept: &str) -> &'static str {
     }
 }
 
-/// All numbers of this moment as the text of this content type.
+/// All present figures as a text of this content type.
 pub fn render(sources: &Sources, kind: &str) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(sources.clone())));

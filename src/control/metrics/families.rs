@@ -1,5 +1,5 @@
-//! Which metrics there are, what they are called and what they mean. Every label's values come from the configuration
-//! or from a fixed list, never from a request.
+//! The metrics, with their names and meanings. Every label's values come from the configuration or from a fixed list,
+//! never from a request.
 //!
 //! Routes that no request has taken yet, reasons for which nothing of a route or backend has failed yet, and times of
 //! backends that have answered nothing yet are left out: with ten thousand routes or a thousand backends they would be
@@ -185,7 +185,7 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
     )?;
     page.gauge(
         "palantir_generations",
-        "Snapshots of the configuration in use: the one in force, and those that requests began under which still run",
+        "Configurations in use: the one in force, and earlier ones with requests that still run",
         Some(sources.generations.get()),
     )?;
     page.gauge(
@@ -259,8 +259,8 @@ fn encode_memory(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     )
 }
 
-/// When certificates end, and when their OCSP responses are superseded. Of two for the same name, as with two kinds of
-/// keys, whichever is first.
+/// When certificates end, and when their OCSP responses are superseded. If two certificates have the same name, such as
+/// two kinds of keys, the earlier time counts.
 fn encode_certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
     let mut ends: BTreeMap<(String, &str), i64> = BTreeMap::new();
     let mut staples: BTreeMap<(String, &str), i64> = BTreeMap::new();
@@ -292,7 +292,7 @@ fn encode_certificates(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result 
     )
 }
 
-/// How many seconds each of these has left.
+/// The seconds that are left for each of these times.
 fn left<'t>(
     ends: &'t BTreeMap<(String, &str), i64>,
     now: i64,
@@ -324,7 +324,7 @@ fn encode_pending(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     });
     page.gauges(
         "palantir_pending_operation",
-        "1 while palantir itself wants this done and cannot do it yet; the log says why",
+        "1 while palantir itself wants this operation and cannot do it yet; the log has the reason",
         rows,
     )
 }
@@ -398,7 +398,7 @@ fn encode_logs(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
         let labels = [("worker", worker.as_str()), ("reason", "full_ring")];
         (labels, gauges.lost_lines())
     });
-    // The worker of these lines is not known any more; an empty label counts as none.
+    // The worker of these lines is no longer known; an empty label counts as an absent one.
     let labels = [("worker", ""), ("reason", "failed_write")];
     let failed = (labels, sources.access_log.lost_lines());
     page.counters(

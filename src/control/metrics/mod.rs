@@ -42,14 +42,14 @@ pub struct Sources {
     /// The operations that palantir itself wants and could not do yet.
     pub wanted: Arc<Wanted>,
     pub access_log: Arc<Progress>,
-    /// The health thread's.
+    /// The signs of life of the health thread.
     pub health: SharedPulse,
     pub files: FileProgress,
-    /// The texts that scrapers read.
+    /// The texts that clients of `/metrics` read.
     pub texts: Arc<Texts>,
-    /// Snapshots in use.
+    /// The number of snapshots in use.
     pub generations: Arc<Count>,
-    /// Look-ups of names that have had no answer for too long.
+    /// The number of look-ups of names that have had no answer for too long.
     pub hanging_look_ups: Arc<Count>,
 }
 

@@ -1,6 +1,6 @@
-//! The texts of `/metrics` that scrapers are reading: one for all who ask within a second, and few at a time, so that
-//! memory does not depend on how many ask and how slowly they read. A text that somebody reads on and on stays: whoever
-//! comes then gets an earlier text.
+//! The texts of `/metrics` that clients are reading. All clients of one second share a text, and few texts exist at a
+//! time, so that memory depends neither on the number of clients nor on how slowly they read. A text that a client
+//! still reads stays; when all places are taken, new clients get an earlier text.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::base::time::Micros;
 
-/// The latest texts, newest last. Nobody else holds one.
+/// The latest texts, the newest last. Nothing else holds one.
 #[derive(Debug, Default)]
 pub struct Texts(Mutex<VecDeque<Kept>>);
 
@@ -21,12 +21,12 @@ struct Kept {
     kind: &'static str,
     made: Micros,
     text: Arc<String>,
-    /// When somebody last read a part of it, in microseconds.
+    /// When a client last read a part of the text, in microseconds.
     read: Arc<AtomicU64>,
 }
 
 impl Kept {
-    /// Whether somebody reads it on and on.
+    /// Whether a client is still reading the text.
     fn is_read(&self, now: Micros) -> bool {
         let read = Micros(self.read.load(Relaxed));
         let patience = Duration::from_secs(limits::METRICS_PAUSE_SECS);
@@ -42,7 +42,7 @@ impl Kept {
     }
 }
 
-/// A text, for one who reads it.
+/// A text that one client reads.
 #[derive(Clone, Debug)]
 pub struct SharedText {
     text: Weak<String>,
@@ -51,7 +51,7 @@ pub struct SharedText {
 }
 
 impl SharedText {
-    /// A part of it, as much as there is of that; `None`: newer texts have taken its place.
+    /// A part of the text, up to the end of the text; `None`: newer texts have taken the text's place.
     pub fn part(&self, range: Range<usize>, now: Micros) -> Option<Vec<u8>> {
         let text = self.text.upgrade()?;
         self.read.store(now.0, Relaxed);
@@ -61,8 +61,8 @@ impl SharedText {
 }
 
 impl Texts {
-    /// The text of this content type: the one that was made within the last second, else the one that `make` makes. If all
-    /// that are kept are being read, the latest of this type; `None`: there is none.
+    /// A text of this content type: the one that was made within the last second, or else the one that `make` makes. If
+    /// clients still read all texts that are kept, the latest of this type; `None`: there is none.
     pub fn get(
         &self,
         kind: &'static str,
@@ -93,7 +93,7 @@ impl Texts {
         Some(shared)
     }
 
-    /// Forgets the texts that nobody can be reading any more.
+    /// Forgets the texts that no client can be reading any more.
     pub fn forget_old(&self, now: Micros) {
         let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let age = Duration::from_secs(limits::METRICS_READ_SECS);

@@ -1,5 +1,5 @@
-//! The addresses of names as one process hands them to the next: what is known need not be asked for by a start, which
-//! may have no name server to ask.
+//! The addresses of names that one process hands to the next. The new process can start with them, even if no name
+//! server answers.
 
 use tracing::warn;
 
@@ -7,7 +7,7 @@ use crate::config::Resolved;
 use crate::net::Blob;
 
 const NAME: &str = "names";
-/// A JSON object: host names, each with the list of its addresses.
+/// The version of the format, a JSON object: each host name with the list of its addresses.
 const VERSION: u32 = 1;
 
 /// The known addresses, for the next process. `None`: there are none.
@@ -20,7 +20,7 @@ pub fn to_blob(resolved: &Resolved) -> Option<Blob> {
     })
 }
 
-/// The addresses that the process before this one handed over; empty if it handed none, or in another version.
+/// The addresses that the old process handed over; empty if it sent none, or in another version.
 pub fn from_blobs(blobs: &[Blob]) -> Resolved {
     let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
     let Some(blob) = blobs.iter().find(is_it) else {

@@ -16,7 +16,7 @@ pub struct Known {
     failing: BTreeSet<String>,
     /// The last revision of the configuration that uses a name.
     last_used: BTreeMap<String, u64>,
-    /// How many times addresses have come or gone.
+    /// The number of changes of addresses so far.
     version: u64,
 }
 
@@ -26,7 +26,7 @@ impl Known {
         &self.resolved
     }
 
-    /// Another number whenever an address has come or gone.
+    /// The version of the addresses, which differs whenever an address has come or gone.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -38,8 +38,8 @@ impl Known {
         hosts.into_iter().filter(is_new).collect()
     }
 
-    /// Notes which names a revision uses, and forgets those that no revision uses which can be gone back to: a rollback
-    /// must not wait for a name server, nor lose addresses when there is none.
+    /// Notes the names that a revision uses, and forgets names that are used by no revision that a rollback can reach:
+    /// a rollback must neither wait for a name server, nor lose addresses when none answers.
     pub fn keep(&mut self, hosts: &[String], revision: u64) {
         let used = hosts.iter().map(|host| (host.clone(), revision));
         self.last_used.extend(used);
@@ -50,8 +50,8 @@ impl Known {
         self.failing.retain(|host| used.contains_key(host));
     }
 
-    /// Takes answers over and logs what is new about names that do not resolve. A failure changes nothing: the last
-    /// good answer stays.
+    /// Takes answers over, and logs every change about names that do not resolve. A failed look-up changes nothing: the
+    /// last good answer stays.
     pub fn take_in(&mut self, answers: Vec<Answer>) {
         for (host, answer) in answers {
             match answer {

@@ -1,4 +1,4 @@
-//! Which name is looked up when, and on which thread. No clock: time is an argument.
+//! The schedule of look-ups, and their threads. No clock here: time is an argument.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,25 +15,26 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::shared::count::Count;
 
-/// Finds the addresses of a name; blocks. Errors: why there are none.
+/// Finds the addresses of a name, and blocks meanwhile. Errors: why there are none.
 type LookUp = Arc<dyn Fn(&str) -> Result<Vec<IpAddr>, String> + Send + Sync>;
 
-/// All names that are looked up. A look-up that does not end keeps its thread; so those that will probably not end leave
-/// threads for others, and those of one change leave some for the next. A thread whose look-up hangs is replaced by
-/// another one, up to a bound, and its name is not asked for again before it ends.
+/// All names that are looked up. A look-up that does not end keeps its thread. Therefore, names whose look-ups will
+/// probably not end leave threads for other names, and the names of one change leave threads for the next change. A
+/// thread whose look-up hangs is replaced by another one, up to a bound; its name is not looked up again before the
+/// look-up ends.
 pub struct LookUps {
     names: BTreeMap<String, Name>,
-    /// Look-ups that go on although nobody wants their names any more: their numbers, and when they began.
+    /// Look-ups of names that are no longer wanted: by name, the number of the look-up and when it began.
     unwanted: BTreeMap<String, (u64, Micros)>,
     every: Duration,
-    /// Counts what brings new names.
+    /// The number of changes that brought new names so far.
     changes: u64,
-    /// Counts look-ups.
+    /// The number of look-ups so far.
     begun: u64,
-    /// Threads that look up, those included that nobody waits for any more.
+    /// The number of threads that look names up, including those whose results are no longer wanted.
     threads: usize,
     look_up: LookUp,
-    /// Look-ups that hang, for whoever only wants to know.
+    /// The number of look-ups that hang, for metrics.
     hanging: Arc<Count>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
 }
@@ -43,22 +44,22 @@ pub struct LookUps {
 struct Name {
     due: Micros,
     last: Last,
-    /// Its last look-up had no answer in time.
+    /// Whether the last look-up had no answer in time.
     hung: bool,
-    /// The look-up that is under way, and since when.
+    /// The number of the look-up that is under way, and when it began.
     under_way: Option<(u64, Micros)>,
-    /// It was told already that there is no answer in time.
+    /// Whether callers were already told that the look-up has no answer in time.
     is_given_up: bool,
-    /// What brought it.
+    /// The number of the change that brought the name.
     change: u64,
-    /// The configuration in force uses it, so it is looked up again and again.
+    /// Whether the configuration in force uses the name, so that the name is looked up repeatedly.
     is_followed: bool,
 }
 
-/// How the last look-up of a name ended.
+/// The result of the last look-up of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Last {
-    /// There was none yet.
+    /// The name was not looked up yet.
     Never,
     Good,
     Failed,
@@ -73,7 +74,7 @@ pub struct Ended {
 }
 
 impl Default for LookUps {
-    /// Of no names yet, as the machine does it.
+    /// The look-ups of a machine, with no names yet.
     fn default() -> LookUps {
         LookUps::by(Arc::new(look_up))
     }
@@ -94,13 +95,13 @@ impl LookUps {
         }
     }
 
-    /// How many look-ups have had no answer for too long.
+    /// The number of look-ups that have had no answer for too long.
     pub fn hanging(&self) -> Arc<Count> {
         self.hanging.clone()
     }
 
-    /// Looks these names up again and again from now on, and no others but those of `asked`. One that was looked up before
-    /// stays due when it was; one that is new is due now.
+    /// Looks these names up repeatedly from now on, and no others but those of `asked`. A name that was looked up
+    /// before keeps its next look-up; a new name is looked up now.
     pub(super) fn follow(&mut self, names: &Names, asked: &BTreeSet<String>, now: Micros) {
         self.every = names.every;
         let followed: BTreeSet<&String> = names.hosts.iter().collect();
@@ -122,8 +123,8 @@ impl LookUps {
         self.add(new, true, now);
     }
 
-    /// Looks these names up once, at once, whatever was known of them; those that wait for their first look-up go on waiting,
-    /// unless that was given up: whoever asks now is told as well.
+    /// Looks these names up once, now, even those with known addresses. A name that still waits for its first look-up
+    /// goes on waiting; if its wait was given up, the wait begins anew, so that the new caller gets an answer.
     pub(super) fn look_up_once(&mut self, hosts: impl IntoIterator<Item = String>, now: Micros) {
         let (known, new): (Vec<_>, Vec<_>) = hosts
             .into_iter()
@@ -156,7 +157,7 @@ impl LookUps {
         }
     }
 
-    /// Notes that addresses of these names are known already: nobody waits for them.
+    /// Notes that addresses of these names are known already, so that no caller waits for them.
     pub(super) fn know(&mut self, hosts: impl Iterator<Item = String>) {
         for host in hosts {
             if let Some(name) = self.names.get_mut(&host) {
@@ -165,7 +166,8 @@ impl LookUps {
         }
     }
 
-    /// Begins what is due, as far as there is room, and gives up waiting for what has taken too long; what is to be told.
+    /// Begins the look-ups that are due, as far as there is room, and gives up the wait for those that take too long.
+    /// Returns the answers to report.
     pub(super) fn step(&mut self, now: Micros) -> Vec<Answer> {
         let mut told = self.give_up(now);
         let mut busy = self.busy(now);
@@ -178,7 +180,7 @@ impl LookUps {
         told
     }
 
-    /// Tells of names that have no answer although they should.
+    /// Returns a failed answer for every name whose look-up has taken too long.
     fn give_up(&mut self, now: Micros) -> Vec<Answer> {
         let most = Duration::from_secs(limits::RESOLVE_SECS);
         let waiting = self
@@ -198,7 +200,7 @@ impl LookUps {
                     format!("no answer within {most:?}")
                 }
                 None => format!(
-                    "not looked up within {most:?}: {waiting} others that do not answer are before it"
+                    "not looked up within {most:?}: {waiting} others that do not answer come before it"
                 ),
             };
             told.push((host.clone(), Err(why)));
@@ -206,8 +208,8 @@ impl LookUps {
         told
     }
 
-    /// Names to look up now, in their order. When one is due, those that soon are go with it: addresses that change at once
-    /// are taken over at once.
+    /// The names to look up now, in their order. When a name is due, those that are due soon go with it, so that
+    /// addresses that change together are adopted together.
     fn due(&self, now: Micros) -> Vec<String> {
         let waiting = || self.names.iter().filter(|(_, name)| name.is_waiting());
         if !waiting().any(|(_, name)| name.due <= now) {
@@ -222,13 +224,13 @@ impl LookUps {
         due.into_iter().map(|(host, _)| host.clone()).collect()
     }
 
-    /// Begins a look-up if there is room for it. Errors: there is no thread to be had.
+    /// Begins a look-up if there is room for it. Errors: no thread can be started.
     fn begin(&mut self, host: &str, busy: &mut Busy, now: Micros) -> Result<(), String> {
         let Some(name) = self.names.get(host) else {
             return Ok(());
         };
         let of_change = busy.of_change.get(&name.change).copied().unwrap_or(0);
-        // Whoever hung last time will probably hang again, whoever asks for it.
+        // A name whose last look-up hung will probably hang again, whichever change asks for it.
         let last = if name.hung { Last::Failed } else { name.last };
         let threads = self.threads - busy.hanging.min(limits::LOOKUPS_REPLACED);
         if !has_room(last, threads, busy.failing, of_change) {
@@ -251,7 +253,7 @@ impl LookUps {
             });
         };
         let begun = thread.spawn(work);
-        begun.map_err(|error| format!("no thread to look it up: {error}"))?;
+        begun.map_err(|error| format!("no thread can be started to look it up: {error}"))?;
         self.threads += 1;
         if let Some(name) = self.names.get_mut(&host) {
             name.under_way = Some((number, now));
@@ -273,7 +275,7 @@ impl LookUps {
         busy
     }
 
-    /// Says in the log when every thread that may be replaced hangs, and when that is over.
+    /// Logs when every thread that may be replaced hangs, and when that is over.
     fn tell_hanging(&mut self, hanging: usize) {
         let (most, before) = (limits::LOOKUPS_REPLACED as u64, self.hanging.get());
         let hanging = hanging as u64;
@@ -288,16 +290,16 @@ impl LookUps {
         }
     }
 
-    /// The next look-up that ends. May be dropped while it waits.
+    /// Waits for the next look-up that ends. Cancel safe.
     pub(super) async fn ended(&mut self) -> Ended {
         match self.ended.1.recv().await {
             Some(ended) => ended,
-            // This holds a sender itself, so the channel does not end.
+            // This value holds a sender itself, so that the channel does not end.
             None => std::future::pending().await,
         }
     }
 
-    /// What a look-up brought that has ended; `None`: nobody wants to know any more.
+    /// Notes the end of a look-up and returns its answer; `None`: the answer is no longer wanted.
     pub(super) fn note(&mut self, ended: Ended, now: Micros) -> Option<Answer> {
         self.threads = self.threads.saturating_sub(1);
         self.unwanted.remove(&ended.host);
@@ -316,7 +318,7 @@ impl LookUps {
         let name = self.names.get_mut(&host)?;
         name.under_way = None;
         name.is_given_up = false;
-        // An answer that came late says nothing against the name.
+        // A good answer that comes late shows that the name does resolve.
         name.hung &= answer.is_err();
         name.due = now.after(self.every);
         name.last = if answer.is_ok() {
@@ -327,7 +329,7 @@ impl LookUps {
         Some((host, answer))
     }
 
-    /// When at the latest something is to be done, besides what comes from look-ups that end.
+    /// When to call [`LookUps::step`] again, at the latest, besides after every look-up that ends.
     pub(super) fn next(&self, now: Micros) -> Micros {
         let dues = self.names.values().filter(|name| name.is_waiting());
         let dues = dues.map(|name| name.due).filter(|due| *due > now);
@@ -339,12 +341,12 @@ impl LookUps {
 }
 
 impl Name {
-    /// Whether it waits to be looked up, now or later.
+    /// Whether the name waits to be looked up, now or later.
     fn is_waiting(&self) -> bool {
         self.under_way.is_none() && (self.is_followed || self.last == Last::Never)
     }
 
-    /// When whoever waits for its answer is told that there is none.
+    /// When callers that wait for the name are told that there is no answer.
     fn patience_ends(&self) -> Option<Micros> {
         let most = Duration::from_secs(limits::RESOLVE_SECS);
         match self.under_way {
@@ -353,16 +355,16 @@ impl Name {
         }
     }
 
-    /// Whether its look-up has had no answer for too long.
+    /// Whether the look-up has had no answer for too long.
     fn is_overdue(&self, now: Micros) -> bool {
         self.under_way.is_some() && self.patience_ends().is_some_and(|end| end <= now)
     }
 }
 
-/// What names have threads.
+/// The threads that are busy, by kinds of names.
 #[derive(Default)]
 struct Busy {
-    /// Threads whose look-ups hang, which are not among the others.
+    /// The number of threads whose look-ups hang; the other numbers do not include them.
     hanging: usize,
     failing: usize,
     of_change: HashMap<u64, usize>,
@@ -375,13 +377,13 @@ impl Busy {
     }
 }
 
-/// Whether a look-up that began then has had no answer for too long.
+/// Whether a look-up that began at `since` has had no answer for too long.
 fn hangs(since: Micros, now: Micros) -> bool {
     since.after(Duration::from_secs(limits::RESOLVE_SECS)) <= now
 }
 
-/// Whether a name whose last look-up ended so may have another thread, besides the `threads` that are busy, `failing` of
-/// them with names whose last look-up failed, and `of_change` with names that came with the same change.
+/// Whether a name whose last look-up ended as `last` may have another thread. `threads` are busy already: `failing` of
+/// them with names whose last look-up failed, and `of_change` with names of the same change.
 fn has_room(last: Last, threads: usize, failing: usize, of_change: usize) -> bool {
     let for_all = threads < limits::LOOKUPS - limits::LOOKUPS_SPARE;
     match last {

@@ -1,10 +1,10 @@
-//! Host names of backends, looked up off the workers, each by itself: at once when it is new, and again and again from
-//! then on. Nothing waits for a name that does not answer: the start for a moment, a change for a few seconds, and both
-//! go on with what is known; a backend whose name was never resolved is down until it is.
+//! Host names of backends. They are looked up outside the workers, each name by itself: at once when it is new, and
+//! repeatedly from then on. A start waits a moment for a name that does not answer, and a change waits a few seconds;
+//! both then go on with the addresses that are known. A backend is down until its name was resolved for the first time.
 //!
-//! Names are looked up as every other program of the machine does it (`getaddrinfo`): with its hosts file, search
-//! domains and name services. That call cannot be ended, so each one has a thread, of which there are few: see
-//! [`LookUps`].
+//! Palantir looks names up as every other program of the machine does (`getaddrinfo`): with the machine's hosts file,
+//! search domains and name services. That call cannot be cancelled, so each look-up has a thread, of which there are
+//! few: see [`LookUps`].
 
 mod handed;
 mod known;
@@ -27,12 +27,12 @@ use crate::snapshot::Snapshot;
 /// The answer about one name: its addresses, or the reason why there are none.
 pub type Answer = (String, Result<Vec<IpAddr>, String>);
 
-/// Compiles a configuration with these addresses; the number is the new snapshot's generation. Errors: why that is not
-/// possible; the old snapshot stays in force then.
+/// Compiles a configuration with these addresses; the number is the new snapshot's generation. Errors: why the
+/// configuration cannot be compiled; the old snapshot then stays in force.
 pub type Compile =
     Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, CannotCompile> + Send>;
 
-/// The names that are looked up again and again, and how often.
+/// The names that are looked up repeatedly, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     pub hosts: Vec<String>,
@@ -53,8 +53,8 @@ impl Names {
 /// The answers of look-ups.
 #[derive(Debug)]
 pub enum Found {
-    /// About all names that a change needs for the first time.
+    /// Answers about all names that a change needs for the first time.
     New(Vec<Answer>),
-    /// About some of the names in force, once more.
+    /// Answers about some of the names in force.
     Again(Vec<Answer>),
 }

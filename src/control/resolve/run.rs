@@ -1,4 +1,4 @@
-//! The task that looks names up as long as the process serves, and what it is asked.
+//! The task that looks names up as long as the process serves, and the questions to it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub struct Question {
     reply: oneshot::Sender<Vec<Answer>>,
 }
 
-/// Has names looked up that are new; an answer for each, or nothing if there is none for all of them within
-/// [`limits::LOOKUP_ANSWER_SECS`], or nobody looks names up any more.
+/// Has new names looked up, and returns an answer for each. The result is empty if not all names have an answer within
+/// [`limits::LOOKUP_ANSWER_SECS`], or if the task has ended.
 pub async fn ask(questions: mpsc::Sender<Question>, hosts: Vec<String>) -> Vec<Answer> {
     let (reply, answers) = oneshot::channel();
     let question = Question {
@@ -37,18 +37,18 @@ pub async fn ask(questions: mpsc::Sender<Question>, hosts: Vec<String>) -> Vec<A
     }
 }
 
-/// Answers that nobody was told yet.
+/// Answers that are not delivered yet.
 #[derive(Default)]
 struct Untold {
     questions: Vec<Question>,
-    /// About names in force.
+    /// Answers about names in force.
     again: Vec<Answer>,
-    /// When they are told, so that those that come at once are told at once.
+    /// When the answers are delivered: after a short wait, so that answers that come together are delivered together.
     due: Micros,
 }
 
 impl LookUps {
-    /// Looks `names` up again and again and answers `questions`, until nobody wants to know.
+    /// Looks `names` up repeatedly and answers `questions`, until the receiver of the answers is gone.
     pub async fn run(
         mut self,
         mut names: watch::Receiver<Names>,
@@ -115,7 +115,7 @@ impl Untold {
         }
     }
 
-    /// Names that somebody waits for.
+    /// The names that callers wait for.
     fn asked(&self) -> BTreeSet<String> {
         let hosts = self.questions.iter().flat_map(|question| &question.hosts);
         hosts.cloned().collect()

@@ -1,4 +1,4 @@
-//! The look-ups of a start, which waits for them as briefly as may be.
+//! The look-ups of a start, which waits for them as briefly as possible.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,9 +13,9 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::config::Resolved;
 
-/// Begins to look `names` up, and waits a moment for those whose addresses are not among what is `known` already; what goes
-/// on looking, and what is known now. Blocks for [`limits::START_RESOLVE_MILLIS`] at most. Errors: no descriptors are to be
-/// had.
+/// Begins to look `names` up, and waits a moment for names without addresses in `known`. Returns the look-ups, which go
+/// on, and the addresses that are known now. Blocks for [`limits::START_RESOLVE_MILLIS`] at most. Errors: no
+/// descriptors are left.
 pub fn begin(names: &Names, known: Resolved) -> io::Result<(LookUps, Known)> {
     begin_by(LookUps::default(), names, known)
 }
@@ -56,7 +56,7 @@ fn begin_by(
     Ok((look_ups, known))
 }
 
-/// Waits until all that is missing has an answer.
+/// Waits until all missing names have an answer.
 async fn wait_for(look_ups: &mut LookUps, missing: &mut BTreeSet<String>, known: &mut Known) {
     let mut told = look_ups.step(Micros::now());
     loop {
@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn names_are_looked_up_and_those_that_do_not_exist_are_absent() {
-        // A label longer than 63 bytes cannot even be asked for (RFC 1035 section 2.3.4): no name server is needed.
+        // A label longer than 63 bytes cannot be sent in a query (RFC 1035 section 2.3.4), so that the test needs no
+        // name server.
         let mut hosts = vec!["localhost".to_owned()];
         hosts.push("x".repeat(64));
         let (_, known) = begin(&names(hosts), Resolved::new()).unwrap();

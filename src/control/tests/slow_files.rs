@@ -7,9 +7,9 @@ struct Hanging {
     outside: Outside,
     control: Control,
     inputs: Inputs,
-    /// Says that one hangs.
+    /// Receives a message when a compilation hangs.
     hangs: mpsc::Receiver<()>,
-    /// Dropped, it lets all go on.
+    /// Dropping the sender lets all compilations go on.
     go_on: std::sync::mpsc::Sender<()>,
 }
 

@@ -16,13 +16,15 @@
 //! stops accepting, finishes, ends
 //! ```
 //!
-//! At each moment one of them accepts. Until the old process has said `over` it stops nothing, so whatever becomes of
-//! the new one before, the old one goes on as if nothing had been: what cannot be taken back comes last. If the old
-//! process dies, the new one goes on alone as soon as it is ready. Connections in between wait in the sockets' queues.
+//! At each moment at least one of the two accepts. The old process stops nothing before it has said `over`, so that it
+//! simply goes on if the new process fails earlier: the steps that cannot be taken back come last. If the old process
+//! dies, the new one goes on alone as soon as it is ready. Connections that arrive in between wait in the sockets'
+//! queues.
 //!
-//! Earlier versions of the program know none of `more`, `accepting` and `over`: the old process stops accepting when it has said
-//! `go`. A variable in the environment of the new process says what the old one knows; whether the new one says
-//! [`words::READY_AND_TELLS`] or [`words::READY`] tells the old process the same.
+//! Earlier versions of the program do not know `more`, `accepting` and `over`: an old process of such a version stops
+//! accepting when it has said `go`. The old process announces that it knows these words by a variable in the
+//! environment of the new process; the new process announces that it does by saying [`words::READY_AND_TELLS`] instead
+//! of [`words::READY`].
 
 mod must_serve;
 mod predecessor;
@@ -55,18 +57,19 @@ const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";
 /// Standard input, output and error.
 const STANDARD_DESCRIPTORS: RawFd = 3;
 
-/// Names the line on which an old process waits for `accepting`: see [`crate::net::Line::identity`]. An earlier version
-/// leaves the variable as its own old process set it, and so names another line.
+/// The environment variable that names the line on which an old process waits for `accepting`: see
+/// [`crate::net::Line::identity`]. An earlier version passes the variable on as its own old process set it, so that the
+/// value names another line.
 const TOLD_VARIABLE: &str = "PALANTIR_HANDOVER_TOLD";
 
-/// How far a new process has come.
+/// A step of a new process.
 #[derive(Debug)]
 pub enum Progress {
-    /// Everything is started; it waits to be let go.
+    /// The new process has started everything, and waits for leave to accept.
     Ready(Successor),
-    /// It accepts.
+    /// The new process accepts.
     Accepting(Successor),
-    /// It is not to be; why.
+    /// The upgrade has failed, for this reason.
     Failed(String),
 }
 
@@ -94,18 +97,18 @@ impl Upgrades {
         }
     }
 
-    /// For servers on the sockets that are not the workers': true while they are to accept.
+    /// For servers on the sockets that are not the workers': whether these servers are to accept.
     pub fn accepting(&self) -> watch::Receiver<bool> {
         self.accepting.subscribe()
     }
 
-    /// Lets those servers accept.
+    /// Has those servers accept.
     pub fn accept(&self) {
         self.accepting.send_replace(true);
     }
 
-    /// Has those servers stop accepting, for good. The sockets kept here are closed too: as long as any process has
-    /// one, the kernel lets clients connect to it.
+    /// Has those servers stop accepting, for good. The sockets kept here are closed too: as long as any process has one
+    /// open, the kernel lets clients connect to it.
     pub fn stop_accepting(&mut self) {
         self.accepting.send_replace(false);
         let sockets = self.passed_on.drain(..);
@@ -117,9 +120,9 @@ impl Upgrades {
         self.under_way.is_some()
     }
 
-    /// Starts a new process and hands it the workers' listening sockets, the others, and what is told besides, on a
-    /// thread of its own: see [`Upgrades::progress`]. None may be under way. Errors: no thread or descriptors are to be
-    /// had.
+    /// Starts a new process and hands over the workers' listening sockets, the others, and all messages, on a thread of
+    /// its own: see [`Upgrades::progress`]. No upgrade may be under way. Errors: no thread can be started, or no
+    /// descriptors are left.
     pub fn begin(&mut self, mut handed: Handed) -> Result<(), String> {
         for (socket, purpose) in &self.passed_on {
             let socket = socket.try_clone().map_err(|error| error.to_string())?;
@@ -134,8 +137,8 @@ impl Upgrades {
         Ok(())
     }
 
-    /// Lets a new process that is ready accept, and waits on a thread of its own until it says that it does. Errors: no
-    /// thread is to be had; it is ended.
+    /// Lets a new process that is ready accept, and waits on a thread of its own until the new process says that it
+    /// accepts. Errors: no thread can be started; the new process is ended.
     pub fn let_go(&mut self, successor: Successor) -> Result<(), String> {
         let begun = self.on_a_thread(move || successor.go());
         if begun.is_err() {
@@ -147,7 +150,7 @@ impl Upgrades {
     fn on_a_thread(&self, work: impl FnOnce() -> Progress + Send + 'static) -> Result<(), String> {
         let progress = self.progress.0.clone();
         let work = move || {
-            // If nobody wants to know any more, the new process ends with this.
+            // If the receiver is gone, the new process ends with this value.
             let _ = progress.blocking_send(work());
         };
         let thread = thread::Builder::new()
@@ -156,8 +159,7 @@ impl Upgrades {
         thread.map(drop).map_err(|error| error.to_string())
     }
 
-    /// How far the new process has come; each step takes a few times `limits::UPGRADE_SECS` at most. May be dropped
-    /// while it waits.
+    /// Waits for the next step of the new process; each takes a few times `limits::UPGRADE_SECS` at most. Cancel safe.
     pub async fn progress(&mut self) -> Progress {
         let progress = self.progress.1.recv().await;
         // This holds a sender itself, so the channel does not end.
@@ -168,19 +170,19 @@ impl Upgrades {
         progress
     }
 
-    /// Ends the new process that is being started, if there is one: this process stops, and the service with it.
+    /// Ends the new process that is being started, if there is one, because this process stops.
     pub fn abandon(&self) {
         if let Some(running) = &self.under_way {
             running.abandon();
         }
     }
 
-    /// Waits, for a while, until a new process that was abandoned has ended: it would go on in this one's place if this
-    /// one ended before.
+    /// Waits, within a bound, until a new process that was abandoned has ended: the new process would become the
+    /// service if this process ended first.
     pub async fn wait_for_abandoned(&mut self) {
         if self.is_under_way() {
             let patience = Duration::from_secs(limits::UPGRADE_END_SECS);
-            // One that is ready by now ends when this is dropped.
+            // A new process that is ready by now ends when this value is dropped.
             drop(timeout(patience, self.progress()).await);
         }
     }

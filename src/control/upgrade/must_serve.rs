@@ -1,5 +1,5 @@
-//! Whether the next process must have something to serve: an upgrade refuses a file without any route or listener, as a
-//! reload does.
+//! The rule that the next process must have something to serve: like a reload, an upgrade refuses a file without any
+//! route or listener.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use crate::config::Config;
 use crate::net::Blob;
 
 const NAME: &str = "must-serve";
-/// No bytes: that it is told says all.
+/// The version of the message, which has no bytes: its presence says all.
 const VERSION: u32 = 1;
 
-/// What the next process is told if it must.
+/// The message to a next process that must have something to serve.
 pub fn must_serve() -> Blob {
     Blob {
         name: NAME.to_owned(),
@@ -19,7 +19,8 @@ pub fn must_serve() -> Blob {
     }
 }
 
-/// Whether the configuration may be taken over from a process that has told this. Errors: it serves nothing.
+/// Checks that the configuration may be taken over from a process that sent these messages. Errors: the configuration
+/// serves nothing and must.
 pub fn may_take_over(config: &Config, told: &[Blob]) -> Result<(), String> {
     let must_serve = told
         .iter()

@@ -17,7 +17,7 @@ use crate::shared::messages::LeftToDo;
 #[derive(Debug)]
 pub struct Predecessor {
     pub(super) line: Arc<Line>,
-    /// It goes on accepting until it hears that this process does.
+    /// Whether the old process goes on accepting until it hears that this process accepts.
     pub(super) listens: bool,
 }
 
@@ -40,9 +40,9 @@ impl Predecessor {
         }))
     }
 
-    /// The sockets that it listens on, in its workers' order, and what each is for, and what else it tells. `None`: it has
-    /// died, and this process starts as if there had been no other. Errors: it has gone away, or a socket is not what it
-    /// should be.
+    /// The sockets that the old process listens on, in its workers' order, with the purpose of each, and its other
+    /// messages. `None`: the old process has died, and this process starts as if there had been none. Errors: the old
+    /// process has gone away, or a socket is not what it should be.
     pub fn handed(&self) -> Result<Option<Handed>, String> {
         match self.take() {
             Ok(mut handed) => {
@@ -73,14 +73,14 @@ impl Predecessor {
         let _ = self.line.say(reason);
     }
 
-    /// Tells it that everything is started, and waits until it lets go: from then on this process accepts. If it has
-    /// died meanwhile, nobody else does. Errors: it does not want this process any more.
+    /// Tells the old process that everything is started, and waits for leave to accept. If the old process has died
+    /// meanwhile, no other process accepts. Errors: the old process no longer wants this process.
     pub fn wait_for_go(&self) -> Result<(), String> {
         let ready = match self.listens {
             true => READY_AND_TELLS,
             false => READY,
         };
-        // If it has died, hearing says so.
+        // If the old process has died, the next message reports that.
         let _ = self.line.say(ready);
         let heard = self.line.hear();
         match heard {
@@ -95,15 +95,17 @@ impl Predecessor {
         }
     }
 
-    /// What tells it that this process accepts, and waits until it is over: until this process alone is the service. If
-    /// it has died, that is so. Gives what the old process was asked for and leaves to this one.
+    /// A function that tells the old process that this process accepts, and waits until this process alone is the
+    /// service: until the old process says so, or has died. The function returns what signals asked the old process for
+    /// and it leaves to this one.
     pub fn farewell(&self) -> impl FnOnce() -> LeftToDo + Send + use<> {
         let (line, listens) = (self.line.clone(), self.listens);
         move || {
             if !listens || line.say(ACCEPTING).is_err() {
                 return LeftToDo::default();
             }
-            // Its last word, its end, and its silence come to the same, but for what it says besides.
+            // The old process's last word, its end and its silence have the same effect, except that the last word can
+            // name work that is left to do.
             loop {
                 match line.hear().ok().flatten() {
                     Some(word) if word == STILL_THERE => drop(line.say(HERE)),

@@ -23,10 +23,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// As the command line says. The path is the one that was called, with its symbolic links, because an upgrade
-    /// replaces the file or the link there; the kernel's own (`/proc/self/exe`) still means the old file. If it does not
-    /// lead to the file that runs, which whoever starts a process may have it say, the kernel's own counts. To be called
-    /// while the working directory is still the one of the start.
+    /// The program of this process, with the arguments of the command line. The path is the one that was called, with
+    /// its symbolic links, because an upgrade replaces the file or the link there; the kernel's path (`/proc/self/exe`)
+    /// still means the old file. The kernel's path is used if the called path does not lead to the running file, since
+    /// the caller of execve(2) can set any text there. To be called while the working directory is still the one of the
+    /// start.
     pub fn of_this_process() -> Program {
         let mut arguments = env::args_os();
         let name = arguments.next().unwrap_or_default();
@@ -42,7 +43,7 @@ impl Program {
         }
     }
 
-    /// Whether the file may be started. Errors: others than root and the user of this process may have put it there.
+    /// Checks that the file may be started. Errors: users other than root and this process's may have put it there.
     pub(super) fn check(&self) -> Result<(), String> {
         trust::check(&self.path)
     }
@@ -80,7 +81,7 @@ impl Program {
     }
 }
 
-/// What tells the file from all others, through links.
+/// The device and inode of the file that `path` leads to through links, which tell it from all other files.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))

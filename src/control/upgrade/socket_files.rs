@@ -1,5 +1,5 @@
-//! Which files of Unix sockets the next process is to remove once it is the service: not those of sockets that a service
-//! manager has.
+//! The files of Unix sockets that the next process has to remove once it is the service. The files of sockets that a
+//! service manager passed are not among them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,10 +12,11 @@ use crate::shared::socket_files::{FileId, SharedSocketFile, SocketFile};
 use crate::snapshot::ListenAddr;
 
 const NAME: &str = "socket-files";
-/// For each file its device, its inode and its path, with a space between them and a zero byte behind them.
+/// The version of the format: for each file its device, its inode and its path, with spaces between and a zero byte at
+/// the end.
 const VERSION: u32 = 2;
 
-/// What the next process is told of the files that this one would remove. `None`: there are none.
+/// The message that names the files that this process would remove. `None`: there are none.
 pub fn to_blob(sockets: &[Passed]) -> Option<Blob> {
     let owned = sockets.iter().filter_map(|(socket, _)| {
         let file = socket.file.as_ref()?;
@@ -33,14 +34,14 @@ pub fn to_blob(sockets: &[Passed]) -> Option<Blob> {
     })
 }
 
-/// Makes the files that were told of this process's.
+/// Makes this process responsible for the files that the message names.
 pub fn take_over(handed: &mut Handed) {
     let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
     let Some(blob) = handed.blobs.iter().find(is_it) else {
         return;
     };
     let told = blob.bytes.split(|byte| *byte == 0).filter_map(file_of);
-    // One for all descriptors of a socket.
+    // One value for all descriptors of a socket.
     let taken: BTreeMap<&Path, SharedSocketFile> = told
         .map(|(path, id)| (path, SocketFile::taken_over(path, id)))
         .collect();

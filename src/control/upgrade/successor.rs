@@ -10,7 +10,8 @@ use crate::base::limits;
 use crate::net::{Handed, Line};
 use crate::shared::messages::LeftToDo;
 
-/// Starts a new process, hands it what it is to have, and waits until it is ready. `running` gets to know it.
+/// Starts a new process, hands over sockets and messages, and waits until the new process is ready. `running` learns of
+/// the process.
 pub fn prepare(program: &Program, handed: &Handed, running: Running) -> Progress {
     match start(program, handed, running) {
         Ok(successor) => Progress::Ready(successor),
@@ -34,7 +35,7 @@ fn start(program: &Program, handed: &Handed, running: Running) -> Result<Success
         line: ours,
         tells: false,
     };
-    // If the new process has ended, it may have said why before.
+    // If the new process has ended, it may have sent the reason before.
     let sent = successor.line.hand_sockets(&handed.sockets);
     let sent = sent
         .err()
@@ -55,14 +56,14 @@ fn too_slow() -> String {
     format!("the new process was not ready within {patience} s")
 }
 
-/// A new process for as long as it may be ended.
+/// A new process, for as long as it may be ended.
 #[derive(Clone, Debug, Default)]
 pub struct Running(Arc<Mutex<Life>>);
 
 #[derive(Debug, Default)]
 struct Life {
     child: Option<Child>,
-    /// There is to be no new process any more.
+    /// Whether the upgrade was abandoned, so that no new process may live.
     is_abandoned: bool,
 }
 
@@ -71,7 +72,7 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gets to know a process that was just started. Errors: there is to be none any more, and it has been ended.
+    /// Takes a process that was just started. Errors: the upgrade was abandoned, and the process has been ended.
     fn keep(&self, mut child: Child) -> Result<(), String> {
         let mut life = self.life();
         if !life.is_abandoned {
@@ -88,14 +89,14 @@ impl Running {
         self.life().child.take()
     }
 
-    /// Whether it has not ended, as far as this process can know.
+    /// Whether the process has not ended, as far as this process can know.
     fn is_alive(&self) -> bool {
         let mut life = self.life();
         let ended = life.child.as_mut().map(Child::try_wait);
         matches!(ended, None | Some(Ok(None)))
     }
 
-    /// Ends it, also if it is only just being started; somebody else waits for its end.
+    /// Ends the process, even if it is only just being started. Another thread waits for its end.
     pub fn abandon(&self) {
         let mut life = self.life();
         life.is_abandoned = true;
@@ -105,19 +106,19 @@ impl Running {
     }
 }
 
-/// A new process that is ready to take over. Unless it has, it is ended when this is dropped.
+/// A new process that is ready to take over. Dropping it ends the process, unless the process has taken over.
 #[derive(Debug)]
 pub struct Successor {
-    /// Its process id.
+    /// The process id of the new process.
     pub pid: u32,
     running: Running,
     line: Line,
-    /// It says when it accepts.
+    /// Whether the new process reports that it accepts.
     tells: bool,
 }
 
 impl Successor {
-    /// Tells it what else there is to tell if it asks, and gives what it says then.
+    /// Sends the other messages if the new process asks for them, and returns its next word.
     fn hear_ready(&self, handed: &Handed) -> io::Result<Option<String>> {
         match self.line.hear()? {
             Some(word) if word == MORE => {
@@ -128,7 +129,7 @@ impl Successor {
         }
     }
 
-    /// Lets it accept, and waits until it says that it does.
+    /// Lets the new process accept, and waits until it reports that it does.
     pub fn go(self) -> Progress {
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
             Ok(Some(word)) if word == HERE => Progress::Accepting(self),
@@ -144,7 +145,7 @@ impl Successor {
         }
     }
 
-    /// It is asked once more after it has said that it accepts: what it has said may be older than its end.
+    /// Waits for `accepting`. The new process is asked once more afterwards, because it may have died after it said so.
     fn hear_accepting(&self) -> io::Result<Option<String>> {
         if !self.tells {
             return Ok(Some(HERE.to_owned()));
@@ -158,17 +159,19 @@ impl Successor {
         }
     }
 
-    /// Whether it is still there to take over. One that is of an earlier version may have closed its end of the line.
+    /// Whether the new process is still there to take over. A process of an earlier version may have closed its end of
+    /// the line.
     pub fn is_there(&self) -> bool {
         self.running.is_alive() && !(self.tells && self.line.is_closed())
     }
 
-    /// Lets it go on alone, and do what is `left` to do. Errors: it has ended, and how; nothing was let go.
+    /// Lets the new process go on alone, and do what is `left` to do. Errors: how the new process has ended; nothing
+    /// was handed over.
     pub fn over(self, left: LeftToDo) -> Result<(), String> {
         if !self.is_there() {
             return Err(self.ended());
         }
-        // One of an earlier version does not listen.
+        // A process of an earlier version does not listen any more.
         if self.line.say(&words::over(left)).is_err() && self.tells {
             return Err(self.ended());
         }
@@ -180,7 +183,7 @@ impl Successor {
     fn ended(&self) -> String {
         let child = self.running.take();
         let ended = child.map(|mut child| {
-            // It has closed its end of the line: either it is ending already, or it must.
+            // The new process has closed its end of the line: either it is ending already, or it must end.
             let _ = child.kill();
             child.wait()
         });

@@ -1,5 +1,5 @@
-//! Who may have put a file where it is. A process that runs as root, or with its ports and keys, starts nothing that
-//! somebody else can replace.
+//! The users that may have put a file where it is. A process that runs as root, or with open ports and keys, starts no
+//! file that another user can replace.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -10,18 +10,18 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::base::limits;
 
-/// Who this process is.
+/// The user and group of this process.
 #[derive(Clone, Copy)]
 struct Us {
     user: u32,
     group: u32,
 }
 
-/// The bit of a folder in which everybody may change nothing but files of their own.
+/// The bit of a folder in which users may only change their own files.
 const STICKY: u32 = 0o1000;
 
-/// Follows an absolute path through all folders and links on its way. Errors: what of them others than root and the user
-/// of this process may change.
+/// Follows an absolute path through all folders and links on its way. Errors: the first of them that users other than
+/// root and this process's may change.
 pub fn check(path: &Path) -> Result<(), String> {
     // SAFETY: plain system calls that cannot fail.
     let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
@@ -73,8 +73,9 @@ fn steps_of(path: &Path) -> VecDeque<OsString> {
     steps.filter(|step| !step.as_bytes().is_empty()).collect()
 }
 
-/// Whether nobody but root and we may change it. A link has no mode of its own. In a folder like `/tmp` everybody may
-/// make files, and only their owners, each of whom is looked at too, may change those that are there.
+/// Whether only root and this process's user may change the file. A link has no mode of its own. In a folder like
+/// `/tmp` everybody may create files, and only the owner of a file may change it; the owner of each file on the path is
+/// checked, too.
 fn is_ours(metadata: &Metadata, us: Us) -> bool {
     let is_owned = [0, us.user].contains(&metadata.uid());
     let (mode, is_folder) = (metadata.mode(), metadata.is_dir());
@@ -106,7 +107,7 @@ mod tests {
         symlink("../bin/palantir", &link).unwrap();
         let all = [&root, &folder, &other, &file];
         let reset = || all.iter().for_each(|path| mode(path, 0o755));
-        // What is changed, to what mode, and whether the file and the link to it may be started then.
+        // Columns: the file to change, its new mode, and whether the file and the link to it may be started then.
         let rows = [
             (&file, 0o755, true, true),
             (&file, 0o757, false, false),

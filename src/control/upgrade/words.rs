@@ -1,5 +1,5 @@
-//! The words that the old process and the new one say to each other. They never change, because another version of the
-//! program hears them.
+//! The words that the old process and the new one exchange. The words never change, because another version of the
+//! program may be at the other end.
 
 use crate::shared::messages::LeftToDo;
 
@@ -8,17 +8,17 @@ pub const READY: &str = "ready";
 pub const READY_AND_TELLS: &str = "ready, and will say when it accepts";
 pub const GO: &str = "go";
 pub const ACCEPTING: &str = "accepting";
-/// Asks a new process that has said [`ACCEPTING`], which may have died since, for [`HERE`].
+/// Asks a new process that has said [`ACCEPTING`] for [`HERE`], since the new process may have died meanwhile.
 pub const STILL_THERE: &str = "still there?";
 pub const HERE: &str = "here";
-/// The first word of a message that has a word more for each thing that is left to do.
+/// The first word of the last message, which has one more word for each thing that is left to do.
 const OVER: &str = "over";
 
 const RELOAD: &str = "reload";
 const REOPEN: &str = "reopen";
 const UPGRADE: &str = "upgrade";
 
-/// Says that the new process is the service now, and what is left to do.
+/// The message that the new process is the service now, with the things that are left to do.
 pub fn over(left: LeftToDo) -> String {
     let LeftToDo {
         reload,
@@ -31,7 +31,7 @@ pub fn over(left: LeftToDo) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// What is left to do by such a message; words that are not known are passed over.
+/// The things that are left to do by such a message; unknown words are ignored.
 pub fn left(message: &str) -> LeftToDo {
     let has = |wish: &str| message.split(' ').any(|word| word == wish);
     LeftToDo {

@@ -1,4 +1,5 @@
-//! Certificates, tickets, OCSP responses and orders: they are judged by the clock as it is, and are well again with it.
+//! Certificates, tickets, OCSP responses and orders are judged by the present time of the clock, and are valid again
+//! when the clock is.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -28,24 +29,24 @@ struct Walked {
     _names: Names,
     odd: OddAuthority,
     authority: Authority,
-    /// Where the certificate is ordered.
+    /// The listener for which a certificate is ordered.
     automatic: SocketAddr,
-    /// Where it lies beside its OCSP response.
+    /// The listener whose certificate has an OCSP response.
     stapled: SocketAddr,
-    /// Where clients need one.
+    /// The listener that demands a certificate of clients.
     demanding: SocketAddr,
     _files: Directory,
     _state: Directory,
     _backend: Origin,
 }
 
-/// When the certificates end that may.
+/// The end of the certificates that may end.
 fn tomorrow() -> SystemTime {
     SystemTime::now() + Duration::from_secs(DAY as u64)
 }
 
-/// A backend whose certificate ends tomorrow. It answers once on a connection, since its certificate is looked at when
-/// there is a new one.
+/// A backend whose certificate ends tomorrow. It answers once on each connection, since the certificate is checked on
+/// new connections only.
 fn backend(authority: &Authority) -> Origin {
     let server = Server::new(&authority.issue_until(&["backend.example"], tomorrow()));
     let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 6\r\n\r\nsecure";
@@ -103,7 +104,7 @@ impl Walked {
         }
     }
 
-    /// What is shown where certificates are ordered.
+    /// The certificate of the listener for which one is ordered.
     fn ordered(&self) -> Option<CertificateDer<'static>> {
         let dialer = Dialer::new(self.odd.issuer(), BOTH);
         let stream = dialer.connect(self.automatic, "a.example").ok()?;
@@ -118,7 +119,7 @@ impl Walked {
         !is_absent
     }
 
-    /// Whether clients can take up an earlier connection.
+    /// Whether clients can resume an earlier connection.
     #[track_caller]
     fn resumes(&self) -> bool {
         let dialer = Dialer::new(&self.authority, BOTH);
@@ -131,7 +132,7 @@ impl Walked {
         resumed == Some(HandshakeKind::Resumed)
     }
 
-    /// Everything is judged as it must be at this time, in which what ends tomorrow has ended or has not.
+    /// Every certificate is judged as it must be at this time; `has_ended`: whether tomorrow is over.
     #[track_caller]
     fn judges(&self, has_ended: bool, client: &Pair) {
         let status = if has_ended { 502 } else { 200 };
@@ -152,7 +153,7 @@ impl Walked {
 #[track_caller]
 fn start_wholly_as(command: Command, config: &str) -> Proxy {
     let proxy = Proxy::start_as(command, config);
-    proxy.wait_for_log(&["workers on"]); // Said when everything listens.
+    proxy.wait_for_log(&["workers on"]); // Logged when everything listens.
     proxy
 }
 
@@ -172,7 +173,7 @@ fn certificates_are_judged_by_the_clock_and_are_renewed_when_it_came_back() {
     let longer = Given::Certificate("a.example", 0, 300 * DAY);
     walked.odd.give(longer);
     step(&walked.clock, walked.admin, 80 * DAY);
-    // The proxy looks at a clock that was set once a minute.
+    // The proxy reads a clock that may have been set once a minute.
     let deadline = Instant::now() + 3 * PATIENCE;
     while walked.ordered() == first {
         assert!(Instant::now() < deadline, "nothing is renewed");

@@ -1,4 +1,4 @@
-//! What counts the time that passes: probes, look-ups of names, drains, trials, connections and requests.
+//! Durations by the monotonic clock: probes, look-ups of names, drains, trials, connections and requests.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, mpsc};
@@ -14,7 +14,7 @@ use crate::support::proxy::{command, list};
 use crate::support::shim::{Clock, Names};
 use crate::support::{Answer, Origin, PATIENCE, Proxy, eventually, get};
 
-/// A backend that answers probes at once, and the first other request when it is let go.
+/// A backend that answers probes at once, and the first other request when the sender says so.
 fn waiting() -> (Origin, mpsc::Sender<()>) {
     let (let_go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
@@ -31,7 +31,7 @@ fn waiting() -> (Origin, mpsc::Sender<()>) {
     (origin, let_go)
 }
 
-/// Two backends at the same port of other addresses, one of which a name leads to.
+/// Two backends at one port of two addresses; a name leads to one of them.
 fn moving() -> [Origin; 2] {
     let first = Origin::saying("0");
     let IpAddr::V4(ip) = first.addr.ip() else {
@@ -54,7 +54,7 @@ struct Walked {
     names: Names,
     quick: Origin,
     moving: [Origin; 2],
-    /// How often the name has moved.
+    /// The number of changes of the name's address.
     moves: usize,
 }
 
@@ -107,7 +107,7 @@ impl Walked {
         servers.text().contains(&origin.addr.to_string())
     }
 
-    /// Goes on as if nothing had been: probes, look-ups, requests, and lines in the log with the time of the clock.
+    /// Everything goes on: probes, look-ups, requests, and log lines with the time of the clock.
     #[track_caller]
     fn goes_on(&mut self, ahead: i64) {
         let probed = self.quick.count();
@@ -139,7 +139,7 @@ fn line(origin: &Origin) -> String {
     format!("moving.test {}\n", origin.addr.ip())
 }
 
-/// What must not end in time for the test has long time-outs.
+/// Operations that must not end by their timeouts have long ones.
 fn config(admin: SocketAddr, backends: &[SocketAddr], moving: &Origin, number: u32) -> String {
     let port = moving.addr.port();
     let backends = list(backends);
@@ -159,7 +159,7 @@ fn config(admin: SocketAddr, backends: &[SocketAddr], moving: &Origin, number: u
 fn what_is_long_does_not_end_when_the_clock_steps() {
     let (slow, let_go) = waiting();
     let mut walked = Walked::start(&slow);
-    // One of two requests goes to the backend that waits.
+    // One of two requests goes to the backend that holds its answer back.
     let mut clients = [walked.proxy.client(), walked.proxy.client()];
     clients
         .iter_mut()
@@ -208,7 +208,7 @@ fn what_is_short_ends_in_time_whatever_the_clock_is() {
         eventually("the drain has ended", || !walked.has(&other));
         let trial = walked.ask("POST /reload", "{\"confirm_secs\": 0.1}");
         assert_eq!(trial.status(), 200, "{}", trial.text());
-        // The clock steps while it counts, too.
+        // The clock also jumps while the durations run.
         step(&walked.clock, walked.admin, 0);
         eventually("the trial is taken back", || walked.number() == 1.0);
         step(&walked.clock, walked.admin, ahead);

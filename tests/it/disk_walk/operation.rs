@@ -1,4 +1,4 @@
-//! What is asked of the proxy while a call on a file fails.
+//! The operations of the proxy during which a call on a file fails.
 
 use std::fs;
 
@@ -29,17 +29,17 @@ pub const ALL: [Operation; 12] = [
     Start, Change, Reload, Trial, Rollback, Drain, Renewal, Order, Rotation, Reading, Upgrade, Stop,
 ];
 
-/// What was said of it.
+/// The answer to an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Done,
     Refused(String),
-    /// Nothing, or that it may or may not come into force.
+    /// There was no answer, or the answer leaves open whether the change comes into force.
     Unknown,
 }
 
 impl Operation {
-    /// What must have been done before: what the API has said there, is never lost.
+    /// Does what must be done before the operation. Changes that the API acknowledges here must never be lost.
     #[track_caller]
     pub fn prepare(self, world: &World) {
         let [first, second] = world.place.added;
@@ -49,7 +49,7 @@ impl Operation {
         }
     }
 
-    /// Asks for it, and waits for what is said of it.
+    /// Starts the operation, and waits for its answer.
     #[track_caller]
     pub fn perform(self, world: &World) -> Outcome {
         let [_, second] = world.place.added;
@@ -87,7 +87,7 @@ impl Operation {
             }
             Rotation => {
                 let log = world.place.files.path().join("access.log");
-                // A try before this one may have moved it.
+                // An earlier attempt may have moved the file.
                 let _ = fs::rename(&log, log.with_extension("old"));
                 world.proxy.signal(libc::SIGUSR1);
                 self.comes_true(world, Outcome::Done)
@@ -104,7 +104,7 @@ impl Operation {
         }
     }
 
-    /// Waits until what was promised is in force.
+    /// Waits until an acknowledged change is in force.
     #[track_caller]
     fn comes_true(self, world: &World, begun: Outcome) -> Outcome {
         if begun != Outcome::Done {
@@ -122,7 +122,7 @@ impl Operation {
         outcome
     }
 
-    /// Whether it is in force; `None` where that cannot be seen.
+    /// Whether the change is in force; `None`: that cannot be seen.
     #[track_caller]
     fn is_in_force(self, world: &World) -> Option<bool> {
         let [_, second] = world.place.added;
@@ -134,7 +134,7 @@ impl Operation {
             Renewal => world.shows_newest(),
             Order => world.shows_ordered(),
             Rotation => {
-                // Another line, which tells whether the API answers, too.
+                // Asks for another line in the log, which also shows whether the API answers.
                 let _ = world.is_served();
                 world.say("GET /health", "")?;
                 let log = fs::metadata(world.place.files.path().join("access.log"));
@@ -144,25 +144,25 @@ impl Operation {
         }
     }
 
-    /// What was said is what is in force.
+    /// The answer agrees with the configuration in force.
     #[track_caller]
     pub fn is_as_said(self, world: &World, outcome: &Outcome) {
         let wrong = match outcome {
             Outcome::Done => Some(false),
-            // A trial that is refused leaves what was in force before it, as one does that is taken back; and files of
-            // certificates are looked at without anybody's asking.
+            // A refused trial leaves the former configuration in force, as one does that was taken back; and files of
+            // certificates are loaded without an operation.
             Outcome::Refused(_) if !matches!(self, Trial | Renewal) => Some(true),
             _ => return,
         };
         assert_ne!(self.is_in_force(world), wrong, "{outcome:?}");
     }
 
-    /// Whether its answer waits for whatever it does with files.
+    /// Whether the answer comes after all work on files.
     pub fn answers_at_its_end(self) -> bool {
         matches!(self, Change | Reload | Rollback | Renewal | Reading)
     }
 
-    /// Whether a process that is started anew shows it too: what the file says, every start takes over.
+    /// Whether a new process shows the change, too: every start loads the content of the file.
     pub fn is_kept(self) -> bool {
         matches!(self, Change | Rollback | Drain)
     }
@@ -188,7 +188,7 @@ fn outcome(said: Option<(u16, String)>) -> Outcome {
 }
 
 impl World<'_> {
-    /// Replaces what stands in the configuration file.
+    /// Replaces the content of the configuration file.
     pub fn write_config(&self, number: u32) {
         self.write_text(&self.place.config(number));
     }

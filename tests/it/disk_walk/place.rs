@@ -21,18 +21,18 @@ use crate::support::{Origin, Proxy, eventually};
 
 pub const TOKEN: &str = "0123456789abcdef";
 
-/// What outlives the processes: files, addresses, and the machine's disk.
+/// Everything that outlives the processes: files, addresses, and the machine's disk.
 pub struct Place {
     pub files: Directory,
     pub disk: Disk,
     pub origin: Origin,
-    /// Backends that may be added: they are the origin too, at other addresses.
+    /// Backends that may be added; the origin answers at these addresses, too.
     pub added: [SocketAddr; 2],
     _others: [Origin; 2],
     authority: Authority,
-    /// The listener's certificate.
+    /// The listener's latest certificate.
     newest: Mutex<Option<CertificateDer<'static>>>,
-    /// Who is asked for the certificate of [`Place::config_with_order`].
+    /// The authority of [`Place::config_with_order`].
     odd: OddAuthority,
     names: Names,
     automatic: SocketAddr,
@@ -61,9 +61,9 @@ impl Place {
             tls: free_addr(),
         };
         place.files.write("token", &format!("{TOKEN}\n"));
-        // The way to the program, which an upgrade looks at.
+        // The path of the program goes through a link, which an upgrade checks.
         symlink(env!("CARGO_BIN_EXE_palantir"), place.program()).unwrap();
-        // A link of the machine's owner stays what it is.
+        // A link of the machine's owner is kept.
         fs::create_dir(place.files.path().join("kept")).unwrap();
         symlink("kept/state.json", place.state_file()).unwrap();
         place.renew();
@@ -78,14 +78,14 @@ impl Place {
         self.files.path().join("state.json")
     }
 
-    /// Writes another certificate where the listener's is.
+    /// Writes another certificate into the file of the listener.
     pub fn renew(&self) {
         let pair = self.authority.issue(&["a.example"]);
         pair.write(&self.files, "a");
         *self.newest.lock().unwrap() = Some(pair.der());
     }
 
-    /// The configuration, told from others by a number that the API shows.
+    /// The configuration, with a number that the API shows and that tells it from others.
     pub fn config(&self, number: u32) -> String {
         let (addr, admin, tls) = (self.addr, self.admin, self.tls);
         let dir = self.files.path().display();
@@ -103,7 +103,7 @@ impl Place {
         )
     }
 
-    /// The same with a listener for which a certificate is ordered.
+    /// The configuration of [`Place::config`] with one more listener, for which a certificate is ordered.
     pub fn config_with_order(&self) -> String {
         let (addr, dir) = (self.automatic, self.files.path().display());
         let acme = self.odd.section_in(&format!("{dir}/acme"));
@@ -111,7 +111,7 @@ impl Place {
         self.config(1) + &format!("{acme}[[listeners]]\naddr = \"{addr}\"\n{tls}\n")
     }
 
-    /// Starts the proxy and waits for nothing.
+    /// Starts the proxy without waiting for it.
     #[track_caller]
     pub fn launch(&self) -> World<'_> {
         let mut command = command();
@@ -133,14 +133,14 @@ impl Place {
     }
 }
 
-/// A running proxy, and whoever took over from it. All of them are killed when it is dropped.
+/// A running proxy, and the processes that have taken over from it. Dropping it kills all of them.
 pub struct World<'a> {
     pub proxy: Proxy,
     pub place: &'a Place,
 }
 
 impl World<'_> {
-    /// What the management API answers: status and text. `None`: the connection ended before.
+    /// The answer of the management API: status and text. `None`: the connection ended before.
     #[track_caller]
     pub fn say(&self, line: &str, body: &str) -> Option<(u16, String)> {
         let fields = format!(
@@ -157,7 +157,7 @@ impl World<'_> {
         Some((status, body.to_owned()))
     }
 
-    /// What a resource holds; `None`: the API does not answer.
+    /// The content of a resource; `None`: the API does not answer.
     #[track_caller]
     pub fn shown(&self, path: &str) -> Option<Value> {
         let (status, text) = self.say(&format!("GET {path}"), "")?;
@@ -179,7 +179,7 @@ impl World<'_> {
         self.shown("/pools/api")?["outlier"]["eject_secs"].as_f64()
     }
 
-    /// Whether clients are shown the certificate that was written last; `None`: the API does not answer.
+    /// Whether clients see the certificate that was written last; `None`: the API does not answer.
     pub fn shows_newest(&self) -> Option<bool> {
         self.say("GET /health", "")?;
         let newest = self.place.newest.lock().unwrap().clone();
@@ -194,7 +194,7 @@ impl World<'_> {
         )
     }
 
-    /// Whether clients are shown a certificate that was ordered; `None`: the API does not answer.
+    /// Whether clients see a certificate that was ordered; `None`: the API does not answer.
     pub fn shows_ordered(&self) -> Option<bool> {
         self.say("GET /health", "")?;
         let (dialer, addr) = (
@@ -204,7 +204,7 @@ impl World<'_> {
         Some(TcpStream::connect(addr).is_ok() && dialer.connect(addr, "a.example").is_ok())
     }
 
-    /// The API lives, and requests are answered.
+    /// The API answers, and requests are answered.
     #[track_caller]
     pub fn is_well(&self) {
         let (status, text) = self.say("GET /health", "").expect("the API answers");
@@ -216,7 +216,7 @@ impl World<'_> {
         is_served(self.place.addr)
     }
 
-    /// What the API said before is in force.
+    /// The changes that the API acknowledged before are in force.
     #[track_caller]
     pub fn has_kept_all(&self) {
         let state = fs::symlink_metadata(self.place.state_file()).unwrap();
@@ -228,7 +228,7 @@ impl World<'_> {
         );
     }
 
-    /// Waits until the start has failed or succeeded; whether it has succeeded.
+    /// Waits until the start has failed or succeeded, and returns whether it has succeeded.
     #[track_caller]
     pub fn settles(&self) -> bool {
         eventually("the start comes to an end", || {
@@ -243,7 +243,7 @@ impl World<'_> {
         stat.is_ok_and(|stat| stat.contains(") Z "))
     }
 
-    /// Asks it to stop, and waits until it has ended.
+    /// Asks the process to stop, and waits until it has ended.
     #[track_caller]
     pub fn stops(&self) {
         self.proxy.signal(libc::SIGTERM);

@@ -1,4 +1,4 @@
-//! One call that fails or hangs, and what must hold then.
+//! A round: one call fails or hangs, and everything that must hold then is checked.
 
 use std::{fs, thread};
 
@@ -7,21 +7,21 @@ use super::place::{Place, World};
 use crate::support::eventually;
 use crate::support::shim::Strike;
 
-/// What is walked through in one proxy.
+/// A call and an operation of one proxy.
 #[derive(Clone, Debug)]
 pub struct Round {
     pub operation: Operation,
-    /// The call, as it is noted, and which of those.
+    /// The call, in the form in which it is noted, and which of several equal ones.
     pub call: String,
     pub number: usize,
     pub strike: Strike,
-    /// The half of the rounds that end sooner: with a kill in the place of another attempt, with a stop in the place of
-    /// waiting.
+    /// Whether the round is of the half that ends sooner: with a kill instead of another attempt, or with a stop
+    /// instead of a wait.
     pub is_short: bool,
 }
 
 impl Round {
-    /// Walks it; whether the call was made.
+    /// Runs the round, and returns whether the call was made.
     #[track_caller]
     pub fn run(&self) -> bool {
         let place = Place::new();
@@ -123,7 +123,7 @@ impl Round {
     }
 }
 
-/// There is all that a start reads, and keys of tickets are to be made.
+/// Every file that a start reads exists, and keys of tickets are due.
 #[track_caller]
 pub fn before_start(place: &Place) {
     let world = place.start();
@@ -132,7 +132,7 @@ pub fn before_start(place: &Place) {
     fs::remove_file(place.files.path().join("tickets")).unwrap();
 }
 
-/// Asks for it again, if it has not succeeded, now that nothing fails.
+/// Starts the operation again, if it has not succeeded, now that nothing fails.
 #[track_caller]
 fn succeed(operation: Operation, world: &World, outcome: Outcome) -> Outcome {
     if outcome == Outcome::Done {
@@ -144,7 +144,7 @@ fn succeed(operation: Operation, world: &World, outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// Waits until the work with files that was hanging is over, since the next piece of work is done.
+/// Waits until the hanging work on files is over: the next piece of work is done.
 #[track_caller]
 fn after_the_hang(world: &World) {
     eventually("files are worked with again", || {

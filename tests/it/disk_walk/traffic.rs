@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::PATIENCE;
 
-/// A client that asks all the time and is to be answered every time.
+/// A client that sends requests all the time, and must get an answer to each.
 pub struct Traffic {
     is_over: Arc<AtomicBool>,
     client: JoinHandle<usize>,
@@ -50,7 +50,7 @@ pub fn is_served(addr: SocketAddr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 pub fn exchange(addr: SocketAddr, request: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(PATIENCE))?;

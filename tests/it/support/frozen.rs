@@ -1,11 +1,12 @@
-//! A thread of another process that stands still, as if a system call of it did not end.
+//! A thread of another process that is stopped, as if one of its system calls did not return.
 
 use std::fs;
 use std::ptr::null_mut;
 
 use super::eventually;
 
-/// The thread goes on when this is dropped. Must stay on the test's own thread.
+/// A stopped thread. Dropping the value lets the thread go on; the value must stay on the thread of the test that made
+/// it.
 pub struct Frozen {
     thread: i32,
 }
@@ -30,21 +31,21 @@ impl Frozen {
         frozen
     }
 
-    /// Waits until the thread has ended with its process, which is not over before.
+    /// Waits until the thread has ended with its process, which does not end before.
     #[track_caller]
     pub fn wait_for_end(self) {
         eventually("the thread ends", || self.has_news());
     }
 
     fn has_news(&self) -> bool {
-        // SAFETY: plain system call that is asked for no status.
+        // SAFETY: a plain system call without a pointer to write to.
         unsafe { libc::waitpid(self.thread, null_mut(), libc::__WALL | libc::WNOHANG) != 0 }
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // SAFETY: plain system call; a thread that has ended meanwhile is an error that means nothing.
+        // SAFETY: plain system call; the error for a thread that has ended meanwhile does not matter.
         unsafe {
             libc::ptrace(
                 libc::PTRACE_DETACH,

@@ -1,4 +1,4 @@
-//! The program where a test can put another one in its place, for upgrades, and the processes that run of it.
+//! The program at a path where a test can put another one, for upgrades, and the processes that run it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use std::process::Command;
 use super::place::Directory;
 use super::proxy::end_with_this_thread;
 
-/// The program in a folder of its own, where another one can be put in its place.
+/// The program in a folder of its own, where a test can replace it.
 pub struct Installed {
     pub folder: Directory,
 }
@@ -27,12 +27,12 @@ impl Installed {
         self.folder.path().join("palantir")
     }
 
-    /// Where the program is found by what stands in its place.
+    /// The path under which a replacement finds the real program.
     pub fn real(&self) -> PathBuf {
         self.folder.path().join("real")
     }
 
-    /// From now on the next process is what `line` of a shell makes of `$REAL` and its arguments.
+    /// Replaces the program by a shell script: the next process is what `line` makes of `$REAL` and its arguments.
     pub fn become_script(&self, line: &str) {
         let text = format!("#!/bin/sh\nREAL={}\n{line}\n", self.real().display());
         let new = self.folder.write("script", &text);
@@ -48,7 +48,7 @@ impl Installed {
     }
 }
 
-/// The program's processes that use this folder's configuration.
+/// The processes of the program that use the configuration in this folder.
 pub fn processes(config: &Path) -> Vec<i32> {
     let config = config.to_str().unwrap();
     let folders = fs::read_dir("/proc").unwrap().flatten();

@@ -77,7 +77,7 @@ impl Lineage {
         self.note_upgrade();
     }
 
-    /// Asks for an upgrade, and waits until it has failed or succeeded; whether it has succeeded.
+    /// Asks for an upgrade, waits until it has failed or succeeded, and returns whether it has succeeded.
     #[track_caller]
     pub fn try_to_upgrade(&mut self) -> bool {
         let count = |words: &str| {

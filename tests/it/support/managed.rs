@@ -16,7 +16,7 @@ pub struct Managed {
 }
 
 impl Managed {
-    /// `admin` and `config` are what the file says in `[admin]` and below it.
+    /// Starts a proxy; `admin` and `config` are the contents of the file in `[admin]` and after it.
     #[track_caller]
     pub fn start(admin: &str, config: &str) -> Managed {
         let addr = free_addr();
@@ -27,13 +27,13 @@ impl Managed {
         }
     }
 
-    /// With a pool `api` that takes every request.
+    /// A proxy with a pool `api` that takes every request.
     #[track_caller]
     pub fn to(backends: &[SocketAddr]) -> Managed {
         Managed::start("", &pool(backends))
     }
 
-    /// Sends `METHOD /path` with these fields besides the usual ones.
+    /// Sends `METHOD /path` with these header fields besides the usual ones.
     #[track_caller]
     pub fn ask(&self, line: &str, fields: &[(&str, &str)], body: &str) -> Answer {
         ask(self.admin, line, fields, body)
@@ -46,7 +46,7 @@ impl Managed {
         json_of(&answer)
     }
 
-    /// Addresses of the pool `api`.
+    /// The addresses of the pool `api`.
     #[track_caller]
     pub fn servers(&self) -> BTreeSet<String> {
         let servers = self.get("/servers?pool=api");
@@ -68,7 +68,7 @@ pub fn ask(admin: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -
     Client::connect(admin).ask(request(admin, line, fields, body))
 }
 
-/// Fields that are given replace those that are usual.
+/// A request; the given fields replace the usual ones of the same names.
 pub fn request(admin: SocketAddr, line: &str, fields: &[(&str, &str)], body: &str) -> String {
     let mut head = format!("{line} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
     let usual = [

@@ -1,4 +1,4 @@
-//! An authority (RFC 8555) that believes everybody at once and gives what a test wants, for names that are not proven.
+//! An authority (RFC 8555) that demands no proof from clients, and issues whatever a test wants.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -15,12 +15,12 @@ use super::origin::{Origin, Received};
 use super::place::Directory;
 use super::tls::{Authority, Server};
 
-/// The result of the next orders.
+/// The certificate that the next orders get.
 #[derive(Clone)]
 pub enum Given {
-    /// A certificate for this name, from and to so many seconds after now.
+    /// A certificate for this name, with its beginning and end in seconds from now.
     Certificate(&'static str, i64, i64),
-    /// A body with these bytes.
+    /// A body with this text.
     Text(&'static str),
 }
 
@@ -70,7 +70,7 @@ impl OddAuthority {
         *self.desk.given.lock().unwrap() = given;
     }
 
-    /// How many orders came to a certificate, or what was given as one.
+    /// The number of orders that were answered with a certificate or a body.
     pub fn given(&self) -> usize {
         self.desk.finalized.load(SeqCst)
     }
@@ -79,12 +79,13 @@ impl OddAuthority {
         &self.desk.issuer
     }
 
-    /// The section `[acme]` for it. Its name must lead to its address: see [`OddAuthority::name_line`].
+    /// The section `[acme]` for this authority. The authority's name must lead to its address: see
+    /// [`OddAuthority::name_line`].
     pub fn section(&self, state: &Directory) -> String {
         self.section_in(state.path().to_str().unwrap())
     }
 
-    /// The same with the path of the folder.
+    /// The section of [`OddAuthority::section`], with this folder.
     pub fn section_in(&self, state: &str) -> String {
         let (port, dir) = (self.origin.addr.port(), self.directory.path().display());
         format!(
@@ -93,7 +94,7 @@ impl OddAuthority {
         )
     }
 
-    /// A line for [`super::shim::Names`].
+    /// The line for [`super::shim::Names`] that leads the authority's name to its address.
     pub fn name_line(&self) -> String {
         format!("authority.example {}\n", self.origin.addr.ip())
     }
@@ -147,7 +148,7 @@ impl Desk {
         http(status, &url("/one"), &body)
     }
 
-    /// The answer to this request for a certificate.
+    /// The answer to a request for a certificate.
     fn issue(&self, finalize: &[u8]) -> String {
         let (name, from, to) = match &*self.given.lock().unwrap() {
             Given::Text(text) => return text.to_string(),
@@ -182,7 +183,7 @@ fn http(status: &str, location: &str, body: &str) -> Vec<u8> {
 struct PublicKey(Vec<u8>);
 
 impl PublicKey {
-    /// The key of a request for a certificate (PKCS #10): a bit string of 65 bytes, which begin with 4.
+    /// Finds the key in a request for a certificate (PKCS #10): a bit string of 65 bytes, the first of which is 4.
     fn of_request(request: &[u8]) -> PublicKey {
         let begin = [0x03, 0x42, 0x00, 0x04];
         let at = request

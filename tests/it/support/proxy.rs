@@ -106,7 +106,7 @@ impl Proxy {
         Proxy::launch_logging_to(Stdio::piped(), command, addr, config)
     }
 
-    /// Launches with another standard error; the log is known only if that is a new pipe.
+    /// Launches with this standard error. The log can be read only if that is a new pipe.
     #[track_caller]
     pub fn launch_logging_to(
         standard_error: Stdio,
@@ -154,8 +154,7 @@ impl Proxy {
         });
     }
 
-    /// Puts another configuration in the place of its file, whole this time, and has it reloaded; returns when the
-    /// outcome is in the log.
+    /// Replaces the whole configuration file and has it reloaded. Returns when the outcome is in the log.
     #[track_caller]
     pub fn reload(&self, config: &str) {
         write_config(&self.directory, config);

@@ -1,5 +1,5 @@
-//! Shims between the proxy and the C library for some tests: names that do not answer, a clock that is set, files that
-//! fail or hang. Each shim is a file of `tests/shim`, which says how a test controls it.
+//! Shims between the proxy and the C library, for tests: names that get no answer, a clock that is set, files that fail
+//! or hang. Each shim is a file of `tests/shim`, which says how a test controls it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -28,19 +28,19 @@ fn library() -> &'static Path {
         cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
         let status = cc.arg(&built).args(sources).arg("-ldl").status();
         assert!(status.expect("cc, which Rust needs too").success());
-        // Another test process may be using the one that is there.
+        // Another test process may be using the present library.
         fs::rename(built, &library).unwrap();
         library
     })
 }
 
-/// Names as a test wants them.
+/// The answers of look-ups, as a test wants them.
 pub struct Names {
     directory: Directory,
 }
 
 impl Names {
-    /// Each line a name and what is to be found: see `tests/shim/names.c`.
+    /// Each line has a name and its answer: see `tests/shim/names.c`.
     pub fn new(lines: &str) -> Names {
         let names = Names {
             directory: Directory::new(),
@@ -49,7 +49,7 @@ impl Names {
         names
     }
 
-    /// Puts other lines in the place of all.
+    /// Replaces all lines.
     pub fn set(&self, lines: &str) {
         let new = self.directory.write("names.new", lines);
         fs::rename(new, self.path()).unwrap();
@@ -59,7 +59,7 @@ impl Names {
         self.directory.path().join("names")
     }
 
-    /// Makes a command look names up here.
+    /// Makes a command look names up by these lines.
     pub fn apply(&self, command: &mut Command) {
         command.env("LD_PRELOAD", library());
         command.env("SHIM_NAMES", self.path());
@@ -81,7 +81,7 @@ impl Clock {
         clock
     }
 
-    /// Sets it so many seconds ahead of the right time, or behind.
+    /// Sets the clock to this many seconds ahead of the right time, or behind it if negative.
     pub fn set(&self, secs: i64) {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false);
@@ -100,21 +100,21 @@ impl Clock {
     }
 }
 
-/// The files of a process: those below any folder of the tests.
+/// The calls of a process on files below the temporary folders of the tests.
 pub struct Disk {
     directory: Directory,
 }
 
-/// What becomes of a call on a file.
+/// The fault that strikes a call on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strike {
-    /// It fails with this number.
+    /// The call fails with this error number.
     Error(i32),
-    /// It does not return until it is let go.
+    /// The call does not return until it is let go.
     Hang,
 }
 
-/// Where `struct control` of `tests/shim/disk.c` has what.
+/// The offsets of the fields of `struct control` in `tests/shim/disk.c`.
 const ON: u64 = 0;
 const ERROR: u64 = 4;
 const NUMBER: u64 = 8;
@@ -126,7 +126,7 @@ const HUNG: u64 = 256;
 const CONTROL_BYTES: usize = 512;
 
 impl Disk {
-    /// Nothing fails, and nothing is noted.
+    /// A disk on which nothing fails, and no call is noted.
     pub fn new() -> Disk {
         let disk = Disk {
             directory: Directory::new(),
@@ -135,13 +135,13 @@ impl Disk {
         disk
     }
 
-    /// From now on all calls are noted.
+    /// Notes all calls from now on.
     pub fn note_calls(&self) {
         let _ = fs::remove_file(self.calls_path());
         self.set(ON, 1);
     }
 
-    /// The same, and of the calls that are `wanted`, a line as it is noted, the one of this number is struck.
+    /// Notes all calls from now on, and strikes one of them: number `number` of those whose noted line is `wanted`.
     pub fn strike(&self, wanted: &str, number: usize, strike: Strike) {
         self.set(ON, 0);
         let mut bytes = format!("{wanted}\n").into_bytes();
@@ -161,17 +161,17 @@ impl Disk {
         self.note_calls();
     }
 
-    /// From now on nothing fails, and what hangs goes on.
+    /// Ends all faults: nothing fails from now on, and calls that hang return.
     pub fn rest(&self) {
         self.set(ON, 0);
         self.set(LET_GO, 1);
     }
 
-    /// From now on, no file below this path is opened or synced before [`Disk::go_on`].
+    /// Makes every call that opens or syncs a file below this path hang until [`Disk::go_on`].
     pub fn hang(&self, path: &Path) {
         let mut bytes = path.to_str().unwrap().as_bytes().to_vec();
         bytes.resize(CONTROL_BYTES - HUNG as usize, 0);
-        // The path counts once its first byte is there.
+        // The shim uses the path once its first byte is set.
         self.go_on();
         self.control().write_all_at(&bytes[1..], HUNG + 1).unwrap();
         self.control().write_all_at(&bytes[..1], HUNG).unwrap();
@@ -182,20 +182,20 @@ impl Disk {
         self.control().write_all_at(&[0], HUNG).unwrap();
     }
 
-    /// Whether the call that was wanted was made.
+    /// Whether the wanted call was made.
     pub fn is_hit(&self) -> bool {
         let mut bytes = [0; 4];
         self.control().read_exact_at(&mut bytes, IS_HIT).unwrap();
         bytes != [0; 4]
     }
 
-    /// The calls that were noted, in their order: the function, a space, and the file's name.
+    /// The noted calls in their order: the function, a space, and the file's name.
     pub fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.calls_path()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Makes a command use these files.
+    /// Makes a command use this disk.
     pub fn apply(&self, command: &mut Command) {
         command.env("LD_PRELOAD", library());
         command.env("SHIM_DISK", self.path());

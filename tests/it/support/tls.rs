@@ -111,7 +111,7 @@ impl Authority {
         }
     }
 
-    /// Signs a certificate for somebody else's key, as PEM.
+    /// Signs a certificate for another party's key, as PEM.
     pub fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> String {
         params.signed_by(key, &self.0).unwrap().pem()
     }

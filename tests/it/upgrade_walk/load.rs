@@ -1,4 +1,4 @@
-//! Clients that ask all the time.
+//! Clients that send requests all the time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use crate::support::{PATIENCE, eventually};
 
-/// Clients that ask all the time, on a new connection every time.
+/// Clients that send requests all the time, each on a new connection.
 pub struct Load {
     is_over: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-    /// Connections that ended without an answer: those that a process had accepted which was killed.
+    /// The number of connections that ended without an answer, because a process was killed that had accepted them.
     lost: Arc<AtomicUsize>,
     clients: Vec<thread::JoinHandle<()>>,
 }
@@ -52,7 +52,7 @@ impl Load {
         load
     }
 
-    /// Waits until requests are answered that began after this was called.
+    /// Waits until requests are answered that began after this call.
     #[track_caller]
     pub fn is_served(&self) {
         let goal = self.answered.load(SeqCst) + 2 * CLIENTS;
@@ -63,7 +63,7 @@ impl Load {
         });
     }
 
-    /// Ends it; how many connections were lost.
+    /// Stops the clients, and returns the number of lost connections.
     #[track_caller]
     pub fn end(self) -> usize {
         self.is_over.store(true, SeqCst);
@@ -74,7 +74,7 @@ impl Load {
     }
 }
 
-/// One request on a connection of its own. Errors: as the system has them; `UnexpectedEof` without an answer.
+/// One request on a new connection. Errors: as the system reports them; `UnexpectedEof` without an answer.
 pub fn ask(addr: SocketAddr) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(PATIENCE))?;

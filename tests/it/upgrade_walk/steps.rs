@@ -1,5 +1,4 @@
-//! The steps of the hand-over, as the system sees them: the system calls of a new process until it says that it
-//! accepts.
+//! The steps of the hand-over in terms of the system: the system calls of a new process until it says that it accepts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,14 +10,16 @@ use crate::support::installed::Installed;
 /// One system call of the new process.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// `-f`: of any thread, the first that makes so many; else of the first thread.
+    /// The option of strace: `-f` for the first thread that makes this many calls, else empty for the first thread of
+    /// the process.
     threads: &'static str,
     name: String,
-    /// Counted from 1.
+    /// The number of the call, counted from 1.
     number: usize,
 }
 
-/// Calls of the first thread, with an error that each may end with; and of which calls, one in so many is a step.
+/// Calls of the first thread: the name, an error that each may return, and a divisor, which makes one in so many calls
+/// a step.
 const OF_FIRST: [(&str, &str, usize); 9] = [
     ("recvmsg", "ECONNRESET", 1),
     ("sendmsg", "EPIPE", 1),
@@ -31,7 +32,7 @@ const OF_FIRST: [(&str, &str, usize); 9] = [
     ("newfstatat", "EIO", 4),
 ];
 
-/// Those of other threads, besides.
+/// Calls of other threads, in the form of [`OF_FIRST`].
 const OF_ANY: [(&str, &str, usize); 4] = [
     ("epoll_create1", "ENOMEM", 1),
     ("io_uring_setup", "ENOMEM", 1),
@@ -40,7 +41,7 @@ const OF_ANY: [(&str, &str, usize); 4] = [
 ];
 
 impl Step {
-    /// Runs the program so that `what` is done at this step: `signal=KILL`.
+    /// The shell line that runs the program so that `what` happens at this step, such as `signal=KILL`.
     pub fn script(&self, what: &str, log: &str) -> String {
         let Step {
             threads,
@@ -53,7 +54,7 @@ impl Step {
         )
     }
 
-    /// What it fails with.
+    /// The error that the call of this step returns.
     pub fn error(&self) -> String {
         let mut all = OF_FIRST.iter().chain(&OF_ANY);
         let (_, error, _) = all.find(|(name, ..)| *name == self.name).unwrap();
@@ -64,7 +65,7 @@ impl Step {
         self.threads.is_empty()
     }
 
-    /// Whether one side waits for the other here.
+    /// Whether one process waits for the other at this step.
     pub fn is_talk(&self) -> bool {
         matches!(&*self.name, "recvmsg" | "sendmsg")
     }
@@ -86,10 +87,10 @@ pub fn steps() -> Vec<Step> {
     of_trace(&fs::read_to_string(trace).unwrap())
 }
 
-/// What strace has seen until the word is said.
+/// The steps in a trace of strace, up to the word.
 fn of_trace(trace: &str) -> Vec<Step> {
     let first = trace.split(' ').next().unwrap();
-    // How often a thread made a call.
+    // The number of calls by thread and name.
     let mut calls: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for line in trace.lines() {
         if line.contains("\"accepting") {

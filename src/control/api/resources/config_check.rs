@@ -46,8 +46,8 @@ struct Findings {
     left_out: usize,
     /// What may well be meant otherwise.
     warnings: Vec<Finding>,
-    /// Whether the files that it names were looked at, such as certificates. They are not where the API asks for neither
-    /// a token nor a certificate: any user of the machine may ask, and would learn which files there are.
+    /// Whether the files that the configuration names, such as certificates, were read. They are not read where the API
+    /// demands neither a token nor a certificate: any user of the machine could learn which files exist.
     files_checked: bool,
 }
 
@@ -78,9 +78,9 @@ impl From<Note> for Finding {
 
 /// Checks a configuration
 ///
-/// Nothing is changed. The text comes in JSON, or alone as `application/toml` or `text/plain`. One text is checked at a
-/// time, because the files that it names may lie on a disk that does not answer: the answer is 503 if an earlier check has
-/// not ended within 10 seconds, or this one has not ended within 10 more.
+/// Nothing is changed. The text comes inside JSON, or plain as `application/toml` or `text/plain`. One text is checked
+/// at a time, because the files that it names may lie on a disk that does not answer: the answer is 503 if an earlier
+/// check has not ended within 10 seconds, or this one has not ended within 10 more.
 #[utoipa::path(post, path = "/config/check", tag = "configuration",
     request_body(content((Candidate = "application/json"), (String = "application/toml"), (String = "text/plain"))),
     responses(
@@ -112,8 +112,8 @@ async fn check(
     check_apart(&api, text, may_see_files).await.map(axum::Json)
 }
 
-/// Checks the text on a thread of its own: a text of a megabyte takes a while, a disk that hangs has no end, and the control
-/// thread has other things to do. Errors: it takes too long, or an earlier check does.
+/// Checks the text on a thread of its own: a text of a megabyte takes a while, a disk that hangs never answers, and the
+/// control thread must not wait. Errors: the check takes too long, or an earlier check does.
 async fn check_apart(
     api: &ApiState,
     text: String,
@@ -129,7 +129,7 @@ async fn check_apart(
     let (sender, found) = oneshot::channel();
     let check = move || {
         let _ = sender.send(findings(text, may_see_files));
-        // Not before the check has ended, whoever waits for it.
+        // The permit is kept until the check has ended, even if the caller has stopped waiting.
         drop(turn);
     };
     let thread = thread::Builder::new().name("check".to_owned());

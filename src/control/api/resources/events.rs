@@ -22,11 +22,11 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(follow))
 }
 
-/// The figures as they come
+/// The figures as they are made
 ///
-/// Server-sent events: `history` once, with what `/board/history` says, then `board` every second, with what `/board`
-/// says. Whoever reads too slowly misses boards and gets the latest. The events end when an upgrade has taken place:
-/// who follows them on connects again, and hears of the new process.
+/// Server-sent events: `history` once, with the answer of `/board/history`, then `board` every second, with the answer
+/// of `/board`. A client that reads too slowly misses boards and gets the latest. The events end when an upgrade has
+/// taken place: a client that connects again gets those of the new process.
 #[utoipa::path(get, path = "/events", tag = "figures",
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
@@ -44,8 +44,8 @@ async fn follow(State(api): Api) -> Result<Response, ApiProblem> {
     Ok((kind, Body::from_stream(events)).into_response())
 }
 
-/// Ends when there will be no further board, or another process has taken over, which alone has anything to tell then.
-/// Holds the permit as long.
+/// The stream of events. It ends when there will be no further board, or when another process has taken over, which
+/// alone has figures to tell then. The stream holds the permit until it ends.
 fn events(
     mut boards: watch::Receiver<Arc<Board>>,
     standing: Standing,

@@ -28,7 +28,7 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 struct Health {
     status: Status,
     /// The reasons why something is not well. A log that stands still, or a file that does not answer, is named here
-    /// although palantir is fit.
+    /// although the status stays that of a healthy process.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
@@ -77,7 +77,7 @@ async fn ready(State(api): Api) -> (StatusCode, axum::Json<Health>) {
 }
 
 impl ApiState {
-    /// By the clock: who stands still cannot say so.
+    /// The clock decides, because a thread that stands still cannot report itself.
     fn health(&self) -> Health {
         panic_on_demand("api");
         let mut reasons = Vec::new();

@@ -23,12 +23,13 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 
 /// All counts, for Prometheus
 ///
-/// As Prometheus text or OpenMetrics, whichever is liked better. Slow readers share few texts: while all of these are being
-/// read, the answer is the latest one, which is a little older, or 503 if none of them has the wanted format.
+/// In the Prometheus text format or OpenMetrics, whichever `Accept` prefers. The number of texts in memory is bounded:
+/// while slow clients still read all of them, the answer is the latest text, which is a little older, or 503 if no text
+/// has the wanted format.
 #[utoipa::path(get, path = "/metrics", tag = "figures",
     responses(
         (status = 200, description = "The counts", content((String = "text/plain"), (String = "application/openmetrics-text"))),
-        (status = 503, description = "Too many read the counts slowly"),
+        (status = 503, description = "Too many clients read the metrics slowly"),
     ))]
 async fn show(State(api): Api, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT);
@@ -40,8 +41,7 @@ async fn show(State(api): Api, headers: HeaderMap) -> Response {
         .texts
         .get(kind, now, || render(&api.sources, kind));
     let Some(text) = text else {
-        let why =
-            "as many texts of the metrics as are kept are being read; try again in a few seconds";
+        let why = "slow clients are reading all texts of the metrics that are kept; try again in a few seconds";
         return ApiProblem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     };
     let fields = [
@@ -51,7 +51,8 @@ async fn show(State(api): Api, headers: HeaderMap) -> Response {
     (fields, Body::from_stream(blocks(text))).into_response()
 }
 
-/// The text, as the client takes it. Ends early, and with it the connection, if the client is too slow.
+/// The text in blocks, as fast as the client takes them. The stream ends early, and the connection with it, if the
+/// client is too slow.
 fn blocks(text: SharedText) -> impl Stream<Item = io::Result<Vec<u8>>> {
     stream::unfold((text, 0), async |(text, begin)| {
         let block = text.part(begin..begin + limits::METRICS_BLOCK_BYTES, Micros::now());

@@ -156,8 +156,9 @@ async fn patch(
 
 /// Takes a server out
 ///
-/// With `drain` it takes no new requests from the answer on, and is gone when its running ones have ended. The last server
-/// of a pool that takes requests stays (409), drained ones not counted, whether it is to be taken out or drained.
+/// With `drain` the server takes no new requests from the answer on, and is removed when its running requests have
+/// ended. The last server of a pool that takes requests can be neither removed nor drained (409); drained servers do
+/// not count as taking requests.
 #[utoipa::path(delete, path = "/pools/{name}/servers/{addr}", tag = "pools",
     params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001"), Removal),
     responses(
@@ -200,7 +201,7 @@ pub async fn remove(
 }
 
 impl ApiState {
-    /// The server as it is in what is, or was, in force.
+    /// The server in a configuration that is, or was, in force.
     pub fn server_in(
         &self,
         in_force: &InForce,

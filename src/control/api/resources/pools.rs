@@ -175,7 +175,7 @@ async fn take_out(
 }
 
 impl ApiState {
-    /// The pool as it is in what is, or was, in force.
+    /// The pool in a configuration that is, or was, in force.
     fn pool_in(&self, in_force: &InForce, name: &str) -> Result<Pool, ApiProblem> {
         View::new(in_force, &self.sources.tables)
             .pool(name)

@@ -81,9 +81,9 @@ impl Terms {
 
 /// Reads the configuration file again
 ///
-/// With any mistake in it everything stays as it is, and all mistakes are in the answer. A file without any route or
-/// listener counts as a mistake, unless `allow_empty` says that it is meant. A file that cannot be read at the moment is
-/// no mistake: the answer is 503.
+/// If the file has any mistake, everything stays as it is, and the answer lists all mistakes. A file without any route
+/// or listener counts as a mistake, unless `allow_empty` is true. A file that cannot be read at the moment is no
+/// mistake: the answer is 503.
 #[utoipa::path(post, path = "/reload", tag = "change", request_body(content = Option<Terms>), params(Emptiness),
     responses((status = 200, body = Outcome)))]
 async fn reload(

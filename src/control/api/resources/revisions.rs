@@ -74,8 +74,8 @@ async fn list(State(api): Api) -> Response {
 
 /// Goes back to a revision
 ///
-/// What it said becomes a new revision. A server that was on its way out in it, and has left since, comes back to take
-/// requests; one that still drains goes on doing so.
+/// The configuration of that revision becomes a new revision. A server that was being drained for removal in that
+/// revision, and was removed since, comes back and takes requests; a server that still drains goes on draining.
 #[utoipa::path(post, path = "/config/rollback", tag = "configuration", request_body = Target,
     responses((status = 200, body = Outcome)))]
 async fn roll_back(

@@ -40,8 +40,8 @@ struct Servers {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what the configuration checks")]
 struct NewServer {
-    /// Where it is: an address or a name, and a port; or `unix:/path`. The path of an `http://` URL does not matter:
-    /// requests keep their own.
+    /// The address of the server: an address or a name, and a port; or `unix:/path`. The path of an `http://` URL does
+    /// not matter: requests keep their own.
     #[schema(example = "http://127.0.0.1:9001")]
     url: String,
     /// The pool that it joins; without it, the default one.
@@ -102,9 +102,9 @@ async fn list(
 
 /// Adds a server
 ///
-/// The server takes requests on every core when the answer is there. A server with the same address stays as it is,
-/// unless it is being drained to be taken out: then it stays and takes requests again. A client on this machine that
-/// is no browser need not name the content type.
+/// When the answer arrives, the server takes requests on every core. A server with the same address stays as it is,
+/// unless it is being drained for removal: then the removal is called off and the server takes requests again. A client
+/// on this machine that is no browser need not name the content type.
 #[utoipa::path(post, path = "/servers", tag = "servers", request_body = NewServer,
     responses(
         (status = 201, body = Server, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
@@ -174,7 +174,7 @@ async fn take_out(
     remove(&api, caller, pool, addr, Drain::read(drain)?).await
 }
 
-/// A URL without its path: a server is an address, and requests bring their paths.
+/// The URL without its path: a server is an address, and requests keep their own paths.
 fn without_path(url: &str) -> &str {
     let scheme = "http://";
     match url

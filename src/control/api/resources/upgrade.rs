@@ -27,7 +27,7 @@ struct Nothing {}
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Terms {
-    /// Whether a configuration file may be taken over that a rollback has taken back.
+    /// Whether the new process may take over a configuration file that a rollback has taken back.
     force: Option<bool>,
     /// Whether a file without any route or listener may be taken over.
     allow_empty: Option<bool>,
@@ -35,10 +35,10 @@ struct Terms {
 
 /// Hands over to a new process of the binary
 ///
-/// If the new one is not ready in time, this one goes on, and the answer says why. Refused (409) after a rollback has
-/// taken the configuration file back, because the new process would take the file over, unless `force` says that it may.
-/// The new process reads the file as a reload does: one with a mistake, and one without any route or listener unless
-/// `allow_empty` says that it is meant, keeps the old process.
+/// If the new process is not ready in time, the old one goes on, and the answer says why. After a rollback has taken
+/// the configuration file back, the upgrade is refused (409) unless `force` is true, because the new process would load
+/// that file. The new process reads the file as a reload does: the old process goes on if the file has a mistake, or
+/// has no route or no listener and `allow_empty` is not true.
 #[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Terms),
     responses((status = 200, body = Outcome)))]
 async fn upgrade(

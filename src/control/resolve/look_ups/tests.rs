@@ -1,4 +1,4 @@
-//! Look-ups that never end, beside those that do.
+//! Look-ups that never end, beside others that do.
 
 use std::sync::{Mutex, mpsc as std_mpsc};
 
@@ -31,7 +31,7 @@ fn at(secs: u32) -> Micros {
     Micros(1_000_000).after(secs * SECOND)
 }
 
-/// Waits until a look-up has ended, and notes it; the name that it was for.
+/// Waits until a look-up has ended, notes it, and returns its name.
 fn end(look_ups: &mut LookUps, now: Micros) -> String {
     let ended = look_ups.ended.1.blocking_recv().unwrap();
     look_ups.note(ended, now).unwrap().0
@@ -124,12 +124,12 @@ fn each_name_is_due_by_itself() {
     look_ups.follow(&names(["a".to_owned()]), &BTreeSet::new(), at(0));
     look_ups.step(at(0));
     assert_eq!(end(&mut look_ups, at(0)), "a");
-    // Another name comes and goes all the time.
+    // Another name is added and removed all the time.
     for secs in 1..30 {
         let other = (secs % 2 == 0).then(|| "b".to_owned());
         let hosts = ["a".to_owned()].into_iter().chain(other.clone());
         look_ups.follow(&names(hosts), &BTreeSet::new(), at(secs));
-        // What is due soon goes with what is due now.
+        // A name that is due soon goes with one that is due now.
         if secs < 26 {
             look_ups.step(at(secs));
             if let Some(other) = other {
@@ -139,7 +139,7 @@ fn each_name_is_due_by_itself() {
     }
     look_ups.step(at(30));
     assert_eq!(end(&mut look_ups, at(30)), "a");
-    // A shorter pause holds at once.
+    // A shorter pause takes effect at once.
     let shorter = Names {
         every: 2 * SECOND,
         ..names(["a".to_owned()])
@@ -171,7 +171,7 @@ fn a_late_answer_is_an_answer_and_a_forgotten_one_is_none() {
     assert_eq!(look_ups.threads, 0);
 }
 
-/// Look-ups that never end, and how often each name was asked for.
+/// Look-ups that never end, and the number of look-ups of each name.
 fn counted_look_ups() -> (LookUps, Arc<Mutex<BTreeMap<String, usize>>>) {
     let asked = Arc::<Mutex<BTreeMap<String, usize>>>::default();
     let counts = asked.clone();
@@ -202,7 +202,7 @@ fn threads_that_hang_are_replaced_up_to_a_bound_and_their_names_are_not_asked_fo
     let most = limits::LOOKUPS - limits::LOOKUPS_SPARE + limits::LOOKUPS_REPLACED;
     for round in 0..20 {
         let now = at(round * 6);
-        // The names come with a change and are gone again, as when the change is refused.
+        // The names come with a change and are removed again, as after a change that is refused.
         look_ups.look_up_once(dead(200), now);
         look_ups.step(now);
         look_ups.step(at(round * 6 + 5));
@@ -261,7 +261,7 @@ fn names_that_hung_last_time_come_after_all_others() {
         release.send(()).unwrap();
         end(&mut look_ups, at(20));
     }
-    // One change asks for all of them and for others.
+    // One change asks for all of these names and for others.
     let others = ["later".to_owned(), "zebra".to_owned()];
     look_ups.look_up_once(dead(20).chain(others.clone()), at(30));
     let due = look_ups.due(at(30));
