@@ -12,7 +12,7 @@ use crate::support::installed::Installed;
 use crate::support::proxy::route;
 use crate::support::{Lineage, Origin, eventually};
 use load::{CLIENTS, Load, ask};
-use steps::{Step, steps};
+use steps::{Step, can_trace, steps};
 
 /// The number of upgrades that run at once.
 const THREADS: usize = 4;
@@ -97,6 +97,9 @@ fn walk_until_success(next: &dyn Fn() -> Option<String>, success: Success) -> bo
 
 #[test]
 fn a_new_process_that_is_killed_at_any_step_costs_nobody_the_service() {
+    if !can_trace() {
+        return;
+    }
     let kill = |step: &Step| step.script("signal=KILL", "/dev/null");
     let scripts: Vec<_> = steps().iter().map(kill).collect();
     walk_scripts("the new process is killed", 50, scripts, Success::Never);
@@ -104,6 +107,9 @@ fn a_new_process_that_is_killed_at_any_step_costs_nobody_the_service() {
 
 #[test]
 fn a_new_process_whose_system_calls_fail_costs_nobody_the_service() {
+    if !can_trace() {
+        return;
+    }
     let fail = |step: &Step| step.script(&step.error(), "/dev/null");
     let scripts: Vec<_> = steps().iter().map(fail).collect();
     walk_scripts(
@@ -143,6 +149,9 @@ fn a_new_process_without_memory_costs_nobody_the_service() {
 
 #[test]
 fn a_new_process_that_stands_still_is_given_up() {
+    if !can_trace() {
+        return;
+    }
     let steps = steps();
     let talk = steps.iter().filter(|step| step.is_talk());
     let others = steps.iter().filter(|step| !step.is_talk()).step_by(12);
@@ -232,6 +241,9 @@ fn one_in(count: usize) -> Vec<Step> {
 
 #[test]
 fn when_the_old_process_is_killed_at_any_step_the_new_one_serves() {
+    if !can_trace() {
+        return;
+    }
     walk("the old process is killed", 20, one_in(3), |next| {
         while let Some(step) = next() {
             with_the_old_one(&step, |old| signal(old, libc::SIGKILL), |_| {});
@@ -241,6 +253,9 @@ fn when_the_old_process_is_killed_at_any_step_the_new_one_serves() {
 
 #[test]
 fn an_old_process_that_stands_still_for_a_while_goes_on() {
+    if !can_trace() {
+        return;
+    }
     walk("the old process stands still", 10, one_in(6), |next| {
         while let Some(step) = next() {
             with_the_old_one(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
 use super::start;
 use crate::support::Origin;
@@ -69,6 +70,19 @@ impl Step {
     pub fn is_talk(&self) -> bool {
         matches!(&*self.name, "recvmsg" | "sendmsg")
     }
+}
+
+/// Whether strace may trace processes here. If it may not, the reason is printed.
+pub fn can_trace() -> bool {
+    let mut strace = Command::new("strace");
+    let traced = strace
+        .args(["-D", "-qq", "-o", "/dev/null", "true"])
+        .output();
+    let can = traced.as_ref().is_ok_and(|traced| traced.status.success());
+    if !can {
+        eprintln!("not walked: strace cannot trace a process here: {traced:?}");
+    }
+    can
 }
 
 /// All steps, in the order of their names.
