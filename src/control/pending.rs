@@ -24,16 +24,19 @@ pub enum Operation {
     Addresses,
     /// Files of TLS have changed.
     TlsFiles,
+    /// A reload was confirmed, and the state file does not say so yet.
+    StateFile,
 }
 
 /// All operations, and what metrics call them.
-pub const OPERATIONS: [(Operation, &str); 6] = [
+pub const OPERATIONS: [(Operation, &str); 7] = [
     (Operation::Rollback, "rollback"),
     (Operation::Reload, "reload"),
     (Operation::Upgrade, "upgrade"),
     (Operation::Removal, "removal"),
     (Operation::Addresses, "addresses"),
     (Operation::TlsFiles, "tls_files"),
+    (Operation::StateFile, "state_file"),
 ];
 
 impl Operation {
@@ -45,7 +48,7 @@ impl Operation {
             // A program that cannot start now is not started again and again.
             Operation::Upgrade => refusal != ProblemKind::Unavailable,
             Operation::Rollback | Operation::Removal => refusal == ProblemKind::Absent,
-            Operation::Addresses | Operation::TlsFiles => false,
+            Operation::Addresses | Operation::TlsFiles | Operation::StateFile => false,
         }
     }
 }
@@ -141,6 +144,12 @@ impl Pending {
     pub fn settle(&mut self, operation: Operation) {
         let row = std::mem::take(&mut self.rows[operation as usize]);
         self.wanted.0[operation as usize].store(row.again, Relaxed);
+    }
+
+    /// It is not wanted any more, however often it was asked for; whether it was.
+    pub fn forget(&mut self, operation: Operation) -> bool {
+        self.rows[operation as usize] = Row::default();
+        self.wanted.0[operation as usize].swap(false, Relaxed)
     }
 
     /// It could not be done, and stays wanted; whether that is to be told: a new reason at once, the same one once a

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, chown, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, fchown};
 use std::path::Path;
 use std::thread;
 
@@ -24,6 +24,21 @@ pub fn allow(places: &[(ListenAddr, SocketAccess)]) -> Vec<String> {
         Some(format!("unix:{}: {error}", path.display()))
     });
     failed.collect()
+}
+
+/// Those of `places` that [`allow`] would change something of.
+pub fn unlike(mut places: Vec<(ListenAddr, SocketAccess)>) -> Vec<(ListenAddr, SocketAccess)> {
+    places.retain(|place| own_file(place).is_some_and(|(path, _, access)| !has(path, access)));
+    places
+}
+
+/// Whether the file is known to be what `access` says.
+fn has(path: &Path, access: SocketAccess) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| {
+        file.mode() & 0o7777 == access.mode
+            && access.owner.is_none_or(|owner| owner == file.uid())
+            && access.group.is_none_or(|group| group == file.gid())
+    })
 }
 
 /// Whether [`allow`] will be able to, as far as one can know. Errors: the first file that cannot be made so, and why.

@@ -74,6 +74,15 @@ pub struct Ready {
     pub addresses: u64,
 }
 
+/// What was done for a change.
+pub struct Made {
+    /// `None`: there is nothing to put in force.
+    pub ready: Option<Ready>,
+    pub saved: Saved,
+    /// What could not be done, and does not stop the change.
+    pub notes: Vec<String>,
+}
+
 /// What becomes of the access log.
 pub enum NewLog {
     AsItIs,
@@ -107,12 +116,12 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
     }
 }
 
-/// The digest of the configuration file, whatever is in it; `None` if it cannot be read.
-pub fn digest_of_file(job: &Job, desk: &Desk) -> Option<String> {
+/// The digest of the configuration file, whatever is in it. Errors: the file cannot be read.
+pub fn digest_of_file(job: &Job, desk: &Desk) -> Result<String, String> {
     let path = &desk.config().path;
     job.note(format!("reading {}", path.display()));
-    let text = config::read_settled(path).ok()?;
-    Some(state_file::digest(&text))
+    let text = config::read_settled(path).map_err(|error| error.to_string())?;
+    Ok(state_file::digest(&text))
 }
 
 /// Reads the configuration file. Errors: all its mistakes.
@@ -134,15 +143,15 @@ fn is_empty(path: &Path) -> String {
 }
 
 impl Present {
-    /// Prepares a proposal, and saves what the API has said with it. `None`: there is nothing to put in force. Errors:
-    /// why it cannot come into force; nothing of it is on the disk then.
+    /// Prepares a proposal, and saves what the API has said with it. Errors: why it cannot come into force; nothing of
+    /// it is on the disk then.
     pub fn make_ready(
         &self,
         compile: &mut Compile,
         job: &Job,
         proposal: &Proposal,
         state: State,
-    ) -> Result<(Option<Ready>, Saved), Problem> {
+    ) -> Result<Made, Problem> {
         let ready = match proposal.changed || self.have_files_changed(job) {
             true => Some(self.compile_and_bind(compile, job, &proposal.config)?),
             false => None,
@@ -150,15 +159,37 @@ impl Present {
         let path = state_path(&proposal.config);
         let saved = self.save(job, path, state)?;
         // What can fail is done: the change comes into force unless it was given up.
-        if let Some(ready) = &ready
-            && job.commit()
-        {
-            job.note("setting the rights of Unix sockets");
-            for failed in net::allow(&self.changed_access(&ready.snapshot)) {
-                error!("{failed}; everything else of the change comes into force");
+        let snapshot = ready
+            .as_ref()
+            .map_or(&self.snapshot, |ready| &ready.snapshot);
+        Ok(Made {
+            notes: self.allow(job, proposal, snapshot),
+            ready,
+            saved,
+        })
+    }
+
+    /// Sets the rights of Unix sockets that are listened on already. A reload sets all that are others than the file
+    /// says, because an earlier attempt may have failed. Gives what cannot be set.
+    fn allow(&self, job: &Job, proposal: &Proposal, snapshot: &Snapshot) -> Vec<String> {
+        job.note("setting the rights of Unix sockets");
+        let places = match proposal.is_of_file() {
+            true => {
+                let mut places = snapshot.listen_places();
+                places.retain(|(addr, _)| self.listening.contains(addr));
+                net::unlike(places)
             }
+            false => self.changed_access(snapshot),
+        };
+        if places.is_empty() || !job.commit() {
+            return Vec::new();
         }
-        Ok((ready, saved))
+        let failed = net::allow(&places);
+        for failed in &failed {
+            error!("{failed}; everything else of the change comes into force");
+        }
+        let again = |failed| format!("{failed}; the next reload tries it again");
+        failed.into_iter().map(again).collect()
     }
 
     /// Prepares the configuration in force with the addresses that are known now. Errors: why it cannot be used.
@@ -240,7 +271,7 @@ impl Present {
 
     /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new with
     /// the change is written too: the next start reads it. Errors: it cannot be written, or something else is there.
-    fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
+    pub fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
         let Some(path) = path else {
             if let Some(path) = &self.saved.path {
                 let path = path.display();
@@ -253,18 +284,23 @@ impl Present {
                 ..Saved::default()
             });
         };
-        let mut lock = self.saved.lock.clone();
-        let has_moved = self.saved.path.as_ref() != Some(&path);
         job.note(format!("writing the state file {}", path.display()));
+        let before = self.saved.lock.as_ref();
+        // A link on the way to the file may lead elsewhere by now, such as to the file of another process.
+        let has_moved = self.saved.path.as_ref() != Some(&path)
+            || !before.is_some_and(|lock| lock.is_of(&path));
+        let lock = self.lock_of(&path)?;
         if has_moved {
-            lock = Some(self.lock_of(&path)?);
             state_file::load(&path).map_err(|why| Problem::new(ProblemKind::Failed, why))?;
         }
         if has_moved || state != self.saved.state {
             state_file::save(&path, &state, || job.commit())?;
         }
-        let path = Some(path);
-        Ok(Saved { path, state, lock })
+        Ok(Saved {
+            path: Some(path),
+            state,
+            lock: Some(lock),
+        })
     }
 
     /// The right to write a state file: another one than before, or the same one by another name. Errors: another

@@ -22,7 +22,8 @@ pub struct State {
     pub said: Overlay,
     /// Backends that are drained to be taken out.
     pub departures: Vec<Departure>,
-    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back.
+    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back, or if it
+    /// is on trial.
     pub taken_back: Option<String>,
 }
 
