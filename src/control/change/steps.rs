@@ -276,6 +276,7 @@ impl Control {
         State {
             said: proposal.said.clone(),
             departures,
+            lost: self.departures.lost(&proposal.config),
             taken_back: match begins_trial(proposal, then) {
                 // Until somebody confirms it: the process may end before.
                 true => Some(proposal.file_digest()),
