@@ -451,6 +451,8 @@ pub const OWN_RETRY_SECS: u64 = 1;
 pub const OWN_TELL_SECS: u64 = 60;
 /// Seconds between two looks for backends that have been down for too long.
 pub const OUTAGE_LOOK_SECS: u64 = 1;
+/// Seconds after the start during which an outage that an earlier process saw is not taken to be over.
+pub const OUTAGE_KEPT_SECS: u64 = 300;
 /// Milliseconds for the last answers of the management API at the end of the process.
 pub const LAST_ANSWERS_MILLIS: u64 = 20;
 /// Milliseconds that the end of the process waits for the workers to record the requests that are cut.

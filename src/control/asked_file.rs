@@ -8,9 +8,7 @@ use crate::control::desk::{Problem, ProblemKind};
 pub struct AskedFile {
     /// The number of the signal, which tells it from earlier ones.
     number: u64,
-    /// Whether the file was read since the signal.
-    is_noted: bool,
-    /// The digest of the file at that time, if it could be read.
+    /// The digest of the file at that time. `None`: nobody has read the file since.
     only: Option<String>,
     /// The digest of a file that a rollback has taken back since.
     not: Option<String>,
@@ -25,16 +23,21 @@ impl AskedFile {
         };
     }
 
-    /// Whether the file was not read since the signal.
+    /// Whether nobody has read the file since.
     pub fn is_unseen(&self) -> bool {
-        !self.is_noted
+        self.only.is_none()
     }
 
-    /// Notes the digest that the file had when it was read for `asked`. The digest counts if it is the first one and no
-    /// other signal has come meanwhile.
-    pub fn note(&mut self, asked: &AskedFile, digest: Option<String>) {
-        if self.number == asked.number && !self.is_noted {
-            (self.is_noted, self.only) = (true, digest);
+    /// Whether no signal has asked since `earlier` was what the last one asked for.
+    pub fn is_same_ask(&self, earlier: &AskedFile) -> bool {
+        self.number == earlier.number
+    }
+
+    /// This digest was found for what `asked` has asked for. It counts if it is the first one, and nothing else was asked
+    /// for meanwhile.
+    pub fn note(&mut self, asked: &AskedFile, digest: String) {
+        if self.is_same_ask(asked) {
+            self.only.get_or_insert(digest);
         }
     }
 
@@ -70,11 +73,11 @@ mod tests {
         assert_eq!(asked.check("a"), Ok(()), "nobody has looked");
         let earlier = asked.clone();
         asked.ask();
-        asked.note(&earlier, Some("a".to_owned()));
+        asked.note(&earlier, "a".to_owned());
         assert!(asked.is_unseen(), "the look was for an earlier signal");
         let now = asked.clone();
-        asked.note(&now, Some("b".to_owned()));
-        asked.note(&now, Some("c".to_owned()));
+        asked.note(&now, "b".to_owned());
+        asked.note(&now, "c".to_owned());
         assert!(!asked.is_unseen());
         // Columns: the digest, and whether it is loaded before and after a rollback takes "b" back.
         for (digest, before, after) in [("a", false, false), ("b", true, false)] {

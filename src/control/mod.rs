@@ -129,7 +129,7 @@ struct Control {
 fn resume(desk: &Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
     let StartState { state, lock, .. } = left;
     let mut departures = Departures::default();
-    departures.resume(&state.departures, snapshot.generation, Micros::now());
+    departures.resume(&state, snapshot.generation, Micros::now());
     let path = state_path(desk.config());
     (departures, Arc::new(Saved { path, state, lock }))
 }

@@ -25,16 +25,19 @@ pub enum Operation {
     Addresses,
     /// Files of TLS have changed.
     TlsFiles,
+    /// A reload was confirmed, and the state file does not say so yet.
+    StateFile,
 }
 
-/// All operations, with their names in metrics.
-pub const OPERATIONS: [(Operation, &str); 6] = [
+/// All operations, and what metrics call them.
+pub const OPERATIONS: [(Operation, &str); 7] = [
     (Operation::Rollback, "rollback"),
     (Operation::Reload, "reload"),
     (Operation::Upgrade, "upgrade"),
     (Operation::Removal, "removal"),
     (Operation::Addresses, "addresses"),
     (Operation::TlsFiles, "tls_files"),
+    (Operation::StateFile, "state_file"),
 ];
 
 impl Operation {
@@ -46,7 +49,7 @@ impl Operation {
             // A program that fails to start is not started again.
             Operation::Upgrade => refusal != ProblemKind::Unavailable,
             Operation::Rollback | Operation::Removal => refusal == ProblemKind::Absent,
-            Operation::Addresses | Operation::TlsFiles => false,
+            Operation::Addresses | Operation::TlsFiles | Operation::StateFile => false,
         }
     }
 }
@@ -145,8 +148,14 @@ impl Pending {
         self.wanted.0[operation as usize].store(row.again, Relaxed);
     }
 
-    /// Notes that the attempt was refused; the operation stays wanted. Returns whether the reason is to be logged: a
-    /// new reason at once, the same reason once a minute.
+    /// It is not wanted any more, however often it was asked for; whether it was.
+    pub fn forget(&mut self, operation: Operation) -> bool {
+        self.rows[operation as usize] = Row::default();
+        self.wanted.0[operation as usize].swap(false, Relaxed)
+    }
+
+    /// It could not be done, and stays wanted; whether that is to be told: a new reason at once, the same one once a
+    /// minute.
     pub fn note_refusal(&mut self, operation: Operation, reason: &str, now: Micros) -> bool {
         self.want(operation);
         let row = &mut self.rows[operation as usize];

@@ -205,8 +205,8 @@ impl Control {
             return;
         }
         let must_wait = self.is_upgrading() || self.trial.is_some();
-        let is_wanted = self.pending.wanted().is_wanted(Operation::Reload);
-        if must_wait && is_wanted && self.asked_file.is_unseen() {
+        let may_look = self.pending.is_due(Operation::Reload, now);
+        if must_wait && may_look && self.asked_file.is_unseen() {
             return self.look_at_asked_file(now);
         }
         if !self.is_upgrading() {
@@ -265,7 +265,10 @@ impl Control {
         if self.shutdown.has_begun() || !may_begin {
             return;
         }
-        if self.is_behind() && self.pending.may_try(Operation::Addresses, now) {
+        let may_save = self.pending.is_due(Operation::StateFile, now) && !self.is_upgrading();
+        if may_save {
+            self.save_confirmation(now);
+        } else if self.is_behind() && self.pending.may_try(Operation::Addresses, now) {
             self.follow_addresses(now);
         } else if self.file_watch.is_due(now) {
             self.look_at_files(now);

@@ -28,7 +28,7 @@ pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
 pub use socket::{ReceiveQueue, Socket};
-pub use socket_file::{allow, close, may_allow};
+pub use socket_file::{allow, close, may_allow, unlike};
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};
 pub use unasked::Unasked;

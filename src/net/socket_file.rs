@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, chown, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, fchown};
 use std::path::Path;
 use std::thread;
 
@@ -27,7 +27,22 @@ pub fn allow(places: &[(ListenAddr, SocketAccess)]) -> Vec<String> {
     failed.collect()
 }
 
-/// Checks, as far as possible, that [`allow`] will succeed. Errors: the first file whose rights cannot be set, and why.
+/// Those of `places` that [`allow`] would change something of.
+pub fn unlike(mut places: Vec<(ListenAddr, SocketAccess)>) -> Vec<(ListenAddr, SocketAccess)> {
+    places.retain(|place| own_file(place).is_some_and(|(path, _, access)| !has(path, access)));
+    places
+}
+
+/// Whether the file is known to be what `access` says.
+fn has(path: &Path, access: SocketAccess) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| {
+        file.mode() & 0o7777 == access.mode
+            && access.owner.is_none_or(|owner| owner == file.uid())
+            && access.group.is_none_or(|group| group == file.gid())
+    })
+}
+
+/// Whether [`allow`] will be able to, as far as one can know. Errors: the first file that cannot be made so, and why.
 pub fn may_allow(places: &[(ListenAddr, SocketAccess)]) -> Result<(), String> {
     let mut own = places.iter().filter_map(own_file);
     own.try_for_each(|(path, _, access)| {

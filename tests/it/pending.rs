@@ -232,3 +232,34 @@ fn an_outage_does_not_take_a_pool_apart() {
     let told = managed.proxy.log().matches("stays although").count();
     assert!(told <= 3, "{}", managed.proxy.log());
 }
+
+#[test]
+fn an_outage_does_not_take_a_pool_apart_over_upgrades() {
+    let (live, admin) = (Origin::saying("well"), free_addr());
+    let mut lineage = Lineage::start(&format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\npool = \"api\"\n\
+         [[pools]]\nname = \"api\"\nbackends = [\"{}\"]\n\
+         health_check = {{ tcp = true, interval_secs = 0.05, unhealthy_after = 1 }}\n",
+        live.addr
+    ));
+    for _ in 0..7 {
+        let line = format!("PUT /pools/api/servers/{}", free_addr());
+        let put = ask(admin, &line, &[], "{\"remove_after_secs\": 2}");
+        assert_eq!(put.status(), 201, "{}", put.text());
+    }
+    let left = || {
+        let servers = json_of(&ask(admin, "GET /servers?pool=api", &[], ""));
+        servers["servers"].as_array().unwrap().len()
+    };
+    // Each of those that stay is told once by each process.
+    for told in [3, 6] {
+        let stays = ["stays although", "half of the pool"];
+        lineage.proxy.wait_for_log_times(&stays, told);
+        assert_eq!(left(), 4, "{}", lineage.proxy.log());
+        if told == 3 {
+            lineage.upgrade();
+            lineage.wait_for_elders();
+        }
+    }
+    assert_eq!(lineage.stop(), 0);
+}

@@ -8,7 +8,8 @@ use std::path::Path;
 use crate::support::managed::{ask, json_of, pool};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, run};
-use crate::support::{Lineage, Proxy, eventually};
+use crate::support::shim::{Disk, Strike};
+use crate::support::{Lineage, Origin, Proxy, eventually, get};
 
 /// A pool of three, with a management API.
 struct Site {
@@ -174,4 +175,61 @@ fn an_upgrade_to_the_state_file_of_another_is_refused() {
     assert_eq!(fs::read(&b).unwrap(), before);
 
     assert_eq!(first.backends(), 3);
+}
+
+#[test]
+fn a_link_that_is_turned_to_the_state_file_of_another_leads_nobody_to_write_it() {
+    let directory = Directory::new();
+    let [link, other] = ["link", "other"].map(|name| directory.path().join(name));
+    std::os::unix::fs::symlink("own", &link).unwrap();
+    let (first, second) = (Site::new(), Site::new());
+    let _one = Proxy::start(&first.config(Some(&link)));
+    let mut two = Proxy::start(&second.config(Some(&other)));
+    second.remove(second.backends[0]);
+    let before = fs::read(&other).unwrap();
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink("other", &link).unwrap();
+    let line = format!("DELETE /pools/api/servers/{}", first.backends[0]);
+    let refused = ask(first.admin, &line, &[], "");
+    assert_eq!(refused.status(), 500, "{}", refused.text());
+    assert!(refused.text().contains("another palantir"));
+    assert_eq!(fs::read(&other).unwrap(), before);
+    assert_eq!(first.backends(), 3);
+    // Once nobody else has it, it is taken.
+    assert_eq!(two.stop(), 0);
+    first.remove(first.backends[0]);
+    let text = fs::read_to_string(&other).unwrap();
+    assert!(text.contains(&first.backends[0].to_string()), "{text}");
+}
+
+#[test]
+fn a_change_that_ends_after_the_beginning_of_a_stop_keeps_the_state_file_from_nobody() {
+    let (directory, disk) = (Directory::new(), Disk::new());
+    let state = directory.path().join("state.json");
+    let origin = Origin::start(|link| {
+        if link.request().is_some() {
+            link.rest();
+        }
+    });
+    let (mut first, second) = (Site::new(), Site::new());
+    first.backends[0] = origin.addr;
+    let config = format!("shutdown_timeout = 600\n{}", first.config(Some(&state)));
+    let mut command = command();
+    disk.apply(&mut command);
+    let proxy = Proxy::start_as(command, &config);
+    let mut clients: Vec<_> = (0..3).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(get("/")));
+    origin.wait_for_requests(1);
+    disk.strike("rename state.json.new", 1, Strike::Hang);
+    std::thread::scope(|scope| {
+        let change = scope.spawn(|| first.remove(first.backends[2]));
+        eventually("the change is on its way", || disk.is_hit());
+        proxy.signal(libc::SIGTERM);
+        proxy.wait_for_log(&["stopping: running requests"]);
+        disk.rest();
+        change.join().unwrap();
+    });
+    let mut other = Proxy::start(&second.config(Some(&state)));
+    assert!(!proxy.log().contains("stopped"), "{}", proxy.log());
+    assert_eq!(other.stop(), 0);
 }

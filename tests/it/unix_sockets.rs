@@ -13,6 +13,7 @@ use std::process::Command;
 use crate::support::managed;
 use crate::support::place::{Directory, free_addr, listen};
 use crate::support::proxy::{command, route};
+use crate::support::shim::{Disk, Strike};
 use crate::support::{Lineage, Origin, PATIENCE, Proxy, eventually, get};
 
 /// The binary with this umask.
@@ -95,6 +96,39 @@ fn a_reload_and_an_upgrade_change_who_may_connect() {
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
     assert!(ask(&path).contains(" 200 "));
     assert_eq!(lineage.stop(), 0);
+}
+
+#[test]
+fn rights_that_could_not_be_set_are_told_and_set_at_the_next_reload() {
+    let origin = Origin::saying("served");
+    let (directory, disk, admin) = (Directory::new(), Disk::new(), free_addr());
+    let path = directory.path().join("socket");
+    let config = |mode: &str| {
+        let listener = listener(&path, &format!("mode = \"{mode}\""));
+        let route = route("/", &[origin.addr]);
+        format!("workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n{listener}{route}")
+    };
+    let mut command = command();
+    disk.apply(&mut command);
+    let proxy = Proxy::start_as(command, &config("0666"));
+    let head = format!("listen_addr = \"{}\"\n", proxy.addr);
+    proxy
+        .directory
+        .write("config.toml", &(head + &config("0600")));
+    disk.strike("chmod socket", 1, Strike::Error(libc::EIO));
+    let reload = || managed::ask(admin, "POST /reload", &[], "");
+    let failed = reload();
+    assert_eq!(failed.status(), 200, "{}", failed.text());
+    assert!(
+        failed.text().contains("mode cannot be set"),
+        "{}",
+        failed.text()
+    );
+    assert_eq!(mode(&path), 0o666);
+    let again = reload();
+    assert_eq!(again.status(), 200, "{}", again.text());
+    assert!(!again.text().contains("cannot be set"), "{}", again.text());
+    assert_eq!(mode(&path), 0o600);
 }
 
 #[test]

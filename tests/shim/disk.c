@@ -102,6 +102,13 @@ static int fate_of_fd(const char *function, int fd) {
     return fate(function, path);
 }
 
+static int fate_of_path(const char *function, const char *path) {
+    static const char descriptors[] = "/proc/self/fd/";
+    if (path && strncmp(path, descriptors, sizeof descriptors - 1) == 0)
+        return fate_of_fd(function, atoi(path + sizeof descriptors - 1));
+    return fate(function, path);
+}
+
 static int fate_of_socket(const char *function, const struct sockaddr *addr) {
     return addr && addr->sa_family == AF_UNIX ? fate(function, ((const struct sockaddr_un *)addr)->sun_path) : 0;
 }
@@ -131,8 +138,8 @@ BEFORE(int, -1, fchown, fate_of_fd("chown", fd), (int fd, uid_t user, gid_t grou
 BEFORE(int, -1, flock, fate_of_fd("flock", fd), (int fd, int how), (fd, how))
 BEFORE(int, -1, rename, fate("rename", from), (const char *from, const char *to), (from, to))
 BEFORE(int, -1, unlink, fate("unlink", path), (const char *path), (path))
-BEFORE(int, -1, chmod, fate("chmod", path), (const char *path, mode_t mode), (path, mode))
-BEFORE(int, -1, chown, fate("chown", path), (const char *path, uid_t user, gid_t group), (path, user, group))
+BEFORE(int, -1, chmod, fate_of_path("chmod", path), (const char *path, mode_t mode), (path, mode))
+BEFORE(int, -1, chown, fate_of_path("chown", path), (const char *path, uid_t user, gid_t group), (path, user, group))
 BEFORE(int, -1, lchown, fate("chown", path), (const char *path, uid_t user, gid_t group), (path, user, group))
 BEFORE(int, -1, mkdir, fate("mkdir", path), (const char *path, mode_t mode), (path, mode))
 BEFORE(DIR *, NULL, opendir, fate("opendir", path), (const char *path), (path))

@@ -15,6 +15,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::{Accepted, Answer, Ask, Trial, Wish};
+use crate::control::asked_file::AskedFile;
 use crate::control::departures::Named;
 use crate::control::desk::{Diff, Difference, Edit, Problem, ProblemKind, Proposal};
 use crate::control::pending::Operation;
@@ -50,6 +51,8 @@ enum Then {
     TakeOut(Named, Duration),
     /// The backend is no longer to be removed.
     Keep(Named),
+    /// A reload that a signal asked for before is not wanted any more.
+    ForgetReload(AskedFile),
 }
 
 /// The result of a piece of work on files: the step that the control thread takes next.
@@ -117,7 +120,7 @@ impl Control {
         if may_tell && matches!(wish, Wish::Reload { .. }) {
             self.succession.begin_reload();
         }
-        let decision = self.decide(wish, &asker.origin, now);
+        let decision = self.decide(wish, &asker, now);
         match decision {
             Ok(Decision::Change(source, then)) => self.propose(source, then, asker, now),
             Ok(Decision::Compare) => self.compare(asker, now),
@@ -127,7 +130,7 @@ impl Control {
         }
     }
 
-    fn decide(&mut self, wish: Wish, origin: &str, now: Micros) -> Result<Decision, Problem> {
+    fn decide(&mut self, wish: Wish, asker: &Asker, now: Micros) -> Result<Decision, Problem> {
         let conflict = |text: &str| Err(Problem::new(ProblemKind::Conflict, text));
         if self.shutdown.has_begun() {
             return Err(stopping());
@@ -167,10 +170,10 @@ impl Control {
                 Decision::Change(Source::File { allow_empty, asked }, then)
             }
             Wish::Rollback { revision } => {
-                Decision::Change(Source::Revision(revision), Then::Nothing)
+                Decision::Change(Source::Revision(revision), self.after_rollback(asker))
             }
             Wish::Compare => Decision::Compare,
-            Wish::Confirm => Decision::Answer(self.confirm(origin)?),
+            Wish::Confirm => Decision::Answer(self.confirm(&asker.origin, now)?),
             Wish::Upgrade { force: false, .. } if self.taken_back.is_some() => {
                 return conflict(
                     "the configuration file differs from what is in force: a rollback has taken it back, and the new \
@@ -223,12 +226,27 @@ impl Control {
         }
     }
 
-    fn confirm(&mut self, origin: &str) -> Result<Accepted, Problem> {
-        if self.trial.take().is_none() {
+    /// Whoever goes back by hand does not want what a signal asked for before. The end of a trial says nothing of that.
+    fn after_rollback(&self, asker: &Asker) -> Then {
+        match asker.recipient {
+            Some(Recipient::Own(_)) => Then::Nothing,
+            _ => Then::ForgetReload(self.asked_file.clone()),
+        }
+    }
+
+    fn confirm(&mut self, origin: &str, now: Micros) -> Result<Accepted, Problem> {
+        if self.trial.is_none() {
             let text = "no reload is on trial";
             return Err(Problem::new(ProblemKind::Conflict, text));
         }
+        if self.files.committed_until().is_some() {
+            let doing = self.files.complaint(now).unwrap_or_default();
+            let text = format!("the rollback of the reload cannot be called off any more: {doing}");
+            return Err(Problem::new(ProblemKind::Unavailable, text));
+        }
+        self.trial = None;
         self.pending.settle(Operation::Rollback);
+        self.pending.want(Operation::StateFile);
         let revision = self.desk.revision();
         info!(audit = "confirmed", origin, revision, "the reload stays");
         Ok(self.unchanged())

@@ -74,7 +74,16 @@ pub struct Ready {
     pub addresses: u64,
 }
 
-/// What a change does with the access log.
+/// What was done for a change.
+pub struct Made {
+    /// `None`: there is nothing to put in force.
+    pub ready: Option<Ready>,
+    pub saved: Saved,
+    /// What could not be done, and does not stop the change.
+    pub notes: Vec<String>,
+}
+
+/// What becomes of the access log.
 pub enum NewLog {
     AsItIs,
     Instead(Option<LogFile>),
@@ -107,12 +116,12 @@ pub fn propose(job: &Job, desk: &Desk, source: &Source) -> Result<Proposal, Prob
     }
 }
 
-/// The digest of the configuration file, even of one with mistakes; `None` if the file cannot be read.
-pub fn digest_of_file(job: &Job, desk: &Desk) -> Option<String> {
+/// The digest of the configuration file, whatever is in it. Errors: the file cannot be read.
+pub fn digest_of_file(job: &Job, desk: &Desk) -> Result<String, String> {
     let path = &desk.config().path;
     job.note(format!("reading {}", path.display()));
-    let text = config::read_settled(path).ok()?;
-    Some(state_file::digest(&text))
+    let text = config::read_settled(path).map_err(|error| error.to_string())?;
+    Ok(state_file::digest(&text))
 }
 
 /// Reads the configuration file. Errors: all its mistakes.
@@ -134,31 +143,53 @@ fn is_empty(path: &Path) -> String {
 }
 
 impl Present {
-    /// Prepares a proposal, and saves the changes by the API that it contains. `None`: there is nothing to put in
-    /// force. Errors: why the proposal cannot come into force; the disk then holds nothing of it.
+    /// Prepares a proposal, and saves what the API has said with it. Errors: why it cannot come into force; nothing of
+    /// it is on the disk then.
     pub fn make_ready(
         &self,
         compile: &mut Compile,
         job: &Job,
         proposal: &Proposal,
         state: State,
-    ) -> Result<(Option<Ready>, Saved), Problem> {
+    ) -> Result<Made, Problem> {
         let ready = match proposal.changed || self.have_files_changed(job) {
             true => Some(self.compile_and_bind(compile, job, &proposal.config)?),
             false => None,
         };
         let path = state_path(&proposal.config);
         let saved = self.save(job, path, state)?;
-        // Every step that can fail is done: the change comes into force unless it was given up.
-        if let Some(ready) = &ready
-            && job.commit()
-        {
-            job.note("setting the rights of Unix sockets");
-            for failed in net::allow(&self.changed_access(&ready.snapshot)) {
-                error!("{failed}; everything else of the change comes into force");
+        // What can fail is done: the change comes into force unless it was given up.
+        let snapshot = ready
+            .as_ref()
+            .map_or(&self.snapshot, |ready| &ready.snapshot);
+        Ok(Made {
+            notes: self.allow(job, proposal, snapshot),
+            ready,
+            saved,
+        })
+    }
+
+    /// Sets the rights of Unix sockets that are listened on already. A reload sets all that are others than the file
+    /// says, because an earlier attempt may have failed. Gives what cannot be set.
+    fn allow(&self, job: &Job, proposal: &Proposal, snapshot: &Snapshot) -> Vec<String> {
+        job.note("setting the rights of Unix sockets");
+        let places = match proposal.is_of_file() {
+            true => {
+                let mut places = snapshot.listen_places();
+                places.retain(|(addr, _)| self.listening.contains(addr));
+                net::unlike(places)
             }
+            false => self.changed_access(snapshot),
+        };
+        if places.is_empty() || !job.commit() {
+            return Vec::new();
         }
-        Ok((ready, saved))
+        let failed = net::allow(&places);
+        for failed in &failed {
+            error!("{failed}; everything else of the change comes into force");
+        }
+        let again = |failed| format!("{failed}; the next reload tries it again");
+        failed.into_iter().map(again).collect()
     }
 
     /// Prepares the configuration in force with the addresses that are known now. Errors: why it cannot be used.
@@ -239,10 +270,9 @@ impl Present {
         places
     }
 
-    /// Saves the state, if the configuration has a state file and the file does not hold that state already. A state
-    /// file that is new with the change is written too, because the next start reads it. Errors: the file cannot be
-    /// written, or its path holds something else.
-    fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
+    /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new with
+    /// the change is written too: the next start reads it. Errors: it cannot be written, or something else is there.
+    pub fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
         let Some(path) = path else {
             if let Some(path) = &self.saved.path {
                 let path = path.display();
@@ -255,18 +285,23 @@ impl Present {
                 ..Saved::default()
             });
         };
-        let mut lock = self.saved.lock.clone();
-        let has_moved = self.saved.path.as_ref() != Some(&path);
         job.note(format!("writing the state file {}", path.display()));
+        let before = self.saved.lock.as_ref();
+        // A link on the way to the file may lead elsewhere by now, such as to the file of another process.
+        let has_moved = self.saved.path.as_ref() != Some(&path)
+            || !before.is_some_and(|lock| lock.is_of(&path));
+        let lock = self.lock_of(&path)?;
         if has_moved {
-            lock = Some(self.lock_of(&path)?);
             state_file::load(&path).map_err(|why| Problem::new(ProblemKind::Failed, why))?;
         }
         if has_moved || state != self.saved.state {
             state_file::save(&path, &state, || job.commit())?;
         }
-        let path = Some(path);
-        Ok(Saved { path, state, lock })
+        Ok(Saved {
+            path: Some(path),
+            state,
+            lock: Some(lock),
+        })
     }
 
     /// The lock of a state file: of another file than before, or of the same file by another name. Errors: another

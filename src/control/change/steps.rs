@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::prepare::{self, Present, Source};
-use super::{Asker, Continuation, Finished, LookingUp, Ready, Recipient, Then, Unanswered};
+use super::{Asker, Continuation, Finished, LookingUp, Ready, Recipient, Saved, Then, Unanswered};
 use super::{audit, notes, stopping};
 use crate::base::time::Micros;
 use crate::control::Control;
@@ -124,9 +124,7 @@ impl Control {
                         asked: Some(asked), ..
                     } = source
                     {
-                        control
-                            .asked_file
-                            .note(&asked, Some(proposal.file_digest()));
+                        control.asked_file.note(&asked, proposal.file_digest());
                     }
                     control.look_up_new_names(Box::new(proposal), then, now);
                 }
@@ -140,11 +138,18 @@ impl Control {
         let (desk, asked) = (self.desk.clone(), self.asked_file.clone());
         self.on_files(now, move |_, job| {
             let digest = prepare::digest_of_file(job, &desk);
-            Box::new(move |control, _| {
-                info!(
-                    "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it is now"
-                );
-                control.asked_file.note(&asked, digest);
+            Box::new(move |control, now| match digest {
+                Ok(digest) => {
+                    info!(
+                        "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it is now"
+                    );
+                    control.asked_file.note(&asked, digest);
+                }
+                Err(why) => {
+                    if control.pending.note_refusal(Operation::Reload, &why, now) {
+                        warn!("SIGHUP waits, and cannot look at the configuration file yet: {why}");
+                    }
+                }
             })
         });
     }
@@ -204,19 +209,60 @@ impl Control {
         let present = self.present();
         let state = self.state_with(&proposal, &then);
         self.on_files(now, move |compile, job| {
-            let ready = present.make_ready(compile, job, &proposal, state);
+            let made = present.make_ready(compile, job, &proposal, state);
             drop(present);
-            Box::new(move |control, now| match ready {
-                Ok((ready, saved)) => {
-                    control.saved = Arc::new(saved);
-                    control.finish(*proposal, ready, then, now);
+            Box::new(move |control, now| match made {
+                Ok(made) => {
+                    let mut proposal = *proposal;
+                    proposal.notes.extend(made.notes);
+                    control.note_saved(made.saved);
+                    control.finish(proposal, made.ready, then, now);
                 }
                 Err(problem) => control.refuse_asker(problem, now),
             })
         });
     }
 
-    /// The state to save for the time after this change.
+    /// This is on the disk. A stop has let the right to write the state file go, for the next process.
+    fn note_saved(&mut self, mut saved: Saved) {
+        if self.shutdown.has_begun() {
+            saved.lock = None;
+        }
+        self.saved = Arc::new(saved);
+    }
+
+    /// Has the state file say no more that a reload is on trial.
+    pub(in crate::control) fn save_confirmation(&mut self, now: Micros) {
+        self.pending.note_try(Operation::StateFile, now);
+        let present = self.present();
+        let state = State {
+            taken_back: self.taken_back.clone(),
+            ..self.saved.state.clone()
+        };
+        self.on_files(now, move |_, job| {
+            let saved = present.save(job, present.saved.path.clone(), state);
+            drop(present);
+            Box::new(move |control, now| match saved {
+                Ok(saved) => {
+                    control.note_saved(saved);
+                    control.pending.settle(Operation::StateFile);
+                }
+                Err(problem) => {
+                    let why = problem.to_string();
+                    if control
+                        .pending
+                        .note_refusal(Operation::StateFile, &why, now)
+                    {
+                        error!(
+                            "the reload is confirmed, and the state file cannot say so yet: {why}"
+                        );
+                    }
+                }
+            })
+        });
+    }
+
+    /// What is to outlive the process once this change is in force.
     fn state_with(&self, proposal: &Proposal, then: &Then) -> State {
         let mut departures = self.departures.saved(&proposal.config);
         match then {
@@ -227,12 +273,17 @@ impl Control {
                 departures.push(backend.departure(*patience, origin, SystemTime::now()));
             }
             Then::Keep(backend) => departures.retain(|departure| !backend.is(departure)),
-            Then::Nothing | Then::GoBackUnlessConfirmed(_) => {}
+            Then::Nothing | Then::GoBackUnlessConfirmed(_) | Then::ForgetReload(_) => {}
         }
         State {
             said: proposal.said.clone(),
             departures,
-            taken_back: self.taken_back_with(proposal),
+            lost: self.departures.lost(&proposal.config),
+            taken_back: match begins_trial(proposal, then) {
+                // Until somebody confirms it: the process may end before.
+                true => Some(proposal.file_digest()),
+                false => self.taken_back_with(proposal),
+            },
         }
     }
 
@@ -261,7 +312,7 @@ impl Control {
         };
         let summary = proposal.summary.clone();
         let is_of_file = proposal.is_of_file();
-        self.note_taken_back();
+        self.note_taken_back(begins_trial(&proposal, &then));
         let desk = Arc::make_mut(&mut self.desk);
         accepted.revision = desk.accept(proposal, &origin, SystemTime::now());
         desk.note_departures(self.saved.state.departures.clone());
@@ -306,8 +357,10 @@ impl Control {
         self.files.discard((added, sockets));
     }
 
-    fn note_taken_back(&mut self) {
+    /// `is_trial`: what the state file says of a file is that nobody has confirmed it.
+    fn note_taken_back(&mut self, is_trial: bool) {
         let taken_back = self.saved.state.taken_back.clone();
+        let taken_back = taken_back.filter(|_| !is_trial);
         if let Some(digest) = taken_back.clone().filter(|_| taken_back != self.taken_back) {
             self.asked_file.take_back(digest);
         }
@@ -330,6 +383,7 @@ impl Control {
             Then::GoBackUnlessConfirmed(trial) if accepted.changed => {
                 let outcomes = gauges::outcomes(&self.gauges);
                 self.trial = Some(OnTrial::new(trial, before, outcomes, now));
+                self.pending.settle(Operation::StateFile);
             }
             Then::TakeOut(backend, patience) => {
                 let origin = departure_origin(origin);
@@ -339,9 +393,19 @@ impl Control {
                 self.departures.drain(departure, generation, until);
             }
             Then::Keep(backend) => self.departures.keep(&backend),
-            Then::Nothing | Then::GoBackUnlessConfirmed(_) => {}
+            Then::ForgetReload(asked) if self.asked_file.is_same_ask(&asked) => {
+                if self.pending.forget(Operation::Reload) {
+                    info!("SIGHUP came before the rollback: nothing is loaded for it");
+                }
+            }
+            Then::ForgetReload(_) | Then::Nothing | Then::GoBackUnlessConfirmed(_) => {}
         }
     }
+}
+
+/// Whether this change is taken back unless somebody confirms it.
+fn begins_trial(proposal: &Proposal, then: &Then) -> bool {
+    proposal.changed && matches!(then, Then::GoBackUnlessConfirmed(_))
 }
 
 fn departure_origin(origin: &str) -> String {

@@ -4,7 +4,7 @@
 mod outages;
 mod rows;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use tracing::info;
@@ -13,7 +13,7 @@ use self::outages::Outages;
 use self::rows::Rows;
 use crate::base::time::Micros;
 use crate::config::{BackendAddress, Config};
-use crate::control::desk::state_file::Departure;
+use crate::control::desk::state_file::{Departure, State};
 use crate::shared::backend_table::BackendTables;
 use crate::snapshot::Snapshot;
 use crate::tls::unix_secs;
@@ -96,9 +96,10 @@ impl Departures {
         });
     }
 
-    /// Goes on with the departures that an earlier process began, under the first snapshot of this process.
-    pub fn resume(&mut self, departures: &[Departure], generation: u64, now: Micros) {
-        for departure in departures {
+    /// Goes on with what another process began, with the snapshot that this one begins with.
+    pub fn resume(&mut self, state: &State, generation: u64, now: Micros) {
+        self.down.resume(&state.lost, now);
+        for departure in &state.departures {
             let left =
                 Duration::from_secs(departure.left(unix_secs(SystemTime::now()).unsigned_abs()));
             info!(
@@ -185,7 +186,12 @@ impl Departures {
         Some(leaving)
     }
 
-    /// The result of [`Outages::next`].
+    /// [`Outages::lost`]
+    pub fn lost(&self, config: &Config) -> BTreeMap<String, usize> {
+        self.down.lost(config)
+    }
+
+    /// [`Outages::next`]
     pub fn next_down(
         &mut self,
         config: &Config,

@@ -1,6 +1,6 @@
 //! Backends that are removed when they stay down too long (`remove_after_secs`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use tracing::warn;
@@ -29,6 +29,8 @@ struct Outage {
     down: HashMap<String, Down>,
     /// How many backends the pool has lost since it last had none that was down.
     removed: usize,
+    /// Until then, that no backend is down does not say that the outage is over.
+    kept_until: Micros,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +46,37 @@ struct Down {
 type Backends = Vec<(String, Option<Duration>)>;
 
 impl Outages {
-    /// A backend that is to be removed because it has been down for as long as its `remove_after_secs` allows, if there
-    /// is one. An outage must not dismantle a pool: another backend has to be well, and at least half of the pool
-    /// stays, both of the backends that the file names (`in_file`) and of those that the pool had when the outage
-    /// began. Looks once a second, and at once after a look that has found one: a pool may have many thousands of
-    /// backends.
+    /// Goes on with what an earlier process knew. Health checks take a while to find again which backends are down.
+    pub fn resume(&mut self, lost: &BTreeMap<String, usize>, now: Micros) {
+        let kept_until = now.after(Duration::from_secs(limits::OUTAGE_KEPT_SECS));
+        for (pool, removed) in lost {
+            let outage = Outage {
+                removed: *removed,
+                kept_until,
+                ..Outage::default()
+            };
+            self.pools.insert(pool.clone(), outage);
+        }
+    }
+
+    /// How many backends each pool has lost in its outage once this configuration is in force.
+    pub fn lost(&self, config: &Config) -> BTreeMap<String, usize> {
+        let pools = config.settings.all_pools().filter_map(|pool| {
+            let name = &pool.name.value;
+            let outage = self.pools.get(name).filter(|outage| outage.has_losses())?;
+            let backends = pool.backends.iter();
+            let there: HashSet<String> = backends
+                .map(|backend| backend.address.place.to_string())
+                .collect();
+            Some((name.clone(), outage.lost(|addr| there.contains(addr))))
+        });
+        pools.filter(|(_, lost)| *lost > 0).collect()
+    }
+
+    /// A backend to take out because it has been down for as long as its `remove_after_secs` allows, if there is one. An
+    /// outage must not dismantle a pool: another backend has to be well, and at least half of the pool stays, of what
+    /// the file names (`in_file`) as well as of what there was when the outage began. Looks once a second, and at once
+    /// after it has found one: a pool may have many thousands of backends.
     pub fn next(
         &mut self,
         config: &Config,
@@ -86,7 +114,18 @@ impl Outages {
 }
 
 impl Outage {
-    /// Updates which backends are down.
+    /// Whether the pool has lost a backend, or is about to.
+    fn has_losses(&self) -> bool {
+        self.removed > 0 || self.down.values().any(|known| known.is_asked)
+    }
+
+    /// How many backends the pool has lost if these are there now.
+    fn lost(&self, is_there: impl Fn(&str) -> bool) -> usize {
+        let asked = self.down.iter().filter(|(_, known)| known.is_asked);
+        self.removed + asked.filter(|(addr, _)| !is_there(addr)).count()
+    }
+
+    /// Which backends are down, and which are not.
     fn look(
         &mut self,
         pool: &PoolSettings,
@@ -99,7 +138,7 @@ impl Outage {
             backends.map(|backend| (backend.address.place.to_string(), backend.remove_after));
         let is_down = |addr: &str| is_down(rows, tables, &pool.name.value, addr);
         let (down, up): (Backends, Backends) = named.partition(|(addr, _)| is_down(addr));
-        if down.is_empty() {
+        if down.is_empty() && self.kept_until <= now {
             self.removed = 0;
         }
         let there: HashSet<&str> = down
@@ -107,11 +146,8 @@ impl Outage {
             .chain(&up)
             .map(|(addr, _)| addr.as_str())
             .collect();
+        self.removed = self.lost(|addr| there.contains(addr));
         let before = std::mem::take(&mut self.down);
-        let gone = before
-            .iter()
-            .filter(|(addr, _)| !there.contains(addr.as_str()));
-        self.removed += gone.filter(|(_, known)| known.is_asked).count();
         let limited = down.iter().filter(|(_, most)| most.is_some());
         self.down = limited
             .map(|(addr, _)| (addr.clone(), *before.get(addr).unwrap_or(&Down::since(now))))

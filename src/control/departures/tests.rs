@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::base::ids::{BackendId, WorkerId};
+use crate::base::limits;
 use crate::config::{self, Machine, Resolved};
 use crate::shared::backend_table::BackendState;
 use crate::shared::slots::Slots;
@@ -184,7 +185,28 @@ fn an_outage_does_not_dismantle_a_pool() {
         world.change(&list(&left));
     }
     assert_eq!(left.len(), 2);
+    let lost = BTreeMap::from([("api".to_owned(), 2)]);
+    assert_eq!(departures.lost(&world.config), lost, "before the next look");
     assert_eq!(world.next_down(&mut departures, 99), None, "half are gone");
+    assert_eq!(departures.lost(&world.config), lost, "after it");
+    // A process that goes on with it sees at first that all are well.
+    let kept = limits::OUTAGE_KEPT_SECS;
+    let mut next = Departures::default();
+    let state = State {
+        lost: lost.clone(),
+        ..State::default()
+    };
+    next.resume(&state, 1, Micros(0));
+    set(&world, 0, BackendState::Healthy);
+    assert_eq!(world.next_down(&mut next, 1), None, "all are well");
+    set(&world, 0, BackendState::Unhealthy);
+    for secs in [2, 60, kept + 60] {
+        assert_eq!(world.next_down(&mut next, secs), None, "{secs}");
+        assert_eq!(next.lost(&world.config), lost, "{secs}");
+    }
+    set(&world, 0, BackendState::Healthy);
+    assert_eq!(world.next_down(&mut next, kept + 61), None);
+    assert_eq!(next.lost(&world.config), BTreeMap::new(), "it is over");
 }
 
 #[test]

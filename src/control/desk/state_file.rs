@@ -1,9 +1,10 @@
 //! The state file: the changes that the API has made, and the removals that are still under way, kept for the next
 //! process. A kill at any moment leaves the old file or the new one.
 //!
-//! Fields without content are not written. Earlier versions refuse unknown fields, and can therefore use the file
-//! whenever no drain is under way and no file was taken back.
+//! What is not there is not written, so that earlier versions, which refuse what they do not know, take the file over
+//! whenever no drain is under way, no file was taken back, and no pool has lost backends in an outage.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -22,8 +23,11 @@ pub struct State {
     pub said: Overlay,
     /// Backends that are drained for removal.
     pub departures: Vec<Departure>,
-    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back.
+    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back, or if it
+    /// is on trial.
     pub taken_back: Option<String>,
+    /// How many backends each pool has lost in an outage that may not be over (`remove_after_secs`).
+    pub lost: BTreeMap<String, usize>,
 }
 
 /// A backend that is drained for removal.
@@ -49,6 +53,8 @@ struct Form {
     departures: Vec<Departure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     taken_back: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    lost: BTreeMap<String, usize>,
 }
 
 impl From<Form> for State {
@@ -57,6 +63,7 @@ impl From<Form> for State {
             said: Overlay { pools: form.pools },
             departures: form.departures,
             taken_back: form.taken_back,
+            lost: form.lost,
         }
     }
 }
@@ -67,6 +74,7 @@ impl From<State> for Form {
             pools: state.said.pools,
             departures: state.departures,
             taken_back: state.taken_back,
+            lost: state.lost,
         }
     }
 }
@@ -175,6 +183,7 @@ mod tests {
         let state = State {
             departures: vec![departure],
             taken_back: Some(digest("a")),
+            lost: BTreeMap::from([("api".to_owned(), 2)]),
             ..said(1)
         };
         let text = serde_json::to_string(&state).unwrap();
