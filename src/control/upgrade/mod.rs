@@ -17,8 +17,13 @@
 //! ```
 //!
 //! At each moment one of them accepts. Until the old process has said `over` it stops nothing, so whatever becomes of
-//! the new one before, the old one goes on as if nothing had been: what cannot be taken back comes last. If the old
-//! process dies, the new one goes on alone as soon as it is ready. Connections in between wait in the sockets' queues.
+//! the new one before, the old one goes on as if nothing had been: what cannot be taken back comes last. A new process
+//! that is stopping itself says so instead of `here`. If the old process dies, the new one goes on alone as soon as it is ready. Connections in between wait in the sockets' queues.
+//! If the old process stands still after `go`, the new one does not wait for ever: it is the service then, and goes on
+//! saying `here` for when the old one asks.
+//!
+//! If the old process is told to stop, both end. A new process that was not let go is killed, or, if it has not even
+//! begun, hears `given up` when it does; one that was let go has time for its requests.
 //!
 //! Earlier versions of the program know none of `more`, `accepting` and `over`: the old process stops accepting when it has said
 //! `go`. A variable in the environment of the new process says what the old one knows; whether the new one says
@@ -27,23 +32,26 @@
 mod must_serve;
 mod predecessor;
 mod program;
+mod running;
 mod socket_files;
 mod successor;
 mod trust;
 mod words;
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 pub use must_serve::{may_take_over, must_serve};
 pub use predecessor::Predecessor;
 pub use program::Program;
-use successor::Running;
+use running::Running;
 pub use successor::Successor;
 
 use crate::base::limits;
@@ -76,6 +84,7 @@ pub struct Upgrades {
     program: Program,
     passed_on: Vec<(BoundListener, Purpose)>,
     accepting: watch::Sender<bool>,
+    stopping: Arc<AtomicBool>,
     /// The new process that is being started.
     under_way: Option<Running>,
     progress: (mpsc::Sender<Progress>, mpsc::Receiver<Progress>),
@@ -89,6 +98,7 @@ impl Upgrades {
             program,
             passed_on,
             accepting: watch::Sender::new(false),
+            stopping: Arc::default(),
             under_way: None,
             progress: mpsc::channel(1),
         }
@@ -97,6 +107,16 @@ impl Upgrades {
     /// For servers on the sockets that are not the workers': true while they are to accept.
     pub fn accepting(&self) -> watch::Receiver<bool> {
         self.accepting.subscribe()
+    }
+
+    /// Whether this process stops, or takes no new clients, and can be nobody's successor.
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        self.stopping.clone()
+    }
+
+    /// From now on it does.
+    pub fn note_stop(&self) {
+        self.stopping.store(true, SeqCst);
     }
 
     /// Lets those servers accept.
@@ -162,26 +182,49 @@ impl Upgrades {
         let progress = self.progress.1.recv().await;
         // This holds a sender itself, so the channel does not end.
         let progress = progress.unwrap_or_else(|| Progress::Failed("it was given up".to_owned()));
-        if !matches!(progress, Progress::Ready(_)) {
+        let may_finish = self.under_way.as_ref().is_some_and(Running::may_finish);
+        if !matches!(progress, Progress::Ready(_)) && !may_finish {
             self.under_way = None;
         }
         progress
     }
 
-    /// Ends the new process that is being started, if there is one: this process stops, and the service with it.
+    /// Has the new process end that is being started, if there is one: this process stops, and the service with it.
     pub fn abandon(&self) {
         if let Some(running) = &self.under_way {
             running.abandon();
         }
     }
 
-    /// Waits, for a while, until a new process that was abandoned has ended: it would go on in this one's place if this
-    /// one ended before.
-    pub async fn wait_for_abandoned(&mut self) {
-        if self.is_under_way() {
-            let patience = Duration::from_secs(limits::UPGRADE_END_SECS);
-            // One that is ready by now ends when this is dropped.
-            drop(timeout(patience, self.progress()).await);
+    /// Waits until a new process that was abandoned has ended: it would go on in this one's place if this one ended
+    /// before. One that may have requests has `patience` for them. Whether none of them was cut.
+    pub async fn wait_for_abandoned(&mut self, patience: Duration) -> bool {
+        let end = Duration::from_secs(limits::UPGRADE_END_SECS);
+        match self.under_way.clone() {
+            None => true,
+            Some(running) if running.may_finish() => {
+                let ended = timeout(patience + end, running.ended_well()).await;
+                ended.unwrap_or_else(|_| self.kill_abandoned())
+            }
+            Some(_) => {
+                // One that is ready by now ends when this is dropped. One that has not even begun hears that it is
+                // given up.
+                drop(timeout(end, self.progress()).await);
+                true
+            }
         }
+    }
+
+    /// Ends such a process at once. Whether no request can have been cut by that.
+    pub fn kill_abandoned(&self) -> bool {
+        let Some(running) = &self.under_way else {
+            return true;
+        };
+        let cuts = running.may_finish() && running.is_alive();
+        running.kill();
+        if cuts {
+            warn!("the new process was killed: requests in it were cut, if there were any");
+        }
+        !cuts
     }
 }

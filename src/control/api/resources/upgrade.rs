@@ -38,7 +38,8 @@ struct Terms {
 /// If the new one is not ready in time, this one goes on, and the answer says why. Refused (409) after a rollback has
 /// taken the configuration file back, because the new process would take the file over, unless `force` says that it may.
 /// The new process reads the file as a reload does: one with a mistake, and one without any route or listener unless
-/// `allow_empty` says that it is meant, keeps the old process.
+/// `allow_empty` says that it is meant, keeps the old process. Refused (409), too, if this is process 1 of a container: the
+/// kernel ends all processes of a container with the first.
 #[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Terms),
     responses((status = 200, body = Outcome)))]
 async fn upgrade(
