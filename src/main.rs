@@ -139,7 +139,8 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     ready.left.write()?;
     ready.accept()?;
     if let Some(predecessor) = predecessor {
-        ready.follow(predecessor.farewell()).map_err(cannot_start)?;
+        let farewell = predecessor.farewell(ready.control.stopping());
+        ready.follow(farewell).map_err(cannot_start)?;
     }
     Ok(ready.announce(engine).run())
 }
@@ -309,18 +310,21 @@ impl Ready {
         self.control
     }
 
-    /// Tells the old process that this one accepts, on a thread of its own, and the control thread when the old process
-    /// is over. Errors: no thread can be started; the old process has heard nothing then.
-    fn follow(&self, farewell: impl FnOnce() -> LeftToDo + Send + 'static) -> io::Result<()> {
+    /// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
+    /// thread is to be had; the other process has heard nothing then.
+    fn follow(
+        &self,
+        farewell: impl FnOnce(&mut dyn FnMut(LeftToDo)) + Send + 'static,
+    ) -> io::Result<()> {
         let control = self.to_control.clone();
         let mut places = self.snapshot.listen_places();
         let admin = self.snapshot.admin.as_ref();
         places.extend(admin.map(|admin| (admin.listen_addr.clone(), admin.access)));
-        let lock = self.left.lock.clone();
-        let work = move || {
-            let left = farewell();
+        let mut lock = self.left.lock.clone();
+        let mut be_alone = move |left| {
             socket_files::own_all();
-            if let Some(lock) = lock {
+            // It is not kept from other processes by this thread.
+            if let Some(lock) = lock.take() {
                 lock.sign();
             }
             for failed in net::allow(&places) {
@@ -328,6 +332,7 @@ impl Ready {
             }
             let _ = control.post(ToControl::PredecessorOver(left));
         };
+        let work = move || farewell(&mut be_alone);
         let named = thread::Builder::new().name("upgrade".to_owned());
         named.spawn(work).map(drop)
     }

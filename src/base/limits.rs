@@ -264,6 +264,8 @@ pub const ACCEPT_PAUSE_MILLIS: u64 = 100;
 pub const UPGRADE_SECS: u64 = 30;
 /// Seconds for which a process that ends waits for the end of a new process that it was just starting.
 pub const UPGRADE_END_SECS: u64 = 10;
+/// Milliseconds between two looks whether such a process has ended.
+pub const UPGRADE_END_PAUSE_MILLIS: u64 = 20;
 /// Seconds that the old process then has for what is still under way: longer than after a stop, because nobody waits
 /// for it to end.
 pub const RETIRE_SECS: u64 = 3_600;

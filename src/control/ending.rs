@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use super::Control;
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::control::signals::Signal;
 use crate::shared::gauges;
 
 impl Control {
@@ -25,7 +26,30 @@ impl Control {
         sleep(Duration::from_millis(limits::LAST_ANSWERS_MILLIS)).await;
     }
 
-    /// Has the workers record the requests that are cut, and waits for that within a bound.
+    /// Waits until a new process that was given up has ended; another signal to stop ends it and the wait at once. The
+    /// exit code, as far as it depends on that process.
+    pub(super) async fn end_new_process(
+        &mut self,
+        next_signal: &mut impl AsyncFnMut() -> Signal,
+    ) -> u8 {
+        let is_at_once = self.shutdown.is_at_once();
+        let deadline = self.shutdown.deadline().unwrap_or_default();
+        let patience = Duration::from_micros(deadline.since(Micros::now()));
+        let upgrades = &mut self.succession.upgrades;
+        if !upgrades.is_under_way() {
+            return 0;
+        }
+        let hurry =
+            async { while !is_at_once && !matches!(next_signal().await, Signal::Stop(_)) {} };
+        let no_cut = tokio::select! {
+            biased;
+            () = hurry => upgrades.kill_abandoned(),
+            no_cut = upgrades.wait_for_abandoned(patience) => no_cut,
+        };
+        u8::from(!no_cut)
+    }
+
+    /// Has the workers record the requests that are cut, and waits for that for a moment.
     pub(super) async fn record_cut(&mut self) {
         self.threads.cut();
         let pause = Duration::from_millis(limits::CUT_PAUSE_MILLIS);

@@ -274,8 +274,7 @@ impl Control {
                 self.record_cut().await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();
-                self.succession.upgrades.wait_for_abandoned().await;
-                return code;
+                return code.max(self.end_new_process(&mut next_signal).await);
             }
             let event = tokio::select! {
                 // A signal that came before an upgrade's last step is followed before that step.

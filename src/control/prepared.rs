@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
@@ -187,8 +188,13 @@ pub fn wait_for_workers(
 }
 
 impl Prepared {
-    /// Has the servers on the sockets that are not the workers' accept, and waits until all workers have followed their
-    /// orders. Errors: a worker has ended, or takes too long.
+    /// Whether this process stops: see [`Upgrades::stopping`].
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        self.control.succession.upgrades.stopping()
+    }
+
+    /// Lets the servers on the sockets that are not the workers' accept, and waits until all workers have done what
+    /// they were told. Errors: a worker has ended, or takes too long.
     pub fn accept(&mut self) -> Result<(), String> {
         let control = &mut self.control;
         control.succession.upgrades.accept();

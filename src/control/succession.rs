@@ -83,6 +83,16 @@ impl Succession {
         }
     }
 
+    /// This process stops, and with it a new one that is being started. If the old one is still the service, it goes on
+    /// alone: its management API gets all clients, and it alone has something to say.
+    pub fn stop(&mut self) {
+        self.upgrades.abandon();
+        match self.is_alone {
+            true => self.notifier.stopping(),
+            false => self.upgrades.stop_accepting(),
+        }
+    }
+
     /// Another process is the service from now on; it alone has something to say.
     fn fall_silent(&mut self) {
         self.notifier = Notifier::default();
@@ -149,7 +159,7 @@ impl Control {
     fn upgrade_failed(&mut self, reason: &str, now: Micros) {
         let is_stopping = self.shutdown.has_begun();
         match is_stopping {
-            true => info!("the new process has ended: palantir is stopping"),
+            true => info!("palantir is stopping, and the new process with it"),
             false => error!(reason, "the upgrade failed; this process goes on"),
         }
         if let Some(asker) = self.succession.asker.take() {
@@ -254,6 +264,7 @@ impl Control {
             return;
         }
         info!("SIGWINCH: no new clients from now on; running requests may finish");
+        upgrades.note_stop();
         upgrades.stop_accepting();
         self.wanted.send_replace(Wanted::default());
         self.retire(now);

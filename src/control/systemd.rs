@@ -160,7 +160,8 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// As the environment says (`WATCHDOG_USEC`, unless `WATCHDOG_PID` means another process); `None` if nobody watches.
+    /// As the environment says (`WATCHDOG_USEC`, unless `WATCHDOG_PID` means another process); `None` if nobody
+    /// watches.
     pub fn from_environment(now: Micros) -> Option<Watchdog> {
         let every = watch_interval(|name| env::var(name).ok(), process::id())?;
         Some(Watchdog {
@@ -170,8 +171,8 @@ impl Watchdog {
         })
     }
 
-    /// Whether it is time to say that everything is alive, and it is. `counts` has one number per worker, which a live one
-    /// raises several times a second.
+    /// Whether it is time to say that everything is alive, and it is. `counts` has one number per worker, which a live
+    /// one raises several times a second.
     pub fn is_due(&mut self, counts: impl Iterator<Item = u64>, now: Micros) -> bool {
         if now < self.next {
             return false;

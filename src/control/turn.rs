@@ -136,6 +136,8 @@ impl Control {
     pub(super) fn take_signal(&mut self, signal: Signal, now: Micros) {
         match signal {
             Signal::Stop(name) => {
+                // Before anybody hears of the stop from the log.
+                self.succession.upgrades.note_stop();
                 let patience = self.snapshot.shutdown_timeout;
                 if self.shutdown.signal(name, patience, now) {
                     self.drain(now);
@@ -168,6 +170,7 @@ impl Control {
     }
 
     fn stop_failed(&mut self, now: Micros) {
+        self.succession.upgrades.note_stop();
         self.shutdown.fail(self.snapshot.shutdown_timeout, now);
         self.drain(now);
     }
@@ -175,8 +178,7 @@ impl Control {
     fn drain(&mut self, now: Micros) {
         self.forsake_changes(now);
         self.end_watching();
-        self.succession.upgrades.abandon();
-        self.succession.notifier.stopping();
+        self.succession.stop();
         self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.

@@ -134,6 +134,17 @@ impl Line {
         self.send(text, &[])
     }
 
+    /// Sends a message if there is room for it now. Errors: as [`Line::say`].
+    pub fn say_at_once(&self, text: &str) -> io::Result<()> {
+        rustix::net::send(
+            &self.socket,
+            text.as_bytes(),
+            SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+        )
+        .map_err(in_time)?;
+        Ok(())
+    }
+
     /// The next message; `None` when the other end is closed. Errors: `TimedOut`, or it is not plain text.
     pub fn hear(&self) -> io::Result<Option<String>> {
         match self.receive()? {
@@ -192,6 +203,9 @@ impl Line {
                 handed.lock = descriptors.into_iter().next();
                 continue;
             }
+            if descriptors.is_empty() {
+                return Err(invalid(&format!("the other process says {text:?}")));
+            }
             match text.strip_prefix(BLOB) {
                 Some(title) => handed.blobs.extend(blob_of(title, descriptors)?),
                 None => handed.sockets.extend(sockets_of(&text, descriptors)?),
@@ -238,8 +252,8 @@ impl Line {
         })
         .map_err(in_time);
         let received = match received {
-            // The other end was closed before it had read everything.
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+            // The other end was closed before it had read everything. What it had said comes after this error.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return self.receive(),
             received => received?,
         };
         let mut sockets = Vec::new();

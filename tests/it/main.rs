@@ -101,6 +101,7 @@ mod upgrade;
 mod upgrade_file;
 mod upgrade_program;
 mod upgrade_signals;
+mod upgrade_stops;
 mod upgrade_walk;
 mod vanished;
 mod websocket;

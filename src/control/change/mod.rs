@@ -7,6 +7,7 @@ mod in_force;
 mod prepare;
 mod steps;
 
+use std::process;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -22,6 +23,10 @@ use crate::control::pending::Operation;
 use prepare::Source;
 
 pub(super) use prepare::{Looked, Ready, Saved, state_path};
+
+/// Why process 1 refuses an upgrade.
+const AS_FIRST_PROCESS: &str = "palantir is process 1, the first of its container: when it ends, the kernel ends all other \
+                                processes there, so that no new process can take over; start another container instead";
 
 /// The origin of the change that is being prepared, and the recipient of its result.
 pub(super) struct Asker {
@@ -174,6 +179,7 @@ impl Control {
             }
             Wish::Compare => Decision::Compare,
             Wish::Confirm => Decision::Answer(self.confirm(&asker.origin, now)?),
+            Wish::Upgrade { .. } if process::id() == 1 => return conflict(AS_FIRST_PROCESS),
             Wish::Upgrade { force: false, .. } if self.taken_back.is_some() => {
                 return conflict(
                     "the configuration file differs from what is in force: a rollback has taken it back, and the new \

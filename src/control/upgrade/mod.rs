@@ -16,10 +16,14 @@
 //! stops accepting, finishes, ends
 //! ```
 //!
-//! At each moment at least one of the two accepts. The old process stops nothing before it has said `over`, so that it
-//! simply goes on if the new process fails earlier: the steps that cannot be taken back come last. If the old process
-//! dies, the new one goes on alone as soon as it is ready. Connections that arrive in between wait in the sockets'
-//! queues.
+//! At each moment one of them accepts. Until the old process has said `over` it stops nothing, so whatever becomes of
+//! the new one before, the old one goes on as if nothing had been: what cannot be taken back comes last. A new process
+//! that is stopping itself says so instead of `here`. If the old process dies, the new one goes on alone as soon as it
+//! is ready. Connections in between wait in the sockets' queues. If the old process stands still after `go`, the new
+//! one does not wait for ever: it is the service then, and goes on saying `here` for when the old one asks.
+//!
+//! If the old process is told to stop, both end. A new process that was not let go is killed, or, if it has not even
+//! begun, hears `given up` when it does; one that was let go has time for its requests.
 //!
 //! Earlier versions of the program do not know `more`, `accepting` and `over`: an old process of such a version stops
 //! accepting when it has said `go`. The old process announces that it knows these words by a variable in the
@@ -29,23 +33,26 @@
 mod must_serve;
 mod predecessor;
 mod program;
+mod running;
 mod socket_files;
 mod successor;
 mod trust;
 mod words;
 
 use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 pub use must_serve::{may_take_over, must_serve};
 pub use predecessor::Predecessor;
 pub use program::Program;
-use successor::Running;
+use running::Running;
 pub use successor::Successor;
 
 use crate::base::limits;
@@ -79,6 +86,7 @@ pub struct Upgrades {
     program: Program,
     passed_on: Vec<(BoundListener, Purpose)>,
     accepting: watch::Sender<bool>,
+    stopping: Arc<AtomicBool>,
     /// The new process that is being started.
     under_way: Option<Running>,
     progress: (mpsc::Sender<Progress>, mpsc::Receiver<Progress>),
@@ -92,6 +100,7 @@ impl Upgrades {
             program,
             passed_on,
             accepting: watch::Sender::new(false),
+            stopping: Arc::default(),
             under_way: None,
             progress: mpsc::channel(1),
         }
@@ -102,7 +111,17 @@ impl Upgrades {
         self.accepting.subscribe()
     }
 
-    /// Has those servers accept.
+    /// Whether this process stops, or takes no new clients, and can be nobody's successor.
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        self.stopping.clone()
+    }
+
+    /// From now on it does.
+    pub fn note_stop(&self) {
+        self.stopping.store(true, SeqCst);
+    }
+
+    /// Lets those servers accept.
     pub fn accept(&self) {
         self.accepting.send_replace(true);
     }
@@ -164,26 +183,49 @@ impl Upgrades {
         let progress = self.progress.1.recv().await;
         // This holds a sender itself, so the channel does not end.
         let progress = progress.unwrap_or_else(|| Progress::Failed("it was given up".to_owned()));
-        if !matches!(progress, Progress::Ready(_)) {
+        let may_finish = self.under_way.as_ref().is_some_and(Running::may_finish);
+        if !matches!(progress, Progress::Ready(_)) && !may_finish {
             self.under_way = None;
         }
         progress
     }
 
-    /// Ends the new process that is being started, if there is one, because this process stops.
+    /// Has the new process end that is being started, if there is one: this process stops, and the service with it.
     pub fn abandon(&self) {
         if let Some(running) = &self.under_way {
             running.abandon();
         }
     }
 
-    /// Waits, within a bound, until a new process that was abandoned has ended: the new process would become the
-    /// service if this process ended first.
-    pub async fn wait_for_abandoned(&mut self) {
-        if self.is_under_way() {
-            let patience = Duration::from_secs(limits::UPGRADE_END_SECS);
-            // A new process that is ready by now ends when this value is dropped.
-            drop(timeout(patience, self.progress()).await);
+    /// Waits until a new process that was abandoned has ended: it would go on in this one's place if this one ended
+    /// before. One that may have requests has `patience` for them. Whether none of them was cut.
+    pub async fn wait_for_abandoned(&mut self, patience: Duration) -> bool {
+        let end = Duration::from_secs(limits::UPGRADE_END_SECS);
+        match self.under_way.clone() {
+            None => true,
+            Some(running) if running.may_finish() => {
+                let ended = timeout(patience + end, running.ended_well()).await;
+                ended.unwrap_or_else(|_| self.kill_abandoned())
+            }
+            Some(_) => {
+                // One that is ready by now ends when this is dropped. One that has not even begun hears that it is
+                // given up.
+                drop(timeout(end, self.progress()).await);
+                true
+            }
         }
+    }
+
+    /// Ends such a process at once. Whether no request can have been cut by that.
+    pub fn kill_abandoned(&self) -> bool {
+        let Some(running) = &self.under_way else {
+            return true;
+        };
+        let cuts = running.may_finish() && running.is_alive();
+        running.kill();
+        if cuts {
+            warn!("the new process was killed: requests in it were cut, if there were any");
+        }
+        !cuts
     }
 }

@@ -4,11 +4,14 @@ use std::env;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tracing::warn;
 
 use super::socket_files;
-use super::words::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
+use super::words::{
+    self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE, STOPPING,
+};
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
 use crate::net::{Handed, Line};
 use crate::shared::messages::LeftToDo;
@@ -60,7 +63,8 @@ impl Predecessor {
     fn take(&self) -> io::Result<Handed> {
         let mut handed = self.line.take()?;
         if self.listens {
-            self.line.say(MORE)?;
+            // If it has died, or gives this process up, hearing says so.
+            let _ = self.line.say(MORE);
             let rest = self.line.take()?;
             (handed.blobs, handed.lock) = (rest.blobs, rest.lock);
         }
@@ -95,22 +99,36 @@ impl Predecessor {
         }
     }
 
-    /// A function that tells the old process that this process accepts, and waits until this process alone is the
-    /// service: until the old process says so, or has died. The function returns what signals asked the old process for
-    /// and it leaves to this one.
-    pub fn farewell(&self) -> impl FnOnce() -> LeftToDo + Send + use<> {
+    /// What tells it that this process accepts, and waits until it is over: until this process alone is the service.
+    /// That is said with what the old process was asked for and leaves to this one. It is so, too, if the old one has
+    /// died, and if it is silent for long; one that was only silent, and goes on, hears of this one and says more.
+    /// Nothing is said if this process is stopping when the old one asks for it: the old one goes on then.
+    pub fn farewell(
+        &self,
+        stopping: Arc<AtomicBool>,
+    ) -> impl FnOnce(&mut dyn FnMut(LeftToDo)) + Send + use<> {
         let (line, listens) = (self.line.clone(), self.listens);
-        move || {
+        move |over| {
             if !listens || line.say(ACCEPTING).is_err() {
-                return LeftToDo::default();
+                return over(LeftToDo::default());
             }
-            // The old process's last word, its end and its silence have the same effect, except that the last word can
-            // name work that is left to do.
+            let mut is_over = false;
             loop {
-                match line.hear().ok().flatten() {
-                    Some(word) if word == STILL_THERE => drop(line.say(HERE)),
-                    Some(word) => return words::left(&word),
-                    None => return LeftToDo::default(),
+                match line.hear() {
+                    Ok(Some(word)) if word == STILL_THERE && stopping.load(SeqCst) => {
+                        return drop(line.say(STOPPING));
+                    }
+                    // The end of the line says whether it has heard this.
+                    Ok(Some(word)) if word == STILL_THERE => drop(line.say(HERE)),
+                    Ok(Some(word)) => return over(words::left(&word)),
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        if !std::mem::replace(&mut is_over, true) {
+                            warn!("the old process is silent; this one goes on as the service");
+                            over(LeftToDo::default());
+                        }
+                    }
+                    _ if is_over => return,
+                    _ => return over(LeftToDo::default()),
                 }
             }
         }

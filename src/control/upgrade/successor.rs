@@ -1,9 +1,9 @@
 //! The new process, as the old one sees it.
 
 use std::io;
-use std::process::Child;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use super::running::Running;
 use super::words::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
 use super::{Program, Progress};
 use crate::base::limits;
@@ -22,6 +22,8 @@ pub fn prepare(program: &Program, handed: &Handed, running: Running) -> Progress
 fn start(program: &Program, handed: &Handed, running: Running) -> Result<Successor, String> {
     program.check()?;
     let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
+    let line = Arc::new(ours);
+    running.begin(&line)?;
     let child = program
         .command(&theirs)
         .spawn()
@@ -32,7 +34,7 @@ fn start(program: &Program, handed: &Handed, running: Running) -> Result<Success
     let mut successor = Successor {
         pid,
         running,
-        line: ours,
+        line,
         tells: false,
     };
     // If the new process has ended, it may have sent the reason before.
@@ -56,64 +58,14 @@ fn too_slow() -> String {
     format!("the new process was not ready within {patience} s")
 }
 
-/// A new process, for as long as it may be ended.
-#[derive(Clone, Debug, Default)]
-pub struct Running(Arc<Mutex<Life>>);
-
-#[derive(Debug, Default)]
-struct Life {
-    child: Option<Child>,
-    /// Whether the upgrade was abandoned, so that no new process may live.
-    is_abandoned: bool,
-}
-
-impl Running {
-    fn life(&self) -> MutexGuard<'_, Life> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a process that was just started. Errors: the upgrade was abandoned, and the process has been ended.
-    fn keep(&self, mut child: Child) -> Result<(), String> {
-        let mut life = self.life();
-        if !life.is_abandoned {
-            life.child = Some(child);
-            return Ok(());
-        }
-        drop(life);
-        let _ = child.kill();
-        let _ = child.wait();
-        Err("the new process was given up".to_owned())
-    }
-
-    fn take(&self) -> Option<Child> {
-        self.life().child.take()
-    }
-
-    /// Whether the process has not ended, as far as this process can know.
-    fn is_alive(&self) -> bool {
-        let mut life = self.life();
-        let ended = life.child.as_mut().map(Child::try_wait);
-        matches!(ended, None | Some(Ok(None)))
-    }
-
-    /// Ends the process, even if it is only just being started. Another thread waits for its end.
-    pub fn abandon(&self) {
-        let mut life = self.life();
-        life.is_abandoned = true;
-        if let Some(child) = life.child.as_mut() {
-            let _ = child.kill();
-        }
-    }
-}
-
-/// A new process that is ready to take over. Dropping it ends the process, unless the process has taken over.
+/// A new process that is ready to take over. Unless it has, it is ended when this is dropped.
 #[derive(Debug)]
 pub struct Successor {
     /// The process id of the new process.
     pub pid: u32,
     running: Running,
-    line: Line,
-    /// Whether the new process reports that it accepts.
+    line: Arc<Line>,
+    /// It says when it accepts.
     tells: bool,
 }
 
@@ -131,9 +83,16 @@ impl Successor {
 
     /// Lets the new process accept, and waits until it reports that it does.
     pub fn go(self) -> Progress {
+        if let Err(reason) = self.running.let_go() {
+            return Progress::Failed(reason);
+        }
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
             Ok(Some(word)) if word == HERE => Progress::Accepting(self),
-            Ok(Some(reason)) => Progress::Failed(reason),
+            Ok(Some(reason)) => {
+                // It ends by itself, after the requests that run in it.
+                self.running.leave();
+                Progress::Failed(reason)
+            }
             Ok(None) => Progress::Failed(self.ended()),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let patience = limits::UPGRADE_SECS;
@@ -175,13 +134,16 @@ impl Successor {
         if self.line.say(&words::over(left)).is_err() && self.tells {
             return Err(self.ended());
         }
-        self.running.take();
+        self.running.release();
         Ok(())
     }
 
     /// Ends it, if it has not ended by itself, and tells how it did.
     fn ended(&self) -> String {
-        let child = self.running.take();
+        if self.running.may_finish() {
+            return "the new process was told to end".to_owned();
+        }
+        let child = self.running.release();
         let ended = child.map(|mut child| {
             // The new process has closed its end of the line: either it is ending already, or it must end.
             let _ = child.kill();
@@ -203,11 +165,17 @@ impl Drop for Successor {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::BorrowedFd;
     use std::path::PathBuf;
+    use std::sync::mpsc;
     use std::thread;
+    use std::time::Duration;
+
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
     use super::*;
     use crate::control::upgrade::Predecessor;
+    use crate::control::upgrade::words::{GIVEN_UP, STOPPING};
 
     fn failure_of(program: &str, script: &str) -> String {
         let program = Program {
@@ -228,12 +196,19 @@ mod tests {
         assert!(absent.contains("/nowhere/palantir"), "{absent}");
     }
 
+    /// All that the predecessor gives to `over`, until it has nothing more to say.
+    fn farewell(predecessor: &Predecessor, is_stopping: bool) -> Vec<LeftToDo> {
+        let mut all = Vec::new();
+        predecessor.farewell(Arc::new(is_stopping.into()))(&mut |left| all.push(left));
+        all
+    }
+
     fn pair(listens: bool) -> (Successor, Predecessor) {
         let (ours, line) = Line::pair().unwrap();
         let successor = Successor {
             pid: 0,
             running: Running::default(),
-            line: ours,
+            line: Arc::new(ours),
             tells: listens,
         };
         let line = Arc::new(line);
@@ -250,7 +225,7 @@ mod tests {
             let (successor, predecessor) = pair(listens);
             let new = thread::spawn(move || {
                 predecessor.wait_for_go().unwrap();
-                predecessor.farewell()()
+                farewell(&predecessor, false)
             });
             assert_eq!(successor.line.hear().unwrap().as_deref(), Some(ready));
             match successor.go() {
@@ -258,8 +233,66 @@ mod tests {
                 progress => panic!("{progress:?}"),
             }
             let heard = if listens { left } else { LeftToDo::default() };
-            assert_eq!(new.join().unwrap(), heard);
+            assert_eq!(new.join().unwrap(), [heard]);
         }
+    }
+
+    #[test]
+    fn an_old_process_that_was_silent_for_long_still_hears_of_the_new_one() {
+        let (successor, predecessor) = pair(true);
+        let soon = Some(Duration::from_millis(1));
+        // SAFETY: the line has this descriptor, and lives longer.
+        let line = unsafe { BorrowedFd::borrow_raw(predecessor.line.raw()) };
+        set_socket_timeout(line, Timeout::Recv, soon).unwrap();
+        let (told, tells) = mpsc::channel();
+        let new = thread::spawn(move || {
+            let stopping = Arc::default();
+            predecessor.farewell(stopping)(&mut |left| told.send(left).unwrap());
+        });
+        assert_eq!(tells.recv(), Ok(LeftToDo::default()), "it is the service");
+        let left = LeftToDo {
+            reopen: true,
+            ..LeftToDo::default()
+        };
+        let heard = successor.hear_accepting().unwrap();
+        assert_eq!(heard.as_deref(), Some(HERE));
+        successor.over(left).unwrap();
+        assert_eq!(tells.recv(), Ok(left));
+        new.join().unwrap();
+        assert!(tells.recv().is_err(), "that is said once");
+    }
+
+    #[test]
+    fn a_new_process_that_stops_itself_is_not_the_service() {
+        let (successor, predecessor) = pair(true);
+        let new = thread::spawn(move || farewell(&predecessor, true));
+        let heard = successor.hear_accepting().unwrap();
+        assert_eq!(heard.as_deref(), Some(STOPPING));
+        assert_eq!(new.join().unwrap(), []);
+    }
+
+    #[test]
+    fn a_process_that_first_runs_when_it_was_given_up_and_the_old_one_is_gone_ends() {
+        let (ours, line) = Line::pair().unwrap();
+        let running = Running::default();
+        running.begin(&Arc::new(ours)).unwrap();
+        running.abandon();
+        drop(running);
+        let line = Arc::new(line);
+        let reason = Predecessor {
+            line,
+            listens: true,
+        }
+        .handed()
+        .unwrap_err();
+        assert!(reason.contains("given up"), "{reason}");
+        // One that has said something that nobody has read.
+        let (successor, predecessor) = pair(true);
+        successor.line.say(GIVEN_UP).unwrap();
+        predecessor.line.say(MORE).unwrap();
+        drop(successor);
+        let reason = predecessor.wait_for_go().unwrap_err();
+        assert!(reason.contains("given up"), "{reason}");
     }
 
     #[test]
@@ -293,7 +326,7 @@ mod tests {
             Progress::Failed(reason) => assert!(reason.contains("given up"), "{reason}"),
             progress => panic!("{progress:?}"),
         }
-        assert!(running.take().is_none());
+        assert!(running.release().is_none());
     }
 
     #[test]

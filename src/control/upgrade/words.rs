@@ -11,7 +11,12 @@ pub const ACCEPTING: &str = "accepting";
 /// Asks a new process that has said [`ACCEPTING`] for [`HERE`], since the new process may have died meanwhile.
 pub const STILL_THERE: &str = "still there?";
 pub const HERE: &str = "here";
-/// The first word of the last message, which has one more word for each thing that is left to do.
+/// Said instead of [`HERE`] by a new process that is stopping itself, or accepts no more. It is the reason in the old
+/// one's log.
+pub const STOPPING: &str = "the new process is stopping";
+/// Ends a new process that hears this before it is let go. It may do so when the old one is gone.
+pub const GIVEN_UP: &str = "given up";
+/// The first word of a message that has a word more for each thing that is left to do.
 const OVER: &str = "over";
 
 const RELOAD: &str = "reload";

@@ -133,6 +133,13 @@ impl Lineage {
         }
     }
 
+    /// Waits until the first process ends by itself, and gives its exit code.
+    #[track_caller]
+    pub fn stop_of_first(&mut self) -> i32 {
+        self.first_has_ended = true;
+        self.proxy.wait_for_exit()
+    }
+
     /// Ends the newest process in good order and gives its exit code.
     #[track_caller]
     pub fn stop(&mut self) -> i32 {

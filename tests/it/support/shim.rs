@@ -1,5 +1,5 @@
-//! Shims between the proxy and the C library, for tests: names that get no answer, a clock that is set, files that fail
-//! or hang. Each shim is a file of `tests/shim`, which says how a test controls it.
+//! Shims between the proxy and the C library for some tests: names that do not answer, a clock that is set, files that
+//! fail or hang, programs that do not begin. Each shim is a file of `tests/shim`, which says how a test controls it.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -217,5 +217,41 @@ impl Disk {
 
     fn calls_path(&self) -> PathBuf {
         self.directory.path().join("disk.calls")
+    }
+}
+
+/// The programs that a process starts.
+pub struct Programs {
+    directory: Directory,
+}
+
+impl Programs {
+    /// From now on, a program that is started does not begin before [`Programs::go_on`].
+    pub fn hang() -> Programs {
+        let programs = Programs {
+            directory: Directory::new(),
+        };
+        fs::write(programs.path(), "").unwrap();
+        programs
+    }
+
+    /// Whether a program was started and has not begun.
+    pub fn is_hung(&self) -> bool {
+        self.path().with_extension("hung").exists()
+    }
+
+    /// Lets all programs begin.
+    pub fn go_on(&self) {
+        fs::remove_file(self.path()).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("programs")
+    }
+
+    /// Makes a command start its programs so.
+    pub fn apply(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", library());
+        command.env("SHIM_PROGRAMS", self.path());
     }
 }

@@ -38,7 +38,9 @@ struct Terms {
 /// If the new process is not ready in time, the old one goes on, and the answer says why. After a rollback has taken
 /// the configuration file back, the upgrade is refused (409) unless `force` is true, because the new process would load
 /// that file. The new process reads the file as a reload does: the old process goes on if the file has a mistake, or
-/// has no route or no listener and `allow_empty` is not true.
+/// has no route or no listener and `allow_empty` is not true. The
+/// upgrade is refused (409), too, if this is process 1 of a container, because the kernel ends all processes of a
+/// container with the first.
 #[utoipa::path(post, path = "/upgrade", tag = "change", request_body(content = Option<Nothing>), params(Terms),
     responses((status = 200, body = Outcome)))]
 async fn upgrade(

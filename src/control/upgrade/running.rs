@@ -1,0 +1,204 @@
+//! A new process for as long as the old one may end it.
+
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::words::GIVEN_UP;
+use crate::base::limits;
+use crate::net::Line;
+
+/// One new process, as all threads that have to do with it know it.
+#[derive(Clone, Debug, Default)]
+pub struct Running(Arc<Mutex<Life>>);
+
+#[derive(Debug, Default)]
+struct Life {
+    /// The line to a new process that is just being started, whose id nobody knows yet.
+    line: Option<Arc<Line>>,
+    child: Option<Child>,
+    /// There is to be no new process any more.
+    is_abandoned: bool,
+    /// It was let go: clients' requests may run in it.
+    was_let_go: bool,
+}
+
+impl Running {
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process is about to be started, with the other end of this line. Errors: there is to be none any more.
+    pub fn begin(&self, line: &Arc<Line>) -> Result<(), String> {
+        let mut life = self.life();
+        if life.is_abandoned {
+            return Err(given_up());
+        }
+        life.line = Some(line.clone());
+        Ok(())
+    }
+
+    /// Gets to know a process that was just started. Errors: there is to be none any more, and it has been ended.
+    pub fn keep(&self, mut child: Child) -> Result<(), String> {
+        let mut life = self.life();
+        life.line = None;
+        if !life.is_abandoned {
+            life.child = Some(child);
+            return Ok(());
+        }
+        drop(life);
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(given_up())
+    }
+
+    /// It is about to be let go. Errors: there is to be none any more.
+    pub fn let_go(&self) -> Result<(), String> {
+        let mut life = self.life();
+        life.was_let_go = !life.is_abandoned;
+        life.was_let_go.then_some(()).ok_or_else(given_up)
+    }
+
+    /// Nobody but itself is to end it from now on.
+    pub fn release(&self) -> Option<Child> {
+        self.life().child.take()
+    }
+
+    /// Leaves it alone: it stops by itself, and requests may still run in it. This process waits for it only if it was
+    /// given up.
+    pub fn leave(&self) {
+        let mut life = self.life();
+        let child = match life.is_abandoned {
+            true => None,
+            false => life.child.take(),
+        };
+        if let Some(mut child) = child {
+            // Without a thread, what is left of it stays in the system's table until this process ends.
+            let named = thread::Builder::new().name("upgrade".to_owned());
+            let _ = named.spawn(move || child.wait());
+        }
+    }
+
+    /// Whether it has not ended, as far as this process can know.
+    pub fn is_alive(&self) -> bool {
+        let mut life = self.life();
+        let ended = life.child.as_mut().map(Child::try_wait);
+        matches!(ended, None | Some(Ok(None)))
+    }
+
+    /// Has it end, also if it is only just being started: this process stops. If requests may run in it, it has time
+    /// for them; see [`Running::ended_well`].
+    pub fn abandon(&self) {
+        let mut life = self.life();
+        let is_first = !std::mem::replace(&mut life.is_abandoned, true);
+        if !is_first {
+            return;
+        }
+        if let Some(line) = &life.line {
+            // It hears this even if it first runs when this process is gone.
+            let _ = line.say_at_once(GIVEN_UP);
+        }
+        let was_let_go = life.was_let_go;
+        match &mut life.child {
+            Some(child) if was_let_go => signal(child, libc::SIGTERM),
+            Some(child) => drop(child.kill()),
+            None => {}
+        }
+    }
+
+    /// Whether it was told to end and has time for the requests that run in it.
+    pub fn may_finish(&self) -> bool {
+        let life = self.life();
+        life.is_abandoned && life.was_let_go
+    }
+
+    /// Waits until it has ended after [`Running::abandon`]; whether it says that no request was cut.
+    pub async fn ended_well(&self) -> bool {
+        let pause = Duration::from_millis(limits::UPGRADE_END_PAUSE_MILLIS);
+        loop {
+            match self.life().child.as_mut().map(Child::try_wait) {
+                None => return true,
+                Some(Ok(None)) => {}
+                Some(ended) => return ended.is_ok_and(|status| status.is_some_and(is_good)),
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Ends it at once.
+    pub fn kill(&self) {
+        if let Some(child) = &mut self.life().child {
+            let _ = child.kill();
+        }
+    }
+}
+
+fn is_good(status: ExitStatus) -> bool {
+    status.success()
+}
+
+fn given_up() -> String {
+    "the new process was given up".to_owned()
+}
+
+/// Only of a child that was not waited for: its id is not another process's yet.
+fn signal(child: &mut Child, signal: libc::c_int) {
+    if matches!(child.try_wait(), Ok(None)) {
+        // SAFETY: a plain system call on a child of this process.
+        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn sleeping(script: &str) -> Running {
+        let running = Running::default();
+        let mut command = Command::new("/bin/sh");
+        running
+            .keep(command.args(["-c", script]).spawn().unwrap())
+            .unwrap();
+        running
+    }
+
+    /// Whether it ended well.
+    fn wait(running: &Running) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(running.ended_well())
+    }
+
+    #[test]
+    fn only_what_was_let_go_has_time_to_end_and_says_how_it_ended() {
+        let not_let_go = sleeping("exec sleep 1000");
+        not_let_go.abandon();
+        assert!(!not_let_go.may_finish());
+        assert!(not_let_go.let_go().is_err());
+        assert!(!wait(&not_let_go), "it was killed");
+        for (code, is_good) in [(0, true), (1, false)] {
+            let running = sleeping(&format!("exit {code}"));
+            while running.is_alive() {
+                thread::yield_now();
+            }
+            running.let_go().unwrap();
+            running.abandon();
+            assert!(running.may_finish());
+            // It says that it is stopping, too.
+            running.leave();
+            running.abandon();
+            assert_eq!(wait(&running), is_good);
+        }
+        let left = sleeping("exit 1");
+        left.let_go().unwrap();
+        left.leave();
+        left.abandon();
+        assert!(wait(&left), "nobody waits for it");
+    }
+}
