@@ -183,6 +183,22 @@ fn files_that_would_overwrite_each_other_are_refused() {
             "is first written to",
         ),
         (
+            admin("state_file", "{dir}/token") + "token_file = \"{dir}/token.lock\"\n",
+            "has its lock in",
+        ),
+        (
+            log("{dir}/behind.lock") + &admin("state_file", "{dir}/link"),
+            "has its lock in",
+        ),
+        (
+            tickets("{dir}/a.lock") + &admin("state_file", "{dir}/round/a"),
+            "has its lock in",
+        ),
+        (
+            listens("{dir}/a.lock") + &admin("state_file", "{dir}/a"),
+            "has its lock in",
+        ),
+        (
             log("{dir}/a.sock") + &listens("{dir}/b/../a.sock"),
             "listeners[0].addr",
         ),
