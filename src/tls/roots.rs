@@ -1,7 +1,6 @@
 //! Whom to believe: certificates of authorities.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -32,12 +31,15 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
     {
         // What loads them would wait for whoever writes into a pipe.
         let text = format!("{} (SSL_CERT_FILE) is {error}", path.display());
-        return Err(FileFault::of_content(&path, text));
+        return Err(FileFault {
+            may_pass: file::may_pass(&error),
+            ..FileFault::of_content(&path, text)
+        });
     }
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         if let NativeErrorKind::Io { inner, path } = &error.kind
-            && may_pass(inner.kind())
+            && file::may_pass(inner)
         {
             return Err(FileFault {
                 path: path.clone(),
@@ -59,11 +61,6 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
         return Err(FileFault::of_content(Path::new(""), text));
     }
     Ok(roots)
-}
-
-/// Whether an error of reading may pass although nothing is done to the file: it is not absent, and not forbidden.
-fn may_pass(kind: ErrorKind) -> bool {
-    !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied)
 }
 
 /// What a variable of the environment says, if it says anything.
