@@ -161,6 +161,13 @@ fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
 /// RFC 8555 section 6.1 wants HTTPS.
 fn directory(text: &str) -> Result<String, String> {
     match text.parse::<Uri>() {
+        Ok(uri)
+            if uri
+                .authority()
+                .is_some_and(|host| host.as_str().contains('@')) =>
+        {
+            Err("must be a URL without a user".to_owned())
+        }
         Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
         _ => Err("must be a URL that begins with https://".to_owned()),
     }

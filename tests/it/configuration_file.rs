@@ -16,7 +16,7 @@ use crate::support::managed::{Managed, is_problem, pool};
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, list, route, run};
-use crate::support::{Origin, PATIENCE, eventually, get};
+use crate::support::{Origin, PATIENCE, Proxy, eventually, get};
 
 /// The whole file of a proxy with a management API.
 fn whole(managed: &Managed, rest: &str) -> String {
@@ -290,6 +290,10 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
     let rest = whole(&managed, &pool(&[origin.addr]));
     let edits =
         |edits: &str| rest.replace("pool = \"api\"\n", &format!("pool = \"api\"\n{edits}\n"));
+    let admin = |more: &str| rest.replace("[admin]\n", &format!("[admin]\n{more}\n"));
+    let acme = |more: &str| {
+        format!("[acme]\nterms_of_service_agreed = true\nstate_dir = \"/nowhere/acme\"\n{more}\n")
+    };
     let rows = [
         edits("request_headers = { set = { authorization = \"Bearer SECRET-abcdef \" } }"),
         edits("request_headers = { set = { x-api-key = [\"SECRET-abcdef\"] } }"),
@@ -320,10 +324,24 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
         edits("redirect = \"https://user:SECRET-abcdef@a.example/\""),
         edits("redirect = \"https://user:SECRET-abcdef@a.example/"),
         edits("tls = { server_name = \"https://user:SECRET-abcdef@a.example\" }"),
-        // This one has no mistake.
+        rest.replace("[\"127.", "[\"user:SECRET-abcdef@127."),
+        rest.clone() + &acme("eab = { key_id = \"a\", hmac_key_file = \"SECRET-abcdef\" }"),
+        rest.clone() + &acme("eab = { key_id = \"a\", hmac_key_file = \"/SECRET-abcdef\" }"),
+        rest.clone() + &acme("eab = \"SECRET-abcdef\""),
+        rest.clone() + &acme("eab = \"SECRET-abcdef"),
+        rest.clone() + &acme("directory = \"https://a:SECRET-abcdef@a.example/\""),
+        rest.clone()
+            + "[[listeners]]\naddr = \"127.0.0.1:1\"\n\
+               tls = { certificates = [{ cert = \"a.pem\", key = \"SECRET-abcdef\" }] }\n",
+        admin("token_file = 1\nread_token_file = \"SECRET-abcdef\""),
+        // The others have no mistake: tokens are read at the start alone.
+        admin("token_file = \"SECRET-abcdef\""),
+        admin("token_file = \"/SECRET-abcdef\""),
+        admin(&format!("token_file = \"{}\"", SECRET.repeat(24))),
+        admin("token_file = \"/run/token\"\nread_token_file = \"SECRET-abcdef\""),
         edits("request_headers = { set = { authorization = \"SECRET-abcdef\" } }"),
     ];
-    let mistaken = rows.len() - 1;
+    let mistaken = rows.len() - 5;
     for (index, text) in rows.iter().enumerate() {
         write(&managed, text);
         let diff = managed.ask("GET /config/diff", &[], "");
@@ -332,7 +350,8 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
         let check = [("Content-Type", "application/toml")];
         let checked = managed.ask("POST /config/check", &check, text);
         let reload = managed.ask("POST /reload", &[], "");
-        for answer in [diff, checked, reload] {
+        let config = managed.ask("GET /config", &[], "");
+        for answer in [diff, checked, reload, config] {
             assert!(!answer.text().contains(SECRET), "{text}: {}", answer.text());
         }
     }
@@ -362,6 +381,23 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
     let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(explained.contains("set authorization: ***"), "{explained}");
     assert!(!explained.contains(SECRET), "{explained}");
+}
+
+#[test]
+fn a_start_does_not_log_a_token_that_stands_where_its_file_is_to_be_named() {
+    const SECRET: &str = "SECRET-abcdef";
+    let long = SECRET.repeat(24);
+    for token in [SECRET, "/SECRET-abcdef", &long] {
+        let admin = free_addr();
+        let config = format!(
+            "[admin]\nlisten_addr = \"{admin}\"\ntoken_file = \"{token}\"\n{}",
+            route("/", &[free_addr()])
+        );
+        let mut proxy = Proxy::launch(command(), free_addr(), &config);
+        assert_eq!(proxy.wait_for_exit(), 1);
+        proxy.wait_for_log(&["is not the token itself"]);
+        assert!(!proxy.log().contains(SECRET), "{}", proxy.log());
+    }
 }
 
 #[test]
