@@ -1,5 +1,5 @@
-//! The secrets of a configuration, which are never shown: values of header fields that are credentials, passwords in URLs
-//! and addresses, and secrets that were written where the name of their file belongs.
+//! The secrets of a configuration, which are never shown: values of header fields that are credentials, passwords in
+//! URLs and addresses, and secrets that were written where the name of their file belongs.
 
 use crate::base::limits;
 
