@@ -13,7 +13,7 @@ use super::settings::Settings;
 use crate::base::file;
 use crate::base::limits::{self, default};
 use crate::snapshot::ClientCertificate;
-use crate::tls::{PairFiles, Vault};
+use crate::tls::{PairFiles, TlsFault, Vault};
 
 /// `[acme]` as written.
 #[derive(Clone, Debug)]
@@ -82,14 +82,17 @@ impl AcmeSettings {
 
 impl ExternalAccount {
     /// The key. Errors: what is wrong with the file.
-    pub fn hmac_key(&self) -> Result<Vec<u8>, String> {
-        let bytes = file::read(&self.hmac_key_file, limits::TLS_FILE_BYTES)
-            .map_err(|error| format!("cannot be read: {error}"))?;
+    pub fn hmac_key(&self) -> Result<Vec<u8>, TlsFault> {
+        let bytes = file::read(&self.hmac_key_file, limits::TLS_FILE_BYTES);
+        let bytes = bytes.map_err(|error| TlsFault {
+            text: format!("cannot be read: {error}"),
+            may_pass: file::may_pass(&error),
+        })?;
         let text = String::from_utf8_lossy(&bytes);
         // Padding says nothing, and some authorities write it.
         match URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')) {
             Ok(key) if !key.is_empty() => Ok(key),
-            _ => Err("holds no key in base64url".to_owned()),
+            _ => Err(TlsFault::lasting("holds no key in base64url")),
         }
     }
 }
@@ -158,6 +161,13 @@ fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
 /// RFC 8555 section 6.1 wants HTTPS.
 fn directory(text: &str) -> Result<String, String> {
     match text.parse::<Uri>() {
+        Ok(uri)
+            if uri
+                .authority()
+                .is_some_and(|host| host.as_str().contains('@')) =>
+        {
+            Err("must be a URL without a user".to_owned())
+        }
         Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
         _ => Err("must be a URL that begins with https://".to_owned()),
     }
@@ -224,12 +234,12 @@ pub(super) fn check_files(acme: &Acme, vault: &mut Vault, notes: &Notes<'_>) {
     if let Some(ca) = &settings.ca
         && let Err(why) = vault.roots(ca)
     {
-        notes.add(&places.ca, why);
+        notes.add_fault(&places.ca, why);
     }
     if let Some(eab) = &settings.eab
         && let Err(why) = eab.hmac_key()
     {
-        notes.add(&places.hmac_key_file, why);
+        notes.add_fault(&places.hmac_key_file, why);
     }
     if is_something_else(&settings.state_dir) {
         notes.add(&places.state_dir, "is no folder");

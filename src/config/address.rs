@@ -108,6 +108,9 @@ pub(super) fn backend(text: &str) -> Result<BackendAddress, String> {
                 .to_owned(),
         );
     }
+    if authority.contains('@') {
+        return Err("a backend has no user; write \"name:port\"".to_owned());
+    }
     let (host, port) = split_port(authority)?;
     Ok(BackendAddress {
         host: authority.to_owned(),
@@ -263,6 +266,7 @@ mod tests {
             ("a..b:1", "the host is not a name"),
             ("127.0.0.256:1", "the host is neither"),
             ("http://a:1/path", "a backend has no path"),
+            ("a:b@c:1", "a backend has no user"),
             ("https://a:1", "write \"name:port\", and tls = true"),
             ("unix:run/app.sock", "a socket is written"),
             ("unix:/a\0b", "a socket is written"),

@@ -26,7 +26,7 @@ use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, ClientTls, Listener, Pool, Route, RouteTimeouts, ServerTls,
     Snapshot,
 };
-use crate::tls::{Alpn, Fact, Vault};
+use crate::tls::{Alpn, Fact, TlsFault, Vault};
 use crate::worker::balance::{Member, hash_key};
 use crate::worker::route::RouteTable;
 
@@ -56,13 +56,18 @@ pub enum CannotCompile {
         /// The way to the `tls` at fault: `pools[0].tls`.
         key: String,
         text: String,
+        /// It may pass though nobody does anything to the file.
+        may_pass: bool,
     },
 }
 
 impl CannotCompile {
-    fn tls(place: &Place, text: String) -> CannotCompile {
-        let key = place.key.clone();
-        CannotCompile::Tls { key, text }
+    fn tls(place: &Place, fault: TlsFault) -> CannotCompile {
+        CannotCompile::Tls {
+            key: place.key.clone(),
+            text: fault.text,
+            may_pass: fault.may_pass,
+        }
     }
 }
 
@@ -195,7 +200,7 @@ fn compile_server_tls(
 ) -> Result<ServerTls, CannotCompile> {
     let settings = tls.complete(acme.map(|acme| &acme.settings));
     let side = vault.server(&settings);
-    let side = side.map_err(|text| CannotCompile::tls(&tls.place, text))?;
+    let side = side.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
     Ok(ServerTls {
         config: side.config,
         certificates: side.pairs,
@@ -218,7 +223,7 @@ fn compile_client_tls(
     };
     match vault.client(&pool.name, &tls.settings(pool.protocol)) {
         Ok(config) => Ok(Some(ClientTls { config })),
-        Err(text) => Err(CannotCompile::tls(&tls.place, text)),
+        Err(fault) => Err(CannotCompile::tls(&tls.place, fault)),
     }
 }
 

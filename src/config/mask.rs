@@ -1,16 +1,18 @@
-//! The secrets of a configuration, which are never shown: the values of header fields that hold credentials, and
-//! passwords in URLs.
+//! The secrets of a configuration, which are never shown: values of header fields that are credentials, passwords in
+//! URLs and addresses, and secrets that were written where the name of their file belongs.
+
+use crate::base::limits;
 
 /// The text that is shown in the place of a secret.
 pub const MASK: &str = "***";
 
-/// Words in the names of header fields whose values are credentials. A harmless value that is hidden is better than a
-/// credential that is shown.
-const CREDENTIALS: [&str; 12] = [
+/// Words that a header's name has when its value is a credential. Rather one too many is hidden than one shown.
+const CREDENTIALS: [&str; 13] = [
     "auth",
     "bearer",
     "cookie",
     "credential",
+    "eab",
     "jwt",
     "key",
     "pass",
@@ -23,8 +25,20 @@ const CREDENTIALS: [&str; 12] = [
 
 const QUOTES: [char; 2] = ['"', '\''];
 
-/// Whether the value of the setting at this way (`request_headers.set.authorization`) must be hidden. A value that is
-/// no header field but stands in a place for header fields may be a field with its value.
+/// Settings that name a file with a secret, or stand for what holds one.
+const SECRET_FILES: [&str; 5] = [
+    "admin.token_file",
+    "admin.read_token_file",
+    "acme.eab",
+    "acme.eab.hmac_key_file",
+    "tls.ticket_key_file",
+];
+
+/// Endings of files with secrets, by which a name without any folder is known.
+const ENDINGS: [&str; 5] = [".key", ".pem", ".secret", ".token", ".txt"];
+
+/// Whether the value of the setting to which this is the way (`request_headers.set.authorization`) is to be hidden.
+/// Where header fields belong, and something else was written, it may be a field with its value.
 pub fn hides(way: &str) -> bool {
     let Some((_, rest)) = way.split_once("_headers") else {
         return false;
@@ -36,23 +50,68 @@ pub fn hides(way: &str) -> bool {
     }
 }
 
-/// Whether a text at this way may hold a credential: the text stands where a field name or a table of fields belongs and
-/// is neither, or it contains a URL that names a user.
+/// Whether a text that stands at this way may hold a credential: where the name of a field or a table of fields
+/// belongs, there is something else; a URL or an address names a user; or a secret stands where its file is to be
+/// named.
 pub fn is_telling(way: &str, text: &str) -> bool {
-    let is_more = way.contains("_headers.remove[") && !is_plain(text.trim_matches(QUOTES));
+    let bare = text.trim_matches(QUOTES);
+    let is_more = way.contains("_headers.remove[") && !is_plain(bare);
     let is_text = way.ends_with("_headers") && text.starts_with(QUOTES);
-    is_more || is_text || names_user(text)
+    let is_address = way.contains("addr") || way.contains("backends[");
+    let is_secret = names_secret_file(way) && !is_file_name(bare);
+    let is_pem = text.contains("-----BEGIN");
+    is_more
+        || is_text
+        || is_secret
+        || is_pem
+        || (is_address && text.contains('@'))
+        || names_user(text)
 }
 
-/// Whether a URL in the text names a user, perhaps with a password.
+fn names_secret_file(way: &str) -> bool {
+    SECRET_FILES.contains(&way) || (way.contains("tls.") && way.ends_with(".key"))
+}
+
+/// Whether a text is the name of a file rather than a secret: it has folders and none of them is as random as a key, or
+/// it is shorter than any token, or has the ending of a file.
+pub fn is_file_name(text: &str) -> bool {
+    let is_visible = text
+        .chars()
+        .all(|char| !char.is_whitespace() && char != '\\');
+    let has_folder = text.get(1..).is_some_and(|rest| rest.contains('/'));
+    let is_known = has_folder
+        || text.len() < limits::TOKEN_BYTES_LEAST
+        || ENDINGS.iter().any(|ending| text.ends_with(ending));
+    is_visible && is_known && !text.split('/').any(is_random)
+}
+
+/// Whether a part of a path is more like a piece of a key: it has letters of both cases and digits, or signs of base64.
+fn is_random(part: &str) -> bool {
+    let has = |is: fn(&char) -> bool| part.chars().any(|char| is(&char));
+    let is_mixed =
+        has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase) && has(char::is_ascii_digit);
+    let is_file = part.contains('.');
+    has(|char| "+=".contains(*char)) || (is_mixed && !is_file && part.len() >= 8)
+}
+
+/// Whether a URL in the text names a user, perhaps with a password, or an address names both.
 pub fn names_user(text: &str) -> bool {
     let mut urls = text.split("://").skip(1);
-    urls.any(|rest| {
-        let end = rest
-            .find(['/', '?', '#', '"', '\'', ' '])
-            .unwrap_or(rest.len());
-        rest[..end].contains('@')
-    })
+    let mut words = text.split(|char: char| char.is_whitespace() || "\"',".contains(char));
+    let mut addresses = words
+        .by_ref()
+        .filter(|word| !word.contains("://") && !word.starts_with("mailto:"));
+    urls.any(|rest| authority(rest).contains('@'))
+        || addresses.any(|word| {
+            let user = authority(word).rsplit_once('@');
+            user.is_some_and(|(user, _)| user.contains(':'))
+        })
+}
+
+/// The part of a URL or of an address before any path.
+fn authority(text: &str) -> &str {
+    let end = text.find(['/', '?', '#', '"', '\'', ' ']);
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// Whether messages must hide the key of a table at this way: a key that stands in the place of a field name, but is
@@ -111,9 +170,61 @@ mod tests {
             ("routes[0].redirect", "\"https://c/@b\"", false),
             ("routes[0].redirect", "\"https://c\" # a@b", false),
             ("pools[0].backends[0]", "\"c:80\"", false),
+            ("pools[0].backends[0]", "\"a:b@c:80\"", true),
+            ("pools[0].backends[0].addr", "\"a:b c@d:80\"", true),
+            ("routes[0].backend_addrs[0]", "\"a@c\"", true),
+            ("routes[0].prefix", "\"/a:b@c\"", false),
+            ("routes[0].backend_addr", "\"a:b@c:80\"", true),
+            ("acme.contacts[0]", "\"mailto:a@b.example\"", false),
+            ("acme.contacts[0]", "\"a@b.example\"", false),
+            ("admin.token_file", "\"/run/secrets/token\"", false),
+            ("admin.token_file", "\"0123456789abcdef\"", true),
+            ("admin.read_token_file", "\"/0123456789abcdef\"", true),
+            ("admin.token_file", "\"a\\u0062c/def\"", true),
+            ("admin.state_file", "\"0123456789abcdef\"", false),
+            ("acme.eab", "\"c2VjcmV0LWhtYWMta2V5\"", true),
+            ("acme.eab.hmac_key_file", "\"c2VjcmV0LWhtYWMta2V5\"", true),
+            (
+                "listeners[0].tls.certificates[0].key",
+                "\"c2VjcmV0LWhtYWMta2V5\"",
+                true,
+            ),
+            (
+                "listeners[0].tls.certificates[0].key",
+                "\"a.example.key\"",
+                false,
+            ),
+            (
+                "listeners[0].tls.certificates[0].cert",
+                "\"-----BEGIN PRIVATE KEY-----\\nMII\"",
+                true,
+            ),
         ];
         for (way, text, telling) in rows {
             assert_eq!(is_telling(way, text), telling, "{way} = {text}");
+        }
+    }
+
+    #[test]
+    fn file_names_table() {
+        let rows = [
+            ("token", true),
+            ("./token", true),
+            ("/run/credentials/palantir.service/token", true),
+            ("/etc/Palantir/2024/admin-token-of-the-proxy", true),
+            ("secrets/admin", true),
+            ("/tmp/palantir-12901-5/token", true),
+            ("admin-of-the-proxy.token", true),
+            ("admin-of-the-proxy", false),
+            ("/0123456789abcdef", false),
+            ("0123456789abcdef0123456789abcdef", false),
+            ("k3J/9dQm2xZr81LwTn/aa", false),
+            ("a/b+c/d", false),
+            ("ab/cd/ef==", false),
+            ("/a b/c", false),
+        ];
+        for (text, is_name) in rows {
+            assert_eq!(is_file_name(text), is_name, "{text}");
         }
     }
 }

@@ -43,7 +43,7 @@ pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_bes
 pub use descriptors::of_test_servers;
 pub use listener::ListenerSettings;
 pub use machine::Machine;
-pub use mask::{MASK, hides, is_credential};
+pub use mask::{MASK, hides, is_credential, is_file_name, is_telling};
 pub use notes::{Mistakes, Note, Place, Placed};
 pub use pool::{BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS};
 pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};

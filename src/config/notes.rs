@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use crate::base::limits;
+use crate::tls::TlsFault;
 
 /// Where a value stands in the file, and what it looks like there.
 #[derive(Clone, Debug, Default)]
@@ -90,11 +91,11 @@ impl<'t> Notes<'t> {
         }
     }
 
-    /// Notes that the file that `place` names could not be read, for a reason that may pass.
-    pub(super) fn add_passing(&self, place: &Place, what: impl fmt::Display) {
+    /// Notes that what files hold cannot be used at `place`, which may pass though nobody changes anything.
+    pub(super) fn add_fault(&self, place: &Place, fault: TlsFault) {
         let lasting = self.lasting.get();
-        self.add(place, what);
-        self.lasting.set(lasting);
+        self.add(place, &fault.text);
+        self.lasting.set(lasting || !fault.may_pass);
     }
 
     /// Whether any noted mistake lasts until somebody corrects it.

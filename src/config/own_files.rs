@@ -22,8 +22,18 @@ struct OwnFile<'s> {
     /// Whether palantir writes the file, so that it may be no other file at the same time.
     is_written: bool,
     is_secret: bool,
-    /// Whether this is the temporary file beside another one, which replaces that one when it is complete.
-    is_new: bool,
+    role: Role,
+}
+
+/// What a file is to the setting that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// The setting names it.
+    Named,
+    /// The named file is first written to it.
+    New,
+    /// Who may write the named file has a lock on it, and writes its own number in it.
+    Lock,
 }
 
 /// The identity of a file: its path, or its device and inode.
@@ -46,7 +56,7 @@ pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
     let mut files = named(settings, notes);
     files.extend(of_certificates(settings));
     files.extend(sockets(settings, notes));
-    files.extend(new_ones(&files));
+    files.extend(besides(&files));
     for own in files {
         let identities = identities(&own.path);
         let others = identities.iter().filter_map(|identity| known.get(identity));
@@ -54,8 +64,10 @@ pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
             .filter(|other| other.is_written || own.is_written)
             .map(|other| in_words(&own, other))
             .next();
-        let is_in_folder =
-            own.is_written && folder.is_some() && whole(&own.path).parent() == folder.as_deref();
+        let is_in_folder = own.is_written
+            && own.role == Role::Named
+            && folder.is_some()
+            && whole(&own.path).parent() == folder.as_deref();
         if let Some(what) = clash {
             notes.add(&own.place, what);
         } else if is_in_folder {
@@ -76,7 +88,6 @@ pub(super) fn check(path: &Path, settings: &Settings, notes: &Notes<'_>) {
 struct Known {
     key: String,
     is_written: bool,
-    is_new: bool,
 }
 
 impl Known {
@@ -84,43 +95,47 @@ impl Known {
         Known {
             key: own.place.key.clone(),
             is_written: own.is_written,
-            is_new: own.is_new,
         }
     }
 }
 
-/// The mistake if both settings name the same file.
+/// What is wrong if both are the same. Files beside others are looked at last.
 fn in_words(own: &OwnFile<'_>, other: &Known) -> String {
     let name = own.path.display();
     let key = match other.key.as_str() {
         "" => "the configuration file",
         key => key,
     };
-    match (own.is_new, other.is_new) {
-        (false, false) if other.key.is_empty() => "is the configuration file itself".to_owned(),
-        (false, false) => format!("is the same file as {key}: one would overwrite the other"),
-        (false, true) => {
-            format!("is the file that {key} is first written to: one would overwrite the other")
+    let what = match own.role {
+        Role::Named if other.key.is_empty() => {
+            return "is the configuration file itself".to_owned();
         }
-        (true, _) => format!(
-            "is first written to {name}, which is the file of {key}: one would overwrite the other"
-        ),
-    }
+        Role::Named => format!("is the same file as {key}"),
+        Role::New => format!("is first written to {name}, which is the file of {key}"),
+        Role::Lock => format!("has its lock in {name}, which is the file of {key}"),
+    };
+    format!("{what}: one would overwrite the other")
 }
 
-/// The temporary files of those that are replaced as a whole.
-fn new_ones<'s>(files: &[OwnFile<'s>]) -> Vec<OwnFile<'s>> {
-    const REPLACED: [&str; 2] = ["admin.state_file", "tls.ticket_key_file"];
-    let files = files.iter();
-    let replaced = files.filter(|own| REPLACED.contains(&own.place.key.as_str()));
-    let new = replaced.map(|own| OwnFile {
-        path: file::beside(&whole(&own.path)).into(),
+/// Files beside others: those that a file is first written to which is replaced as a whole, and the lock of the state
+/// file.
+fn besides<'s>(files: &[OwnFile<'s>]) -> Vec<OwnFile<'s>> {
+    let beside = |own: &OwnFile<'s>, role: Role| OwnFile {
+        path: match role {
+            Role::Lock => file::lock_of(&whole(&own.path)).into(),
+            Role::Named | Role::New => file::beside(&whole(&own.path)).into(),
+        },
         place: own.place.clone(),
         is_written: true,
         is_secret: false,
-        is_new: true,
-    });
-    new.collect()
+        role,
+    };
+    let of_file = |own: &OwnFile<'s>| match own.place.key.as_str() {
+        "admin.state_file" => vec![beside(own, Role::New), beside(own, Role::Lock)],
+        "tls.ticket_key_file" => vec![beside(own, Role::New)],
+        _ => Vec::new(),
+    };
+    files.iter().flat_map(of_file).collect()
 }
 
 /// The files of Unix sockets that palantir listens on, each once: another check notes that two listeners have the same
@@ -144,7 +159,7 @@ fn sockets<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
         place,
         is_written: true,
         is_secret: false,
-        is_new: false,
+        role: Role::Named,
     });
     files.collect()
 }
@@ -201,7 +216,7 @@ fn named<'s>(settings: &'s Settings, notes: &Notes<'_>) -> Vec<OwnFile<'s>> {
             place: place?,
             is_written,
             is_secret,
-            is_new: false,
+            role: Role::Named,
         })
     })
     .collect()
@@ -213,7 +228,7 @@ fn of_certificates(settings: &Settings) -> impl Iterator<Item = OwnFile<'_>> {
         place: place.clone(),
         is_written: false,
         is_secret: true,
-        is_new: false,
+        role: Role::Named,
     })
 }
 

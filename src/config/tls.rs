@@ -65,8 +65,8 @@ impl PairPlaces {
 }
 
 impl ServerTlsSettings {
-    /// The whole of it. Every listener with TLS answers an authority, whoever wants the certificate: what matters to it is
-    /// the port.
+    /// The whole of it. Every listener with TLS answers an authority, whoever wants the certificate: what matters to it
+    /// is the port.
     pub fn complete(&self, acme: Option<&AcmeSettings>) -> ServerSettings {
         let mut settings = self.settings.clone();
         if let Some(acme) = acme {

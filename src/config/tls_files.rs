@@ -8,7 +8,7 @@ use super::notes::{Notes, Place};
 use super::pool::PoolSettings;
 use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
-use crate::tls::{PairFault, PairFiles, Part, Vault, unix_secs};
+use crate::tls::{PairFault, PairFiles, Part, TlsFault, Vault, unix_secs};
 
 /// The files of certificates, keys and authorities, each with the place in the configuration that names the file.
 /// Certificates that are ordered are named by their folder.
@@ -99,7 +99,7 @@ fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
             Ok(_) => {}
             Err(fault) => {
                 can_be_used = false;
-                note(notes, places.of(fault.part), fault);
+                note_of_pair(notes, places, fault);
             }
         }
     }
@@ -107,18 +107,17 @@ fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
         && let Err(why) = vault.roots(&ca.file)
     {
         can_be_used = false;
-        notes.add(place, why);
+        notes.add_fault(place, why);
     }
     if can_be_used && let Err(why) = vault.server(&tls.settings) {
-        notes.add(&tls.place, why);
+        notes.add_fault(&tls.place, why);
     }
 }
 
-fn note(notes: &Notes<'_>, place: &Place, fault: PairFault) {
-    match fault.may_pass {
-        true => notes.add_passing(place, fault.text),
-        false => notes.add(place, fault.text),
-    }
+/// The place is that of the file.
+fn note_of_pair(notes: &Notes<'_>, places: &PairPlaces, fault: PairFault) {
+    let (text, may_pass) = (fault.text, fault.may_pass);
+    notes.add_fault(places.of(fault.part), TlsFault { text, may_pass });
 }
 
 fn check_client(
@@ -132,17 +131,17 @@ fn check_client(
         && let Err(fault) = vault.pair(files)
     {
         can_be_used = false;
-        note(notes, tls.pair_places.of(fault.part), fault);
+        note_of_pair(notes, &tls.pair_places, fault);
     }
     if let (Some(ca), Some(place)) = (&tls.ca, &tls.ca_place)
         && let Err(why) = vault.roots(ca)
     {
         can_be_used = false;
-        notes.add(place, why);
+        notes.add_fault(place, why);
     }
     let settings = tls.settings(pool.protocol);
     if can_be_used && let Err(why) = vault.client(&pool.name, &settings) {
-        notes.add(&tls.place, why);
+        notes.add_fault(&tls.place, why);
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, accessat};
 use super::access_log;
 use super::api::Tokens;
 use super::desk::state_file;
+use super::desk::state_lock::StateLock;
 use crate::base::{file, limits};
 use crate::config::Config;
 use crate::net::check_address;
@@ -31,7 +32,11 @@ pub fn complaints(config: &Config) -> Vec<String> {
         note("admin", Tokens::read(admin).map(drop));
         if let Some(path) = &admin.state_file {
             let loaded = state_file::load(path).map(drop);
-            note("admin.state_file", loaded.and_then(|()| may_replace(path)));
+            let looked = loaded.and_then(|()| may_replace(path));
+            note(
+                "admin.state_file",
+                looked.and_then(|()| StateLock::check(path)),
+            );
         }
     }
     if let Some(path) = &settings.ticket_key_file {

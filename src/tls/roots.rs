@@ -1,7 +1,6 @@
 //! Whom to believe: certificates of authorities.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -32,12 +31,15 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
     {
         // The library that loads the authorities would wait for the writer of a pipe.
         let text = format!("{} (SSL_CERT_FILE) is {error}", path.display());
-        return Err(FileFault::of_content(&path, text));
+        return Err(FileFault {
+            may_pass: file::may_pass(&error),
+            ..FileFault::of_content(&path, text)
+        });
     }
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         if let NativeErrorKind::Io { inner, path } = &error.kind
-            && may_pass(inner.kind())
+            && file::may_pass(inner)
         {
             return Err(FileFault {
                 path: path.clone(),
@@ -61,12 +63,7 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
     Ok(roots)
 }
 
-/// Whether a reading error may pass even if nobody changes the file, because the file is neither absent nor forbidden.
-fn may_pass(kind: ErrorKind) -> bool {
-    !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied)
-}
-
-/// The value of an environment variable, if it is set and not empty.
+/// What a variable of the environment says, if it says anything.
 fn named(variable: &str) -> Option<OsString> {
     env::var_os(variable).filter(|value| !value.is_empty())
 }

@@ -357,7 +357,7 @@ fn what_did_not_change_is_the_same_thing_and_what_broke_stays() {
     vault.forget_unused();
     let error = vault.server(&settings).unwrap_err();
     assert!(
-        error.contains("a.key cannot be read: No such file"),
+        error.text.contains("a.key cannot be read: No such file"),
         "{error}"
     );
 }

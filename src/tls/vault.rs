@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use super::loaded::{Loaded, take};
 use super::{
     Challenges, ClientSettings, ClientTrust, FilesRead, Pair, PairFault, PairFiles, ServerSettings,
-    TicketKeys, client, roots, server,
+    TicketKeys, TlsFault, client, roots, server,
 };
 
 /// Loads files when they are needed for the first time or have changed. If a changed file cannot be used, that is
@@ -83,17 +83,17 @@ impl Vault {
     }
 
     /// The authorities of a file. Errors: what is wrong with it, and always was.
-    pub fn roots(&mut self, path: &Path) -> Result<Arc<RootCertStore>, String> {
+    pub fn roots(&mut self, path: &Path) -> Result<Arc<RootCertStore>, TlsFault> {
         let key = path.to_owned();
         let (now, name) = (FilesRead::now([&key]), path.display());
         let load = || roots::of_file(path);
         let key = Some(key.clone());
         let taken = take(&mut self.roots, &mut self.read, &key, now, &name, load);
-        taken.map_err(|fault| fault.text)
+        Ok(taken?)
     }
 
     /// The authorities of this machine. Errors: there are none, or they cannot be read.
-    pub fn system_roots(&mut self) -> Result<Arc<RootCertStore>, String> {
+    pub fn system_roots(&mut self) -> Result<Arc<RootCertStore>, TlsFault> {
         let now = FilesRead::now(&roots::system_paths());
         let (roots, read, load) = (&mut self.roots, &mut self.read, roots::of_system);
         let taken = take(
@@ -104,7 +104,7 @@ impl Vault {
             &"one of this machine's authorities",
             load,
         );
-        taken.map_err(|fault| fault.text)
+        Ok(taken?)
     }
 
     /// TLS of a listener; the same thing as before if nothing has changed. Errors: the first file that cannot be used,
@@ -113,7 +113,7 @@ impl Vault {
     /// A pair that palantir orders itself is left out until it is there: a handshake for its name is then one for a name
     /// that no certificate is for. A certificate of our own issue in its place would be refused by every client that
     /// verifies, and teach the others not to.
-    pub fn server(&mut self, settings: &ServerSettings) -> Result<ServerSide, String> {
+    pub fn server(&mut self, settings: &ServerSettings) -> Result<ServerSide, TlsFault> {
         let mut pairs = self.all_pairs(&settings.pairs)?;
         let automatic = settings.automatic.iter();
         pairs.extend(automatic.filter_map(|files| self.pair(files).ok()));
@@ -142,7 +142,7 @@ impl Vault {
         &mut self,
         pool: &str,
         settings: &ClientSettings,
-    ) -> Result<Arc<ClientConfig>, String> {
+    ) -> Result<Arc<ClientConfig>, TlsFault> {
         let pairs = self.all_pairs(settings.pair.as_slice())?;
         let roots = match (settings.verify, &settings.ca) {
             (false, _) => None,
@@ -169,21 +169,20 @@ impl Vault {
         std::mem::take(&mut self.read)
     }
 
-    fn all_pairs(&mut self, files: &[PairFiles]) -> Result<Vec<Arc<Pair>>, String> {
+    fn all_pairs(&mut self, files: &[PairFiles]) -> Result<Vec<Arc<Pair>>, TlsFault> {
         let pairs = files.iter().map(|files| self.pair(files));
-        pairs
-            .map(|pair| pair.map_err(|fault| fault.to_string()))
-            .collect()
+        pairs.map(|pair| Ok(pair?)).collect()
     }
 
-    fn named_roots(&mut self, path: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, String> {
+    fn named_roots(&mut self, path: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, TlsFault> {
         let Some(path) = path else {
             return Ok(None);
         };
         let roots = self.roots(path);
-        roots
-            .map(Some)
-            .map_err(|text| format!("{} {text}", path.display()))
+        roots.map(Some).map_err(|fault| TlsFault {
+            text: format!("{} {fault}", path.display()),
+            ..fault
+        })
     }
 }
 
@@ -194,7 +193,7 @@ fn keep<K: Clone + Eq + Hash, T>(
     pairs: &[Arc<Pair>],
     roots: &Option<Arc<RootCertStore>>,
     build: impl FnOnce() -> Result<T, rustls::Error>,
-) -> Result<Arc<T>, String> {
+) -> Result<Arc<T>, TlsFault> {
     if let Some(known) = kept.get_mut(key)
         && is_same(known.pairs.iter(), pairs.iter())
         && is_same(known.roots.iter(), roots.iter())
@@ -202,7 +201,7 @@ fn keep<K: Clone + Eq + Hash, T>(
         known.is_in_use = true;
         return Ok(known.thing.clone());
     }
-    let thing = Arc::new(build().map_err(|error| error.to_string())?);
+    let thing = Arc::new(build()?);
     let built = Built {
         pairs: pairs.to_vec(),
         roots: roots.clone(),

@@ -17,7 +17,7 @@ use crate::support::managed::{Managed, is_problem, pool};
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, list, route, run};
-use crate::support::{Origin, PATIENCE, eventually, get};
+use crate::support::{Origin, PATIENCE, Proxy, eventually, get};
 
 /// The whole file of a proxy with a management API.
 fn whole(managed: &Managed, rest: &str) -> String {
@@ -184,6 +184,22 @@ fn files_that_would_overwrite_each_other_are_refused() {
             "is first written to",
         ),
         (
+            admin("state_file", "{dir}/token") + "token_file = \"{dir}/token.lock\"\n",
+            "has its lock in",
+        ),
+        (
+            log("{dir}/behind.lock") + &admin("state_file", "{dir}/link"),
+            "has its lock in",
+        ),
+        (
+            tickets("{dir}/a.lock") + &admin("state_file", "{dir}/round/a"),
+            "has its lock in",
+        ),
+        (
+            listens("{dir}/a.lock") + &admin("state_file", "{dir}/a"),
+            "has its lock in",
+        ),
+        (
             log("{dir}/a.sock") + &listens("{dir}/b/../a.sock"),
             "listeners[0].addr",
         ),
@@ -275,6 +291,10 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
     let rest = whole(&managed, &pool(&[origin.addr]));
     let edits =
         |edits: &str| rest.replace("pool = \"api\"\n", &format!("pool = \"api\"\n{edits}\n"));
+    let admin = |more: &str| rest.replace("[admin]\n", &format!("[admin]\n{more}\n"));
+    let acme = |more: &str| {
+        format!("[acme]\nterms_of_service_agreed = true\nstate_dir = \"/nowhere/acme\"\n{more}\n")
+    };
     let rows = [
         edits("request_headers = { set = { authorization = \"Bearer SECRET-abcdef \" } }"),
         edits("request_headers = { set = { x-api-key = [\"SECRET-abcdef\"] } }"),
@@ -305,10 +325,24 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
         edits("redirect = \"https://user:SECRET-abcdef@a.example/\""),
         edits("redirect = \"https://user:SECRET-abcdef@a.example/"),
         edits("tls = { server_name = \"https://user:SECRET-abcdef@a.example\" }"),
-        // This row has no mistake.
+        rest.replace("[\"127.", "[\"user:SECRET-abcdef@127."),
+        rest.clone() + &acme("eab = { key_id = \"a\", hmac_key_file = \"SECRET-abcdef\" }"),
+        rest.clone() + &acme("eab = { key_id = \"a\", hmac_key_file = \"/SECRET-abcdef\" }"),
+        rest.clone() + &acme("eab = \"SECRET-abcdef\""),
+        rest.clone() + &acme("eab = \"SECRET-abcdef"),
+        rest.clone() + &acme("directory = \"https://a:SECRET-abcdef@a.example/\""),
+        rest.clone()
+            + "[[listeners]]\naddr = \"127.0.0.1:1\"\n\
+               tls = { certificates = [{ cert = \"a.pem\", key = \"SECRET-abcdef\" }] }\n",
+        admin("token_file = 1\nread_token_file = \"SECRET-abcdef\""),
+        // The others have no mistake: tokens are read at the start alone.
+        admin("token_file = \"SECRET-abcdef\""),
+        admin("token_file = \"/SECRET-abcdef\""),
+        admin(&format!("token_file = \"{}\"", SECRET.repeat(24))),
+        admin("token_file = \"/run/token\"\nread_token_file = \"SECRET-abcdef\""),
         edits("request_headers = { set = { authorization = \"SECRET-abcdef\" } }"),
     ];
-    let mistaken = rows.len() - 1;
+    let mistaken = rows.len() - 5;
     for (index, text) in rows.iter().enumerate() {
         write(&managed, text);
         let diff = managed.ask("GET /config/diff", &[], "");
@@ -317,7 +351,8 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
         let check = [("Content-Type", "application/toml")];
         let checked = managed.ask("POST /config/check", &check, text);
         let reload = managed.ask("POST /reload", &[], "");
-        for answer in [diff, checked, reload] {
+        let config = managed.ask("GET /config", &[], "");
+        for answer in [diff, checked, reload, config] {
             assert!(!answer.text().contains(SECRET), "{text}: {}", answer.text());
         }
     }
@@ -347,6 +382,23 @@ fn no_credential_of_the_file_is_shown_or_logged_whatever_is_wrong_with_it() {
     let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(explained.contains("set authorization: ***"), "{explained}");
     assert!(!explained.contains(SECRET), "{explained}");
+}
+
+#[test]
+fn a_start_does_not_log_a_token_that_stands_where_its_file_is_to_be_named() {
+    const SECRET: &str = "SECRET-abcdef";
+    let long = SECRET.repeat(24);
+    for token in [SECRET, "/SECRET-abcdef", &long] {
+        let admin = free_addr();
+        let config = format!(
+            "[admin]\nlisten_addr = \"{admin}\"\ntoken_file = \"{token}\"\n{}",
+            route("/", &[free_addr()])
+        );
+        let mut proxy = Proxy::launch(command(), free_addr(), &config);
+        assert_eq!(proxy.wait_for_exit(), 1);
+        proxy.wait_for_log(&["is not the token itself"]);
+        assert!(!proxy.log().contains(SECRET), "{}", proxy.log());
+    }
 }
 
 #[test]

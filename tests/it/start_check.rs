@@ -105,6 +105,37 @@ fn what_a_start_cannot_open_is_told_by_check() {
 }
 
 #[test]
+fn a_lock_that_a_start_cannot_take_is_told_by_check() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.path().join(name);
+    let state = |name: &str| {
+        format!("[admin]\nlisten_addr = \"unix:{{dir}}/admin\"\nstate_file = \"{{dir}}/{name}\"")
+    };
+    fs::create_dir(path("folder.lock")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", path("link.lock")).unwrap();
+    let pipe = std::ffi::CString::new(path("pipe.lock").to_str().unwrap()).unwrap();
+    // SAFETY: a plain system call on a text that ends with a NUL.
+    assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+    for name in ["folder", "link", "pipe"] {
+        both(&directory, &state(name), Some("no regular file"));
+    }
+    assert!(!path("elsewhere").exists());
+    let secret = "0123456789abcdefghijklmnop\n";
+    directory.write("a.lock", secret);
+    both(&directory, &state("a"), Some("no lock of palantir"));
+    assert_eq!(fs::read_to_string(path("a.lock")).unwrap(), secret);
+    // A lock that a process has left behind is taken.
+    directory.write("b.lock", "4194304   \n");
+    both(&directory, &state("b"), None);
+    // SAFETY: a plain system call that cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        directory.write("c.lock", "");
+        fs::set_permissions(path("c.lock"), fs::Permissions::from_mode(0o400)).unwrap();
+        both(&directory, &state("c"), Some("c.lock: Permission denied"));
+    }
+}
+
+#[test]
 fn a_folder_that_may_not_be_written_in_is_told_by_check() {
     // SAFETY: a plain system call that cannot fail.
     if unsafe { libc::geteuid() } == 0 {

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::support::managed::{Managed, is_problem, pool, request};
+use crate::support::managed::{Managed, ask, is_problem, pool, request};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, list};
+use crate::support::shim::{Disk, Strike};
 use crate::support::tls::{Authority, BOTH, Dialer, Front, Server, start_wholly};
 use crate::support::{Client, Origin, Proxy, eventually, get};
 
@@ -178,4 +179,89 @@ fn a_configuration_file_that_could_not_be_read_once_is_loaded_later() {
     eventually("the file is in force", || {
         managed.servers().contains(&added.to_string())
     });
+}
+
+/// What `[acme]` says besides its authority.
+const ACME: &str = "[acme]\nterms_of_service_agreed = true\ndirectory = \"https://127.0.0.1:1/\"\n";
+
+#[test]
+fn no_file_of_tls_loses_a_reload_that_could_not_be_read_once() {
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let issued = authority.issue(&["a.example"]).write(&directory, "a");
+    let dir = directory.path().display().to_string();
+    for name in ["clients.crt", "backends.crt", "acme.crt", "roots.crt"] {
+        directory.write(name, &authority.pem());
+    }
+    directory.write("eab", "c2VjcmV0LWhtYWMta2V5\n");
+    let listener = free_addr();
+    let listens = |tls: &str| format!("[[listeners]]\naddr = \"{listener}\"\ntls = {{ {tls} }}\n");
+    let pool = |tls: &str| {
+        format!("[[pools]]\nname = \"new\"\nbackends = [\"127.0.0.1:1\"]\ntls = {tls}\n")
+    };
+    let acme = |more: &str| format!("{ACME}state_dir = \"{dir}/acme\"\n{more}");
+    let trusting = format!("certificates = [{issued}], client_ca = \"{dir}/clients.crt\"");
+    // What is new in the configuration, a file that it names, and which time of opening the file fails: the check's, and
+    // that for the compiled configuration. A certificate is opened for warnings in between.
+    let rows: [(String, &str, &[usize]); 6] = [
+        (
+            listens(&format!("certificates = [{issued}]")),
+            "a.crt",
+            &[1, 3],
+        ),
+        (listens(&trusting), "clients.crt", &[1, 2]),
+        (
+            pool(&format!("{{ ca = \"{dir}/backends.crt\" }}")),
+            "backends.crt",
+            &[1, 2],
+        ),
+        (pool("{}"), "roots.crt", &[1, 2]),
+        (
+            acme(&format!("ca = \"{dir}/acme.crt\"\n")),
+            "acme.crt",
+            &[1],
+        ),
+        (
+            acme(&format!(
+                "eab = {{ key_id = \"a\", hmac_key_file = \"{dir}/eab\" }}\n"
+            )),
+            "eab",
+            &[1],
+        ),
+    ];
+    let (disk, admin) = (Disk::new(), free_addr());
+    let mut command = command();
+    disk.apply(&mut command);
+    command.env("SSL_CERT_FILE", directory.path().join("roots.crt"));
+    command.env_remove("SSL_CERT_DIR");
+    let proxy = Proxy::start_as(
+        command,
+        &format!(
+            "[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n"
+        ),
+    );
+    let base = format!(
+        "listen_addr = \"{}\"\n[admin]\nlisten_addr = \"{admin}\"\n[[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n",
+        proxy.addr
+    );
+    let in_force = || ask(admin, "GET /config", &[], "").text();
+    for (new, file, opened) in rows {
+        let opened = opened.iter();
+        let strikes = opened.map(|number| ("open", *number, libc::EMFILE));
+        let strikes = strikes.chain([("read", 1, libc::EIO)]);
+        for (function, number, error) in strikes {
+            let label = format!("{function} {file}, {number}: {new}");
+            proxy.directory.write("config.toml", &base);
+            assert_eq!(reload(admin), 200, "{label}");
+            let before = in_force();
+            proxy.directory.write("config.toml", &(base.clone() + &new));
+            disk.strike(&format!("{function} {file}"), number, Strike::Error(error));
+            let refused = ask(admin, "POST /reload", &[], "");
+            assert!(disk.is_hit(), "{label}");
+            assert_eq!(refused.status(), 503, "{label}: {}", refused.text());
+            disk.strike(&format!("{function} {file}"), number, Strike::Error(error));
+            proxy.signal(libc::SIGHUP);
+            eventually("the file is in force", || in_force() != before);
+            assert!(disk.is_hit(), "{label}");
+        }
+    }
 }

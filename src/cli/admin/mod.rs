@@ -145,7 +145,7 @@ impl Client {
         };
         // A connection per request, so there is nothing to resume.
         let config = Vault::default().client("admin", &tls.settings);
-        let config = config.map_err(Trouble::Unreachable)?;
+        let config = config.map_err(|fault| Trouble::Unreachable(fault.text))?;
         let connector = TlsConnector::from(config);
         let handshake = connector.connect(tls.name.clone(), stream);
         let stream = self.in_time(handshake).await?;

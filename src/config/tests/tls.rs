@@ -306,6 +306,7 @@ fn what_cannot_be_loaded_cannot_be_compiled() {
     let expected = CannotCompile::Tls {
         key: "routes[0].tls".to_owned(),
         text: "/nowhere cannot be read: No such file or directory (os error 2)".to_owned(),
+        may_pass: false,
     };
     assert_eq!(found.unwrap_err(), expected);
 }

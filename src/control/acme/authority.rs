@@ -174,6 +174,6 @@ impl Authority {
         let load = move || Vault::default().client("acme", &settings);
         let config = self.disk.run(load).await?;
         let client = config.map(Client);
-        client.map_err(|why| Failure::new(Outcome::Unreachable, why))
+        client.map_err(|why| Failure::new(Outcome::Unreachable, why.text))
     }
 }

@@ -1,5 +1,5 @@
-//! The connections of the API, over TCP or a Unix socket, perhaps with TLS: so many at once, each with a bound on its heads and on the time
-//! they take.
+//! The connections of the API, over TCP or a Unix socket, perhaps with TLS: so many at once, each with a bound on its
+//! heads and on the time they take.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,11 +1,11 @@
 //! The two bearer tokens (RFC 6750) of the API: one that may change things, one that may only read.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use subtle::ConstantTimeEq;
 
 use crate::base::{file, limits};
+use crate::config::is_file_name;
 use crate::snapshot::Admin;
 
 /// What a request may do.
@@ -73,12 +73,11 @@ fn read_token(path: &Path) -> Result<String, String> {
     let cannot = |why: &str| format!("token file {}: {why}", path.display());
     let bytes = file::read(path, limits::TOKEN_FILE_BYTES);
     let bytes = bytes.map_err(|error| match path.to_str() {
-        // The configured path may be the token itself, by mistake; messages do not repeat it.
-        Some(name) if error.kind() == ErrorKind::NotFound && is_token(name) && !path.has_root() => {
-            "the token file is not there; the setting names a file, and is not the token itself"
-                .to_owned()
-        }
-        _ => cannot(&error.to_string()),
+        Some(name) if is_file_name(name) => cannot(&error.to_string()),
+        // Somebody may have written the token itself, which messages do not repeat.
+        _ => format!(
+            "the token file cannot be read: {error}; the setting names a file, and is not the token itself"
+        ),
     })?;
     // Bytes that are no UTF-8 are no ASCII either, and are refused for that reason.
     let text = String::from_utf8_lossy(&bytes);
@@ -160,7 +159,13 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let absent = read_token(&path).unwrap_err();
         assert!(absent.contains(path.to_str().unwrap()), "{absent}");
-        let inline = read_token(Path::new("0123456789abcdef")).unwrap_err();
-        assert!(!inline.contains("0123456789abcdef"), "{inline}");
+        for token in [
+            "0123456789abcdef",
+            "/0123456789abcdef",
+            &"0123456789abcdef".repeat(20),
+        ] {
+            let inline = read_token(Path::new(token)).unwrap_err();
+            assert!(!inline.contains("0123456789abcdef"), "{inline}");
+        }
     }
 }

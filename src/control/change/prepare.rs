@@ -333,14 +333,26 @@ fn open_log(settings: Option<&AccessLog>) -> Result<Option<LogFile>, String> {
 fn uncompiled(error: CannotCompile) -> Problem {
     match error {
         CannotCompile::TooManyBackends(error) => Problem::new(ProblemKind::Full, error.to_string()),
-        CannotCompile::Tls { key, text } => Problem {
-            kind: ProblemKind::Invalid,
+        CannotCompile::Tls {
+            key,
+            text,
+            may_pass,
+        } => Problem {
+            kind: kind_of_fault(may_pass),
             mistakes: vec![(key, text)],
         },
     }
 }
 
-/// The problem that reports the mistakes of a file.
+/// A fault that may pass though nobody changes anything is tried again.
+fn kind_of_fault(may_pass: bool) -> ProblemKind {
+    match may_pass {
+        true => ProblemKind::Unavailable,
+        false => ProblemKind::Invalid,
+    }
+}
+
+/// What a file's mistakes are to whoever wanted it read.
 fn problem(mistakes: &Mistakes) -> Problem {
     let path = mistakes.path.display();
     let notes = mistakes.notes.iter();
@@ -351,12 +363,8 @@ fn problem(mistakes: &Mistakes) -> Problem {
             format!("{path}: and {} more", mistakes.left_out),
         )
     });
-    let kind = match mistakes.may_pass {
-        true => ProblemKind::Unavailable,
-        false => ProblemKind::Invalid,
-    };
     Problem {
-        kind,
+        kind: kind_of_fault(mistakes.may_pass),
         mistakes: notes.chain(more).collect(),
     }
 }

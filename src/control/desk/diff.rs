@@ -212,12 +212,16 @@ impl Diff {
         effect: Option<&'static str>,
     ) {
         let hidden = config::hides(&subject);
-        let show = |value: String| if hidden { MASK.to_owned() } else { value };
+        let show = |value: String| match hidden || config::is_telling(&subject, &value) {
+            true => MASK.to_owned(),
+            false => value,
+        };
+        let (from, to) = (from.map(show), to.map(show));
         self.differences.push(Difference {
             what: What::Changed,
             subject,
-            from: from.map(show),
-            to: to.map(show),
+            from,
+            to,
             effect,
         });
     }

@@ -2,11 +2,19 @@
 
 use toml::{Table, Value};
 
-use crate::config::{MASK, is_credential};
+use crate::config::{MASK, is_credential, is_telling};
 
-/// The document without the values of header fields that are credentials (`authorization`, `x-api-key`, …).
+/// The document without the values of header fields that are credentials (`authorization`, `x-api-key`, …), and without
+/// tokens that stand where their files are to be named: these files are read at the start alone.
 pub fn masked(document: &Table) -> Table {
     let mut document = document.clone();
+    let admin = document.get_mut("admin").and_then(Value::as_table_mut);
+    for (key, value) in admin.into_iter().flatten() {
+        let way = format!("admin.{key}");
+        if value.as_str().is_some_and(|text| is_telling(&way, text)) {
+            *value = Value::String(MASK.to_owned());
+        }
+    }
     let routes = document.get_mut("routes").and_then(Value::as_array_mut);
     for route in routes.into_iter().flatten() {
         for headers in ["request_headers", "response_headers"] {
@@ -30,6 +38,7 @@ mod tests {
     #[test]
     fn values_of_credentials_are_hidden_and_nothing_else() {
         let document: Table = r#"
+admin = { token_file = "0123456789abcdef", read_token_file = "/run/secrets/token" }
 [[routes]]
 request_headers = { set = { "Authorization" = "Bearer a", "x-api-key" = "b", "x-team" = "c" }, remove = ["cookie"] }
 response_headers = { set = { "Set-Cookie" = "d=e", "cache-control" = "no-store" } }
@@ -39,6 +48,7 @@ prefix = "/token"
         .parse()
         .unwrap();
         let expected: Table = r#"
+admin = { token_file = "***", read_token_file = "/run/secrets/token" }
 [[routes]]
 request_headers = { set = { "Authorization" = "***", "x-api-key" = "***", "x-team" = "c" }, remove = ["cookie"] }
 response_headers = { set = { "Set-Cookie" = "***", "cache-control" = "no-store" } }

@@ -1,6 +1,6 @@
-//! What the API has said against the file. Of every pool's settings and of every backend it keeps two words: what the file
-//! said then, and what the API said instead. As long as the file still says the same, the API's word stands; once the
-//! file says something else, the file wins.
+//! What the API has said against the file. Of every pool's settings and of every backend it keeps two words: what the
+//! file said then, and what the API said instead. As long as the file still says the same, the API's word stands; once
+//! the file says something else, the file wins.
 
 use std::collections::HashMap;
 

@@ -23,8 +23,8 @@ pub struct State {
     pub said: Overlay,
     /// Backends that are drained for removal.
     pub departures: Vec<Departure>,
-    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back, or if it
-    /// is on trial.
+    /// The digest ([`digest`]) of the configuration file that was loaded last, if a rollback has taken it back, or if
+    /// it is on trial.
     pub taken_back: Option<String>,
     /// How many backends each pool has lost in an outage that may not be over (`remove_after_secs`).
     pub lost: BTreeMap<String, usize>,

@@ -18,8 +18,10 @@ use tracing::warn;
 
 use crate::base::{file, limits};
 
-/// A held lock. The lock is held for as long as this value exists, or one made from [`StateLock::descriptor`] in
-/// another process.
+/// A number, filled up with blanks, and the end of the line: fewer bytes than a token or a key has.
+const SIGNATURE_BYTES: usize = 11;
+
+/// Held for as long as this exists, or what was made of [`StateLock::descriptor`] in another process.
 #[derive(Debug)]
 pub struct StateLock {
     file: File,
@@ -32,7 +34,7 @@ impl StateLock {
         let path = place(state)?;
         let cannot = |error: io::Error| format!("{}: {error}", path.display());
         let lock = StateLock {
-            file: open(&path).map_err(cannot)?,
+            file: open(&path, true).map_err(cannot)?,
         };
         let pauses = patience.as_millis() as u64 / limits::BIND_PAUSE_MILLIS;
         for _ in 0..pauses {
@@ -47,7 +49,18 @@ impl StateLock {
         }
     }
 
-    /// The lock that the old process has handed over, if it is the one of this state file.
+    /// Whether the lock could be opened, whoever has it. Nothing is made or locked. Errors: why it could not.
+    pub fn check(state: &Path) -> Result<(), String> {
+        let path = place(state)?;
+        match open(&path, false) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(format!("{}: {error}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The lock that the process before this one has handed over, if it is the one of this state file.
     pub fn handed(state: &Path, descriptor: OwnedFd) -> Option<StateLock> {
         let lock = StateLock {
             file: File::from(descriptor),
@@ -72,6 +85,9 @@ impl StateLock {
 
     /// Writes this process's id into the lock's file, for people to read.
     pub fn sign(&self) {
+        if !is_own(&self.file).unwrap_or(false) {
+            return;
+        }
         let text = format!("{:<10}\n", process::id());
         // The lock does not depend on the text, so that a failed write does not matter.
         let _ = self.file.write_all_at(text.as_bytes(), 0);
@@ -109,23 +125,42 @@ impl StateLock {
 /// The path of a state file's lock: `STATE.lock` beside the file that `state` leads to through links.
 fn place(state: &Path) -> Result<PathBuf, String> {
     let state = file::behind_links(state);
-    let mut name = state.map_err(|error| error.to_string())?.into_os_string();
-    name.push(".lock");
-    Ok(PathBuf::from(name))
+    Ok(file::lock_of(&state.map_err(|error| error.to_string())?))
 }
 
-/// Opens the lock's file. The open follows no link in the place of the file, and does not block if the file is a pipe.
-fn open(path: &Path) -> io::Result<File> {
+/// Follows no link in the place of the file, waits for nobody if it is a pipe, and wants no file of somebody else.
+fn open(path: &Path, may_make: bool) -> io::Result<File> {
+    let is_regular = |is_file: bool| match is_file {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no regular file")),
+    };
+    // To open a pipe or a device would tell somebody something.
+    if let Ok(found) = path.symlink_metadata() {
+        is_regular(found.is_file())?;
+    }
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    options.mode(0o600);
+    options.read(true).write(true).create(may_make);
+    options.truncate(false).mode(0o600);
     let file = options
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
-    match file.metadata()?.is_file() {
+    is_regular(file.metadata()?.is_file())?;
+    match is_own(&file)? {
         true => Ok(file),
-        false => Err(io::Error::other("it is no regular file")),
+        false => Err(io::Error::other(
+            "it holds something else than the number of a process, so that it is no lock of palantir",
+        )),
     }
+}
+
+/// Whether the file holds nothing, or what [`StateLock::sign`] writes.
+fn is_own(file: &File) -> io::Result<bool> {
+    let mut bytes = [0; SIGNATURE_BYTES + 1];
+    let read = file.read_at(&mut bytes, 0)?;
+    let text = String::from_utf8_lossy(&bytes[..read]);
+    let number = text.trim_end();
+    let is_signature = number.bytes().all(|byte| byte.is_ascii_digit());
+    Ok(is_signature && read <= SIGNATURE_BYTES)
 }
 
 #[cfg(test)]
@@ -158,6 +193,39 @@ mod tests {
         std::os::unix::fs::symlink("elsewhere", folder.join("other.lock")).unwrap();
         assert!(take(&other).is_err());
         assert!(!folder.join("elsewhere").exists());
+        assert!(StateLock::check(&other).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_neither_taken_nor_written() {
+        let folder = std::env::temp_dir().join(format!("palantir-signed-{}", process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let (state, path) = (folder.join("state"), folder.join("state.lock"));
+        StateLock::check(&state).unwrap();
+        assert!(!path.exists(), "to look makes nothing");
+        let rows = [
+            ("", true),
+            ("7         \n", true),
+            ("4194304   \n", true),
+            ("12", true),
+            ("123456789012", false),
+            ("1234567890123\n", false),
+            ("0123456789abcdef\n", false),
+            ("a\n", false),
+            ("1\n2\n", false),
+            ("-----BEGIN CERTIFICATE-----", false),
+        ];
+        for (text, is_own) in rows {
+            fs::write(&path, text).unwrap();
+            assert_eq!(StateLock::check(&state).is_ok(), is_own, "{text:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            let taken = StateLock::take(&state, Duration::ZERO);
+            assert_eq!(taken.is_ok(), is_own, "{text:?}");
+            let left = fs::read_to_string(&path).unwrap();
+            assert_eq!(left == text, !is_own, "{text:?}");
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 }

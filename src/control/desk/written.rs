@@ -1,5 +1,5 @@
-//! Pools and backends as a document writes them: a pool is one of `[[pools]]` or stands in its route, a backend is a text
-//! or a table. Everything above sees the one form, [`WrittenPool`].
+//! Pools and backends as a document writes them: a pool is one of `[[pools]]` or stands in its route, a backend is a
+//! text or a table. Everything above sees the one form, [`WrittenPool`].
 
 use std::collections::HashSet;
 
