@@ -310,8 +310,8 @@ impl Ready {
         self.control
     }
 
-    /// Takes leave of the process that was the service before, and tells the control thread when it is over. Errors: no
-    /// thread is to be had; the other process has heard nothing then.
+    /// Tells the old process that this one accepts, on a thread of its own, and the control thread when the old process
+    /// is over. Errors: no thread can be started; the old process has heard nothing then.
     fn follow(
         &self,
         farewell: impl FnOnce(&mut dyn FnMut(LeftToDo)) + Send + 'static,
@@ -323,7 +323,7 @@ impl Ready {
         let mut lock = self.left.lock.clone();
         let mut be_alone = move |left| {
             socket_files::own_all();
-            // It is not kept from other processes by this thread.
+            // The control thread keeps the lock; this thread only writes the process id.
             if let Some(lock) = lock.take() {
                 lock.sign();
             }

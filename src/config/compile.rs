@@ -56,7 +56,7 @@ pub enum CannotCompile {
         /// The way to the `tls` at fault: `pools[0].tls`.
         key: String,
         text: String,
-        /// It may pass though nobody does anything to the file.
+        /// Whether the fault may pass without a change of the file.
         may_pass: bool,
     },
 }

@@ -25,14 +25,14 @@ struct OwnFile<'s> {
     role: Role,
 }
 
-/// What a file is to the setting that it belongs to.
+/// The role of a file for the setting that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
-    /// The setting names it.
+    /// The setting names the file.
     Named,
-    /// The named file is first written to it.
+    /// The named file is first written to this one.
     New,
-    /// Who may write the named file has a lock on it, and writes its own number in it.
+    /// The process that may write the named file holds a lock on this one, and writes its process id into it.
     Lock,
 }
 
@@ -99,7 +99,7 @@ impl Known {
     }
 }
 
-/// What is wrong if both are the same. Files beside others are looked at last.
+/// The mistake if both settings name the same file. Files beside others are looked at last.
 fn in_words(own: &OwnFile<'_>, other: &Known) -> String {
     let name = own.path.display();
     let key = match other.key.as_str() {

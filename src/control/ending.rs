@@ -26,8 +26,8 @@ impl Control {
         sleep(Duration::from_millis(limits::LAST_ANSWERS_MILLIS)).await;
     }
 
-    /// Waits until a new process that was given up has ended; another signal to stop ends it and the wait at once. The
-    /// exit code, as far as it depends on that process.
+    /// Waits until a new process that was given up has ended; another signal to stop ends it and the wait at once.
+    /// Returns the exit code as far as it depends on that process.
     pub(super) async fn end_new_process(
         &mut self,
         next_signal: &mut impl AsyncFnMut() -> Signal,
@@ -49,7 +49,7 @@ impl Control {
         u8::from(!no_cut)
     }
 
-    /// Has the workers record the requests that are cut, and waits for that for a moment.
+    /// Has the workers record the requests that are cut, and waits for that within a bound.
     pub(super) async fn record_cut(&mut self) {
         self.threads.cut();
         let pause = Duration::from_millis(limits::CUT_PAUSE_MILLIS);

@@ -148,14 +148,14 @@ impl Pending {
         self.wanted.0[operation as usize].store(row.again, Relaxed);
     }
 
-    /// It is not wanted any more, however often it was asked for; whether it was.
+    /// Notes that the operation is no longer wanted, however often it was asked for. Returns whether it was wanted.
     pub fn forget(&mut self, operation: Operation) -> bool {
         self.rows[operation as usize] = Row::default();
         self.wanted.0[operation as usize].swap(false, Relaxed)
     }
 
-    /// It could not be done, and stays wanted; whether that is to be told: a new reason at once, the same one once a
-    /// minute.
+    /// Notes that the operation could not be done and stays wanted. Returns whether to log the reason: a new reason at
+    /// once, the same one once a minute.
     pub fn note_refusal(&mut self, operation: Operation, reason: &str, now: Micros) -> bool {
         self.want(operation);
         let row = &mut self.rows[operation as usize];

@@ -27,7 +27,7 @@ pub fn allow(places: &[(ListenAddr, SocketAccess)]) -> Vec<String> {
     failed.collect()
 }
 
-/// Those of `places` that [`allow`] would change something of.
+/// The places whose files [`allow`] would change.
 pub fn unlike(mut places: Vec<(ListenAddr, SocketAccess)>) -> Vec<(ListenAddr, SocketAccess)> {
     places.retain(|place| own_file(place).is_some_and(|(path, _, access)| !has(path, access)));
     places

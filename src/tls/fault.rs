@@ -1,20 +1,20 @@
-//! Why something cannot be made of files.
+//! Faults of the files of TLS.
 
 use std::fmt;
 
 use super::PairFault;
 use super::pem::FileFault;
 
-/// Why something cannot be made of the files that the configuration names.
+/// The reason why the files that the configuration names cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFault {
     pub text: String,
-    /// It may pass though nobody does anything to the files.
+    /// Whether the fault may pass without a change of the files.
     pub may_pass: bool,
 }
 
 impl TlsFault {
-    /// It stays so until somebody changes something.
+    /// A fault that lasts until somebody changes something.
     pub fn lasting(text: impl Into<String>) -> TlsFault {
         TlsFault {
             text: text.into(),

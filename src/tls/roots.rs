@@ -63,7 +63,7 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
     Ok(roots)
 }
 
-/// What a variable of the environment says, if it says anything.
+/// The value of an environment variable, if it is set and not empty.
 fn named(variable: &str) -> Option<OsString> {
     env::var_os(variable).filter(|value| !value.is_empty())
 }

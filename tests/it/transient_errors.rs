@@ -181,7 +181,7 @@ fn a_configuration_file_that_could_not_be_read_once_is_loaded_later() {
     });
 }
 
-/// What `[acme]` says besides its authority.
+/// The section `[acme]` without its authority.
 const ACME: &str = "[acme]\nterms_of_service_agreed = true\ndirectory = \"https://127.0.0.1:1/\"\n";
 
 #[test]
@@ -200,8 +200,8 @@ fn no_file_of_tls_loses_a_reload_that_could_not_be_read_once() {
     };
     let acme = |more: &str| format!("{ACME}state_dir = \"{dir}/acme\"\n{more}");
     let trusting = format!("certificates = [{issued}], client_ca = \"{dir}/clients.crt\"");
-    // What is new in the configuration, a file that it names, and which time of opening the file fails: the check's, and
-    // that for the compiled configuration. A certificate is opened for warnings in between.
+    // Columns: the addition to the configuration, a file that it names, and which opening of the file fails: the one
+    // for the check, and the one for the compiled configuration. In between, a certificate is opened for warnings.
     let rows: [(String, &str, &[usize]); 6] = [
         (
             listens(&format!("certificates = [{issued}]")),

@@ -76,7 +76,7 @@ pub(super) struct Unanswered {
     answer: Answer,
 }
 
-/// What is to be done for a wish.
+/// The work that a wish leads to.
 enum Decision {
     Change(Source, Then),
     Compare,
@@ -232,7 +232,7 @@ impl Control {
         }
     }
 
-    /// Whoever goes back by hand does not want what a signal asked for before. The end of a trial says nothing of that.
+    /// A rollback by hand ends a reload that a signal asked for before. The end of a trial does not.
     fn after_rollback(&self, asker: &Asker) -> Then {
         match asker.recipient {
             Some(Recipient::Own(_)) => Then::Nothing,

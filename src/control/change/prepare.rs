@@ -74,16 +74,16 @@ pub struct Ready {
     pub addresses: u64,
 }
 
-/// What was done for a change.
+/// The result of the work for a change.
 pub struct Made {
     /// `None`: there is nothing to put in force.
     pub ready: Option<Ready>,
     pub saved: Saved,
-    /// What could not be done, and does not stop the change.
+    /// Parts of the work that failed without stopping the change.
     pub notes: Vec<String>,
 }
 
-/// What becomes of the access log.
+/// What a change does with the access log.
 pub enum NewLog {
     AsItIs,
     Instead(Option<LogFile>),
@@ -158,7 +158,7 @@ impl Present {
         };
         let path = state_path(&proposal.config);
         let saved = self.save(job, path, state)?;
-        // What can fail is done: the change comes into force unless it was given up.
+        // Every step that can fail is done: the change comes into force unless it was given up.
         let snapshot = ready
             .as_ref()
             .map_or(&self.snapshot, |ready| &ready.snapshot);
@@ -169,8 +169,8 @@ impl Present {
         })
     }
 
-    /// Sets the rights of Unix sockets that are listened on already. A reload sets all that are others than the file
-    /// says, because an earlier attempt may have failed. Gives what cannot be set.
+    /// Sets the rights of Unix sockets that palantir listens on already. A reload corrects all of them, because an
+    /// earlier attempt may have failed. Returns the rights that cannot be set.
     fn allow(&self, job: &Job, proposal: &Proposal, snapshot: &Snapshot) -> Vec<String> {
         job.note("setting the rights of Unix sockets");
         let places = match proposal.is_of_file() {
@@ -270,8 +270,9 @@ impl Present {
         places
     }
 
-    /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new with
-    /// the change is written too: the next start reads it. Errors: it cannot be written, or something else is there.
+    /// Saves what is to outlive the process, if there is a file for it that does not say so already. One that is new
+    /// with the change is written too: the next start reads it. Errors: it cannot be written, or something else is
+    /// there.
     pub fn save(&self, job: &Job, path: Option<PathBuf>, state: State) -> Result<Saved, Problem> {
         let Some(path) = path else {
             if let Some(path) = &self.saved.path {
@@ -352,7 +353,7 @@ fn kind_of_fault(may_pass: bool) -> ProblemKind {
     }
 }
 
-/// What a file's mistakes are to whoever wanted it read.
+/// The problem that reports the mistakes of a file.
 fn problem(mistakes: &Mistakes) -> Problem {
     let path = mistakes.path.display();
     let notes = mistakes.notes.iter();

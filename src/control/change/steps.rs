@@ -223,7 +223,7 @@ impl Control {
         });
     }
 
-    /// This is on the disk. A stop has let the right to write the state file go, for the next process.
+    /// Notes what is on the disk now. A stop has given up the lock of the state file, for the next process.
     fn note_saved(&mut self, mut saved: Saved) {
         if self.shutdown.has_begun() {
             saved.lock = None;
@@ -262,7 +262,7 @@ impl Control {
         });
     }
 
-    /// What is to outlive the process once this change is in force.
+    /// The state that is to outlive the process once this change is in force.
     fn state_with(&self, proposal: &Proposal, then: &Then) -> State {
         let mut departures = self.departures.saved(&proposal.config);
         match then {

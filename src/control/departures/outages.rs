@@ -73,10 +73,10 @@ impl Outages {
         pools.filter(|(_, lost)| *lost > 0).collect()
     }
 
-    /// A backend to take out because it has been down for as long as its `remove_after_secs` allows, if there is one. An
-    /// outage must not dismantle a pool: another backend has to be well, and at least half of the pool stays, of what
-    /// the file names (`in_file`) as well as of what there was when the outage began. Looks once a second, and at once
-    /// after it has found one: a pool may have many thousands of backends.
+    /// A backend to take out because it has been down for as long as its `remove_after_secs` allows, if there is one.
+    /// An outage must not dismantle a pool: another backend has to be well, and at least half of the pool stays, of
+    /// what the file names (`in_file`) as well as of what there was when the outage began. Looks once a second, and at
+    /// once after it has found one: a pool may have many thousands of backends.
     pub fn next(
         &mut self,
         config: &Config,
@@ -125,7 +125,7 @@ impl Outage {
         self.removed + asked.filter(|(addr, _)| !is_there(addr)).count()
     }
 
-    /// Which backends are down, and which are not.
+    /// Looks which backends are down.
     fn look(
         &mut self,
         pool: &PoolSettings,

@@ -1,8 +1,8 @@
 //! The state file: the changes that the API has made, and the removals that are still under way, kept for the next
 //! process. A kill at any moment leaves the old file or the new one.
 //!
-//! What is not there is not written, so that earlier versions, which refuse what they do not know, take the file over
-//! whenever no drain is under way, no file was taken back, and no pool has lost backends in an outage.
+//! Empty parts are not written. Earlier versions refuse parts that they do not know, and so can read the file whenever
+//! no drain is under way, no file was taken back, and no pool has lost backends in an outage.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -16,14 +16,14 @@
 //! stops accepting, finishes, ends
 //! ```
 //!
-//! At each moment one of them accepts. Until the old process has said `over` it stops nothing, so whatever becomes of
-//! the new one before, the old one goes on as if nothing had been: what cannot be taken back comes last. A new process
-//! that is stopping itself says so instead of `here`. If the old process dies, the new one goes on alone as soon as it
-//! is ready. Connections in between wait in the sockets' queues. If the old process stands still after `go`, the new
-//! one does not wait for ever: it is the service then, and goes on saying `here` for when the old one asks.
+//! At each moment at least one of the two accepts. The old process stops nothing before it has said `over`, so that it
+//! simply goes on if the new process fails earlier: the steps that cannot be taken back come last. A new process that
+//! is stopping itself says so instead of `here`. If the old process dies, the new one goes on alone as soon as it is
+//! ready. Connections that arrive in between wait in the sockets' queues. If the old process stands still after `go`,
+//! the new one becomes the service after a while, and still answers `here` when the old one asks later.
 //!
-//! If the old process is told to stop, both end. A new process that was not let go is killed, or, if it has not even
-//! begun, hears `given up` when it does; one that was let go has time for its requests.
+//! If the old process is told to stop, both processes end. A new process that was not let go is killed; if it has not
+//! even begun to run, it reads `given up` as soon as it does. A new process that was let go has time for its requests.
 //!
 //! Earlier versions of the program do not know `more`, `accepting` and `over`: an old process of such a version stops
 //! accepting when it has said `go`. The old process announces that it knows these words by a variable in the
@@ -116,12 +116,12 @@ impl Upgrades {
         self.stopping.clone()
     }
 
-    /// From now on it does.
+    /// Notes that this process stops.
     pub fn note_stop(&self) {
         self.stopping.store(true, SeqCst);
     }
 
-    /// Lets those servers accept.
+    /// Has those servers accept.
     pub fn accept(&self) {
         self.accepting.send_replace(true);
     }
@@ -190,15 +190,16 @@ impl Upgrades {
         progress
     }
 
-    /// Has the new process end that is being started, if there is one: this process stops, and the service with it.
+    /// Ends the new process that is being started, if there is one, because this process stops.
     pub fn abandon(&self) {
         if let Some(running) = &self.under_way {
             running.abandon();
         }
     }
 
-    /// Waits until a new process that was abandoned has ended: it would go on in this one's place if this one ended
-    /// before. One that may have requests has `patience` for them. Whether none of them was cut.
+    /// Waits, within a bound, until a new process that was abandoned has ended: the new process would become the
+    /// service if this process ended first. The new process has `patience` for its requests. Returns whether no request
+    /// was cut.
     pub async fn wait_for_abandoned(&mut self, patience: Duration) -> bool {
         let end = Duration::from_secs(limits::UPGRADE_END_SECS);
         match self.under_way.clone() {
@@ -208,15 +209,15 @@ impl Upgrades {
                 ended.unwrap_or_else(|_| self.kill_abandoned())
             }
             Some(_) => {
-                // One that is ready by now ends when this is dropped. One that has not even begun hears that it is
-                // given up.
+                // A new process that is ready by now ends when this value is dropped. One that has not begun to run
+                // reads `given up`.
                 drop(timeout(end, self.progress()).await);
                 true
             }
         }
     }
 
-    /// Ends such a process at once. Whether no request can have been cut by that.
+    /// Ends such a process at once. Returns whether that cannot have cut a request.
     pub fn kill_abandoned(&self) -> bool {
         let Some(running) = &self.under_way else {
             return true;

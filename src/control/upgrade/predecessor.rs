@@ -99,10 +99,11 @@ impl Predecessor {
         }
     }
 
-    /// What tells it that this process accepts, and waits until it is over: until this process alone is the service.
-    /// That is said with what the old process was asked for and leaves to this one. It is so, too, if the old one has
-    /// died, and if it is silent for long; one that was only silent, and goes on, hears of this one and says more.
-    /// Nothing is said if this process is stopping when the old one asks for it: the old one goes on then.
+    /// A function that tells the old process that this process accepts, and waits until this process alone is the
+    /// service: until the old process says so, has died, or is silent for long. The function then calls `over` with the
+    /// work that the old process leaves to this one. An old process that was only silent may go on later: it still gets
+    /// its answers, and `over` is called once more. If this process is stopping when the old one asks, `over` is not
+    /// called, and the old process goes on.
     pub fn farewell(
         &self,
         stopping: Arc<AtomicBool>,

@@ -1,4 +1,4 @@
-//! A new process for as long as the old one may end it.
+//! A new process, for as long as the old one may end it.
 
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,18 +11,18 @@ use super::words::GIVEN_UP;
 use crate::base::limits;
 use crate::net::Line;
 
-/// One new process, as all threads that have to do with it know it.
+/// One new process, shared by all threads that deal with it.
 #[derive(Clone, Debug, Default)]
 pub struct Running(Arc<Mutex<Life>>);
 
 #[derive(Debug, Default)]
 struct Life {
-    /// The line to a new process that is just being started, whose id nobody knows yet.
+    /// The line to a new process that is just being started and has no known id yet.
     line: Option<Arc<Line>>,
     child: Option<Child>,
-    /// There is to be no new process any more.
+    /// Whether the upgrade was abandoned, so that no new process may live.
     is_abandoned: bool,
-    /// It was let go: clients' requests may run in it.
+    /// Whether the new process was let go, so that clients' requests may run in it.
     was_let_go: bool,
 }
 
@@ -31,7 +31,7 @@ impl Running {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process is about to be started, with the other end of this line. Errors: there is to be none any more.
+    /// Notes that a process is about to be started with the other end of this line. Errors: the upgrade was abandoned.
     pub fn begin(&self, line: &Arc<Line>) -> Result<(), String> {
         let mut life = self.life();
         if life.is_abandoned {
@@ -41,7 +41,7 @@ impl Running {
         Ok(())
     }
 
-    /// Gets to know a process that was just started. Errors: there is to be none any more, and it has been ended.
+    /// Takes a process that was just started. Errors: the upgrade was abandoned, and the process has been ended.
     pub fn keep(&self, mut child: Child) -> Result<(), String> {
         let mut life = self.life();
         life.line = None;
@@ -55,20 +55,20 @@ impl Running {
         Err(given_up())
     }
 
-    /// It is about to be let go. Errors: there is to be none any more.
+    /// Notes that the process is about to be let go. Errors: the upgrade was abandoned.
     pub fn let_go(&self) -> Result<(), String> {
         let mut life = self.life();
         life.was_let_go = !life.is_abandoned;
         life.was_let_go.then_some(()).ok_or_else(given_up)
     }
 
-    /// Nobody but itself is to end it from now on.
+    /// Gives the process up: only the process itself ends it from now on.
     pub fn release(&self) -> Option<Child> {
         self.life().child.take()
     }
 
-    /// Leaves it alone: it stops by itself, and requests may still run in it. This process waits for it only if it was
-    /// given up.
+    /// Leaves a process alone that stops by itself, with requests that may still run. This process waits for its end
+    /// only if the upgrade was abandoned.
     pub fn leave(&self) {
         let mut life = self.life();
         let child = match life.is_abandoned {
@@ -76,21 +76,21 @@ impl Running {
             false => life.child.take(),
         };
         if let Some(mut child) = child {
-            // Without a thread, what is left of it stays in the system's table until this process ends.
+            // Without a thread, its entry stays in the system's table of processes until this process ends.
             let named = thread::Builder::new().name("upgrade".to_owned());
             let _ = named.spawn(move || child.wait());
         }
     }
 
-    /// Whether it has not ended, as far as this process can know.
+    /// Whether the process has not ended, as far as this process can know.
     pub fn is_alive(&self) -> bool {
         let mut life = self.life();
         let ended = life.child.as_mut().map(Child::try_wait);
         matches!(ended, None | Some(Ok(None)))
     }
 
-    /// Has it end, also if it is only just being started: this process stops. If requests may run in it, it has time
-    /// for them; see [`Running::ended_well`].
+    /// Has the process end, even if it is only just being started, because this process stops. A process that may have
+    /// requests gets time for them; see [`Running::ended_well`].
     pub fn abandon(&self) {
         let mut life = self.life();
         let is_first = !std::mem::replace(&mut life.is_abandoned, true);
@@ -98,7 +98,7 @@ impl Running {
             return;
         }
         if let Some(line) = &life.line {
-            // It hears this even if it first runs when this process is gone.
+            // The word stays on the line, for a process that first runs when this one is gone.
             let _ = line.say_at_once(GIVEN_UP);
         }
         let was_let_go = life.was_let_go;
@@ -109,13 +109,13 @@ impl Running {
         }
     }
 
-    /// Whether it was told to end and has time for the requests that run in it.
+    /// Whether the process was told to end and has time for its requests.
     pub fn may_finish(&self) -> bool {
         let life = self.life();
         life.is_abandoned && life.was_let_go
     }
 
-    /// Waits until it has ended after [`Running::abandon`]; whether it says that no request was cut.
+    /// Waits until the process has ended after [`Running::abandon`]. Returns whether it cut no request.
     pub async fn ended_well(&self) -> bool {
         let pause = Duration::from_millis(limits::UPGRADE_END_PAUSE_MILLIS);
         loop {
@@ -190,7 +190,7 @@ mod tests {
             running.let_go().unwrap();
             running.abandon();
             assert!(running.may_finish());
-            // It says that it is stopping, too.
+            // The process says by itself that it is stopping, too.
             running.leave();
             running.abandon();
             assert_eq!(wait(&running), is_good);

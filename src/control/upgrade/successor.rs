@@ -58,14 +58,14 @@ fn too_slow() -> String {
     format!("the new process was not ready within {patience} s")
 }
 
-/// A new process that is ready to take over. Unless it has, it is ended when this is dropped.
+/// A new process that is ready to take over. Dropping it ends the process, unless the process has taken over.
 #[derive(Debug)]
 pub struct Successor {
     /// The process id of the new process.
     pub pid: u32,
     running: Running,
     line: Arc<Line>,
-    /// It says when it accepts.
+    /// Whether the new process reports that it accepts.
     tells: bool,
 }
 
@@ -89,7 +89,7 @@ impl Successor {
         match self.line.say(GO).and_then(|()| self.hear_accepting()) {
             Ok(Some(word)) if word == HERE => Progress::Accepting(self),
             Ok(Some(reason)) => {
-                // It ends by itself, after the requests that run in it.
+                // The new process ends by itself, after its requests.
                 self.running.leave();
                 Progress::Failed(reason)
             }
