@@ -23,7 +23,7 @@ use round::{Round, before_start};
 const ERRORS: [i32; 4] = [EMFILE, ENOSPC, EIO, EACCES];
 /// The number of equal calls (one function, one file) that are struck, from the first one on.
 const SAME_CALLS: usize = 4;
-const THREADS: usize = 16;
+const THREADS: usize = 8;
 
 /// The calls on files during an operation, each with its number.
 fn calls_of(operation: Operation) -> BTreeMap<String, usize> {
