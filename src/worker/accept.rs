@@ -79,9 +79,12 @@ async fn run(counted: CountedListener, door: Door, came_for: Option<Purpose>) {
     if let Some(came_for) = came_for {
         turn_away::queue(shard, &door.listener, came_for, || false).await;
     }
-    accept_all(shard, &door).await;
+    let was_waiting = accept_all(shard, &door).await;
     if shard.is_retiring() {
-        return serve_unnoticed(shard, &door).await;
+        if was_waiting {
+            serve_unnoticed(shard, &door).await;
+        }
+        return;
     }
     if serve_queue(shard, &door).await == Queue::Crowded {
         let came_for = door.last.borrow().purpose();
@@ -121,32 +124,35 @@ async fn serve_queue(shard: &Rc<Shard>, door: &Door) -> Queue {
     Queue::Crowded
 }
 
-/// Serves the clients in the queue of a socket that the next process accepts from too. For each of them the kernel wakes
-/// one process only: this one may have been woken and have stopped accepting before it came to the client, and the next
-/// process would not look before another client comes.
+/// Serves the client that this process was woken for, if it stopped waiting for clients just then. The next process
+/// accepts from the same socket, but the kernel wakes one process only for each client: the next one would not look at
+/// this client before another one comes.
 async fn serve_unnoticed(shard: &Rc<Shard>, door: &Door) {
     let timer = Timer::new(&shard.timers);
     timer.set(Duration::from_millis(limits::LEFTOVER_MILLIS));
     while door.listener.has_waiting() && !timer.expired() {
         match door.listener.accept_waiting(&shard.turn).await {
             Some(Ok(accepted)) => {
-                serve(shard, accepted, door, |cx| timer.poll(cx).map(|_| ())).await;
+                return serve(shard, accepted, door, |cx| timer.poll(cx).map(|_| ())).await;
             }
             Some(Err(error)) => pause_after(shard, &error).await,
-            None => {}
+            None => {} // The next process was faster.
         }
     }
 }
 
 /// Accepts until the gate is closed. When descriptors or memory run out, or there are as many connections as may be,
-/// one client waits here and the others in the listening socket's queue.
-async fn accept_all(shard: &Rc<Shard>, door: &Door) {
-    while let Some(accepted) = door.listener.accept(&door.gate).await {
-        match accepted {
-            Ok(accepted) => serve(shard, accepted, door, |_| door.poll_closed()).await,
-            Err(error) => pause_after(shard, &error).await,
+/// one client waits here and the others in the listening socket's queue. Returns whether it was waiting for a client
+/// when the gate was closed.
+async fn accept_all(shard: &Rc<Shard>, door: &Door) -> bool {
+    while !door.gate.is_closed() {
+        match door.listener.accept(&door.gate).await {
+            Some(Ok(accepted)) => serve(shard, accepted, door, |_| door.poll_closed()).await,
+            Some(Err(error)) => pause_after(shard, &error).await,
+            None => return true,
         }
     }
+    false
 }
 
 /// Serves a client as soon as there is a place for it, or `poll_over` says so.

@@ -21,12 +21,14 @@ impl Traffic {
         let until = is_over.clone();
         let client = thread::spawn(move || {
             let mut count = 0;
-            while !until.load(SeqCst) {
+            loop {
                 is_served(addr).expect("every request is answered");
                 count += 1;
+                if until.load(SeqCst) {
+                    return count;
+                }
                 thread::sleep(Duration::from_millis(20));
             }
-            count
         });
         Traffic { is_over, client }
     }

@@ -212,7 +212,7 @@ impl Dialer {
         addr: SocketAddr,
         name: &str,
     ) -> io::Result<Secure> {
-        let mut stream = Client::connect(addr).stream;
+        let mut stream = Client::try_connect(addr)?.stream;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut connection = ClientConnection::new(Arc::new(self.0.clone()), name).unwrap();
         let mut first = before.to_vec();
