@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::installed::write_script;
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, end_with_this_thread, route};
@@ -234,9 +235,7 @@ fn a_binary_that_cannot_take_over_keeps_the_old_process() {
     let binary = env!("CARGO_BIN_EXE_palantir");
     symlink(binary, &path).unwrap();
     let mut lineage = Lineage::start_as(command_at(&path), &route("/", &[origin.addr]));
-    fs::remove_file(&path).unwrap();
-    fs::write(&path, "#!/bin/sh\nexit 7\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&path, "#!/bin/sh\nexit 7\n");
     lineage.fail_to_upgrade(&["exit status: 7"]);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     lineage.fail_to_upgrade(&["cannot start", "Permission denied"]);
@@ -258,13 +257,11 @@ fn a_stop_while_the_new_process_starts_ends_both() {
     symlink(binary, &path).unwrap();
     let mut lineage = Lineage::start_as(command_at(&path), &route("/", &[origin.addr]));
     let started = directory.path().join("started");
-    fs::remove_file(&path).unwrap();
     let script = format!(
         "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 100\n",
         started.display()
     );
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&path, &script);
     lineage.signal(libc::SIGUSR2);
     eventually("the new process starts", || started.exists());
     lineage.signal(libc::SIGUSR2);

@@ -18,7 +18,10 @@ fn start(directory: &Directory, admin: SocketAddr, origin: &Origin) -> Proxy {
          [admin]\nlisten_addr = \"{admin}\"\n[access_log]\npath = \"{{dir}}/access.log\"\n",
         route("/", &[origin.addr])
     );
-    Proxy::start_as(command, &config)
+    let proxy = Proxy::start_as(command, &config);
+    // The log says this when every worker has begun.
+    proxy.wait_for_log(&["workers on"]);
+    proxy
 }
 
 /// Makes a thread panic when it reaches this place.
@@ -108,7 +111,6 @@ fn a_worker_that_panics_when_it_is_told_something_ends_the_process() {
     let directory = Directory::new();
     let (origin, admin) = (slow_origin(&directory), free_addr());
     let mut proxy = start(&directory, admin, &origin);
-    // The start is over once a request is answered.
     assert_eq!(proxy.ask(get("/")).text(), "served");
     panic_in(&directory, "worker mailbox");
     let reload = post(admin, "/reload");

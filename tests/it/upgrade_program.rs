@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::installed::copy_program;
 use crate::support::place::Directory;
 use crate::support::proxy::{end_with_this_thread, route};
 use crate::support::{Lineage, Origin, get};
@@ -43,7 +44,7 @@ fn a_file_that_others_may_write_is_not_started() {
     let folder = directory.path().join("bin");
     fs::create_dir(&folder).unwrap();
     let binary = folder.join("palantir");
-    fs::copy(BINARY, &binary).unwrap();
+    copy_program(&binary);
     let mut command = Command::new(&binary);
     command.env_remove("RUST_LOG");
     end_with_this_thread(&mut command);

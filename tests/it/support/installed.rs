@@ -18,8 +18,8 @@ impl Installed {
         let installed = Installed {
             folder: Directory::new(),
         };
-        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.program()).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_palantir"), installed.real()).unwrap();
+        copy_program(&installed.program());
+        copy_program(&installed.real());
         installed
     }
 
@@ -35,9 +35,7 @@ impl Installed {
     /// Replaces the program by a shell script: the next process is what `line` makes of `$REAL` and its arguments.
     pub fn become_script(&self, line: &str) {
         let text = format!("#!/bin/sh\nREAL={}\n{line}\n", self.real().display());
-        let new = self.folder.write("script", &text);
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(new, self.program()).unwrap();
+        write_script(&self.program(), &text);
     }
 
     pub fn command(&self) -> Command {
@@ -46,6 +44,27 @@ impl Installed {
         end_with_this_thread(&mut command);
         command
     }
+}
+
+/// Puts a script in the place of a file.
+pub fn write_script(path: &Path, text: &str) {
+    let (draft, new) = (path.with_extension("draft"), path.with_extension("new"));
+    fs::write(&draft, text).unwrap();
+    copy(&draft, &new);
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+/// Copies the program.
+pub fn copy_program(to: &Path) {
+    copy(Path::new(env!("CARGO_BIN_EXE_palantir")), to);
+}
+
+/// Another process copies: a file that this one has open for writing is inherited by the processes that other tests
+/// start at that moment, and cannot be run as long as they have it.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status();
+    assert!(copied.unwrap().success(), "cp");
 }
 
 /// The processes of the program that use the configuration in this folder.

@@ -76,8 +76,13 @@ impl Load {
 
 /// One request on a new connection. Errors: as the system reports them; `UnexpectedEof` without an answer.
 pub fn ask(addr: SocketAddr) -> std::io::Result<()> {
+    ask_within(addr, PATIENCE)
+}
+
+/// As [`ask`], with less patience. Errors: also no answer in time.
+pub fn ask_within(addr: SocketAddr, patience: Duration) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(addr)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
