@@ -494,7 +494,8 @@ fn take_to_desk(file: Config, state: &State) -> Desk {
     let (desk, notes) = Desk::new(file, state.said.clone(), SystemTime::now());
     if state.taken_back == Some(desk.file_digest()) {
         warn!(
-            "the configuration file is the one that a rollback has taken back, or that was on trial and was not confirmed"
+            "the configuration file is the one that a rollback has taken back, or that was on trial and was not \
+             confirmed"
         );
     }
     for note in notes {

@@ -35,7 +35,7 @@ impl FileProgress {
         *self.work.lock().unwrap_or_else(PoisonError::into_inner) = job;
     }
 
-    /// What the thread has been doing for too long, as a text; `None`: no piece of work is late.
+    /// Names the piece of work that takes too long, as a text; `None`: no piece of work is late.
     pub fn complaint(&self, now: Micros) -> Option<String> {
         let doing = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let (job, since) = doing.as_ref()?;
@@ -231,7 +231,7 @@ impl FileThread {
         is_over(self.deadline())
     }
 
-    /// Until when to wait for the piece of work under way, if it was given up and its result still counts.
+    /// The end of the wait for the piece of work under way, if it was given up and its result still counts.
     pub fn committed_until(&self) -> Option<Micros> {
         let work = self.under_way.as_ref();
         let work = work.filter(|work| work.given_up == Some(GivenUp::Committed))?;
@@ -249,7 +249,7 @@ impl FileThread {
         Some(given_up)
     }
 
-    /// The same text as [`FileProgress::complaint`].
+    /// Names the piece of work that takes too long; see [`FileProgress::complaint`].
     pub fn complaint(&self, now: Micros) -> Option<String> {
         self.progress.complaint(now)
     }

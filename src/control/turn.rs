@@ -40,7 +40,8 @@ impl Control {
         }
         if let Some(last) = self.threads.end_oldest() {
             warn!(
-                "too many configurations are in use: requests that began under generation {last} or an earlier one must end"
+                "too many configurations are in use: requests that began under generation {last} or an earlier one \
+                 must end"
             );
         }
         let all_sent = self.threads.send();

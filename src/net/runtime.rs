@@ -114,8 +114,8 @@ pub fn run<F: Future>(engine: Engine, future: F) -> io::Result<F::Output> {
 }
 
 /// Builds something with a ring. If the kernel has no memory for the ring, tries again after `pause`, at most
-/// [`limits::RING_ATTEMPTS`] times in all: the kernel frees the rings of a process that has ended a moment after its end.
-/// Errors: there still is no memory, or something else is missing.
+/// [`limits::RING_ATTEMPTS`] times in all: the kernel frees the rings of a process that has ended a moment after its
+/// end. Errors: there still is no memory, or something else is missing.
 #[cfg(feature = "fast")]
 fn when_there_is_memory<T>(
     pause: Duration,
@@ -168,8 +168,8 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Has this process use pages of the ordinary size alone. Where an allocator asks for huge ones, a few blocks in use make
-/// 2 MiB of memory resident, and what many clients can make it hold is then several times what it needs.
+/// Has this process use pages of the ordinary size alone. Where an allocator asks for huge ones, a few blocks in use
+/// make 2 MiB of memory resident, and what many clients can make it hold is then several times what it needs.
 pub fn forgo_huge_pages() {
     // SAFETY: a plain system call. If it fails, more memory is used.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };

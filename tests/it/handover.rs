@@ -86,8 +86,8 @@ fn halting() -> (Origin, mpsc::Sender<()>) {
     (origin, let_go)
 }
 
-/// The kernel wakes one of the processes that accept from a socket, and the old one may stop accepting before it comes to
-/// the client.
+/// The kernel wakes one of the processes that accept from a socket, and the old one may stop accepting before it comes
+/// to the client.
 #[test]
 fn a_client_that_comes_when_the_old_process_stops_accepting_is_served_though_no_other_comes() {
     let origin = Origin::saying("served");

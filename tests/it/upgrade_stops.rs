@@ -1,5 +1,5 @@
-//! Upgrades in whose middle one of the two processes stops, or stands still for long: requests in the other one live on,
-//! and one of them alone is the service, or none if the old one was told to stop.
+//! Upgrades in whose middle one of the two processes stops, or stands still for long: requests in the other one live
+//! on, and one of them alone is the service, or none if the old one was told to stop.
 
 use std::fs;
 use std::net::SocketAddr;

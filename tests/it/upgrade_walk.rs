@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::installed::Installed;
+use crate::support::installed::{Installed, processes};
 use crate::support::proxy::route;
 use crate::support::{Lineage, Origin, eventually};
 use load::{CLIENTS, Load, ask, ask_within};
@@ -171,18 +171,6 @@ fn a_new_process_that_stands_still_is_given_up() {
         }
     });
     eprintln!("{} rounds: the new process stands still", chosen.len());
-}
-
-/// The processes of the program that use the configuration in this folder.
-fn processes(config: &Path) -> Vec<i32> {
-    let config = config.to_str().unwrap();
-    let folders = fs::read_dir("/proc").unwrap().flatten();
-    let pids = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(config)
-    })
-    .collect()
 }
 
 fn signal(pid: i32, signal: i32) {

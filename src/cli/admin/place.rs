@@ -50,8 +50,8 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
     match is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
         true => Ok(place),
         false => Err(format!(
-            "the token would be sent to {} in clear text: if the API there speaks TLS, say https:// in ${ADDR_VARIABLE}; \
-             if it is to be sent all the same, set ${CLEARTEXT_VARIABLE}=1",
+            "the token would be sent to {} in clear text: if the API there speaks TLS, say https:// in \
+             ${ADDR_VARIABLE}; if it is to be sent all the same, set ${CLEARTEXT_VARIABLE}=1",
             place.addr
         )),
     }

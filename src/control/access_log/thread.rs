@@ -194,8 +194,8 @@ impl LogThread {
                 told
             }
             _ => {
-                error!(%path, %error, "{reason}: the access log cannot be opened anew, which is tried again every second; \
-                    the old file stays in use");
+                error!(%path, %error, "{reason}: the access log cannot be opened anew, which is tried again every \
+                    second; the old file stays in use");
                 (text, now)
             }
         };

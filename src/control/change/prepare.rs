@@ -83,7 +83,7 @@ pub struct Made {
     pub notes: Vec<String>,
 }
 
-/// What a change does with the access log.
+/// The effect of a change on the access log.
 pub enum NewLog {
     AsItIs,
     Instead(Option<LogFile>),

@@ -141,7 +141,8 @@ impl Control {
             Box::new(move |control, now| match digest {
                 Ok(digest) => {
                     info!(
-                        "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it is now"
+                        "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it \
+                         is now"
                     );
                     control.asked_file.note(&asked, digest);
                 }

@@ -1,6 +1,6 @@
-//! What the API has said against the file. Of every pool's settings and of every backend it keeps two words: what the
-//! file said then, and what the API said instead. As long as the file still says the same, the API's word stands; once
-//! the file says something else, the file wins.
+//! The changes by the API that differ from the file. For every pool's settings and every backend, the overlay keeps the
+//! value of the file at that time and the value that the API gave instead. As long as the file still has that value, the
+//! API's value counts; once the file has another one, the file wins.
 
 use std::collections::HashMap;
 
