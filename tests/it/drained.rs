@@ -2,11 +2,9 @@
 //! would expect.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, mpsc};
 
 use crate::support::managed::{Managed, is_problem, json_of};
-use crate::support::origin::ok;
-use crate::support::{Origin, PATIENCE, eventually, get};
+use crate::support::{Origin, eventually, get};
 
 fn server(addr: SocketAddr) -> String {
     format!("/pools/api/servers/{addr}")
@@ -54,23 +52,10 @@ fn the_last_backend_that_takes_requests_stays_in_every_way_of_asking() {
     assert_eq!(gone.status(), 200, "{}", gone.text());
 }
 
-/// An origin that holds its answer back until it is let go.
-fn waiting() -> (Origin, mpsc::Sender<()>) {
-    let (let_go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let origin = Origin::start(move |link| {
-        while link.request().is_some() {
-            let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
-            link.send(ok("slow"));
-        }
-    });
-    (origin, let_go)
-}
-
 #[test]
 fn a_backend_that_is_added_while_it_leaves_has_the_settings_that_it_is_given_and_those_that_it_had()
 {
-    let (held, _let_go) = waiting();
+    let (held, _let_go) = Origin::waiting();
     let other = Origin::saying("other");
     let managed = Managed::to(&[held.addr, other.addr]);
     let line = server(held.addr);
@@ -123,7 +108,7 @@ fn a_rollback_brings_a_backend_that_has_left_back_to_take_requests() {
 
 #[test]
 fn a_rollback_does_not_end_a_departure_that_goes_on() {
-    let (held, let_go) = waiting();
+    let (held, let_go) = Origin::waiting();
     let other = Origin::saying("other");
     let managed = Managed::to(&[held.addr, other.addr]);
     let mut clients: Vec<_> = (0..8).map(|_| managed.proxy.client()).collect();

@@ -3,13 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::{Mutex, mpsc};
 
 use crate::support::managed::{Managed, ask, is_problem, json_of, pool};
-use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr, listen};
 use crate::support::proxy::list;
-use crate::support::{Lineage, Origin, PATIENCE, eventually, get, metrics};
+use crate::support::{Lineage, Origin, eventually, get, metrics};
 
 fn delete(addr: std::net::SocketAddr, drain: &str) -> String {
     format!(
@@ -19,22 +17,9 @@ fn delete(addr: std::net::SocketAddr, drain: &str) -> String {
     )
 }
 
-/// An origin that holds its first answer back until it is let go.
-fn waiting() -> (Origin, mpsc::Sender<()>) {
-    let (let_go, wait) = mpsc::channel::<()>();
-    let wait = Mutex::new(wait);
-    let origin = Origin::start(move |link| {
-        while link.request().is_some() {
-            let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
-            link.send(ok("slow"));
-        }
-    });
-    (origin, let_go)
-}
-
 #[test]
 fn a_drain_that_was_promised_ends_in_the_next_process_too() {
-    let (slow, _let_go) = waiting();
+    let (slow, _let_go) = Origin::waiting();
     let other = Origin::saying("other");
     let directory = Directory::new();
     let state = format!("state_file = {:?}", directory.path().join("state.json"));
@@ -54,7 +39,7 @@ fn a_drain_that_was_promised_ends_in_the_next_process_too() {
 
 #[test]
 fn a_drain_that_was_promised_outlives_an_upgrade() {
-    let (slow, _let_go) = waiting();
+    let (slow, _let_go) = Origin::waiting();
     let other = Origin::saying("other");
     let admin = free_addr();
     let config = format!(
@@ -80,7 +65,7 @@ fn a_drain_that_was_promised_outlives_an_upgrade() {
 fn a_backend_is_not_drained_that_could_not_be_taken_out() {
     let [first, second] = ["first", "second"].map(|text| (Origin::saying(text), text));
     let managed = Managed::to(&[first.0.addr, second.0.addr]);
-    let (held, _let_go) = waiting();
+    let (held, _let_go) = Origin::waiting();
     let url = format!("{{\"url\": \"http://{}\"}}", held.addr);
     assert_eq!(managed.ask("POST /servers", &[], &url).status(), 201);
     let mut clients: Vec<_> = (0..12).map(|_| managed.proxy.client()).collect();

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -76,6 +76,19 @@ impl Origin {
                 while link.request().is_some() && link.try_send(&answer) {}
             },
         )
+    }
+
+    /// An origin that holds each answer back until it is let go.
+    pub fn waiting() -> (Origin, mpsc::Sender<()>) {
+        let (let_go, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let origin = Origin::start(move |link| {
+            while link.request().is_some() {
+                let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
+                link.send(ok("slow"));
+            }
+        });
+        (origin, let_go)
     }
 
     /// Answers every request with 200 and this body.
