@@ -450,12 +450,12 @@ fn a_request_that_has_come_makes_its_connection_busy() {
         let (mut kept, mut fresh) = (proxy.client(), proxy.client());
         assert_eq!(kept.ask(get("/")).status(), 200);
         sleep(Duration::from_millis(1_000)); // Both count as idle by now, as a rule.
-        proxy.signal(libc::SIGSTOP);
+        proxy.stand_still();
         let mut newcomer = proxy.client();
         newcomer.send(get("/"));
         kept.send(&request);
         fresh.send(&request);
-        proxy.signal(libc::SIGCONT);
+        proxy.go_on();
         for client in [&mut kept, &mut fresh, &mut newcomer] {
             assert_eq!(client.answer().status(), 200);
         }

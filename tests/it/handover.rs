@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::support::installed::write_script;
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
+use crate::support::process::{self, signal, stop};
 use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::{Client, Lineage, Origin, PATIENCE, Proxy, eventually, get, when_still};
 
@@ -274,8 +275,7 @@ fn a_stop_while_the_new_process_starts_ends_both() {
         .trim()
         .parse()
         .unwrap();
-    // SAFETY: plain system call on a process that this test has started.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    signal(pid, libc::SIGKILL);
 }
 
 #[test]
@@ -494,9 +494,9 @@ fn a_process_that_has_retired_probes_nobody() {
     lineage.upgrade();
     probed.wait_for_requests(probed.count() + 20);
     // Only the retired process can probe now.
-    lineage.signal(libc::SIGSTOP);
+    stop(lineage.pid());
     assert_unprobed(&probed);
-    lineage.signal(libc::SIGCONT);
+    process::go_on(lineage.pid());
     go_on.send(()).unwrap();
     assert_eq!(held.answer().text(), "halfhalf");
     drop(held);

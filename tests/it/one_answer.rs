@@ -153,9 +153,9 @@ where
     client.send(request);
     // A core that comes late finds the backend's answer when it has just begun to tell the client.
     std::thread::sleep(Duration::from_micros(37 * round));
-    proxy.signal(libc::SIGSTOP);
+    proxy.stand_still();
     std::thread::sleep(Duration::from_millis(2));
-    proxy.signal(libc::SIGCONT);
+    proxy.go_on();
     let answer = client.answer();
     assert_eq!((answer.status(), answer.text().as_str()), (401, "no"));
     assert_eq!(answer.interim.len(), 1, "{answer:?}");

@@ -110,11 +110,11 @@ fn surplus_that_comes_with_the_next_request_is_seen() {
     let mut client = proxy.client();
     for round in 0..10 {
         assert_eq!(client.ask(get("/idle")).text(), "/idle");
-        proxy.signal(libc::SIGSTOP);
+        proxy.stand_still();
         wait_for(&sent, round + 1);
         let path = format!("/plain/{round}");
         client.send(get(&path));
-        proxy.signal(libc::SIGCONT);
+        proxy.go_on();
         assert_eq!(client.answer().text(), path);
     }
 }

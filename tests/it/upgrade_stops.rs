@@ -11,6 +11,7 @@ use crate::support::installed::{Installed, processes};
 use crate::support::managed::{ask, pool};
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
+use crate::support::process::{go_on, signal, stop};
 use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::shim::Programs;
 use crate::support::{Client, Lineage, Origin, Proxy, eventually, get};
@@ -38,24 +39,6 @@ impl Drop for Ended {
     fn drop(&mut self) {
         signal(self.0, libc::SIGKILL);
     }
-}
-
-fn signal(pid: i32, signal: i32) {
-    // SAFETY: plain system call on a process that was started for this test.
-    unsafe { libc::kill(pid, signal) };
-}
-
-/// Has the whole process stand still.
-#[track_caller]
-fn stop(pid: i32) {
-    signal(pid, libc::SIGSTOP);
-    eventually("the process stands still", || {
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-        tasks.into_iter().all(|task| {
-            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.contains(") T ") || stat.contains(") t ")
-        })
-    });
 }
 
 /// Whether the process has a thread of this name that waits in `recvmsg`.
@@ -175,7 +158,7 @@ fn an_old_process_that_stood_still_for_long_finds_the_new_one_the_service() {
         answer.status() == 201
     });
     let held = upgrade.hold();
-    signal(upgrade.old, libc::SIGCONT);
+    go_on(upgrade.old);
     upgrade.lineage.note_upgrade();
     upgrade.finish(held);
     upgrade.lineage.wait_for_elders();
@@ -191,7 +174,7 @@ fn a_new_process_that_is_stopping_does_not_become_the_service() {
     let proxy = &upgrade.lineage.proxy;
     signal(upgrade.new.0, libc::SIGTERM);
     proxy.wait_for_log(&["stopping: running requests may finish"]);
-    signal(upgrade.old, libc::SIGCONT);
+    go_on(upgrade.old);
     proxy.wait_for_log(&["the upgrade failed", "the new process is stopping"]);
     assert!(!proxy.log().contains("has taken over"));
     // The API of a process that is not the service is closed.
@@ -210,10 +193,10 @@ fn a_new_process_that_is_stopping_does_not_become_the_service() {
 fn stop_old(upgrade: &HalfWay) {
     stop(upgrade.new.0);
     signal(upgrade.old, libc::SIGTERM);
-    signal(upgrade.old, libc::SIGCONT);
+    go_on(upgrade.old);
     let stopping = ["stopping: running requests may finish"];
     upgrade.lineage.proxy.wait_for_log(&stopping);
-    signal(upgrade.new.0, libc::SIGCONT);
+    go_on(upgrade.new.0);
     upgrade.lineage.proxy.wait_for_log_times(&stopping, 2);
 }
 

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::installed::{Installed, processes};
+use crate::support::process::{self, signal};
 use crate::support::proxy::route;
 use crate::support::{Lineage, Origin, eventually};
 use load::{CLIENTS, Load, ask, ask_within};
@@ -173,11 +174,6 @@ fn a_new_process_that_stands_still_is_given_up() {
     eprintln!("{} rounds: the new process stands still", chosen.len());
 }
 
-fn signal(pid: i32, signal: i32) {
-    // SAFETY: plain system call on a process that was not waited for yet.
-    unsafe { libc::kill(pid, signal) };
-}
-
 /// Ends all processes of a folder's configuration but one, whatever the test's outcome.
 struct OthersEnd<'a>(&'a Path, i32);
 
@@ -211,7 +207,7 @@ fn with_the_old_one(step: &Step, then: impl FnOnce(i32), after: impl FnOnce(i32)
     });
     let others = OthersEnd(&path, old);
     then(old);
-    let go_on = || others.all().for_each(|pid| signal(pid, libc::SIGCONT));
+    let go_on = || others.all().for_each(process::go_on);
     go_on();
     after(old);
     eventually(&format!("somebody serves: {step:?}"), || {
@@ -248,11 +244,7 @@ fn an_old_process_that_stands_still_for_a_while_goes_on() {
     }
     walk("the old process stands still", 10, one_in(6), |next| {
         while let Some(step) = next() {
-            with_the_old_one(
-                &step,
-                |old| signal(old, libc::SIGSTOP),
-                |old| signal(old, libc::SIGCONT),
-            );
+            with_the_old_one(&step, |old| process::stop(old), process::go_on);
         }
     });
 }

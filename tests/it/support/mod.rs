@@ -15,6 +15,7 @@ pub mod origin;
 pub mod pebble;
 pub mod peer;
 pub mod place;
+pub mod process;
 pub mod proxy;
 pub mod shim;
 pub mod tls;

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::client::{Answer, Client};
-use super::eventually;
 use super::place::{Directory, free_addr};
+use super::{eventually, process};
 
 /// A running proxy; ended when dropped, whatever the test's outcome.
 pub struct Proxy {
@@ -258,6 +258,16 @@ impl Proxy {
         // SAFETY: plain system call on a child that was not waited for yet.
         let done = unsafe { libc::kill(self.pid() as i32, signal) };
         assert_eq!(done, 0, "kill");
+    }
+
+    /// Has the process stand still, and waits until all of its threads do.
+    #[track_caller]
+    pub fn stand_still(&self) {
+        process::stop(self.pid() as i32);
+    }
+
+    pub fn go_on(&self) {
+        process::go_on(self.pid() as i32);
     }
 
     /// Waits until the process ends by itself and gives its exit code.
