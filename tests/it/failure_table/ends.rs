@@ -1,6 +1,6 @@
 //! Where backends listen, and how they end connections.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread;
@@ -101,6 +101,14 @@ pub fn end_with_reset(stream: &TcpStream) {
     assert_eq!(done, 0, "SO_LINGER");
 }
 
+/// Ends what is sent, and waits until the proxy's side has received the end: on a busy machine the kernel delivers it
+/// some time after the call.
+pub fn end_and_be_heard(stream: &TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
+    eventually("the end has arrived", || unacknowledged(stream) == 0);
+}
+
+/// The bytes that the other side has not received, the end of the connection counted as one.
 fn unacknowledged(stream: &TcpStream) -> libc::c_int {
     let mut bytes: libc::c_int = 0;
     // SAFETY: reads one number about a live descriptor into a live place.

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::cases::{Ending, Failure, Request, Script, Version, When};
-use super::ends::end_with_reset;
+use super::ends::{end_and_be_heard, end_with_reset};
 use super::stage::{Purpose, Stage, token};
 use crate::support::head::{Framing, Head};
 
@@ -61,7 +61,11 @@ impl Link<'_> {
         }
         self.answer_well(case, purpose)?;
         let dies = purpose == Purpose::Warm && self.stage.cases[case].failure == Failure::DiesIdle;
-        (!dies).then_some(Ending::Stay)
+        if dies {
+            end_and_be_heard(&self.stream);
+            return None;
+        }
+        Some(Ending::Stay)
     }
 
     fn serve_go(&mut self, case: usize, head: &Head) -> Option<Ending> {
