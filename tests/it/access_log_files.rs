@@ -30,14 +30,6 @@ fn value(admin: SocketAddr, name: &str) -> u64 {
     value.parse().unwrap()
 }
 
-/// A proxy whose start is over; clients can connect before that.
-#[track_caller]
-fn start(config: &str) -> Proxy {
-    let proxy = Proxy::start(config);
-    proxy.wait_for_log(&["workers on"]);
-    proxy
-}
-
 const FAILED_WRITES: &str =
     "palantir_access_log_lost_lines_total{worker=\"\",reason=\"failed_write\"}";
 const FULL_RING: &str = "palantir_access_log_lost_lines_total{worker=\"0\",reason=\"full_ring\"}";
@@ -101,7 +93,7 @@ fn a_pipe_that_nobody_reads_stops_nobody() {
 fn a_file_that_hangs_stops_nobody_and_is_told_of() {
     let origin = Origin::saying("served");
     let admin = free_addr();
-    let mut proxy = start(&config(admin, "{dir}/access.log", &origin));
+    let mut proxy = Proxy::start(&config(admin, "{dir}/access.log", &origin));
     assert_eq!(health(admin)["reasons"], Value::Null);
     let frozen = Frozen::new(proxy.pid(), "access-log");
     eventually("the health says that the access log stands still", || {
@@ -136,7 +128,7 @@ fn a_file_that_hangs_stops_nobody_and_is_told_of() {
 fn a_file_that_answers_again_gets_the_lines_that_waited() {
     let origin = Origin::saying("served");
     let admin = free_addr();
-    let proxy = start(&config(admin, "{dir}/access.log", &origin));
+    let proxy = Proxy::start(&config(admin, "{dir}/access.log", &origin));
     let frozen = Frozen::new(proxy.pid(), "access-log");
     for _ in 0..10 {
         assert_eq!(proxy.ask(get("/")).status(), 200);
@@ -152,7 +144,7 @@ fn a_file_that_answers_again_gets_the_lines_that_waited() {
 fn no_line_is_lost_while_the_control_thread_is_busy() {
     const REQUESTS: usize = 20_000;
     let origin = Origin::saying("");
-    let proxy = start(&config(free_addr(), "{dir}/access.log", &origin));
+    let proxy = Proxy::start(&config(free_addr(), "{dir}/access.log", &origin));
     // Once a request is answered, the worker needs nothing more from the control thread.
     assert_eq!(proxy.ask(get("/")).status(), 200);
     let busy = Frozen::new(proxy.pid(), "palantir");
@@ -206,7 +198,7 @@ fn a_process_that_was_taken_over_from_follows_its_file() {
 #[test]
 fn a_new_file_is_for_its_owner_and_group() {
     let origin = Origin::saying("");
-    let proxy = start(&config(free_addr(), "{dir}/access.log", &origin));
+    let proxy = Proxy::start(&config(free_addr(), "{dir}/access.log", &origin));
     let mode = fs::metadata(proxy.access_log_path())
         .unwrap()
         .permissions()
@@ -242,7 +234,7 @@ fn a_link_of_another_user_is_not_followed() {
         proxy.wait_for_log(&["access log", "user 12345 has made a link"]);
     }
     // The link appears while palantir runs: neither a reload nor a rotation follows it.
-    let proxy = start(&config(admin, "{dir}/access.log", &origin));
+    let proxy = Proxy::start(&config(admin, "{dir}/access.log", &origin));
     let unlinked = format!(
         "listen_addr = \"{}\"\n{}",
         proxy.addr,
@@ -263,7 +255,7 @@ fn a_link_of_another_user_is_not_followed() {
 fn a_path_that_cannot_be_opened_for_a_moment_is_opened_as_soon_as_it_can_be() {
     let origin = Origin::saying("");
     let admin = free_addr();
-    let proxy = start(&config(admin, "{dir}/access.log", &origin));
+    let proxy = Proxy::start(&config(admin, "{dir}/access.log", &origin));
     let path = proxy.access_log_path();
     let rotated = path.with_extension("1");
     assert_eq!(proxy.ask(get("/one")).status(), 200);

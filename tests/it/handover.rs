@@ -310,7 +310,6 @@ fn addresses_may_come_and_go() {
     let before = format!("listen_addr = [\"{stays}\", \"{goes}\"]\n{rest}");
     let mut lineage = Lineage::launch(command(), stays, &before);
     lineage.proxy.wait_until_it_accepts();
-    lineage.proxy.wait_for_log(&["workers on"]);
     let mut running = Client::connect(stays);
     running.send(get("/long"));
     origin.wait_for_requests(1);

@@ -190,7 +190,6 @@ fn tell_all(clients: usize, descriptors: Option<u64>) {
     let both = format!("listen_addr = [\"{addr}\", \"{gone}\"]");
     let mut lineage = Lineage::launch(command(), addr, &busy.config(&both, ""));
     lineage.proxy.wait_until_it_accepts();
-    lineage.proxy.wait_for_log(&["workers on"]);
     busy.hold_listeners(&[addr, gone]);
     let mut waiting: Vec<_> = (0..clients).map(|_| Client::connect(gone)).collect();
     for client in &mut waiting {
@@ -223,7 +222,6 @@ fn the_management_api_does_nothing_that_was_asked_of_a_backend() {
     let both = format!("listen_addr = [\"{addr}\", \"{taken}\"]");
     let mut lineage = Lineage::launch(command(), addr, &busy.config(&both, ""));
     lineage.proxy.wait_until_it_accepts();
-    lineage.proxy.wait_for_log(&["workers on"]);
     busy.hold_listeners(&[addr, taken]);
     let mut waiting: Vec<_> = (0..5).map(|_| Client::connect(taken)).collect();
     let ask = |client: &mut Client| client.send(get("/version"));
@@ -257,7 +255,6 @@ fn a_listener_that_wants_certificates_serves_nobody_without() {
     let mut busy = Busy::new();
     let mut lineage = Lineage::launch(command(), addr, &busy.config(&listen, &tls));
     lineage.proxy.wait_until_it_accepts();
-    lineage.proxy.wait_for_log(&["workers on"]);
     busy.hold_listeners(&[addr]);
     // The place there is kept by one who is at work: who says nothing has to make room.
     let known = Dialer::with_identity(&authority, &authority.issue(&["client"]));

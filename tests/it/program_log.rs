@@ -271,7 +271,6 @@ fn a_panic_that_nobody_reads_delays_no_end() {
 #[test]
 fn a_thread_of_the_log_that_stands_still_is_told_by_health() {
     let managed = Managed::to(&[free_addr()]);
-    managed.proxy.wait_for_log(&["workers on"]);
     let reasons = || managed.get("/health")["reasons"].to_string();
     assert_eq!(reasons(), "null");
     let frozen = Frozen::new(managed.proxy.pid(), "log");

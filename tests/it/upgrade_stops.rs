@@ -78,7 +78,6 @@ impl HalfWay {
             pool(&[origin.addr])
         );
         let lineage = Lineage::start_as(command, &config);
-        lineage.proxy.wait_for_log(&["workers on"]);
         let (begun, go_on) = (folder.path().join("begun"), folder.path().join("exec"));
         installed.become_script(&format!(
             ": > {}; until [ -e {} ]; do sleep 0.05; done; exec \"$REAL\" \"$@\"",

@@ -278,8 +278,6 @@ fn an_old_process_without_descriptors_goes_on() {
             while let Some(more) = next() {
                 let (installed, origin) = (Installed::new(), Origin::saying("served"));
                 let mut lineage = start(&installed, &origin);
-                // Logged when everything is opened.
-                lineage.proxy.wait_for_log(&["workers on"]);
                 let old = lineage.pid();
                 leave_descriptors(old, Some(more));
                 if !lineage.try_to_upgrade() {

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -89,7 +88,7 @@ impl Walked {
             backend.addr
         );
         Walked {
-            proxy: start_wholly_as(command, &config),
+            proxy: Proxy::start_as(command, &config),
             admin,
             clock,
             _names: names,
@@ -148,13 +147,6 @@ impl Walked {
         eventually("connections are taken up", || self.resumes());
         assert!(self.ordered().is_some(), "a certificate is given up");
     }
-}
-
-#[track_caller]
-fn start_wholly_as(command: Command, config: &str) -> Proxy {
-    let proxy = Proxy::start_as(command, config);
-    proxy.wait_for_log(&["workers on"]); // Logged when everything listens.
-    proxy
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Proxy {
     admin: Option<String>,
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Whether `log` is filled, and with more than errors.
+    logs_to_this_process: bool,
 }
 
 /// The binary under test.
@@ -117,6 +119,9 @@ impl Proxy {
         let directory = Directory::new();
         let path = write_config(&directory, config);
         let admin = admin_of(&fs::read_to_string(&path).unwrap());
+        let is_quiet = command
+            .get_envs()
+            .any(|(name, level)| name == "RUST_LOG" && level.is_some());
         let mut child = command
             .arg("--config")
             .arg(path)
@@ -126,6 +131,7 @@ impl Proxy {
             .spawn()
             .expect("start palantir");
         let log = Arc::new(Mutex::new(String::new()));
+        let logs_to_this_process = child.stderr.is_some() && !is_quiet;
         if let Some(stderr) = child.stderr.take() {
             let writer = log.clone();
             thread::spawn(move || {
@@ -140,17 +146,22 @@ impl Proxy {
             admin,
             child,
             log,
+            logs_to_this_process,
         }
     }
 
-    /// Waits until clients are accepted, and the management API's too if there is one: that one begins later.
+    /// Waits until the start is over: clients and the management API, if there is one, are accepted, and so is everything
+    /// else that is to listen, as the log says last, where this process can read it.
     #[track_caller]
     pub fn wait_until_it_accepts(&self) {
         eventually("the proxy accepts", || {
             let running = fs::read_to_string(format!("/proc/{}/stat", self.pid()));
             let running = running.is_ok_and(|stat| !stat.contains(") Z "));
             assert!(running, "the proxy ended at its start:\n{}", self.log());
-            TcpStream::connect(self.addr).is_ok() && self.admin.as_deref().is_none_or(accepts)
+            let says_so = !self.logs_to_this_process || self.log().contains(" workers on ");
+            says_so
+                && TcpStream::connect(self.addr).is_ok()
+                && self.admin.as_deref().is_none_or(accepts)
         });
     }
 
