@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use palantir::tls::{PairFiles, Vault};
 use rustls::crypto::aws_lc_rs;
@@ -19,7 +19,7 @@ use crate::support::pebble::{CUSTOMER_KEY, Habits, Pebble};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::command;
 use crate::support::shim::{Clock, Names};
-use crate::support::tls::{BOTH, Dialer};
+use crate::support::tls::{Authority, BOTH, Dialer};
 use crate::support::{Client, PATIENCE, Proxy, eventually, get, metrics};
 
 /// A route that is answered by palantir itself: nobody listens there.
@@ -305,37 +305,37 @@ fn a_file_that_is_torn_or_foreign_is_told_and_replaced() {
 
 #[test]
 fn a_kill_while_renewing_leaves_the_old_or_the_new() {
-    // Due again by the time of the next start.
-    let pebble = Pebble::start(Habits {
-        lifetime: 3,
-        ..Habits::default()
-    });
+    let pebble = Pebble::start(Habits::default());
     let state = Directory::new();
     let config = secure(&pebble, &state, &["a.example"]);
     let proxy = Proxy::launch(command(), pebble.tls, &config);
     wait_for_certificate(pebble.tls, "a.example", &pebble.roots());
     drop(proxy);
     let path = file(&state, "a.example.pem");
-    let mut seen = Vec::new();
+    // Good until tomorrow, and due since years ago.
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    let old = Authority::new().issue_until(&["a.example"], tomorrow);
+    let old = format!("{}{}", old.key, old.cert);
+    let mut renewed = 0;
     for round in 0..8 {
-        let before = fs::read(&path).unwrap();
+        fs::write(&path, &old).unwrap();
         let proxy = Proxy::launch(command(), pebble.tls, &config);
         // In every other round while the new one is written, else just after.
         let deadline = Instant::now() + PATIENCE;
         let is_writing = || round % 2 == 0 && path.with_extension("pem.new").exists();
-        while !is_writing() && fs::read(&path).unwrap() == before {
+        while !is_writing() && fs::read_to_string(&path).unwrap() == old {
             assert!(Instant::now() < deadline, "nothing is renewed");
         }
         thread::sleep(Duration::from_micros(300 * round));
         drop(proxy);
+        renewed += usize::from(fs::read_to_string(&path).unwrap() != old);
         let pair = Vault::default().pair(&PairFiles::in_one(path.clone()));
-        seen.push(pair.unwrap().not_after);
+        pair.expect("a whole certificate");
         let account = fs::read(file(&state, "account.json")).unwrap();
         let kept: serde_json::Value = serde_json::from_slice(&account).unwrap();
         assert!(kept["credentials"]["id"].is_string(), "{kept}");
     }
-    seen.dedup();
-    assert!(seen.len() > 2, "hardly anything was renewed: {seen:?}");
+    assert!(renewed >= 4, "{renewed} of 8 were renewed");
 }
 
 #[test]

@@ -229,21 +229,22 @@ impl Orders {
         let failures = before.failures.saturating_add(1);
         self.counts.note(failure.outcome);
         let pause = schedule::pause(failure.trouble(), failures, self.chance.fraction());
-        let (secs, result) = (pause.as_secs().max(1), failure.outcome.word());
-        let why = &failure.why;
-        warn!(
-            name,
-            result, failures, "no certificate: {why}; tried again in {secs} seconds"
-        );
         if failure.contradicts_clock {
             let doubt = Duration::from_secs(limits::ACME_DOUBT_SECS);
             self.doubted_until = now.steady.after(doubt);
         }
-        Waiting {
-            paused_until: now.steady.after(Duration::from_secs(secs)),
+        let waiting = Waiting {
+            paused_until: now.steady.after(pause.max(Duration::from_secs(1))),
             failures,
             ..before
-        }
+        };
+        let secs = waiting.left(now, self.doubted_until).as_secs();
+        let (why, result) = (&failure.why, failure.outcome.word());
+        warn!(
+            name,
+            result, failures, "no certificate: {why}; tried again in {secs} seconds"
+        );
+        waiting
     }
 }
 
