@@ -187,10 +187,15 @@ pub const TLS_PIECE_BYTES: usize = 64 << 10;
 pub const TLS_LINGER_BYTES: usize = 64 << 10;
 /// Requests of one connection served without a pause for others, when they are pipelined.
 pub const PIPELINED_TURN: u32 = 16;
-/// Bytes read and thrown away after an answer that came before the whole request, so that the client can read it.
-pub const LINGER_BYTES: u64 = 1 << 20;
-/// Milliseconds for which such bytes are awaited.
+/// Seconds for which a client's bytes are read and thrown away behind an answer that came before the whole request, so
+/// that the client can read the answer; for so long the rest of a request also goes to a backend that has answered.
+pub const LINGER_MOST_SECS: u64 = 30;
+/// Seconds of the client's silence that end this.
+pub const LINGER_SILENCE_SECS: u64 = 5;
+/// Milliseconds for which bytes are thrown away behind a word that is no answer, and in a process that is to end.
 pub const LINGER_MILLIS: u64 = 2_000;
+/// Bytes that are thrown away of what a client has sent before it is turned away.
+pub const TURNED_AWAY_BYTES: u64 = 1 << 20;
 /// Milliseconds without a request after which a connection gives back all but its small block.
 pub const DEMOTE_MILLIS: u64 = 300;
 /// Entries of an io_uring submission queue; the completion queue has four times as many.

@@ -285,6 +285,11 @@ impl Failure {
         )
     }
 
+    /// Whether the client took too long to send its request.
+    pub fn is_slowness(self) -> bool {
+        matches!(self, Failure::HeadTimeout | Failure::BodyTimeout)
+    }
+
     /// Whether another backend might do better, if the request may be repeated at all.
     pub fn is_worth_another_try(self) -> bool {
         matches!(

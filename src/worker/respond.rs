@@ -26,6 +26,7 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     }
     let may_go_on = failure.keeps_connection() && client.may_go_on(shard, exchange);
     client.keep_alive.set(may_go_on);
+    client.is_slow.set(failure.is_slowness());
     let consequences = failure.consequences();
     exchange.status.set(consequences.status);
     let mut out = shard.blocks.take();

@@ -7,11 +7,12 @@ use crate::base::limits;
 use crate::net::{Expired, Timer};
 use crate::worker::body::{Body, Unacceptable};
 use crate::worker::deliver::Ends;
-use crate::worker::downstream::Client;
+use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 use crate::worker::wire::nothing;
 
 /// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the
@@ -71,17 +72,46 @@ impl Ends<'_> {
     }
 
     fn unless_answered(&self, wait: Duration) -> Duration {
-        match self.exchange.answered.get() {
-            true => limits::LONGEST_TIMEOUT,
-            false => self.exchange.bounded(wait),
+        match self.client.since_answer(self.shard) {
+            // Both sides have all that they asked for: the rest is only read so that nobody is cut off in writing it.
+            Some(passed) => {
+                // A client of HTTP/2 that waits to be told to stop is told so soon.
+                let is_alone = matches!(self.client.wire.stream, Stream::Socket(_));
+                let lingering = Lingering::behind_answer(is_alone, Duration::ZERO);
+                lingering.left(passed, Duration::ZERO)
+            }
+            None if self.exchange.answered.get() => limits::LONGEST_TIMEOUT,
+            None => self.exchange.bounded(wait),
+        }
+    }
+
+    /// Notes that the answer is with the client while the request is still being passed on: that goes on for a while.
+    pub fn answer_has_ended(&self) {
+        self.client.note_answered(self.shard);
+        if let Some(timer) = self.upload_timer {
+            timer.set(self.patience_with_backend());
         }
     }
 
     /// Whether the client has sent nothing of its body because it waits for `100 Continue`.
-    fn is_client_waiting(&self) -> bool {
+    pub fn is_client_waiting(&self) -> bool {
         self.admitted.expects_continue
             && !self.told_interim.get()
             && self.exchange.request_bytes.get() == 0
+    }
+}
+
+/// Throws away what the client still sends of a body that its backend takes no more of, for as long as the answer is on
+/// its way: a client that reads its answer only when it has sent everything would never read it.
+pub async fn discard(ends: &Ends<'_>, timer: &Timer) {
+    let (wire, blocks) = (&ends.client.wire, &ends.shard.blocks);
+    timer.set(limits::LONGEST_TIMEOUT);
+    loop {
+        blocks.give(wire.take());
+        let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
+        if !matches!(more.await, Ok(Ok(1..))) {
+            return;
+        }
     }
 }
 

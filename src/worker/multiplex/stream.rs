@@ -22,6 +22,8 @@ pub struct Stream {
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
     finished: Cell<bool>,
+    /// When it was sent, in the core's milliseconds.
+    finished_at: Cell<u64>,
     /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are
     /// to be received. So a stream whose bytes nobody takes holds no more than its window.
     taken: Cell<usize>,
@@ -35,6 +37,7 @@ impl Stream {
             state,
             answered: Cell::default(),
             finished: Cell::default(),
+            finished_at: Cell::default(),
             taken: Cell::default(),
         }
     }
@@ -275,6 +278,7 @@ impl Stream {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.finished.set(is_last);
+        self.finished_at.set(self.connection.millis());
         Ok(())
     }
 
@@ -293,8 +297,9 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if self.id.get() != 0 {
             let unread = self.state.body.borrow().len() + self.taken.get();
+            let (code, finished_at) = (self.closing_code(), self.finished_at.get());
             self.connection
-                .forget(self.id.get(), unread, self.closing_code());
+                .forget(self.id.get(), unread, code, finished_at);
         }
     }
 }

@@ -104,6 +104,11 @@ impl Connection {
         })
     }
 
+    /// The core's millisecond.
+    pub(super) fn millis(&self) -> u64 {
+        self.timers.millis()
+    }
+
     pub(super) fn role(&self) -> Role {
         self.role
     }
@@ -191,9 +196,9 @@ impl Connection {
 
     /// Forgets a stream that nobody works on any more, with `unread` bytes of its body.
     ///
-    /// A client that has its answer is given some time to read it and to stop sending by itself: some take a reset that
-    /// comes right behind an answer for its loss.
-    pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode) {
+    /// A client that has its answer, since the core's millisecond `answered_at`, is given some time to read it and to
+    /// stop sending by itself: some take a reset that comes right behind an answer for its loss.
+    pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode, answered_at: u64) {
         self.streams.borrow_mut().remove(&id);
         if self.deaf.get() {
             return;
@@ -204,8 +209,11 @@ impl Connection {
         protocol.release_connection(unread as u32);
         match code {
             ErrorCode::NO_ERROR if protocol.is_open(id) => {
-                let due = now + limits::LINGER_MILLIS;
-                self.answered_early.borrow_mut().push_back((id, due));
+                let due = answered_at + limits::LINGER_MILLIS;
+                match due <= now {
+                    true => protocol.reset(id, code),
+                    false => self.answered_early.borrow_mut().push_back((id, due)),
+                }
             }
             code => protocol.reset(id, code),
         }
