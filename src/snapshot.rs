@@ -277,10 +277,19 @@ pub struct ClientLimits {
     pub header_timeout: Duration,
     /// Between two requests.
     pub idle_timeout: Duration,
+    /// How long a client may take none of an answer on a stream of HTTP/2 while others move.
+    pub stream_stall: Duration,
     /// Bounds on a request's head.
     pub head: HeadLimits,
     /// Requests on one connection; `u32::MAX` means unlimited.
     pub requests_per_connection: u32,
+}
+
+impl ClientLimits {
+    /// How long a client may take nothing at all from the socket of its HTTP/2 connection, whatever else moves.
+    pub fn socket_stall(&self) -> Duration {
+        self.stream_stall.max(self.idle_timeout)
+    }
 }
 
 /// The access log.
@@ -361,8 +370,10 @@ pub struct RouteTimeouts {
     pub connect: Duration,
     /// From the end of the request until the response head is complete.
     pub upstream_response: Duration,
-    /// Between two reads of a response body, and of a tunnel.
+    /// Without a byte in either direction, once the final head of the response is there.
     pub upstream_idle: Duration,
+    /// Without a byte in either direction of a tunnel.
+    pub tunnel_idle: Duration,
 }
 
 /// What the backend sees as `Host`.

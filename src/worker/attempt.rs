@@ -141,6 +141,7 @@ impl Attempt<'_> {
             asked_at,
             is_sending_interim: Default::default(),
             told_interim: Default::default(),
+            answer_waits_for: Default::default(),
             is_uploading: Default::default(),
             upload_timer: None,
         }

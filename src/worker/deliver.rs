@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -49,10 +50,19 @@ pub struct Ends<'a> {
     pub is_sending_interim: Cell<bool>,
     /// Whether one was sent: the client may take any for the permission to send its body.
     pub told_interim: Cell<bool>,
+    /// What the passing on of the answer's body waits for.
+    pub answer_waits_for: Cell<Option<Side>>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
     /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
     pub upload_timer: Option<&'a Timer>,
+}
+
+/// One side of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Backend,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -95,9 +105,6 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
-    let plan = &exchange.plan;
-    let idle = exchange.route().timeouts.upstream_idle;
-    let stall = plan.snapshot().client.idle_timeout;
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -105,8 +112,8 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         from: &ends.upstream.wire,
         to: &client.wire.stream,
         timer: &client.timer,
-        idle: &|| exchange.bounded(idle),
-        stall: &|| stall,
+        idle: &|| ends.wait_for(Side::Backend),
+        stall: &|| ends.wait_for(Side::Client),
         count: &|bytes| exchange.count_response(bytes),
         has_sent: Cell::default(),
     };
@@ -134,7 +141,7 @@ pub async fn send_whole(
     exchange: &Exchange,
     out: &mut Block,
 ) -> Result<(), Failure> {
-    let stall = exchange.plan.snapshot().client.idle_timeout;
+    let stall = client.stall(exchange);
     client.timer.set(stall);
     let noted = shard.memory.note_send(&client.timer, out.capacity());
     match client.wire.stream.send_answer(out, &client.timer).await {
@@ -195,8 +202,31 @@ impl Ends<'_> {
         self.is_uploading.get() && !self.exchange.is_overdue()
     }
 
+    /// How long this side may keep the answer's body waiting, which waits for the side from now on.
+    fn wait_for(&self, side: Side) -> Duration {
+        self.answer_waits_for.set(Some(side));
+        match side {
+            Side::Client => self.client.stall(self.exchange),
+            Side::Backend => {
+                let idle = self.exchange.route().timeouts.upstream_idle;
+                self.exchange.bounded(idle)
+            }
+        }
+    }
+
+    /// Notes that some of the request has moved. Silence is bounded for both directions together: who sends is alive
+    /// and may have nothing to say, or to read, in the other direction.
+    pub fn upload_moves(&self) {
+        let timer = &self.client.timer;
+        if let Some(side) = self.answer_waits_for.get()
+            && !timer.expired()
+        {
+            timer.set(self.wait_for(side));
+        }
+    }
+
     async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
-        let stall = self.exchange.plan.snapshot().client.idle_timeout;
+        let stall = self.client.stall(self.exchange);
         self.client.timer.set(stall);
         let stream = &self.client.wire.stream;
         let begun = stream.answer(out, false);

@@ -202,8 +202,10 @@ impl Relay<'_> {
         self.timer.set((self.stall)());
         let noted = self.memory.note_send(self.timer, block.capacity());
         let progress = || {
-            self.timer.set((self.stall)());
-            noted.renew(self.timer.timers().millis());
+            if !noted.was_ended() {
+                self.timer.set((self.stall)());
+                noted.renew(self.timer.timers().millis());
+            }
         };
         self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self.to.send(block, count, is_last, self.timer, progress);

@@ -42,9 +42,7 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     if has_body {
         out.extend(body.text.as_bytes());
     }
-    client
-        .timer
-        .set(exchange.plan.snapshot().client.idle_timeout);
+    client.timer.set(client.stall(exchange));
     let sent = client
         .wire
         .stream

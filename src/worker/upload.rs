@@ -28,8 +28,14 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         to: &ends.upstream.wire.stream,
         timer,
         idle: &|| ends.patience_with_client(),
-        stall: &|| ends.patience_with_backend(),
-        count: &|bytes| exchange.count_request(bytes),
+        stall: &|| {
+            ends.upload_moves();
+            ends.patience_with_backend()
+        },
+        count: &|bytes| {
+            ends.upload_moves();
+            exchange.count_request(bytes);
+        },
         has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();
@@ -123,7 +129,7 @@ pub async fn ask_for_body(
     exchange: &Exchange,
 ) -> Result<(), Failure> {
     let timer = &client.timer;
-    timer.set(exchange.plan.snapshot().client.idle_timeout);
+    timer.set(client.stall(exchange));
     let mut out = shard.blocks.take();
     out.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
     let stream = &client.wire.stream;

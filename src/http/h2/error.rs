@@ -40,10 +40,10 @@ pub enum Abuse {
     Priority,
     /// Frames of types that nobody knows.
     UnknownFrame,
-    /// Streams whose window stays shut while something waits to be sent.
-    WindowStall,
     /// A field section in too many pieces, or pieces that are too long together.
     Continuation,
+    /// The windows of all streams stay shut while something waits to be sent on each, and nothing else moves.
+    WindowStall,
     /// A field section that becomes many times what is allowed.
     HeaderBomb,
     /// Answers asked for and not read.

@@ -61,6 +61,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         rest: &rest,
         is_unwanted: &is_unwanted,
         idle: shard.plan().snapshot().client.idle_timeout,
+        stall: shard.plan().snapshot().client.socket_stall(),
     };
     let end = connection.carry(&socket, accepted.received, &terms).await;
     tasks.end();
@@ -70,6 +71,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
             let stall = shard.plan().snapshot().client.idle_timeout;
             Lingering::behind_answer(false, stall)
         }
+        End::Stuck => Lingering::behind_word(),
         End::Broken(error) => {
             report(shard, arrival.peer, &ConnectionFailure::Http2(error));
             Lingering::behind_word()

@@ -349,6 +349,15 @@ impl Client {
         }
     }
 
+    /// How long the client may take none of what is sent to it.
+    pub fn stall(&self, exchange: &Exchange) -> Duration {
+        let client = &exchange.plan.snapshot().client;
+        match self.wire.stream {
+            Stream::Socket(_) => client.idle_timeout,
+            Stream::Multiplexed(_) => client.stream_stall,
+        }
+    }
+
     /// Looks every now and then whether the client has ended its side behind what it has sent: the engine tells that
     /// only of what can be received.
     fn poll_hung_up(&self, socket: &Socket, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {

@@ -212,8 +212,8 @@ impl Stream {
     }
 
     /// Sends the first `count` bytes of `block` as the peer's windows allow, at most until the timer's deadline, and takes
-    /// them from its front. `is_last`: the message ends with them. `progress` is called whenever some were taken. Errors:
-    /// the peer has given the stream up.
+    /// them from its front. `is_last`: the message ends with them. `progress` is called whenever some were taken, and
+    /// while a client is not to blame that none are. Errors: the peer has given the stream up.
     pub async fn send(
         &self,
         block: &mut Block,
@@ -222,12 +222,14 @@ impl Stream {
         timer: &Timer,
         progress: impl Fn(),
     ) -> Result<io::Result<()>, Expired> {
-        let mut left = count;
+        let (mut left, role) = (count, self.connection.role());
         timer
             .bound(|cx| {
                 let before = left;
                 let sent = self.send_now(block, &mut left, is_last);
-                if left < before {
+                let is_ours =
+                    || role == Role::Server && self.connection.is_held_back(self.id.get());
+                if left < before || is_ours() {
                     progress();
                 }
                 match sent {

@@ -1,3 +1,6 @@
 //! What users of other proxies have reported, kind by kind.
 
 mod early_answers;
+mod rare_http2;
+mod stalled_streams;
+mod two_way_silence;

@@ -56,6 +56,7 @@ impl Connection {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        self.heard_at = now;
         let mut used = 0;
         while used < bytes.len() {
             let rest = &bytes[used..];

@@ -52,6 +52,10 @@ pub struct Connection {
     /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes
     /// nothing, or has just shown by an answer to PING that it lives.
     silent_since: Cell<Option<u64>>,
+    /// When bytes last came, in the core's milliseconds.
+    heard_at: Cell<u64>,
+    /// When the socket last took something of what is being sent, in the core's milliseconds; `None`: nothing is.
+    sending_since: Cell<Option<u64>>,
     /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
     suspected_at: Cell<Option<u64>>,
 }
@@ -69,8 +73,10 @@ pub struct Terms<'a> {
     pub rest: &'a dyn Fn(),
     /// Whether the connection should come to its end.
     pub is_unwanted: &'a dyn Fn() -> bool,
-    /// How long it may be without a stream, and how long the peer may take none of what is sent.
+    /// How long it may be without a stream, and how long nothing may move on it while something is to be sent.
     pub idle: Duration,
+    /// How long the peer may take none of what is sent, whatever else moves.
+    pub stall: Duration,
 }
 
 /// How a connection ended.
@@ -78,6 +84,8 @@ pub struct Terms<'a> {
 pub enum End {
     /// Both sides have ended the connection as agreed, or the peer is gone.
     Orderly,
+    /// The peer takes nothing of what is sent.
+    Stuck,
     /// The peer broke a rule and was told.
     Broken(ConnectionError),
 }
@@ -100,6 +108,8 @@ impl Connection {
             backend: Cell::default(),
             is_at_rest: Cell::default(),
             silent_since: Cell::default(),
+            heard_at: Cell::default(),
+            sending_since: Cell::default(),
             suspected_at: Cell::default(),
         })
     }
@@ -169,6 +179,11 @@ impl Connection {
         self.streams.borrow_mut().insert(id, state.clone());
         self.note_opened(is_first);
         Some(id)
+    }
+
+    /// Whether a stream waits for its turn or for the socket, and not for a window of the peer's.
+    pub(super) fn is_held_back(&self, id: StreamId) -> bool {
+        self.protocol.borrow().is_held_back(id)
     }
 
     /// Lets little wait in the output while memory is tight.

@@ -7,7 +7,6 @@ use super::{Connection, End, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Role};
-use crate::worker::multiplex::state::Gone;
 
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
@@ -54,6 +53,7 @@ impl Connection {
 
     /// Bytes came.
     pub(super) fn note_life(&self) {
+        self.heard_at.set(self.timers.millis());
         self.silent_since.set(Some(self.timers.millis()));
         self.suspected_at.set(None);
     }
@@ -75,6 +75,9 @@ impl Connection {
         if is_silent && !self.may_live(now) {
             return Err(End::Orderly);
         }
+        if self.is_stuck(now, terms) {
+            return Err(End::Stuck);
+        }
         let mut protocol = self.protocol();
         if protocol.open_streams() > 0 {
             self.busy_at.set(now);
@@ -95,11 +98,8 @@ impl Connection {
         {
             protocol.reset(id, ErrorCode::NO_ERROR);
         }
-        while let Some(id) = protocol.expire(Micros::now()).map_err(End::Broken)? {
-            if let Some(state) = self.streams.borrow_mut().remove(&id) {
-                state.lose(Gone::Reset(ErrorCode::ENHANCE_YOUR_CALM));
-            }
-        }
+        let expired = protocol.expire(Micros::now(), terms.idle);
+        expired.map_err(End::Broken)?;
         drop(protocol);
         if rests {
             self.is_at_rest.set(true);
@@ -107,6 +107,19 @@ impl Connection {
         }
         self.wake_sender();
         Ok(())
+    }
+
+    /// Whether the socket has taken nothing for too long of what is to be sent. What comes from the peer meanwhile, and
+    /// a stream that waits for something else than to send, such as its answer, get a client more time: other streams
+    /// may only have one reader that is slow.
+    fn is_stuck(&self, now: u64, terms: &Terms<'_>) -> bool {
+        let Some(since) = self.sending_since.get() else {
+            return false;
+        };
+        let silent = now.saturating_sub(since.max(self.heard_at.get()));
+        let awaits_other = self.role == Role::Server && self.protocol.borrow().awaits_owner();
+        let is_idle = silent >= terms.idle.as_millis() as u64 && !awaits_other;
+        is_idle || now.saturating_sub(since) >= terms.stall.as_millis() as u64
     }
 
     /// False when a backend has given no sign of life for too long. One that is silent although it owes something is

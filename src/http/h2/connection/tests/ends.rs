@@ -41,9 +41,9 @@ fn a_silent_client_is_drained_after_a_while() {
     server.drain(Micros(5));
     let deadline = Micros(5 + limits::H2_DRAIN_MILLIS * 1_000);
     assert_eq!(server.deadline(), Some(deadline));
-    assert_eq!(server.expire(Micros(deadline.0 - 1)), Ok(None));
+    assert_eq!(server.expire(Micros(deadline.0 - 1), IDLE), Ok(()));
     assert!(!server.is_done());
-    assert_eq!(server.expire(deadline), Ok(None));
+    assert_eq!(server.expire(deadline, IDLE), Ok(()));
     assert!(server.is_done());
 }
 
@@ -51,9 +51,9 @@ fn a_silent_client_is_drained_after_a_while() {
 fn unacknowledged_settings_end_it() {
     let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let deadline = server.deadline().unwrap();
-    assert_eq!(server.expire(Micros(deadline.0 - 1)), Ok(None));
+    assert_eq!(server.expire(Micros(deadline.0 - 1), IDLE), Ok(()));
     assert_eq!(
-        server.expire(deadline),
+        server.expire(deadline, IDLE),
         Err(ConnectionError::SettingsTimeout)
     );
     assert_eq!(
@@ -68,6 +68,6 @@ fn settings_are_due_some_time_after_the_connection_is_made() {
     let mut client = Connection::new(Role::Client, LocalSettings::default(), Micros(0));
     let early = client.deadline().unwrap();
     client.start(Micros(9_000_000));
-    assert_eq!(client.expire(early), Ok(None));
+    assert_eq!(client.expire(early, IDLE), Ok(()));
     assert_eq!(client.deadline(), Some(Micros(early.0 + 9_000_000)));
 }
