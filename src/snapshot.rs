@@ -87,6 +87,10 @@ pub struct Listener {
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
     /// together may.
     pub connections: usize,
+    /// Bytes in a second that a client must send of a request's body, or take of an answer's, on average; 0: any.
+    pub min_rate_bytes: u32,
+    /// How long a client may be slower.
+    pub min_rate_grace: Duration,
     /// The client connections that the listener has.
     pub clients: SharedClientCount,
 }
@@ -119,6 +123,8 @@ impl Listener {
             redirect_to_https,
             access: _,
             connections: _,
+            min_rate_bytes: _,
+            min_rate_grace: _,
             clients: _,
         } = self;
         let rest = (

@@ -192,6 +192,12 @@ pub const LINGER_SILENCE_SECS: u64 = 5;
 pub const LINGER_MILLIS: u64 = 2_000;
 /// Bytes that are thrown away of what a client has sent before it is turned away.
 pub const TURNED_AWAY_BYTES: u64 = 1 << 20;
+/// Milliseconds between two looks at how much of what a waiting send has given to the kernel the client has received.
+pub const MIN_RATE_LOOK_MILLIS: u64 = 1_000;
+/// How many times the grace of a listener's least rate a client can save up by being faster.
+pub const MIN_RATE_SAVED: i64 = 3;
+/// Largest `min_rate_bytes`, in bytes a second.
+pub const MIN_RATE_BYTES: u32 = 1 << 30;
 /// Milliseconds without a request after which a connection gives back all but its small block.
 pub const DEMOTE_MILLIS: u64 = 300;
 /// Entries of an io_uring submission queue; the completion queue has four times as many.
@@ -706,6 +712,10 @@ pub mod default {
     pub const LISTEN_ADDR: &str = "127.0.0.1:8080";
     /// `admin.listen_addr`, if there is an `[admin]` section.
     pub const ADMIN_ADDR: &str = "127.0.0.1:8687";
+    /// `min_rate_bytes` of a listener, in bytes a second.
+    pub const MIN_RATE_BYTES: u32 = 500;
+    /// `min_rate_grace` of a listener.
+    pub const MIN_RATE_GRACE: u64 = 10;
     /// `shutdown_timeout`.
     pub const SHUTDOWN_TIMEOUT: u64 = 10;
     /// `resolve_secs`: how often the backends' names are looked up.

@@ -181,6 +181,8 @@ fn compile_listener(
             (0, 0) => usize::MAX,
             (0, most) | (most, _) => most as usize,
         },
+        min_rate_bytes: listener.min_rate_bytes,
+        min_rate_grace: listener.min_rate_grace,
         clients: slots.client_count(&listener.addr.to_string()),
     })
 }

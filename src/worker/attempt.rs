@@ -207,7 +207,7 @@ impl Attempt<'_> {
         let length = request.len();
         // It is no more than a socket takes.
         let Ok(taken) = socket
-            .send(request, length, &self.client.timer, || ())
+            .send(request, length, &self.client.timer, |_| ())
             .await
         else {
             admitted.is_kept = false; // The block is lost with its send.
@@ -264,8 +264,8 @@ async fn send_rest(
     if let Stream::Multiplexed(stream) = &ends.upstream.wire.stream
         && left > 0
     {
-        let give_time = || timer.set(ends.patience_with_backend());
-        give_time();
+        let give_time = |_| timer.set(ends.patience_with_backend());
+        give_time(0);
         let sending = stream.send(request, left, body.ends_here(), timer, give_time);
         match sending.await {
             Ok(Ok(())) => send_trailers(stream, body),

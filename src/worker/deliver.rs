@@ -17,6 +17,7 @@ use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
@@ -35,6 +36,13 @@ pub enum Delivered {
     Whole { reusable: bool },
     /// Both sides speak another protocol from now on.
     Switched,
+}
+
+/// Whether a `Content-Type` is that of server-sent events.
+fn is_event_stream(content_type: &[u8]) -> bool {
+    const NAME: &[u8] = b"text/event-stream";
+    let name = content_type.split(|byte| *byte == b';').next();
+    name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(NAME))
 }
 
 /// Who is at both ends of an exchange.
@@ -105,6 +113,10 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
+    let reader_rate = match exchange.is_grpc.get() || exchange.is_event_stream.get() {
+        true => MinRate::none(),
+        false => MinRate::of(&client.arrival.listener),
+    };
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -115,6 +127,8 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         idle: &|| ends.wait_for(Side::Backend),
         stall: &|| ends.wait_for(Side::Client),
         count: &|bytes| exchange.count_response(bytes),
+        is_source_slow: &|_, _| false,
+        sink_rate: &reader_rate,
         has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
@@ -161,6 +175,7 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
         }
         Broken::SinkClosed => Failure::ClientLeft,
         Broken::SinkTimeout => Failure::ClientStalled,
+        Broken::TooSlow => Failure::ReaderTooSlow,
         Broken::Exhausted => Failure::Exhausted,
         Broken::Watched(failure) => failure,
     }
@@ -398,6 +413,11 @@ impl Ends<'_> {
             ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
             same => same,
         };
+        if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {
+            let content_type = head.field("content-type");
+            let is_stream = content_type.is_some_and(is_event_stream);
+            self.exchange.is_event_stream.set(is_stream);
+        }
         let ends_by_close = framing == ResponseBody::UntilClose;
         let close = ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
         self.client.keep_alive.set(!close);

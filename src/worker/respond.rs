@@ -19,7 +19,10 @@ use crate::worker::shard::Shard;
 pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failure: Failure) {
     exchange.failure.set(Some(failure));
     // To a client that did not take all of an interim answer, what comes next would be the rest of that.
-    let is_gone = matches!(failure, Failure::ClientLeft | Failure::ClientStalled);
+    let is_gone = matches!(
+        failure,
+        Failure::ClientLeft | Failure::ClientStalled | Failure::ReaderTooSlow
+    );
     if exchange.answered.get() || is_gone {
         client.cut();
         return;

@@ -116,7 +116,7 @@ impl Direction<'_> {
             self.moves();
             let noted = self.shard.memory.note_send(self.timer, block.capacity());
             let (length, timer) = (block.len(), self.timer);
-            let progress = || {
+            let progress = |_| {
                 if !noted.was_ended() {
                     self.moves();
                     noted.renew(timer.timers().millis());

@@ -10,6 +10,7 @@ use crate::snapshot::Purpose;
 use crate::worker::accept::{pause, pause_after};
 use crate::worker::client_room::has_descriptors;
 use crate::worker::downstream::{Lingering, linger};
+use crate::worker::min_rate::MinRate;
 use crate::worker::shard::{CountedConnection, CountedListener, Shard};
 
 /// Says, to whoever speaks HTTP without TLS, that what was here is gone.
@@ -84,7 +85,14 @@ async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, ling
     shard.blocks.give(answer);
     let may_linger = Rc::strong_count(&lingering) <= limits::TURNED_AWAY_AT_ONCE;
     if matches!(sent, Ok(Ok(()))) && may_linger && !(has_asked && socket.is_quiet()) {
-        linger(&shard, &socket, &timer, Lingering::behind_word()).await;
+        linger(
+            &shard,
+            &socket,
+            &timer,
+            Lingering::behind_word(),
+            &MinRate::none(),
+        )
+        .await;
     }
     drop((counted, lingering));
 }

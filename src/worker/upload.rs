@@ -10,6 +10,7 @@ use crate::worker::deliver::Ends;
 use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::min_rate::MinRate;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -20,6 +21,18 @@ use crate::worker::wire::nothing;
 /// it ends.
 pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
+    let rate = match exchange.is_grpc.get() {
+        true => MinRate::none(),
+        false => MinRate::of(&client.arrival.listener),
+    };
+    let (no_rate, has_begun) = (MinRate::none(), Cell::new(false));
+    // The wait for the first piece is no slowness yet: the client may be waiting for permission. Once the answer has
+    // begun, the client may have nothing to send before it has read more of that.
+    let is_slow = |waited, bytes: usize| {
+        has_begun.replace(true)
+            && !exchange.answered.get()
+            && !rate.note_after_pause(waited, bytes as u64)
+    };
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -36,6 +49,8 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
             ends.upload_moves();
             exchange.count_request(bytes);
         },
+        is_source_slow: &is_slow,
+        sink_rate: &no_rate,
         has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();
@@ -50,6 +65,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         }
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
         Err(Broken::SinkTimeout) => return Err(exchange.expired(Failure::ResponseTimeout)),
+        Err(Broken::TooSlow) => return Err(Failure::BodyTooSlow),
         Err(Broken::Exhausted) => return Err(Failure::Exhausted),
         Err(Broken::Unacceptable(Unacceptable::TooLarge)) => return Err(Failure::BodyTooLarge),
         Err(Broken::Unacceptable(Unacceptable::Malformed(refusal))) => {

@@ -19,7 +19,7 @@ pub mod raise;
 mod settings;
 mod stream;
 
-pub use connection::{Closed, Connection, Event, Request};
+pub use connection::{Closed, Connection, Event, Patience, Request};
 pub use error::{Abuse, ConnectionError, ErrorCode};
 pub use head::{Field, Head};
 pub use priority::Priority;

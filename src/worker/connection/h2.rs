@@ -11,6 +11,7 @@ use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
 use crate::worker::downstream::{Client, Lingering, linger};
 use crate::worker::memory::relief;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{Connection, End, Stream, Terms};
 use crate::worker::shard::Shard;
 
@@ -61,6 +62,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         rest: &rest,
         is_unwanted: &is_unwanted,
         idle: shard.plan().snapshot().client.idle_timeout,
+        head: shard.plan().snapshot().client.header_timeout,
         stall: shard.plan().snapshot().client.socket_stall(),
     };
     let end = connection.carry(&socket, accepted.received, &terms).await;
@@ -78,7 +80,8 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         }
     };
     let timer = Timer::new(&shard.timers);
-    linger(shard, &socket, &timer, lingering).await;
+    let rate = MinRate::of(&arrival.listener);
+    linger(shard, &socket, &timer, lingering, &rate).await;
 }
 
 fn settings(shard: &Shard) -> LocalSettings {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::net::{Block, Expired, Socket, Timer};
+use crate::worker::min_rate::MinRate;
 use crate::worker::shard::Shard;
 
 /// How long a client is listened to that has been told its last.
@@ -70,11 +71,18 @@ impl Lingering {
 /// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away
 /// what the client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section
 /// 9.6). Closing at once would reset the connection, and with it the answer, when something of the client's comes.
-pub async fn linger(shard: &Shard, socket: &Socket, timer: &Timer, lingering: Lingering) {
+/// `rate`: how fast it must take what is on its way.
+pub async fn linger(
+    shard: &Shard,
+    socket: &Socket,
+    timer: &Timer,
+    lingering: Lingering,
+    rate: &MinRate,
+) {
     socket.end_sending();
     let since = |then: u64| Duration::from_millis(timer.timers().millis().saturating_sub(then));
     let begun = timer.timers().millis();
-    let (mut heard_at, mut moved_at) = (begun, begun);
+    let (mut heard_at, mut moved_at, mut looked_at) = (begun, begun, begun);
     let mut unacknowledged = socket.unacknowledged();
     timer.set(lingering.left(Duration::ZERO, Duration::ZERO));
     loop {
@@ -92,11 +100,15 @@ pub async fn linger(shard: &Shard, socket: &Socket, timer: &Timer, lingering: Li
             timer.set(left);
             continue;
         }
-        let now = socket.unacknowledged();
-        if now < unacknowledged {
-            (unacknowledged, moved_at) = (now, timer.timers().millis());
+        let before = std::mem::replace(&mut unacknowledged, socket.unacknowledged());
+        let moved = before.saturating_sub(unacknowledged);
+        let now = timer.timers().millis();
+        let waited = now.saturating_sub(std::mem::replace(&mut looked_at, now));
+        if moved > 0 {
+            moved_at = now;
         }
-        if now == 0 || since(moved_at) >= bounds.stall {
+        let is_too_slow = !rate.note(waited, moved as u64);
+        if unacknowledged == 0 || is_too_slow || since(moved_at) >= bounds.stall {
             return;
         }
         timer.set(Duration::from_millis(limits::LINGER_MILLIS));

@@ -24,6 +24,7 @@ use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::idle_clients::{await_client, await_idle};
 use crate::worker::live_listener::LiveListener;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -269,7 +270,8 @@ impl Client {
                 Some(passed) => Lingering::behind_answer(false, stall).after(passed),
                 None => Lingering::behind_answer(is_sending, stall),
             };
-            let listening = linger(shard, socket, &self.timer, lingering);
+            let rate = MinRate::of(&self.arrival.listener);
+            let listening = linger(shard, socket, &self.timer, lingering, &rate);
             let listener = &self.arrival.listener.clients;
             // The task of an idle connection has no room for it. Others may need the connection's place.
             let listening = await_client(shard, listener, socket.receive_queue(), listening);

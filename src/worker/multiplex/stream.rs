@@ -212,15 +212,15 @@ impl Stream {
     }
 
     /// Sends the first `count` bytes of `block` as the peer's windows allow, at most until the timer's deadline, and takes
-    /// them from its front. `is_last`: the message ends with them. `progress` is called whenever some were taken, and
-    /// while a client is not to blame that none are. Errors: the peer has given the stream up.
+    /// them from its front. `is_last`: the message ends with them. `progress` is told how many were taken whenever
+    /// some were, and that none were while a client is not to blame for it. Errors: the peer has given the stream up.
     pub async fn send(
         &self,
         block: &mut Block,
         count: usize,
         is_last: bool,
         timer: &Timer,
-        progress: impl Fn(),
+        progress: impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
         let (mut left, role) = (count, self.connection.role());
         timer
@@ -230,7 +230,7 @@ impl Stream {
                 let is_ours =
                     || role == Role::Server && self.connection.is_held_back(self.id.get());
                 if left < before || is_ours() {
-                    progress();
+                    progress(before - left);
                 }
                 match sent {
                     Ok(()) if left > 0 => {

@@ -2,5 +2,6 @@
 
 mod early_answers;
 mod rare_http2;
+mod slow_clients;
 mod stalled_streams;
 mod two_way_silence;

@@ -8,6 +8,15 @@ use crate::base::time::Micros;
 use crate::http::h2::Role;
 use crate::http::h2::error::{Abuse, ConnectionError};
 
+/// How long a peer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a client may let everything stand still.
+    pub idle: Duration,
+    /// How long a field section may take, or a frame that is needed in one piece, from its first byte.
+    pub head: Duration,
+}
+
 impl Connection {
     /// When [`Connection::expire`] has something to do, as far as is known now.
     pub fn deadline(&self) -> Option<Micros> {
@@ -19,10 +28,11 @@ impl Connection {
         [settings, drain].into_iter().flatten().min()
     }
 
-    /// Does what is due. `idle`: how long a client may let everything stand still.
+    /// Does what is due.
     ///
-    /// Errors: the peer did not acknowledge our SETTINGS, or nothing moves because it keeps all windows shut.
-    pub fn expire(&mut self, now: Micros, idle: Duration) -> Result<(), ConnectionError> {
+    /// Errors: the peer did not acknowledge our SETTINGS, or what it began to send did not come to its end, or nothing
+    /// moves because it keeps all windows shut.
+    pub fn expire(&mut self, now: Micros, patience: Patience) -> Result<(), ConnectionError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -37,7 +47,13 @@ impl Connection {
         {
             self.finish_drain();
         }
-        match self.moved_at.after(idle) <= now && self.is_shut() {
+        if self
+            .incomplete_since
+            .is_some_and(|since| since.after(patience.head) <= now)
+        {
+            return Err(self.fail(ConnectionError::HeadTimeout));
+        }
+        match self.moved_at.after(patience.idle) <= now && self.is_shut() {
             true => Err(self.fail(Abuse::WindowStall.into())),
             false => Ok(()),
         }

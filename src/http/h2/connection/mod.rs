@@ -31,6 +31,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::refusal::Refusal;
 
+pub use expire::Patience;
 pub use open::Request;
 pub use send::Closed;
 
@@ -150,6 +151,8 @@ pub struct Connection {
     has_peer_settings: bool,
     /// When bytes of a body last went either way, or a stream was opened.
     moved_at: Micros,
+    /// When the frame or the field section began that has not come to its end.
+    incomplete_since: Option<Micros>,
     /// When the peer was last heard of.
     heard_at: Micros,
     /// When our SETTINGS were sent, until they are acknowledged.
@@ -199,6 +202,7 @@ impl Connection {
             is_after_new: false,
             has_peer_settings: false,
             moved_at: now,
+            incomplete_since: None,
             heard_at: now,
             unacknowledged: Some(now),
             pinged: false,

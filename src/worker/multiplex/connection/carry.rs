@@ -117,7 +117,7 @@ impl Connection {
             let count = block.len();
             let noted = self.note_send(&timer, &block, terms);
             self.sending_since.set(Some(self.timers.millis()));
-            let progress = || {
+            let progress = |_| {
                 timer.set(terms.stall);
                 let now = self.timers.millis();
                 self.sending_since.set(Some(now));

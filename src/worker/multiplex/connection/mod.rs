@@ -75,6 +75,8 @@ pub struct Terms<'a> {
     pub is_unwanted: &'a dyn Fn() -> bool,
     /// How long it may be without a stream, and how long nothing may move on it while something is to be sent.
     pub idle: Duration,
+    /// How long a head may take from its first byte to its last.
+    pub head: Duration,
     /// How long the peer may take none of what is sent, whatever else moves.
     pub stall: Duration,
 }

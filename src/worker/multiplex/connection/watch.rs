@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Connection, End, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::http::h2::{ErrorCode, Role};
+use crate::http::h2::{ErrorCode, Patience, Role};
 
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
@@ -61,7 +61,8 @@ impl Connection {
     /// How long nothing needs to be looked at if nothing comes.
     pub(super) fn patience(&self, terms: &Terms<'_>) -> Duration {
         let protocol = self.protocol.borrow();
-        let is_due_soon = protocol.deadline().is_some() || self.is_suspect();
+        let is_due_soon =
+            protocol.deadline().is_some() || protocol.is_incomplete() || self.is_suspect();
         if protocol.open_streams() > 0 || is_due_soon || !self.is_at_rest.get() {
             return CHECK;
         }
@@ -98,7 +99,11 @@ impl Connection {
         {
             protocol.reset(id, ErrorCode::NO_ERROR);
         }
-        let expired = protocol.expire(Micros::now(), terms.idle);
+        let patience = Patience {
+            idle: terms.idle,
+            head: terms.head,
+        };
+        let expired = protocol.expire(Micros::now(), patience);
         expired.map_err(End::Broken)?;
         drop(protocol);
         if rests {

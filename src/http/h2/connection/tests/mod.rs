@@ -16,6 +16,10 @@ use crate::http::h2::Field;
 
 /// How long a client may let everything stand still.
 const IDLE: Duration = Duration::from_secs(60);
+const PATIENCE: Patience = Patience {
+    idle: IDLE,
+    head: Duration::from_secs(10),
+};
 
 fn new_server() -> Connection {
     raw::server(LocalSettings::default())

@@ -307,7 +307,7 @@ fn windows_kept_shut_end_what_is_idle_and_nothing_else() {
     assert_eq!(server.send_body(1, b"body", true, Micros(7)), Ok(0));
     let far = Micros(1_000_000_000);
     // The other stream waits for its answer.
-    assert_eq!(server.expire(far, IDLE), Ok(()));
+    assert_eq!(server.expire(far, PATIENCE), Ok(()));
     assert_eq!(server.send_body(3, b"body", true, far), Ok(0));
     assert!(!server.is_held_back(3));
     receive_at(&mut server, &window_update(1, 1), far).unwrap();
@@ -315,9 +315,9 @@ fn windows_kept_shut_end_what_is_idle_and_nothing_else() {
     assert_eq!(server.next_to_send(), Some(1));
     assert_eq!(server.send_body(1, b"body", true, far), Ok(1));
     let deadline = far.after(IDLE);
-    assert_eq!(server.expire(Micros(deadline.0 - 1), IDLE), Ok(()));
+    assert_eq!(server.expire(Micros(deadline.0 - 1), PATIENCE), Ok(()));
     let error = ConnectionError::Abuse(Abuse::WindowStall);
-    assert_eq!(server.expire(deadline, IDLE), Err(error));
+    assert_eq!(server.expire(deadline, PATIENCE), Err(error));
     assert_eq!(sent(&mut server).pop().unwrap(), "goaway 3 11 window_stall");
 }
 
@@ -336,6 +336,6 @@ fn windows_that_a_backend_keeps_shut_end_nothing() {
     let stream = client.open(&request, [], false).unwrap();
     assert_eq!(client.send_body(stream, b"body", true, Micros(0)), Ok(0));
     assert_eq!(client.deadline(), None);
-    assert_eq!(client.expire(Micros(1_000_000_000), IDLE), Ok(()));
+    assert_eq!(client.expire(Micros(1_000_000_000), PATIENCE), Ok(()));
     assert!(client.is_open(stream));
 }
