@@ -87,6 +87,10 @@ pub struct Listener {
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
     /// together may.
     pub connections: usize,
+    /// Bytes in a second that a client must send of a request's body, or take of an answer's, on average; 0: any.
+    pub min_rate_bytes: u32,
+    /// How long a client may be slower.
+    pub min_rate_grace: Duration,
     /// The client connections that the listener has.
     pub clients: SharedClientCount,
 }
@@ -119,6 +123,8 @@ impl Listener {
             redirect_to_https,
             access: _,
             connections: _,
+            min_rate_bytes: _,
+            min_rate_grace: _,
             clients: _,
         } = self;
         let rest = (
@@ -277,10 +283,19 @@ pub struct ClientLimits {
     pub header_timeout: Duration,
     /// Between two requests.
     pub idle_timeout: Duration,
+    /// How long a client may take none of an answer on a stream of HTTP/2 while others move.
+    pub stream_stall: Duration,
     /// Bounds on a request's head.
     pub head: HeadLimits,
     /// Requests on one connection; `u32::MAX` means unlimited.
     pub requests_per_connection: u32,
+}
+
+impl ClientLimits {
+    /// How long a client may take nothing at all from the socket of its HTTP/2 connection, whatever else moves.
+    pub fn socket_stall(&self) -> Duration {
+        self.stream_stall.max(self.idle_timeout)
+    }
 }
 
 /// The access log.
@@ -361,8 +376,10 @@ pub struct RouteTimeouts {
     pub connect: Duration,
     /// From the end of the request until the response head is complete.
     pub upstream_response: Duration,
-    /// Between two reads of a response body, and of a tunnel.
+    /// Without a byte in either direction, once the final head of the response is there.
     pub upstream_idle: Duration,
+    /// Without a byte in either direction of a tunnel.
+    pub tunnel_idle: Duration,
 }
 
 /// What the backend sees as `Host`.

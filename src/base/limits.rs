@@ -97,7 +97,7 @@ pub const INTERIM_RESPONSES: u32 = 16;
 /// Bytes of an HPACK table by its own count, in each direction: what holds before any SETTINGS.
 pub const H2_TABLE_BYTES: usize = 4096;
 /// How many times its limit a field section may come to before it can only be meant as an attack.
-pub const H2_BOMB_MULTIPLE: usize = 4;
+pub const H2_BOMB_MULTIPLE: usize = 16;
 /// Bytes of a frame's payload that we take: what holds before any SETTINGS.
 pub const H2_FRAME_BYTES: usize = 16_384;
 /// Hard maximum of streams that one client connection may have open at once.
@@ -105,7 +105,7 @@ pub const H2_STREAMS: u32 = 1024;
 /// CONTINUATION frames of one field section.
 pub const H2_CONTINUATIONS: u32 = 16;
 /// How many times the limit of a decoded field section its encoded pieces may come to.
-pub const H2_SECTION_MULTIPLE: usize = 2;
+pub const H2_SECTION_MULTIPLE: usize = 8;
 /// Streams that ended, counted back from the newest, of which a connection knows how.
 pub const H2_ENDED_STREAMS: u32 = 512;
 /// Bytes of output at which no more DATA is taken until some is sent.
@@ -114,10 +114,6 @@ pub const H2_OUTPUT_BYTES: usize = 64 << 10;
 pub const H2_TURN_BYTES: usize = 16 << 10;
 /// Answers to PING, SETTINGS and the like that may wait in the output.
 pub const H2_UNREAD_REPLIES: u32 = 1024;
-/// Milliseconds for which a peer may keep a window shut while something waits to be sent.
-pub const H2_STALL_MILLIS: u64 = 30_000;
-/// Bytes that must get through in that time.
-pub const H2_STALL_BYTES: u64 = 4096;
 /// Milliseconds for the acknowledgement of our SETTINGS.
 pub const H2_SETTINGS_MILLIS: u64 = 10_000;
 /// Milliseconds between announcing that a connection ends and refusing new streams, if the peer does not answer sooner.
@@ -187,10 +183,21 @@ pub const TLS_PIECE_BYTES: usize = 64 << 10;
 pub const TLS_LINGER_BYTES: usize = 64 << 10;
 /// Requests of one connection served without a pause for others, when they are pipelined.
 pub const PIPELINED_TURN: u32 = 16;
-/// Bytes read and thrown away after an answer that came before the whole request, so that the client can read it.
-pub const LINGER_BYTES: u64 = 1 << 20;
-/// Milliseconds for which such bytes are awaited.
+/// Seconds for which a client's bytes are read and thrown away behind an answer that came before the whole request, so
+/// that the client can read the answer; for so long the rest of a request also goes to a backend that has answered.
+pub const LINGER_MOST_SECS: u64 = 30;
+/// Seconds of the client's silence that end this.
+pub const LINGER_SILENCE_SECS: u64 = 5;
+/// Milliseconds for which bytes are thrown away behind a word that is no answer, and in a process that is to end.
 pub const LINGER_MILLIS: u64 = 2_000;
+/// Bytes that are thrown away of what a client has sent before it is turned away.
+pub const TURNED_AWAY_BYTES: u64 = 1 << 20;
+/// Milliseconds between two looks at how much of what a waiting send has given to the kernel the client has received.
+pub const MIN_RATE_LOOK_MILLIS: u64 = 1_000;
+/// How many times the grace of a listener's least rate a client can save up by being faster.
+pub const MIN_RATE_SAVED: i64 = 3;
+/// Largest `min_rate_bytes`, in bytes a second.
+pub const MIN_RATE_BYTES: u32 = 1 << 30;
 /// Milliseconds without a request after which a connection gives back all but its small block.
 pub const DEMOTE_MILLIS: u64 = 300;
 /// Entries of an io_uring submission queue; the completion queue has four times as many.
@@ -671,8 +678,8 @@ pub const TOP_HISTORY_SECS: usize = 300;
 /// What one HTTP/2 connection may do how often before it is an attack.
 pub mod h2_flood {
     /// At once, and per minute: streams reset by the peer, streams reset by us, SETTINGS, PING, empty DATA,
-    /// WINDOW_UPDATE, priorities, unknown frames, stalled streams.
-    pub const BURST_AND_PER_MINUTE: [(u32, u32); 9] = [
+    /// WINDOW_UPDATE, priorities, unknown frames.
+    pub const BURST_AND_PER_MINUTE: [(u32, u32); 8] = [
         (200, 1200),
         (100, 600),
         (16, 60),
@@ -681,10 +688,12 @@ pub mod h2_flood {
         (512, 6000),
         (256, 1200),
         (128, 1200),
-        (4, 4),
     ];
-    /// Priorities that one more request allows.
-    pub const PRIORITIES_PER_HEAD: u64 = 4;
+    /// How many more of them one more request allows, in the same order.
+    pub const PER_HEAD: [u64; 8] = [0, 0, 4, 16, 16, 8, 8, 32];
+    /// The most of a kind that work can have allowed in advance: as many updates as a client sends at once that has
+    /// read all that its kernel holds.
+    pub const EARNED_MOST: u64 = 1 << 16;
     /// Bytes of DATA sent for which one more WINDOW_UPDATE is allowed, besides two for each frame that no window cut
     /// short.
     pub const BYTES_PER_WINDOW_UPDATE: u64 = 1 << 10;
@@ -703,6 +712,10 @@ pub mod default {
     pub const LISTEN_ADDR: &str = "127.0.0.1:8080";
     /// `admin.listen_addr`, if there is an `[admin]` section.
     pub const ADMIN_ADDR: &str = "127.0.0.1:8687";
+    /// `min_rate_bytes` of a listener, in bytes a second.
+    pub const MIN_RATE_BYTES: u32 = 500;
+    /// `min_rate_grace` of a listener.
+    pub const MIN_RATE_GRACE: u64 = 10;
     /// `shutdown_timeout`.
     pub const SHUTDOWN_TIMEOUT: u64 = 10;
     /// `resolve_secs`: how often the backends' names are looked up.
@@ -713,12 +726,16 @@ pub mod default {
     pub const CLIENT_BODY: u64 = 30;
     /// `timeouts.client_idle`.
     pub const CLIENT_IDLE: u64 = 60;
+    /// `timeouts.client_stream_stall`.
+    pub const CLIENT_STREAM_STALL: u64 = 300;
     /// `timeouts.connect`.
     pub const CONNECT: u64 = 2;
     /// `timeouts.upstream_response`.
     pub const UPSTREAM_RESPONSE: u64 = 60;
     /// `timeouts.upstream_idle`.
     pub const UPSTREAM_IDLE: u64 = 60;
+    /// `timeouts.tunnel_idle`.
+    pub const TUNNEL_IDLE: u64 = 3_600;
     /// `timeouts.upstream_keepalive`.
     pub const UPSTREAM_KEEPALIVE: u64 = 60;
     /// `limits.request_head_bytes`.

@@ -209,11 +209,12 @@ fn report_limits(report: &mut Report, snapshot: &Snapshot, route: &Route) {
     report.line(
         "timeouts",
         format!(
-            "client_body {:?}, connect {:?}, upstream_response {:?}, upstream_idle {:?}",
+            "client_body {:?}, connect {:?}, upstream_response {:?}, upstream_idle {:?}, tunnel_idle {:?}",
             timeouts.client_body,
             timeouts.connect,
             timeouts.upstream_response,
-            timeouts.upstream_idle
+            timeouts.upstream_idle,
+            timeouts.tunnel_idle
         ),
     );
 }

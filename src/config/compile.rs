@@ -181,6 +181,8 @@ fn compile_listener(
             (0, 0) => usize::MAX,
             (0, most) | (most, _) => most as usize,
         },
+        min_rate_bytes: listener.min_rate_bytes,
+        min_rate_grace: listener.min_rate_grace,
         clients: slots.client_count(&listener.addr.to_string()),
     })
 }
@@ -247,6 +249,7 @@ fn client_limits(settings: &Settings) -> ClientLimits {
     ClientLimits {
         header_timeout: settings.timeouts.client_header,
         idle_timeout: settings.timeouts.client_idle,
+        stream_stall: settings.timeouts.client_stream_stall,
         head: settings.limits.head.clone(),
         requests_per_connection: unlimited_if_zero(settings.limits.requests_per_connection),
     }
@@ -294,6 +297,7 @@ fn compile_route(
                 .timeouts
                 .upstream_idle
                 .unwrap_or(for_all.upstream_idle),
+            tunnel_idle: route.timeouts.tunnel_idle.unwrap_or(for_all.tunnel_idle),
         },
         request_body_bytes: if body_bytes == 0 {
             u64::MAX

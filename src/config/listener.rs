@@ -1,6 +1,7 @@
 //! Where clients come in: `listen_addr`, which is short for an address with the defaults, and `[[listeners]]`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::address;
 use super::document::{Item, Table};
@@ -25,6 +26,9 @@ pub struct ListenerSettings {
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
     pub connections: u32,
+    /// In a second; 0: any.
+    pub min_rate_bytes: u32,
+    pub min_rate_grace: Duration,
 }
 
 /// Reads both forms; the default address if there is neither.
@@ -65,6 +69,12 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         redirect_to_https: redirect.unwrap_or(false),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
+        min_rate_bytes: table.whole(
+            "min_rate_bytes",
+            default::MIN_RATE_BYTES,
+            0..=limits::MIN_RATE_BYTES,
+        ),
+        min_rate_grace: table.seconds("min_rate_grace", default::MIN_RATE_GRACE),
         addr: addr?,
     })
 }
@@ -123,6 +133,8 @@ impl ListenerSettings {
             redirect_to_https: false,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
+            min_rate_bytes: default::MIN_RATE_BYTES,
+            min_rate_grace: Duration::from_secs(default::MIN_RATE_GRACE),
         }
     }
 }

@@ -52,6 +52,7 @@ pub struct RouteTimeoutSettings {
     pub connect: Option<Duration>,
     pub upstream_response: Option<Duration>,
     pub upstream_idle: Option<Duration>,
+    pub tunnel_idle: Option<Duration>,
 }
 
 impl RouteSettings {
@@ -145,6 +146,7 @@ impl RouteTimeoutSettings {
             connect: table.timeout("connect"),
             upstream_response: table.timeout("upstream_response"),
             upstream_idle: table.timeout("upstream_idle"),
+            tunnel_idle: table.timeout("tunnel_idle"),
         }
     }
 }

@@ -51,9 +51,11 @@ pub struct TimeoutSettings {
     pub client_header: Duration,
     pub client_body: Duration,
     pub client_idle: Duration,
+    pub client_stream_stall: Duration,
     pub connect: Duration,
     pub upstream_response: Duration,
     pub upstream_idle: Duration,
+    pub tunnel_idle: Duration,
     pub upstream_keepalive: Duration,
 }
 
@@ -128,9 +130,11 @@ impl TimeoutSettings {
             client_header: table.seconds("client_header", default::CLIENT_HEADER),
             client_body: table.seconds("client_body", default::CLIENT_BODY),
             client_idle: table.seconds("client_idle", default::CLIENT_IDLE),
+            client_stream_stall: table.seconds("client_stream_stall", default::CLIENT_STREAM_STALL),
             connect: table.seconds("connect", default::CONNECT),
             upstream_response: table.seconds("upstream_response", default::UPSTREAM_RESPONSE),
             upstream_idle: table.seconds("upstream_idle", default::UPSTREAM_IDLE),
+            tunnel_idle: table.seconds("tunnel_idle", default::TUNNEL_IDLE),
             upstream_keepalive: table.seconds("upstream_keepalive", default::UPSTREAM_KEEPALIVE),
         }
     }

@@ -110,11 +110,13 @@ fn same_timeouts(one: &RouteTimeouts, other: &RouteTimeouts) -> bool {
         connect,
         upstream_response,
         upstream_idle,
+        tunnel_idle,
     } = one;
     *client_body == other.client_body
         && *connect == other.connect
         && *upstream_response == other.upstream_response
         && *upstream_idle == other.upstream_idle
+        && *tunnel_idle == other.tunnel_idle
 }
 
 /// Compares like [`same_route`]. TLS settings that are equal and come from the same files are compiled once, so that

@@ -175,14 +175,14 @@ impl Socket {
     }
 
     /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
-    /// taken from its front, and [`Block::rewind`] brings them back. `progress` is called whenever the peer took some of
-    /// it, so that a slow but living peer can be given more time. Errors: the peer is gone.
+    /// taken from its front, and [`Block::rewind`] brings them back. `progress` is told the bytes whenever the kernel
+    /// took some of them for the peer, so that a slow but living peer can be given more time. Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,
         count: usize,
         timer: &Timer,
-        progress: impl Fn(),
+        progress: impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
         match &self.tls {
             None => self.send_raw(block, count, timer, &progress).await,
@@ -196,7 +196,7 @@ impl Socket {
         block: &mut Block,
         mut count: usize,
         timer: &Timer,
-        progress: &impl Fn(),
+        progress: &impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             block.bound(count);
@@ -215,7 +215,7 @@ impl Socket {
                 Ok(sent) => {
                     block.advance(sent);
                     count -= sent;
-                    progress();
+                    progress(sent);
                 }
                 Err(error) => return Ok(Err(error)),
             }
@@ -229,7 +229,7 @@ impl Socket {
         block: &mut Block,
         timer: &Timer,
     ) -> Result<io::Result<()>, Expired> {
-        self.send(block, block.len(), timer, || ()).await
+        self.send(block, block.len(), timer, |_| ()).await
     }
 
     /// Says that nothing more will be sent. Over TLS the word is lost if the kernel holds so much for the peer that it
@@ -248,7 +248,7 @@ impl Socket {
         if let Some(tls) = &self.tls {
             let mut word = tls.last_word();
             let length = word.len();
-            let _ = self.send_raw(&mut word, length, timer, &|| ()).await; // Nothing depends on it.
+            let _ = self.send_raw(&mut word, length, timer, &|_| ()).await; // Nothing depends on it.
         }
         self.end_sending();
     }

@@ -251,7 +251,7 @@ impl Timer {
     }
 
     /// The timers that it belongs to.
-    pub fn timers(&self) -> &Timers {
+    pub fn timers(&self) -> &Rc<Timers> {
         &self.timers
     }
 

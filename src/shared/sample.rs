@@ -46,6 +46,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         client: ClientLimits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            stream_stall: Duration::from_secs(300),
             head: HeadLimits {
                 head_bytes: 32_768,
                 fields: 100,

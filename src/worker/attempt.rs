@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
@@ -20,7 +20,7 @@ use crate::worker::retry::Setback;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
-use crate::worker::upload::{ask_for_body, upload};
+use crate::worker::upload::{ask_for_body, discard, upload};
 use crate::worker::upstream::Upstream;
 
 /// One attempt.
@@ -141,6 +141,7 @@ impl Attempt<'_> {
             asked_at,
             is_sending_interim: Default::default(),
             told_interim: Default::default(),
+            answer_waits_for: Default::default(),
             is_uploading: Default::default(),
             upload_timer: None,
         }
@@ -206,7 +207,7 @@ impl Attempt<'_> {
         let length = request.len();
         // It is no more than a socket takes.
         let Ok(taken) = socket
-            .send(request, length, &self.client.timer, || ())
+            .send(request, length, &self.client.timer, |_| ())
             .await
         else {
             admitted.is_kept = false; // The block is lost with its send.
@@ -263,8 +264,8 @@ async fn send_rest(
     if let Stream::Multiplexed(stream) = &ends.upstream.wire.stream
         && left > 0
     {
-        let give_time = || timer.set(ends.patience_with_backend());
-        give_time();
+        let give_time = |_| timer.set(ends.patience_with_backend());
+        give_time(0);
         let sending = stream.send(request, left, body.ends_here(), timer, give_time);
         match sending.await {
             Ok(Ok(())) => send_trailers(stream, body),
@@ -278,17 +279,19 @@ async fn send_rest(
     }
 }
 
-/// Has the answer delivered, and the rest of the request sent meanwhile.
+/// Has the answer delivered, and the rest of the request sent meanwhile and for a while after that: a backend may
+/// answer before it has read what it wants to read.
 async fn receive_answer(
     ends: &Ends<'_>,
     uploading: impl Future<Output = Result<(), Failure>>,
     out: &mut Block,
 ) -> Result<Delivered, Failure> {
     let mut uploading = pin!(uploading);
-    let mut delivering = pin!(deliver(ends, out));
+    let mut delivering = pin!(deliver_to_reader(ends, out));
+    let mut discarding = pin!(ends.upload_timer.map(|timer| discard(ends, timer)));
     let mut uploaded = None;
     ends.is_uploading.set(true);
-    poll_fn(|cx| {
+    let delivered = poll_fn(|cx| {
         if uploaded.is_none()
             && let Poll::Ready(outcome) = uploading.as_mut().poll(cx)
         {
@@ -299,6 +302,15 @@ async fn receive_answer(
             }
         }
         let polled = delivering.as_mut().poll(cx);
+        if polled.is_pending()
+            && uploaded == Some(Ok(()))
+            && ends.exchange.answered.get()
+            && ends.client.is_body_pending()
+            && let Some(unwanted) = discarding.as_mut().as_pin_mut()
+            && unwanted.poll(cx).is_ready()
+        {
+            discarding.set(None);
+        }
         match uploaded {
             // The client is told of the failure, but not before an interim head that is being sent is with it: two
             // sends on one connection at once have no order.
@@ -308,5 +320,42 @@ async fn receive_answer(
             _ => polled,
         }
     })
-    .await
+    .await?;
+    let is_sending = ends.client.is_body_pending() && !ends.is_client_waiting();
+    if uploaded.is_none() && is_sending && delivered != Delivered::Switched {
+        ends.answer_has_ended();
+        // Whatever becomes of the rest, the client has its answer.
+        let over = |cx: &mut Context<'_>| match uploading.as_mut().poll(cx) {
+            Poll::Pending => poll_hung_up(&ends.upstream.wire.stream, cx),
+            Poll::Ready(_) => Poll::Ready(()),
+        };
+        poll_fn(over).await;
+    }
+    Ok(delivered)
+}
+
+/// Ready when a backend that has answered has hung up, or says more than anybody has asked it.
+fn poll_hung_up(backend: &Stream, cx: &mut Context<'_>) -> Poll<()> {
+    let socket = match backend {
+        Stream::Multiplexed(stream) => return stream.poll_gone(cx).map(drop),
+        Stream::Socket(socket) => socket,
+    };
+    loop {
+        socket.watch();
+        ready!(socket.poll_readable(cx));
+        if socket.unasked().is_some() {
+            return Poll::Ready(());
+        }
+    }
+}
+
+/// Has the answer delivered to a client that may still be sending, and may have to send all before it reads.
+async fn deliver_to_reader(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
+    match deliver(ends, out).await? {
+        Delivered::Whole { reusable } if ends.client.is_body_pending() => {
+            send_whole(ends.shard, ends.client, ends.exchange, out).await?;
+            Ok(Delivered::Complete { reusable })
+        }
+        delivered => Ok(delivered),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -16,6 +17,7 @@ use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
@@ -36,6 +38,13 @@ pub enum Delivered {
     Switched,
 }
 
+/// Whether a `Content-Type` is that of server-sent events.
+fn is_event_stream(content_type: &[u8]) -> bool {
+    const NAME: &[u8] = b"text/event-stream";
+    let name = content_type.split(|byte| *byte == b';').next();
+    name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(NAME))
+}
+
 /// Who is at both ends of an exchange.
 pub struct Ends<'a> {
     pub shard: &'a Shard,
@@ -49,10 +58,19 @@ pub struct Ends<'a> {
     pub is_sending_interim: Cell<bool>,
     /// Whether one was sent: the client may take any for the permission to send its body.
     pub told_interim: Cell<bool>,
+    /// What the passing on of the answer's body waits for.
+    pub answer_waits_for: Cell<Option<Side>>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
     /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
     pub upload_timer: Option<&'a Timer>,
+}
+
+/// One side of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Backend,
 }
 
 /// A head that came from the backend, encoded for the client.
@@ -95,9 +113,10 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
-    let plan = &exchange.plan;
-    let idle = exchange.route().timeouts.upstream_idle;
-    let stall = plan.snapshot().client.idle_timeout;
+    let reader_rate = match exchange.is_grpc.get() || exchange.is_event_stream.get() {
+        true => MinRate::none(),
+        false => MinRate::of(&client.arrival.listener),
+    };
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -105,9 +124,11 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         from: &ends.upstream.wire,
         to: &client.wire.stream,
         timer: &client.timer,
-        idle: &|| exchange.bounded(idle),
-        stall: &|| stall,
+        idle: &|| ends.wait_for(Side::Backend),
+        stall: &|| ends.wait_for(Side::Client),
         count: &|bytes| exchange.count_response(bytes),
+        is_source_slow: &|_, _| false,
+        sink_rate: &reader_rate,
         has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
@@ -134,7 +155,7 @@ pub async fn send_whole(
     exchange: &Exchange,
     out: &mut Block,
 ) -> Result<(), Failure> {
-    let stall = exchange.plan.snapshot().client.idle_timeout;
+    let stall = client.stall(exchange);
     client.timer.set(stall);
     let noted = shard.memory.note_send(&client.timer, out.capacity());
     match client.wire.stream.send_answer(out, &client.timer).await {
@@ -154,6 +175,7 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
         }
         Broken::SinkClosed => Failure::ClientLeft,
         Broken::SinkTimeout => Failure::ClientStalled,
+        Broken::TooSlow => Failure::ReaderTooSlow,
         Broken::Exhausted => Failure::Exhausted,
         Broken::Watched(failure) => failure,
     }
@@ -195,8 +217,31 @@ impl Ends<'_> {
         self.is_uploading.get() && !self.exchange.is_overdue()
     }
 
+    /// How long this side may keep the answer's body waiting, which waits for the side from now on.
+    fn wait_for(&self, side: Side) -> Duration {
+        self.answer_waits_for.set(Some(side));
+        match side {
+            Side::Client => self.client.stall(self.exchange),
+            Side::Backend => {
+                let idle = self.exchange.route().timeouts.upstream_idle;
+                self.exchange.bounded(idle)
+            }
+        }
+    }
+
+    /// Notes that some of the request has moved. Silence is bounded for both directions together: who sends is alive
+    /// and may have nothing to say, or to read, in the other direction.
+    pub fn upload_moves(&self) {
+        let timer = &self.client.timer;
+        if let Some(side) = self.answer_waits_for.get()
+            && !timer.expired()
+        {
+            timer.set(self.wait_for(side));
+        }
+    }
+
     async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
-        let stall = self.exchange.plan.snapshot().client.idle_timeout;
+        let stall = self.client.stall(self.exchange);
         self.client.timer.set(stall);
         let stream = &self.client.wire.stream;
         let begun = stream.answer(out, false);
@@ -368,6 +413,11 @@ impl Ends<'_> {
             ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
             same => same,
         };
+        if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {
+            let content_type = head.field("content-type");
+            let is_stream = content_type.is_some_and(is_event_stream);
+            self.exchange.is_event_stream.set(is_stream);
+        }
         let ends_by_close = framing == ResponseBody::UntilClose;
         let close = ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
         self.client.keep_alive.set(!close);

@@ -33,6 +33,8 @@ pub struct Exchange {
     pub is_head: Cell<bool>,
     /// Whether it is a gRPC call, which is answered in gRPC's own terms.
     pub is_grpc: Cell<bool>,
+    /// Whether it is answered with server-sent events.
+    pub is_event_stream: Cell<bool>,
     /// Whether the client would rather have JSON than text.
     pub wants_json: Cell<bool>,
     /// Where the client is sent instead, or what an authority is answered.
@@ -91,6 +93,7 @@ impl Exchange {
             version: Cell::new(11),
             is_head: Cell::default(),
             is_grpc: Cell::default(),
+            is_event_stream: Cell::default(),
             wants_json: Cell::default(),
             own_text: RefCell::default(),
             found_route: Cell::default(),

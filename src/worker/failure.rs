@@ -18,6 +18,8 @@ pub enum Failure {
     HeadTimeout,
     /// The request's body took too long.
     BodyTimeout,
+    /// The request's body came more slowly than the listener allows.
+    BodyTooSlow,
     /// The body is longer than the route allows.
     BodyTooLarge,
     /// The client sent more before its protocol upgrade was answered.
@@ -26,6 +28,8 @@ pub enum Failure {
     ClientLeft,
     /// The client stopped reading its answer.
     ClientStalled,
+    /// The client took its answer more slowly than the listener allows.
+    ReaderTooSlow,
     /// No failure, but no backend's either: an authority asks whether a name is ours, and is answered (RFC 8555 section 8.3).
     Challenged,
     /// The request came in cleartext where HTTPS is wanted: its client is sent there.
@@ -73,10 +77,12 @@ pub enum Failure {
 const PLAIN: [Failure; KINDS - 3] = [
     Failure::HeadTimeout,
     Failure::BodyTimeout,
+    Failure::BodyTooSlow,
     Failure::BodyTooLarge,
     Failure::EarlyUpgradeBytes,
     Failure::ClientLeft,
     Failure::ClientStalled,
+    Failure::ReaderTooSlow,
     Failure::Challenged,
     Failure::HttpsWanted,
     Failure::Misdirected,
@@ -179,12 +185,14 @@ impl Failure {
             ),
             Failure::HeadTimeout => (408, Client, "head_timeout", "http_request_error"),
             Failure::BodyTimeout => (408, Client, "body_timeout", "http_request_error"),
+            Failure::BodyTooSlow => (408, Client, "body_too_slow", "http_request_error"),
             Failure::BodyTooLarge => (413, Client, "body_too_large", "http_request_error"),
             Failure::EarlyUpgradeBytes => {
                 (400, Client, "early_upgrade_bytes", "http_request_error")
             }
             Failure::ClientLeft => (499, Client, "client_left", "http_request_error"),
             Failure::ClientStalled => (499, Client, "client_stalled", "http_request_error"),
+            Failure::ReaderTooSlow => (499, Client, "reader_too_slow", "http_request_error"),
             Failure::Challenged => (200, Client, "acme_challenge", ""),
             Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
             Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
@@ -282,6 +290,14 @@ impl Failure {
                 | Failure::ConnectTimeout
                 | Failure::Untrusted
                 | Failure::Unprocessed
+        )
+    }
+
+    /// Whether the client took too long to send its request.
+    pub fn is_slowness(self) -> bool {
+        matches!(
+            self,
+            Failure::HeadTimeout | Failure::BodyTimeout | Failure::BodyTooSlow
         )
     }
 

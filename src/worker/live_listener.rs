@@ -58,6 +58,7 @@ pub fn end_changed(before: &[Rc<LiveListener>], after: &[Rc<LiveListener>]) -> b
 mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::shared::client_count::ClientCount;
@@ -80,6 +81,8 @@ mod tests {
             redirect_to_https,
             access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
+            min_rate_bytes: 0,
+            min_rate_grace: Duration::ZERO,
             clients: Arc::new(ClientCount::new(1)),
         }
     }

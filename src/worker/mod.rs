@@ -18,6 +18,7 @@ mod live_listener;
 mod log_ration;
 mod mailbox;
 mod memory;
+mod min_rate;
 mod multiplex;
 mod pace;
 mod plan;

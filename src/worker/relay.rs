@@ -12,6 +12,7 @@ use crate::base::memory::{self, Level};
 use crate::net::{Block, Blocks, Expired, Timer};
 use crate::worker::body::{Body, Coming, Progress, Unacceptable};
 use crate::worker::memory::Memory;
+use crate::worker::min_rate::{MinRate, TooSlow};
 use crate::worker::pace::Pace;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Interrupted, Wire};
@@ -26,6 +27,8 @@ pub enum Broken<F> {
     /// The receiver is gone.
     SinkClosed,
     SinkTimeout,
+    /// The client, on whichever side it is, is slower than it may be.
+    TooSlow,
     /// There was no memory for more of it.
     Exhausted,
     /// What was watched meanwhile happened.
@@ -46,6 +49,10 @@ pub struct Relay<'a> {
     pub stall: &'a dyn Fn() -> Duration,
     /// Told the bytes of each piece that is passed on.
     pub count: &'a dyn Fn(usize),
+    /// Told for how many milliseconds the sender was waited for, and the bytes that came: whether it is too slow.
+    pub is_source_slow: &'a dyn Fn(u64, usize) -> bool,
+    /// The rate that is demanded of the receiver.
+    pub sink_rate: &'a MinRate,
     /// Whether the receiver was given anything, and may have some of it.
     pub has_sent: Cell<bool>,
 }
@@ -59,7 +66,7 @@ impl Relay<'_> {
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<(), Broken<F>> {
         let mut admission = None;
-        let mut is_ample = false;
+        let (mut is_ample, mut is_slow) = (false, false);
         loop {
             if body.is_verbatim() {
                 self.pass_on(head, body).await?;
@@ -74,6 +81,9 @@ impl Relay<'_> {
                 let sent = self.to.send_trailers(&body.trailers);
                 return sent.map_err(|_| Broken::SinkClosed);
             }
+            if is_slow {
+                return Err(Broken::TooSlow);
+            }
             let (size, most) = next_receive(body, self.to);
             self.timer.set((self.idle)());
             let held = self.from.held();
@@ -83,6 +93,7 @@ impl Relay<'_> {
                 Err(Interrupted::Watched(seen)) => return Err(Broken::Watched(seen)),
             };
             self.timer.set((self.idle)()); // The sender was not to blame for that wait.
+            let waits_since = self.timer.timers().millis();
             let blocks = self.blocks;
             // What comes in small pieces need not wait for its turn.
             let more = match is_ample || size == limits::RELAY_BLOCK_BYTES {
@@ -93,7 +104,11 @@ impl Relay<'_> {
                 }
             };
             match more {
-                Ok(Ok(count)) if count > 0 => is_ample = count >= size,
+                Ok(Ok(count)) if count > 0 => {
+                    is_ample = count >= size;
+                    let waited = self.timer.timers().millis().saturating_sub(waits_since);
+                    is_slow = (self.is_source_slow)(waited, count);
+                }
                 Ok(Ok(_)) if body.source_ended(self.from.stream.take_trailers(), head) => {}
                 Ok(_) => return Err(Broken::SourceEnded),
                 Err(Interrupted::Expired) => return Err(Broken::SourceTimeout),
@@ -201,17 +216,25 @@ impl Relay<'_> {
     ) -> Result<(), Broken<F>> {
         self.timer.set((self.stall)());
         let noted = self.memory.note_send(self.timer, block.capacity());
-        let progress = || {
-            self.timer.set((self.stall)());
-            noted.renew(self.timer.timers().millis());
+        let timers = self.timer.timers();
+        let moves = || {
+            if !noted.was_ended() {
+                self.timer.set((self.stall)());
+                noted.renew(timers.millis());
+            }
+        };
+        let progress = |bytes| {
+            self.sink_rate.note_taken(timers.millis(), bytes, self.to);
+            moves();
         };
         self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self.to.send(block, count, is_last, self.timer, progress);
-        match sending.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Broken::SinkClosed),
-            Err(_) if noted.was_ended() => Err(Broken::Exhausted),
-            Err(_) => Err(Broken::SinkTimeout),
+        match self.sink_rate.watch(self.to, timers, moves, sending).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(_))) => Err(Broken::SinkClosed),
+            Ok(Err(_)) if noted.was_ended() => Err(Broken::Exhausted),
+            Ok(Err(_)) => Err(Broken::SinkTimeout),
+            Err(TooSlow) => Err(Broken::TooSlow),
         }
     }
 }

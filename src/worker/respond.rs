@@ -19,13 +19,17 @@ use crate::worker::shard::Shard;
 pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failure: Failure) {
     exchange.failure.set(Some(failure));
     // To a client that did not take all of an interim answer, what comes next would be the rest of that.
-    let is_gone = matches!(failure, Failure::ClientLeft | Failure::ClientStalled);
+    let is_gone = matches!(
+        failure,
+        Failure::ClientLeft | Failure::ClientStalled | Failure::ReaderTooSlow
+    );
     if exchange.answered.get() || is_gone {
         client.cut();
         return;
     }
     let may_go_on = failure.keeps_connection() && client.may_go_on(shard, exchange);
     client.keep_alive.set(may_go_on);
+    client.is_slow.set(failure.is_slowness());
     let consequences = failure.consequences();
     exchange.status.set(consequences.status);
     let mut out = shard.blocks.take();
@@ -41,9 +45,7 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     if has_body {
         out.extend(body.text.as_bytes());
     }
-    client
-        .timer
-        .set(exchange.plan.snapshot().client.idle_timeout);
+    client.timer.set(client.stall(exchange));
     let sent = client
         .wire
         .stream

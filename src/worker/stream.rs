@@ -101,7 +101,7 @@ impl Stream {
 
     /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
     /// taken from its front, and [`Block::rewind`] brings them back. `is_last`: the message ends with them. `progress` is
-    /// called whenever the peer took some of it, so that a slow but living peer can be given more time. Errors: the peer
+    /// told the bytes whenever the peer took some of them, so that a slow but living peer can be given more time. Errors: the peer
     /// is gone.
     pub async fn send(
         &self,
@@ -109,7 +109,7 @@ impl Stream {
         count: usize,
         is_last: bool,
         timer: &Timer,
-        progress: impl Fn(),
+        progress: impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
         match self {
             Stream::Socket(socket) => socket.send(block, count, timer, progress).await,
@@ -126,7 +126,7 @@ impl Stream {
         is_last: bool,
         timer: &Timer,
     ) -> Result<io::Result<()>, Expired> {
-        self.send(block, block.len(), is_last, timer, || ()).await
+        self.send(block, block.len(), is_last, timer, |_| ()).await
     }
 
     /// Sends the trailers of a body that was sent, if they are no bytes here. Errors: the peer is gone.

@@ -3,7 +3,6 @@
 //! tunnel would otherwise outlast the rules that let its client in. So do the oldest tunnels when too many snapshots
 //! are in use.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -23,16 +22,22 @@ const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 /// Runs the tunnel to its end.
 pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
     client.keep_alive.set(false);
-    let last_moved = Cell::new(shard.timers.millis());
-    let direction = |from, to| Direction {
+    let timers = [(); 2].map(|()| Timer::new(&shard.timers));
+    let to_upstream = Direction {
         shard,
-        from,
-        to,
-        idle: exchange.route().timeouts.upstream_idle,
-        last_moved: &last_moved,
+        from: &client.wire,
+        to: &upstream.wire,
+        idle: exchange.route().timeouts.tunnel_idle,
+        timer: &timers[0],
+        other_timer: &timers[1],
     };
-    let to_upstream = direction(&client.wire, &upstream.wire);
-    let to_client = direction(&upstream.wire, &client.wire);
+    let to_client = Direction {
+        from: to_upstream.to,
+        to: to_upstream.from,
+        timer: to_upstream.other_timer,
+        other_timer: to_upstream.timer,
+        ..to_upstream
+    };
     let mut sending = pin!(to_upstream.run(|bytes| exchange.count_request(bytes)));
     let mut receiving = pin!(to_client.run(|bytes| exchange.count_response(bytes)));
     let (mut sent, mut received) = (None, None);
@@ -98,54 +103,56 @@ struct Direction<'a> {
     from: &'a Wire,
     to: &'a Wire,
     idle: Duration,
-    last_moved: &'a Cell<u64>,
+    timer: &'a Timer,
+    /// That of the other direction.
+    other_timer: &'a Timer,
 }
 
 impl Direction<'_> {
     async fn run(&self, count: impl Fn(usize)) -> End {
-        let timer = Timer::new(&self.shard.timers);
         loop {
             let mut block = self.from.take();
             count(block.len());
-            timer.set(self.idle);
-            let noted = self.shard.memory.note_send(&timer, block.capacity());
-            let sent = self.to.stream.send_all(&mut block, false, &timer).await;
+            self.moves();
+            let noted = self.shard.memory.note_send(self.timer, block.capacity());
+            let (length, timer) = (block.len(), self.timer);
+            let progress = |_| {
+                if !noted.was_ended() {
+                    self.moves();
+                    noted.renew(timer.timers().millis());
+                }
+            };
+            let sent = self
+                .to
+                .stream
+                .send(&mut block, length, false, timer, progress)
+                .await;
             drop(noted);
             self.from.put(block, &self.shard.blocks);
             if !matches!(sent, Ok(Ok(()))) {
                 return End::Broken;
             }
-            match self.receive(&timer).await {
-                Some(0) => {
-                    self.to.stream.end_sending();
-                    return End::Orderly;
-                }
-                Some(_) => self.last_moved.set(self.shard.timers.millis()),
-                None => return End::Broken,
-            }
-        }
-    }
-
-    /// Waits for bytes; `None` if the sender is gone or nothing moved in either direction for too long.
-    async fn receive(&self, timer: &Timer) -> Option<usize> {
-        let idle_millis = self.idle.as_millis() as u64;
-        loop {
-            let silent = self
-                .shard
-                .timers
-                .millis()
-                .saturating_sub(self.last_moved.get());
-            let left = idle_millis.checked_sub(silent).filter(|left| *left > 0)?;
-            timer.set(Duration::from_millis(left));
             let blocks = &self.shard.blocks;
             let more = self
                 .from
                 .more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
             match more.await {
-                Ok(outcome) => return outcome.ok(),
-                Err(Interrupted::Expired) => {} // The other direction may have moved meanwhile.
+                Ok(Ok(0)) => {
+                    self.to.stream.end_sending();
+                    return End::Orderly;
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(Interrupted::Expired) => return End::Broken,
                 Err(Interrupted::Watched(never)) => match never {},
             }
+        }
+    }
+
+    /// Notes that something has moved in this direction: neither of both may be ended for its silence.
+    fn moves(&self) {
+        self.timer.set(self.idle);
+        if !self.other_timer.expired() {
+            self.other_timer.set(self.idle);
         }
     }
 }

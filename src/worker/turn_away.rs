@@ -9,7 +9,8 @@ use crate::net::{Listener, Socket, Timer, spawn};
 use crate::snapshot::Purpose;
 use crate::worker::accept::{pause, pause_after};
 use crate::worker::client_room::has_descriptors;
-use crate::worker::downstream::linger;
+use crate::worker::downstream::{Lingering, linger};
+use crate::worker::min_rate::MinRate;
 use crate::worker::shard::{CountedConnection, CountedListener, Shard};
 
 /// Says, to whoever speaks HTTP without TLS, that what was here is gone.
@@ -84,7 +85,14 @@ async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, ling
     shard.blocks.give(answer);
     let may_linger = Rc::strong_count(&lingering) <= limits::TURNED_AWAY_AT_ONCE;
     if matches!(sent, Ok(Ok(()))) && may_linger && !(has_asked && socket.is_quiet()) {
-        linger(&socket, &shard.blocks, &timer, wait).await;
+        linger(
+            &shard,
+            &socket,
+            &timer,
+            Lingering::behind_word(),
+            &MinRate::none(),
+        )
+        .await;
     }
     drop((counted, lingering));
 }
@@ -93,7 +101,7 @@ async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, ling
 fn drop_received(shard: &Shard, socket: &Socket) -> bool {
     let mut block = shard.blocks.take();
     let mut count = 0;
-    while count < limits::LINGER_BYTES
+    while count < limits::TURNED_AWAY_BYTES
         && let Ok(more @ 1..) = socket.receive(&mut block, usize::MAX)
     {
         count += more as u64;

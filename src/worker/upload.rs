@@ -7,11 +7,13 @@ use crate::base::limits;
 use crate::net::{Expired, Timer};
 use crate::worker::body::{Body, Unacceptable};
 use crate::worker::deliver::Ends;
-use crate::worker::downstream::Client;
+use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::min_rate::MinRate;
 use crate::worker::relay::{Broken, Relay};
 use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
 use crate::worker::wire::nothing;
 
 /// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the
@@ -19,6 +21,18 @@ use crate::worker::wire::nothing;
 /// it ends.
 pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
+    let rate = match exchange.is_grpc.get() {
+        true => MinRate::none(),
+        false => MinRate::of(&client.arrival.listener),
+    };
+    let (no_rate, has_begun) = (MinRate::none(), Cell::new(false));
+    // The wait for the first piece is no slowness yet: the client may be waiting for permission. Once the answer has
+    // begun, the client may have nothing to send before it has read more of that.
+    let is_slow = |waited, bytes: usize| {
+        has_begun.replace(true)
+            && !exchange.answered.get()
+            && !rate.note_after_pause(waited, bytes as u64)
+    };
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -27,8 +41,16 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         to: &ends.upstream.wire.stream,
         timer,
         idle: &|| ends.patience_with_client(),
-        stall: &|| ends.patience_with_backend(),
-        count: &|bytes| exchange.count_request(bytes),
+        stall: &|| {
+            ends.upload_moves();
+            ends.patience_with_backend()
+        },
+        count: &|bytes| {
+            ends.upload_moves();
+            exchange.count_request(bytes);
+        },
+        is_source_slow: &is_slow,
+        sink_rate: &no_rate,
         has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();
@@ -43,6 +65,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         }
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
         Err(Broken::SinkTimeout) => return Err(exchange.expired(Failure::ResponseTimeout)),
+        Err(Broken::TooSlow) => return Err(Failure::BodyTooSlow),
         Err(Broken::Exhausted) => return Err(Failure::Exhausted),
         Err(Broken::Unacceptable(Unacceptable::TooLarge)) => return Err(Failure::BodyTooLarge),
         Err(Broken::Unacceptable(Unacceptable::Malformed(refusal))) => {
@@ -71,17 +94,46 @@ impl Ends<'_> {
     }
 
     fn unless_answered(&self, wait: Duration) -> Duration {
-        match self.exchange.answered.get() {
-            true => limits::LONGEST_TIMEOUT,
-            false => self.exchange.bounded(wait),
+        match self.client.since_answer(self.shard) {
+            // Both sides have all that they asked for: the rest is only read so that nobody is cut off in writing it.
+            Some(passed) => {
+                // A client of HTTP/2 that waits to be told to stop is told so soon.
+                let is_alone = matches!(self.client.wire.stream, Stream::Socket(_));
+                let lingering = Lingering::behind_answer(is_alone, Duration::ZERO);
+                lingering.left(passed, Duration::ZERO)
+            }
+            None if self.exchange.answered.get() => limits::LONGEST_TIMEOUT,
+            None => self.exchange.bounded(wait),
+        }
+    }
+
+    /// Notes that the answer is with the client while the request is still being passed on: that goes on for a while.
+    pub fn answer_has_ended(&self) {
+        self.client.note_answered(self.shard);
+        if let Some(timer) = self.upload_timer {
+            timer.set(self.patience_with_backend());
         }
     }
 
     /// Whether the client has sent nothing of its body because it waits for `100 Continue`.
-    fn is_client_waiting(&self) -> bool {
+    pub fn is_client_waiting(&self) -> bool {
         self.admitted.expects_continue
             && !self.told_interim.get()
             && self.exchange.request_bytes.get() == 0
+    }
+}
+
+/// Throws away what the client still sends of a body that its backend takes no more of, for as long as the answer is on
+/// its way: a client that reads its answer only when it has sent everything would never read it.
+pub async fn discard(ends: &Ends<'_>, timer: &Timer) {
+    let (wire, blocks) = (&ends.client.wire, &ends.shard.blocks);
+    timer.set(limits::LONGEST_TIMEOUT);
+    loop {
+        blocks.give(wire.take());
+        let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
+        if !matches!(more.await, Ok(Ok(1..))) {
+            return;
+        }
     }
 }
 
@@ -93,7 +145,7 @@ pub async fn ask_for_body(
     exchange: &Exchange,
 ) -> Result<(), Failure> {
     let timer = &client.timer;
-    timer.set(exchange.plan.snapshot().client.idle_timeout);
+    timer.set(client.stall(exchange));
     let mut out = shard.blocks.take();
     out.extend(b"HTTP/1.1 100 Continue\r\n\r\n");
     let stream = &client.wire.stream;

@@ -400,8 +400,7 @@ fn both_versions_come_to_one_address() {
     }
     // Not the preface, but it begins like it.
     for (bytes, status) in [
-        (&b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"[..], 505),
-        (b"PRI * HTTP/1.1\r\nHost: test\r\n\r\n", 400),
+        (&b"PRI * HTTP/1.1\r\nHost: test\r\n\r\n"[..], 400),
         (
             b"PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n",
             200,

@@ -621,7 +621,7 @@ pool = "api"
             "23:8: routes[4].pool = 1: must be a text in quotes",
             "24:1: routes[5]: there is a route with this host and prefix already",
             "27:17: routes[5].backend_addrs = \"a:1\": must be a list in brackets",
-            "28:14: routes[5].timeouts.client_header = 1: unknown key; known: client_body, connect, upstream_response, upstream_idle",
+            "28:14: routes[5].timeouts.client_header = 1: unknown key; known: client_body, connect, upstream_response, upstream_idle, tunnel_idle",
             "28:43: routes[5].timeouts.connect = 0.0001: must be a number of seconds from 0.001 to 86400",
             "29:33: routes[5].limits.request_body_bytes = \"1M\": must be a whole number from 0 to 1125899906842624",
             "31:10: routes[6].prefix = \"/a?b\": must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX",

@@ -46,9 +46,11 @@ resolve_secs = 5
 client_header = 1
 client_body = 2
 client_idle = 3
+client_stream_stall = 4
 connect = 0.25
 upstream_response = 5
 upstream_idle = 6
+tunnel_idle = 8
 upstream_keepalive = 7
 
 [limits]
@@ -105,7 +107,7 @@ request_headers = { set = { X-Team = "a", "x-b" = "ü" }, remove = ["X-Debug"] }
 response_headers = { remove = ["server"] }
 retries = 0
 timeout = 12.5
-timeouts = { client_body = 21, connect = 22, upstream_response = 23, upstream_idle = 24 }
+timeouts = { client_body = 21, connect = 22, upstream_response = 23, upstream_idle = 24, tunnel_idle = 25 }
 limits = { request_body_bytes = 0 }
 via = true
 answer_continue = true
@@ -169,6 +171,7 @@ fn the_short_form_is_complete_and_connections_have_defaults() {
         (client.header_timeout, client.idle_timeout),
         (secs(10), secs(60))
     );
+    assert_eq!(client.stream_stall, secs(300));
     let head = HeadLimits {
         head_bytes: 32_768,
         fields: 100,
@@ -290,6 +293,7 @@ fn every_key_of_the_connection_takes_effect() {
         (client.header_timeout, client.idle_timeout),
         (secs(1), secs(3))
     );
+    assert_eq!(client.stream_stall, secs(4));
     let head = HeadLimits {
         head_bytes: 4096,
         fields: 20,
@@ -360,6 +364,7 @@ fn every_key_of_a_route_takes_effect() {
         (timeouts.upstream_response, timeouts.upstream_idle),
         (secs(23), secs(24))
     );
+    assert_eq!(timeouts.tunnel_idle, secs(25));
     assert_eq!(route.request_body_bytes, u64::MAX);
 
     let other = &snapshot.routes[1];

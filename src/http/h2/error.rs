@@ -40,10 +40,10 @@ pub enum Abuse {
     Priority,
     /// Frames of types that nobody knows.
     UnknownFrame,
-    /// Streams whose window stays shut while something waits to be sent.
-    WindowStall,
     /// A field section in too many pieces, or pieces that are too long together.
     Continuation,
+    /// The windows of all streams stay shut while something waits to be sent on each, and nothing else moves.
+    WindowStall,
     /// A field section that becomes many times what is allowed.
     HeaderBomb,
     /// Answers asked for and not read.
@@ -84,6 +84,8 @@ pub enum ConnectionError {
     Compression(HpackError),
     /// Our SETTINGS were not acknowledged in time.
     SettingsTimeout,
+    /// A frame that others must wait for, or a field section, did not come to its end in time.
+    HeadTimeout,
     /// Too much of something.
     Abuse(Abuse),
 }
@@ -107,7 +109,9 @@ impl ConnectionError {
             }
             ConnectionError::Compression(_) => ErrorCode::COMPRESSION_ERROR,
             ConnectionError::SettingsTimeout => ErrorCode::SETTINGS_TIMEOUT,
-            ConnectionError::Abuse(_) => ErrorCode::ENHANCE_YOUR_CALM,
+            ConnectionError::HeadTimeout | ConnectionError::Abuse(_) => {
+                ErrorCode::ENHANCE_YOUR_CALM
+            }
         }
     }
 
@@ -128,6 +132,7 @@ impl ConnectionError {
             ConnectionError::BadPriority => "bad_priority",
             ConnectionError::Compression(_) => "compression",
             ConnectionError::SettingsTimeout => "settings_timeout",
+            ConnectionError::HeadTimeout => "head_timeout",
             ConnectionError::Abuse(abuse) => abuse.word(),
         }
     }

@@ -1,53 +1,68 @@
-//! Counting what is an attack in numbers: one bucket of tokens per kind, filled by time and by honest work.
+//! Counting what is an attack in numbers: one bucket of tokens per kind, filled by time, and beside it what honest work
+//! has earned. What is allowed therefore grows with what a connection is used for, however long it lives.
 
 use super::error::{Abuse, COUNTED_ABUSES};
 use crate::base::limits::h2_flood;
 use crate::base::time::Micros;
 use crate::base::token_bucket::{TOKEN, TokenBucket};
 
-/// The buckets of one connection.
+/// What one connection may still do.
 #[derive(Debug)]
-pub(super) struct Floods([TokenBucket; COUNTED_ABUSES]);
+pub(super) struct Floods {
+    buckets: [TokenBucket; COUNTED_ABUSES],
+    /// Parts of tokens that work has earned, spent when the bucket is empty.
+    earned: [u64; COUNTED_ABUSES],
+}
 
 impl Floods {
     /// Full buckets.
     pub(super) fn new(now: Micros) -> Floods {
-        Floods(h2_flood::BURST_AND_PER_MINUTE.map(|(burst, per_minute)| {
-            TokenBucket::new(burst, u64::from(per_minute) * TOKEN / 60, burst, now)
-        }))
+        Floods {
+            buckets: h2_flood::BURST_AND_PER_MINUTE.map(|(burst, per_minute)| {
+                TokenBucket::new(burst, u64::from(per_minute) * TOKEN / 60, burst, now)
+            }),
+            earned: [0; COUNTED_ABUSES],
+        }
     }
 
     /// Counts one of these. Errors: there were too many.
     pub(super) fn count(&mut self, abuse: Abuse, now: Micros) -> Result<(), Abuse> {
-        match self.0[abuse as usize].try_take(now) {
-            true => Ok(()),
-            false => Err(abuse),
+        let earned = &mut self.earned[abuse as usize];
+        if self.buckets[abuse as usize].try_take(now) {
+            return Ok(());
+        }
+        *earned = earned.checked_sub(TOKEN).ok_or(abuse)?;
+        Ok(())
+    }
+
+    /// A stream came to its proper end. The work that a reset wastes is a backend's: no more of them can be saved up
+    /// than fit into a bucket.
+    pub(super) fn earn_by_exchange(&mut self) {
+        for abuse in [Abuse::RapidReset, Abuse::ProvokedReset] {
+            self.buckets[abuse as usize].deposit(TOKEN);
         }
     }
 
-    /// A stream came to its proper end.
-    pub(super) fn earn_by_exchange(&mut self) {
-        self.earn(Abuse::RapidReset, 1);
-        self.earn(Abuse::ProvokedReset, 1);
-    }
-
-    /// A head was received.
+    /// The head of a request or of an answer was received.
     pub(super) fn earn_by_head(&mut self) {
-        self.earn(Abuse::Priority, h2_flood::PRIORITIES_PER_HEAD);
+        for (abuse, tokens) in h2_flood::PER_HEAD.into_iter().enumerate() {
+            self.deposit(abuse, tokens * TOKEN);
+        }
     }
 
     /// DATA with bytes in it was received; peers measure round trips with a PING for some of it.
     pub(super) fn earn_by_received(&mut self) {
         self.earn(Abuse::Ping, 1);
         self.earn(Abuse::EmptyData, 1);
+        self.earn(Abuse::UnknownFrame, 1);
     }
 
     /// So many bytes of DATA were sent; the peer answers with updates for the stream and the connection, some peers
     /// with several.
     pub(super) fn earn_by_sent(&mut self, bytes: usize) {
         let parts = bytes as u64 * (TOKEN / h2_flood::BYTES_PER_WINDOW_UPDATE);
-        self.deposit(Abuse::WindowUpdate, parts);
-        self.deposit(Abuse::Ping, parts);
+        self.deposit(Abuse::WindowUpdate as usize, parts);
+        self.deposit(Abuse::Ping as usize, parts);
     }
 
     /// A DATA frame was sent that is as long as its sender wanted, however short. One that a window cut short earns
@@ -55,14 +70,16 @@ impl Floods {
     pub(super) fn earn_by_piece(&mut self) {
         self.earn(Abuse::WindowUpdate, 2);
         self.earn(Abuse::Ping, 1);
+        self.earn(Abuse::UnknownFrame, 1);
     }
 
     fn earn(&mut self, abuse: Abuse, tokens: u64) {
-        self.deposit(abuse, tokens * TOKEN);
+        self.deposit(abuse as usize, tokens * TOKEN);
     }
 
-    fn deposit(&mut self, abuse: Abuse, parts: u64) {
-        self.0[abuse as usize].deposit(parts);
+    fn deposit(&mut self, abuse: usize, parts: u64) {
+        let earned = self.earned[abuse] + parts;
+        self.earned[abuse] = earned.min(h2_flood::EARNED_MOST * TOKEN);
     }
 }
 
@@ -87,7 +104,6 @@ mod tests {
             Abuse::WindowUpdate,
             Abuse::Priority,
             Abuse::UnknownFrame,
-            Abuse::WindowStall,
         ];
         let mut floods = Floods::new(Micros(0));
         assert_eq!(kinds.len(), COUNTED_ABUSES);
@@ -118,12 +134,27 @@ mod tests {
             floods.earn_by_sent(h2_flood::BYTES_PER_WINDOW_UPDATE as usize / 2);
         }
         assert_eq!(until_refused(&mut floods, Abuse::RapidReset, Micros(0)), 1);
-        assert_eq!(
-            until_refused(&mut floods, Abuse::WindowUpdate, Micros(0)),
-            4
-        );
-        assert_eq!(until_refused(&mut floods, Abuse::Ping, Micros(0)), 4);
-        let priorities = until_refused(&mut floods, Abuse::Priority, Micros(0));
-        assert_eq!(u64::from(priorities), h2_flood::PRIORITIES_PER_HEAD);
+        let per_head = |abuse| h2_flood::PER_HEAD[abuse as usize] as u32;
+        for (abuse, more) in [
+            (Abuse::WindowUpdate, 4),
+            (Abuse::Ping, 4),
+            (Abuse::Priority, 0),
+        ] {
+            let counted = until_refused(&mut floods, abuse, Micros(0));
+            assert_eq!(counted, per_head(abuse) + more, "{}", abuse.word());
+        }
+    }
+
+    /// A reader that pauses acknowledges all that has gone out meanwhile at once; but not for ever.
+    #[test]
+    fn what_is_earned_is_saved_up_to_a_bound() {
+        let mut floods = Floods::new(Micros(0));
+        let (burst, _) = h2_flood::BURST_AND_PER_MINUTE[Abuse::WindowUpdate as usize];
+        (0..5_000).for_each(|_| floods.earn_by_piece());
+        let counted = until_refused(&mut floods, Abuse::WindowUpdate, Micros(0));
+        assert_eq!(counted, burst + 10_000);
+        (0..100_000).for_each(|_| floods.earn_by_piece());
+        let counted = until_refused(&mut floods, Abuse::WindowUpdate, Micros(0));
+        assert_eq!(u64::from(counted), h2_flood::EARNED_MOST);
     }
 }

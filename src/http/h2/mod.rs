@@ -19,21 +19,34 @@ pub mod raise;
 mod settings;
 mod stream;
 
-pub use connection::{Closed, Connection, Event, Request};
+pub use connection::{Closed, Connection, Event, Patience, Request};
 pub use error::{Abuse, ConnectionError, ErrorCode};
 pub use head::{Field, Head};
 pub use priority::Priority;
 pub use settings::LocalSettings;
 pub use stream::{ById, IdHasher};
 
-/// Whether `bytes` begin a client's connection (RFC 9113 section 3.4); `None` if there are too few to tell. No request of
-/// HTTP/1 begins like that.
+/// The beginning of the preface that tells what its sender means to speak, whatever follows.
+const NAMED: &[u8] = b"PRI * HTTP/2";
+
+/// Whether `bytes` begin a client's connection (RFC 9113 section 3.4), perhaps with mistakes behind what names the
+/// protocol; `None` if there are too few to tell. No request of HTTP/1 begins like that.
 pub fn begins_connection(bytes: &[u8]) -> Option<bool> {
     let known = bytes.len().min(frame::PREFACE.len());
     if bytes[..known] != frame::PREFACE[..known] {
-        return Some(false);
+        return Some(bytes.starts_with(NAMED));
     }
     (known == frame::PREFACE.len()).then_some(true)
+}
+
+/// Whether `bytes` are what neither version of HTTP begins with: a line of words without a target and a version, and no
+/// fields. Whoever sends that instead of a preface does not understand an answer of HTTP/1 (RFC 9113 section 3.4).
+pub fn is_foreign(bytes: &[u8]) -> bool {
+    let Some(line) = bytes.strip_suffix(b"\r\n\r\n") else {
+        return false;
+    };
+    let is_word = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic);
+    line.split(|byte| *byte == b' ').count() > 2 && line.split(|byte| *byte == b' ').all(is_word)
 }
 
 /// Identifies a stream within its connection; odd, because nobody may push. 31 bits.
@@ -53,6 +66,30 @@ impl Role {
         match self {
             Role::Server => Role::Client,
             Role::Client => Role::Server,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_first_bytes_speak() {
+        let rows: [(&[u8], Option<bool>, bool); 9] = [
+            (b"P", None, false),
+            (b"PRI * HTTP/2.0\r\n", None, false),
+            (frame::PREFACE, Some(true), false),
+            (b"PRI * HTTP/2.0\r\n\r\nXX", Some(true), false),
+            (b"PRI * HTTP/2.1", Some(true), false),
+            (b"PRI * HTTP/1.1\r\n\r\n", Some(false), false),
+            (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(false), true),
+            (b"GET / HTTP/1.1\r\n\r\n", Some(false), false),
+            (b"GET\r\n\r\n", Some(false), false),
+        ];
+        for (bytes, begins, foreign) in rows {
+            let found = (begins_connection(bytes), is_foreign(bytes));
+            assert_eq!(found, (begins, foreign), "{}", bytes.escape_ascii());
         }
     }
 }

@@ -6,7 +6,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::StreamId;
 use super::priority::Priority;
 use crate::base::limits;
-use crate::base::time::Micros;
 
 /// A stream that has begun and not ended (RFC 9113 section 5.1).
 #[derive(Debug)]
@@ -38,15 +37,6 @@ pub(super) struct Stream {
     pub(super) served: u64,
     /// Whether it is among those that wait to send.
     pub(super) waits: bool,
-    pub(super) stall: Option<Stall>,
-}
-
-/// A time in which a stream waits for the peer to open a window.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stall {
-    pub(super) since: Micros,
-    /// Bytes that got through nevertheless.
-    pub(super) sent: u64,
 }
 
 impl Stream {
@@ -66,7 +56,6 @@ impl Stream {
             priority: Priority::UNNAMED,
             served: 0,
             waits: false,
-            stall: None,
         }
     }
 

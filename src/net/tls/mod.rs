@@ -192,7 +192,7 @@ impl Tls {
         block: &mut Block,
         mut count: usize,
         timer: &Timer,
-        progress: &impl Fn(),
+        progress: &impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
         while count > 0 {
             let piece = count.min(limits::TLS_PIECE_BYTES);

@@ -55,6 +55,7 @@ pub const WORDS: [&str; CONNECTION_FAILURES] = [
     "bad_priority",
     "compression",
     "settings_timeout",
+    "head_timeout",
     "rapid_reset",
     "provoked_reset",
     "settings_flood",

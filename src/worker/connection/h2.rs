@@ -9,8 +9,9 @@ use super::tasks::Tasks;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
-use crate::worker::downstream::{Client, LINGER, linger};
+use crate::worker::downstream::{Client, Lingering, linger};
 use crate::worker::memory::relief;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{Connection, End, Stream, Terms};
 use crate::worker::shard::Shard;
 
@@ -61,15 +62,26 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         rest: &rest,
         is_unwanted: &is_unwanted,
         idle: shard.plan().snapshot().client.idle_timeout,
+        head: shard.plan().snapshot().client.header_timeout,
+        stall: shard.plan().snapshot().client.socket_stall(),
     };
     let end = connection.carry(&socket, accepted.received, &terms).await;
     tasks.end();
-    if let End::Broken(error) = end {
-        report(shard, arrival.peer, &ConnectionFailure::Http2(error));
-    }
     // What was sent last, such as the reason for the end, is to arrive.
+    let lingering = match end {
+        End::Orderly => {
+            let stall = shard.plan().snapshot().client.idle_timeout;
+            Lingering::behind_answer(false, stall)
+        }
+        End::Stuck => Lingering::behind_word(),
+        End::Broken(error) => {
+            report(shard, arrival.peer, &ConnectionFailure::Http2(error));
+            Lingering::behind_word()
+        }
+    };
     let timer = Timer::new(&shard.timers);
-    linger(&socket, &shard.blocks, &timer, LINGER).await;
+    let rate = MinRate::of(&arrival.listener);
+    linger(shard, &socket, &timer, lingering, &rate).await;
 }
 
 fn settings(shard: &Shard) -> LocalSettings {

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use crate::base::time::Micros;
+use crate::http::h2::{ConnectionError, is_foreign};
 use crate::net::Timer;
 use crate::snapshot::Protocol;
 use crate::worker::connection::failure::{ConnectionFailure, report};
@@ -90,6 +91,11 @@ async fn greet(shard: &Rc<Shard>, mut accepted: Box<Accepted>) -> Option<(Client
                 && await_client(shard, &listener.clients, queue, speaking).await?
         }
     };
+    if listener.http2 && !is_http2 && client.wire.with(|block| is_foreign(block.filled())) {
+        let failure = ConnectionFailure::Http2(ConnectionError::BadPreface);
+        report(shard, client.arrival.peer, &failure);
+        return None;
+    }
     Some((
         client,
         match is_http2 {

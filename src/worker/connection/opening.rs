@@ -7,7 +7,8 @@ use crate::http::proxy_protocol::{self, Said};
 use crate::net::{Block, Peer, Socket, Timer, TlsFailure};
 use crate::snapshot::ServerTls;
 use crate::tls::ACME_TLS;
-use crate::worker::downstream::{Accepted, LINGER, Secured, linger, receive_some};
+use crate::worker::downstream::{Accepted, Lingering, Secured, linger, receive_some};
+use crate::worker::min_rate::MinRate;
 use crate::worker::shard::Shard;
 
 /// Says, without TLS, that TLS is wanted. Whoever reads it is a person or speaks HTTP/1.
@@ -68,7 +69,14 @@ pub async fn secure(
     let failure = match handshake.await {
         Ok(socket) if socket.alpn() == Some(ACME_TLS) => {
             // The authority has seen the certificate that it asked for: nothing else follows (RFC 8737 section 3).
-            linger(&socket, &shard.blocks, timer, LINGER).await;
+            linger(
+                shard,
+                &socket,
+                timer,
+                Lingering::behind_word(),
+                &MinRate::none(),
+            )
+            .await;
             return None;
         }
         Ok(socket) => {
@@ -99,7 +107,14 @@ async fn say_what_is_wanted(shard: &Shard, socket: &Socket, timer: &Timer) {
     let sent = socket.send_all(&mut answer, timer).await;
     shard.blocks.give(answer);
     if matches!(sent, Ok(Ok(()))) {
-        linger(socket, &shard.blocks, timer, LINGER).await;
+        linger(
+            shard,
+            socket,
+            timer,
+            Lingering::behind_word(),
+            &MinRate::none(),
+        )
+        .await;
     }
 }
 

@@ -5,44 +5,135 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Block, Blocks, Expired, Socket, Timer};
+use crate::net::{Block, Expired, Socket, Timer};
+use crate::worker::min_rate::MinRate;
+use crate::worker::shard::Shard;
 
-/// How long a peer may take none of what was said to it last, where that is no answer.
-pub const LINGER: Duration = Duration::from_millis(limits::LINGER_MILLIS);
+/// How long a client is listened to that has been told its last.
+#[derive(Clone, Copy, Debug)]
+pub struct Lingering {
+    /// The longest time in all for which the client's bytes are thrown away.
+    most: Duration,
+    /// The longest time without a byte of the client's.
+    silence: Duration,
+    /// The longest time for which the client takes nothing of what is on its way to it.
+    stall: Duration,
+}
+
+impl Lingering {
+    /// Behind an answer. `is_sending`: whether more of a request is on its way. `stall`: how long the client may take
+    /// none of the answer.
+    pub fn behind_answer(is_sending: bool, stall: Duration) -> Lingering {
+        Lingering {
+            most: Duration::from_secs(limits::LINGER_MOST_SECS),
+            silence: match is_sending {
+                true => Duration::from_secs(limits::LINGER_SILENCE_SECS),
+                false => Duration::from_millis(limits::LINGER_MILLIS),
+            },
+            stall,
+        }
+    }
+
+    /// The same, where the client has been listened to for `passed` already.
+    pub fn after(self, passed: Duration) -> Lingering {
+        Lingering {
+            most: self.most.saturating_sub(passed),
+            ..self
+        }
+    }
+
+    /// Behind a word that is no answer.
+    pub fn behind_word() -> Lingering {
+        let wait = Duration::from_millis(limits::LINGER_MILLIS);
+        Lingering {
+            most: wait,
+            silence: wait,
+            stall: wait,
+        }
+    }
+
+    /// How much longer the client is listened to, after `passed` in all and `silent` since its last byte.
+    pub fn left(self, passed: Duration, silent: Duration) -> Duration {
+        let most = self.most.saturating_sub(passed);
+        most.min(self.silence.saturating_sub(silent))
+    }
+
+    /// The same in a process that is to end.
+    fn shortened(self) -> Lingering {
+        let wait = Duration::from_millis(limits::LINGER_MILLIS);
+        Lingering {
+            most: self.most.min(wait),
+            ..self
+        }
+    }
+}
 
 /// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away
 /// what the client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section
 /// 9.6). Closing at once would reset the connection, and with it the answer, when something of the client's comes.
-/// `stall`: how long the client may take none of that.
-pub async fn linger(socket: &Socket, blocks: &Blocks, timer: &Timer, stall: Duration) {
+/// `rate`: how fast it must take what is on its way.
+pub async fn linger(
+    shard: &Shard,
+    socket: &Socket,
+    timer: &Timer,
+    lingering: Lingering,
+    rate: &MinRate,
+) {
     socket.end_sending();
-    let wait = Duration::from_millis(limits::LINGER_MILLIS);
-    timer.set(wait);
-    let (mut left, mut stalled) = (limits::LINGER_BYTES, Duration::ZERO);
+    let since = |then: u64| Duration::from_millis(timer.timers().millis().saturating_sub(then));
+    let begun = timer.timers().millis();
+    let (mut heard_at, mut moved_at, mut looked_at) = (begun, begun, begun);
     let mut unacknowledged = socket.unacknowledged();
-    while left > 0 {
-        socket.watch();
-        let mut block = blocks.take();
-        let received = timer.bound(|cx| poll_receive(socket, &mut block, cx)).await;
-        blocks.give(block);
-        match received {
-            Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count as u64),
-            Ok(_) => return,
-            Err(Expired) => {
-                let now = socket.unacknowledged();
-                let has_moved = now < unacknowledged;
-                stalled = if has_moved {
-                    Duration::ZERO
-                } else {
-                    stalled + wait
-                };
-                if now == 0 || stalled >= stall {
-                    return;
-                }
-                unacknowledged = now;
-                timer.set(wait);
-            }
+    timer.set(lingering.left(Duration::ZERO, Duration::ZERO));
+    loop {
+        match discard_some(shard, socket, timer).await {
+            Ok(true) => heard_at = timer.timers().millis(),
+            Ok(false) => return,
+            Err(Expired) => {}
         }
+        let bounds = match shard.is_ending() {
+            true => lingering.shortened(),
+            false => lingering,
+        };
+        let left = bounds.left(since(begun), since(heard_at));
+        if !left.is_zero() {
+            timer.set(left);
+            continue;
+        }
+        let before = std::mem::replace(&mut unacknowledged, socket.unacknowledged());
+        let moved = before.saturating_sub(unacknowledged);
+        let now = timer.timers().millis();
+        let waited = now.saturating_sub(std::mem::replace(&mut looked_at, now));
+        if moved > 0 {
+            moved_at = now;
+        }
+        let is_too_slow = !rate.note(waited, moved as u64);
+        if unacknowledged == 0 || is_too_slow || since(moved_at) >= bounds.stall {
+            return;
+        }
+        timer.set(Duration::from_millis(limits::LINGER_MILLIS));
+    }
+}
+
+/// Waits for bytes at most until the timer's deadline, and throws them away; false if nothing more will come. A
+/// process that begins to end is a reason to look around. No block is held meanwhile.
+async fn discard_some(shard: &Shard, socket: &Socket, timer: &Timer) -> Result<bool, Expired> {
+    let was_ending = shard.is_ending();
+    socket.watch();
+    let readable = timer.bound(|cx| match socket.poll_readable(cx) {
+        Poll::Pending if shard.is_ending() != was_ending => Poll::Ready(false),
+        polled => polled.map(|()| true),
+    });
+    if !readable.await? {
+        return Err(Expired);
+    }
+    let mut block = shard.blocks.take();
+    let received = socket.receive(&mut block, usize::MAX);
+    block.clear();
+    shard.blocks.give(block);
+    match received {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        received => Ok(matches!(received, Ok(1..))),
     }
 }
 
@@ -66,6 +157,35 @@ fn poll_receive(
                 socket.watch();
                 return Poll::Ready(outcome);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_and_silence_bound_how_long_a_client_is_listened_to() {
+        let seconds = Duration::from_secs;
+        let bounds = Lingering {
+            most: seconds(30),
+            silence: seconds(5),
+            stall: seconds(60),
+        };
+        let rows = [
+            (bounds, 0, 0, 5),
+            (bounds, 3, 1, 4),
+            (bounds, 28, 0, 2),
+            (bounds, 30, 0, 0),
+            (bounds, 31, 1, 0),
+            (bounds, 9, 5, 0),
+            (bounds.shortened(), 0, 0, 2),
+            (bounds.shortened(), 9, 0, 0),
+        ];
+        for (bounds, passed, silent, expected) in rows {
+            let left = bounds.left(seconds(passed), seconds(silent));
+            assert_eq!(left, seconds(expected), "{bounds:?} {passed} {silent}");
         }
     }
 }

@@ -22,15 +22,16 @@ use crate::tls::{Unidentified, identify};
 use crate::worker::body::Body;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::idle_clients::await_idle;
+use crate::worker::idle_clients::{await_client, await_idle};
 use crate::worker::live_listener::LiveListener;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
 pub use head::{receive_rest_of_head, speaks_http2};
-pub use linger::{LINGER, linger, receive_some};
+pub use linger::{Lingering, linger, receive_some};
 
 /// A client's connection before its first request.
 pub struct Accepted {
@@ -118,6 +119,11 @@ pub struct Client {
     pub ends_by_close: Cell<bool>,
     /// Whether the connection ends in the middle of an answer.
     cut: Cell<bool>,
+    /// Whether the connection ends because the client was too slow: it gets little more time.
+    pub is_slow: Cell<bool>,
+    /// When the client had its last answer whole although its request was not received to the end, in the core's
+    /// milliseconds.
+    answered_at: Cell<Option<u64>>,
     /// When to look next whether a client that no bytes are received from is still there.
     next_look: RefCell<Option<Timer>>,
 }
@@ -157,6 +163,8 @@ impl Client {
             body_pending: Cell::default(),
             ends_by_close: Cell::default(),
             cut: Cell::default(),
+            is_slow: Cell::default(),
+            answered_at: Cell::default(),
             next_look: RefCell::default(),
         }
     }
@@ -230,16 +238,44 @@ impl Client {
         }
     }
 
+    /// Notes that the client has its answer whole although its request is not received to the end. A connection of
+    /// HTTP/1 is of no use to another request then: the client is told that nothing more comes, which may be what tells
+    /// it the end of the answer.
+    pub fn note_answered(&self, shard: &Shard) {
+        self.answered_at.set(Some(shard.timers.millis()));
+        if let Stream::Socket(socket) = &self.wire.stream {
+            socket.end_sending();
+        }
+    }
+
+    /// How long the client has had its answer whole, if its request was not received to the end by then.
+    pub fn since_answer(&self, shard: &Shard) -> Option<Duration> {
+        let answered_at = self.answered_at.get()?;
+        let millis = shard.timers.millis().saturating_sub(answered_at);
+        Some(Duration::from_millis(millis))
+    }
+
     /// Ends the connection so that its last answer arrives: a client that is still sending, or may do so before it
     /// has the answer, is listened to for a while.
     pub async fn close(&self, shard: &Shard) {
+        let is_sending = self.body_pending.get() || !self.wire.is_empty();
         if let Stream::Socket(socket) = &self.wire.stream
             && !self.cut.get()
-            && (self.body_pending.get() || !self.wire.is_empty() || !socket.is_quiet())
+            && (is_sending || !socket.is_quiet())
         {
             shard.blocks.give(self.wire.take());
             let stall = shard.plan().snapshot().client.idle_timeout;
-            linger(socket, &shard.blocks, &self.timer, stall).await;
+            let lingering = match self.since_answer(shard) {
+                _ if self.is_slow.get() => Lingering::behind_word(),
+                Some(passed) => Lingering::behind_answer(false, stall).after(passed),
+                None => Lingering::behind_answer(is_sending, stall),
+            };
+            let rate = MinRate::of(&self.arrival.listener);
+            let listening = linger(shard, socket, &self.timer, lingering, &rate);
+            let listener = &self.arrival.listener.clients;
+            // The task of an idle connection has no room for it. Others may need the connection's place.
+            let listening = await_client(shard, listener, socket.receive_queue(), listening);
+            let _ = Box::pin(listening).await;
         }
     }
 
@@ -312,6 +348,15 @@ impl Client {
                 Ok(0) | Err(_) => return Poll::Ready(Failure::ClientLeft),
                 Ok(_) => {} // The end may stand behind it.
             }
+        }
+    }
+
+    /// How long the client may take none of what is sent to it.
+    pub fn stall(&self, exchange: &Exchange) -> Duration {
+        let client = &exchange.plan.snapshot().client;
+        match self.wire.stream {
+            Stream::Socket(_) => client.idle_timeout,
+            Stream::Multiplexed(_) => client.stream_stall,
         }
     }
 

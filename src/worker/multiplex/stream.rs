@@ -22,6 +22,8 @@ pub struct Stream {
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
     finished: Cell<bool>,
+    /// When it was sent, in the core's milliseconds.
+    finished_at: Cell<u64>,
     /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are
     /// to be received. So a stream whose bytes nobody takes holds no more than its window.
     taken: Cell<usize>,
@@ -35,6 +37,7 @@ impl Stream {
             state,
             answered: Cell::default(),
             finished: Cell::default(),
+            finished_at: Cell::default(),
             taken: Cell::default(),
         }
     }
@@ -209,23 +212,25 @@ impl Stream {
     }
 
     /// Sends the first `count` bytes of `block` as the peer's windows allow, at most until the timer's deadline, and takes
-    /// them from its front. `is_last`: the message ends with them. `progress` is called whenever some were taken. Errors:
-    /// the peer has given the stream up.
+    /// them from its front. `is_last`: the message ends with them. `progress` is told how many were taken whenever
+    /// some were, and that none were while a client is not to blame for it. Errors: the peer has given the stream up.
     pub async fn send(
         &self,
         block: &mut Block,
         count: usize,
         is_last: bool,
         timer: &Timer,
-        progress: impl Fn(),
+        progress: impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
-        let mut left = count;
+        let (mut left, role) = (count, self.connection.role());
         timer
             .bound(|cx| {
                 let before = left;
                 let sent = self.send_now(block, &mut left, is_last);
-                if left < before {
-                    progress();
+                let is_ours =
+                    || role == Role::Server && self.connection.is_held_back(self.id.get());
+                if left < before || is_ours() {
+                    progress(before - left);
                 }
                 match sent {
                     Ok(()) if left > 0 => {
@@ -275,6 +280,7 @@ impl Stream {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.finished.set(is_last);
+        self.finished_at.set(self.connection.millis());
         Ok(())
     }
 
@@ -293,8 +299,9 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if self.id.get() != 0 {
             let unread = self.state.body.borrow().len() + self.taken.get();
+            let (code, finished_at) = (self.closing_code(), self.finished_at.get());
             self.connection
-                .forget(self.id.get(), unread, self.closing_code());
+                .forget(self.id.get(), unread, code, finished_at);
         }
     }
 }

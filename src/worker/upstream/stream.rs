@@ -203,6 +203,8 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         rest: &|| (),
         is_unwanted: &|| shard.is_draining() || !is_current(),
         idle,
+        head: limits::LONGEST_TIMEOUT, // The time for the answer bounds it.
+        stall: limits::LONGEST_TIMEOUT,
     };
     connection.carry(&socket, Block::default(), &terms).await;
     socket.end_sending();

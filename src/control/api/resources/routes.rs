@@ -49,7 +49,10 @@ struct Timeouts {
     client_body: f64,
     connect: f64,
     upstream_response: f64,
+    /// Without a byte in either direction, once the final head of the response is there.
     upstream_idle: f64,
+    /// Without a byte in either direction of a WebSocket or of another tunnel.
+    tunnel_idle: f64,
 }
 
 /// All routes
@@ -78,6 +81,7 @@ fn shown(snapshot: &Snapshot) -> Vec<Route> {
             connect: route.timeouts.connect.as_secs_f64(),
             upstream_response: route.timeouts.upstream_response.as_secs_f64(),
             upstream_idle: route.timeouts.upstream_idle.as_secs_f64(),
+            tunnel_idle: route.timeouts.tunnel_idle.as_secs_f64(),
         },
         request_body_bytes: Some(route.request_body_bytes).filter(|bytes| *bytes != u64::MAX),
     });

@@ -95,6 +95,7 @@ impl Connection {
     #[inline]
     fn count_body(&mut self, bytes: usize, end: bool, now: Micros) -> Result<(), Abuse> {
         if bytes > 0 {
+            self.moved_at = now;
             self.floods.earn_by_received();
         } else if !end {
             self.floods.count(Abuse::EmptyData, now)?;

@@ -1,51 +1,44 @@
 //! What must happen in time.
 
+use std::time::Duration;
+
 use super::{Connection, Ending};
-use crate::base::limits::{H2_DRAIN_MILLIS, H2_SETTINGS_MILLIS, H2_STALL_MILLIS};
+use crate::base::limits::{H2_DRAIN_MILLIS, H2_SETTINGS_MILLIS};
 use crate::base::time::Micros;
-use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
-use crate::http::h2::{Role, StreamId};
+use crate::http::h2::Role;
+use crate::http::h2::error::{Abuse, ConnectionError};
+
+/// How long a peer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a client may let everything stand still.
+    pub idle: Duration,
+    /// How long a field section may take, or a frame that is needed in one piece, from its first byte.
+    pub head: Duration,
+}
 
 impl Connection {
     /// When [`Connection::expire`] has something to do, as far as is known now.
     pub fn deadline(&self) -> Option<Micros> {
-        let settings = self
-            .unacknowledged
-            .map(|sent| after(sent, H2_SETTINGS_MILLIS));
+        let settings = self.settings_deadline();
         let drain = match self.ending {
             Ending::Announced(at) => Some(after(at, H2_DRAIN_MILLIS)),
             _ => None,
         };
-        [settings, drain, self.stall_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [settings, drain].into_iter().flatten().min()
     }
 
-    /// (A backend that takes no body may be answering meanwhile; what is sent to it is bounded by the exchange.)
-    fn stall_deadline(&self) -> Option<Micros> {
-        if self.role == Role::Client {
-            return None;
-        }
-        let stalled = self
-            .waiting
-            .iter()
-            .filter_map(|id| self.streams.get(id)?.stall);
-        stalled
-            .map(|stall| after(stall.since, H2_STALL_MILLIS))
-            .min()
-    }
-
-    /// Does what is due. Gives a stream that was reset because its window stayed shut; call again until there is none.
+    /// Does what is due.
     ///
-    /// Errors: the peer did not acknowledge our SETTINGS, or keeps shut the windows of all its streams or of too many.
-    pub fn expire(&mut self, now: Micros) -> Result<Option<StreamId>, ConnectionError> {
+    /// Errors: the peer did not acknowledge our SETTINGS, or what it began to send did not come to its end, or nothing
+    /// moves because it keeps all windows shut.
+    pub fn expire(&mut self, now: Micros, patience: Patience) -> Result<(), ConnectionError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         if self
-            .unacknowledged
-            .is_some_and(|sent| after(sent, H2_SETTINGS_MILLIS) <= now)
+            .settings_deadline()
+            .is_some_and(|deadline| deadline <= now)
         {
             return Err(self.fail(ConnectionError::SettingsTimeout));
         }
@@ -54,28 +47,35 @@ impl Connection {
         {
             self.finish_drain();
         }
-        if self.role == Role::Client {
-            return Ok(None);
+        if self
+            .incomplete_since
+            .is_some_and(|since| since.after(patience.head) <= now)
+        {
+            return Err(self.fail(ConnectionError::HeadTimeout));
         }
-        self.expire_stall(now)
-            .map_err(|abuse| self.fail(abuse.into()))
+        match self.moved_at.after(patience.idle) <= now && self.is_shut() {
+            true => Err(self.fail(Abuse::WindowStall.into())),
+            false => Ok(()),
+        }
     }
 
-    fn expire_stall(&mut self, now: Micros) -> Result<Option<StreamId>, Abuse> {
-        let is_due = |id: &StreamId| {
-            let stall = self.streams.get(id).and_then(|stream| stream.stall);
-            stall.is_some_and(|stall| after(stall.since, H2_STALL_MILLIS) <= now)
-        };
-        let mut due = self.waiting.iter().copied().filter(is_due);
-        let Some(first) = due.next() else {
-            return Ok(None);
-        };
-        if 1 + due.count() == self.streams.len() {
-            return Err(Abuse::WindowStall);
-        }
-        self.floods.count(Abuse::WindowStall, now)?;
-        self.reset(first, ErrorCode::ENHANCE_YOUR_CALM);
-        Ok(Some(first))
+    /// When the acknowledgement of our SETTINGS is due: some time after the peer was last heard of, because it may stand
+    /// behind a large body on a thin line.
+    fn settings_deadline(&self) -> Option<Micros> {
+        let sent = self.unacknowledged?;
+        Some(after(sent.max(self.heard_at), H2_SETTINGS_MILLIS))
+    }
+
+    /// Whether a client keeps shut the windows of all its streams, on each of which something waits to be sent. (One
+    /// stream that waits for something else, such as an answer, keeps the others from ending with it. A backend that
+    /// takes no body may be answering meanwhile; what is sent to it is bounded by the exchange.)
+    fn is_shut(&self) -> bool {
+        let mut streams = self.streams.values();
+        let has_any = !self.streams.is_empty();
+        self.role == Role::Server
+            && has_any
+            && streams
+                .all(|stream| stream.waits && (stream.send_window <= 0 || self.send_window <= 0))
     }
 }
 

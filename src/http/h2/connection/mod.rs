@@ -31,6 +31,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::refusal::Refusal;
 
+pub use expire::Patience;
 pub use open::Request;
 pub use send::Closed;
 
@@ -148,6 +149,12 @@ pub struct Connection {
     /// Whether the stream that sent last had never sent before.
     is_after_new: bool,
     has_peer_settings: bool,
+    /// When bytes of a body last went either way, or a stream was opened.
+    moved_at: Micros,
+    /// When the frame or the field section began that has not come to its end.
+    incomplete_since: Option<Micros>,
+    /// When the peer was last heard of.
+    heard_at: Micros,
     /// When our SETTINGS were sent, until they are acknowledged.
     unacknowledged: Option<Micros>,
     pinged: bool,
@@ -194,6 +201,9 @@ impl Connection {
             turn: 0,
             is_after_new: false,
             has_peer_settings: false,
+            moved_at: now,
+            incomplete_since: None,
+            heard_at: now,
             unacknowledged: Some(now),
             pinged: false,
             ending: Ending::Open,
@@ -210,6 +220,7 @@ impl Connection {
     /// counts from now.
     pub fn start(&mut self, now: Micros) {
         self.unacknowledged = self.unacknowledged.map(|_| now);
+        self.heard_at = now;
     }
 
     /// Takes the bytes to be sent, and gives `empty` (which must be empty) to be filled next.
@@ -269,6 +280,11 @@ impl Connection {
     /// Streams that have begun and not ended.
     pub fn open_streams(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Whether there is a stream on which nothing waits to be sent: something else is waited for.
+    pub fn awaits_owner(&self) -> bool {
+        self.waiting.len() < self.streams.len()
     }
 
     /// Whether we or the peer said that no more streams are wanted, or the connection failed.

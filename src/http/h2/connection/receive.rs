@@ -56,16 +56,32 @@ impl Connection {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        self.heard_at = now;
         let mut used = 0;
         while used < bytes.len() {
             let rest = &bytes[used..];
             match self.step(rest, now) {
                 Ok((step, None)) => used += step,
-                Ok((step, Some(note))) => return Ok((used + step, Some(self.event(note, rest)))),
+                Ok((step, Some(note))) => {
+                    self.incomplete_since = None;
+                    return Ok((used + step, Some(self.event(note, rest))));
+                }
                 Err(error) => return Err(self.fail(error)),
             }
+            if !self.is_incomplete() {
+                self.incomplete_since = None;
+            }
+        }
+        if self.is_incomplete() {
+            self.incomplete_since.get_or_insert(now);
         }
         Ok((used, None))
+    }
+
+    /// Whether a frame that is needed in one piece, or a field section, has begun and not ended. The bytes of a body are
+    /// passed on as they come.
+    pub fn is_incomplete(&self) -> bool {
+        !self.partial.is_empty() || self.section.stream().is_some()
     }
 
     fn event<'a>(&'a mut self, note: Note, bytes: &'a [u8]) -> Event<'a> {

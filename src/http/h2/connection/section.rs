@@ -182,6 +182,7 @@ impl Connection {
             Err(refusal) if check::is_malformed(refusal) => self.refuse(stream, refusal, now),
             checked => {
                 self.insert(begun);
+                self.moved_at = now;
                 Ok(Some(match checked {
                     Ok(()) => Note::Head {
                         stream,
@@ -241,6 +242,7 @@ impl Connection {
             return Ok(Some(Note::Head { stream, end: false }));
         }
         open.has_head = true;
+        self.floods.earn_by_head();
         // Here the length tells what a GET would have got, and the body is empty (RFC 9110 section 8.6).
         let is_empty = open.asked_head || matches!(status, 204 | 304);
         open.expected = if is_empty { Some(0) } else { length };

@@ -7,7 +7,7 @@ use crate::http::h2::StreamId;
 use crate::http::h2::error::ErrorCode;
 use crate::http::h2::frame::{self, HEADER_BYTES, flag, kind};
 use crate::http::h2::head::Field;
-use crate::http::h2::stream::{Stall, Stream};
+use crate::http::h2::stream::Stream;
 
 /// The stream is gone, or its sending side is: what was to be sent on it is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +82,11 @@ impl Connection {
         stream.send_window -= taken as i64;
         self.send_window -= taken as i64;
         let is_shut = stream.send_window <= 0 || self.send_window <= 0;
-        stream.note_stall(taken, !is_whole && is_shut, now);
         if taken > 0 && (is_whole || !is_shut) {
             self.floods.earn_by_piece();
         }
         if taken > 0 {
+            self.moved_at = now;
             self.turn += 1;
             self.is_after_new = stream.served == 0;
             stream.served = self.turn;
@@ -100,6 +100,12 @@ impl Connection {
             self.waiting.push(id);
         }
         Ok(taken)
+    }
+
+    /// Whether a stream waits for its turn or for the transport, and not for a window of the peer's.
+    pub fn is_held_back(&self, id: StreamId) -> bool {
+        let stream = self.streams.get(&id);
+        self.send_window > 0 && stream.is_some_and(|stream| stream.send_window > 0)
     }
 
     /// Bytes that may be taken from a stream now.
@@ -195,23 +201,6 @@ impl Stream {
             (true, served) => served,
         };
         (self.priority.urgency, self.priority.incremental, order)
-    }
-
-    /// Keeps track of how long a shut window holds bytes back. A trickle does not count as opening it.
-    fn note_stall(&mut self, sent: usize, is_stalled: bool, now: Micros) {
-        let fresh = Stall {
-            since: now,
-            sent: 0,
-        };
-        self.stall = match self.stall {
-            _ if !is_stalled => None,
-            None => Some(fresh),
-            Some(stall) if stall.sent + sent as u64 >= limits::H2_STALL_BYTES => Some(fresh),
-            Some(stall) => Some(Stall {
-                sent: stall.sent + sent as u64,
-                ..stall
-            }),
-        };
     }
 }
 

@@ -1,7 +1,7 @@
 //! The examples of RFC 7541 appendix C, and what a decoder must refuse.
 
 use super::*;
-use crate::base::limits::H2_TABLE_BYTES;
+use crate::base::limits::{self, H2_TABLE_BYTES};
 use crate::http::refusal::Refusal;
 
 const LIMITS: ListLimits = ListLimits {
@@ -174,7 +174,7 @@ fn few_bytes_that_become_many_end_it() {
     let mut decoder = Decoder::new(LIMITS);
     let mut list = FieldList::default();
     let mut section = [&bytes("4001617f8606")[..], &[b'x'; 901]].concat();
-    section.extend([0xbe; 3]);
+    section.extend([0xbe; limits::H2_BOMB_MULTIPLE]);
     assert_eq!(decoder.decode(&section, &mut list), Ok(()));
     assert_eq!(decoder.decode(&[0xbe], &mut list), Err(HpackError::Bomb));
     assert!(list.text.len() < 1_000);

@@ -41,7 +41,10 @@ impl Connection {
                         takes_nothing = true;
                         Poll::Pending
                     }
-                    polled => polled.map(|_| End::Orderly),
+                    polled => polled.map(|_| match self.sending_since.get() {
+                        Some(_) => End::Stuck,
+                        None => End::Orderly,
+                    }),
                 },
             });
             either.await
@@ -110,12 +113,14 @@ impl Connection {
                 let bytes = block.len().min(limits::BULK_BYTES_PER_TURN);
                 terms.pace.admit(bytes).await;
             }
-            timer.set(terms.idle);
+            timer.set(terms.stall);
             let count = block.len();
             let noted = self.note_send(&timer, &block, terms);
-            let progress = || {
-                timer.set(terms.idle);
+            self.sending_since.set(Some(self.timers.millis()));
+            let progress = |_| {
+                timer.set(terms.stall);
                 let now = self.timers.millis();
+                self.sending_since.set(Some(now));
                 noted.iter().for_each(|noted| noted.renew(now));
             };
             match socket.send(&mut block, count, &timer, progress).await {
@@ -123,6 +128,7 @@ impl Connection {
                 Ok(Err(error)) => return Err(error),
                 Err(Expired) => return Ok(()),
             }
+            self.sending_since.set(None);
             if self.open_streams() == 0 {
                 block = Block::default();
             }

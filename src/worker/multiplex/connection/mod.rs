@@ -52,6 +52,10 @@ pub struct Connection {
     /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes
     /// nothing, or has just shown by an answer to PING that it lives.
     silent_since: Cell<Option<u64>>,
+    /// When bytes last came, in the core's milliseconds.
+    heard_at: Cell<u64>,
+    /// When the socket last took something of what is being sent, in the core's milliseconds; `None`: nothing is.
+    sending_since: Cell<Option<u64>>,
     /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
     suspected_at: Cell<Option<u64>>,
 }
@@ -69,8 +73,12 @@ pub struct Terms<'a> {
     pub rest: &'a dyn Fn(),
     /// Whether the connection should come to its end.
     pub is_unwanted: &'a dyn Fn() -> bool,
-    /// How long it may be without a stream, and how long the peer may take none of what is sent.
+    /// How long it may be without a stream, and how long nothing may move on it while something is to be sent.
     pub idle: Duration,
+    /// How long a head may take from its first byte to its last.
+    pub head: Duration,
+    /// How long the peer may take none of what is sent, whatever else moves.
+    pub stall: Duration,
 }
 
 /// How a connection ended.
@@ -78,6 +86,8 @@ pub struct Terms<'a> {
 pub enum End {
     /// Both sides have ended the connection as agreed, or the peer is gone.
     Orderly,
+    /// The peer takes nothing of what is sent.
+    Stuck,
     /// The peer broke a rule and was told.
     Broken(ConnectionError),
 }
@@ -100,8 +110,15 @@ impl Connection {
             backend: Cell::default(),
             is_at_rest: Cell::default(),
             silent_since: Cell::default(),
+            heard_at: Cell::default(),
+            sending_since: Cell::default(),
             suspected_at: Cell::default(),
         })
+    }
+
+    /// The core's millisecond.
+    pub(super) fn millis(&self) -> u64 {
+        self.timers.millis()
     }
 
     pub(super) fn role(&self) -> Role {
@@ -166,6 +183,11 @@ impl Connection {
         Some(id)
     }
 
+    /// Whether a stream waits for its turn or for the socket, and not for a window of the peer's.
+    pub(super) fn is_held_back(&self, id: StreamId) -> bool {
+        self.protocol.borrow().is_held_back(id)
+    }
+
     /// Lets little wait in the output while memory is tight.
     pub(super) fn bound_output(&self) {
         self.protocol().bound_output(match memory::level() {
@@ -191,9 +213,9 @@ impl Connection {
 
     /// Forgets a stream that nobody works on any more, with `unread` bytes of its body.
     ///
-    /// A client that has its answer is given some time to read it and to stop sending by itself: some take a reset that
-    /// comes right behind an answer for its loss.
-    pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode) {
+    /// A client that has its answer, since the core's millisecond `answered_at`, is given some time to read it and to
+    /// stop sending by itself: some take a reset that comes right behind an answer for its loss.
+    pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode, answered_at: u64) {
         self.streams.borrow_mut().remove(&id);
         if self.deaf.get() {
             return;
@@ -204,8 +226,11 @@ impl Connection {
         protocol.release_connection(unread as u32);
         match code {
             ErrorCode::NO_ERROR if protocol.is_open(id) => {
-                let due = now + limits::LINGER_MILLIS;
-                self.answered_early.borrow_mut().push_back((id, due));
+                let due = answered_at + limits::LINGER_MILLIS;
+                match due <= now {
+                    true => protocol.reset(id, code),
+                    false => self.answered_early.borrow_mut().push_back((id, due)),
+                }
             }
             code => protocol.reset(id, code),
         }

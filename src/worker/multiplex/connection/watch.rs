@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{Connection, End, Terms};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::http::h2::{ErrorCode, Role};
-use crate::worker::multiplex::state::Gone;
+use crate::http::h2::{ErrorCode, Patience, Role};
 
 const CHECK: Duration = Duration::from_millis(limits::H2_CHECK_MILLIS);
 
@@ -54,6 +53,7 @@ impl Connection {
 
     /// Bytes came.
     pub(super) fn note_life(&self) {
+        self.heard_at.set(self.timers.millis());
         self.silent_since.set(Some(self.timers.millis()));
         self.suspected_at.set(None);
     }
@@ -61,7 +61,8 @@ impl Connection {
     /// How long nothing needs to be looked at if nothing comes.
     pub(super) fn patience(&self, terms: &Terms<'_>) -> Duration {
         let protocol = self.protocol.borrow();
-        let is_due_soon = protocol.deadline().is_some() || self.is_suspect();
+        let is_due_soon =
+            protocol.deadline().is_some() || protocol.is_incomplete() || self.is_suspect();
         if protocol.open_streams() > 0 || is_due_soon || !self.is_at_rest.get() {
             return CHECK;
         }
@@ -74,6 +75,9 @@ impl Connection {
     pub(super) fn check(&self, now: u64, is_silent: bool, terms: &Terms<'_>) -> Result<(), End> {
         if is_silent && !self.may_live(now) {
             return Err(End::Orderly);
+        }
+        if self.is_stuck(now, terms) {
+            return Err(End::Stuck);
         }
         let mut protocol = self.protocol();
         if protocol.open_streams() > 0 {
@@ -95,11 +99,12 @@ impl Connection {
         {
             protocol.reset(id, ErrorCode::NO_ERROR);
         }
-        while let Some(id) = protocol.expire(Micros::now()).map_err(End::Broken)? {
-            if let Some(state) = self.streams.borrow_mut().remove(&id) {
-                state.lose(Gone::Reset(ErrorCode::ENHANCE_YOUR_CALM));
-            }
-        }
+        let patience = Patience {
+            idle: terms.idle,
+            head: terms.head,
+        };
+        let expired = protocol.expire(Micros::now(), patience);
+        expired.map_err(End::Broken)?;
         drop(protocol);
         if rests {
             self.is_at_rest.set(true);
@@ -107,6 +112,19 @@ impl Connection {
         }
         self.wake_sender();
         Ok(())
+    }
+
+    /// Whether the socket has taken nothing for too long of what is to be sent. What comes from the peer meanwhile, and
+    /// a stream that waits for something else than to send, such as its answer, get a client more time: other streams
+    /// may only have one reader that is slow.
+    fn is_stuck(&self, now: u64, terms: &Terms<'_>) -> bool {
+        let Some(since) = self.sending_since.get() else {
+            return false;
+        };
+        let silent = now.saturating_sub(since.max(self.heard_at.get()));
+        let awaits_other = self.role == Role::Server && self.protocol.borrow().awaits_owner();
+        let is_idle = silent >= terms.idle.as_millis() as u64 && !awaits_other;
+        is_idle || now.saturating_sub(since) >= terms.stall.as_millis() as u64
     }
 
     /// False when a backend has given no sign of life for too long. One that is silent although it owes something is

@@ -41,9 +41,9 @@ fn a_silent_client_is_drained_after_a_while() {
     server.drain(Micros(5));
     let deadline = Micros(5 + limits::H2_DRAIN_MILLIS * 1_000);
     assert_eq!(server.deadline(), Some(deadline));
-    assert_eq!(server.expire(Micros(deadline.0 - 1)), Ok(None));
+    assert_eq!(server.expire(Micros(deadline.0 - 1), PATIENCE), Ok(()));
     assert!(!server.is_done());
-    assert_eq!(server.expire(deadline), Ok(None));
+    assert_eq!(server.expire(deadline, PATIENCE), Ok(()));
     assert!(server.is_done());
 }
 
@@ -51,9 +51,9 @@ fn a_silent_client_is_drained_after_a_while() {
 fn unacknowledged_settings_end_it() {
     let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let deadline = server.deadline().unwrap();
-    assert_eq!(server.expire(Micros(deadline.0 - 1)), Ok(None));
+    assert_eq!(server.expire(Micros(deadline.0 - 1), PATIENCE), Ok(()));
     assert_eq!(
-        server.expire(deadline),
+        server.expire(deadline, PATIENCE),
         Err(ConnectionError::SettingsTimeout)
     );
     assert_eq!(
@@ -68,6 +68,35 @@ fn settings_are_due_some_time_after_the_connection_is_made() {
     let mut client = Connection::new(Role::Client, LocalSettings::default(), Micros(0));
     let early = client.deadline().unwrap();
     client.start(Micros(9_000_000));
-    assert_eq!(client.expire(early), Ok(None));
+    assert_eq!(client.expire(early, PATIENCE), Ok(()));
     assert_eq!(client.deadline(), Some(Micros(early.0 + 9_000_000)));
+}
+
+/// A frame or a head that does not come to its end keeps everything else from being received.
+#[test]
+fn what_begins_must_end_in_time() {
+    let parts = [
+        headers(3, GET, true)[..5].to_vec(),
+        frame(kind::HEADERS, 0, 3, GET),
+        frame(kind::PING, 0, 0, &[0; 8])[..12].to_vec(),
+    ];
+    for part in parts {
+        let mut server = new_server();
+        receive(&mut server, &headers(1, POST, false)).unwrap();
+        // One that is cut again and again is not late for that.
+        let ping = frame(kind::PING, 0, 0, &[0; 8]);
+        receive_at(&mut server, &ping[..3], Micros(0)).unwrap();
+        let rest = [&ping[3..], &part].concat();
+        receive_at(&mut server, &rest, Micros(9_000_000)).unwrap();
+        assert!(server.is_incomplete());
+        assert_eq!(server.expire(Micros(18_999_999), PATIENCE), Ok(()));
+        let error = ConnectionError::HeadTimeout;
+        assert_eq!(server.expire(Micros(19_000_000), PATIENCE), Err(error));
+    }
+    // A body may take its time.
+    let mut server = new_server();
+    let body = body_frame(1, &[0; 100], true);
+    receive(&mut server, &headers(1, POST, false)).unwrap();
+    receive(&mut server, &body[..50]).unwrap();
+    assert_eq!(server.expire(Micros(50_000_000), PATIENCE), Ok(()));
 }

@@ -44,7 +44,7 @@ fn floods_table() {
         (
             "empty_data_flood",
             opened(repeated(body_frame(1, b"", false))),
-            65,
+            81,
         ),
         ("window_update_flood", repeated(window_update(0, 1)), 512),
         (
@@ -63,7 +63,7 @@ fn floods_table() {
             128,
         ),
         ("continuation_flood", pieces, 17),
-        ("continuation_flood", large_pieces.concat(), 4),
+        ("continuation_flood", large_pieces.concat(), 16),
         ("header_bomb", vec![headers(1, &entry, true)], 0),
     ];
     for (word, frames, passed) in rows {

@@ -9,8 +9,17 @@ mod raw;
 mod rules;
 mod windows;
 
+use std::time::Duration;
+
 use super::*;
 use crate::http::h2::Field;
+
+/// How long a client may let everything stand still.
+const IDLE: Duration = Duration::from_secs(60);
+const PATIENCE: Patience = Patience {
+    idle: IDLE,
+    head: Duration::from_secs(10),
+};
 
 fn new_server() -> Connection {
     raw::server(LocalSettings::default())

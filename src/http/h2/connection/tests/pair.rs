@@ -245,7 +245,10 @@ impl Pair {
                 role
             }
             Move::Expire(role) => {
-                assert_eq!(self.side(role).0.connection.expire(Micros(1)), Ok(None));
+                assert_eq!(
+                    self.side(role).0.connection.expire(Micros(1), PATIENCE),
+                    Ok(())
+                );
                 role
             }
         };

@@ -1,0 +1,216 @@
+//! The least rate at which a client must send its body, and take its answer: whoever is slower for long ends. A client
+//! with a byte a second would otherwise hold a connection, and what is kept for it, for as long as it likes.
+//!
+//! A client begins with some time to its credit, the grace. Waiting for the client uses the time up; what the client
+//! sends or takes brings as much of it as that may take at the least rate. Time in which somebody else is waited for,
+//! such as the backend, does not count. A client that does nothing at all has paused, which other bounds are for.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::net::{Timer, Timers};
+use crate::snapshot::Listener;
+use crate::worker::stream::Stream;
+
+const LOOK: Duration = Duration::from_millis(limits::MIN_RATE_LOOK_MILLIS);
+
+/// The client was too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooSlow;
+
+/// One direction of one exchange, or what is left of an answer on its way.
+#[derive(Debug)]
+pub struct MinRate {
+    /// Bytes; 0: none is demanded.
+    per_second: u64,
+    grace: i64,
+    /// Milliseconds to the client's credit.
+    credit: Cell<i64>,
+    /// Whether the credit was used up.
+    is_over: Cell<bool>,
+    /// The bytes that the client has taken since [`MinRate::watch`] last looked, and when that was in the core's
+    /// milliseconds.
+    taken: Cell<u64>,
+    since: Cell<u64>,
+}
+
+impl MinRate {
+    /// What a listener demands of its clients.
+    pub fn of(listener: &Listener) -> MinRate {
+        MinRate::new(listener.min_rate_bytes, listener.min_rate_grace)
+    }
+
+    /// No demand.
+    pub fn none() -> MinRate {
+        MinRate::new(0, Duration::ZERO)
+    }
+
+    fn new(per_second: u32, grace: Duration) -> MinRate {
+        let grace = grace.as_millis() as i64;
+        MinRate {
+            per_second: per_second.into(),
+            grace,
+            credit: Cell::new(grace),
+            is_over: Cell::default(),
+            taken: Cell::default(),
+            since: Cell::default(),
+        }
+    }
+
+    /// Notes that `bytes` moved after the client was waited for, so many milliseconds. False if it is too slow.
+    pub fn note(&self, waited: u64, bytes: u64) -> bool {
+        if self.per_second == 0 {
+            return true;
+        }
+        let brought = (bytes.saturating_mul(1_000) / self.per_second).min(i64::MAX as u64) as i64;
+        let most = self.grace * limits::MIN_RATE_SAVED;
+        let credit = self.credit.get() - waited as i64;
+        self.credit.set(credit.saturating_add(brought).min(most));
+        let is_fast_enough = self.credit.get() > 0;
+        self.is_over.set(self.is_over.get() || !is_fast_enough);
+        is_fast_enough
+    }
+
+    /// Notes that `bytes` moved after a wait that may have been a pause: no more than a part of the grace is used up.
+    pub fn note_after_pause(&self, waited: u64, bytes: u64) -> bool {
+        self.note(waited.min(self.grace as u64 / 2), bytes)
+    }
+
+    /// Notes that the client has taken bytes of an answer; none: it is not to blame that it took none until now.
+    pub fn note_taken(&self, now: u64, bytes: usize, to: &Stream) {
+        match to {
+            _ if bytes == 0 => self.since.set(now),
+            Stream::Socket(_) => self.taken.set(self.taken.get() + bytes as u64),
+            Stream::Multiplexed(_) => {
+                let waited = now.saturating_sub(self.since.replace(now));
+                self.note_after_pause(waited, bytes as u64);
+            }
+        }
+    }
+
+    /// Waits for a send, during which [`MinRate::note_taken`] is called. What a client takes of a stream of HTTP/2 is
+    /// known byte by byte. A socket takes more when a third of its buffer is free, which may last: while a send waits,
+    /// the kernel is asked now and then how much the client has acknowledged. `moves` is called when it has some.
+    pub async fn watch<T>(
+        &self,
+        to: &Stream,
+        timers: &Rc<Timers>,
+        moves: impl Fn(),
+        sending: impl Future<Output = T>,
+    ) -> Result<T, TooSlow> {
+        if self.per_second == 0 {
+            return Ok(sending.await);
+        }
+        let mut sending = pin!(sending);
+        self.taken.set(0);
+        self.since.set(timers.millis());
+        let mut looks: Option<Looks> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                if looks.is_none() {
+                    self.note(0, self.taken.take());
+                }
+                return Poll::Ready(Ok(sent));
+            }
+            if let Stream::Socket(socket) = to {
+                let looks =
+                    looks.get_or_insert_with(|| Looks::begin(timers, socket.unacknowledged()));
+                if looks.timer.is_due_again(LOOK, cx) {
+                    let now = timers.millis();
+                    let acknowledged = looks.look(socket.unacknowledged(), self.taken.take());
+                    if acknowledged > 0 {
+                        moves();
+                    }
+                    self.note(now.saturating_sub(self.since.replace(now)), acknowledged);
+                }
+            }
+            match self.is_over.get() {
+                true => Poll::Ready(Err(TooSlow)),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// The looks at what a client has acknowledged while a send waits.
+struct Looks {
+    timer: Timer,
+    unacknowledged: u64,
+}
+
+impl Looks {
+    fn begin(timers: &Rc<Timers>, unacknowledged: usize) -> Looks {
+        let timer = Timer::new(timers);
+        timer.set(LOOK);
+        Looks {
+            timer,
+            unacknowledged: unacknowledged as u64,
+        }
+    }
+
+    /// The bytes that were acknowledged since the last look, within which the socket has taken so many.
+    fn look(&mut self, unacknowledged: usize, taken: u64) -> u64 {
+        let before = std::mem::replace(&mut self.unacknowledged, unacknowledged as u64);
+        (before + taken).saturating_sub(self.unacknowledged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Milliseconds waited and bytes that came then, again and again; how many times that goes well.
+    fn times(rate: &MinRate, waited: u64, bytes: u64) -> usize {
+        let mut all = 0..10_000;
+        all.position(|_| !rate.note(waited, bytes))
+            .unwrap_or(usize::MAX)
+    }
+
+    #[test]
+    fn who_is_slower_than_the_rate_ends_after_the_grace() {
+        let rate = || MinRate::new(500, Duration::from_secs(10));
+        let rows = [
+            (1_000, 1, 10),
+            (1_000, 250, 19),
+            (1_000, 500, usize::MAX),
+            (5_000, 10_000, usize::MAX),
+            (1_000, 0, 9),
+            (0, 0, usize::MAX),
+        ];
+        for (waited, bytes, expected) in rows {
+            let times = times(&rate(), waited, bytes);
+            assert_eq!(times, expected, "{bytes} in {waited} ms");
+        }
+        assert_eq!(times(&MinRate::none(), 1_000, 0), usize::MAX);
+    }
+
+    #[test]
+    fn what_was_fast_saves_up_little() {
+        let rate = MinRate::new(500, Duration::from_secs(10));
+        assert!(rate.note(0, 1 << 40));
+        assert_eq!(times(&rate, 1_000, 1), 30);
+    }
+
+    #[test]
+    fn a_pause_uses_up_a_part_of_the_grace() {
+        let rate = MinRate::new(500, Duration::from_secs(10));
+        assert!(rate.note_after_pause(300_000, 0));
+        assert!(!rate.note_after_pause(300_000, 0));
+    }
+
+    #[test]
+    fn what_is_acknowledged_follows_from_what_is_not() {
+        let timers = Rc::<Timers>::default();
+        let mut looks = Looks::begin(&timers, 1_000);
+        assert_eq!(looks.look(900, 0), 100);
+        assert_eq!(looks.look(1_400, 600), 100);
+        assert_eq!(looks.look(1_400, 0), 0);
+        assert_eq!(looks.look(2_000, 0), 0, "a TLS record is longer");
+    }
+}

@@ -1,0 +1,7 @@
+//! What users of other proxies have reported, kind by kind.
+
+mod early_answers;
+mod rare_http2;
+mod slow_clients;
+mod stalled_streams;
+mod two_way_silence;

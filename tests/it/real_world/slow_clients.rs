@@ -1,0 +1,299 @@
+//! Clients that send or read a few bytes a second, for as long as they like, are cut; whoever waits for somebody else
+//! is not.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::support::h2::H2;
+use crate::support::h2::frame::{self, code, flag, get, kind, post, setting};
+use crate::support::origin::ok;
+use crate::support::place::{Directory, free_addr};
+use crate::support::proxy::{command, list, route};
+use crate::support::tls::{Authority, BOTH, Dialer};
+use crate::support::{Client, Link, Origin, Proxy, eventually, metrics};
+
+const PAUSE: Duration = Duration::from_millis(100);
+/// Half a second beyond the grace that is granted below.
+const LONG: Duration = Duration::from_millis(2_500);
+const PATIENT: &str =
+    "[timeouts]\nclient_body = 600\nclient_idle = 600\nclient_stream_stall = 600\n";
+
+/// A proxy whose one listener grants a second of grace. `listener`: further keys of it.
+fn proxy(listener: &str, routes: &str) -> (Proxy, SocketAddr) {
+    let (addr, admin) = (free_addr(), free_addr());
+    let config = format!(
+        "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{addr}\"\n\
+         min_rate_grace = 1\n{listener}\n{PATIENT}{routes}"
+    );
+    let proxy = Proxy::launch(command(), addr, &config);
+    proxy.wait_until_it_accepts();
+    (proxy, admin)
+}
+
+fn counting(link: &mut Link) {
+    while let Some(request) = link.request() {
+        link.send(ok(&request.body.len().to_string()));
+    }
+}
+
+#[track_caller]
+fn is_counted(admin: SocketAddr, reason: &str) {
+    let reason = format!("reason=\"{reason}\"");
+    eventually("the reason is counted", || {
+        let metrics = metrics(admin);
+        let mut lines = metrics.lines().filter(|line| line.contains(&reason));
+        lines.any(|line| !line.ends_with(" 0"))
+    });
+}
+
+/// Sends a piece every tenth of a second until it is answered; gives the status and how long that took.
+#[track_caller]
+fn trickle<S: Read + Write>(mut client: Client<S>, head: &str, piece: &str) -> (u16, Duration) {
+    client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{head}\r\n\r\n"));
+    let begun = Instant::now();
+    while client.try_send(piece) && begun.elapsed() < LONG {
+        sleep(PAUSE);
+    }
+    (client.answer().status(), begun.elapsed())
+}
+
+#[test]
+fn a_body_that_trickles_in_is_refused() {
+    let origin = Origin::start(counting);
+    let (proxy, admin) = proxy("", &route("/", &[origin.addr]));
+    for (head, piece) in [
+        ("Content-Length: 100000", "x"),
+        ("Transfer-Encoding: chunked", "1\r\nx\r\n"),
+    ] {
+        let (status, after) = trickle(proxy.client(), head, piece);
+        assert_eq!(status, 408, "{head}");
+        assert!(after >= Duration::from_secs(1), "{head}");
+    }
+    is_counted(admin, "body_too_slow");
+    let mut client = proxy.h2();
+    let [slow, living] = [(); 2].map(|()| client.begin(&post("/", &[]), false));
+    let begun = Instant::now();
+    while begun.elapsed() < LONG {
+        client.body(slow, b"x", false);
+        client.body(living, &[b'x'; 200], false);
+        sleep(PAUSE);
+    }
+    client.body(living, b"", true);
+    assert_eq!(client.answer(living).status(), 200);
+    let answer = client.answer(slow);
+    assert_eq!(answer.status(), 408);
+    assert_eq!(client.goaways, []);
+}
+
+#[test]
+fn a_body_that_trickles_in_over_tls_is_refused() {
+    let origin = Origin::start(counting);
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let pair = authority.issue(&["test"]).write(&directory, "a");
+    let tls = format!("tls = {{ certificates = [{pair}] }}");
+    let (proxy, _) = proxy(&tls, &route("/", &[origin.addr]));
+    let client = Dialer::new(&authority, BOTH).client(proxy.addr, "test");
+    assert_eq!(trickle(client, "Content-Length: 100000", "x").0, 408);
+}
+
+/// Whoever is fast enough on average, or is waited for in vain because the backend is slow, or is allowed to be slow.
+#[test]
+fn who_is_not_too_slow_is_left_alone() {
+    let origin = Origin::start(counting);
+    let late = Origin::start(|link| {
+        if let Some(head) = link.head() {
+            sleep(LONG);
+            let length = link.body_of(head).map_or(0, |request| request.body.len());
+            link.send("HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n");
+            assert!(length > 0);
+            for _ in 0..30 {
+                sleep(PAUSE);
+                link.send("x");
+            }
+        }
+    });
+    let routes = route("/", &[origin.addr]) + &route("/late", &[late.addr]);
+    let (proxy, _) = proxy("", &routes);
+    let fast = "x".repeat(100);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3000\r\n\r\n");
+    let mut waiting = proxy.client();
+    waiting.send("POST /late HTTP/1.1\r\nHost: test\r\nContent-Length: 20000000\r\n\r\n");
+    waiting.send("x".repeat(100));
+    for _ in 0..30 {
+        client.send(&fast);
+        sleep(PAUSE);
+    }
+    assert_eq!(client.answer().text(), "3000");
+    waiting.send("x".repeat(20_000_000 - 100));
+    assert_eq!(waiting.answer().text().len(), 30);
+}
+
+#[test]
+fn slowness_that_is_allowed_is_not_measured() {
+    let origin = Origin::start(counting);
+    let (proxy, _) = proxy("min_rate_bytes = 0", &route("/", &[origin.addr]));
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 25\r\n\r\n");
+    for _ in 0..25 {
+        client.send("x");
+        sleep(PAUSE);
+    }
+    assert_eq!(client.answer().text(), "25");
+}
+
+/// A call that streams may have little to say, and so may a source of events.
+#[test]
+fn streams_of_messages_have_no_least_rate() {
+    let calls = Origin::start(|link| {
+        let mut backend = crate::support::h2::answering::Answering::over(&mut link.stream);
+        while let Some((stream, _)) = backend.request() {
+            let begun = Instant::now();
+            while begun.elapsed() < LONG && backend.pump() {}
+            backend.answer(stream, "called");
+        }
+    });
+    let events = Origin::start(|link| {
+        if link.request().is_some() {
+            link.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n");
+            for _ in 0..25 {
+                link.send("data: x\n\n");
+                sleep(PAUSE);
+            }
+        }
+    });
+    let routes = format!(
+        "[[pools]]\nname = \"calls\"\nprotocol = \"h2\"\nbackends = {}\n[[routes]]\nprefix = \"/call\"\n\
+         pool = \"calls\"\n{}",
+        list(&[calls.addr]),
+        route("/events", &[events.addr])
+    );
+    let (proxy, _) = proxy("", &routes);
+    let mut client = proxy.h2();
+    let call = client.begin(
+        &post("/call", &[("content-type", "application/grpc")]),
+        false,
+    );
+    let windows = client.begin(&get("/events", &[]), true);
+    for _ in 0..25 {
+        client.body(call, b"x", false);
+        sleep(PAUSE);
+    }
+    let answer = client.answer(windows);
+    assert!(answer.complete && answer.body.len() == 25 * 9);
+    client.body(call, b"", true);
+    let answer = client.answer(call);
+    assert_eq!((answer.status(), answer.reset), (200, None));
+}
+
+/// Makes the kernel keep as little as possible for a client that does not read.
+fn narrow(client: &Client) {
+    let bytes: libc::c_int = 2048;
+    // SAFETY: sets an option on a live descriptor from a live integer.
+    let done = unsafe {
+        libc::setsockopt(
+            client.stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUF,
+            (&raw const bytes).cast(),
+            size_of::<libc::c_int>() as u32,
+        )
+    };
+    assert_eq!(done, 0, "SO_RCVBUF");
+}
+
+fn connections(admin: SocketAddr) -> bool {
+    let metrics = metrics(admin);
+    let mut lines = metrics.lines();
+    lines.any(|line| line.starts_with("palantir_client_connections{") && !line.ends_with(" 0"))
+}
+
+#[test]
+fn an_answer_that_is_read_byte_by_byte_is_cut() {
+    let large = Origin::saying(&"x".repeat(20 << 20));
+    let small = Origin::saying(&"x".repeat(400_000));
+    let routes = route("/large", &[large.addr]) + &route("/small", &[small.addr]);
+    let (proxy, admin) = proxy("", &routes);
+    let begun = Instant::now();
+    let mut clients = ["/large", "/small"].map(|path| {
+        let mut client = proxy.client();
+        narrow(&client);
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        ));
+        client
+    });
+    eventually("both are cut", || {
+        for client in &mut clients {
+            let _ = client.stream.read(&mut [0]);
+        }
+        sleep(PAUSE);
+        !connections(admin)
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    is_counted(admin, "reader_too_slow");
+}
+
+/// The same over HTTP/2, where the windows tell what is read: the stream alone ends. One that is paused does not.
+#[test]
+fn a_stream_that_is_read_byte_by_byte_is_reset() {
+    let large = Origin::saying(&"x".repeat(1 << 20));
+    let small = Origin::saying("small");
+    let routes = route("/", &[large.addr]) + &route("/small", &[small.addr]);
+    let (proxy, admin) = proxy("", &routes);
+    let mut client = H2::start(proxy.addr, &[(setting::INITIAL_WINDOW_SIZE, 100)]);
+    client.gives_credit = false;
+    client.credit(0, 1 << 24);
+    let [slow, paused] = [(); 2].map(|()| client.begin(&get("/", &[]), true));
+    let begun = Instant::now();
+    while client
+        .answers
+        .get(&slow)
+        .is_none_or(|it| it.reset.is_none())
+    {
+        client.credit(slow, 1);
+        assert_eq!(client.ask(&get("/small", &[])).text(), "small");
+        sleep(PAUSE);
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    is_counted(admin, "reader_too_slow");
+    assert_eq!(client.answers[&paused].reset, None);
+    client.gives_credit = true;
+    client.credit(paused, 1 << 21);
+    assert_eq!(client.answer(paused).body.len(), 1 << 20);
+    assert_eq!(client.goaways, []);
+}
+
+/// A head, or another frame that must come whole, is due as one over HTTP/1.1 is.
+#[test]
+fn a_head_that_never_ends_is_due_like_all_heads() {
+    let origin = Origin::saying("answered");
+    let config = format!(
+        "[timeouts]\nclient_header = 1\n{}",
+        route("/", &[origin.addr])
+    );
+    let proxy = Proxy::start(&config);
+    let head = frame::section(&get("/", &[]));
+    let pieces = frame::headers(flag::END_STREAM, 3, &head[..5]);
+    let incomplete = frame::headers(flag::WHOLE, 3, &head)[..12].to_vec();
+    let ping = frame::frame(kind::PING, 0, 0, [0; 8])[..10].to_vec();
+    for begun in [pieces, incomplete, ping] {
+        let mut client = proxy.h2();
+        assert_eq!(client.ask(&get("/", &[])).text(), "answered");
+        let since = Instant::now();
+        client.send(&begun);
+        assert_eq!(client.end(), Some(code::ENHANCE_YOUR_CALM));
+        assert!(since.elapsed() >= Duration::from_secs(1));
+    }
+    // Pieces that keep coming do not help.
+    let mut client = proxy.h2();
+    client.send(frame::headers(flag::END_STREAM, 1, &head[..5]));
+    for _ in 0..12 {
+        client.try_send(frame::continuation(0, 1, "x"));
+        sleep(PAUSE);
+    }
+    assert_eq!(client.end(), Some(code::ENHANCE_YOUR_CALM));
+}
