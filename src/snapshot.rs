@@ -384,6 +384,7 @@ pub struct Pool {
     pub table: Option<Arc<Table>>,
     pub backends: Vec<Backend>,
     pub outlier: Option<Outlier>,
+    pub on_unhealthy: OnUnhealthy,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
     /// What its backends speak.
@@ -396,6 +397,16 @@ pub struct Pool {
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
     pub counts: Arc<PoolCounts>,
+}
+
+/// What becomes of requests in a backend that turns unhealthy, unless they go on to another backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnhealthy {
+    /// They go on, within the times that hold for all.
+    #[default]
+    Finish,
+    /// They end, tunnels too.
+    Cut,
 }
 
 /// What the backends of a pool speak.
@@ -464,6 +475,8 @@ pub struct HealthCheck {
     pub kind: ProbeKind,
     pub interval: Duration,
     pub timeout: Duration,
+    /// The same while a healthy backend has failed its last probe.
+    pub timeout_again: Duration,
     /// Failures in a row that make a backend unhealthy.
     pub unhealthy_after: u32,
     /// Successes in a row that make it healthy again.

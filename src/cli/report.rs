@@ -6,7 +6,8 @@ use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
 use crate::http::path;
 use crate::snapshot::{
-    Backend, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, ProxyProtocol, Route, Snapshot,
+    Backend, HealthCheck, HostHeader, OnUnhealthy, Outlier, Pool, ProbeKind, ProxyProtocol, Route,
+    Snapshot,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 
@@ -102,6 +103,10 @@ fn report_pool(report: &mut Report, pool: &Pool) {
         "outlier",
         pool.outlier.as_ref().map_or("none".to_owned(), outlier),
     );
+    if pool.on_unhealthy == OnUnhealthy::Cut {
+        let what = "a backend that turns unhealthy has its requests and tunnels cut";
+        report.line("on unhealthy", what);
+    }
     let keepalive = pool.keepalive;
     report.line(
         "idle kept",

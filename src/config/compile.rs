@@ -334,6 +334,7 @@ fn compile_pool(
         table: pool.algorithm.table(backends.iter().map(member)),
         backends,
         outlier: pool.outlier.clone(),
+        on_unhealthy: pool.on_unhealthy,
         idle_connections: pool.idle_connections,
         protocol: pool.protocol,
         tls,

@@ -45,7 +45,9 @@ pub use listener::ListenerSettings;
 pub use machine::Machine;
 pub use mask::{MASK, hides, is_credential, is_file_name, is_telling};
 pub use notes::{Mistakes, Note, Place, Placed};
-pub use pool::{BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS};
+pub use pool::{
+    BackendSettings, ON_UNHEALTHY, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS,
+};
 pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
 pub use settings::{LimitSettings, Settings, TimeoutSettings};
 pub use sharing::Sharing;

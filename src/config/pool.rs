@@ -8,7 +8,7 @@ use super::document::{Item, Table};
 use super::notes::Placed;
 use super::tls::{self, ClientTlsSettings};
 use crate::base::limits::{self, default};
-use crate::snapshot::{HealthCheck, Outlier, ProbeKind, Protocol, ProxyProtocol};
+use crate::snapshot::{HealthCheck, OnUnhealthy, Outlier, ProbeKind, Protocol, ProxyProtocol};
 use crate::worker::balance::AlgorithmPlan;
 
 /// A pool as written.
@@ -20,6 +20,7 @@ pub struct PoolSettings {
     pub backends: Vec<Placed<BackendSettings>>,
     pub health_check: Option<HealthCheck>,
     pub outlier: Option<Outlier>,
+    pub on_unhealthy: OnUnhealthy,
     /// Per core and backend.
     pub idle_connections: u32,
     pub protocol: Protocol,
@@ -43,11 +44,12 @@ pub struct BackendSettings {
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 8] = [
+pub const WORK_KEYS: [&str; 9] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
     "outlier",
+    "on_unhealthy",
     "idle_connections",
     "protocol",
     "tls",
@@ -65,6 +67,9 @@ pub fn refuse_pipelining(table: &mut Table<'_>) {
 
 /// The words for what backends speak.
 pub const PROTOCOLS: [(&str, Protocol); 2] = [("h1", Protocol::Http1), ("h2", Protocol::Http2)];
+/// The words for what becomes of requests in a backend that turns unhealthy.
+pub const ON_UNHEALTHY: [(&str, OnUnhealthy); 2] =
+    [("finish", OnUnhealthy::Finish), ("cut", OnUnhealthy::Cut)];
 /// The words for what a connection to a backend begins with.
 pub const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
     [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
@@ -94,6 +99,9 @@ impl PoolSettings {
             backends: read_backends(table, backends_key),
             health_check: table.get("health_check", |item| item.table(read_health_check)),
             outlier: table.get("outlier", |item| item.table(read_outlier)),
+            on_unhealthy: table
+                .get("on_unhealthy", |item| item.word(&ON_UNHEALTHY))
+                .unwrap_or_default(),
             idle_connections: table.whole(
                 "idle_connections",
                 limits::IDLE_CONNECTIONS,
@@ -166,10 +174,13 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
 }
 
 fn read_health_check(table: &mut Table<'_>) -> HealthCheck {
+    let timeout = table.timeout("timeout_secs");
+    let or_default = |secs| timeout.unwrap_or(Duration::from_secs(secs));
     HealthCheck {
         kind: read_probe(table),
         interval: table.seconds("interval_secs", default::PROBE_INTERVAL),
-        timeout: table.seconds("timeout_secs", default::PROBE_TIMEOUT),
+        timeout: or_default(default::PROBE_TIMEOUT),
+        timeout_again: or_default(default::PROBE_AGAIN_TIMEOUT),
         unhealthy_after: table.whole(
             "unhealthy_after",
             default::UNHEALTHY_AFTER,

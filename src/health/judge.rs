@@ -45,6 +45,11 @@ impl Judge {
         }
     }
 
+    /// Whether the backend has failed its probes.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
     /// Takes in a probe. If it turned the backend over: how many in a row it took.
     pub fn probed(&mut self, passed: bool, check: &HealthCheck) -> Option<u32> {
         if passed != self.down {
@@ -70,6 +75,14 @@ impl Judge {
             short_pause(check)
         } else {
             check.interval
+        }
+    }
+
+    /// The time for the next probe.
+    pub fn timeout(&self, check: &HealthCheck) -> Duration {
+        match !self.down && self.against > 0 {
+            true => check.timeout_again,
+            false => check.timeout,
         }
     }
 

@@ -40,6 +40,8 @@ struct Watched {
     place: Place,
     judge: Judge,
     next_probe: NextProbe,
+    /// When the last probe began; zero: there was none.
+    last_probe: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +130,9 @@ impl Watch {
 
     fn enter(&mut self, id: BackendId, place: Place, before: Option<Watched>, now: Micros) {
         let from = before.as_ref().map(|watched| watched.judge.state());
-        let (mut judge, planned) = match before {
-            Some(watched) => (watched.judge, watched.next_probe),
-            None => (Judge::default(), NextProbe::Never),
+        let (mut judge, planned, last_probe) = match before {
+            Some(watched) => (watched.judge, watched.next_probe, watched.last_probe),
+            None => (Judge::default(), NextProbe::Never, Micros(0)),
         };
         judge.apply(place.backend(), place.pool());
         let next_probe = self.plan(planned, &judge, &place, now);
@@ -158,6 +160,7 @@ impl Watch {
                 place,
                 judge,
                 next_probe,
+                last_probe,
             },
         );
     }
@@ -199,10 +202,12 @@ impl Watch {
             let Some(watched) = self.backends.get_mut(&id) else {
                 continue;
             };
-            let Some(check) = watched.place.backend().health_check.clone() else {
+            let Some(mut check) = watched.place.backend().health_check.clone() else {
                 continue;
             };
+            check.timeout = watched.judge.timeout(&check);
             watched.next_probe = NextProbe::AfterThis;
+            watched.last_probe = now;
             due.push(Assignment {
                 place: watched.place.clone(),
                 check,
@@ -219,6 +224,7 @@ impl Watch {
             place,
             judge,
             next_probe,
+            ..
         }) = self.backends.get_mut(&id)
         else {
             return;
@@ -242,6 +248,25 @@ impl Watch {
         if let Some((count, outcome)) = turned {
             self.settle(id, from, probes_in_words(count, outcome));
         }
+    }
+
+    /// Lets the next probe of a backend that counts as healthy come soon, because a request waits there for long: as if
+    /// the backend were between two states.
+    pub fn hasten(&mut self, id: BackendId, now: Micros) {
+        let Some(watched) = self.backends.get_mut(&id) else {
+            return;
+        };
+        let check = watched.place.backend().health_check.as_ref();
+        let (Some(check), NextProbe::At(at)) = (check, watched.next_probe) else {
+            return;
+        };
+        let soon = watched.last_probe.after(judge::short_pause(check)).max(now);
+        if watched.judge.is_down() || at <= soon {
+            return;
+        }
+        let pool = watched.place.pool_index();
+        watched.next_probe = NextProbe::At(soon);
+        self.schedule.move_up(pool, (at, id), soon);
     }
 
     /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails

@@ -244,7 +244,8 @@ fn the_short_form_is_complete_and_pools_have_defaults() {
     let expected = HealthCheck {
         kind,
         interval: secs(10),
-        timeout: secs(5),
+        timeout: secs(2),
+        timeout_again: secs(1),
         unhealthy_after: 3,
         healthy_after: 2,
     };
@@ -396,6 +397,7 @@ fn every_key_of_a_pool_takes_effect() {
         kind,
         interval: secs(3),
         timeout: secs(1),
+        timeout_again: secs(1),
         unhealthy_after: 4,
         healthy_after: 5,
     };

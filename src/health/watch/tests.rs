@@ -1,5 +1,7 @@
 //! Stories of backends, told by a clock that is a number.
 
+mod hangs;
+
 use super::*;
 use crate::shared::sample;
 use crate::shared::slots::Slots;

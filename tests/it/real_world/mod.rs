@@ -1,0 +1,3 @@
+//! What users of other proxies have reported, one file per kind.
+
+mod hanging_backends;
