@@ -15,6 +15,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
+use crate::shared::backend_table::BackendState;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
@@ -385,6 +386,8 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     pub outlier: Option<Outlier>,
     pub on_unhealthy: OnUnhealthy,
+    /// The percentage of healthy backends below which all take requests; 0: they never do.
+    pub panic_threshold: u32,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
     /// What its backends speak.
@@ -577,6 +580,23 @@ impl fmt::Display for Protocol {
             Protocol::Http1 => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2",
         })
+    }
+}
+
+impl Pool {
+    /// Whether so few backends are healthy that the pool panics: all take requests then, whatever their states. Those
+    /// that are to be drained never do, and do not count.
+    pub fn panics(&self, state: impl Fn(&Backend) -> BackendState) -> bool {
+        let (healthy, all) = self.healthy_of(state);
+        healthy * 100 < all * self.panic_threshold as usize
+    }
+
+    /// How many backends are healthy, of how many that are not to be drained.
+    pub fn healthy_of(&self, state: impl Fn(&Backend) -> BackendState) -> (usize, usize) {
+        let counted = || self.backends.iter().filter(|backend| !backend.draining);
+        let is_healthy =
+            |backend: &&Backend| backend.addr.is_some() && state(backend) == BackendState::Healthy;
+        (counted().filter(is_healthy).count(), counted().count())
     }
 }
 

@@ -107,6 +107,11 @@ fn report_pool(report: &mut Report, pool: &Pool) {
         let what = "a backend that turns unhealthy has its requests and tunnels cut";
         report.line("on unhealthy", what);
     }
+    if pool.panic_threshold > 0 {
+        let percent = pool.panic_threshold;
+        let what = format!("all backends take requests while less than {percent} % are healthy");
+        report.line("panic", what);
+    }
     let keepalive = pool.keepalive;
     report.line(
         "idle kept",

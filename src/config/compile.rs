@@ -335,6 +335,7 @@ fn compile_pool(
         backends,
         outlier: pool.outlier.clone(),
         on_unhealthy: pool.on_unhealthy,
+        panic_threshold: pool.panic_threshold,
         idle_connections: pool.idle_connections,
         protocol: pool.protocol,
         tls,

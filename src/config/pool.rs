@@ -21,6 +21,8 @@ pub struct PoolSettings {
     pub health_check: Option<HealthCheck>,
     pub outlier: Option<Outlier>,
     pub on_unhealthy: OnUnhealthy,
+    /// Percent of healthy backends.
+    pub panic_threshold: u32,
     /// Per core and backend.
     pub idle_connections: u32,
     pub protocol: Protocol,
@@ -44,12 +46,13 @@ pub struct BackendSettings {
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 9] = [
+pub const WORK_KEYS: [&str; 10] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
     "outlier",
     "on_unhealthy",
+    "panic_threshold",
     "idle_connections",
     "protocol",
     "tls",
@@ -102,6 +105,7 @@ impl PoolSettings {
             on_unhealthy: table
                 .get("on_unhealthy", |item| item.word(&ON_UNHEALTHY))
                 .unwrap_or_default(),
+            panic_threshold: table.whole("panic_threshold", 0, 0..=100),
             idle_connections: table.whole(
                 "idle_connections",
                 limits::IDLE_CONNECTIONS,

@@ -127,6 +127,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         backends,
         outlier,
         on_unhealthy,
+        panic_threshold,
         idle_connections,
         protocol,
         tls,
@@ -143,6 +144,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         && pairs.all(|(one, other)| same_backend(one, other))
         && *outlier == other.outlier
         && *on_unhealthy == other.on_unhealthy
+        && *panic_threshold == other.panic_threshold
         && *idle_connections == other.idle_connections
         && *protocol == other.protocol
         && config(tls) == config(&other.tls)

@@ -30,6 +30,8 @@ pub struct Watch {
     ejection_ends: BTreeSet<(Micros, BackendId)>,
     /// Names of the pools last reported down.
     pools_down: BTreeSet<String>,
+    /// Names of the pools that panic.
+    panicking: BTreeSet<String>,
     news: Vec<News>,
     jitter: Jitter,
 }
@@ -87,6 +89,7 @@ impl Watch {
             is_probing: true,
             ejection_ends: BTreeSet::new(),
             pools_down: BTreeSet::new(),
+            panicking: BTreeSet::new(),
             news: Vec::new(),
             jitter: Jitter::new(),
         }
@@ -121,8 +124,9 @@ impl Watch {
         for pool in &snapshot.pools {
             self.forgive_surplus(pool);
         }
-        self.pools_down
-            .retain(|name| snapshot.pools.iter().any(|pool| pool.name == *name));
+        let is_known = |name: &String| snapshot.pools.iter().any(|pool| pool.name == *name);
+        self.pools_down.retain(is_known);
+        self.panicking.retain(is_known);
         for pool in &snapshot.pools {
             self.look_at(pool);
         }
@@ -341,6 +345,31 @@ impl Watch {
             }
         } else if self.pools_down.insert(pool.name.clone()) {
             self.news.push(News::PoolDown(pool.name.clone()));
+        }
+        self.look_for_panic(pool);
+    }
+
+    /// Reports the pool if it begins to panic, or panics no longer.
+    fn look_for_panic(&mut self, pool: &Pool) {
+        let state = |backend: &Backend| match self.backends.get(&backend.id()) {
+            Some(watched) => watched.judge.state(),
+            None => BackendState::Healthy,
+        };
+        let name = &pool.name;
+        if !pool.panics(state) {
+            if self.panicking.remove(name) {
+                self.news.push(News::PanicEnded(name.clone()));
+            }
+            return;
+        }
+        let (healthy, of) = pool.healthy_of(state);
+        if self.panicking.insert(name.clone()) {
+            self.news.push(News::PanicBegan {
+                pool: name.clone(),
+                healthy,
+                of,
+                threshold: pool.panic_threshold,
+            });
         }
     }
 

@@ -79,6 +79,7 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
             .collect(),
         outlier: None,
         on_unhealthy: OnUnhealthy::Finish,
+        panic_threshold: 0,
         idle_connections: 1,
         protocol: Protocol::Http1,
         tls: None,

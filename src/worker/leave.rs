@@ -77,6 +77,7 @@ pub fn is_cut(shard: &Shard, exchange: &Exchange) -> bool {
 
 fn is_down(shard: &Shard, exchange: &Exchange) -> bool {
     shard.under_way.is_down(exchange.place.get())
+        && !exchange.plan.panics(exchange.route().pool, &shard.tables)
 }
 
 fn may_leave(

@@ -25,6 +25,7 @@ mod plan;
 mod proxy;
 mod record;
 mod relay;
+mod resort;
 mod respond;
 mod retry;
 pub mod route;

@@ -55,6 +55,9 @@ struct PoolSettings {
     /// What becomes of requests in a backend that turns unhealthy, unless they go on to another one: `finish` or `cut`.
     #[schema(pattern = "^(finish|cut)$", example = "finish")]
     on_unhealthy: Option<String>,
+    /// The percentage of healthy backends below which all take requests, whatever their states; 0: they never do.
+    #[schema(minimum = 0, maximum = 100, default = 0)]
+    panic_threshold: Option<u32>,
     /// Idle connections kept per core and backend.
     #[schema(minimum = 0, maximum = 16384)]
     idle_connections: Option<u32>,
