@@ -476,6 +476,13 @@ pub enum BackendAddr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     pub kind: ProbeKind,
+    /// The port that is probed; `None`: that of the backend.
+    pub port: Option<u16>,
+    pub tls: ProbeTls,
+    /// `Host` of what is asked; `None`: the backend's own.
+    pub host: Option<String>,
+    /// Further fields of what is asked: lower-case names, none twice.
+    pub headers: Vec<(String, String)>,
     pub interval: Duration,
     pub timeout: Duration,
     /// The same while a healthy backend has failed its last probe.
@@ -486,15 +493,43 @@ pub struct HealthCheck {
     pub healthy_after: u32,
 }
 
+/// How a probe speaks TLS.
+#[derive(Clone, Debug)]
+pub enum ProbeTls {
+    /// As requests do.
+    AsPool,
+    /// In cleartext.
+    Off,
+    /// With settings of its own. `None` as name: what requests ask the backend for.
+    Own(ClientTls, Option<ServerName<'static>>),
+}
+
+impl PartialEq for ProbeTls {
+    /// What is built of the same settings and the same files is built once.
+    fn eq(&self, other: &ProbeTls) -> bool {
+        match (self, other) {
+            (ProbeTls::AsPool, ProbeTls::AsPool) | (ProbeTls::Off, ProbeTls::Off) => true,
+            (ProbeTls::Own(one, name), ProbeTls::Own(other, other_name)) => {
+                Arc::ptr_eq(&one.config, &other.config) && name == other_name
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for ProbeTls {}
+
 /// What a probe does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
     /// Opens a connection, nothing more.
     Tcp,
-    /// Sends `GET path` and expects a status in one of the inclusive ranges.
+    /// Sends `method path`, and expects a status in one of the inclusive ranges, and a text in the body if there is one.
     Http {
+        method: String,
         path: String,
         expect: Vec<(u16, u16)>,
+        body_contains: Option<String>,
     },
     /// Asks `grpc.health.v1` over HTTP/2 whether this service is serving; the empty name stands for the whole server.
     Grpc { service: String },

@@ -430,6 +430,10 @@ pub const LOGGED_TEXT_BYTES: usize = 1024;
 pub const PROBES: usize = POOLS;
 /// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
 pub const PROBE_SERVICE_BYTES: usize = 127;
+/// Bytes of the text that the body of a probe's answer must contain.
+pub const PROBE_PATTERN_BYTES: usize = 256;
+/// Bytes at the beginning of the body that are searched for it.
+pub const PROBE_BODY_BYTES: usize = 32 << 10;
 /// Bytes that a probe reads of its answer.
 pub const PROBE_ANSWER_BYTES: usize = 64 << 10;
 /// Milliseconds between the probes of a backend that is between two states, and the longest wait for a new backend's

@@ -86,6 +86,12 @@ impl Judge {
         }
     }
 
+    /// What is thought of the backend when it is probed by another check from now on: its state, until that check has
+    /// failed or passed often enough.
+    pub fn asked_anew(self) -> Judge {
+        Judge { against: 0, ..self }
+    }
+
     /// Takes over the settings: what can no longer be found out again is forgotten.
     pub fn apply(&mut self, backend: &Backend, pool: &Pool) {
         self.draining = backend.draining;

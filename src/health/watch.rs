@@ -135,6 +135,10 @@ impl Watch {
     fn enter(&mut self, id: BackendId, place: Place, before: Option<Watched>, now: Micros) {
         let from = before.as_ref().map(|watched| watched.judge.state());
         let (mut judge, planned, last_probe) = match before {
+            // A probe that is under way by another check than now counts for nothing, and the next one comes soon.
+            Some(watched) if !is_probed_alike(&watched.place, &place) => {
+                (watched.judge.asked_anew(), NextProbe::Never, Micros(0))
+            }
             Some(watched) => (watched.judge, watched.next_probe, watched.last_probe),
             None => (Judge::default(), NextProbe::Never, Micros(0)),
         };
@@ -228,12 +232,12 @@ impl Watch {
             place,
             judge,
             next_probe,
-            ..
+            last_probe,
         }) = self.backends.get_mut(&id)
         else {
             return;
         };
-        if *next_probe != NextProbe::AfterThis {
+        if *next_probe != NextProbe::AfterThis || *last_probe != assignment.started {
             return;
         }
         let Some(check) = &place.backend().health_check else {
@@ -437,6 +441,23 @@ impl Watch {
             }
         }
     }
+}
+
+/// Whether the probes of a backend are the same in two snapshots: what they ask, and where.
+fn is_probed_alike(before: &Place, after: &Place) -> bool {
+    let key = |place: &Place| {
+        let (pool, backend) = (place.pool(), place.backend());
+        let tls = pool.tls.as_ref().map(|tls| Arc::as_ptr(&tls.config));
+        (
+            tls,
+            pool.protocol,
+            pool.proxy_protocol,
+            backend.addr.clone(),
+        )
+    };
+    before.backend().health_check == after.backend().health_check
+        && before.backend().server_name == after.backend().server_name
+        && key(before) == key(after)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, Descriptors, HealthCheck, OnUnhealthy, Outlier, Pool,
-    ProbeKind, Protocol, Snapshot, Traceparent,
+    ProbeKind, ProbeTls, Protocol, Snapshot, Traceparent,
 };
 use crate::tls::FilesRead;
 use crate::worker::balance::{AlgorithmPlan, HashKey};
@@ -128,6 +128,10 @@ pub fn addrs(count: u16) -> Vec<BackendAddr> {
 pub fn check(interval: Duration) -> HealthCheck {
     HealthCheck {
         kind: ProbeKind::Tcp,
+        port: None,
+        tls: ProbeTls::AsPool,
+        host: None,
+        headers: Vec::new(),
         interval,
         timeout: Duration::from_secs(5),
         timeout_again: Duration::from_secs(2),

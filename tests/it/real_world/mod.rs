@@ -1,4 +1,5 @@
 //! What users of other proxies have reported, one file per kind.
 
 mod hanging_backends;
+mod named_checks;
 mod panic_threshold;
