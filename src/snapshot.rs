@@ -15,6 +15,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
+use crate::shared::backend_table::BackendState;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
@@ -401,6 +402,9 @@ pub struct Pool {
     pub table: Option<Arc<Table>>,
     pub backends: Vec<Backend>,
     pub outlier: Option<Outlier>,
+    pub on_unhealthy: OnUnhealthy,
+    /// The percentage of healthy backends below which all take requests; 0: they never do.
+    pub panic_threshold: u32,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
     /// What its backends speak.
@@ -413,6 +417,16 @@ pub struct Pool {
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
     pub counts: Arc<PoolCounts>,
+}
+
+/// What becomes of requests in a backend that turns unhealthy, unless they go on to another backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnhealthy {
+    /// They go on, within the times that hold for all.
+    #[default]
+    Finish,
+    /// They end, tunnels too.
+    Cut,
 }
 
 /// What the backends of a pool speak.
@@ -479,23 +493,60 @@ pub enum BackendAddr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     pub kind: ProbeKind,
+    /// The port that is probed; `None`: that of the backend.
+    pub port: Option<u16>,
+    pub tls: ProbeTls,
+    /// `Host` of what is asked; `None`: the backend's own.
+    pub host: Option<String>,
+    /// Further fields of what is asked: lower-case names, none twice.
+    pub headers: Vec<(String, String)>,
     pub interval: Duration,
     pub timeout: Duration,
+    /// The same while a healthy backend has failed its last probe.
+    pub timeout_again: Duration,
     /// Failures in a row that make a backend unhealthy.
     pub unhealthy_after: u32,
     /// Successes in a row that make it healthy again.
     pub healthy_after: u32,
 }
 
+/// How a probe speaks TLS.
+#[derive(Clone, Debug)]
+pub enum ProbeTls {
+    /// As requests do.
+    AsPool,
+    /// In cleartext.
+    Off,
+    /// With settings of its own. `None` as name: what requests ask the backend for.
+    Own(ClientTls, Option<ServerName<'static>>),
+}
+
+impl PartialEq for ProbeTls {
+    /// What is built of the same settings and the same files is built once.
+    fn eq(&self, other: &ProbeTls) -> bool {
+        match (self, other) {
+            (ProbeTls::AsPool, ProbeTls::AsPool) | (ProbeTls::Off, ProbeTls::Off) => true,
+            (ProbeTls::Own(one, name), ProbeTls::Own(other, other_name)) => {
+                Arc::ptr_eq(&one.config, &other.config) && name == other_name
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for ProbeTls {}
+
 /// What a probe does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
     /// Opens a connection, nothing more.
     Tcp,
-    /// Sends `GET path` and expects a status in one of the inclusive ranges.
+    /// Sends `method path`, and expects a status in one of the inclusive ranges, and a text in the body if there is one.
     Http {
+        method: String,
         path: String,
         expect: Vec<(u16, u16)>,
+        body_contains: Option<String>,
     },
     /// Asks `grpc.health.v1` over HTTP/2 whether this service is serving; the empty name stands for the whole server.
     Grpc { service: String },
@@ -581,6 +632,23 @@ impl fmt::Display for Protocol {
             Protocol::Http1 => "HTTP/1.1",
             Protocol::Http2 => "HTTP/2",
         })
+    }
+}
+
+impl Pool {
+    /// Whether so few backends are healthy that the pool panics: all take requests then, whatever their states. Those
+    /// that are to be drained never do, and do not count.
+    pub fn panics(&self, state: impl Fn(&Backend) -> BackendState) -> bool {
+        let (healthy, all) = self.healthy_of(state);
+        healthy * 100 < all * self.panic_threshold as usize
+    }
+
+    /// How many backends are healthy, of how many that are not to be drained.
+    pub fn healthy_of(&self, state: impl Fn(&Backend) -> BackendState) -> (usize, usize) {
+        let counted = || self.backends.iter().filter(|backend| !backend.draining);
+        let is_healthy =
+            |backend: &&Backend| backend.addr.is_some() && state(backend) == BackendState::Healthy;
+        (counted().filter(is_healthy).count(), counted().count())
     }
 }
 

@@ -129,6 +129,7 @@ pub const LOST_RACES: u8 = 64;
 pub const FORWARD_ROUNDS: u32 = UNPROCESSED_ATTEMPTS as u32
     + 1
     + RETRIES as u32
+    + LEFT_BACKENDS as u32
     + LOST_RACES as u32
     + UNCONNECTED_ATTEMPTS as u32;
 /// Connections to one backend that speaks HTTP/2, per core.
@@ -383,6 +384,13 @@ pub const RETRY_PERCENT: u32 = 20;
 pub const RETRY_FLOOR_PER_SECOND: u32 = 3;
 /// Retries per core and pool that can be saved up for when a backend fails: the share of its last 500 requests.
 pub const RETRY_BURST: u32 = 100;
+/// Backends that a request may leave for another one because they have become unhealthy.
+pub const LEFT_BACKENDS: u8 = 3;
+/// Milliseconds for which a request waits in a backend that begins no other answer either, before the backend is to be
+/// probed soon.
+pub const SUSPECT_MILLIS: u64 = 1_000;
+/// Milliseconds between two looks for such backends.
+pub const SUSPECT_LOOK_MILLIS: u64 = 500;
 /// Counts of requests under way that are read anew for every pick that compares them.
 pub const IN_FLIGHT_COUNTERS: usize = 64;
 /// Age at which counts of requests under way are read anew when a pick compares those of all backends, in microseconds.
@@ -429,6 +437,10 @@ pub const LOGGED_TEXT_BYTES: usize = 1024;
 pub const PROBES: usize = POOLS;
 /// Bytes of the name of a service that a probe asks for: so many that their number is one byte in a message.
 pub const PROBE_SERVICE_BYTES: usize = 127;
+/// Bytes of the text that the body of a probe's answer must contain.
+pub const PROBE_PATTERN_BYTES: usize = 256;
+/// Bytes at the beginning of the body that are searched for it.
+pub const PROBE_BODY_BYTES: usize = 32 << 10;
 /// Bytes that a probe reads of its answer.
 pub const PROBE_ANSWER_BYTES: usize = 64 << 10;
 /// Milliseconds between the probes of a backend that is between two states, and the longest wait for a new backend's
@@ -754,9 +766,11 @@ pub mod default {
     /// `balancing_algorithm` of a pool.
     pub const ALGORITHM: &str = "round_robin";
     /// `health_check.interval_secs`.
-    pub const PROBE_INTERVAL: u64 = 30;
+    pub const PROBE_INTERVAL: u64 = 2;
     /// `health_check.timeout_secs`.
-    pub const PROBE_TIMEOUT: u64 = 5;
+    pub const PROBE_TIMEOUT: u64 = 2;
+    /// The same while a healthy backend has failed its last probe.
+    pub const PROBE_AGAIN_TIMEOUT: u64 = 1;
     /// `health_check.unhealthy_after`.
     pub const UNHEALTHY_AFTER: u32 = 3;
     /// `health_check.healthy_after`.

@@ -6,7 +6,8 @@ use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
 use crate::http::path;
 use crate::snapshot::{
-    Backend, HealthCheck, HostHeader, Outlier, Pool, ProbeKind, ProxyProtocol, Route, Snapshot,
+    Backend, HealthCheck, HostHeader, OnUnhealthy, Outlier, Pool, ProbeKind, ProbeTls,
+    ProxyProtocol, Route, Snapshot,
 };
 use crate::worker::balance::{AlgorithmPlan, HashKey};
 
@@ -102,6 +103,15 @@ fn report_pool(report: &mut Report, pool: &Pool) {
         "outlier",
         pool.outlier.as_ref().map_or("none".to_owned(), outlier),
     );
+    if pool.on_unhealthy == OnUnhealthy::Cut {
+        let what = "a backend that turns unhealthy has its requests and tunnels cut";
+        report.line("on unhealthy", what);
+    }
+    if pool.panic_threshold > 0 {
+        let percent = pool.panic_threshold;
+        let what = format!("all backends take requests while less than {percent} % are healthy");
+        report.line("panic", what);
+    }
     let keepalive = pool.keepalive;
     report.line(
         "idle kept",
@@ -160,20 +170,37 @@ fn health_check(check: &HealthCheck) -> String {
         ProbeKind::Tcp => "connect".to_owned(),
         ProbeKind::Grpc { service } if service.is_empty() => "gRPC health".to_owned(),
         ProbeKind::Grpc { service } => format!("gRPC health of {service}"),
-        ProbeKind::Http { path, expect } => {
+        ProbeKind::Http {
+            method,
+            path,
+            expect,
+            body_contains,
+        } => {
             let expect: Vec<_> = expect
                 .iter()
                 .map(|(first, last)| format!("{first}-{last}"))
                 .collect();
-            format!("GET {path} for {}", expect.join(", "))
+            let contains = body_contains.as_ref();
+            let contains = contains.map(|text| format!(" and a body with {text:?}"));
+            let (expect, contains) = (expect.join(", "), contains.unwrap_or_default());
+            format!("{method} {path} for {expect}{contains}")
         }
     };
     let HealthCheck {
         interval, timeout, ..
     } = check;
     let (down, up) = (check.unhealthy_after, check.healthy_after);
+    let host = check.host.as_ref();
+    let host = host.map_or(String::new(), |host| format!(" as Host {host}"));
+    let port = check.port;
+    let port = port.map_or(String::new(), |port| format!(" on port {port}"));
+    let tls = match &check.tls {
+        ProbeTls::AsPool => "",
+        ProbeTls::Off => " in cleartext",
+        ProbeTls::Own(..) => " by TLS of its own",
+    };
     format!(
-        "{probe} every {interval:?} within {timeout:?}; {down} failures down, {up} successes up"
+        "{probe}{host}{port}{tls} every {interval:?} within {timeout:?}; {down} failures down, {up} successes up"
     )
 }
 

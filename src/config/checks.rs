@@ -8,6 +8,7 @@ use super::address::BackendPlace;
 use super::document::instead_of;
 use super::listener::ListenerSettings;
 use super::notes::{Notes, Place};
+use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
 use crate::base::limits;
@@ -99,6 +100,25 @@ fn check_backends(settings: &Settings, notes: &Notes<'_>) {
         if listeners.any(|listener| is_own(&listener.addr, &backend.address.place)) {
             let what = "is palantir's own listener: requests would go round in circles";
             notes.add(&backend.place, what);
+        }
+    }
+    for pool in settings.all_pools() {
+        check_probed_ports(pool, notes);
+    }
+}
+
+/// A Unix socket has no port that could be another one.
+fn check_probed_ports(pool: &PoolSettings, notes: &Notes<'_>) {
+    for backend in &pool.backends {
+        let check = backend.health_check.as_ref().or(pool.health_check.as_ref());
+        if let Some(place) = check.and_then(|check| check.port_place.as_ref())
+            && let BackendPlace::Unix(path) = &backend.address.place
+        {
+            let path = path.display();
+            notes.add(
+                place,
+                format!("backend unix:{path} is a Unix socket, which has no port"),
+            );
         }
     }
 }

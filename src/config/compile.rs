@@ -11,6 +11,7 @@ use super::Config;
 use super::acme::Acme;
 use super::address::BackendPlace;
 use super::descriptors::share_out;
+use super::health_check::HealthCheckSettings;
 use super::listener::ListenerSettings;
 use super::machine::Machine;
 use super::notes::{Place, Placed};
@@ -23,8 +24,8 @@ use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, ClientTls, Listener, Pool, Route, RouteTimeouts, ServerTls,
-    Snapshot,
+    Backend, BackendAddr, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, Pool,
+    ProbeTls, Route, RouteTimeouts, ServerTls, Snapshot,
 };
 use crate::tls::{Alpn, Fact, TlsFault, Vault};
 use crate::worker::balance::{Member, hash_key};
@@ -318,6 +319,7 @@ fn compile_pool(
 ) -> Result<Pool, CannotCompile> {
     let name = &pool.name.value;
     let tls = compile_client_tls(pool, vault)?;
+    let host = literal_host(settings, name);
     let mut seen = HashSet::new();
     let mut backends = Vec::new();
     for written in &pool.backends {
@@ -328,8 +330,12 @@ fn compile_pool(
         let addresses = addresses(written, resolved);
         let first = backends.len() as u32;
         let all = first..first + addresses.len() as u32;
+        let check = written.health_check.as_ref().or(pool.health_check.as_ref());
+        let check = check.map(|check| compile_check(check, pool, host, vault));
+        let check = check.transpose()?;
         for address in addresses {
-            backends.push(compile_backend(pool, written, address, &all, slots)?);
+            let check = check.clone();
+            backends.push(compile_backend(pool, written, address, &all, check, slots)?);
         }
     }
     Ok(Pool {
@@ -338,6 +344,8 @@ fn compile_pool(
         table: pool.algorithm.table(backends.iter().map(member)),
         backends,
         outlier: pool.outlier.clone(),
+        on_unhealthy: pool.on_unhealthy,
+        panic_threshold: pool.panic_threshold,
         idle_connections: pool.idle_connections,
         protocol: pool.protocol,
         tls,
@@ -345,6 +353,35 @@ fn compile_pool(
         keepalive: settings.timeouts.upstream_keepalive,
         counts: slots.pool_counts(name),
     })
+}
+
+/// The first literal `host_header` of a route that leads to this pool: what probes ask for by default, too.
+fn literal_host<'s>(settings: &'s Settings, pool: &str) -> Option<&'s str> {
+    let leads_here = |route: &&RouteSettings| match &route.target {
+        RouteTarget::Pool(name) => name.value == pool,
+        RouteTarget::Own(own) => own.name.value == pool,
+    };
+    let mut routes = settings.routes.iter().filter(leads_here);
+    routes.find_map(|route| match &route.host_header {
+        HostHeader::Literal(host) => Some(host.as_str()),
+        HostHeader::Backend | HostHeader::Preserve => None,
+    })
+}
+
+fn compile_check(
+    written: &HealthCheckSettings,
+    pool: &PoolSettings,
+    host: Option<&str>,
+    vault: &mut Vault,
+) -> Result<HealthCheck, CannotCompile> {
+    let mut check = written.check.clone();
+    check.host = check.host.or_else(|| host.map(str::to_owned));
+    if let Some((tls, settings)) = written.own_tls(pool.protocol) {
+        let config = vault.client(&pool.name, &settings);
+        let config = config.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
+        check.tls = ProbeTls::Own(ClientTls { config }, tls.server_name.clone());
+    }
+    Ok(check)
 }
 
 fn member(backend: &Backend) -> Member {
@@ -359,6 +396,7 @@ fn compile_backend(
     written: &BackendSettings,
     (addr, label): (Option<BackendAddr>, String),
     addresses: &Range<u32>,
+    health_check: Option<HealthCheck>,
     slots: &mut Slots,
 ) -> Result<Backend, TooManyBackends> {
     let Some(slot) = slots.slot(&pool.name, &label) else {
@@ -379,11 +417,7 @@ fn compile_backend(
         weight: written.weight,
         max_connections: unlimited_if_zero(written.max_connections),
         draining: written.draining,
-        health_check: written
-            .health_check
-            .as_ref()
-            .or(pool.health_check.as_ref())
-            .cloned(),
+        health_check,
         remove_after: written.remove_after,
     })
 }

@@ -49,6 +49,17 @@ pub(super) fn editable(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of a field of a probe, in lower case.
+pub(super) fn of_probe(text: &str) -> Result<String, String> {
+    match name(text)?.as_str() {
+        "host" => Err("\"host\" is set with host, beside headers".to_owned()),
+        name if !fields::may_be_edited(name) => Err(format!(
+            "{name:?} belongs to the connection and cannot be set"
+        )),
+        name => Ok(name.to_owned()),
+    }
+}
+
 /// The name of a field that tells who the client is, in lower case: none that palantir writes for another purpose.
 pub(super) fn identity(text: &str) -> Result<String, String> {
     let name = editable(text)?;
@@ -70,7 +81,7 @@ pub(super) fn identity(text: &str) -> Result<String, String> {
 }
 
 /// A field value (RFC 9110 section 5.5).
-fn field_value(text: &str) -> Result<String, String> {
+pub(super) fn field_value(text: &str) -> Result<String, String> {
     let is_value = HeaderValue::from_bytes(text.as_bytes()).is_ok();
     if !is_value || text.trim_matches([' ', '\t']).len() != text.len() {
         return Err("a field value has no control characters and no blanks around it".to_owned());

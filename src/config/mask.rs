@@ -40,6 +40,10 @@ const ENDINGS: [&str; 5] = [".key", ".pem", ".secret", ".token", ".txt"];
 /// Whether the value of the setting to which this is the way (`request_headers.set.authorization`) is to be hidden.
 /// Where header fields belong, and something else was written, it may be a field with its value.
 pub fn hides(way: &str) -> bool {
+    if let Some((_, rest)) = way.split_once("health_check.headers") {
+        let name = rest.strip_prefix('.').unwrap_or(rest);
+        return !name.is_empty() && (is_credential(name) || !is_plain(name));
+    }
     let Some((_, rest)) = way.split_once("_headers") else {
         return false;
     };
@@ -56,7 +60,8 @@ pub fn hides(way: &str) -> bool {
 pub fn is_telling(way: &str, text: &str) -> bool {
     let bare = text.trim_matches(QUOTES);
     let is_more = way.contains("_headers.remove[") && !is_plain(bare);
-    let is_text = way.ends_with("_headers") && text.starts_with(QUOTES);
+    let is_table = way.ends_with("_headers") || way.ends_with("health_check.headers");
+    let is_text = is_table && text.starts_with(QUOTES);
     let is_address = way.contains("addr") || way.contains("backends[");
     let is_secret = names_secret_file(way) && !is_file_name(bare);
     let is_pem = text.contains("-----BEGIN");
@@ -140,6 +145,9 @@ mod tests {
     #[test]
     fn ways_table() {
         let rows = [
+            ("pools[0].health_check.headers.authorization", true),
+            ("pools[0].health_check.headers.x-team", false),
+            ("pools[0].health_check.headers", false),
             ("request_headers.set.authorization", true),
             ("routes[3].response_headers.set.Set-Cookie", true),
             ("routes[3].request_headers.set.x-api-key[0]", true),

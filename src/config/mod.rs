@@ -15,6 +15,7 @@ mod compile;
 mod descriptors;
 mod document;
 mod fields;
+mod health_check;
 mod listener;
 mod machine;
 mod mask;
@@ -41,11 +42,14 @@ pub use acme::{AcmeSettings, ChallengeKind};
 pub use address::{BackendAddress, BackendPlace};
 pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside, workers};
 pub use descriptors::of_test_servers;
+pub use health_check::HealthCheckSettings;
 pub use listener::ListenerSettings;
 pub use machine::Machine;
 pub use mask::{MASK, hides, is_credential, is_file_name, is_telling};
 pub use notes::{Mistakes, Note, Place, Placed};
-pub use pool::{BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS};
+pub use pool::{
+    BackendSettings, ON_UNHEALTHY, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS,
+};
 pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
 pub use settings::{LimitSettings, Settings, TimeoutSettings};
 pub use sharing::Sharing;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::address::{self, BackendAddress};
 use super::algorithm;
 use super::document::{Item, Table};
+use super::health_check::{self, HealthCheckSettings};
 use super::notes::Placed;
 use super::tls::{self, ClientTlsSettings};
 use crate::base::limits::{self, default};
-use crate::snapshot::{HealthCheck, Outlier, ProbeKind, Protocol, ProxyProtocol};
+use crate::snapshot::{OnUnhealthy, Outlier, Protocol, ProxyProtocol};
 use crate::worker::balance::AlgorithmPlan;
 
 /// A pool as written.
@@ -18,8 +19,11 @@ pub struct PoolSettings {
     pub name: Placed<String>,
     pub algorithm: AlgorithmPlan,
     pub backends: Vec<Placed<BackendSettings>>,
-    pub health_check: Option<HealthCheck>,
+    pub health_check: Option<HealthCheckSettings>,
     pub outlier: Option<Outlier>,
+    pub on_unhealthy: OnUnhealthy,
+    /// Percent of healthy backends.
+    pub panic_threshold: u32,
     /// Per core and backend.
     pub idle_connections: u32,
     pub protocol: Protocol,
@@ -29,7 +33,7 @@ pub struct PoolSettings {
 }
 
 /// A backend as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct BackendSettings {
     pub address: BackendAddress,
     pub weight: u16,
@@ -37,17 +41,19 @@ pub struct BackendSettings {
     pub max_connections: u32,
     pub draining: bool,
     /// Its own; `None`: the pool's.
-    pub health_check: Option<HealthCheck>,
+    pub health_check: Option<HealthCheckSettings>,
     /// `None`: never.
     pub remove_after: Option<Duration>,
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 8] = [
+pub const WORK_KEYS: [&str; 10] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
     "outlier",
+    "on_unhealthy",
+    "panic_threshold",
     "idle_connections",
     "protocol",
     "tls",
@@ -65,6 +71,9 @@ pub fn refuse_pipelining(table: &mut Table<'_>) {
 
 /// The words for what backends speak.
 pub const PROTOCOLS: [(&str, Protocol); 2] = [("h1", Protocol::Http1), ("h2", Protocol::Http2)];
+/// The words for what becomes of requests in a backend that turns unhealthy.
+pub const ON_UNHEALTHY: [(&str, OnUnhealthy); 2] =
+    [("finish", OnUnhealthy::Finish), ("cut", OnUnhealthy::Cut)];
 /// The words for what a connection to a backend begins with.
 pub const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
     [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
@@ -92,8 +101,12 @@ impl PoolSettings {
             name,
             algorithm: algorithm::read(table),
             backends: read_backends(table, backends_key),
-            health_check: table.get("health_check", |item| item.table(read_health_check)),
+            health_check: table.get("health_check", |item| item.table(health_check::read)),
             outlier: table.get("outlier", |item| item.table(read_outlier)),
+            on_unhealthy: table
+                .get("on_unhealthy", |item| item.word(&ON_UNHEALTHY))
+                .unwrap_or_default(),
+            panic_threshold: table.whole("panic_threshold", 0, 0..=100),
             idle_connections: table.whole(
                 "idle_connections",
                 limits::IDLE_CONNECTIONS,
@@ -144,7 +157,7 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
                 weight: table.whole("weight", 1, 1..=limits::WEIGHT),
                 max_connections: table.whole("max_connections", 0, 0..=limits::CONNECTIONS),
                 draining: table.flag("drain", false),
-                health_check: table.get("health_check", |item| item.table(read_health_check)),
+                health_check: table.get("health_check", |item| item.table(health_check::read)),
                 remove_after: table
                     .get("remove_after_secs", |item| item.seconds(Duration::ZERO))
                     .filter(|time| !time.is_zero()),
@@ -165,110 +178,6 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
     Some(item.placed(settings?))
 }
 
-fn read_health_check(table: &mut Table<'_>) -> HealthCheck {
-    HealthCheck {
-        kind: read_probe(table),
-        interval: table.seconds("interval_secs", default::PROBE_INTERVAL),
-        timeout: table.seconds("timeout_secs", default::PROBE_TIMEOUT),
-        unhealthy_after: table.whole(
-            "unhealthy_after",
-            default::UNHEALTHY_AFTER,
-            1..=limits::CHECKS_IN_A_ROW,
-        ),
-        healthy_after: table.whole(
-            "healthy_after",
-            default::HEALTHY_AFTER,
-            1..=limits::CHECKS_IN_A_ROW,
-        ),
-    }
-}
-
-fn read_probe(table: &mut Table<'_>) -> ProbeKind {
-    if table.flag("tcp", false) {
-        for key in ["path", "expect", "grpc"] {
-            table.refuse(
-                key,
-                "a probe with tcp = true sends no request; leave this out",
-            );
-        }
-        return ProbeKind::Tcp;
-    }
-    let is_grpc = table.has("grpc");
-    let service = table.get("grpc", |item| item.name_or_true(grpc_name));
-    if is_grpc {
-        for key in ["path", "expect"] {
-            table.refuse(
-                key,
-                "a probe with grpc asks its own question; leave this out",
-            );
-        }
-        let service = service.unwrap_or_default();
-        return ProbeKind::Grpc { service };
-    }
-    if !table.has("path") {
-        table.lacks("needs path = \"/…\" for an HTTP probe, tcp = true, or grpc = true");
-    }
-    let path = table.get("path", |item| item.parsed(probe_path));
-    let expect = table.get("expect", |item| item.parsed(expected_statuses));
-    ProbeKind::Http {
-        path: path.unwrap_or_default(),
-        expect: expect.unwrap_or_else(|| vec![(200, 299)]),
-    }
-}
-
-fn grpc_name(text: &str) -> Result<String, String> {
-    let is_name = (1..=limits::PROBE_SERVICE_BYTES).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
-    is_name.then(|| text.to_owned()).ok_or_else(|| {
-        format!(
-            "must be true, or the name of a service in 1 to {} characters without blanks",
-            limits::PROBE_SERVICE_BYTES
-        )
-    })
-}
-
-fn probe_path(text: &str) -> Result<String, String> {
-    if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(text.to_owned());
-    }
-    Err("must begin with \"/\" and have no blanks; other characters are written as %XX".to_owned())
-}
-
-/// `2xx`, `200`, `200-399`, or several of these with commas between, as inclusive ranges.
-fn expected_statuses(text: &str) -> Result<Vec<(u16, u16)>, String> {
-    let ranges: Option<Vec<_>> = text
-        .split(',')
-        .map(|range| statuses(range.trim()))
-        .collect();
-    ranges
-        .filter(|ranges| ranges.len() <= limits::EXPECTED_STATUSES)
-        .ok_or_else(|| {
-            "must be statuses such as \"2xx\", \"204\", \"200-399\" or \"2xx, 404\"".to_owned()
-        })
-}
-
-fn statuses(text: &str) -> Option<(u16, u16)> {
-    let status = |text: &str| {
-        let is_plain = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u16>()
-            .ok()
-            .filter(|status| is_plain && (100..=599).contains(status))
-    };
-    if let Some(class) = text.strip_suffix("xx") {
-        let class = class
-            .parse::<u16>()
-            .ok()
-            .filter(|class| (1..=5).contains(class))?;
-        return Some((class * 100, class * 100 + 99));
-    }
-    match text.split_once('-') {
-        None => Some((status(text)?, status(text)?)),
-        Some((first, last)) => {
-            Some((status(first.trim())?, status(last.trim())?)).filter(|(a, b)| a <= b)
-        }
-    }
-}
-
 fn read_outlier(table: &mut Table<'_>) -> Outlier {
     Outlier {
         consecutive_failures: table.whole(
@@ -282,26 +191,5 @@ fn read_outlier(table: &mut Table<'_>) -> Outlier {
             default::MAX_EJECTED_PERCENT,
             0..=100,
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expected_statuses_table() {
-        let understood: [(&str, &[(u16, u16)]); 4] = [
-            ("2xx", &[(200, 299)]),
-            ("204", &[(204, 204)]),
-            ("200-399", &[(200, 399)]),
-            ("2xx, 404", &[(200, 299), (404, 404)]),
-        ];
-        for (text, expected) in understood {
-            assert_eq!(expected_statuses(text).as_deref(), Ok(expected), "{text:?}");
-        }
-        for text in ["", "6xx", "0xx", "399-200", "20", "+20", "200,", "700"] {
-            assert!(expected_statuses(text).is_err(), "{text:?}");
-        }
     }
 }

@@ -42,7 +42,7 @@ pub enum RouteTarget {
     /// To one of `[[pools]]`, by its name.
     Pool(Placed<String>),
     /// The short form: to a pool that no other route has.
-    Own(PoolSettings),
+    Own(Box<PoolSettings>),
 }
 
 /// Timeouts that differ from those for all routes.
@@ -131,11 +131,12 @@ impl RouteTarget {
             table.lacks("needs \"pool\", the name of one of [[pools]], or \"backend_addrs\"");
         }
         let place = table.place().clone();
-        RouteTarget::Own(PoolSettings::read_work(
+        let name = Placed { place, value: name };
+        RouteTarget::Own(Box::new(PoolSettings::read_work(
             table,
-            Placed { place, value: name },
+            name,
             "backend_addrs",
-        ))
+        )))
     }
 }
 

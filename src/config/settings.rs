@@ -77,7 +77,7 @@ impl Settings {
     /// The pools of `[[pools]]`, then those that routes have of their own.
     pub fn all_pools(&self) -> impl Iterator<Item = &PoolSettings> {
         let own = self.routes.iter().filter_map(|route| match &route.target {
-            RouteTarget::Own(pool) => Some(pool),
+            RouteTarget::Own(pool) => Some(&**pool),
             RouteTarget::Pool(_) => None,
         });
         self.pools.iter().chain(own)

@@ -128,6 +128,8 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         table: _, // It follows from the algorithm and the backends.
         backends,
         outlier,
+        on_unhealthy,
+        panic_threshold,
         idle_connections,
         protocol,
         tls,
@@ -143,6 +145,8 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         && backends.len() == other.backends.len()
         && pairs.all(|(one, other)| same_backend(one, other))
         && *outlier == other.outlier
+        && *on_unhealthy == other.on_unhealthy
+        && *panic_threshold == other.panic_threshold
         && *idle_connections == other.idle_connections
         && *protocol == other.protocol
         && config(tls) == config(&other.tls)

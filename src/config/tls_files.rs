@@ -8,7 +8,7 @@ use super::notes::{Notes, Place};
 use super::pool::PoolSettings;
 use super::settings::Settings;
 use super::tls::{ClientTlsSettings, PairPlaces, ServerTlsSettings};
-use crate::tls::{PairFault, PairFiles, Part, TlsFault, Vault, unix_secs};
+use crate::tls::{ClientSettings, PairFault, PairFiles, Part, TlsFault, Vault, unix_secs};
 
 /// The files of certificates, keys and authorities, each with the place in the configuration that names the file.
 /// Certificates that are ordered are named by their folder.
@@ -20,7 +20,7 @@ pub(super) fn named(settings: &Settings) -> impl Iterator<Item = (&Path, &Place)
             .flat_map(|(pair, places)| of_pair(pair, places))
             .chain(ca.zip(tls.ca_place.as_ref()))
     });
-    let of_client = clients(settings).flat_map(|(_, tls)| {
+    let of_client = clients(settings).flat_map(|Client { tls, .. }| {
         let pair = tls.pair.iter();
         pair.flat_map(|pair| of_pair(pair, &tls.pair_places))
             .chain(tls.ca.as_deref().zip(tls.ca_place.as_ref()))
@@ -51,8 +51,8 @@ pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
     for tls in servers(settings) {
         check_server(tls, &mut vault, notes);
     }
-    for (pool, tls) in clients(settings) {
-        check_client(pool, tls, &mut vault, notes);
+    for client in clients(settings) {
+        check_client(&client, &mut vault, notes);
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
             warn_of_pair(files, places, &mut vault, notes);
         }
     }
-    for (_, tls) in clients(settings) {
+    for Client { tls, .. } in clients(settings) {
         if let Some(files) = &tls.pair {
             warn_of_pair(files, &tls.pair_places, &mut vault, notes);
         }
@@ -81,9 +81,28 @@ fn servers(settings: &Settings) -> impl Iterator<Item = &ServerTlsSettings> {
     tls.chain(&settings.admin_tls)
 }
 
-fn clients(settings: &Settings) -> impl Iterator<Item = (&PoolSettings, &ClientTlsSettings)> {
-    let pools = settings.all_pools();
-    pools.filter_map(|pool| Some((pool, pool.tls.as_deref()?)))
+/// TLS of a pool, or of probes of its backends.
+struct Client<'s> {
+    pool: &'s PoolSettings,
+    tls: &'s ClientTlsSettings,
+    settings: ClientSettings,
+}
+
+fn clients(settings: &Settings) -> impl Iterator<Item = Client<'_>> {
+    settings.all_pools().flat_map(|pool| {
+        let own = pool.tls.as_deref();
+        let own = own.map(|tls| (tls, tls.settings(pool.protocol)));
+        let backends = pool.backends.iter();
+        let checks = backends.flat_map(|backend| &backend.health_check);
+        let checks = pool.health_check.iter().chain(checks);
+        let of_checks = checks.filter_map(|check| check.own_tls(pool.protocol));
+        let all = own.into_iter().chain(of_checks);
+        all.map(move |(tls, settings)| Client {
+            pool,
+            tls,
+            settings,
+        })
+    })
 }
 
 fn check_server(tls: &ServerTlsSettings, vault: &mut Vault, notes: &Notes<'_>) {
@@ -120,12 +139,12 @@ fn note_of_pair(notes: &Notes<'_>, places: &PairPlaces, fault: PairFault) {
     notes.add_fault(places.of(fault.part), TlsFault { text, may_pass });
 }
 
-fn check_client(
-    pool: &PoolSettings,
-    tls: &ClientTlsSettings,
-    vault: &mut Vault,
-    notes: &Notes<'_>,
-) {
+fn check_client(client: &Client<'_>, vault: &mut Vault, notes: &Notes<'_>) {
+    let Client {
+        pool,
+        tls,
+        settings,
+    } = client;
     let mut can_be_used = true;
     if let Some(files) = &tls.pair
         && let Err(fault) = vault.pair(files)
@@ -139,8 +158,7 @@ fn check_client(
         can_be_used = false;
         notes.add_fault(place, why);
     }
-    let settings = tls.settings(pool.protocol);
-    if can_be_used && let Err(why) = vault.client(&pool.name, &settings) {
+    if can_be_used && let Err(why) = vault.client(&pool.name, settings) {
         notes.add_fault(&tls.place, why);
     }
 }

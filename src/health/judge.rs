@@ -45,6 +45,11 @@ impl Judge {
         }
     }
 
+    /// Whether the backend has failed its probes.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
     /// Takes in a probe. If it turned the backend over: how many in a row it took.
     pub fn probed(&mut self, passed: bool, check: &HealthCheck) -> Option<u32> {
         if passed != self.down {
@@ -71,6 +76,20 @@ impl Judge {
         } else {
             check.interval
         }
+    }
+
+    /// The time for the next probe.
+    pub fn timeout(&self, check: &HealthCheck) -> Duration {
+        match !self.down && self.against > 0 {
+            true => check.timeout_again,
+            false => check.timeout,
+        }
+    }
+
+    /// What is thought of the backend when it is probed by another check from now on: its state, until that check has
+    /// failed or passed often enough.
+    pub fn asked_anew(self) -> Judge {
+        Judge { against: 0, ..self }
     }
 
     /// Takes over the settings: what can no longer be found out again is forgotten.

@@ -143,6 +143,7 @@ impl Health {
                     failures,
                     word,
                 } => self.watch.failed(backend, failures, word, now),
+                ToHealth::Silent(backend) => self.watch.hasten(backend, now),
                 ToHealth::StopProbing => self.watch.stop_probing(),
                 ToHealth::Stop => return ControlFlow::Break(()),
             }

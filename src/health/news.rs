@@ -15,6 +15,15 @@ pub enum News {
     PoolDown(String),
     /// One is again.
     PoolUp(String),
+    /// So few backends of the pool of this name are healthy that all take requests.
+    PanicBegan {
+        pool: String,
+        healthy: usize,
+        of: usize,
+        threshold: u32,
+    },
+    /// Enough are healthy again, or the pool does not panic any more.
+    PanicEnded(String),
 }
 
 impl StateChange {
@@ -43,6 +52,20 @@ impl News {
             News::Changed(change) => change.log(),
             News::PoolDown(pool) => warn!(pool, "no backend of the pool is healthy"),
             News::PoolUp(pool) => info!(pool, "the pool has a healthy backend again"),
+            News::PanicBegan {
+                pool,
+                healthy,
+                of,
+                threshold,
+            } => warn!(
+                pool,
+                "the pool panics: {healthy} of {of} backends are healthy, which is less than {threshold} % \
+                 (panic_threshold), so all of them take requests"
+            ),
+            News::PanicEnded(pool) => warn!(
+                pool,
+                "the pool panics no longer: only healthy backends take requests"
+            ),
         }
     }
 }

@@ -41,6 +41,14 @@ impl Schedule {
         self.pools[pool].waiting.insert((at, id));
     }
 
+    /// Lets a backend that waits for a probe wait until an earlier instant.
+    pub fn move_up(&mut self, pool: usize, waits: (Micros, BackendId), at: Micros) {
+        let waiting = &mut self.pools[pool].waiting;
+        if waiting.remove(&waits) {
+            waiting.insert((at, waits.1));
+        }
+    }
+
     /// Counts a probe that an earlier schedule started and that is still under way.
     pub fn note_started(&mut self, pool: usize) {
         self.pools[pool].under_way += 1;

@@ -30,6 +30,8 @@ pub struct Watch {
     ejection_ends: BTreeSet<(Micros, BackendId)>,
     /// Names of the pools last reported down.
     pools_down: BTreeSet<String>,
+    /// Names of the pools that panic.
+    panicking: BTreeSet<String>,
     news: Vec<News>,
     jitter: Jitter,
 }
@@ -40,6 +42,8 @@ struct Watched {
     place: Place,
     judge: Judge,
     next_probe: NextProbe,
+    /// When the last probe began; zero: there was none.
+    last_probe: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,7 @@ impl Watch {
             is_probing: true,
             ejection_ends: BTreeSet::new(),
             pools_down: BTreeSet::new(),
+            panicking: BTreeSet::new(),
             news: Vec::new(),
             jitter: Jitter::new(),
         }
@@ -119,8 +124,9 @@ impl Watch {
         for pool in &snapshot.pools {
             self.forgive_surplus(pool);
         }
-        self.pools_down
-            .retain(|name| snapshot.pools.iter().any(|pool| pool.name == *name));
+        let is_known = |name: &String| snapshot.pools.iter().any(|pool| pool.name == *name);
+        self.pools_down.retain(is_known);
+        self.panicking.retain(is_known);
         for pool in &snapshot.pools {
             self.look_at(pool);
         }
@@ -128,9 +134,13 @@ impl Watch {
 
     fn enter(&mut self, id: BackendId, place: Place, before: Option<Watched>, now: Micros) {
         let from = before.as_ref().map(|watched| watched.judge.state());
-        let (mut judge, planned) = match before {
-            Some(watched) => (watched.judge, watched.next_probe),
-            None => (Judge::default(), NextProbe::Never),
+        let (mut judge, planned, last_probe) = match before {
+            // A probe that is under way by another check than now counts for nothing, and the next one comes soon.
+            Some(watched) if !is_probed_alike(&watched.place, &place) => {
+                (watched.judge.asked_anew(), NextProbe::Never, Micros(0))
+            }
+            Some(watched) => (watched.judge, watched.next_probe, watched.last_probe),
+            None => (Judge::default(), NextProbe::Never, Micros(0)),
         };
         judge.apply(place.backend(), place.pool());
         let next_probe = self.plan(planned, &judge, &place, now);
@@ -158,6 +168,7 @@ impl Watch {
                 place,
                 judge,
                 next_probe,
+                last_probe,
             },
         );
     }
@@ -199,10 +210,12 @@ impl Watch {
             let Some(watched) = self.backends.get_mut(&id) else {
                 continue;
             };
-            let Some(check) = watched.place.backend().health_check.clone() else {
+            let Some(mut check) = watched.place.backend().health_check.clone() else {
                 continue;
             };
+            check.timeout = watched.judge.timeout(&check);
             watched.next_probe = NextProbe::AfterThis;
+            watched.last_probe = now;
             due.push(Assignment {
                 place: watched.place.clone(),
                 check,
@@ -219,11 +232,12 @@ impl Watch {
             place,
             judge,
             next_probe,
+            last_probe,
         }) = self.backends.get_mut(&id)
         else {
             return;
         };
-        if *next_probe != NextProbe::AfterThis {
+        if *next_probe != NextProbe::AfterThis || *last_probe != assignment.started {
             return;
         }
         let Some(check) = &place.backend().health_check else {
@@ -242,6 +256,25 @@ impl Watch {
         if let Some((count, outcome)) = turned {
             self.settle(id, from, probes_in_words(count, outcome));
         }
+    }
+
+    /// Lets the next probe of a backend that counts as healthy come soon, because a request waits there for long: as if
+    /// the backend were between two states.
+    pub fn hasten(&mut self, id: BackendId, now: Micros) {
+        let Some(watched) = self.backends.get_mut(&id) else {
+            return;
+        };
+        let check = watched.place.backend().health_check.as_ref();
+        let (Some(check), NextProbe::At(at)) = (check, watched.next_probe) else {
+            return;
+        };
+        let soon = watched.last_probe.after(judge::short_pause(check)).max(now);
+        if watched.judge.is_down() || at <= soon {
+            return;
+        }
+        let pool = watched.place.pool_index();
+        watched.next_probe = NextProbe::At(soon);
+        self.schedule.move_up(pool, (at, id), soon);
     }
 
     /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails
@@ -317,6 +350,31 @@ impl Watch {
         } else if self.pools_down.insert(pool.name.clone()) {
             self.news.push(News::PoolDown(pool.name.clone()));
         }
+        self.look_for_panic(pool);
+    }
+
+    /// Reports the pool if it begins to panic, or panics no longer.
+    fn look_for_panic(&mut self, pool: &Pool) {
+        let state = |backend: &Backend| match self.backends.get(&backend.id()) {
+            Some(watched) => watched.judge.state(),
+            None => BackendState::Healthy,
+        };
+        let name = &pool.name;
+        if !pool.panics(state) {
+            if self.panicking.remove(name) {
+                self.news.push(News::PanicEnded(name.clone()));
+            }
+            return;
+        }
+        let (healthy, of) = pool.healthy_of(state);
+        if self.panicking.insert(name.clone()) {
+            self.news.push(News::PanicBegan {
+                pool: name.clone(),
+                healthy,
+                of,
+                threshold: pool.panic_threshold,
+            });
+        }
     }
 
     /// Ends the ejections of a pool's backends.
@@ -383,6 +441,23 @@ impl Watch {
             }
         }
     }
+}
+
+/// Whether the probes of a backend are the same in two snapshots: what they ask, and where.
+fn is_probed_alike(before: &Place, after: &Place) -> bool {
+    let key = |place: &Place| {
+        let (pool, backend) = (place.pool(), place.backend());
+        let tls = pool.tls.as_ref().map(|tls| Arc::as_ptr(&tls.config));
+        (
+            tls,
+            pool.protocol,
+            pool.proxy_protocol,
+            backend.addr.clone(),
+        )
+    };
+    before.backend().health_check == after.backend().health_check
+        && before.backend().server_name == after.backend().server_name
+        && key(before) == key(after)
 }
 
 #[cfg(test)]

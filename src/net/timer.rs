@@ -130,6 +130,13 @@ impl Wheel {
         }
     }
 
+    /// Wakes the entry's task, whose deadline stays.
+    pub fn wake(&self, index: u32) {
+        if let Some(waker) = &self.entries[index as usize].waker {
+            waker.wake_by_ref();
+        }
+    }
+
     /// Goes one tick on and wakes everybody whose deadline it is.
     pub fn advance(&mut self) {
         self.now += 1;
@@ -214,6 +221,11 @@ impl Timers {
     /// Has the deadline of the timer with this number pass now.
     pub fn expire(&self, number: u32) {
         self.wheel.borrow_mut().expire(number);
+    }
+
+    /// Has the task look around that waits under the deadline of the timer with this number.
+    pub fn wake(&self, number: u32) {
+        self.wheel.borrow().wake(number);
     }
 
     /// Wakes every task that waits under a deadline, so that it looks around (at a drain).

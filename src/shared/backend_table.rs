@@ -2,7 +2,7 @@
 //! read them all. A row is a [`BackendId`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
@@ -56,6 +56,8 @@ impl BackendState {
 pub struct BackendTable {
     state: Box<[AtomicU8]>,
     share: Box<[AtomicU8]>,
+    /// Whether the backend takes requests whatever its state.
+    is_forced: Box<[AtomicBool]>,
     in_flight: Box<[AtomicU32]>,
     idle: Box<[AtomicU32]>,
 }
@@ -66,6 +68,9 @@ impl BackendTable {
             state: (0..limits::BACKENDS).map(|_| AtomicU8::new(0)).collect(),
             share: (0..limits::BACKENDS)
                 .map(|_| AtomicU8::new(limits::WHOLE_SHARE))
+                .collect(),
+            is_forced: (0..limits::BACKENDS)
+                .map(|_| AtomicBool::new(false))
                 .collect(),
             in_flight: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
             idle: (0..limits::BACKENDS).map(|_| AtomicU32::new(0)).collect(),
@@ -90,7 +95,13 @@ impl BackendTable {
 
     /// Whether the backend gets requests of this worker.
     pub fn takes_requests(&self, id: BackendId) -> bool {
-        self.state(id) == BackendState::Healthy && self.share(id) > 0
+        let is_forced = self.is_forced[id.index()].load(Relaxed);
+        (is_forced || self.state(id) == BackendState::Healthy) && self.share(id) > 0
+    }
+
+    /// Says whether the backend takes requests whatever its state. For the table's own worker.
+    pub fn set_forced(&self, id: BackendId, is_forced: bool) {
+        self.is_forced[id.index()].store(is_forced, Relaxed);
     }
 
     /// Says how much it gets. For the table's own worker.
@@ -225,6 +236,7 @@ impl BackendTables {
         self.end_failures(id);
         for table in self.iter() {
             table.set_state(id, BackendState::Healthy);
+            table.set_forced(id, false);
         }
     }
 }

@@ -67,6 +67,8 @@ pub enum ToHealth {
         /// The reason word of the last one.
         word: &'static str,
     },
+    /// A request waits in this backend for long, and no other one is answered there: probe it soon.
+    Silent(BackendId),
     /// Start no further probe, because this process stops or another one has taken over. Reports of the workers still
     /// count.
     StopProbing,

@@ -11,8 +11,8 @@ use crate::http::names::NameSet;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, Descriptors, HealthCheck, Outlier, Pool, ProbeKind,
-    Protocol, Snapshot, Traceparent,
+    Backend, BackendAddr, ClientLimits, Descriptors, HealthCheck, OnUnhealthy, Outlier, Pool,
+    ProbeKind, ProbeTls, Protocol, Snapshot, Traceparent,
 };
 use crate::tls::FilesRead;
 use crate::worker::balance::{AlgorithmPlan, HashKey};
@@ -79,6 +79,8 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
             .map(|addr| backend(slots, name, addr))
             .collect(),
         outlier: None,
+        on_unhealthy: OnUnhealthy::Finish,
+        panic_threshold: 0,
         idle_connections: 1,
         protocol: Protocol::Http1,
         tls: None,
@@ -127,8 +129,13 @@ pub fn addrs(count: u16) -> Vec<BackendAddr> {
 pub fn check(interval: Duration) -> HealthCheck {
     HealthCheck {
         kind: ProbeKind::Tcp,
+        port: None,
+        tls: ProbeTls::AsPool,
+        host: None,
+        headers: Vec::new(),
         interval,
         timeout: Duration::from_secs(5),
+        timeout_again: Duration::from_secs(2),
         unhealthy_after: 3,
         healthy_after: 2,
     }

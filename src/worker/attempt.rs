@@ -15,6 +15,7 @@ use crate::worker::deliver::{Delivered, Ends, deliver, send_whole};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave;
 use crate::worker::multiplex;
 use crate::worker::retry::Setback;
 use crate::worker::shard::Shard;
@@ -63,6 +64,7 @@ impl Attempt<'_> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let sent = self.send_request(admitted, &upstream).await;
         let took_nothing = sent == Ok(Sent::Nothing);
+        let is_unsent = || took_nothing || upstream.wire.stream.is_unsent();
         self.exchange.backend_has_time();
         let outcome = match sent {
             // What such a connection still brings was on its way before the request: it is nobody's answer.
@@ -80,7 +82,7 @@ impl Attempt<'_> {
         self.exchange.note_backend(upstream.backend());
         let delivered = outcome.map_err(|failure| Setback {
             failure,
-            is_unprocessed: failure.is_before_sending() || took_nothing,
+            is_unprocessed: failure.is_before_sending() || is_unsent(),
             lost_reused: reused && upstream.wire.stream.is_connection_lost(),
         })?;
         self.finish(delivered, upstream, out)
@@ -139,6 +141,7 @@ impl Attempt<'_> {
             admitted,
             upstream,
             asked_at,
+            sent_before: self.exchange.request_bytes.get(),
             is_sending_interim: Default::default(),
             told_interim: Default::default(),
             answer_waits_for: Default::default(),
@@ -158,7 +161,7 @@ impl Attempt<'_> {
         client.timer.set(self.exchange.bounded(wait));
         let waited = client.timer.bound(|cx| match stream.poll_connected(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
-            Poll::Pending => client.poll_gone(shard, cx).map(Err),
+            Poll::Pending => leave::poll_unsent(shard, client, self.exchange, cx).map(Err),
         });
         waited
             .await

@@ -1,7 +1,7 @@
 //! Bringing a backend's answer to the client: its interim heads, its final head, its body.
 
 use std::cell::Cell;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::base::limits;
@@ -17,9 +17,11 @@ use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave;
 use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex;
 use crate::worker::relay::{Broken, Relay};
+use crate::worker::retry::Repeatable;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
@@ -54,6 +56,8 @@ pub struct Ends<'a> {
     pub upstream: &'a Upstream,
     /// When the request was sent, or began to be.
     pub asked_at: Micros,
+    /// Bytes of the request's body that had been given away by then.
+    pub sent_before: u64,
     /// Whether an interim head is being sent to the client.
     pub is_sending_interim: Cell<bool>,
     /// Whether one was sent: the client may take any for the permission to send its body.
@@ -134,7 +138,9 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     let begun = client.wire.stream.answer(out, body.has_ended());
     begun.map_err(|_| Failure::ClientLeft)?;
     let relayed = relay
-        .run(out, &mut body, |cx| client.poll_gone(ends.shard, cx))
+        .run(out, &mut body, |cx| {
+            leave::poll_answered(ends.shard, client, exchange, cx)
+        })
         .await;
     match relayed {
         Ok(()) => Ok(Delivered::Complete { reusable }),
@@ -197,6 +203,8 @@ impl Ends<'_> {
         let backend = self.upstream.backend();
         exchange.note_backend(backend);
         live.observe(backend, micros, now);
+        let millis = self.shard.timers.millis();
+        (self.shard.under_way).note_head(exchange.place.get(), backend, millis);
         self.shard.report_answer(exchange, backend);
     }
 
@@ -210,6 +218,22 @@ impl Ends<'_> {
             let wait = self.exchange.route().timeouts.upstream_response;
             self.client.timer.set(self.exchange.bounded(wait));
         }
+    }
+
+    /// Ready when the client has gone, or the request does not stay with a backend that has become unhealthy.
+    fn poll_unanswered(&self, cx: &mut Context<'_>) -> Poll<Failure> {
+        let (client, exchange) = (self.client, self.exchange);
+        let request = || {
+            let is_untouched = exchange.request_bytes.get() == self.sent_before;
+            let is_kept = self.admitted.is_whole || (client.is_body_pending() && is_untouched);
+            let request = Repeatable {
+                is_kept: is_kept && self.admitted.is_kept,
+                is_idempotent: self.admitted.idempotent,
+                is_answered: exchange.heard.get(),
+            };
+            (request, self.upstream.wire.stream.is_unsent())
+        };
+        leave::poll_unanswered(self.shard, client, exchange, request, cx)
     }
 
     /// Whether the time for the answer has not begun, and that for the whole exchange has not ended.
@@ -273,7 +297,7 @@ impl Ends<'_> {
         loop {
             let waited = timer.bound(|cx| match stream.poll_head(cx) {
                 Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
-                Poll::Pending => self.client.poll_gone(self.shard, cx).map(Err),
+                Poll::Pending => self.poll_unanswered(cx).map(Err),
             });
             match waited.await {
                 Ok(outcome) => {
@@ -328,7 +352,7 @@ impl Ends<'_> {
             seen = length;
             let blocks = &self.shard.blocks;
             let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, |cx| {
-                self.client.poll_gone(self.shard, cx)
+                self.poll_unanswered(cx)
             });
             match more.await {
                 Ok(Ok(count)) if count > 0 => {}

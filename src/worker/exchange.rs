@@ -13,6 +13,7 @@ use crate::shared::counts::{BackendBlock, RouteBlock};
 use crate::snapshot::Route;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Plan;
+use crate::worker::retry::Used;
 use crate::worker::upstream::Granted;
 
 /// The record of an exchange. Both directions of its body write to it, hence the cells.
@@ -67,6 +68,10 @@ pub struct Exchange {
     is_bound_by_client: Cell<bool>,
     /// What the request was given while it waited for a connection, until it uses that.
     pub granted: RefCell<Option<Box<Granted>>>,
+    /// The place of the attempt that is under way, among those of the core.
+    pub place: Cell<usize>,
+    /// What the request has used up of the attempts that it may have.
+    pub used: Cell<Used>,
     /// The backends that the request was to go to and did not get an answer from.
     tried: RefCell<Vec<BackendId>>,
 }
@@ -113,6 +118,8 @@ impl Exchange {
             backend_since: Cell::default(),
             is_bound_by_client: Cell::default(),
             granted: RefCell::default(),
+            place: Cell::new(usize::MAX),
+            used: Cell::default(),
             tried: RefCell::default(),
         }
     }

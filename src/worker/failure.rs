@@ -51,6 +51,8 @@ pub enum Failure {
     Saturated,
     ConnectFailed,
     ConnectTimeout,
+    /// The backend has become unhealthy, and the pool does not let requests wait in it.
+    BackendDown,
     /// The backend's certificate is not what it should be, or it does not speak TLS with us.
     Untrusted,
     /// This process has no descriptor left for a connection, or no memory for the exchange.
@@ -94,6 +96,7 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::Saturated,
     Failure::ConnectFailed,
     Failure::ConnectTimeout,
+    Failure::BackendDown,
     Failure::Untrusted,
     Failure::Exhausted,
     Failure::Reset,
@@ -216,6 +219,7 @@ impl Failure {
             Failure::Saturated => (503, Backend, "saturated", "connection_limit_reached"),
             Failure::ConnectFailed => (502, Backend, "connect_failed", "connection_refused"),
             Failure::ConnectTimeout => (504, Backend, "connect_timeout", "connection_timeout"),
+            Failure::BackendDown => (502, Backend, "backend_down", "destination_unavailable"),
             Failure::Untrusted => (502, Backend, "untrusted", "tls_certificate_error"),
             Failure::Exhausted => (503, Ours, "exhausted", "proxy_internal_error"),
             Failure::Reset => (502, Backend, "reset", "connection_terminated"),
@@ -309,6 +313,7 @@ impl Failure {
                 | Failure::ConnectTimeout
                 | Failure::Untrusted
                 | Failure::Reset
+                | Failure::BackendDown
                 | Failure::Unprocessed
                 | Failure::ResponseTimeout
                 | Failure::MalformedResponse(_)
@@ -331,6 +336,7 @@ impl Failure {
                 | Failure::Saturated
                 | Failure::ConnectFailed
                 | Failure::ConnectTimeout
+                | Failure::BackendDown
                 | Failure::Untrusted
                 | Failure::Exhausted
                 | Failure::Reset

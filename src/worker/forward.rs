@@ -10,8 +10,9 @@ use crate::worker::attempt::Attempt;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave;
 use crate::worker::record::count_failed_attempt;
-use crate::worker::retry::{self, Again, Repeatable, Setback, Used};
+use crate::worker::retry::{Again, Repeatable, Setback};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{choose, obtain};
 
@@ -28,8 +29,8 @@ pub async fn forward(
     }
     let mut preferred = admitted.first;
     let mut fresh = wants_fresh(exchange, admitted);
-    let mut used = Used::default();
     loop {
+        let mut used = exchange.used.get();
         debug_assert!(
             used.rounds() <= limits::FORWARD_ROUNDS,
             "a request goes round without an end: {used:?}"
@@ -38,43 +39,30 @@ pub async fn forward(
             Some(index) => index,
             None => choose(shard, client, exchange, admitted.key).await?,
         };
-        let backend = exchange.plan.backend(admitted.pool, picked);
-        exchange.backend.set(Some(picked));
-        exchange.backend_has_time();
-        let tried = match obtain(shard, client, exchange, backend, fresh).await {
-            Ok(Some(upstream)) => {
-                exchange.note_backend(upstream.backend());
-                admitted.prepare_for(exchange, exchange.backend.get().unwrap_or(picked));
-                let attempt = Attempt {
-                    shard,
-                    client,
-                    exchange,
-                    backend: upstream.backend(),
-                };
-                attempt.make(admitted, upstream).await
-            }
+        let tried = match attempt(shard, client, exchange, admitted, picked, fresh).await {
+            Some(tried) => tried,
             // Another core was quicker to open the last connection: the others have their turn before it is tried
             // again.
-            Ok(None) => {
+            None => {
                 used.lost_races += 1;
+                exchange.used.set(used);
                 match used.lost_races > limits::LOST_RACES {
                     true => return Err(Failure::Saturated),
                     false => shard.turn.pass().await,
                 }
                 continue;
             }
-            Err(failure) => Err(Setback::without_connection(failure)),
         };
         let Err(setback) = tried else {
             return Ok(());
         };
         // It may be another address of the name that was picked.
         let index = exchange.backend.get().unwrap_or(picked);
-        let again = how_again(shard, exchange, admitted, &setback, used);
+        let again = how_again(shard, exchange, admitted, &setback);
         (preferred, fresh) = match again {
             Again::Fresh => (Some(index), true),
             Again::Elsewhere => (Some(index), false),
-            Again::Next | Again::Retry | Again::Never => {
+            Again::Next | Again::Leave | Again::Retry | Again::Never => {
                 let backend = exchange.plan.backend(admitted.pool, index);
                 give_up_on(shard, client, exchange, backend, setback.failure);
                 (None, wants_fresh(exchange, admitted))
@@ -84,35 +72,53 @@ pub async fn forward(
             return Err(setback.failure);
         }
         used.count(again, setback.failure);
+        exchange.used.set(used);
     }
 }
 
-/// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.
-fn how_again(
-    shard: &Shard,
+/// Sends the request to the backend of this index in the pool. `None`: no connection to the backend can be had.
+async fn attempt(
+    shard: &Rc<Shard>,
+    client: &Client,
     exchange: &Exchange,
-    admitted: &Admitted,
-    setback: &Setback,
-    used: Used,
-) -> Again {
+    admitted: &mut Admitted,
+    picked: u32,
+    fresh: bool,
+) -> Option<Result<(), Setback>> {
+    let backend = exchange.plan.backend(admitted.pool, picked);
+    exchange.backend.set(Some(picked));
+    exchange.backend_has_time();
+    let under_way = shard.under_way.begin(backend.id(), &client.timer);
+    exchange.place.set(under_way.number());
+    let upstream = match obtain(shard, client, exchange, backend, fresh).await {
+        Ok(upstream) => upstream?,
+        Err(failure) => return Some(Err(Setback::unsent(failure))),
+    };
+    let id = upstream.backend();
+    exchange.note_backend(id);
+    shard.under_way.note_backend(under_way.number(), id);
+    admitted.prepare_for(exchange, exchange.backend.get().unwrap_or(picked));
+    let attempt = Attempt {
+        shard,
+        client,
+        exchange,
+        backend: id,
+    };
+    Some(attempt.make(admitted, upstream).await)
+}
+
+/// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.
+fn how_again(shard: &Shard, exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> Again {
     let request = Repeatable {
         is_kept: admitted.is_kept,
         is_idempotent: admitted.idempotent,
         is_answered: exchange.heard.get() || exchange.answered.get(),
     };
-    let has_next = || {
-        let last = exchange.backend.get();
-        let last = last.map(|index| exchange.plan.backend(admitted.pool, index).id());
-        let is_untried = |id| last != Some(id) && !exchange.has_tried(id);
-        exchange
-            .plan
-            .takes_any(admitted.pool, &shard.tables, is_untried)
-    };
-    let again = retry::again(request, setback, used, exchange.route().retries, has_next);
+    let again = leave::decide(shard, exchange, request, setback);
     let budget = exchange.plan.live(admitted.pool).retry_budget();
     match again {
         Again::Retry if !budget.borrow_mut().try_take(Micros::now()) => return Again::Never,
-        Again::Retry | Again::Next => {}
+        Again::Retry | Again::Next | Again::Leave => {}
         Again::Never | Again::Fresh | Again::Elsewhere => return again,
     }
     if let Some(route) = exchange.route_counts() {

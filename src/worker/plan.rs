@@ -14,10 +14,11 @@ use crate::base::limits;
 use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
 use crate::shared::SharedSnapshot;
-use crate::shared::backend_table::{BackendState, BackendTable, BackendTables};
+use crate::shared::backend_table::BackendTables;
 use crate::snapshot::{Backend, ListenAddr, Pool, Snapshot};
 use crate::worker::balance::{Balancer, Candidate, View};
 use crate::worker::live_listener::{LiveListener, end_changed, listeners_after};
+use crate::worker::resort::Resort;
 use crate::worker::upstream::{Backends, Neighbours, Queue, ReuseKey};
 
 /// A snapshot and what one core keeps beside it. An exchange holds on to the plan it began with.
@@ -50,6 +51,8 @@ pub struct LivePool {
     usable: RefCell<Vec<Usable>>,
     /// Whether `balancer` and `usable` do not know the latest states of the backends.
     is_stale: Cell<bool>,
+    /// Whether all backends take requests because too few are healthy.
+    panics: Cell<bool>,
     carried: Rc<Carried>,
 }
 
@@ -263,6 +266,11 @@ impl Plan {
         usable.iter().any(|backend| is_wanted(backend.id))
     }
 
+    /// Whether all backends of a pool take requests, because too few are healthy.
+    pub fn panics(&self, id: PoolId, tables: &BackendTables) -> bool {
+        self.up_to_date(id, tables).panics.get()
+    }
+
     fn up_to_date(&self, id: PoolId, tables: &BackendTables) -> &LivePool {
         let live = self.live(id);
         if live.is_stale.replace(false) {
@@ -284,6 +292,7 @@ fn balances_alike(old: &Pool, new: &Pool) -> bool {
     };
     old.algorithm.name() == new.algorithm.name()
         && old.backends.len() == new.backends.len()
+        && old.panic_threshold == new.panic_threshold
         && old.backends.iter().zip(&new.backends).all(same)
 }
 
@@ -340,32 +349,6 @@ impl Carried {
     }
 }
 
-/// The backends that take requests are of the first kind that there is any of.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Resort {
-    Healthy,
-    /// It answers, if badly: none else can be connected to.
-    Ejected,
-    /// It could not be connected to; if none could, all are as good as each other.
-    Resting,
-}
-
-impl Resort {
-    /// `None`: the backend takes no requests.
-    fn of(backend: &Backend, table: &BackendTable) -> Option<Resort> {
-        let is_resting = table.share(backend.id()) == 0;
-        if backend.addr.is_none() || backend.draining {
-            return None;
-        }
-        match table.state(backend.id()) {
-            BackendState::Healthy if !is_resting => Some(Resort::Healthy),
-            BackendState::Ejected if !is_resting => Some(Resort::Ejected),
-            BackendState::Healthy => Some(Resort::Resting),
-            _ => None,
-        }
-    }
-}
-
 impl LivePool {
     fn new(pool: &Pool, worker: WorkerId, carried: Rc<Carried>) -> Rc<LivePool> {
         LivePool::balanced_by(pool.algorithm.build(worker), carried)
@@ -376,6 +359,7 @@ impl LivePool {
             balancer: RefCell::new(balancer),
             usable: RefCell::default(),
             is_stale: Cell::new(true),
+            panics: Cell::default(),
             carried,
         })
     }
@@ -395,7 +379,12 @@ impl LivePool {
     fn rebuild(&self, pool: &Pool, tables: &BackendTables, worker: WorkerId) {
         let table = tables.of(worker);
         let share = |backend: &Backend| table.share(backend.id());
-        let resort = |backend: &Backend| Resort::of(backend, table);
+        let panics = pool.panics(|backend| table.state(backend.id()));
+        self.panics.set(panics);
+        for backend in pool.backends.iter().filter(|backend| !backend.draining) {
+            table.set_forced(backend.id(), panics);
+        }
+        let resort = |backend: &Backend| Resort::of(backend, table, panics);
         let Some(best) = pool.backends.iter().filter_map(resort).min() else {
             self.balancer.borrow_mut().rebuild(&[]);
             self.usable.take();

@@ -38,6 +38,8 @@ pub struct Used {
     pub unconnected: u8,
     /// Those of them that did not answer in time.
     pub connect_timeouts: u8,
+    /// Backends that the request has left because they had become unhealthy.
+    pub left: u8,
     /// How often another core took the place of a connection that the request was about to open.
     pub lost_races: u8,
 }
@@ -50,6 +52,7 @@ impl Used {
             Again::Fresh => self.fresh = true,
             Again::Elsewhere => self.free += 1,
             Again::Retry => self.retries += 1,
+            Again::Leave => self.left += 1,
             Again::Next => {
                 self.unconnected += 1;
                 self.connect_timeouts += u8::from(failure == Failure::ConnectTimeout);
@@ -64,6 +67,7 @@ impl Used {
             self.fresh.into(),
             self.retries,
             self.unconnected,
+            self.left,
             self.lost_races,
         ];
         counts.into_iter().map(u32::from).sum()
@@ -81,12 +85,24 @@ pub enum Again {
     Elsewhere,
     /// To another backend, because this one could not be connected to: no retry, since nothing was sent.
     Next,
+    /// To another backend, because this one has become unhealthy: no retry, since each request does so a few times at
+    /// most, and only when the backend's own probes have failed.
+    Leave,
     /// To another backend, if the pool's budget of retries allows it.
     Retry,
 }
 
 impl Setback {
     /// The connection could not be had: the backend saw nothing of the request.
+    pub fn unsent(failure: Failure) -> Setback {
+        Setback {
+            failure,
+            is_unprocessed: true,
+            lost_reused: false,
+        }
+    }
+
+    /// The connection is gone, or its answer was passed on.
     pub fn without_connection(failure: Failure) -> Setback {
         Setback {
             failure,
@@ -130,6 +146,10 @@ pub fn again(
                 false => Again::Never,
             }
         }
+        Failure::BackendDown => match most > 0 && used.left < limits::LEFT_BACKENDS && has_next() {
+            true => Again::Leave,
+            false => Again::Never,
+        },
         failure if failure.is_worth_another_try() && used.retries < most => Again::Retry,
         _ => Again::Never,
     }
@@ -227,11 +247,40 @@ mod tests {
     }
 
     #[test]
+    fn a_request_leaves_a_backend_that_fell_if_another_one_takes_it() {
+        let fell = Setback {
+            failure: Failure::BackendDown,
+            is_unprocessed: false,
+            lost_reused: false,
+        };
+        let unsent = Setback::unsent(Failure::BackendDown);
+        let after = |left| Used {
+            left,
+            ..Used::default()
+        };
+        let most = limits::LEFT_BACKENDS;
+        let rows = [
+            (GET, fell, after(0), 1, true, Again::Leave),
+            (GET, fell, after(most - 1), 1, true, Again::Leave),
+            (GET, fell, after(most), 1, true, Again::Never),
+            (GET, fell, after(0), 0, true, Again::Never),
+            (GET, fell, after(0), 1, false, Again::Never),
+            (POST, fell, after(0), 1, true, Again::Never),
+            (POST, unsent, after(0), 1, true, Again::Leave),
+        ];
+        for (request, setback, used, most, has_next, expected) in rows {
+            let decided = again(request, &setback, used, most, || has_next);
+            assert_eq!(decided, expected, "{request:?} {setback:?} {used:?} {most}");
+        }
+    }
+
+    #[test]
     fn nothing_is_sent_again_that_is_not_whole_or_was_answered() {
         let failures = [
             Failure::ConnectFailed,
             Failure::Unprocessed,
             Failure::Reset,
+            Failure::BackendDown,
             Failure::ResponseTimeout,
             Failure::MalformedResponse(Refusal::BadStatusLine),
         ];

@@ -28,6 +28,7 @@ use crate::worker::memory::{Memory, relief};
 use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
 use crate::worker::stream::Stream;
+use crate::worker::under_way::UnderWay;
 use crate::worker::upstream::{
     Keep, Neighbours, Rests, Shared, Upstream, Upstreams, descriptors, go_on_with_rests,
 };
@@ -61,6 +62,8 @@ pub struct Shard {
     pub links: Links,
     pub neighbours: Rc<Neighbours>,
     pub log_ration: LogRation,
+    /// The attempts at backends.
+    pub under_way: UnderWay,
     plan: RefCell<Rc<Plan>>,
     /// Plans that requests began with which may still run.
     earlier_plans: RefCell<Vec<Weak<Plan>>>,
@@ -108,6 +111,7 @@ impl Shard {
             turn,
             links,
             log_ration: LogRation::default(),
+            under_way: UnderWay::default(),
             plan: RefCell::new(Rc::new(plan)),
             earlier_plans: RefCell::default(),
             untold: Cell::default(),
@@ -184,6 +188,21 @@ impl Shard {
         self.tables.end_failures(id); // What failed before says nothing about how it is now.
         self.plan.borrow().state_changed(id);
         self.each_earlier_plan(|plan| plan.state_changed(id));
+        match state {
+            BackendState::Unhealthy => {
+                self.upstreams.close_idle_to(id, table);
+                self.under_way.set_down(id, true, &self.timers);
+            }
+            BackendState::Healthy => self.under_way.set_down(id, false, &self.timers),
+            _ => {}
+        }
+    }
+
+    /// Has the backends probed soon in which requests wait without an answer.
+    fn report_silent(&self, now: u64) {
+        for id in self.under_way.silent(now) {
+            self.links.tell_health(ToHealth::Silent(id));
+        }
     }
 
     /// Gives a backend this share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
@@ -420,6 +439,9 @@ impl Shard {
         self.plan.borrow().let_look();
         self.each_earlier_plan(Plan::let_look);
         self.tell_adopted();
+        if now.is_multiple_of(limits::SUSPECT_LOOK_MILLIS) {
+            self.report_silent(now);
+        }
         if now.is_multiple_of(1000) {
             gauges.set_worst_lag(self.worst_lag.take());
             self.log_ration.renew(self.worker);

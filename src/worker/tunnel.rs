@@ -12,6 +12,7 @@ use crate::base::limits;
 use crate::net::Timer;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
+use crate::worker::leave::is_cut;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
@@ -54,6 +55,9 @@ pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: 
             && let Poll::Ready(end) = receiving.as_mut().poll(cx)
         {
             received = Some(end);
+        }
+        if is_cut(shard, exchange) {
+            return Poll::Ready(());
         }
         if client.arrival.listener.is_over() || exchange.plan.due().is_some() {
             let timer = farewell.get_or_insert_with(|| last_time(shard));

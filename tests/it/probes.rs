@@ -66,5 +66,8 @@ fn every_way_of_speaking_to_a_backend_is_probed() {
     let (_nginx, addr) = backend("ssl", &directory);
     let proxy = proxy(&addr, "tls = { server_name = \"a.example\" }", "/well");
     proxy.wait_for_log(&["unhealthy", "no TLS"]);
-    assert_eq!(proxy.ask(crate::support::get("/")).status(), 503);
+    // The workers hear of it in a moment.
+    eventually("it gets no requests", || {
+        proxy.ask(crate::support::get("/")).status() == 503
+    });
 }

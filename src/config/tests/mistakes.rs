@@ -7,7 +7,7 @@ use crate::base::limits;
 use crate::config::load;
 
 /// Checks that a file has exactly these mistakes. Lines are counted from the first one after the opening quote.
-fn expect(text: &str, expected: &[&str]) {
+pub(super) fn expect(text: &str, expected: &[&str]) {
     let found = match parsed(text.trim_start_matches('\n')) {
         Ok(_) => String::new(),
         Err(mistakes) => mistakes.to_string(),

@@ -11,7 +11,8 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     AccessLog, AccessLogFormat, Admin, BackendAddr, Descriptors, HealthCheck, HostHeader,
-    ListenAddr, Outlier, ProbeKind, Protocol, ProxyProtocol, Snapshot, SocketAccess, Traceparent,
+    ListenAddr, Outlier, ProbeKind, ProbeTls, Protocol, ProxyProtocol, Snapshot, SocketAccess,
+    Traceparent,
 };
 use crate::tls::Vault;
 use crate::worker::balance::HashKey;
@@ -241,13 +242,20 @@ fn the_short_form_is_complete_and_pools_have_defaults() {
         (Protocol::Http1, None)
     );
     let kind = ProbeKind::Http {
+        method: "GET".to_owned(),
+        body_contains: None,
         path: "/health".to_owned(),
         expect: vec![(200, 299)],
     };
     let expected = HealthCheck {
+        port: None,
+        tls: ProbeTls::AsPool,
+        host: None,
+        headers: Vec::new(),
         kind,
         interval: secs(10),
-        timeout: secs(5),
+        timeout: secs(2),
+        timeout_again: secs(1),
         unhealthy_after: 3,
         healthy_after: 2,
     };
@@ -394,13 +402,20 @@ fn every_key_of_a_pool_takes_effect() {
     assert_eq!((pool.idle_connections, pool.keepalive), (16, secs(7)));
     let expect = vec![(200, 299), (404, 404)];
     let kind = ProbeKind::Http {
+        method: "GET".to_owned(),
+        body_contains: None,
         path: "/health".to_owned(),
         expect,
     };
     let check = HealthCheck {
+        port: None,
+        tls: ProbeTls::AsPool,
+        host: None,
+        headers: Vec::new(),
         kind,
         interval: secs(3),
         timeout: secs(1),
+        timeout_again: secs(1),
         unhealthy_after: 4,
         healthy_after: 5,
     };

@@ -1,6 +1,7 @@
 //! Settings on their way between JSON and the configuration's TOML. What may stand in them is for the configuration to
 //! say, so that a file and the API can never disagree; the types here describe it, and show what is in force.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::problem::ApiProblem;
-use crate::config::ClientTlsSettings;
-use crate::snapshot::{HealthCheck, Outlier, ProbeKind};
+use crate::config::{self, ClientTlsSettings, MASK};
+use crate::snapshot::{Outlier, ProbeKind, ProbeTls};
 use crate::worker::balance::HashKey;
 
 /// How a backend is probed. `null` stands for the default.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheckSettings {
     /// A probe that only connects; then there is neither `path` nor `expect`.
@@ -37,6 +38,29 @@ pub struct HealthCheckSettings {
         example = "2xx"
     )]
     expect: Option<String>,
+    /// The method of a probe by HTTP; without it, GET.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Z-]{1,64}$", example = "GET")]
+    method: Option<String>,
+    /// A text that the first 32 KiB of the body must contain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    body_contains: Option<String>,
+    /// `Host` of a probe by HTTP or gRPC; without it, a text that a route of the pool has as `host_header`, else the
+    /// backend's own address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "app.example.com")]
+    host: Option<String>,
+    /// Further fields of a probe by HTTP or gRPC. A credential is shown as `***`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<BTreeMap<String, String>>,
+    /// The port that is probed; without it, that of the backend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 65535)]
+    port: Option<u16>,
+    /// TLS of a probe; without it, that of the pool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsChoice>,
     /// Seconds between two probes.
     #[schema(minimum = 0.001, maximum = 86400)]
     interval_secs: Option<f64>,
@@ -117,32 +141,56 @@ impl From<&ClientTlsSettings> for TlsSettings {
     }
 }
 
-impl From<&HealthCheck> for HealthCheckSettings {
-    fn from(check: &HealthCheck) -> HealthCheckSettings {
-        let (mut tcp, mut grpc, mut path, mut expect) = (None, None, None, None);
-        match &check.kind {
-            ProbeKind::Tcp => tcp = Some(true),
-            ProbeKind::Grpc { service } if service.is_empty() => {
-                grpc = Some(AskedAbout::Whole(true))
-            }
-            ProbeKind::Grpc { service } => grpc = Some(AskedAbout::Named(service.clone())),
-            ProbeKind::Http {
-                path: asked,
-                expect: ranges,
-            } => {
-                path = Some(asked.clone());
-                expect = Some(ranges_text(ranges));
-            }
-        }
-        HealthCheckSettings {
-            tcp,
-            grpc,
-            path,
-            expect,
+impl From<&config::HealthCheckSettings> for HealthCheckSettings {
+    fn from(written: &config::HealthCheckSettings) -> HealthCheckSettings {
+        let check = &written.check;
+        let tls = match (&written.tls, &check.tls) {
+            (Some(tls), _) => Some(TlsChoice::Settings(TlsSettings::from(&**tls))),
+            (None, ProbeTls::Off) => Some(TlsChoice::Flag(false)),
+            (None, _) => None,
+        };
+        let headers = check.headers.iter().map(|(name, value)| {
+            let value = match config::is_credential(name) {
+                true => MASK,
+                false => value,
+            };
+            (name.clone(), value.to_owned())
+        });
+        let shown = HealthCheckSettings {
+            host: check.host.clone(),
+            headers: (!check.headers.is_empty()).then(|| headers.collect()),
+            port: check.port,
+            tls,
             interval_secs: Some(check.interval.as_secs_f64()),
             timeout_secs: Some(check.timeout.as_secs_f64()),
             unhealthy_after: Some(check.unhealthy_after),
             healthy_after: Some(check.healthy_after),
+            ..HealthCheckSettings::default()
+        };
+        match &check.kind {
+            ProbeKind::Tcp => HealthCheckSettings {
+                tcp: Some(true),
+                ..shown
+            },
+            ProbeKind::Grpc { service } => HealthCheckSettings {
+                grpc: Some(match service.is_empty() {
+                    true => AskedAbout::Whole(true),
+                    false => AskedAbout::Named(service.clone()),
+                }),
+                ..shown
+            },
+            ProbeKind::Http {
+                method,
+                path,
+                expect,
+                body_contains,
+            } => HealthCheckSettings {
+                method: Some(method.clone()),
+                path: Some(path.clone()),
+                expect: Some(ranges_text(expect)),
+                body_contains: body_contains.clone(),
+                ..shown
+            },
         }
     }
 }

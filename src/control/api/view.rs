@@ -8,9 +8,11 @@ use utoipa::ToSchema;
 use super::settings::{HealthCheckSettings, OutlierSettings, TlsSettings, hash_key_text, seconds};
 use crate::base::ids::{PoolId, WorkerId};
 use crate::config::{
-    BackendAddress, BackendPlace, BackendSettings, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings,
+    BackendAddress, BackendPlace, BackendSettings, ON_UNHEALTHY, PROTOCOLS, PROXY_PROTOCOLS,
+    PoolSettings,
 };
 use crate::control::ask::InForce;
+use crate::control::metrics::pool_panics;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::snapshot::{Backend, BackendAddr, Pool as RunningPool};
 
@@ -27,6 +29,12 @@ pub struct Pool {
     /// How its backends are probed that do not say so themselves.
     pub health_check: Option<HealthCheckSettings>,
     pub outlier: Option<OutlierSettings>,
+    /// What becomes of requests in a backend that turns unhealthy, unless they go on to another one: `finish` or `cut`.
+    pub on_unhealthy: &'static str,
+    /// The percentage of healthy backends below which all take requests, whatever their states; 0: they never do.
+    pub panic_threshold: u32,
+    /// Whether so few backends are healthy at the moment that all take requests.
+    pub panics: bool,
     /// Idle connections kept per core and backend.
     pub idle_connections: u32,
     /// What its backends speak: `h1` or `h2`.
@@ -158,6 +166,9 @@ impl<'s> View<'s> {
             hash_on: algorithm.uses_key().then(|| hash_key_text(&algorithm.key)),
             health_check: pool.health_check.as_ref().map(HealthCheckSettings::from),
             outlier: pool.outlier.as_ref().map(OutlierSettings::from),
+            on_unhealthy: word_of(&ON_UNHEALTHY, pool.on_unhealthy),
+            panic_threshold: pool.panic_threshold,
+            panics: self.panics(name),
             idle_connections: pool.idle_connections,
             protocol: word_of(&PROTOCOLS, pool.protocol),
             tls: pool.tls.as_deref().map(TlsSettings::from),
@@ -170,6 +181,11 @@ impl<'s> View<'s> {
                 .collect(),
             name: name.clone(),
         }
+    }
+
+    fn panics(&self, pool: &str) -> bool {
+        let running = self.running.get(pool);
+        running.is_some_and(|pool| pool_panics(pool, self.tables))
     }
 
     fn routes_to(&self, pool: &str) -> Vec<String> {

@@ -21,14 +21,36 @@ pub fn masked(document: &Table) -> Table {
             let set = route
                 .get_mut(headers)
                 .and_then(|edits| edits.get_mut("set"));
-            for (name, value) in set.and_then(Value::as_table_mut).into_iter().flatten() {
-                if is_credential(name) {
-                    *value = Value::String(MASK.to_owned());
-                }
-            }
+            mask_fields(set);
         }
     }
+    for pools in ["pools", "routes"] {
+        let pools = document.get_mut(pools).and_then(Value::as_array_mut);
+        pools.into_iter().flatten().for_each(mask_checks);
+    }
     document
+}
+
+/// Masks the fields of the probes of a pool and of its backends.
+fn mask_checks(pool: &mut Value) {
+    mask_check(pool);
+    for backends in ["backends", "backend_addrs"] {
+        let backends = pool.get_mut(backends).and_then(Value::as_array_mut);
+        backends.into_iter().flatten().for_each(mask_check);
+    }
+}
+
+fn mask_check(probed: &mut Value) {
+    let check = probed.get_mut("health_check");
+    mask_fields(check.and_then(|check| check.get_mut("headers")));
+}
+
+fn mask_fields(fields: Option<&mut Value>) {
+    for (name, value) in fields.and_then(Value::as_table_mut).into_iter().flatten() {
+        if is_credential(name) {
+            *value = Value::String(MASK.to_owned());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +66,11 @@ request_headers = { set = { "Authorization" = "Bearer a", "x-api-key" = "b", "x-
 response_headers = { set = { "Set-Cookie" = "d=e", "cache-control" = "no-store" } }
 [[routes]]
 prefix = "/token"
+backend_addrs = ["a:1", { addr = "b:1", health_check = { path = "/", headers = { cookie = "a" } } }]
+health_check = { path = "/", headers = { authorization = "a", x-a = "b" } }
+[[pools]]
+health_check = { path = "/", headers = { authorization = "a", x-a = "b" } }
+backends = ["a:1", { addr = "b:1", health_check = { path = "/", headers = { cookie = "a" } } }]
 "#
         .parse()
         .unwrap();
@@ -54,6 +81,11 @@ request_headers = { set = { "Authorization" = "***", "x-api-key" = "***", "x-tea
 response_headers = { set = { "Set-Cookie" = "***", "cache-control" = "no-store" } }
 [[routes]]
 prefix = "/token"
+backend_addrs = ["a:1", { addr = "b:1", health_check = { path = "/", headers = { cookie = "***" } } }]
+health_check = { path = "/", headers = { authorization = "***", x-a = "b" } }
+[[pools]]
+health_check = { path = "/", headers = { authorization = "***", x-a = "b" } }
+backends = ["a:1", { addr = "b:1", health_check = { path = "/", headers = { cookie = "***" } } }]
 "#
         .parse()
         .unwrap();

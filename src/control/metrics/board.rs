@@ -74,6 +74,8 @@ pub struct PoolRow {
     pub algorithm: &'static str,
     /// Requests that wait for a connection to become free.
     pub waiting: u64,
+    /// Whether so few backends are healthy that all take requests (`panic_threshold`).
+    pub panics: bool,
     pub backends: Vec<BackendRow>,
 }
 

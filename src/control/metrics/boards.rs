@@ -214,6 +214,7 @@ impl Boards {
             name: pool.name.clone(),
             algorithm: pool.algorithm.name(),
             waiting: pool.counts.waiting(),
+            panics: self.sources.panics(pool),
             backends,
         }
     }

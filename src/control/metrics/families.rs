@@ -49,7 +49,7 @@ impl Collector for Families {
         encode_workers(&mut page, sources)?;
         encode_logs(&mut page, sources)?;
         encode_routes(&mut page, &in_force.snapshot)?;
-        encode_pools(&mut page, &in_force.snapshot)?;
+        encode_pools(&mut page, sources, &in_force.snapshot)?;
         let backends = Counted::all(&in_force.snapshot);
         encode_backend_counts(&mut page, &backends)?;
         encode_backend_states(&mut page, sources, &backends)
@@ -482,7 +482,7 @@ fn encode_routes(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
 }
 
 /// What is counted per pool; the rest is the sum over its backends.
-fn encode_pools(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
+fn encode_pools(page: &mut Page<'_>, sources: &Sources, snapshot: &Snapshot) -> fmt::Result {
     let waiting = snapshot
         .pools
         .iter()
@@ -491,6 +491,15 @@ fn encode_pools(page: &mut Page<'_>, snapshot: &Snapshot) -> fmt::Result {
         "palantir_pool_waiting_requests",
         "Requests that wait for a connection to become free",
         waiting,
+    )?;
+    let panics = snapshot.pools.iter().map(|pool| {
+        let labels = [("pool", pool.name.as_str())];
+        (labels, u64::from(sources.panics(pool)))
+    });
+    page.gauges(
+        "palantir_pool_panic",
+        "1 while fewer backends of the pool are healthy than panic_threshold says, so that all take requests",
+        panics,
     )
 }
 

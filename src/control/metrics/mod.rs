@@ -27,10 +27,11 @@ use crate::control::ask::Standing;
 use crate::control::file_thread::FileProgress;
 use crate::control::pending::Wanted;
 use crate::shared::SharedTables;
+use crate::shared::backend_table::BackendTables;
 use crate::shared::count::Count;
 use crate::shared::gauges::AllGauges;
 use crate::shared::pulse::SharedPulse;
-use crate::snapshot::Backend;
+use crate::snapshot::{Backend, Pool};
 
 /// Where the numbers come from. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -63,6 +64,17 @@ impl Sources {
             _ => "unresolved",
         }
     }
+
+    /// Whether so few backends of a pool are healthy that all take requests.
+    pub fn panics(&self, pool: &Pool) -> bool {
+        pool_panics(pool, &self.tables)
+    }
+}
+
+/// Whether so few backends of a pool are healthy that all take requests, as the first worker knows.
+pub fn pool_panics(pool: &Pool, tables: &BackendTables) -> bool {
+    let table = tables.iter().next();
+    table.is_some_and(|table| pool.panics(|backend| table.state(backend.id())))
 }
 
 /// Every word of [`Sources::state`].

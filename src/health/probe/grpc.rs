@@ -5,7 +5,7 @@ use std::io;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
-use super::h2::{Answer, Asking, Question as Asked};
+use super::h2::{Answer, Asking, Question as Asked, Wants};
 use super::{Outcome, Question};
 
 /// Bytes before a message: whether it is compressed, and its length.
@@ -18,6 +18,7 @@ const STATUS_TAG: u8 = 0x08;
 pub struct Check<'c> {
     pub host: &'c str,
     pub scheme: &'static str,
+    pub headers: &'c [(String, String)],
     pub service: &'c str,
 }
 
@@ -30,13 +31,18 @@ impl Question for Check<'_> {
 
 impl Check<'_> {
     fn asking(&self) -> Asking {
-        Asking::new(&Asked {
+        let own = [("content-type", "application/grpc"), ("te", "trailers")];
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+        let fields: Vec<_> = own.into_iter().chain(headers).collect();
+        Asking::new(Asked {
             method: "POST",
             scheme: self.scheme,
             host: self.host,
             target: "/grpc.health.v1.Health/Check",
-            fields: &[("content-type", "application/grpc"), ("te", "trailers")],
+            fields: &fields,
             body: &question(self.service),
+            wants: Wants::Whole,
         })
     }
 }
@@ -96,6 +102,7 @@ mod tests {
         let mut asking = Check {
             host: "api:80",
             scheme: "http",
+            headers: &[("authorization".to_owned(), "Bearer x".to_owned())],
             service: "a.Service",
         }
         .asking();
@@ -124,6 +131,7 @@ mod tests {
                         assert_eq!(head.authority(), b"api:80");
                         assert!(head.te_trailers());
                         assert_eq!(head.field("content-type"), Some(&b"application/grpc"[..]));
+                        assert_eq!(head.field("authorization"), Some(&b"Bearer x"[..]));
                     }
                     Some(Event::Body { stream, bytes, end }) => {
                         self.asked.extend_from_slice(bytes);

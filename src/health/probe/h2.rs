@@ -4,6 +4,7 @@ use std::io;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 
+use super::body::Search;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
@@ -20,6 +21,19 @@ pub struct Question<'q> {
     pub fields: &'q [(&'q str, &'q str)],
     /// Far shorter than any window.
     pub body: &'q [u8],
+    pub wants: Wants,
+}
+
+/// What of the answer is waited for.
+#[derive(Default)]
+pub enum Wants {
+    /// Its status.
+    Status,
+    /// All of it.
+    #[default]
+    Whole,
+    /// A text in the body.
+    Text(Search),
 }
 
 /// What came back.
@@ -28,22 +42,22 @@ pub struct Answer {
     pub status: u16,
     /// `grpc-status`, which stands in the trailers, or in the head if nothing else follows.
     pub call: Option<u32>,
+    /// Of an answer that is wanted whole.
     pub body: Vec<u8>,
+    pub wants: Wants,
 }
 
 /// A question on its way.
 pub struct Asking {
     connection: Connection,
     stream: Option<StreamId>,
-    /// Whether the status is all that is waited for.
-    wants_status: bool,
     answer: Answer,
     is_complete: bool,
 }
 
 impl Asking {
     /// Puts a question; what must be sent is in the output.
-    pub fn new(question: &Question<'_>) -> Asking {
+    pub fn new(question: Question<'_>) -> Asking {
         let mut connection = Connection::new(Role::Client, LocalSettings::default(), Micros::now());
         let request = Request {
             method: question.method.as_bytes(),
@@ -52,7 +66,15 @@ impl Asking {
             target: question.target.as_bytes(),
             protocol: None,
         };
-        let fields = [question.fields, &[("user-agent", "palantir")]].concat();
+        let is_named = question
+            .fields
+            .iter()
+            .any(|(name, _)| *name == "user-agent");
+        let agent: &[_] = match is_named {
+            true => &[],
+            false => &[("user-agent", "palantir")],
+        };
+        let fields = [question.fields, agent].concat();
         let fields = fields.iter().map(|(name, value)| Field {
             name: name.as_bytes(),
             value: value.as_bytes(),
@@ -67,8 +89,10 @@ impl Asking {
         Asking {
             connection,
             stream,
-            wants_status: question.method == "GET",
-            answer: Answer::default(),
+            answer: Answer {
+                wants: question.wants,
+                ..Answer::default()
+            },
             is_complete: false,
         }
     }
@@ -117,11 +141,10 @@ impl Asking {
                 received.map_err(|error| format!("broken HTTP/2: {}", error.word()))?;
             match event {
                 Some(Event::Head { head, end, .. }) => {
-                    self.is_complete = take_head(&mut self.answer, head, end, self.wants_status);
+                    self.is_complete = take_head(&mut self.answer, head, end);
                 }
                 Some(Event::Body { bytes, end, .. }) => {
-                    self.answer.body.extend_from_slice(bytes);
-                    self.is_complete = end;
+                    self.is_complete = take_body(&mut self.answer, bytes) || end;
                 }
                 Some(Event::Trailers { lines, .. }) => {
                     self.answer.call = call_status_in(lines);
@@ -141,13 +164,28 @@ impl Asking {
 }
 
 /// Takes a head over unless it is an interim one; whether the answer is complete with it.
-fn take_head(answer: &mut Answer, head: &Head, end: bool, wants_status: bool) -> bool {
+fn take_head(answer: &mut Answer, head: &Head, end: bool) -> bool {
     if head.status() < 200 {
         return false;
     }
     answer.status = head.status();
     answer.call = head.field("grpc-status").and_then(number);
-    end || wants_status
+    end || matches!(answer.wants, Wants::Status)
+}
+
+/// Takes a piece of a body over; whether no further one matters.
+fn take_body(answer: &mut Answer, bytes: &[u8]) -> bool {
+    match &mut answer.wants {
+        Wants::Status => true,
+        Wants::Text(search) => {
+            search.feed(bytes);
+            search.is_over()
+        }
+        Wants::Whole => {
+            answer.body.extend_from_slice(bytes);
+            false
+        }
+    }
 }
 
 /// `grpc-status` among lines of `name: value CRLF`.

@@ -1,157 +1,178 @@
-//! Sends one `GET` on a connection of its own and looks at the status of the answer. The body is nobody's concern: the
-//! connection is closed as soon as the head is there.
+//! Sends one request on a connection of its own and looks at the status of the answer, and at the beginning of its body
+//! if the check wants something of it. The connection is closed as soon as the outcome is known.
 
 use std::io;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, Version, header};
-use monoio::BufResult;
-use monoio::buf::{IoBufMut, IoVecBufMut};
-use monoio::io::sink::SinkExt;
-use monoio::io::stream::Stream;
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
-use monoio_http::common::error::HttpError;
-use monoio_http::h1::codec::decoder::{ClientResponseDecoder, DecodeError};
-use monoio_http::h1::codec::encoder::{EncodeError, GenericEncoder};
-use monoio_http::h1::payload::{Payload, PayloadError};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 
-use super::{Outcome, Question, describe, h2};
+use super::body::{Body, Search};
+use super::{Outcome, Question, h2};
 use crate::base::limits;
+use crate::http::h1::{self, Asked, FieldSlots, ResponseBody};
 use crate::snapshot::Protocol;
 
-type GetRequest = Request<Payload<Bytes, PayloadError>>;
+/// What one read takes at most.
+const READ_BYTES: usize = 4096;
 
-/// Passes if `GET path` is answered with a status in one of the inclusive ranges.
-pub struct Get<'g> {
+/// Passes if the request is answered with a status in one of the inclusive ranges, and with a body that has the text at
+/// its beginning, if one is wanted.
+pub struct Request<'g> {
     pub host: &'g str,
     pub scheme: &'static str,
+    pub method: &'g str,
     pub path: &'g str,
+    pub headers: &'g [(String, String)],
     pub expect: &'g [(u16, u16)],
+    pub body_contains: Option<&'g str>,
     /// What the backend speaks.
     pub protocol: Protocol,
 }
 
-impl Question for Get<'_> {
+impl Question for Request<'_> {
     async fn ask(self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome> {
-        let status = match self.protocol {
+        match self.protocol {
             Protocol::Http1 => self.over_http1(stream).await,
-            Protocol::Http2 => self.over_http2(stream).await?,
-        };
-        Ok(status.and_then(|status| judge(status, self.expect)))
+            Protocol::Http2 => self.over_http2(stream).await,
+        }
     }
 }
 
-impl Get<'_> {
-    async fn over_http1(&self, stream: impl AsyncReadRent + AsyncWriteRent) -> Result<u16, String> {
-        let request = request(self.host, self.path).map_err(|error| error.to_string())?;
-        ask(stream, request).await.map(|status| status.as_u16())
+impl Request<'_> {
+    fn search(&self) -> Option<Search> {
+        self.body_contains.map(|text| Search::new(text.as_bytes()))
     }
 
-    async fn over_http2(
-        &self,
-        stream: impl AsyncReadRent + AsyncWriteRent,
-    ) -> io::Result<Result<u16, String>> {
+    async fn over_http2(&self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome> {
+        let headers = self.headers.iter();
+        let fields: Vec<_> = headers
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let question = h2::Question {
-            method: "GET",
+            method: self.method,
             scheme: self.scheme,
             host: self.host,
             target: self.path,
-            fields: &[],
+            fields: &fields,
             body: &[],
+            wants: match self.search() {
+                Some(search) => h2::Wants::Text(search),
+                None => h2::Wants::Status,
+            },
         };
-        let answer = h2::Asking::new(&question).run(stream).await?;
-        Ok(answer.map(|answer| answer.status))
+        let answer = h2::Asking::new(question).run(stream).await?;
+        Ok(answer.and_then(|answer| match &answer.wants {
+            h2::Wants::Text(search) => self.judge(answer.status, Some(search)),
+            _ => self.judge(answer.status, None),
+        }))
     }
-}
 
-fn judge(status: u16, expect: &[(u16, u16)]) -> Outcome {
-    let words = format!("answered {status}");
-    let is_expected = expect
-        .iter()
-        .any(|&(low, high)| (low..=high).contains(&status));
-    if is_expected { Ok(words) } else { Err(words) }
-}
+    async fn over_http1(
+        &self,
+        mut stream: impl AsyncReadRent + AsyncWriteRent,
+    ) -> io::Result<Outcome> {
+        stream.write_all(self.written()).await.0?;
+        stream.flush().await?;
+        let mut received = Vec::new();
+        let (status, body) = loop {
+            match self.take_head(&mut received) {
+                Ok(Some(head)) => break head,
+                Ok(None) => {}
+                Err(reason) => return Ok(Err(reason)),
+            }
+            if !receive(&mut stream, &mut received).await? {
+                return Ok(Err("closed without an answer".to_owned()));
+            }
+        };
+        let Some(mut search) = self.search().filter(|_| self.is_expected(status)) else {
+            return Ok(self.judge(status, None));
+        };
+        let mut body = Body::of(body);
+        loop {
+            let is_over = body.feed(&received, &mut search);
+            received.clear();
+            match is_over {
+                Ok(false) if !search.is_over() => {}
+                Ok(_) => return Ok(self.judge(status, Some(&search))),
+                Err(_) => return Ok(Err("malformed body".to_owned())),
+            }
+            if !receive(&mut stream, &mut received).await? {
+                return Ok(match body.ends_by_close() {
+                    true => self.judge(status, Some(&search)),
+                    false => Err("closed before the end of the body".to_owned()),
+                });
+            }
+        }
+    }
 
-fn request(host: &str, path: &str) -> http::Result<GetRequest> {
-    Request::builder()
-        .method(Method::GET)
-        .uri(path)
-        .version(Version::HTTP_11)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, "palantir")
-        .header(header::CONNECTION, "close")
-        .body(Payload::None)
-}
+    /// The request as it goes out.
+    fn written(&self) -> Vec<u8> {
+        let Request {
+            method, path, host, ..
+        } = self;
+        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+        if !self.headers.iter().any(|(name, _)| name == "user-agent") {
+            text += "user-agent: palantir\r\n";
+        }
+        // A server expects a length where the method stands for a body (RFC 9110 section 8.6).
+        if ["POST", "PUT", "PATCH"].contains(method) {
+            text += "content-length: 0\r\n";
+        }
+        for (name, value) in self.headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += "\r\n";
+        text.into_bytes()
+    }
 
-/// Sends the request and reads heads until one is final (RFC 9110 section 15.2).
-async fn ask(
-    mut stream: impl AsyncReadRent + AsyncWriteRent,
-    request: GetRequest,
-) -> Result<StatusCode, String> {
-    GenericEncoder::new(&mut stream)
-        .send_and_flush(request)
-        .await
-        .map_err(|error| describe_http(&error))?;
-    let mut heads = ClientResponseDecoder::new(Bounded {
-        stream,
-        left: limits::PROBE_ANSWER_BYTES,
-    });
-    loop {
-        match heads.next().await {
-            None => return Err("closed without an answer".to_owned()),
-            Some(Err(error)) => return Err(describe_http(&error)),
-            Some(Ok(head)) if interim(head.status()) => {}
-            Some(Ok(head)) => return Ok(head.status()),
+    /// Takes heads until one is final (RFC 9110 section 15.2). `None`: it is not complete yet.
+    fn take_head(&self, received: &mut Vec<u8>) -> Result<Option<(u16, ResponseBody)>, String> {
+        let asked = Asked {
+            head: self.method == "HEAD",
+            upgrade: false,
+        };
+        loop {
+            let mut slots = FieldSlots::new();
+            let most = limits::PROBE_ANSWER_BYTES as u32;
+            // A server may switch although nobody has asked it to.
+            if received.starts_with(b"HTTP/1.1 101") {
+                return Ok(Some((101, ResponseBody::None)));
+            }
+            let parsed = h1::parse_response(received, &mut slots, asked, most);
+            let (status, body, length) = match parsed {
+                Ok(Some(head)) => (head.status, head.body, head.head_bytes),
+                Ok(None) => return Ok(None),
+                Err(_) if received.len() >= limits::PROBE_ANSWER_BYTES => {
+                    return Err(format!("no complete head in {most} bytes"));
+                }
+                Err(refusal) => return Err(format!("malformed answer: {}", refusal.word())),
+            };
+            received.drain(..length);
+            if status >= 200 {
+                return Ok(Some((status, body)));
+            }
+        }
+    }
+
+    fn is_expected(&self, status: u16) -> bool {
+        let mut ranges = self.expect.iter();
+        ranges.any(|&(low, high)| (low..=high).contains(&status))
+    }
+
+    fn judge(&self, status: u16, search: Option<&Search>) -> Outcome {
+        let answered = format!("answered {status}");
+        if !self.is_expected(status) {
+            return Err(answered);
+        }
+        match search {
+            Some(search) => search.judge(answered),
+            None => Ok(answered),
         }
     }
 }
 
-fn interim(status: StatusCode) -> bool {
-    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
-}
-
-fn describe_http(error: &HttpError) -> String {
-    match error {
-        HttpError::IOError(error)
-        | HttpError::H1EncodeError(EncodeError::Io(error))
-        | HttpError::H1DecodeError(DecodeError::Io(error)) => describe(error),
-        _ => "malformed answer".to_owned(),
-    }
-}
-
-/// A stream that fails after so many bytes, because the decoder would buffer a head of any length.
-struct Bounded<S> {
-    stream: S,
-    left: usize,
-}
-
-impl<S: AsyncReadRent> AsyncReadRent for Bounded<S> {
-    async fn read<T: IoBufMut>(&mut self, buffer: T) -> BufResult<usize, T> {
-        if self.left == 0 {
-            return (Err(too_long()), buffer);
-        }
-        let (result, buffer) = self.stream.read(buffer).await;
-        if let Ok(read) = result {
-            self.left = self.left.saturating_sub(read);
-        }
-        (result, buffer)
-    }
-
-    async fn readv<T: IoVecBufMut>(&mut self, buffer: T) -> BufResult<usize, T> {
-        if self.left == 0 {
-            return (Err(too_long()), buffer);
-        }
-        let (result, buffer) = self.stream.readv(buffer).await;
-        if let Ok(read) = result {
-            self.left = self.left.saturating_sub(read);
-        }
-        (result, buffer)
-    }
-}
-
-fn too_long() -> io::Error {
-    io::Error::other(format!(
-        "no complete head in {} bytes",
-        limits::PROBE_ANSWER_BYTES
-    ))
+/// Receives more; false if the other side has ended the connection.
+async fn receive(stream: &mut impl AsyncReadRent, received: &mut Vec<u8>) -> io::Result<bool> {
+    let (count, bytes) = stream.read(Vec::with_capacity(READ_BYTES)).await;
+    received.extend_from_slice(&bytes);
+    Ok(count? > 0)
 }

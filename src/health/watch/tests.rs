@@ -1,5 +1,8 @@
 //! Stories of backends, told by a clock that is a number.
 
+mod hangs;
+mod panics;
+
 use super::*;
 use crate::shared::sample;
 use crate::shared::slots::Slots;
@@ -45,6 +48,10 @@ fn read_news(watch: &mut Watch) -> Vec<String> {
         )),
         News::PoolDown(pool) => Some(format!("{pool} down")),
         News::PoolUp(pool) => Some(format!("{pool} up")),
+        News::PanicBegan {
+            pool, healthy, of, ..
+        } => Some(format!("{pool} panics: {healthy} of {of}")),
+        News::PanicEnded(pool) => Some(format!("{pool} panics no longer")),
     })
     .collect()
 }

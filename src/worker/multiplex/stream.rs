@@ -88,6 +88,11 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Whether the connection is still being made, towards a backend.
+    pub fn is_unsent(&self) -> bool {
+        !self.connection.is_connected()
+    }
+
     /// The backend that the connection was made to; `None`: it is not made yet.
     pub fn backend(&self) -> Option<BackendId> {
         self.connection.backend()

@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use super::*;
 use crate::base::limits;
 use crate::shared::SharedTables;
+use crate::shared::backend_table::BackendState;
 use crate::shared::sample;
 use crate::shared::slots::Slots;
 use crate::snapshot::{ClientTls, Protocol, ProxyProtocol};
@@ -284,4 +285,33 @@ fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
         assert_eq!(next.reuse_key(id) == last.reuse_key(id), goes_on, "{name}");
         last = next;
     }
+}
+
+#[test]
+fn a_pool_that_panics_uses_all_backends_but_those_that_are_drained() {
+    let mut core = Core::new();
+    let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(4));
+    pool.panic_threshold = 50;
+    pool.backends[3].draining = true;
+    let plan = Plan::new(sample::snapshot(1, vec![pool]), &neighbours());
+    let picked = |core: &Core| {
+        let picks = (0..100).map(|_| core.pick(&plan, 0));
+        let backends = picks.filter_map(|pick| match pick {
+            Pick::Backend(index) => Some(index),
+            _ => None,
+        });
+        backends.collect::<std::collections::BTreeSet<u32>>()
+    };
+    core.set_state(&plan, 0, 0, BackendState::Unhealthy);
+    assert_eq!(Vec::from_iter(picked(&core)), [1, 2], "two of three");
+    core.set_state(&plan, 0, 1, BackendState::Ejected);
+    assert_eq!(Vec::from_iter(picked(&core)), [0, 1, 2], "one of three");
+    let id = plan.backend(PoolId(0), 0).id();
+    assert!(core.tables.of(WORKER).takes_requests(id));
+    core.set_state(&plan, 0, 2, BackendState::Unhealthy);
+    assert_eq!(Vec::from_iter(picked(&core)), [0, 1, 2], "none");
+    core.set_state(&plan, 0, 1, BackendState::Healthy);
+    core.set_state(&plan, 0, 2, BackendState::Healthy);
+    assert_eq!(Vec::from_iter(picked(&core)), [1, 2]);
+    assert!(!core.tables.of(WORKER).takes_requests(id));
 }

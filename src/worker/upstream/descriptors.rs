@@ -15,6 +15,7 @@ use crate::shared::sockets::socket_counts;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave::poll_unsent;
 use crate::worker::shard::Shard;
 
 /// A connection to a backend that serves a request of a client's connection, counted for the latter.
@@ -204,7 +205,7 @@ pub async fn wait_for_one(
             return Poll::Ready(Ok(()));
         }
         place.waiter.waker.replace(Some(cx.waker().clone()));
-        client.poll_gone(shard, cx).map(Err)
+        poll_unsent(shard, client, exchange, cx).map(Err)
     });
     match waited.await {
         Ok(outcome) => outcome,

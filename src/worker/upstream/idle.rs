@@ -166,6 +166,13 @@ impl Upstreams {
         }
     }
 
+    /// Closes the idle connections to a backend.
+    pub fn close_idle_to(&self, id: BackendId, table: &BackendTable) {
+        if self.has_idle(id) {
+            self.with(id, table, |backend| backend.idle.clear());
+        }
+    }
+
     /// Closes all idle connections.
     pub fn close_idle(&self, table: &BackendTable) {
         if self.count.get() == 0 {

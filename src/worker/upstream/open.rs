@@ -11,6 +11,7 @@ use crate::snapshot::{Backend, Protocol};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave::poll_unsent;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -182,7 +183,7 @@ async fn connect(
     });
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
-        Poll::Pending => client.poll_gone(shard, cx).map(Err),
+        Poll::Pending => poll_unsent(shard, client, exchange, cx).map(Err),
     });
     match connected.await? {
         Err(Unconnected::TimedOut) => Err(exchange.expired(Failure::ConnectTimeout)),

@@ -1,6 +1,9 @@
 //! What users of other proxies have reported, kind by kind.
 
 mod early_answers;
+mod hanging_backends;
+mod named_checks;
+mod panic_threshold;
 mod rare_http2;
 mod slow_clients;
 mod stalled_streams;

@@ -27,8 +27,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: Status,
-    /// The reasons why something is not well. A log that stands still, or a file that does not answer, is named here
-    /// although the status stays that of a healthy process.
+    /// The reasons why something is not well. A log that stands still, a file that does not answer, or a pool that
+    /// panics is named here although the status stays that of a healthy process.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
@@ -104,7 +104,13 @@ impl ApiState {
         if log::stalled_for(now) > Duration::from_millis(limits::LOG_STALL_MILLIS) {
             reasons.push("the program's log stands still: standard error takes nothing".to_owned());
         }
-        let status = match (is_fit, self.in_force().draining) {
+        let in_force = self.in_force();
+        let pools = in_force.snapshot.pools.iter();
+        for pool in pools.filter(|pool| self.sources.panics(pool)) {
+            let what = "too few backends are healthy, so all of them take requests";
+            reasons.push(format!("pool {} panics: {what}", pool.name));
+        }
+        let status = match (is_fit, in_force.draining) {
             (false, _) => Status::Unfit,
             (true, true) => Status::Draining,
             (true, false) => Status::Ok,

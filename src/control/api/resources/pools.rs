@@ -52,6 +52,12 @@ struct PoolSettings {
     /// How backends are probed that do not say so themselves.
     health_check: Option<HealthCheckSettings>,
     outlier: Option<OutlierSettings>,
+    /// What becomes of requests in a backend that turns unhealthy, unless they go on to another one: `finish` or `cut`.
+    #[schema(pattern = "^(finish|cut)$", example = "finish")]
+    on_unhealthy: Option<String>,
+    /// The percentage of healthy backends below which all take requests, whatever their states; 0: they never do.
+    #[schema(minimum = 0, maximum = 100, default = 0)]
+    panic_threshold: Option<u32>,
     /// Idle connections kept per core and backend.
     #[schema(minimum = 0, maximum = 16384)]
     idle_connections: Option<u32>,

@@ -38,8 +38,9 @@ class Backends {
     const healthy = pool.backends.filter(({ state }) => state === 'healthy').length;
     const sum = (key) => pool.backends.reduce((total, backend) => total + (backend[key] ?? 0), 0);
     write(view.balance, pool.algorithm.replaceAll('_', ' '));
-    write(view.ready, `${healthy} of ${pool.backends.length} healthy`);
-    view.ready.classList.toggle('short', healthy === 0);
+    const panic = pool.panics ? ': panic, all take requests' : '';
+    write(view.ready, `${healthy} of ${pool.backends.length} healthy${panic}`);
+    view.ready.classList.toggle('short', healthy === 0 || pool.panics);
     const waiting = pool.waiting > 0 ? `, ${count(pool.waiting)} waiting` : '';
     write(view.load, `${count(sum('requests_per_sec'))} req/s, ${count(sum('in_flight'))} in flight${waiting}`);
     const serving = new Set(pool.backends.filter(({ state }) => state === 'healthy').map(({ address }) => address));

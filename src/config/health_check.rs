@@ -1,0 +1,264 @@
+//! `health_check` of a pool, and of a backend.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::document::{Item, Table};
+use super::fields;
+use super::notes::Place;
+use super::tls::{self, ClientTlsSettings};
+use crate::base::limits::{self, default};
+use crate::http::host;
+use crate::snapshot::{HealthCheck, ProbeKind, ProbeTls, Protocol};
+use crate::tls::{Alpn, ClientSettings};
+
+/// A health check as written.
+#[derive(Clone, Debug)]
+pub struct HealthCheckSettings {
+    /// Without what TLS of its own comes to.
+    pub check: HealthCheck,
+    /// TLS of its own; `None`: as `check` says.
+    pub tls: Option<Box<ClientTlsSettings>>,
+    /// Where `port` stands, if it is written.
+    pub(super) port_place: Option<Place>,
+}
+
+impl HealthCheckSettings {
+    /// TLS of its own and what is built of it, if it has any, for a pool that speaks this.
+    pub(super) fn own_tls(
+        &self,
+        protocol: Protocol,
+    ) -> Option<(&ClientTlsSettings, ClientSettings)> {
+        let tls = self.tls.as_deref()?;
+        let mut settings = tls.settings(protocol);
+        if let ProbeKind::Grpc { .. } = self.check.kind {
+            settings.alpn = Alpn::H2;
+        }
+        Some((tls, settings))
+    }
+}
+
+pub(super) fn read(table: &mut Table<'_>) -> HealthCheckSettings {
+    let timeout = table.timeout("timeout_secs");
+    let or_default = |secs| timeout.unwrap_or(Duration::from_secs(secs));
+    let (tls, own_tls) = read_tls(table);
+    let mut port_place = None;
+    let port = table.get("port", |item| {
+        let port = item.whole(1..=u16::MAX)?;
+        port_place = Some(item.placed(()).place);
+        Some(port)
+    });
+    let kind = read_probe(table);
+    let check = HealthCheck {
+        port,
+        tls,
+        host: read_host(table, &kind),
+        headers: read_headers(table, &kind),
+        kind,
+        interval: table.seconds("interval_secs", default::PROBE_INTERVAL),
+        timeout: or_default(default::PROBE_TIMEOUT),
+        timeout_again: or_default(default::PROBE_AGAIN_TIMEOUT),
+        unhealthy_after: table.whole(
+            "unhealthy_after",
+            default::UNHEALTHY_AFTER,
+            1..=limits::CHECKS_IN_A_ROW,
+        ),
+        healthy_after: table.whole(
+            "healthy_after",
+            default::HEALTHY_AFTER,
+            1..=limits::CHECKS_IN_A_ROW,
+        ),
+    };
+    HealthCheckSettings {
+        check,
+        tls: own_tls,
+        port_place,
+    }
+}
+
+fn read_tls(table: &mut Table<'_>) -> (ProbeTls, Option<Box<ClientTlsSettings>>) {
+    if !table.has("tls") {
+        table.get("tls", |_| Some(()));
+        return (ProbeTls::AsPool, None);
+    }
+    // What is mistaken was noted.
+    match table.get("tls", tls::read_client) {
+        Some(tls) => (ProbeTls::AsPool, Some(Box::new(tls))),
+        None => (ProbeTls::Off, None),
+    }
+}
+
+const SENDS_NOTHING: &str = "a probe with tcp = true sends no request; leave this out";
+
+fn read_host(table: &mut Table<'_>, kind: &ProbeKind) -> Option<String> {
+    if *kind == ProbeKind::Tcp {
+        table.refuse("host", SENDS_NOTHING);
+        return None;
+    }
+    table.get("host", |item| item.parsed(authority))
+}
+
+/// `Host` of a request.
+fn authority(text: &str) -> Result<String, String> {
+    match host::split(text.as_bytes()) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("must be a host name or an address, with or without a port: \"app.example.com\", \"[::1]:80\"".to_owned()),
+    }
+}
+
+fn read_headers(table: &mut Table<'_>, kind: &ProbeKind) -> Vec<(String, String)> {
+    if *kind == ProbeKind::Tcp {
+        table.refuse("headers", SENDS_NOTHING);
+        return Vec::new();
+    }
+    let is_grpc = matches!(kind, ProbeKind::Grpc { .. });
+    let entries = table.get("headers", |item| item.entries(limits::FIELD_EDITS));
+    let mut names = HashSet::new();
+    let read = |(name, item): (String, Item<'_>)| {
+        let name = match fields::of_probe(&name) {
+            Ok(name) if !names.insert(name.clone()) => item.wrong(format!("{name:?} is set twice")),
+            Ok(name) if is_grpc && name == "content-type" => {
+                item.wrong("a gRPC probe has a \"content-type\" of its own")
+            }
+            Ok(name) => Some(name),
+            Err(right) => item.wrong(right),
+        };
+        name.zip(item.parsed(fields::field_value))
+    };
+    entries.into_iter().flatten().filter_map(read).collect()
+}
+
+fn read_probe(table: &mut Table<'_>) -> ProbeKind {
+    if table.flag("tcp", false) {
+        for key in ["path", "expect", "method", "body_contains", "grpc"] {
+            table.refuse(key, SENDS_NOTHING);
+        }
+        return ProbeKind::Tcp;
+    }
+    let is_grpc = table.has("grpc");
+    let service = table.get("grpc", |item| item.name_or_true(grpc_name));
+    if is_grpc {
+        for key in ["path", "expect", "method", "body_contains"] {
+            table.refuse(
+                key,
+                "a probe with grpc asks its own question; leave this out",
+            );
+        }
+        let service = service.unwrap_or_default();
+        return ProbeKind::Grpc { service };
+    }
+    if !table.has("path") {
+        table.lacks("needs path = \"/…\" for an HTTP probe, tcp = true, or grpc = true");
+    }
+    let path = table.get("path", |item| item.parsed(probe_path));
+    let expect = table.get("expect", |item| item.parsed(expected_statuses));
+    let method = table.get("method", |item| item.parsed(method));
+    let method = method.unwrap_or_else(|| "GET".to_owned());
+    let body_contains = table.get("body_contains", |item| match item.parsed(pattern)? {
+        _ if method == "HEAD" => item.wrong("an answer to HEAD has no body"),
+        pattern => Some(pattern),
+    });
+    ProbeKind::Http {
+        method,
+        path: path.unwrap_or_default(),
+        expect: expect.unwrap_or_else(|| vec![(200, 299)]),
+        body_contains,
+    }
+}
+
+/// A method (RFC 9110 section 9.1). Methods differ by case, so that small letters are a slip.
+fn method(text: &str) -> Result<String, String> {
+    let is_method = (1..=limits::METHOD_BYTES).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+    match text {
+        "CONNECT" => Err("is not a method that asks for anything".to_owned()),
+        _ if is_method => Ok(text.to_owned()),
+        _ => Err("must be a method such as \"GET\", \"HEAD\" or \"OPTIONS\"".to_owned()),
+    }
+}
+
+fn pattern(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=limits::PROBE_PATTERN_BYTES => Ok(text.to_owned()),
+        _ => Err(format!(
+            "must be a text of 1 to {} bytes",
+            limits::PROBE_PATTERN_BYTES
+        )),
+    }
+}
+
+fn grpc_name(text: &str) -> Result<String, String> {
+    let is_name = (1..=limits::PROBE_SERVICE_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_name.then(|| text.to_owned()).ok_or_else(|| {
+        format!(
+            "must be true, or the name of a service in 1 to {} characters without blanks",
+            limits::PROBE_SERVICE_BYTES
+        )
+    })
+}
+
+fn probe_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("must begin with \"/\" and have no blanks; other characters are written as %XX".to_owned())
+}
+
+/// `2xx`, `200`, `200-399`, or several of these with commas between, as inclusive ranges.
+fn expected_statuses(text: &str) -> Result<Vec<(u16, u16)>, String> {
+    let ranges: Option<Vec<_>> = text
+        .split(',')
+        .map(|range| statuses(range.trim()))
+        .collect();
+    ranges
+        .filter(|ranges| ranges.len() <= limits::EXPECTED_STATUSES)
+        .ok_or_else(|| {
+            "must be statuses such as \"2xx\", \"204\", \"200-399\" or \"2xx, 404\"".to_owned()
+        })
+}
+
+fn statuses(text: &str) -> Option<(u16, u16)> {
+    let status = |text: &str| {
+        let is_plain = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>()
+            .ok()
+            .filter(|status| is_plain && (100..=599).contains(status))
+    };
+    if let Some(class) = text.strip_suffix("xx") {
+        let class = class
+            .parse::<u16>()
+            .ok()
+            .filter(|class| (1..=5).contains(class))?;
+        return Some((class * 100, class * 100 + 99));
+    }
+    match text.split_once('-') {
+        None => Some((status(text)?, status(text)?)),
+        Some((first, last)) => {
+            Some((status(first.trim())?, status(last.trim())?)).filter(|(a, b)| a <= b)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_statuses_table() {
+        let understood: [(&str, &[(u16, u16)]); 4] = [
+            ("2xx", &[(200, 299)]),
+            ("204", &[(204, 204)]),
+            ("200-399", &[(200, 399)]),
+            ("2xx, 404", &[(200, 299), (404, 404)]),
+        ];
+        for (text, expected) in understood {
+            assert_eq!(expected_statuses(text).as_deref(), Ok(expected), "{text:?}");
+        }
+        for text in ["", "6xx", "0xx", "399-200", "20", "+20", "200,", "700"] {
+            assert!(expected_statuses(text).is_err(), "{text:?}");
+        }
+    }
+}

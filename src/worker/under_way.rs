@@ -1,0 +1,199 @@
+//! The attempts of a core that are under way at backends: those that wait in a backend which has become unhealthy are
+//! told so, and a backend in which requests wait without an answer is to be probed soon.
+
+use std::cell::RefCell;
+
+use crate::base::ids::BackendId;
+use crate::base::limits;
+use crate::net::{Timer, Timers};
+
+/// All attempts under way. An attempt keeps its place from its beginning to its end; places are used again.
+#[derive(Default)]
+pub struct UnderWay {
+    places: RefCell<Vec<Option<Place>>>,
+    free: RefCell<Vec<usize>>,
+    /// The core's millisecond in which the last answer of each backend began, by its row in the tables.
+    heads: RefCell<Vec<u64>>,
+}
+
+struct Place {
+    backend: BackendId,
+    /// The number of a timer of the attempt's task.
+    timer: u32,
+    /// The core's millisecond in which the attempt began.
+    since: u64,
+    /// Whether the backend has become unhealthy since then, and is so still.
+    is_down: bool,
+    /// Whether the answer is still waited for, and the health thread was not told of that.
+    is_awaited: bool,
+}
+
+/// An attempt under way, until this is dropped.
+pub struct Counted<'a> {
+    all: &'a UnderWay,
+    number: usize,
+}
+
+impl Counted<'_> {
+    /// The number of the attempt's place.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.all.places.borrow_mut()[self.number] = None;
+        self.all.free.borrow_mut().push(self.number);
+    }
+}
+
+impl UnderWay {
+    /// Notes an attempt at a backend, by a task that this timer wakes.
+    pub fn begin(&self, backend: BackendId, timer: &Timer) -> Counted<'_> {
+        let place = Some(Place {
+            backend,
+            timer: timer.number(),
+            since: timer.timers().millis(),
+            is_down: false,
+            is_awaited: true,
+        });
+        let mut places = self.places.borrow_mut();
+        let number = match self.free.borrow_mut().pop() {
+            Some(number) => {
+                places[number] = place;
+                number
+            }
+            None => {
+                places.push(place);
+                places.len() - 1
+            }
+        };
+        Counted { all: self, number }
+    }
+
+    /// Notes that an attempt goes to another address of the name that was picked.
+    pub fn note_backend(&self, number: usize, backend: BackendId) {
+        self.with(number, |place| place.backend = backend);
+    }
+
+    /// Notes that the answer of an attempt has begun.
+    pub fn note_head(&self, number: usize, backend: BackendId, now: u64) {
+        self.with(number, |place| place.is_awaited = false);
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() <= backend.index() {
+            heads.resize(backend.index() + 1, 0);
+        }
+        heads[backend.index()] = now;
+    }
+
+    /// Whether the backend of an attempt has become unhealthy since the attempt began, and is so still.
+    pub fn is_down(&self, number: usize) -> bool {
+        let places = self.places.borrow();
+        places
+            .get(number)
+            .and_then(Option::as_ref)
+            .is_some_and(|place| place.is_down)
+    }
+
+    fn with(&self, number: usize, change: impl FnOnce(&mut Place)) {
+        let mut places = self.places.borrow_mut();
+        if let Some(place) = places.get_mut(number).and_then(Option::as_mut) {
+            change(place);
+        }
+    }
+
+    /// Takes over whether a backend has become unhealthy, and lets all attempts at unhealthy backends look around: another
+    /// backend may take them by now.
+    pub fn set_down(&self, backend: BackendId, is_down: bool, timers: &Timers) {
+        for place in self.places.borrow_mut().iter_mut().flatten() {
+            if place.backend == backend {
+                place.is_down = is_down;
+            }
+            if place.is_down {
+                timers.wake(place.timer);
+            }
+        }
+    }
+
+    /// The backends that let a request wait for too long while they began no other answer either, by the core's
+    /// milliseconds. Each request counts once.
+    pub fn silent(&self, now: u64) -> Vec<BackendId> {
+        let heads = self.heads.borrow();
+        let is_long_ago = |at: u64| at + limits::SUSPECT_MILLIS <= now;
+        let is_silent = |id: BackendId| {
+            let last = heads.get(id.index());
+            last.is_none_or(|&last| last == 0 || is_long_ago(last))
+        };
+        let mut silent = Vec::new();
+        for place in self.places.borrow_mut().iter_mut().flatten() {
+            if place.is_awaited && is_long_ago(place.since) && is_silent(place.backend) {
+                place.is_awaited = false;
+                silent.push(place.backend);
+            }
+        }
+        silent.sort_unstable();
+        silent.dedup();
+        silent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    const A: BackendId = BackendId(1);
+    const B: BackendId = BackendId(2);
+
+    #[test]
+    fn only_attempts_at_the_backend_that_fell_are_told() {
+        let (all, timers) = (UnderWay::default(), Rc::<Timers>::default());
+        let timer = Timer::new(&timers);
+        let [first, second] = [A, B].map(|id| all.begin(id, &timer));
+        all.set_down(A, true, &timers);
+        let later = all.begin(A, &timer);
+        let numbers = [first.number(), second.number(), later.number()];
+        assert_eq!(
+            numbers.map(|number| all.is_down(number)),
+            [true, false, false],
+            "who came later knew"
+        );
+        all.set_down(A, false, &timers);
+        assert!(!all.is_down(first.number()), "it is well again");
+        all.note_backend(first.number(), B);
+        all.set_down(B, true, &timers);
+        assert!(all.is_down(first.number()));
+        let number = first.number();
+        drop(first);
+        assert!(!all.is_down(number));
+        assert_eq!(
+            all.begin(A, &timer).number(),
+            number,
+            "places are used again"
+        );
+    }
+
+    #[test]
+    fn a_backend_is_silent_when_a_request_waits_and_no_other_is_answered() {
+        let (all, timers) = (UnderWay::default(), Rc::<Timers>::default());
+        let timer = Timer::new(&timers);
+        let pass =
+            || (0..limits::SUSPECT_MILLIS / limits::TICK_MILLIS).for_each(|_| timers.advance());
+        let slow = all.begin(A, &timer);
+        assert!(all.silent(timers.millis()).is_empty(), "it has just begun");
+        pass();
+        let quick = all.begin(A, &timer);
+        all.note_head(quick.number(), A, timers.millis());
+        assert!(all.silent(timers.millis()).is_empty(), "others are served");
+        pass();
+        assert_eq!(all.silent(timers.millis()), [A]);
+        assert!(all.silent(timers.millis()).is_empty(), "said already");
+        drop((slow, quick));
+        let [first, second] = [(); 2].map(|()| all.begin(B, &timer));
+        pass();
+        assert_eq!(all.silent(timers.millis()), [B], "once for all");
+        drop((first, second));
+    }
+}
