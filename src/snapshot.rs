@@ -392,6 +392,8 @@ pub struct Pool {
     pub tls: Option<ClientTls>,
     /// The header that every connection to a backend begins with, if any.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether its backends' responses are held to the letter of the RFCs; else they are taken if they have one reading.
+    pub strict_responses: bool,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.

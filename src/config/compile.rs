@@ -338,6 +338,7 @@ fn compile_pool(
         protocol: pool.protocol,
         tls,
         proxy_protocol: pool.proxy_protocol,
+        strict_responses: pool.strict_responses,
         keepalive: settings.timeouts.upstream_keepalive,
         counts: slots.pool_counts(name),
     })

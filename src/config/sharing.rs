@@ -130,6 +130,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         protocol,
         tls,
         proxy_protocol,
+        strict_responses,
         keepalive,
         counts,
     } = one;
@@ -145,6 +146,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         && *protocol == other.protocol
         && config(tls) == config(&other.tls)
         && *proxy_protocol == other.proxy_protocol
+        && *strict_responses == other.strict_responses
         && *keepalive == other.keepalive
         && Arc::ptr_eq(counts, &other.counts)
 }

@@ -189,6 +189,13 @@ pub fn trim(text: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether a text is a token (RFC 9110 section 5.6.2).
+pub fn is_token(text: &[u8]) -> bool {
+    let is_token_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(is_token_byte)
+}
+
 /// The value of the first field of this name, whatever its case.
 pub fn find<'b>(fields: &[Header<'b>], name: &str) -> Option<&'b [u8]> {
     fields

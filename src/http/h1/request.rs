@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::survey::Survey;
+use super::survey::{Sender, Survey};
 use super::target::Target;
 use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
 use crate::base::limits::{HEAD_FIELDS, METHOD_BYTES};
@@ -109,7 +109,7 @@ fn accept<'b, 's>(
         return Err(Refusal::MethodNotAllowed);
     }
     let fields_start = line_len + 2;
-    let survey: &'s Survey<'b> = Survey::of(head, fields, place)?;
+    let survey: &'s Survey<'b> = Survey::of(head, fields, place, Sender::Stranger)?;
     let body = framing::request_body(survey, version)?;
     let parts = Target::of(method, target)?;
     let host = host(survey, &parts, version)?;

@@ -290,6 +290,7 @@ fn encode(
         asked: Asked {
             head: head.method.is_head(),
             upgrade: head.upgrade,
+            strict: exchange.plan.pool(route.pool).strict_responses,
         },
         version: head.version,
         idempotent: head.method.is_idempotent(),

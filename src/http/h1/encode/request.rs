@@ -121,6 +121,7 @@ fn write_fields(
     let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
     lines.copy(pen, |pen, field, known| match known {
         Known::Host => host_value = write_host(pen, field.name, host),
+        Known::ContentLength if head.survey.rewrites_length => {}
         Known::Expect if !(edits.expect && head.expect_continue) => {}
         Known::XForwardedFor => {}
         Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
@@ -203,6 +204,11 @@ fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
 fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
     if head.body == RequestBody::Chunked {
         pen.text(b"Transfer-Encoding: chunked\r\n");
+    }
+    if let Some(length) = head.survey.content_length
+        && head.survey.rewrites_length
+    {
+        pen.length(length);
     }
     // HTTP/2 ends a request without a word; here some servers insist on one (RFC 9110 section 8.6).
     if head.version == Version::Http2

@@ -266,8 +266,8 @@ fn framing_table() {
         ("Content-Length: 5 5\r\n", Err(BadContentLength)),
         ("Content-Length: 5;\r\n", Err(BadContentLength)),
         ("Content-Length: 0x5\r\n", Err(BadContentLength)),
-        ("Content-Length: 05\r\n", Err(BadContentLength)),
-        ("Content-Length: 00\r\n", Err(BadContentLength)),
+        ("Content-Length: 05\r\n", Ok(Length(5))),
+        ("Content-Length: 00\r\n", Ok(RequestBody::None)),
         ("Content-Length: 5.0\r\n", Err(BadContentLength)),
         ("Content-Length: five\r\n", Err(BadContentLength)),
         (

@@ -1,0 +1,3 @@
+//! What users of other proxies have reported, kind by kind.
+
+mod backend_answers;
