@@ -31,7 +31,7 @@ pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_re
 pub use fault::fault_at;
 pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
 pub use repair::{may_be_repaired, repair_response};
-pub use request::{RequestHead, parse_request};
+pub use request::{RequestHead, lower_version, parse_request};
 pub use response::{Asked, ResponseHead, interim_cost, parse_response};
 pub(in crate::http) use survey::{content_length, equal_lengths};
 pub(in crate::http) use trailers::may_be_trailer;

@@ -7,7 +7,7 @@ use httparse::Header;
 
 use super::field_set::FieldSet;
 use crate::base::limits;
-use crate::http::fields::{Known, list, recognise, trim};
+use crate::http::fields::{Expectation, Known, expectation, list, recognise, trim};
 use crate::http::refusal::Refusal;
 
 /// What is known of a head's fields.
@@ -126,15 +126,18 @@ impl<'b> Survey<'b> {
             }
             Known::Connection => self.note_connection(value)?,
             Known::Upgrade => self.upgrade_repeated |= self.upgrade.replace(value).is_some(),
-            Known::KeepAlive => self.keep_alive_timeout = keep_alive_timeout(value),
+            Known::KeepAlive => {
+                self.keep_alive_timeout = keep_alive_timeout(value).or(self.keep_alive_timeout)
+            }
             Known::Te => {
                 self.te_trailers |=
                     list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
             }
-            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
-                self.expect_continue = true
-            }
-            Known::Expect => self.unknown_expectation = true,
+            Known::Expect => match expectation(value) {
+                Expectation::None => self.dropped.insert(index),
+                Expectation::Continue => self.expect_continue = true,
+                Expectation::Unknown => self.unknown_expectation = true,
+            },
             Known::XForwardedFor => self.forwarded_for = true,
             Known::FromProxies
             | Known::Http2Settings
@@ -270,13 +273,21 @@ fn is_hop_by_hop(known: Known) -> bool {
     )
 }
 
-/// Seconds from `timeout=` in a `Keep-Alive` value.
+/// Seconds from `timeout=` in a `Keep-Alive` value. Some servers put blanks around the sign, or quotes around the
+/// number.
 fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
-    let digits = list(value).find_map(|parameter| {
-        let (name, rest) = parameter.split_at_checked(b"timeout=".len())?;
-        name.eq_ignore_ascii_case(b"timeout=").then_some(rest)
-    })?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    list(value).find_map(|parameter| {
+        let sign = memchr::memchr(b'=', parameter)?;
+        let (name, rest) = (trim(&parameter[..sign]), trim(&parameter[sign + 1..]));
+        if !name.eq_ignore_ascii_case(b"timeout") {
+            return None;
+        }
+        let quoted = rest
+            .strip_prefix(b"\"")
+            .and_then(|rest| rest.strip_suffix(b"\""));
+        let digits = std::str::from_utf8(quoted.unwrap_or(rest)).ok()?;
+        digits.parse().ok().filter(|_| !digits.starts_with('+'))
+    })
 }
 
 /// Largest length: 63 bits.

@@ -9,7 +9,7 @@ use super::head::Head;
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::priority::Priority;
 use crate::base::limits;
-use crate::http::fields::is_token;
+use crate::http::fields::{Expectation, expectation, is_token};
 use crate::http::h1::{content_length, equal_lengths, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
@@ -215,10 +215,11 @@ fn survey(head: &mut Head, role: Role) -> Result<Found, Refusal> {
                     return Err(Refusal::RepeatedContentLength);
                 }
             }
-            Class::Expect if list.value(span).eq_ignore_ascii_case(b"100-continue") => {
-                facts.expect_continue = true;
-            }
-            Class::Expect => found.unknown_expectation = true,
+            Class::Expect => match expectation(list.value(span)) {
+                Expectation::None => {}
+                Expectation::Continue => facts.expect_continue = true,
+                Expectation::Unknown => found.unknown_expectation = true,
+            },
             Class::Priority => facts.priority = Some(Priority::parse(list.value(span))),
             Class::Host if found.host.is_some() => return Err(Refusal::RepeatedHost),
             Class::Host => found.host = Some(value_range(span)),
@@ -269,8 +270,15 @@ fn check_target(target: &[u8], method: &[u8], most: u32) -> Result<(), Refusal> 
     }
 }
 
-/// The one host that the request is for. `:authority` and `host` must agree if both are there.
+/// The one host that the request is for, without a colon that has no port behind it.
 fn check_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<usize>, Refusal> {
+    let written = written_authority(text, found, scheme)?;
+    let len = host::without_empty_port(&text[written.clone()]).len();
+    Ok(written.start..written.start + len)
+}
+
+/// `:authority` and `host` must agree if both are there.
+fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<usize>, Refusal> {
     let default_port = match scheme {
         b"http" => 80,
         b"https" => 443,

@@ -119,6 +119,12 @@ fn admit_written(
         }
         Err(refusal) => (0, Err(Failure::Refused(refusal))),
     };
+    if matches!(outcome, Err(Failure::Refused(Refusal::UnsupportedVersion)))
+        && h1::lower_version(received.filled_mut())
+    {
+        client.wire.put(received, &shard.blocks);
+        return admit_written(shard, client, exchange);
+    }
     if let Err(Failure::Refused(refusal)) = outcome {
         tell_refused(shard, client, exchange, received.filled(), refusal);
     }

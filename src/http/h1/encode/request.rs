@@ -118,11 +118,16 @@ fn write_fields(
         host_value = write_host(pen, "Host", host);
     }
     let mut has_proto = all.name("x-forwarded-proto");
+    let mut has_expect = !(edits.expect && head.expect_continue);
     let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
     lines.copy(pen, |pen, field, known| match known {
         Known::Host => host_value = write_host(pen, field.name, host),
         Known::ContentLength if head.survey.rewrites_length => {}
-        Known::Expect if !(edits.expect && head.expect_continue) => {}
+        Known::Expect if has_expect => {}
+        Known::Expect => {
+            has_expect = true;
+            pen.field(field.name, b"100-continue");
+        }
         Known::XForwardedFor => {}
         Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
         Known::FromProxies if !edits.client_trusted || !is_plainly_written(field.name) => {}
