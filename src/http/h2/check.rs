@@ -152,6 +152,11 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
 /// Checks a trailer section; gives the lines of it that may be passed on.
 pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
     list.refusal().map_or(Ok(()), Err)?;
+    // As over HTTP/1.1, where the end of the last line is not counted.
+    let most = limits::TRAILER_BYTES as usize + b"\r\n".len();
+    if list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS {
+        return Err(Refusal::ChunkOverheadTooLarge);
+    }
     let mut end = 0;
     for span in std::mem::take(&mut list.spans) {
         let is_bad = span.class.is_pseudo() || span.class == Class::Bad || span.bad_value;

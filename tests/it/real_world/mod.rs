@@ -1,4 +1,5 @@
 //! What users of other proxies have reported, kind by kind.
 
 mod backend_answers;
+mod both_versions;
 mod request_grammar;

@@ -147,7 +147,8 @@ fn fields_table() {
         (&["x: a", ":path: /b"], Some(Refusal::BadPseudoField)),
         (
             &[
-                "a: 1", "b: 1", "c: 1", "d: 1", "e: 1", "f: 1", "g: 1", "h: 1", "i: 1",
+                "a: 1", "b: 1", "c: 1", "d: 1", "e: 1", "f: 1", "g: 1", "h: 1", "i: 1", "j: 1",
+                "k: 1", "l: 1",
             ],
             Some(Refusal::TooManyFields),
         ),
