@@ -15,6 +15,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
+use crate::http::path::MergeSlashes;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counts::{PoolCounts, RouteCounts};
 use crate::shared::slots::Slot;
@@ -82,6 +83,8 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
+    /// What becomes of slashes that follow one another in a path.
+    pub merge_slashes: MergeSlashes,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -117,6 +120,7 @@ impl Listener {
             proxy_protocol,
             proxy_protocol_from,
             redirect_to_https,
+            merge_slashes,
             access: _,
             connections: _,
             clients: _,
@@ -126,12 +130,14 @@ impl Listener {
             proxy_protocol,
             proxy_protocol_from,
             redirect_to_https,
+            merge_slashes,
         );
         rest == (
             &other.http2,
             &other.proxy_protocol,
             &other.proxy_protocol_from,
             &other.redirect_to_https,
+            &other.merge_slashes,
         ) && match (tls, &other.tls) {
             (None, None) => true,
             (Some(tls), Some(other)) => tls.demands_as_much_as(other),

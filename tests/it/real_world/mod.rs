@@ -2,4 +2,5 @@
 
 mod backend_answers;
 mod both_versions;
+mod paths;
 mod request_grammar;
