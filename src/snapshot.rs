@@ -15,6 +15,7 @@ use crate::base::ids::{BackendId, PoolId};
 use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
+use crate::http::path::MergeSlashes;
 use crate::shared::backend_table::BackendState;
 use crate::shared::client_count::{ClientCount, SharedClientCount};
 use crate::shared::counts::{PoolCounts, RouteCounts};
@@ -83,6 +84,8 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
+    /// What becomes of slashes that follow one another in a path.
+    pub merge_slashes: MergeSlashes,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -122,6 +125,7 @@ impl Listener {
             proxy_protocol,
             proxy_protocol_from,
             redirect_to_https,
+            merge_slashes,
             access: _,
             connections: _,
             min_rate_bytes: _,
@@ -133,12 +137,14 @@ impl Listener {
             proxy_protocol,
             proxy_protocol_from,
             redirect_to_https,
+            merge_slashes,
         );
         rest == (
             &other.http2,
             &other.proxy_protocol,
             &other.proxy_protocol_from,
             &other.redirect_to_https,
+            &other.merge_slashes,
         ) && match (tls, &other.tls) {
             (None, None) => true,
             (Some(tls), Some(other)) => tls.demands_as_much_as(other),
@@ -413,6 +419,8 @@ pub struct Pool {
     pub tls: Option<ClientTls>,
     /// The header that every connection to a backend begins with, if any.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether its backends' responses are held to the letter of the RFCs; else they are taken if they have one reading.
+    pub strict_responses: bool,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.

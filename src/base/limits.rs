@@ -79,8 +79,10 @@ pub const RESPONSE_HEAD_BYTES: u32 = 64 << 10;
 pub const CHUNK_SIZE_DIGITS: u32 = 15;
 /// Bytes of one chunk extension, which is read over and dropped.
 pub const CHUNK_EXTENSION_BYTES: u32 = 256;
-/// Bytes of all chunk extensions of one body together.
-pub const CHUNK_EXTENSIONS_BYTES: u32 = 16 << 10;
+/// Bytes that all chunk extensions of one body together may always have.
+pub const CHUNK_EXTENSIONS_BYTES: u64 = 16 << 10;
+/// Of a longer body they may have one byte for so many bytes of data.
+pub const CHUNK_EXTENSIONS_SHARE: u64 = 8;
 /// Bytes that framing may add to a piece of a body: a chunk header, its end, and a last chunk.
 pub const CHUNK_FRAMING_BYTES: usize = 64;
 /// Bytes of a trailer section.
@@ -91,11 +93,18 @@ pub const TRAILER_FIELDS: usize = 64;
 pub const PROXY_LINE_BYTES: usize = 107;
 /// Bytes of a PROXY header of version 2 with all its extensions.
 pub const PROXY_HEADER_BYTES: usize = 4096;
-/// Interim (1xx) responses that one exchange may bring before its final one.
-pub const INTERIM_RESPONSES: u32 = 16;
+/// Bytes of the heads of interim (1xx) responses that one exchange may bring before its final one.
+pub const INTERIM_BYTES: u32 = 1 << 20;
+/// Bytes that an interim response counts for at least.
+pub const INTERIM_LEAST_BYTES: u32 = 256;
+/// Times `timeouts.upstream_response` that may pass from the first interim response to the final one. Each interim
+/// response begins the time for the next response anew.
+pub const INTERIM_WAITS: u32 = 16;
 
 /// Bytes of an HPACK table by its own count, in each direction: what holds before any SETTINGS.
 pub const H2_TABLE_BYTES: usize = 4096;
+/// `cookie` fields of one section (RFC 9113 section 8.2.3), which become one field of HTTP/1.1.
+pub const COOKIE_CRUMBS: u32 = 1024;
 /// How many times its limit a field section may come to before it can only be meant as an attack.
 pub const H2_BOMB_MULTIPLE: usize = 16;
 /// Bytes of a frame's payload that we take: what holds before any SETTINGS.

@@ -8,7 +8,7 @@ use super::report::{Report, report_route};
 use crate::config::{self, Machine, Resolved};
 use crate::http::h1::{self, FieldSlots, HeadLimits};
 use crate::http::host;
-use crate::http::path;
+use crate::http::path::{self, MergeSlashes};
 use crate::http::refusal::Refusal;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
@@ -45,7 +45,7 @@ fn compile(path: &Path) -> Result<Snapshot, String> {
 
 fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String> {
     let mut report = Report::default();
-    let (host, path) = match read_request(&snapshot.client.head, method, url)? {
+    let (host, sent) = match read_request(&snapshot.client.head, method, url)? {
         Ok(request) => request,
         Err(refusal) => {
             report.line(
@@ -54,6 +54,22 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
             );
             return Ok(report.into_text());
         }
+    };
+    // As at the first listener.
+    let merge = snapshot
+        .listeners
+        .first()
+        .map(|listener| listener.merge_slashes);
+    let merge = merge.unwrap_or_default();
+    let mut scratch = Vec::new();
+    let path = match merge {
+        MergeSlashes::Off => sent.clone(),
+        _ => text(path::merge_slashes(sent.as_bytes(), &mut scratch)),
+    };
+    let sent = if merge == MergeSlashes::MatchOnly {
+        sent
+    } else {
+        path.clone()
     };
     report.line("request", format!("{method} {path} of host {host}"));
     let outcomes = snapshot
@@ -83,7 +99,7 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
             snapshot,
             &snapshot.routes[id.index()],
             method,
-            &path,
+            &sent,
         ),
         None => report.line("answer", "404: no route takes it"),
     }
@@ -123,8 +139,11 @@ fn parse(head: &str, limits: &HeadLimits) -> Result<(String, String), Refusal> {
     let (host, _) = host::split(request.host).ok_or(Refusal::BadHost)?;
     let mut scratch = Vec::new();
     let path = path::normalise(request.path, &mut scratch)?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((text(host).to_ascii_lowercase(), text(path)))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -233,7 +252,7 @@ other route     b/ is for another host
     #[test]
     fn a_request_that_passes_by_a_route() {
         let expected = "\
-request         GET /api%2fv1/x of host api.example.com
+request         GET /api%2Fv1/x of host api.example.com
 answer          400: ambiguous_route: a server may read the path as /api/v1/x, which another route takes
 ";
         let found = explained("GET", "http://api.example.com/api%2fv1/x");

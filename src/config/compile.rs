@@ -174,6 +174,7 @@ fn compile_listener(
         addr: listener.addr.value.clone(),
         tls: tls.transpose()?,
         http2: listener.http2 && listener.tls.as_ref().is_none_or(speaks_h2),
+        merge_slashes: listener.merge_slashes,
         proxy_protocol: listener.proxy_protocol,
         proxy_protocol_from: ranges(&listener.proxy_protocol_from),
         redirect_to_https: listener.redirect_to_https,
@@ -350,6 +351,7 @@ fn compile_pool(
         protocol: pool.protocol,
         tls,
         proxy_protocol: pool.proxy_protocol,
+        strict_responses: pool.strict_responses,
         keepalive: settings.timeouts.upstream_keepalive,
         counts: slots.pool_counts(name),
     })

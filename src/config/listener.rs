@@ -10,6 +10,7 @@ use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
+use crate::http::path::MergeSlashes;
 use crate::snapshot::{ListenAddr, SocketAccess};
 
 /// A listener as written.
@@ -22,6 +23,7 @@ pub struct ListenerSettings {
     /// Empty: whoever reaches the address, which then is a local one.
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
+    pub merge_slashes: MergeSlashes,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
@@ -30,6 +32,13 @@ pub struct ListenerSettings {
     pub min_rate_bytes: u32,
     pub min_rate_grace: Duration,
 }
+
+/// The words for what becomes of slashes that follow one another.
+const MERGE_SLASHES: [(&str, MergeSlashes); 3] = [
+    ("on", MergeSlashes::On),
+    ("match_only", MergeSlashes::MatchOnly),
+    ("off", MergeSlashes::Off),
+];
 
 /// Reads both forms; the default address if there is neither.
 pub(super) fn read(table: &mut Table<'_>) -> Vec<ListenerSettings> {
@@ -67,6 +76,9 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         proxy_protocol,
         proxy_protocol_from: read_from(table, proxy_protocol, addr.as_deref()),
         redirect_to_https: redirect.unwrap_or(false),
+        merge_slashes: table
+            .get("merge_slashes", |item| item.word(&MERGE_SLASHES))
+            .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
         min_rate_bytes: table.whole(
@@ -131,6 +143,7 @@ impl ListenerSettings {
             proxy_protocol: false,
             proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
+            merge_slashes: MergeSlashes::On,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
             min_rate_bytes: default::MIN_RATE_BYTES,

@@ -30,6 +30,8 @@ pub struct PoolSettings {
     /// `None`: cleartext.
     pub tls: Option<Box<ClientTlsSettings>>,
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether responses are held to the letter of the RFCs.
+    pub strict_responses: bool,
 }
 
 /// A backend as written.
@@ -47,7 +49,7 @@ pub struct BackendSettings {
 }
 
 /// Keys that describe how a pool works; a route has them only when the pool is its own.
-pub const WORK_KEYS: [&str; 10] = [
+pub const WORK_KEYS: [&str; 11] = [
     "balancing_algorithm",
     "hash_on",
     "health_check",
@@ -58,6 +60,7 @@ pub const WORK_KEYS: [&str; 10] = [
     "protocol",
     "tls",
     "proxy_protocol",
+    "strict_responses",
 ];
 
 /// Says where the former key `pipelining` is written that there is no such thing, and what there is instead.
@@ -113,6 +116,7 @@ impl PoolSettings {
                 0..=limits::IDLE_CONNECTIONS_MAX,
             ),
             protocol,
+            strict_responses: table.flag("strict_responses", false),
             tls: table.get("tls", tls::read_client).map(Box::new),
             proxy_protocol: table.get("proxy_protocol", |item| {
                 let version = item.word(&PROXY_PROTOCOLS)?;

@@ -155,7 +155,8 @@ impl RouteTimeoutSettings {
 /// The name of the route that is written with this host and prefix; `None` if the host is mistaken.
 pub fn name_as_written(host: Option<&str>, prefix: Option<&str>) -> Option<String> {
     let host = host.map(address::host_pattern).transpose().ok()?;
-    Some(route_name(host.as_deref(), prefix.unwrap_or("/")))
+    let prefix = with_right_escapes(prefix.unwrap_or("/"));
+    Some(route_name(host.as_deref(), &prefix))
 }
 
 fn route_name(host: Option<&str>, prefix: &str) -> String {
@@ -176,6 +177,13 @@ fn read_host_header(item: &Item<'_>) -> Option<HostHeader> {
     }
 }
 
+/// A prefix with its escapes in the form that they have in normal paths.
+fn with_right_escapes(prefix: &str) -> String {
+    let mut right = Vec::with_capacity(prefix.len());
+    path::put_escapes_right(prefix.as_bytes(), &mut right);
+    String::from_utf8_lossy(&right).into_owned()
+}
+
 /// A path as requests have it after normalisation, without which it would never match.
 fn read_prefix(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
@@ -192,9 +200,10 @@ fn read_prefix(text: &str) -> Result<String, String> {
         );
     }
     let mut scratch = Vec::new();
+    let right = with_right_escapes(text);
     match path::normalise(text.as_bytes(), &mut scratch) {
-        Ok(normal) if normal == text.as_bytes() => match path::only_reading(normal) {
-            Some(_) => Ok(text.to_owned()),
+        Ok(normal) if normal == right.as_bytes() => match path::only_reading(normal) {
+            Some(_) => Ok(right),
             None => Err(
                 "has a slash or backslash behind a semicolon, which servers read differently"
                     .to_owned(),

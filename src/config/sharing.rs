@@ -134,6 +134,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         protocol,
         tls,
         proxy_protocol,
+        strict_responses,
         keepalive,
         counts,
     } = one;
@@ -151,6 +152,7 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         && *protocol == other.protocol
         && config(tls) == config(&other.tls)
         && *proxy_protocol == other.proxy_protocol
+        && *strict_responses == other.strict_responses
         && *keepalive == other.keepalive
         && Arc::ptr_eq(counts, &other.counts)
 }

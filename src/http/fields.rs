@@ -178,6 +178,29 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|member| !member.is_empty())
 }
 
+/// What an `Expect` field asks for (RFC 9110 section 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// The field is an empty list.
+    None,
+    /// Nothing but `100-continue`.
+    Continue,
+    /// Something that nobody has defined.
+    Unknown,
+}
+
+/// Reads the value of `Expect`.
+pub fn expectation(value: &[u8]) -> Expectation {
+    let mut read = Expectation::None;
+    for member in list(value) {
+        match member.eq_ignore_ascii_case(b"100-continue") {
+            true => read = Expectation::Continue,
+            false => return Expectation::Unknown,
+        }
+    }
+    read
+}
+
 /// `text` without the blanks (space, tab) at its ends.
 pub fn trim(text: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -187,6 +210,13 @@ pub fn trim(text: &[u8]) -> &[u8] {
         (Some(start), Some(end)) => &text[start..=end],
         _ => &[],
     }
+}
+
+/// Whether a text is a token (RFC 9110 section 5.6.2).
+pub fn is_token(text: &[u8]) -> bool {
+    let is_token_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(is_token_byte)
 }
 
 /// The value of the first field of this name, whatever its case.
@@ -326,6 +356,24 @@ mod tests {
             "x_forwarded_for",
         ] {
             assert!(!may_be_edited(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn expectations_table() {
+        let rows = [
+            ("", Expectation::None),
+            (" , ,", Expectation::None),
+            ("100-continue", Expectation::Continue),
+            ("100-Continue", Expectation::Continue),
+            (", 100-continue ,100-continue", Expectation::Continue),
+            ("100-continue, x", Expectation::Unknown),
+            ("x, 100-continue", Expectation::Unknown),
+            ("100-continue;q=1", Expectation::Unknown),
+            ("100", Expectation::Unknown),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(expectation(value.as_bytes()), expected, "{value:?}");
         }
     }
 

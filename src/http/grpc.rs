@@ -10,7 +10,7 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
         .split_at_checked(NAME.len())
         .is_some_and(|(name, rest)| {
             name.eq_ignore_ascii_case(NAME)
-                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
         })
 }
 

@@ -20,7 +20,7 @@ const HOST_BYTE: [bool; 256] = {
 /// Splits `host[:port]`. Accepted hosts: letters, digits, `-`, `.`, `_`, `~`, of at most 253 bytes, and IPv6
 /// addresses in brackets, which stay in the result. `None`: user information, percent-encoding, an empty or malformed
 /// host, one with an empty label other than that of the root at its end (`a..b`, `.a`, `a..`), or a port that is not
-/// a plain number in `1..=65535`.
+/// a number in `1..=65535`. A colon with no digits behind it names no port (RFC 3986 section 3.2.3).
 pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host_len = match authority.first()? {
         b'[' => bracketed_len(authority)?,
@@ -31,7 +31,7 @@ pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
         return None;
     }
     match rest {
-        [] => Some((host, None)),
+        [] | [b':'] => Some((host, None)),
         [b':', digits @ ..] => Some((host, Some(port(digits)?))),
         _ => None,
     }
@@ -40,6 +40,11 @@ pub fn split(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
 /// The name without the dot that may end it: `a.test.` is `a.test`, said as DNS says it.
 pub fn without_root(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
+}
+
+/// The authority without a colon that has no port behind it (RFC 3986 section 6.2.3).
+pub fn without_empty_port(authority: &[u8]) -> &[u8] {
+    authority.strip_suffix(b":").unwrap_or(authority)
 }
 
 /// Whether two authorities name the same host and port, where none is written meaning `default_port`.
@@ -71,14 +76,11 @@ fn bracketed_len(authority: &[u8]) -> Option<usize> {
 }
 
 fn port(digits: &[u8]) -> Option<u16> {
-    if digits.len() > 5 || !matches!(digits.first()?, b'1'..=b'9') {
-        return None;
-    }
-    let number = digits.iter().try_fold(0u32, |number, byte| {
-        byte.is_ascii_digit()
-            .then(|| number * 10 + u32::from(byte - b'0'))
+    let number = digits.iter().try_fold(0u16, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u16::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
     })?;
-    u16::try_from(number).ok()
+    (number > 0).then_some(number)
 }
 
 #[cfg(test)]
@@ -87,7 +89,11 @@ mod tests {
 
     #[test]
     fn well_formed_table() {
-        let rows: [(&str, &str, Option<u16>); 9] = [
+        let rows: [(&str, &str, Option<u16>); 13] = [
+            ("h:", "h", None),
+            ("[::1]:", "[::1]", None),
+            ("h:080", "h", Some(80)),
+            ("h:000000443", "h", Some(443)),
             ("a", "a", None),
             ("api.example.com", "api.example.com", None),
             ("API.Example.com:8080", "API.Example.com", Some(8080)),
@@ -112,9 +118,10 @@ mod tests {
         let rows = [
             "",
             ":80",
-            "h:",
+            ":",
+            "h::",
             "h:0",
-            "h:080",
+            "h:000",
             "h:65536",
             "h:123456",
             "h:8x",

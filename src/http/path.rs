@@ -1,5 +1,5 @@
-//! Path normalisation (RFC 3986 sections 5.2.4 and 6.2.2.3): what is matched is what is forwarded, so no two readers of
-//! the path may disagree on its segments. What remains that servers read in more than one way is in `readings.rs`.
+//! Path normalisation (RFC 3986 section 6.2.2): what is matched is what is forwarded, so no two readers of the path may
+//! disagree on its segments. What remains that servers read in more than one way is in `readings.rs`.
 
 mod readings;
 
@@ -7,26 +7,71 @@ pub use readings::{Readings, is_plain, only_reading};
 
 use crate::http::refusal::Refusal;
 
-/// Resolves dot segments, `%2e` counting as a dot. Everything else stays byte for byte: `//`, other percent-encodings,
-/// `%2f` and backslashes, which separate nothing here. The result is `path` itself if it has no dot segment, else it is
-/// written to `scratch`. `*` is its own normal form.
+/// What becomes of slashes that follow one another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MergeSlashes {
+    /// They are one slash when the route is looked for, and in what is forwarded.
+    #[default]
+    On,
+    /// They are one slash when the route is looked for, and forwarded as they came.
+    MatchOnly,
+    /// Each one counts.
+    Off,
+}
+
+/// The normal form of a path: unreserved characters are not escaped, escapes are in capitals, dot segments are resolved.
+/// Everything else stays byte for byte: `//`, other percent-encodings, `%2F` and backslashes, which separate nothing
+/// here. The result is `path` itself if it is normal, else it is written to `scratch`. `*` is its own normal form.
 ///
 /// Errors: a malformed percent-encoding or `%00`; a path that climbs above the root; a part that is a dot segment only
-/// to servers which take `%2f`, `%5c` or a backslash for a slash, or cut segments at `;`.
+/// to servers which take `%2F`, `%5C` or a backslash for a slash, or cut segments at `;`. (Two dots beside any of them;
+/// one dot only where `%2F` is not the only one: it leads nowhere else, and stands in the names of stored objects.)
 pub fn normalise<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Refusal> {
     if !needs_care(path)? {
         return Ok(path);
     }
     scratch.clear();
-    resolve(path, scratch)?;
+    put_escapes_right(path, scratch);
+    resolve(scratch)?;
     Ok(scratch)
+}
+
+/// The path with unreserved characters as they are and other escapes in capitals (RFC 3986 sections 6.2.2.1 and
+/// 6.2.2.2). The percent-encodings must be well-formed.
+pub fn put_escapes_right(path: &[u8], out: &mut Vec<u8>) {
+    let mut rest = path;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        out.extend_from_slice(&rest[..at]);
+        match escaped(&rest[at..]) {
+            Ok(byte) if is_unreserved(byte) => out.push(byte),
+            _ => out.extend(rest[at..].iter().take(3).map(u8::to_ascii_uppercase)),
+        }
+        rest = rest.get(at + 3..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+}
+
+/// A path with one slash in the place of several that follow one another. The result is `path` itself if there are none,
+/// else it is written to `scratch`.
+pub fn merge_slashes<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    if memchr::memmem::find(path, b"//").is_none() {
+        return path;
+    }
+    scratch.clear();
+    for &byte in path {
+        if byte != b'/' || scratch.last() != Some(&b'/') {
+            scratch.push(byte);
+        }
+    }
+    scratch
 }
 
 /// The path without a prefix that it has, as it is forwarded. It is never empty and begins with one slash: a backend
 /// that redirects to a path which begins with `//` or `/\` sends its client to another host. The result is a part of
-/// `path` if that is so already, else it is written to `scratch`.
+/// `path` if that is so already, else it is written to `scratch`. A path whose slashes are not merged may have more of
+/// them than the prefix.
 pub fn without_prefix<'a>(path: &'a [u8], prefix: &str, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    let rest = path.strip_prefix(prefix.as_bytes()).unwrap_or(path);
+    let rest = behind_prefix(path, prefix.as_bytes()).unwrap_or(path);
     let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
     match rest.iter().take_while(|byte| is_slash(byte)).count() {
         0 if rest.is_empty() => b"/",
@@ -40,17 +85,43 @@ pub fn without_prefix<'a>(path: &'a [u8], prefix: &str, scratch: &'a mut Vec<u8>
     }
 }
 
-/// Checks every percent-encoding, and tells whether a segment (in the widest sense) begins with a dot.
+/// What follows a prefix, where more slashes may stand for one.
+fn behind_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    if let Some(rest) = path.strip_prefix(prefix) {
+        return Some(rest);
+    }
+    let mut rest = path;
+    for byte in prefix {
+        rest = rest.strip_prefix(&[*byte])?;
+        if *byte == b'/' {
+            let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
+            rest = &rest[slashes..];
+        }
+    }
+    Some(rest)
+}
+
+/// Checks every percent-encoding, and tells whether there is one that is not in its normal form, or whether a segment (in
+/// the widest sense) begins with a dot.
 fn needs_care(path: &[u8]) -> Result<bool, Refusal> {
     let mut care = false;
     for at in memchr::memchr3_iter(b'.', b'%', b'\\', path) {
         care |= match path[at] {
             b'.' => at > 0 && path[at - 1] == b'/',
-            b'%' => matches!(escaped(&path[at..])?, b'.' | b'/' | b'\\'),
+            b'%' => {
+                let byte = escaped(&path[at..])?;
+                let is_normal = !path[at + 1..at + 3].iter().any(u8::is_ascii_lowercase);
+                !is_normal || is_unreserved(byte) || matches!(byte, b'/' | b'\\')
+            }
             _ => true,
         };
     }
     Ok(care)
+}
+
+/// The characters that mean the same whether or not they are escaped (RFC 3986 section 2.3).
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// The byte that the percent-encoding at the start of `text` stands for.
@@ -63,78 +134,86 @@ fn escaped(text: &[u8]) -> Result<u8, Refusal> {
     }
 }
 
-fn resolve(path: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-    let mut segments = path.split(|&byte| byte == b'/');
-    // What stands before the first slash: nothing.
-    segments.next();
+/// Resolves dot segments in place (RFC 3986 section 5.2.4).
+fn resolve(path: &mut Vec<u8>) -> Result<(), Refusal> {
+    let mut written = 0;
+    let mut at = 0;
     let mut ends_in_dots = false;
-    for segment in segments {
+    // At each turn a slash stands at `at`; what stands before the first one is nothing.
+    while at < path.len() {
+        let start = at + 1;
+        let len = memchr::memchr(b'/', &path[start..]).unwrap_or(path.len() - start);
+        let segment = &path[start..start + len];
         let dots = dots(segment);
         match dots {
             Some(1) => {}
             Some(_) => {
-                let parent = memchr::memrchr(b'/', out).ok_or(Refusal::PathAboveRoot)?;
-                out.truncate(parent);
+                let parent = memchr::memrchr(b'/', &path[..written]);
+                written = parent.ok_or(Refusal::PathAboveRoot)?;
             }
             None if hides_dots(segment) => return Err(Refusal::AmbiguousPath),
             None => {
-                out.push(b'/');
-                out.extend_from_slice(segment);
+                path.copy_within(at..start + len, written);
+                written += 1 + len;
             }
         }
         ends_in_dots = dots.is_some();
+        at = start + len;
     }
+    path.truncate(written);
     // A directory stays one: `/a/.` is `/a/`.
     if ends_in_dots {
-        out.push(b'/');
+        path.push(b'/');
     }
     Ok(())
 }
 
 /// How many dots a segment consists of, if it is a dot segment: one or two.
 fn dots(segment: &[u8]) -> Option<usize> {
-    let mut rest = segment;
-    let mut count = 0;
-    while !rest.is_empty() {
-        rest = after_dot(rest)?;
-        count += 1;
-    }
-    matches!(count, 1 | 2).then_some(count)
-}
-
-fn after_dot(text: &[u8]) -> Option<&[u8]> {
-    match text {
-        [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => Some(rest),
+    match segment {
+        b"." => Some(1),
+        b".." => Some(2),
         _ => None,
     }
 }
 
 /// Whether some part of a segment is a dot segment to servers that separate segments at more than a slash, or that take
-/// what follows a semicolon for a parameter.
+/// what follows a semicolon for a parameter. Escapes are in their normal form.
 fn hides_dots(segment: &[u8]) -> bool {
     let mut part_start = 0;
     let mut in_parameter = false;
+    // Whether the part is bounded by slashes and `%2F` alone.
+    let mut is_named = true;
     let mut at = 0;
     while at < segment.len() {
-        let (len, separates) = match segment[at..] {
-            [b'\\', ..] => (1, true),
-            [b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..] => (3, true),
-            [b';', ..] => (1, false),
-            [b'%', b'3', b'b' | b'B', ..] => (3, false),
+        let (len, separates, names) = match segment[at..] {
+            [b'\\', ..] => (1, true, false),
+            [b'%', b'2', b'F', ..] => (3, true, true),
+            [b'%', b'5', b'C', ..] => (3, true, false),
+            [b';', ..] => (1, false, false),
+            [b'%', b'3', b'B', ..] => (3, false, false),
             _ => {
                 at += 1;
                 continue;
             }
         };
-        if !in_parameter && dots(&segment[part_start..at]).is_some() {
+        if !in_parameter && is_hidden(&segment[part_start..at], is_named && names) {
             return true;
         }
         at += len;
         part_start = at;
         in_parameter = !separates;
+        is_named = names;
     }
     // Without any separator the segment was seen to be no dot segment.
-    !in_parameter && dots(&segment[part_start..]).is_some()
+    !in_parameter && is_hidden(&segment[part_start..], is_named)
+}
+
+fn is_hidden(part: &[u8], is_named: bool) -> bool {
+    match dots(part) {
+        Some(1) => !is_named,
+        found => found.is_some(),
+    }
 }
 
 #[cfg(test)]
@@ -174,8 +253,16 @@ mod tests {
             ("/...", "/..."),
             ("/.well-known/x", "/.well-known/x"),
             ("/..a/.b/c..", "/..a/.b/c.."),
-            ("/%7Ea%2fb", "/%7Ea%2fb"),
+            ("/%7Ea%2fb", "/~a%2Fb"),
             ("/a%2fb/../c", "/c"),
+            ("/%61dmin/%41%2d%5f%30", "/admin/A-_0"),
+            ("/a%3a%c3%a9%25%20", "/a%3A%C3%A9%25%20"),
+            ("/a%2eb/%2ec", "/a.b/.c"),
+            ("/a/b%2e%2e", "/a/b.."),
+            ("/bucket/.%2fkey", "/bucket/.%2Fkey"),
+            ("/bucket/a%2F.%2Fkey", "/bucket/a%2F.%2Fkey"),
+            ("/bucket/key%2f%2e", "/bucket/key%2F."),
+            ("/%2e%2Fa", "/.%2Fa"),
             ("/a\\b", "/a\\b"),
             ("/a;x=1/b", "/a;x=1/b"),
             ("/a;../b", "/a;../b"),
@@ -210,6 +297,10 @@ mod tests {
             ("/a/..%3b/b", Refusal::AmbiguousPath),
             ("/.;/admin", Refusal::AmbiguousPath),
             ("/a\\.\\b", Refusal::AmbiguousPath),
+            ("/a/.%2f..%2fb", Refusal::AmbiguousPath),
+            ("/a/.%2f.;x", Refusal::AmbiguousPath),
+            ("/a/.%5cb", Refusal::AmbiguousPath),
+            ("/a/b%2f.\\c", Refusal::AmbiguousPath),
         ];
         for (path, expected) in rows {
             assert_eq!(normal(path), Err(expected), "{path}");
@@ -231,10 +322,33 @@ mod tests {
             ("/api/\\//\\host/\\x", "/api", "/host/\\x"),
             ("/api///", "/api", "/"),
         ];
-        for (path, prefix, expected) in rows {
+        let doubled = [
+            ("//api///x", "/api", "/x"),
+            ("/api//v1/x//y", "/api/v1", "/x//y"),
+            ("//api", "/api", "/"),
+        ];
+        for (path, prefix, expected) in rows.into_iter().chain(doubled) {
             let mut scratch = Vec::new();
             let rest = without_prefix(path.as_bytes(), prefix, &mut scratch);
             assert_eq!(rest, expected.as_bytes(), "{path} without {prefix}");
+        }
+    }
+
+    #[test]
+    fn slashes_are_merged_table() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("///a//b/", "/a/b/"),
+            ("*", "*"),
+            ("/a/b", "/a/b"),
+        ] {
+            let mut scratch = Vec::new();
+            assert_eq!(
+                merge_slashes(path.as_bytes(), &mut scratch),
+                expected.as_bytes(),
+                "{path}"
+            );
         }
     }
 
@@ -258,9 +372,11 @@ mod tests {
                 prop_assert_eq!(normal(&once), Ok(once.clone()));
                 prop_assert!(once.starts_with('/'));
                 for segment in once.split('/') {
-                    let decoded = segment.replace("%2e", ".").replace("%2E", ".");
-                    prop_assert!(decoded != "." && decoded != "..", "{path} became {once}");
-                    prop_assert!(path.split('/').any(|original| original == segment));
+                    prop_assert!(segment != "." && segment != "..", "{path} became {once}");
+                    let mut right = Vec::new();
+                    put_escapes_right(path.as_bytes(), &mut right);
+                    let right = String::from_utf8(right).unwrap();
+                    prop_assert!(right.split('/').any(|original| original == segment));
                 }
             }
         }

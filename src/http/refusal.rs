@@ -6,7 +6,7 @@
 pub enum Refusal {
     /// Not `METHOD SP target SP HTTP/d.d CRLF`.
     BadRequestLine,
-    /// Not `HTTP/1.x SP ddd [SP reason] CRLF`, or a status outside 100–599.
+    /// Not `HTTP/1.x SP ddd [SP reason] CRLF`, or a status outside 100–999.
     BadStatusLine,
     /// A version other than 1.0 and 1.1.
     UnsupportedVersion,
@@ -46,7 +46,7 @@ pub enum Refusal {
     BadHost,
     /// An absolute target for another host than `Host`.
     HostMismatch,
-    /// `Content-Length` is not a plain decimal of at most 63 bits.
+    /// `Content-Length` is not a decimal of at most 63 bits.
     BadContentLength,
     /// More than one `Content-Length`, even if they agree.
     RepeatedContentLength,

@@ -37,7 +37,7 @@ impl Block {
     }
 
     /// The filled part, to be changed in place.
-    pub(super) fn filled_mut(&mut self) -> &mut [u8] {
+    pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..]
     }
 

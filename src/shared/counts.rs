@@ -17,7 +17,7 @@ pub const KINDS: usize = 32;
 /// States that a backend may change to.
 const STATES: usize = BackendState::ALL.len();
 
-/// The class of a status, as index: 0 for 1xx.
+/// The class of a status, as index: 0 for 1xx. One of 600 or above is treated like a 5xx (RFC 9110 section 15).
 #[inline]
 pub fn class_of(status: u16) -> usize {
     (usize::from(status) / 100).clamp(1, CLASSES) - 1

@@ -85,6 +85,7 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
         protocol: Protocol::Http1,
         tls: None,
         proxy_protocol: None,
+        strict_responses: false,
         keepalive: Duration::from_secs(60),
         counts: slots.pool_counts(name),
     }

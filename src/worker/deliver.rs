@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h1::{
-    self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version, may_end_head,
+    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version,
+    may_be_repaired, may_end_head, repair_response,
 };
 use crate::http::refusal::Refusal;
 use crate::http::websocket;
@@ -79,22 +80,54 @@ pub enum Side {
 
 /// A head that came from the backend, encoded for the client.
 enum Answer {
-    Interim,
+    Interim {
+        bytes: usize,
+        /// Whether another answer may come on the same connection, as far as this head says.
+        is_sound: bool,
+    },
     Switching,
-    Final { body: Body, reusable: bool },
+    Final {
+        body: Body,
+        reusable: bool,
+    },
+}
+
+/// The interim heads of one answer.
+#[derive(Default)]
+struct Interims {
+    bytes: u32,
+    /// When the final head is due.
+    due: Option<Micros>,
+    /// Whether one of them announced a body: the connection is not used again.
+    are_odd: bool,
+}
+
+impl Interims {
+    /// Notes one more. Errors: they have taken too much, or too long.
+    fn note(&mut self, exchange: &Exchange, bytes: usize, is_sound: bool) -> Result<(), Failure> {
+        self.bytes = self.bytes.saturating_add(h1::interim_cost(bytes));
+        self.are_odd |= !is_sound;
+        let now = Micros::now();
+        let wait = exchange.route().timeouts.upstream_response;
+        let due = *self
+            .due
+            .get_or_insert_with(|| now.after(wait * limits::INTERIM_WAITS));
+        match self.bytes <= limits::INTERIM_BYTES {
+            true if now <= due => Ok(()),
+            true => Err(exchange.expired(Failure::ResponseTimeout)),
+            false => Err(Failure::TooManyInterim),
+        }
+    }
 }
 
 /// Receives the answer and passes it on through `out`.
 pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
-    let mut interims = 0;
+    let mut interims = Interims::default();
     let (mut body, reusable) = loop {
         match ends.receive_head(out).await? {
-            Answer::Interim => {
-                interims += 1;
-                if interims > limits::INTERIM_RESPONSES {
-                    return Err(Failure::TooManyInterim);
-                }
+            Answer::Interim { bytes, is_sound } => {
+                interims.note(exchange, bytes, is_sound)?;
                 ends.is_sending_interim.set(true);
                 let sent = ends.send_head(out).await;
                 ends.is_sending_interim.set(false);
@@ -110,7 +143,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 ends.send_head(out).await?;
                 return Ok(Delivered::Switched);
             }
-            Answer::Final { body, reusable } => break (body, reusable),
+            Answer::Final { body, reusable } => break (body, reusable && !interims.are_odd),
         }
     };
     ends.answer_begins();
@@ -372,13 +405,44 @@ impl Ends<'_> {
     fn read_head(&self, received: &mut Block, out: &mut Block) -> Result<Option<Answer>, Failure> {
         let mut slots = FieldSlots::new();
         let most = limits::RESPONSE_HEAD_BYTES;
-        let parsed = h1::parse_response(received.filled(), &mut slots, self.admitted.asked, most);
-        let Some(head) = parsed.map_err(Failure::MalformedResponse)? else {
+        let asked = self.admitted.asked;
+        let parsed = match h1::parse_response(received.filled(), &mut slots, asked, most) {
+            Err(refusal) if !asked.strict && may_be_repaired(refusal) => {
+                return self.read_odd_head(received, out);
+            }
+            parsed => parsed.map_err(Failure::MalformedResponse)?,
+        };
+        let Some(head) = parsed else {
             return Ok(None);
         };
         let answer = self.take_head(&head, out)?;
         let consumed = head.head_bytes;
         received.consume(consumed);
+        Ok(Some(answer))
+    }
+
+    /// Reads a head that is not written as it should be. Errors: it has more than one reading.
+    #[cold]
+    fn read_odd_head(
+        &self,
+        received: &mut Block,
+        out: &mut Block,
+    ) -> Result<Option<Answer>, Failure> {
+        const MOST: usize = limits::RESPONSE_HEAD_BYTES as usize;
+        let beginning = &received.filled()[..received.len().min(MOST)];
+        let repaired = match repair_response(beginning).map_err(Failure::MalformedResponse)? {
+            Some(repaired) => repaired,
+            None if beginning.len() < MOST => return Ok(None),
+            None => return Err(Failure::MalformedResponse(Refusal::HeadTooLarge)),
+        };
+        let mut slots = FieldSlots::new();
+        let asked = self.admitted.asked;
+        let parsed = h1::parse_response(&repaired.text, &mut slots, asked, u32::MAX);
+        let Some(head) = parsed.map_err(Failure::MalformedResponse)? else {
+            return Ok(None);
+        };
+        let answer = self.take_head(&head, out)?;
+        received.consume(repaired.taken);
         Ok(Some(answer))
     }
 
@@ -400,7 +464,10 @@ impl Ends<'_> {
                 if self.admitted.version != Version::Http10 {
                     self.encode(head, ResponseBody::None, false, out);
                 }
-                Ok(Answer::Interim)
+                Ok(Answer::Interim {
+                    bytes: head.head_bytes,
+                    is_sound: head.keep_alive,
+                })
             }
             status => {
                 self.exchange.status.set(status);
@@ -452,7 +519,8 @@ impl Ends<'_> {
             // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.
             _ if head.version == Version::Http2 => Coming::UntilClose,
             ResponseBody::Length(length) => Coming::Length(length),
-            ResponseBody::Chunked => Coming::Chunked(Box::default()),
+            ResponseBody::Chunked if self.admitted.asked.strict => Coming::Chunked(Box::default()),
+            ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::of_backend())),
             ResponseBody::UntilClose => Coming::UntilClose,
         };
         let may_have_trailers = matches!(coming, Coming::Chunked(_) | Coming::UntilClose);

@@ -209,7 +209,7 @@ fn malformed_chunks() {
         b" 3\r\nabc\r\n0\r\n\r\n",
         b"3 \r\nabc\r\n0\r\n\r\n",
         b"3\t\r\nabc\r\n0\r\n\r\n",
-        b"3 ;x\r\nabc\r\n0\r\n\r\n",
+        b"3 x\r\nabc\r\n0\r\n\r\n",
         b"3\nabc\r\n0\r\n\r\n",
         b"3\r\nabc\n0\r\n\r\n",
         b"3\rabc\r\n0\r\n\r\n",
@@ -271,7 +271,7 @@ fn other_transfer_codings() {
 fn versions_methods_and_expectations() {
     let origin = Origin::saying("");
     let proxy = Proxy::to(&[origin.addr]);
-    for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0", "HTTP/9.9"] {
+    for version in ["HTTP/0.9", "HTTP/2.0", "HTTP/2.1", "HTTP/3.0", "HTTP/9.9"] {
         refused(
             &proxy,
             &origin,

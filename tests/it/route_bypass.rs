@@ -7,10 +7,7 @@ use crate::support::proxy::{command, route};
 use crate::support::{Origin, Proxy};
 
 /// Targets that some server takes for `/admin/users`, or for another path below `/admin`.
-const PASSING_BY: [&str; 30] = [
-    "//admin/users",
-    "///admin",
-    "/x/..//admin/users",
+const PASSING_BY: [&str; 24] = [
     "/./%2fadmin/users",
     "/admin%2fusers",
     "/admin%2Fusers",
@@ -29,15 +26,12 @@ const PASSING_BY: [&str; 30] = [
     "/admin%5cusers",
     "/admin%5Cusers",
     "/%5cadmin",
-    "/%61dmin/users",
-    "/%61%64%6d%69%6e",
     "/admin;x%2fy/users",
     "/admin%2fusers?q=1",
-    "http://test//admin/users",
     "//%61dmin;a\\users",
-    "/x/%2e%2e//admin",
     "/;%2fadmin",
     "/a;x%2fy/admin",
+    "http://test/x/..//%2fadmin",
 ];
 
 /// A proxy whose `/admin` and `/a/admin` are another pool than the rest, and the backends' own words for it.
@@ -102,32 +96,40 @@ fn what_passes_by_a_route_is_refused_over_http2() {
     assert_eq!(client.ask(&get("/admin", &[])).text(), "admin");
 }
 
-/// Where all readings lead to one route, nothing is refused and nothing changed.
+/// Where all readings lead to one route, nothing is refused; the normal form is what is forwarded.
 #[test]
-fn other_odd_paths_are_forwarded_as_they_are() {
+fn other_odd_paths_are_forwarded_in_their_normal_form() {
     let (proxy, [everybody, admin]) = guarded("");
     let rows = [
-        ("/", &everybody),
-        ("//", &everybody),
-        ("/x//y", &everybody),
-        ("/x%2fy;v=1\\z", &everybody),
-        ("/x;admin", &everybody),
-        ("/x%2fadmin", &everybody),
-        ("/%252fadmin", &everybody),
-        ("/%2561dmin", &everybody),
-        ("/admin%20", &everybody),
-        ("/admin%252fusers", &everybody),
-        ("/administrator;v=1", &everybody),
-        ("/caf%c3%a9/jane%40example.com", &everybody),
-        ("/x?//admin;v=1%2f\\", &everybody),
-        ("/admin//users", &admin),
-        ("/admin/users;v=1/x%2fy\\z", &admin),
-        ("/admin/;", &admin),
-        ("/admin/%61", &admin),
-        ("/admin/a;b%2fc", &admin),
+        ("/", "/", &everybody),
+        ("//", "/", &everybody),
+        ("/x//y", "/x/y", &everybody),
+        ("/x%2fy;v=1\\z", "/x%2Fy;v=1\\z", &everybody),
+        ("/x;admin", "/x;admin", &everybody),
+        ("/x%2fadmin", "/x%2Fadmin", &everybody),
+        ("/%252fadmin", "/%252fadmin", &everybody),
+        ("/%2561dmin", "/%2561dmin", &everybody),
+        ("/admin%20", "/admin%20", &everybody),
+        ("/admin%252fusers", "/admin%252fusers", &everybody),
+        ("/administrator;v=1", "/administrator;v=1", &everybody),
+        (
+            "/caf%c3%a9/jane%40example.com",
+            "/caf%C3%A9/jane%40example.com",
+            &everybody,
+        ),
+        ("/x?//admin;v=1%2f\\", "/x?//admin;v=1%2f\\", &everybody),
+        ("/admin//users", "/admin/users", &admin),
+        (
+            "/admin/users;v=1/x%2fy\\z",
+            "/admin/users;v=1/x%2Fy\\z",
+            &admin,
+        ),
+        ("/admin/;", "/admin/;", &admin),
+        ("/admin/%61", "/admin/a", &admin),
+        ("/admin/a;b%2fc", "/admin/a;b%2Fc", &admin),
     ];
     let mut clients = (proxy.client(), proxy.h2());
-    for (target, origin) in rows {
+    for (target, forwarded, origin) in rows {
         assert_eq!(
             clients.0.ask(request("test", target)).status(),
             200,
@@ -136,7 +138,7 @@ fn other_odd_paths_are_forwarded_as_they_are() {
         assert_eq!(clients.1.ask(&get(target, &[])).status(), 200, "{target}");
         let received = origin.requests();
         for request in &received[received.len() - 2..] {
-            let expected = format!("GET {target} HTTP/1.1");
+            let expected = format!("GET {forwarded} HTTP/1.1");
             assert_eq!(request.head.first_line(), expected, "{target}");
         }
     }
@@ -195,10 +197,10 @@ fn a_path_without_its_prefix_begins_with_one_slash() {
     let rows = [
         ("/api//evil.example/x", "/evil.example/x"),
         ("/api/\\evil.example", "/evil.example"),
-        ("/api///\\/evil.example//y", "/evil.example//y"),
+        ("/api///\\/evil.example//y", "/evil.example/y"),
         ("/api//", "/"),
         ("/api//?x=//y", "/?x=//y"),
-        ("/api/x//y", "/x//y"),
+        ("/api/x//y", "/x/y"),
         ("/api", "/"),
     ];
     let mut clients = (proxy.client(), proxy.h2());
@@ -223,10 +225,15 @@ fn a_redirect_to_https_stays_on_its_host() {
         route("/", &[origin.addr])
     ));
     let mut client = crate::support::Client::connect(addr);
-    for target in ["//evil.example/x", "/\\evil.example", "/%2f%2fevil.example"] {
+    for (target, normal) in [
+        ("//evil.example/x", "/evil.example/x"),
+        ("/\\evil.example", "/\\evil.example"),
+        ("/%2f%2fevil.example", "/%2F%2Fevil.example"),
+        ("/%61/../b?c=%61//", "/b?c=%61//"),
+    ] {
         let answer = client.ask(request("test", target));
         assert_eq!(answer.status(), 308);
-        let expected = format!("https://test{target}");
+        let expected = format!("https://test{normal}");
         assert_eq!(answer.field("location"), Some(&expected[..]));
     }
 }

@@ -43,6 +43,8 @@ pub struct Pool {
     pub tls: Option<TlsSettings>,
     /// The header that every connection to a backend begins with: `v1` or `v2`, if any.
     pub proxy_protocol: Option<&'static str>,
+    /// Whether its backends' responses are held to the letter of the RFCs.
+    pub strict_responses: bool,
     /// Names of the routes that lead here.
     pub routes: Vec<String>,
     pub backends: Vec<Server>,
@@ -175,6 +177,7 @@ impl<'s> View<'s> {
             proxy_protocol: pool
                 .proxy_protocol
                 .map(|version| word_of(&PROXY_PROTOCOLS, version)),
+            strict_responses: pool.strict_responses,
             routes: self.routes_to(name),
             backends: backends
                 .map(|server| self.show_server(name, server))

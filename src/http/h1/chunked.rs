@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::survey::Sender;
 use super::trailers;
 use crate::base::limits;
 use crate::http::refusal::Refusal;
@@ -9,11 +10,14 @@ use crate::http::refusal::Refusal;
 /// Ends a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// Takes the framing off a chunked body, however the bytes are cut. Stricter than the RFC: every line ends in CRLF, no
-/// blank stands around a size, no control byte in an extension. Useless after an error.
+/// Takes the framing off a chunked body, however the bytes are cut. Useless after an error.
+///
+/// Of strangers every line ends in CRLF, blanks stand where the RFC has them (section 7.1.1), and no control byte in an
+/// extension. Of a backend lines may end in LF alone, and blanks may stand behind a size.
 #[derive(Debug)]
 pub struct ChunkedDecoder {
     state: State,
+    sender: Sender,
     /// While a size is read: its value so far. While data comes: what is left of it.
     size: u64,
     /// Digits of the size being read.
@@ -21,7 +25,9 @@ pub struct ChunkedDecoder {
     /// Bytes of the extension being read.
     extension: u32,
     /// Bytes of all extensions so far.
-    extensions: u32,
+    extensions: u64,
+    /// Bytes of data so far.
+    data: u64,
     trailers: Vec<u8>,
 }
 
@@ -29,6 +35,8 @@ pub struct ChunkedDecoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
+    /// Blanks behind a size.
+    SizeEnd,
     SizeLf,
     Extension,
     Data,
@@ -54,10 +62,21 @@ pub enum Piece {
 }
 
 impl ChunkedDecoder {
-    /// Before the first chunk.
+    /// Before the first chunk of a body of a stranger.
     pub fn new() -> Self {
+        ChunkedDecoder::of(Sender::Stranger)
+    }
+
+    /// Before the first chunk of a backend's answer.
+    pub fn of_backend() -> Self {
+        ChunkedDecoder::of(Sender::Ours)
+    }
+
+    fn of(sender: Sender) -> Self {
         ChunkedDecoder {
             state: State::Size,
+            sender,
+            data: 0,
             size: 0,
             digits: 0,
             extension: 0,
@@ -92,6 +111,7 @@ impl ChunkedDecoder {
     fn take_run(&mut self, available: usize) -> usize {
         let run = self.size.min(available as u64);
         self.size -= run;
+        self.data += run;
         if self.size == 0 {
             self.state = State::DataCr;
         }
@@ -100,37 +120,71 @@ impl ChunkedDecoder {
 
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match (self.state, byte) {
+            // The end of a line that a backend did not write whole.
+            (State::Size | State::SizeEnd | State::Extension, b'\n') if self.may_end_bare() => {
+                Ok(self.after_size())
+            }
+            (State::DataCr, b'\n') if self.is_of_backend() => Ok(self.next_size()),
+            (State::TrailerRest, b'\n') if self.is_of_backend() => Ok(self.next_trailer()),
+            (State::Trailer, b'\n') if self.is_of_backend() => self.last_line(),
             (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeLf),
-            (State::Size, b';') if self.digits > 0 => {
+            (State::SizeEnd, b'\r') if self.is_of_backend() => Ok(State::SizeLf),
+            (State::Size, b' ' | b'\t') if self.digits > 0 => {
+                self.extension = 0;
+                self.extension_byte(byte, State::SizeEnd)
+            }
+            (State::SizeEnd, b' ' | b'\t') => self.extension_byte(byte, State::SizeEnd),
+            (State::Size | State::SizeEnd, b';') if self.digits > 0 => {
                 self.extension = 0;
                 Ok(State::Extension)
             }
             (State::Size, _) => self.size_digit(byte),
             (State::Extension, b'\r') => Ok(State::SizeLf),
-            (State::Extension, _) => self.extension_byte(byte),
-            (State::SizeLf, b'\n') if self.size == 0 => Ok(State::Trailer),
-            (State::SizeLf, b'\n') => Ok(State::Data),
+            (State::Extension, _) => self.extension_byte(byte, State::Extension),
+            (State::SizeLf, b'\n') => Ok(self.after_size()),
             (State::DataCr, b'\r') => Ok(State::DataLf),
-            (State::DataLf, b'\n') => {
-                self.digits = 0;
-                Ok(State::Size)
-            }
+            (State::DataLf, b'\n') => Ok(self.next_size()),
             (State::Trailer, b'\r') => Ok(State::LastLf),
             (State::Trailer | State::TrailerRest, byte) if byte != b'\r' && byte != b'\n' => {
                 self.trailer_byte(byte)
             }
             (State::TrailerRest, b'\r') => Ok(State::TrailerLf),
-            (State::TrailerLf, b'\n') => {
-                self.trailers.extend_from_slice(CHUNK_END);
-                Ok(State::Trailer)
-            }
-            (State::LastLf, b'\n') => {
-                self.trailers = trailers::checked(&self.trailers)?;
-                Ok(State::Ended)
-            }
+            (State::TrailerLf, b'\n') => Ok(self.next_trailer()),
+            (State::LastLf, b'\n') => self.last_line(),
             (State::Trailer | State::TrailerRest | State::TrailerLf, _) => Err(Refusal::BadTrailer),
             _ => Err(Refusal::BadChunk),
         }
+    }
+
+    fn is_of_backend(&self) -> bool {
+        self.sender == Sender::Ours
+    }
+
+    /// Whether the line of a size may end here with LF alone.
+    fn may_end_bare(&self) -> bool {
+        self.is_of_backend() && self.digits > 0
+    }
+
+    fn after_size(&self) -> State {
+        match self.size {
+            0 => State::Trailer,
+            _ => State::Data,
+        }
+    }
+
+    fn next_size(&mut self) -> State {
+        self.digits = 0;
+        State::Size
+    }
+
+    fn next_trailer(&mut self) -> State {
+        self.trailers.extend_from_slice(CHUNK_END);
+        State::Trailer
+    }
+
+    fn last_line(&mut self) -> Result<State, Refusal> {
+        self.trailers = trailers::checked(&self.trailers, self.sender)?;
+        Ok(State::Ended)
     }
 
     fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
@@ -144,17 +198,15 @@ impl ChunkedDecoder {
         Ok(State::Size)
     }
 
-    fn extension_byte(&mut self, byte: u8) -> Result<State, Refusal> {
+    fn extension_byte(&mut self, byte: u8, next: State) -> Result<State, Refusal> {
         if byte != b'\t' && byte.is_ascii_control() {
             return Err(Refusal::BadChunk);
         }
         self.extension += 1;
         self.extensions += 1;
-        let within = self.extension <= limits::CHUNK_EXTENSION_BYTES
-            && self.extensions <= limits::CHUNK_EXTENSIONS_BYTES;
-        within
-            .then_some(State::Extension)
-            .ok_or(Refusal::ChunkOverheadTooLarge)
+        let most = limits::CHUNK_EXTENSIONS_BYTES.max(self.data / limits::CHUNK_EXTENSIONS_SHARE);
+        let within = self.extension <= limits::CHUNK_EXTENSION_BYTES && self.extensions <= most;
+        within.then_some(next).ok_or(Refusal::ChunkOverheadTooLarge)
     }
 
     fn trailer_byte(&mut self, byte: u8) -> Result<State, Refusal> {

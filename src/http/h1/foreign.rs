@@ -3,7 +3,8 @@
 use httparse::Header;
 
 use super::field_set::FieldSet;
-use super::survey::Survey;
+use super::framing::has_no_body;
+use super::survey::{Sender, Survey};
 use super::{
     Asked, FieldSlots, Method, RequestBody, RequestHead, ResponseBody, ResponseHead, Version,
 };
@@ -34,7 +35,7 @@ impl<'b> ForeignRequest<'b> {
         fields: impl Iterator<Item = Header<'b>>,
         slots: &'s mut FieldSlots<'b>,
     ) -> Result<RequestHead<'b, 's>, Refusal> {
-        let (fields, survey) = slots.fill(self.lines, fields)?;
+        let (fields, survey) = slots.fill(self.lines, fields, Sender::Stranger)?;
         if self.upgrade.is_some() {
             drop_websocket_key(fields, &mut survey.dropped);
         }
@@ -82,9 +83,17 @@ impl<'b> ForeignResponse<'b> {
         slots: &'s mut FieldSlots<'b>,
         asked: Asked,
     ) -> Result<ResponseHead<'b, 's>, Refusal> {
-        let (fields, survey) = slots.fill(self.head, fields)?;
-        let has_no_body =
-            asked.head || self.status == 304 || super::framing::has_no_body(self.status);
+        if !asked.takes_status(self.status) {
+            return Err(Refusal::BadStatusLine);
+        }
+        let (fields, survey) = slots.fill(self.head, fields, asked.sender())?;
+        if has_no_body(self.status) {
+            if asked.strict && survey.content_length.is_some_and(|length| length > 0) {
+                return Err(Refusal::LengthMismatch);
+            }
+            survey.drop_length(fields);
+        }
+        let has_no_body = asked.head || self.status == 304 || has_no_body(self.status);
         let body = match self.content_length {
             None | Some(0) if self.end => ResponseBody::None,
             _ if has_no_body => ResponseBody::None,
@@ -126,6 +135,7 @@ impl<'b> FieldSlots<'b> {
         &'s mut self,
         head: &'b [u8],
         fields: impl Iterator<Item = Header<'b>>,
+        sender: Sender,
     ) -> Result<(&'s [Header<'b>], &'s mut Survey<'b>), Refusal> {
         let mut count = 0;
         for field in fields {
@@ -135,7 +145,7 @@ impl<'b> FieldSlots<'b> {
         }
         // SAFETY: the first `count` slots were written just now.
         let fields = unsafe { self.slots[..count].assume_init_ref() };
-        let survey = Survey::of(head, fields, &mut self.survey)?;
+        let survey = Survey::of(head, fields, &mut self.survey, sender)?;
         Ok((fields, survey))
     }
 }

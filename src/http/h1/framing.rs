@@ -2,7 +2,7 @@
 
 use super::survey::Survey;
 use super::{Asked, RequestBody, ResponseBody, Version};
-use crate::http::fields::trim;
+use crate::http::fields::{list, trim};
 use crate::http::refusal::Refusal;
 
 /// Checks that `Transfer-Encoding` is exactly `chunked`, in any case.
@@ -54,32 +54,112 @@ pub(super) fn request_body(survey: &Survey<'_>, version: Version) -> Result<Requ
     })
 }
 
-/// The framing of a response's body.
-pub(super) fn response_body(
+/// What the fields of a response say of its end.
+pub(super) struct ResponseFraming {
+    pub(super) body: ResponseBody,
+    /// Whether `Content-Length` may be passed on.
+    pub(super) keeps_length: bool,
+    /// Whether nothing stands against another response on the same connection.
+    pub(super) is_sound: bool,
+}
+
+/// The framing of a response.
+pub(super) fn response(
     survey: &Survey<'_>,
     version: Version,
     status: u16,
     asked: Asked,
-) -> Result<ResponseBody, Refusal> {
+) -> Result<ResponseFraming, Refusal> {
+    if asked.strict {
+        return strict_response(survey, version, status, asked);
+    }
+    let announces = survey.transfer_encoding.is_some()
+        || survey.framing_fault.is_some()
+        || survey.content_length.is_some_and(|length| length > 0);
+    if has_no_body(status) {
+        // It ends with its head whatever its fields say (RFC 9112 section 6.3 rule 1). A backend that announces a body
+        // all the same may send one.
+        return Ok(ResponseFraming {
+            body: ResponseBody::None,
+            keeps_length: false,
+            is_sound: !announces,
+        });
+    }
+    if asked.head || status == 304 {
+        // Here the fields tell what a GET would have got.
+        let is_coded = survey.transfer_encoding.is_some();
+        return Ok(ResponseFraming {
+            body: ResponseBody::None,
+            keeps_length: !is_coded && survey.framing_fault.is_none(),
+            is_sound: survey.framing_fault.is_none(),
+        });
+    }
+    survey.framing_fault.map_or(Ok(()), Err)?;
+    let chunked = is_chunked_answer(survey)?;
+    // A status without content (RFC 9110 section 15.3.6): no end of the connection has to be waited for.
+    let is_bare_reset = status == 205 && !announces && survey.content_length.is_none();
+    Ok(ResponseFraming {
+        body: match is_bare_reset {
+            true => ResponseBody::None,
+            false => body_of(chunked, survey.content_length),
+        },
+        keeps_length: true,
+        // HTTP/1.0 knows no chunks: "faulty framing", behind which nothing is read (RFC 9112 section 6.1).
+        is_sound: !(is_bare_reset || chunked && version == Version::Http10),
+    })
+}
+
+/// The framing of a response that is held to the letter.
+fn strict_response(
+    survey: &Survey<'_>,
+    version: Version,
+    status: u16,
+    asked: Asked,
+) -> Result<ResponseFraming, Refusal> {
     let chunked = is_chunked(survey, version)?;
     let length = survey.content_length;
-    if has_no_body(status) {
-        // `Content-Length: 0` is common here and says nothing wrong.
-        return match (chunked, length) {
-            (false, None | Some(0)) => Ok(ResponseBody::None),
-            _ => Err(Refusal::BodyNotAllowed),
-        };
+    let (ends_with_head, bare) = (
+        asked.head || status == 304,
+        matches!((chunked, length), (false, None | Some(0))),
+    );
+    if has_no_body(status) && !bare {
+        return Err(Refusal::BodyNotAllowed);
     }
-    // Here the fields tell what a GET would have got (RFC 9112 section 6.3).
-    if asked.head || status == 304 {
-        return Ok(ResponseBody::None);
-    }
-    Ok(match (chunked, length) {
+    Ok(ResponseFraming {
+        body: match has_no_body(status) || ends_with_head {
+            true => ResponseBody::None,
+            false => body_of(chunked, length),
+        },
+        keeps_length: !has_no_body(status),
+        is_sound: true,
+    })
+}
+
+fn body_of(chunked: bool, length: Option<u64>) -> ResponseBody {
+    match (chunked, length) {
         (true, _) => ResponseBody::Chunked,
         (false, Some(0)) => ResponseBody::None,
         (false, Some(length)) => ResponseBody::Length(length),
         (false, None) => ResponseBody::UntilClose,
-    })
+    }
+}
+
+/// Whether a backend's answer is chunked: its only coding, beside which empty members of the list mean nothing (RFC
+/// 9110 section 5.6.1).
+fn is_chunked_answer(survey: &Survey<'_>) -> Result<bool, Refusal> {
+    let Some(value) = survey.transfer_encoding else {
+        return Ok(false);
+    };
+    if survey.content_length.is_some() {
+        return Err(Refusal::LengthAndCoding);
+    }
+    let mut codings = list(value);
+    match (codings.next(), codings.next()) {
+        (Some(only), None) if only.eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(transfer_encoding(value)
+            .err()
+            .unwrap_or(Refusal::BadTransferEncoding)),
+    }
 }
 
 /// Statuses whose responses end with the head and must not announce a body (RFC 9110 section 8.6).

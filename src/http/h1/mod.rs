@@ -12,6 +12,7 @@ mod foreign;
 mod framing;
 #[cfg(test)]
 mod properties;
+mod repair;
 mod request;
 mod response;
 mod survey;
@@ -29,9 +30,10 @@ pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_la
 pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
 pub use fault::fault_at;
 pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
-pub use request::{RequestHead, parse_request};
-pub use response::{Asked, ResponseHead, parse_response};
-pub(in crate::http) use survey::content_length;
+pub use repair::{may_be_repaired, repair_response};
+pub use request::{RequestHead, lower_version, parse_request};
+pub use response::{Asked, ResponseHead, interim_cost, parse_response};
+pub(in crate::http) use survey::{content_length, equal_lengths};
 pub(in crate::http) use trailers::may_be_trailer;
 pub use trailers::retain_trailers;
 

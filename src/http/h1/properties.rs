@@ -167,8 +167,9 @@ proptest! {
     #[test]
     fn responses_are_read_alike_however_they_are_cut(
         head in response(), rest in any::<[u8; 3]>(), is_head in any::<bool>(), upgrade in any::<bool>(),
+        strict in any::<bool>(),
     ) {
-        let asked = Asked { head: is_head, upgrade };
+        let asked = Asked { head: is_head, upgrade, strict };
         let whole = response_outcome(&head, asked);
         let len = whole.as_ref().ok().and_then(|done| done.as_ref()).map_or(head.len(), |done| done.0);
         for end in 0..len {
@@ -228,15 +229,12 @@ proptest! {
         fields in proptest::collection::vec(end_to_end_field(), 0..12),
         (before, after) in prop::sample::select(vec![(" ", ""), ("", ""), ("\t ", " \t")]),
         framing in prop::sample::select(vec!["", "Content-Length: 0\r\n", "Content-Length:17\r\n", "transfer-encoding: Chunked\r\n"]),
-        status in 200u16..600,
+        status in 200u16..1000,
     ) {
         let lines = lines_of(&fields, before, after);
         let head = [format!("HTTP/1.1 {status} x y\r\n{framing}").as_bytes(), &lines, b"\r\n"].concat();
         let mut slots = FieldSlots::new();
-        let Ok(Some(sent)) = parse_response(&head, &mut slots, Asked::default(), 1_000) else {
-            prop_assert_eq!(status, 204);
-            return Ok(());
-        };
+        let sent = parse_response(&head, &mut slots, Asked::default(), 1_000).unwrap().unwrap();
         let edits = ResponseEdits {
             client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS, via: false,
         };

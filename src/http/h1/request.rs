@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::survey::Survey;
+use super::survey::{Sender, Survey};
 use super::target::Target;
 use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
 use crate::base::limits::{HEAD_FIELDS, METHOD_BYTES};
@@ -81,6 +81,30 @@ pub fn parse_request<'b, 's>(
     }
 }
 
+/// Makes of a version above 1.1 in the request line at the start of `bytes` the highest one that we know, as which the
+/// request is served (RFC 9110 section 2.5). `false`: there is no such version.
+pub fn lower_version(bytes: &mut [u8]) -> bool {
+    let start = bytes.len() - without_empty_lines(bytes).len();
+    let line_end = memchr::memchr(b'\r', &bytes[start..]).map_or(bytes.len(), |len| start + len);
+    let mut words = bytes[start..line_end].splitn(3, |&byte| byte == b' ');
+    let is_higher = matches!(
+        words.nth(2),
+        Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'])
+    );
+    if is_higher {
+        bytes[line_end - 1] = b'1';
+    }
+    is_higher
+}
+
+/// What follows the empty lines at the start.
+fn without_empty_lines(mut bytes: &[u8]) -> &[u8] {
+    while let Some(rest) = bytes.strip_prefix(b"\r\n") {
+        bytes = rest;
+    }
+    bytes
+}
+
 /// Our own checks of what httparse took for a head.
 #[inline(always)]
 fn accept<'b, 's>(
@@ -109,7 +133,7 @@ fn accept<'b, 's>(
         return Err(Refusal::MethodNotAllowed);
     }
     let fields_start = line_len + 2;
-    let survey: &'s Survey<'b> = Survey::of(head, fields, place)?;
+    let survey: &'s Survey<'b> = Survey::of(head, fields, place, Sender::Stranger)?;
     let body = framing::request_body(survey, version)?;
     let parts = Target::of(method, target)?;
     let host = host(survey, &parts, version)?;

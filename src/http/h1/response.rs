@@ -4,10 +4,10 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::field_set::FieldSet;
-use super::survey::Survey;
+use super::survey::{Sender, Survey};
 use super::{FieldSlots, ResponseBody, Version, framing};
-use crate::http::fields::{self, Known, recognise};
+use crate::base::limits;
+use crate::http::fields;
 use crate::http::refusal::Refusal;
 
 /// What the request was, as far as the response's framing depends on it.
@@ -17,12 +17,14 @@ pub struct Asked {
     pub head: bool,
     /// It offered to switch protocols.
     pub upgrade: bool,
+    /// The response is held to the letter of the RFCs, whether or not it has one reading.
+    pub strict: bool,
 }
 
 /// A response's head. Everything in it is well-formed and unambiguous.
 #[derive(Debug)]
 pub struct ResponseHead<'b, 's> {
-    /// 100–599.
+    /// 100–999.
     pub status: u16,
     pub version: Version,
     /// As received, often empty.
@@ -44,6 +46,22 @@ pub struct ResponseHead<'b, 's> {
     /// Where the fields' lines begin in `head`.
     pub(super) fields_start: usize,
     pub(super) survey: &'s Survey<'b>,
+}
+
+impl Asked {
+    pub(super) fn sender(self) -> Sender {
+        match self.strict {
+            true => Sender::Stranger,
+            false => Sender::Ours,
+        }
+    }
+
+    /// Whether a response may have this status. One of 600 or above is nobody's, and is treated like a 5xx (RFC 9110
+    /// section 15).
+    pub(super) fn takes_status(self, status: u16) -> bool {
+        let last = if self.strict { 599 } else { 999 };
+        (100..=last).contains(&status)
+    }
 }
 
 impl<'b> ResponseHead<'b, '_> {
@@ -87,12 +105,13 @@ fn accept<'b, 's>(
     let status = parsed.code.unwrap_or_default();
     let version = Version::from_minor(parsed.version);
     let fields: &'s [Header<'b>] = parsed.headers;
-    if !(100..=599).contains(&status) {
+    if !asked.takes_status(status) {
         return Err(Refusal::BadStatusLine);
     }
     let (reason, fields_start) = reason(head)?;
-    let survey = Survey::of(head, fields, place)?;
-    let body = framing::response_body(survey, version, status, asked)?;
+    let survey = Survey::of(head, fields, place, asked.sender())?;
+    let framing = framing::response(survey, version, status, asked)?;
+    let body = framing.body;
     let upgrade = match status {
         101 => Some(
             survey
@@ -103,8 +122,8 @@ fn accept<'b, 's>(
         _ => None,
     };
     let persists = version == Version::Http11 || survey.keep_alive;
-    if framing::has_no_body(status) && survey.content_length.is_some() {
-        drop_content_length(fields, &mut survey.dropped);
+    if !framing.keeps_length {
+        survey.drop_length(fields);
     }
     Ok(Some(ResponseHead {
         status,
@@ -112,7 +131,10 @@ fn accept<'b, 's>(
         reason,
         fields,
         body,
-        keep_alive: persists && !survey.close && body != ResponseBody::UntilClose,
+        keep_alive: framing.is_sound
+            && persists
+            && !survey.close
+            && body != ResponseBody::UntilClose,
         keep_alive_timeout: survey.keep_alive_timeout,
         upgrade: upgrade.is_some(),
         head_bytes: head.len(),
@@ -136,14 +158,10 @@ fn reason(head: &[u8]) -> Result<(&[u8], usize), Refusal> {
     }
 }
 
-/// `Content-Length: 0` on a response that cannot have a body: tolerated, not passed on (RFC 9110 section 8.6).
-#[cold]
-fn drop_content_length(fields: &[Header<'_>], dropped: &mut FieldSet) {
-    for (index, field) in fields.iter().enumerate() {
-        if recognise(field.name.as_bytes()) == Known::ContentLength {
-            dropped.insert(index);
-        }
-    }
+/// What the head of an interim response counts for in `limits::INTERIM_BYTES`.
+pub fn interim_cost(head_bytes: usize) -> u32 {
+    let bytes = u32::try_from(head_bytes).unwrap_or(u32::MAX);
+    bytes.max(limits::INTERIM_LEAST_BYTES)
 }
 
 #[cold]

@@ -7,7 +7,7 @@ use httparse::Header;
 
 use super::field_set::FieldSet;
 use crate::base::limits;
-use crate::http::fields::{Known, list, recognise, trim};
+use crate::http::fields::{Expectation, Known, expectation, list, recognise, trim};
 use crate::http::refusal::Refusal;
 
 /// What is known of a head's fields.
@@ -16,7 +16,11 @@ pub(super) struct Survey<'b> {
     pub(super) host: Option<&'b [u8]>,
     pub(super) host_repeated: bool,
     pub(super) content_length: Option<u64>,
+    /// Whether `Content-Length` is not written as its number alone, or several times: it is written anew then.
+    pub(super) rewrites_length: bool,
     pub(super) transfer_encoding: Option<&'b [u8]>,
+    /// What is wrong with the fields that tell where the message ends. Only where that may turn out not to matter.
+    pub(super) framing_fault: Option<Refusal>,
     /// `Connection` has `close`.
     pub(super) close: bool,
     /// `Connection` has `keep-alive`.
@@ -46,6 +50,15 @@ pub(super) struct Survey<'b> {
     pub(super) special: FieldSet,
 }
 
+/// Whose head is walked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sender {
+    /// A client, or a backend of which the configuration wants that it keeps to the letter.
+    Stranger,
+    /// A backend: fields that have one reading are taken although they are not well-formed.
+    Ours,
+}
+
 /// Where a field's line begins in its head.
 #[inline]
 pub(super) fn line_start(head: &[u8], field: &Header<'_>) -> usize {
@@ -60,6 +73,7 @@ impl<'b> Survey<'b> {
         head: &'b [u8],
         fields: &[Header<'b>],
         place: &'s mut MaybeUninit<Survey<'b>>,
+        sender: Sender,
     ) -> Result<&'s mut Survey<'b>, Refusal> {
         let survey = place.write(Survey::default());
         // Backwards, so that every line's end is known when it is looked at: the next one's start.
@@ -75,7 +89,7 @@ impl<'b> Survey<'b> {
             }
             match recognise(field.name.as_bytes()) {
                 Known::Other => {}
-                known => survey.note(index, known, field.value)?,
+                known => survey.note(index, known, field.value, sender)?,
             }
             end = start;
         }
@@ -88,33 +102,42 @@ impl<'b> Survey<'b> {
         Ok(survey)
     }
 
-    fn note(&mut self, index: usize, known: Known, value: &'b [u8]) -> Result<(), Refusal> {
+    fn note(
+        &mut self,
+        index: usize,
+        known: Known,
+        value: &'b [u8],
+        sender: Sender,
+    ) -> Result<(), Refusal> {
         match known {
             Known::Other => return Ok(()),
+            Known::Disguised if sender == Sender::Ours => self.dropped.insert(index),
             Known::Disguised => return Err(Refusal::DisguisedField),
             Known::Host => self.host_repeated |= self.host.replace(value).is_some(),
             Known::ContentLength => {
-                let length = content_length(value)?;
-                if self.content_length.replace(length).is_some() {
-                    return Err(Refusal::RepeatedContentLength);
+                if let Err(refusal) = self.note_length(value, sender) {
+                    self.note_fault(refusal, sender)?;
                 }
             }
             Known::TransferEncoding => {
                 if self.transfer_encoding.replace(value).is_some() {
-                    return Err(Refusal::BadTransferEncoding);
+                    self.note_fault(Refusal::BadTransferEncoding, sender)?;
                 }
             }
             Known::Connection => self.note_connection(value)?,
             Known::Upgrade => self.upgrade_repeated |= self.upgrade.replace(value).is_some(),
-            Known::KeepAlive => self.keep_alive_timeout = keep_alive_timeout(value),
+            Known::KeepAlive => {
+                self.keep_alive_timeout = keep_alive_timeout(value).or(self.keep_alive_timeout)
+            }
             Known::Te => {
                 self.te_trailers |=
                     list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
             }
-            Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
-                self.expect_continue = true
-            }
-            Known::Expect => self.unknown_expectation = true,
+            Known::Expect => match expectation(value) {
+                Expectation::None => self.dropped.insert(index),
+                Expectation::Continue => self.expect_continue = true,
+                Expectation::Unknown => self.unknown_expectation = true,
+            },
             Known::XForwardedFor => self.forwarded_for = true,
             Known::FromProxies
             | Known::Http2Settings
@@ -131,6 +154,31 @@ impl<'b> Survey<'b> {
             self.special.insert(index);
         }
         Ok(())
+    }
+
+    fn note_length(&mut self, value: &[u8], sender: Sender) -> Result<(), Refusal> {
+        let length = match sender {
+            Sender::Stranger => content_length(value)?,
+            Sender::Ours => equal_lengths(value)?,
+        };
+        let before = self.content_length.replace(length);
+        self.rewrites_length |= before.is_some() || !is_plain_number(value);
+        match before {
+            None => Ok(()),
+            Some(before) if before == length && sender == Sender::Ours => Ok(()),
+            Some(_) => Err(Refusal::RepeatedContentLength),
+        }
+    }
+
+    /// Refuses what a stranger sent. Of a backend's answer it is not known here whether it has a body at all.
+    fn note_fault(&mut self, refusal: Refusal, sender: Sender) -> Result<(), Refusal> {
+        match sender {
+            Sender::Stranger => Err(refusal),
+            Sender::Ours => {
+                self.framing_fault.get_or_insert(refusal);
+                Ok(())
+            }
+        }
     }
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -177,6 +225,18 @@ impl<'b> Survey<'b> {
         }
     }
 
+    /// Leaves `Content-Length` out (RFC 9110 section 8.6).
+    pub(super) fn drop_length(&mut self, fields: &[Header<'b>]) {
+        if self.content_length.take().is_none() && self.framing_fault.is_none() {
+            return;
+        }
+        for (index, field) in fields.iter().enumerate() {
+            if recognise(field.name.as_bytes()) == Known::ContentLength {
+                self.dropped.insert(index);
+            }
+        }
+    }
+
     /// The protocols to switch to, if the head properly offers or announces some, and no more than
     /// `limits::UPGRADE_PROTOCOLS`. HTTP/2 is never one: it is not spoken this way (RFC 9113 section 3.1).
     pub(super) fn upgrade(&self) -> Option<&'b [u8]> {
@@ -213,21 +273,30 @@ fn is_hop_by_hop(known: Known) -> bool {
     )
 }
 
-/// Seconds from `timeout=` in a `Keep-Alive` value.
+/// Seconds from `timeout=` in a `Keep-Alive` value. Some servers put blanks around the sign, or quotes around the
+/// number.
 fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
-    let digits = list(value).find_map(|parameter| {
-        let (name, rest) = parameter.split_at_checked(b"timeout=".len())?;
-        name.eq_ignore_ascii_case(b"timeout=").then_some(rest)
-    })?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    list(value).find_map(|parameter| {
+        let sign = memchr::memchr(b'=', parameter)?;
+        let (name, rest) = (trim(&parameter[..sign]), trim(&parameter[sign + 1..]));
+        if !name.eq_ignore_ascii_case(b"timeout") {
+            return None;
+        }
+        let quoted = rest
+            .strip_prefix(b"\"")
+            .and_then(|rest| rest.strip_suffix(b"\""));
+        let digits = std::str::from_utf8(quoted.unwrap_or(rest)).ok()?;
+        digits.parse().ok().filter(|_| !digits.starts_with('+'))
+    })
 }
 
 /// Largest length: 63 bits.
 const LENGTH_MAX: u64 = i64::MAX as u64;
 
-/// The value of `Content-Length`: digits alone, no leading zero (which some would read as octal), at most 63 bits.
+/// The value of `Content-Length`: digits alone (RFC 9110 section 8.6), of a number of at most 63 bits. Zeros in front of
+/// it change nothing.
 pub(in crate::http) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    if value.is_empty() || (value.len() > 1 && value[0] == b'0') {
+    if value.is_empty() {
         return Err(Refusal::BadContentLength);
     }
     let mut length: u64 = 0;
@@ -242,4 +311,20 @@ pub(in crate::http) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
             .ok_or(Refusal::BadContentLength)?;
     }
     Ok(length)
+}
+
+/// The one length that a list of equal ones names (RFC 9112 section 6.3 rule 5): a server or a proxy before it has
+/// joined several fields.
+pub(in crate::http) fn equal_lengths(value: &[u8]) -> Result<u64, Refusal> {
+    let mut members = value.split(|&byte| byte == b',').map(trim);
+    let length = content_length(members.next().unwrap_or_default())?;
+    match members.all(|member| content_length(member) == Ok(length)) {
+        true => Ok(length),
+        false => Err(Refusal::BadContentLength),
+    }
+}
+
+/// Whether a length that is good is written in the one way in which numbers are written.
+fn is_plain_number(value: &[u8]) -> bool {
+    (value == b"0" || value.first() != Some(&b'0')) && memchr::memchr(b',', value).is_none()
 }

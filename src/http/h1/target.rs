@@ -74,12 +74,12 @@ impl<'b> Target<'b> {
             None => None,
         };
         let Some((authority, port)) = self.authority else {
-            return Ok(field.map(|(value, _)| value));
+            return Ok(field.map(|(value, _)| host::without_empty_port(value)));
         };
         let named = host::split(authority).ok_or(Refusal::BadHost)?;
         match field {
             Some((_, field)) if !host::same(named, field, port) => Err(Refusal::HostMismatch),
-            _ => Ok(Some(authority)),
+            _ => Ok(Some(host::without_empty_port(authority))),
         }
     }
 }

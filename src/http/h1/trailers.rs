@@ -2,6 +2,8 @@
 
 use httparse::{EMPTY_HEADER, Status};
 
+use super::repair::repair_trailers;
+use super::survey::Sender;
 use crate::base::limits;
 use crate::http::fields::{Known, recognise};
 use crate::http::names;
@@ -39,11 +41,14 @@ const NOT_AS_TRAILER: [&str; 25] = [
 
 /// The lines of `section`, each ending in CRLF, that may be passed on, written as `name: value CRLF`. Errors: a malformed
 /// line or too many.
-pub(super) fn checked(section: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) fn checked(section: &[u8], sender: Sender) -> Result<Vec<u8>, Refusal> {
     if section.is_empty() {
         return Ok(Vec::new());
     }
-    let whole = [section, b"\r\n"].concat();
+    let whole = match sender {
+        Sender::Stranger => [section, b"\r\n"].concat(),
+        Sender::Ours => [&repair_trailers(section)?[..], b"\r\n"].concat(),
+    };
     let mut slots = [EMPTY_HEADER; limits::TRAILER_FIELDS];
     let fields = match httparse::parse_headers(&whole, &mut slots) {
         Ok(Status::Complete((_, fields))) => fields,

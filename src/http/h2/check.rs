@@ -3,12 +3,14 @@
 
 use std::ops::Range;
 
+use super::Role;
 use super::field::Class;
 use super::head::Head;
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::priority::Priority;
 use crate::base::limits;
-use crate::http::h1::{content_length, may_be_trailer};
+use crate::http::fields::{Expectation, expectation, is_token};
+use crate::http::h1::{content_length, equal_lengths, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
 
@@ -56,7 +58,7 @@ pub(super) fn check_request(
     end: bool,
     rules: RequestRules,
 ) -> Result<(), Refusal> {
-    let found = survey(head)?;
+    let found = survey(head, Role::Server)?;
     if end && head.facts.content_length.is_some_and(|length| length > 0) {
         return Err(Refusal::LengthMismatch);
     }
@@ -120,7 +122,7 @@ pub(super) fn check_request(
 
 /// Checks a response's head.
 pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
-    let found = survey(head)?;
+    let found = survey(head, Role::Client)?;
     head.fields.refusal().map_or(Ok(()), Err)?;
     let others = [
         found.method,
@@ -134,19 +136,14 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
     }
     let status = found.status.ok_or(Refusal::BadPseudoField)?;
     head.facts.status = match head.fields.text[status] {
-        [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] => [a, b, c]
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => [a, b, c]
             .iter()
             .fold(0, |number, digit| number * 10 + u16::from(digit - b'0')),
         _ => return Err(Refusal::BadStatusLine),
     };
-    match head.facts.status {
-        // There is no such switch (section 8.6).
-        101 => return Err(Refusal::BadSwitch),
-        // These never have a body; a length of zero is common and tells nothing.
-        100..200 | 204 if head.facts.content_length.is_some_and(|length| length > 0) => {
-            return Err(Refusal::LengthMismatch);
-        }
-        _ => {}
+    // There is no such switch (section 8.6).
+    if head.facts.status == 101 {
+        return Err(Refusal::BadSwitch);
     }
     finish(head);
     Ok(())
@@ -155,6 +152,11 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
 /// Checks a trailer section; gives the lines of it that may be passed on.
 pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
     list.refusal().map_or(Ok(()), Err)?;
+    // As over HTTP/1.1, where the end of the last line is not counted.
+    let most = limits::TRAILER_BYTES as usize + b"\r\n".len();
+    if list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS {
+        return Err(Refusal::ChunkOverheadTooLarge);
+    }
     let mut end = 0;
     for span in std::mem::take(&mut list.spans) {
         let is_bad = span.class.is_pseudo() || span.class == Class::Bad || span.bad_value;
@@ -174,9 +176,10 @@ pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The one walk over the fields.
+/// The one walk over the fields of a request, as a server, or of a response, as a client: backends are ours, so that
+/// what has one reading is taken from them.
 #[inline]
-fn survey(head: &mut Head) -> Result<Found, Refusal> {
+fn survey(head: &mut Head, role: Role) -> Result<Found, Refusal> {
     let mut found = Found::default();
     let (list, facts) = (&head.fields, &mut head.facts);
     let mut fields_begun = false;
@@ -208,19 +211,24 @@ fn survey(head: &mut Head) -> Result<Found, Refusal> {
             }
             Class::Te => facts.te_trailers = true,
             Class::ContentLength => {
-                let length = content_length(list.value(span))?;
-                if facts.content_length.replace(length).is_some() {
+                let length = match role {
+                    Role::Server => content_length(list.value(span))?,
+                    Role::Client => equal_lengths(list.value(span))?,
+                };
+                let before = facts.content_length.replace(length);
+                if before.is_some_and(|before| role == Role::Server || before != length) {
                     return Err(Refusal::RepeatedContentLength);
                 }
             }
-            Class::Expect if list.value(span).eq_ignore_ascii_case(b"100-continue") => {
-                facts.expect_continue = true;
-            }
-            Class::Expect => found.unknown_expectation = true,
+            Class::Expect => match expectation(list.value(span)) {
+                Expectation::None => {}
+                Expectation::Continue => facts.expect_continue = true,
+                Expectation::Unknown => found.unknown_expectation = true,
+            },
             Class::Priority => facts.priority = Some(Priority::parse(list.value(span))),
             Class::Host if found.host.is_some() => return Err(Refusal::RepeatedHost),
             Class::Host => found.host = Some(value_range(span)),
-            Class::Disguised => return Err(Refusal::DisguisedField),
+            Class::Disguised if role == Role::Server => return Err(Refusal::DisguisedField),
             // Pseudo-fields were dealt with above.
             _ => {}
         }
@@ -267,8 +275,15 @@ fn check_target(target: &[u8], method: &[u8], most: u32) -> Result<(), Refusal> 
     }
 }
 
-/// The one host that the request is for. `:authority` and `host` must agree if both are there.
+/// The one host that the request is for, without a colon that has no port behind it.
 fn check_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<usize>, Refusal> {
+    let written = written_authority(text, found, scheme)?;
+    let len = host::without_empty_port(&text[written.clone()]).len();
+    Ok(written.start..written.start + len)
+}
+
+/// `:authority` and `host` must agree if both are there.
+fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<usize>, Refusal> {
     let default_port = match scheme {
         b"http" => 80,
         b"https" => 443,
@@ -298,12 +313,6 @@ fn finish(head: &mut Head) {
 /// backend that takes it could be told anything.
 fn is_protocol(text: &[u8]) -> bool {
     is_token(text) && !text.eq_ignore_ascii_case(b"h2c")
-}
-
-fn is_token(text: &[u8]) -> bool {
-    let is_token_byte =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !text.is_empty() && text.iter().all(is_token_byte)
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Head {
         Some(&self.fields.text[self.facts.protocol.clone()?])
     }
 
-    /// The status, 100 to 599; 0 in requests.
+    /// The status, 100 to 999; 0 in requests.
     pub fn status(&self) -> u16 {
         self.facts.status
     }

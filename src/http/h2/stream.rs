@@ -28,8 +28,8 @@ pub(super) struct Stream {
     pub(super) has_head: bool,
     /// Whether the response has no body whatever its fields say: we asked with HEAD.
     pub(super) asked_head: bool,
-    /// Interim responses received.
-    pub(super) interims: u32,
+    /// Bytes of the interim responses received, as they are counted for their bound.
+    pub(super) interim_bytes: u32,
     /// Bytes of the body that `content-length` announced and that did not come yet.
     pub(super) expected: Option<u64>,
     pub(super) priority: Priority,
@@ -51,7 +51,7 @@ impl Stream {
             sends: true,
             has_head: false,
             asked_head: false,
-            interims: 0,
+            interim_bytes: 0,
             expected: None,
             priority: Priority::UNNAMED,
             served: 0,

@@ -7,6 +7,7 @@ use rustls::pki_types::UnixTime;
 use crate::http::forwarded::client_address;
 use crate::http::h1::RequestHead;
 use crate::http::names::Identity;
+use crate::http::path::MergeSlashes;
 use crate::http::{fields, host};
 use crate::snapshot::{ClientCertificate, Listener, Route};
 use crate::tls::Unidentified;
@@ -68,8 +69,8 @@ pub fn check_certificate(client: &Client, route: &Route) -> Result<(), Failure> 
 }
 
 /// The same URL under `https`, at its usual port. The asterisk of OPTIONS is written as no path (RFC 9112 section 3.2.4).
-fn https_url(name: &[u8], head: &RequestHead<'_, '_>) -> String {
-    let path = if head.path == b"*" { b"" } else { head.path };
+fn https_url(name: &[u8], head: &RequestHead<'_, '_>, path: &[u8]) -> String {
+    let path = if path == b"*" { b"" } else { path };
     let (mark, query): (&[u8], &[u8]) = match head.query {
         Some(query) => (b"?", query),
         None => (b"", b""),
@@ -78,24 +79,38 @@ fn https_url(name: &[u8], head: &RequestHead<'_, '_>) -> String {
     String::from_utf8_lossy(&url).into_owned()
 }
 
-/// Refuses what the connection's listener does not take.
+/// What becomes of slashes that follow one another: what the listener says now, if it is there.
+pub fn merge_slashes(shard: &Shard, client: &Client) -> MergeSlashes {
+    let listener = &client.arrival.listener;
+    let now = match listener.is_over() {
+        true => shard
+            .plan()
+            .listener(&listener.addr)
+            .map(|now| now.merge_slashes),
+        false => None,
+    };
+    now.unwrap_or(listener.merge_slashes)
+}
+
+/// Refuses what the connection's listener does not take. `path`: as it is forwarded.
 pub fn check_arrival(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
+    path: &[u8],
 ) -> Result<(), Failure> {
     let listener = &client.arrival.listener;
     if !listener.is_over() {
-        return check_by(listener, client, exchange, head);
+        return check_by(listener, client, exchange, head, path);
     }
     match shard.plan().listener(&listener.addr) {
         Some(now) => match demands::are_met(now, &client.arrival, UnixTime::now()) {
-            true => check_by(now, client, exchange, head),
+            true => check_by(now, client, exchange, head, path),
             false => Err(Failure::Misdirected),
         },
         // It was removed: what it demanded holds to the end.
-        None => check_by(listener, client, exchange, head),
+        None => check_by(listener, client, exchange, head, path),
     }
 }
 
@@ -106,11 +121,12 @@ fn check_by(
     client: &Client,
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
+    path: &[u8],
 ) -> Result<(), Failure> {
     let secured = &client.arrival.secured;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
     if listener.redirect_to_https && secured.is_none() && !name.is_empty() {
-        exchange.own_text.replace(Some(https_url(name, head)));
+        exchange.own_text.replace(Some(https_url(name, head, path)));
         return Err(Failure::HttpsWanted);
     }
     match &listener.tls {

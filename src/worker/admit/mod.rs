@@ -6,12 +6,14 @@ mod challenge;
 mod demands;
 mod trace;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::base::ids::{PoolId, RouteId};
 use crate::base::limits;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
+use crate::http::path::MergeSlashes;
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
 use crate::http::websocket::KEY_BYTES;
@@ -119,6 +121,12 @@ fn admit_written(
         }
         Err(refusal) => (0, Err(Failure::Refused(refusal))),
     };
+    if matches!(outcome, Err(Failure::Refused(Refusal::UnsupportedVersion)))
+        && h1::lower_version(received.filled_mut())
+    {
+        client.wire.put(received, &shard.blocks);
+        return admit_written(shard, client, exchange);
+    }
     if let Err(Failure::Refused(refusal)) = outcome {
         tell_refused(shard, client, exchange, received.filled(), refusal);
     }
@@ -164,17 +172,28 @@ fn decide(
     head: &RequestHead<'_, '_>,
 ) -> Result<Admitted, Failure> {
     let trace = Trace::of(shard, exchange, head);
-    note_head(exchange, client, head, &trace);
+    let mut scratch = Vec::new();
+    let normal = path::normalise(head.path, &mut scratch);
+    let merge = arrival::merge_slashes(shard, client);
+    let (mut merged, mut forwarded) = (Vec::new(), None);
+    let path = normal.map(|normal| match merge {
+        MergeSlashes::Off => normal,
+        MergeSlashes::On => path::merge_slashes(normal, &mut merged),
+        MergeSlashes::MatchOnly => {
+            forwarded = Some(normal);
+            path::merge_slashes(normal, &mut merged)
+        }
+    });
+    let path = path.map_err(Failure::Refused);
+    let sent = forwarded.or(path.ok()).unwrap_or(head.path);
+    note_head(exchange, client, head, sent, &trace);
     if let Some(answer) = challenge::answer(exchange.plan.snapshot(), client, head) {
         exchange.own_text.replace(Some(answer));
         return Err(Failure::Challenged);
     }
-    let mut scratch = Vec::new();
-    let path = path::normalise(head.path, &mut scratch);
-    let path = path.map_err(Failure::Refused);
     let found = path.and_then(|path| find_route(exchange, head, path));
     exchange.found_route.set(found.ok());
-    check_arrival(shard, client, exchange, head)?;
+    check_arrival(shard, client, exchange, head, sent)?;
     let (path, route) = (path?, exchange.take_route(found?));
     check_certificate(client, route)?;
     if let RequestBody::Length(length) = head.body
@@ -195,7 +214,7 @@ fn decide(
         exchange,
         head,
         Chosen {
-            path,
+            path: sent,
             route,
             key,
             first,
@@ -290,6 +309,7 @@ fn encode(
         asked: Asked {
             head: head.method.is_head(),
             upgrade: head.upgrade,
+            strict: exchange.plan.pool(route.pool).strict_responses,
         },
         version: head.version,
         idempotent: head.method.is_idempotent(),
@@ -342,8 +362,23 @@ fn prefers_json(accept: &[u8]) -> bool {
     names(b"application/json") && !names(b"text/html")
 }
 
+/// The target with the path as it is forwarded, where that is another than the one received.
+fn target_of<'a>(head: &RequestHead<'a, '_>, path: &[u8]) -> Cow<'a, [u8]> {
+    match head.query {
+        _ if path == head.path => Cow::Borrowed(head.target),
+        Some(query) => Cow::Owned([path, b"?", query].concat()),
+        None => Cow::Owned(path.to_vec()),
+    }
+}
+
 /// Keeps what own answers and the log will need of the head.
-fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, trace: &Trace) {
+fn note_head(
+    exchange: &Exchange,
+    client: &Client,
+    head: &RequestHead<'_, '_>,
+    path: &[u8],
+    trace: &Trace,
+) {
     exchange.client.set(client_of(exchange, client, head));
     exchange.is_head.set(head.method.is_head());
     let is_grpc =
@@ -361,9 +396,10 @@ fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, t
     });
     if exchange.plan.snapshot().access_log.is_some() {
         let field = |name| head.field(name).unwrap_or_default();
+        let target = target_of(head, path);
         let texts = Texts::new(
             head.method.as_bytes(),
-            head.target,
+            &target,
             head.host,
             field("referer"),
             field("user-agent"),

@@ -274,8 +274,8 @@ pub static FLAWED_H1: [Script; 12] = [
         502,
     ),
     script(
-        "bare LF",
-        "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        "bare CR",
+        "HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n",
         &[],
         Head,
         502,
@@ -317,7 +317,7 @@ pub static FLAWED_H1: [Script; 12] = [
     ),
     script(
         "malformed trailers",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT : u\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nT\r\n\r\n",
         &[],
         Body,
         200,

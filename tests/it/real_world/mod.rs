@@ -1,10 +1,14 @@
 //! What users of other proxies have reported, kind by kind.
 
+mod backend_answers;
+mod both_versions;
 mod early_answers;
 mod hanging_backends;
 mod named_checks;
 mod panic_threshold;
+mod paths;
 mod rare_http2;
+mod request_grammar;
 mod slow_clients;
 mod stalled_streams;
 mod two_way_silence;

@@ -69,6 +69,9 @@ struct PoolSettings {
     /// The header that every connection to a backend begins with: `v1` or `v2`.
     #[schema(pattern = "^v[12]$", example = "v2")]
     proxy_protocol: Option<String>,
+    /// Whether its backends' responses are held to the letter of the RFCs; else a response that has one reading is taken.
+    #[schema(default = false)]
+    strict_responses: Option<bool>,
 }
 
 /// A backend of a pool.

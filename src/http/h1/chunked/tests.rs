@@ -9,7 +9,14 @@ type Whole = (Vec<u8>, Vec<u8>, usize);
 
 /// What a decoder makes of `input` when it comes in pieces of these lengths (the last for all that is left).
 fn decode(input: &[u8], cuts: &[usize]) -> Result<Option<Whole>, Refusal> {
-    let mut decoder = ChunkedDecoder::new();
+    decode_by(ChunkedDecoder::new(), input, cuts)
+}
+
+fn decode_by(
+    mut decoder: ChunkedDecoder,
+    input: &[u8],
+    cuts: &[usize],
+) -> Result<Option<Whole>, Refusal> {
     let mut data = Vec::new();
     let mut start = 0;
     let ends = cuts.iter().scan(0, |end, cut| {
@@ -38,8 +45,15 @@ fn decode(input: &[u8], cuts: &[usize]) -> Result<Option<Whole>, Refusal> {
 }
 
 fn whole(input: &str) -> Result<Option<(String, String, usize)>, Refusal> {
+    whole_by(ChunkedDecoder::new(), input)
+}
+
+fn whole_by(
+    decoder: ChunkedDecoder,
+    input: &str,
+) -> Result<Option<(String, String, usize)>, Refusal> {
     let text = |bytes| String::from_utf8(bytes).expect("only ASCII was put in");
-    decode(input.as_bytes(), &[])
+    decode_by(decoder, input.as_bytes(), &[])
         .map(|done| done.map(|(data, trailers, left)| (text(data), text(trailers), left)))
 }
 
@@ -63,6 +77,12 @@ fn bodies_table() {
         ),
         ("3;a=b;c=\"d;e\"\r\nabc\r\n0;last\r\n\r\n", "abc", "", 0),
         ("3;\t a\r\nabc\r\n0\r\n\r\n", "abc", "", 0),
+        (
+            "3 \t ; a = \t\"b\" ; c\r\nabc\r\n0 ;d\r\n\r\n",
+            "abc",
+            "",
+            0,
+        ),
         (
             "0\r\nX-Sum: 1\r\nX-B:2 \r\n\r\nrest",
             "",
@@ -103,7 +123,8 @@ fn malformed_table() {
         (" 3\r\n", Refusal::BadChunk),
         ("3 \r\n", Refusal::BadChunk),
         ("3\t\r\n", Refusal::BadChunk),
-        ("3 ;a\r\n", Refusal::BadChunk),
+        ("3 a\r\n", Refusal::BadChunk),
+        ("3 \t;a\n", Refusal::BadChunk),
         ("+3\r\n", Refusal::BadChunk),
         ("-3\r\n", Refusal::BadChunk),
         ("0x3\r\n", Refusal::BadChunk),
@@ -136,11 +157,63 @@ fn malformed_table() {
     }
 }
 
+/// What a backend may write that a stranger may not.
+#[test]
+fn bodies_of_backends_table() {
+    let rows = [
+        ("3 \r\nabc\r\n0 \t\r\n\r\n", Ok(("abc", "", 0))),
+        ("3\nabc\n0\n\nrest", Ok(("abc", "", 4))),
+        ("3\r\nabc\n0\r\n\n", Ok(("abc", "", 0))),
+        ("3;a\nabc\r\n0 ;b\n\r\n", Ok(("abc", "", 0))),
+        (
+            "0\nA : b\nC: d\r\n e\n\n",
+            Ok(("", "A: b\r\nC: d e\r\n", 0)),
+        ),
+        (" 3\r\n", Err(Refusal::BadChunk)),
+        ("\n3\r\n", Err(Refusal::BadChunk)),
+        ("3 a\r\n", Err(Refusal::BadChunk)),
+        ("3\rabc", Err(Refusal::BadChunk)),
+        ("3;a\rb", Err(Refusal::BadChunk)),
+        ("3;a\0\r\n", Err(Refusal::BadChunk)),
+        ("3\r\nabcd\r\n", Err(Refusal::BadChunk)),
+        ("3\r\nabc\r0", Err(Refusal::BadChunk)),
+        ("0\r\n a: b\r\n\r\n", Err(Refusal::BadTrailer)),
+        ("0\r\nA\r\n\r\n", Err(Refusal::BadTrailer)),
+        ("0\r\nA: b\rc\r\n\r\n", Err(Refusal::BadTrailer)),
+    ];
+    for (input, expected) in rows {
+        let expected = expected.map(|(data, trailers, left): (&str, &str, usize)| {
+            Some((data.to_owned(), trailers.to_owned(), left))
+        });
+        assert_eq!(
+            whole_by(ChunkedDecoder::of_backend(), input),
+            expected,
+            "{input:?}"
+        );
+    }
+}
+
+/// A longer body may have more of them.
+#[test]
+fn extensions_may_take_a_share_of_the_body() {
+    let share = limits::CHUNK_EXTENSIONS_SHARE as usize;
+    let most = limits::CHUNK_EXTENSION_BYTES as usize;
+    let chunks = 4 * limits::CHUNK_EXTENSIONS_BYTES as usize / most;
+    let body = |data: usize| {
+        let chunk = format!("{data:x}\r\n{}\r\n", "d".repeat(data));
+        let signed = format!("{data:x};{}\r\n{}\r\n", "e".repeat(most), "d".repeat(data));
+        chunk + &signed.repeat(chunks)
+    };
+    assert_eq!(whole(&body(share * most)), Ok(None));
+    let refused = whole(&body(share * most / 2));
+    assert_eq!(refused, Err(Refusal::ChunkOverheadTooLarge));
+}
+
 #[test]
 fn overhead_is_bounded() {
     let extension = |len: u32| format!("1;{}\r\nx\r\n", "e".repeat(len as usize));
     let most = limits::CHUNK_EXTENSION_BYTES;
-    let chunks = (limits::CHUNK_EXTENSIONS_BYTES / most) as usize;
+    let chunks = limits::CHUNK_EXTENSIONS_BYTES as usize / most as usize;
     let fields = |count: usize| format!("0\r\n{}\r\n", "A: b\r\n".repeat(count));
     let trailer = |len: u32| format!("0\r\nA: {}\r\n\r\n", "b".repeat(len as usize));
     let fixed = b"A: ".len() as u32;

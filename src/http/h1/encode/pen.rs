@@ -90,6 +90,18 @@ impl Pen<'_> {
         self.texts([name.as_bytes(), b": ", value, b"\r\n"]);
     }
 
+    /// Writes `Content-Length`.
+    pub(super) fn length(&mut self, length: u64) {
+        let mut digits = [b'0'; u64::MAX.ilog10() as usize + 1];
+        let (mut start, mut rest) = (digits.len(), length);
+        while rest > 0 || start == digits.len() {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.field("Content-Length", &digits[start..]);
+    }
+
     /// Writes `Via`; the version is the one that the message came with (RFC 9110 section 7.6.3).
     pub(super) fn via(&mut self, received: Version) {
         match received {

@@ -118,10 +118,16 @@ fn write_fields(
         host_value = write_host(pen, "Host", host);
     }
     let mut has_proto = all.name("x-forwarded-proto");
+    let mut has_expect = !(edits.expect && head.expect_continue);
     let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
     lines.copy(pen, |pen, field, known| match known {
         Known::Host => host_value = write_host(pen, field.name, host),
-        Known::Expect if !(edits.expect && head.expect_continue) => {}
+        Known::ContentLength if head.survey.rewrites_length => {}
+        Known::Expect if has_expect => {}
+        Known::Expect => {
+            has_expect = true;
+            pen.field(field.name, b"100-continue");
+        }
         Known::XForwardedFor => {}
         Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
         Known::FromProxies if !edits.client_trusted || !is_plainly_written(field.name) => {}
@@ -203,6 +209,11 @@ fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
 fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
     if head.body == RequestBody::Chunked {
         pen.text(b"Transfer-Encoding: chunked\r\n");
+    }
+    if let Some(length) = head.survey.content_length
+        && head.survey.rewrites_length
+    {
+        pen.length(length);
     }
     // HTTP/2 ends a request without a word; here some servers insist on one (RFC 9110 section 8.6).
     if head.version == Version::Http2

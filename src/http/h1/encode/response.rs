@@ -38,13 +38,11 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
         lines.copy(pen, |pen, field, known| match known {
-            Known::ContentLength if !keeps_length => {}
+            Known::ContentLength if !keeps_length || head.survey.rewrites_length => {}
             Known::Trailer => all.write_announced(pen, field),
             _ => pen.field(field.name, field.value),
         });
-        if edits.body == ResponseBody::Chunked {
-            pen.text(b"Transfer-Encoding: chunked\r\n");
-        }
+        write_framing(pen, head, edits.body);
         if edits.via {
             pen.via(head.version);
         }
@@ -52,6 +50,19 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         write_connection(pen, head, edits);
         pen.text(b"\r\n");
     });
+}
+
+/// Writes where the body ends, as far as no copied line says it.
+#[inline(always)]
+fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, body: ResponseBody) {
+    match (body, head.survey.content_length) {
+        (ResponseBody::Chunked, _) => pen.text(b"Transfer-Encoding: chunked\r\n"),
+        (ResponseBody::UntilClose, _) => {}
+        (_, Some(length)) if head.survey.rewrites_length => pen.length(length),
+        // A client would wait for the end of the connection (RFC 9110 section 15.3.6).
+        (ResponseBody::None, None) if head.status == 205 => pen.length(0),
+        _ => {}
+    }
 }
 
 /// Writes what becomes of the client's connection. Interim responses say nothing about it.

@@ -435,7 +435,7 @@ fn response_framing_follows_the_client() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
     let asked = Asked {
         head: true,
-        upgrade: false,
+        ..Asked::default()
     };
     assert_eq!(response(head, asked, |_| {}), head);
     let empty = response(
@@ -444,6 +444,67 @@ fn response_framing_follows_the_client() {
         |_| {},
     );
     assert_eq!(empty, "HTTP/1.1 204 \r\n\r\n");
+}
+
+/// A length that is not written as one number is written anew; where there is no body, framing is left out.
+#[test]
+fn response_framing_is_written_in_one_way() {
+    let rows = [
+        (
+            "200",
+            "A: b\r\nContent-Length: 007\r\n",
+            "A: b\r\nContent-Length: 7\r\n",
+        ),
+        (
+            "200",
+            "Content-Length: 7,7\r\nA: b\r\nContent-Length: 7\r\n",
+            "A: b\r\nContent-Length: 7\r\n",
+        ),
+        ("200", "Content-Length: 000\r\n", "Content-Length: 0\r\n"),
+        (
+            "200",
+            "Content_Length: 7\r\nContent-Length: 7\r\n",
+            "Content-Length: 7\r\n",
+        ),
+        (
+            "204",
+            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\nA: b\r\n",
+            "A: b\r\n",
+        ),
+        ("204", "Content-Length: x\r\n", ""),
+        ("103", "Content-Length: 7\r\nContent-Length: 8\r\n", ""),
+        ("304", "Content-Length: 7\r\n", "Content-Length: 7\r\n"),
+        ("304", "Content-Length: 7, 7\r\n", "Content-Length: 7\r\n"),
+        (
+            "304",
+            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+            "",
+        ),
+        ("304", "Content-Length: 7, 8\r\n", ""),
+        ("205", "", "Content-Length: 0\r\n"),
+        ("205", "Content-Length: 0\r\n", "Content-Length: 0\r\n"),
+    ];
+    for (status, lines, expected) in rows {
+        let head = format!("HTTP/1.1 {status} x\r\n{lines}\r\n");
+        let mut slots = FieldSlots::new();
+        let parsed = parse_response(head.as_bytes(), &mut slots, Asked::default(), 1_000);
+        let parsed = parsed.unwrap().unwrap();
+        let edits = ResponseEdits {
+            client_version: Version::Http11,
+            body: parsed.body,
+            close: false,
+            operator: &NO_EDITS,
+            via: false,
+        };
+        let mut out = Vec::new();
+        encode_response(&mut out, &parsed, &edits);
+        let sent = String::from_utf8(out).unwrap();
+        assert_eq!(
+            sent,
+            format!("HTTP/1.1 {status} x\r\n{expected}\r\n"),
+            "{head:?}"
+        );
+    }
 }
 
 #[test]
@@ -471,8 +532,8 @@ fn response_connection_table() {
 #[test]
 fn a_switch_of_protocols_passes() {
     let asked = Asked {
-        head: false,
         upgrade: true,
+        ..Asked::default()
     };
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade:websocket\r\nConnection: Upgrade, X-A\r\nX-A: 1\r\nA: b\r\n\r\n";
     let expected = "HTTP/1.1 101 Switching Protocols\r\nA: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";

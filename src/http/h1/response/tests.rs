@@ -6,6 +6,11 @@ const MAX: u32 = 65_536;
 const GET: Asked = Asked {
     head: false,
     upgrade: false,
+    strict: false,
+};
+const STRICT: Asked = Asked {
+    strict: true,
+    ..GET
 };
 
 fn refusal_of(head: &str, asked: Asked) -> Option<Refusal> {
@@ -31,14 +36,15 @@ fn accepted<R>(head: &str, asked: Asked, look: impl FnOnce(ResponseHead<'_, '_>)
 #[test]
 fn status_lines_table() {
     type Line = (u16, &'static str);
-    let rows: [(&str, Result<Line, Refusal>); 20] = [
+    let rows: [(&str, Result<Line, Refusal>); 21] = [
         ("HTTP/1.1 200 OK\r\n", Ok((200, "OK"))),
         ("HTTP/1.0 404 Not Found\r\n", Ok((404, "Not Found"))),
         ("HTTP/1.1 200 \r\n", Ok((200, ""))),
         ("HTTP/1.1 200\r\n", Ok((200, ""))),
         ("HTTP/1.1 599 gr\u{fc}n\r\n", Ok((599, "gr\u{fc}n"))),
         ("HTTP/1.1 099 x\r\n", Err(Refusal::BadStatusLine)),
-        ("HTTP/1.1 600 x\r\n", Err(Refusal::BadStatusLine)),
+        ("HTTP/1.1 600 x\r\n", Ok((600, "x"))),
+        ("HTTP/1.1 999 x\r\n", Ok((999, "x"))),
         ("HTTP/1.1 20 x\r\n", Err(Refusal::BadStatusLine)),
         ("HTTP/1.1 2000 x\r\n", Err(Refusal::BadStatusLine)),
         ("HTTP/1.1  200 x\r\n", Err(Refusal::BadStatusLine)),
@@ -72,11 +78,8 @@ fn status_lines_table() {
 fn framing_table() {
     use Refusal::*;
     use ResponseBody::{Chunked, Length, UntilClose};
-    let head_request = Asked {
-        head: true,
-        upgrade: false,
-    };
-    let rows: [(&str, &str, Asked, Result<ResponseBody, Refusal>); 26] = [
+    let head_request = Asked { head: true, ..GET };
+    let rows: [(&str, &str, Asked, Result<ResponseBody, Refusal>); 51] = [
         ("1.1 200", "", GET, Ok(UntilClose)),
         (
             "1.1 200",
@@ -125,41 +128,79 @@ fn framing_table() {
             GET,
             Ok(ResponseBody::None),
         ),
-        ("1.1 204", "Content-Length: 7\r\n", GET, Err(BodyNotAllowed)),
+        (
+            "1.1 204",
+            "Content-Length: 7\r\n",
+            GET,
+            Ok(ResponseBody::None),
+        ),
         (
             "1.1 204",
             "Transfer-Encoding: chunked\r\n",
             GET,
-            Err(BodyNotAllowed),
+            Ok(ResponseBody::None),
+        ),
+        (
+            "1.1 204",
+            "Transfer-Encoding: x\r\nContent-Length: y\r\n",
+            GET,
+            Ok(ResponseBody::None),
         ),
         ("1.1 103", "Link: </a>\r\n", GET, Ok(ResponseBody::None)),
-        ("1.1 100", "Content-Length: 7\r\n", GET, Err(BodyNotAllowed)),
+        (
+            "1.1 100",
+            "Content-Length: 7\r\n",
+            GET,
+            Ok(ResponseBody::None),
+        ),
         (
             "1.1 100",
             "Transfer-Encoding: chunked\r\n",
             GET,
-            Err(BodyNotAllowed),
+            Ok(ResponseBody::None),
         ),
+        (
+            "1.1 304",
+            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+            GET,
+            Ok(ResponseBody::None),
+        ),
+        (
+            "1.1 200",
+            "Content-Length: x\r\n",
+            head_request,
+            Ok(ResponseBody::None),
+        ),
+        ("1.1 205", "", GET, Ok(ResponseBody::None)),
+        ("1.1 205", "Content-Length: 7\r\n", GET, Ok(Length(7))),
         (
             "1.1 200",
             "Content-Length: 7\r\nContent-Length: 7\r\n",
             GET,
-            Err(RepeatedContentLength),
+            Ok(Length(7)),
         ),
         (
             "1.1 200",
-            "Content-Length: 7, 7\r\n",
+            "Content-Length: 7\r\nContent-Length: 8\r\n",
+            GET,
+            Err(RepeatedContentLength),
+        ),
+        ("1.1 200", "Content-Length: 7, 007\r\n", GET, Ok(Length(7))),
+        (
+            "1.1 200",
+            "Content-Length: 7, 8\r\n",
             GET,
             Err(BadContentLength),
         ),
         (
             "1.1 200",
-            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 7,\r\n",
             GET,
-            Err(LengthAndCoding),
+            Err(BadContentLength),
         ),
+        ("1.1 200", "Content-Length:\r\n", GET, Err(BadContentLength)),
         (
-            "1.1 304",
+            "1.1 200",
             "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
             GET,
             Err(LengthAndCoding),
@@ -168,7 +209,19 @@ fn framing_table() {
             "1.0 200",
             "Transfer-Encoding: chunked\r\n",
             GET,
-            Err(CodingInHttp10),
+            Ok(Chunked),
+        ),
+        (
+            "1.0 200",
+            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+            GET,
+            Err(LengthAndCoding),
+        ),
+        (
+            "1.1 200",
+            "Transfer-Encoding: , chunked ,\r\n",
+            GET,
+            Ok(Chunked),
         ),
         (
             "1.1 200",
@@ -184,8 +237,93 @@ fn framing_table() {
         ),
         (
             "1.1 200",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            GET,
+            Err(BadTransferEncoding),
+        ),
+        (
+            "1.1 200",
+            "Transfer-Encoding:\r\n",
+            GET,
+            Err(BadTransferEncoding),
+        ),
+        (
+            "1.1 200",
             "Transfer_Encoding: chunked\r\n",
             GET,
+            Ok(UntilClose),
+        ),
+        (
+            "1.1 204",
+            "Content-Length: 7\r\n",
+            STRICT,
+            Err(BodyNotAllowed),
+        ),
+        (
+            "1.1 204",
+            "Transfer-Encoding: chunked\r\n",
+            STRICT,
+            Err(BodyNotAllowed),
+        ),
+        ("1.1 103", "Link: </a>\r\n", STRICT, Ok(ResponseBody::None)),
+        (
+            "1.1 100",
+            "Content-Length: 7\r\n",
+            STRICT,
+            Err(BodyNotAllowed),
+        ),
+        (
+            "1.1 100",
+            "Transfer-Encoding: chunked\r\n",
+            STRICT,
+            Err(BodyNotAllowed),
+        ),
+        (
+            "1.1 200",
+            "Content-Length: 7\r\nContent-Length: 7\r\n",
+            STRICT,
+            Err(RepeatedContentLength),
+        ),
+        (
+            "1.1 200",
+            "Content-Length: 7, 7\r\n",
+            STRICT,
+            Err(BadContentLength),
+        ),
+        (
+            "1.1 200",
+            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+            STRICT,
+            Err(LengthAndCoding),
+        ),
+        (
+            "1.1 304",
+            "Content-Length: 7\r\nTransfer-Encoding: chunked\r\n",
+            STRICT,
+            Err(LengthAndCoding),
+        ),
+        (
+            "1.0 200",
+            "Transfer-Encoding: chunked\r\n",
+            STRICT,
+            Err(CodingInHttp10),
+        ),
+        (
+            "1.1 200",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            STRICT,
+            Err(UnknownTransferCoding),
+        ),
+        (
+            "1.1 200",
+            "Transfer-Encoding: chunked, chunked\r\n",
+            STRICT,
+            Err(BadTransferEncoding),
+        ),
+        (
+            "1.1 200",
+            "Transfer_Encoding: chunked\r\n",
+            STRICT,
             Err(DisguisedField),
         ),
     ];
@@ -195,6 +333,35 @@ fn framing_table() {
             Ok(body) => accepted(&head, asked, |head| assert_eq!(head.body, body, "{head:?}")),
             Err(refusal) => assert_eq!(refusal_of(&head, asked), Some(refusal), "{head:?}"),
         }
+    }
+}
+
+/// Behind an answer whose framing is in doubt comes no other on the same connection.
+#[test]
+fn doubtful_framing_ends_the_connection() {
+    let rows = [
+        ("1.1 204", "", true),
+        ("1.1 204", "Content-Length: 0\r\n", true),
+        ("1.1 204", "Content-Length: 7\r\n", false),
+        ("1.1 204", "Transfer-Encoding: chunked\r\n", false),
+        ("1.1 304", "Transfer-Encoding: chunked\r\n", true),
+        ("1.1 304", "Content-Length: 7\r\n", true),
+        ("1.1 304", "Content-Length: x\r\n", false),
+        ("1.1 205", "", false),
+        ("1.1 205", "Content-Length: 0\r\n", true),
+        ("1.1 103", "Content-Length: 7\r\n", false),
+        ("1.1 103", "", true),
+        (
+            "1.0 200",
+            "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
+            false,
+        ),
+    ];
+    for (status, lines, expected) in rows {
+        let head = format!("HTTP/{status} x\r\n{lines}\r\n");
+        accepted(&head, GET, |head| {
+            assert_eq!(head.keep_alive, expected, "{status} {lines:?}")
+        });
     }
 }
 
@@ -250,8 +417,8 @@ fn persistence_table() {
 #[test]
 fn switches_table() {
     let offered = Asked {
-        head: false,
         upgrade: true,
+        ..GET
     };
     let proper = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let rows = [
@@ -267,6 +434,14 @@ fn switches_table() {
         (
             "Connection: upgrade\r\nUpgrade: a\r\nContent-Length: 2\r\n",
             offered,
+            None,
+        ),
+        (
+            "Connection: upgrade\r\nUpgrade: a\r\nContent-Length: 2\r\n",
+            Asked {
+                strict: true,
+                ..offered
+            },
             Some(Refusal::BodyNotAllowed),
         ),
     ];

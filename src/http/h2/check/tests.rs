@@ -147,7 +147,8 @@ fn fields_table() {
         (&["x: a", ":path: /b"], Some(Refusal::BadPseudoField)),
         (
             &[
-                "a: 1", "b: 1", "c: 1", "d: 1", "e: 1", "f: 1", "g: 1", "h: 1", "i: 1",
+                "a: 1", "b: 1", "c: 1", "d: 1", "e: 1", "f: 1", "g: 1", "h: 1", "i: 1", "j: 1",
+                "k: 1", "l: 1",
             ],
             Some(Refusal::TooManyFields),
         ),
@@ -442,19 +443,27 @@ fn extended_connect_needs_to_be_allowed() {
 
 #[test]
 fn responses_table() {
-    let rows: [(&[&str], Result<u16, Refusal>); 16] = [
+    let rows: [(&[&str], Result<u16, Refusal>); 21] = [
         (&[":status: 200"], Ok(200)),
         (&[":status: 103", "link: x"], Ok(103)),
         (&[":status: 599"], Ok(599)),
         (&[":status: 204", "content-length: 0"], Ok(204)),
         (&[":status: 304", "content-length: 7"], Ok(304)),
+        (&[":status: 204", "content-length: 7"], Ok(204)),
+        (&[":status: 103", "content-length: 7"], Ok(103)),
         (
-            &[":status: 204", "content-length: 7"],
-            Err(Refusal::LengthMismatch),
+            &[":status: 200", "content-length: 7", "content-length: 7,007"],
+            Ok(200),
         ),
+        (
+            &[":status: 200", "content-length: 7", "content-length: 8"],
+            Err(Refusal::RepeatedContentLength),
+        ),
+        (&[":status: 200", "x_forwarded_for: 1.2.3.4"], Ok(200)),
         (&[":status: 101"], Err(Refusal::BadSwitch)),
         (&[":status: 099"], Err(Refusal::BadStatusLine)),
-        (&[":status: 600"], Err(Refusal::BadStatusLine)),
+        (&[":status: 600"], Ok(600)),
+        (&[":status: 999"], Ok(999)),
         (&[":status: 20"], Err(Refusal::BadStatusLine)),
         (&[":status: 2000"], Err(Refusal::BadStatusLine)),
         (&[":status: 2x0"], Err(Refusal::BadStatusLine)),

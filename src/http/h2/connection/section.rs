@@ -3,6 +3,7 @@
 use super::{Connection, Ending, Note};
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::http::h1;
 use crate::http::h2::check::{self, RequestRules};
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
 use crate::http::h2::frame::{self, FrameHeader, flag};
@@ -230,13 +231,13 @@ impl Connection {
             return self.refuse(stream, refusal, now);
         }
         let status = self.head.status();
-        let length = self.head.content_length();
+        let (length, lines) = (self.head.content_length(), self.head.lines().len());
         let Some(open) = self.streams.get_mut(&stream) else {
             return Ok(None);
         };
         if status < 200 {
-            open.interims += 1;
-            if begun.end || open.interims > limits::INTERIM_RESPONSES {
+            open.interim_bytes = open.interim_bytes.saturating_add(h1::interim_cost(lines));
+            if begun.end || open.interim_bytes > limits::INTERIM_BYTES {
                 return self.refuse(stream, Refusal::BadStatusLine, now);
             }
             return Ok(Some(Note::Head { stream, end: false }));

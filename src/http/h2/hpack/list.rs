@@ -5,13 +5,32 @@ use crate::base::limits;
 use crate::http::h2::field::Class;
 use crate::http::refusal::Refusal;
 
-/// Bounds on a field section, as RFC 9113 section 6.5.2 counts it: every field costs its name, its value and 32.
+/// Bounds on a field section. What counts is the head that HTTP/1.1 would have had, so that a message passes over both
+/// versions or over none: a request line, one `Host`, one `Cookie`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListLimits {
-    /// Bytes beyond which a section is refused; a multiple of it ends the connection.
+    /// Bytes beyond which a section is refused.
     pub bytes: u32,
-    /// Fields beyond which a section is refused, those of the request line among them.
+    /// Fields beyond which a section is refused.
     pub fields: u16,
+}
+
+impl ListLimits {
+    /// Bytes of the largest section within the limits, as RFC 9113 section 6.5.2 counts them: every field costs its
+    /// name, its value and 32.
+    pub fn most_size(&self) -> u32 {
+        const PSEUDO: usize = b":method:scheme:authority:path:protocol".len() + 5 * ENTRY_OVERHEAD;
+        let crumb = b"cookie".len() + ENTRY_OVERHEAD;
+        let fields = usize::from(self.fields) * ENTRY_OVERHEAD;
+        let most = PSEUDO + fields + limits::COOKIE_CRUMBS as usize * crumb;
+        self.bytes.saturating_add(most as u32)
+    }
+
+    /// Bytes, counted in the same way, beyond which a section can only be meant as an attack.
+    fn bomb_size(&self) -> usize {
+        let multiple = self.bytes as usize * limits::H2_BOMB_MULTIPLE;
+        multiple.max(self.most_size() as usize)
+    }
 }
 
 /// Where a field's line stands in its list's text.
@@ -45,6 +64,13 @@ pub struct FieldList {
     pub(in crate::http::h2) spans: Vec<Span>,
     /// Size by the count of RFC 9113, what was not kept included.
     size: usize,
+    /// Bytes and fields of the head that HTTP/1.1 would have had.
+    head_bytes: usize,
+    head_fields: u16,
+    /// Fields that become one `Cookie`.
+    crumbs: u32,
+    /// Whether the host is counted: `:authority` and `host` are one.
+    has_host: bool,
     refusal: Option<Refusal>,
 }
 
@@ -55,6 +81,8 @@ impl FieldList {
         self.text.shrink_to(limits::H2_KEPT_HEAD_BYTES);
         self.spans.clear();
         self.size = 0;
+        (self.head_bytes, self.head_fields) = (0, 0);
+        (self.crumbs, self.has_host) = (0, false);
         self.refusal = None;
     }
 
@@ -84,9 +112,10 @@ impl FieldList {
     #[inline]
     pub(super) fn keep(&mut self, span: Span, limits: &ListLimits) -> bool {
         self.size += span.line_len() - LINE_EXTRA + ENTRY_OVERHEAD;
-        if self.size > limits.bytes as usize {
+        self.count(&span);
+        if self.head_bytes > limits.bytes as usize {
             self.refusal = Some(Refusal::HeadTooLarge);
-        } else if self.spans.len() >= usize::from(limits.fields) {
+        } else if self.head_fields > limits.fields || self.crumbs > limits::COOKIE_CRUMBS {
             self.refusal.get_or_insert(Refusal::TooManyFields);
         }
         if self.refusal.is_none() {
@@ -94,6 +123,36 @@ impl FieldList {
             return true;
         }
         self.text.truncate(span.start as usize);
-        self.size <= limits.bytes as usize * limits::H2_BOMB_MULTIPLE
+        self.size <= limits.bomb_size()
+    }
+
+    /// Counts a field as a part of the head that HTTP/1.1 would have had.
+    #[inline]
+    fn count(&mut self, span: &Span) {
+        let value = span.value_len as usize;
+        let (bytes, fields) = match span.class {
+            Class::Method => (value + b" ".len(), 0),
+            Class::Path => (value + b" HTTP/1.1\r\n".len(), 0),
+            Class::Status => (value + b"HTTP/1.1  \r\n".len(), 0),
+            Class::Scheme | Class::Protocol => (0, 0),
+            Class::Authority | Class::Host if self.has_host => (0, 0),
+            Class::Authority | Class::Host => {
+                self.has_host = true;
+                (value + b"Host: \r\n".len(), 1)
+            }
+            Class::Cookie => {
+                self.crumbs += 1;
+                match self.crumbs {
+                    1 => (span.line_len(), 1),
+                    _ => (value + b"; ".len(), 0),
+                }
+            }
+            _ => (span.line_len(), 1),
+        };
+        if self.head_bytes == 0 {
+            self.head_bytes = b"\r\n".len(); // The empty line.
+        }
+        self.head_bytes += bytes;
+        self.head_fields = self.head_fields.saturating_add(fields);
     }
 }

@@ -1,7 +1,7 @@
 //! The examples of RFC 7541 appendix C, and what a decoder must refuse.
 
 use super::*;
-use crate::base::limits::{self, H2_TABLE_BYTES};
+use crate::base::limits::{self, COOKIE_CRUMBS, H2_TABLE_BYTES};
 use crate::http::refusal::Refusal;
 
 const LIMITS: ListLimits = ListLimits {
@@ -162,7 +162,7 @@ fn a_section_beyond_the_limits_is_refused_but_still_fills_the_table() {
     assert_eq!(list.spans.len(), 2);
     list.clear();
     assert_eq!(text(&mut decoder, &bytes("be")).as_deref(), Ok("b: c\r\n"));
-    decoder.decode(&[0x82; 11], &mut list).unwrap();
+    decoder.decode(&[0x90; 11], &mut list).unwrap();
     assert_eq!(
         (list.refusal(), list.spans.len()),
         (Some(Refusal::TooManyFields), 10)
@@ -176,8 +176,72 @@ fn few_bytes_that_become_many_end_it() {
     let mut section = [&bytes("4001617f8606")[..], &[b'x'; 901]].concat();
     section.extend([0xbe; limits::H2_BOMB_MULTIPLE]);
     assert_eq!(decoder.decode(&section, &mut list), Ok(()));
-    assert_eq!(decoder.decode(&[0xbe], &mut list), Err(HpackError::Bomb));
+    assert_eq!(
+        decoder.decode(&[0xbe; 60], &mut list),
+        Err(HpackError::Bomb)
+    );
     assert!(list.text.len() < 1_000);
+}
+
+/// What passes over HTTP/1.1 passes here, and no other: cookies are one field, the request line is none, and what is
+/// announced is never less than what passes.
+#[test]
+fn sections_are_counted_as_heads_of_http1() {
+    let field = |name: &str, value: &str| {
+        let mut out = Vec::new();
+        out.extend([0, name.len() as u8]);
+        out.extend(name.bytes());
+        out.push(value.len() as u8);
+        out.extend(value.bytes());
+        out
+    };
+    let pseudo: Vec<u8> = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "test"),
+        (":path", "/"),
+    ]
+    .iter()
+    .flat_map(|(name, value)| field(name, value))
+    .collect();
+    let refusal = |limits: ListLimits, fields: &[Vec<u8>]| {
+        let mut list = FieldList::default();
+        let section = [&pseudo[..], &fields.concat()].concat();
+        Decoder::new(limits).decode(&section, &mut list).unwrap();
+        let size = |(name, value): (&[u8], &[u8])| name.len() + value.len() + 32;
+        let size: usize = list.iter().map(size).sum();
+        assert!(size <= limits.most_size() as usize);
+        list.refusal()
+    };
+    let roomy = ListLimits {
+        bytes: 100_000,
+        fields: 10,
+    };
+    let crumbs = |count: u32| vec![field("cookie", "a=b"); count as usize];
+    let others = |count: usize| vec![field("x", "y"); count];
+    assert_eq!(refusal(roomy, &crumbs(COOKIE_CRUMBS)), None);
+    let too_many = Some(Refusal::TooManyFields);
+    assert_eq!(refusal(roomy, &crumbs(COOKIE_CRUMBS + 1)), too_many);
+    assert_eq!(refusal(roomy, &others(9)), None);
+    assert_eq!(refusal(roomy, &others(10)), too_many);
+    assert_eq!(refusal(roomy, &[crumbs(500), others(8)].concat()), None);
+    assert_eq!(refusal(roomy, &[crumbs(500), others(9)].concat()), too_many);
+    assert_eq!(
+        refusal(roomy, &[vec![field("host", "test")], others(9)].concat()),
+        None
+    );
+
+    let head = "GET / HTTP/1.1\r\nHost: test\r\nx: y\r\ncookie: a=b; a=b; a=b\r\n\r\n";
+    for (bytes, expected) in [
+        (head.len(), None),
+        (head.len() - 1, Some(Refusal::HeadTooLarge)),
+    ] {
+        let tight = ListLimits {
+            bytes: bytes as u32,
+            fields: 3,
+        };
+        assert_eq!(refusal(tight, &[others(1), crumbs(3)].concat()), expected);
+    }
 }
 
 /// What comes for the third time is an index; what never comes again stays outside the table.
