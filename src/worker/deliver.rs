@@ -1,6 +1,7 @@
 //! Bringing a backend's answer to the client: its interim heads, its final head, its body.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::task::Poll;
 
 use crate::base::limits;
@@ -84,6 +85,8 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 }
             }
             Answer::Switching => {
+                ends.await_upload().await;
+                ends.check_early_bytes()?;
                 ends.answer_begins();
                 ends.send_head(out).await?;
                 return Ok(Delivered::Switched);
@@ -193,6 +196,24 @@ impl Ends<'_> {
     /// Whether the time for the answer has not begun, and that for the whole exchange has not ended.
     fn may_wait_on(&self) -> bool {
         self.is_uploading.get() && !self.exchange.is_overdue()
+    }
+
+    /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where
+    /// the body of its request ends. The body has a bound of its own.
+    async fn await_upload(&self) {
+        poll_fn(|_| match self.is_uploading.get() {
+            true => Poll::Pending, // The same task sends the request, and looks here whenever it has.
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Refuses what came behind the head of an upgrade without a body before it was answered.
+    fn check_early_bytes(&self) -> Result<(), Failure> {
+        match self.admitted.has_body || self.client.wire.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::EarlyUpgradeBytes),
+        }
     }
 
     async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
@@ -317,9 +338,6 @@ impl Ends<'_> {
         self.check_switch(head)?;
         match head.status {
             101 => {
-                if !self.client.wire.is_empty() {
-                    return Err(Failure::EarlyUpgradeBytes);
-                }
                 self.encode(head, ResponseBody::None, false, out);
                 self.exchange.status.set(match self.admitted.version {
                     Version::Http2 => 200,
@@ -341,9 +359,12 @@ impl Ends<'_> {
         }
     }
 
-    /// A client of HTTP/2 takes any success for its tunnel. So nothing but a switch may have one, and the backend must have
-    /// proved that it means it: the key was ours.
+    /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So nothing
+    /// but a switch may have one, and the backend must have proved that it means it: the key was ours.
     fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
+        if head.status == 101 && !self.admitted.has_offered(head.upgrade_value) {
+            return Err(Failure::MalformedResponse(Refusal::BadSwitch));
+        }
         let Some(key) = &self.admitted.websocket_key else {
             return Ok(());
         };

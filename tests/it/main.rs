@@ -64,6 +64,7 @@ mod probe_shares;
 mod probes;
 mod program_log;
 mod proxy_protocol;
+mod real_world;
 mod refusals;
 mod reload;
 mod remote;

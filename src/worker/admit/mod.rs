@@ -44,6 +44,8 @@ pub struct Admitted {
     pub expects_continue: bool,
     /// What of the body is still to come behind `request`.
     pub body: Body,
+    /// Whether the request came with a body, however much of that is still to come.
+    pub has_body: bool,
     /// Whether `request` is all of the request.
     pub is_whole: bool,
     /// Whether `request` and what `body` has to bring are all of the request, so that it can be sent again.
@@ -52,6 +54,8 @@ pub struct Admitted {
     pub request: Block,
     /// The backend to try first, as index in the pool, if one was there.
     pub first: Option<u32>,
+    /// The protocols that may be switched to, separated by `, `; empty unless `asked` has an upgrade.
+    offered: Box<[u8]>,
     /// The key of a WebSocket that is asked for on behalf of a client of HTTP/2.
     pub websocket_key: Option<[u8; KEY_BYTES]>,
     /// Where in `request` the value of `Host` stands.
@@ -124,8 +128,11 @@ fn admit_written(
     }
     received.consume(consumed);
     let outcome = match outcome {
-        // What comes behind an upgrade's head could be a next request or the new protocol: refused.
-        Ok(Some(admitted)) if admitted.asked.upgrade && !received.is_empty() => {
+        // What comes behind an upgrade's head could be a next request or the new protocol: refused. Behind a body,
+        // the answer tells which of them it is; nothing of it is passed on before.
+        Ok(Some(admitted))
+            if admitted.asked.upgrade && !admitted.has_body && !received.is_empty() =>
+        {
             client.keep_alive.set(false);
             Err(Failure::EarlyUpgradeBytes)
         }
@@ -295,10 +302,12 @@ fn encode(
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
         body: body_of(client, exchange, head),
+        has_body: head.body != RequestBody::None,
         is_whole: head.body == RequestBody::None,
         is_kept: true,
         request,
         first: chosen.first,
+        offered: offered(head),
         websocket_key,
         host_value: encoded.host_value,
         host_of: matches!(route.host_header, HostHeader::Backend)
@@ -309,6 +318,14 @@ fn encode(
 /// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
 fn needs_key(head: &RequestHead<'_, '_>) -> bool {
     head.upgrade && head.version == Version::Http2
+}
+
+/// The protocols that the client offers, for the time when its head is gone.
+fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
+    match head.upgrade {
+        true => head.offered().collect::<Vec<_>>().join(&b", "[..]).into(),
+        false => Box::default(),
+    }
 }
 
 fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Body {
@@ -374,6 +391,14 @@ fn note_head(exchange: &Exchange, client: &Client, head: &RequestHead<'_, '_>, t
 }
 
 impl Admitted {
+    /// Whether the client offered to switch to each of these protocols (RFC 9110 section 7.8).
+    pub fn has_offered(&self, protocols: &[u8]) -> bool {
+        let is_offered = |chosen: &[u8]| {
+            fields::list(&self.offered).any(|offered| offered.eq_ignore_ascii_case(chosen))
+        };
+        fields::list(protocols).all(is_offered)
+    }
+
     /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to name the
     /// backend at all.
     pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {

@@ -70,7 +70,7 @@ pub fn encode_request(
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes()
         + head.target.len()
-        + head.upgrade_value.len()
+        + head.protocol.len()
         + edits.path.len()
         + host.len()
         + head.host.len()
@@ -222,6 +222,16 @@ fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
         (true, true) => pen.text(b"Connection: upgrade, TE\r\n"),
     }
     if head.upgrade {
-        pen.field("Upgrade", head.upgrade_value);
+        write_upgrade(pen, head.offered());
     }
+}
+
+/// Writes protocols in one `Upgrade`.
+pub(super) fn write_upgrade<'b>(pen: &mut Pen<'_>, protocols: impl Iterator<Item = &'b [u8]>) {
+    pen.text(b"Upgrade: ");
+    for protocol in protocols {
+        pen.texts([protocol, b", "]);
+    }
+    pen.take_back(pen.written() - b", ".len());
+    pen.text(b"\r\n");
 }

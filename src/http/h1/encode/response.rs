@@ -2,7 +2,9 @@
 
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
+use super::request::write_upgrade;
 use crate::http::fields::Known;
+use crate::http::h1::survey::upgrades;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
 use crate::http::names::{FieldEdits, Identity};
 
@@ -61,10 +63,33 @@ fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Resp
         pen.text(b"Connection: upgrade\r\n");
         pen.field("Upgrade", head.upgrade_value);
     } else if head.status >= 200 {
-        match (edits.close, edits.client_version) {
-            (true, _) => pen.text(b"Connection: close\r\n"),
-            (false, Version::Http10) => pen.text(b"Connection: keep-alive\r\n"),
-            (false, Version::Http11 | Version::Http2) => {}
+        let option: &[u8] = match (edits.close, edits.client_version) {
+            (true, _) => b"close",
+            (false, Version::Http10) => b"keep-alive",
+            (false, Version::Http11 | Version::Http2) => b"",
+        };
+        // With another status the field only advertises: what a client would then ask for need not be what the
+        // backend says, because palantir speaks for itself (RFC 9110 section 7.8).
+        if head.status == 426 && write_required_upgrade(pen, head, option) {
+            return;
+        }
+        if !option.is_empty() {
+            pen.texts([b"Connection: ", option, b"\r\n"]);
         }
     }
+}
+
+/// Writes what a client has to switch to before its request is served (RFC 9110 section 15.5.22), and `Connection` with
+/// this option. False: the backend does not say what, and nothing is written.
+#[cold]
+fn write_required_upgrade(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, option: &[u8]) -> bool {
+    if upgrades(head.fields).next().is_none() {
+        return false;
+    }
+    write_upgrade(pen, upgrades(head.fields));
+    match option {
+        b"" => pen.text(b"Connection: upgrade\r\n"),
+        option => pen.texts([b"Connection: upgrade, ", option, b"\r\n"]),
+    }
+    true
 }

@@ -1,0 +1,3 @@
+//! Situations of real traffic that users of proxies have reported, by kind.
+
+mod upgrades;
