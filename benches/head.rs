@@ -101,6 +101,7 @@ fn response_parse_and_rewrite(bencher: Bencher) {
             close: false,
             operator: &NO_EDITS,
             via: false,
+            accept: None,
         };
         assert_ne!(head.body, ResponseBody::None);
         encode_response(&mut out, &head, &edits);

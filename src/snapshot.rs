@@ -413,6 +413,8 @@ pub struct ClientTls {
     /// Roots, client certificate, ALPN, and the store of connections to resume, which outlives reloads that do not
     /// change these settings.
     pub config: Arc<rustls::ClientConfig>,
+    /// The same for connections that HTTP/1.1 is spoken on; `config` itself where the pool speaks that.
+    pub http1: Arc<rustls::ClientConfig>,
 }
 
 /// Version of the PROXY header, which tells a backend who the client is.

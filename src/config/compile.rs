@@ -23,8 +23,8 @@ use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, ClientTls, Listener, Pool, Route, RouteTimeouts, ServerTls,
-    Snapshot,
+    Backend, BackendAddr, ClientLimits, ClientTls, Listener, Pool, Protocol, Route, RouteTimeouts,
+    ServerTls, Snapshot,
 };
 use crate::tls::{Alpn, Fact, TlsFault, Vault};
 use crate::worker::balance::{Member, hash_key};
@@ -221,10 +221,14 @@ fn compile_client_tls(
     let Some(tls) = &pool.tls else {
         return Ok(None);
     };
-    match vault.client(&pool.name, &tls.settings(pool.protocol)) {
-        Ok(config) => Ok(Some(ClientTls { config })),
-        Err(fault) => Err(CannotCompile::tls(&tls.place, fault)),
-    }
+    let mut build = |protocol| {
+        let built = vault.client(&pool.name, &tls.settings(protocol));
+        built.map_err(|fault| CannotCompile::tls(&tls.place, fault))
+    };
+    Ok(Some(ClientTls {
+        config: build(pool.protocol)?,
+        http1: build(Protocol::Http1)?,
+    }))
 }
 
 /// Workers to run: as written, else one per CPU.

@@ -133,7 +133,10 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         keepalive,
         counts,
     } = one;
-    let config = |tls: &Option<ClientTls>| tls.as_ref().map(|tls| Arc::as_ptr(&tls.config));
+    let config = |tls: &Option<ClientTls>| {
+        let tls = tls.as_ref();
+        tls.map(|ClientTls { config, http1 }| (Arc::as_ptr(config), Arc::as_ptr(http1)))
+    };
     let mut pairs = backends.iter().zip(&other.backends);
     *name == other.name
         && algorithm.name() == other.algorithm.name()

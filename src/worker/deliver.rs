@@ -339,11 +339,12 @@ impl Ends<'_> {
         match head.status {
             101 => {
                 self.encode(head, ResponseBody::None, false, out);
-                self.exchange.status.set(match self.admitted.version {
-                    Version::Http2 => 200,
-                    _ => 101,
-                });
-                Ok(Answer::Switching)
+                Ok(self.switch())
+            }
+            200..=299 if self.upstream.is_websocket => {
+                // A length that it may have means nothing (RFC 9110 section 9.3.6).
+                self.encode(head, ResponseBody::UntilClose, false, out);
+                Ok(self.switch())
             }
             100..=199 => {
                 if self.admitted.version != Version::Http10 {
@@ -359,15 +360,29 @@ impl Ends<'_> {
         }
     }
 
+    fn switch(&self) -> Answer {
+        self.exchange.status.set(match self.admitted.version {
+            Version::Http2 => 200,
+            _ => 101,
+        });
+        Answer::Switching
+    }
+
     /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So nothing
     /// but a switch may have one, and the backend must have proved that it means it: the key was ours.
     fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
+        if self.upstream.is_websocket {
+            return Ok(()); // Over HTTP/2 the success itself is the proof.
+        }
         if head.status == 101 && !self.admitted.has_offered(head.upgrade_value) {
             return Err(Failure::MalformedResponse(Refusal::BadSwitch));
         }
         let Some(key) = &self.admitted.websocket_key else {
             return Ok(());
         };
+        if self.admitted.version != Version::Http2 {
+            return Ok(()); // Its own client looks at the proof.
+        }
         let is_proper = match head.status {
             101 => {
                 let accept = head.field("sec-websocket-accept").unwrap_or_default();
@@ -446,12 +461,16 @@ impl Ends<'_> {
         out: &mut Block,
     ) {
         let route = self.exchange.route();
+        let is_switch = self.upstream.is_websocket && (200..300).contains(&head.status);
+        let key = self.admitted.websocket_key.as_ref();
+        let accept = key.filter(|_| is_switch).map(|key| websocket::accept(key));
         let edits = ResponseEdits {
             client_version: self.admitted.version,
             body,
             close,
             operator: &route.response_fields,
             via: route.via,
+            accept: accept.as_ref().map(|accept| &accept[..]),
         };
         h1::encode_response(out.vec(), head, &edits);
     }

@@ -219,6 +219,7 @@ mod tests {
                 close: false,
                 operator: &NO_EDITS,
                 via: false,
+                accept: None,
             };
             let mut out = Vec::new();
             encode_response(&mut out, &response, &edits);
@@ -228,6 +229,35 @@ mod tests {
             );
             assert!(out.starts_with(line.as_bytes()));
         }
+    }
+
+    /// What HTTP/2 answers to an extended CONNECT is a switch to a client of HTTP/1.1.
+    #[test]
+    fn an_accepted_websocket_is_a_switch() {
+        let mut head = head(&[
+            (":status", "200"),
+            ("content-length", "0"),
+            ("sec-websocket-accept", "theirs"),
+            ("sec-websocket-protocol", "chat"),
+        ]);
+        check_response(&mut head).unwrap();
+        let mut slots = FieldSlots::new();
+        let response = head
+            .as_response(false, Asked::default(), &mut slots)
+            .unwrap();
+        let edits = ResponseEdits {
+            client_version: Version::Http11,
+            body: ResponseBody::UntilClose,
+            close: false,
+            operator: &NO_EDITS,
+            via: false,
+            accept: Some(b"ours"),
+        };
+        let mut out = Vec::new();
+        encode_response(&mut out, &response, &edits);
+        let expected = "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-protocol: chat\r\nConnection: upgrade\r\n\
+            Upgrade: websocket\r\nSec-WebSocket-Accept: ours\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     /// Fields good and bad, with bytes that would end a line or a head.
@@ -379,7 +409,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let response = head.as_response(false, Asked::default(), &mut slots).unwrap();
             let edits = ResponseEdits {
-                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true,
+                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true, accept: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_response(&mut out, &response, &edits);

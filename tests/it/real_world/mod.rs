@@ -1,3 +1,4 @@
 //! Situations of real traffic that users of proxies have reported, by kind.
 
 mod upgrades;
+mod websockets_to_h2;

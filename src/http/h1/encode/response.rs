@@ -23,6 +23,9 @@ pub struct ResponseEdits<'a> {
     pub operator: &'a FieldEdits,
     /// Whether `Via` is added.
     pub via: bool,
+    /// Where a backend of HTTP/2 has accepted a WebSocket: the proof for the client that it has. The head becomes that of
+    /// a 101.
+    pub accept: Option<&'a [u8]>,
 }
 
 /// Appends the head of `head` to `out` as it is sent to the client, always as HTTP/1.1. For interim responses and 101
@@ -31,13 +34,21 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
     let all = Edits {
         operator: edits.operator,
         identity: Identity::UNKNOWN,
-        ours: &[],
+        ours: match edits.accept {
+            Some(_) => &["sec-websocket-accept"],
+            None => &[],
+        },
     };
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
     Pen::append(out, expected, |pen| {
-        let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
-        pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
+        match edits.accept {
+            None => {
+                let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
+                pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
+            }
+            Some(_) => pen.text(b"HTTP/1.1 101 Switching Protocols\r\n"),
+        }
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
         lines.copy(pen, |pen, field, known| match known {
             Known::ContentLength if !keeps_length => {}
@@ -59,7 +70,10 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
 /// Writes what becomes of the client's connection. Interim responses say nothing about it.
 #[inline(always)]
 fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
-    if head.upgrade {
+    if let Some(accept) = edits.accept {
+        pen.text(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+        pen.field("Sec-WebSocket-Accept", accept);
+    } else if head.upgrade {
         pen.text(b"Connection: upgrade\r\n");
         pen.field("Upgrade", head.upgrade_value);
     } else if head.status >= 200 {

@@ -62,6 +62,7 @@ fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'
         close: false,
         operator: &NO_EDITS,
         via: false,
+        accept: None,
     };
     edit(&mut edits);
     let mut out = Vec::new();
@@ -532,6 +533,7 @@ fn response_edits_are_applied() {
             *edits = ResponseEdits {
                 operator: &operator,
                 via: true,
+                accept: None,
                 ..*edits
             }
         },
