@@ -47,6 +47,10 @@ pub struct Snapshot {
     pub identity_names: NameSet,
     /// Whose `X-Forwarded-For` is believed: peers of connections, whoever a PROXY header says that they speak for.
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether clients on Unix sockets are believed so, too.
+    pub trusts_unix: bool,
+    /// Names of forwarding fields that pass whoever sent them.
+    pub pass_fields: NameSet,
     /// What holds for a client's connection before its route is known.
     pub client: ClientLimits,
     /// Where the access log goes, if anywhere.
@@ -347,6 +351,10 @@ pub struct Route {
     pub request_body_bytes: u64,
     /// Whether `Via` is added in both directions.
     pub via: bool,
+    /// Whether `Forwarded` (RFC 7239) is written in requests.
+    pub forwarded: bool,
+    /// Whether the client's address is written as `X-Real-IP` in requests.
+    pub x_real_ip: bool,
     /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
     pub answer_continue: bool,
     /// What is counted of its requests.

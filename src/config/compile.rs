@@ -16,7 +16,7 @@ use super::machine::Machine;
 use super::notes::{Place, Placed};
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
-use super::settings::Settings;
+use super::settings::{Settings, TrustedProxy};
 use super::tls::ServerTlsSettings;
 use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
@@ -143,7 +143,12 @@ pub fn compile_beside(
             .flat_map(|listener| &listener.tls)
             .flat_map(|tls| tls.identity.iter().map(name_of))
             .collect(),
-        trusted_proxies: ranges(&settings.trusted_proxies),
+        trusted_proxies: networks(&settings.trusted_proxies).collect(),
+        trusts_unix: settings
+            .trusted_proxies
+            .iter()
+            .any(|proxy| proxy.value == TrustedProxy::Unix),
+        pass_fields: settings.pass_fields.iter().cloned().collect(),
         client: client_limits(settings),
         access_log: settings.access_log.clone(),
         admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
@@ -191,6 +196,13 @@ fn name_of((name, _): &(String, Fact)) -> String {
 
 fn ranges(placed: &[Placed<Cidr>]) -> Vec<Cidr> {
     placed.iter().map(|range| range.value).collect()
+}
+
+fn networks(proxies: &[Placed<TrustedProxy>]) -> impl Iterator<Item = Cidr> {
+    proxies.iter().filter_map(|proxy| match proxy.value {
+        TrustedProxy::Network(range) => Some(range),
+        TrustedProxy::Unix => None,
+    })
 }
 
 fn compile_server_tls(
@@ -305,6 +317,8 @@ fn compile_route(
             body_bytes
         },
         via: route.via,
+        forwarded: route.forwarded.unwrap_or(settings.forwarded),
+        x_real_ip: route.x_real_ip.unwrap_or(settings.x_real_ip),
         answer_continue: route.answer_continue,
     }
 }

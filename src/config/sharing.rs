@@ -80,16 +80,27 @@ fn same_route(one: &Route, other: &Route) -> bool {
         timeouts,
         request_body_bytes,
         via,
+        forwarded,
+        x_real_ip,
         answer_continue,
         counts,
     } = one;
-    let flags = (strip_prefix, wants_certificate, via, answer_continue);
-    let other_flags = (
+    let flags = [
+        strip_prefix,
+        wants_certificate,
+        via,
+        forwarded,
+        x_real_ip,
+        answer_continue,
+    ];
+    let other_flags = [
         &other.strip_prefix,
         &other.wants_certificate,
         &other.via,
+        &other.forwarded,
+        &other.x_real_ip,
         &other.answer_continue,
-    );
+    ];
     *name == other.name
         && *pool == other.pool
         && *prefix == other.prefix

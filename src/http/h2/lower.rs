@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::http::fields::{Known, recognise};
     use crate::http::h1::{
-        HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version, encode_request,
+        Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version, encode_request,
         encode_response, parse_request,
     };
     use crate::http::h2::check::{RequestRules, check_request, check_response};
@@ -134,6 +134,7 @@ mod tests {
             host: None,
             client: Some([203, 0, 113, 9].into()),
             client_trusted: true,
+            forwarding: Forwarding::NONE,
             proto: "https",
             operator: &NO_EDITS,
             via: false,
@@ -335,7 +336,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(end, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
+                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);
@@ -378,7 +379,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(true, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
+                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
             };
             let mut out = Vec::with_capacity(room);
             encode_request(&mut out, &request, &edits);

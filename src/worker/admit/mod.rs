@@ -30,7 +30,7 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
 use crate::worker::upstream::{Carrier, choose_first};
-use arrival::{check_arrival, check_certificate, client_of, identity, is_trusted};
+use arrival::{check_arrival, check_certificate, client_of, forwarding, identity, is_trusted};
 use trace::Trace;
 
 /// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
@@ -275,12 +275,14 @@ fn encode(
             Some(exchange.plan.backend(route.pool, index).host.as_bytes())
         }
     };
+    let client_trusted = is_trusted(exchange, client);
     let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let edits = RequestEdits {
         path,
         host,
         client: client.arrival.peer.ip(),
-        client_trusted: is_trusted(exchange, client),
+        client_trusted,
+        forwarding: forwarding(exchange, head, client_trusted),
         proto: match client.arrival.secured {
             Some(_) => "https",
             None => "http",

@@ -1,4 +1,5 @@
 //! Situations of real traffic that users of proxies have reported, by kind.
 
+mod forwarding;
 mod upgrades;
 mod websockets_to_h2;

@@ -20,6 +20,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     host: None,
     client: None,
     client_trusted: false,
+    forwarding: Forwarding::NONE,
     proto: "http",
     operator: &NO_EDITS,
     via: false,
