@@ -6,7 +6,7 @@ use std::hint::black_box;
 use divan::Bencher;
 use httparse::Header;
 use palantir::base::time::Micros;
-use palantir::http::h1::{FieldSlots, RequestEdits, encode_request};
+use palantir::http::h1::{FieldSlots, Forwarding, RequestEdits, encode_request};
 use palantir::http::h2::hpack::{Decoder, Encoder, FieldList, ListLimits};
 use palantir::http::h2::{Connection, Event, Field, LocalSettings, Role};
 use palantir::http::names::{Identity, NO_EDITS};
@@ -195,6 +195,7 @@ fn forward(head: palantir::http::h1::RequestHead<'_, '_>, out: &mut Vec<u8>) {
         host: None,
         client: Some([203, 0, 113, 195].into()),
         client_trusted: false,
+        forwarding: Forwarding::NONE,
         proto: "https",
         operator: &NO_EDITS,
         via: false,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use divan::Bencher;
 use palantir::http::h1::{
-    Asked, FieldSlots, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version,
+    Asked, FieldSlots, Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version,
     encode_request, encode_response, parse_request, parse_response,
 };
 use palantir::http::names::{Identity, NO_EDITS};
@@ -74,6 +74,7 @@ fn request_parse_and_rewrite(bencher: Bencher, message: Named) {
             host: Some(b"127.0.0.1:9001"),
             client: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 195))),
             client_trusted: false,
+            forwarding: Forwarding::NONE,
             proto: "http",
             operator: &NO_EDITS,
             via: false,
@@ -101,6 +102,7 @@ fn response_parse_and_rewrite(bencher: Bencher) {
             close: false,
             operator: &NO_EDITS,
             via: false,
+            accept: None,
         };
         assert_ne!(head.body, ResponseBody::None);
         encode_response(&mut out, &head, &edits);

@@ -49,6 +49,10 @@ pub struct Snapshot {
     pub identity_names: NameSet,
     /// Whose `X-Forwarded-For` is believed: peers of connections, whoever a PROXY header says that they speak for.
     pub trusted_proxies: Vec<Cidr>,
+    /// Whether clients on Unix sockets are believed so, too.
+    pub trusts_unix: bool,
+    /// Names of forwarding fields that pass whoever sent them.
+    pub pass_fields: NameSet,
     /// What holds for a client's connection before its route is known.
     pub client: ClientLimits,
     /// Where the access log goes, if anywhere.
@@ -369,6 +373,10 @@ pub struct Route {
     pub request_body_bytes: u64,
     /// Whether `Via` is added in both directions.
     pub via: bool,
+    /// Whether `Forwarded` (RFC 7239) is written in requests.
+    pub forwarded: bool,
+    /// Whether the client's address is written as `X-Real-IP` in requests.
+    pub x_real_ip: bool,
     /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
     pub answer_continue: bool,
     /// What is counted of its requests.
@@ -452,6 +460,8 @@ pub struct ClientTls {
     /// Roots, client certificate, ALPN, and the store of connections to resume, which outlives reloads that do not
     /// change these settings.
     pub config: Arc<rustls::ClientConfig>,
+    /// The same for connections that HTTP/1.1 is spoken on; `config` itself where the pool speaks that.
+    pub http1: Arc<rustls::ClientConfig>,
 }
 
 /// Version of the PROXY header, which tells a backend who the client is.
@@ -526,7 +536,7 @@ pub enum ProbeTls {
     /// In cleartext.
     Off,
     /// With settings of its own. `None` as name: what requests ask the backend for.
-    Own(ClientTls, Option<ServerName<'static>>),
+    Own(Arc<rustls::ClientConfig>, Option<ServerName<'static>>),
 }
 
 impl PartialEq for ProbeTls {
@@ -535,7 +545,7 @@ impl PartialEq for ProbeTls {
         match (self, other) {
             (ProbeTls::AsPool, ProbeTls::AsPool) | (ProbeTls::Off, ProbeTls::Off) => true,
             (ProbeTls::Own(one, name), ProbeTls::Own(other, other_name)) => {
-                Arc::ptr_eq(&one.config, &other.config) && name == other_name
+                Arc::ptr_eq(one, other) && name == other_name
             }
             _ => false,
         }

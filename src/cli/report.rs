@@ -64,6 +64,12 @@ fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &st
     if route.via {
         report.line("via", "added in both directions");
     }
+    if route.forwarded {
+        report.line("Forwarded", "written in requests");
+    }
+    if route.x_real_ip {
+        report.line("X-Real-IP", "written in requests");
+    }
     if route.answer_continue {
         report.line("100-continue", "answered by palantir");
     }

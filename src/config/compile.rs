@@ -17,7 +17,7 @@ use super::machine::Machine;
 use super::notes::{Place, Placed};
 use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
-use super::settings::Settings;
+use super::settings::{Settings, TrustedProxy};
 use super::tls::ServerTlsSettings;
 use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
@@ -25,7 +25,7 @@ use crate::base::limits;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, Pool,
-    ProbeTls, Route, RouteTimeouts, ServerTls, Snapshot,
+    ProbeTls, Protocol, Route, RouteTimeouts, ServerTls, Snapshot,
 };
 use crate::tls::{Alpn, Fact, TlsFault, Vault};
 use crate::worker::balance::{Member, hash_key};
@@ -113,21 +113,7 @@ pub fn compile_beside(
     let admin_tls = admin_tls.map(|tls| compile_server_tls(tls, None, vault));
     let admin_tls = admin_tls.transpose()?;
     let files = vault.forget_unused();
-    let ids: HashMap<&str, PoolId> = pools
-        .iter()
-        .zip(0..)
-        .map(|(pool, id)| (pool.name.as_str(), PoolId(id)))
-        .collect();
-    let routes = settings
-        .routes
-        .iter()
-        .map(|route| Arc::new(compile_route(route, settings, &ids, slots)))
-        .collect();
-    let keys: Vec<_> = settings
-        .routes
-        .iter()
-        .map(|route| (route.host.clone(), route.prefix.clone()))
-        .collect();
+    let (routes, route_table) = compile_routes(settings, &pools, slots);
     let workers = workers(settings, machine);
     Ok(Snapshot {
         generation,
@@ -144,7 +130,12 @@ pub fn compile_beside(
             .flat_map(|listener| &listener.tls)
             .flat_map(|tls| tls.identity.iter().map(name_of))
             .collect(),
-        trusted_proxies: ranges(&settings.trusted_proxies),
+        trusted_proxies: networks(&settings.trusted_proxies).collect(),
+        trusts_unix: settings
+            .trusted_proxies
+            .iter()
+            .any(|proxy| proxy.value == TrustedProxy::Unix),
+        pass_fields: settings.pass_fields.iter().cloned().collect(),
         client: client_limits(settings),
         access_log: settings.access_log.clone(),
         admin: settings.admin.as_ref().map(|admin| admin.value.clone()),
@@ -155,10 +146,34 @@ pub fn compile_beside(
             .iter()
             .map(|addr| addr.value)
             .collect(),
-        route_table: Arc::new(RouteTable::new(&keys)),
+        route_table: Arc::new(route_table),
         routes,
         pools,
     })
+}
+
+/// The routes, and the table that finds them.
+fn compile_routes(
+    settings: &Settings,
+    pools: &[Arc<Pool>],
+    slots: &mut Slots,
+) -> (Vec<Arc<Route>>, RouteTable) {
+    let ids: HashMap<&str, PoolId> = pools
+        .iter()
+        .zip(0..)
+        .map(|(pool, id)| (pool.name.as_str(), PoolId(id)))
+        .collect();
+    let routes = settings
+        .routes
+        .iter()
+        .map(|route| Arc::new(compile_route(route, settings, &ids, slots)))
+        .collect();
+    let keys: Vec<_> = settings
+        .routes
+        .iter()
+        .map(|route| (route.host.clone(), route.prefix.clone()))
+        .collect();
+    (routes, RouteTable::new(&keys))
 }
 
 fn compile_listener(
@@ -197,6 +212,13 @@ fn ranges(placed: &[Placed<Cidr>]) -> Vec<Cidr> {
     placed.iter().map(|range| range.value).collect()
 }
 
+fn networks(proxies: &[Placed<TrustedProxy>]) -> impl Iterator<Item = Cidr> {
+    proxies.iter().filter_map(|proxy| match proxy.value {
+        TrustedProxy::Network(range) => Some(range),
+        TrustedProxy::Unix => None,
+    })
+}
+
 fn compile_server_tls(
     tls: &ServerTlsSettings,
     acme: Option<&Acme>,
@@ -225,10 +247,14 @@ fn compile_client_tls(
     let Some(tls) = &pool.tls else {
         return Ok(None);
     };
-    match vault.client(&pool.name, &tls.settings(pool.protocol)) {
-        Ok(config) => Ok(Some(ClientTls { config })),
-        Err(fault) => Err(CannotCompile::tls(&tls.place, fault)),
-    }
+    let mut build = |protocol| {
+        let built = vault.client(&pool.name, &tls.settings(protocol));
+        built.map_err(|fault| CannotCompile::tls(&tls.place, fault))
+    };
+    Ok(Some(ClientTls {
+        config: build(pool.protocol)?,
+        http1: build(Protocol::Http1)?,
+    }))
 }
 
 /// Workers to run: as written, else one per CPU.
@@ -307,6 +333,8 @@ fn compile_route(
             body_bytes
         },
         via: route.via,
+        forwarded: route.forwarded.unwrap_or(settings.forwarded),
+        x_real_ip: route.x_real_ip.unwrap_or(settings.x_real_ip),
         answer_continue: route.answer_continue,
     }
 }
@@ -381,7 +409,7 @@ fn compile_check(
     if let Some((tls, settings)) = written.own_tls(pool.protocol) {
         let config = vault.client(&pool.name, &settings);
         let config = config.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
-        check.tls = ProbeTls::Own(ClientTls { config }, tls.server_name.clone());
+        check.tls = ProbeTls::Own(config, tls.server_name.clone());
     }
     Ok(check)
 }

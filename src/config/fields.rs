@@ -80,6 +80,16 @@ pub(super) fn identity(text: &str) -> Result<String, String> {
     }
 }
 
+/// The name of a field that passes from trusted proxies alone as a rule, in lower case.
+pub(super) fn from_proxies(text: &str) -> Result<String, String> {
+    let name = name(text)?;
+    let is_written = ["for", "host", "proto"].map(|end| format!("x-forwarded-{end}"));
+    if is_written.contains(&name) || !fields::is_from_proxies(name.as_bytes()) {
+        return Err("is not one of the fields that pass from trusted proxies alone".to_owned());
+    }
+    Ok(name)
+}
+
 /// A field value (RFC 9110 section 5.5).
 pub(super) fn field_value(text: &str) -> Result<String, String> {
     let is_value = HeaderValue::from_bytes(text.as_bytes()).is_ok();

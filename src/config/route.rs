@@ -33,6 +33,10 @@ pub struct RouteSettings {
     /// 0: unlimited; `None`: as for all routes.
     pub request_body_bytes: Option<u64>,
     pub via: bool,
+    /// `None`: as for all routes.
+    pub forwarded: Option<bool>,
+    /// `None`: as for all routes.
+    pub x_real_ip: Option<bool>,
     pub answer_continue: bool,
 }
 
@@ -105,6 +109,8 @@ impl RouteSettings {
                     .get("limits", |item| item.table(read_body_limit))
                     .flatten(),
                 via: table.flag("via", false),
+                forwarded: table.get("forwarded", Item::flag),
+                x_real_ip: table.get("x_real_ip", Item::flag),
                 answer_continue: table.flag("answer_continue", false),
             }
         })

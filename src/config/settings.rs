@@ -8,6 +8,7 @@ use super::acme::{self, Acme};
 use super::address;
 use super::admin;
 use super::document::{Item, Table};
+use super::fields;
 use super::listener::{self, ListenerSettings};
 use super::notes::Placed;
 use super::pool::PoolSettings;
@@ -30,7 +31,13 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// 0: one per CPU that the process may run on.
     pub workers: Placed<usize>,
-    pub trusted_proxies: Vec<Placed<Cidr>>,
+    pub trusted_proxies: Vec<Placed<TrustedProxy>>,
+    /// Names of fields that only trusted proxies are believed as a rule, in lower case.
+    pub pass_fields: Vec<String>,
+    /// For routes that say nothing else.
+    pub forwarded: bool,
+    /// For routes that say nothing else.
+    pub x_real_ip: bool,
     /// How often names of backends are looked up.
     pub resolve_interval: Duration,
     pub timeouts: TimeoutSettings,
@@ -43,6 +50,14 @@ pub struct Settings {
     pub test_servers: Vec<Placed<SocketAddr>>,
     pub pools: Vec<PoolSettings>,
     pub routes: Vec<RouteSettings>,
+}
+
+/// Whose word on its client is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustedProxy {
+    Network(Cidr),
+    /// Whoever is connected to a Unix socket.
+    Unix,
 }
 
 /// `[timeouts]`
@@ -100,8 +115,13 @@ impl Settings {
             trusted_proxies: table.list(
                 "trusted_proxies",
                 limits::TRUSTED_PROXIES,
-                listener::read_range,
+                read_trusted_proxy,
             ),
+            pass_fields: table.list("pass_fields", limits::FIELD_EDITS, |item| {
+                item.parsed(fields::from_proxies)
+            }),
+            forwarded: table.flag("forwarded", false),
+            x_real_ip: table.flag("x_real_ip", false),
             resolve_interval: table.seconds("resolve_secs", default::RESOLVE_SECS),
             timeouts: table.section("timeouts", TimeoutSettings::read),
             limits: table.section("limits", LimitSettings::read),
@@ -173,6 +193,14 @@ impl LimitSettings {
                 .unwrap_or_default(),
         }
     }
+}
+
+fn read_trusted_proxy(item: &Item<'_>) -> Option<Placed<TrustedProxy>> {
+    let proxy = match item.text()? {
+        "unix:" => TrustedProxy::Unix,
+        _ => TrustedProxy::Network(item.parsed(str::parse)?),
+    };
+    Some(item.placed(proxy))
 }
 
 fn read_memory_bytes(item: &Item<'_>) -> Option<Placed<u64>> {

@@ -80,16 +80,27 @@ fn same_route(one: &Route, other: &Route) -> bool {
         timeouts,
         request_body_bytes,
         via,
+        forwarded,
+        x_real_ip,
         answer_continue,
         counts,
     } = one;
-    let flags = (strip_prefix, wants_certificate, via, answer_continue);
-    let other_flags = (
+    let flags = [
+        strip_prefix,
+        wants_certificate,
+        via,
+        forwarded,
+        x_real_ip,
+        answer_continue,
+    ];
+    let other_flags = [
         &other.strip_prefix,
         &other.wants_certificate,
         &other.via,
+        &other.forwarded,
+        &other.x_real_ip,
         &other.answer_continue,
-    );
+    ];
     *name == other.name
         && *pool == other.pool
         && *prefix == other.prefix
@@ -138,7 +149,10 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         keepalive,
         counts,
     } = one;
-    let config = |tls: &Option<ClientTls>| tls.as_ref().map(|tls| Arc::as_ptr(&tls.config));
+    let config = |tls: &Option<ClientTls>| {
+        let tls = tls.as_ref();
+        tls.map(|ClientTls { config, http1 }| (Arc::as_ptr(config), Arc::as_ptr(http1)))
+    };
     let mut pairs = backends.iter().zip(&other.backends);
     *name == other.name
         && algorithm.name() == other.algorithm.name()

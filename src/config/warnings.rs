@@ -9,7 +9,7 @@ use super::descriptors::{configured_clients, share_out};
 use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
-use super::settings::Settings;
+use super::settings::{Settings, TrustedProxy};
 use crate::base::limits;
 use crate::snapshot::{ListenAddr, Protocol};
 
@@ -83,9 +83,17 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
 fn warn_of_ranges(settings: &Settings, notes: &Notes<'_>) {
     let listeners = settings.listeners.iter();
     let senders = listeners.flat_map(|listener| &listener.proxy_protocol_from);
-    for range in settings.trusted_proxies.iter().chain(senders) {
+    let senders = senders.map(|range| (&range.place, range.value));
+    let trusted = settings
+        .trusted_proxies
+        .iter()
+        .filter_map(|proxy| match proxy.value {
+            TrustedProxy::Network(range) => Some((&proxy.place, range)),
+            TrustedProxy::Unix => None,
+        });
+    for (place, range) in trusted.chain(senders) {
         if let Some(meant) = range.corrected() {
-            notes.add(&range.place, format!("stands for all of {meant}"));
+            notes.add(place, format!("stands for all of {meant}"));
         }
     }
 }

@@ -39,10 +39,42 @@ const LONGEST: usize = 19;
 /// The beginning that all names of [`Known::FromProxies`] have in common, but for those in the list below.
 const FORWARDED: &[u8] = b"x-forwarded-";
 
-/// The others: who the client is and which URL it asked for, in words that backends take for a proxy's.
-const FROM_PROXIES: [&[u8]; 6] = [
+/// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for a
+/// proxy's.
+const FROM_PROXIES: [&[u8]; 34] = [
     b"forwarded",
+    b"forwarded-for",
+    b"x-forwarded",
+    b"x-original-forwarded-for",
+    // The client's address, of all whom backends have believed.
     b"x-real-ip",
+    b"x-real-port",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-remote-ip",
+    b"x-remote-addr",
+    b"x-originating-ip",
+    b"x-proxyuser-ip",
+    b"x-envoy-external-address",
+    b"x-azure-clientip",
+    b"x-azure-socketip",
+    b"x-appengine-user-ip",
+    b"client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    b"fastly-client-ip",
+    b"fly-client-ip",
+    b"do-connecting-ip",
+    b"proxy-client-ip",
+    b"wl-proxy-client-ip",
+    // The client's certificate (RFC 9440 section 4: to be dropped where it comes from a stranger).
+    b"client-cert",
+    b"client-cert-chain",
+    // Scheme and URL.
+    b"x-scheme",
+    b"x-url-scheme",
+    b"front-end-https",
     b"x-original-url",
     b"x-original-uri",
     b"x-original-host",
@@ -58,6 +90,17 @@ const FIRST_LETTERS: [u32; LONGEST + 2] = {
         len += 1;
     }
     let mut at = 0;
+    while at < FROM_PROXIES.len() {
+        let name = FROM_PROXIES[at];
+        let len = if name.len() > LONGEST {
+            LONGEST + 1
+        } else {
+            name.len()
+        };
+        letters[len] |= 1 << (name[0] % 32);
+        at += 1;
+    }
+    let mut at = 0;
     while at < KNOWN_STARTS.len() {
         let (len, first) = KNOWN_STARTS[at];
         letters[len] |= 1 << (first % 32);
@@ -66,14 +109,12 @@ const FIRST_LETTERS: [u32; LONGEST + 2] = {
     letters
 };
 
-const KNOWN_STARTS: [(usize, u8); 15] = [
+const KNOWN_STARTS: [(usize, u8); 13] = [
     (2, b't'),
     (4, b'h'),
     (6, b'e'),
     (7, b't'),
     (7, b'u'),
-    (9, b'f'),
-    (9, b'x'),
     (10, b'c'),
     (10, b'k'),
     (14, b'c'),
@@ -122,13 +163,6 @@ fn look_up(name: &[u8]) -> Known {
     }
 }
 
-fn is_from_proxies(name: &[u8]) -> bool {
-    match name.split_at_checked(FORWARDED.len()) {
-        Some((start, rest)) if !rest.is_empty() && names::same(start, FORWARDED) => true,
-        _ => FROM_PROXIES.iter().any(|known| names::same(name, known)),
-    }
-}
-
 /// Compares with the one candidate (in lower case). Its length is a constant here, so that this is a few wide instructions.
 #[inline(always)]
 fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Known {
@@ -154,6 +188,14 @@ fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
     name.iter().zip(candidate).all(|(&byte, &wanted)| {
         byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
     })
+}
+
+/// Whether a field of this name is one of those that only proxies before palantir are believed.
+pub fn is_from_proxies(name: &[u8]) -> bool {
+    match name.split_at_checked(FORWARDED.len()) {
+        Some((start, rest)) if !rest.is_empty() && names::same(start, FORWARDED) => true,
+        _ => FROM_PROXIES.iter().any(|known| names::same(name, known)),
+    }
 }
 
 /// Whether an operator may set or remove a field of this name: not those that decide framing, routing or the
@@ -328,13 +370,21 @@ mod tests {
             "x-original_uri",
             "X-Original-Host",
             "X-Rewrite-URL",
+            "True-Client-IP",
+            "true_client_ip",
+            "CF-Connecting-IP",
+            "CF_Connecting-IPv6",
+            "Client-Cert",
+            "X-Original-Forwarded-For",
+            "x.forwarded",
+            "X-Scheme",
         ] {
             assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
         }
         for name in [
             "forwards",
             "x-forwarded-",
-            "x-forwarded",
+            "x-forwards",
             "x-real-id",
             "x-requested-with",
         ] {

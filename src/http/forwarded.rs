@@ -5,17 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::cidr::Cidr;
 use crate::http::fields::list;
 
-/// The client's address: the rightmost one that is not a trusted proxy's, read from the connection's `peer` backwards
+/// The client's address, if it has one: the rightmost one that is not a trusted proxy's, read from the connection's `peer` backwards
 /// through `X-Forwarded-For` (`forwarded_for`: the fields' values in order). Reading ends at what is no address, because
-/// nothing beyond it can be believed. If all are trusted, the leftmost is the client.
+/// nothing beyond it can be believed. If all are trusted, the leftmost is the client. A peer without an address is one on
+/// a Unix socket that is trusted.
 pub fn client_address<'b>(
-    peer: IpAddr,
+    peer: Option<IpAddr>,
     forwarded_for: impl Iterator<Item = &'b [u8]>,
     trusted: &[Cidr],
-) -> IpAddr {
-    let peer = peer.to_canonical();
+) -> Option<IpAddr> {
+    let peer = peer.map(|peer| peer.to_canonical());
     let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
-    if !is_trusted(peer) {
+    if !peer.is_none_or(is_trusted) {
         return peer;
     }
     // Forwards, each member corrects what those before it made likely: one pass, nothing kept.
@@ -27,7 +28,7 @@ pub fn client_address<'b>(
             address => address,
         };
     }
-    client.unwrap_or(peer)
+    client.or(peer)
 }
 
 /// An address, with or without a port, IPv6 with or without brackets.
@@ -51,12 +52,13 @@ mod tests {
     fn client(peer: &str, forwarded_for: &[&str]) -> String {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         let values = forwarded_for.iter().map(|value| value.as_bytes());
-        client_address(peer.parse().unwrap(), values, &trusted).to_string()
+        let client = client_address(peer.parse().ok(), values, &trusted);
+        client.map_or_else(|| "none".to_owned(), |client| client.to_string())
     }
 
     #[test]
     fn clients_table() {
-        let rows: [(&str, &[&str], &str); 14] = [
+        let rows: [(&str, &[&str], &str); 25] = [
             ("203.0.113.9", &[], "203.0.113.9"),
             ("203.0.113.9", &["198.51.100.1"], "203.0.113.9"),
             ("10.0.0.1", &[], "10.0.0.1"),
@@ -75,6 +77,29 @@ mod tests {
             ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
             ("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &[" , ,198.51.100.1 ,"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1, _hidden"], "10.0.0.1"),
+            (
+                "10.0.0.1",
+                &["1.1.1.1", "garbage here", "10.2.2.2"],
+                "10.2.2.2",
+            ),
+            ("10.0.0.1", &["1.1.1.1, 198.51.100.1:99999"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:, 10.2.2.2:80"], "10.2.2.2"),
+            ("10.0.0.1", &["198.51.100.1, [fd00::2"], "10.0.0.1"),
+            ("10.0.0.1", &["\"198.51.100.1\""], "10.0.0.1"),
+            (
+                "10.0.0.1",
+                &["1.1.1.1, 198.51.100.1, unknown, 10.3.3.3, 10.2.2.2"],
+                "10.3.3.3",
+            ),
+            ("unix:", &[], "none"),
+            (
+                "unix:",
+                &["1.1.1.1, 198.51.100.1, 10.2.2.2"],
+                "198.51.100.1",
+            ),
+            ("unix:", &["198.51.100.1, unknown"], "none"),
+            ("unix:", &["10.3.3.3"], "10.3.3.3"),
         ];
         for (peer, forwarded_for, expected) in rows {
             assert_eq!(

@@ -17,10 +17,28 @@ pub fn key(random: [u8; 16]) -> [u8; KEY_BYTES] {
     key
 }
 
+/// Bytes of the proof: a digest of 20 bytes in base64.
+pub const ACCEPT_BYTES: usize = 28;
+
+/// The key that a client gave; `None`: it is none.
+pub fn given_key(value: &[u8]) -> Option<[u8; KEY_BYTES]> {
+    let key = <[u8; KEY_BYTES]>::try_from(value).ok()?;
+    let is_key = STANDARD.decode(key).is_ok_and(|random| random.len() == 16);
+    is_key.then_some(key)
+}
+
+/// The proof that follows from `key`.
+pub fn accept(key: &[u8]) -> [u8; ACCEPT_BYTES] {
+    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
+    let mut accept = [0; ACCEPT_BYTES];
+    let written = STANDARD.encode_slice(digest, &mut accept);
+    debug_assert_eq!(written, Ok(ACCEPT_BYTES));
+    accept
+}
+
 /// Whether `accept`, the value of `Sec-WebSocket-Accept`, is what follows from `key`.
 pub fn is_accepted(key: &[u8], accept: &[u8]) -> bool {
-    let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
-    STANDARD.encode(digest).as_bytes() == accept
+    self::accept(key) == accept
 }
 
 #[cfg(test)]
@@ -32,6 +50,15 @@ mod tests {
         let key = b"dGhlIHNhbXBsZSBub25jZQ==";
         assert!(is_accepted(key, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert!(!is_accepted(key, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOp="));
+        assert!(given_key(key).is_some() && given_key(&super::key([7; 16])).is_some());
+        for wrong in [
+            &b""[..],
+            b"dGhlIHNhbXBsZSBub25jZQ=",
+            b"dGhlIHNhbXBsZSBub25jZQ===",
+            b"dGhlIHNhbXBsZSBub25jZQAA",
+        ] {
+            assert_eq!(given_key(wrong), None);
+        }
         assert!(!is_accepted(
             &super::key([7; 16]),
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

@@ -43,6 +43,8 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         memory_bytes: 1 << 30,
         identity_names: NameSet::none(),
         trusted_proxies: Vec::new(),
+        trusts_unix: false,
+        pass_fields: NameSet::none(),
         client: ClientLimits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),

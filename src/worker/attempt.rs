@@ -201,7 +201,7 @@ impl Attempt<'_> {
         upstream: &Upstream,
     ) -> Result<Sent, Failure> {
         let socket = match &upstream.wire.stream {
-            Stream::Multiplexed(stream) => return begin(stream, upstream.scheme, admitted),
+            Stream::Multiplexed(stream) => return begin(stream, upstream, admitted),
             Stream::Socket(socket) => socket,
         };
         let wait = self.exchange.route().timeouts.upstream_response;
@@ -231,13 +231,16 @@ impl Attempt<'_> {
 /// answer before it allows more.
 fn begin(
     stream: &multiplex::Stream,
-    scheme: &str,
+    upstream: &Upstream,
     admitted: &mut Admitted,
 ) -> Result<Sent, Failure> {
+    let is_websocket = upstream.is_websocket;
     let request = &mut admitted.request;
     let is_bare = raise::head_bytes(request.filled()) == request.len();
-    let ends_here = admitted.body.ends_here();
-    let asked = stream.ask(request, scheme, ends_here && is_bare);
+    // What follows a request for a WebSocket is the WebSocket.
+    let ends_here = admitted.body.ends_here() && !is_websocket;
+    let ends_at_once = ends_here && is_bare;
+    let asked = stream.ask(request, upstream.scheme, ends_at_once, is_websocket);
     asked.map_err(|_| Failure::Unprocessed)?;
     let mut left = request.len();
     let sent = stream.send_now(request, &mut left, ends_here);

@@ -1,6 +1,7 @@
 //! Bringing a backend's answer to the client: its interim heads, its final head, its body.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -139,6 +140,8 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 }
             }
             Answer::Switching => {
+                ends.await_upload().await;
+                ends.check_early_bytes()?;
                 ends.answer_begins();
                 ends.send_head(out).await?;
                 return Ok(Delivered::Switched);
@@ -297,6 +300,24 @@ impl Ends<'_> {
         }
     }
 
+    /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where
+    /// the body of its request ends. The body has a bound of its own.
+    async fn await_upload(&self) {
+        poll_fn(|_| match self.is_uploading.get() {
+            true => Poll::Pending, // The same task sends the request, and looks here whenever it has.
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Refuses what came behind the head of an upgrade without a body before it was answered.
+    fn check_early_bytes(&self) -> Result<(), Failure> {
+        match self.admitted.has_body || self.client.wire.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::EarlyUpgradeBytes),
+        }
+    }
+
     async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
         let stall = self.client.stall(self.exchange);
         self.client.timer.set(stall);
@@ -450,15 +471,13 @@ impl Ends<'_> {
         self.check_switch(head)?;
         match head.status {
             101 => {
-                if !self.client.wire.is_empty() {
-                    return Err(Failure::EarlyUpgradeBytes);
-                }
                 self.encode(head, ResponseBody::None, false, out);
-                self.exchange.status.set(match self.admitted.version {
-                    Version::Http2 => 200,
-                    _ => 101,
-                });
-                Ok(Answer::Switching)
+                Ok(self.switch())
+            }
+            200..=299 if self.upstream.is_websocket => {
+                // A length that it may have means nothing (RFC 9110 section 9.3.6).
+                self.encode(head, ResponseBody::UntilClose, false, out);
+                Ok(self.switch())
             }
             100..=199 => {
                 if self.admitted.version != Version::Http10 {
@@ -477,12 +496,29 @@ impl Ends<'_> {
         }
     }
 
-    /// A client of HTTP/2 takes any success for its tunnel. So nothing but a switch may have one, and the backend must have
-    /// proved that it means it: the key was ours.
+    fn switch(&self) -> Answer {
+        self.exchange.status.set(match self.admitted.version {
+            Version::Http2 => 200,
+            _ => 101,
+        });
+        Answer::Switching
+    }
+
+    /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So nothing
+    /// but a switch may have one, and the backend must have proved that it means it: the key was ours.
     fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
+        if self.upstream.is_websocket {
+            return Ok(()); // Over HTTP/2 the success itself is the proof.
+        }
+        if head.status == 101 && !self.admitted.has_offered(head.upgrade_value) {
+            return Err(Failure::MalformedResponse(Refusal::BadSwitch));
+        }
         let Some(key) = &self.admitted.websocket_key else {
             return Ok(());
         };
+        if self.admitted.version != Version::Http2 {
+            return Ok(()); // Its own client looks at the proof.
+        }
         let is_proper = match head.status {
             101 => {
                 let accept = head.field("sec-websocket-accept").unwrap_or_default();
@@ -567,12 +603,16 @@ impl Ends<'_> {
         out: &mut Block,
     ) {
         let route = self.exchange.route();
+        let is_switch = self.upstream.is_websocket && (200..300).contains(&head.status);
+        let key = self.admitted.websocket_key.as_ref();
+        let accept = key.filter(|_| is_switch).map(|key| websocket::accept(key));
         let edits = ResponseEdits {
             client_version: self.admitted.version,
             body,
             close,
             operator: &route.response_fields,
             via: route.via,
+            accept: accept.as_ref().map(|accept| &accept[..]),
         };
         h1::encode_response(out.vec(), head, &edits);
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::snapshot::{Backend, Protocol};
+use crate::snapshot::Protocol;
 use crate::worker::admit::Admitted;
 use crate::worker::attempt::Attempt;
 use crate::worker::downstream::Client;
@@ -14,7 +14,7 @@ use crate::worker::leave;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::retry::{Again, Repeatable, Setback};
 use crate::worker::shard::Shard;
-use crate::worker::upstream::{choose, obtain};
+use crate::worker::upstream::{Carrier, choose, obtain};
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
@@ -63,8 +63,7 @@ pub async fn forward(
             Again::Fresh => (Some(index), true),
             Again::Elsewhere => (Some(index), false),
             Again::Next | Again::Leave | Again::Retry | Again::Never => {
-                let backend = exchange.plan.backend(admitted.pool, index);
-                give_up_on(shard, client, exchange, backend, setback.failure);
+                give_up_on(shard, client, exchange, admitted, index, setback.failure);
                 (None, wants_fresh(exchange, admitted))
             }
         };
@@ -90,7 +89,7 @@ async fn attempt(
     exchange.backend_has_time();
     let under_way = shard.under_way.begin(backend.id(), &client.timer);
     exchange.place.set(under_way.number());
-    let upstream = match obtain(shard, client, exchange, backend, fresh).await {
+    let upstream = match obtain(shard, client, exchange, backend, fresh, admitted.carrier).await {
         Ok(upstream) => upstream?,
         Err(failure) => return Some(Err(Setback::unsent(failure))),
     };
@@ -130,28 +129,39 @@ fn how_again(shard: &Shard, exchange: &Exchange, admitted: &Admitted, setback: &
 /// Whether the request should have a new connection: one that cannot be sent again should not go out on an old one, which
 /// may just have died (a connection of HTTP/2 is said to end before it does).
 fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
-    !admitted.is_whole && exchange.plan.pool(admitted.pool).protocol == Protocol::Http1
+    let pool = exchange.plan.pool(admitted.pool);
+    !admitted.is_whole && pool.protocol == Protocol::Http1
 }
 
 fn give_up_on(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
-    backend: &Backend,
+    admitted: &Admitted,
+    index: u32,
     failure: Failure,
 ) {
-    exchange.note_tried(backend.id());
-    if failure.blames_backend() && !may_be_others_fault(client, exchange, failure) {
+    let id = exchange.plan.backend(admitted.pool, index).id();
+    exchange.note_tried(id);
+    let is_innocent = || may_be_others_fault(client, exchange, admitted, failure);
+    if failure.blames_backend() && !is_innocent() {
         count_failed_attempt(shard, exchange, failure);
-        shard.report_failure(exchange, backend.id(), failure.consequences().word);
+        shard.report_failure(exchange, id, failure.consequences().word);
     }
 }
 
 /// Whether somebody else than the backend may have used up the time for the exchange: the client set it itself, has
 /// not sent its whole request, or not until late, or was to read the answer; or the request had to wait for others.
-/// Else one client, or mere load, could have any backend put aside.
-fn may_be_others_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
+/// Whether a client asks a backend of HTTP/2 for something that it may not know is for the client to say, too. Else one
+/// client, or mere load, could have any backend put aside.
+fn may_be_others_fault(
+    client: &Client,
+    exchange: &Exchange,
+    admitted: &Admitted,
+    failure: Failure,
+) -> bool {
     match failure {
+        _ if admitted.carrier != Carrier::Pools => true,
         // The client waits for `100 Continue`, for longer than it should: the backend need not know of that.
         Failure::ResponseTimeout => client.is_body_pending() && exchange.request_bytes.get() == 0,
         Failure::ExchangeTimeout => {

@@ -19,7 +19,7 @@ use crate::shared::gauges::WorkerGauges;
 use crate::shared::links::Links;
 use crate::shared::messages::ToHealth;
 use crate::shared::{SharedSnapshot, SharedTables};
-use crate::snapshot::{ListenAddr, Pool};
+use crate::snapshot::{ListenAddr, Pool, Protocol};
 use crate::worker::client_room;
 use crate::worker::exchange::Exchange;
 use crate::worker::idle_clients::IdleClients;
@@ -472,6 +472,7 @@ impl Shard {
     /// of one client.
     fn is_of_use(&self, plan: &Plan, pool: &Pool, upstream: &Upstream) -> bool {
         matches!(upstream.wire.stream, Stream::Socket(_))
+            && pool.protocol == Protocol::Http1
             && pool.proxy_protocol.is_none()
             && plan.is_current(upstream.backend, upstream.key())
             && !self.is_draining()

@@ -27,7 +27,8 @@ listen_adr = "127.0.0.1:8080"
 listen_addr = ["localhost:80", "unix:/a", "unix:/a", "[::1]:0", 5, "127.0.0.1:9001"]
 shutdown_timeout = -1
 workers = "4"
-trusted_proxies = ["10.0.0.0/33", "lan"]
+trusted_proxies = ["10.0.0.0/33", "lan", "unix:", "unix:/run/x"]
+pass_fields = ["cf-connecting-ip", "accept", "x-forwarded-for"]
 resolve_secs = 86401
 test_server = { listen_addrs = ["127.0.0.1:9001", "unix:/b"] }
 pools = 1
@@ -43,11 +44,14 @@ pools = 1
             "4:11: workers = \"4\": must be a whole number from 0 to 256",
             "5:20: trusted_proxies[0] = \"10.0.0.0/33\": the prefix length is a number from 0 to 32",
             "5:35: trusted_proxies[1] = \"lan\": \"lan\" is not an IP address",
-            "6:16: resolve_secs = 86401: must be a number of seconds from 0.001 to 86400",
-            "7:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
-            "7:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
-            "8:9: pools = 1: must be a list in brackets",
-            "9:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+            "5:51: trusted_proxies[3] = \"unix:/run/x\": \"unix:/run/x\" is not an IP address",
+            "6:37: pass_fields[1] = \"accept\": is not one of the fields that pass from trusted proxies alone",
+            "6:47: pass_fields[2] = \"x-forwarded-for\": is not one of the fields that pass from trusted proxies alone",
+            "7:16: resolve_secs = 86401: must be a number of seconds from 0.001 to 86400",
+            "8:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
+            "8:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+            "9:9: pools = 1: must be a list in brackets",
+            "10:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, pass_fields, forwarded, x_real_ip, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
         ],
     );
 }

@@ -40,7 +40,10 @@ pub(super) const EVERY_KEY: &str = r#"
 listen_addr = ["127.0.0.1:8081", "[::1]:8081", "unix:/run/palantir.sock"]
 shutdown_timeout = 0
 workers = 2
-trusted_proxies = ["10.0.0.0/8", "fd00::1"]
+trusted_proxies = ["10.0.0.0/8", "fd00::1", "unix:"]
+pass_fields = ["CF-Connecting-IP"]
+forwarded = true
+x_real_ip = true
 resolve_secs = 5
 
 [timeouts]
@@ -111,6 +114,7 @@ timeout = 12.5
 timeouts = { client_body = 21, connect = 22, upstream_response = 23, upstream_idle = 24, tunnel_idle = 25 }
 limits = { request_body_bytes = 0 }
 via = true
+forwarded = false
 answer_continue = true
 
 [[routes]]
@@ -161,6 +165,7 @@ fn the_short_form_is_complete_and_connections_have_defaults() {
     assert_eq!(snapshot.shutdown_timeout, secs(20));
     assert_eq!(snapshot.workers, 3);
     assert!(snapshot.trusted_proxies.is_empty() && snapshot.test_servers.is_empty());
+    assert!(!snapshot.trusts_unix && snapshot.pass_fields.is_empty());
     assert_eq!((snapshot.access_log, snapshot.admin), (None, None));
     let traceparent = Traceparent {
         create: false,
@@ -209,6 +214,7 @@ fn the_short_form_is_complete_and_routes_have_defaults() {
         (1, None, u64::MAX)
     );
     assert!(!route.strip_prefix && !route.via && !route.answer_continue);
+    assert!(!route.forwarded && !route.x_real_ip);
     assert_eq!(route.host_header, HostHeader::Backend);
     assert_eq!(
         (&route.request_fields, &route.response_fields),
@@ -351,6 +357,8 @@ fn every_key_of_a_route_takes_effect() {
         ("api.example.com/api/", "/api", PoolId(0))
     );
     assert!(route.strip_prefix && route.via && route.answer_continue);
+    assert!(!route.forwarded && route.x_real_ip);
+    assert!(snapshot.trusts_unix && snapshot.pass_fields.contains(b"cf-connecting-ip"));
     assert_eq!(route.host_header, HostHeader::Preserve);
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(

@@ -26,6 +26,8 @@ pub struct Request<'g> {
     pub body_contains: Option<&'g str>,
     /// What the backend speaks.
     pub protocol: Protocol,
+    /// Whether the response is held to the letter of the RFCs.
+    pub strict: bool,
 }
 
 impl Question for Request<'_> {
@@ -129,6 +131,7 @@ impl Request<'_> {
         let asked = Asked {
             head: self.method == "HEAD",
             upgrade: false,
+            strict: self.strict,
         };
         loop {
             let mut slots = FieldSlots::new();

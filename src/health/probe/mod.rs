@@ -9,17 +9,19 @@ mod tcp;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::time::timeout;
 use monoio_rustls::TlsConnector;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::http::proxy_protocol::{self, Said};
 use crate::net::is_exhausted;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientTls, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol,
+    Backend, BackendAddr, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol,
 };
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
@@ -72,6 +74,7 @@ async fn run(
                 expect,
                 body_contains: body_contains.as_deref(),
                 protocol: pool.protocol,
+                strict: pool.strict_responses,
             };
             way.connect(question).await
         }
@@ -92,7 +95,7 @@ struct Way<'p> {
     addr: BackendAddr,
     /// What the connection begins with.
     introduction: Option<Vec<u8>>,
-    tls: Option<(&'p ClientTls, &'p ServerName<'static>)>,
+    tls: Option<(&'p Arc<ClientConfig>, &'p ServerName<'static>)>,
 }
 
 impl<'p> Way<'p> {
@@ -109,7 +112,7 @@ impl<'p> Way<'p> {
         let tls = match &check.tls {
             ProbeTls::Off => None,
             ProbeTls::AsPool if only_connects => None,
-            ProbeTls::AsPool => pool.tls.as_ref().map(|tls| (tls, name)),
+            ProbeTls::AsPool => pool.tls.as_ref().map(|tls| (&tls.config, name)),
             ProbeTls::Own(tls, own) => Some((tls, own.as_ref().unwrap_or(name))),
         };
         let addr = match (addr, check.port) {
@@ -151,7 +154,7 @@ impl<'p> Way<'p> {
         let Some((tls, name)) = self.tls else {
             return question.ask(stream).await;
         };
-        let connector = TlsConnector::from(tls.config.clone());
+        let connector = TlsConnector::from(tls.clone());
         match connector.connect(name.clone(), stream).await {
             Ok(stream) => question.ask(stream).await,
             Err(error) => Ok(Err(format!("no TLS: {error}"))),

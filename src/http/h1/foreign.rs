@@ -53,7 +53,7 @@ impl<'b> ForeignRequest<'b> {
             upgrade: self.upgrade.is_some(),
             te_trailers: survey.te_trailers,
             head_bytes: self.lines.len(),
-            upgrade_value: self.upgrade.unwrap_or_default(),
+            protocol: self.upgrade.unwrap_or_default(),
             head: self.lines,
             fields_start: 0,
             survey,

@@ -27,7 +27,9 @@ use self::survey::Survey;
 use crate::base::limits;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
-pub use encode::{Encoded, RequestEdits, ResponseEdits, encode_request, encode_response};
+pub use encode::{
+    Encoded, Forwarding, RequestEdits, ResponseEdits, encode_request, encode_response,
+};
 pub use fault::fault_at;
 pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
 pub use repair::{may_be_repaired, repair_response};

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::survey::{Sender, Survey};
+use super::survey::{self, Sender, Survey};
 use super::target::Target;
 use super::{FieldSlots, HeadLimits, Method, RequestBody, Version, framing};
 use crate::base::limits::{HEAD_FIELDS, METHOD_BYTES};
@@ -36,8 +36,8 @@ pub struct RequestHead<'b, 's> {
     pub te_trailers: bool,
     /// Bytes that the head took.
     pub head_bytes: usize,
-    /// The value of `Upgrade` when `upgrade` is set.
-    pub(super) upgrade_value: &'b [u8],
+    /// The one protocol that an extended CONNECT of HTTP/2 offers when `upgrade` is set; else empty.
+    pub(super) protocol: &'b [u8],
     /// From the request line to the empty line.
     pub(super) head: &'b [u8],
     /// Where the fields' lines begin in `head`.
@@ -49,6 +49,17 @@ impl<'b> RequestHead<'b, '_> {
     /// The value of the first field of this name, whatever its case.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
         fields::find(self.fields, name)
+    }
+
+    /// The protocols that the client offers to switch to, as far as they may be switched to; none unless `upgrade` is
+    /// set.
+    pub fn offered(&self) -> impl Iterator<Item = &'b [u8]> {
+        let fields = match self.upgrade {
+            true => self.fields,
+            false => &[],
+        };
+        let own = Some(self.protocol).filter(|protocol| !protocol.is_empty());
+        own.into_iter().chain(survey::offered(fields))
     }
 }
 
@@ -141,10 +152,6 @@ fn accept<'b, 's>(
         return Err(Refusal::UnknownExpectation);
     }
     let is_http11 = version == Version::Http11;
-    // A body would have to end before the other protocol begins; nobody sends one.
-    let upgrade = survey
-        .upgrade()
-        .filter(|_| is_http11 && body == RequestBody::None);
     Ok(Some(RequestHead {
         method,
         path: parts.path,
@@ -156,10 +163,11 @@ fn accept<'b, 's>(
         body,
         keep_alive: !survey.close && (is_http11 || survey.keep_alive),
         expect_continue: survey.expect_continue && is_http11,
-        upgrade: upgrade.is_some(),
+        // In HTTP/1.0 the field is to be ignored (RFC 9110 section 7.8).
+        upgrade: is_http11 && survey.offers_upgrade(fields),
         te_trailers: survey.te_trailers,
         head_bytes: skipped + head.len(),
-        upgrade_value: upgrade.unwrap_or_default(),
+        protocol: &[],
         head,
         fields_start,
         survey,

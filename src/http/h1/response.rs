@@ -40,7 +40,7 @@ pub struct ResponseHead<'b, 's> {
     /// Bytes that the head took.
     pub head_bytes: usize,
     /// The value of `Upgrade` when `upgrade` is set.
-    pub(super) upgrade_value: &'b [u8],
+    pub upgrade_value: &'b [u8],
     /// From the status line to the empty line.
     pub(super) head: &'b [u8],
     /// Where the fields' lines begin in `head`.
@@ -115,7 +115,7 @@ fn accept<'b, 's>(
     let upgrade = match status {
         101 => Some(
             survey
-                .upgrade()
+                .switched_to()
                 .filter(|_| asked.upgrade)
                 .ok_or(Refusal::BadSwitch)?,
         ),

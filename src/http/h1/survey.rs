@@ -26,7 +26,7 @@ pub(super) struct Survey<'b> {
     /// `Connection` has `keep-alive`.
     pub(super) keep_alive: bool,
     /// `Connection` has `upgrade`.
-    connection_upgrade: bool,
+    pub(super) connection_upgrade: bool,
     /// `Connection` has members that may be names of fields.
     names_fields: bool,
     /// Members that `Connection` has, as far as they had to be counted.
@@ -237,18 +237,50 @@ impl<'b> Survey<'b> {
         }
     }
 
-    /// The protocols to switch to, if the head properly offers or announces some, and no more than
-    /// `limits::UPGRADE_PROTOCOLS`. HTTP/2 is never one: it is not spoken this way (RFC 9113 section 3.1).
-    pub(super) fn upgrade(&self) -> Option<&'b [u8]> {
-        let is_http2 = |protocol: &[u8]| {
-            protocol.eq_ignore_ascii_case(b"h2c") || protocol.eq_ignore_ascii_case(b"h2")
-        };
+    /// The protocols that a response switches to, if it properly says so, no more than `limits::UPGRADE_PROTOCOLS`.
+    pub(super) fn switched_to(&self) -> Option<&'b [u8]> {
         let value = self.upgrade?;
         let proper = self.connection_upgrade && !self.upgrade_repeated;
         let count = list(value).take(limits::UPGRADE_PROTOCOLS + 1).count();
         let is_of_use = (1..=limits::UPGRADE_PROTOCOLS).contains(&count);
-        (proper && is_of_use && !list(value).any(is_http2)).then_some(value)
+        (proper && is_of_use && !list(value).any(is_http)).then_some(value)
     }
+
+    /// Whether a request properly offers to switch to a protocol that may be switched to, and names no more than
+    /// `limits::UPGRADE_PROTOCOLS`.
+    #[inline]
+    pub(super) fn offers_upgrade(&self, fields: &[Header<'b>]) -> bool {
+        self.connection_upgrade && self.upgrade.is_some() && is_offer(fields)
+    }
+}
+
+#[cold]
+fn is_offer(fields: &[Header<'_>]) -> bool {
+    let count = upgrades(fields).take(limits::UPGRADE_PROTOCOLS + 1).count();
+    count <= limits::UPGRADE_PROTOCOLS && offered(fields).next().is_some()
+}
+
+/// The members of all `Upgrade` fields. Several fields are one list (RFC 9110 section 5.3).
+pub(super) fn upgrades<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u8]> {
+    let all = fields
+        .iter()
+        .filter(|field| recognise(field.name.as_bytes()) == Known::Upgrade);
+    all.flat_map(|field| list(field.value))
+}
+
+/// The protocols that a request offers and that may be switched to.
+pub(super) fn offered<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u8]> {
+    upgrades(fields).filter(|protocol| !is_http(protocol))
+}
+
+/// Whether a protocol is HTTP itself, of whatever version: inside of such a tunnel a client could ask for anything
+/// unseen. (HTTP/2 is not spoken this way any more: RFC 9113 section 3.1.)
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|&byte| byte == b'/').next();
+    let name = trim(name.unwrap_or_default());
+    [&b"h2c"[..], b"h2", b"http"]
+        .iter()
+        .any(|http| http.eq_ignore_ascii_case(name))
 }
 
 /// Whether a field that `Connection` names is left out for it: the others are left out anyway, or written by us.

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::http::fields::{Known, recognise};
     use crate::http::h1::{
-        HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version, encode_request,
+        Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version, encode_request,
         encode_response, parse_request,
     };
     use crate::http::h2::check::{RequestRules, check_request, check_response};
@@ -134,6 +134,7 @@ mod tests {
             host: None,
             client: Some([203, 0, 113, 9].into()),
             client_trusted: true,
+            forwarding: Forwarding::NONE,
             proto: "https",
             operator: &NO_EDITS,
             via: false,
@@ -219,6 +220,7 @@ mod tests {
                 close: false,
                 operator: &NO_EDITS,
                 via: false,
+                accept: None,
             };
             let mut out = Vec::new();
             encode_response(&mut out, &response, &edits);
@@ -228,6 +230,35 @@ mod tests {
             );
             assert!(out.starts_with(line.as_bytes()));
         }
+    }
+
+    /// What HTTP/2 answers to an extended CONNECT is a switch to a client of HTTP/1.1.
+    #[test]
+    fn an_accepted_websocket_is_a_switch() {
+        let mut head = head(&[
+            (":status", "200"),
+            ("content-length", "0"),
+            ("sec-websocket-accept", "theirs"),
+            ("sec-websocket-protocol", "chat"),
+        ]);
+        check_response(&mut head).unwrap();
+        let mut slots = FieldSlots::new();
+        let response = head
+            .as_response(false, Asked::default(), &mut slots)
+            .unwrap();
+        let edits = ResponseEdits {
+            client_version: Version::Http11,
+            body: ResponseBody::UntilClose,
+            close: false,
+            operator: &NO_EDITS,
+            via: false,
+            accept: Some(b"ours"),
+        };
+        let mut out = Vec::new();
+        encode_response(&mut out, &response, &edits);
+        let expected = "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-protocol: chat\r\nConnection: upgrade\r\n\
+            Upgrade: websocket\r\nSec-WebSocket-Accept: ours\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     /// Fields good and bad, with bytes that would end a line or a head.
@@ -305,7 +336,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(end, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
+                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);
@@ -348,7 +379,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(true, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
+                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
             };
             let mut out = Vec::with_capacity(room);
             encode_request(&mut out, &request, &edits);
@@ -379,7 +410,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let response = head.as_response(false, Asked::default(), &mut slots).unwrap();
             let edits = ResponseEdits {
-                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true,
+                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true, accept: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_response(&mut out, &response, &edits);

@@ -23,17 +23,23 @@ pub fn response(head: &[u8]) -> (u16, Fields<'_>) {
     (status, fields)
 }
 
-/// A request's pseudo-fields, to be completed with the scheme, and its fields.
-pub fn request<'b>(head: &'b [u8], scheme: &'b str) -> (Request<'b>, Fields<'b>) {
+/// A request's pseudo-fields, to be completed with the scheme, and its fields. `is_websocket`: the head offers to switch
+/// to a WebSocket, which is asked for by an extended CONNECT (RFC 8441 section 4).
+pub fn request<'b>(
+    head: &'b [u8],
+    scheme: &'b str,
+    is_websocket: bool,
+) -> (Request<'b>, Fields<'b>) {
     let (line, fields) = first_line(head);
     let mut parts = line.split(|byte| *byte == b' ');
     let mut part = || parts.next().unwrap_or_default();
+    let (method, target) = (part(), part());
     let request = Request {
-        method: part(),
+        method: if is_websocket { b"CONNECT" } else { method },
         scheme: scheme.as_bytes(),
-        target: part(),
+        target,
         authority: host(fields.lines),
-        protocol: None,
+        protocol: is_websocket.then_some(b"websocket"),
     };
     (request, fields)
 }
@@ -70,7 +76,14 @@ fn is_of_http1(name: &[u8]) -> bool {
     matches!(
         recognise(name),
         Known::Connection | Known::Host | Known::TransferEncoding | Known::Upgrade
-    ) || name.eq_ignore_ascii_case(b"sec-websocket-accept")
+    ) || is_websocket_proof(name)
+}
+
+/// Whether a field belongs to the proof that a backend of HTTP/1.1 has understood a request for a WebSocket (RFC 8441
+/// section 5).
+fn is_websocket_proof(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"sec-websocket-accept")
+        || name.eq_ignore_ascii_case(b"sec-websocket-key")
 }
 
 /// Every line `name: value CRLF` up to the empty one.
@@ -140,7 +153,7 @@ mod tests {
     fn a_request_in_its_parts() {
         let text = b"POST /a?b=c HTTP/1.1\r\naccept: */*\r\nHost: h:8\r\nTE: trailers\r\nConnection: TE\r\n\
             Authorization: secret\r\n\r\n";
-        let (request, fields) = request(text, "https");
+        let (request, fields) = request(text, "https", false);
         let expected = Request {
             method: b"POST",
             scheme: b"https",
@@ -156,6 +169,22 @@ mod tests {
             ("Authorization", "secret"),
         ];
         assert_eq!(pairs(fields), expected);
+    }
+
+    #[test]
+    fn a_websocket_is_asked_for_by_connect() {
+        let text = b"GET /chat HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
+            Connection: upgrade\r\nUpgrade: WebSocket\r\n\r\n";
+        let (request, fields) = request(text, "http", true);
+        let expected = Request {
+            method: b"CONNECT",
+            scheme: b"http",
+            authority: b"h",
+            target: b"/chat",
+            protocol: Some(b"websocket"),
+        };
+        assert_eq!(request, expected);
+        assert_eq!(pairs(fields), [("Sec-WebSocket-Version", "13")]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use rustls::pki_types::UnixTime;
 
 use crate::http::forwarded::client_address;
-use crate::http::h1::RequestHead;
+use crate::http::h1::{Forwarding, RequestHead};
 use crate::http::names::Identity;
 use crate::http::path::MergeSlashes;
 use crate::http::{fields, host};
@@ -20,9 +20,14 @@ use crate::worker::shard::Shard;
 /// Whether what the request says of its client is believed: that is for the connection's peer to vouch for, and a PROXY
 /// header makes nobody else of it.
 pub fn is_trusted(exchange: &Exchange, client: &Client) -> bool {
-    let trusted = &exchange.plan.snapshot().trusted_proxies;
-    let is_in = |ip| trusted.iter().any(|range| range.contains(ip));
-    client.arrival.connection_peer.ip().is_some_and(is_in)
+    let snapshot = exchange.plan.snapshot();
+    match client.arrival.connection_peer.ip() {
+        Some(ip) => snapshot
+            .trusted_proxies
+            .iter()
+            .any(|range| range.contains(ip)),
+        None => snapshot.trusts_unix,
+    }
 }
 
 /// The client's address: that of the connection's peer, or the one named in its PROXY header, or by trusted proxies
@@ -33,13 +38,36 @@ pub fn client_of(
     client: &Client,
     head: &RequestHead<'_, '_>,
 ) -> Option<IpAddr> {
-    let peer = client.arrival.peer.ip()?.to_canonical();
+    let peer = client.arrival.peer.ip();
     if !is_trusted(exchange, client) {
-        return Some(peer);
+        return peer;
     }
     let trusted = &exchange.plan.snapshot().trusted_proxies;
     let forwarded_for = fields::values(head.fields, "x-forwarded-for");
-    Some(client_address(peer, forwarded_for, trusted))
+    client_address(peer, forwarded_for, trusted)
+}
+
+/// What the backend is told of the way that the request came.
+pub fn forwarding<'a>(
+    exchange: &'a Exchange,
+    head: &RequestHead<'_, '_>,
+    client_trusted: bool,
+) -> Forwarding<'a> {
+    let route = exchange.route();
+    // A proxy that names its client in this field alone is not to be named in its place.
+    let is_told = || {
+        client_trusted
+            && head.field("x-real-ip").is_some()
+            && head.field("x-forwarded-for").is_none()
+    };
+    Forwarding {
+        forwarded: route.forwarded,
+        real_ip: match route.x_real_ip && !is_told() {
+            true => exchange.client.get(),
+            false => None,
+        },
+        pass: &exchange.plan.snapshot().pass_fields,
+    }
 }
 
 /// Who the client is, as its backend is told.

@@ -16,7 +16,7 @@ use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, Reques
 use crate::http::path::MergeSlashes;
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
-use crate::http::websocket::KEY_BYTES;
+use crate::http::websocket::{self, KEY_BYTES};
 use crate::http::{fields, grpc, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
@@ -31,8 +31,8 @@ use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
-use crate::worker::upstream::choose_first;
-use arrival::{check_arrival, check_certificate, client_of, identity, is_trusted};
+use crate::worker::upstream::{Carrier, choose_first};
+use arrival::{check_arrival, check_certificate, client_of, forwarding, identity, is_trusted};
 use trace::Trace;
 
 /// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
@@ -46,6 +46,8 @@ pub struct Admitted {
     pub expects_continue: bool,
     /// What of the body is still to come behind `request`.
     pub body: Body,
+    /// Whether the request came with a body, however much of that is still to come.
+    pub has_body: bool,
     /// Whether `request` is all of the request.
     pub is_whole: bool,
     /// Whether `request` and what `body` has to bring are all of the request, so that it can be sent again.
@@ -54,7 +56,12 @@ pub struct Admitted {
     pub request: Block,
     /// The backend to try first, as index in the pool, if one was there.
     pub first: Option<u32>,
-    /// The key of a WebSocket that is asked for on behalf of a client of HTTP/2.
+    /// The protocols that may be switched to, separated by `, `; empty unless `asked` has an upgrade.
+    offered: Box<[u8]>,
+    /// By which protocol it is sent.
+    pub carrier: Carrier,
+    /// The key of the WebSocket that is asked for: the client's own, or ours if it speaks HTTP/2. `None`: it is none that
+    /// we have to know.
     pub websocket_key: Option<[u8; KEY_BYTES]>,
     /// Where in `request` the value of `Host` stands.
     host_value: Range<usize>,
@@ -132,8 +139,11 @@ fn admit_written(
     }
     received.consume(consumed);
     let outcome = match outcome {
-        // What comes behind an upgrade's head could be a next request or the new protocol: refused.
-        Ok(Some(admitted)) if admitted.asked.upgrade && !received.is_empty() => {
+        // What comes behind an upgrade's head could be a next request or the new protocol: refused. Behind a body,
+        // the answer tells which of them it is; nothing of it is passed on before.
+        Ok(Some(admitted))
+            if admitted.asked.upgrade && !admitted.has_body && !received.is_empty() =>
+        {
             client.keep_alive.set(false);
             Err(Failure::EarlyUpgradeBytes)
         }
@@ -284,12 +294,14 @@ fn encode(
             Some(exchange.plan.backend(route.pool, index).host.as_bytes())
         }
     };
-    let websocket_key = needs_key(head).then(|| shard.make_websocket_key());
+    let client_trusted = is_trusted(exchange, client);
+    let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let edits = RequestEdits {
         path,
         host,
         client: client.arrival.peer.ip(),
-        client_trusted: is_trusted(exchange, client),
+        client_trusted,
+        forwarding: forwarding(exchange, head, client_trusted),
         proto: match client.arrival.secured {
             Some(_) => "https",
             None => "http",
@@ -299,8 +311,9 @@ fn encode(
         via: route.via,
         expect: !route.answer_continue,
         trace: chosen.trace,
-        websocket_key: websocket_key.as_ref().map(|key| &key[..]),
+        websocket_key: own_key.as_ref().map(|key| &key[..]),
     };
+    let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
     let mut request = shard.blocks.take();
     let encoded = h1::encode_request(request.vec(), head, &edits);
     Admitted {
@@ -314,11 +327,14 @@ fn encode(
         version: head.version,
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
-        body: body_of(client, exchange, head),
+        body: body_of(client, exchange, head, carrier),
+        has_body: head.body != RequestBody::None,
         is_whole: head.body == RequestBody::None,
         is_kept: true,
         request,
         first: chosen.first,
+        offered: offered(head),
+        carrier,
         websocket_key,
         host_value: encoded.host_value,
         host_of: matches!(route.host_header, HostHeader::Backend)
@@ -331,8 +347,49 @@ fn needs_key(head: &RequestHead<'_, '_>) -> bool {
     head.upgrade && head.version == Version::Http2
 }
 
-fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Body {
+/// The protocols that the client offers, for the time when its head is gone.
+fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
+    match head.upgrade {
+        true => head.offered().collect::<Vec<_>>().join(&b", "[..]).into(),
+        false => Box::default(),
+    }
+}
+
+/// By which protocol a request is sent, and the key of the WebSocket that it asks for if we have to know that.
+fn carrier_of(
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+    own_key: Option<[u8; KEY_BYTES]>,
+) -> (Carrier, Option<[u8; KEY_BYTES]>) {
+    let pool = exchange.plan.pool(exchange.route().pool);
+    if !head.upgrade || pool.protocol == Protocol::Http1 {
+        return (Carrier::Pools, own_key);
+    }
+    let mut keys = fields::values(head.fields, "sec-websocket-key");
+    let given = keys.next().and_then(websocket::given_key);
+    let key = own_key.or(given.filter(|_| keys.next().is_none()));
+    let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
+    let mut offered = head.offered();
+    // Nothing else is asked for by an extended CONNECT in the way in which HTTP/1.1 asks for it.
+    let has_form = head.method.as_bytes() == b"GET"
+        && head.body == RequestBody::None
+        && offered.next().is_some_and(is_websocket)
+        && offered.next().is_none();
+    match has_form && key.is_some() {
+        true => (Carrier::WebSocket, key),
+        false => (Carrier::Http1, own_key),
+    }
+}
+
+fn body_of(
+    client: &Client,
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+    carrier: Carrier,
+) -> Body {
     let route = exchange.route();
+    let speaks_http1 =
+        carrier == Carrier::Http1 || exchange.plan.pool(route.pool).protocol == Protocol::Http1;
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
         // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.
@@ -341,8 +398,7 @@ fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> 
         RequestBody::Chunked => Coming::Chunked(Box::default()),
     };
     Body {
-        chunked: head.body == RequestBody::Chunked
-            && exchange.plan.pool(route.pool).protocol == Protocol::Http1,
+        chunked: head.body == RequestBody::Chunked && speaks_http1,
         coming,
         most: route.request_body_bytes,
         trailers: Vec::new(),
@@ -410,6 +466,14 @@ fn note_head(
 }
 
 impl Admitted {
+    /// Whether the client offered to switch to each of these protocols (RFC 9110 section 7.8).
+    pub fn has_offered(&self, protocols: &[u8]) -> bool {
+        let is_offered = |chosen: &[u8]| {
+            fields::list(&self.offered).any(|offered| offered.eq_ignore_ascii_case(chosen))
+        };
+        fields::list(protocols).all(is_offered)
+    }
+
     /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to name the
     /// backend at all.
     pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {

@@ -93,6 +93,18 @@ impl Stream {
         !self.connection.is_connected()
     }
 
+    /// Waits until the backend has said whether it takes an extended CONNECT. Errors: it will not.
+    pub fn poll_extended_connect(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Gone>> {
+        match self.connection.takes_extended_connect(&self.state) {
+            Ok(Some(takes)) => Poll::Ready(Ok(takes)),
+            Ok(None) => {
+                self.state.wait(cx);
+                Poll::Pending
+            }
+            Err(gone) => Poll::Ready(Err(gone)),
+        }
+    }
+
     /// The backend that the connection was made to; `None`: it is not made yet.
     pub fn backend(&self) -> Option<BackendId> {
         self.connection.backend()
@@ -195,10 +207,18 @@ impl Stream {
     }
 
     /// Sends a request's head, written as HTTP/1 would have it, and takes it out of `request`; what stands behind it stays.
-    /// `is_last`: nothing follows the head. Errors: the connection takes no more streams.
-    pub fn ask(&self, request: &mut Block, scheme: &str, is_last: bool) -> io::Result<()> {
+    /// `is_last`: nothing follows the head. `is_websocket`: it is sent as an extended CONNECT. Errors: the connection takes
+    /// no more streams.
+    pub fn ask(
+        &self,
+        request: &mut Block,
+        scheme: &str,
+        is_last: bool,
+        is_websocket: bool,
+    ) -> io::Result<()> {
         let length = raise::head_bytes(request.filled());
-        let (asked, fields) = raise::request(&request.filled()[..length], scheme);
+        let head = &request.filled()[..length];
+        let (asked, fields) = raise::request(head, scheme, is_websocket);
         let id = self.connection.open(&asked, fields, is_last, &self.state);
         request.advance(length);
         self.id.set(id.unwrap_or_default());

@@ -267,7 +267,8 @@ fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
     let mut with = |config: &Arc<ClientConfig>, name: &'static str| {
         let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(1));
         let config = config.clone();
-        pool.tls = Some(ClientTls { config });
+        let http1 = config.clone();
+        pool.tls = Some(ClientTls { config, http1 });
         pool.backends[0].server_name = ServerName::try_from(name).unwrap();
         sample::snapshot(1, vec![pool])
     };

@@ -13,7 +13,7 @@ use crate::http::proxy_protocol::{self, Said};
 use crate::net::{
     Expired, Peer, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted,
 };
-use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool, ProxyProtocol};
+use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool, Protocol, ProxyProtocol};
 use crate::worker::downstream::Arrival;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
@@ -21,14 +21,16 @@ use crate::worker::shard::Shard;
 /// What a TLS handshake with a backend needs.
 pub struct Security {
     tls: ClientTls,
+    protocol: Protocol,
     server_name: ServerName<'static>,
 }
 
 impl Security {
-    /// `None`: the pool is spoken to in cleartext.
-    pub fn of(pool: &Pool, backend: &Backend) -> Option<Security> {
+    /// For a connection that this protocol is spoken on. `None`: the pool is spoken to in cleartext.
+    pub fn of(pool: &Pool, backend: &Backend, protocol: Protocol) -> Option<Security> {
         Some(Security {
             tls: pool.tls.clone()?,
+            protocol,
             server_name: backend.server_name.clone(),
         })
     }
@@ -99,18 +101,22 @@ pub async fn greet(
             Err(Expired) => return Err(Unconnected::TimedOut),
         }
     }
-    let Some(Security { tls, server_name }) = security else {
+    let Some(Security {
+        tls,
+        protocol,
+        server_name,
+    }) = security
+    else {
         return Ok(socket);
     };
-    let handshake = socket.connect_tls(
-        tls.config.clone(),
-        server_name.clone(),
-        &shard.blocks,
-        timer,
-    );
+    let config = match protocol {
+        Protocol::Http1 => &tls.http1,
+        Protocol::Http2 => &tls.config,
+    };
+    let handshake = socket.connect_tls(config.clone(), server_name.clone(), &shard.blocks, timer);
     let word = match Box::pin(handshake).await {
         // HTTP/2 is spoken to nobody who has not agreed to it (RFC 9113 section 3.2).
-        Ok(socket) if wants_http2(&tls.config) && socket.alpn().is_none() => "no_common_protocol",
+        Ok(socket) if wants_http2(config) && socket.alpn().is_none() => "no_common_protocol",
         Ok(socket) => return Ok(socket),
         Err(TlsFailure::Expired) => return Err(Unconnected::TimedOut),
         Err(TlsFailure::PeerGone) => return Err(Unconnected::Failed),

@@ -16,6 +16,7 @@ mod shared;
 mod stream;
 mod trial;
 mod wait;
+mod websocket;
 
 use crate::base::ids::BackendId;
 use crate::net::Unasked;
@@ -33,6 +34,7 @@ pub use reuse_key::ReuseKey;
 pub use shared::Shared;
 pub use trial::go_on as go_on_with_rests;
 pub use wait::{choose, choose_first};
+pub use websocket::Carrier;
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
 /// the backend has closed or sent what nobody asked for, and after a checkout the same wait brings the response.
@@ -43,6 +45,8 @@ pub struct Upstream {
     key: ReuseKey,
     /// Of the targets asked for: `http` or `https`.
     pub scheme: &'static str,
+    /// Whether its one request goes out as an extended CONNECT (RFC 8441).
+    pub is_websocket: bool,
     /// Whether it served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
     /// The part of the backend's bounds that the connection takes up, if there are any. It is given on when the

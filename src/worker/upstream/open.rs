@@ -20,11 +20,12 @@ use crate::worker::upstream::dial::{Security, greet, introduction};
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::stream::{Obtained, obtain_stream};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};
-use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
+use crate::worker::upstream::websocket::for_websocket;
+use crate::worker::upstream::{Carrier, Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
 /// A connection to the backend for one exchange. `fresh`: one that was never idle, since its backend may have closed such
-/// a one just now; over HTTP/2 a backend says before it closes, so that any will do. `None`: the backend has as many
+/// a one just now; over HTTP/2 a backend says before it closes, so that any will do. `carrier`: by which protocol. `None`: the backend has as many
 /// connections as it may, and none of them is idle here. Errors: it cannot be connected to in time, or the client left
 /// meanwhile.
 pub async fn obtain(
@@ -33,21 +34,16 @@ pub async fn obtain(
     exchange: &Exchange,
     backend: &Backend,
     fresh: bool,
+    carrier: Carrier,
 ) -> Result<Option<Upstream>, Failure> {
     let Some(key) = exchange.plan.reuse_key(backend.id()) else {
         return Err(Failure::ConnectFailed);
     };
     let pool = exchange.plan.pool(exchange.route().pool);
-    if pool.protocol == Protocol::Http2 {
-        loop {
-            match obtain_stream(shard, exchange, backend, key)? {
-                Obtained::Stream(upstream) => return Ok(Some(upstream)),
-                Obtained::Nothing => return Ok(None),
-                Obtained::NoDescriptor => {
-                    let nobodys = Rc::default(); // Other clients' requests will use the connection, too.
-                    wait_for_one(shard, client, exchange, backend.id(), nobodys).await?;
-                }
-            }
+    if pool.protocol == Protocol::Http2 && carrier != Carrier::Http1 {
+        match obtain_shared(shard, client, exchange, (backend, key), carrier).await? {
+            Multiplexed::Obtained(upstream) => return Ok(upstream),
+            Multiplexed::Useless => {}
         }
     }
     let hold = match claim(shard, exchange, backend, key, fresh) {
@@ -88,10 +84,44 @@ pub async fn obtain(
         backend: won.id,
         key: won.key,
         scheme: "http",
+        is_websocket: false,
         reused: false,
         hold: won.hold,
         held: Some(held),
     }))
+}
+
+/// What comes of asking for a stream on a shared connection.
+enum Multiplexed {
+    /// As of [`obtain`].
+    Obtained(Option<Upstream>),
+    /// The request cannot be sent on a stream to this backend.
+    Useless,
+}
+
+async fn obtain_shared(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &Exchange,
+    (backend, key): (&Backend, ReuseKey),
+    carrier: Carrier,
+) -> Result<Multiplexed, Failure> {
+    loop {
+        match obtain_stream(shard, exchange, backend, key)? {
+            Obtained::Stream(upstream) if carrier == Carrier::WebSocket => {
+                let upstream = for_websocket(shard, client, exchange, upstream).await?;
+                return Ok(
+                    upstream.map_or(Multiplexed::Useless, |one| Multiplexed::Obtained(Some(one)))
+                );
+            }
+            Obtained::Stream(upstream) => return Ok(Multiplexed::Obtained(Some(upstream))),
+            Obtained::Nothing => return Ok(Multiplexed::Obtained(None)),
+            Obtained::NoDescriptor => {
+                let nobodys = Rc::default(); // Other clients' requests will use the connection, too.
+                wait_for_one(shard, client, exchange, backend.id(), nobodys).await?;
+            }
+        }
+    }
 }
 
 /// The ways in which an exchange may get a connection.
@@ -171,12 +201,14 @@ async fn connect(
         let (won, socket) = race(shard, entrants, timer, is_enough).await?;
         exchange.note_backend(won.id);
         let backend = exchange.plan.backend_of(won.id);
-        let security = backend.and_then(|backend| Security::of(pool, backend));
+        let security = backend.and_then(|backend| Security::of(pool, backend, Protocol::Http1));
         let introduction = introduction.as_deref();
         let greeted = greet(shard, socket, introduction, security.as_ref(), timer).await;
         match &greeted {
             Ok(_) => note_connected(shard, won.id),
             Err(Unconnected::TimedOut) if !is_enough() => {}
+            // What a backend of HTTP/2 makes of HTTP/1.1 says nothing about its other requests.
+            Err(_) if pool.protocol == Protocol::Http2 => {}
             Err(unconnected) => note_unconnected(shard, won.id, won.key, *unconnected),
         }
         Ok((won, greeted?))

@@ -65,6 +65,7 @@ pub fn obtain_stream(
             Some(_) => "https",
             None => "http",
         },
+        is_websocket: false,
         reused,
         hold: Some(Hold::room(queue, id)),
         held: None,
@@ -221,7 +222,7 @@ async fn connect(
     let (won, socket) = race(shard, entrants, timer, || true).await?;
     let backend = link.plan.backend_of(won.id);
     let pool = link.plan.pool(link.pool);
-    let security = backend.and_then(|backend| Security::of(pool, backend));
+    let security = backend.and_then(|backend| Security::of(pool, backend, pool.protocol));
     let greeted = greet(shard, socket, None, security.as_ref(), timer).await;
     match &greeted {
         Ok(_) => note_connected(shard, won.id),

@@ -75,7 +75,7 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     }
     // A handshake would have to begin with a client's address.
     let security = match pool.proxy_protocol {
-        None => Security::of(pool, backend),
+        None => Security::of(pool, backend, pool.protocol),
         Some(_) => None,
     };
     let timer = Timer::new(&shard.timers);

@@ -3,6 +3,7 @@
 mod backend_answers;
 mod both_versions;
 mod early_answers;
+mod forwarding;
 mod hanging_backends;
 mod named_checks;
 mod panic_threshold;
@@ -12,3 +13,5 @@ mod request_grammar;
 mod slow_clients;
 mod stalled_streams;
 mod two_way_silence;
+mod upgrades;
+mod websockets_to_h2;

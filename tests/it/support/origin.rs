@@ -294,6 +294,14 @@ impl<S: Read + Write> Link<S> {
         Some(self.buffer.drain(..count).collect())
     }
 
+    /// Waits for bytes and gives all that have come; none when the proxy has ended the connection.
+    pub fn some(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            self.fill();
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Reads whatever comes until the proxy ends the connection.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use super::forwarding::Forwarding;
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use crate::http::fields::{Known, recognise};
@@ -26,6 +27,7 @@ pub struct RequestEdits<'a> {
     /// Whether the client is a proxy that is believed what it says of its own client: `X-Forwarded-Proto`,
     /// `X-Forwarded-Host` and [`Known::FromProxies`].
     pub client_trusted: bool,
+    pub forwarding: Forwarding<'a>,
     /// `http` or `https`: how the client reached us.
     pub proto: &'a str,
     /// Has the last word on every field of its names.
@@ -70,7 +72,7 @@ pub fn encode_request(
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes()
         + head.target.len()
-        + head.upgrade_value.len()
+        + head.protocol.len()
         + edits.path.len()
         + host.len()
         + head.host.len()
@@ -130,7 +132,7 @@ fn write_fields(
         }
         Known::XForwardedFor => {}
         Known::XForwardedProto | Known::XForwardedHost if !edits.client_trusted => {}
-        Known::FromProxies if !edits.client_trusted || !is_plainly_written(field.name) => {}
+        Known::FromProxies if !edits.passes(field.name) => {}
         Known::Trailer => all.write_announced(pen, field),
         _ => {
             has_proto |= known == Known::XForwardedProto;
@@ -147,6 +149,7 @@ fn write_fields(
     if !has_host {
         pen.texts([b"X-Forwarded-Host: ", head.host, b"\r\n"]);
     }
+    edits.write_forwarding(pen, head, lines, all);
     if edits.via {
         pen.via(head.version);
     }
@@ -157,13 +160,6 @@ fn write_fields(
         pen.field("traceparent", value);
     }
     host_value
-}
-
-/// Whether a name has no other sign than dashes. Proxies write it so; with `_` it may have come from anybody and passed
-/// them unseen.
-fn is_plainly_written(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    name.bytes().all(is_plain)
 }
 
 /// Writes `Host` and tells where its value stands.
@@ -233,6 +229,16 @@ fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
         (true, true) => pen.text(b"Connection: upgrade, TE\r\n"),
     }
     if head.upgrade {
-        pen.field("Upgrade", head.upgrade_value);
+        write_upgrade(pen, head.offered());
     }
+}
+
+/// Writes protocols in one `Upgrade`.
+pub(super) fn write_upgrade<'b>(pen: &mut Pen<'_>, protocols: impl Iterator<Item = &'b [u8]>) {
+    pen.text(b"Upgrade: ");
+    for protocol in protocols {
+        pen.texts([protocol, b", "]);
+    }
+    pen.take_back(pen.written() - b", ".len());
+    pen.text(b"\r\n");
 }

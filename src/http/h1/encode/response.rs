@@ -2,7 +2,9 @@
 
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
+use super::request::write_upgrade;
 use crate::http::fields::Known;
+use crate::http::h1::survey::upgrades;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
 use crate::http::names::{FieldEdits, Identity};
 
@@ -21,6 +23,9 @@ pub struct ResponseEdits<'a> {
     pub operator: &'a FieldEdits,
     /// Whether `Via` is added.
     pub via: bool,
+    /// Where a backend of HTTP/2 has accepted a WebSocket: the proof for the client that it has. The head becomes that of
+    /// a 101.
+    pub accept: Option<&'a [u8]>,
 }
 
 /// Appends the head of `head` to `out` as it is sent to the client, always as HTTP/1.1. For interim responses and 101
@@ -29,13 +34,21 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
     let all = Edits {
         operator: edits.operator,
         identity: Identity::UNKNOWN,
-        ours: &[],
+        ours: match edits.accept {
+            Some(_) => &["sec-websocket-accept"],
+            None => &[],
+        },
     };
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
     Pen::append(out, expected, |pen| {
-        let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
-        pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
+        match edits.accept {
+            None => {
+                let status = &head.head[b"HTTP/1.1 ".len()..b"HTTP/1.1 200".len()];
+                pen.texts([b"HTTP/1.1 ", status, b" ", head.reason, b"\r\n"]);
+            }
+            Some(_) => pen.text(b"HTTP/1.1 101 Switching Protocols\r\n"),
+        }
         let keeps_length = matches!(edits.body, ResponseBody::None | ResponseBody::Length(_));
         lines.copy(pen, |pen, field, known| match known {
             Known::ContentLength if !keeps_length || head.survey.rewrites_length => {}
@@ -68,14 +81,40 @@ fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, body: ResponseB
 /// Writes what becomes of the client's connection. Interim responses say nothing about it.
 #[inline(always)]
 fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
-    if head.upgrade {
+    if let Some(accept) = edits.accept {
+        pen.text(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+        pen.field("Sec-WebSocket-Accept", accept);
+    } else if head.upgrade {
         pen.text(b"Connection: upgrade\r\n");
         pen.field("Upgrade", head.upgrade_value);
     } else if head.status >= 200 {
-        match (edits.close, edits.client_version) {
-            (true, _) => pen.text(b"Connection: close\r\n"),
-            (false, Version::Http10) => pen.text(b"Connection: keep-alive\r\n"),
-            (false, Version::Http11 | Version::Http2) => {}
+        let option: &[u8] = match (edits.close, edits.client_version) {
+            (true, _) => b"close",
+            (false, Version::Http10) => b"keep-alive",
+            (false, Version::Http11 | Version::Http2) => b"",
+        };
+        // With another status the field only advertises: what a client would then ask for need not be what the
+        // backend says, because palantir speaks for itself (RFC 9110 section 7.8).
+        if head.status == 426 && write_required_upgrade(pen, head, option) {
+            return;
+        }
+        if !option.is_empty() {
+            pen.texts([b"Connection: ", option, b"\r\n"]);
         }
     }
+}
+
+/// Writes what a client has to switch to before its request is served (RFC 9110 section 15.5.22), and `Connection` with
+/// this option. False: the backend does not say what, and nothing is written.
+#[cold]
+fn write_required_upgrade(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, option: &[u8]) -> bool {
+    if upgrades(head.fields).next().is_none() {
+        return false;
+    }
+    write_upgrade(pen, upgrades(head.fields));
+    match option {
+        b"" => pen.text(b"Connection: upgrade\r\n"),
+        option => pen.texts([b"Connection: upgrade, ", option, b"\r\n"]),
+    }
+    true
 }

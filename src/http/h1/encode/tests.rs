@@ -20,6 +20,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     host: None,
     client: None,
     client_trusted: false,
+    forwarding: Forwarding::NONE,
     proto: "http",
     operator: &NO_EDITS,
     via: false,
@@ -62,6 +63,7 @@ fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'
         close: false,
         operator: &NO_EDITS,
         via: false,
+        accept: None,
     };
     edit(&mut edits);
     let mut out = Vec::new();
@@ -368,6 +370,14 @@ fn upgrades_and_trailers_are_asked_for_anew() {
         ),
         ("Upgrade: websocket\r\n", ""),
         (
+            "Connection: upgrade\r\nUpgrade: H2C, a/1,,\tb\r\nUpgrade: http/2.0\r\nupgrade: c\r\n",
+            "Connection: upgrade\r\nUpgrade: a/1, b, c\r\n",
+        ),
+        (
+            "Connection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+            "",
+        ),
+        (
             "TE: trailers, gzip\r\nConnection: TE\r\n",
             "TE: trailers\r\nConnection: TE\r\n",
         ),
@@ -392,6 +402,39 @@ fn responses_pass_without_what_concerned_the_backend() {
     let expected = "HTTP/1.1 418 I'm a teapot\r\nServer: x\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\
         Content-Length: 3\r\nTrailer: T\r\n\r\n";
     assert_eq!(response(head, Asked::default(), |_| {}), expected);
+}
+
+#[test]
+fn an_answer_says_what_it_requires_to_switch_to() {
+    let rows = [
+        (
+            426,
+            "Upgrade: a\r\n",
+            "Upgrade: a\r\nConnection: upgrade\r\n",
+        ),
+        (
+            426,
+            "Connection: close, upgrade\r\nUpgrade: h2c,  a\r\nUpgrade: b\r\n",
+            "Upgrade: h2c, a, b\r\nConnection: upgrade\r\n",
+        ),
+        (426, "Connection: upgrade\r\nUpgrade: ,\r\n", ""),
+        (426, "Connection: upgrade\r\n", ""),
+        (200, "Connection: upgrade\r\nUpgrade: h2,h2c\r\n", ""),
+        (400, "Connection: upgrade\r\nUpgrade: a\r\n", ""),
+    ];
+    for (status, lines, expected) in rows {
+        let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{lines}\r\n");
+        let written = response(&head, Asked::default(), |_| {});
+        let expected = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{expected}\r\n");
+        assert_eq!(written, expected, "{lines:?}");
+        let closing = response(&head, Asked::default(), |edits| edits.close = true);
+        let option = "Connection: upgrade, close\r\n\r\n";
+        assert_eq!(
+            closing.ends_with(option),
+            expected.contains("upgrade"),
+            "{closing}"
+        );
+    }
 }
 
 #[test]
@@ -495,6 +538,7 @@ fn response_framing_is_written_in_one_way() {
             close: false,
             operator: &NO_EDITS,
             via: false,
+            accept: None,
         };
         let mut out = Vec::new();
         encode_response(&mut out, &parsed, &edits);
@@ -552,6 +596,7 @@ fn response_edits_are_applied() {
             *edits = ResponseEdits {
                 operator: &operator,
                 via: true,
+                accept: None,
                 ..*edits
             }
         },
@@ -637,7 +682,7 @@ proptest! {
         let again = parse_request(&out, &mut slots, &wide).unwrap().unwrap();
         prop_assert_eq!(again.head_bytes, out.len());
         prop_assert_eq!((again.method, again.target), (parsed.method, parsed.target));
-        prop_assert_eq!(again.upgrade_value, parsed.upgrade_value);
+        prop_assert!(again.offered().eq(parsed.offered()));
         for (name, value) in &set {
             prop_assert_eq!(again.field(name), Some(value.as_bytes()));
         }

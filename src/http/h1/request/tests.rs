@@ -430,11 +430,16 @@ fn upgrades_table() {
             "Connection: upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n",
             false,
         ),
-        ("Connection: upgrade\r\nUpgrade: websocket, H2C\r\n", false),
-        ("Connection: upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n", false),
+        ("Connection: upgrade\r\nUpgrade: HTTP/2.0, h2\r\n", false),
+        ("Connection: upgrade\r\nUpgrade: websocket, H2C\r\n", true),
+        ("Connection: upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n", true),
         (
             "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n",
-            false,
+            true,
+        ),
+        (
+            "Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n",
+            true,
         ),
         (
             "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n",

@@ -28,6 +28,11 @@ impl Connection {
         (self.peer.streams as usize).saturating_sub(self.streams.len())
     }
 
+    /// Whether the peer has said by its first SETTINGS what it takes.
+    pub fn has_peer_settings(&self) -> bool {
+        self.has_peer_settings
+    }
+
     /// Whether the peer takes CONNECT with a protocol.
     pub fn takes_extended_connect(&self) -> bool {
         self.peer.extended_connect

@@ -94,7 +94,10 @@ impl Connection {
             }
             Event::GoAway { last, .. } => self.lose_beyond(last),
             Event::Pong => self.silent_since.set(None),
-            Event::Settings => {}
+            Event::Settings => {
+                let unsettled = self.unsettled.take();
+                unsettled.iter().for_each(|state| state.wake());
+            }
         }
         0
     }

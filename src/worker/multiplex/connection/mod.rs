@@ -31,6 +31,8 @@ pub struct Connection {
     protocol: RefCell<h2::Connection>,
     streams: RefCell<ById<Rc<State>>>,
     free_heads: RefCell<Vec<Head>>,
+    /// Streams that are opened when it is known what the peer takes.
+    unsettled: RefCell<Vec<Rc<State>>>,
     /// Streams that were answered before their request had ended, each with the core's millisecond in which it is
     /// reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
@@ -100,6 +102,7 @@ impl Connection {
             protocol: RefCell::new(h2::Connection::new(role, settings, Micros::now())),
             streams: RefCell::default(),
             free_heads: RefCell::default(),
+            unsettled: RefCell::default(),
             answered_early: RefCell::default(),
             sender: RefCell::default(),
             connected: Cell::default(),
@@ -164,6 +167,25 @@ impl Connection {
     /// A stream to send a request on.
     pub fn stream(self: &Rc<Self>) -> Stream {
         Stream::new(self.clone(), 0, Rc::default())
+    }
+
+    /// Whether the backend takes an extended CONNECT (RFC 8441 section 3). `None`: it has not said so yet, and the stream
+    /// is woken when it has. Errors: it will not.
+    pub(super) fn takes_extended_connect(&self, state: &Rc<State>) -> Result<Option<bool>, Gone> {
+        let protocol = self.protocol.borrow();
+        if let Some(gone) = state.gone.get() {
+            return Err(gone);
+        }
+        if self.deaf.get() {
+            return Err(Gone::Unprocessed);
+        }
+        if protocol.has_peer_settings() {
+            return Ok(Some(protocol.takes_extended_connect()));
+        }
+        let mut unsettled = self.unsettled.borrow_mut();
+        unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
+        unsettled.push(state.clone());
+        Ok(None)
     }
 
     pub(super) fn open(
@@ -271,6 +293,8 @@ impl Connection {
         self.answered_early.take();
         let streams = self.streams.take();
         streams.values().for_each(|state| state.lose(gone));
+        let unsettled = self.unsettled.take();
+        unsettled.iter().for_each(|state| state.lose(gone));
         self.wake_sender();
     }
 }

@@ -1,0 +1,58 @@
+//! How a request that offers to switch to another protocol comes to a backend that speaks HTTP/2, which knows no such
+//! offer (RFC 9113 section 8.6).
+
+use std::task::Poll;
+
+use crate::net::Expired;
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::multiplex::Gone;
+use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
+use crate::worker::upstream::Upstream;
+
+/// By which protocol a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// By the one that its pool speaks.
+    Pools,
+    /// By an extended CONNECT if the backend takes that (RFC 8441), else by HTTP/1.1. For pools that speak HTTP/2.
+    WebSocket,
+    /// By HTTP/1.1, whatever its pool speaks.
+    Http1,
+}
+
+/// Makes a stream one for a WebSocket. `None`: the backend takes no extended CONNECT. Its first SETTINGS tell, and are
+/// waited for.
+pub async fn for_websocket(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    mut upstream: Upstream,
+) -> Result<Option<Upstream>, Failure> {
+    let Stream::Multiplexed(stream) = &upstream.wire.stream else {
+        return Ok(None);
+    };
+    let wait = exchange.route().timeouts.connect;
+    client.timer.set(exchange.bounded(wait));
+    let waited = client
+        .timer
+        .bound(|cx| match stream.poll_extended_connect(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(of_gone)),
+            Poll::Pending => client.poll_gone(shard, cx).map(Err),
+        });
+    let takes = waited
+        .await
+        .unwrap_or_else(|Expired| Err(exchange.expired(Failure::ConnectTimeout)))?;
+    upstream.is_websocket = takes;
+    Ok(takes.then_some(upstream))
+}
+
+/// Nothing of the request was sent yet.
+fn of_gone(gone: Gone) -> Failure {
+    match gone {
+        Gone::Unconnected(unconnected) => Failure::of_unconnected(unconnected),
+        _ => Failure::Unprocessed,
+    }
+}
