@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
 use crate::base::limits;
+use crate::http::cookies::CookieEdits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
@@ -86,6 +87,8 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
+    /// The port of that URL.
+    pub https_port: u16,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -121,6 +124,7 @@ impl Listener {
             proxy_protocol,
             proxy_protocol_from,
             redirect_to_https,
+            https_port: _,
             access: _,
             connections: _,
             clients: _,
@@ -351,6 +355,9 @@ pub struct Route {
     pub request_body_bytes: u64,
     /// Whether `Via` is added in both directions.
     pub via: bool,
+    /// Whether references in answers that name the backend are rewritten.
+    pub rewrite_location: bool,
+    pub cookies: CookieEdits,
     /// Whether `Forwarded` (RFC 7239) is written in requests.
     pub forwarded: bool,
     /// Whether the client's address is written as `X-Real-IP` in requests.

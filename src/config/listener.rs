@@ -21,6 +21,8 @@ pub struct ListenerSettings {
     /// Empty: whoever reaches the address, which then is a local one.
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
+    /// The port that is redirected to.
+    pub https_port: u16,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
@@ -63,10 +65,20 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         proxy_protocol,
         proxy_protocol_from: read_from(table, proxy_protocol, addr.as_deref()),
         redirect_to_https: redirect.unwrap_or(false),
+        https_port: read_https_port(table, redirect.unwrap_or(false)),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
         addr: addr?,
     })
+}
+
+fn read_https_port(table: &mut Table<'_>, redirects: bool) -> u16 {
+    const KEY: &str = "https_port";
+    if !redirects {
+        table.refuse(KEY, "means nothing without redirect_to_https");
+        return default::HTTPS_PORT;
+    }
+    table.whole(KEY, default::HTTPS_PORT, 1..=u16::MAX)
 }
 
 /// `proxy_protocol_from`. A PROXY header says who a client is, so not everybody may send one.
@@ -121,6 +133,7 @@ impl ListenerSettings {
             proxy_protocol: false,
             proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
+            https_port: default::HTTPS_PORT,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
         }

@@ -78,6 +78,7 @@ mod tests {
             proxy_protocol: false,
             proxy_protocol_from: Vec::new(),
             redirect_to_https,
+            https_port: 443,
             access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
             clients: Arc::new(ClientCount::new(1)),

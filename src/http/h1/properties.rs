@@ -238,7 +238,7 @@ proptest! {
             return Ok(());
         };
         let edits = ResponseEdits {
-            client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS, via: false, accept: None,
+            client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS, via: false, rewriting: Rewriting::NONE, accept: None,
         };
         let mut out = Vec::new();
         encode_response(&mut out, &sent, &edits);

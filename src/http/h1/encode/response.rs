@@ -3,6 +3,7 @@
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use super::request::write_upgrade;
+use super::rewriting::Rewriting;
 use crate::http::fields::Known;
 use crate::http::h1::survey::upgrades;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
@@ -23,6 +24,7 @@ pub struct ResponseEdits<'a> {
     pub operator: &'a FieldEdits,
     /// Whether `Via` is added.
     pub via: bool,
+    pub rewriting: Rewriting<'a>,
     /// Where a backend of HTTP/2 has accepted a WebSocket: the proof for the client that it has. The head becomes that of
     /// a 101.
     pub accept: Option<&'a [u8]>,
@@ -53,10 +55,17 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         lines.copy(pen, |pen, field, known| match known {
             Known::ContentLength if !keeps_length => {}
             Known::Trailer => all.write_announced(pen, field),
+            Known::Location | Known::Refresh | Known::SetCookie => {
+                edits.rewriting.write(pen, field, known);
+            }
             _ => pen.field(field.name, field.value),
         });
-        if edits.body == ResponseBody::Chunked {
-            pen.text(b"Transfer-Encoding: chunked\r\n");
+        match edits.body {
+            ResponseBody::Chunked => pen.text(b"Transfer-Encoding: chunked\r\n"),
+            ResponseBody::Length(0) if edits.client_version != Version::Http2 => {
+                pen.text(b"Content-Length: 0\r\n");
+            }
+            _ => {}
         }
         if edits.via {
             pen.via(head.version);

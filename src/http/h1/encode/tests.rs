@@ -63,6 +63,7 @@ fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'
         close: false,
         operator: &NO_EDITS,
         via: false,
+        rewriting: Rewriting::NONE,
         accept: None,
     };
     edit(&mut edits);
@@ -534,6 +535,7 @@ fn response_edits_are_applied() {
             *edits = ResponseEdits {
                 operator: &operator,
                 via: true,
+                rewriting: Rewriting::NONE,
                 accept: None,
                 ..*edits
             }
