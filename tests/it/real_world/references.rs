@@ -267,6 +267,29 @@ fn a_backend_of_http2_is_rewritten_too() {
     assert_eq!(answer.field("location"), Some("http://test/x"));
 }
 
+/// What ends with its head over HTTP/2 is said to have no body in HTTP/1.1, where a client would wait for one.
+#[test]
+fn an_answer_without_a_body_ends_for_every_client() {
+    let origin = Origin::start(|link| {
+        let mut backend = Answering::over(link.stream.try_clone().unwrap());
+        while let Some((stream, path)) = backend.request() {
+            let status = path.trim_start_matches('/').parse().unwrap();
+            backend.answer_with(stream, status, &[("x-kept", "1")]);
+        }
+    });
+    let proxy = Proxy::start(&(route("/", &[origin.addr]) + "protocol = \"h2\"\n"));
+    let mut client: Client = proxy.client();
+    for (status, length) in [(200, Some("0")), (404, Some("0")), (204, None), (304, None)] {
+        let answer = client.ask(get(&format!("/{status}")));
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.field("content-length"), length, "{status}");
+    }
+    let answer = client.ask("HEAD /200 HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(answer.field("content-length"), None);
+    let answer = proxy.h2().ask(&h2_get("/200", &[]));
+    assert!(answer.complete && answer.field("content-length").is_none());
+}
+
 #[test]
 fn cookies_are_changed_by_setting() {
     let telling = Telling::start();
