@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use divan::Bencher;
 use palantir::http::h1::{
-    Asked, FieldSlots, Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version,
-    encode_request, encode_response, parse_request, parse_response,
+    Asked, FieldSlots, Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits,
+    Rewriting, Version, encode_request, encode_response, parse_request, parse_response,
 };
 use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::path;
@@ -102,6 +102,7 @@ fn response_parse_and_rewrite(bencher: Bencher) {
             close: false,
             operator: &NO_EDITS,
             via: false,
+            rewriting: Rewriting::NONE,
             accept: None,
         };
         assert_ne!(head.body, ResponseBody::None);

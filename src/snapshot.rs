@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
 use crate::base::limits;
+use crate::http::cookies::CookieEdits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
 use crate::http::path::MergeSlashes;
@@ -90,6 +91,8 @@ pub struct Listener {
     pub redirect_to_https: bool,
     /// What becomes of slashes that follow one another in a path.
     pub merge_slashes: MergeSlashes,
+    /// The port of that URL.
+    pub https_port: u16,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -130,6 +133,7 @@ impl Listener {
             proxy_protocol_from,
             redirect_to_https,
             merge_slashes,
+            https_port: _,
             access: _,
             connections: _,
             min_rate_bytes: _,
@@ -373,6 +377,9 @@ pub struct Route {
     pub request_body_bytes: u64,
     /// Whether `Via` is added in both directions.
     pub via: bool,
+    /// Whether references in answers that name the backend are rewritten.
+    pub rewrite_location: bool,
+    pub cookies: CookieEdits,
     /// Whether `Forwarded` (RFC 7239) is written in requests.
     pub forwarded: bool,
     /// Whether the client's address is written as `X-Real-IP` in requests.

@@ -36,6 +36,10 @@ pub const POOL_NAME_BYTES: usize = 64;
 pub const UNIX_PATH_BYTES: usize = 107;
 /// Bytes of a route's prefix.
 pub const PREFIX_BYTES: usize = 1024;
+/// Domains of cookies that one route may replace, and as many paths.
+pub const COOKIE_EDITS: usize = 32;
+/// Bytes of a text that lies where it is kept; a longer one has memory of its own.
+pub const SHORT_TEXT_BYTES: usize = 64;
 /// Fields that one route may set, and as many that it may remove, in each direction.
 pub const FIELD_EDITS: usize = 64;
 /// Bytes of a field value that a route sets.
@@ -725,6 +729,8 @@ pub mod default {
     /// Permissions of a listener's Unix socket. As with a TCP address everybody may connect; the folder of the socket
     /// limits who can reach it.
     pub const LISTENER_MODE: u32 = 0o666;
+    /// `https_port` of a listener that redirects.
+    pub const HTTPS_PORT: u16 = 443;
     /// Permissions of the management API's Unix socket, where no token is needed unless one is configured.
     pub const ADMIN_MODE: u32 = 0o600;
     /// `acme.directory`: Let's Encrypt.

@@ -12,5 +12,6 @@ pub mod memory;
 pub mod panic_on_demand;
 pub mod random;
 pub mod retry_budget;
+pub mod short_text;
 pub mod time;
 pub mod token_bucket;

@@ -64,6 +64,9 @@ fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &st
     if route.via {
         report.line("via", "added in both directions");
     }
+    if !route.rewrite_location {
+        report.line("references", "those that name the backend stay as they are");
+    }
     if route.forwarded {
         report.line("Forwarded", "written in requests");
     }

@@ -22,6 +22,7 @@ use super::tls::ServerTlsSettings;
 use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
 use crate::base::limits;
+use crate::http::names::NameSet;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, Pool,
@@ -124,17 +125,9 @@ pub fn compile_beside(
         descriptors: share_out(settings, machine, workers),
         shutdown_timeout: settings.shutdown_timeout,
         memory_bytes: memory_bytes(settings, machine),
-        identity_names: settings
-            .listeners
-            .iter()
-            .flat_map(|listener| &listener.tls)
-            .flat_map(|tls| tls.identity.iter().map(name_of))
-            .collect(),
+        identity_names: identity_names(settings),
         trusted_proxies: networks(&settings.trusted_proxies).collect(),
-        trusts_unix: settings
-            .trusted_proxies
-            .iter()
-            .any(|proxy| proxy.value == TrustedProxy::Unix),
+        trusts_unix: trusts_unix(&settings.trusted_proxies),
         pass_fields: settings.pass_fields.iter().cloned().collect(),
         client: client_limits(settings),
         access_log: settings.access_log.clone(),
@@ -193,6 +186,7 @@ fn compile_listener(
         proxy_protocol: listener.proxy_protocol,
         proxy_protocol_from: ranges(&listener.proxy_protocol_from),
         redirect_to_https: listener.redirect_to_https,
+        https_port: listener.https_port,
         access: listener.access,
         connections: match (listener.connections, settings.limits.connections.value) {
             (0, 0) => usize::MAX,
@@ -202,6 +196,17 @@ fn compile_listener(
         min_rate_grace: listener.min_rate_grace,
         clients: slots.client_count(&listener.addr.to_string()),
     })
+}
+
+fn identity_names(settings: &Settings) -> NameSet {
+    let all = settings.listeners.iter().flat_map(|one| &one.tls);
+    all.flat_map(|tls| tls.identity.iter().map(name_of))
+        .collect()
+}
+
+fn trusts_unix(proxies: &[Placed<TrustedProxy>]) -> bool {
+    let mut proxies = proxies.iter();
+    proxies.any(|proxy| proxy.value == TrustedProxy::Unix)
 }
 
 fn name_of((name, _): &(String, Fact)) -> String {
@@ -333,6 +338,8 @@ fn compile_route(
             body_bytes
         },
         via: route.via,
+        rewrite_location: route.rewrite_location,
+        cookies: route.cookies.clone(),
         forwarded: route.forwarded.unwrap_or(settings.forwarded),
         x_real_ip: route.x_real_ip.unwrap_or(settings.x_real_ip),
         answer_continue: route.answer_continue,

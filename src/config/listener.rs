@@ -24,6 +24,8 @@ pub struct ListenerSettings {
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
     pub merge_slashes: MergeSlashes,
+    /// The port that is redirected to.
+    pub https_port: u16,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
@@ -79,6 +81,7 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         merge_slashes: table
             .get("merge_slashes", |item| item.word(&MERGE_SLASHES))
             .unwrap_or_default(),
+        https_port: read_https_port(table, redirect.unwrap_or(false)),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
         min_rate_bytes: table.whole(
@@ -89,6 +92,15 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         min_rate_grace: table.seconds("min_rate_grace", default::MIN_RATE_GRACE),
         addr: addr?,
     })
+}
+
+fn read_https_port(table: &mut Table<'_>, redirects: bool) -> u16 {
+    const KEY: &str = "https_port";
+    if !redirects {
+        table.refuse(KEY, "means nothing without redirect_to_https");
+        return default::HTTPS_PORT;
+    }
+    table.whole(KEY, default::HTTPS_PORT, 1..=u16::MAX)
 }
 
 /// `proxy_protocol_from`. A PROXY header says who a client is, so not everybody may send one.
@@ -144,6 +156,7 @@ impl ListenerSettings {
             proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
             merge_slashes: MergeSlashes::On,
+            https_port: default::HTTPS_PORT,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
             min_rate_bytes: default::MIN_RATE_BYTES,

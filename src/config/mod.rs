@@ -12,6 +12,7 @@ mod admin;
 mod algorithm;
 mod checks;
 mod compile;
+mod cookies;
 mod descriptors;
 mod document;
 mod fields;

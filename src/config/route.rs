@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::address;
+use super::cookies;
 use super::document::{Item, Table};
 use super::fields;
 use super::notes::{Place, Placed};
 use super::pool::{self, PoolSettings};
 use crate::base::limits::{self, default};
+use crate::http::cookies::CookieEdits;
 use crate::http::names::FieldEdits;
 use crate::http::path;
 use crate::snapshot::HostHeader;
@@ -33,6 +35,8 @@ pub struct RouteSettings {
     /// 0: unlimited; `None`: as for all routes.
     pub request_body_bytes: Option<u64>,
     pub via: bool,
+    pub rewrite_location: bool,
+    pub cookies: CookieEdits,
     /// `None`: as for all routes.
     pub forwarded: Option<bool>,
     /// `None`: as for all routes.
@@ -109,6 +113,11 @@ impl RouteSettings {
                     .get("limits", |item| item.table(read_body_limit))
                     .flatten(),
                 via: table.flag("via", false),
+                rewrite_location: table.flag("rewrite_location", true),
+                cookies: CookieEdits {
+                    domains: cookies::read(table, "cookie_domain", cookies::domain),
+                    paths: cookies::read(table, "cookie_path", cookies::path),
+                },
                 forwarded: table.get("forwarded", Item::flag),
                 x_real_ip: table.get("x_real_ip", Item::flag),
                 answer_continue: table.flag("answer_continue", false),

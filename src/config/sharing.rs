@@ -80,6 +80,8 @@ fn same_route(one: &Route, other: &Route) -> bool {
         timeouts,
         request_body_bytes,
         via,
+        rewrite_location,
+        cookies,
         forwarded,
         x_real_ip,
         answer_continue,
@@ -89,6 +91,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         strip_prefix,
         wants_certificate,
         via,
+        rewrite_location,
         forwarded,
         x_real_ip,
         answer_continue,
@@ -97,6 +100,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         &other.strip_prefix,
         &other.wants_certificate,
         &other.via,
+        &other.rewrite_location,
         &other.forwarded,
         &other.x_real_ip,
         &other.answer_continue,
@@ -106,6 +110,7 @@ fn same_route(one: &Route, other: &Route) -> bool {
         && *prefix == other.prefix
         && flags == other_flags
         && *host_header == other.host_header
+        && *cookies == other.cookies
         && *request_fields == other.request_fields
         && *response_fields == other.response_fields
         && *retries == other.retries

@@ -13,9 +13,14 @@ pub enum Known {
     Host,
     Http2Settings,
     KeepAlive,
+    /// `Location` or `Content-Location`: a reference that a backend may have written for itself.
+    Location,
     ProxyAuthenticate,
     ProxyAuthorization,
     ProxyConnection,
+    /// Holds such a reference.
+    Refresh,
+    SetCookie,
     Te,
     Trailer,
     TransferEncoding,
@@ -109,12 +114,16 @@ const FIRST_LETTERS: [u32; LONGEST + 2] = {
     letters
 };
 
-const KNOWN_STARTS: [(usize, u8); 13] = [
+const KNOWN_STARTS: [(usize, u8); 17] = [
     (2, b't'),
     (4, b'h'),
     (6, b'e'),
+    (7, b'r'),
     (7, b't'),
     (7, b'u'),
+    (8, b'l'),
+    (10, b's'),
+    (16, b'c'),
     (10, b'c'),
     (10, b'k'),
     (14, b'c'),
@@ -143,6 +152,10 @@ fn look_up(name: &[u8]) -> Known {
         (4, b'h') => compare(name, b"host", Known::Host),
         (6, b'e') => compare(name, b"expect", Known::Expect),
         (7, b't') => compare(name, b"trailer", Known::Trailer),
+        (7, b'r') => plainly(name, b"refresh", Known::Refresh),
+        (8, b'l') => plainly(name, b"location", Known::Location),
+        (10, b's') => plainly(name, b"set-cookie", Known::SetCookie),
+        (16, b'c') => plainly(name, b"content-location", Known::Location),
         (7, b'u') => compare(name, b"upgrade", Known::Upgrade),
         (10, b'c') => compare(name, b"connection", Known::Connection),
         (10, b'k') => compare(name, b"keep-alive", Known::KeepAlive),
@@ -160,6 +173,14 @@ fn look_up(name: &[u8]) -> Known {
     match known {
         Known::Other if is_from_proxies(name) => Known::FromProxies,
         known => known,
+    }
+}
+
+/// Compares with the one candidate of a name that decides nothing: another sign makes another name of it.
+fn plainly(name: &[u8], candidate: &[u8], known: Known) -> Known {
+    match name.eq_ignore_ascii_case(candidate) {
+        true => known,
+        false => Known::Other,
     }
 }
 
@@ -205,6 +226,9 @@ pub fn may_be_edited(name: &str) -> bool {
         recognise(name.as_bytes()),
         Known::Other
             | Known::FromProxies
+            | Known::Location
+            | Known::Refresh
+            | Known::SetCookie
             | Known::Trailer
             | Known::XForwardedFor
             | Known::XForwardedHost
@@ -393,8 +417,27 @@ mod tests {
     }
 
     #[test]
+    fn references_and_cookies_are_recognised() {
+        for name in ["Location", "content-location"] {
+            assert_eq!(recognise(name.as_bytes()), Known::Location, "{name}");
+        }
+        assert_eq!(recognise(b"REFRESH"), Known::Refresh);
+        assert_eq!(recognise(b"Set-Cookie"), Known::SetCookie);
+        for name in ["set_cookie", "content_location", "set-cookie2"] {
+            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+        }
+    }
+
+    #[test]
     fn operators_edit_what_decides_nothing() {
-        for name in ["x-team", "X-Forwarded-Proto", "authorization", "cookie"] {
+        for name in [
+            "x-team",
+            "X-Forwarded-Proto",
+            "authorization",
+            "cookie",
+            "Location",
+            "set-cookie",
+        ] {
             assert!(may_be_edited(name), "{name}");
         }
         for name in [

@@ -2,6 +2,7 @@
 //!
 //! Whatever two parsers could read in two ways is refused, never repaired and forwarded: see [`refusal::Refusal`].
 
+pub mod cookies;
 pub mod date;
 pub mod fields;
 pub mod forwarded;
@@ -10,6 +11,7 @@ pub mod host;
 pub mod names;
 pub mod path;
 pub mod proxy_protocol;
+pub mod references;
 pub mod refusal;
 pub mod status;
 pub mod traceparent;

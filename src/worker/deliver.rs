@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h1::{
-    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Version,
-    may_be_repaired, may_end_head, repair_response,
+    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Rewriting,
+    Version, may_be_repaired, may_end_head, repair_response,
 };
+use crate::http::references::References;
 use crate::http::refusal::Refusal;
 use crate::http::websocket;
 use crate::net::{Block, Expired, Timer};
@@ -612,9 +613,23 @@ impl Ends<'_> {
             close,
             operator: &route.response_fields,
             via: route.via,
+            rewriting: Rewriting {
+                references: self.references(),
+                cookies: &route.cookies,
+            },
             accept: accept.as_ref().map(|accept| &accept[..]),
         };
         h1::encode_response(out.vec(), head, &edits);
+    }
+
+    /// How references in the answer are rewritten; `None`: not at all.
+    fn references(&self) -> Option<References<'_>> {
+        let asked_for = self.admitted.asked_for.as_ref()?;
+        let (exchange, pool) = (self.exchange, self.admitted.pool);
+        let plan = &exchange.plan;
+        let index = plan.index_of(self.upstream.backend());
+        let backend = plan.backend(pool, index.or(exchange.backend.get())?);
+        Some(asked_for.references(exchange.route(), plan.pool(pool), backend))
     }
 
     fn note_keep_alive(&self, head: &ResponseHead<'_, '_>) {

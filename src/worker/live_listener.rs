@@ -80,6 +80,7 @@ mod tests {
             proxy_protocol_from: Vec::new(),
             redirect_to_https,
             merge_slashes: Default::default(),
+            https_port: 443,
             access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
             min_rate_bytes: 0,

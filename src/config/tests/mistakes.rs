@@ -44,9 +44,9 @@ pools = 1
             "4:11: workers = \"4\": must be a whole number from 0 to 256",
             "5:20: trusted_proxies[0] = \"10.0.0.0/33\": the prefix length is a number from 0 to 32",
             "5:35: trusted_proxies[1] = \"lan\": \"lan\" is not an IP address",
-            "5:51: trusted_proxies[3] = \"unix:/run/x\": \"unix:/run/x\" is not an IP address",
-            "6:37: pass_fields[1] = \"accept\": is not one of the fields that pass from trusted proxies alone",
-            "6:47: pass_fields[2] = \"x-forwarded-for\": is not one of the fields that pass from trusted proxies alone",
+            "5:51: trusted_proxies[3] = \"unix:/run/x\": \"unix:\" is not an IP address",
+            "6:36: pass_fields[1] = \"accept\": is not one of the fields that pass from trusted proxies alone",
+            "6:46: pass_fields[2] = \"x-forwarded-for\": is not one of the fields that pass from trusted proxies alone",
             "7:16: resolve_secs = 86401: must be a number of seconds from 0.001 to 86400",
             "8:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "8:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
@@ -632,6 +632,36 @@ pool = "api"
             "34:10: routes[7].prefix = \"/../a\": never matches: requests with such a path are refused",
             "37:10: routes[8].prefix = \"/a;x%2fb\": has a slash or backslash behind a semicolon, which servers read differently",
             "39:1: routes[9]: there is a route with this host and prefix already",
+        ],
+    );
+}
+
+#[test]
+fn of_what_is_rewritten() {
+    expect(
+        r#"
+[[listeners]]
+addr = "127.0.0.1:1"
+https_port = 8443
+[[listeners]]
+addr = "127.0.0.1:2"
+redirect_to_https = true
+https_port = 0
+[[routes]]
+backend_addrs = ["a:1"]
+rewrite_location = 1
+cookie_domain = { "*.a" = "b", "a" = "b c", "c" = 1 }
+cookie_path = { "x" = "/", "/y" = "/a;b" }
+"#,
+        &[
+            "3:14: listeners[0].https_port = 8443: means nothing without redirect_to_https",
+            "7:14: listeners[1].https_port = 0: must be a whole number from 1 to 65535",
+            "10:20: routes[0].rewrite_location = 1: must be true or false",
+            "11:27: routes[0].cookie_domain.\"*.a\" = \"b\": \"*.a\" must be a host name such as \"example.com\"",
+            "11:38: routes[0].cookie_domain.a = \"b c\": must be a host name such as \"example.com\"",
+            "11:51: routes[0].cookie_domain.c = 1: must be a text in quotes",
+            "12:23: routes[0].cookie_path.x = \"/\": \"x\" must be a path of at most 1024 bytes, without blanks and semicolons",
+            "12:35: routes[0].cookie_path.\"/y\" = \"/a;b\": must be a path of at most 1024 bytes, without blanks and semicolons",
         ],
     );
 }

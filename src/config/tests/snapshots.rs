@@ -73,6 +73,7 @@ http2 = false
 proxy_protocol = true
 proxy_protocol_from = ["10.1.0.0/16", "::1"]
 redirect_to_https = true
+https_port = 8443
 
 [access_log]
 path = "/var/log/palantir.log"
@@ -114,6 +115,9 @@ timeout = 12.5
 timeouts = { client_body = 21, connect = 22, upstream_response = 23, upstream_idle = 24, tunnel_idle = 25 }
 limits = { request_body_bytes = 0 }
 via = true
+rewrite_location = false
+cookie_domain = { ".App.internal" = "www.example", "old.internal" = "" }
+cookie_path = { "/app" = "/" }
 forwarded = false
 answer_continue = true
 
@@ -215,6 +219,7 @@ fn the_short_form_is_complete_and_routes_have_defaults() {
     );
     assert!(!route.strip_prefix && !route.via && !route.answer_continue);
     assert!(!route.forwarded && !route.x_real_ip);
+    assert!(route.rewrite_location && route.cookies.is_empty());
     assert_eq!(route.host_header, HostHeader::Backend);
     assert_eq!(
         (&route.request_fields, &route.response_fields),
@@ -357,7 +362,14 @@ fn every_key_of_a_route_takes_effect() {
         ("api.example.com/api/", "/api", PoolId(0))
     );
     assert!(route.strip_prefix && route.via && route.answer_continue);
-    assert!(!route.forwarded && route.x_real_ip);
+    assert!(!route.forwarded && route.x_real_ip && !route.rewrite_location);
+    let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let domains = [
+        pair("app.internal", "www.example"),
+        pair("old.internal", ""),
+    ];
+    assert_eq!(route.cookies.domains, domains);
+    assert_eq!(route.cookies.paths, [pair("/app", "/")]);
     assert!(snapshot.trusts_unix && snapshot.pass_fields.contains(b"cf-connecting-ip"));
     assert_eq!(route.host_header, HostHeader::Preserve);
     let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());

@@ -95,8 +95,9 @@ impl<'b> ForeignResponse<'b> {
         }
         let has_no_body = asked.head || self.status == 304 || has_no_body(self.status);
         let body = match self.content_length {
-            None | Some(0) if self.end => ResponseBody::None,
             _ if has_no_body => ResponseBody::None,
+            // HTTP/1.1 has to say in words that nothing follows.
+            None if self.end => ResponseBody::Length(0),
             Some(0) => ResponseBody::None,
             Some(length) => ResponseBody::Length(length),
             None => ResponseBody::Chunked,

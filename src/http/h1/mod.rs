@@ -28,7 +28,7 @@ use crate::base::limits;
 
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{
-    Encoded, Forwarding, RequestEdits, ResponseEdits, encode_request, encode_response,
+    Encoded, Forwarding, RequestEdits, ResponseEdits, Rewriting, encode_request, encode_response,
 };
 pub use fault::fault_at;
 pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
@@ -132,7 +132,7 @@ pub enum RequestBody {
 pub enum ResponseBody {
     /// There is none, or its length is given as 0.
     None,
-    /// So many bytes follow, at least 1.
+    /// So many bytes follow, as a field of the head says; 0: none follow, and no field says so.
     Length(u64),
     Chunked,
     /// All that comes until the backend closes.

@@ -141,9 +141,12 @@ impl<'b> Survey<'b> {
             Known::XForwardedFor => self.forwarded_for = true,
             Known::FromProxies
             | Known::Http2Settings
+            | Known::Location
             | Known::ProxyAuthenticate
             | Known::ProxyAuthorization
             | Known::ProxyConnection
+            | Known::Refresh
+            | Known::SetCookie
             | Known::Trailer
             | Known::XForwardedHost
             | Known::XForwardedProto => {}
@@ -285,7 +288,15 @@ fn is_http(protocol: &[u8]) -> bool {
 
 /// Whether a field that `Connection` names is left out for it: the others are left out anyway, or written by us.
 fn may_be_nominated(known: Known) -> bool {
-    matches!(known, Known::Other | Known::FromProxies | Known::Trailer)
+    matches!(
+        known,
+        Known::Other
+            | Known::FromProxies
+            | Known::Location
+            | Known::Refresh
+            | Known::SetCookie
+            | Known::Trailer
+    )
 }
 
 /// Fields that concern one connection only (RFC 9110 section 7.6.1). Credentials for a proxy are for the first proxy

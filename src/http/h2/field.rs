@@ -78,6 +78,9 @@ pub(super) fn classify(name: &[u8]) -> Class {
         Known::Other if name == b"priority" => Class::Priority,
         Known::FromProxies
         | Known::Http2Settings
+        | Known::Location
+        | Known::Refresh
+        | Known::SetCookie
         | Known::ProxyAuthenticate
         | Known::ProxyAuthorization
         | Known::Trailer

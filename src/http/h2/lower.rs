@@ -77,8 +77,8 @@ mod tests {
     use super::*;
     use crate::http::fields::{Known, recognise};
     use crate::http::h1::{
-        Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Version, encode_request,
-        encode_response, parse_request,
+        Forwarding, HeadLimits, RequestEdits, ResponseBody, ResponseEdits, Rewriting, Version,
+        encode_request, encode_response, parse_request,
     };
     use crate::http::h2::check::{RequestRules, check_request, check_response};
     use crate::http::h2::hpack::{Decoder, Encoder, ListLimits};
@@ -197,7 +197,10 @@ mod tests {
         let head_asked = Asked { head: true, ..get };
         let rows = [
             ("200", None, false, get, ResponseBody::Chunked),
-            ("200", None, true, get, ResponseBody::None),
+            ("200", None, true, get, ResponseBody::Length(0)),
+            ("302", None, true, get, ResponseBody::Length(0)),
+            ("200", None, true, head_asked, ResponseBody::None),
+            ("304", None, true, get, ResponseBody::None),
             ("200", Some("0"), false, get, ResponseBody::None),
             ("200", Some("7"), false, get, ResponseBody::Length(7)),
             ("200", Some("7"), true, head_asked, ResponseBody::None),
@@ -220,6 +223,7 @@ mod tests {
                 close: false,
                 operator: &NO_EDITS,
                 via: false,
+                rewriting: Rewriting::NONE,
                 accept: None,
             };
             let mut out = Vec::new();
@@ -252,6 +256,7 @@ mod tests {
             close: false,
             operator: &NO_EDITS,
             via: false,
+            rewriting: Rewriting::NONE,
             accept: Some(b"ours"),
         };
         let mut out = Vec::new();
@@ -410,7 +415,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let response = head.as_response(false, Asked::default(), &mut slots).unwrap();
             let edits = ResponseEdits {
-                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true, accept: None,
+                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true, rewriting: Rewriting::NONE, accept: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_response(&mut out, &response, &edits);

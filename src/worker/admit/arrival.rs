@@ -8,6 +8,7 @@ use crate::http::forwarded::client_address;
 use crate::http::h1::{Forwarding, RequestHead};
 use crate::http::names::Identity;
 use crate::http::path::MergeSlashes;
+use crate::http::refusal::Refusal;
 use crate::http::{fields, host};
 use crate::snapshot::{ClientCertificate, Listener, Route};
 use crate::tls::Unidentified;
@@ -96,14 +97,18 @@ pub fn check_certificate(client: &Client, route: &Route) -> Result<(), Failure> 
     }
 }
 
-/// The same URL under `https`, at its usual port. The asterisk of OPTIONS is written as no path (RFC 9112 section 3.2.4).
-fn https_url(name: &[u8], head: &RequestHead<'_, '_>, path: &[u8]) -> String {
+/// The same URL under `https`. The asterisk of OPTIONS is written as no path (RFC 9112 section 3.2.4).
+fn https_url(name: &[u8], port: u16, head: &RequestHead<'_, '_>, path: &[u8]) -> String {
     let path = if path == b"*" { b"" } else { path };
     let (mark, query): (&[u8], &[u8]) = match head.query {
         Some(query) => (b"?", query),
         None => (b"", b""),
     };
-    let url = [b"https://", name, path, mark, query].concat();
+    let port = match port {
+        443 => String::new(),
+        port => format!(":{port}"),
+    };
+    let url = [b"https://", name, port.as_bytes(), path, mark, query].concat();
     String::from_utf8_lossy(&url).into_owned()
 }
 
@@ -153,8 +158,13 @@ fn check_by(
 ) -> Result<(), Failure> {
     let secured = &client.arrival.secured;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
-    if listener.redirect_to_https && secured.is_none() && !name.is_empty() {
-        exchange.own_text.replace(Some(https_url(name, head, path)));
+    if listener.redirect_to_https && secured.is_none() {
+        // HTTP/1.0 may name no host. Such a request can be sent nowhere, and is not served here either.
+        if name.is_empty() {
+            return Err(Failure::Refused(Refusal::MissingHost));
+        }
+        let url = https_url(name, listener.https_port, head, path);
+        exchange.own_text.replace(Some(url));
         return Err(Failure::HttpsWanted);
     }
     match &listener.tls {

@@ -4,6 +4,7 @@
 mod arrival;
 mod challenge;
 mod demands;
+mod references;
 mod trace;
 
 use std::borrow::Cow;
@@ -33,6 +34,8 @@ use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
 use crate::worker::upstream::{Carrier, choose_first};
 use arrival::{check_arrival, check_certificate, client_of, forwarding, identity, is_trusted};
+pub use references::AskedFor;
+use references::asked_for;
 use trace::Trace;
 
 /// A request that may go on: what is left to know of it once its head is gone from the receive buffer.
@@ -58,6 +61,8 @@ pub struct Admitted {
     pub first: Option<u32>,
     /// The protocols that may be switched to, separated by `, `; empty unless `asked` has an upgrade.
     offered: Box<[u8]>,
+    /// What the client has asked for, where references in the answer may have to be rewritten.
+    pub asked_for: Option<AskedFor>,
     /// By which protocol it is sent.
     pub carrier: Carrier,
     /// The key of the WebSocket that is asked for: the client's own, or ours if it speaks HTTP/2. `None`: it is none that
@@ -333,6 +338,7 @@ fn encode(
         is_kept: true,
         request,
         first: chosen.first,
+        asked_for: asked_for(client, head, route, client_trusted),
         offered: offered(head),
         carrier,
         websocket_key,

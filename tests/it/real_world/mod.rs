@@ -9,6 +9,8 @@ mod named_checks;
 mod panic_threshold;
 mod paths;
 mod rare_http2;
+mod redirecting_listeners;
+mod references;
 mod request_grammar;
 mod slow_clients;
 mod stalled_streams;

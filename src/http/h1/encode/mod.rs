@@ -5,9 +5,11 @@ mod lines;
 mod pen;
 mod request;
 mod response;
+mod rewriting;
 #[cfg(test)]
 mod tests;
 
 pub use forwarding::Forwarding;
 pub use request::{Encoded, RequestEdits, encode_request};
 pub use response::{ResponseEdits, encode_response};
+pub use rewriting::Rewriting;

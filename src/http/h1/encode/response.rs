@@ -3,6 +3,7 @@
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use super::request::write_upgrade;
+use super::rewriting::Rewriting;
 use crate::http::fields::Known;
 use crate::http::h1::survey::upgrades;
 use crate::http::h1::{ResponseBody, ResponseHead, Version};
@@ -23,6 +24,7 @@ pub struct ResponseEdits<'a> {
     pub operator: &'a FieldEdits,
     /// Whether `Via` is added.
     pub via: bool,
+    pub rewriting: Rewriting<'a>,
     /// Where a backend of HTTP/2 has accepted a WebSocket: the proof for the client that it has. The head becomes that of
     /// a 101.
     pub accept: Option<&'a [u8]>,
@@ -53,9 +55,12 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         lines.copy(pen, |pen, field, known| match known {
             Known::ContentLength if !keeps_length || head.survey.rewrites_length => {}
             Known::Trailer => all.write_announced(pen, field),
+            Known::Location | Known::Refresh | Known::SetCookie => {
+                edits.rewriting.write(pen, field, known);
+            }
             _ => pen.field(field.name, field.value),
         });
-        write_framing(pen, head, edits.body);
+        write_framing(pen, head, edits);
         if edits.via {
             pen.via(head.version);
         }
@@ -67,13 +72,15 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
 
 /// Writes where the body ends, as far as no copied line says it.
 #[inline(always)]
-fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, body: ResponseBody) {
-    match (body, head.survey.content_length) {
+fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
+    match (edits.body, head.survey.content_length) {
         (ResponseBody::Chunked, _) => pen.text(b"Transfer-Encoding: chunked\r\n"),
         (ResponseBody::UntilClose, _) => {}
         (_, Some(length)) if head.survey.rewrites_length => pen.length(length),
         // A client would wait for the end of the connection (RFC 9110 section 15.3.6).
         (ResponseBody::None, None) if head.status == 205 => pen.length(0),
+        // So would it behind a response of HTTP/2 that ended with its head.
+        (ResponseBody::Length(0), None) if edits.client_version != Version::Http2 => pen.length(0),
         _ => {}
     }
 }

@@ -63,6 +63,7 @@ fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'
         close: false,
         operator: &NO_EDITS,
         via: false,
+        rewriting: Rewriting::NONE,
         accept: None,
     };
     edit(&mut edits);
@@ -538,6 +539,7 @@ fn response_framing_is_written_in_one_way() {
             close: false,
             operator: &NO_EDITS,
             via: false,
+            rewriting: Rewriting::NONE,
             accept: None,
         };
         let mut out = Vec::new();
@@ -596,6 +598,7 @@ fn response_edits_are_applied() {
             *edits = ResponseEdits {
                 operator: &operator,
                 via: true,
+                rewriting: Rewriting::NONE,
                 accept: None,
                 ..*edits
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 
 use palantir::base::time::Micros;
-use palantir::http::h2::{Connection, ErrorCode, Event, LocalSettings, Role};
+use palantir::http::h2::{Connection, ErrorCode, Event, Field, LocalSettings, Role};
 
 /// One connection of the proxy's, over `S`.
 pub struct Answering<S> {
@@ -89,6 +89,17 @@ impl<S: Read + Write> Answering<S> {
     fn flush(&mut self) -> bool {
         let out = self.protocol.take_output(Vec::new());
         self.stream.write_all(&out).is_ok() && self.stream.flush().is_ok()
+    }
+
+    /// Answers without a body.
+    pub fn answer_with(&mut self, stream: u32, status: u16, fields: &[(&str, &str)]) -> bool {
+        let fields = fields.iter().map(|(name, value)| Field {
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+            sensitive: false,
+        });
+        let done = self.protocol.send_head(stream, status, fields, true);
+        self.flush() && done.is_ok()
     }
 
     /// Answers 200 with a small body.

@@ -1,0 +1,55 @@
+//! A text that is short as a rule: it then lies where it is kept, without memory of its own.
+
+use super::limits;
+
+/// Bytes that do not change.
+#[derive(Clone, Debug)]
+pub struct ShortText {
+    bytes: [u8; limits::SHORT_TEXT_BYTES],
+    len: usize,
+    /// All of a text that is longer; else empty.
+    long: Box<[u8]>,
+}
+
+impl ShortText {
+    /// A copy of these bytes.
+    pub fn of(text: &[u8]) -> ShortText {
+        let mut bytes = [0; limits::SHORT_TEXT_BYTES];
+        match bytes.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text);
+                ShortText {
+                    bytes,
+                    len: text.len(),
+                    long: Box::default(),
+                }
+            }
+            None => ShortText {
+                bytes,
+                len: 0,
+                long: text.into(),
+            },
+        }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self.long.is_empty() {
+            true => &self.bytes[..self.len],
+            false => &self.long,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_any_length_are_kept() {
+        for length in 0..2 * limits::SHORT_TEXT_BYTES {
+            let text: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            assert_eq!(ShortText::of(&text).as_bytes(), text);
+        }
+    }
+}

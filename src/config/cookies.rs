@@ -1,0 +1,48 @@
+//! What a route makes of the attributes of cookies: `cookie_domain` and `cookie_path`.
+
+use super::address;
+use super::document::Table;
+use crate::base::limits;
+
+/// Reads `{ "from" = "to" }`, both as `right` wants them; `right` is told which of them it has.
+pub(super) fn read(
+    table: &mut Table<'_>,
+    key: &'static str,
+    right: fn(&str, bool) -> Result<String, String>,
+) -> Vec<(String, String)> {
+    let entries = table.get(key, |item| item.entries(limits::COOKIE_EDITS));
+    let mut edits = Vec::new();
+    for (from, item) in entries.unwrap_or_default() {
+        let from = match right(&from, true) {
+            Ok(from) => Some(from),
+            Err(wrong) => item.wrong(format!("{from:?} {wrong}")),
+        };
+        edits.extend(from.zip(item.parsed(|to| right(to, false))));
+    }
+    edits
+}
+
+/// A domain, with or without a dot in front; an empty one, in the place of another, for none.
+pub(super) fn domain(text: &str, is_from: bool) -> Result<String, String> {
+    let bare = text.strip_prefix('.').unwrap_or(text);
+    match bare {
+        "" if !is_from => Ok(String::new()),
+        _ => address::host_pattern(bare)
+            .ok()
+            .filter(|name| !name.starts_with('*'))
+            .ok_or_else(|| "must be a host name such as \"example.com\"".to_owned()),
+    }
+}
+
+/// A path as cookies have it.
+pub(super) fn path(text: &str, _is_from: bool) -> Result<String, String> {
+    let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b';';
+    let is_right = text.starts_with('/') && text.bytes().all(is_path);
+    match is_right && text.len() <= limits::PREFIX_BYTES {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "must be a path of at most {} bytes, without blanks and semicolons",
+            limits::PREFIX_BYTES
+        )),
+    }
+}

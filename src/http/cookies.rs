@@ -1,0 +1,148 @@
+//! The attributes of cookies that say where a client sends them back to, changed for a backend that does not know where
+//! its client is (RFC 6265 section 5.2).
+
+use super::fields::trim;
+
+/// What becomes of `Domain` and `Path`. The first entry that fits is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CookieEdits {
+    /// A domain and another in its place, without dots in front; an empty one in its place takes the attribute out.
+    pub domains: Vec<(String, String)>,
+    /// A path and another in its place; also the beginning of a longer one, up to a slash.
+    pub paths: Vec<(String, String)>,
+}
+
+/// Nothing is changed.
+pub static NO_COOKIE_EDITS: CookieEdits = CookieEdits {
+    domains: Vec::new(),
+    paths: Vec::new(),
+};
+
+impl CookieEdits {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.domains.is_empty() && self.paths.is_empty()
+    }
+
+    /// Gives a value of `Set-Cookie` with its attributes changed to `put`, piece by piece.
+    pub fn write<'b>(&'b self, value: &'b [u8], mut put: impl FnMut(&'b [u8])) {
+        let mut parts = value.split(|&byte| byte == b';');
+        put(parts.next().unwrap_or_default());
+        for part in parts {
+            match self.change(part) {
+                None => {
+                    put(b";");
+                    put(part);
+                }
+                Some([b"", b"", b""]) => {}
+                Some([name, start, end]) => {
+                    for piece in [b"; ", name, b"=", start, end] {
+                        put(piece);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The name of an attribute and the two parts of its new value, all empty if it is taken out; `None`: it stays as it
+    /// is.
+    fn change<'b>(&'b self, part: &'b [u8]) -> Option<[&'b [u8]; 3]> {
+        let at = memchr::memchr(b'=', part)?;
+        let (name, value) = (trim(&part[..at]), trim(&part[at + 1..]));
+        if name.eq_ignore_ascii_case(b"domain") {
+            let bare = value.strip_prefix(b".").unwrap_or(value);
+            let is_meant =
+                |(from, _): &&(String, String)| bare.eq_ignore_ascii_case(from.as_bytes());
+            let (_, to) = self.domains.iter().find(is_meant)?;
+            return Some(match to.is_empty() {
+                true => [b"", b"", b""],
+                false => [name, to.as_bytes(), b""],
+            });
+        }
+        if name.eq_ignore_ascii_case(b"path") {
+            let mut changed = self.paths.iter();
+            let [start, end] = changed.find_map(|(from, to)| moved(value, from, to))?;
+            return Some([name, start, end]);
+        }
+        None
+    }
+}
+
+/// A path below `from` as one below `to`, in two parts.
+fn moved<'b>(path: &'b [u8], from: &str, to: &'b str) -> Option<[&'b [u8]; 2]> {
+    let rest = path.strip_prefix(from.trim_end_matches('/').as_bytes())?;
+    if !matches!(rest, [] | [b'/', ..]) {
+        return None;
+    }
+    let to = to.trim_end_matches('/').as_bytes();
+    match (to, rest) {
+        (b"", b"") => Some([b"/", b""]),
+        // `/` itself becomes `/api`, which `/api/` would not take in.
+        (to, b"/") if !to.is_empty() => Some([to, b""]),
+        (to, rest) => Some([to, rest]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edits(domains: &[(&str, &str)], paths: &[(&str, &str)]) -> CookieEdits {
+        let owned = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(from, to)| (from.to_string(), to.to_string()))
+                .collect()
+        };
+        CookieEdits {
+            domains: owned(domains),
+            paths: owned(paths),
+        }
+    }
+
+    #[test]
+    fn cookies_table() {
+        let edits = edits(
+            &[("backend.internal", "www.example"), ("gone.internal", "")],
+            &[("/app/", "/"), ("/old", "/new/x"), ("/", "/api")],
+        );
+        let rows = [
+            ("a=b", "a=b"),
+            (
+                "a=Domain=backend.internal; Secure",
+                "a=Domain=backend.internal; Secure",
+            ),
+            (
+                "a=b; Domain=backend.internal; HttpOnly",
+                "a=b; Domain=www.example; HttpOnly",
+            ),
+            (
+                "a=b;DOMAIN = .Backend.Internal ;x",
+                "a=b; DOMAIN=www.example;x",
+            ),
+            (
+                "a=b; domain=sub.backend.internal",
+                "a=b; domain=sub.backend.internal",
+            ),
+            ("a=b; Domain=gone.internal; Secure", "a=b; Secure"),
+            ("a=b; Path=/app/x", "a=b; Path=/x"),
+            ("a=b; Path=/app", "a=b; Path=/"),
+            ("a=b; path=/application", "a=b; path=/api/application"),
+            ("a=b; Path=/old/y", "a=b; Path=/new/x/y"),
+            ("a=b; Path=/old/", "a=b; Path=/new/x"),
+            ("a=b; Path=/", "a=b; Path=/api"),
+            ("a=b; Path=x", "a=b; Path=x"),
+            ("a=b; Path=", "a=b; Path=/api"),
+            ("a=b; Path", "a=b; Path"),
+            (
+                "a=b; Expires=Thu, 01 Jan 1970 00:00:00 GMT;",
+                "a=b; Expires=Thu, 01 Jan 1970 00:00:00 GMT;",
+            ),
+        ];
+        for (value, expected) in rows {
+            let mut written = Vec::new();
+            edits.write(value.as_bytes(), |piece| written.extend_from_slice(piece));
+            assert_eq!(String::from_utf8(written).unwrap(), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! References in an answer that name its backend, written as the client has to name it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::host;
+
+/// What a backend calls itself, and what the client calls it.
+#[derive(Clone, Copy, Debug)]
+pub struct References<'a> {
+    /// Authorities by which the backend may name itself: the `Host` that it was sent, and its address as configured.
+    pub own: [&'a [u8]; 2],
+    /// Its address as it was connected to.
+    pub addr: Option<SocketAddr>,
+    /// By which the backend is spoken to: `http` or `https`.
+    pub backend_scheme: &'a str,
+    /// By which the client speaks to us, or to the proxy before us.
+    pub scheme: &'a str,
+    /// What the client has asked for; empty if it has named no host.
+    pub authority: &'a [u8],
+    /// Whether the backend was sent another `Host` than the client's.
+    pub is_renamed: bool,
+    /// The prefix that was left out of the path; empty if none was.
+    pub prefix: &'a [u8],
+}
+
+/// The parts of a reference, one behind the other.
+pub type Parts<'b> = [&'b [u8]; 5];
+
+/// A reference taken apart as far as it matters here (RFC 3986 section 4).
+struct Reference<'b> {
+    /// `None`: that of the answer itself.
+    scheme: Option<&'b [u8]>,
+    authority: &'b [u8],
+    /// Path, query and fragment.
+    rest: &'b [u8],
+}
+
+impl<'b> Reference<'b> {
+    /// `None`: it names no authority of HTTP.
+    fn of(text: &'b [u8]) -> Option<Reference<'b>> {
+        let scheme_len = match memchr::memmem::find(text, b"//")? {
+            0 => 0,
+            after => after.checked_sub(1)?,
+        };
+        let scheme = &text[..scheme_len];
+        let is_http = [&b"http"[..], b"https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known));
+        let (scheme, behind) = match scheme {
+            b"" => (None, text.strip_prefix(b"//")?),
+            _ if is_http => (Some(scheme), text[scheme_len..].strip_prefix(b"://")?),
+            _ => return None,
+        };
+        let end = behind
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+        let (authority, rest) = behind.split_at(end.unwrap_or(behind.len()));
+        Some(Reference {
+            scheme,
+            authority,
+            rest,
+        })
+    }
+}
+
+impl<'a> References<'a> {
+    /// The reference as the client has to be told it; `None`: as it is.
+    pub fn rewrite<'b>(&'b self, text: &'b [u8]) -> Option<Parts<'b>> {
+        let Some(reference) = Reference::of(text).filter(|_| !is_path(text)) else {
+            let prefix = self.prefix_of(text);
+            return (is_path(text) && !prefix.is_empty()).then_some([prefix, text, b"", b"", b""]);
+        };
+        if !self.is_own(&reference) {
+            return None;
+        }
+        let prefix = self.prefix_of(reference.rest);
+        let scheme: (&[u8], &[u8]) = match (reference.scheme, self.is_renamed) {
+            (None, _) => (b"", b"//"),
+            (Some(_), true) => (self.scheme.as_bytes(), b"://"),
+            (Some(scheme), false) => (scheme, b"://"),
+        };
+        match (self.is_renamed, self.authority) {
+            (false, _) if prefix.is_empty() => None,
+            (false, _) => Some([
+                scheme.0,
+                scheme.1,
+                reference.authority,
+                prefix,
+                reference.rest,
+            ]),
+            (true, b"") => {
+                let root: &[u8] = match prefix.is_empty() && !is_path(reference.rest) {
+                    true => b"/",
+                    false => b"",
+                };
+                Some([root, prefix, reference.rest, b"", b""])
+            }
+            (true, authority) => Some([scheme.0, scheme.1, authority, prefix, reference.rest]),
+        }
+    }
+
+    /// The prefix to put before a path that the backend does not know to have one. One that begins with the prefix has
+    /// been told of it.
+    fn prefix_of(&self, rest: &[u8]) -> &'a [u8] {
+        match rest.strip_prefix(self.prefix) {
+            Some([] | [b'/' | b'?' | b'#', ..]) if !self.prefix.is_empty() => b"",
+            _ => self.prefix,
+        }
+    }
+
+    fn is_own(&self, reference: &Reference<'_>) -> bool {
+        let schemes = [self.backend_scheme, self.scheme];
+        let is_scheme = |scheme: &[u8]| {
+            let mut known = schemes.iter();
+            known.any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
+        };
+        if !reference.scheme.is_none_or(is_scheme) {
+            return false;
+        }
+        let is_https = match reference.scheme {
+            Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
+            None => self.scheme == "https",
+        };
+        let default_port = if is_https { 443 } else { 80 };
+        let Some(named) = host::split(reference.authority) else {
+            return false;
+        };
+        let is_same =
+            |own: &&[u8]| host::split(own).is_some_and(|own| host::same(named, own, default_port));
+        let is_addr = |addr: SocketAddr| {
+            addr.port() == named.1.unwrap_or(default_port) && ip(named.0) == Some(addr.ip())
+        };
+        self.own.iter().any(is_same) || self.addr.is_some_and(is_addr)
+    }
+}
+
+/// Whether a reference begins with its path, from the root.
+fn is_path(text: &[u8]) -> bool {
+    text.starts_with(b"/") && !text.starts_with(b"//")
+}
+
+fn ip(host: &[u8]) -> Option<IpAddr> {
+    let host = std::str::from_utf8(host).ok()?;
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bare.unwrap_or(host).parse().ok()
+}
+
+/// Where in a value of `Refresh` its reference stands: `5; url=http://example.com/`, which has no RFC, as browsers read
+/// it (HTML Standard, "shared declarative refresh steps").
+pub fn in_refresh(value: &[u8]) -> Option<std::ops::Range<usize>> {
+    let is_blank = |byte: u8| matches!(byte, b' ' | b'\t');
+    let skip = |from: usize| {
+        let blanks = value[from..].iter().take_while(|byte| is_blank(**byte));
+        from + blanks.count()
+    };
+    let is_delay = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let delay = value.iter().take_while(|byte| is_delay(byte)).count();
+    let separator = skip(delay);
+    if delay == 0 || !matches!(value.get(separator), Some(b';' | b',')) {
+        return None;
+    }
+    let mut start = skip(separator + 1);
+    if let Some(word) = value.get(start..start + 3)
+        && word.eq_ignore_ascii_case(b"url")
+        && let equals = skip(start + 3)
+        && value.get(equals) == Some(&b'=')
+    {
+        start = skip(equals + 1);
+    }
+    let quote = value.get(start).filter(|byte| matches!(byte, b'"' | b'\''));
+    start += usize::from(quote.is_some());
+    let end = match quote {
+        Some(quote) => memchr::memchr(*quote, &value[start..]).map(|len| start + len),
+        None => None,
+    };
+    Some(start..end.unwrap_or(value.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: References<'static> = References {
+        own: [b"api.internal:8080", b"10.0.0.1:8080"],
+        addr: None,
+        backend_scheme: "http",
+        scheme: "https",
+        authority: b"www.example",
+        is_renamed: true,
+        prefix: b"",
+    };
+
+    fn rewritten(references: &References<'_>, text: &str) -> String {
+        match references.rewrite(text.as_bytes()) {
+            Some(parts) => String::from_utf8(parts.concat()).unwrap(),
+            None => "as it is".to_owned(),
+        }
+    }
+
+    #[test]
+    fn references_table() {
+        let stripped = References {
+            prefix: b"/api",
+            ..CLIENT
+        };
+        let kept = References {
+            own: [b"www.example", b"10.0.0.1:8080"],
+            is_renamed: false,
+            ..stripped
+        };
+        let plain = References {
+            own: [b"literal.example", b"localhost"],
+            addr: "[2001:db8::1]:80".parse().ok(),
+            scheme: "http",
+            ..CLIENT
+        };
+        let nameless = References {
+            authority: b"",
+            ..CLIENT
+        };
+        let same = "as it is";
+        let rows = [
+            (
+                CLIENT,
+                "http://api.internal:8080/x?y#z",
+                "https://www.example/x?y#z",
+            ),
+            (CLIENT, "HTTP://API.internal:8080", "https://www.example"),
+            (CLIENT, "https://10.0.0.1:8080/x", "https://www.example/x"),
+            (CLIENT, "//api.internal:8080/x", "//www.example/x"),
+            (CLIENT, "http://api.internal/x", same),
+            (CLIENT, "http://api.internal:80/x", same),
+            (CLIENT, "http://u@api.internal:8080/x", same),
+            (CLIENT, "http://api.internal:8080.evil/x", same),
+            (CLIENT, "http://other:8080/x", same),
+            (CLIENT, "ftp://api.internal:8080/x", same),
+            (CLIENT, "/x//api.internal:8080", same),
+            (CLIENT, "x", same),
+            (CLIENT, "", same),
+            (CLIENT, "?next=http://api.internal:8080/", same),
+            (
+                stripped,
+                "http://api.internal:8080/x",
+                "https://www.example/api/x",
+            ),
+            (
+                stripped,
+                "http://api.internal:8080?x",
+                "https://www.example/api?x",
+            ),
+            (
+                stripped,
+                "http://api.internal:8080/api/x",
+                "https://www.example/api/x",
+            ),
+            (
+                stripped,
+                "http://api.internal:8080/apix",
+                "https://www.example/api/apix",
+            ),
+            (stripped, "/x?a//b", "/api/x?a//b"),
+            (stripped, "/api", same),
+            (stripped, "/api?x", same),
+            (stripped, "x", same),
+            (stripped, "../x", same),
+            (stripped, "http://other/x", same),
+            (kept, "https://www.example/x", "https://www.example/api/x"),
+            (kept, "/x", "/api/x"),
+            (kept, "https://www.example/api/x", same),
+            (plain, "http://literal.example/x", "http://www.example/x"),
+            (plain, "http://literal.example:80/x", "http://www.example/x"),
+            (plain, "https://literal.example/x", same),
+            (plain, "http://localhost/x", "http://www.example/x"),
+            (plain, "http://[2001:DB8:0::1]/x", "http://www.example/x"),
+            (nameless, "http://api.internal:8080/x", "/x"),
+            (nameless, "http://api.internal:8080", "/"),
+            (nameless, "http://api.internal:8080?x", "/?x"),
+        ];
+        for (references, text, expected) in rows {
+            assert_eq!(
+                rewritten(&references, text),
+                expected,
+                "{text} {references:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refresh_table() {
+        let rows = [
+            ("5; url=/x", Some("/x")),
+            ("5;URL = '/x' ", Some("/x")),
+            ("0,url=\"/x\"y", Some("/x")),
+            ("0.5 ; /x", Some("/x")),
+            ("5;url='/x", Some("/x")),
+            ("5;url", Some("url")),
+            ("5", None),
+            ("5;", Some("")),
+            ("url=/x", None),
+            ("", None),
+        ];
+        for (value, expected) in rows {
+            let found = in_refresh(value.as_bytes()).map(|range| &value[range]);
+            assert_eq!(found, expected, "{value:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a backend says, its value is taken apart without a panic, and nothing but the reference changes.
+        #[test]
+        fn any_bytes_will_do(value in "[/:?#a-z;=,.'\" 0-9]{0,24}") {
+            let stripped = References { prefix: b"/api", ..CLIENT };
+            for references in [CLIENT, stripped] {
+                if let Some(parts) = references.rewrite(value.as_bytes()) {
+                    proptest::prop_assert!(parts.concat().len() <= value.len() + 30);
+                }
+            }
+            if let Some(range) = in_refresh(value.as_bytes()) {
+                proptest::prop_assert!(range.end <= value.len() && range.start <= range.end);
+            }
+        }
+    }
+}
