@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::time::timeout;
-use monoio_rustls::TlsConnector;
+use monoio_rustls::{TlsConnector, TlsError};
 use rustls::pki_types::ServerName;
 
 use crate::http::proxy_protocol::{self, Said};
@@ -21,6 +21,7 @@ use crate::net::is_exhausted;
 use crate::snapshot::{
     Backend, BackendAddr, ClientTls, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol,
 };
+use crate::tls::in_words;
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type Outcome = Result<String, String>;
@@ -154,7 +155,11 @@ impl<'p> Way<'p> {
         let connector = TlsConnector::from(tls.config.clone());
         match connector.connect(name.clone(), stream).await {
             Ok(stream) => question.ask(stream).await,
-            Err(error) => Ok(Err(format!("no TLS: {error}"))),
+            Err(error) => Ok(Err(format!(
+                "no TLS as {}: {}",
+                name.to_str(),
+                words_of(&error)
+            ))),
         }
     }
 }
@@ -167,6 +172,24 @@ fn introduction(pool: &Pool) -> Option<Vec<u8>> {
         ProxyProtocol::V2 => proxy_protocol::write_v2(&Said::Local, &mut header),
     }
     Some(header)
+}
+
+/// Why a handshake failed.
+fn words_of(error: &TlsError) -> String {
+    let of_io = |error: &io::Error| {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match (inner, error.kind()) {
+            (Some(inner), _) => in_words(inner),
+            (None, io::ErrorKind::UnexpectedEof) => {
+                "the other side ended the connection in the handshake; perhaps it does not speak TLS".to_owned()
+            }
+            (None, _) => describe(error),
+        }
+    };
+    match error {
+        TlsError::Io(error) => of_io(error),
+        TlsError::Rustls(error) => in_words(error),
+    }
 }
 
 /// An I/O error in the system's words, without its number: `connection refused`.

@@ -22,6 +22,8 @@ use crate::worker::shard::Shard;
 pub struct Security {
     tls: ClientTls,
     server_name: ServerName<'static>,
+    /// The backend as logs name it: with address and port.
+    label: String,
 }
 
 impl Security {
@@ -30,6 +32,7 @@ impl Security {
         Some(Security {
             tls: pool.tls.clone()?,
             server_name: backend.server_name.clone(),
+            label: backend.label.clone(),
         })
     }
 }
@@ -99,7 +102,12 @@ pub async fn greet(
             Err(Expired) => return Err(Unconnected::TimedOut),
         }
     }
-    let Some(Security { tls, server_name }) = security else {
+    let Some(Security {
+        tls,
+        server_name,
+        label,
+    }) = security
+    else {
         return Ok(socket);
     };
     let handshake = socket.connect_tls(
@@ -108,18 +116,23 @@ pub async fn greet(
         &shard.blocks,
         timer,
     );
-    let word = match Box::pin(handshake).await {
+    let failure = match Box::pin(handshake).await {
         // HTTP/2 is spoken to nobody who has not agreed to it (RFC 9113 section 3.2).
-        Ok(socket) if wants_http2(&tls.config) && socket.alpn().is_none() => "no_common_protocol",
+        Ok(socket) if wants_http2(&tls.config) && socket.alpn().is_none() => {
+            TlsFailure::from(rustls::Error::NoApplicationProtocol)
+        }
         Ok(socket) => return Ok(socket),
         Err(TlsFailure::Expired) => return Err(Unconnected::TimedOut),
-        Err(TlsFailure::PeerGone) => return Err(Unconnected::Failed),
-        Err(failure) => failure.word(),
+        Err(failure) => failure,
     };
     if shard.log_ration.may_log_failure() {
-        warn!("no TLS with backend {}: {word}", server_name.to_str());
+        let (name, word, why) = (server_name.to_str(), failure.word(), failure.in_words());
+        warn!("no TLS with backend {label} as {name}: {word}: {why}");
     }
-    Err(Unconnected::Untrusted)
+    match failure {
+        TlsFailure::PeerGone => Err(Unconnected::Failed),
+        _ => Err(Unconnected::Untrusted),
+    }
 }
 
 fn wants_http2(config: &ClientConfig) -> bool {

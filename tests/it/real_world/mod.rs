@@ -3,3 +3,4 @@
 mod hanging_backends;
 mod named_checks;
 mod panic_threshold;
+mod tls_refusals;
