@@ -417,6 +417,8 @@ pub const REPLAY_BYTES: usize = 16 << 10;
 
 /// Failed exchanges that one worker logs in a second; further ones are counted in one line.
 pub const FAILURE_LINES_PER_SECOND: u32 = 20;
+/// Clients refused by their certificates that one worker logs in a second; further ones are counted in one line.
+pub const CLIENT_LINES_PER_SECOND: u32 = 5;
 
 /// Bytes of the program's log that may wait to be written to standard error; further lines are lost and counted.
 pub const LOG_QUEUE_BYTES: usize = 1 << 20;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustls::pki_types::ServerName;
 use x509_parser::extensions::GeneralName;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -17,6 +18,8 @@ pub(super) struct Said {
     pub names: Vec<String>,
     /// Addresses it is for.
     pub addresses: Vec<IpAddr>,
+    /// The common name, if there is no alternative name at all: the name that such old certificates are for.
+    pub common_name: Option<String>,
     /// Seconds since 1970.
     pub not_before: i64,
     /// Seconds since 1970.
@@ -38,12 +41,17 @@ pub(super) fn read(der: &[u8]) -> Result<Said, String> {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         _ => None,
     });
+    let has_others = alternatives.clone().next().is_some();
     let addresses = alternatives.filter_map(|name| match name {
         GeneralName::IPAddress(octets) => address(octets),
         _ => None,
     });
     let validity = certificate.validity();
+    let common_names = certificate.subject().iter_common_name();
+    let mut common_names = common_names.filter_map(|name| name.as_str().ok());
+    let common_name = common_names.next().filter(|_| !has_others);
     Ok(Said {
+        common_name: common_name.map(str::to_ascii_lowercase),
         subject: name_text(certificate.subject()),
         names: names.collect(),
         addresses: addresses.collect(),
@@ -52,6 +60,33 @@ pub(super) fn read(der: &[u8]) -> Result<Said, String> {
         raw_subject: certificate.subject().as_raw().to_vec(),
         raw_issuer: certificate.issuer().as_raw().to_vec(),
     })
+}
+
+impl Said {
+    /// Whether the certificate is for this host.
+    pub fn is_for(&self, name: &ServerName<'_>) -> bool {
+        let name = match name {
+            ServerName::DnsName(name) => name.as_ref().to_ascii_lowercase(),
+            ServerName::IpAddress(address) => {
+                let address = IpAddr::from(*address);
+                let is_common = self.common_name.as_deref() == Some(&*address.to_string());
+                return self.addresses.contains(&address) || is_common;
+            }
+            _ => return false,
+        };
+        let mut names = self.names.iter().chain(&self.common_name);
+        names.any(|own| match own.strip_prefix("*.") {
+            Some(parent) => name.split_once('.').is_some_and(|(_, rest)| rest == parent),
+            None => *own == name,
+        })
+    }
+
+    /// All hosts that the certificate is for.
+    pub fn all_names(&self) -> Vec<String> {
+        let addresses = self.addresses.iter().map(IpAddr::to_string);
+        let names = self.names.iter().chain(&self.common_name).cloned();
+        names.chain(addresses).collect()
+    }
 }
 
 /// Four or sixteen bytes (RFC 5280 section 4.2.1.6).

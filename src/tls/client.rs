@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, version};
+use rustls::{ClientConfig, Error, version};
 
+use super::server_trust::{AnyServer, Roots, ServerTrust};
 use super::{Alpn, Pair, PairFiles, provider};
 use crate::base::limits;
 
@@ -29,12 +28,10 @@ pub struct ClientSettings {
 pub(super) fn build(
     settings: &ClientSettings,
     pair: Option<&Pair>,
-    roots: Option<Arc<RootCertStore>>,
+    roots: Option<Arc<Roots>>,
 ) -> Result<ClientConfig, Error> {
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
-        Some(roots) => WebPkiServerVerifier::builder_with_provider(roots, provider())
-            .build()
-            .map_err(|error| Error::General(error.to_string()))?,
+        Some(roots) => Arc::new(ServerTrust::new(roots)?),
         None => Arc::new(AnyServer(provider())),
     };
     let builder = ClientConfig::builder_with_provider(provider())
@@ -51,45 +48,4 @@ pub(super) fn build(
     config.alpn_protocols = vec![settings.alpn.wire().to_vec()];
     config.resumption = Resumption::in_memory_sessions(limits::RESUMABLE_BACKENDS);
     Ok(config)
-}
-
-/// Believes every server to be who it says; that it has the key of its certificate is still verified.
-#[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

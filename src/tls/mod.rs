@@ -22,10 +22,12 @@ mod pem;
 mod resolver;
 mod roots;
 mod server;
+mod server_trust;
 mod ticket_file;
 mod ticket_state;
 mod tickets;
 mod vault;
+mod words;
 
 use std::sync::{Arc, LazyLock};
 
@@ -43,6 +45,7 @@ pub use pair::{Pair, PairFault, PairFiles, Part, Validity};
 pub use server::{ClientCa, ServerSettings};
 pub use tickets::{TicketKeys, check_ticket_file};
 pub use vault::{ServerSide, Vault};
+pub use words::in_words;
 
 /// What is agreed on in a handshake (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

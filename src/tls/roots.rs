@@ -2,29 +2,32 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{env, fs};
 
 use rustls::RootCertStore;
 use rustls_native_certs::ErrorKind as NativeErrorKind;
 
 use super::pem::{self, FileFault};
+use super::server_trust::Roots;
 use crate::base::file;
 
 /// The authorities of a file. Errors: there is none in it, or one cannot be used.
-pub(super) fn of_file(path: &Path) -> Result<RootCertStore, FileFault> {
-    let mut roots = RootCertStore::empty();
-    for (index, certificate) in pem::certificates(path)?.into_iter().enumerate() {
-        let number = index + 1;
-        roots.add(certificate).map_err(|error| {
+pub(super) fn of_file(path: &Path) -> Result<Roots, FileFault> {
+    let mut store = RootCertStore::empty();
+    let pins = pem::certificates(path)?;
+    for (certificate, number) in pins.iter().zip(1..) {
+        store.add(certificate.clone()).map_err(|error| {
             let text = format!("certificate {number} in it cannot be used: {error}");
             FileFault::of_content(path, text)
         })?;
     }
-    Ok(roots)
+    let store = Arc::new(store);
+    Ok(Roots { store, pins })
 }
 
 /// The authorities of this machine. Errors: there are none, or not all of them can be read at the moment.
-pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
+pub(super) fn of_system() -> Result<Roots, FileFault> {
     if let Some(path) = named("SSL_CERT_FILE").map(PathBuf::from)
         && path.metadata().is_ok_and(|metadata| !metadata.is_file())
         && let Err(error) = file::open_regular(&path)
@@ -60,7 +63,10 @@ pub(super) fn of_system() -> Result<RootCertStore, FileFault> {
         );
         return Err(FileFault::of_content(Path::new(""), text));
     }
-    Ok(roots)
+    Ok(Roots {
+        store: Arc::new(roots),
+        pins: Vec::new(),
+    })
 }
 
 /// The value of an environment variable, if it is set and not empty.

@@ -99,7 +99,7 @@ mod tests {
         let builder = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .unwrap()
-            .with_root_certificates(roots::of_file(ca).unwrap());
+            .with_root_certificates(roots::of_file(ca).unwrap().store);
         let mut config = match pair {
             None => builder.with_no_client_auth(),
             Some(pair) => builder.with_client_cert_resolver(Arc::new(

@@ -5,9 +5,10 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 
 use super::loaded::{Loaded, take};
+use super::server_trust::Roots;
 use super::{
     Challenges, ClientSettings, ClientTrust, FilesRead, Pair, PairFault, PairFiles, ServerSettings,
     TicketKeys, TlsFault, client, roots, server,
@@ -25,7 +26,7 @@ pub struct Vault {
     challenges: Arc<Challenges>,
     pairs: HashMap<PairFiles, Loaded<Pair>>,
     /// Authorities by file; `None`: the authorities of this machine.
-    roots: HashMap<Option<PathBuf>, Loaded<RootCertStore>>,
+    roots: HashMap<Option<PathBuf>, Loaded<Roots>>,
     servers: HashMap<ServerSettings, Built<Server>>,
     /// By pool as well: what one resumes is no other's.
     clients: HashMap<(String, ClientSettings), Built<ClientConfig>>,
@@ -37,7 +38,7 @@ pub struct Vault {
 #[derive(Debug)]
 struct Built<T> {
     pairs: Vec<Arc<Pair>>,
-    roots: Option<Arc<RootCertStore>>,
+    roots: Option<Arc<Roots>>,
     thing: Arc<T>,
     is_in_use: bool,
 }
@@ -83,7 +84,7 @@ impl Vault {
     }
 
     /// The authorities of a file. Errors: what is wrong with it, and always was.
-    pub fn roots(&mut self, path: &Path) -> Result<Arc<RootCertStore>, TlsFault> {
+    pub fn roots(&mut self, path: &Path) -> Result<Arc<Roots>, TlsFault> {
         let key = path.to_owned();
         let (now, name) = (FilesRead::now([&key]), path.display());
         let load = || roots::of_file(path);
@@ -93,7 +94,7 @@ impl Vault {
     }
 
     /// The authorities of this machine. Errors: there are none, or they cannot be read.
-    pub fn system_roots(&mut self) -> Result<Arc<RootCertStore>, TlsFault> {
+    pub fn system_roots(&mut self) -> Result<Arc<Roots>, TlsFault> {
         let now = FilesRead::now(&roots::system_paths());
         let (roots, read, load) = (&mut self.roots, &mut self.read, roots::of_system);
         let taken = take(
@@ -122,7 +123,7 @@ impl Vault {
         let (tickets, challenges) = (self.tickets.clone(), self.challenges.clone());
         let build = || {
             let ca = settings.client_ca.as_ref().zip(roots.clone());
-            let trust = ca.map(|(ca, roots)| ClientTrust::new(roots, ca.required));
+            let trust = ca.map(|(ca, roots)| ClientTrust::new(roots.store.clone(), ca.required));
             let trust = trust.transpose()?;
             let config = server::build(settings, &pairs, trust.as_ref(), &tickets, &challenges)?;
             let config = Arc::new(config);
@@ -174,7 +175,7 @@ impl Vault {
         pairs.map(|pair| Ok(pair?)).collect()
     }
 
-    fn named_roots(&mut self, path: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, TlsFault> {
+    fn named_roots(&mut self, path: Option<&Path>) -> Result<Option<Arc<Roots>>, TlsFault> {
         let Some(path) = path else {
             return Ok(None);
         };
@@ -191,7 +192,7 @@ fn keep<K: Clone + Eq + Hash, T>(
     kept: &mut HashMap<K, Built<T>>,
     key: &K,
     pairs: &[Arc<Pair>],
-    roots: &Option<Arc<RootCertStore>>,
+    roots: &Option<Arc<Roots>>,
     build: impl FnOnce() -> Result<T, rustls::Error>,
 ) -> Result<Arc<T>, TlsFault> {
     if let Some(known) = kept.get_mut(key)

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::base::ids::WorkerId;
 use crate::base::limits;
@@ -12,6 +12,9 @@ pub struct LogRation {
     failures: Cell<u32>,
     /// Failures that found nothing left.
     unlogged: Cell<u32>,
+    /// Refusals of clients by their certificates.
+    clients: Cell<u32>,
+    unlogged_clients: Cell<u32>,
     exhaustion: Cell<bool>,
     refused: Cell<u32>,
 }
@@ -21,6 +24,8 @@ impl Default for LogRation {
         LogRation {
             failures: Cell::new(limits::FAILURE_LINES_PER_SECOND),
             unlogged: Cell::default(),
+            clients: Cell::new(limits::CLIENT_LINES_PER_SECOND),
+            unlogged_clients: Cell::default(),
             exhaustion: Cell::new(true),
             refused: Cell::new(limits::REFUSED_PER_SECOND),
         }
@@ -39,6 +44,16 @@ impl LogRation {
         true
     }
 
+    /// Whether the refusal of a client may be logged now. What may not is counted.
+    pub fn may_log_client(&self) -> bool {
+        let left = self.clients.get();
+        self.clients.set(left.saturating_sub(1));
+        let missed = u32::from(left == 0);
+        self.unlogged_clients
+            .set(self.unlogged_clients.get() + missed);
+        left > 0
+    }
+
     /// Whether it may be logged now that accepting pauses: once a second.
     pub fn may_log_exhaustion(&self) -> bool {
         self.exhaustion.replace(false)
@@ -54,8 +69,16 @@ impl LogRation {
     /// Begins another second, and says how many failures were too many to be logged one by one in the last.
     pub fn renew(&self, worker: WorkerId) {
         self.failures.set(limits::FAILURE_LINES_PER_SECOND);
+        self.clients.set(limits::CLIENT_LINES_PER_SECOND);
         self.exhaustion.set(true);
         self.refused.set(limits::REFUSED_PER_SECOND);
+        let clients = self.unlogged_clients.take();
+        if clients > 0 {
+            info!(
+                worker = worker.0,
+                "{clients} more clients were refused in the last second"
+            );
+        }
         let unlogged = self.unlogged.take();
         if unlogged > 0 {
             warn!(

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpStream, UnixStream};
 use monoio::time::timeout;
-use monoio_rustls::TlsConnector;
+use monoio_rustls::{TlsConnector, TlsError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -23,6 +23,7 @@ use crate::net::is_exhausted;
 use crate::snapshot::{
     Backend, BackendAddr, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol,
 };
+use crate::tls::in_words;
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type Outcome = Result<String, String>;
@@ -157,7 +158,11 @@ impl<'p> Way<'p> {
         let connector = TlsConnector::from(tls.clone());
         match connector.connect(name.clone(), stream).await {
             Ok(stream) => question.ask(stream).await,
-            Err(error) => Ok(Err(format!("no TLS: {error}"))),
+            Err(error) => Ok(Err(format!(
+                "no TLS as {}: {}",
+                name.to_str(),
+                words_of(&error)
+            ))),
         }
     }
 }
@@ -170,6 +175,24 @@ fn introduction(pool: &Pool) -> Option<Vec<u8>> {
         ProxyProtocol::V2 => proxy_protocol::write_v2(&Said::Local, &mut header),
     }
     Some(header)
+}
+
+/// Why a handshake failed.
+fn words_of(error: &TlsError) -> String {
+    let of_io = |error: &io::Error| {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match (inner, error.kind()) {
+            (Some(inner), _) => in_words(inner),
+            (None, io::ErrorKind::UnexpectedEof) => {
+                "the other side ended the connection in the handshake; perhaps it does not speak TLS".to_owned()
+            }
+            (None, _) => describe(error),
+        }
+    };
+    match error {
+        TlsError::Io(error) => of_io(error),
+        TlsError::Rustls(error) => in_words(error),
+    }
 }
 
 /// An I/O error in the system's words, without its number: `connection refused`.

@@ -4,6 +4,7 @@ use rustls::{CertificateError, Error};
 
 use super::Block;
 use crate::net::Socket;
+use crate::tls::in_words;
 
 /// Why a handshake failed. The peer was told where TLS has an alert for it.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub enum TlsFailure {
     PeerGone,
     /// The client speaks HTTP without TLS, and can be told so on the socket. What it sent is in `received`.
     PlainHttp { socket: Socket, received: Block },
-    /// One side broke the protocol or does not accept the other.
-    Refused(Error),
+    /// One side broke the protocol or does not accept the other. The socket of a client, which is still to read why.
+    Refused(Error, Option<Box<Socket>>),
 }
 
 impl TlsFailure {
@@ -25,14 +26,39 @@ impl TlsFailure {
             TlsFailure::Expired => "timeout",
             TlsFailure::PeerGone => "closed",
             TlsFailure::PlainHttp { .. } => "plain_http",
-            TlsFailure::Refused(error) => word_of(error),
+            TlsFailure::Refused(error, _) => word_of(error),
         }
+    }
+}
+
+impl TlsFailure {
+    /// What is wrong, for people.
+    pub fn in_words(&self) -> String {
+        match self {
+            TlsFailure::Refused(error, _) => in_words(error),
+            TlsFailure::Expired => "the handshake took too long".to_owned(),
+            TlsFailure::PlainHttp { .. } => "the other side speaks HTTP without TLS".to_owned(),
+            TlsFailure::PeerGone => {
+                "the other side ended the connection in the handshake; perhaps it does not speak TLS".to_owned()
+            }
+        }
+    }
+
+    /// Whether a client's certificate, or the lack of one, is what is wrong.
+    pub fn is_of_certificate(&self) -> bool {
+        matches!(
+            self,
+            TlsFailure::Refused(
+                Error::InvalidCertificate(_) | Error::NoCertificatesPresented,
+                _
+            )
+        )
     }
 }
 
 impl From<Error> for TlsFailure {
     fn from(error: Error) -> TlsFailure {
-        TlsFailure::Refused(error)
+        TlsFailure::Refused(error, None)
     }
 }
 

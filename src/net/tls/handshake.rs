@@ -208,14 +208,19 @@ impl Handshake {
             },
             Stop::Refused(_) if self.heard().lacks_alpn => {
                 self.say_why(&NO_APPLICATION_PROTOCOL);
-                TlsFailure::Refused(rustls::Error::NoApplicationProtocol)
+                self.refused(rustls::Error::NoApplicationProtocol)
             }
             Stop::Refused(error) => {
                 let alert = self.records.alert();
                 self.say_why(&alert);
-                TlsFailure::Refused(error)
+                self.refused(error)
             }
         }
+    }
+
+    fn refused(self, error: rustls::Error) -> TlsFailure {
+        let of_client = self.hearing.map(|_| Box::new(self.socket));
+        TlsFailure::Refused(error, of_client)
     }
 
     /// Sends the alert, and throws away what the peer has sent already: closing over it would reset the connection, and

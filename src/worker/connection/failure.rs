@@ -1,6 +1,6 @@
 //! Why a client's connection was ended before or beside any request, and the words under which that is counted.
 
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::http::h2::ConnectionError;
 use crate::net::{Peer, TlsFailure};
@@ -89,8 +89,16 @@ pub fn report(shard: &Shard, peer: Peer, failure: &ConnectionFailure) {
     let number = WORDS.iter().position(|known| *known == word);
     let gauges = shard.links.gauges(shard.worker);
     gauges.note_connection_failure(number.unwrap_or_default());
-    if tracing::enabled!(tracing::Level::DEBUG) && shard.log_ration.may_log_failure() {
-        let client = peer.ip().map_or("-".to_owned(), |ip| ip.to_string());
+    let client = || peer.ip().map_or("-".to_owned(), |ip| ip.to_string());
+    if let ConnectionFailure::Tls(failure) = failure
+        && failure.is_of_certificate()
+    {
+        if shard.log_ration.may_log_client() {
+            let (client, why) = (client(), failure.in_words());
+            info!(client, "a client was refused: {word}: {why}");
+        }
+    } else if tracing::enabled!(tracing::Level::DEBUG) && shard.log_ration.may_log_failure() {
+        let client = client();
         debug!(client, "connection ended: {word}");
     }
 }
@@ -107,7 +115,7 @@ mod tests {
             ConnectionFailure::ProxySender,
             ConnectionFailure::UnexpectedTls,
             ConnectionFailure::Tls(TlsFailure::Expired),
-            ConnectionFailure::Tls(TlsFailure::Refused(rustls::Error::DecryptError)),
+            ConnectionFailure::Tls(TlsFailure::Refused(rustls::Error::DecryptError, None)),
             ConnectionFailure::Http2(ConnectionError::BadPreface),
             ConnectionFailure::Http2(ConnectionError::Abuse(Abuse::RapidReset)),
             ConnectionFailure::Http2(ConnectionError::Abuse(Abuse::UnreadReplies)),

@@ -95,6 +95,14 @@ pub async fn secure(
                 received: Block::default(),
             }
         }
+        Err(TlsFailure::Refused(error, Some(socket))) => {
+            let failure = TlsFailure::Refused(error, None);
+            report(shard, arrival.peer, &ConnectionFailure::Tls(failure));
+            // With TLS 1.3 a client may send requests before it reads that it is refused: closing over these would reset
+            // the connection, and the reason would be lost.
+            linger(&socket, &shard.blocks, timer, LINGER).await;
+            return None;
+        }
         Err(failure) => failure,
     };
     report(shard, arrival.peer, &ConnectionFailure::Tls(failure));

@@ -23,6 +23,8 @@ pub struct Security {
     tls: ClientTls,
     protocol: Protocol,
     server_name: ServerName<'static>,
+    /// The backend as logs name it: with address and port.
+    label: String,
 }
 
 impl Security {
@@ -32,6 +34,7 @@ impl Security {
             tls: pool.tls.clone()?,
             protocol,
             server_name: backend.server_name.clone(),
+            label: backend.label.clone(),
         })
     }
 }
@@ -105,6 +108,7 @@ pub async fn greet(
         tls,
         protocol,
         server_name,
+        label,
     }) = security
     else {
         return Ok(socket);
@@ -114,18 +118,23 @@ pub async fn greet(
         Protocol::Http2 => &tls.config,
     };
     let handshake = socket.connect_tls(config.clone(), server_name.clone(), &shard.blocks, timer);
-    let word = match Box::pin(handshake).await {
+    let failure = match Box::pin(handshake).await {
         // HTTP/2 is spoken to nobody who has not agreed to it (RFC 9113 section 3.2).
-        Ok(socket) if wants_http2(config) && socket.alpn().is_none() => "no_common_protocol",
+        Ok(socket) if wants_http2(config) && socket.alpn().is_none() => {
+            TlsFailure::from(rustls::Error::NoApplicationProtocol)
+        }
         Ok(socket) => return Ok(socket),
         Err(TlsFailure::Expired) => return Err(Unconnected::TimedOut),
-        Err(TlsFailure::PeerGone) => return Err(Unconnected::Failed),
-        Err(failure) => failure.word(),
+        Err(failure) => failure,
     };
     if shard.log_ration.may_log_failure() {
-        warn!("no TLS with backend {}: {word}", server_name.to_str());
+        let (name, word, why) = (server_name.to_str(), failure.word(), failure.in_words());
+        warn!("no TLS with backend {label} as {name}: {word}: {why}");
     }
-    Err(Unconnected::Untrusted)
+    match failure {
+        TlsFailure::PeerGone => Err(Unconnected::Failed),
+        _ => Err(Unconnected::Untrusted),
+    }
 }
 
 fn wants_http2(config: &ClientConfig) -> bool {

@@ -14,6 +14,7 @@ mod references;
 mod request_grammar;
 mod slow_clients;
 mod stalled_streams;
+mod tls_refusals;
 mod two_way_silence;
 mod upgrades;
 mod websockets_to_h2;
