@@ -85,6 +85,7 @@ pub struct Listener {
     pub redirect_to_https: bool,
     /// What becomes of slashes that follow one another in a path.
     pub merge_slashes: MergeSlashes,
+    pub half_close: HalfClose,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -121,6 +122,7 @@ impl Listener {
             proxy_protocol_from,
             redirect_to_https,
             merge_slashes,
+            half_close,
             access: _,
             connections: _,
             clients: _,
@@ -131,6 +133,7 @@ impl Listener {
             proxy_protocol_from,
             redirect_to_https,
             merge_slashes,
+            half_close,
         );
         rest == (
             &other.http2,
@@ -138,12 +141,23 @@ impl Listener {
             &other.proxy_protocol_from,
             &other.redirect_to_https,
             &other.merge_slashes,
+            &other.half_close,
         ) && match (tls, &other.tls) {
             (None, None) => true,
             (Some(tls), Some(other)) => tls.demands_as_much_as(other),
             _ => false,
         }
     }
+}
+
+/// What becomes of a client over HTTP/1 that has ended its sending side while its requests are under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It gets the answers to what it has sent whole. That it is gone is only seen when its connection is reset.
+    #[default]
+    Serve,
+    /// It counts as gone.
+    Abort,
 }
 
 /// TLS with clients.

@@ -10,7 +10,7 @@ use super::tls::{self, ServerTlsSettings};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::path::MergeSlashes;
-use crate::snapshot::{ListenAddr, SocketAccess};
+use crate::snapshot::{HalfClose, ListenAddr, SocketAccess};
 
 /// A listener as written.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub struct ListenerSettings {
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
     pub merge_slashes: MergeSlashes,
+    pub half_close: HalfClose,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
@@ -35,6 +36,10 @@ const MERGE_SLASHES: [(&str, MergeSlashes); 3] = [
     ("match_only", MergeSlashes::MatchOnly),
     ("off", MergeSlashes::Off),
 ];
+
+/// The words for what becomes of clients that have ended their sending side.
+const HALF_CLOSE: [(&str, HalfClose); 2] =
+    [("serve", HalfClose::Serve), ("abort", HalfClose::Abort)];
 
 /// Reads both forms; the default address if there is neither.
 pub(super) fn read(table: &mut Table<'_>) -> Vec<ListenerSettings> {
@@ -74,6 +79,9 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         redirect_to_https: redirect.unwrap_or(false),
         merge_slashes: table
             .get("merge_slashes", |item| item.word(&MERGE_SLASHES))
+            .unwrap_or_default(),
+        half_close: table
+            .get("half_close", |item| item.word(&HALF_CLOSE))
             .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
@@ -134,6 +142,7 @@ impl ListenerSettings {
             proxy_protocol_from: Vec::new(),
             redirect_to_https: false,
             merge_slashes: MergeSlashes::On,
+            half_close: HalfClose::Serve,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
         }

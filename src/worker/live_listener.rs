@@ -79,6 +79,7 @@ mod tests {
             proxy_protocol_from: Vec::new(),
             redirect_to_https,
             merge_slashes: Default::default(),
+            half_close: Default::default(),
             access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
             clients: Arc::new(ClientCount::new(1)),

@@ -30,7 +30,10 @@ type Row = (&'static str, usize, &'static str);
 
 /// Asks over both versions; of each request the same must arrive.
 fn check(addr: std::net::SocketAddr, origins: &[Origin; 2], rows: &[Row]) {
-    let mut clients = (Client::connect(addr), crate::support::h2::H2::start(addr, &[]));
+    let mut clients = (
+        Client::connect(addr),
+        crate::support::h2::H2::start(addr, &[]),
+    );
     for (target, origin, arrives) in rows {
         let answer = clients.0.ask(request(target));
         assert_eq!(answer.status(), 200, "{target}");
