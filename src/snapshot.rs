@@ -93,6 +93,7 @@ pub struct Listener {
     pub merge_slashes: MergeSlashes,
     /// The port of that URL.
     pub https_port: u16,
+    pub half_close: HalfClose,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -134,6 +135,7 @@ impl Listener {
             redirect_to_https,
             merge_slashes,
             https_port: _,
+            half_close,
             access: _,
             connections: _,
             min_rate_bytes: _,
@@ -146,6 +148,7 @@ impl Listener {
             proxy_protocol_from,
             redirect_to_https,
             merge_slashes,
+            half_close,
         );
         rest == (
             &other.http2,
@@ -153,12 +156,23 @@ impl Listener {
             &other.proxy_protocol_from,
             &other.redirect_to_https,
             &other.merge_slashes,
+            &other.half_close,
         ) && match (tls, &other.tls) {
             (None, None) => true,
             (Some(tls), Some(other)) => tls.demands_as_much_as(other),
             _ => false,
         }
     }
+}
+
+/// What becomes of a client over HTTP/1 that has ended its sending side while its requests are under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It gets the answers to what it has sent whole. That it is gone is only seen when its connection is reset.
+    #[default]
+    Serve,
+    /// It counts as gone.
+    Abort,
 }
 
 /// TLS with clients.

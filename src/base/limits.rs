@@ -65,6 +65,8 @@ pub const HEAD_BYTES_LEAST: u32 = 256;
 pub const HEAD_BYTES: u32 = 256 << 10;
 /// Hard maximum of `limits.request_headers`: the size of the field array that one parse fills, on the stack.
 pub const HEAD_FIELDS: usize = 256;
+/// Bytes of empty lines before a request line; a connection that brings more of them is closed.
+pub const EMPTY_LINE_BYTES: usize = 256;
 /// Bytes of a method; the longest registered one has 17. A longer one is nobody's (RFC 9112 section 3).
 pub const METHOD_BYTES: usize = 64;
 /// Bytes of the protocol that an extended CONNECT asks for; the registered ones have at most 15.

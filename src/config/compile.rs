@@ -183,6 +183,7 @@ fn compile_listener(
         tls: tls.transpose()?,
         http2: listener.http2 && listener.tls.as_ref().is_none_or(speaks_h2),
         merge_slashes: listener.merge_slashes,
+        half_close: listener.half_close,
         proxy_protocol: listener.proxy_protocol,
         proxy_protocol_from: ranges(&listener.proxy_protocol_from),
         redirect_to_https: listener.redirect_to_https,

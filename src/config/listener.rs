@@ -11,7 +11,7 @@ use super::tls::{self, ServerTlsSettings};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::path::MergeSlashes;
-use crate::snapshot::{ListenAddr, SocketAccess};
+use crate::snapshot::{HalfClose, ListenAddr, SocketAccess};
 
 /// A listener as written.
 #[derive(Clone, Debug)]
@@ -26,6 +26,7 @@ pub struct ListenerSettings {
     pub merge_slashes: MergeSlashes,
     /// The port that is redirected to.
     pub https_port: u16,
+    pub half_close: HalfClose,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
@@ -41,6 +42,10 @@ const MERGE_SLASHES: [(&str, MergeSlashes); 3] = [
     ("match_only", MergeSlashes::MatchOnly),
     ("off", MergeSlashes::Off),
 ];
+
+/// The words for what becomes of clients that have ended their sending side.
+const HALF_CLOSE: [(&str, HalfClose); 2] =
+    [("serve", HalfClose::Serve), ("abort", HalfClose::Abort)];
 
 /// Reads both forms; the default address if there is neither.
 pub(super) fn read(table: &mut Table<'_>) -> Vec<ListenerSettings> {
@@ -82,6 +87,9 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
             .get("merge_slashes", |item| item.word(&MERGE_SLASHES))
             .unwrap_or_default(),
         https_port: read_https_port(table, redirect.unwrap_or(false)),
+        half_close: table
+            .get("half_close", |item| item.word(&HALF_CLOSE))
+            .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
         min_rate_bytes: table.whole(
@@ -157,6 +165,7 @@ impl ListenerSettings {
             redirect_to_https: false,
             merge_slashes: MergeSlashes::On,
             https_port: default::HTTPS_PORT,
+            half_close: HalfClose::Serve,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
             min_rate_bytes: default::MIN_RATE_BYTES,

@@ -204,6 +204,12 @@ fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Kn
     }
 }
 
+/// Whether a name of [`Known::Disguised`] would tell where a message ends: a request with such a field is refused, any
+/// other one of these fields is left out.
+pub fn disguises_framing(name: &[u8]) -> bool {
+    names::same(name, b"content-length") || names::same(name, b"transfer-encoding")
+}
+
 #[cold]
 fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
     name.iter().zip(candidate).all(|(&byte, &wanted)| {

@@ -44,7 +44,7 @@ pub enum Refusal {
     RepeatedHost,
     /// An authority that is not `host[:port]`.
     BadHost,
-    /// An absolute target for another host than `Host`.
+    /// `:authority` and `host` of HTTP/2 that name different hosts.
     HostMismatch,
     /// `Content-Length` is not a decimal of at most 63 bits.
     BadContentLength,

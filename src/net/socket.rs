@@ -169,6 +169,11 @@ impl Socket {
         has_event(self.fd(), libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
     }
 
+    /// Whether the connection is of no use in either direction: that the peer has only ended its side is none.
+    pub fn is_over(&self) -> bool {
+        has_event(self.fd(), libc::POLLHUP | libc::POLLERR)
+    }
+
     /// Whether the connection was reset.
     pub fn is_reset(&self) -> bool {
         has_event(self.fd(), libc::POLLERR)

@@ -81,6 +81,7 @@ mod tests {
             redirect_to_https,
             merge_slashes: Default::default(),
             https_port: 443,
+            half_close: Default::default(),
             access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
             min_rate_bytes: 0,

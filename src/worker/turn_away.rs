@@ -9,8 +9,7 @@ use crate::net::{Listener, Socket, Timer, spawn};
 use crate::snapshot::Purpose;
 use crate::worker::accept::{pause, pause_after};
 use crate::worker::client_room::has_descriptors;
-use crate::worker::downstream::{Lingering, linger};
-use crate::worker::min_rate::MinRate;
+use crate::worker::downstream::linger_behind_word;
 use crate::worker::shard::{CountedConnection, CountedListener, Shard};
 
 /// Says, to whoever speaks HTTP without TLS, that what was here is gone.
@@ -85,14 +84,7 @@ async fn tell(shard: Rc<Shard>, counted: CountedConnection, socket: Socket, ling
     shard.blocks.give(answer);
     let may_linger = Rc::strong_count(&lingering) <= limits::TURNED_AWAY_AT_ONCE;
     if matches!(sent, Ok(Ok(()))) && may_linger && !(has_asked && socket.is_quiet()) {
-        linger(
-            &shard,
-            &socket,
-            &timer,
-            Lingering::behind_word(),
-            &MinRate::none(),
-        )
-        .await;
+        linger_behind_word(&shard, &socket, &timer).await;
     }
     drop((counted, lingering));
 }

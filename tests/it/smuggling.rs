@@ -185,7 +185,6 @@ fn what_follows_a_refused_request_is_not_served() {
         &format!("GET / HTTP/1.1\r\nX : y\r\nHost: test\r\n\r\n{HIDDEN}"),
     );
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer:?}");
-    // This one does not end its sending side, or it would count as gone before its answer.
     let mut client = proxy.client();
     client.send(format!(
         "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n{HIDDEN}"

@@ -206,15 +206,18 @@ impl World {
                 "h2"
             },
         );
-        let proxy = Proxy::start(&format!(
-            "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
+        let proxy = Proxy::with_listener(
+            "half_close = \"abort\"",
+            &format!(
+                "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
              [timeouts]\nclient_idle = 600\nclient_body = 600\nclient_header = 600\n\
              upstream_response = 600\nupstream_idle = 600\n\
              [[pools]]\nname = \"one\"\nprotocol = \"{protocol}\"\n\
              backends = [{{ addr = \"{}\", max_connections = 100 }}]\n\
              [[routes]]\npool = \"one\"\nretries = 0\n",
-            origin.addr
-        ));
+                origin.addr
+            ),
+        );
         let mut world = World {
             proxy,
             origin,

@@ -7,7 +7,9 @@ use httparse::Header;
 
 use super::field_set::FieldSet;
 use crate::base::limits;
-use crate::http::fields::{Expectation, Known, expectation, list, recognise, trim};
+use crate::http::fields::{
+    Expectation, Known, disguises_framing, expectation, list, recognise, trim,
+};
 use crate::http::refusal::Refusal;
 
 /// What is known of a head's fields.
@@ -89,7 +91,7 @@ impl<'b> Survey<'b> {
             }
             match recognise(field.name.as_bytes()) {
                 Known::Other => {}
-                known => survey.note(index, known, field.value, sender)?,
+                known => survey.note(index, known, field, sender)?,
             }
             end = start;
         }
@@ -106,13 +108,18 @@ impl<'b> Survey<'b> {
         &mut self,
         index: usize,
         known: Known,
-        value: &'b [u8],
+        field: &Header<'b>,
         sender: Sender,
     ) -> Result<(), Refusal> {
+        let value = field.value;
         match known {
             Known::Other => return Ok(()),
-            Known::Disguised if sender == Sender::Ours => self.dropped.insert(index),
-            Known::Disguised => return Err(Refusal::DisguisedField),
+            Known::Disguised
+                if sender == Sender::Stranger && disguises_framing(field.name.as_bytes()) =>
+            {
+                return Err(Refusal::DisguisedField);
+            }
+            Known::Disguised => self.dropped.insert(index),
             Known::Host => self.host_repeated |= self.host.replace(value).is_some(),
             Known::ContentLength => {
                 if let Err(refusal) = self.note_length(value, sender) {

@@ -7,8 +7,8 @@ use crate::http::refusal::Refusal;
 /// A target taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'b> {
-    /// The absolute form's authority, and its scheme's port.
-    pub(super) authority: Option<(&'b [u8], u16)>,
+    /// The absolute form's authority.
+    pub(super) authority: Option<&'b [u8]>,
     /// Begins with a slash, or is `*`.
     pub(super) path: &'b [u8],
     /// What follows the first `?`.
@@ -44,11 +44,10 @@ impl<'b> Target<'b> {
     #[cold]
     fn absolute(target: &'b [u8], is_options: bool) -> Result<Target<'b>, Refusal> {
         let scheme_len = memchr::memmem::find(target, b"://").ok_or(Refusal::BadTarget)?;
-        let port = match &target[..scheme_len] {
-            scheme if scheme.eq_ignore_ascii_case(b"http") => 80,
-            scheme if scheme.eq_ignore_ascii_case(b"https") => 443,
-            _ => return Err(Refusal::BadTarget),
-        };
+        let scheme = &target[..scheme_len];
+        if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+            return Err(Refusal::BadTarget);
+        }
         let rest = &target[scheme_len + 3..];
         let authority_len = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(authority_len);
@@ -60,27 +59,25 @@ impl<'b> Target<'b> {
             (path, _) => path,
         };
         Ok(Target {
-            authority: Some((authority, port)),
+            authority: Some(authority),
             path,
             query,
         })
     }
 
-    /// The authority that the request is for, given the values of its `Host`. Both must be well-formed and agree.
+    /// The authority that the request is for, given the value of its `Host`. Both must be well-formed; that of an absolute
+    /// target holds whatever the other says (RFC 9112 section 3.2.2).
     #[inline(always)]
     pub(super) fn host(&self, field: Option<&'b [u8]>) -> Result<Option<&'b [u8]>, Refusal> {
-        let field = match field {
-            Some(value) => Some((value, host::split(value).ok_or(Refusal::BadHost)?)),
-            None => None,
-        };
-        let Some((authority, port)) = self.authority else {
-            return Ok(field.map(|(value, _)| host::without_empty_port(value)));
-        };
-        let named = host::split(authority).ok_or(Refusal::BadHost)?;
-        match field {
-            Some((_, field)) if !host::same(named, field, port) => Err(Refusal::HostMismatch),
-            _ => Ok(Some(host::without_empty_port(authority))),
+        if field.is_some_and(|value| host::split(value).is_none()) {
+            return Err(Refusal::BadHost);
         }
+        let named = match self.authority {
+            Some(authority) if host::split(authority).is_none() => return Err(Refusal::BadHost),
+            Some(authority) => Some(authority),
+            None => field,
+        };
+        Ok(named.map(host::without_empty_port))
     }
 }
 

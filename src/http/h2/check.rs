@@ -9,7 +9,7 @@ use super::head::Head;
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::priority::Priority;
 use crate::base::limits;
-use crate::http::fields::{Expectation, expectation, is_token};
+use crate::http::fields::{Expectation, disguises_framing, expectation, is_token};
 use crate::http::h1::{content_length, equal_lengths, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
@@ -228,7 +228,9 @@ fn survey(head: &mut Head, role: Role) -> Result<Found, Refusal> {
             Class::Priority => facts.priority = Some(Priority::parse(list.value(span))),
             Class::Host if found.host.is_some() => return Err(Refusal::RepeatedHost),
             Class::Host => found.host = Some(value_range(span)),
-            Class::Disguised if role == Role::Server => return Err(Refusal::DisguisedField),
+            Class::Disguised if role == Role::Server && disguises_framing(list.name(span)) => {
+                return Err(Refusal::DisguisedField);
+            }
             // Pseudo-fields were dealt with above.
             _ => {}
         }

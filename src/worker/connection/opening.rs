@@ -7,8 +7,7 @@ use crate::http::proxy_protocol::{self, Said};
 use crate::net::{Block, Peer, Socket, Timer, TlsFailure};
 use crate::snapshot::ServerTls;
 use crate::tls::ACME_TLS;
-use crate::worker::downstream::{Accepted, Lingering, Secured, linger, receive_some};
-use crate::worker::min_rate::MinRate;
+use crate::worker::downstream::{Accepted, Secured, linger_behind_word, receive_some};
 use crate::worker::shard::Shard;
 
 /// Says, without TLS, that TLS is wanted. Whoever reads it is a person or speaks HTTP/1.
@@ -69,14 +68,7 @@ pub async fn secure(
     let failure = match handshake.await {
         Ok(socket) if socket.alpn() == Some(ACME_TLS) => {
             // The authority has seen the certificate that it asked for: nothing else follows (RFC 8737 section 3).
-            linger(
-                shard,
-                &socket,
-                timer,
-                Lingering::behind_word(),
-                &MinRate::none(),
-            )
-            .await;
+            linger_behind_word(shard, &socket, timer).await;
             return None;
         }
         Ok(socket) => {
@@ -100,7 +92,7 @@ pub async fn secure(
             report(shard, arrival.peer, &ConnectionFailure::Tls(failure));
             // With TLS 1.3 a client may send requests before it reads that it is refused: closing over these would reset
             // the connection, and the reason would be lost.
-            linger(&socket, &shard.blocks, timer, LINGER).await;
+            linger_behind_word(shard, &socket, timer).await;
             return None;
         }
         Err(failure) => failure,
@@ -115,14 +107,7 @@ async fn say_what_is_wanted(shard: &Shard, socket: &Socket, timer: &Timer) {
     let sent = socket.send_all(&mut answer, timer).await;
     shard.blocks.give(answer);
     if matches!(sent, Ok(Ok(()))) {
-        linger(
-            shard,
-            socket,
-            timer,
-            Lingering::behind_word(),
-            &MinRate::none(),
-        )
-        .await;
+        linger_behind_word(shard, socket, timer).await;
     }
 }
 

@@ -68,6 +68,12 @@ impl Lingering {
     }
 }
 
+/// Lingers behind a word that is no answer, such as an alert of TLS.
+pub async fn linger_behind_word(shard: &Shard, socket: &Socket, timer: &Timer) {
+    let rate = MinRate::none();
+    linger(shard, socket, timer, Lingering::behind_word(), &rate).await;
+}
+
 /// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away
 /// what the client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section
 /// 9.6). Closing at once would reset the connection, and with it the answer, when something of the client's comes.

@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Block, Peer, Socket, Timer};
-use crate::snapshot::ServerTls;
+use crate::snapshot::{HalfClose, ServerTls};
 use crate::tls::{Unidentified, identify};
 
 use crate::worker::body::Body;
@@ -31,7 +31,7 @@ use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
 pub use head::{receive_rest_of_head, speaks_http2};
-pub use linger::{Lingering, linger, receive_some};
+pub use linger::{Lingering, linger, linger_behind_word, receive_some};
 
 /// A client's connection before its first request.
 pub struct Accepted {
@@ -124,6 +124,10 @@ pub struct Client {
     /// When the client had its last answer whole although its request was not received to the end, in the core's
     /// milliseconds.
     answered_at: Cell<Option<u64>>,
+    /// Whether the client has ended its sending side and is served all the same.
+    half_closed: Cell<bool>,
+    /// Bytes of empty lines that came since the last request.
+    empty_bytes: Cell<usize>,
     /// When to look next whether a client that no bytes are received from is still there.
     next_look: RefCell<Option<Timer>>,
 }
@@ -165,6 +169,8 @@ impl Client {
             cut: Cell::default(),
             is_slow: Cell::default(),
             answered_at: Cell::default(),
+            half_closed: Cell::default(),
+            empty_bytes: Cell::default(),
             next_look: RefCell::default(),
         }
     }
@@ -188,6 +194,7 @@ impl Client {
         self.keep_alive.set(false);
         self.body_pending.set(false);
         self.ends_by_close.set(false);
+        self.empty_bytes.set(0);
     }
 
     /// Notes whether the request that was just parsed has a body.
@@ -210,10 +217,12 @@ impl Client {
     /// and neither a bound nor a drain forbids it.
     pub fn may_go_on(&self, shard: &Shard, exchange: &Exchange) -> bool {
         let most = exchange.plan.snapshot().client.requests_per_connection;
+        let has_said_all = self.half_closed.get() && self.wire.is_empty();
         self.keep_alive.get()
             && !self.body_pending.get()
             && !shard.is_ending()
             && !self.arrival.listener.is_over()
+            && !has_said_all
             && self.requests.get() < most
     }
 
@@ -288,19 +297,31 @@ impl Client {
     }
 
     /// Waits for the first bytes of a request. What was accepted may bring one even if its listener was removed or
-    /// changed by now: nothing told the client to go elsewhere.
+    /// changed by now: nothing told the client to go elsewhere. Empty lines are no bytes of a request (RFC 9112 section
+    /// 2.2): they are dropped, and the wait goes on.
     pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
-        if !self.wire.is_empty() {
+        if self.has_request() {
             return Woken::Bytes;
         }
+        if self.has_too_many_empty_lines() {
+            return Woken::Over;
+        }
+        self.wire.release(&shard.blocks);
         self.wire.stream.watch();
         self.timer.set(wait);
         poll_fn(|cx| {
-            if let Poll::Ready(outcome) = self.poll_more(shard, cx) {
-                return Poll::Ready(match outcome {
-                    Ok(0) | Err(_) => Woken::Over,
-                    Ok(_) => Woken::Bytes,
-                });
+            while let Poll::Ready(outcome) = self.poll_more(shard, cx) {
+                if !matches!(outcome, Ok(1..)) {
+                    return Poll::Ready(Woken::Over);
+                }
+                if self.has_request() {
+                    return Poll::Ready(Woken::Bytes);
+                }
+                if self.has_too_many_empty_lines() {
+                    return Poll::Ready(Woken::Over);
+                }
+                self.wire.release(&shard.blocks);
+                self.wire.stream.watch();
             }
             if shard.is_draining() || self.is_unwanted() {
                 return Poll::Ready(Woken::Over);
@@ -308,6 +329,25 @@ impl Client {
             self.timer.poll(cx).map(|_| Woken::Expired)
         })
         .await
+    }
+
+    /// Drops the empty lines that were received. Whether something of a request follows them.
+    fn has_request(&self) -> bool {
+        let Stream::Socket(_) = self.wire.stream else {
+            return !self.wire.is_empty();
+        };
+        self.wire.with(|received| {
+            while received.filled().starts_with(b"\r\n") && !self.has_too_many_empty_lines() {
+                received.consume(b"\r\n".len());
+                self.empty_bytes.set(self.empty_bytes.get() + b"\r\n".len());
+            }
+            // A CR may be half of an empty line.
+            !self.has_too_many_empty_lines() && !matches!(received.filled(), b"" | b"\r")
+        })
+    }
+
+    fn has_too_many_empty_lines(&self) -> bool {
+        self.empty_bytes.get() > limits::EMPTY_LINE_BYTES
     }
 
     /// Waits as [`Client::wait_for_request`] does, and counts as idle meanwhile: the connection may be closed for
@@ -329,8 +369,7 @@ impl Client {
     }
 
     /// Ready when the client has gone away while its request runs. What comes of a next request is kept, up to a block.
-    /// (A client that ends its sending side counts as gone, as it does for nginx: from here it cannot be told from one
-    /// that closed.)
+    /// A client that ends its sending side cannot be told from one that closed: its listener says which of them it is.
     pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
         let socket = match &self.wire.stream {
             Stream::Multiplexed(stream) => {
@@ -340,11 +379,14 @@ impl Client {
         };
         loop {
             let is_full = self.wire.with(|block| block.len()) >= limits::BLOCK_BYTES;
-            if is_full || self.body_pending.get() {
+            if is_full || self.body_pending.get() || self.half_closed.get() {
                 return self.poll_hung_up(socket, shard, cx); // What comes now is not to be received here.
             }
             socket.watch();
             match std::task::ready!(self.poll_more(shard, cx)) {
+                Ok(0) if self.arrival.listener.half_close == HalfClose::Serve => {
+                    self.half_closed.set(true);
+                }
                 Ok(0) | Err(_) => return Poll::Ready(Failure::ClientLeft),
                 Ok(_) => {} // The end may stand behind it.
             }
@@ -360,8 +402,8 @@ impl Client {
         }
     }
 
-    /// Looks every now and then whether the client has ended its side behind what it has sent: the engine tells that
-    /// only of what can be received.
+    /// Looks every now and then whether the client has ended its side behind what it has sent, or its connection was
+    /// reset: the engine tells that only of what can be received.
     fn poll_hung_up(&self, socket: &Socket, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
         let wait = Duration::from_millis(limits::TICK_MILLIS);
         let mut next_look = self.next_look.borrow_mut();
@@ -370,7 +412,11 @@ impl Client {
             timer.set(wait);
             timer
         });
-        match timer.is_due_again(wait, cx) && socket.has_hung_up() {
+        let has_left = || match self.arrival.listener.half_close {
+            HalfClose::Serve => socket.is_over(),
+            HalfClose::Abort => socket.has_hung_up(),
+        };
+        match timer.is_due_again(wait, cx) && has_left() {
             true => Poll::Ready(Failure::ClientLeft),
             false => Poll::Pending,
         }

@@ -2,8 +2,11 @@
 
 mod backend_answers;
 mod both_versions;
+mod client_requests;
 mod early_answers;
+mod empty_lines;
 mod forwarding;
+mod half_close;
 mod hanging_backends;
 mod named_checks;
 mod panic_threshold;

@@ -96,6 +96,16 @@ impl Proxy {
         proxy
     }
 
+    /// Starts the proxy with a listener of these settings.
+    #[track_caller]
+    pub fn with_listener(listener: &str, config: &str) -> Proxy {
+        let addr = free_addr();
+        let config = format!("{config}\n[[listeners]]\naddr = \"{addr}\"\n{listener}\n");
+        let proxy = Proxy::launch(command(), addr, &config);
+        proxy.wait_until_it_accepts();
+        proxy
+    }
+
     /// A proxy with one route for everything.
     #[track_caller]
     pub fn to(backends: &[SocketAddr]) -> Proxy {
