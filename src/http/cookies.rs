@@ -145,4 +145,15 @@ mod tests {
             assert_eq!(String::from_utf8(written).unwrap(), expected, "{value}");
         }
     }
+
+    proptest::proptest! {
+        /// Attributes that no entry is for, and whatever else a backend says, pass byte for byte.
+        #[test]
+        fn what_is_not_meant_stays(value in "[a-z=;. /A-Z\"]{0,40}") {
+            let edits = edits(&[("backend.internal", "www.example")], &[("/0", "/1")]);
+            let mut written = Vec::new();
+            edits.write(value.as_bytes(), |piece| written.extend_from_slice(piece));
+            proptest::prop_assert_eq!(written, value.as_bytes());
+        }
+    }
 }

@@ -436,7 +436,7 @@ fn a_backend_without_http1_stays_in_use() {
     let (origin, _) = kind.start();
     let (other, _) = kind.start();
     let config = format!(
-        "{}protocol = \"h2\"\noutlier = {{ consecutive_failures = 1, eject_secs = 600, max_ejected_percent = 100 }}\n\
+        "workers = 1\n{}protocol = \"h2\"\noutlier = {{ consecutive_failures = 1, eject_secs = 600, max_ejected_percent = 100 }}\n\
          retries = 0\n",
         route("/", &[origin.addr, other.addr])
     );
