@@ -5,7 +5,7 @@
 //! sends or takes brings as much of it as that may take at the least rate. Time in which somebody else is waited for,
 //! such as the backend, does not count. A client that does nothing at all has paused, which other bounds are for.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -37,6 +37,8 @@ pub struct MinRate {
     /// milliseconds.
     taken: Cell<u64>,
     since: Cell<u64>,
+    /// When to look next, once a send has had to wait.
+    looks: OnceCell<Timer>,
 }
 
 impl MinRate {
@@ -59,6 +61,7 @@ impl MinRate {
             is_over: Cell::default(),
             taken: Cell::default(),
             since: Cell::default(),
+            looks: OnceCell::new(),
         }
     }
 
@@ -109,24 +112,26 @@ impl MinRate {
         let mut sending = pin!(sending);
         self.taken.set(0);
         self.since.set(timers.millis());
-        let mut looks: Option<Looks> = None;
+        let (mut is_waiting, mut unacknowledged) = (false, None);
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-                if looks.is_none() {
-                    self.note(0, self.taken.take());
-                }
+                self.note(0, self.taken.take());
+                self.looks.get().into_iter().for_each(Timer::clear);
                 return Poll::Ready(Ok(sent));
             }
             if let Stream::Socket(socket) = to {
-                let looks =
-                    looks.get_or_insert_with(|| Looks::begin(timers, socket.unacknowledged()));
-                if looks.timer.is_due_again(LOOK, cx) {
-                    let now = timers.millis();
-                    let acknowledged = looks.look(socket.unacknowledged(), self.taken.take());
-                    if acknowledged > 0 {
+                let look = self.looks.get_or_init(|| Timer::new(timers));
+                if !std::mem::replace(&mut is_waiting, true) {
+                    look.set(LOOK);
+                }
+                if look.is_due_again(LOOK, cx) {
+                    let before = unacknowledged.replace(socket.unacknowledged() as u64);
+                    let moved = acknowledged(before, self.taken.take(), unacknowledged);
+                    if moved > 0 {
                         moves();
                     }
-                    self.note(now.saturating_sub(self.since.replace(now)), acknowledged);
+                    let now = timers.millis();
+                    self.note(now.saturating_sub(self.since.replace(now)), moved);
                 }
             }
             match self.is_over.get() {
@@ -138,26 +143,12 @@ impl MinRate {
     }
 }
 
-/// The looks at what a client has acknowledged while a send waits.
-struct Looks {
-    timer: Timer,
-    unacknowledged: u64,
-}
-
-impl Looks {
-    fn begin(timers: &Rc<Timers>, unacknowledged: usize) -> Looks {
-        let timer = Timer::new(timers);
-        timer.set(LOOK);
-        Looks {
-            timer,
-            unacknowledged: unacknowledged as u64,
-        }
-    }
-
-    /// The bytes that were acknowledged since the last look, within which the socket has taken so many.
-    fn look(&mut self, unacknowledged: usize, taken: u64) -> u64 {
-        let before = std::mem::replace(&mut self.unacknowledged, unacknowledged as u64);
-        (before + taken).saturating_sub(self.unacknowledged)
+/// The bytes that a client has acknowledged between two looks, if the socket has taken so many for it meanwhile. At the
+/// first look nothing is known but what the socket has taken.
+fn acknowledged(before: Option<u64>, taken: u64, now: Option<u64>) -> u64 {
+    match (before, now) {
+        (Some(before), Some(now)) => (before + taken).saturating_sub(now),
+        _ => taken,
     }
 }
 
@@ -206,11 +197,15 @@ mod tests {
 
     #[test]
     fn what_is_acknowledged_follows_from_what_is_not() {
-        let timers = Rc::<Timers>::default();
-        let mut looks = Looks::begin(&timers, 1_000);
-        assert_eq!(looks.look(900, 0), 100);
-        assert_eq!(looks.look(1_400, 600), 100);
-        assert_eq!(looks.look(1_400, 0), 0);
-        assert_eq!(looks.look(2_000, 0), 0, "a TLS record is longer");
+        let rows = [
+            (None, 70, 1_000, 70),
+            (Some(1_000), 0, 900, 100),
+            (Some(900), 600, 1_400, 100),
+            (Some(1_400), 0, 1_400, 0),
+            (Some(1_400), 0, 2_000, 0), // A TLS record is longer than what it carries.
+        ];
+        for (before, taken, now, expected) in rows {
+            assert_eq!(acknowledged(before, taken, Some(now)), expected);
+        }
     }
 }

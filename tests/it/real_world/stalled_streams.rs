@@ -6,7 +6,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::support::h2::H2;
-use crate::support::h2::frame::{self, code, flag, get, post, setting};
+use crate::support::h2::backend::Backend;
+use crate::support::h2::frame::{self, code, flag, get, kind, post, setting};
 use crate::support::origin::ok;
 use crate::support::proxy::route;
 use crate::support::tls::Front;
@@ -160,4 +161,36 @@ fn what_is_wrong_with_one_stream_ends_no_other() {
     assert_eq!(client.answer(stopped).status(), 408);
     assert!(client.answer(wrong).reset.is_some());
     assert_eq!(client.goaways, []);
+}
+
+/// A backend that reads nothing from a shared connection for a while loses none of its streams for that, however short
+/// a connection is kept that has none.
+#[test]
+fn a_backend_that_pauses_may_go_on_later() {
+    const BYTES: usize = 16 << 20;
+    let origin = Origin::start(|link| {
+        let windows = [(setting::INITIAL_WINDOW_SIZE, 1 << 30)];
+        let Some(mut backend) = Backend::greet(link, &windows) else {
+            return;
+        };
+        backend.send(frame::window_update(0, 1 << 30));
+        let mut bytes = 0;
+        while let Some(frame) = backend.frame() {
+            match frame.kind {
+                kind::HEADERS => sleep(Duration::from_secs(2)),
+                kind::DATA => bytes += frame.payload.len(),
+                _ => continue,
+            }
+            if frame.kind == kind::DATA && frame.has(flag::END_STREAM) {
+                backend.answer(frame.stream, &bytes.to_string());
+            }
+        }
+    });
+    let config = route("/", &[origin.addr]) + "protocol = \"h2\"\n";
+    let timeouts = "workers = 1\n[timeouts]\nupstream_keepalive = 0.5\n";
+    let proxy = Proxy::start(&(timeouts.to_owned() + &config));
+    let mut client = proxy.h2();
+    let answer = client.ask_with(&post("/", &[]), &vec![b'x'; BYTES]);
+    assert_eq!(answer.text(), BYTES.to_string());
+    assert_eq!(origin.accepted(), 1);
 }

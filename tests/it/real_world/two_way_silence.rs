@@ -137,7 +137,7 @@ fn a_client_that_is_not_read_is_not_silent() {
     const BYTES: usize = 32 << 20;
     let origin = Origin::start(|link| {
         if let Some(head) = link.head() {
-            sleep(Duration::from_secs(3));
+            sleep(Duration::from_secs(2));
             let text = link.body_of(head).map_or(0, |request| request.body.len());
             link.send(ok(&text.to_string()));
         }

@@ -115,14 +115,18 @@ impl Connection {
     }
 
     /// Whether the socket has taken nothing for too long of what is to be sent. What comes from the peer meanwhile, and
-    /// a stream that waits for something else than to send, such as its answer, get a client more time: other streams
-    /// may only have one reader that is slow.
+    /// a stream that waits for something else than to send, such as its answer, get a client more time: it may be busy
+    /// with something else than to read. A backend has as much as its exchanges.
     fn is_stuck(&self, now: u64, terms: &Terms<'_>) -> bool {
         let Some(since) = self.sending_since.get() else {
             return false;
         };
         let silent = now.saturating_sub(since.max(self.heard_at.get()));
-        let awaits_other = self.role == Role::Server && self.protocol.borrow().awaits_owner();
+        let awaits_other = match self.role {
+            Role::Server => self.protocol.borrow().awaits_owner(),
+            // Its exchanges have their own bounds, and the kernel and PING find out whether it is gone.
+            Role::Client => self.open_streams() > 0,
+        };
         let is_idle = silent >= terms.idle.as_millis() as u64 && !awaits_other;
         is_idle || now.saturating_sub(since) >= terms.stall.as_millis() as u64
     }
