@@ -86,6 +86,8 @@ pub struct Listener {
     /// What becomes of slashes that follow one another in a path.
     pub merge_slashes: MergeSlashes,
     pub half_close: HalfClose,
+    /// Whether control bytes other than NUL, CR and LF in cookies are passed on.
+    pub tolerates_control_bytes: bool,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -123,6 +125,7 @@ impl Listener {
             redirect_to_https,
             merge_slashes,
             half_close,
+            tolerates_control_bytes,
             access: _,
             connections: _,
             clients: _,
@@ -134,6 +137,7 @@ impl Listener {
             redirect_to_https,
             merge_slashes,
             half_close,
+            tolerates_control_bytes,
         );
         rest == (
             &other.http2,
@@ -142,6 +146,7 @@ impl Listener {
             &other.redirect_to_https,
             &other.merge_slashes,
             &other.half_close,
+            &other.tolerates_control_bytes,
         ) && match (tls, &other.tls) {
             (None, None) => true,
             (Some(tls), Some(other)) => tls.demands_as_much_as(other),

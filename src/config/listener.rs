@@ -24,6 +24,8 @@ pub struct ListenerSettings {
     pub redirect_to_https: bool,
     pub merge_slashes: MergeSlashes,
     pub half_close: HalfClose,
+    /// Whether cookies may have control bytes.
+    pub tolerates_control_bytes: bool,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
@@ -40,6 +42,9 @@ const MERGE_SLASHES: [(&str, MergeSlashes); 3] = [
 /// The words for what becomes of clients that have ended their sending side.
 const HALF_CLOSE: [(&str, HalfClose); 2] =
     [("serve", HalfClose::Serve), ("abort", HalfClose::Abort)];
+
+/// The words for what is refused by default and may be tolerated.
+const TOLERABLE: [(&str, ()); 1] = [("control_bytes", ())];
 
 /// Reads both forms; the default address if there is neither.
 pub(super) fn read(table: &mut Table<'_>) -> Vec<ListenerSettings> {
@@ -82,6 +87,12 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
             .unwrap_or_default(),
         half_close: table
             .get("half_close", |item| item.word(&HALF_CLOSE))
+            .unwrap_or_default(),
+        tolerates_control_bytes: table
+            .get("tolerate", |item| {
+                let items = item.list(TOLERABLE.len())?;
+                Some(items.iter().any(|item| item.word(&TOLERABLE).is_some()))
+            })
             .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
@@ -143,6 +154,7 @@ impl ListenerSettings {
             redirect_to_https: false,
             merge_slashes: MergeSlashes::On,
             half_close: HalfClose::Serve,
+            tolerates_control_bytes: false,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
         }

@@ -80,6 +80,7 @@ mod tests {
             redirect_to_https,
             merge_slashes: Default::default(),
             half_close: Default::default(),
+            tolerates_control_bytes: false,
             access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
             clients: Arc::new(ClientCount::new(1)),

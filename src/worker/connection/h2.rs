@@ -9,6 +9,7 @@ use super::tasks::Tasks;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
+use crate::snapshot::Listener;
 use crate::worker::downstream::{Client, LINGER, linger};
 use crate::worker::memory::relief;
 use crate::worker::multiplex::{Connection, End, Stream, Terms};
@@ -20,7 +21,11 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         return;
     };
     let (socket, arrival) = (accepted.socket, accepted.arrival);
-    let connection = Connection::new(Role::Server, settings(shard), &shard.timers);
+    let connection = Connection::new(
+        Role::Server,
+        settings(shard, &arrival.listener),
+        &shard.timers,
+    );
     let begun = Cell::new(0_u32);
     let tasks = Tasks::new(shard, &arrival);
     let idle = RefCell::new(None);
@@ -72,7 +77,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     linger(&socket, &shard.blocks, &timer, LINGER).await;
 }
 
-fn settings(shard: &Shard) -> LocalSettings {
+fn settings(shard: &Shard, listener: &Listener) -> LocalSettings {
     let plan = shard.plan();
     let head = &plan.snapshot().client.head;
     LocalSettings {
@@ -81,6 +86,7 @@ fn settings(shard: &Shard) -> LocalSettings {
             fields: head.fields,
         },
         target_bytes: head.target_bytes,
+        control_bytes: listener.tolerates_control_bytes,
         ..LocalSettings::default()
     }
 }
