@@ -91,7 +91,13 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         tolerates_control_bytes: table
             .get("tolerate", |item| {
                 let items = item.list(TOLERABLE.len())?;
-                Some(items.iter().any(|item| item.word(&TOLERABLE).is_some()))
+                Some(
+                    items
+                        .iter()
+                        .filter_map(|item| item.word(&TOLERABLE))
+                        .count()
+                        > 0,
+                )
             })
             .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
