@@ -94,6 +94,8 @@ pub struct Listener {
     /// The port of that URL.
     pub https_port: u16,
     pub half_close: HalfClose,
+    /// Whether control bytes other than NUL, CR and LF in cookies are passed on.
+    pub tolerates_control_bytes: bool,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
@@ -136,6 +138,7 @@ impl Listener {
             merge_slashes,
             https_port: _,
             half_close,
+            tolerates_control_bytes,
             access: _,
             connections: _,
             min_rate_bytes: _,
@@ -149,6 +152,7 @@ impl Listener {
             redirect_to_https,
             merge_slashes,
             half_close,
+            tolerates_control_bytes,
         );
         rest == (
             &other.http2,
@@ -157,6 +161,7 @@ impl Listener {
             &other.redirect_to_https,
             &other.merge_slashes,
             &other.half_close,
+            &other.tolerates_control_bytes,
         ) && match (tls, &other.tls) {
             (None, None) => true,
             (Some(tls), Some(other)) => tls.demands_as_much_as(other),

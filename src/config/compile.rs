@@ -184,6 +184,7 @@ fn compile_listener(
         http2: listener.http2 && listener.tls.as_ref().is_none_or(speaks_h2),
         merge_slashes: listener.merge_slashes,
         half_close: listener.half_close,
+        tolerates_control_bytes: listener.tolerates_control_bytes,
         proxy_protocol: listener.proxy_protocol,
         proxy_protocol_from: ranges(&listener.proxy_protocol_from),
         redirect_to_https: listener.redirect_to_https,

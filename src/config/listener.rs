@@ -27,6 +27,8 @@ pub struct ListenerSettings {
     /// The port that is redirected to.
     pub https_port: u16,
     pub half_close: HalfClose,
+    /// Whether cookies may have control bytes.
+    pub tolerates_control_bytes: bool,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
@@ -46,6 +48,9 @@ const MERGE_SLASHES: [(&str, MergeSlashes); 3] = [
 /// The words for what becomes of clients that have ended their sending side.
 const HALF_CLOSE: [(&str, HalfClose); 2] =
     [("serve", HalfClose::Serve), ("abort", HalfClose::Abort)];
+
+/// The words for what is refused by default and may be tolerated.
+const TOLERABLE: [(&str, ()); 1] = [("control_bytes", ())];
 
 /// Reads both forms; the default address if there is neither.
 pub(super) fn read(table: &mut Table<'_>) -> Vec<ListenerSettings> {
@@ -89,6 +94,18 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         https_port: read_https_port(table, redirect.unwrap_or(false)),
         half_close: table
             .get("half_close", |item| item.word(&HALF_CLOSE))
+            .unwrap_or_default(),
+        tolerates_control_bytes: table
+            .get("tolerate", |item| {
+                let items = item.list(TOLERABLE.len())?;
+                Some(
+                    items
+                        .iter()
+                        .filter_map(|item| item.word(&TOLERABLE))
+                        .count()
+                        > 0,
+                )
+            })
             .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
@@ -166,6 +183,7 @@ impl ListenerSettings {
             merge_slashes: MergeSlashes::On,
             https_port: default::HTTPS_PORT,
             half_close: HalfClose::Serve,
+            tolerates_control_bytes: false,
             access: SocketAccess::of_mode(default::LISTENER_MODE),
             connections: 0,
             min_rate_bytes: default::MIN_RATE_BYTES,

@@ -6,11 +6,13 @@ use super::acme;
 use super::address::BackendPlace;
 use super::compile::{memory_bytes, workers};
 use super::descriptors::{configured_clients, share_out};
+use super::listener::ListenerSettings;
 use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
 use super::settings::{Settings, TrustedProxy};
 use crate::base::limits;
+use crate::http::path::MergeSlashes;
 use crate::snapshot::{ListenAddr, Protocol};
 
 /// Notes every warning.
@@ -18,6 +20,7 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_machine(settings, machine, notes);
     warn_of_ranges(settings, notes);
     warn_of_pools(settings, notes);
+    warn_of_slashes(settings, notes);
     warn_of_backends(settings, notes);
     warn_of_bounds(settings, machine, notes);
     acme::warn(settings, notes);
@@ -113,6 +116,22 @@ fn warn_of_pools(settings: &Settings, notes: &Notes<'_>) {
         .filter(|pool| !used.contains(pool.name.as_str()))
     {
         notes.add(&pool.name.place, "no route leads to this pool");
+    }
+}
+
+/// A prefix with several slashes in a row is found only where they are not merged.
+fn warn_of_slashes(settings: &Settings, notes: &Notes<'_>) {
+    let merges = |listener: &ListenerSettings| listener.merge_slashes != MergeSlashes::Off;
+    if !settings.listeners.iter().any(merges) {
+        return;
+    }
+    let routes = settings.routes.iter();
+    for route in routes.filter(|route| route.prefix.contains("//")) {
+        notes.add(
+            &route.place,
+            "the prefix has slashes in a row, and a listener merges them (merge_slashes): no request that comes there \
+             is for this route",
+        );
     }
 }
 

@@ -284,6 +284,11 @@ pub fn trim(text: &[u8]) -> &[u8] {
     }
 }
 
+/// Whether a byte of a cookie is a control byte that a listener may tolerate: no reader takes it for the end of anything.
+pub fn is_tolerable(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\0' | b'\r' | b'\n' | b'\t')
+}
+
 /// Whether a text is a token (RFC 9110 section 5.6.2).
 pub fn is_token(text: &[u8]) -> bool {
     let is_token_byte =

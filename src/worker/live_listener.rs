@@ -82,6 +82,7 @@ mod tests {
             merge_slashes: Default::default(),
             https_port: 443,
             half_close: Default::default(),
+            tolerates_control_bytes: false,
             access: SocketAccess::of_mode(0o600),
             connections: usize::MAX,
             min_rate_bytes: 0,

@@ -7,12 +7,13 @@ use crate::base::ids::{PoolId, RouteId};
 use crate::config::{Machine, Resolved, compile};
 use crate::http::h1::HeadLimits;
 use crate::http::names::FieldEdits;
+use crate::http::path::MergeSlashes;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    AccessLog, AccessLogFormat, Admin, BackendAddr, Descriptors, HealthCheck, HostHeader,
-    ListenAddr, Outlier, ProbeKind, ProbeTls, Protocol, ProxyProtocol, Snapshot, SocketAccess,
-    Traceparent,
+    AccessLog, AccessLogFormat, Admin, BackendAddr, Descriptors, HalfClose, HealthCheck,
+    HostHeader, ListenAddr, Outlier, ProbeKind, ProbeTls, Protocol, ProxyProtocol, Snapshot,
+    SocketAccess, Traceparent,
 };
 use crate::tls::Vault;
 use crate::worker::balance::HashKey;
@@ -74,6 +75,9 @@ proxy_protocol = true
 proxy_protocol_from = ["10.1.0.0/16", "::1"]
 redirect_to_https = true
 https_port = 8443
+merge_slashes = "match_only"
+half_close = "abort"
+tolerate = ["control_bytes"]
 
 [access_log]
 path = "/var/log/palantir.log"
@@ -101,6 +105,7 @@ health_check = { path = "/health", interval_secs = 3, timeout_secs = 1, unhealth
 outlier = { consecutive_failures = 7, eject_secs = 8, max_ejected_percent = 9 }
 idle_connections = 16
 proxy_protocol = "v2"
+strict_responses = true
 
 [[routes]]
 host = "API.example.com"
@@ -508,4 +513,38 @@ fn every_key_of_a_pool_takes_effect() {
             .map(|check| &check.kind),
         Some(&ProbeKind::Tcp)
     );
+}
+
+#[test]
+fn what_is_liberal_by_default_can_be_set() {
+    let (short, every) = (snapshot(SHORT), snapshot(EVERY_KEY));
+    let of = |snapshot: &Snapshot| {
+        let listener = snapshot.listeners.last().unwrap();
+        (
+            listener.merge_slashes,
+            listener.half_close,
+            listener.tolerates_control_bytes,
+            snapshot.pools[0].strict_responses,
+        )
+    };
+    assert_eq!(
+        of(&short),
+        (MergeSlashes::On, HalfClose::Serve, false, false)
+    );
+    assert_eq!(
+        of(&every),
+        (MergeSlashes::MatchOnly, HalfClose::Abort, true, true)
+    );
+}
+
+/// A prefix may be written in any form; requests have the normal one.
+#[test]
+fn prefixes_get_their_normal_form() {
+    let prefix = |written: &str| {
+        let text =
+            format!("[[routes]]\nprefix = \"{written}\"\nbackend_addrs = [\"127.0.0.1:1\"]\n");
+        snapshot(&text).routes[0].prefix.clone()
+    };
+    assert_eq!(prefix("/caf%c3%a9/%61"), "/caf%C3%A9/a");
+    assert_eq!(prefix("/a%2fb"), "/a%2Fb");
 }

@@ -46,6 +46,18 @@ fn a_bound_below_the_workers_is_warned_of_where_they_share_no_connection() {
     assert_eq!([0, 1, 2].map(warnings), [0, 1, 0]);
 }
 
+#[test]
+fn a_prefix_with_slashes_in_a_row_is_warned_of_where_they_are_merged() {
+    let text = |merge: &str| {
+        format!(
+            "[[listeners]]\naddr = \"127.0.0.1:8082\"\nmerge_slashes = \"{merge}\"\n\
+             [[routes]]\nprefix = \"/a//b\"\nbackend_addrs = [\"127.0.0.1:1\"]\n"
+        )
+    };
+    let warnings = |merge| parsed(&text(merge)).unwrap().warnings(&MACHINE).len();
+    assert_eq!(["on", "match_only", "off"].map(warnings), [1, 1, 0]);
+}
+
 /// The file that palantir is shipped with.
 const SHIPPED: &str = include_str!("../../../config.toml");
 

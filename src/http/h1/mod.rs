@@ -17,6 +17,7 @@ mod request;
 mod response;
 mod survey;
 mod target;
+mod tolerant;
 mod trailers;
 
 use std::mem::MaybeUninit;
@@ -36,6 +37,7 @@ pub use repair::{may_be_repaired, repair_response};
 pub use request::{RequestHead, lower_version, parse_request};
 pub use response::{Asked, ResponseHead, interim_cost, parse_response};
 pub(in crate::http) use survey::{content_length, equal_lengths};
+pub use tolerant::parse_tolerant;
 pub(in crate::http) use trailers::may_be_trailer;
 pub use trailers::retain_trailers;
 

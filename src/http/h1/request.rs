@@ -118,7 +118,7 @@ fn without_empty_lines(mut bytes: &[u8]) -> &[u8] {
 
 /// Our own checks of what httparse took for a head.
 #[inline(always)]
-fn accept<'b, 's>(
+pub(super) fn accept<'b, 's>(
     head: &'b [u8],
     parsed: httparse::Request<'s, 'b>,
     place: &'s mut MaybeUninit<Survey<'b>>,

@@ -9,7 +9,9 @@ use super::head::Head;
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::priority::Priority;
 use crate::base::limits;
-use crate::http::fields::{Expectation, disguises_framing, expectation, is_token};
+use crate::http::fields::{
+    Expectation, disguises_framing, expectation, is_token, is_tolerable, trim,
+};
 use crate::http::h1::{content_length, equal_lengths, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
@@ -19,6 +21,8 @@ use crate::http::refusal::Refusal;
 pub(super) struct RequestRules {
     pub(super) target_bytes: u32,
     pub(super) extended_connect: bool,
+    /// Control bytes other than NUL, CR and LF in cookies.
+    pub(super) control_bytes: bool,
 }
 
 /// Pseudo-fields and `host` as found.
@@ -58,7 +62,7 @@ pub(super) fn check_request(
     end: bool,
     rules: RequestRules,
 ) -> Result<(), Refusal> {
-    let found = survey(head, Role::Server)?;
+    let found = survey(head, Role::Server, rules.control_bytes)?;
     if end && head.facts.content_length.is_some_and(|length| length > 0) {
         return Err(Refusal::LengthMismatch);
     }
@@ -122,7 +126,7 @@ pub(super) fn check_request(
 
 /// Checks a response's head.
 pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
-    let found = survey(head, Role::Client)?;
+    let found = survey(head, Role::Client, false)?;
     head.fields.refusal().map_or(Ok(()), Err)?;
     let others = [
         found.method,
@@ -179,12 +183,12 @@ pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
 /// The one walk over the fields of a request, as a server, or of a response, as a client: backends are ours, so that
 /// what has one reading is taken from them.
 #[inline]
-fn survey(head: &mut Head, role: Role) -> Result<Found, Refusal> {
+fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Refusal> {
     let mut found = Found::default();
     let (list, facts) = (&head.fields, &mut head.facts);
     let mut fields_begun = false;
     for (index, span) in list.spans.iter().enumerate() {
-        if span.bad_value {
+        if span.bad_value && !(control_bytes && is_odd_cookie(span, list.value(span))) {
             return Err(if span.class.is_pseudo() {
                 Refusal::BadPseudoField
             } else {
@@ -239,6 +243,12 @@ fn survey(head: &mut Head, role: Role) -> Result<Found, Refusal> {
         facts.first_field = list.spans.len();
     }
     Ok(found)
+}
+
+/// Whether nothing is wrong with a field but control bytes in a cookie that may be tolerated.
+fn is_odd_cookie(span: &Span, value: &[u8]) -> bool {
+    let is_fine = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control() || is_tolerable(*byte);
+    span.class == Class::Cookie && value.iter().all(is_fine) && trim(value).len() == value.len()
 }
 
 impl Found {

@@ -122,6 +122,7 @@ mod tests {
             RequestRules {
                 target_bytes: 100,
                 extended_connect: true,
+                control_bytes: false,
             },
         )
         .unwrap();
@@ -182,6 +183,7 @@ mod tests {
                 RequestRules {
                     target_bytes: 100,
                     extended_connect: true,
+                    control_bytes: false,
                 },
             )
             .unwrap();
@@ -335,7 +337,7 @@ mod tests {
                 section.extend(value);
             }
             Decoder::new(LIMITS).decode(&section, &mut head.fields).unwrap();
-            if check_request(&mut head, end, RequestRules { target_bytes: 100, extended_connect: true }).is_err() {
+            if check_request(&mut head, end, RequestRules { target_bytes: 100, extended_connect: true, control_bytes: false }).is_err() {
                 return Ok(());
             }
             let mut slots = FieldSlots::new();
@@ -379,7 +381,7 @@ mod tests {
             }
             let wide = ListLimits { bytes: 200_000, fields: 100 };
             Decoder::new(wide).decode(&section, &mut head.fields).unwrap();
-            let rules = RequestRules { target_bytes: 100_000, extended_connect: true };
+            let rules = RequestRules { target_bytes: 100_000, extended_connect: true, control_bytes: false };
             prop_assume!(check_request(&mut head, true, rules).is_ok());
             let mut slots = FieldSlots::new();
             let request = head.as_request(true, &mut slots).unwrap();

@@ -41,6 +41,8 @@ pub struct LocalSettings {
     pub connection_window: u32,
     /// Whether a server takes CONNECT with a `:protocol` (RFC 8441).
     pub extended_connect: bool,
+    /// Whether a server takes cookies with control bytes other than NUL, CR and LF.
+    pub control_bytes: bool,
 }
 
 impl Default for LocalSettings {
@@ -56,6 +58,7 @@ impl Default for LocalSettings {
             widest_stream_window: limits::H2_WIDEST_STREAM_WINDOW,
             connection_window: limits::default::H2_CONNECTION_WINDOW,
             extended_connect: true,
+            control_bytes: false,
         }
     }
 }

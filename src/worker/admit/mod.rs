@@ -123,15 +123,14 @@ fn admit_written(
     let mut received = client.wire.take();
     let mut slots = FieldSlots::new();
     let limits = &exchange.plan.snapshot().client.head;
+    let tolerates = client.arrival.listener.tolerates_control_bytes;
     let (consumed, outcome) = match h1::parse_request(received.filled(), &mut slots, limits) {
-        Ok(None) => (0, Ok(None)),
-        Ok(Some(head)) => {
-            client.keep_alive.set(head.keep_alive);
-            client.expect_body(head.body != RequestBody::None);
-            let decided = decide(shard, client, exchange, &head).map(Some);
-            (head.head_bytes, decided)
+        Err(Refusal::BadFieldValue) if tolerates => {
+            let mut slots = FieldSlots::new();
+            let parsed = h1::parse_tolerant(received.filled(), &mut slots, limits);
+            decide_written(shard, client, exchange, parsed)
         }
-        Err(refusal) => (0, Err(Failure::Refused(refusal))),
+        parsed => decide_written(shard, client, exchange, parsed),
     };
     if matches!(outcome, Err(Failure::Refused(Refusal::UnsupportedVersion)))
         && h1::lower_version(received.filled_mut())
@@ -156,6 +155,25 @@ fn admit_written(
     };
     client.wire.put(received, &shard.blocks);
     outcome
+}
+
+/// Decides on what was parsed; with it, how many bytes the head has taken.
+fn decide_written(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    parsed: Result<Option<RequestHead<'_, '_>>, Refusal>,
+) -> (usize, Result<Option<Admitted>, Failure>) {
+    match parsed {
+        Ok(None) => (0, Ok(None)),
+        Ok(Some(head)) => {
+            client.keep_alive.set(head.keep_alive);
+            client.expect_body(head.body != RequestBody::None);
+            let decided = decide(shard, client, exchange, &head).map(Some);
+            (head.head_bytes, decided)
+        }
+        Err(refusal) => (0, Err(Failure::Refused(refusal))),
+    }
 }
 
 /// Hands a copy of what was refused to the control thread, for people to look at.

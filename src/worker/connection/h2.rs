@@ -9,6 +9,7 @@ use super::tasks::Tasks;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
+use crate::snapshot::Listener;
 use crate::worker::downstream::{Client, Lingering, linger};
 use crate::worker::memory::relief;
 use crate::worker::min_rate::MinRate;
@@ -21,7 +22,11 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         return;
     };
     let (socket, arrival) = (accepted.socket, accepted.arrival);
-    let connection = Connection::new(Role::Server, settings(shard), &shard.timers);
+    let connection = Connection::new(
+        Role::Server,
+        settings(shard, &arrival.listener),
+        &shard.timers,
+    );
     let begun = Cell::new(0_u32);
     let tasks = Tasks::new(shard, &arrival);
     let idle = RefCell::new(None);
@@ -84,7 +89,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     linger(shard, &socket, &timer, lingering, &rate).await;
 }
 
-fn settings(shard: &Shard) -> LocalSettings {
+fn settings(shard: &Shard, listener: &Listener) -> LocalSettings {
     let plan = shard.plan();
     let head = &plan.snapshot().client.head;
     LocalSettings {
@@ -93,6 +98,7 @@ fn settings(shard: &Shard) -> LocalSettings {
             fields: head.fields,
         },
         target_bytes: head.target_bytes,
+        control_bytes: listener.tolerates_control_bytes,
         ..LocalSettings::default()
     }
 }

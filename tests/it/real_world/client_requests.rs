@@ -96,3 +96,50 @@ fn chunk_extensions_may_take_a_share_of_the_body() {
     client.try_send(body(100, 1_000));
     assert_eq!(client.answer().status(), 431);
 }
+
+#[test]
+fn control_bytes_in_cookies_pass_where_they_are_tolerated() {
+    let origin = Origin::saying("ok");
+    let proxy = Proxy::with_listener(
+        "tolerate = [\"control_bytes\"]",
+        &route("/", &[origin.addr]),
+    );
+    let cookie = "a=\u{1}\u{b}b\u{7f}; c=d";
+    let request =
+        |line: &str| format!("GET / HTTP/1.1\r\nHost: test\r\nX-A: b\r\n{line}\r\nX-C: d\r\n\r\n");
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        assert_eq!(
+            client.ask(request(&format!("Cookie: {cookie}"))).status(),
+            200
+        );
+    }
+    let mut second = proxy.h2();
+    let crumbs = [("cookie", "a=\u{1}\u{b}b\u{7f}"), ("cookie", "c=d")];
+    assert_eq!(second.ask(&h2_get("/", &crumbs)).status(), 200);
+    for received in origin.requests() {
+        assert_eq!(received.head.field("cookie"), Some(cookie));
+    }
+    for line in [
+        "Cookie: a\0b",
+        "Cookie: a\rb",
+        "X-B: a\u{1}b",
+        "Cookie\u{1}: a",
+    ] {
+        assert_eq!(proxy.ask(request(line)).status(), 400, "{line:?}");
+    }
+    for (name, value) in [
+        ("cookie", "a\0"),
+        ("cookie", "a\rb"),
+        ("cookie", "a\nb"),
+        ("x", "a\u{1}"),
+    ] {
+        let answer = second.ask(&h2_get("/", &[(name, value)]));
+        assert!(answer.reset.is_some(), "{name}: {value:?}");
+    }
+    let strict = Proxy::to(&[origin.addr]);
+    assert_eq!(
+        strict.ask(request(&format!("Cookie: {cookie}"))).status(),
+        400
+    );
+}

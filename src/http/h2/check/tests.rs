@@ -6,6 +6,7 @@ use crate::http::h2::hpack::{Decoder, Encoder, ListLimits};
 const RULES: RequestRules = RequestRules {
     target_bytes: 50,
     extended_connect: true,
+    control_bytes: false,
 };
 
 /// A head of `name: value` lines, through the wire. Names that an encoder would change are written raw.

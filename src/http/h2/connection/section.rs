@@ -177,6 +177,7 @@ impl Connection {
         let rules = RequestRules {
             target_bytes: self.local.target_bytes,
             extended_connect: self.local.extended_connect,
+            control_bytes: self.local.control_bytes,
         };
         let checked = check::check_request(&mut self.head, begun.end, rules);
         match checked {
