@@ -72,21 +72,23 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     };
     let end = connection.carry(&socket, accepted.received, &terms).await;
     tasks.end();
+    if let End::Broken(error) = end {
+        report(shard, arrival.peer, &ConnectionFailure::Http2(error));
+    }
     // What was sent last, such as the reason for the end, is to arrive.
-    let lingering = match end {
+    let timer = Timer::new(&shard.timers);
+    let rate = MinRate::of(&arrival.listener);
+    linger(shard, &socket, &timer, lingering(shard, end), &rate).await;
+}
+
+fn lingering(shard: &Shard, end: End) -> Lingering {
+    match end {
         End::Orderly => {
             let stall = shard.plan().snapshot().client.idle_timeout;
             Lingering::behind_answer(false, stall)
         }
-        End::Stuck => Lingering::behind_word(),
-        End::Broken(error) => {
-            report(shard, arrival.peer, &ConnectionFailure::Http2(error));
-            Lingering::behind_word()
-        }
-    };
-    let timer = Timer::new(&shard.timers);
-    let rate = MinRate::of(&arrival.listener);
-    linger(shard, &socket, &timer, lingering, &rate).await;
+        End::Stuck | End::Broken(_) => Lingering::behind_word(),
+    }
 }
 
 fn settings(shard: &Shard, listener: &Listener) -> LocalSettings {
