@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -276,29 +275,6 @@ impl Ends<'_> {
     /// Whether the time for the answer has not begun, and that for the whole exchange has not ended.
     fn may_wait_on(&self) -> bool {
         self.is_uploading.get() && !self.exchange.is_overdue()
-    }
-
-    /// How long this side may keep the answer's body waiting, which waits for the side from now on.
-    fn wait_for(&self, side: Side) -> Duration {
-        self.answer_waits_for.set(Some(side));
-        match side {
-            Side::Client => self.client.stall(self.exchange),
-            Side::Backend => {
-                let idle = self.exchange.route().timeouts.upstream_idle;
-                self.exchange.bounded(idle)
-            }
-        }
-    }
-
-    /// Notes that some of the request has moved. Silence is bounded for both directions together: who sends is alive
-    /// and may have nothing to say, or to read, in the other direction.
-    pub fn upload_moves(&self) {
-        let timer = &self.client.timer;
-        if let Some(side) = self.answer_waits_for.get()
-            && !timer.expired()
-        {
-            timer.set(self.wait_for(side));
-        }
     }
 
     /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Expired, Timer};
 use crate::worker::body::{Body, Unacceptable};
-use crate::worker::deliver::Ends;
+use crate::worker::deliver::{Ends, Side};
 use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -104,6 +104,29 @@ impl Ends<'_> {
             }
             None if self.exchange.answered.get() => limits::LONGEST_TIMEOUT,
             None => self.exchange.bounded(wait),
+        }
+    }
+
+    /// How long this side may keep the answer's body waiting, which waits for the side from now on.
+    pub fn wait_for(&self, side: Side) -> Duration {
+        self.answer_waits_for.set(Some(side));
+        match side {
+            Side::Client => self.client.stall(self.exchange),
+            Side::Backend => {
+                let idle = self.exchange.route().timeouts.upstream_idle;
+                self.exchange.bounded(idle)
+            }
+        }
+    }
+
+    /// Notes that some of the request has moved. Silence is bounded for both directions together: who sends is alive
+    /// and may have nothing to say, or to read, in the other direction.
+    pub fn upload_moves(&self) {
+        let timer = &self.client.timer;
+        if let Some(side) = self.answer_waits_for.get()
+            && !timer.expired()
+        {
+            timer.set(self.wait_for(side));
         }
     }
 

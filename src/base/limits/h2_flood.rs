@@ -5,12 +5,12 @@
 pub const BURST_AND_PER_MINUTE: [(u32, u32); 8] = [
     (200, 1200),
     (100, 600),
-    (16, 60),
-    (64, 600),
-    (64, 600),
+    (128, 300),
+    (512, 3000),
+    (256, 1200),
     (512, 6000),
     (256, 1200),
-    (128, 1200),
+    (1024, 6000),
 ];
 /// How many more of them one more request allows, in the same order.
 pub const PER_HEAD: [u64; 8] = [0, 0, 4, 16, 16, 8, 8, 32];

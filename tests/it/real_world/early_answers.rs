@@ -122,7 +122,7 @@ fn an_answer_waits_for_a_client_that_sends_slowly() {
     let proxy = Proxy::to(&[origin.addr]);
     let mut client = proxy.client();
     client.send(length());
-    for _ in 0..4 {
+    for _ in 0..5 {
         client.send(vec![b'x'; 100_000]);
         sleep(Duration::from_millis(900));
     }

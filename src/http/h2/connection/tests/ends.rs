@@ -2,7 +2,7 @@
 
 use super::raw::*;
 use super::*;
-use crate::http::h2::frame::{flag, kind};
+use crate::http::h2::frame::{PREFACE, flag, kind};
 
 #[test]
 fn a_server_drains_in_two_steps() {
@@ -59,6 +59,19 @@ fn unacknowledged_settings_end_it() {
     assert_eq!(
         sent(&mut server).pop().unwrap(),
         "goaway 0 4 settings_timeout"
+    );
+}
+
+/// The acknowledgement may stand behind a large body on a thin line.
+#[test]
+fn who_is_heard_of_may_acknowledge_later() {
+    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let seconds = |seconds: u64| Micros(seconds * 1_000_000);
+    receive_at(&mut server, &PREFACE[..9], seconds(9)).unwrap();
+    assert_eq!(server.expire(seconds(18), PATIENCE), Ok(()));
+    assert_eq!(
+        server.expire(seconds(19), PATIENCE),
+        Err(ConnectionError::SettingsTimeout)
     );
 }
 

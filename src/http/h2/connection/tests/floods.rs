@@ -38,13 +38,17 @@ fn floods_table() {
         ("rapid_reset", too_many, 328),
         ("provoked_reset", provoked, 100),
         ("provoked_reset", malformed, 100),
-        ("settings_flood", repeated(settings(&[])), 15),
-        ("settings_flood", repeated(settings_ack()), 15),
-        ("ping_flood", repeated(frame(kind::PING, 0, 0, &[0; 8])), 64),
+        ("settings_flood", repeated(settings(&[])), 127),
+        ("settings_flood", repeated(settings_ack()), 127),
+        (
+            "ping_flood",
+            repeated(frame(kind::PING, 0, 0, &[0; 8])),
+            512,
+        ),
         (
             "empty_data_flood",
             opened(repeated(body_frame(1, b"", false))),
-            81,
+            273,
         ),
         ("window_update_flood", repeated(window_update(0, 1)), 512),
         (
@@ -60,7 +64,7 @@ fn floods_table() {
         (
             "unknown_frame_flood",
             repeated(frame(0xfa, 0, 0, b"x")),
-            128,
+            1024,
         ),
         ("continuation_flood", pieces, 17),
         ("continuation_flood", large_pieces.concat(), 16),
