@@ -311,6 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn expired_certificates_are_warned_of() {
+        let pins = vec![own("a.example", &["a.example"], false)];
+        let roots = Roots {
+            store: Arc::new(RootCertStore::empty()),
+            pins,
+        };
+        assert!(roots.warnings(1_800_000_000).is_empty());
+        let expected = ["certificate 1 in it (CN=a.example) has expired"];
+        assert_eq!(roots.warnings(2_000_000_000), expected);
+    }
+
+    #[test]
     fn another_certificate_of_the_same_name_is_not_believed() {
         for is_ca in [false, true] {
             let [named, shown] = [(); 2].map(|()| own("a.example", &["a.example"], is_ca));
