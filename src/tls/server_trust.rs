@@ -24,19 +24,6 @@ pub struct Roots {
     pub pins: Vec<CertificateDer<'static>>,
 }
 
-impl Roots {
-    /// What may make trouble at this second since 1970.
-    pub fn warnings(&self, now: i64) -> Vec<String> {
-        let read = self.pins.iter().zip(1..).filter_map(|(pin, number)| {
-            let said = certificate::read(pin).ok()?;
-            let subject = said.subject;
-            (said.not_after < now)
-                .then(|| format!("certificate {number} in it ({subject}) has expired"))
-        });
-        read.collect()
-    }
-}
-
 /// What is wrong with a certificate where rustls has no word for it.
 #[derive(Debug)]
 pub struct Unusable(&'static str);
@@ -308,18 +295,6 @@ mod tests {
             found.contains("is for old.example, not for other.example"),
             "{found}"
         );
-    }
-
-    #[test]
-    fn expired_certificates_are_warned_of() {
-        let pins = vec![own("a.example", &["a.example"], false)];
-        let roots = Roots {
-            store: Arc::new(RootCertStore::empty()),
-            pins,
-        };
-        assert!(roots.warnings(1_800_000_000).is_empty());
-        let expected = ["certificate 1 in it (CN=a.example) has expired"];
-        assert_eq!(roots.warnings(2_000_000_000), expected);
     }
 
     #[test]
