@@ -614,6 +614,13 @@ impl Snapshot {
             .find(|listener| listener.addr == *addr)
     }
 
+    /// Client connections that all listeners together may have.
+    pub fn most_clients(&self) -> usize {
+        let listeners = self.listeners.iter();
+        let sum = listeners.fold(0_usize, |sum, one| sum.saturating_add(one.connections));
+        sum.min(self.descriptors.clients)
+    }
+
     /// Whether another client may be connected by a listener as far as all listeners together are concerned. A part of
     /// all places is shared out in advance, so that a flood at one listener leaves the others some.
     pub fn has_place(&self, clients: &ClientCount) -> bool {

@@ -334,6 +334,10 @@ pub const TEST_SERVER_PART: usize = 4;
 pub const HELD_PART: usize = 4;
 /// Idle client connections that a worker closes at one tick while memory is full.
 pub const IDLE_CLOSED_AT_ONCE: usize = 64;
+/// Clients that may be connected at once below which palantir warns of a bound that nobody has set.
+pub const FEW_CLIENTS: usize = 4096;
+/// Seconds between two lines of the log, on one worker, that say that clients wait at a bound.
+pub const BOUND_TELL_SECS: u32 = 10;
 /// Milliseconds after which a client that waits for a place has another idle connection closed.
 pub const ASK_AGAIN_MILLIS: u64 = 1_000;
 /// When only one in so many connections to backends may still be opened, those that are idle are closed.

@@ -122,7 +122,8 @@ fn authority(text: &str) -> &str {
 /// Whether messages must hide the key of a table at this way: a key that stands in the place of a field name, but is
 /// none, may be a field with its value.
 pub fn hides_key(table: &str, key: &str) -> bool {
-    table.contains("_headers") && !is_plain(key)
+    let is_of_fields = table.contains("_headers") || table.contains("health_check.headers");
+    is_of_fields && !is_plain(key)
 }
 
 /// Whether the text may be the name of a header field, or the way of a setting below such a name.

@@ -68,13 +68,6 @@ pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
         if let Some(files) = &tls.pair {
             warn_of_pair(files, &tls.pair_places, &mut vault, notes);
         }
-        if let (Some(ca), Some(place)) = (&tls.ca, &tls.ca_place)
-            && let Ok(roots) = vault.roots(ca)
-        {
-            for what in roots.warnings(unix_secs(SystemTime::now())) {
-                notes.add(place, what);
-            }
-        }
         if !tls.verify {
             let what = "backends are not verified: whoever is on the way to them can read and change everything";
             notes.add(&tls.place, what);

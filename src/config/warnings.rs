@@ -58,6 +58,7 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
             _ => notes.add(&settings.limits.connections.place, what),
         }
     }
+    warn_of_few_clients(settings, machine, notes);
     let memory = &settings.limits.memory_bytes;
     if memory.value > machine.memory_bytes {
         let bytes = machine.memory_bytes;
@@ -80,6 +81,20 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
             0 => notes.add_at(0, "", what),
             _ => notes.add(&memory.place, what),
         }
+    }
+}
+
+/// A bound that nobody has set is found out when clients hang.
+fn warn_of_few_clients(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
+    let descriptors = machine.descriptors;
+    let most = share_out(settings, machine, workers(settings, machine)).clients;
+    if configured_clients(settings).is_none() && most < limits::FEW_CLIENTS {
+        let what = format!(
+            "the process may open only {descriptors} files, so that at most {most} clients can be connected at once, and \
+             further ones wait: raise the number of files (ulimit -n, LimitNOFILE= of a systemd unit), or set \
+             limits.connections"
+        );
+        notes.add_at(0, "", what);
     }
 }
 

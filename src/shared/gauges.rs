@@ -25,6 +25,8 @@ pub struct WorkerGauges {
     server_succeeded: Count,
     connections: Count,
     accepted: Count,
+    waiting: Count,
+    paused: Count,
     operations: Count,
     lost_lines: Count,
     failed: Count,
@@ -51,6 +53,8 @@ impl Default for WorkerGauges {
             server_succeeded: Count::default(),
             connections: Count::default(),
             accepted: Count::default(),
+            waiting: Count::default(),
+            paused: Count::default(),
             operations: Count::default(),
             lost_lines: Count::default(),
             failed: Count::default(),
@@ -83,6 +87,12 @@ pub fn connections(all: &AllGauges) -> u64 {
     all.iter()
         .map(|gauges| u64::from(gauges.connections()))
         .sum()
+}
+
+/// Clients that were accepted and wait for a place at this moment, all workers together. Others may wait behind them in
+/// the queues of the listening sockets.
+pub fn waiting(all: &AllGauges) -> u64 {
+    all.iter().map(|gauges| gauges.waiting.get()).sum()
 }
 
 /// Access-log lines that found a full ring since the start, all workers together.
@@ -147,6 +157,27 @@ impl WorkerGauges {
     /// Client connections that it has accepted since the start.
     pub fn accepted(&self) -> u64 {
         self.accepted.get()
+    }
+
+    /// Clients that the worker has accepted and that wait for a place.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.get()
+    }
+
+    /// How often accepting has paused since the start because there was no place for a client.
+    pub fn paused(&self) -> u64 {
+        self.paused.get()
+    }
+
+    /// Counts a client that begins to wait for a place. For the owner.
+    pub fn begin_waiting(&self) {
+        self.paused.add(1);
+        self.waiting.add(1);
+    }
+
+    /// Counts a client that waits no longer. For the owner.
+    pub fn end_waiting(&self) {
+        self.waiting.sub(1);
     }
 
     /// Requests that the worker has begun and not ended: those that a stop would cut.

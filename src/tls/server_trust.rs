@@ -24,19 +24,6 @@ pub struct Roots {
     pub pins: Vec<CertificateDer<'static>>,
 }
 
-impl Roots {
-    /// What may make trouble at this second since 1970.
-    pub fn warnings(&self, now: i64) -> Vec<String> {
-        let read = self.pins.iter().zip(1..).filter_map(|(pin, number)| {
-            let said = certificate::read(pin).ok()?;
-            let subject = said.subject;
-            (said.not_after < now)
-                .then(|| format!("certificate {number} in it ({subject}) has expired"))
-        });
-        read.collect()
-    }
-}
-
 /// What is wrong with a certificate where rustls has no word for it.
 #[derive(Debug)]
 pub struct Unusable(&'static str);

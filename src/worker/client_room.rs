@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::base::ids::WorkerId;
 use crate::base::limits;
 use crate::net::{Socket, Timer};
@@ -42,6 +44,8 @@ async fn wait(
         listener,
         _socket: WaitingSocket::default(),
     };
+    shard.links.gauges(shard.worker).begin_waiting();
+    tell_of_bound(shard, listener);
     let again = Duration::from_millis(limits::ASK_AGAIN_MILLIS);
     let next_ask = Timer::new(&shard.timers);
     next_ask.set(again);
@@ -62,6 +66,7 @@ async fn wait(
         if next_ask.is_due_again(again, cx) {
             // Whoever was idle may have become so just now, or take long to end.
             close_idle(shard, listener, shard.worker);
+            tell_of_bound(shard, listener);
         }
         shard.wake_with_place(cx);
         Poll::Pending
@@ -78,10 +83,41 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.shard.links.gauges(self.shard.worker).end_waiting();
         if self.listener.stop_waiting(self.shard.worker) {
             pass_on(self.shard, self.listener); // The place is not needed any more.
         }
     }
+}
+
+/// Logs that a client waits, and at which bound: now and then.
+fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
+    let plan = shard.plan();
+    let snapshot = plan.snapshot();
+    let mut listeners = snapshot.listeners.iter();
+    let Some(known) = listeners.find(|known| std::ptr::eq(&*known.clients, listener)) else {
+        return; // It was removed, and its last clients are being served.
+    };
+    if !shard.log_ration.may_log_bound() {
+        return;
+    }
+    let (addr, open) = (&known.addr, listener.open());
+    let most = snapshot.descriptors.clients;
+    let bound = if listener.is_full() {
+        let most = known.connections;
+        format!(
+            "the listener has {open} clients, of {most} (connections of the listener, or limits.connections)"
+        )
+    } else if !snapshot.has_place(listener) {
+        format!(
+            "all places are taken or kept for other listeners, {most} in all (limits.connections, ulimit -n)"
+        )
+    } else if !has_descriptors(shard) {
+        "the process has no descriptors left for sockets (ulimit -n)".to_owned()
+    } else {
+        "memory is short (limits.memory_bytes)".to_owned()
+    };
+    warn!("new clients wait at {addr}, because as many are connected as may be: {bound}");
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {

@@ -17,6 +17,8 @@ pub struct LogRation {
     unlogged_clients: Cell<u32>,
     exhaustion: Cell<bool>,
     refused: Cell<u32>,
+    /// Seconds until it may be said again that clients wait at a bound.
+    bound: Cell<u32>,
 }
 
 impl Default for LogRation {
@@ -28,6 +30,7 @@ impl Default for LogRation {
             unlogged_clients: Cell::default(),
             exhaustion: Cell::new(true),
             refused: Cell::new(limits::REFUSED_PER_SECOND),
+            bound: Cell::default(),
         }
     }
 }
@@ -59,6 +62,15 @@ impl LogRation {
         self.exhaustion.replace(false)
     }
 
+    /// Whether it may be logged now that clients wait at a bound.
+    pub fn may_log_bound(&self) -> bool {
+        let may = self.bound.get() == 0;
+        if may {
+            self.bound.set(limits::BOUND_TELL_SECS);
+        }
+        may
+    }
+
     /// Whether the control thread may be told of a refused request now.
     pub fn may_tell_refused(&self) -> bool {
         let left = self.refused.get();
@@ -72,6 +84,7 @@ impl LogRation {
         self.clients.set(limits::CLIENT_LINES_PER_SECOND);
         self.exhaustion.set(true);
         self.refused.set(limits::REFUSED_PER_SECOND);
+        self.bound.set(self.bound.get().saturating_sub(1));
         let clients = self.unlogged_clients.take();
         if clients > 0 {
             info!(
@@ -107,7 +120,19 @@ mod tests {
             assert!(ration.may_tell_refused());
         }
         assert!(!ration.may_tell_refused());
+        for _ in 0..limits::CLIENT_LINES_PER_SECOND {
+            assert!(ration.may_log_client());
+        }
+        assert!(!ration.may_log_client());
+        assert_eq!(ration.unlogged_clients.get(), 1);
+        assert!(ration.may_log_bound());
         ration.renew(WorkerId(0));
+        assert!(ration.may_log_client());
+        for _ in 1..limits::BOUND_TELL_SECS {
+            assert!(!ration.may_log_bound());
+            ration.renew(WorkerId(0));
+        }
+        assert!(ration.may_log_bound());
         assert!(ration.may_log_failure() && ration.may_log_exhaustion());
         assert!(ration.may_tell_refused());
         assert_eq!(ration.unlogged.get(), 0);

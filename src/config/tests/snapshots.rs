@@ -24,6 +24,12 @@ pub(super) const MACHINE: Machine = Machine {
     memory_bytes: 1 << 30,
 };
 
+/// A machine on which a process may open as many files as is usual.
+pub(super) const AMPLE: Machine = Machine {
+    descriptors: 65_536,
+    ..MACHINE
+};
+
 /// All that a complete file needs.
 const SHORT: &str = r#"
 listen_addr = "0.0.0.0:80"

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rcgen::{CertificateParams, KeyPair};
 
 use super::parsed;
-use super::snapshots::{MACHINE, snapshot};
+use super::snapshots::{AMPLE, MACHINE, snapshot};
 use crate::config::{CannotCompile, Resolved, check, compile};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
@@ -225,7 +225,7 @@ fn files_that_an_order_needs_are_looked_at() {
 #[test]
 fn an_authority_without_orders_is_warned_of() {
     let text = "[acme]\nstate_dir = '/a'\nterms_of_service_agreed = true\n[[routes]]\nbackend_addrs = ['a:1']\n";
-    let warnings = parsed(text).unwrap().warnings(&MACHINE);
+    let warnings = parsed(text).unwrap().warnings(&AMPLE);
     let warnings: Vec<_> = warnings.iter().map(|note| note.to_string()).collect();
     let expected = "1:1: acme: nothing is ordered: no listener has tls = { automatic = [\"…\"] }";
     assert_eq!(warnings, [expected]);

@@ -1,7 +1,7 @@
 //! Warnings, and the shipped file, which has none.
 
-use super::parsed;
-use super::snapshots::{EVERY_KEY, MACHINE, snapshot};
+use super::snapshots::{AMPLE, EVERY_KEY, MACHINE, snapshot};
+use super::{Machine, parsed};
 use crate::snapshot::BackendAddr;
 
 #[test]
@@ -42,7 +42,7 @@ fn a_bound_below_the_workers_is_warned_of_where_they_share_no_connection() {
              backend_addrs = [{{ addr = \"127.0.0.1:1\", max_connections = {most} }}]\n"
         )
     };
-    let warnings = |most| parsed(&text(most)).unwrap().warnings(&MACHINE).len();
+    let warnings = |most| parsed(&text(most)).unwrap().warnings(&AMPLE).len();
     assert_eq!([0, 1, 2].map(warnings), [0, 1, 0]);
 }
 
@@ -64,7 +64,7 @@ const SHIPPED: &str = include_str!("../../../config.toml");
 #[test]
 fn the_shipped_file_works_at_once() {
     let snapshot = snapshot(SHIPPED);
-    assert!(parsed(SHIPPED).unwrap().warnings(&MACHINE).is_empty());
+    assert!(parsed(SHIPPED).unwrap().warnings(&AMPLE).is_empty());
     let backends: Vec<_> = snapshot.pools[0]
         .backends
         .iter()
@@ -99,4 +99,21 @@ fn what_the_shipped_file_has_commented_out_is_right_too() {
     assert_eq!((snapshot.routes.len(), snapshot.pools.len()), (2, 2));
     assert_eq!(snapshot.pools[0].backends.len(), 3);
     assert!(snapshot.access_log.is_some());
+}
+
+#[test]
+fn a_bound_on_clients_that_nobody_has_set_is_warned_of() {
+    let warnings = |text: &str, machine: &Machine| {
+        let warnings = parsed(text).unwrap().warnings(machine);
+        let of_clients = warnings.iter().map(|note| note.to_string());
+        of_clients.filter(|note| note.contains("at most")).count()
+    };
+    let routes = "[[routes]]\nbackend_addrs = [\"a:1\"]\n";
+    let own = "listen_addr = []\n[[listeners]]\naddr = \"127.0.0.1:1\"\nconnections = 50\n";
+    let set = "[limits]\nconnections = 100\n";
+    for (bound, expected) in [("", 1), (set, 0), (own, 0)] {
+        let text = format!("{bound}{routes}");
+        assert_eq!(warnings(&text, &MACHINE), expected, "{bound}");
+        assert_eq!(warnings(&text, &AMPLE), 0, "{bound}");
+    }
 }

@@ -39,6 +39,10 @@ pub struct Totals {
     pub failures_per_sec: f64,
     pub in_flight: u64,
     pub connections: u64,
+    /// Client connections that there may be.
+    pub most_connections: u64,
+    /// Clients that were accepted and wait for a place.
+    pub waiting_clients: u64,
     /// Of the answers of the last second; absent if there was none.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,

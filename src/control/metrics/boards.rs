@@ -175,6 +175,8 @@ impl Boards {
             failures_per_sec: since.failed as f64 / moment.secs,
             in_flight: gauges::exchanges(gauges),
             connections: gauges::connections(gauges),
+            most_connections: self.sources.standing.borrow().snapshot.most_clients() as u64,
+            waiting_clients: gauges::waiting(gauges),
             p50_ms: millis(times.quantile(0.5)),
             p99_ms: millis(times.quantile(0.99)),
         }

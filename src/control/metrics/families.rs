@@ -193,6 +193,11 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "Look-ups of host names that have had no answer for 5 seconds and keep a thread each",
         Some(sources.hanging_look_ups.get()),
     )?;
+    page.gauge(
+        "palantir_client_connections_limit",
+        "Client connections that all listeners together may have",
+        Some(in_force.snapshot.most_clients() as u64),
+    )?;
     let draining = Some(u64::from(in_force.draining));
     page.gauge("palantir_draining", "1 once a stop has begun", draining)?;
     let mut reasons = Vec::new();
@@ -362,6 +367,16 @@ fn encode_workers(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
         "palantir_client_connections_accepted",
         "Accepted client connections",
         each(WorkerGauges::accepted),
+    )?;
+    page.gauges(
+        "palantir_clients_waiting",
+        "Clients that were accepted and wait because as many are connected as may be; more may wait in the system's queues",
+        each(WorkerGauges::waiting),
+    )?;
+    page.counters(
+        "palantir_accept_pauses",
+        "How often accepting has paused because as many clients were connected as may be, or for want of descriptors or memory",
+        each(WorkerGauges::paused),
     )?;
     page.counters(
         "palantir_worker_operations",

@@ -2,6 +2,7 @@
 
 mod backend_answers;
 mod both_versions;
+mod client_bound;
 mod client_requests;
 mod early_answers;
 mod empty_lines;

@@ -15,6 +15,7 @@ use crate::base::log;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::api::{Api, ApiState};
+use crate::shared::gauges;
 use crate::shared::pulse::Pulse;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
@@ -31,6 +32,20 @@ struct Health {
     /// panics is named here although the status stays that of a healthy process.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// Present while as many clients are connected as may be, or some wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clients: Option<Clients>,
+}
+
+/// The connections of clients. That there are as many as may be is no failure.
+#[derive(Debug, Serialize, ToSchema)]
+struct Clients {
+    /// Those that are open.
+    connections: u64,
+    /// Those that may be open.
+    limit: u64,
+    /// Clients that were accepted and wait for a place; more may wait in the queues of the system.
+    waiting: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -115,6 +130,21 @@ impl ApiState {
             (true, true) => Status::Draining,
             (true, false) => Status::Ok,
         };
-        Health { status, reasons }
+        let waiting = gauges::waiting(&self.sources.gauges);
+        let clients = Clients {
+            connections: gauges::connections(&self.sources.gauges),
+            limit: in_force.snapshot.most_clients() as u64,
+            waiting,
+        };
+        if waiting > 0 {
+            let what = "new clients wait: as many are connected as may be";
+            reasons.push(what.to_owned());
+        }
+        let is_full = waiting > 0 || clients.connections >= clients.limit;
+        Health {
+            status,
+            reasons,
+            clients: is_full.then_some(clients),
+        }
     }
 }

@@ -4,7 +4,7 @@ const FIGURES = [
   ['Requests/s', ({ requests_per_sec }) => [count(requests_per_sec), '']],
   ['Failures/s', ({ failures_per_sec }) => [count(failures_per_sec), ''], ({ failures_per_sec }) => failures_per_sec > 0],
   ['In flight', ({ in_flight }) => [count(in_flight), '']],
-  ['Connections', ({ connections }) => [count(connections), '']],
+  ['Connections', ({ connections, most_connections, waiting_clients }) => [count(connections), waiting_clients > 0 ? `of ${count(most_connections)}: clients wait` : ''], ({ waiting_clients }) => waiting_clients > 0],
   ['Latency p50', ({ p50_ms }) => latency(p50_ms)],
   ['Latency p99', ({ p99_ms }) => latency(p99_ms)],
 ];
