@@ -253,8 +253,8 @@ pub static FLAWED_H1: [Script; 12] = [
         502,
     ),
     script(
-        "space before the colon",
-        "HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
+        "space within a name",
+        "HTTP/1.1 200 OK\r\nContent -Length: 0\r\n\r\n",
         &[],
         Head,
         502,
