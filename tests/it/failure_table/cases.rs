@@ -260,15 +260,16 @@ pub static FLAWED_H1: [Script; 12] = [
         502,
     ),
     script(
-        "two lengths",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello",
+        // Of an answer to HEAD the lengths would not matter.
+        "NUL in a value",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: a\0\r\n\r\nhello",
         &[],
         Head,
         502,
     ),
     script(
-        "length and chunked",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "a connection option that is the length",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: content-length\r\n\r\nhello",
         &[],
         Head,
         502,
