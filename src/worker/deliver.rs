@@ -19,6 +19,7 @@ use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::interim::Interims;
 use crate::worker::leave;
 use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex;
@@ -91,34 +92,6 @@ enum Answer {
         body: Body,
         reusable: bool,
     },
-}
-
-/// The interim heads of one answer.
-#[derive(Default)]
-struct Interims {
-    bytes: u32,
-    /// When the final head is due.
-    due: Option<Micros>,
-    /// Whether one of them announced a body: the connection is not used again.
-    are_odd: bool,
-}
-
-impl Interims {
-    /// Notes one more. Errors: they have taken too much, or too long.
-    fn note(&mut self, exchange: &Exchange, bytes: usize, is_sound: bool) -> Result<(), Failure> {
-        self.bytes = self.bytes.saturating_add(h1::interim_cost(bytes));
-        self.are_odd |= !is_sound;
-        let now = Micros::now();
-        let wait = exchange.route().timeouts.upstream_response;
-        let due = *self
-            .due
-            .get_or_insert_with(|| now.after(wait * limits::INTERIM_WAITS));
-        match self.bytes <= limits::INTERIM_BYTES {
-            true if now <= due => Ok(()),
-            true => Err(exchange.expired(Failure::ResponseTimeout)),
-            false => Err(Failure::TooManyInterim),
-        }
-    }
 }
 
 /// Receives the answer and passes it on through `out`.

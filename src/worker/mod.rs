@@ -14,6 +14,7 @@ pub mod failure;
 mod forward;
 mod gather;
 mod idle_clients;
+mod interim;
 mod leave;
 mod live_listener;
 mod log_ration;
