@@ -209,7 +209,7 @@ fn counts_are_given_back_however_a_request_ends() {
         let mut client = proxy.client();
         client.send(post("/hold"));
         troubled.wait_for_requests(5 + number);
-        drop(client);
+        client.leave();
         troubled.wait_for_ended(ended + 1);
     }
     drop(proxy);

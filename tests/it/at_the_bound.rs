@@ -191,6 +191,7 @@ fn who_leaves_the_queue_leaves_its_turn() {
                     let mut client = Client::connect(addr);
                     client.send(get("/"));
                     thread::sleep(Duration::from_millis(4));
+                    client.leave();
                 }
             })
         })

@@ -5,6 +5,9 @@ use crate::support::{Origin, Proxy, get};
 
 const LOG: &str = "[access_log]\npath = \"{dir}/access.log\"\nformat = \"json\"\n";
 
+/// A client that ends its sending side counts as gone.
+const ABORT: &str = "half_close = \"abort\"";
+
 /// An origin that reads a request, answers nothing and waits for the connection's end.
 fn silent() -> Origin {
     Origin::start(|link| {
@@ -24,7 +27,7 @@ fn logged_as_499(proxy: &Proxy) {
 #[test]
 fn the_backends_connection_is_dropped() {
     let origin = silent();
-    let proxy = Proxy::start(&(LOG.to_owned() + &route("/", &[origin.addr])));
+    let proxy = Proxy::with_listener(ABORT, &(LOG.to_owned() + &route("/", &[origin.addr])));
     let mut client = proxy.client();
     client.send(get("/"));
     origin.wait_for_requests(1);
@@ -40,10 +43,7 @@ fn a_client_that_resets_is_gone_too() {
     let mut client = proxy.client();
     client.send(get("/"));
     origin.wait_for_requests(1);
-    socket2::SockRef::from(&client.stream)
-        .set_linger(Some(std::time::Duration::ZERO))
-        .unwrap();
-    drop(client);
+    client.leave();
     origin.wait_for_ended(1);
     logged_as_499(&proxy);
 }
@@ -83,7 +83,7 @@ fn in_the_middle_of_a_response_body() {
             link.rest();
         }
     });
-    let proxy = Proxy::to(&[origin.addr]);
+    let proxy = Proxy::with_listener(ABORT, &route("/", &[origin.addr]));
     let mut client = proxy.client();
     client.send(get("/"));
     client.begin_answer();
@@ -100,7 +100,10 @@ fn while_its_request_waits_for_a_connection() {
          [[routes]]\nprefix = \"/\"\npool = \"one\"\n",
         origin.addr
     );
-    let proxy = Proxy::start(&format!("workers = 1\n[timeouts]\nconnect = 60\n{config}"));
+    let proxy = Proxy::with_listener(
+        ABORT,
+        &format!("workers = 1\n[timeouts]\nconnect = 60\n{config}"),
+    );
     let mut first = proxy.client();
     first.send(get("/first"));
     origin.wait_for_requests(1);

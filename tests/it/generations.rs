@@ -61,7 +61,7 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
     let grown = proxy.resident_memory().saturating_sub(before) / (RELOADS as u64 / 2);
     // The whole configuration takes 8 MiB; each of the last revisions keeps the text of the file.
     assert!(grown < 4 << 20, "{grown} bytes for each reload");
-    drop(held);
+    held.into_iter().for_each(Client::leave);
     eventually("no earlier snapshot is in use", || {
         generations(&metrics(admin)) == 1
     });

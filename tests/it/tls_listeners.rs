@@ -225,7 +225,7 @@ fn redirects_to_https() {
             "https://a.example/x?y=%2f&z",
         ),
         ("[::1]", "/", "https://[::1]/"),
-        ("[::1]:80", "/a/../b", "https://[::1]/a/../b"),
+        ("[::1]:80", "/a/../b", "https://[::1]/b"),
         ("a.example", "http://a.example/x?y", "https://a.example/x?y"),
         ("a.example:80", "http://a.example", "https://a.example/"),
         ("a.example", "*", "https://a.example"),

@@ -54,7 +54,7 @@ fn a_prefix_with_slashes_in_a_row_is_warned_of_where_they_are_merged() {
              [[routes]]\nprefix = \"/a//b\"\nbackend_addrs = [\"127.0.0.1:1\"]\n"
         )
     };
-    let warnings = |merge| parsed(&text(merge)).unwrap().warnings(&MACHINE).len();
+    let warnings = |merge| parsed(&text(merge)).unwrap().warnings(&AMPLE).len();
     assert_eq!(["on", "match_only", "off"].map(warnings), [1, 1, 0]);
 }
 

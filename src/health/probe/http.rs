@@ -3,7 +3,13 @@
 
 use std::io;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+use bytes::Bytes;
+use http::{Version, header};
+use monoio::io::sink::SinkExt;
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio_http::common::error::HttpError;
+use monoio_http::h1::codec::encoder::{EncodeError, GenericEncoder};
+use monoio_http::h1::payload::{Payload, PayloadError};
 
 use super::body::{Body, Search};
 use super::{Outcome, Question, h2};
@@ -72,8 +78,14 @@ impl Request<'_> {
         &self,
         mut stream: impl AsyncReadRent + AsyncWriteRent,
     ) -> io::Result<Outcome> {
-        stream.write_all(self.written()).await.0?;
-        stream.flush().await?;
+        let request = match self.written() {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut encoder = GenericEncoder::new(&mut stream);
+        if let Err(error) = encoder.send_and_flush(request).await {
+            return refused_to_send(error);
+        }
         let mut received = Vec::new();
         let (status, body) = loop {
             match self.take_head(&mut received) {
@@ -107,23 +119,24 @@ impl Request<'_> {
     }
 
     /// The request as it goes out.
-    fn written(&self) -> Vec<u8> {
-        let Request {
-            method, path, host, ..
-        } = self;
-        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+    fn written(&self) -> http::Result<http::Request<Payload<Bytes, PayloadError>>> {
+        let mut request = http::Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .version(Version::HTTP_11)
+            .header(header::HOST, self.host)
+            .header(header::CONNECTION, "close");
         if !self.headers.iter().any(|(name, _)| name == "user-agent") {
-            text += "user-agent: palantir\r\n";
+            request = request.header(header::USER_AGENT, "palantir");
         }
         // A server expects a length where the method stands for a body (RFC 9110 section 8.6).
-        if ["POST", "PUT", "PATCH"].contains(method) {
-            text += "content-length: 0\r\n";
+        if ["POST", "PUT", "PATCH"].contains(&self.method) {
+            request = request.header(header::CONTENT_LENGTH, 0);
         }
         for (name, value) in self.headers {
-            text += &format!("{name}: {value}\r\n");
+            request = request.header(name, value);
         }
-        text += "\r\n";
-        text.into_bytes()
+        request.body(Payload::None)
     }
 
     /// Takes heads until one is final (RFC 9110 section 15.2). `None`: it is not complete yet.
@@ -170,6 +183,14 @@ impl Request<'_> {
             Some(search) => search.judge(answered),
             None => Ok(answered),
         }
+    }
+}
+
+/// The error of the connection, or why the request cannot be written.
+fn refused_to_send(error: HttpError) -> io::Result<Outcome> {
+    match error {
+        HttpError::IOError(error) | HttpError::H1EncodeError(EncodeError::Io(error)) => Err(error),
+        error => Ok(Err(error.to_string())),
     }
 }
 

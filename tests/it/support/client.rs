@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 use super::head::{Framing, Head};
@@ -73,6 +74,13 @@ impl Client {
     /// Says that nothing more will be sent.
     pub fn finish_sending(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// Leaves with a reset. A client that merely closes may as well have ended its sending side and wait for its
+    /// answer.
+    pub fn leave(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
 }
 
