@@ -15,11 +15,12 @@ fn sum(managed: &Managed, name: &str) -> f64 {
 
 /// Two clients at work where two may be, and a third one that waits.
 fn crowd(managed: &Managed, origin: &Origin) -> Vec<Client> {
-    let mut clients: Vec<Client> = (0..3).map(|_| managed.proxy.client()).collect();
-    for client in &mut clients[..2] {
+    let mut clients: Vec<Client> = (0..2).map(|_| managed.proxy.client()).collect();
+    for client in &mut clients {
         client.send(get("/"));
     }
     origin.wait_for_requests(2);
+    clients.push(managed.proxy.client());
     clients
 }
 
