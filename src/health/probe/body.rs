@@ -71,12 +71,13 @@ pub enum Body {
 }
 
 impl Body {
-    /// A body that is framed like this.
-    pub fn of(framing: ResponseBody) -> Body {
+    /// A body that is framed like this. `strict`: its chunks are held to the letter of the RFCs.
+    pub fn of(framing: ResponseBody, strict: bool) -> Body {
         match framing {
             ResponseBody::None => Body::Length(0),
             ResponseBody::Length(length) => Body::Length(length),
-            ResponseBody::Chunked => Body::Chunked(Box::default()),
+            ResponseBody::Chunked if strict => Body::Chunked(Box::default()),
+            ResponseBody::Chunked => Body::Chunked(Box::new(ChunkedDecoder::of_backend())),
             ResponseBody::UntilClose => Body::UntilClose,
         }
     }
@@ -150,7 +151,7 @@ mod tests {
                 (ResponseBody::Chunked, chunked(body.as_bytes(), chunk)),
             ] {
                 let mut search = Search::new(text.as_bytes());
-                let mut decoded = Body::of(framing);
+                let mut decoded = Body::of(framing, true);
                 for piece in bytes.chunks(read) {
                     decoded.feed(piece, &mut search).unwrap();
                 }

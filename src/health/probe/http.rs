@@ -14,7 +14,10 @@ use monoio_http::h1::payload::{Payload, PayloadError};
 use super::body::{Body, Search};
 use super::{Outcome, Question, h2};
 use crate::base::limits;
-use crate::http::h1::{self, Asked, FieldSlots, ResponseBody};
+use crate::http::h1::{
+    self, Asked, FieldSlots, ResponseBody, ResponseHead, may_be_repaired, repair_response,
+};
+use crate::http::refusal::Refusal;
 use crate::snapshot::Protocol;
 
 /// What one read takes at most.
@@ -100,7 +103,7 @@ impl Request<'_> {
         let Some(mut search) = self.search().filter(|_| self.is_expected(status)) else {
             return Ok(self.judge(status, None));
         };
-        let mut body = Body::of(body);
+        let mut body = Body::of(body, self.strict);
         loop {
             let is_over = body.feed(&received, &mut search);
             received.clear();
@@ -141,23 +144,16 @@ impl Request<'_> {
 
     /// Takes heads until one is final (RFC 9110 section 15.2). `None`: it is not complete yet.
     fn take_head(&self, received: &mut Vec<u8>) -> Result<Option<(u16, ResponseBody)>, String> {
-        let asked = Asked {
-            head: self.method == "HEAD",
-            upgrade: false,
-            strict: self.strict,
-        };
         loop {
-            let mut slots = FieldSlots::new();
-            let most = limits::PROBE_ANSWER_BYTES as u32;
             // A server may switch although nobody has asked it to.
             if received.starts_with(b"HTTP/1.1 101") {
                 return Ok(Some((101, ResponseBody::None)));
             }
-            let parsed = h1::parse_response(received, &mut slots, asked, most);
-            let (status, body, length) = match parsed {
-                Ok(Some(head)) => (head.status, head.body, head.head_bytes),
+            let (status, body, length) = match self.read_head(received) {
+                Ok(Some(head)) => head,
                 Ok(None) => return Ok(None),
                 Err(_) if received.len() >= limits::PROBE_ANSWER_BYTES => {
+                    let most = limits::PROBE_ANSWER_BYTES;
                     return Err(format!("no complete head in {most} bytes"));
                 }
                 Err(refusal) => return Err(format!("malformed answer: {}", refusal.word())),
@@ -166,6 +162,29 @@ impl Request<'_> {
             if status >= 200 {
                 return Ok(Some((status, body)));
             }
+        }
+    }
+
+    /// Reads a head as that of an answer to a client's request: its status, the framing of its body, and its length.
+    fn read_head(&self, received: &[u8]) -> Result<Option<(u16, ResponseBody, usize)>, Refusal> {
+        let asked = Asked {
+            head: self.method == "HEAD",
+            upgrade: false,
+            strict: self.strict,
+        };
+        let most = limits::PROBE_ANSWER_BYTES as u32;
+        let mut slots = FieldSlots::new();
+        let told = |head: &ResponseHead<'_, '_>, taken| (head.status, head.body, taken);
+        match h1::parse_response(received, &mut slots, asked, most) {
+            Err(refusal) if !self.strict && may_be_repaired(refusal) => {
+                let Some(repaired) = repair_response(received)? else {
+                    return Ok(None);
+                };
+                let mut slots = FieldSlots::new();
+                let head = h1::parse_response(&repaired.text, &mut slots, asked, u32::MAX)?;
+                Ok(head.map(|head| told(&head, repaired.taken)))
+            }
+            parsed => Ok(parsed?.map(|head| told(&head, head.head_bytes))),
         }
     }
 

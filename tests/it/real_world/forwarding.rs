@@ -256,6 +256,7 @@ fn clients_on_a_unix_socket_are_trusted_by_setting() {
     assert_eq!(head.field("x-real-ip"), None);
     assert_eq!(head.field("x-forwarded-proto"), Some("http"));
     assert_eq!(head.field("x-forwarded-port"), None);
+    assert_eq!(head.field("x-forwarded-for"), None);
 }
 
 /// The balancer and the log go by the same client.

@@ -6,7 +6,7 @@ use crate::support::managed::Managed;
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::tls::{Authority, Server};
-use crate::support::{Origin, Proxy, eventually};
+use crate::support::{Origin, Proxy, eventually, get};
 
 /// A pool of this backend with this check, and a route with these settings. The check fails or passes at once.
 fn config(backend: SocketAddr, pool: &str, check: &str, route: &str) -> String {
@@ -69,6 +69,28 @@ fn a_probe_asks_what_the_check_says() {
     assert_eq!(seen, "POST /h?x=1 HTTP/1.1");
     let expected = ["Bearer abc", "lb", "text/plain", "0"];
     assert_eq!(fields, expected.map(|value| Some(value.to_owned())));
+}
+
+/// A probe reads an answer as a request's answer is read: what is only written oddly is well.
+#[test]
+fn an_answer_is_read_as_those_to_requests_are() {
+    let answers = [
+        "HTTP/1.1 200 OK\nContent-Length: 4\n\nfine",
+        "HTTP/1.1 200 OK\r\nContent-Length : 4\r\n\r\nfine",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4 \r\nfine\r\n0\r\n\r\n",
+    ];
+    for answer in answers {
+        let origin = Origin::answering(answer);
+        for (strict, status) in [(false, 200), (true, 503)] {
+            let pool = format!("strict_responses = {strict}");
+            let check = "path = \"/h\", body_contains = \"fine\"";
+            let proxy = Proxy::start(&config(origin.addr, &pool, check, ""));
+            let expected = if strict { "is down" } else { "is up" };
+            eventually(&format!("the backend {expected}: {answer:?}"), || {
+                proxy.ask(get("/")).status() == status
+            });
+        }
+    }
 }
 
 #[test]

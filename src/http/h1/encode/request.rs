@@ -141,7 +141,7 @@ fn write_fields(
         }
     });
     if !all.name("x-forwarded-for") {
-        write_forwarded_for(pen, head, lines, edits.client);
+        write_forwarded_for(pen, head, lines, edits);
     }
     if !has_proto {
         pen.texts([b"X-Forwarded-Proto: ", edits.proto.as_bytes(), b"\r\n"]);
@@ -170,21 +170,22 @@ fn write_host(pen: &mut Pen<'_>, name: &str, host: &[u8]) -> Range<usize> {
     end - host.len()..end
 }
 
-/// Writes all values of `X-Forwarded-For` that the client sent, then the client's own address, in one field.
+/// Writes all values of `X-Forwarded-For` that the client sent, then the client's own address, in one field. Where there
+/// is no address that could stand behind what a stranger says, a backend would believe the stranger: nothing is written.
 #[inline(always)]
 fn write_forwarded_for(
     pen: &mut Pen<'_>,
     head: &RequestHead<'_, '_>,
     lines: &Lines<'_, '_>,
-    client: Option<IpAddr>,
+    edits: &RequestEdits<'_>,
 ) {
     let start = pen.written();
     pen.text(b"X-Forwarded-For: ");
     let values_start = pen.written();
-    if head.survey.forwarded_for {
+    if head.survey.forwarded_for && (edits.client.is_some() || edits.client_trusted) {
         write_received_forwarded_for(pen, lines);
     }
-    match client {
+    match edits.client {
         Some(client) => pen.address(client),
         None if pen.written() > values_start => pen.take_back(pen.written() - b", ".len()),
         None => return pen.take_back(start),
