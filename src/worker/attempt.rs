@@ -146,6 +146,7 @@ impl Attempt<'_> {
             told_interim: Default::default(),
             answer_waits_for: Default::default(),
             is_uploading: Default::default(),
+            upload_failure: Default::default(),
             upload_timer: None,
         }
     }
@@ -303,8 +304,9 @@ async fn receive_answer(
         {
             uploaded = Some(outcome);
             ends.is_uploading.set(false);
-            if outcome.is_ok() {
-                ends.answer_is_due();
+            match outcome {
+                Ok(()) => ends.answer_is_due(),
+                Err(failure) => ends.upload_failure.set(Some(failure)),
             }
         }
         let polled = delivering.as_mut().poll(cx);

@@ -55,6 +55,8 @@ pub struct Ends<'a> {
     pub answer_waits_for: Cell<Option<Side>>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
+    /// Why the request was not sent to its end.
+    pub upload_failure: Cell<Option<Failure>>,
     /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
     pub upload_timer: Option<&'a Timer>,
 }
@@ -85,7 +87,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 }
             }
             Answer::Switching => {
-                ends.await_upload().await;
+                ends.await_upload().await?;
                 ends.check_early_bytes()?;
                 ends.answer_begins();
                 ends.send_head(out).await?;
@@ -223,13 +225,15 @@ impl Ends<'_> {
     }
 
     /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where
-    /// the body of its request ends. The body has a bound of its own.
-    async fn await_upload(&self) {
+    /// the body of its request ends. The body has a bound of its own. Errors: the request will never be sent to its end,
+    /// so that nobody could tell where the other protocol begins.
+    async fn await_upload(&self) -> Result<(), Failure> {
         poll_fn(|_| match self.is_uploading.get() {
             true => Poll::Pending, // The same task sends the request, and looks here whenever it has.
             false => Poll::Ready(()),
         })
         .await;
+        self.upload_failure.get().map_or(Ok(()), Err)
     }
 
     /// Refuses what came behind the head of an upgrade without a body before it was answered.

@@ -58,7 +58,9 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     ends.shard.blocks.give(out);
     match relayed {
         Ok(()) => client.note_received(body),
-        Err(Broken::SinkClosed) => {}
+        Err(Broken::SinkClosed) if body.has_ended() => {}
+        // Receiving tells whether that is a failure; a switch to another protocol cannot follow.
+        Err(Broken::SinkClosed) => ends.upload_failure.set(Some(Failure::Reset)),
         Err(Broken::SourceEnded) => return Err(Failure::ClientLeft),
         Err(Broken::SourceTimeout) if ends.is_client_waiting() => {
             return Err(exchange.expired(Failure::ResponseTimeout));

@@ -38,6 +38,8 @@ impl<'b> ForeignRequest<'b> {
         let (fields, survey) = slots.fill(self.lines, fields, Sender::Stranger)?;
         if self.upgrade.is_some() {
             drop_websocket_key(fields, &mut survey.dropped);
+            // A CONNECT has no content, whatever length it names (RFC 9110 section 9.3.6).
+            survey.drop_length(fields);
         }
         Ok(RequestHead {
             method: Method(self.method),

@@ -84,11 +84,8 @@ pub(super) fn check_request(
             Refusal::BadPseudoField
         });
     }
-    if let Some(protocol) = &found.protocol
-        && !(is_connect && rules.extended_connect && is_protocol(&text[protocol.clone()]))
-    {
-        return Err(Refusal::BadPseudoField);
-    }
+    check_protocol(head, &found, is_connect && rules.extended_connect)?;
+    let text = &head.fields.text;
     let scheme = found.scheme.clone().ok_or(Refusal::BadPseudoField)?;
     let target = found.path.clone().ok_or(Refusal::BadPseudoField)?;
     if target.is_empty() || scheme.is_empty() {
@@ -122,6 +119,21 @@ pub(super) fn check_request(
     head.facts.protocol = found.protocol;
     finish(head);
     Ok(())
+}
+
+/// A protocol is asked for by an extended CONNECT alone, if that is allowed. The request has no content (RFC 9110 section
+/// 9.3.6): a length would take bytes of the other protocol for one.
+fn check_protocol(head: &mut Head, found: &Found, may_ask: bool) -> Result<(), Refusal> {
+    let Some(protocol) = found.protocol.clone() else {
+        return Ok(());
+    };
+    if !may_ask || !is_protocol(&head.fields.text[protocol]) {
+        return Err(Refusal::BadPseudoField);
+    }
+    match head.facts.content_length.take() {
+        None | Some(0) => Ok(()),
+        Some(_) => Err(Refusal::LengthMismatch),
+    }
 }
 
 /// Checks a response's head.

@@ -325,12 +325,14 @@ mod tests {
             target in prop_oneof![Just("/".to_owned()), Just("*".to_owned()), "/[ -~]{0,6}", "(?s).{0,5}"],
             authority in prop::sample::select(vec!["h", "H:80", "h:", "u@h", "h\r\nx: y", "h/", "[::1]:8"]),
             fields in proptest::collection::vec(field(), 0..5),
-            end in any::<bool>(),
+            (end, is_tunnel) in any::<(bool, bool)>(),
         ) {
-            let start = [(":method", method), (":scheme", "http"), (":path", &target), (":authority", authority)];
-            let start = start.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+            let method = if is_tunnel { "CONNECT" } else { method };
+            let mut start = vec![(":method", method), (":scheme", "http"), (":path", &target), (":authority", authority)];
+            start.extend(is_tunnel.then_some((":protocol", "websocket")));
+            let start = start.into_iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
             let (mut section, mut head) = (Vec::new(), Head::default());
-            for (name, value) in start.iter().chain(&fields) {
+            for (name, value) in start.chain(fields) {
                 section.extend([0, name.len() as u8]);
                 section.extend(name);
                 section.push(value.len() as u8);

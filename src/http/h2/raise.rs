@@ -41,6 +41,11 @@ pub fn request<'b>(
         authority: host(fields.lines),
         protocol: is_websocket.then_some(b"websocket"),
     };
+    // A CONNECT has no content: a length would bind the bytes of the WebSocket (RFC 9110 section 9.3.6).
+    let fields = Fields {
+        leaves_length_out: is_websocket,
+        ..fields
+    };
     (request, fields)
 }
 
@@ -53,14 +58,18 @@ fn host(lines: &[u8]) -> &[u8] {
 fn first_line(head: &[u8]) -> (&[u8], Fields<'_>) {
     let end = memchr(b'\n', head).map_or(head.len(), |at| at + 1);
     let line = head[..end].trim_ascii_end();
-    let lines = &head[end..];
-    (line, Fields { lines })
+    let fields = Fields {
+        lines: &head[end..],
+        leaves_length_out: false,
+    };
+    (line, fields)
 }
 
 /// The fields of a head that have a place in HTTP/2.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'b> {
     lines: &'b [u8],
+    leaves_length_out: bool,
 }
 
 impl<'b> IntoIterator for Fields<'b> {
@@ -68,7 +77,13 @@ impl<'b> IntoIterator for Fields<'b> {
     type IntoIter = std::iter::Filter<All<'b>, fn(&Field<'b>) -> bool>;
 
     fn into_iter(self) -> Self::IntoIter {
-        All { lines: self.lines }.filter(|field| !is_of_http1(field.name))
+        let has_place: fn(&Field<'b>) -> bool = match self.leaves_length_out {
+            true => {
+                |field| !is_of_http1(field.name) && recognise(field.name) != Known::ContentLength
+            }
+            false => |field| !is_of_http1(field.name),
+        };
+        All { lines: self.lines }.filter(has_place)
     }
 }
 
@@ -173,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_websocket_is_asked_for_by_connect() {
-        let text = b"GET /chat HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
+        let text = b"GET /chat HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\
             Connection: upgrade\r\nUpgrade: WebSocket\r\n\r\n";
         let (request, fields) = request(text, "http", true);
         let expected = Request {

@@ -28,6 +28,8 @@ pub(super) struct Stream {
     pub(super) has_head: bool,
     /// Whether the response has no body whatever its fields say: we asked with HEAD.
     pub(super) asked_head: bool,
+    /// Whether any success makes a tunnel of the stream: we asked with an extended CONNECT.
+    pub(super) asked_tunnel: bool,
     /// Bytes of the interim responses received, as they are counted for their bound.
     pub(super) interim_bytes: u32,
     /// Bytes of the body that `content-length` announced and that did not come yet.
@@ -51,6 +53,7 @@ impl Stream {
             sends: true,
             has_head: false,
             asked_head: false,
+            asked_tunnel: false,
             interim_bytes: 0,
             expected: None,
             priority: Priority::UNNAMED,

@@ -17,30 +17,30 @@ use crate::support::proxy::route;
 use crate::support::tls::{Authority, Server};
 use crate::support::{Client, Link, Origin, Proxy, get};
 
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(super) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {}\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Accept: {accept}\r\nVia: one\r\n\r\n";
 
 /// Heads as a backend has seen them, each a line per field.
-type Seen = Arc<Mutex<Vec<String>>>;
+pub(super) type Seen = Arc<Mutex<Vec<String>>>;
 
 /// A backend that speaks both versions, and echoes what comes in a tunnel.
 #[derive(Clone, Copy)]
-struct Backend {
+pub(super) struct Backend {
     /// Whether an extended CONNECT is taken, and with which status it is answered.
     extended: Option<u16>,
     http1: bool,
 }
 
-const BOTH: Backend = Backend {
+pub(super) const BOTH: Backend = Backend {
     extended: Some(200),
     http1: true,
 };
 
 impl Backend {
-    fn start(self) -> (Origin, Seen) {
+    pub(super) fn start(self) -> (Origin, Seen) {
         let seen = Seen::default();
         let told = seen.clone();
         (Origin::start(move |link| self.serve(link, &told)), seen)
@@ -165,6 +165,8 @@ impl<'a, S: Read + Write> Http2<'a, S> {
                 let fields = [
                     ("sec-websocket-protocol", "echo"),
                     ("sec-websocket-accept", "no"),
+                    // Of a tunnel no length means anything (RFC 9110 section 9.3.6).
+                    ("content-length", if is_tunnel { "5" } else { "8" }),
                 ];
                 let fields = fields.map(|(name, value)| Field {
                     name: name.as_bytes(),
@@ -197,11 +199,11 @@ impl<'a, S: Read + Write> Http2<'a, S> {
     }
 }
 
-fn h2_route(addr: SocketAddr) -> String {
+pub(super) fn h2_route(addr: SocketAddr) -> String {
     route("/", &[addr]) + "protocol = \"h2\"\n"
 }
 
-fn upgrade(more: &str) -> String {
+pub(super) fn upgrade(more: &str) -> String {
     format!(
         "GET /chat?a=b HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
          Sec-WebSocket-Version: 13\r\n{more}\r\n"
@@ -213,7 +215,7 @@ fn with_key() -> String {
 }
 
 #[track_caller]
-fn is_echoed<S: Read + Write>(client: &mut Client<S>) {
+pub(super) fn is_echoed<S: Read + Write>(client: &mut Client<S>) {
     for message in ["hello", &"long ".repeat(30_000)] {
         client.send(message);
         assert!(
@@ -223,7 +225,7 @@ fn is_echoed<S: Read + Write>(client: &mut Client<S>) {
     }
 }
 
-fn connect(protocol: &str) -> Vec<(&str, &str)> {
+pub(super) fn connect(protocol: &str) -> Vec<(&str, &str)> {
     vec![
         (":method", "CONNECT"),
         (":protocol", protocol),
@@ -235,7 +237,7 @@ fn connect(protocol: &str) -> Vec<(&str, &str)> {
 }
 
 #[track_caller]
-fn is_echoed_on(client: &mut H2, stream: u32) {
+pub(super) fn is_echoed_on(client: &mut H2, stream: u32) {
     let answer = client.head(stream);
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.field("sec-websocket-accept"), None);

@@ -124,7 +124,7 @@ fn write_fields(
     let mut has_host = all.name("x-forwarded-host") || head.host.is_empty();
     lines.copy(pen, |pen, field, known| match known {
         Known::Host => host_value = write_host(pen, field.name, host),
-        Known::ContentLength if head.survey.rewrites_length => {}
+        Known::ContentLength if head.survey.rewrites_length || !has_true_length(head) => {}
         Known::Expect if has_expect => {}
         Known::Expect => {
             has_expect = true;
@@ -201,6 +201,17 @@ fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
     }
 }
 
+/// Whether the length that the client named is that of the body that will be sent. A backend would wait for the bytes of
+/// any other length, and take for them what is sent behind the request.
+#[inline(always)]
+fn has_true_length(head: &RequestHead<'_, '_>) -> bool {
+    match head.body {
+        RequestBody::None => head.survey.content_length == Some(0),
+        RequestBody::Length(length) => head.survey.content_length == Some(length),
+        RequestBody::Chunked => false,
+    }
+}
+
 /// Writes how the body ends, and what the client asked of the connection that the backend is to know.
 #[inline(always)]
 fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
@@ -209,6 +220,7 @@ fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
     }
     if let Some(length) = head.survey.content_length
         && head.survey.rewrites_length
+        && has_true_length(head)
     {
         pen.length(length);
     }

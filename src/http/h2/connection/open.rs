@@ -69,6 +69,7 @@ impl Connection {
         let mut stream = Stream::new(self.peer.stream_window, self.local.stream_window);
         stream.sends = !end;
         stream.asked_head = request.method == b"HEAD";
+        stream.asked_tunnel = request.protocol.is_some();
         self.streams.insert(id, stream);
         self.ended.note_opened(id);
         Some(id)
