@@ -46,7 +46,7 @@ const FORWARDED: &[u8] = b"x-forwarded-";
 
 /// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for a
 /// proxy's.
-const FROM_PROXIES: [&[u8]; 34] = [
+const FROM_PROXIES: [&[u8]; 66] = [
     b"forwarded",
     b"forwarded-for",
     b"x-forwarded",
@@ -73,18 +73,64 @@ const FROM_PROXIES: [&[u8]; 34] = [
     b"do-connecting-ip",
     b"proxy-client-ip",
     b"wl-proxy-client-ip",
+    b"real-ip",
+    b"x-true-ip",
+    b"x-source-ip",
+    b"x-client-address",
+    b"x-original-remote-addr",
+    b"x-appengine-remote-addr",
+    b"x-vercel-forwarded-for",
+    b"x-forward-for",
+    b"x-nf-client-connection-ip",
+    b"x-sucuri-clientip",
+    b"x-cdn-src-ip",
+    b"cdn-src-ip",
+    b"cdn-real-ip",
+    b"ali-cdn-real-ip",
+    b"cf-pseudo-ipv4",
+    b"cloudfront-viewer-address",
     // The client's certificate (RFC 9440 section 4: to be dropped where it comes from a stranger).
     b"client-cert",
     b"client-cert-chain",
+    b"x-client-cert",
+    b"x-client-verify",
+    b"x-arr-clientcert",
+    b"ssl-client-cert",
+    b"ssl-client-verify",
+    b"ssl-client-dn",
+    b"ssl-client-s-dn",
+    b"ssl-client-i-dn",
     // Scheme and URL.
     b"x-scheme",
     b"x-url-scheme",
     b"front-end-https",
+    b"x-arr-ssl",
+    b"cf-visitor",
+    b"cloudfront-forwarded-proto",
+    b"x-host",
+    b"x-real-host",
+    b"x-envoy-original-path",
+    b"x-envoy-original-host",
+    // Gateways make of it the variable that names the proxy for their own requests.
+    b"proxy",
     b"x-original-url",
     b"x-original-uri",
     b"x-original-host",
     b"x-rewrite-url",
 ];
+
+/// Ends of names that tell a client's address or scheme whatever stands before them.
+const ENDS: [&[u8]; 6] = [
+    b"-client-ip",
+    b"-clientip",
+    b"-real-ip",
+    b"-connecting-ip",
+    b"-forwarded-for",
+    b"-forwarded-proto",
+];
+
+/// The beginning of names that tell of a client's certificate.
+const X_SSL_CLIENT: &[u8] = b"x-ssl-client-";
 
 /// By length: which first letters known names have, one bit per letter. The last one is for all longer names.
 const FIRST_LETTERS: [u32; LONGEST + 2] = {
@@ -139,10 +185,20 @@ const KNOWN_STARTS: [(usize, u8); 17] = [
 pub fn recognise(name: &[u8]) -> Known {
     // Nearly all other names end here: few have length and first letter of a known one.
     let letters = FIRST_LETTERS[name.len().min(LONGEST + 1)];
-    match name.first() {
-        Some(first) if letters >> (first % 32) & 1 != 0 => look_up(name),
+    match name {
+        [first, ..] if letters >> (first % 32) & 1 != 0 => look_up(name),
+        [.., a, b] if may_end_so([*a, *b]) && is_from_proxies(name) => Known::FromProxies,
         _ => Known::Other,
     }
+}
+
+/// Whether a name with these last two bytes may end as one of [`ENDS`]: few others do.
+#[inline(always)]
+fn may_end_so([a, b]: [u8; 2]) -> bool {
+    matches!(
+        [a | 0x20, b | 0x20],
+        [b'i', b'p'] | [b'o', b'r'] | [b't', b'o']
+    )
 }
 
 /// Length and first letter leave one candidate at most, besides those that only proxies say.
@@ -219,10 +275,14 @@ fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
 
 /// Whether a field of this name is one of those that only proxies before palantir are believed.
 pub fn is_from_proxies(name: &[u8]) -> bool {
-    match name.split_at_checked(FORWARDED.len()) {
-        Some((start, rest)) if !rest.is_empty() && names::same(start, FORWARDED) => true,
-        _ => FROM_PROXIES.iter().any(|known| names::same(name, known)),
-    }
+    let begins_so =
+        |start: &[u8]| name.len() > start.len() && names::same(&name[..start.len()], start);
+    let ends_so =
+        |end: &&[u8]| name.len() > end.len() && names::same(&name[name.len() - end.len()..], end);
+    begins_so(FORWARDED)
+        || begins_so(X_SSL_CLIENT)
+        || ENDS.iter().any(ends_so)
+        || FROM_PROXIES.iter().any(|known| names::same(name, known))
 }
 
 /// Whether an operator may set or remove a field of this name: not those that decide framing, routing or the
@@ -373,7 +433,8 @@ mod tests {
                 other[at] = b'!';
                 assert_eq!(recognise(&other), other_than(&other), "{name} {at}");
             }
-            assert_eq!(recognise(&name.as_bytes()[1..]), Known::Other);
+            let shorter = &name.as_bytes()[1..];
+            assert_eq!(recognise(shorter), other_than(shorter), "{name}");
             let longer = [name.as_bytes(), b"s"].concat();
             assert_eq!(recognise(&longer), other_than(&longer));
         }
@@ -413,10 +474,33 @@ mod tests {
             "X-Original-Forwarded-For",
             "x.forwarded",
             "X-Scheme",
+            "X-True-Client-IP",
+            "X_Real_Client_IP",
+            "Incap-Client-IP",
+            "Akamai-Client-IP",
+            "HTTP-Client-IP",
+            "Q-Connecting-IP",
+            "CloudFront-Forwarded-Proto",
+            "Any.Forwarded_For",
+            "x-ssl-client-s-dn",
+            "SSL_Client_Cert",
+            "Proxy",
         ] {
             assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
         }
         for name in [
+            "x-recipient-ip",
+            "zip",
+            "ship",
+            "wi-fi-ip",
+            "unreal-ip",
+            "sponsor",
+            "photo",
+            "proxies",
+            "x-ssl-client",
+            "ssl-version",
+            "client",
+            "x-hosted",
             "forwards",
             "x-forwarded-",
             "x-forwards",
