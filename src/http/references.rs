@@ -88,13 +88,10 @@ impl<'a> References<'a> {
                 prefix,
                 reference.rest,
             ]),
-            (true, b"") => {
-                let root: &[u8] = match prefix.is_empty() && !is_path(reference.rest) {
-                    true => b"/",
-                    false => b"",
-                };
-                Some([root, prefix, reference.rest, b"", b""])
+            (true, b"") if prefix.is_empty() => {
+                Some([b"/", behind_slashes(reference.rest), b"", b"", b""])
             }
+            (true, b"") => Some([prefix, reference.rest, b"", b"", b""]),
             (true, authority) => Some([scheme.0, scheme.1, authority, prefix, reference.rest]),
         }
     }
@@ -137,6 +134,13 @@ impl<'a> References<'a> {
 /// Whether a reference begins with its path, from the root.
 fn is_path(text: &[u8]) -> bool {
     text.starts_with(b"/") && !text.starts_with(b"//")
+}
+
+/// What follows the slashes at the start of a path. Behind two of them, or what browsers take for two, stands another
+/// host: they read `\\` as `/` and leave tabs out (URL Standard, section 4.4).
+fn behind_slashes(path: &[u8]) -> &[u8] {
+    let is_slash = |byte: &&u8| matches!(byte, b'/' | b'\\' | b'\t');
+    &path[path.iter().take_while(is_slash).count()..]
 }
 
 fn ip(host: &[u8]) -> Option<IpAddr> {
@@ -220,6 +224,10 @@ mod tests {
             authority: b"",
             ..CLIENT
         };
+        let stripped_nameless = References {
+            authority: b"",
+            ..stripped
+        };
         let same = "as it is";
         let rows = [
             (
@@ -277,6 +285,27 @@ mod tests {
             (nameless, "http://api.internal:8080/x", "/x"),
             (nameless, "http://api.internal:8080", "/"),
             (nameless, "http://api.internal:8080?x", "/?x"),
+            (
+                nameless,
+                "http://api.internal:8080//evil.example/",
+                "/evil.example/",
+            ),
+            (
+                nameless,
+                "http://api.internal:8080/\\evil.example/",
+                "/evil.example/",
+            ),
+            (
+                nameless,
+                "http://api.internal:8080/\t/\\/evil.example//x",
+                "/evil.example//x",
+            ),
+            (nameless, "//api.internal:8080///", "/"),
+            (
+                stripped_nameless,
+                "http://api.internal:8080//evil.example/",
+                "/api//evil.example/",
+            ),
         ];
         for (references, text, expected) in rows {
             assert_eq!(
