@@ -78,6 +78,8 @@ pub const PROTOCOL_BYTES: usize = 64;
 pub const ACCEPT_BYTES: usize = 512;
 /// Options of all `Connection` fields of a message together; each one may name a field, which is then looked for.
 pub const CONNECTION_OPTIONS: usize = 64;
+/// Empty lines that may stand before the head of a backend's answer; no reader takes them for anything.
+pub const EMPTY_LINES_BEFORE_ANSWER: usize = 4;
 /// Protocols that one `Upgrade` may offer.
 pub const UPGRADE_PROTOCOLS: usize = 16;
 /// Bytes of a `Priority` value; a longer one is taken for none.

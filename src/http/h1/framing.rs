@@ -73,7 +73,8 @@ pub(super) fn response(
     if asked.strict {
         return strict_response(survey, version, status, asked);
     }
-    let announces = survey.transfer_encoding.is_some()
+    let coding = survey.transfer_encoding.filter(|value| !is_identity(value));
+    let announces = coding.is_some()
         || survey.framing_fault.is_some()
         || survey.content_length.is_some_and(|length| length > 0);
     if has_no_body(status) {
@@ -87,7 +88,7 @@ pub(super) fn response(
     }
     if asked.head || status == 304 {
         // Here the fields tell what a GET would have got.
-        let is_coded = survey.transfer_encoding.is_some();
+        let is_coded = coding.is_some();
         return Ok(ResponseFraming {
             body: ResponseBody::None,
             keeps_length: !is_coded && survey.framing_fault.is_none(),
@@ -95,7 +96,7 @@ pub(super) fn response(
         });
     }
     survey.framing_fault.map_or(Ok(()), Err)?;
-    let chunked = is_chunked_answer(survey)?;
+    let chunked = is_chunked_answer(coding, survey.content_length)?;
     // A status without content (RFC 9110 section 15.3.6): no end of the connection has to be waited for.
     let is_bare_reset = status == 205 && !announces && survey.content_length.is_none();
     Ok(ResponseFraming {
@@ -144,13 +145,21 @@ fn body_of(chunked: bool, length: Option<u64>) -> ResponseBody {
     }
 }
 
+/// Whether the only coding is the one that changes nothing, which RFC 2616 (section 3.6) had: the message is framed as if
+/// the field were not there.
+fn is_identity(value: &[u8]) -> bool {
+    let mut codings = list(value);
+    let is_known = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
+    codings.next().is_some_and(is_known) && codings.next().is_none()
+}
+
 /// Whether a backend's answer is chunked: its only coding, beside which empty members of the list mean nothing (RFC
 /// 9110 section 5.6.1).
-fn is_chunked_answer(survey: &Survey<'_>) -> Result<bool, Refusal> {
-    let Some(value) = survey.transfer_encoding else {
+fn is_chunked_answer(coding: Option<&[u8]>, length: Option<u64>) -> Result<bool, Refusal> {
+    let Some(value) = coding else {
         return Ok(false);
     };
-    if survey.content_length.is_some() {
+    if length.is_some() {
         return Err(Refusal::LengthAndCoding);
     }
     let mut codings = list(value);

@@ -1,6 +1,7 @@
 //! Heads and trailers of backends that are not written as they should be, and still have one reading: they are written
 //! anew as they should have been, and then parsed like all others. A head in its proper form never comes here.
 
+use crate::base::limits;
 use crate::http::fields::{is_token, trim};
 use crate::http::refusal::Refusal;
 
@@ -10,6 +11,9 @@ pub struct RepairedHead {
     pub text: Vec<u8>,
     /// Bytes that the head took as it came.
     pub taken: usize,
+    /// Whether nothing stood before the head. The backend may have counted empty lines before it as a part of what it
+    /// sent before.
+    pub is_first: bool,
 }
 
 /// Whether a head that was refused for this may be one that is only written badly.
@@ -24,21 +28,31 @@ pub fn may_be_repaired(refusal: Refusal) -> bool {
 }
 
 /// Brings the response's head at the start of `bytes` into its proper form: lines may end in LF alone (RFC 9112 section
-/// 2.2), blanks of any number may stand in the status line (section 4) and before a colon, where they must be removed
+/// 2.2), some empty lines may stand before the status line, blanks of any number may stand in the status line (section 4) and before a colon, where they must be removed
 /// (section 5.1), and a line that goes on in the next one is joined with it (section 5.2). `None`: more bytes are
 /// needed. Errors: a line has no or more than one reading.
 pub fn repair_response(bytes: &[u8]) -> Result<Option<RepairedHead>, Refusal> {
     let mut lines = Lines { rest: bytes };
-    let Some(first) = lines.next() else {
-        return Ok(None);
+    let mut empty_lines = 0;
+    let first = loop {
+        match lines.next() {
+            None => return Ok(None),
+            Some([]) if empty_lines < limits::EMPTY_LINES_BEFORE_ANSWER => empty_lines += 1,
+            Some(first) => break first,
+        }
     };
+    let is_first = empty_lines == 0;
     let mut text = status_line(first)?;
     let fields_start = text.len();
     for line in &mut lines {
         if line.is_empty() {
             text.extend_from_slice(b"\r\n");
             let taken = bytes.len() - lines.rest.len();
-            return Ok(Some(RepairedHead { text, taken }));
+            return Ok(Some(RepairedHead {
+                text,
+                taken,
+                is_first,
+            }));
         }
         add_line(&mut text, fields_start, line)?;
     }
@@ -191,9 +205,28 @@ mod tests {
     }
 
     #[test]
+    fn empty_lines_before_a_head_are_left_out() {
+        for before in ["\r\n", "\n", "\r\n\n\r\n\r\n"] {
+            let bytes = format!("{before}HTTP/1.1 200 OK\r\n\r\nrest");
+            let repaired = repair_response(bytes.as_bytes()).unwrap().unwrap();
+            assert_eq!(repaired.text, b"HTTP/1.1 200 OK\r\n\r\n", "{before:?}");
+            assert_eq!(&bytes[repaired.taken..], "rest", "{before:?}");
+            assert!(!repaired.is_first, "{before:?}");
+            for len in 0..repaired.taken {
+                assert_eq!(repair_response(&bytes.as_bytes()[..len]), Ok(None));
+            }
+        }
+    }
+
+    #[test]
     fn what_has_no_one_reading_table() {
         let rows = [
             ("garbage\n", Refusal::BadStatusLine),
+            ("\r\ngarbage\n", Refusal::BadStatusLine),
+            (
+                "\r\n\r\n\r\n\r\n\r\nHTTP/1.1 200 OK\r\n",
+                Refusal::BadStatusLine,
+            ),
             ("HTTP/2.0 200 OK\r\n", Refusal::UnsupportedVersion),
             ("HTTP/1.1200 OK\r\n", Refusal::BadStatusLine),
             ("HTTP/1.1 2000\r\n", Refusal::BadStatusLine),

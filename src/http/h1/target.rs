@@ -69,7 +69,9 @@ impl<'b> Target<'b> {
     /// target holds whatever the other says (RFC 9112 section 3.2.2).
     #[inline(always)]
     pub(super) fn host(&self, field: Option<&'b [u8]>) -> Result<Option<&'b [u8]>, Refusal> {
-        if field.is_some_and(|value| host::split(value).is_none()) {
+        // An empty field names no host, but beside an absolute target none has to be named.
+        let names_nothing = |value: &[u8]| value.is_empty() && self.authority.is_some();
+        if field.is_some_and(|value| host::split(value).is_none() && !names_nothing(value)) {
             return Err(Refusal::BadHost);
         }
         let named = match self.authority {

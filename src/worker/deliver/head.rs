@@ -168,9 +168,10 @@ impl Ends<'_> {
         let mut slots = FieldSlots::new();
         let asked = self.admitted.asked;
         let parsed = h1::parse_response(&repaired.text, &mut slots, asked, u32::MAX);
-        let Some(head) = parsed.map_err(Failure::MalformedResponse)? else {
+        let Some(mut head) = parsed.map_err(Failure::MalformedResponse)? else {
             return Ok(None);
         };
+        head.keep_alive &= repaired.is_first;
         let answer = self.take_head(&head, out)?;
         received.consume(repaired.taken);
         Ok(Some(answer))

@@ -53,7 +53,7 @@ fn config(origin: &Origin, pool: &str) -> String {
 }
 
 /// Heads with one reading, and what is behind them: status, body.
-const ODD: [(&str, u16, &str); 29] = [
+const ODD: [(&str, u16, &str); 35] = [
     ("HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok", 200, "ok"),
     (
         "HTTP/1.1 200 OK\r\nContent-Length\t :2\r\nX : y\r\n\r\nok",
@@ -129,6 +129,36 @@ const ODD: [(&str, u16, &str); 29] = [
         "ok",
     ),
     ("HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok", 200, "ok"),
+    (
+        "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        200,
+        "ok",
+    ),
+    (
+        "\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        200,
+        "ok",
+    ),
+    (
+        "HTTP/1.1 103 Early\r\n\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        200,
+        "ok",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok",
+        200,
+        "ok",
+    ),
+    (
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: Identity\r\n\r\nok",
+        200,
+        "ok",
+    ),
+    (
+        "HTTP/1.1 204 No Content\r\nTransfer-Encoding: identity\r\n\r\n",
+        204,
+        "",
+    ),
     ("HTTP/1.1 600 Odd\r\nContent-Length: 2\r\n\r\nok", 600, "ok"),
     ("HTTP/1.1 999\r\nContent-Length: 2\r\n\r\nok", 999, "ok"),
     (
@@ -248,6 +278,9 @@ fn what_has_no_or_two_readings_stays_a_502() {
         "HTTP/1.0 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity, identity\r\n\r\nok",
+        "\r\nnonsense\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nX: a\r\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\nX: a\0\nContent-Length: 2\n\nok",
@@ -258,7 +291,7 @@ fn what_has_no_or_two_readings_stays_a_502() {
         "HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 1000 OK\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        "\r\n\r\n\r\n\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n 2\r\nok\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\rok\r\n0\r\n\r\n",
         "HTTP/1.1 103 Early\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",

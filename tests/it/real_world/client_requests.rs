@@ -58,6 +58,7 @@ fn the_host_of_an_absolute_target_wins() {
         ("http://two.test:8080/a", "one.test", "two"),
         ("HTTPS://One.Test:/", "two.test", "one"),
         ("http://two.test", "two.test:80", "two"),
+        ("http://one.test/", "", "one"),
     ] {
         let answer = client.ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!(answer.text(), expected, "{target} with {host}");
