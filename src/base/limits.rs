@@ -114,8 +114,6 @@ pub const INTERIM_WAITS: u32 = 16;
 
 /// Bytes of an HPACK table by its own count, in each direction: what holds before any SETTINGS.
 pub const H2_TABLE_BYTES: usize = 4096;
-/// `cookie` fields of one section (RFC 9113 section 8.2.3), which become one field of HTTP/1.1.
-pub const COOKIE_CRUMBS: u32 = 1024;
 /// How many times its limit a field section may come to before it can only be meant as an attack.
 pub const H2_BOMB_MULTIPLE: usize = 16;
 /// Bytes of a frame's payload that we take: what holds before any SETTINGS.

@@ -30,7 +30,7 @@ pub fn gather(
     if let Coming::Length(left) = admitted.body.coming
         && left <= admitted.request.room() as u64
     {
-        take_arrived(client, exchange, admitted).map_err(|_| Failure::ClientLeft)?;
+        take_arrived(client, exchange, admitted).map_err(|_| client.ended_early())?;
     }
     admitted.is_whole = admitted.body.has_ended();
     client.note_received(&admitted.body);
@@ -60,7 +60,7 @@ fn take_received(
 /// Takes what the connection has received for the stream.
 fn take_from_connection(blocks: &Blocks, client: &Client) -> Result<(), Failure> {
     match client.wire.receive(blocks, limits::BLOCK_BYTES, usize::MAX) {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(Failure::ClientLeft),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(client.ended_early()),
         _ => Ok(()),
     }
 }

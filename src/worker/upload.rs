@@ -61,7 +61,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         Err(Broken::SinkClosed) if body.has_ended() => {}
         // Receiving tells whether that is a failure; a switch to another protocol cannot follow.
         Err(Broken::SinkClosed) => ends.upload_failure.set(Some(Failure::Reset)),
-        Err(Broken::SourceEnded) => return Err(Failure::ClientLeft),
+        Err(Broken::SourceEnded) => return Err(client.ended_early()),
         Err(Broken::SourceTimeout) if ends.is_client_waiting() => {
             return Err(exchange.expired(Failure::ResponseTimeout));
         }

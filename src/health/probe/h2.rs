@@ -150,7 +150,9 @@ impl Asking {
                     self.answer.call = call_status_in(lines);
                     self.is_complete = true;
                 }
-                Some(Event::Refused { .. }) => return Err("malformed answer".to_owned()),
+                Some(Event::Refused { .. } | Event::RefusedTrailers { .. }) => {
+                    return Err("malformed answer".to_owned());
+                }
                 Some(Event::Reset { code, .. }) => return Err(format!("reset with {}", code.0)),
                 Some(Event::GoAway { last, code }) if self.stream.is_none_or(|id| last < id) => {
                     return Err(format!("went away with {}", code.0));

@@ -393,6 +393,15 @@ impl Client {
         }
     }
 
+    /// Why the body of a request has ended before its time: the client is gone, or its trailers are not acceptable.
+    pub fn ended_early(&self) -> Failure {
+        let refused = match &self.wire.stream {
+            Stream::Multiplexed(stream) => stream.refused(),
+            Stream::Socket(_) => None,
+        };
+        refused.map_or(Failure::ClientLeft, Failure::Refused)
+    }
+
     /// How long the client may take none of what is sent to it.
     pub fn stall(&self, exchange: &Exchange) -> Duration {
         let client = &exchange.plan.snapshot().client;

@@ -10,6 +10,7 @@ use super::state::{Gone, Message, State};
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
+use crate::http::refusal::Refusal;
 use crate::net::{Block, Expired, Timer};
 
 /// A stream. What is not finished when it is dropped is reset.
@@ -119,6 +120,11 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Why the end of the peer's message is not acceptable, if it is not.
+    pub fn refused(&self) -> Option<Refusal> {
+        self.state.refused.get()
+    }
+
     /// Whether the peer has given the stream up.
     pub fn is_gone(&self) -> bool {
         self.state.gone.get().is_some()
@@ -132,7 +138,8 @@ impl Stream {
     /// Ready when there is something to receive.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let state = &self.state;
-        if state.ended.get() || state.gone.get().is_some() || !state.body.borrow().is_empty() {
+        let has_failed = state.gone.get().is_some() || state.refused.get().is_some();
+        if state.ended.get() || has_failed || !state.body.borrow().is_empty() {
             return Poll::Ready(());
         }
         self.release(true);
@@ -157,6 +164,7 @@ impl Stream {
             return match (self.state.ended.get(), self.state.gone.get()) {
                 (true, _) => Ok(0),
                 (false, Some(_)) => Err(io::ErrorKind::ConnectionReset.into()),
+                (false, None) if self.refused().is_some() => Err(io::ErrorKind::InvalidData.into()),
                 (false, None) => Err(io::ErrorKind::WouldBlock.into()),
             };
         }

@@ -61,6 +61,9 @@ pub enum Event<'a> {
     },
     /// The trailers that may be passed on, each `name: value CRLF`; perhaps none. The body ends.
     Trailers { stream: StreamId, lines: &'a [u8] },
+    /// Trailers of a request that are not to be forwarded. The request ends, and is to be answered with the refusal's
+    /// status if no answer has begun.
+    RefusedTrailers { stream: StreamId, refusal: Refusal },
     /// The stream is gone: reset by the peer, or by us (`by_us`) because the peer broke a rule.
     Reset {
         stream: StreamId,
@@ -96,6 +99,10 @@ enum Note {
     },
     Trailers {
         stream: StreamId,
+    },
+    RefusedTrailers {
+        stream: StreamId,
+        refusal: Refusal,
     },
     Reset {
         stream: StreamId,

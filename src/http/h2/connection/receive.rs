@@ -109,6 +109,7 @@ impl Connection {
                 stream,
                 lines: &self.head.fields.text,
             },
+            Note::RefusedTrailers { stream, refusal } => Event::RefusedTrailers { stream, refusal },
             Note::Reset {
                 stream,
                 code,

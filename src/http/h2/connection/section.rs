@@ -272,13 +272,20 @@ impl Connection {
             .get_mut(&stream)
             .is_some_and(|open| open.expects(0, true));
         let checked = check::check_trailers(&mut self.head.fields);
-        if !begun.end || !has_length || checked.is_err() {
+        // As with a head, a client that keeps to the RFC is told what is wrong.
+        let is_told = |refusal| self.role == Role::Server && !check::is_malformed(refusal);
+        let note = match checked {
+            Ok(()) => Note::Trailers { stream },
+            Err(refusal) if is_told(refusal) => Note::RefusedTrailers { stream, refusal },
+            Err(_) => return self.reset_for(stream, ErrorCode::PROTOCOL_ERROR, now),
+        };
+        if !begun.end || !has_length {
             return self.reset_for(stream, ErrorCode::PROTOCOL_ERROR, now);
         }
         if let Some(open) = self.streams.get_mut(&stream) {
             open.receives = false;
         }
         self.close_half(stream);
-        Ok(Some(Note::Trailers { stream }))
+        Ok(Some(note))
     }
 }

@@ -5,6 +5,10 @@ use crate::base::limits;
 use crate::http::h2::field::Class;
 use crate::http::refusal::Refusal;
 
+/// Bytes that every further `cookie` field adds at least to the one field of HTTP/1.1 that all become (RFC 9113 section
+/// 8.2.3). An empty one would add fewer, and counts as much, so that the bound on a head bounds their number.
+const LEAST_CRUMB: usize = b"; a".len();
+
 /// Bounds on a field section. What counts is the head that HTTP/1.1 would have had, so that a message passes over both
 /// versions or over none: a request line, one `Host`, one `Cookie`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +26,8 @@ impl ListLimits {
         const PSEUDO: usize = b":method:scheme:authority:path:protocol".len() + 5 * ENTRY_OVERHEAD;
         let crumb = b"cookie".len() + ENTRY_OVERHEAD;
         let fields = usize::from(self.fields) * ENTRY_OVERHEAD;
-        let most = PSEUDO + fields + limits::COOKIE_CRUMBS as usize * crumb;
+        let crumbs = self.bytes as usize / LEAST_CRUMB * crumb;
+        let most = PSEUDO + fields + crumbs;
         self.bytes.saturating_add(most as u32)
     }
 
@@ -80,6 +85,7 @@ impl FieldList {
         self.text.clear();
         self.text.shrink_to(limits::H2_KEPT_HEAD_BYTES);
         self.spans.clear();
+        self.spans.shrink_to(limits::HEAD_FIELDS);
         self.size = 0;
         (self.head_bytes, self.head_fields) = (0, 0);
         (self.crumbs, self.has_host) = (0, false);
@@ -115,7 +121,7 @@ impl FieldList {
         self.count(&span);
         if self.head_bytes > limits.bytes as usize {
             self.refusal = Some(Refusal::HeadTooLarge);
-        } else if self.head_fields > limits.fields || self.crumbs > limits::COOKIE_CRUMBS {
+        } else if self.head_fields > limits.fields {
             self.refusal.get_or_insert(Refusal::TooManyFields);
         }
         if self.refusal.is_none() {
@@ -144,7 +150,7 @@ impl FieldList {
                 self.crumbs += 1;
                 match self.crumbs {
                     1 => (span.line_len(), 1),
-                    _ => (value + b"; ".len(), 0),
+                    _ => ((b"; ".len() + value).max(LEAST_CRUMB), 0),
                 }
             }
             _ => (span.line_len(), 1),

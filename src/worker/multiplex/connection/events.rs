@@ -78,6 +78,12 @@ impl Connection {
                     state.wake();
                 }
             }
+            Event::RefusedTrailers { stream, refusal } => {
+                if let Some(state) = self.streams.borrow().get(&stream) {
+                    state.refused.set(Some(refusal));
+                    state.wake();
+                }
+            }
             Event::Reset {
                 stream,
                 code,

@@ -134,6 +134,9 @@ pub(super) fn describe(event: &Event<'_>) -> String {
                 if *answer { " answer" } else { "" }
             )
         }
+        Event::RefusedTrailers { stream, refusal } => {
+            format!("{stream} refused trailers {}", refusal.word())
+        }
         Event::Body { stream, bytes, end } => format!("{stream} data {}{}", text(bytes), mark(end)),
         Event::Trailers { stream, lines } => {
             format!("{stream} trailers {}", text(lines).trim_end())
