@@ -170,7 +170,7 @@ impl Listener {
     }
 }
 
-/// What becomes of a client over HTTP/1 that has ended its sending side while its requests are under way.
+/// What becomes of a client that has ended its sending side while its requests are under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HalfClose {
     /// It gets the answers to what it has sent whole. That it is gone is only seen when its connection is reset.

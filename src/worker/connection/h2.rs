@@ -9,7 +9,7 @@ use super::tasks::Tasks;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::Timer;
-use crate::snapshot::Listener;
+use crate::snapshot::{HalfClose, Listener};
 use crate::worker::downstream::{Client, Lingering, linger};
 use crate::worker::memory::relief;
 use crate::worker::min_rate::MinRate;
@@ -66,6 +66,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         refused: &refused,
         rest: &rest,
         is_unwanted: &is_unwanted,
+        serves_half_closed: arrival.listener.half_close == HalfClose::Serve,
         idle: shard.plan().snapshot().client.idle_timeout,
         head: shard.plan().snapshot().client.header_timeout,
         stall: shard.plan().snapshot().client.socket_stall(),

@@ -203,6 +203,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         refused: &|_| (),
         rest: &|| (),
         is_unwanted: &|| shard.is_draining() || !is_current(),
+        serves_half_closed: false,
         idle,
         head: limits::LONGEST_TIMEOUT, // The time for the answer bounds it.
         stall: limits::LONGEST_TIMEOUT,

@@ -3,6 +3,8 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::support::h2::H2;
+use crate::support::h2::frame::{get as h2_get, post as h2_post};
 use crate::support::origin::ok;
 use crate::support::place::Directory;
 use crate::support::proxy::route;
@@ -153,5 +155,58 @@ fn over_tls_close_notify_is_half_a_close() {
         let_go.send(()).unwrap();
         assert_eq!(client.answer().text(), "slow");
         client.ends();
+    }
+}
+
+fn finish_sending(client: &H2) {
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+}
+
+/// Over HTTP/2 the streams whose requests are whole are answered, and the others end.
+#[test]
+fn whole_requests_of_http2_are_answered() {
+    let (origin, let_go) = held();
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = proxy.h2();
+    let whole = [(); 2].map(|()| client.begin(&h2_get("/", &[]), true));
+    let with_body = client.begin(&h2_post("/", &[]), false);
+    client.body(with_body, b"hello", true);
+    let unfinished = client.begin(&h2_post("/", &[]), false);
+    client.body(unfinished, b"hell", false);
+    origin.wait_for_requests(3);
+    finish_sending(&client);
+    std::thread::sleep(Duration::from_millis(300));
+    (0..3).for_each(|_| let_go.send(()).unwrap());
+    for stream in [whole[0], whole[1], with_body] {
+        let answer = client.answer(stream);
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "slow"));
+    }
+    assert!(client.answer(unfinished).reset.is_some());
+    assert_eq!(client.end(), Some(0), "GOAWAY with NO_ERROR, and the end");
+    origin.wait_for_requests(3);
+}
+
+/// Such a client may be gone altogether, which its reset shows.
+#[test]
+fn a_client_of_http2_that_is_gone_is_noticed() {
+    let origin = Origin::start(|link| {
+        if link.request().is_some() {
+            link.rest();
+        }
+    });
+    let abort = "half_close = \"abort\"";
+    let proxies = [
+        Proxy::to(&[origin.addr]),
+        Proxy::with_listener(abort, &route("/", &[origin.addr])),
+    ];
+    for (count, proxy) in proxies.iter().enumerate() {
+        let mut client = proxy.h2();
+        client.begin(&h2_get("/", &[]), true);
+        origin.wait_for_requests(count + 1);
+        match count {
+            0 => drop(client),
+            _ => finish_sending(&client),
+        }
+        origin.wait_for_ended(count + 1);
     }
 }

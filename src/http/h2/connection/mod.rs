@@ -321,6 +321,13 @@ impl Connection {
         }
     }
 
+    /// Takes no new streams any more from a peer that cannot open any: it is told so at once.
+    pub fn finish(&mut self) {
+        if !matches!(self.ending, Ending::Final(_)) && self.failed.is_none() {
+            self.finish_drain();
+        }
+    }
+
     /// The second step.
     fn finish_drain(&mut self) {
         let last = match self.role {

@@ -77,6 +77,9 @@ impl Connection {
             self.timer.set(self.patience(terms));
             received = match self.more(socket, terms).await {
                 Some(block) => block,
+                None if terms.serves_half_closed => {
+                    return self.finish_answers(socket, terms).await;
+                }
                 None => return End::Orderly,
             };
             let now = self.timers.millis();
@@ -85,6 +88,24 @@ impl Connection {
                 if let Err(end) = self.check(now, received.is_empty(), terms) {
                     return end;
                 }
+            }
+        }
+    }
+
+    /// Lets the requests that came whole be answered for a peer that will send no more: a peer that is gone answers what
+    /// it is told with a reset. The sending task ends the connection behind the last answer.
+    async fn finish_answers(&self, socket: &Socket, terms: &Terms<'_>) -> End {
+        self.lose_unfinished();
+        self.protocol().finish();
+        self.wake_sender();
+        loop {
+            self.timer.set(Duration::from_millis(limits::TICK_MILLIS));
+            let _ = self.timer.bound(|_| Poll::<()>::Pending).await;
+            if socket.is_over() {
+                return End::Orderly;
+            }
+            if let Err(end) = self.check(self.timers.millis(), true, terms) {
+                return end;
             }
         }
     }

@@ -123,6 +123,14 @@ impl Connection {
         state
     }
 
+    /// Ends the streams whose requests have not come whole: no more of them will come.
+    pub(super) fn lose_unfinished(&self) {
+        let is_unfinished = |_: &StreamId, state: &mut Rc<State>| !state.ended.get();
+        for (_, state) in self.streams.borrow_mut().extract_if(is_unfinished) {
+            state.lose(Gone::Lost);
+        }
+    }
+
     fn lose_beyond(&self, last: StreamId) {
         if self.role == Role::Client {
             let beyond = |id: &StreamId, _: &mut Rc<State>| *id > last;

@@ -75,6 +75,8 @@ pub struct Terms<'a> {
     pub rest: &'a dyn Fn(),
     /// Whether the connection should come to its end.
     pub is_unwanted: &'a dyn Fn() -> bool,
+    /// Whether a peer that ends its sending side gets the answers to its whole requests.
+    pub serves_half_closed: bool,
     /// How long it may be without a stream, and how long nothing may move on it while something is to be sent.
     pub idle: Duration,
     /// How long a head may take from its first byte to its last.
