@@ -207,12 +207,11 @@ impl Ends<'_> {
         let request = || {
             let is_untouched = exchange.request_bytes.get() == self.sent_before;
             let is_kept = self.admitted.is_whole || (client.is_body_pending() && is_untouched);
-            let request = Repeatable {
+            Repeatable {
                 is_kept: is_kept && self.admitted.is_kept,
                 is_idempotent: self.admitted.idempotent,
                 is_answered: exchange.heard.get(),
-            };
-            (request, self.upstream.wire.stream.is_unsent())
+            }
         };
         leave::poll_unanswered(self.shard, client, exchange, request, cx)
     }
