@@ -114,6 +114,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         count: &|bytes| exchange.count_response(bytes),
         is_source_slow: &|_, _| false,
         sink_rate: &reader_rate,
+        is_cut: &|| leave::is_cut(ends.shard, exchange),
         has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
@@ -165,6 +166,7 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
         Broken::TooSlow => Failure::ReaderTooSlow,
         Broken::Exhausted => Failure::Exhausted,
         Broken::Watched(failure) => failure,
+        Broken::Cut => Failure::BackendDown,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Requests that leave a backend which turns unhealthy: what it must not see of them, and from where they leave.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use crate::names::{beside, with_hosts};
 use crate::real_world::hanging_backends::{POST, Second, State, pool, serve_secured};
 use crate::support::h2::answering::Answering;
 use crate::support::managed::Managed;
+use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::tls::{Authority, Server};
 use crate::support::{Client, Link, Origin, Proxy, eventually, get};
@@ -261,4 +264,55 @@ fn requests_leave_a_drained_backend_that_hangs() {
         &origin.addr.to_string(),
     ]);
     state.is_released.store(true, SeqCst);
+}
+
+/// An answer whose bytes always wait, for a client that takes them as they come or that takes none.
+#[test]
+fn an_answer_that_never_pauses_is_cut() {
+    let (state, sent) = (State::new(true), Arc::new(AtomicUsize::new(0)));
+    let (seen, counted) = (state.clone(), sent.clone());
+    let origin = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            if request.head.first_line().starts_with("GET /flow ") {
+                link.send("HTTP/1.1 200 OK\r\nContent-Length: 90000000000\r\n\r\n");
+                while link.try_send([b'x'; 65536]) {
+                    counted.fetch_add(1, SeqCst);
+                }
+                return;
+            }
+            if !seen.is_well.load(SeqCst) {
+                drop(link.rest());
+                return;
+            }
+            link.send(ok("first"));
+        }
+    });
+    let config = pool(origin.addr, free_addr(), "on_unhealthy = \"cut\"")
+        .replace("[[routes]]", "[timeouts]\nclient_idle = 3000\n[[routes]]");
+    let proxy = Proxy::start(&config);
+    let connect = || {
+        let mut client = TcpStream::connect(proxy.addr).unwrap();
+        client
+            .write_all(b"GET /flow HTTP/1.1\r\nHost: test\r\n\r\n")
+            .unwrap();
+        client
+    };
+    let (mut taking, mut standing) = (connect(), connect());
+    standing.read_exact(&mut [0; 100]).unwrap();
+    let reader = thread::spawn(move || read_to_the_end(&mut taking));
+    eventually("it flows", || sent.load(SeqCst) > 100);
+    state.set_well(false);
+    assert!(reader.join().unwrap() < 90_000_000_000);
+    proxy.wait_for_log(&["backend_down"]);
+    // Nothing is taken of the other one's bytes until it is cut.
+    origin.wait_for_ended(2);
+    read_to_the_end(&mut standing);
+}
+
+fn read_to_the_end(stream: &mut TcpStream) -> usize {
+    let (mut block, mut count) = (vec![0; 1 << 20], 0);
+    while let Ok(more @ 1..) = stream.read(&mut block) {
+        count += more;
+    }
+    count
 }
