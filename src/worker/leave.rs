@@ -99,10 +99,12 @@ pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: 
     let has_next = || {
         let last = exchange.backend.get();
         let last = last.map(|index| exchange.plan.backend(route.pool, index).id());
-        let is_untried = |id| last != Some(id) && !exchange.has_tried(id);
+        // A backend that the request has left before may be well by now, when the next one has become unhealthy.
+        let is_left = setback.failure == Failure::BackendDown;
+        let may_go_to = |id| last != Some(id) && (is_left || !exchange.has_tried(id));
         exchange
             .plan
-            .takes_any(route.pool, &shard.tables, is_untried)
+            .takes_any(route.pool, &shard.tables, may_go_to)
     };
     retry::again(
         request,

@@ -318,3 +318,30 @@ fn read_to_the_end(stream: &mut TcpStream) -> usize {
     }
     count
 }
+
+/// Two backends hang one after the other, and the first one is well again by then.
+#[test]
+fn a_request_goes_back_to_a_backend_that_is_well_again() {
+    let states = [State::new(true), State::new(true)];
+    let origins = [states[0].start("first"), states[1].start("second")];
+    let config =
+        pool(origins[0].addr, origins[1].addr, "").replace("timeout_secs = 50", "timeout_secs = 2");
+    let proxy = Proxy::start(&config);
+    let mut client = proxy.client();
+    client.send(get("/wait"));
+    let waiting = |at: usize| states[at].waiting.load(SeqCst);
+    eventually("it is somewhere", || waiting(0) + waiting(1) == 1);
+    let (left, other) = (waiting(1), waiting(0));
+    states[left].set_well(false);
+    states[other].wait_for(1);
+    states[left].is_released.store(true, SeqCst);
+    states[left].set_well(true);
+    proxy.wait_for_log(&[&origins[left].addr.to_string(), "to=\"healthy\""]);
+    eventually("the workers know", || {
+        let names = ["first", "second"];
+        (0..8).any(|_| proxy.ask(get("/")).text() == names[left])
+    });
+    states[other].set_well(false);
+    assert_eq!(client.answer().text(), ["first", "second"][left]);
+    states[other].is_released.store(true, SeqCst);
+}
