@@ -172,11 +172,12 @@ impl Health {
     fn tell_news(&mut self) -> bool {
         for news in self.watch.take_news() {
             news.log();
-            if let News::Changed(change) = news {
+            if let News::Changed(change) | News::DownChanged(change) = news {
+                let (id, state, is_down) = (change.id, change.to, change.is_down);
                 for worker in &mut self.workers {
-                    worker.put(change.id, ToWorker::BackendState(change.id, change.to));
+                    worker.put(id, ToWorker::BackendState { id, state, is_down });
                 }
-                if change.from.is_some() {
+                if change.from.is_some_and(|from| from != change.to) {
                     self.control
                         .put(change.id, ToControl::BackendChanged(change));
                 }
@@ -245,7 +246,11 @@ mod tests {
                 let patience = Instant::now() + Duration::from_secs(30);
                 loop {
                     match letters.take() {
-                        Some(ToWorker::BackendState(told, to)) if (told, to) == (id, state) => {
+                        Some(ToWorker::BackendState {
+                            id: told,
+                            state: to,
+                            ..
+                        }) if (told, to) == (id, state) => {
                             break;
                         }
                         Some(_) => {}
@@ -334,7 +339,11 @@ mod tests {
         let patience = Instant::now() + Duration::from_secs(30);
         while down.len() < usize::from(backends) {
             match running.workers[0].take() {
-                Some(ToWorker::BackendState(id, Unhealthy)) => drop(down.insert(id)),
+                Some(ToWorker::BackendState {
+                    id,
+                    state: Unhealthy,
+                    ..
+                }) => drop(down.insert(id)),
                 Some(_) => {}
                 None => std::thread::sleep(Duration::from_millis(1)),
             }

@@ -11,6 +11,8 @@ use crate::shared::messages::StateChange;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     Changed(StateChange),
+    /// A backend that is drained fails its probes, or passes them again: its state is the same.
+    DownChanged(StateChange),
     /// No backend of the pool of this name is healthy.
     PoolDown(String),
     /// One is again.
@@ -40,8 +42,14 @@ impl StateChange {
             backend: place.backend().label.clone(),
             from,
             to,
+            is_down: false,
             reason,
         }
+    }
+
+    /// Says whether the backend fails its probes.
+    pub fn with_down(self, is_down: bool) -> StateChange {
+        StateChange { is_down, ..self }
     }
 }
 
@@ -50,6 +58,21 @@ impl News {
     pub fn log(&self) {
         match self {
             News::Changed(change) => change.log(),
+            News::DownChanged(change) => {
+                let StateChange {
+                    pool,
+                    backend,
+                    reason,
+                    ..
+                } = change;
+                match change.is_down {
+                    true => warn!(pool, backend, reason, "a backend that is drained is down"),
+                    false => info!(
+                        pool,
+                        backend, reason, "a backend that is drained is up again"
+                    ),
+                }
+            }
             News::PoolDown(pool) => warn!(pool, "no backend of the pool is healthy"),
             News::PoolUp(pool) => info!(pool, "the pool has a healthy backend again"),
             News::PanicBegan {

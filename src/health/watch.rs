@@ -134,6 +134,7 @@ impl Watch {
 
     fn enter(&mut self, id: BackendId, place: Place, before: Option<Watched>, now: Micros) {
         let from = before.as_ref().map(|watched| watched.judge.state());
+        let was_down = (before.as_ref()).is_some_and(|watched| watched.judge.is_down());
         let (mut judge, planned, last_probe) = match before {
             // A probe that is under way by another check than now counts for nothing, and the next one comes soon.
             Some(watched) if !is_probed_alike(&watched.place, &place) => {
@@ -160,7 +161,12 @@ impl Watch {
                 _ => "health settings changed",
             };
             let change = StateChange::new(&place, from, to, reason.to_owned());
-            self.news.push(News::Changed(change));
+            self.news
+                .push(News::Changed(change.with_down(judge.is_down())));
+        } else if was_down != judge.is_down() {
+            let reason = "health settings changed".to_owned();
+            let change = StateChange::new(&place, from, to, reason).with_down(judge.is_down());
+            self.news.push(News::DownChanged(change));
         }
         self.backends.insert(
             id,
@@ -254,7 +260,14 @@ impl Watch {
         self.schedule.note_ended(place.pool_index());
         self.schedule.insert(place.pool_index(), at, id);
         if let Some((count, outcome)) = turned {
-            self.settle(id, from, probes_in_words(count, outcome));
+            let (to, reason) = (judge.state(), probes_in_words(count, outcome));
+            if to == BackendState::Draining {
+                let change = StateChange::new(place, Some(from), to, reason);
+                self.news
+                    .push(News::DownChanged(change.with_down(judge.is_down())));
+                return;
+            }
+            self.settle(id, from, reason);
         }
     }
 
@@ -324,16 +337,12 @@ impl Watch {
             return;
         };
         let to = judge.state();
+        let change = StateChange::new(place, Some(from), to, reason).with_down(judge.is_down());
         if from == to {
             return;
         }
         let place = place.clone();
-        self.news.push(News::Changed(StateChange::new(
-            &place,
-            Some(from),
-            to,
-            reason,
-        )));
+        self.news.push(News::Changed(change));
         self.look_at(place.pool());
     }
 

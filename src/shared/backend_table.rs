@@ -55,6 +55,8 @@ impl BackendState {
 #[derive(Debug)]
 pub struct BackendTable {
     state: Box<[AtomicU8]>,
+    /// Whether the backend fails its probes, also while it is drained.
+    is_down: Box<[AtomicBool]>,
     share: Box<[AtomicU8]>,
     /// Whether the backend takes requests whatever its state.
     is_forced: Box<[AtomicBool]>,
@@ -68,6 +70,9 @@ impl BackendTable {
             state: (0..limits::BACKENDS).map(|_| AtomicU8::new(0)).collect(),
             share: (0..limits::BACKENDS)
                 .map(|_| AtomicU8::new(limits::WHOLE_SHARE))
+                .collect(),
+            is_down: (0..limits::BACKENDS)
+                .map(|_| AtomicBool::new(false))
                 .collect(),
             is_forced: (0..limits::BACKENDS)
                 .map(|_| AtomicBool::new(false))
@@ -85,6 +90,16 @@ impl BackendTable {
     /// Takes over what the health thread said. For the table's own worker.
     pub fn set_state(&self, id: BackendId, state: BackendState) {
         self.state[id.index()].store(state as u8, Relaxed);
+    }
+
+    /// Whether the backend fails its probes, also while it is drained.
+    pub fn is_down(&self, id: BackendId) -> bool {
+        self.is_down[id.index()].load(Relaxed)
+    }
+
+    /// Takes over what the health thread said. For the table's own worker.
+    pub fn set_down(&self, id: BackendId, is_down: bool) {
+        self.is_down[id.index()].store(is_down, Relaxed);
     }
 
     /// How much of the requests that it would get otherwise the backend gets from this worker, of

@@ -27,8 +27,12 @@ pub enum ToWorker {
     /// Let requests that began under the snapshot of this generation, or an earlier one, end within `shutdown_timeout`:
     /// too many snapshots are in use.
     EndGenerations(u64),
-    /// A backend's state changed.
-    BackendState(BackendId, BackendState),
+    /// A backend's state changed, or whether it fails its probes (`is_down`), as also one may that is drained.
+    BackendState {
+        id: BackendId,
+        state: BackendState,
+        is_down: bool,
+    },
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
     /// left.
     Drain,
@@ -131,5 +135,7 @@ pub struct StateChange {
     /// be told even that it is healthy.
     pub from: Option<BackendState>,
     pub to: BackendState,
+    /// Whether the backend fails its probes, also while it is drained.
+    pub is_down: bool,
     pub reason: String,
 }

@@ -41,15 +41,29 @@ impl std::error::Error for Unusable {}
 pub(super) struct ServerTrust {
     roots: Arc<Roots>,
     verifier: Arc<WebPkiServerVerifier>,
+    /// Whether the file names backends alone, so that nobody vouches for others.
+    is_without_authority: bool,
 }
 
 impl ServerTrust {
     /// Errors: rustls cannot verify by them.
     pub fn new(roots: Arc<Roots>) -> Result<ServerTrust, Error> {
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(roots.store.clone(), provider()).build();
+        let issuers = roots.pins.iter().filter(|pin| may_issue(pin));
+        let issuers: Vec<_> = issuers.cloned().collect();
+        let is_without_authority = issuers.is_empty() && !roots.pins.is_empty();
+        let mut store = roots.store.clone();
+        if issuers.len() < roots.pins.len() && !is_without_authority {
+            let mut fewer = RootCertStore::empty();
+            fewer.add_parsable_certificates(issuers);
+            store = Arc::new(fewer);
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(store, provider()).build();
         let verifier = verifier.map_err(|error| Error::General(error.to_string()))?;
-        Ok(ServerTrust { roots, verifier })
+        Ok(ServerTrust {
+            roots,
+            verifier,
+            is_without_authority,
+        })
     }
 }
 
@@ -70,9 +84,10 @@ impl ServerCertVerifier for ServerTrust {
         if self.roots.pins.iter().any(|pin| pin == own) {
             return verify_pinned(own, name, now);
         }
-        let verified = self
-            .verifier
-            .verify_server_cert(own, others, name, ocsp, now);
+        let verified = match self.is_without_authority {
+            true => Err(CertificateError::UnknownIssuer.into()),
+            false => (self.verifier).verify_server_cert(own, others, name, ocsp, now),
+        };
         verified.map_err(|error| match is_self_signed(own) {
             // Of those that nobody vouches for, most are the backend's own.
             true if speaks_of_issuer(&error) => {
@@ -155,6 +170,18 @@ fn unusable(what: &'static str) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Unusable(
         what,
     )))))
+}
+
+/// Whether a certificate may vouch for others. One of version 3 that says it is no authority's, or that its key signs no
+/// certificates, stands for its own server alone (RFC 5280 sections 4.2.1.3 and 4.2.1.9).
+fn may_issue(der: &[u8]) -> bool {
+    let Ok((_, said)) = X509Certificate::from_der(der) else {
+        return true;
+    };
+    let is_no_authority = (said.basic_constraints().ok().flatten()).is_some_and(|it| !it.value.ca);
+    let signs_none =
+        (said.key_usage().ok().flatten()).is_some_and(|usage| !usage.value.key_cert_sign());
+    said.version() != X509Version::V3 || !(is_no_authority || signs_none)
 }
 
 /// Whether the issuer is what is wrong: nobody knows it, or the certificate is that of an authority.

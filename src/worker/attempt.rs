@@ -15,7 +15,6 @@ use crate::worker::deliver::{Delivered, Ends, deliver, send_whole};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::leave;
 use crate::worker::multiplex;
 use crate::worker::retry::Setback;
 use crate::worker::shard::Shard;
@@ -64,7 +63,6 @@ impl Attempt<'_> {
         let (reused, asked_at) = (upstream.reused, Micros::now());
         let sent = self.send_request(admitted, &upstream).await;
         let took_nothing = sent == Ok(Sent::Nothing);
-        let is_unsent = || took_nothing || upstream.wire.stream.is_unsent();
         self.exchange.backend_has_time();
         let outcome = match sent {
             // What such a connection still brings was on its way before the request: it is nobody's answer.
@@ -79,10 +77,9 @@ impl Attempt<'_> {
             }
             Err(failure) => Err(failure),
         };
-        self.exchange.note_backend(upstream.backend());
         let delivered = outcome.map_err(|failure| Setback {
             failure,
-            is_unprocessed: failure.is_before_sending() || is_unsent(),
+            is_unprocessed: failure.is_before_sending() || took_nothing,
             lost_reused: reused && upstream.wire.stream.is_connection_lost(),
         })?;
         self.finish(delivered, upstream, out)
@@ -103,12 +100,10 @@ impl Attempt<'_> {
         if admitted.is_whole && left == 0 {
             return deliver(&self.ends(admitted, upstream, asked_at), out).await;
         }
-        if !admitted.is_whole {
-            self.await_connection(upstream).await?;
-            if admitted.expects_continue && self.exchange.route().answer_continue {
-                ask_for_body(self.shard, self.client, self.exchange).await?;
-                admitted.expects_continue = false;
-            }
+        if !admitted.is_whole && admitted.expects_continue && self.exchange.route().answer_continue
+        {
+            ask_for_body(self.shard, self.client, self.exchange).await?;
+            admitted.expects_continue = false;
         }
         let before = self.exchange.request_bytes.get();
         let mut request = std::mem::take(&mut admitted.request);
@@ -149,24 +144,6 @@ impl Attempt<'_> {
             upload_failure: Default::default(),
             upload_timer: None,
         }
-    }
-
-    /// Waits until there is a connection for the rest of a body: what a stream of HTTP/2 takes before is lost with
-    /// it, and could not be sent to another backend.
-    async fn await_connection(&self, upstream: &Upstream) -> Result<(), Failure> {
-        let Stream::Multiplexed(stream) = &upstream.wire.stream else {
-            return Ok(());
-        };
-        let Attempt { shard, client, .. } = self;
-        let wait = self.exchange.route().timeouts.upstream_response;
-        client.timer.set(self.exchange.bounded(wait));
-        let waited = client.timer.bound(|cx| match stream.poll_connected(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
-            Poll::Pending => leave::poll_unsent(shard, client, self.exchange, cx).map(Err),
-        });
-        waited
-            .await
-            .unwrap_or_else(|Expired| Err(self.exchange.expired(Failure::ConnectTimeout)))
     }
 
     /// What follows an answer that is delivered: the connection is kept if it may be, and a small answer goes to the

@@ -116,6 +116,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         count: &|bytes| exchange.count_response(bytes),
         is_source_slow: &|_, _| false,
         sink_rate: &reader_rate,
+        is_cut: &|| leave::is_cut(ends.shard, exchange),
         has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
@@ -167,6 +168,7 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
         Broken::TooSlow => Failure::ReaderTooSlow,
         Broken::Exhausted => Failure::Exhausted,
         Broken::Watched(failure) => failure,
+        Broken::Cut => Failure::BackendDown,
     }
 }
 
@@ -209,12 +211,11 @@ impl Ends<'_> {
         let request = || {
             let is_untouched = exchange.request_bytes.get() == self.sent_before;
             let is_kept = self.admitted.is_whole || (client.is_body_pending() && is_untouched);
-            let request = Repeatable {
+            Repeatable {
                 is_kept: is_kept && self.admitted.is_kept,
                 is_idempotent: self.admitted.idempotent,
                 is_answered: exchange.heard.get(),
-            };
-            (request, self.upstream.wire.stream.is_unsent())
+            }
         };
         leave::poll_unanswered(self.shard, client, exchange, request, cx)
     }

@@ -87,7 +87,9 @@ async fn attempt(
     let backend = exchange.plan.backend(admitted.pool, picked);
     exchange.backend.set(Some(picked));
     exchange.backend_has_time();
-    let under_way = shard.under_way.begin(backend.id(), &client.timer);
+    let is_down = |id| shard.tables.of(shard.worker).is_down(id);
+    let first = backend.id();
+    let under_way = (shard.under_way).begin(first, is_down(first), &client.timer);
     exchange.place.set(under_way.number());
     let upstream = match obtain(shard, client, exchange, backend, fresh, admitted.carrier).await {
         Ok(upstream) => upstream?,
@@ -95,7 +97,7 @@ async fn attempt(
     };
     let id = upstream.backend();
     exchange.note_backend(id);
-    shard.under_way.note_backend(under_way.number(), id);
+    (shard.under_way).note_backend(under_way.number(), id, is_down(id));
     admitted.prepare_for(exchange, exchange.backend.get().unwrap_or(picked));
     let attempt = Attempt {
         shard,

@@ -35,12 +35,12 @@ pub fn poll_unsent(
 }
 
 /// While a request waits for the head of its answer: ready when the client has gone, or the request leaves or ends.
-/// `request` says how far the request was sent, and whether it is known that the backend processed nothing of it.
+/// `request` says how far the request was sent.
 pub fn poll_unanswered(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
-    request: impl FnOnce() -> (Repeatable, bool),
+    request: impl FnOnce() -> Repeatable,
     cx: &mut Context<'_>,
 ) -> Poll<Failure> {
     if let Poll::Ready(failure) = client.poll_gone(shard, cx) {
@@ -49,8 +49,7 @@ pub fn poll_unanswered(
     if !is_down(shard, exchange) {
         return Poll::Pending;
     }
-    let (request, is_unprocessed) = request();
-    match may_leave(shard, exchange, request, is_unprocessed) || is_cut(shard, exchange) {
+    match may_leave(shard, exchange, request(), false) || is_cut(shard, exchange) {
         true => Poll::Ready(Failure::BackendDown),
         false => Poll::Pending,
     }
@@ -100,10 +99,12 @@ pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: 
     let has_next = || {
         let last = exchange.backend.get();
         let last = last.map(|index| exchange.plan.backend(route.pool, index).id());
-        let is_untried = |id| last != Some(id) && !exchange.has_tried(id);
+        // A backend that the request has left before may be well by now, when the next one has become unhealthy.
+        let is_left = setback.failure == Failure::BackendDown;
+        let may_go_to = |id| last != Some(id) && (is_left || !exchange.has_tried(id));
         exchange
             .plan
-            .takes_any(route.pool, &shard.tables, is_untried)
+            .takes_any(route.pool, &shard.tables, may_go_to)
     };
     retry::again(
         request,

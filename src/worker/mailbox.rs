@@ -49,7 +49,9 @@ fn take_over(shard: &Rc<Shard>, message: ToWorker, engine: Engine) {
             shard.note_lag(Micros::now().since(began));
         }
         ToWorker::EndGenerations(last) => shard.end_generations(last),
-        ToWorker::BackendState(id, state) => shard.set_backend_state(id, state),
+        ToWorker::BackendState { id, state, is_down } => {
+            shard.set_backend_state(id, state, is_down);
+        }
         ToWorker::Drain => shard.drain(),
         ToWorker::Retire => shard.retire(),
         ToWorker::Cut => shard.cut(),

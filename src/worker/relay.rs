@@ -3,7 +3,9 @@
 //! sent.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ pub enum Broken<F> {
     Exhausted,
     /// What was watched meanwhile happened.
     Watched(F),
+    /// The exchange is to end, because its backend has become unhealthy.
+    Cut,
 }
 
 /// One direction of an exchange.
@@ -53,6 +57,9 @@ pub struct Relay<'a> {
     pub is_source_slow: &'a dyn Fn(u64, usize) -> bool,
     /// The rate that is demanded of the receiver.
     pub sink_rate: &'a MinRate,
+    /// Whether the exchange is to end although bytes flow, or wait for the receiver. The timer's task is woken when that
+    /// changes.
+    pub is_cut: &'a dyn Fn() -> bool,
     /// Whether the receiver was given anything, and may have some of it.
     pub has_sent: Cell<bool>,
 }
@@ -229,7 +236,15 @@ impl Relay<'_> {
         };
         self.has_sent.set(self.has_sent.get() || count > 0);
         let sending = self.to.send(block, count, is_last, self.timer, progress);
-        match self.sink_rate.watch(self.to, timers, moves, sending).await {
+        let mut watched = pin!(self.sink_rate.watch(self.to, timers, moves, sending));
+        let sent = poll_fn(|cx| match (self.is_cut)() {
+            true => Poll::Ready(None),
+            false => watched.as_mut().poll(cx).map(Some),
+        });
+        let Some(sent) = sent.await else {
+            return Err(Broken::Cut);
+        };
+        match sent {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(_))) => Err(Broken::SinkClosed),
             Ok(Err(_)) if noted.was_ended() => Err(Broken::Exhausted),

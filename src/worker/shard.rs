@@ -179,23 +179,22 @@ impl Shard {
     }
 
     /// Takes over what the health thread says of a backend.
-    pub fn set_backend_state(&self, id: BackendId, state: BackendState) {
+    pub fn set_backend_state(&self, id: BackendId, state: BackendState, is_down: bool) {
         let table = self.tables.of(self.worker);
-        if table.state(id) == state {
+        let was_down = table.is_down(id);
+        if (table.state(id), was_down) == (state, is_down) {
             return;
         }
         table.set_state(id, state);
+        table.set_down(id, is_down);
         self.tables.end_failures(id); // What failed before says nothing about how it is now.
         self.plan.borrow().state_changed(id);
         self.each_earlier_plan(|plan| plan.state_changed(id));
-        match state {
-            BackendState::Unhealthy => {
-                self.upstreams.close_idle_to(id, table);
-                self.under_way.set_down(id, true, &self.timers);
-            }
-            BackendState::Healthy => self.under_way.set_down(id, false, &self.timers),
-            _ => {}
+        if is_down && !was_down {
+            self.upstreams.close_idle_to(id, table);
+            self.shared_upstreams.suspect(id);
         }
+        self.under_way.set_down(id, is_down, &self.timers);
     }
 
     /// Has the backends probed soon in which requests wait without an answer.

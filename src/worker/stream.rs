@@ -66,14 +66,6 @@ impl Stream {
         }
     }
 
-    /// Whether nothing can have been sent, because the connection is still being made.
-    pub fn is_unsent(&self) -> bool {
-        match self {
-            Stream::Socket(_) => false,
-            Stream::Multiplexed(stream) => stream.is_unsent(),
-        }
-    }
-
     /// The trailers that came behind a body over HTTP/2, each `name: value CRLF`. Once.
     pub fn take_trailers(&self) -> Vec<u8> {
         match self {

@@ -22,7 +22,7 @@ struct Place {
     timer: u32,
     /// The core's millisecond in which the attempt began.
     since: u64,
-    /// Whether the backend has become unhealthy since then, and is so still.
+    /// Whether the backend fails its probes.
     is_down: bool,
     /// Whether the answer is still waited for, and the health thread was not told of that.
     is_awaited: bool,
@@ -49,13 +49,14 @@ impl Drop for Counted<'_> {
 }
 
 impl UnderWay {
-    /// Notes an attempt at a backend, by a task that this timer wakes.
-    pub fn begin(&self, backend: BackendId, timer: &Timer) -> Counted<'_> {
+    /// Notes an attempt at a backend, by a task that this timer wakes. A backend that fails its probes (`is_down`) is
+    /// sent requests only while its pool panics.
+    pub fn begin(&self, backend: BackendId, is_down: bool, timer: &Timer) -> Counted<'_> {
         let place = Some(Place {
             backend,
             timer: timer.number(),
             since: timer.timers().millis(),
-            is_down: false,
+            is_down,
             is_awaited: true,
         });
         let mut places = self.places.borrow_mut();
@@ -73,8 +74,10 @@ impl UnderWay {
     }
 
     /// Notes that an attempt goes to another address of the name that was picked.
-    pub fn note_backend(&self, number: usize, backend: BackendId) {
-        self.with(number, |place| place.backend = backend);
+    pub fn note_backend(&self, number: usize, backend: BackendId, is_down: bool) {
+        self.with(number, |place| {
+            (place.backend, place.is_down) = (backend, is_down);
+        });
     }
 
     /// Notes that the answer of an attempt has begun.
@@ -87,7 +90,7 @@ impl UnderWay {
         heads[backend.index()] = now;
     }
 
-    /// Whether the backend of an attempt has become unhealthy since the attempt began, and is so still.
+    /// Whether the backend of an attempt fails its probes.
     pub fn is_down(&self, number: usize) -> bool {
         let places = self.places.borrow();
         places
@@ -103,8 +106,8 @@ impl UnderWay {
         }
     }
 
-    /// Takes over whether a backend has become unhealthy, and lets all attempts at unhealthy backends look around: another
-    /// backend may take them by now.
+    /// Takes over whether a backend fails its probes, and lets all attempts at backends that do look around: another
+    /// backend may take them by now, or their pool panics no longer.
     pub fn set_down(&self, backend: BackendId, is_down: bool, timers: &Timers) {
         for place in self.places.borrow_mut().iter_mut().flatten() {
             if place.backend == backend {
@@ -151,25 +154,26 @@ mod tests {
     fn only_attempts_at_the_backend_that_fell_are_told() {
         let (all, timers) = (UnderWay::default(), Rc::<Timers>::default());
         let timer = Timer::new(&timers);
-        let [first, second] = [A, B].map(|id| all.begin(id, &timer));
+        let [first, second] = [A, B].map(|id| all.begin(id, false, &timer));
         all.set_down(A, true, &timers);
-        let later = all.begin(A, &timer);
+        let later = all.begin(A, true, &timer);
         let numbers = [first.number(), second.number(), later.number()];
         assert_eq!(
             numbers.map(|number| all.is_down(number)),
-            [true, false, false],
-            "who came later knew"
+            [true, false, true]
         );
         all.set_down(A, false, &timers);
         assert!(!all.is_down(first.number()), "it is well again");
-        all.note_backend(first.number(), B);
+        all.note_backend(first.number(), B, true);
+        assert!(all.is_down(first.number()));
+        all.note_backend(first.number(), B, false);
         all.set_down(B, true, &timers);
         assert!(all.is_down(first.number()));
         let number = first.number();
         drop(first);
         assert!(!all.is_down(number));
         assert_eq!(
-            all.begin(A, &timer).number(),
+            all.begin(A, false, &timer).number(),
             number,
             "places are used again"
         );
@@ -181,17 +185,17 @@ mod tests {
         let timer = Timer::new(&timers);
         let pass =
             || (0..limits::SUSPECT_MILLIS / limits::TICK_MILLIS).for_each(|_| timers.advance());
-        let slow = all.begin(A, &timer);
+        let slow = all.begin(A, false, &timer);
         assert!(all.silent(timers.millis()).is_empty(), "it has just begun");
         pass();
-        let quick = all.begin(A, &timer);
+        let quick = all.begin(A, false, &timer);
         all.note_head(quick.number(), A, timers.millis());
         assert!(all.silent(timers.millis()).is_empty(), "others are served");
         pass();
         assert_eq!(all.silent(timers.millis()), [A]);
         assert!(all.silent(timers.millis()).is_empty(), "said already");
         drop((slow, quick));
-        let [first, second] = [(); 2].map(|()| all.begin(B, &timer));
+        let [first, second] = [(); 2].map(|()| all.begin(B, false, &timer));
         pass();
         assert_eq!(all.silent(timers.millis()), [B], "once for all");
         drop((first, second));

@@ -51,6 +51,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         },
         is_source_slow: &is_slow,
         sink_rate: &no_rate,
+        is_cut: &|| false, // Receiving the answer tells.
         has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();
@@ -73,6 +74,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         Err(Broken::Unacceptable(Unacceptable::Malformed(refusal))) => {
             return Err(Failure::Refused(refusal));
         }
+        Err(Broken::Cut) => return Err(Failure::BackendDown),
         Err(Broken::Watched(never)) => match never {},
     }
     Ok(())

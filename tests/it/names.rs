@@ -12,7 +12,7 @@ use crate::support::{Origin, Proxy, eventually, get};
 
 /// A command for the proxy that reads this file as `/etc/hosts`; `None` where this user may not have a mount
 /// namespace of its own.
-fn with_hosts(hosts: &std::path::Path) -> Option<Command> {
+pub fn with_hosts(hosts: &std::path::Path) -> Option<Command> {
     let mount = format!(
         "mount --bind {} /etc/hosts && exec \"$0\" \"$@\"",
         hosts.display()
@@ -36,7 +36,7 @@ fn with_hosts(hosts: &std::path::Path) -> Option<Command> {
 }
 
 /// An address on the same port as `like`.
-fn beside(like: SocketAddr, last: u8) -> SocketAddr {
+pub fn beside(like: SocketAddr, last: u8) -> SocketAddr {
     let IpAddr::V4(ip) = like.ip() else {
         panic!("IPv4")
     };

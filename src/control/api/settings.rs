@@ -51,7 +51,8 @@ pub struct HealthCheckSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "app.example.com")]
     host: Option<String>,
-    /// Further fields of a probe by HTTP or gRPC. A credential is shown as `***`.
+    /// Further fields of a probe by HTTP or gRPC. A credential is shown as `***`, and `***` that is sent back stands for
+    /// the value in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<BTreeMap<String, String>>,
     /// The port that is probed; without it, that of the backend.
@@ -64,7 +65,8 @@ pub struct HealthCheckSettings {
     /// Seconds between two probes.
     #[schema(minimum = 0.001, maximum = 86400)]
     interval_secs: Option<f64>,
-    /// Seconds for one probe.
+    /// Seconds for one probe; `null` where it has its default: as long as the interval, 2 s at most, and 1 s at most
+    /// after a failed probe.
     #[schema(minimum = 0.001, maximum = 86400)]
     timeout_secs: Option<f64>,
     /// Failures in a row that make a backend unhealthy.
@@ -162,7 +164,9 @@ impl From<&config::HealthCheckSettings> for HealthCheckSettings {
             port: check.port,
             tls,
             interval_secs: Some(check.interval.as_secs_f64()),
-            timeout_secs: Some(check.timeout.as_secs_f64()),
+            // Without it, the time of a probe after a failed one is shorter: that must survive being sent back.
+            timeout_secs: (check.timeout == check.timeout_again)
+                .then_some(check.timeout.as_secs_f64()),
             unhealthy_after: Some(check.unhealthy_after),
             healthy_after: Some(check.healthy_after),
             ..HealthCheckSettings::default()

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 
 use super::edit::{Edit, Problem};
 use super::relative::Subject;
+use super::unmask::unmask;
 use super::written::{self, PoolPlace, WrittenBackend, WrittenPool, place_of};
 use crate::base::limits;
 use crate::config::{BackendAddress, WORK_KEYS};
@@ -24,6 +25,19 @@ impl Edit {
     /// Makes the edit in a checked document. Whether the outcome is right is for the check of the whole to say. Errors:
     /// what is not there to be edited, is in use, or cannot even be written down.
     pub fn apply(&self, document: &mut Table, counts: Counts) -> Result<Edited, Problem> {
+        let before = written::find_pool(document, self.pool());
+        let before = before.map(|place| written::read_pool(document, place));
+        let edited = self.make(document, counts)?;
+        if let Some(place) = written::find_pool(document, self.pool()) {
+            let mut pool = written::read_pool(document, place);
+            if unmask(&mut pool, before.as_ref()).map_err(|problem| edited.subject.own(problem))? {
+                written::write_pool(document, place, pool);
+            }
+        }
+        Ok(edited)
+    }
+
+    fn make(&self, document: &mut Table, counts: Counts) -> Result<Edited, Problem> {
         match self {
             Edit::AddServer { pool, server } => add_server(document, pool, server, counts),
             Edit::PutServer { pool, addr, server } => {

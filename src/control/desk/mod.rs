@@ -16,6 +16,7 @@ pub mod state_file;
 pub mod state_handed;
 pub mod state_lock;
 mod staying;
+mod unmask;
 mod written;
 
 use std::collections::VecDeque;

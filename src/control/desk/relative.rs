@@ -23,6 +23,17 @@ impl Subject {
         }
     }
 
+    /// The same problem, each field named from the resource and not from its pool.
+    pub fn own(&self, mut problem: Problem) -> Problem {
+        if let Subject::Backend(_, index) = self {
+            let before = format!("backends[{index}].");
+            for (field, _) in &mut problem.mistakes {
+                *field = field.trim_start_matches(&before).to_owned();
+            }
+        }
+        problem
+    }
+
     /// `pools[3].backends[1].weight` is `weight` for that backend, `backends[1].weight` for its pool, and itself for
     /// all others.
     fn relative(&self, key: &str) -> String {

@@ -317,6 +317,7 @@ fn a_board_shows_who_changed_and_since_when() {
         backend: "127.0.0.1:9001".to_owned(),
         from: Some(BackendState::Healthy),
         to: BackendState::Unhealthy,
+        is_down: true,
         reason: "3 probes failed: connection refused".to_owned(),
     };
     let after = Micros(start.0 + 5_000 * MILLIS);

@@ -62,6 +62,7 @@ mod tests {
             backend: "127.0.0.1:1".to_owned(),
             from,
             to: Unhealthy,
+            is_down: true,
             reason: reason.to_string(),
         };
         transitions.note(change(0, None), 0.0);

@@ -38,7 +38,7 @@ fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &Outco
 fn read_news(watch: &mut Watch) -> Vec<String> {
     let news = watch.take_news().into_iter();
     news.filter_map(|news| match news {
-        News::Changed(StateChange { from: None, .. }) => None,
+        News::Changed(StateChange { from: None, .. }) | News::DownChanged(_) => None,
         News::Changed(change) => Some(format!(
             "{}: {} > {} ({})",
             change.backend,

@@ -73,25 +73,17 @@ impl Stream {
         self.state.gone.get() == Some(Gone::Lost)
     }
 
-    /// Waits until the connection is there, towards a backend. Errors: it is not, or not for this stream. A head that
-    /// came shows that it is, even if the backend has given the stream up behind it (RFC 9113 section 8.1).
+    /// Waits until the connection is there, towards a backend. Errors: it is not. No request is given to a connection
+    /// that is still being made: what leaves it for another backend must not go out on it later.
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        if !self.state.heads.borrow().is_empty() {
-            return Poll::Ready(Ok(()));
+        match self.connection.awaits_socket(&self.state) {
+            Ok(true) => {
+                self.state.wait(cx);
+                Poll::Pending
+            }
+            Ok(false) => Poll::Ready(Ok(())),
+            Err(gone) => Poll::Ready(Err(gone)),
         }
-        if let Some(gone) = self.state.gone.get() {
-            return Poll::Ready(Err(gone));
-        }
-        if self.connection.is_connected() {
-            return Poll::Ready(Ok(()));
-        }
-        self.state.wait(cx);
-        Poll::Pending
-    }
-
-    /// Whether the connection is still being made, towards a backend.
-    pub fn is_unsent(&self) -> bool {
-        !self.connection.is_connected()
     }
 
     /// Waits until the backend has said whether it takes an extended CONNECT. Errors: it will not.

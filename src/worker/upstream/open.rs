@@ -18,7 +18,7 @@ use crate::worker::stream::Stream;
 use crate::worker::upstream::descriptors::{Held, may_open, wait_for_one};
 use crate::worker::upstream::dial::{Security, greet, introduction};
 use crate::worker::upstream::race::{Entrant, others, race};
-use crate::worker::upstream::stream::{Obtained, obtain_stream};
+use crate::worker::upstream::stream::{Obtained, await_connection, obtain_stream};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};
 use crate::worker::upstream::websocket::for_websocket;
 use crate::worker::upstream::{Carrier, Granted, Hold, ReuseKey, Upstream};
@@ -114,7 +114,10 @@ async fn obtain_shared(
                     upstream.map_or(Multiplexed::Useless, |one| Multiplexed::Obtained(Some(one)))
                 );
             }
-            Obtained::Stream(upstream) => return Ok(Multiplexed::Obtained(Some(upstream))),
+            Obtained::Stream(upstream) => {
+                let connected = await_connection(shard, client, exchange, upstream).await?;
+                return Ok(Multiplexed::Obtained(Some(connected)));
+            }
             Obtained::Nothing => return Ok(Multiplexed::Obtained(None)),
             Obtained::NoDescriptor => {
                 let nobodys = Rc::default(); // Other clients' requests will use the connection, too.

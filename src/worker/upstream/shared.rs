@@ -28,7 +28,7 @@ impl Shared {
     pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<Connection>> {
         let backends = self.backends.borrow();
         let known = backends.get(id.index())?;
-        let has_room = |known: &&Known| known.key == key && has_room(&known.connection);
+        let has_room = |known: &&Known| known.key == key && known.connection.has_room();
         let with_room = || known.iter().filter(has_room);
         let first = with_room().find(|known| !known.connection.is_second_choice());
         let found = first.or_else(|| with_room().next())?;
@@ -78,6 +78,16 @@ impl Shared {
         wanted.for_each(|known| known.connection.end_if_idle());
     }
 
+    /// Has the connections to a backend that fails its probes show that they live, before new requests prefer them
+    /// again; those without a stream end.
+    pub fn suspect(&self, id: BackendId) {
+        let backends = self.backends.borrow();
+        for known in backends.get(id.index()).into_iter().flatten() {
+            known.connection.suspect();
+            known.connection.end_if_idle();
+        }
+    }
+
     /// Takes a connection out that has ended.
     pub fn remove(&self, id: BackendId, connection: &Rc<Connection>) {
         if let Some(connections) = self.backends.borrow_mut().get_mut(id.index()) {
@@ -93,8 +103,4 @@ impl Shared {
             }
         }
     }
-}
-
-fn has_room(connection: &Connection) -> bool {
-    connection.open_streams() < limits::H2_UPSTREAM_STREAMS && connection.free_streams() > 0
 }

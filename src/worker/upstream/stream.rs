@@ -1,16 +1,19 @@
 //! Getting a stream on a connection to a backend that speaks HTTP/2, and carrying such connections.
 
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Block, Socket, Timer, spawn};
+use crate::net::{Block, Expired, Socket, Timer, spawn};
 use crate::snapshot::Backend;
+use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave::poll_unsent;
 use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
@@ -32,8 +35,8 @@ pub enum Obtained {
     NoDescriptor,
 }
 
-/// A stream on a shared connection. A new connection takes requests before it is made: they go out with its first
-/// bytes, and fail with it.
+/// A stream on a shared connection. A new connection takes requests before it is made: they wait for it, and fail with
+/// it.
 pub fn obtain_stream(
     shard: &Rc<Shard>,
     exchange: &Exchange,
@@ -70,6 +73,29 @@ pub fn obtain_stream(
         hold: Some(Hold::room(queue, id)),
         held: None,
     }))
+}
+
+/// Waits until the connection of a stream is made. Nothing of the request is given to it before, so that a request that
+/// leaves meanwhile, or whose time is over, may be sent to another backend whatever its method.
+pub async fn await_connection(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    upstream: Upstream,
+) -> Result<Upstream, Failure> {
+    let Stream::Multiplexed(stream) = &upstream.wire.stream else {
+        return Ok(upstream);
+    };
+    let wait = exchange.route().timeouts.connect;
+    client.timer.set(exchange.bounded(wait));
+    let waited = client.timer.bound(|cx| match stream.poll_connected(cx) {
+        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
+        Poll::Pending => poll_unsent(shard, client, exchange, cx).map(Err),
+    });
+    match waited.await {
+        Ok(connected) => connected.map(|()| upstream),
+        Err(Expired) => Err(exchange.expired(Failure::ConnectTimeout)),
+    }
 }
 
 /// What another connection to the backend takes up. `None`: there are as many as may be.

@@ -7,6 +7,7 @@ use crate::net::Expired;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave::poll_unsent;
 use crate::worker::multiplex::Gone;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -40,7 +41,7 @@ pub async fn for_websocket(
         .timer
         .bound(|cx| match stream.poll_extended_connect(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.map_err(of_gone)),
-            Poll::Pending => client.poll_gone(shard, cx).map(Err),
+            Poll::Pending => poll_unsent(shard, client, exchange, cx).map(Err),
         });
     let takes = waited
         .await

@@ -18,34 +18,34 @@ use crate::support::{Client, Link, Origin, Proxy, eventually, get};
 
 /// What a backend does and has seen.
 #[derive(Default)]
-struct State {
+pub struct State {
     /// Whether it answers its probes.
-    is_well: AtomicBool,
+    pub is_well: AtomicBool,
     /// Whether it answers what waits: requests for `/wait`.
-    is_released: AtomicBool,
+    pub is_released: AtomicBool,
     /// Requests that came for `/wait`.
-    waiting: AtomicUsize,
+    pub waiting: AtomicUsize,
 }
 
 impl State {
-    fn new(is_well: bool) -> Arc<State> {
+    pub fn new(is_well: bool) -> Arc<State> {
         let state = State::default();
         state.is_well.store(is_well, SeqCst);
         Arc::new(state)
     }
 
-    fn set_well(&self, is_well: bool) {
+    pub fn set_well(&self, is_well: bool) {
         self.is_well.store(is_well, SeqCst);
     }
 
-    fn wait_for(&self, count: usize) {
+    pub fn wait_for(&self, count: usize) {
         eventually("the requests are there", || {
             self.waiting.load(SeqCst) >= count
         });
     }
 
     /// Holds the request for `/wait` until it may be answered.
-    fn hold(&self) {
+    pub fn hold(&self) {
         self.waiting.fetch_add(1, SeqCst);
         while !self.is_released.load(SeqCst) {
             thread::sleep(Duration::from_millis(5));
@@ -53,7 +53,7 @@ impl State {
     }
 
     /// Answers requests with `name`: those for `/health` while it is well, and `/begun` with half of a body.
-    fn serve<S: Read + Write>(&self, link: &mut Link<S>, name: &str) {
+    pub fn serve<S: Read + Write>(&self, link: &mut Link<S>, name: &str) {
         while let Some(request) = link.request() {
             let path = request.head.first_line().split(' ').nth(1).unwrap_or("");
             match path {
@@ -71,14 +71,14 @@ impl State {
         }
     }
 
-    fn start(self: &Arc<State>, name: &'static str) -> Origin {
+    pub fn start(self: &Arc<State>, name: &'static str) -> Origin {
         let state = self.clone();
         Origin::start(move |link| state.serve(link, name))
     }
 }
 
 /// A pool of two, of which only the first is well at first; `more` are settings of the pool.
-fn pool(first: SocketAddr, second: SocketAddr, more: &str) -> String {
+pub fn pool(first: SocketAddr, second: SocketAddr, more: &str) -> String {
     // One missed probe suffices for the first one, and none is missed by the second one on a slow machine.
     let check = "path = \"/health\", interval_secs = 0.1, unhealthy_after = 1, healthy_after = 1";
     format!(
@@ -90,27 +90,27 @@ fn pool(first: SocketAddr, second: SocketAddr, more: &str) -> String {
 }
 
 /// A second backend that is refused at first, and comes when [`Second::comes`].
-struct Second {
-    addr: SocketAddr,
-    state: Arc<State>,
+pub struct Second {
+    pub addr: SocketAddr,
+    pub state: Arc<State>,
 }
 
 impl Second {
-    fn new() -> Second {
+    pub fn new() -> Second {
         let addr = free_addr();
         let state = State::new(true);
         Second { addr, state }
     }
 
     /// Waits until the proxy knows that only the first one is there.
-    fn is_away(&self, proxy: &Proxy) {
+    pub fn is_away(&self, proxy: &Proxy) {
         proxy.wait_for_log(&[&self.addr.to_string(), "unhealthy"]);
         eventually("all goes to the first", || {
             (0..6).all(|_| proxy.ask(get("/")).text() == "first")
         });
     }
 
-    fn comes(&self, proxy: &Proxy) -> Origin {
+    pub fn comes(&self, proxy: &Proxy) -> Origin {
         let state = self.state.clone();
         state.is_released.store(true, SeqCst);
         let origin = Origin::start_at(self.addr, move |link| state.serve(link, "second"));
@@ -120,7 +120,7 @@ impl Second {
 }
 
 const PUT: &str = "PUT /wait HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody";
-const POST: &str = "POST /wait HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody";
+pub const POST: &str = "POST /wait HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody";
 
 #[test]
 fn requests_that_may_be_repeated_go_to_another_backend_and_the_others_stay() {
@@ -335,7 +335,7 @@ fn leave_a_handshake(protocol: &str) {
 }
 
 /// Answers so many requests, and ends the connection.
-fn serve_secured(link: &mut Link<Served>, name: &str, count: usize) {
+pub fn serve_secured(link: &mut Link<Served>, name: &str, count: usize) {
     if link.stream.conn.alpn_protocol() == Some(b"h2") {
         let mut backend = Answering::over(&mut link.stream);
         for _ in 0..count {

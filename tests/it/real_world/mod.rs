@@ -10,6 +10,8 @@ mod empty_lines;
 mod forwarding;
 mod half_close;
 mod hanging_backends;
+mod leaving_backends;
+mod masked_credentials;
 mod named_checks;
 mod panic_threshold;
 mod paths;

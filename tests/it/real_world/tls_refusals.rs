@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::support::nginx::Nginx;
 use crate::support::origin::ok;
@@ -73,6 +73,34 @@ fn a_certificate_of_the_backends_own_that_ca_names_is_believed() {
             bad.wait_for_log(&["unhealthy", &label, "no TLS as", words]);
             drop(bad);
         }
+    }
+}
+
+/// Whoever has the key of a backend that is named must not become another backend by it.
+#[test]
+fn a_certificate_that_is_no_authoritys_vouches_for_no_other() {
+    let directory = Directory::new();
+    let names = || CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let (key, subs_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut params = names();
+    params.is_ca = IsCa::ExplicitNoCa;
+    let own = Pair {
+        cert: params.self_signed(&key).unwrap().pem(),
+        key: key.serialize_pem(),
+    };
+    let issuer = Issuer::new(params, key);
+    let sub = Pair {
+        cert: names().signed_by(&subs_key, &issuer).unwrap().pem(),
+        key: subs_key.serialize_pem(),
+    };
+    let (named, issued) = (serving(&own), serving(&sub));
+    let beside = Authority::new().pem();
+    for (file, more) in [("alone.pem", ""), ("beside.pem", beside.as_str())] {
+        let ca = directory.write(file, &format!("{more}{}", own.cert));
+        let tls = format!("tls = {{ ca = {ca:?}, server_name = \"a.example\" }}");
+        assert_eq!(proxy(named.addr, &tls).ask(get("/")).text(), "fine");
+        let refusing = proxy(issued.addr, &tls);
+        refusing.wait_for_log(&["unhealthy", &issued.addr.to_string(), "no TLS as"]);
     }
 }
 

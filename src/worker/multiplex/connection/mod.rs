@@ -31,14 +31,14 @@ pub struct Connection {
     protocol: RefCell<h2::Connection>,
     streams: RefCell<ById<Rc<State>>>,
     free_heads: RefCell<Vec<Head>>,
-    /// Streams that are opened when it is known what the peer takes.
+    /// Streams that are opened when there is a socket, or when it is known what the peer takes.
     unsettled: RefCell<Vec<Rc<State>>>,
     /// Streams that were answered before their request had ended, each with the core's millisecond in which it is
     /// reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// The task that sends, while there is nothing to send.
     sender: RefCell<Option<Waker>>,
-    /// Whether there is a socket: towards a backend, streams are opened before.
+    /// Whether there is a socket: towards a backend, requests choose the connection before.
     connected: Cell<bool>,
     timers: Rc<Timers>,
     /// Makes the task that receives look at what is due.
@@ -147,12 +147,12 @@ impl Connection {
         self.backend.get()
     }
 
-    /// Streams that may be opened now, towards a backend.
-    pub fn free_streams(&self) -> usize {
-        match self.deaf.get() {
-            true => 0,
-            false => self.protocol.borrow().free_streams(),
-        }
+    /// Whether a request may choose it, towards a backend.
+    pub fn has_room(&self) -> bool {
+        let (protocol, waiting) = (self.protocol.borrow(), self.waiting_streams());
+        !self.deaf.get()
+            && protocol.open_streams() + waiting < limits::H2_UPSTREAM_STREAMS
+            && protocol.free_streams() > waiting
     }
 
     /// Streams that are open.
@@ -184,10 +184,35 @@ impl Connection {
         if protocol.has_peer_settings() {
             return Ok(Some(protocol.takes_extended_connect()));
         }
+        self.note_unsettled(state);
+        Ok(None)
+    }
+
+    /// Whether the connection is still being made; the stream is woken when it is there. Errors: it will not be.
+    pub(super) fn awaits_socket(&self, state: &Rc<State>) -> Result<bool, Gone> {
+        if let Some(gone) = state.gone.get() {
+            return Err(gone);
+        }
+        if self.deaf.get() {
+            return Err(Gone::Unprocessed);
+        }
+        if !self.is_connected() {
+            self.note_unsettled(state);
+        }
+        Ok(!self.is_connected())
+    }
+
+    fn note_unsettled(&self, state: &Rc<State>) {
         let mut unsettled = self.unsettled.borrow_mut();
         unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
         unsettled.push(state.clone());
-        Ok(None)
+    }
+
+    /// Streams that wait to be opened.
+    fn waiting_streams(&self) -> usize {
+        let unsettled = self.unsettled.borrow();
+        let waits = |state: &&Rc<State>| Rc::strong_count(state) > 1;
+        unsettled.iter().filter(waits).count()
     }
 
     pub(super) fn open(
@@ -202,6 +227,9 @@ impl Connection {
         }
         let is_first = self.open_streams() == 0;
         let id = self.protocol().open(request, fields, is_last)?;
+        let mut unsettled = self.unsettled.borrow_mut();
+        unsettled.retain(|known| !Rc::ptr_eq(known, state));
+        drop(unsettled);
         self.streams.borrow_mut().insert(id, state.clone());
         self.note_opened(is_first);
         Some(id)

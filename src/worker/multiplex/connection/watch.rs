@@ -31,8 +31,8 @@ impl Connection {
     /// The connection is made: from now on the backend owes what it was asked for before.
     pub(super) fn note_connected(&self) {
         self.connected.set(true);
-        let streams = self.streams.borrow();
-        streams.values().for_each(|state| state.wake());
+        let unsettled = self.unsettled.borrow();
+        unsettled.iter().for_each(|state| state.wake());
         let now = self.timers.millis();
         self.busy_at.set(now);
         self.silent_since.set(Some(now));
