@@ -145,6 +145,7 @@ impl Attempt<'_> {
             is_sending_interim: Default::default(),
             told_interim: Default::default(),
             answer_waits_for: Default::default(),
+            reader_rate: Default::default(),
             is_uploading: Default::default(),
             upload_timer: None,
         }

@@ -2,7 +2,7 @@
 
 mod head;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
@@ -53,6 +53,8 @@ pub struct Ends<'a> {
     pub told_interim: Cell<bool>,
     /// What the passing on of the answer's body waits for.
     pub answer_waits_for: Cell<Option<Side>>,
+    /// How fast the client must take the answer's body, once that has begun.
+    pub reader_rate: OnceCell<MinRate>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
     /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
@@ -98,10 +100,12 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
-    let reader_rate = match exchange.is_grpc.get() || exchange.is_event_stream.get() {
-        true => MinRate::none(),
-        false => MinRate::of(&client.arrival.listener),
-    };
+    let reader_rate = ends.reader_rate.get_or_init(|| {
+        match exchange.is_grpc.get() || exchange.is_event_stream.get() {
+            true => MinRate::none(),
+            false => MinRate::of(&client.arrival.listener),
+        }
+    });
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -113,7 +117,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         stall: &|| ends.wait_for(Side::Client),
         count: &|bytes| exchange.count_response(bytes),
         is_source_slow: &|_, _| false,
-        sink_rate: &reader_rate,
+        sink_rate: reader_rate,
         has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());

@@ -3,7 +3,11 @@
 //!
 //! A client begins with some time to its credit, the grace. Waiting for the client uses the time up; what the client
 //! sends or takes brings as much of it as that may take at the least rate. Time in which somebody else is waited for,
-//! such as the backend, does not count. A client that does nothing at all has paused, which other bounds are for.
+//! such as the backend, does not count, nor does time in which the client moves something in the other direction.
+//!
+//! Only a move shows that a client is slow. While nothing moves, the client has paused, or its kernel tells of what it
+//! has read in large steps only; other bounds (`client_idle`, `client_body`) end that. A wait that ends with a move
+//! uses up half of the grace at most.
 
 use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
@@ -66,7 +70,7 @@ impl MinRate {
     }
 
     /// Notes that `bytes` moved after the client was waited for, so many milliseconds. False if it is too slow.
-    pub fn note(&self, waited: u64, bytes: u64) -> bool {
+    fn note(&self, waited: u64, bytes: u64) -> bool {
         if self.per_second == 0 {
             return true;
         }
@@ -87,13 +91,18 @@ impl MinRate {
     /// Notes that the client has taken bytes of an answer; none: it is not to blame that it took none until now.
     pub fn note_taken(&self, now: u64, bytes: usize, to: &Stream) {
         match to {
-            _ if bytes == 0 => self.since.set(now),
+            _ if bytes == 0 => self.pardon(now),
             Stream::Socket(_) => self.taken.set(self.taken.get() + bytes as u64),
             Stream::Multiplexed(_) => {
                 let waited = now.saturating_sub(self.since.replace(now));
                 self.note_after_pause(waited, bytes as u64);
             }
         }
+    }
+
+    /// Notes that the time until now is not to be held against the client.
+    pub fn pardon(&self, now: u64) {
+        self.since.set(now);
     }
 
     /// Waits for a send, during which [`MinRate::note_taken`] is called. What a client takes of a stream of HTTP/2 is
@@ -129,9 +138,10 @@ impl MinRate {
                     let moved = acknowledged(before, self.taken.take(), unacknowledged);
                     if moved > 0 {
                         moves();
+                        let now = timers.millis();
+                        let waited = now.saturating_sub(self.since.replace(now));
+                        self.note_after_pause(waited, moved);
                     }
-                    let now = timers.millis();
-                    self.note(now.saturating_sub(self.since.replace(now)), moved);
                 }
             }
             match self.is_over.get() {

@@ -123,6 +123,9 @@ impl Ends<'_> {
     /// and may have nothing to say, or to read, in the other direction.
     pub fn upload_moves(&self) {
         let timer = &self.client.timer;
+        if let Some(rate) = self.reader_rate.get() {
+            rate.pardon(timer.timers().millis());
+        }
         if let Some(side) = self.answer_waits_for.get()
             && !timer.expired()
         {

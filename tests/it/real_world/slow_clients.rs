@@ -227,15 +227,20 @@ fn connections(admin: SocketAddr) -> bool {
     lines.any(|line| line.starts_with("palantir_client_connections{") && !line.ends_with(" 0"))
 }
 
+/// The kernel of a client tells of what is read in steps: each of these is long in coming.
 #[test]
-fn an_answer_that_is_read_byte_by_byte_is_cut() {
+fn an_answer_that_is_read_too_slowly_is_cut() {
     let large = Origin::saying(&"x".repeat(20 << 20));
     let small = Origin::saying(&"x".repeat(400_000));
     let routes = route("/large", &[large.addr]) + &route("/small", &[small.addr]);
-    let (proxy, admin) = proxy("", &routes);
+    let (proxy, admin) = proxy("min_rate_bytes = 100000000", &routes);
     let begun = Instant::now();
     let mut clients = ["/large", "/small"].map(|path| {
         let mut client = proxy.client();
+        client
+            .stream
+            .set_nonblocking(true)
+            .expect("the socket is live");
         narrow(&client);
         client.send(format!(
             "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
@@ -244,13 +249,33 @@ fn an_answer_that_is_read_byte_by_byte_is_cut() {
     });
     eventually("both are cut", || {
         for client in &mut clients {
-            let _ = client.stream.read(&mut [0]);
+            let _ = client.stream.read(&mut [0; 1000]);
         }
         sleep(PAUSE);
         !connections(admin)
     });
     assert!(begun.elapsed() >= Duration::from_secs(1));
     is_counted(admin, "reader_too_slow");
+}
+
+/// A player that pauses, or that reads in steps and is fast enough in all: nothing moves for longer than the grace and
+/// all that can be saved up.
+#[test]
+fn who_pauses_while_reading_is_not_too_slow() {
+    const BYTES: usize = 20 << 20;
+    let origin = Origin::saying(&"x".repeat(BYTES));
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let pair = authority.issue(&["test"]).write(&directory, "a");
+    let tls = format!("tls = {{ certificates = [{pair}] }}");
+    let (plain, _) = proxy("", &route("/", &[origin.addr]));
+    let (secure, _) = proxy(&tls, &route("/", &[origin.addr]));
+    let mut reader = plain.client();
+    let mut client = Dialer::new(&authority, BOTH).client(secure.addr, "test");
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    reader.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    sleep(Duration::from_secs(6));
+    assert_eq!(reader.answer().body.len(), BYTES);
+    assert_eq!(client.answer().body.len(), BYTES);
 }
 
 /// The same over HTTP/2, where the windows tell what is read: the stream alone ends. One that is paused does not.
