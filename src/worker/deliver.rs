@@ -53,6 +53,8 @@ pub struct Ends<'a> {
     pub told_interim: Cell<bool>,
     /// What the passing on of the answer's body waits for.
     pub answer_waits_for: Cell<Option<Side>>,
+    /// What the passing on of the request's body waits for.
+    pub upload_waits_for: Cell<Side>,
     /// How fast the client must take the answer's body, once that has begun.
     pub reader_rate: OnceCell<MinRate>,
     /// Whether more of the request's body may be sent.
@@ -83,7 +85,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 ends.told_interim.set(true);
                 // The client may only now know that it is to send its body.
                 if let Some(timer) = ends.upload_timer {
-                    timer.set(ends.patience_with_client());
+                    timer.set(ends.patience_with_upload());
                 }
             }
             Answer::Switching => {
@@ -180,7 +182,7 @@ impl Ends<'_> {
         let micros = now.since(self.asked_at);
         exchange.answered.set(true);
         if let Some(timer) = self.upload_timer {
-            timer.set(self.patience_with_backend()); // What it waits for may come later now, or never.
+            timer.set(self.patience_with_upload()); // What it waits for may come later now, or never.
         }
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));

@@ -51,6 +51,12 @@ impl MinRate {
         MinRate::new(listener.min_rate_bytes, listener.min_rate_grace)
     }
 
+    /// What it demands of a client that has its whole answer and still sends.
+    pub fn behind_answer(listener: &Listener) -> MinRate {
+        let most = Duration::from_secs(limits::LINGER_SILENCE_SECS);
+        MinRate::new(listener.min_rate_bytes, listener.min_rate_grace.min(most))
+    }
+
     /// No demand.
     pub fn none() -> MinRate {
         MinRate::new(0, Duration::ZERO)

@@ -138,7 +138,11 @@ async fn discard_some(shard: &Shard, socket: &Socket, timer: &Timer) -> Result<b
     shard.blocks.give(block);
     match received {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        received => Ok(matches!(received, Ok(1..))),
+        Ok(count @ 1..) => {
+            shard.pace.admit(count.min(limits::BLOCK_BYTES)).await;
+            Ok(true)
+        }
+        _ => Ok(false),
     }
 }
 

@@ -9,6 +9,7 @@ mod empty_lines;
 mod forwarding;
 mod half_close;
 mod hanging_backends;
+mod late_uploads;
 mod named_checks;
 mod panic_threshold;
 mod paths;

@@ -1,0 +1,52 @@
+//! The least rate of a request body that is passed on while its answer may come, or is with the client already.
+
+use std::cell::Cell;
+
+use crate::worker::deliver::Ends;
+use crate::worker::min_rate::MinRate;
+
+/// How fast the client must send the rest of a body.
+pub struct BodyRate {
+    before_answer: MinRate,
+    /// Behind the whole answer, which ends the interest of both sides in the rest.
+    behind_answer: MinRate,
+    has_begun: Cell<bool>,
+    /// The bytes of the answer that had come when the last piece of the body came.
+    answer_bytes: Cell<u64>,
+}
+
+impl BodyRate {
+    /// What the client's listener demands.
+    pub fn of(ends: &Ends<'_>) -> BodyRate {
+        let listener = &ends.client.arrival.listener;
+        let (before_answer, behind_answer) = match ends.exchange.is_grpc.get() {
+            true => (MinRate::none(), MinRate::none()),
+            false => (MinRate::of(listener), MinRate::behind_answer(listener)),
+        };
+        BodyRate {
+            before_answer,
+            behind_answer,
+            has_begun: Cell::default(),
+            answer_bytes: Cell::default(),
+        }
+    }
+
+    /// Notes that so many bytes came after the client was waited for, in milliseconds. Whether it is too slow. The wait
+    /// for the first piece is no slowness yet: the client may be waiting for permission. Nor is a wait in which some of
+    /// the answer came: the client may have had nothing to send before it read that.
+    pub fn is_slow(&self, ends: &Ends<'_>, waited: u64, bytes: usize) -> bool {
+        let exchange = ends.exchange;
+        let answer_bytes = exchange.response_bytes.get();
+        let answer_moved = self.answer_bytes.replace(answer_bytes) != answer_bytes;
+        let is_first = !self.has_begun.replace(true);
+        let waited = match is_first || answer_moved || exchange.is_event_stream.get() {
+            true => 0,
+            false => waited,
+        };
+        let rate = match ends.client.since_answer(ends.shard) {
+            Some(_) => &self.behind_answer,
+            None => &self.before_answer,
+        };
+        !rate.note_after_pause(waited, bytes as u64)
+    }
+}
