@@ -89,6 +89,11 @@ impl MinRate {
         is_fast_enough
     }
 
+    /// Whether as many bytes in as many milliseconds are what is demanded, or more.
+    pub fn is_met_by(&self, millis: u64, bytes: u64) -> bool {
+        bytes.saturating_mul(1_000) >= self.per_second.saturating_mul(millis)
+    }
+
     /// Notes that `bytes` moved after a wait that may have been a pause: no more than a part of the grace is used up.
     pub fn note_after_pause(&self, waited: u64, bytes: u64) -> bool {
         self.note(waited.min(self.grace as u64 / 2), bytes)

@@ -115,6 +115,29 @@ fn a_body_that_trickles_in_over_tls_is_refused() {
     is_counted(admin, "body_too_slow");
 }
 
+/// A client on a thin line that sends many bodies at once: each of them is slow, and the client is not.
+#[test]
+fn streams_that_share_a_thin_line_are_not_too_slow() {
+    const STREAMS: usize = 50;
+    let origin = Origin::start(counting);
+    let (proxy, _) = proxy("", &route("/", &[origin.addr]));
+    let mut client = proxy.h2();
+    let streams: Vec<u32> = (0..STREAMS)
+        .map(|_| client.begin(&post("/", &[]), false))
+        .collect();
+    for _ in 0..40 {
+        for stream in &streams {
+            client.body(*stream, b"xxxxx", false);
+        }
+        client.is_alive();
+        sleep(PAUSE);
+    }
+    for stream in streams {
+        client.body(stream, b"", true);
+        assert_eq!(client.answer(stream).text(), "200");
+    }
+}
+
 /// Whoever is fast enough on average, or is waited for in vain because the backend is slow, or is allowed to be slow.
 #[test]
 fn who_is_not_too_slow_is_left_alone() {

@@ -56,6 +56,8 @@ pub struct Connection {
     silent_since: Cell<Option<u64>>,
     /// When bytes last came, in the core's milliseconds.
     heard_at: Cell<u64>,
+    /// The bytes that have come in all.
+    heard_bytes: Cell<u64>,
     /// When the socket last took something of what is being sent, in the core's milliseconds; `None`: nothing is.
     sending_since: Cell<Option<u64>>,
     /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
@@ -114,6 +116,7 @@ impl Connection {
             is_at_rest: Cell::default(),
             silent_since: Cell::default(),
             heard_at: Cell::default(),
+            heard_bytes: Cell::default(),
             sending_since: Cell::default(),
             suspected_at: Cell::default(),
         })
@@ -130,6 +133,11 @@ impl Connection {
 
     pub(super) fn protocol(&self) -> RefMut<'_, h2::Connection> {
         self.protocol.borrow_mut()
+    }
+
+    /// The bytes that have come on the connection in all.
+    pub(super) fn heard_bytes(&self) -> u64 {
+        self.heard_bytes.get()
     }
 
     pub(super) fn is_connected(&self) -> bool {
