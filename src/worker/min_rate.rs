@@ -17,7 +17,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Timer, Timers};
+use crate::net::{Socket, Timer, Timers};
 use crate::snapshot::Listener;
 use crate::worker::stream::Stream;
 
@@ -103,7 +103,7 @@ impl MinRate {
     pub fn note_taken(&self, now: u64, bytes: usize, to: &Stream) {
         match to {
             _ if bytes == 0 => self.pardon(now),
-            Stream::Socket(_) => self.taken.set(self.taken.get() + bytes as u64),
+            Stream::Socket(_) => self.note_sent(bytes),
             Stream::Multiplexed(_) => {
                 let waited = now.saturating_sub(self.since.replace(now));
                 self.note_after_pause(waited, bytes as u64);
@@ -111,17 +111,22 @@ impl MinRate {
         }
     }
 
+    /// Notes that a client's socket has taken bytes.
+    pub fn note_sent(&self, bytes: usize) {
+        self.taken.set(self.taken.get() + bytes as u64);
+    }
+
     /// Notes that the time until now is not to be held against the client.
     pub fn pardon(&self, now: u64) {
         self.since.set(now);
     }
 
-    /// Waits for a send, during which [`MinRate::note_taken`] is called. What a client takes of a stream of HTTP/2 is
+    /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. What a client takes of a stream of HTTP/2 is
     /// known byte by byte. A socket takes more when a third of its buffer is free, which may last: while a send waits,
     /// the kernel is asked now and then how much the client has acknowledged. `moves` is called when it has some.
     pub async fn watch<T>(
         &self,
-        to: &Stream,
+        to: Option<&Socket>,
         timers: &Rc<Timers>,
         moves: impl Fn(),
         sending: impl Future<Output = T>,
@@ -139,7 +144,7 @@ impl MinRate {
                 self.looks.get().into_iter().for_each(Timer::clear);
                 return Poll::Ready(Ok(sent));
             }
-            if let Stream::Socket(socket) = to {
+            if let Some(socket) = to {
                 let look = self.looks.get_or_init(|| Timer::new(timers));
                 if !std::mem::replace(&mut is_waiting, true) {
                     look.set(LOOK);

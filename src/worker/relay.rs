@@ -228,8 +228,12 @@ impl Relay<'_> {
             moves();
         };
         self.has_sent.set(self.has_sent.get() || count > 0);
+        let socket = match self.to {
+            Stream::Socket(socket) => Some(socket),
+            Stream::Multiplexed(_) => None,
+        };
         let sending = self.to.send(block, count, is_last, self.timer, progress);
-        match self.sink_rate.watch(self.to, timers, moves, sending).await {
+        match self.sink_rate.watch(socket, timers, moves, sending).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(_))) => Err(Broken::SinkClosed),
             Ok(Err(_)) if noted.was_ended() => Err(Broken::Exhausted),

@@ -11,6 +11,7 @@ use crate::net::{Block, Socket, Timer, spawn};
 use crate::snapshot::Backend;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
@@ -206,6 +207,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         idle,
         head: limits::LONGEST_TIMEOUT, // The time for the answer bounds it.
         stall: limits::LONGEST_TIMEOUT,
+        rate: &MinRate::none(),
     };
     connection.carry(&socket, Block::default(), &terms).await;
     socket.end_sending();

@@ -229,12 +229,12 @@ fn streams_of_messages_have_no_least_rate() {
 }
 
 /// Makes the kernel keep as little as possible for a client that does not read.
-fn narrow(client: &Client) {
+fn narrow(socket: &impl AsRawFd) {
     let bytes: libc::c_int = 2048;
     // SAFETY: sets an option on a live descriptor from a live integer.
     let done = unsafe {
         libc::setsockopt(
-            client.stream.as_raw_fd(),
+            socket.as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_RCVBUF,
             (&raw const bytes).cast(),
@@ -264,7 +264,7 @@ fn an_answer_that_is_read_too_slowly_is_cut() {
             .stream
             .set_nonblocking(true)
             .expect("the socket is live");
-        narrow(&client);
+        narrow(&client.stream);
         client.send(format!(
             "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
         ));
@@ -329,6 +329,31 @@ fn a_stream_that_is_read_byte_by_byte_is_reset() {
     client.credit(paused, 1 << 21);
     assert_eq!(client.answer(paused).body.len(), 1 << 20);
     assert_eq!(client.goaways, []);
+}
+
+/// A client whose windows are wide open, and that takes little from its socket, holds all its streams.
+#[test]
+fn a_connection_of_many_streams_that_is_read_too_slowly_is_cut() {
+    let large = Origin::saying(&"x".repeat(20 << 20));
+    let (proxy, admin) = proxy("min_rate_bytes = 100000000", &route("/", &[large.addr]));
+    let mut client = H2::start(proxy.addr, &[(setting::INITIAL_WINDOW_SIZE, 1 << 30)]);
+    narrow(&client.stream);
+    client.gives_credit = false;
+    client.credit(0, 1 << 30);
+    let begun = Instant::now();
+    for _ in 0..3 {
+        client.begin(&get("/", &[]), true);
+    }
+    client
+        .stream
+        .set_nonblocking(true)
+        .expect("the socket is live");
+    eventually("the connection is cut", || {
+        let _ = client.stream.read(&mut [0; 1000]);
+        sleep(PAUSE);
+        !connections(admin)
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
 /// A head, or another frame that must come whole, is due as one over HTTP/1.1 is.

@@ -23,6 +23,7 @@ use crate::http::h2::{
 };
 use crate::net::{Blocks, Timer, Timers};
 use crate::worker::memory::Memory;
+use crate::worker::min_rate::MinRate;
 use crate::worker::pace::Pace;
 
 /// A connection that streams share.
@@ -83,6 +84,8 @@ pub struct Terms<'a> {
     pub head: Duration,
     /// How long the peer may take none of what is sent, whatever else moves.
     pub stall: Duration,
+    /// How fast the peer must take what is sent.
+    pub rate: &'a MinRate,
 }
 
 /// How a connection ended.
@@ -90,7 +93,7 @@ pub struct Terms<'a> {
 pub enum End {
     /// Both sides have ended the connection as agreed, or the peer is gone.
     Orderly,
-    /// The peer takes nothing of what is sent.
+    /// The peer takes nothing of what is sent, or too little.
     Stuck,
     /// The peer broke a rule and was told.
     Broken(ConnectionError),
