@@ -140,7 +140,11 @@ fn a_trickle_behind_an_answer_leaves_the_backend_alone() {
         client.send("x");
         sleep(PAUSE);
     }
-    client.send("x");
+    // The client is listened to for longer, so that it can read its answer.
+    for _ in 0..10 {
+        client.send("x");
+        sleep(PAUSE);
+    }
     let mut h2 = proxy.h2();
     let stream = h2.begin(&post("/", &[]), false);
     h2.pump_until("the answer comes", |client| {
