@@ -215,6 +215,9 @@ pub const TURNED_AWAY_BYTES: u64 = 1 << 20;
 pub const MIN_RATE_LOOK_MILLIS: u64 = 1_000;
 /// How many times the grace of a listener's least rate a client can save up by being faster.
 pub const MIN_RATE_SAVED: i64 = 3;
+/// A stream of HTTP/2 has a fair share of what its client sends on all streams if its bytes are no less than one part in
+/// so many of the mean.
+pub const FAIR_SHARE_PARTS: u64 = 4;
 /// Largest `min_rate_bytes`, in bytes a second.
 pub const MIN_RATE_BYTES: u32 = 1 << 30;
 /// Milliseconds without a request after which a connection gives back all but its small block.

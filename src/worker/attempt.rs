@@ -1,17 +1,20 @@
 //! One attempt to have a request answered: it goes to one backend, and the answer comes back.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use crate::base::ids::BackendId;
+use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::raise;
 use crate::net::{Block, Expired, Timer};
 use crate::worker::admit::Admitted;
 use crate::worker::body::Body;
-use crate::worker::deliver::{Delivered, Ends, deliver, send_whole};
+use crate::worker::deliver::{Delivered, Ends, Side, deliver, send_whole};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -140,6 +143,8 @@ impl Attempt<'_> {
             is_sending_interim: Default::default(),
             told_interim: Default::default(),
             answer_waits_for: Default::default(),
+            upload_waits_for: Cell::new(Side::Client),
+            reader_rate: Default::default(),
             is_uploading: Default::default(),
             upload_failure: Default::default(),
             upload_timer: None,
@@ -248,12 +253,13 @@ async fn send_rest(
     if let Stream::Multiplexed(stream) = &ends.upstream.wire.stream
         && left > 0
     {
-        let give_time = |_| timer.set(ends.patience_with_backend());
+        let give_time = |_| timer.set(ends.wait_to_upload(Side::Backend));
         give_time(0);
         let sending = stream.send(request, left, body.ends_here(), timer, give_time);
         match sending.await {
             Ok(Ok(())) => send_trailers(stream, body),
             Ok(Err(_)) => return Ok(()), // Receiving tells why.
+            Err(Expired) if ends.is_refused() => return Ok(()),
             Err(Expired) => return Err(ends.exchange.expired(Failure::ResponseTimeout)),
         }
     }
@@ -309,8 +315,12 @@ async fn receive_answer(
     let is_sending = ends.client.is_body_pending() && !ends.is_client_waiting();
     if uploaded.is_none() && is_sending && delivered != Delivered::Switched {
         ends.answer_has_ended();
+        let look = Timer::new(&ends.shard.timers);
+        let wait = Duration::from_millis(limits::TICK_MILLIS);
+        look.set(wait);
         // Whatever becomes of the rest, the client has its answer.
         let over = |cx: &mut Context<'_>| match uploading.as_mut().poll(cx) {
+            Poll::Pending if look.is_due_again(wait, cx) && ends.must_let_go() => Poll::Ready(()),
             Poll::Pending => poll_hung_up(&ends.upstream.wire.stream, cx),
             Poll::Ready(_) => Poll::Ready(()),
         };

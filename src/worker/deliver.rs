@@ -2,7 +2,7 @@
 
 mod head;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
@@ -53,6 +53,10 @@ pub struct Ends<'a> {
     pub told_interim: Cell<bool>,
     /// What the passing on of the answer's body waits for.
     pub answer_waits_for: Cell<Option<Side>>,
+    /// What the passing on of the request's body waits for.
+    pub upload_waits_for: Cell<Side>,
+    /// How fast the client must take the answer's body, once that has begun.
+    pub reader_rate: OnceCell<MinRate>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
     /// Why the request was not sent to its end.
@@ -83,7 +87,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 ends.told_interim.set(true);
                 // The client may only now know that it is to send its body.
                 if let Some(timer) = ends.upload_timer {
-                    timer.set(ends.patience_with_client());
+                    timer.set(ends.patience_with_upload());
                 }
             }
             Answer::Switching => {
@@ -100,10 +104,12 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
-    let reader_rate = match exchange.is_grpc.get() || exchange.is_event_stream.get() {
-        true => MinRate::none(),
-        false => MinRate::of(&client.arrival.listener),
-    };
+    let reader_rate = ends.reader_rate.get_or_init(|| {
+        match exchange.is_grpc.get() || exchange.is_event_stream.get() {
+            true => MinRate::none(),
+            false => MinRate::of(&client.arrival.listener),
+        }
+    });
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -115,7 +121,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         stall: &|| ends.wait_for(Side::Client),
         count: &|bytes| exchange.count_response(bytes),
         is_source_slow: &|_, _| false,
-        sink_rate: &reader_rate,
+        sink_rate: reader_rate,
         is_cut: &|| leave::is_cut(ends.shard, exchange),
         has_sent: Cell::default(),
     };
@@ -180,7 +186,7 @@ impl Ends<'_> {
         let micros = now.since(self.asked_at);
         exchange.answered.set(true);
         if let Some(timer) = self.upload_timer {
-            timer.set(self.patience_with_backend()); // What it waits for may come later now, or never.
+            timer.set(self.patience_with_upload()); // What it waits for may come later now, or never.
         }
         exchange.upstream_micros.set(Some(micros));
         exchange.head_micros.set(now.since(exchange.began));

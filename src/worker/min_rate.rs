@@ -3,7 +3,11 @@
 //!
 //! A client begins with some time to its credit, the grace. Waiting for the client uses the time up; what the client
 //! sends or takes brings as much of it as that may take at the least rate. Time in which somebody else is waited for,
-//! such as the backend, does not count. A client that does nothing at all has paused, which other bounds are for.
+//! such as the backend, does not count, nor does time in which the client moves something in the other direction.
+//!
+//! Only a move shows that a client is slow. While nothing moves, the client has paused, or its kernel tells of what it
+//! has read in large steps only; other bounds (`client_idle`, `client_body`) end that. A wait that ends with a move
+//! uses up half of the grace at most.
 
 use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
@@ -13,7 +17,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::net::{Timer, Timers};
+use crate::net::{Socket, Timer, Timers};
 use crate::snapshot::Listener;
 use crate::worker::stream::Stream;
 
@@ -47,6 +51,12 @@ impl MinRate {
         MinRate::new(listener.min_rate_bytes, listener.min_rate_grace)
     }
 
+    /// What it demands of a client that has its whole answer and still sends.
+    pub fn behind_answer(listener: &Listener) -> MinRate {
+        let most = Duration::from_secs(limits::LINGER_SILENCE_SECS);
+        MinRate::new(listener.min_rate_bytes, listener.min_rate_grace.min(most))
+    }
+
     /// No demand.
     pub fn none() -> MinRate {
         MinRate::new(0, Duration::ZERO)
@@ -66,7 +76,7 @@ impl MinRate {
     }
 
     /// Notes that `bytes` moved after the client was waited for, so many milliseconds. False if it is too slow.
-    pub fn note(&self, waited: u64, bytes: u64) -> bool {
+    fn note(&self, waited: u64, bytes: u64) -> bool {
         if self.per_second == 0 {
             return true;
         }
@@ -79,6 +89,11 @@ impl MinRate {
         is_fast_enough
     }
 
+    /// Whether as many bytes in as many milliseconds are what is demanded, or more.
+    pub fn is_met_by(&self, millis: u64, bytes: u64) -> bool {
+        bytes.saturating_mul(1_000) >= self.per_second.saturating_mul(millis)
+    }
+
     /// Notes that `bytes` moved after a wait that may have been a pause: no more than a part of the grace is used up.
     pub fn note_after_pause(&self, waited: u64, bytes: u64) -> bool {
         self.note(waited.min(self.grace as u64 / 2), bytes)
@@ -87,8 +102,8 @@ impl MinRate {
     /// Notes that the client has taken bytes of an answer; none: it is not to blame that it took none until now.
     pub fn note_taken(&self, now: u64, bytes: usize, to: &Stream) {
         match to {
-            _ if bytes == 0 => self.since.set(now),
-            Stream::Socket(_) => self.taken.set(self.taken.get() + bytes as u64),
+            _ if bytes == 0 => self.pardon(now),
+            Stream::Socket(_) => self.note_sent(bytes),
             Stream::Multiplexed(_) => {
                 let waited = now.saturating_sub(self.since.replace(now));
                 self.note_after_pause(waited, bytes as u64);
@@ -96,12 +111,22 @@ impl MinRate {
         }
     }
 
-    /// Waits for a send, during which [`MinRate::note_taken`] is called. What a client takes of a stream of HTTP/2 is
+    /// Notes that a client's socket has taken bytes.
+    pub fn note_sent(&self, bytes: usize) {
+        self.taken.set(self.taken.get() + bytes as u64);
+    }
+
+    /// Notes that the time until now is not to be held against the client.
+    pub fn pardon(&self, now: u64) {
+        self.since.set(now);
+    }
+
+    /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. What a client takes of a stream of HTTP/2 is
     /// known byte by byte. A socket takes more when a third of its buffer is free, which may last: while a send waits,
     /// the kernel is asked now and then how much the client has acknowledged. `moves` is called when it has some.
     pub async fn watch<T>(
         &self,
-        to: &Stream,
+        to: Option<&Socket>,
         timers: &Rc<Timers>,
         moves: impl Fn(),
         sending: impl Future<Output = T>,
@@ -119,7 +144,7 @@ impl MinRate {
                 self.looks.get().into_iter().for_each(Timer::clear);
                 return Poll::Ready(Ok(sent));
             }
-            if let Stream::Socket(socket) = to {
+            if let Some(socket) = to {
                 let look = self.looks.get_or_init(|| Timer::new(timers));
                 if !std::mem::replace(&mut is_waiting, true) {
                     look.set(LOOK);
@@ -129,9 +154,10 @@ impl MinRate {
                     let moved = acknowledged(before, self.taken.take(), unacknowledged);
                     if moved > 0 {
                         moves();
+                        let now = timers.millis();
+                        let waited = now.saturating_sub(self.since.replace(now));
+                        self.note_after_pause(waited, moved);
                     }
-                    let now = timers.millis();
-                    self.note(now.saturating_sub(self.since.replace(now)), moved);
                 }
             }
             match self.is_over.get() {

@@ -32,7 +32,9 @@ pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
         false => answering.as_mut().poll(cx).map(|()| false),
     });
     if is_cut.await {
-        exchange.failure.set(Some(Failure::CutByStop));
+        if client.since_answer(shard).is_none() {
+            exchange.failure.set(Some(Failure::CutByStop));
+        }
         record(shard, client, &exchange);
         drop(counted);
         // The kernel may still work on operations of this request, so that they are never dropped: the process ends

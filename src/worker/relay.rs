@@ -235,8 +235,12 @@ impl Relay<'_> {
             moves();
         };
         self.has_sent.set(self.has_sent.get() || count > 0);
+        let socket = match self.to {
+            Stream::Socket(socket) => Some(socket),
+            Stream::Multiplexed(_) => None,
+        };
         let sending = self.to.send(block, count, is_last, self.timer, progress);
-        let mut watched = pin!(self.sink_rate.watch(self.to, timers, moves, sending));
+        let mut watched = pin!(self.sink_rate.watch(socket, timers, moves, sending));
         let sent = poll_fn(|cx| match (self.is_cut)() {
             true => Poll::Ready(None),
             false => watched.as_mut().poll(cx).map(Some),

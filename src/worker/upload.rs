@@ -1,10 +1,13 @@
 //! Passing on a request body that is too large to keep, while the answer may already be coming.
 
+mod rate;
+
 use std::cell::Cell;
 use std::time::Duration;
 
 use crate::base::limits;
 use crate::net::{Expired, Timer};
+use crate::snapshot::HalfClose;
 use crate::worker::body::{Body, Unacceptable};
 use crate::worker::deliver::{Ends, Side};
 use crate::worker::downstream::{Client, Lingering};
@@ -16,23 +19,14 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::nothing;
 
+use rate::BodyRate;
+
 /// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the
 /// final head is with the client, both may take their time: the answer goes on without the upload, and ends it when
 /// it ends.
 pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
     let (client, exchange) = (ends.client, ends.exchange);
-    let rate = match exchange.is_grpc.get() {
-        true => MinRate::none(),
-        false => MinRate::of(&client.arrival.listener),
-    };
-    let (no_rate, has_begun) = (MinRate::none(), Cell::new(false));
-    // The wait for the first piece is no slowness yet: the client may be waiting for permission. Once the answer has
-    // begun, the client may have nothing to send before it has read more of that.
-    let is_slow = |waited, bytes: usize| {
-        has_begun.replace(true)
-            && !exchange.answered.get()
-            && !rate.note_after_pause(waited, bytes as u64)
-    };
+    let (no_rate, rate) = (MinRate::none(), BodyRate::of(ends));
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -40,16 +34,16 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         from: &client.wire,
         to: &ends.upstream.wire.stream,
         timer,
-        idle: &|| ends.patience_with_client(),
+        idle: &|| ends.wait_to_upload(Side::Client),
         stall: &|| {
             ends.upload_moves();
-            ends.patience_with_backend()
+            ends.wait_to_upload(Side::Backend)
         },
         count: &|bytes| {
             ends.upload_moves();
             exchange.count_request(bytes);
         },
-        is_source_slow: &is_slow,
+        is_source_slow: &|waited, bytes| rate.is_slow(ends, waited, bytes),
         sink_rate: &no_rate,
         is_cut: &|| false, // Receiving the answer tells.
         has_sent: Cell::default(),
@@ -62,11 +56,13 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         Err(Broken::SinkClosed) if body.has_ended() => {}
         // Receiving tells whether that is a failure; a switch to another protocol cannot follow.
         Err(Broken::SinkClosed) => ends.upload_failure.set(Some(Failure::Reset)),
+        Err(Broken::SourceEnded) if ends.may_still_read() => ends.end_incomplete(),
         Err(Broken::SourceEnded) => return Err(client.ended_early()),
         Err(Broken::SourceTimeout) if ends.is_client_waiting() => {
             return Err(exchange.expired(Failure::ResponseTimeout));
         }
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
+        Err(Broken::SinkTimeout) if ends.is_refused() => {}
         Err(Broken::SinkTimeout) => return Err(exchange.expired(Failure::ResponseTimeout)),
         Err(Broken::TooSlow) => return Err(Failure::BodyTooSlow),
         Err(Broken::Exhausted) => return Err(Failure::Exhausted),
@@ -80,10 +76,25 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     Ok(())
 }
 
+/// What the upload waits for, and for how long.
 impl Ends<'_> {
+    /// How long this side may keep the upload waiting, which waits for the side from now on.
+    pub fn wait_to_upload(&self, side: Side) -> Duration {
+        self.upload_waits_for.set(side);
+        self.patience_with_upload()
+    }
+
+    /// How long the side that the upload waits for may keep it waiting.
+    pub fn patience_with_upload(&self) -> Duration {
+        match self.upload_waits_for.get() {
+            Side::Client => self.patience_with_client(),
+            Side::Backend => self.patience_with_backend(),
+        }
+    }
+
     /// How long the client may take to send more of the body. As long as it rightly waits for the backend's
     /// permission, it has as much time as the backend.
-    pub fn patience_with_client(&self) -> Duration {
+    fn patience_with_client(&self) -> Duration {
         let timeouts = &self.exchange.route().timeouts;
         let wait = match self.is_client_waiting() {
             true => timeouts.client_body.max(timeouts.upstream_response),
@@ -92,9 +103,38 @@ impl Ends<'_> {
         self.unless_answered(wait)
     }
 
-    /// How long the backend may take to receive any of the request.
-    pub fn patience_with_backend(&self) -> Duration {
-        self.unless_answered(self.exchange.route().timeouts.upstream_response)
+    /// How long the backend may take to receive any of the request. One that has refused the request reads on soon, or
+    /// not at all, while the client may have to send all before it reads the refusal.
+    fn patience_with_backend(&self) -> Duration {
+        let wait = self.unless_answered(self.exchange.route().timeouts.upstream_response);
+        match self.is_refused() {
+            true => wait.min(Duration::from_secs(limits::LINGER_SILENCE_SECS)),
+            false => wait,
+        }
+    }
+
+    /// Whether the backend has answered that it does not do what it was asked for.
+    pub fn is_refused(&self) -> bool {
+        self.exchange.answered.get() && self.exchange.status.get() >= 300
+    }
+
+    /// Whether a client that sends no more of its body may still be reading the answer that has begun.
+    fn may_still_read(&self) -> bool {
+        match &self.client.wire.stream {
+            Stream::Socket(socket) => {
+                let serves = self.client.arrival.listener.half_close == HalfClose::Serve;
+                serves && self.exchange.answered.get() && !socket.is_over()
+            }
+            Stream::Multiplexed(_) => false,
+        }
+    }
+
+    /// Lets a backend see that the rest of the request does not come. Over HTTP/2 only a reset says that, which would
+    /// end the answer with it.
+    fn end_incomplete(&self) {
+        if let Stream::Socket(socket) = &self.upstream.wire.stream {
+            socket.end_sending();
+        }
     }
 
     fn unless_answered(&self, wait: Duration) -> Duration {
@@ -127,6 +167,9 @@ impl Ends<'_> {
     /// and may have nothing to say, or to read, in the other direction.
     pub fn upload_moves(&self) {
         let timer = &self.client.timer;
+        if let Some(rate) = self.reader_rate.get() {
+            rate.pardon(timer.timers().millis());
+        }
         if let Some(side) = self.answer_waits_for.get()
             && !timer.expired()
         {
@@ -138,8 +181,16 @@ impl Ends<'_> {
     pub fn answer_has_ended(&self) {
         self.client.note_answered(self.shard);
         if let Some(timer) = self.upload_timer {
-            timer.set(self.patience_with_backend());
+            timer.set(self.patience_with_upload());
         }
+    }
+
+    /// Whether the rest of the request goes no further, now that the client has its answer: others wait for such a
+    /// connection, or the process ends.
+    pub fn must_let_go(&self) -> bool {
+        let passed = self.client.since_answer(self.shard).unwrap_or_default();
+        let is_over = passed >= Duration::from_millis(limits::LINGER_MILLIS);
+        self.upstream.is_awaited() || (is_over && self.shard.is_ending())
     }
 
     /// Whether the client has sent nothing of its body because it waits for `100 Continue`.
@@ -158,8 +209,12 @@ pub async fn discard(ends: &Ends<'_>, timer: &Timer) {
     loop {
         blocks.give(wire.take());
         let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
-        if !matches!(more.await, Ok(Ok(1..))) {
-            return;
+        match more.await {
+            Ok(Ok(count @ 1..)) => {
+                ends.upload_moves();
+                ends.shard.pace.admit(count.min(limits::BLOCK_BYTES)).await;
+            }
+            _ => return,
         }
     }
 }

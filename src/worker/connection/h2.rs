@@ -58,6 +58,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         let most = shard.plan().snapshot().client.requests_per_connection;
         shard.is_ending() || arrival.listener.is_over() || begun.get() >= most
     };
+    let rate = MinRate::of(&arrival.listener);
     let terms = Terms {
         blocks: &shard.blocks,
         pace: &shard.pace,
@@ -70,6 +71,7 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         idle: shard.plan().snapshot().client.idle_timeout,
         head: shard.plan().snapshot().client.header_timeout,
         stall: shard.plan().snapshot().client.socket_stall(),
+        rate: &rate,
     };
     let end = connection.carry(&socket, accepted.received, &terms).await;
     tasks.end();
@@ -78,7 +80,6 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
     }
     // What was sent last, such as the reason for the end, is to arrive.
     let timer = Timer::new(&shard.timers);
-    let rate = MinRate::of(&arrival.listener);
     linger(shard, &socket, &timer, lingering(shard, end), &rate).await;
 }
 

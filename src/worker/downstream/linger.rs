@@ -88,7 +88,7 @@ pub async fn linger(
     socket.end_sending();
     let since = |then: u64| Duration::from_millis(timer.timers().millis().saturating_sub(then));
     let begun = timer.timers().millis();
-    let (mut heard_at, mut moved_at, mut looked_at) = (begun, begun, begun);
+    let (mut heard_at, mut moved_at, mut is_too_slow) = (begun, begun, false);
     let mut unacknowledged = socket.unacknowledged();
     timer.set(lingering.left(Duration::ZERO, Duration::ZERO));
     loop {
@@ -109,11 +109,10 @@ pub async fn linger(
         let before = std::mem::replace(&mut unacknowledged, socket.unacknowledged());
         let moved = before.saturating_sub(unacknowledged);
         let now = timer.timers().millis();
-        let waited = now.saturating_sub(std::mem::replace(&mut looked_at, now));
         if moved > 0 {
-            moved_at = now;
+            let waited = now.saturating_sub(std::mem::replace(&mut moved_at, now));
+            is_too_slow = !rate.note_after_pause(waited, moved as u64);
         }
-        let is_too_slow = !rate.note(waited, moved as u64);
         if unacknowledged == 0 || is_too_slow || since(moved_at) >= bounds.stall {
             return;
         }
@@ -139,7 +138,11 @@ async fn discard_some(shard: &Shard, socket: &Socket, timer: &Timer) -> Result<b
     shard.blocks.give(block);
     match received {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        received => Ok(matches!(received, Ok(1..))),
+        Ok(count @ 1..) => {
+            shard.pace.admit(count.min(limits::BLOCK_BYTES)).await;
+            Ok(true)
+        }
+        _ => Ok(false),
     }
 }
 

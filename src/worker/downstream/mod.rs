@@ -276,7 +276,11 @@ impl Client {
             let stall = shard.plan().snapshot().client.idle_timeout;
             let lingering = match self.since_answer(shard) {
                 _ if self.is_slow.get() => Lingering::behind_word(),
-                Some(passed) => Lingering::behind_answer(false, stall).after(passed),
+                Some(passed) => {
+                    // Whoever was silent for so long already is not listened to for as long again.
+                    let silence = Duration::from_secs(limits::LINGER_SILENCE_SECS);
+                    Lingering::behind_answer(is_sending && passed < silence, stall).after(passed)
+                }
                 None => Lingering::behind_answer(is_sending, stall),
             };
             let rate = MinRate::of(&self.arrival.listener);

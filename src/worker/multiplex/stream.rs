@@ -43,6 +43,12 @@ impl Stream {
         }
     }
 
+    /// The bytes that have come on the stream's connection in all, and how many streams share it.
+    pub fn connection_bytes(&self) -> (u64, usize) {
+        let connection = &self.connection;
+        (connection.heard_bytes(), connection.open_streams())
+    }
+
     /// Takes the next head received, if one is there. Errors: none will come.
     pub fn take_head(&self) -> Result<Option<Message>, Gone> {
         match self.state.heads.borrow_mut().pop_front() {

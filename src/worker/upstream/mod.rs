@@ -88,6 +88,12 @@ impl Upstream {
         self.key
     }
 
+    /// Whether requests wait for what it takes up of its backend's bounds.
+    pub fn is_awaited(&self) -> bool {
+        let hold = self.hold.as_ref();
+        hold.is_some_and(|hold| hold.queue().is_awaited())
+    }
+
     /// Closes it if there are more connections than the backend may have by now. Gives it back if there are not.
     pub fn unless_beyond(self, most: u32) -> Option<Upstream> {
         let permit = self.hold.as_ref().and_then(Hold::as_permit);

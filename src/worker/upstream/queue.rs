@@ -191,6 +191,11 @@ impl Queue {
         }
     }
 
+    /// Whether any request waits, on this core or another.
+    pub fn is_awaited(&self) -> bool {
+        !self.requests.borrow().is_empty() || self.waiting_elsewhere() > 0
+    }
+
     /// Requests that wait on other cores.
     pub fn waiting_elsewhere(&self) -> u64 {
         self.counts.waiting_elsewhere(self.neighbours.worker)

@@ -14,6 +14,7 @@ use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::leave::poll_unsent;
+use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
@@ -233,6 +234,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         idle,
         head: limits::LONGEST_TIMEOUT, // The time for the answer bounds it.
         stall: limits::LONGEST_TIMEOUT,
+        rate: &MinRate::none(),
     };
     connection.carry(&socket, Block::default(), &terms).await;
     socket.end_sending();

@@ -115,6 +115,29 @@ fn a_body_that_trickles_in_over_tls_is_refused() {
     is_counted(admin, "body_too_slow");
 }
 
+/// A client on a thin line that sends many bodies at once: each of them is slow, and the client is not.
+#[test]
+fn streams_that_share_a_thin_line_are_not_too_slow() {
+    const STREAMS: usize = 50;
+    let origin = Origin::start(counting);
+    let (proxy, _) = proxy("", &route("/", &[origin.addr]));
+    let mut client = proxy.h2();
+    let streams: Vec<u32> = (0..STREAMS)
+        .map(|_| client.begin(&post("/", &[]), false))
+        .collect();
+    for _ in 0..40 {
+        for stream in &streams {
+            client.body(*stream, b"xxxxx", false);
+        }
+        client.is_alive();
+        sleep(PAUSE);
+    }
+    for stream in streams {
+        client.body(stream, b"", true);
+        assert_eq!(client.answer(stream).text(), "200");
+    }
+}
+
 /// Whoever is fast enough on average, or is waited for in vain because the backend is slow, or is allowed to be slow.
 #[test]
 fn who_is_not_too_slow_is_left_alone() {
@@ -206,12 +229,12 @@ fn streams_of_messages_have_no_least_rate() {
 }
 
 /// Makes the kernel keep as little as possible for a client that does not read.
-fn narrow(client: &Client) {
+fn narrow(socket: &impl AsRawFd) {
     let bytes: libc::c_int = 2048;
     // SAFETY: sets an option on a live descriptor from a live integer.
     let done = unsafe {
         libc::setsockopt(
-            client.stream.as_raw_fd(),
+            socket.as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_RCVBUF,
             (&raw const bytes).cast(),
@@ -227,16 +250,21 @@ fn connections(admin: SocketAddr) -> bool {
     lines.any(|line| line.starts_with("palantir_client_connections{") && !line.ends_with(" 0"))
 }
 
+/// The kernel of a client tells of what is read in steps: each of these is long in coming.
 #[test]
-fn an_answer_that_is_read_byte_by_byte_is_cut() {
+fn an_answer_that_is_read_too_slowly_is_cut() {
     let large = Origin::saying(&"x".repeat(20 << 20));
     let small = Origin::saying(&"x".repeat(400_000));
     let routes = route("/large", &[large.addr]) + &route("/small", &[small.addr]);
-    let (proxy, admin) = proxy("", &routes);
+    let (proxy, admin) = proxy("min_rate_bytes = 100000000", &routes);
     let begun = Instant::now();
     let mut clients = ["/large", "/small"].map(|path| {
         let mut client = proxy.client();
-        narrow(&client);
+        client
+            .stream
+            .set_nonblocking(true)
+            .expect("the socket is live");
+        narrow(&client.stream);
         client.send(format!(
             "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
         ));
@@ -244,13 +272,33 @@ fn an_answer_that_is_read_byte_by_byte_is_cut() {
     });
     eventually("both are cut", || {
         for client in &mut clients {
-            let _ = client.stream.read(&mut [0]);
+            let _ = client.stream.read(&mut [0; 1000]);
         }
         sleep(PAUSE);
         !connections(admin)
     });
     assert!(begun.elapsed() >= Duration::from_secs(1));
     is_counted(admin, "reader_too_slow");
+}
+
+/// A player that pauses, or that reads in steps and is fast enough in all: nothing moves for longer than the grace and
+/// all that can be saved up.
+#[test]
+fn who_pauses_while_reading_is_not_too_slow() {
+    const BYTES: usize = 20 << 20;
+    let origin = Origin::saying(&"x".repeat(BYTES));
+    let (directory, authority) = (Directory::new(), Authority::new());
+    let pair = authority.issue(&["test"]).write(&directory, "a");
+    let tls = format!("tls = {{ certificates = [{pair}] }}");
+    let (plain, _) = proxy("", &route("/", &[origin.addr]));
+    let (secure, _) = proxy(&tls, &route("/", &[origin.addr]));
+    let mut reader = plain.client();
+    let mut client = Dialer::new(&authority, BOTH).client(secure.addr, "test");
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    reader.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    sleep(Duration::from_secs(6));
+    assert_eq!(reader.answer().body.len(), BYTES);
+    assert_eq!(client.answer().body.len(), BYTES);
 }
 
 /// The same over HTTP/2, where the windows tell what is read: the stream alone ends. One that is paused does not.
@@ -281,6 +329,31 @@ fn a_stream_that_is_read_byte_by_byte_is_reset() {
     client.credit(paused, 1 << 21);
     assert_eq!(client.answer(paused).body.len(), 1 << 20);
     assert_eq!(client.goaways, []);
+}
+
+/// A client whose windows are wide open, and that takes little from its socket, holds all its streams.
+#[test]
+fn a_connection_of_many_streams_that_is_read_too_slowly_is_cut() {
+    let large = Origin::saying(&"x".repeat(20 << 20));
+    let (proxy, admin) = proxy("min_rate_bytes = 100000000", &route("/", &[large.addr]));
+    let mut client = H2::start(proxy.addr, &[(setting::INITIAL_WINDOW_SIZE, 1 << 30)]);
+    narrow(&client.stream);
+    client.gives_credit = false;
+    client.credit(0, 1 << 30);
+    let begun = Instant::now();
+    for _ in 0..3 {
+        client.begin(&get("/", &[]), true);
+    }
+    client
+        .stream
+        .set_nonblocking(true)
+        .expect("the socket is live");
+    eventually("the connection is cut", || {
+        let _ = client.stream.read(&mut [0; 1000]);
+        sleep(PAUSE);
+        !connections(admin)
+    });
+    assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
 /// A head, or another frame that must come whole, is due as one over HTTP/1.1 is.

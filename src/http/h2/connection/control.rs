@@ -123,9 +123,13 @@ impl Connection {
             self.floods.count(Abuse::RapidReset, now)?;
             return Ok(None);
         }
+        // A client that has its answer whole may stop sending its request by a reset, and wastes nobody's work by that.
+        let has_answer = self.streams.get(&stream).is_some_and(|open| !open.sends);
         self.remove(stream);
-        if self.role == Role::Server {
-            self.floods.count(Abuse::RapidReset, now)?;
+        match self.role {
+            Role::Server if has_answer => self.floods.earn_by_exchange(),
+            Role::Server => self.floods.count(Abuse::RapidReset, now)?,
+            Role::Client => {}
         }
         let (code, by_us) = (ErrorCode(number(payload, 0)), false);
         Ok(Some(Note::Reset {

@@ -13,6 +13,7 @@ use crate::base::time::Micros;
 use crate::http::h2::Role;
 use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::memory::Sending;
+use crate::worker::min_rate::TooSlow;
 use crate::worker::multiplex::Gone;
 
 impl Connection {
@@ -122,7 +123,7 @@ impl Connection {
         waited.await.unwrap_or_else(|_| Some(Block::default()))
     }
 
-    /// Sends what there is to send until the connection is over, or the peer takes none of it for too long. Errors:
+    /// Sends what there is to send until the connection is over, or the peer takes none of it for too long, or too little. Errors:
     /// the peer is gone.
     async fn send_all(&self, socket: &Socket, terms: &Terms<'_>) -> io::Result<()> {
         let timer = Timer::new(&self.timers);
@@ -138,16 +139,22 @@ impl Connection {
             let count = block.len();
             let noted = self.note_send(&timer, &block, terms);
             self.sending_since.set(Some(self.timers.millis()));
-            let progress = |_| {
+            let moves = || {
                 timer.set(terms.stall);
                 let now = self.timers.millis();
                 self.sending_since.set(Some(now));
                 noted.iter().for_each(|noted| noted.renew(now));
             };
-            match socket.send(&mut block, count, &timer, progress).await {
-                Ok(Ok(())) => block.clear(),
-                Ok(Err(error)) => return Err(error),
-                Err(Expired) => return Ok(()),
+            let progress = |bytes| {
+                terms.rate.note_sent(bytes);
+                moves();
+            };
+            let sending = socket.send(&mut block, count, &timer, progress);
+            let watched = terms.rate.watch(Some(socket), &self.timers, moves, sending);
+            match watched.await {
+                Ok(Ok(Ok(()))) => block.clear(),
+                Ok(Ok(Err(error))) => return Err(error),
+                Ok(Err(Expired)) | Err(TooSlow) => return Ok(()),
             }
             self.sending_since.set(None);
             if self.open_streams() == 0 {

@@ -21,6 +21,8 @@ impl Connection {
         let now = Micros::now();
         if !bytes.is_empty() {
             self.note_life();
+            let heard = self.heard_bytes.get() + bytes.len() as u64;
+            self.heard_bytes.set(heard);
         }
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -23,6 +23,7 @@ use crate::http::h2::{
 };
 use crate::net::{Blocks, Timer, Timers};
 use crate::worker::memory::Memory;
+use crate::worker::min_rate::MinRate;
 use crate::worker::pace::Pace;
 
 /// A connection that streams share.
@@ -56,6 +57,8 @@ pub struct Connection {
     silent_since: Cell<Option<u64>>,
     /// When bytes last came, in the core's milliseconds.
     heard_at: Cell<u64>,
+    /// The bytes that have come in all.
+    heard_bytes: Cell<u64>,
     /// When the socket last took something of what is being sent, in the core's milliseconds; `None`: nothing is.
     sending_since: Cell<Option<u64>>,
     /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
@@ -83,6 +86,8 @@ pub struct Terms<'a> {
     pub head: Duration,
     /// How long the peer may take none of what is sent, whatever else moves.
     pub stall: Duration,
+    /// How fast the peer must take what is sent.
+    pub rate: &'a MinRate,
 }
 
 /// How a connection ended.
@@ -90,7 +95,7 @@ pub struct Terms<'a> {
 pub enum End {
     /// Both sides have ended the connection as agreed, or the peer is gone.
     Orderly,
-    /// The peer takes nothing of what is sent.
+    /// The peer takes nothing of what is sent, or too little.
     Stuck,
     /// The peer broke a rule and was told.
     Broken(ConnectionError),
@@ -116,6 +121,7 @@ impl Connection {
             is_at_rest: Cell::default(),
             silent_since: Cell::default(),
             heard_at: Cell::default(),
+            heard_bytes: Cell::default(),
             sending_since: Cell::default(),
             suspected_at: Cell::default(),
         })
@@ -132,6 +138,11 @@ impl Connection {
 
     pub(super) fn protocol(&self) -> RefMut<'_, h2::Connection> {
         self.protocol.borrow_mut()
+    }
+
+    /// The bytes that have come on the connection in all.
+    pub(super) fn heard_bytes(&self) -> u64 {
+        self.heard_bytes.get()
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -124,6 +124,24 @@ fn honest_peers_are_not_cut_off() {
     assert_eq!(server.open_streams(), 0);
 }
 
+/// A client that stops its upload because it has its answer whole wastes nothing; one that stops before does.
+#[test]
+fn resets_behind_whole_answers_are_no_flood() {
+    let mut server = new_server();
+    for index in 0..2_000 {
+        let id = 2 * index + 1;
+        receive(&mut server, &headers(id, POST, false)).unwrap();
+        server.send_head(id, 401, [], true).unwrap();
+        receive(&mut server, &reset(id)).unwrap();
+        server.take_output(Vec::new());
+    }
+    let unanswered = (2_000..4_000).find(|index| {
+        let id = 2 * index + 1;
+        receive(&mut server, &[headers(id, GET, true), reset(id)].concat()).is_err()
+    });
+    assert_eq!(unanswered, Some(2_200));
+}
+
 /// Each byte that goes out is asked for by an update of its own: the bytes allow no more of them.
 #[test]
 fn windows_opened_byte_by_byte_end_it() {
