@@ -3,7 +3,7 @@
 use crate::support::managed::{ask, is_problem};
 use crate::support::place::free_addr;
 use crate::support::proxy::route;
-use crate::support::{Lineage, Origin, get};
+use crate::support::{Lineage, Origin, eventually, get};
 
 #[test]
 fn a_file_that_serves_nothing_keeps_the_old_process_unless_it_is_meant() {
@@ -23,7 +23,10 @@ fn a_file_that_serves_nothing_keeps_the_old_process_unless_it_is_meant() {
     let answer = ask(admin, "POST /upgrade?allow_empty=true", &[], "");
     assert_eq!(answer.status(), 200, "{}", answer.text());
     lineage.note_upgrade();
-    assert_eq!(lineage.proxy.ask(get("/")).status(), 404);
+    // The old process takes a client or two until its workers have stopped to accept.
+    eventually("the new process answers", || {
+        lineage.proxy.ask(get("/")).status() == 404
+    });
     // A process that serves nothing may be followed by another one.
     lineage.upgrade();
     assert_eq!(lineage.stop(), 0);
