@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use crate::support::eventually;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, run};
-use crate::support::tls::{Authority, Dialer, start_wholly};
+use crate::support::tls::{Authority, Dialer};
 use crate::support::{Client, Proxy};
 
 /// An authority, and the files of a certificate for the API and of two clients: one that it knows, and a stranger.
@@ -49,7 +49,7 @@ impl Place {
     #[track_caller]
     fn start(&self) -> Proxy {
         let admin = self.section(self.addr, ", client_ca = \"{certs}/ca.crt\"");
-        let proxy = start_wholly(&format!(
+        let proxy = Proxy::start(&format!(
             "{admin}[[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n"
         ));
         proxy.wait_for_log(&["management API on", "(TLS)"]);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use crate::support::h2::frame::{code, get};
 use crate::support::place::free_addr;
 use crate::support::proxy::route;
-use crate::support::tls::start_wholly;
 use crate::support::{Client, Origin, Proxy};
 
 /// PROXY header, first byte and head share one deadline, which counts from accept: who takes most of it for one step
@@ -15,7 +14,7 @@ use crate::support::{Client, Origin, Proxy};
 fn all_steps_to_the_first_head_share_one_deadline() {
     let origin = Origin::saying("");
     let addr = free_addr();
-    let _proxy = start_wholly(&format!(
+    let _proxy = Proxy::start(&format!(
         "[timeouts]\nclient_header = 20\n[[listeners]]\naddr = \"{addr}\"\nproxy_protocol = true\n{}",
         route("/", &[origin.addr])
     ));

@@ -9,10 +9,8 @@ use rustls::HandshakeKind;
 
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::tls::{
-    Authority, Dialer, Front, NAMES, Pair, TLS12, TLS13, s_client, start_wholly,
-};
-use crate::support::{Origin, get};
+use crate::support::tls::{Authority, Dialer, Front, NAMES, Pair, TLS12, TLS13, s_client};
+use crate::support::{Origin, Proxy, get};
 
 /// Long enough for two handshakes on a machine that is busy.
 const VALIDITY: Duration = Duration::from_secs(10);
@@ -124,7 +122,7 @@ fn the_management_api_knows_of_it_too() {
     let ca = directory.write("ca.crt", &authority.pem());
     let pair = authority.issue(&NAMES).write(&directory, "admin");
     let origin = Origin::saying("served");
-    let proxy = start_wholly(&format!(
+    let proxy = Proxy::start(&format!(
         "[admin]\nlisten_addr = \"{addr}\"\ntls = {{ certificates = [{pair}], client_ca = {ca:?} }}\n{}",
         route("/", &[origin.addr])
     ));

@@ -10,7 +10,7 @@ use crate::support::h2::frame::{get, post};
 use crate::support::origin::{Received, ok};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{route, run};
-use crate::support::tls::{Authority, BOTH, Dialer, NAMES, Pair, start_wholly};
+use crate::support::tls::{Authority, BOTH, Dialer, NAMES, Pair};
 use crate::support::{Origin, Proxy};
 
 const EDITS: &str =
@@ -37,7 +37,7 @@ impl House {
         let pair = authority.issue(&NAMES).write(&directory, "a");
         let ca = directory.write("ca.crt", &authority.pem());
         let (open, asking) = (free_addr(), free_addr());
-        let proxy = start_wholly(&format!(
+        let proxy = Proxy::start(&format!(
             "workers = 1\n[[listeners]]\naddr = \"{open}\"\ntls = {{ certificates = [{pair}] }}\n\
              [[listeners]]\naddr = \"{asking}\"\n\
              tls = {{ certificates = [{pair}], client_ca = {ca:?}, {wanted} }}\n{routes}"
@@ -459,7 +459,7 @@ fn a_reload_opens_nothing_on_old_connections() {
             route("/", &[origin.addr])
         )
     };
-    let proxy = start_wholly(&config("x-old"));
+    let proxy = Proxy::start(&config("x-old"));
     let dialer = Dialer::with_identity(&authority, &authority.issue(&["client.example"]));
     let mut client = dialer.client(asking, "a.example");
     let mut silent = dialer.client(asking, "a.example");

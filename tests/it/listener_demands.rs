@@ -10,7 +10,7 @@ use crate::support::h2::frame;
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::tls::{Authority, BOTH, Dialer, NAMES, Secure, start_wholly};
+use crate::support::tls::{Authority, BOTH, Dialer, NAMES, Secure};
 use crate::support::{Client, Link, Origin, PATIENCE, Proxy, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -69,7 +69,7 @@ impl Site {
 
     #[track_caller]
     fn start(&self, keys: &str) -> Proxy {
-        start_wholly(&self.managed(keys))
+        Proxy::start(&self.managed(keys))
     }
 
     /// Puts these keys of the listener in force on every worker.
@@ -360,7 +360,7 @@ fn the_management_api_does_the_same() {
          tls = {{ certificates = [{{ cert = \"{dir}/a.crt\", key = \"{dir}/a.key\" }}], client_ca = \"{dir}/clients.crt\" }}\n"
     );
     let config = site.config("").replacen("[[", &format!("{section}[["), 1);
-    let proxy = start_wholly(&config);
+    let proxy = Proxy::start(&config);
     let version = GET.replace(" / ", " /version ");
     let connect = || site.alice().client(admin, "a.example");
     let (mut idle, mut silent, mut slow) = (connect(), connect(), connect());

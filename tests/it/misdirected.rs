@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::support::h2::frame::PREFACE;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::tls::{Authority, Dialer, Front, TLS12, TLS13, s_client, start_wholly};
+use crate::support::tls::{Authority, Dialer, Front, TLS12, TLS13, s_client};
 use crate::support::{Client, Origin, Proxy};
 
 const WANTED: &str = "client_ca = \"{certs}/ca.crt\"\n";
@@ -65,7 +65,7 @@ fn several() -> (Proxy, SocketAddr, Authority, Origin, Directory) {
     let other = authority.issue(&["b.example"]).write(&directory, "other");
     let ca = directory.write("ca.crt", &authority.pem());
     let addr = free_addr();
-    let proxy = start_wholly(&format!(
+    let proxy = Proxy::start(&format!(
         "workers = 1\n[[listeners]]\naddr = \"{addr}\"\n\
          tls = {{ certificates = [{default}, {other}], client_ca = {ca:?} }}\n{}",
         route("/", &[origin.addr])

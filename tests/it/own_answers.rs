@@ -441,7 +441,7 @@ fn redirects_carry_what_their_route_says() {
     let listener = format!(
         "[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{redirecting}\"\nredirect_to_https = true\n"
     );
-    let proxy = crate::support::tls::start_wholly(&(listener + &config));
+    let proxy = crate::support::Proxy::start(&(listener + &config));
     let mut client = crate::support::Client::connect(redirecting);
     for (path, told) in [("/a/b?c", Some("deny")), ("/b", None), ("/../b", None)] {
         let answer = client.ask(get(path));

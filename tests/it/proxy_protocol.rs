@@ -12,9 +12,7 @@ use crate::support::h2::frame::{PREFACE, get};
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::tls::{
-    Authority, BOTH, Dialer, NAMES, Server, connection_failures, start_wholly,
-};
+use crate::support::tls::{Authority, BOTH, Dialer, NAMES, Server, connection_failures};
 use crate::support::{Client, Link, Origin, PATIENCE, Proxy, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -85,7 +83,7 @@ impl Front {
         let (directory, authority) = (Directory::new(), Authority::new());
         let pair = authority.issue(&NAMES).write(&directory, "a");
         let [plain, tls, admin] = [(); 3].map(|()| free_addr());
-        let proxy = start_wholly(&format!(
+        let proxy = Proxy::start(&format!(
             "workers = 1\ntimeouts = {{ client_header = {seconds} }}\n[admin]\nlisten_addr = \"{admin}\"\n\
              [access_log]\npath = \"{{dir}}/access.log\"\nformat = \"json\"\n\
              [[listeners]]\naddr = \"{plain}\"\nproxy_protocol = true\n\
@@ -310,7 +308,7 @@ fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
 fn a_header_is_only_taken_from_who_may_send_one() {
     let origin = telling();
     let (listed, anybody, admin) = (free_addr(), free_addr(), free_addr());
-    let _proxy = start_wholly(&format!(
+    let _proxy = Proxy::start(&format!(
         "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n\
          [[listeners]]\naddr = \"{listed}\"\nproxy_protocol = true\n\
          proxy_protocol_from = [\"10.0.0.0/8\", \"127.0.0.2\"]\n\
@@ -374,7 +372,7 @@ fn who_is_trusted_is_the_peer_of_the_connection() {
     ];
     for (trusted, header, expected, is_believed) in rows {
         let (origin, behind) = (repeating(), free_addr());
-        let proxy = start_wholly(&format!(
+        let proxy = Proxy::start(&format!(
             "workers = 1\ntrusted_proxies = [{trusted}]\n\
              [access_log]\npath = \"{{dir}}/access.log\"\nformat = \"json\"\n\
              [[listeners]]\naddr = \"{behind}\"\nproxy_protocol = true\n{}",
@@ -484,7 +482,7 @@ fn backends_are_told_who_came_and_where() {
     let wildcard = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, free_addr().port()));
     let reached = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, wildcard.port()));
     for version in [1, 2] {
-        let proxy = start_wholly(&format!(
+        let proxy = Proxy::start(&format!(
             "workers = 1\n[[listeners]]\naddr = \"{behind}\"\nproxy_protocol = true\n\
              [[listeners]]\naddr = \"{wildcard}\"\n{}proxy_protocol = \"v{version}\"\n",
             route("/", &[origin.addr])
@@ -533,7 +531,7 @@ fn backends_are_told_who_came_and_where() {
 fn backends_are_told_the_client_that_trusted_proxies_name() {
     let (origin, behind) = (introduced(), free_addr());
     for version in [1, 2] {
-        let proxy = start_wholly(&format!(
+        let proxy = Proxy::start(&format!(
             "workers = 1\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n\
              [[listeners]]\naddr = \"{behind}\"\nproxy_protocol = true\n{}proxy_protocol = \"v{version}\"\n",
             route("/", &[origin.addr])
@@ -579,7 +577,7 @@ fn backends_are_told_the_client_that_trusted_proxies_name() {
 fn who_comes_by_a_unix_socket_is_unknown() {
     let (origin, directory) = (introduced(), Directory::new());
     let path = directory.path().join("socket");
-    let _proxy = start_wholly(&format!(
+    let _proxy = Proxy::start(&format!(
         "[[listeners]]\naddr = \"unix:{}\"\n{}proxy_protocol = \"v2\"\n",
         path.display(),
         route("/", &[origin.addr])

@@ -220,7 +220,7 @@ fn a_path_without_its_prefix_begins_with_one_slash() {
 fn a_redirect_to_https_stays_on_its_host() {
     let addr = crate::support::place::free_addr();
     let origin = Origin::saying("");
-    let _proxy = crate::support::tls::start_wholly(&format!(
+    let _proxy = crate::support::Proxy::start(&format!(
         "[[listeners]]\naddr = \"{addr}\"\nredirect_to_https = true\n{}",
         route("/", &[origin.addr])
     ));

@@ -1,10 +1,11 @@
 //! Clients with certificates of their own: who gets in, what a backend learns of them, and for which hosts they may ask.
 
 use crate::support::Origin;
+use crate::support::Proxy;
 use crate::support::h2::frame::get;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::tls::{Authority, BOTH, Dialer, Front, NAMES, start_wholly};
+use crate::support::tls::{Authority, BOTH, Dialer, Front, NAMES};
 
 const WANTED: &str = "client_ca = \"{certs}/ca.crt\"\nclient_subject_header = \"X-Subject\"\n";
 
@@ -134,7 +135,7 @@ fn tickets_of_other_listeners_open_nothing() {
     let pair = authority.issue(&NAMES).write(&directory, "a");
     let ca = directory.write("ca.crt", &authority.pem());
     let (open, closed) = (free_addr(), free_addr());
-    let _proxy = start_wholly(&format!(
+    let _proxy = Proxy::start(&format!(
         "workers = 1\n[[listeners]]\naddr = \"{open}\"\ntls = {{ certificates = [{pair}] }}\n\
          [[listeners]]\naddr = \"{closed}\"\n\
          tls = {{ certificates = [{pair}], client_ca = {ca:?}, client_subject_header = \"x-subject\" }}\n{}",

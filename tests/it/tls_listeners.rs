@@ -9,10 +9,8 @@ use crate::support::h2::frame::{get, post, request};
 use crate::support::origin::{echoing, ok};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::tls::{
-    Authority, BOTH, Dialer, Front, TLS12, TLS13, ended_orderly, s_client, start_wholly,
-};
-use crate::support::{Origin, eventually};
+use crate::support::tls::{Authority, BOTH, Dialer, Front, TLS12, TLS13, ended_orderly, s_client};
+use crate::support::{Origin, Proxy, eventually};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -213,7 +211,7 @@ fn certificates_by_name() {
 fn redirects_to_https() {
     let addr = free_addr();
     let origin = Origin::saying("never");
-    let proxy = start_wholly(&format!(
+    let proxy = Proxy::start(&format!(
         "[[listeners]]\naddr = \"{addr}\"\nredirect_to_https = true\n{}",
         route("/", &[origin.addr])
     ));

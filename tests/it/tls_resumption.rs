@@ -6,10 +6,8 @@ use rustls::HandshakeKind;
 
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
-use crate::support::tls::{
-    Authority, BOTH, Dialer, Front, NAMES, TLS12, TLS13, s_client, start_wholly,
-};
-use crate::support::{Origin, metrics};
+use crate::support::tls::{Authority, BOTH, Dialer, Front, NAMES, TLS12, TLS13, s_client};
+use crate::support::{Origin, Proxy, metrics};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
@@ -83,7 +81,7 @@ fn resumes_after_a_restart(keeps_keys: bool) -> bool {
     let dialer = Dialer::new(&authority, BOTH);
     let start = || {
         let addr = free_addr();
-        let mut proxy = start_wholly(&format!(
+        let mut proxy = Proxy::start(&format!(
             "workers = 1\n{}[[listeners]]\naddr = \"{addr}\"\ntls = {{ certificates = [{pair}] }}\n{}",
             if keeps_keys { &keys } else { "" },
             route("/", &[origin.addr])

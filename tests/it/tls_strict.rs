@@ -10,9 +10,9 @@ use crate::support::h2::frame::{PREFACE, get};
 use crate::support::place::free_addr;
 use crate::support::proxy::route;
 use crate::support::tls::{
-    Dialer, Front, Secure, TLS12, TLS13, connection_failures, ended_orderly, start_wholly,
+    Dialer, Front, Secure, TLS12, TLS13, connection_failures, ended_orderly,
 };
-use crate::support::{Client, Origin, eventually};
+use crate::support::{Client, Origin, Proxy, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
@@ -300,7 +300,7 @@ fn keys_may_change() {
 fn tls_on_a_port_without_http2() {
     let (addr, admin) = (free_addr(), free_addr());
     let origin = Origin::saying("");
-    let _proxy = start_wholly(&format!(
+    let _proxy = Proxy::start(&format!(
         "[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{addr}\"\nhttp2 = false\n{}",
         route("/", &[origin.addr])
     ));

@@ -6,7 +6,7 @@ use crate::support::managed::{Managed, ask, is_problem, pool, request};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, list};
 use crate::support::shim::{Disk, Strike};
-use crate::support::tls::{Authority, BOTH, Dialer, Front, Server, start_wholly};
+use crate::support::tls::{Authority, BOTH, Dialer, Front, Server};
 use crate::support::{Client, Origin, Proxy, eventually, get};
 
 /// Lets the process open no further file for now, or, with `None`, as many as it may.
@@ -123,7 +123,7 @@ fn the_management_api_follows_its_files_after_a_reload_that_changes_its_section(
              [[routes]]\nbackend_addrs = [\"127.0.0.1:1\"]\n"
         )
     };
-    let proxy = start_wholly(&config(admin));
+    let proxy = Proxy::start(&config(admin));
     let alice = Dialer::with_identity(&authority, &authority.issue(&["alice"]));
     let shown = |dialer: &Dialer| {
         let stream = dialer.connect(admin, "admin.example").ok()?;

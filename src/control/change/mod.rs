@@ -26,7 +26,8 @@ pub(super) use prepare::{Looked, Ready, Saved, state_path};
 
 /// Why process 1 refuses an upgrade.
 const AS_FIRST_PROCESS: &str = "palantir is process 1, the first of its container: when it ends, the kernel ends all \
-                                other processes there, so that no new process can take over; start another container instead";
+                                other processes there, so that no new process can take over; start another container \
+                                instead";
 
 /// The origin of the change that is being prepared, and the recipient of its result.
 pub(super) struct Asker {

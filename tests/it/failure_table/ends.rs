@@ -8,6 +8,7 @@ use std::thread;
 use super::cases::{Elsewhere, Ending, Failure, Version};
 use super::stage::Stage;
 use super::{h1_backend, h2_backend};
+use crate::support::origin::unacknowledged;
 use crate::support::place::free_addr;
 use crate::support::{PATIENCE, eventually};
 
@@ -106,15 +107,4 @@ pub fn end_with_reset(stream: &TcpStream) {
 pub fn end_and_be_heard(stream: &TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     eventually("the end has arrived", || unacknowledged(stream) == 0);
-}
-
-/// The bytes that the other side has not received, the end of the connection counted as one.
-fn unacknowledged(stream: &TcpStream) -> libc::c_int {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: reads one number about a live descriptor into a live place.
-    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    match done {
-        0 => bytes,
-        _ => 0,
-    }
 }

@@ -345,12 +345,8 @@ impl Link {
     /// machine this may take a while.
     pub fn wait_until_come(&self) {
         super::eventually("what was sent has come", || {
-            let mut unacknowledged = 0;
-            let fd = self.stream.as_raw_fd();
-            // SAFETY: asks about a live descriptor, and writes to the one live argument.
-            let done = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut unacknowledged) };
             let has_failed = self.stream.take_error().is_ok_and(|error| error.is_some());
-            done != 0 || has_failed || unacknowledged == 0
+            has_failed || unacknowledged(&self.stream) == 0
         });
     }
 
@@ -412,5 +408,16 @@ pub fn echoing<S: Read + Write>(link: &mut Link<S>) {
         if !link.try_send(ok(&body)) {
             return;
         }
+    }
+}
+
+/// The bytes that the other side has not received, the end of the connection counted as one; 0 if there is no connection.
+pub fn unacknowledged(stream: &TcpStream) -> libc::c_int {
+    let mut bytes = 0;
+    // SAFETY: asks about a live descriptor, and writes to the one live argument.
+    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    match done {
+        0 => bytes,
+        _ => 0,
     }
 }

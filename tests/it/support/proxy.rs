@@ -160,8 +160,8 @@ impl Proxy {
         }
     }
 
-    /// Waits until the start is over: clients and the management API, if there is one, are accepted, and so is everything
-    /// else that is to listen, as the log says last, where this process can read it.
+    /// Waits until the start is over: clients and the management API, if there is one, are accepted, and so is
+    /// everything else that is to listen, as the log says last, where this process can read it.
     #[track_caller]
     pub fn wait_until_it_accepts(&self) {
         eventually("the proxy accepts", || {

@@ -389,7 +389,7 @@ impl Front {
              [[listeners]]\naddr = \"{addr}\"\n[listeners.tls]\n{certificates}{tls}\n{rest}"
         );
         let config = config.replace("{certs}", directory.path().to_str().unwrap());
-        let proxy = start_wholly(&config);
+        let proxy = Proxy::start(&config);
         Front {
             proxy,
             addr,
@@ -429,14 +429,6 @@ impl Front {
             self.failures(reason) == count
         });
     }
-}
-
-/// Starts a proxy with several listeners, and waits for all of them.
-#[track_caller]
-pub fn start_wholly(config: &str) -> Proxy {
-    let proxy = Proxy::start(config);
-    proxy.wait_for_log(&["workers on"]); // Said when everything listens.
-    proxy
 }
 
 /// How many clients' connections ended for this reason, as `/metrics` tells.
