@@ -18,7 +18,7 @@ fn guarded(listener: &str, more: &str) -> (Proxy, std::net::SocketAddr, [Origin;
         route("/", &[everybody.addr]),
         route("/admin", &[admin.addr]),
     );
-    (crate::support::tls::start_wholly(&config), addr, origins)
+    (Proxy::start(&config), addr, origins)
 }
 
 fn request(target: &str) -> String {

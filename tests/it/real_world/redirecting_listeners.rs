@@ -6,7 +6,6 @@ use crate::support::h2::H2;
 use crate::support::h2::frame::get as h2_get;
 use crate::support::place::free_addr;
 use crate::support::proxy::route;
-use crate::support::tls::start_wholly;
 use crate::support::{Client, Origin, Proxy};
 
 /// A proxy with a listener that redirects, and the listener's address. `preserve`: requests would go on with their own
@@ -17,7 +16,7 @@ fn start(origin: &Origin, more: &str) -> (Proxy, SocketAddr) {
         "[[listeners]]\naddr = \"{redirecting}\"\nredirect_to_https = true\n{more}{}",
         route("/", &[origin.addr])
     );
-    (start_wholly(&config), redirecting)
+    (Proxy::start(&config), redirecting)
 }
 
 /// What comes back: status and `Location`.
