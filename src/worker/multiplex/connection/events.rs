@@ -103,7 +103,8 @@ impl Connection {
             Event::GoAway { last, .. } => self.lose_beyond(last),
             Event::Pong => self.silent_since.set(None),
             Event::Settings => {
-                let unsettled = self.unsettled.take();
+                // They count as waiting until they have been opened.
+                let unsettled = self.unsettled.borrow();
                 unsettled.iter().for_each(|state| state.wake());
             }
         }
