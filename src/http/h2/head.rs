@@ -133,9 +133,11 @@ impl Head {
         }
     }
 
-    /// Makes one field of several `cookie` fields (RFC 9113 section 8.2.3), at the end.
+    /// Makes one field of several `cookie` fields (RFC 9113 section 8.2.3), at the end. The fields behind them move to
+    /// the front, and with a `host` field the range of the authority; the pseudo-fields stand before all cookies.
     pub(super) fn join_cookies(&mut self) {
         let list = &mut self.fields;
+        let authority = &mut self.facts.authority;
         let mut cookie = Vec::new();
         let mut kept: Vec<Span> = Vec::with_capacity(list.spans.len());
         let (mut end, mut sensitive) = (0, false);
@@ -150,7 +152,11 @@ impl Head {
                 cookie.extend_from_slice(crumb);
                 continue;
             }
-            list.text.copy_within(span.start as usize..span.end(), end);
+            let (start, moved) = (span.start as usize, span.start as usize - end);
+            list.text.copy_within(start..span.end(), end);
+            if (start..span.end()).contains(&authority.start) {
+                *authority = authority.start - moved..authority.end - moved;
+            }
             kept.push(Span {
                 start: end as u32,
                 ..span

@@ -84,6 +84,30 @@ fn a_request_is_read() {
 }
 
 #[test]
+fn the_authority_stays_what_it_is_when_cookies_are_joined() {
+    let pseudo = [":method: GET", ":scheme: http", ":path: /"];
+    let others = [
+        "cookie: first=1",
+        "cookie: b=2",
+        "x-other: value",
+        "cookie: c",
+    ];
+    let orders = [[0, 1, 2, 3], [1, 0, 3, 2], [2, 1, 0, 3], [3, 2, 1, 0]];
+    for (order, place, crumbs) in orders.iter().flat_map(|order| {
+        (0..=4).flat_map(move |place| (0..=4).map(move |crumbs| (order, place, crumbs)))
+    }) {
+        let mut fields: Vec<_> = order.iter().map(|&at| others[at]).take(crumbs).collect();
+        fields.insert(place.min(fields.len()), "host: a.example:81");
+        for authority in [&[][..], &[":authority: a.example:81"]] {
+            let lines = [&pseudo, authority, &fields[..]].concat();
+            let head = request(&lines).unwrap();
+            assert_eq!(head.authority(), b"a.example:81", "{lines:?}");
+            assert_eq!(head.field("host"), Some(&b"a.example:81"[..]), "{lines:?}");
+        }
+    }
+}
+
+#[test]
 fn cookies_become_one() {
     let head = with(&["cookie: a=1", "x: y", "cookie: b=2", "z: w", "cookie: c=3"]).unwrap();
     assert_eq!(
