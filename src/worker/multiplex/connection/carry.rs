@@ -115,12 +115,15 @@ impl Connection {
     async fn more(&self, socket: &Socket, terms: &Terms<'_>) -> Option<Block> {
         socket.watch();
         let waited = self.timer.bound(|cx| match poll_more(socket, terms, cx) {
-            Poll::Pending if (terms.is_unwanted)() && !self.protocol.borrow().is_ending() => {
-                Poll::Ready(Some(Block::default()))
-            }
+            Poll::Pending if self.should_end(terms) => Poll::Ready(Some(Block::default())),
             polled => polled,
         });
         waited.await.unwrap_or_else(|_| Some(Block::default()))
+    }
+
+    /// Whether the connection is to come to its end, and does not yet: requests that have chosen it may still use it.
+    fn should_end(&self, terms: &Terms<'_>) -> bool {
+        (terms.is_unwanted)() && !self.protocol.borrow().is_ending() && !self.is_awaited()
     }
 
     /// Sends what there is to send until the connection is over, or the peer takes none of it for too long, or too little. Errors:

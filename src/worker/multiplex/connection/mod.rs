@@ -214,9 +214,19 @@ impl Connection {
     }
 
     fn note_unsettled(&self, state: &Rc<State>) {
+        self.forget_unsettled(state);
+        self.unsettled.borrow_mut().push(state.clone());
+    }
+
+    /// Forgets that this stream waits, and those that nobody waits for any more.
+    fn forget_unsettled(&self, state: &Rc<State>) {
         let mut unsettled = self.unsettled.borrow_mut();
         unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
-        unsettled.push(state.clone());
+    }
+
+    /// Whether requests have chosen the connection whose streams are not open yet.
+    fn is_awaited(&self) -> bool {
+        self.waiting_streams() > 0
     }
 
     /// Streams that wait to be opened.
@@ -238,9 +248,7 @@ impl Connection {
         }
         let is_first = self.open_streams() == 0;
         let id = self.protocol().open(request, fields, is_last)?;
-        let mut unsettled = self.unsettled.borrow_mut();
-        unsettled.retain(|known| !Rc::ptr_eq(known, state));
-        drop(unsettled);
+        self.forget_unsettled(state);
         self.streams.borrow_mut().insert(id, state.clone());
         self.note_opened(is_first);
         Some(id)
@@ -316,9 +324,10 @@ impl Connection {
         }
     }
 
-    /// Lets a connection that is made end if there is no stream on it.
+    /// Lets a connection that is made end if there is no stream on it, and none to come.
     pub fn end_if_idle(&self) {
-        if self.is_connected() && !self.deaf.get() && self.open_streams() == 0 {
+        let is_idle = self.open_streams() == 0 && !self.is_awaited();
+        if self.is_connected() && !self.deaf.get() && is_idle {
             self.protocol().drain(Micros::now());
             self.timer
                 .set(Duration::from_millis(limits::H2_CHECK_MILLIS)); // A silent peer is not waited for long.

@@ -79,13 +79,14 @@ impl Connection {
         if self.is_stuck(now, terms) {
             return Err(End::Stuck);
         }
+        let is_awaited = self.is_awaited();
         let mut protocol = self.protocol();
-        if protocol.open_streams() > 0 {
+        if protocol.open_streams() > 0 || is_awaited {
             self.busy_at.set(now);
         }
         let idle = Duration::from_millis(now.saturating_sub(self.busy_at.get()));
-        let is_over = idle >= terms.idle || (terms.is_unwanted)();
-        let rests = !is_over && protocol.open_streams() == 0;
+        let is_over = idle >= terms.idle || (!is_awaited && (terms.is_unwanted)());
+        let rests = !is_over && !is_awaited && protocol.open_streams() == 0;
         if is_over {
             protocol.drain(Micros::now());
         } else if rests {
