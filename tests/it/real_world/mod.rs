@@ -13,6 +13,7 @@ mod hanging_backends;
 mod late_uploads;
 mod leaving_backends;
 mod masked_credentials;
+mod max_forwards;
 mod named_checks;
 mod panic_threshold;
 mod paths;
