@@ -10,6 +10,7 @@ mod empty_lines;
 mod forwarding;
 mod half_close;
 mod hanging_backends;
+mod late_trailers;
 mod late_uploads;
 mod leaving_backends;
 mod masked_credentials;
