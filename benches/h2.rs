@@ -203,6 +203,7 @@ fn forward(head: palantir::http::h1::RequestHead<'_, '_>, out: &mut Vec<u8>) {
         trace: TraceFields::Pass,
         identity: Identity::UNKNOWN,
         websocket_key: None,
+        max_forwards: None,
     };
     black_box(encode_request(out, &head, &edits));
 }

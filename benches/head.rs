@@ -82,6 +82,7 @@ fn request_parse_and_rewrite(bencher: Bencher, message: Named) {
             trace: TraceFields::Pass,
             identity: Identity::UNKNOWN,
             websocket_key: None,
+            max_forwards: None,
         };
         black_box(encode_request(&mut out, &head, &edits))
     });

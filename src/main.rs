@@ -63,7 +63,11 @@ fn main() -> ExitCode {
 fn carry_out(command: Command, path: &Path) -> ExitCode {
     match command {
         Command::Check => cli::check(path),
-        Command::Explain { method, url } => cli::explain(path, &method, &url),
+        Command::Explain {
+            method,
+            url,
+            listener,
+        } => cli::explain(path, &method, &url, listener.as_deref()),
         Command::TestServer { listen } => match test_servers(&listen) {
             Ok(thread) => end_of(thread),
             Err(error) => refuse(&error.to_string()),

@@ -82,7 +82,7 @@ pub const CONNECTION_OPTIONS: usize = 64;
 pub const EMPTY_LINES_BEFORE_ANSWER: usize = 4;
 /// Protocols that one `Upgrade` may offer.
 pub const UPGRADE_PROTOCOLS: usize = 16;
-/// Bytes of a `Priority` value; a longer one is taken for none.
+/// Bytes of all `Priority` fields of a head together; more of them are taken for none.
 pub const PRIORITY_BYTES: usize = 256;
 /// Bytes that a backend may use for one response head.
 pub const RESPONSE_HEAD_BYTES: u32 = 64 << 10;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::listener;
 use super::output;
 use super::report::{Report, report_route};
 use crate::config::{self, Machine, Resolved};
@@ -12,14 +13,15 @@ use crate::http::path::{self, MergeSlashes};
 use crate::http::refusal::Refusal;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Route, Snapshot};
 use crate::tls::Vault;
 use crate::worker::route::Outcome;
 
 /// Prints which route, pool and limits the request would meet, and why. Names are not looked up and nothing is sent.
-/// Fails if the configuration has mistakes or the arguments are no request.
-pub fn explain(path: &Path, method: &str, url: &str) -> ExitCode {
-    match compile(path).and_then(|snapshot| report(&snapshot, method, url)) {
+/// `listener`: the address of the one that the request comes by. Fails if the configuration has mistakes, the arguments are
+/// no request, or there is no such listener.
+pub fn explain(path: &Path, method: &str, url: &str, listener: Option<&str>) -> ExitCode {
+    match compile(path).and_then(|snapshot| report(&snapshot, method, url, listener)) {
         Ok(report) => output::print(&report),
         Err(error) => {
             output::complain(&error);
@@ -43,7 +45,12 @@ fn compile(path: &Path) -> Result<Snapshot, String> {
     .map_err(|error| error.to_string())
 }
 
-fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String> {
+fn report(
+    snapshot: &Snapshot,
+    method: &str,
+    url: &str,
+    wanted: Option<&str>,
+) -> Result<String, String> {
     let mut report = Report::default();
     let (host, sent) = match read_request(&snapshot.client.head, method, url)? {
         Ok(request) => request,
@@ -55,12 +62,8 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
             return Ok(report.into_text());
         }
     };
-    // As at the first listener.
-    let merge = snapshot
-        .listeners
-        .first()
-        .map(|listener| listener.merge_slashes);
-    let merge = merge.unwrap_or_default();
+    let (listener, why) = listener::take(snapshot, url, wanted)?;
+    let merge = listener.merge_slashes;
     let mut scratch = Vec::new();
     let path = match merge {
         MergeSlashes::Off => sent.clone(),
@@ -72,6 +75,25 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
         path.clone()
     };
     report.line("request", format!("{method} {path} of host {host}"));
+    report.line("listener", format!("{}, {why}", listener.addr));
+    if listener.redirect_to_https && listener.tls.is_none() {
+        report.line("answer", "308: https_wanted");
+        return Ok(report.into_text());
+    }
+    report_routes(&mut report, snapshot, &host, &path, |report, route| {
+        report_route(report, snapshot, route, method, &sent);
+    });
+    Ok(report.into_text())
+}
+
+/// Says of every route whether it takes a request for this host and path, and by `tell` all of the one that does.
+fn report_routes(
+    report: &mut Report,
+    snapshot: &Snapshot,
+    host: &str,
+    path: &str,
+    tell: impl FnOnce(&mut Report, &Route),
+) {
     let outcomes = snapshot
         .route_table
         .explain(host.as_bytes(), path.as_bytes());
@@ -91,16 +113,10 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
                 "400: {word}: a server may read the path as {reading}, which another route takes"
             ),
         );
-        return Ok(report.into_text());
+        return;
     }
     match chosen {
-        Some((id, _)) => report_route(
-            &mut report,
-            snapshot,
-            &snapshot.routes[id.index()],
-            method,
-            &sent,
-        ),
+        Some((id, _)) => tell(report, &snapshot.routes[id.index()]),
         None => report.line("answer", "404: no route takes it"),
     }
     for (id, outcome) in outcomes {
@@ -109,7 +125,6 @@ fn report(snapshot: &Snapshot, method: &str, url: &str) -> Result<String, String
             report.line("other route", format!("{name} {outcome}"));
         }
     }
-    Ok(report.into_text())
 }
 
 /// Host and normalised path of a request as the proxy would read them, or the reason why it would refuse them. Errors:
@@ -202,13 +217,14 @@ mod tests {
     }
 
     fn explained(method: &str, url: &str) -> Result<String, String> {
-        report(&compiled(CONFIG), method, url)
+        report(&compiled(CONFIG), method, url, None)
     }
 
     #[test]
     fn a_request_with_a_route() {
         let expected = "\
 request         GET /api/v1/x of host api.example.com
+listener        127.0.0.1:8080, by scheme and port of the URL
 route           api.example.com/api/v1
 forwarded       GET /x, Host: as the client sent it
 request headers remove x-debug
@@ -240,11 +256,12 @@ other route     api.example.com/other is for another prefix
         let snapshot = compiled("[[routes]]\nhost = \"b\"\nbackend_addrs = [\"c:1\"]");
         let expected = "\
 request         GET / of host a
+listener        127.0.0.1:8080, the first one of the URL's scheme
 answer          404: no route takes it
 other route     b/ is for another host
 ";
         assert_eq!(
-            report(&snapshot, "GET", "http://a").as_deref(),
+            report(&snapshot, "GET", "http://a", None).as_deref(),
             Ok(expected)
         );
     }
@@ -253,6 +270,7 @@ other route     b/ is for another host
     fn a_request_that_passes_by_a_route() {
         let expected = "\
 request         GET /api%2Fv1/x of host api.example.com
+listener        127.0.0.1:8080, the first one of the URL's scheme
 answer          400: ambiguous_route: a server may read the path as /api/v1/x, which another route takes
 ";
         let found = explained("GET", "http://api.example.com/api%2fv1/x");
@@ -289,5 +307,91 @@ answer          400: ambiguous_route: a server may read the path as /api/v1/x, w
             };
             assert_eq!(found, expected, "{method} {url}");
         }
+    }
+
+    /// Slashes are merged as the listener says that the request comes by.
+    #[test]
+    fn the_listener_of_a_request() {
+        let snapshot = compiled(
+            r#"
+            [[listeners]]
+            addr = "127.0.0.1:80"
+            redirect_to_https = true
+            [[listeners]]
+            addr = "127.0.0.1:8080"
+            [[listeners]]
+            addr = "[::1]:81"
+            merge_slashes = "off"
+            [[listeners]]
+            addr = "unix:/run/a.sock"
+            merge_slashes = "match_only"
+            [[routes]]
+            backend_addrs = ["127.0.0.1:1"]
+            "#,
+        );
+        let first = "127.0.0.1:80, by scheme and port of the URL";
+        let rows = [
+            ("http://a/b//c", None, first, "308: https_wanted", ""),
+            (
+                "http://a:8080//b",
+                None,
+                "127.0.0.1:8080, by scheme and port of the URL",
+                "",
+                "/b",
+            ),
+            (
+                "http://a:81//b",
+                None,
+                "[::1]:81, by scheme and port of the URL",
+                "",
+                "//b",
+            ),
+            (
+                "http://a:9//b",
+                None,
+                "127.0.0.1:80, the first one of the URL's scheme",
+                "308: https_wanted",
+                "",
+            ),
+            (
+                "https://a:81//b",
+                None,
+                "127.0.0.1:80, the first one",
+                "308: https_wanted",
+                "",
+            ),
+            (
+                "http://a//b",
+                Some("unix:/run/a.sock"),
+                "unix:/run/a.sock, by --listener",
+                "",
+                "//b",
+            ),
+            (
+                "http://a//b",
+                Some("[::1]:81"),
+                "[::1]:81, by --listener",
+                "",
+                "//b",
+            ),
+        ];
+        for (url, wanted, listener, answer, forwarded) in rows {
+            let told = report(&snapshot, "GET", url, wanted).unwrap();
+            let line = |label: &str| {
+                let found = told.lines().find_map(|line| line.strip_prefix(label));
+                found.unwrap_or_default().trim().to_owned()
+            };
+            assert_eq!(line("listener"), listener, "{told}");
+            assert_eq!(line("answer"), answer, "{told}");
+            let sent = line("forwarded");
+            let sent = sent
+                .strip_prefix("GET ")
+                .and_then(|rest| rest.split(',').next());
+            assert_eq!(sent.unwrap_or_default(), forwarded, "{told}");
+        }
+        assert_eq!(
+            report(&snapshot, "GET", "http://a/", Some("127.0.0.1:9")),
+            Err("there is no listener 127.0.0.1:9; known: 127.0.0.1:80, 127.0.0.1:8080, [::1]:81, unix:/run/a.sock".to_owned())
+        );
     }
 }

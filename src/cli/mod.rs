@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod explain;
+mod listener;
 mod output;
 mod remote;
 mod report;
@@ -49,6 +50,9 @@ pub enum Command {
         method: String,
         /// Such as http://api.example.com/path
         url: String,
+        /// Address of the listener that the request comes by, as configured; else scheme and port of the URL decide
+        #[arg(long, value_name = "ADDR")]
+        listener: Option<String>,
     },
     /// Start test servers alone: backends that answer and say which one they are
     TestServer {
@@ -89,6 +93,15 @@ mod tests {
                 Some(Command::Explain {
                     method: "GET".to_owned(),
                     url: "http://a/b".to_owned(),
+                    listener: None,
+                }),
+            ),
+            (
+                "palantir explain GET http://a/b --listener unix:/c",
+                Some(Command::Explain {
+                    method: "GET".to_owned(),
+                    url: "http://a/b".to_owned(),
+                    listener: Some("unix:/c".to_owned()),
                 }),
             ),
             (

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rustls::pki_types::{DnsName, ServerName};
 
 use super::document::Item;
+use super::mask::MASK;
 use crate::base::limits;
 use crate::snapshot::ListenAddr;
 
@@ -64,6 +65,9 @@ impl fmt::Display for BackendPlace {
 pub(super) fn file_path(item: &Item<'_>) -> Option<PathBuf> {
     match item.text()? {
         "" => item.wrong("must name a file"),
+        MASK => item.wrong(format!(
+            "{MASK} stands for a name that is not shown; write the name of the file"
+        )),
         path if path.contains('\0') => item.wrong("must name a file, without a NUL"),
         path => Some(PathBuf::from(path)),
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use http::{HeaderName, HeaderValue};
 
 use super::document::{Item, Table};
+use super::mask::{MASK, is_credential};
 use crate::base::limits;
 use crate::http::fields;
 use crate::http::names::{self, FieldEdits};
@@ -20,7 +21,8 @@ pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
             Ok(name) => Some(name),
             Err(right) => item.wrong(right),
         };
-        set.extend(name.zip(item.parsed(field_value)));
+        let value = item.parsed(|text| value_of(name.as_deref(), text));
+        set.extend(name.zip(value));
     }
     let remove = table.list("remove", limits::FIELD_EDITS, |item: &Item<'_>| {
         item.parsed(editable)
@@ -90,8 +92,19 @@ pub(super) fn from_proxies(text: &str) -> Result<String, String> {
     Ok(name)
 }
 
+/// The value of the field of this name. The mask of a credential is none: a configuration that was shown and is loaded
+/// again would make the mask the credential.
+pub(super) fn value_of(name: Option<&str>, text: &str) -> Result<String, String> {
+    match name {
+        Some(name) if text == MASK && is_credential(name) => Err(format!(
+            "{MASK} stands for a credential that is not shown; write the credential"
+        )),
+        _ => field_value(text),
+    }
+}
+
 /// A field value (RFC 9110 section 5.5).
-pub(super) fn field_value(text: &str) -> Result<String, String> {
+fn field_value(text: &str) -> Result<String, String> {
     let is_value = HeaderValue::from_bytes(text.as_bytes()).is_ok();
     if !is_value || text.trim_matches([' ', '\t']).len() != text.len() {
         return Err("a field value has no control characters and no blanks around it".to_owned());

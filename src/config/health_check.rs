@@ -123,7 +123,8 @@ fn read_headers(table: &mut Table<'_>, kind: &ProbeKind) -> Vec<(String, String)
             Ok(name) => Some(name),
             Err(right) => item.wrong(right),
         };
-        name.zip(item.parsed(fields::field_value))
+        let value = item.parsed(|text| fields::value_of(name.as_deref(), text));
+        name.zip(value)
     };
     entries.into_iter().flatten().filter_map(read).collect()
 }

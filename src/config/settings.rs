@@ -198,6 +198,9 @@ impl LimitSettings {
 fn read_trusted_proxy(item: &Item<'_>) -> Option<Placed<TrustedProxy>> {
     let proxy = match item.text()? {
         "unix:" => TrustedProxy::Unix,
+        text if text.starts_with("unix:") => {
+            return item.wrong("\"unix:\" stands for all Unix sockets; write nothing behind it");
+        }
         _ => TrustedProxy::Network(item.parsed(str::parse)?),
     };
     Some(item.placed(proxy))

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod forwarded;
 pub mod grpc;
 pub mod host;
+pub mod max_forwards;
 pub mod names;
 pub mod path;
 pub mod proxy_protocol;

@@ -62,6 +62,8 @@ pub enum Refusal {
     UnknownTransferCoding,
     /// An expectation other than `100-continue`.
     UnknownExpectation,
+    /// `Max-Forwards` of OPTIONS that is not one number.
+    BadMaxForwards,
     /// A body announced by a response that cannot have one (1xx, 204).
     BodyNotAllowed,
     /// 101 that was not asked for or does not say what it switches to.
@@ -87,7 +89,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of the numbers that `as usize` gives them.
-    pub const ALL: [Refusal; 39] = [
+    pub const ALL: [Refusal; 40] = [
         Refusal::BadRequestLine,
         Refusal::BadStatusLine,
         Refusal::UnsupportedVersion,
@@ -117,6 +119,7 @@ impl Refusal {
         Refusal::BadTransferEncoding,
         Refusal::UnknownTransferCoding,
         Refusal::UnknownExpectation,
+        Refusal::BadMaxForwards,
         Refusal::BodyNotAllowed,
         Refusal::BadSwitch,
         Refusal::BadFrame,
@@ -176,6 +179,7 @@ impl Refusal {
             Refusal::BadTransferEncoding => "bad_transfer_encoding",
             Refusal::UnknownTransferCoding => "unknown_transfer_coding",
             Refusal::UnknownExpectation => "unknown_expectation",
+            Refusal::BadMaxForwards => "bad_max_forwards",
             Refusal::BodyNotAllowed => "body_not_allowed",
             Refusal::BadSwitch => "bad_switch",
             Refusal::BadFrame => "bad_frame",

@@ -13,7 +13,18 @@ use crate::base::time::Micros;
 /// Classes of statuses: 1xx to 5xx.
 pub const CLASSES: usize = 5;
 /// Kinds of failures that are counted apart per route and backend; `worker/failure.rs` names them.
-pub const KINDS: usize = 32;
+pub const KINDS: usize = 33;
+/// One of these for each kind of failure.
+#[derive(Clone, Debug)]
+pub struct PerKind<T>(pub [T; KINDS]);
+
+// An array of more than 32 has no default of its own.
+impl<T: Default> Default for PerKind<T> {
+    fn default() -> Self {
+        PerKind(std::array::from_fn(|_| T::default()))
+    }
+}
+
 /// States that a backend may change to.
 const STATES: usize = BackendState::ALL.len();
 
@@ -36,7 +47,7 @@ pub struct RouteBlock {
     pub response_times: Histogram<COARSE>,
     pub retries: Count,
     /// Requests that failed, by kind.
-    pub failures: [Count; KINDS],
+    pub failures: PerKind<Count>,
 }
 
 /// What one worker counts of one pool.
@@ -62,7 +73,7 @@ pub struct BackendBlock {
     /// Of connections that were made.
     pub connect_times: Histogram<COARSE>,
     /// Attempts that failed by the backend's fault, by kind.
-    pub failures: [Count; KINDS],
+    pub failures: PerKind<Count>,
 }
 
 /// Bits of a packed [`LastFailure`] that say the kind; the others say when.
@@ -72,7 +83,7 @@ const _: () = assert!(KINDS < 1 << KIND_BITS);
 impl BackendBlock {
     /// Counts a failed attempt.
     pub fn fail(&self, kind: usize, at: Micros) {
-        self.failures[kind].add(1);
+        self.failures.0[kind].add(1);
         self.note_failure(kind, at);
     }
 
@@ -159,7 +170,7 @@ impl BackendCounts {
         let mut totals = BackendTotals::default();
         for block in self.workers.iter() {
             add(&mut totals.answers, &block.answers);
-            add(&mut totals.failures, &block.failures);
+            add(&mut totals.failures.0, &block.failures.0);
             totals.request_bytes += block.request_bytes.get();
             totals.response_bytes += block.response_bytes.get();
             totals.response_times.add(&block.response_times.times());
@@ -174,7 +185,7 @@ impl BackendCounts {
 #[derive(Clone, Debug, Default)]
 pub struct BackendTotals {
     pub answers: [u64; CLASSES],
-    pub failures: [u64; KINDS],
+    pub failures: PerKind<u64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub response_times: Times<FINE>,
@@ -190,7 +201,7 @@ impl BackendTotals {
 
     /// Attempts that failed by its fault, and answers of 500 and above.
     pub fn failed(&self) -> u64 {
-        self.answers[CLASSES - 1] + self.failures.iter().sum::<u64>()
+        self.answers[CLASSES - 1] + self.failures.0.iter().sum::<u64>()
     }
 }
 
@@ -203,7 +214,7 @@ pub struct RouteTotals {
     pub response_bytes: u64,
     pub response_times: Times<COARSE>,
     pub retries: u64,
-    pub failures: [u64; KINDS],
+    pub failures: PerKind<u64>,
 }
 
 impl RouteCounts {
@@ -217,7 +228,7 @@ impl RouteCounts {
             totals.retries += block.retries.get();
             totals.response_times.add(&block.response_times.times());
             add(&mut totals.classes, &block.classes);
-            add(&mut totals.failures, &block.failures);
+            add(&mut totals.failures.0, &block.failures.0);
         }
         totals
     }

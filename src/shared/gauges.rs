@@ -11,7 +11,7 @@ use super::histogram::{COARSE, Histogram, Times};
 use super::pulse::Pulse;
 
 /// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
-pub const REASONS: usize = 107;
+pub const REASONS: usize = 110;
 
 /// Reasons for which connections of clients are ended without a request to blame, one word each;
 /// `worker/connection/failure.rs` names them.

@@ -32,6 +32,8 @@ pub enum Failure {
     ReaderTooSlow,
     /// No failure, but no backend's either: an authority asks whether a name is ours, and is answered (RFC 8555 section 8.3).
     Challenged,
+    /// No failure either: a client asks for the options of the proxy that its `Max-Forwards` ends at (RFC 9110 section 7.6.2).
+    ForwardsSpent,
     /// The request came in cleartext where HTTPS is wanted: its client is sent there.
     HttpsWanted,
     /// The request is for another host than the TLS connection was made to, or the connection does not meet what its
@@ -86,6 +88,7 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::ClientStalled,
     Failure::ReaderTooSlow,
     Failure::Challenged,
+    Failure::ForwardsSpent,
     Failure::HttpsWanted,
     Failure::Misdirected,
     Failure::CertificateMissing,
@@ -197,6 +200,7 @@ impl Failure {
             Failure::ClientStalled => (499, Client, "client_stalled", "http_request_error"),
             Failure::ReaderTooSlow => (499, Client, "reader_too_slow", "http_request_error"),
             Failure::Challenged => (200, Client, "acme_challenge", ""),
+            Failure::ForwardsSpent => (200, Client, "max_forwards_spent", ""),
             Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
             Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
             Failure::CertificateMissing => (
@@ -326,6 +330,7 @@ impl Failure {
         matches!(
             self,
             Failure::Challenged
+                | Failure::ForwardsSpent
                 | Failure::HttpsWanted
                 | Failure::Misdirected
                 | Failure::CertificateMissing

@@ -76,7 +76,7 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
                 micros => micros,
             });
         if let Some(failure) = exchange.failure.get() {
-            route.failures[failure.kind()].add(1);
+            route.failures.0[failure.kind()].add(1);
         }
     }
     count_answer(shard, exchange);

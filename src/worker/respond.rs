@@ -35,6 +35,7 @@ pub async fn respond(shard: &Shard, client: &Client, exchange: &Exchange, failur
     let mut out = shard.blocks.take();
     let body = match failure {
         Failure::Challenged => challenge_body(exchange),
+        Failure::ForwardsSpent => AnswerBody::EMPTY,
         _ => body_of(exchange, &consequences),
     };
     let has_body = !exchange.is_head.get() && !exchange.is_grpc.get();
@@ -132,8 +133,16 @@ fn is_ours_alone(name: &str) -> bool {
 
 /// What an answer says at length.
 struct AnswerBody {
+    /// Empty where there is no text.
     content_type: &'static str,
     text: String,
+}
+
+impl AnswerBody {
+    const EMPTY: AnswerBody = AnswerBody {
+        content_type: "",
+        text: String::new(),
+    };
 }
 
 fn body_of(exchange: &Exchange, consequences: &Consequences) -> AnswerBody {
@@ -178,10 +187,12 @@ fn write_head(
     let date = imf_fixdate(unix_secs());
     let mut head = OwnHead::new(status, exchange.response_edits());
     head.field("Date", String::from_utf8_lossy(&date));
-    head.field("Content-Type", body.content_type);
+    if !body.content_type.is_empty() {
+        head.field("Content-Type", body.content_type);
+    }
     head.field("Content-Length", body.text.len());
     head.field("X-Request-Id", format_args!("{:016x}", exchange.id.0));
-    if failure != Failure::Challenged {
+    if !matches!(failure, Failure::Challenged | Failure::ForwardsSpent) {
         let outcome = format_args!("palantir; error={error_type}; details=\"{word}\"");
         head.field("Proxy-Status", outcome);
     }
@@ -193,7 +204,7 @@ fn write_head(
             let location = exchange.own_text.take().unwrap_or_default();
             head.field("Location", location);
         }
-        Failure::Refused(Refusal::MethodNotAllowed) => {
+        Failure::Refused(Refusal::MethodNotAllowed) | Failure::ForwardsSpent => {
             head.field("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         }
         _ => {}

@@ -246,7 +246,7 @@ fn the_configuration_is_found_in_this_order() {
         let said = said(&output);
         assert_eq!(output.status.code(), Some(0), "{said}");
         let number = said
-            .split("127.0.0.1:")
+            .split("backend         127.0.0.1:")
             .nth(1)
             .unwrap_or_else(|| panic!("no backend in {said}"));
         number[..4].parse::<u16>().unwrap()

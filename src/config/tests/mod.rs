@@ -7,6 +7,7 @@ mod never_panics;
 mod sharing;
 mod snapshots;
 mod tls;
+mod traffic;
 mod warnings;
 
 use super::*;

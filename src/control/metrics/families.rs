@@ -22,7 +22,7 @@ use crate::base::{log, memory};
 use crate::control::ask::InForce;
 use crate::control::pending::OPERATIONS;
 use crate::shared::backend_table::BackendState;
-use crate::shared::counts::{BackendTotals, KINDS, RouteTotals};
+use crate::shared::counts::{BackendTotals, PerKind, RouteTotals};
 use crate::shared::gauges::CONNECTION_FAILURES;
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::histogram::Times;
@@ -669,7 +669,11 @@ fn encode_backend_states(
 }
 
 /// The kinds of failures that there were.
-fn failures_of(failures: &[u64; KINDS]) -> impl Iterator<Item = (&'static str, u64)> {
-    let counted = failures.iter().enumerate().filter(|(_, count)| **count > 0);
+fn failures_of(failures: &PerKind<u64>) -> impl Iterator<Item = (&'static str, u64)> {
+    let counted = failures
+        .0
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0);
     counted.map(|(kind, count)| (kind_word(kind), *count))
 }

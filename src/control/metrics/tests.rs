@@ -122,7 +122,7 @@ fn what_workers_counted_is_exposed() {
     let snapshot = sources.standing.borrow().snapshot.clone();
     let reset = Failure::Reset;
     sources.gauges[1].note_reason(reset.reason());
-    snapshot.routes[0].counts.of(WorkerId(1)).failures[reset.kind()].add(1);
+    snapshot.routes[0].counts.of(WorkerId(1)).failures.0[reset.kind()].add(1);
     let first = &snapshot.pools[0].backends[0];
     first
         .slot

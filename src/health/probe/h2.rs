@@ -7,6 +7,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use super::body::Search;
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
 
 /// What one read takes at most.
@@ -58,7 +59,11 @@ pub struct Asking {
 impl Asking {
     /// Puts a question; what must be sent is in the output.
     pub fn new(question: Question<'_>) -> Asking {
-        let mut connection = Connection::new(Role::Client, LocalSettings::default(), Micros::now());
+        let settings = LocalSettings {
+            head: ListLimits::RESPONSE,
+            ..LocalSettings::default()
+        };
+        let mut connection = Connection::new(Role::Client, settings, Micros::now());
         let request = Request {
             method: question.method.as_bytes(),
             scheme: question.scheme.as_bytes(),

@@ -2,6 +2,7 @@
 //! it again and again, for people, off the way of a request.
 
 use super::{FieldSlots, HeadLimits, parse_request};
+use crate::http::max_forwards::Forwards;
 use crate::http::path;
 use crate::http::refusal::Refusal;
 
@@ -40,7 +41,10 @@ pub fn fault_at(bytes: &[u8], refusal: Refusal, limits: &HeadLimits) -> Option<u
 /// Why these bytes are refused as a request, whatever its route; `None` if they are not, or not yet.
 fn refusal_of(bytes: &[u8], limits: &HeadLimits) -> Option<Refusal> {
     match parse_request(bytes, &mut FieldSlots::new(), limits) {
-        Ok(Some(head)) => path::normalise(head.path, &mut Vec::new()).err(),
+        Ok(Some(head)) => {
+            let path = path::normalise(head.path, &mut Vec::new()).err();
+            path.or(Forwards::of(head.method.as_bytes(), head.fields).err())
+        }
         Ok(None) => None,
         Err(refusal) => Some(refusal),
     }
@@ -148,6 +152,10 @@ mod tests {
             (
                 "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2\r\nX: 3\r\nX: 4\r^\n\r\n",
                 "too_many_fields",
+            ),
+            (
+                "OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: ^-1\r\n\r\n",
+                "bad_max_forwards",
             ),
             ("GET /a/^%zz/b HTTP/1.1\r\nHost: a\r\n\r\n", "bad_escape"),
             (

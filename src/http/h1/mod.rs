@@ -48,7 +48,7 @@ pub struct HeadLimits {
     pub head_bytes: u32,
     /// Fields: 431.
     pub fields: u16,
-    /// Bytes of the request target: 414.
+    /// Bytes of path and query of the request target: 414.
     pub target_bytes: u32,
 }
 

@@ -208,7 +208,7 @@ proptest! {
         let parsed = parse_request(&head, &mut slots, &LIMITS);
         let Ok(Some(sent)) = parsed else { panic!("{:?}", parsed) };
         let edits = RequestEdits {
-            path: sent.path, host: None, client, client_trusted: false, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
+            path: sent.path, host: None, client, client_trusted: false, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None, max_forwards: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &sent, &edits);

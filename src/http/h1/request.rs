@@ -132,7 +132,7 @@ pub(super) fn accept<'b, 's>(
     if method.0.len() > METHOD_BYTES {
         return Err(Refusal::MethodTooLong);
     }
-    if target.len() > limits.target_bytes as usize {
+    if Target::counted_bytes(target) > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }
     // httparse allows single spaces only, so the line is as long as its parts.
@@ -202,7 +202,7 @@ fn wait(bytes: &[u8], limits: &HeadLimits) -> Result<(), Refusal> {
     if method.len() > METHOD_BYTES {
         return Err(Refusal::MethodTooLong);
     }
-    if target.len() > limits.target_bytes as usize {
+    if Target::counted_bytes(target) > limits.target_bytes as usize {
         return Err(Refusal::TargetTooLong);
     }
     if bytes.len() >= limits.head_bytes as usize {

@@ -41,6 +41,16 @@ impl<'b> Target<'b> {
         Target::absolute(target, is_options)
     }
 
+    /// Bytes of a target, perhaps only begun, that count against the bound: as over HTTP/2 those of path and query, which
+    /// scheme and authority in front of them do not make longer.
+    #[inline(always)]
+    pub(super) fn counted_bytes(target: &[u8]) -> usize {
+        match target {
+            [b'/', ..] => target.len(),
+            _ => bytes_behind_authority(target),
+        }
+    }
+
     #[cold]
     fn absolute(target: &'b [u8], is_options: bool) -> Result<Target<'b>, Refusal> {
         let scheme_len = memchr::memmem::find(target, b"://").ok_or(Refusal::BadTarget)?;
@@ -83,6 +93,19 @@ impl<'b> Target<'b> {
     }
 }
 
+#[cold]
+fn bytes_behind_authority(target: &[u8]) -> usize {
+    let Some(scheme_len) = memchr::memmem::find(target, b"://") else {
+        return target.len();
+    };
+    let rest = &target[scheme_len + 3..];
+    match memchr::memchr2(b'/', b'?', rest) {
+        // The empty path stands for a slash.
+        Some(at) => rest.len() - at + usize::from(rest[at] == b'?'),
+        None => 1,
+    }
+}
+
 /// Splits at the first `?`. A fragment is no part of a request.
 fn split_query(text: &[u8]) -> Result<(&[u8], Option<&[u8]>), Refusal> {
     let Some(at) = memchr::memchr2(b'?', b'#', text) else {
@@ -93,4 +116,33 @@ fn split_query(text: &[u8]) -> Result<(&[u8], Option<&[u8]>), Refusal> {
         return Err(Refusal::BadTarget);
     }
     Ok((&text[..at], Some(query)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counted_bytes_table() {
+        let rows = [
+            ("/", 1),
+            ("/a?b", 4),
+            ("/http://a/b", 11),
+            ("*", 1),
+            ("http://a.example/b?c", 4),
+            ("HTTPS://a.example:8/", 1),
+            ("http://a.example", 1),
+            ("http://a.example?b/c", 5),
+            ("http://", 1),
+            ("http:/", 6),
+            ("example.com:80", 14),
+        ];
+        for (target, expected) in rows {
+            assert_eq!(
+                Target::counted_bytes(target.as_bytes()),
+                expected,
+                "{target}"
+            );
+        }
+    }
 }

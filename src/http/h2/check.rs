@@ -7,7 +7,6 @@ use super::Role;
 use super::field::Class;
 use super::head::Head;
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
-use super::priority::Priority;
 use crate::base::limits;
 use crate::http::fields::{
     Expectation, disguises_framing, expectation, is_token, is_tolerable, trim,
@@ -241,7 +240,7 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
                 Expectation::Continue => facts.expect_continue = true,
                 Expectation::Unknown => found.unknown_expectation = true,
             },
-            Class::Priority => facts.priority = Some(Priority::parse(list.value(span))),
+            Class::Priority => facts.priority.add(list.value(span)),
             Class::Host if found.host.is_some() => return Err(Refusal::RepeatedHost),
             Class::Host => found.host = Some(value_range(span)),
             Class::Disguised if role == Role::Server && disguises_framing(list.name(span)) => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::field::Class;
 use super::hpack::{FieldList, Span};
-use super::priority::Priority;
+use super::priority::{Priority, PriorityFields};
 
 /// A request's or response's head. Its memory belongs to the connection and is used again for the next head; who wants
 /// to keep it exchanges it for another ([`std::mem::swap`]).
@@ -29,7 +29,7 @@ pub(super) struct Facts {
     pub(super) te_trailers: bool,
     pub(super) expect_continue: bool,
     pub(super) cookies: u32,
-    pub(super) priority: Option<Priority>,
+    pub(super) priority: PriorityFields,
     /// Where in the list the fields behind the pseudo-fields begin.
     pub(super) first_field: usize,
 }
@@ -97,9 +97,9 @@ impl Head {
         self.facts.expect_continue
     }
 
-    /// What the `priority` field says.
+    /// What the `priority` fields say.
     pub fn priority(&self) -> Option<Priority> {
-        self.facts.priority
+        self.facts.priority.priority()
     }
 
     /// The fields behind the pseudo-fields, each `name: value CRLF` with its name in lower case, and the empty line: what

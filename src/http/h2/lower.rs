@@ -143,6 +143,7 @@ mod tests {
             trace: TraceFields::Pass,
             identity: Identity::UNKNOWN,
             websocket_key: None,
+            max_forwards: None,
         };
         let mut out = Vec::new();
         encode_request(&mut out, &request, &edits);
@@ -345,7 +346,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(end, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None,
+                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "http", operator: &NO_EDITS, via: false, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: None, max_forwards: None,
             };
             let mut out = Vec::new();
             encode_request(&mut out, &request, &edits);
@@ -388,7 +389,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let request = head.as_request(true, &mut slots).unwrap();
             let edits = RequestEdits {
-                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]),
+                path: request.path, host: None, client: None, client_trusted: true, forwarding: Forwarding::NONE, proto: "https", operator: &NO_EDITS, via: true, expect: true, trace: TraceFields::Pass, identity: Identity::UNKNOWN, websocket_key: Some(&[b'k'; 24]), max_forwards: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_request(&mut out, &request, &edits);

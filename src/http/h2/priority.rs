@@ -25,30 +25,60 @@ impl Priority {
         incremental: true,
     };
 
-    /// Reads a `Priority` value (section 4), a dictionary of RFC 8941. Members that are unknown or out of range are
-    /// ignored, as section 4 asks; so is the rest of a malformed member, and a value of more than
-    /// `limits::PRIORITY_BYTES`.
+    /// A `Priority` field that names nothing (sections 4.1 and 4.2).
+    const EMPTY: Priority = Priority {
+        urgency: URGENCY,
+        incremental: false,
+    };
+
+    /// Reads one whole value, as of a PRIORITY_UPDATE frame.
     pub(super) fn parse(value: &[u8]) -> Priority {
-        if value.len() > limits::PRIORITY_BYTES {
-            return Priority::UNNAMED;
-        }
-        let mut priority = Priority {
-            urgency: URGENCY,
-            incremental: false, // Section 4.2.
-        };
-        for member in list(value) {
+        let mut fields = PriorityFields::default();
+        fields.add(value);
+        fields.priority().unwrap_or(Priority::UNNAMED)
+    }
+
+    /// Takes over the members of a list (section 4), a dictionary of RFC 8941. Members that are unknown or out of range
+    /// are ignored, as section 4 asks; so is the rest of a malformed member.
+    fn read(&mut self, members: &[u8]) {
+        for member in list(members) {
             let member = member
                 .split(|&byte| byte == b';')
                 .next()
                 .unwrap_or_default();
             match member {
-                [b'u', b'=', urgency @ b'0'..=b'7'] => priority.urgency = urgency - b'0',
-                b"i" | b"i=?1" => priority.incremental = true,
-                b"i=?0" => priority.incremental = false,
+                [b'u', b'=', urgency @ b'0'..=b'7'] => self.urgency = urgency - b'0',
+                b"i" | b"i=?1" => self.incremental = true,
+                b"i=?0" => self.incremental = false,
                 _ => {}
             }
         }
-        priority
+    }
+}
+
+/// What all `Priority` fields of a head say together: several are one list, in their order (RFC 8941 section 4.2).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PriorityFields {
+    read: Option<Priority>,
+    /// Bytes of the list so far.
+    bytes: usize,
+}
+
+impl PriorityFields {
+    pub(super) fn add(&mut self, value: &[u8]) {
+        if self.read.is_some() {
+            self.bytes += b", ".len();
+        }
+        self.bytes += value.len();
+        let priority = self.read.get_or_insert(Priority::EMPTY);
+        if self.bytes <= limits::PRIORITY_BYTES {
+            priority.read(value);
+        }
+    }
+
+    /// `None`: there is no field, or the list has more than `limits::PRIORITY_BYTES`.
+    pub(super) fn priority(&self) -> Option<Priority> {
+        self.read.filter(|_| self.bytes <= limits::PRIORITY_BYTES)
     }
 }
 
@@ -77,6 +107,27 @@ mod tests {
                 incremental,
             };
             assert_eq!(Priority::parse(value.as_bytes()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn several_fields_are_one_list() {
+        let longest = "a".repeat(limits::PRIORITY_BYTES - 5);
+        let rows: [(&[&str], _); 7] = [
+            (&[], None),
+            (&["u=5", "i"], Some((5, true))),
+            (&["i", "u=0"], Some((0, true))),
+            (&["u=1, i", "u=6", "i=?0"], Some((6, false))),
+            (&["", "u=2", ""], Some((2, false))),
+            (&["u=1", &longest], Some((1, false))),
+            (&["u=1", "", &longest], None),
+        ];
+        for (values, expected) in rows {
+            let mut fields = PriorityFields::default();
+            values.iter().for_each(|value| fields.add(value.as_bytes()));
+            let found = fields.priority();
+            let found = found.map(|priority| (priority.urgency, priority.incremental));
+            assert_eq!(found, expected, "{values:?}");
         }
     }
 }

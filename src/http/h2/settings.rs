@@ -97,7 +97,10 @@ impl LocalSettings {
             }
         }
         set(id::INITIAL_WINDOW_SIZE, self.stream_window);
-        set(id::MAX_HEADER_LIST_SIZE, self.head.most_size());
+        set(
+            id::MAX_HEADER_LIST_SIZE,
+            self.head.or_trailers().most_size(),
+        );
         frame::write(out, kind::SETTINGS, 0, 0, &payload);
         if self.connection_window > FIRST_WINDOW {
             frame::write_window_update(out, 0, self.connection_window - FIRST_WINDOW);

@@ -4,6 +4,7 @@
 mod arrival;
 mod challenge;
 mod demands;
+mod forwards;
 mod references;
 mod trace;
 
@@ -14,6 +15,7 @@ use std::ops::Range;
 use crate::base::ids::{PoolId, RouteId};
 use crate::base::limits;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
+use crate::http::max_forwards::Forwards;
 use crate::http::path::MergeSlashes;
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
@@ -34,6 +36,7 @@ use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
 use crate::worker::upstream::{Carrier, choose_first};
 use arrival::{check_arrival, check_certificate, client_of, forwarding, identity, is_trusted};
+use forwards::forwards_of;
 pub use references::AskedFor;
 use references::asked_for;
 use trace::Trace;
@@ -229,6 +232,7 @@ fn decide(
     check_arrival(shard, client, exchange, head, sent)?;
     let (path, route) = (path?, exchange.take_route(found?));
     check_certificate(client, route)?;
+    let forwards = forwards_of(exchange, head)?;
     if let RequestBody::Length(length) = head.body
         && length > route.request_body_bytes
     {
@@ -252,6 +256,7 @@ fn decide(
             key,
             first,
             trace: trace.fields(),
+            forwards,
         },
     ))
 }
@@ -293,6 +298,7 @@ struct Chosen<'a> {
     key: u64,
     first: Option<u32>,
     trace: TraceFields<'a>,
+    forwards: Forwards,
 }
 
 fn encode(
@@ -309,19 +315,11 @@ fn encode(
     } else {
         chosen.path
     };
-    let host: Option<&[u8]> = match &route.host_header {
-        HostHeader::Preserve => None,
-        HostHeader::Literal(host) => Some(host.as_bytes()),
-        HostHeader::Backend => {
-            let index = chosen.first.unwrap_or(0);
-            Some(exchange.plan.backend(route.pool, index).host.as_bytes())
-        }
-    };
     let client_trusted = is_trusted(exchange, client);
     let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let edits = RequestEdits {
         path,
-        host,
+        host: host_of(exchange, route, chosen.first),
         client: client.arrival.peer.ip(),
         client_trusted,
         forwarding: forwarding(exchange, head, client_trusted),
@@ -335,6 +333,7 @@ fn encode(
         expect: !route.answer_continue,
         trace: chosen.trace,
         websocket_key: own_key.as_ref().map(|key| &key[..]),
+        max_forwards: chosen.forwards.written(),
     };
     let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
     let mut request = shard.blocks.take();
@@ -363,6 +362,18 @@ fn encode(
         host_value: encoded.host_value,
         host_of: matches!(route.host_header, HostHeader::Backend)
             .then_some(chosen.first.unwrap_or(0)),
+    }
+}
+
+/// What the backend gets as `Host`; `None`: what the client has sent.
+fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> Option<&'a [u8]> {
+    match &route.host_header {
+        HostHeader::Preserve => None,
+        HostHeader::Literal(host) => Some(host.as_bytes()),
+        HostHeader::Backend => {
+            let backend = exchange.plan.backend(route.pool, first.unwrap_or(0));
+            Some(backend.host.as_bytes())
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::{Block, Expired, Socket, Timer, spawn};
 use crate::snapshot::Backend;
@@ -184,6 +185,7 @@ fn add(shard: &Shard, entrant: &Entrant, connection: &Rc<Connection>) {
 /// keeps no other from its bytes.
 fn settings() -> LocalSettings {
     LocalSettings {
+        head: ListLimits::RESPONSE,
         stream_window: limits::H2_UPSTREAM_STREAM_WINDOW,
         connection_window: limits::H2_WIDEST_STREAM_WINDOW * limits::H2_UPSTREAM_STREAMS as u32,
         ..LocalSettings::default()

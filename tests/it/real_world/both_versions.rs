@@ -1,6 +1,8 @@
 //! A message passes over both versions of HTTP, or over none: the bounds count what it says, not how it is packed.
 
-use crate::support::h2::frame::{get, post};
+use crate::support::h2::H2;
+use crate::support::h2::backend::Backend;
+use crate::support::h2::frame::{self, flag, get, post, setting};
 use crate::support::proxy::route;
 use crate::support::{Origin, Proxy};
 
@@ -139,4 +141,163 @@ fn trailers_are_counted_alike() {
     }
     // The connection goes on.
     assert_eq!(client.ask(&get("/", &[])).status(), 200);
+}
+
+/// Scheme and host of an absolute target are no part of the path.
+#[test]
+fn targets_are_counted_alike() {
+    let (_origin, proxy) = proxy("[limits]\nrequest_target_bytes = 64\n");
+    let ask = |target: &str| {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+        proxy.ask(head).status()
+    };
+    for (path, status) in [
+        ("/".to_owned() + &"p".repeat(63), 200),
+        ("/".to_owned() + &"p".repeat(64), 414),
+    ] {
+        both(&proxy, &path, &[], status);
+        assert_eq!(ask(&format!("http://test{path}")), status);
+        let long_host = "a".repeat(60) + ".example";
+        assert_eq!(ask(&format!("https://{long_host}{path}")), status);
+        assert_eq!(ask(&format!("http://test/?{}", &path[2..])), status);
+        // The slash of the empty path counts, too.
+        assert_eq!(ask(&format!("http://test?{}", &path[2..])), status);
+    }
+    // A target that has no end is refused without one.
+    let mut client = proxy.client();
+    client.send(format!("GET http://test/{}", "p".repeat(64)));
+    assert_eq!(client.answer().status(), 414);
+}
+
+/// The bounds on a request's head are no bounds on its trailers, which have bounds of their own.
+#[test]
+fn trailers_are_counted_alike_under_small_heads() {
+    let (_origin, proxy) = proxy("[limits]\nrequest_head_bytes = 256\nrequest_headers = 5\n");
+    let mut client = proxy.h2();
+    let value = "v".repeat(100);
+    for (count, status) in [(64, 200), (65, 431)] {
+        let lines = format!("t: {value}\r\n").repeat(count);
+        let written = proxy.ask(format!(
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{lines}\r\n"
+        ));
+        assert_eq!(written.status(), status, "{count}");
+        let stream = client.begin(&post("/", &[]), false);
+        client.body(stream, b"x", false);
+        client.trailers(stream, &vec![("t", &value[..]); count]);
+        let answer = client.answer(stream);
+        assert_eq!((answer.reset, answer.status()), (None, status), "{count}");
+    }
+    let announced = client.settings[&6] as usize;
+    assert!(announced >= 64 * (value.len() + 33), "{announced}");
+}
+
+/// What a backend may answer does not depend on the version that it speaks.
+#[test]
+fn answers_of_backends_are_counted_alike() {
+    let fields_of = |path: &str| match path {
+        "/many" => vec![("x", "y".to_owned()); 250],
+        "/long" => vec![("x", "y".repeat(1_000)); 60],
+        "/too-many" => vec![("x", "y".to_owned()); 257],
+        _ => vec![("x", "y".repeat(1_000)); 66],
+    };
+    let written = Origin::start(move |link| {
+        while let Some(request) = link.request() {
+            let path = request
+                .head
+                .first_line()
+                .split(' ')
+                .nth(1)
+                .unwrap()
+                .to_owned();
+            let lines = fields_of(&path)
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}\r\n"))
+                .collect::<String>();
+            link.try_send(format!("HTTP/1.1 204 No Content\r\n{lines}\r\n"));
+        }
+    });
+    let framed = Origin::start(move |link| {
+        let Some(mut backend) = Backend::greet(link, &[]) else {
+            return;
+        };
+        for path in ["/many", "/long", "/too-many", "/too-long"] {
+            let Some(stream) = backend.request() else {
+                return;
+            };
+            let fields = fields_of(path);
+            let mut all = vec![(":status", "204")];
+            all.extend(fields.iter().map(|(name, value)| (*name, &value[..])));
+            let section = frame::section(&all);
+            let pieces: Vec<&[u8]> = section.chunks(16_000).collect();
+            for (number, piece) in pieces.iter().enumerate() {
+                let last = number + 1 == pieces.len();
+                let flags = if last { flag::END_HEADERS } else { 0 };
+                backend.send(match number {
+                    0 => frame::headers(flags | flag::END_STREAM, stream, piece),
+                    _ => frame::continuation(flags, stream, piece),
+                });
+            }
+        }
+        while backend.frame().is_some() {}
+    });
+    let proxy = Proxy::start(&format!(
+        "workers = 1\n{}[[pools]]\nname = \"h2\"\nprotocol = \"h2\"\nbackends = [\"{}\"]\n\
+         [[routes]]\nhost = \"h2\"\npool = \"h2\"\n",
+        route("/", &[written.addr]),
+        framed.addr
+    ));
+    let rows = [
+        ("/many", 204),
+        ("/long", 204),
+        ("/too-many", 502),
+        ("/too-long", 502),
+    ];
+    for (path, status) in rows {
+        for host in ["test", "h2"] {
+            let answer = proxy.ask(format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(answer.status(), status, "{path} of {host}");
+        }
+    }
+}
+
+/// Several `priority` fields are one list (RFC 9218 section 4): the later one does not replace the earlier one.
+#[test]
+fn priority_fields_are_one_list() {
+    let origin = Origin::start(|link| {
+        while link.request().is_some() {
+            link.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let chunk = [b"4000\r\n", &[b'x'; 0x4000][..], b"\r\n"].concat();
+            while link.try_send(&chunk) {}
+        }
+    });
+    let proxy = Proxy::to(&[origin.addr]);
+    let mut client = H2::start(proxy.addr, &[(setting::INITIAL_WINDOW_SIZE, 1 << 30)]);
+    client.gives_credit = false;
+    let idle = [("priority", "u=7"), ("priority", "i")];
+    let patient = client.begin(&get("/", &idle), true);
+    client.head(patient);
+    client.pump_until("the connection's window is used up", |client| {
+        client.answers[&patient].body.len() >= 65_535
+    });
+    let urgent = client.begin(&get("/", &[("priority", "u=5")]), true);
+    client.head(urgent);
+    // Had the first stream the urgency that its second field alone stands for, it would take all of these.
+    for _ in 0..1_000 {
+        if client.answers[&urgent].body.len() >= 10_000 {
+            return;
+        }
+        client.credit(0, 1_000);
+        let received = |client: &H2| -> usize {
+            client
+                .answers
+                .values()
+                .map(|answer| answer.body.len())
+                .sum()
+        };
+        let before = received(&client);
+        client.pump_until("the credit is used", |client| {
+            received(client) >= before + 1_000
+        });
+    }
+    panic!("the urgent stream has got nothing");
 }

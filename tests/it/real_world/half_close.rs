@@ -158,6 +158,71 @@ fn over_tls_close_notify_is_half_a_close() {
     }
 }
 
+/// The same over HTTP/2: whole requests are answered, others end, be it that close_notify comes alone or that the socket's
+/// sending side ends with it.
+#[test]
+fn over_tls_close_notify_is_half_a_close_of_http2_too() {
+    let (authority, directory) = (Authority::new(), Directory::new());
+    let pair = authority.issue(&["test"]).write(&directory, "a");
+    let listener = format!("tls = {{ certificates = [{pair}] }}");
+    for (version, ends_socket) in [
+        (&rustls::version::TLS12, false),
+        (&rustls::version::TLS13, false),
+        (&rustls::version::TLS12, true),
+        (&rustls::version::TLS13, true),
+    ] {
+        let (origin, let_go) = held();
+        let proxy = Proxy::with_listener(&listener, &route("/", &[origin.addr]));
+        let mut client = Dialer::new(&authority, &[version]).h2(proxy.addr, "test");
+        let whole = client.begin(&h2_get("/", &[]), true);
+        let with_body = client.begin(&h2_post("/", &[]), false);
+        client.body(with_body, b"hello", true);
+        let unfinished = client.begin(&h2_post("/", &[]), false);
+        client.body(unfinished, b"hell", false);
+        origin.wait_for_requests(2);
+        // Nothing may follow close_notify (RFC 8446 section 6.1), no update of a window either.
+        client.gives_credit = false;
+        client.stream.conn.send_close_notify();
+        std::io::Write::flush(&mut client.stream).unwrap();
+        if ends_socket {
+            client
+                .stream
+                .sock
+                .shutdown(std::net::Shutdown::Write)
+                .unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        (0..2).for_each(|_| let_go.send(()).unwrap());
+        for stream in [whole, with_body] {
+            let answer = client.answer(stream);
+            assert_eq!((answer.status(), answer.text().as_str()), (200, "slow"));
+        }
+        assert!(client.answer(unfinished).reset.is_some());
+        assert_eq!(client.end(), Some(0), "GOAWAY with NO_ERROR, and the end");
+        assert_eq!(origin.count(), 2);
+    }
+}
+
+/// With `half_close = "abort"` the end of such a client ends its exchanges.
+#[test]
+fn over_tls_a_listener_may_count_such_a_client_of_http2_as_gone() {
+    let origin = Origin::start(|link| {
+        if link.request().is_some() {
+            link.rest(); // Until the proxy has left.
+        }
+    });
+    let (authority, directory) = (Authority::new(), Directory::new());
+    let pair = authority.issue(&["test"]).write(&directory, "a");
+    let listener = format!("half_close = \"abort\"\ntls = {{ certificates = [{pair}] }}");
+    let proxy = Proxy::with_listener(&listener, &route("/", &[origin.addr]));
+    let mut client = Dialer::new(&authority, &[&rustls::version::TLS13]).h2(proxy.addr, "test");
+    client.begin(&h2_get("/", &[]), true);
+    origin.wait_for_requests(1);
+    client.stream.conn.send_close_notify();
+    std::io::Write::flush(&mut client.stream).unwrap();
+    origin.wait_for_ended(1);
+}
+
 fn finish_sending(client: &H2) {
     client.stream.shutdown(std::net::Shutdown::Write).unwrap();
 }

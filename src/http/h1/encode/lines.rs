@@ -15,7 +15,7 @@ pub(super) struct Edits<'a> {
     pub(super) operator: &'a FieldEdits,
     pub(super) identity: Identity<'a>,
     /// Lower-case names of further fields that we write ourselves, or nobody.
-    pub(super) ours: &'a [&'a str],
+    pub(super) ours: [&'a [&'a str]; 3],
 }
 
 impl Edits<'_> {
@@ -23,7 +23,7 @@ impl Edits<'_> {
         let names = self.identity.names;
         self.operator.names().is_empty()
             && names.iter().all(|names| names.is_empty())
-            && self.ours.is_empty()
+            && self.ours.iter().all(|names| names.is_empty())
     }
 
     /// Whether the operator has the last word on the field of this name.
@@ -39,6 +39,8 @@ impl Edits<'_> {
             || self
                 .ours
                 .iter()
+                .copied()
+                .flatten()
                 .any(|ours| names::same(ours.as_bytes(), name))
     }
 

@@ -90,16 +90,16 @@ impl Pen<'_> {
         self.texts([name.as_bytes(), b": ", value, b"\r\n"]);
     }
 
-    /// Writes `Content-Length`.
-    pub(super) fn length(&mut self, length: u64) {
+    /// Writes a field whose value is a number.
+    pub(super) fn number(&mut self, name: &str, number: u64) {
         let mut digits = [b'0'; u64::MAX.ilog10() as usize + 1];
-        let (mut start, mut rest) = (digits.len(), length);
+        let (mut start, mut rest) = (digits.len(), number);
         while rest > 0 || start == digits.len() {
             start -= 1;
             digits[start] = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        self.field("Content-Length", &digits[start..]);
+        self.field(name, &digits[start..]);
     }
 
     /// Writes `Via`; the version is the one that the message came with (RFC 9110 section 7.6.3).

@@ -42,6 +42,8 @@ pub struct RequestEdits<'a> {
     /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
     /// section 5).
     pub websocket_key: Option<&'a [u8]>,
+    /// Written as `Max-Forwards`; `None`: the client's passes.
+    pub max_forwards: Option<u32>,
 }
 
 /// What must be known of a request that was written.
@@ -58,16 +60,17 @@ pub fn encode_request(
     edits: &RequestEdits<'_>,
 ) -> Encoded {
     let host = edits.host.unwrap_or(head.host);
-    const OURS: [&str; 3] = ["traceparent", "tracestate", "sec-websocket-key"];
     let all = Edits {
         operator: edits.operator,
         identity: edits.identity,
-        ours: match (edits.trace, edits.websocket_key) {
-            (TraceFields::Pass, None) => &[],
-            (TraceFields::Pass, Some(_)) => &OURS[2..],
-            (_, None) => &OURS[..2],
-            (_, Some(_)) => &OURS,
-        },
+        ours: [
+            match edits.trace {
+                TraceFields::Pass => &[],
+                _ => &["traceparent", "tracestate"],
+            },
+            edits.websocket_key.map_or(&[], |_| &["sec-websocket-key"]),
+            edits.max_forwards.map_or(&[], |_| &["max-forwards"]),
+        ],
     };
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes()
@@ -159,6 +162,11 @@ fn write_fields(
     {
         pen.field("traceparent", value);
     }
+    if let Some(left) = edits.max_forwards
+        && !all.name("max-forwards")
+    {
+        pen.number("Max-Forwards", left.into());
+    }
     host_value
 }
 
@@ -222,7 +230,7 @@ fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
         && head.survey.rewrites_length
         && has_true_length(head)
     {
-        pen.length(length);
+        pen.number("Content-Length", length);
     }
     // HTTP/2 ends a request without a word; here some servers insist on one (RFC 9110 section 8.6).
     if head.version == Version::Http2

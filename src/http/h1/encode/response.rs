@@ -37,8 +37,8 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         operator: edits.operator,
         identity: Identity::UNKNOWN,
         ours: match edits.accept {
-            Some(_) => &["sec-websocket-accept"],
-            None => &[],
+            Some(_) => [&["sec-websocket-accept"], &[], &[]],
+            None => [&[]; 3],
         },
     };
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
@@ -76,11 +76,13 @@ fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Respons
     match (edits.body, head.survey.content_length) {
         (ResponseBody::Chunked, _) => pen.text(b"Transfer-Encoding: chunked\r\n"),
         (ResponseBody::UntilClose, _) => {}
-        (_, Some(length)) if head.survey.rewrites_length => pen.length(length),
+        (_, Some(length)) if head.survey.rewrites_length => pen.number("Content-Length", length),
         // A client would wait for the end of the connection (RFC 9110 section 15.3.6).
-        (ResponseBody::None, None) if head.status == 205 => pen.length(0),
+        (ResponseBody::None, None) if head.status == 205 => pen.number("Content-Length", 0),
         // So would it behind a response of HTTP/2 that ended with its head.
-        (ResponseBody::Length(0), None) if edits.client_version != Version::Http2 => pen.length(0),
+        (ResponseBody::Length(0), None) if edits.client_version != Version::Http2 => {
+            pen.number("Content-Length", 0)
+        }
         _ => {}
     }
 }

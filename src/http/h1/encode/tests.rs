@@ -28,6 +28,7 @@ const PLAIN: RequestEdits<'static> = RequestEdits {
     trace: TraceFields::Pass,
     identity: Identity::UNKNOWN,
     websocket_key: None,
+    max_forwards: None,
 };
 
 /// What a backend gets for `head` below its request line.
@@ -338,6 +339,7 @@ fn our_key_of_a_websocket_is_the_only_one() {
     let head = "GET / HTTP/1.1\r\nHost: h\r\nSec-WebSocket-Key: a\r\nsec_websocket_key: b\r\n\r\n";
     let edits = RequestEdits {
         websocket_key: Some(b"ours"),
+        max_forwards: None,
         ..PLAIN
     };
     let written = request(head, &edits);

@@ -78,7 +78,7 @@ impl Connection {
     ) -> Result<Option<Note>, ConnectionError> {
         let section = &mut self.section;
         section.continuations += 1;
-        let most = self.local.head.bytes as usize * limits::H2_SECTION_MULTIPLE;
+        let most = self.local.head.or_trailers().bytes as usize * limits::H2_SECTION_MULTIPLE;
         if section.continuations > limits::H2_CONTINUATIONS
             || section.pieces.len() + piece.len() > most
         {
@@ -116,6 +116,15 @@ impl Connection {
         }
     }
 
+    /// Whether a section on this stream can be nothing but trailers.
+    #[inline]
+    fn is_behind_head(&self, stream: StreamId) -> bool {
+        match self.streams.get(&stream) {
+            Some(open) => open.has_head,
+            None => self.look_up(stream) != Absent::Idle,
+        }
+    }
+
     /// A whole section. It is decoded whatever becomes of it, because the tables of both sides must stay the same.
     #[inline]
     fn finish_section(
@@ -125,7 +134,12 @@ impl Connection {
         now: Micros,
     ) -> Result<Option<Note>, ConnectionError> {
         self.head.clear();
-        self.decoder.decode(section, &mut self.head.fields)?;
+        let limits = match self.is_behind_head(begun.stream) {
+            true => self.local.head.or_trailers(),
+            false => self.local.head,
+        };
+        self.decoder
+            .decode_within(section, &mut self.head.fields, &limits)?;
         let stream = begun.stream;
         let Some(open) = self.streams.get(&stream) else {
             return match self.look_up(stream) {

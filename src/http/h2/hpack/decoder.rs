@@ -41,6 +41,17 @@ impl Decoder {
     /// Appends the fields of a whole section to `list`. What is wrong with single fields is noted in the list; errors
     /// are those of the compression.
     pub fn decode(&mut self, section: &[u8], list: &mut FieldList) -> Result<(), HpackError> {
+        let limits = self.limits;
+        self.decode_within(section, list, &limits)
+    }
+
+    /// The same within other limits.
+    pub fn decode_within(
+        &mut self,
+        section: &[u8],
+        list: &mut FieldList,
+        limits: &ListLimits,
+    ) -> Result<(), HpackError> {
         let mut at = 0;
         while let Some(&byte) = section.get(at)
             && byte & 0xe0 == 0x20
@@ -53,10 +64,10 @@ impl Decoder {
         }
         while let Some(&byte) = section.get(at) {
             let kept = match byte {
-                0x80.. => self.indexed(section, &mut at, list)?,
-                0x40.. => self.literal(section, &mut at, 6, list)?,
+                0x80.. => self.indexed(section, &mut at, list, limits)?,
+                0x40.. => self.literal(section, &mut at, 6, list, limits)?,
                 0x20.. => return Err(HpackError::BadSizeUpdate),
-                _ => self.literal(section, &mut at, 4, list)?,
+                _ => self.literal(section, &mut at, 4, list, limits)?,
             };
             if !kept {
                 return Err(HpackError::Bomb);
@@ -84,11 +95,12 @@ impl Decoder {
         section: &[u8],
         at: &mut usize,
         list: &mut FieldList,
+        limits: &ListLimits,
     ) -> Result<bool, HpackError> {
         let line = self.line(integer::read(section, at, 7)?)?;
         let start = list.text.len();
         list.text.extend_from_slice(line.bytes);
-        Ok(list.keep(span(start, &line, false), &self.limits))
+        Ok(list.keep(span(start, &line, false), limits))
     }
 
     /// Sections 6.2.1 (a prefix of 6 bits: the field enters the table), 6.2.2 and 6.2.3.
@@ -98,6 +110,7 @@ impl Decoder {
         at: &mut usize,
         prefix_bits: u32,
         list: &mut FieldList,
+        limits: &ListLimits,
     ) -> Result<bool, HpackError> {
         let sensitive = prefix_bits == 4 && section[*at] & 0x10 != 0;
         let start = list.text.len();
@@ -128,7 +141,7 @@ impl Decoder {
         if prefix_bits == 6 {
             self.table.insert(line);
         }
-        Ok(list.keep(span, &self.limits))
+        Ok(list.keep(span, limits))
     }
 }
 

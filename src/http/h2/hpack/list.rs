@@ -20,6 +20,23 @@ pub struct ListLimits {
 }
 
 impl ListLimits {
+    /// Those of a backend's answer, as over HTTP/1.1.
+    pub const RESPONSE: ListLimits = ListLimits {
+        bytes: limits::RESPONSE_HEAD_BYTES,
+        fields: limits::HEAD_FIELDS as u16,
+    };
+
+    /// The same, but at least as wide as a trailer section needs them. Trailers have bounds of their own, which are the
+    /// same for all versions.
+    pub fn or_trailers(self) -> ListLimits {
+        // The end of the last line and the empty line are counted here.
+        let bytes = limits::TRAILER_BYTES + 2 * b"\r\n".len() as u32;
+        ListLimits {
+            bytes: self.bytes.max(bytes),
+            fields: self.fields.max(limits::TRAILER_FIELDS as u16),
+        }
+    }
+
     /// Bytes of the largest section within the limits, as RFC 9113 section 6.5.2 counts them: every field costs its
     /// name, its value and 32.
     pub fn most_size(&self) -> u32 {
