@@ -14,7 +14,7 @@ use crate::snapshot::Route;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Plan;
 use crate::worker::retry::Used;
-use crate::worker::upstream::Granted;
+use crate::worker::upstream::{Carrier, Granted};
 
 /// The record of an exchange. Both directions of its body write to it, hence the cells.
 pub struct Exchange {
@@ -44,6 +44,8 @@ pub struct Exchange {
     pub found_route: Cell<Option<RouteId>>,
     pub route: Cell<Option<RouteId>>,
     pub pool: Cell<Option<PoolId>>,
+    /// By which protocol the request is sent.
+    pub carrier: Cell<Carrier>,
     /// Index in the pool's backends.
     pub backend: Cell<Option<u32>>,
     pub attempts: Cell<u8>,
@@ -104,6 +106,7 @@ impl Exchange {
             found_route: Cell::default(),
             route: Cell::default(),
             pool: Cell::default(),
+            carrier: Cell::new(Carrier::Pools),
             backend: Cell::default(),
             attempts: Cell::default(),
             status: Cell::default(),

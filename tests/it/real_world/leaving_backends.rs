@@ -17,7 +17,7 @@ use crate::support::tls::{Authority, Server};
 use crate::support::{Client, Link, Origin, Proxy, eventually, get};
 
 /// Serves HTTP/2: holds `/wait` until it may be answered, and `/health` while it is not well.
-fn serve_h2(link: &mut Link, state: &State, name: &str) {
+pub fn serve_h2(link: &mut Link, state: &State, name: &str) {
     let stream = link.stream.try_clone().unwrap();
     stream
         .set_read_timeout(Some(Duration::from_millis(10)))

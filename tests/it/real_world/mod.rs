@@ -26,4 +26,5 @@ mod tls_refusals;
 mod tunnel_lengths;
 mod two_way_silence;
 mod upgrades;
+mod websockets_at_the_bound;
 mod websockets_to_h2;
