@@ -244,7 +244,7 @@ impl Connection {
         let is_first = self.open_streams() == 0;
         let id = self.protocol().open(request, fields, is_last)?;
         let mut unsettled = self.unsettled.borrow_mut();
-        unsettled.retain(|known| !Rc::ptr_eq(known, state));
+        unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
         drop(unsettled);
         self.streams.borrow_mut().insert(id, state.clone());
         self.note_opened(is_first);
