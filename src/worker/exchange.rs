@@ -70,6 +70,8 @@ pub struct Exchange {
     is_bound_by_client: Cell<bool>,
     /// What the request was given while it waited for a connection, until it uses that.
     pub granted: RefCell<Option<Box<Granted>>>,
+    /// Until when the request would have waited for the answer of the backend that it has left last.
+    patience: Cell<Option<Micros>>,
     /// The place of the attempt that is under way, among those of the core.
     pub place: Cell<usize>,
     /// What the request has used up of the attempts that it may have.
@@ -121,6 +123,7 @@ impl Exchange {
             backend_since: Cell::default(),
             is_bound_by_client: Cell::default(),
             granted: RefCell::default(),
+            patience: Cell::default(),
             place: Cell::new(usize::MAX),
             used: Cell::default(),
             tried: RefCell::default(),
@@ -210,6 +213,19 @@ impl Exchange {
             None => wait,
             Some(deadline) => wait.min(Duration::from_micros(deadline.since(Micros::now()))),
         }
+    }
+
+    /// Notes that the request leaves a backend for which its attempt would have had `wait` since `began`.
+    pub fn leaves(&self, began: Micros, wait: Duration) {
+        self.patience.set(Some(began.after(wait)));
+    }
+
+    /// How long the request may wait for a connection, where others wait for `connect`. A request that has left a
+    /// backend must not be worse off than if it had stayed.
+    pub fn wait_for_connection(&self, connect: Duration) -> Duration {
+        let patience = self.patience.get();
+        let left = patience.map(|until| Duration::from_micros(until.since(Micros::now())));
+        self.bounded(left.map_or(connect, |left| left.max(connect)))
     }
 
     /// The failure that an expired step means: its own, or that of the whole exchange.

@@ -39,6 +39,7 @@ pub async fn forward(
             Some(index) => index,
             None => choose(shard, client, exchange, admitted.key).await?,
         };
+        let began = Micros::now();
         let tried = match attempt(shard, client, exchange, admitted, picked, fresh).await {
             Some(tried) => tried,
             // Another core was quicker to open the last connection: the others have their turn before it is tried
@@ -67,8 +68,10 @@ pub async fn forward(
                 (None, wants_fresh(exchange, admitted))
             }
         };
-        if again == Again::Never {
-            return Err(setback.failure);
+        match again {
+            Again::Never => return Err(setback.failure),
+            Again::Leave => exchange.leaves(began, exchange.route().timeouts.upstream_response),
+            _ => {}
         }
         used.count(again, setback.failure);
         exchange.used.set(used);

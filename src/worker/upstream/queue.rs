@@ -116,7 +116,7 @@ impl Queue {
         carrier: Carrier,
         now: Micros,
     ) -> Option<Place> {
-        if self.requests.borrow().len() >= limits::WAITING_REQUESTS {
+        if !self.has_place() {
             return None;
         }
         let waiter = Rc::new(Waiter {
@@ -188,6 +188,11 @@ impl Queue {
                 }
             }
         }
+    }
+
+    /// Whether another request may wait.
+    pub fn has_place(&self) -> bool {
+        self.requests.borrow().len() < limits::WAITING_REQUESTS
     }
 
     /// Tells the first request of each carrier that was told nothing yet of room on this core's connections to a

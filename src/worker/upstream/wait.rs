@@ -54,7 +54,9 @@ pub async fn choose(
         key,
         place,
     };
-    client.timer.set(exchange.bounded(route.timeouts.connect));
+    client
+        .timer
+        .set(exchange.wait_for_connection(route.timeouts.connect));
     let waited = client.timer.bound(|cx| {
         let offer = waiting.place.offer(cx);
         match offer.and_then(|offer| waiting.consider(offer)) {

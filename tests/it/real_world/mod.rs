@@ -12,6 +12,7 @@ mod half_close;
 mod hanging_backends;
 mod late_uploads;
 mod leaving_backends;
+mod leaving_to_few;
 mod masked_credentials;
 mod named_checks;
 mod panic_threshold;
