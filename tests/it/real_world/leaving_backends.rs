@@ -303,8 +303,10 @@ fn an_answer_that_never_pauses_is_cut() {
     eventually("it flows", || sent.load(SeqCst) > 100);
     state.set_well(false);
     assert!(reader.join().unwrap() < 90_000_000_000);
-    proxy.wait_for_log(&["backend_down"]);
-    // Nothing is taken of the other one's bytes until it is cut.
+    // Nothing is taken of the other one's bytes until it is cut: while they flow, a pause would have it cut as well.
+    eventually("both are cut", || {
+        proxy.log().matches("request failed: backend_down").count() == 2
+    });
     read_to_the_end(&mut standing);
     for other in ["reader_too_slow", "client_stalled"] {
         assert!(!proxy.log().contains(other), "{}", proxy.log());
