@@ -165,6 +165,13 @@ fn warn_of_bounds(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
             );
             notes.add(&backend.place, what);
         }
+        if most == 1 {
+            notes.add(
+                &backend.place,
+                "max_connections = 1: if the backend does not offer WebSockets over HTTP/2 (RFC 8441), the first \
+                 WebSocket to it takes its only connection, and all other requests wait until that WebSocket has ended",
+            );
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::snapshot::Route;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Plan;
 use crate::worker::retry::Used;
-use crate::worker::upstream::Granted;
+use crate::worker::upstream::{Carrier, Granted};
 
 /// The record of an exchange. Both directions of its body write to it, hence the cells.
 pub struct Exchange {
@@ -44,6 +44,8 @@ pub struct Exchange {
     pub found_route: Cell<Option<RouteId>>,
     pub route: Cell<Option<RouteId>>,
     pub pool: Cell<Option<PoolId>>,
+    /// By which protocol the request is sent.
+    pub carrier: Cell<Carrier>,
     /// Index in the pool's backends.
     pub backend: Cell<Option<u32>>,
     pub attempts: Cell<u8>,
@@ -68,6 +70,8 @@ pub struct Exchange {
     is_bound_by_client: Cell<bool>,
     /// What the request was given while it waited for a connection, until it uses that.
     pub granted: RefCell<Option<Box<Granted>>>,
+    /// Until when the request would have waited for the answer of the backend that it has left last.
+    patience: Cell<Option<Micros>>,
     /// The place of the attempt that is under way, among those of the core.
     pub place: Cell<usize>,
     /// What the request has used up of the attempts that it may have.
@@ -104,6 +108,7 @@ impl Exchange {
             found_route: Cell::default(),
             route: Cell::default(),
             pool: Cell::default(),
+            carrier: Cell::new(Carrier::Pools),
             backend: Cell::default(),
             attempts: Cell::default(),
             status: Cell::default(),
@@ -118,6 +123,7 @@ impl Exchange {
             backend_since: Cell::default(),
             is_bound_by_client: Cell::default(),
             granted: RefCell::default(),
+            patience: Cell::default(),
             place: Cell::new(usize::MAX),
             used: Cell::default(),
             tried: RefCell::default(),
@@ -207,6 +213,19 @@ impl Exchange {
             None => wait,
             Some(deadline) => wait.min(Duration::from_micros(deadline.since(Micros::now()))),
         }
+    }
+
+    /// Notes that the request leaves a backend for which its attempt would have had `wait` since `began`.
+    pub fn leaves(&self, began: Micros, wait: Duration) {
+        self.patience.set(Some(began.after(wait)));
+    }
+
+    /// How long the request may wait for a connection, where others wait for `connect`. A request that has left a
+    /// backend must not be worse off than if it had stayed.
+    pub fn wait_for_connection(&self, connect: Duration) -> Duration {
+        let patience = self.patience.get();
+        let left = patience.map(|until| Duration::from_micros(until.since(Micros::now())));
+        self.bounded(left.map_or(connect, |left| left.max(connect)))
     }
 
     /// The failure that an expired step means: its own, or that of the whole exchange.

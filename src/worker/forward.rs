@@ -39,6 +39,7 @@ pub async fn forward(
             Some(index) => index,
             None => choose(shard, client, exchange, admitted.key).await?,
         };
+        let began = Micros::now();
         let tried = match attempt(shard, client, exchange, admitted, picked, fresh).await {
             Some(tried) => tried,
             // Another core was quicker to open the last connection: the others have their turn before it is tried
@@ -67,8 +68,10 @@ pub async fn forward(
                 (None, wants_fresh(exchange, admitted))
             }
         };
-        if again == Again::Never {
-            return Err(setback.failure);
+        match again {
+            Again::Never => return Err(setback.failure),
+            Again::Leave => exchange.leaves(began, exchange.route().timeouts.upstream_response),
+            _ => {}
         }
         used.count(again, setback.failure);
         exchange.used.set(used);
@@ -91,7 +94,7 @@ async fn attempt(
     let first = backend.id();
     let under_way = (shard.under_way).begin(first, is_down(first), &client.timer);
     exchange.place.set(under_way.number());
-    let upstream = match obtain(shard, client, exchange, backend, fresh, admitted.carrier).await {
+    let upstream = match obtain(shard, client, exchange, backend, fresh).await {
         Ok(upstream) => upstream?,
         Err(failure) => return Some(Err(Setback::unsent(failure))),
     };
@@ -145,7 +148,10 @@ fn give_up_on(
 ) {
     let id = exchange.plan.backend(admitted.pool, index).id();
     exchange.note_tried(id);
-    let is_innocent = || may_be_others_fault(client, exchange, admitted, failure);
+    if exchange.carrier.get() == Carrier::WebSocket {
+        shard.shared_upstreams.ask_for_websockets(id);
+    }
+    let is_innocent = || may_be_others_fault(client, exchange, failure);
     if failure.blames_backend() && !is_innocent() {
         count_failed_attempt(shard, exchange, failure);
         shard.report_failure(exchange, id, failure.consequences().word);
@@ -156,14 +162,9 @@ fn give_up_on(
 /// not sent its whole request, or not until late, or was to read the answer; or the request had to wait for others.
 /// Whether a client asks a backend of HTTP/2 for something that it may not know is for the client to say, too. Else one
 /// client, or mere load, could have any backend put aside.
-fn may_be_others_fault(
-    client: &Client,
-    exchange: &Exchange,
-    admitted: &Admitted,
-    failure: Failure,
-) -> bool {
+fn may_be_others_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
     match failure {
-        _ if admitted.carrier != Carrier::Pools => true,
+        _ if exchange.carrier.get() != Carrier::Pools => true,
         // The client waits for `100 Continue`, for longer than it should: the backend need not know of that.
         Failure::ResponseTimeout => client.is_body_pending() && exchange.request_bytes.get() == 0,
         Failure::ExchangeTimeout => {

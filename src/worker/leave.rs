@@ -102,9 +102,10 @@ pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: 
         // A backend that the request has left before may be well by now, when the next one has become unhealthy.
         let is_left = setback.failure == Failure::BackendDown;
         let may_go_to = |id| last != Some(id) && (is_left || !exchange.has_tried(id));
-        exchange
-            .plan
-            .takes_any(route.pool, &shard.tables, may_go_to)
+        let plan = &exchange.plan;
+        // A place among those that wait is needed if all others have as many connections as they may.
+        (!is_left || plan.live(route.pool).queue().has_place())
+            && plan.takes_any(route.pool, &shard.tables, may_go_to)
     };
     retry::again(
         request,

@@ -38,12 +38,30 @@ backends = ["127.0.0.1:8081", "a:1", "A:1"]
 fn a_bound_below_the_workers_is_warned_of_where_they_share_no_connection() {
     let text = |most| {
         format!(
-            "workers = 2\n[[routes]]\nprotocol = \"h2\"\n\
+            "workers = 3\n[[routes]]\nprotocol = \"h2\"\n\
              backend_addrs = [{{ addr = \"127.0.0.1:1\", max_connections = {most} }}]\n"
         )
     };
     let warnings = |most| parsed(&text(most)).unwrap().warnings(&AMPLE).len();
-    assert_eq!([0, 1, 2].map(warnings), [0, 1, 0]);
+    assert_eq!([0, 2, 3].map(warnings), [0, 1, 0]);
+}
+
+#[test]
+fn a_bound_of_one_connection_is_warned_of_where_a_websocket_may_need_another() {
+    let warnings = |protocol, most| {
+        let text = format!(
+            "workers = 1\n[[routes]]\nprotocol = \"{protocol}\"\n\
+             backend_addrs = [{{ addr = \"127.0.0.1:1\", max_connections = {most} }}]\n"
+        );
+        let warnings = parsed(&text).unwrap().warnings(&AMPLE);
+        warnings.iter().map(|note| note.to_string()).collect()
+    };
+    let warned: Vec<String> = warnings("h2", 1);
+    assert_eq!(warned.len(), 1);
+    assert!(warned[0].contains("RFC 8441"), "{warned:?}");
+    for (protocol, most) in [("h2", 0), ("h2", 2), ("h1", 1)] {
+        assert_eq!(warnings(protocol, most), Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! route takes it, which backend comes first, and what is sent there. Nothing here waits.
 
 mod arrival;
+mod carrier;
 mod challenge;
 mod demands;
 mod forwards;
@@ -19,7 +20,7 @@ use crate::http::max_forwards::Forwards;
 use crate::http::path::MergeSlashes;
 use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
-use crate::http::websocket::{self, KEY_BYTES};
+use crate::http::websocket::KEY_BYTES;
 use crate::http::{fields, grpc, host, path};
 use crate::net::Block;
 use crate::shared::access::Texts;
@@ -36,6 +37,7 @@ use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
 use crate::worker::upstream::{Carrier, choose_first};
 use arrival::{check_arrival, check_certificate, client_of, forwarding, identity, is_trusted};
+use carrier::{carrier_of, needs_key};
 use forwards::forwards_of;
 pub use references::AskedFor;
 use references::asked_for;
@@ -66,8 +68,6 @@ pub struct Admitted {
     offered: Box<[u8]>,
     /// What the client has asked for, where references in the answer may have to be rewritten.
     pub asked_for: Option<AskedFor>,
-    /// By which protocol it is sent.
-    pub carrier: Carrier,
     /// The key of the WebSocket that is asked for: the client's own, or ours if it speaks HTTP/2. `None`: it is none that
     /// we have to know.
     pub websocket_key: Option<[u8; KEY_BYTES]>,
@@ -244,6 +244,9 @@ fn decide(
         exchange.bound_by_client(wait);
     }
     let key = key_of(exchange, head, path);
+    let own_key = needs_key(head).then(|| shard.make_websocket_key());
+    let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
+    exchange.carrier.set(carrier);
     let first = choose_first(shard, exchange, key);
     Ok(encode(
         shard,
@@ -257,6 +260,8 @@ fn decide(
             first,
             trace: trace.fields(),
             forwards,
+            own_key,
+            websocket_key,
         },
     ))
 }
@@ -299,6 +304,9 @@ struct Chosen<'a> {
     first: Option<u32>,
     trace: TraceFields<'a>,
     forwards: Forwards,
+    /// A key for a WebSocket whose client has given none.
+    own_key: Option<[u8; KEY_BYTES]>,
+    websocket_key: Option<[u8; KEY_BYTES]>,
 }
 
 fn encode(
@@ -316,7 +324,6 @@ fn encode(
         chosen.path
     };
     let client_trusted = is_trusted(exchange, client);
-    let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let edits = RequestEdits {
         path,
         host: host_of(exchange, route, chosen.first),
@@ -332,10 +339,9 @@ fn encode(
         via: route.via,
         expect: !route.answer_continue,
         trace: chosen.trace,
-        websocket_key: own_key.as_ref().map(|key| &key[..]),
+        websocket_key: chosen.own_key.as_ref().map(|key| &key[..]),
         max_forwards: chosen.forwards.written(),
     };
-    let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
     let mut request = shard.blocks.take();
     let encoded = h1::encode_request(request.vec(), head, &edits);
     Admitted {
@@ -349,7 +355,7 @@ fn encode(
         version: head.version,
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
-        body: body_of(client, exchange, head, carrier),
+        body: body_of(client, exchange, head),
         has_body: head.body != RequestBody::None,
         is_whole: head.body == RequestBody::None,
         is_kept: true,
@@ -357,8 +363,7 @@ fn encode(
         first: chosen.first,
         asked_for: asked_for(client, head, route, client_trusted),
         offered: offered(head),
-        carrier,
-        websocket_key,
+        websocket_key: chosen.websocket_key,
         host_value: encoded.host_value,
         host_of: matches!(route.host_header, HostHeader::Backend)
             .then_some(chosen.first.unwrap_or(0)),
@@ -377,11 +382,6 @@ fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> 
     }
 }
 
-/// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
-fn needs_key(head: &RequestHead<'_, '_>) -> bool {
-    head.upgrade && head.version == Version::Http2
-}
-
 /// The protocols that the client offers, for the time when its head is gone.
 fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
     match head.upgrade {
@@ -390,41 +390,10 @@ fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
     }
 }
 
-/// By which protocol a request is sent, and the key of the WebSocket that it asks for if we have to know that.
-fn carrier_of(
-    exchange: &Exchange,
-    head: &RequestHead<'_, '_>,
-    own_key: Option<[u8; KEY_BYTES]>,
-) -> (Carrier, Option<[u8; KEY_BYTES]>) {
-    let pool = exchange.plan.pool(exchange.route().pool);
-    if !head.upgrade || pool.protocol == Protocol::Http1 {
-        return (Carrier::Pools, own_key);
-    }
-    let mut keys = fields::values(head.fields, "sec-websocket-key");
-    let given = keys.next().and_then(websocket::given_key);
-    let key = own_key.or(given.filter(|_| keys.next().is_none()));
-    let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
-    let mut offered = head.offered();
-    // Nothing else is asked for by an extended CONNECT in the way in which HTTP/1.1 asks for it.
-    let has_form = head.method.as_bytes() == b"GET"
-        && head.body == RequestBody::None
-        && offered.next().is_some_and(is_websocket)
-        && offered.next().is_none();
-    match has_form && key.is_some() {
-        true => (Carrier::WebSocket, key),
-        false => (Carrier::Http1, own_key),
-    }
-}
-
-fn body_of(
-    client: &Client,
-    exchange: &Exchange,
-    head: &RequestHead<'_, '_>,
-    carrier: Carrier,
-) -> Body {
+fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Body {
     let route = exchange.route();
-    let speaks_http1 =
-        carrier == Carrier::Http1 || exchange.plan.pool(route.pool).protocol == Protocol::Http1;
+    let speaks_http1 = exchange.carrier.get() == Carrier::Http1
+        || exchange.plan.pool(route.pool).protocol == Protocol::Http1;
     let coming = match head.body {
         RequestBody::None => Coming::Nothing,
         // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.

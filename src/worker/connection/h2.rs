@@ -41,10 +41,9 @@ pub async fn serve(shard: &Rc<Shard>, client: Client) {
         if idle.is_none() {
             let connection = Rc::downgrade(&connection);
             let end = move || {
-                connection
-                    .upgrade()
-                    .into_iter()
-                    .for_each(|it| it.end_if_idle())
+                if let Some(connection) = connection.upgrade() {
+                    connection.end_if_idle();
+                }
             };
             *idle = Some(shard.idle_clients.enter(&arrival.listener.clients, end));
         }

@@ -20,12 +20,12 @@ use crate::worker::upstream::dial::{Security, greet, introduction};
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::stream::{Obtained, await_connection, obtain_stream};
 use crate::worker::upstream::trial::{note_connected, note_unconnected};
-use crate::worker::upstream::websocket::for_websocket;
+use crate::worker::upstream::websocket::{for_websocket, goes_by_http1};
 use crate::worker::upstream::{Carrier, Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
 /// A connection to the backend for one exchange. `fresh`: one that was never idle, since its backend may have closed such
-/// a one just now; over HTTP/2 a backend says before it closes, so that any will do. `carrier`: by which protocol. `None`: the backend has as many
+/// a one just now; over HTTP/2 a backend says before it closes, so that any will do. `None`: the backend has as many
 /// connections as it may, and none of them is idle here. Errors: it cannot be connected to in time, or the client left
 /// meanwhile.
 pub async fn obtain(
@@ -34,14 +34,13 @@ pub async fn obtain(
     exchange: &Exchange,
     backend: &Backend,
     fresh: bool,
-    carrier: Carrier,
 ) -> Result<Option<Upstream>, Failure> {
     let Some(key) = exchange.plan.reuse_key(backend.id()) else {
         return Err(Failure::ConnectFailed);
     };
     let pool = exchange.plan.pool(exchange.route().pool);
-    if pool.protocol == Protocol::Http2 && carrier != Carrier::Http1 {
-        match obtain_shared(shard, client, exchange, (backend, key), carrier).await? {
+    if pool.protocol == Protocol::Http2 && !goes_by_http1(shard, exchange, backend.id()) {
+        match obtain_shared(shard, client, exchange, (backend, key)).await? {
             Multiplexed::Obtained(upstream) => return Ok(upstream),
             Multiplexed::Useless => {}
         }
@@ -104,11 +103,10 @@ async fn obtain_shared(
     client: &Client,
     exchange: &Exchange,
     (backend, key): (&Backend, ReuseKey),
-    carrier: Carrier,
 ) -> Result<Multiplexed, Failure> {
     loop {
         match obtain_stream(shard, exchange, backend, key)? {
-            Obtained::Stream(upstream) if carrier == Carrier::WebSocket => {
+            Obtained::Stream(upstream) if exchange.carrier.get() == Carrier::WebSocket => {
                 let upstream = for_websocket(shard, client, exchange, upstream).await?;
                 return Ok(
                     upstream.map_or(Multiplexed::Useless, |one| Multiplexed::Obtained(Some(one)))

@@ -1,7 +1,7 @@
 //! The requests that wait on one core for a connection to a pool, first come, first served. What becomes free is
 //! handed to one of them and wakes no other; a request that has waited much longer on another core goes first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -13,7 +13,7 @@ use crate::shared::SharedPoolCounts;
 use crate::shared::backend_table::Permit;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::messages::ToWorker;
-use crate::worker::upstream::{ReuseKey, Upstream};
+use crate::worker::upstream::{Carrier, ReuseKey, Upstream};
 
 /// A worker among the others.
 pub struct Neighbours {
@@ -35,12 +35,15 @@ pub trait Backends {
 /// A pool's waiting requests.
 pub struct Queue {
     requests: RefCell<VecDeque<Rc<Waiter>>>,
+    /// How many requests there are of each carrier: what is of no use to a WebSocket may be to a request behind it.
+    by_carrier: [Cell<usize>; Carrier::ALL.len()],
     counts: SharedPoolCounts,
     neighbours: Rc<Neighbours>,
 }
 
 struct Waiter {
     plan: Rc<dyn Backends>,
+    carrier: Carrier,
     since: Micros,
     waker: RefCell<Option<Waker>>,
     offer: RefCell<Option<Offer>>,
@@ -88,31 +91,44 @@ impl Queue {
     pub fn new(counts: SharedPoolCounts, neighbours: &Rc<Neighbours>) -> Rc<Queue> {
         Rc::new(Queue {
             requests: RefCell::default(),
+            by_carrier: Default::default(),
             counts,
             neighbours: neighbours.clone(),
         })
     }
 
-    /// Whether a request of this generation would go ahead of one that waits. (What requests of other generations wait
-    /// for need not be what this one wants.)
-    pub fn is_ahead(&self, generation: u64) -> bool {
+    /// Whether a request of this generation and carrier would go ahead of one that waits. (What requests of other
+    /// generations wait for need not be what this one wants, and a request that needs a stream must not wait for those
+    /// that need a connection.)
+    pub fn is_ahead(&self, generation: u64, carrier: Carrier) -> bool {
+        if self.waiting(carrier).get() == 0 {
+            return false;
+        }
         let requests = self.requests.borrow();
-        let last = requests.back();
+        let last = requests.iter().rfind(|waiter| waiter.carrier == carrier);
         last.is_some_and(|last| last.plan.generation() == generation)
     }
 
     /// Queues a request; `None` if there are as many as may be.
-    pub fn join(self: &Rc<Self>, plan: Rc<dyn Backends>, now: Micros) -> Option<Place> {
-        if self.requests.borrow().len() >= limits::WAITING_REQUESTS {
+    pub fn join(
+        self: &Rc<Self>,
+        plan: Rc<dyn Backends>,
+        carrier: Carrier,
+        now: Micros,
+    ) -> Option<Place> {
+        if !self.has_place() {
             return None;
         }
         let waiter = Rc::new(Waiter {
             plan,
+            carrier,
             since: now,
             waker: RefCell::default(),
             offer: RefCell::default(),
         });
         self.requests.borrow_mut().push_back(waiter.clone());
+        let waiting = self.waiting(carrier);
+        waiting.set(waiting.get() + 1);
         self.publish();
         let queue = self.clone();
         Some(Place { queue, waiter })
@@ -174,21 +190,56 @@ impl Queue {
         }
     }
 
-    /// Tells the first request that was told nothing yet of room on this core's connections to a backend.
+    /// Whether another request may wait.
+    pub fn has_place(&self) -> bool {
+        self.requests.borrow().len() < limits::WAITING_REQUESTS
+    }
+
+    /// Tells the first request of each carrier that was told nothing yet of room on this core's connections to a
+    /// backend.
     pub fn tell_room(&self, id: BackendId) {
-        let requests = self.requests.borrow();
-        let knows = |waiter: &&Rc<Waiter>| waiter.plan.reuse_key(id).is_some();
-        let mut waiting = requests.iter().filter(knows);
-        if let Some(waiter) = waiting.find(|waiter| waiter.offer.borrow().is_none()) {
-            waiter.wake(Offer::Room(id));
+        for carrier in Carrier::ALL {
+            let knows = |waiter: &Waiter| waiter.plan.reuse_key(id).is_some();
+            let is_next = |waiter: &Waiter| knows(waiter) && waiter.offer.borrow().is_none();
+            if let Some(waiter) = self.first(carrier, is_next) {
+                waiter.wake(Offer::Room(id));
+            }
         }
     }
 
-    /// Lets the first request look for a backend. If it finds one, so does the next: see [`Place::found`].
+    /// Lets the first request of each carrier look for a backend. If it finds one, so does the next: see
+    /// [`Place::found`].
     pub fn look(&self) {
-        if let Some(first) = self.requests.borrow().front() {
+        for carrier in Carrier::ALL {
+            self.look_as(carrier);
+        }
+    }
+
+    fn look_as(&self, carrier: Carrier) {
+        if let Some(first) = self.first(carrier, |_| true) {
             first.wake(Offer::Look);
         }
+    }
+
+    fn first(&self, carrier: Carrier, is_wanted: impl Fn(&Waiter) -> bool) -> Option<Rc<Waiter>> {
+        if self.waiting(carrier).get() == 0 {
+            return None;
+        }
+        let requests = self.requests.borrow();
+        let mut waiting = requests.iter().filter(|it| it.carrier == carrier);
+        waiting.find(|waiter| is_wanted(waiter)).cloned()
+    }
+
+    fn waiting(&self, carrier: Carrier) -> &Cell<usize> {
+        &self.by_carrier[carrier as usize]
+    }
+
+    fn remove(&self, at: usize) -> Option<Rc<Waiter>> {
+        let removed = self.requests.borrow_mut().remove(at)?;
+        let waiting = self.waiting(removed.carrier);
+        waiting.set(waiting.get() - 1);
+        self.publish();
+        Some(removed)
     }
 
     /// Whether any request waits, on this core or another.
@@ -236,9 +287,7 @@ impl Queue {
     }
 
     fn serve(&self, at: usize, offer: Offer) {
-        let waiter = self.requests.borrow_mut().remove(at);
-        self.publish();
-        let earlier = waiter.and_then(|waiter| waiter.wake(offer));
+        let earlier = self.remove(at).and_then(|waiter| waiter.wake(offer));
         earlier.into_iter().for_each(|offer| self.pass_on(offer));
     }
 
@@ -258,12 +307,10 @@ impl Queue {
     }
 
     fn leave(&self, waiter: &Rc<Waiter>) {
-        let mut requests = self.requests.borrow_mut();
+        let requests = self.requests.borrow();
         let at = requests.iter().position(|one| Rc::ptr_eq(one, waiter));
-        if at.and_then(|at| requests.remove(at)).is_some() {
-            drop(requests);
-            self.publish();
-        }
+        drop(requests);
+        at.and_then(|at| self.remove(at));
     }
 
     fn publish(&self) {
@@ -286,9 +333,9 @@ impl Waiter {
 }
 
 impl Place {
-    /// Whether no other request of this core waits.
+    /// Whether no other request of this core and carrier waits.
     pub fn is_alone(&self) -> bool {
-        self.queue.requests.borrow().len() == 1
+        self.queue.waiting(self.waiter.carrier).get() == 1
     }
 
     /// Has the request look around when it first asks.
@@ -311,7 +358,7 @@ impl Place {
     /// Notes that the request found what it needs by looking around: the next one may, too.
     pub fn found(&self) {
         self.queue.leave(&self.waiter);
-        self.queue.look();
+        self.queue.look_as(self.waiter.carrier);
     }
 
     /// Notes that it did not. The next one that began with another configuration may all the same.
@@ -321,7 +368,10 @@ impl Place {
             .iter()
             .skip_while(|one| !Rc::ptr_eq(one, &self.waiter));
         let generation = self.waiter.plan.generation();
-        if let Some(other) = behind.find(|one| one.plan.generation() != generation) {
+        let may_find = |one: &&Rc<Waiter>| {
+            one.carrier == self.waiter.carrier && one.plan.generation() != generation
+        };
+        if let Some(other) = behind.find(may_find) {
             other.wake(Offer::Look);
         }
     }

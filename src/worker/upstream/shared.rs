@@ -12,7 +12,14 @@ use crate::worker::upstream::{Queue, ReuseKey};
 /// A core's shared connections, by backend.
 #[derive(Default)]
 pub struct Shared {
-    backends: RefCell<Vec<Vec<Known>>>,
+    backends: RefCell<Vec<Backend>>,
+}
+
+#[derive(Default)]
+struct Backend {
+    connections: Vec<Known>,
+    /// The key of the connections by which the backend has said that it takes no WebSockets over HTTP/2.
+    without_websockets: Option<ReuseKey>,
 }
 
 struct Known {
@@ -27,7 +34,7 @@ impl Shared {
     /// second choice only if there is no other.
     pub fn find(&self, id: BackendId, key: ReuseKey) -> Option<Rc<Connection>> {
         let backends = self.backends.borrow();
-        let known = backends.get(id.index())?;
+        let known = &backends.get(id.index())?.connections;
         let has_room = |known: &&Known| known.key == key && known.connection.has_room();
         let with_room = || known.iter().filter(has_room);
         let first = with_room().find(|known| !known.connection.is_second_choice());
@@ -44,7 +51,7 @@ impl Shared {
     pub fn is_full(&self, id: BackendId) -> bool {
         let backends = self.backends.borrow();
         let known = backends.get(id.index());
-        known.is_some_and(|known| known.len() >= limits::H2_UPSTREAM_CONNECTIONS)
+        known.is_some_and(|known| known.connections.len() >= limits::H2_UPSTREAM_CONNECTIONS)
     }
 
     /// Takes a new connection in. `queue`: who waits for another in its place, if a bound on connections counts it.
@@ -57,9 +64,9 @@ impl Shared {
     ) {
         let mut backends = self.backends.borrow_mut();
         if backends.len() <= id.index() {
-            backends.resize_with(id.index() + 1, Vec::new);
+            backends.resize_with(id.index() + 1, Backend::default);
         }
-        backends[id.index()].push(Known {
+        backends[id.index()].connections.push(Known {
             key,
             connection,
             queue,
@@ -74,15 +81,50 @@ impl Shared {
             let queue = known.queue.as_ref();
             queue.is_some_and(|queue| queue.waiting_elsewhere() > 0)
         };
-        let wanted = backends.iter().flatten().filter(is_wanted);
-        wanted.for_each(|known| known.connection.end_if_idle());
+        let all = backends.iter().flat_map(|backend| &backend.connections);
+        all.filter(is_wanted).for_each(|known| {
+            known.connection.end_if_idle();
+        });
+    }
+
+    /// Ends one connection to a backend that has no stream and that a bound counts, for a request that needs a
+    /// connection of its own.
+    pub fn end_idle(&self, id: BackendId) {
+        let backends = self.backends.borrow();
+        let known = backends.get(id.index()).map(|known| &known.connections);
+        let mut counted = known.into_iter().flatten().filter(|it| it.queue.is_some());
+        counted.any(|known| known.connection.end_if_idle());
+    }
+
+    /// Notes whether a backend takes WebSockets over HTTP/2, as its settings say (RFC 8441 section 3).
+    pub fn note_websockets(&self, id: BackendId, key: ReuseKey, takes: bool) {
+        if let Some(known) = self.backends.borrow_mut().get_mut(id.index()) {
+            known.without_websockets = (!takes).then_some(key);
+        }
+    }
+
+    /// Has a backend asked again whether it takes WebSockets: by HTTP/1.1 it has taken none.
+    pub fn ask_for_websockets(&self, id: BackendId) {
+        if let Some(known) = self.backends.borrow_mut().get_mut(id.index()) {
+            known.without_websockets = None;
+        }
+    }
+
+    /// Whether a backend has said that it takes no WebSockets over HTTP/2, and has not said anything else since.
+    pub fn takes_no_websockets(&self, id: BackendId, key: ReuseKey) -> bool {
+        let backends = self.backends.borrow();
+        backends.get(id.index()).is_some_and(|known| {
+            let takes = |it: &Known| it.key == key && it.connection.takes_websockets();
+            known.without_websockets == Some(key) && !known.connections.iter().any(takes)
+        })
     }
 
     /// Has the connections to a backend that fails its probes show that they live, before new requests prefer them
     /// again; those without a stream end.
     pub fn suspect(&self, id: BackendId) {
         let backends = self.backends.borrow();
-        for known in backends.get(id.index()).into_iter().flatten() {
+        let known = backends.get(id.index()).map(|known| &known.connections);
+        for known in known.into_iter().flatten() {
             known.connection.suspect();
             known.connection.end_if_idle();
         }
@@ -90,16 +132,18 @@ impl Shared {
 
     /// Takes a connection out that has ended.
     pub fn remove(&self, id: BackendId, connection: &Rc<Connection>) {
-        if let Some(connections) = self.backends.borrow_mut().get_mut(id.index()) {
-            connections.retain(|known| !Rc::ptr_eq(&known.connection, connection));
+        if let Some(known) = self.backends.borrow_mut().get_mut(id.index()) {
+            known
+                .connections
+                .retain(|known| !Rc::ptr_eq(&known.connection, connection));
         }
     }
 
     /// Lets go of the connections to backends that `stays` does not hold for: they end with their last stream.
     pub fn forget_unless(&self, stays: impl Fn(BackendId) -> bool) {
-        for (connections, id) in self.backends.borrow_mut().iter_mut().zip(0..) {
+        for (known, id) in self.backends.borrow_mut().iter_mut().zip(0..) {
             if !stays(BackendId(id)) {
-                connections.clear();
+                *known = Backend::default();
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::worker::failure::Failure;
 use crate::worker::plan::{Choice, Pick};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::queue::{Offer, Place};
+use crate::worker::upstream::websocket::goes_by_http1;
 use crate::worker::upstream::{Granted, Hold};
 
 /// The backend that a request goes to first, as index in the pool; `None`: it has to wait, or there is none.
@@ -38,7 +39,8 @@ pub async fn choose(
     }
     let route = exchange.route();
     let queue = exchange.plan.live(route.pool).queue();
-    let Some(place) = queue.join(exchange.plan.clone(), Micros::now()) else {
+    let Some(place) = queue.join(exchange.plan.clone(), exchange.carrier.get(), Micros::now())
+    else {
         return Err(Failure::Saturated);
     };
     if place.is_alone() {
@@ -52,7 +54,9 @@ pub async fn choose(
         key,
         place,
     };
-    client.timer.set(exchange.bounded(route.timeouts.connect));
+    client
+        .timer
+        .set(exchange.wait_for_connection(route.timeouts.connect));
     let waited = client.timer.bound(|cx| {
         let offer = waiting.place.offer(cx);
         match offer.and_then(|offer| waiting.consider(offer)) {
@@ -70,7 +74,7 @@ pub async fn choose(
 fn pick_in_turn(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
     let plan = &exchange.plan;
     let queue = plan.live(exchange.route().pool).queue();
-    match queue.is_ahead(plan.snapshot().generation) {
+    match queue.is_ahead(plan.snapshot().generation, exchange.carrier.get()) {
         true => Pick::Saturated,
         false => pick(shard, exchange, key),
     }
@@ -94,6 +98,8 @@ fn is_full(shard: &Shard, exchange: &Exchange, id: BackendId, most: u32) -> bool
     let key = exchange.plan.reuse_key(id);
     match exchange.plan.pool(exchange.route().pool).protocol {
         Protocol::Http1 => may_not_open && !shard.upstreams.has_idle_for(id, key),
+        // An idle connection of HTTP/2 makes room for such a request: see [`Waiting::make_room`].
+        Protocol::Http2 if goes_by_http1(shard, exchange, id) => may_not_open,
         Protocol::Http2 => {
             let shared = &shard.shared_upstreams;
             let has_room = || key.is_some_and(|key| shared.has_room(id, key));
@@ -143,7 +149,11 @@ impl Waiting<'_> {
                 let most = plan
                     .backend(self.exchange.route().pool, index)
                     .max_connections;
-                (!is_full(self.shard, self.exchange, id, most)).then_some(Ok(index))
+                if is_full(self.shard, self.exchange, id, most) {
+                    self.make_room(id);
+                    return None;
+                }
+                Some(Ok(index))
             }
             Offer::Look => self.look(),
         }
@@ -160,11 +170,22 @@ impl Waiting<'_> {
             Pick::Backend(index) => Ok(index),
             Pick::None => Err(Failure::NoBackend),
             Pick::Saturated => {
+                let pool = self.exchange.plan.pool(self.exchange.route().pool);
+                let backends = pool.backends.iter();
+                backends.for_each(|backend| self.make_room(backend.id()));
                 self.place.found_nothing();
                 return None;
             }
         };
         self.place.found();
         Some(outcome)
+    }
+
+    /// Has a connection of HTTP/2 that nobody uses end for a request that cannot be sent on it: its permit comes to
+    /// the queue.
+    fn make_room(&self, id: BackendId) {
+        if goes_by_http1(self.shard, self.exchange, id) {
+            self.shard.shared_upstreams.end_idle(id);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::task::Poll;
 
+use crate::base::ids::BackendId;
 use crate::net::Expired;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -22,6 +23,24 @@ pub enum Carrier {
     WebSocket,
     /// By HTTP/1.1, whatever its pool speaks.
     Http1,
+}
+
+impl Carrier {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Carrier; 3] = [Carrier::Pools, Carrier::WebSocket, Carrier::Http1];
+}
+
+/// Whether a request goes to a backend by HTTP/1.1, as far as is known by now, although its pool speaks HTTP/2. Such a
+/// request needs a connection of its own.
+pub fn goes_by_http1(shard: &Shard, exchange: &Exchange, id: BackendId) -> bool {
+    match exchange.carrier.get() {
+        Carrier::Pools => false,
+        Carrier::Http1 => true,
+        Carrier::WebSocket => {
+            let key = exchange.plan.reuse_key(id);
+            key.is_some_and(|key| shard.shared_upstreams.takes_no_websockets(id, key))
+        }
+    }
 }
 
 /// Makes a stream one for a WebSocket. `None`: the backend takes no extended CONNECT. Its first SETTINGS tell, and are
@@ -47,6 +66,10 @@ pub async fn for_websocket(
         .await
         .unwrap_or_else(|Expired| Err(exchange.expired(Failure::ConnectTimeout)))?;
     upstream.is_websocket = takes;
+    let id = upstream.backend();
+    if let Some(key) = exchange.plan.reuse_key(id) {
+        shard.shared_upstreams.note_websockets(id, key, takes);
+    }
     Ok(takes.then_some(upstream))
 }
 

@@ -17,7 +17,7 @@ use crate::support::tls::{Authority, Server};
 use crate::support::{Client, Link, Origin, Proxy, eventually, get};
 
 /// Serves HTTP/2: holds `/wait` until it may be answered, and `/health` while it is not well.
-fn serve_h2(link: &mut Link, state: &State, name: &str) {
+pub fn serve_h2(link: &mut Link, state: &State, name: &str) {
     let stream = link.stream.try_clone().unwrap();
     stream
         .set_read_timeout(Some(Duration::from_millis(10)))
@@ -303,8 +303,10 @@ fn an_answer_that_never_pauses_is_cut() {
     eventually("it flows", || sent.load(SeqCst) > 100);
     state.set_well(false);
     assert!(reader.join().unwrap() < 90_000_000_000);
-    proxy.wait_for_log(&["backend_down"]);
-    // Nothing is taken of the other one's bytes until it is cut.
+    // Nothing is taken of the other one's bytes until it is cut: while they flow, a pause would have it cut as well.
+    eventually("both are cut", || {
+        proxy.log().matches("request failed: backend_down").count() == 2
+    });
     read_to_the_end(&mut standing);
     for other in ["reader_too_slow", "client_stalled"] {
         assert!(!proxy.log().contains(other), "{}", proxy.log());

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::support::h2::answering::Answering;
 use crate::support::h2::frame::get as h2_get;
+use crate::support::proxy::route;
 use crate::support::{Link, Origin, Proxy, eventually, get};
 
 /// What `docker exec` sends: a POST with a body that asks for a stream of bytes.
@@ -231,4 +233,25 @@ fn what_a_backend_advertises_stays_here() {
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.field("upgrade"), None);
     assert_eq!(answer.field("connection"), None);
+}
+
+/// A backend that speaks HTTP/2 only takes no offer, and goes on with other requests.
+#[test]
+fn an_offer_to_a_backend_without_http1_is_a_failure_of_its_own() {
+    let origin = Origin::start(|link| {
+        let mut backend = Answering::over(link.stream.try_clone().unwrap());
+        while let Some((stream, _)) = backend.request() {
+            backend.answer(stream, "version2");
+        }
+    });
+    let proxy = Proxy::start(&(route("/", &[origin.addr]) + "protocol = \"h2\"\n"));
+    for body in ["", "{}"] {
+        let mut client = proxy.client();
+        let answer = client.ask(format!(
+            "POST /exec HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: tcp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        assert_eq!(answer.status(), 502);
+        assert_eq!(proxy.ask(get("/")).text(), "version2");
+    }
 }

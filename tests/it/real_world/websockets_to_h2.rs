@@ -30,8 +30,8 @@ pub(super) type Seen = Arc<Mutex<Vec<String>>>;
 #[derive(Clone, Copy)]
 pub(super) struct Backend {
     /// Whether an extended CONNECT is taken, and with which status it is answered.
-    extended: Option<u16>,
-    http1: bool,
+    pub(super) extended: Option<u16>,
+    pub(super) http1: bool,
 }
 
 pub(super) const BOTH: Backend = Backend {
@@ -46,9 +46,14 @@ impl Backend {
         (Origin::start(move |link| self.serve(link, &told)), seen)
     }
 
-    fn serve<S: Read + Write>(self, link: &mut Link<S>, seen: &Seen) {
+    /// Serves a connection of which `PRI` has been read.
+    pub(super) fn serve_http2<S: Read + Write>(self, link: &mut Link<S>, seen: &Seen) {
+        Http2::new(self, link, seen).serve();
+    }
+
+    pub(super) fn serve<S: Read + Write>(self, link: &mut Link<S>, seen: &Seen) {
         match link.bytes(3).as_deref() {
-            Some(b"PRI") => Http2::new(self, link, seen).serve(),
+            Some(b"PRI") => self.serve_http2(link, seen),
             Some(_) if self.http1 => serve_http1(link, seen),
             _ => {}
         }
@@ -210,7 +215,7 @@ pub(super) fn upgrade(more: &str) -> String {
     )
 }
 
-fn with_key() -> String {
+pub(super) fn with_key() -> String {
     upgrade(&format!("Sec-WebSocket-Key: {KEY}\r\n"))
 }
 

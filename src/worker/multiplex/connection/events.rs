@@ -103,7 +103,7 @@ impl Connection {
             Event::GoAway { last, .. } => self.lose_beyond(last),
             Event::Pong => self.silent_since.set(None),
             Event::Settings => {
-                // They count as waiting until they have been opened.
+                // Those that wait stay counted until they are opened: see [`Connection::has_room`].
                 let unsettled = self.unsettled.borrow();
                 unsettled.iter().for_each(|state| state.wake());
             }

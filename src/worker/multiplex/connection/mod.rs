@@ -199,6 +199,11 @@ impl Connection {
         Ok(None)
     }
 
+    /// Whether the backend has said that it takes an extended CONNECT.
+    pub fn takes_websockets(&self) -> bool {
+        self.protocol.borrow().takes_extended_connect()
+    }
+
     /// Whether the connection is still being made; the stream is woken when it is there. Errors: it will not be.
     pub(super) fn awaits_socket(&self, state: &Rc<State>) -> Result<bool, Gone> {
         if let Some(gone) = state.gone.get() {
@@ -324,15 +329,19 @@ impl Connection {
         }
     }
 
-    /// Lets a connection that is made end if there is no stream on it, and none to come.
-    pub fn end_if_idle(&self) {
+    /// Lets a connection that is made end if there is no stream on it, and none waits to be opened. Whether it ends for
+    /// that reason from now on.
+    pub fn end_if_idle(&self) -> bool {
         let is_idle = self.open_streams() == 0 && !self.is_awaited();
-        if self.is_connected() && !self.deaf.get() && is_idle {
-            self.protocol().drain(Micros::now());
-            self.timer
-                .set(Duration::from_millis(limits::H2_CHECK_MILLIS)); // A silent peer is not waited for long.
-            self.wake_sender();
+        let is_over = self.deaf.get() || self.protocol.borrow().is_ending();
+        if !self.is_connected() || !is_idle || is_over {
+            return false;
         }
+        self.protocol().drain(Micros::now());
+        self.timer
+            .set(Duration::from_millis(limits::H2_CHECK_MILLIS)); // A silent peer is not waited for long.
+        self.wake_sender();
+        true
     }
 
     /// Ends all streams, which learn why, and takes no others. Whatever waits for room to send on one of them is

@@ -70,8 +70,12 @@ impl Core {
 
     /// A request that waits since then, and how often it was woken.
     fn wait(&self, generation: u64, since: u64) -> (Place, Arc<Woken>) {
+        self.wait_as(Carrier::Pools, generation, since)
+    }
+
+    fn wait_as(&self, carrier: Carrier, generation: u64, since: u64) -> (Place, Arc<Woken>) {
         let plan = Rc::new(Generation(generation));
-        let place = self.queue.join(plan, Micros(since)).expect("room");
+        let place = self.queue.join(plan, carrier, Micros(since)).expect("room");
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         assert!(place.offer(&Context::from_waker(&waker)).is_none());
@@ -249,14 +253,42 @@ fn looking_goes_on_as_long_as_it_helps() {
     );
     newer.found_nothing();
     assert_eq!([&second, &third, &newer].map(offered), ["nothing"; 3]);
-    assert!(core.queue.is_ahead(2) && !core.queue.is_ahead(1));
+    let is_ahead = |generation| core.queue.is_ahead(generation, Carrier::Pools);
+    assert!(is_ahead(2) && !is_ahead(1));
+}
+
+/// What is of no use to a WebSocket may be to a request behind it.
+#[test]
+fn requests_of_one_carrier_do_not_wait_for_those_of_another() {
+    let core = Core::new();
+    let (tunnel, _) = core.wait_as(Carrier::WebSocket, 1, 0);
+    let (second, _) = core.wait_as(Carrier::WebSocket, 1, 0);
+    let is_ahead = |carrier| core.queue.is_ahead(1, carrier);
+    assert!(is_ahead(Carrier::WebSocket) && !is_ahead(Carrier::Pools));
+    let (plain, _) = core.wait(1, 5);
+    assert!(is_ahead(Carrier::Pools) && !is_ahead(Carrier::Http1));
+    assert!(tunnel.is_alone() == second.is_alone() && plain.is_alone());
+    core.queue.tell_room(ID);
+    assert_eq!(
+        [&tunnel, &second, &plain].map(offered),
+        ["room", "nothing", "room"]
+    );
+    core.queue.look();
+    assert_eq!(offered(&plain), "look");
+    plain.found();
+    assert_eq!([&tunnel, &second].map(offered), ["look", "nothing"]);
+    // A permit is of use to all: it goes to whoever came first.
+    core.queue.release(core.permit());
+    assert_eq!(offered(&tunnel), "permit");
+    drop((tunnel, second, plain));
+    assert!(!is_ahead(Carrier::WebSocket) && !is_ahead(Carrier::Pools));
 }
 
 #[test]
 fn requests_are_bounded_however_often_they_are_woken() {
     let core = Core::new();
     let plan = || Rc::new(Generation(1));
-    let join = |since| core.queue.join(plan(), Micros(since));
+    let join = |since| core.queue.join(plan(), Carrier::Pools, Micros(since));
     let mut places: Vec<_> = (0..limits::WAITING_REQUESTS as u64).map(join).collect();
     assert!(places.iter().all(Option::is_some));
     for place in places.iter().flatten() {

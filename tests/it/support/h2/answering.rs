@@ -16,10 +16,11 @@ pub struct Answering<S> {
 }
 
 impl<S: Read + Write> Answering<S> {
-    /// Takes as many streams at once as the proxy may want to open.
+    /// Takes as many streams at once as the proxy may want to open, and no WebSockets (RFC 8441).
     pub fn over(stream: S) -> Answering<S> {
         let settings = LocalSettings {
             streams: 1000,
+            extended_connect: false,
             ..LocalSettings::default()
         };
         Answering {

@@ -1,0 +1,39 @@
+//! By which protocol a request goes to a backend that speaks HTTP/2, if it offers to switch to another protocol.
+
+use crate::http::fields;
+use crate::http::h1::{RequestBody, RequestHead, Version};
+use crate::http::websocket::{self, KEY_BYTES};
+use crate::snapshot::Protocol;
+use crate::worker::exchange::Exchange;
+use crate::worker::upstream::Carrier;
+
+/// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
+pub fn needs_key(head: &RequestHead<'_, '_>) -> bool {
+    head.upgrade && head.version == Version::Http2
+}
+
+/// By which protocol a request is sent, and the key of the WebSocket that it asks for if we have to know that.
+pub fn carrier_of(
+    exchange: &Exchange,
+    head: &RequestHead<'_, '_>,
+    own_key: Option<[u8; KEY_BYTES]>,
+) -> (Carrier, Option<[u8; KEY_BYTES]>) {
+    let pool = exchange.plan.pool(exchange.route().pool);
+    if !head.upgrade || pool.protocol == Protocol::Http1 {
+        return (Carrier::Pools, own_key);
+    }
+    let mut keys = fields::values(head.fields, "sec-websocket-key");
+    let given = keys.next().and_then(websocket::given_key);
+    let key = own_key.or(given.filter(|_| keys.next().is_none()));
+    let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
+    let mut offered = head.offered();
+    // Nothing else is asked for by an extended CONNECT in the way in which HTTP/1.1 asks for it.
+    let has_form = head.method.as_bytes() == b"GET"
+        && head.body == RequestBody::None
+        && offered.next().is_some_and(is_websocket)
+        && offered.next().is_none();
+    match has_form && key.is_some() {
+        true => (Carrier::WebSocket, key),
+        false => (Carrier::Http1, own_key),
+    }
+}
