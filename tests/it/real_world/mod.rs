@@ -2,6 +2,7 @@
 
 mod backend_answers;
 mod both_versions;
+mod busy_writers;
 mod client_bound;
 mod client_requests;
 mod early_answers;

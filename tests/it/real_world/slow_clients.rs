@@ -229,7 +229,7 @@ fn streams_of_messages_have_no_least_rate() {
 }
 
 /// Makes the kernel keep as little as possible for a client that does not read.
-fn narrow(socket: &impl AsRawFd) {
+pub(super) fn narrow(socket: &impl AsRawFd) {
     let bytes: libc::c_int = 2048;
     // SAFETY: sets an option on a live descriptor from a live integer.
     let done = unsafe {
