@@ -135,7 +135,12 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
             if let Stream::Socket(_) = client.wire.stream {
                 exchange.answered.set(relay.has_sent.get());
             }
-            Err(broken_answer(exchange, broken))
+            match broken {
+                Broken::SinkClosed if client.wire.stream.is_too_slow() => {
+                    Err(Failure::ReaderTooSlow)
+                }
+                broken => Err(broken_answer(exchange, broken)),
+            }
         }
     }
 }
@@ -178,6 +183,9 @@ impl Ends<'_> {
     /// Notes that from here on no other answer can be given.
     fn answer_begins(&self) {
         let exchange = self.exchange;
+        if self.is_of_messages() {
+            self.client.wire.stream.allow_leisure();
+        }
         let now = Micros::now();
         let micros = now.since(self.asked_at);
         exchange.answered.set(true);
@@ -195,15 +203,18 @@ impl Ends<'_> {
         self.shard.report_answer(exchange, backend);
     }
 
-    /// How fast the client must take the answer's body: messages come as they come.
+    /// How fast the client must take the answer's body.
     fn reader_rate(&self) -> &MinRate {
-        let exchange = self.exchange;
-        self.reader_rate.get_or_init(|| {
-            match exchange.is_grpc.get() || exchange.is_event_stream.get() {
+        self.reader_rate
+            .get_or_init(|| match self.is_of_messages() {
                 true => MinRate::none(),
                 false => MinRate::of(&self.client.arrival.listener),
-            }
-        })
+            })
+    }
+
+    /// Whether the answer consists of messages, which come as they come.
+    fn is_of_messages(&self) -> bool {
+        self.exchange.is_grpc.get() || self.exchange.is_event_stream.get()
     }
 
     /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim

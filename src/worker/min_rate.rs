@@ -121,6 +121,12 @@ impl MinRate {
         self.since.set(now);
     }
 
+    /// Grants the grace once more.
+    pub fn begin_anew(&self) {
+        self.credit.set(self.grace);
+        self.is_over.set(false);
+    }
+
     /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. What a client takes of a stream of HTTP/2 is
     /// known byte by byte. A socket takes more when a third of its buffer is free, which may last: while a send waits,
     /// the kernel is asked now and then how much the client has acknowledged. `moves` is called when it has some.

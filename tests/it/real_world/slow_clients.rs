@@ -22,7 +22,7 @@ const PATIENT: &str =
     "[timeouts]\nclient_body = 600\nclient_idle = 600\nclient_stream_stall = 600\n";
 
 /// A proxy whose one listener grants a second of grace. `listener`: further keys of it.
-fn proxy(listener: &str, routes: &str) -> (Proxy, SocketAddr) {
+pub(super) fn proxy(listener: &str, routes: &str) -> (Proxy, SocketAddr) {
     let (addr, admin) = (free_addr(), free_addr());
     let config = format!(
         "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{addr}\"\n\
@@ -40,7 +40,7 @@ fn counting(link: &mut Link) {
 }
 
 #[track_caller]
-fn is_counted(admin: SocketAddr, reason: &str) {
+pub(super) fn is_counted(admin: SocketAddr, reason: &str) {
     let reason = format!("reason=\"{reason}\"");
     eventually("the reason is counted", || {
         let metrics = metrics(admin);
@@ -244,7 +244,7 @@ pub(super) fn narrow(socket: &impl AsRawFd) {
     assert_eq!(done, 0, "SO_RCVBUF");
 }
 
-fn connections(admin: SocketAddr) -> bool {
+pub(super) fn connections(admin: SocketAddr) -> bool {
     let metrics = metrics(admin);
     let mut lines = metrics.lines();
     lines.any(|line| line.starts_with("palantir_client_connections{") && !line.ends_with(" 0"))
