@@ -1,6 +1,8 @@
 //! What users of other proxies have reported, kind by kind.
 
+mod answers_of_http2;
 mod backend_answers;
+mod bodiless_answers;
 mod both_versions;
 mod busy_writers;
 mod client_bound;
@@ -10,7 +12,9 @@ mod early_switches;
 mod empty_lines;
 mod forwarding;
 mod half_close;
+mod half_closed_turns;
 mod hanging_backends;
+mod interim_answers;
 mod late_uploads;
 mod leaving_backends;
 mod leisurely_readers;
@@ -23,6 +27,7 @@ mod redirecting_listeners;
 mod references;
 mod request_grammar;
 mod resets;
+mod slow_but_legal;
 mod slow_clients;
 mod stalled_streams;
 mod tls_refusals;
