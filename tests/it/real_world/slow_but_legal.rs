@@ -1,11 +1,14 @@
 //! Clients that are slow for good reasons, with bounds that are short: nobody of them is cut.
 
+use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::slow_clients::{connections, narrow};
 use crate::support::h2::frame::{get as h2_get, post};
 use crate::support::origin::ok;
-use crate::support::place::Directory;
+use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::route;
 use crate::support::tls::{Authority, BOTH, Dialer, Secure};
 use crate::support::{Client, Link, Origin, Proxy, get};
@@ -157,4 +160,57 @@ fn a_download_whose_backend_pauses_is_not_slow() {
     assert_eq!(answer.body.len(), 300_000);
     assert_eq!(plain.answer().body.len(), 300_000);
     assert_eq!(secure.answer().body.len(), 300_000);
+}
+
+/// A reader that takes a little all the time: the kernel takes more for it in large steps only, for which `client_idle`
+/// is too short. No least rate is demanded of it.
+#[test]
+fn a_steady_reader_is_not_idle() {
+    const BYTES: usize = 12 << 20;
+    let origin = Origin::start(|link| {
+        if let Some(request) = link.request() {
+            let kind = request.head.field("accept").unwrap_or("text/plain");
+            link.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {BYTES}\r\n\r\n"
+            ));
+            link.try_send("x".repeat(BYTES));
+        }
+    });
+    let (authority, directory) = (Authority::new(), Directory::new());
+    let pair = authority.issue(&["test"]).write(&directory, "a");
+    let admins = [(); 3].map(|()| free_addr());
+    let tls = format!("min_rate_bytes = 0\ntls = {{ certificates = [{pair}] }}");
+    let listeners = ["min_rate_bytes = 0", "", &tls];
+    let start = |index: usize| {
+        let config = format!(
+            "[admin]\nlisten_addr = \"{}\"\n[timeouts]\nclient_idle = 2\n{}",
+            admins[index],
+            route("/", &[origin.addr])
+        );
+        Proxy::with_listener(listeners[index], &config)
+    };
+    let proxies = [0, 1, 2].map(start);
+    let [free, events] = [0, 1].map(|index| Client::connect(proxies[index].addr).stream);
+    let dialer = Dialer::new(&authority, BOTH);
+    let secure = dialer.client(proxies[2].addr, "test").stream;
+    [&free, &events, &secure.sock].into_iter().for_each(narrow);
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_is_left_alone(free, admins[0]));
+        scope.spawn(|| assert_is_left_alone(events, admins[1]));
+        assert_is_left_alone(secure, admins[2]);
+    });
+}
+
+/// Reads a little every tenth of a second for a while.
+#[track_caller]
+fn assert_is_left_alone(stream: impl Read + Write, admin: SocketAddr) {
+    let mut client = Client::over(stream);
+    client.send(get("/").replace("\r\n\r\n", "\r\nAccept: text/event-stream\r\n\r\n"));
+    client.head();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        client.bytes(5_000);
+        assert!(connections(admin), "cut after {:?}", begun.elapsed());
+        sleep(PAUSE);
+    }
 }
