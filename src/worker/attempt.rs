@@ -145,6 +145,7 @@ impl Attempt<'_> {
             answer_waits_for: Default::default(),
             upload_waits_for: Cell::new(Side::Client),
             reader_rate: Default::default(),
+            unacknowledged: Default::default(),
             is_uploading: Default::default(),
             upload_failure: Default::default(),
             upload_timer: None,

@@ -57,6 +57,8 @@ pub struct Ends<'a> {
     pub upload_waits_for: Cell<Side>,
     /// How fast the client must take the answer's body, once that has begun.
     pub reader_rate: OnceCell<MinRate>,
+    /// The bytes of the request that the backend had not acknowledged when the answer last moved.
+    pub unacknowledged: Cell<usize>,
     /// Whether more of the request's body may be sent.
     pub is_uploading: Cell<bool>,
     /// Why the request was not sent to its end.
@@ -104,12 +106,6 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
     if ends.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
-    let reader_rate = ends.reader_rate.get_or_init(|| {
-        match exchange.is_grpc.get() || exchange.is_event_stream.get() {
-            true => MinRate::none(),
-            false => MinRate::of(&client.arrival.listener),
-        }
-    });
     let relay = Relay {
         blocks: &ends.shard.blocks,
         pace: &ends.shard.pace,
@@ -118,10 +114,10 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         to: &client.wire.stream,
         timer: &client.timer,
         idle: &|| ends.wait_for(Side::Backend),
-        stall: &|| ends.wait_for(Side::Client),
+        stall: &|| ends.wait_for_reader(),
         count: &|bytes| exchange.count_response(bytes),
         is_source_slow: &|_, _| false,
-        sink_rate: reader_rate,
+        sink_rate: ends.reader_rate(),
         is_cut: &|| leave::is_cut(ends.shard, exchange),
         has_sent: Cell::default(),
     };
@@ -139,7 +135,12 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
             if let Stream::Socket(_) = client.wire.stream {
                 exchange.answered.set(relay.has_sent.get());
             }
-            Err(broken_answer(exchange, broken))
+            match broken {
+                Broken::SinkClosed if client.wire.stream.is_too_slow() => {
+                    Err(Failure::ReaderTooSlow)
+                }
+                broken => Err(broken_answer(exchange, broken)),
+            }
         }
     }
 }
@@ -182,6 +183,9 @@ impl Ends<'_> {
     /// Notes that from here on no other answer can be given.
     fn answer_begins(&self) {
         let exchange = self.exchange;
+        if self.is_of_messages() {
+            self.client.wire.stream.allow_leisure();
+        }
         let now = Micros::now();
         let micros = now.since(self.asked_at);
         exchange.answered.set(true);
@@ -197,6 +201,20 @@ impl Ends<'_> {
         let millis = self.shard.timers.millis();
         (self.shard.under_way).note_head(exchange.place.get(), backend, millis);
         self.shard.report_answer(exchange, backend);
+    }
+
+    /// How fast the client must take the answer's body.
+    fn reader_rate(&self) -> &MinRate {
+        self.reader_rate
+            .get_or_init(|| match self.is_of_messages() {
+                true => MinRate::none(),
+                false => MinRate::of(&self.client.arrival.listener),
+            })
+    }
+
+    /// Whether the answer consists of messages, which come as they come.
+    fn is_of_messages(&self) -> bool {
+        self.exchange.is_grpc.get() || self.exchange.is_event_stream.get()
     }
 
     /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim

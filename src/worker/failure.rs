@@ -164,7 +164,7 @@ impl Failure {
         match gone {
             Gone::Malformed(refusal) => Failure::MalformedResponse(refusal),
             Gone::Unprocessed => Failure::Unprocessed,
-            Gone::Reset(_) | Gone::Lost => Failure::Reset,
+            Gone::Reset(_) | Gone::Lost | Gone::TooSlow => Failure::Reset,
             Gone::Unconnected(unconnected) => Failure::of_unconnected(unconnected),
         }
     }

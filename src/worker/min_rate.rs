@@ -121,9 +121,16 @@ impl MinRate {
         self.since.set(now);
     }
 
-    /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. What a client takes of a stream of HTTP/2 is
-    /// known byte by byte. A socket takes more when a third of its buffer is free, which may last: while a send waits,
-    /// the kernel is asked now and then how much the client has acknowledged. `moves` is called when it has some.
+    /// Grants the grace once more.
+    pub fn begin_anew(&self) {
+        self.credit.set(self.grace);
+        self.is_over.set(false);
+    }
+
+    /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. What a client takes
+    /// of a stream of HTTP/2 is known byte by byte. A socket takes more when a third of its buffer is free, which may
+    /// last: while a send waits, the kernel is asked now and then how much the peer has acknowledged. `moves` is called
+    /// when it has some, whether or not a rate is demanded: a peer that takes a little all the time is not silent.
     pub async fn watch<T>(
         &self,
         to: Option<&Socket>,
@@ -131,9 +138,6 @@ impl MinRate {
         moves: impl Fn(),
         sending: impl Future<Output = T>,
     ) -> Result<T, TooSlow> {
-        if self.per_second == 0 {
-            return Ok(sending.await);
-        }
         let mut sending = pin!(sending);
         self.taken.set(0);
         self.since.set(timers.millis());

@@ -231,8 +231,8 @@ impl Relay<'_> {
             }
         };
         let progress = |bytes| {
-            self.sink_rate.note_taken(timers.millis(), bytes, self.to);
             moves();
+            self.sink_rate.note_taken(timers.millis(), bytes, self.to);
         };
         self.has_sent.set(self.has_sent.get() || count > 0);
         let socket = match self.to {

@@ -137,6 +137,21 @@ impl Stream {
         }
     }
 
+    /// Lets a client take the answer as slowly as it likes, as far as its connection is concerned.
+    pub fn allow_leisure(&self) {
+        if let Stream::Multiplexed(stream) = self {
+            stream.allow_leisure();
+        }
+    }
+
+    /// Whether the stream of HTTP/2 ended because its client takes too little.
+    pub fn is_too_slow(&self) -> bool {
+        match self {
+            Stream::Socket(_) => false,
+            Stream::Multiplexed(stream) => stream.is_too_slow(),
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub fn end_sending(&self) {
         match self {

@@ -23,6 +23,7 @@ const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 /// Runs the tunnel to its end.
 pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
     client.keep_alive.set(false);
+    client.wire.stream.allow_leisure();
     let timers = [(); 2].map(|()| Timer::new(&shard.timers));
     let to_upstream = Direction {
         shard,

@@ -163,6 +163,12 @@ impl Ends<'_> {
         }
     }
 
+    /// How long the client may take none of the answer's body, which waits for it from now on.
+    pub fn wait_for_reader(&self) -> Duration {
+        self.excuse_reader();
+        self.wait_for(Side::Client)
+    }
+
     /// Notes that some of the request has moved. Silence is bounded for both directions together: who sends is alive
     /// and may have nothing to say, or to read, in the other direction.
     pub fn upload_moves(&self) {
@@ -174,6 +180,24 @@ impl Ends<'_> {
             && !timer.expired()
         {
             timer.set(self.wait_for(side));
+        }
+    }
+
+    /// Forgives the client that it has taken little of the answer while its backend takes what the client has written:
+    /// the client may have to write all before it reads. While the upload waits for the backend, the kernel takes more of
+    /// it in large steps only, and tells more often what the backend has acknowledged.
+    fn excuse_reader(&self) {
+        if !self.is_uploading.get() || self.upload_waits_for.get() != Side::Backend {
+            return;
+        }
+        let Stream::Socket(backend) = &self.upstream.wire.stream else {
+            return; // Every step is known, however small.
+        };
+        let left = backend.unacknowledged();
+        if self.unacknowledged.replace(left) != left
+            && let Some(rate) = self.reader_rate.get()
+        {
+            rate.pardon(self.client.timer.timers().millis());
         }
     }
 

@@ -25,7 +25,7 @@ use crate::worker::failure::Failure;
 use crate::worker::idle_clients::{await_client, await_idle};
 use crate::worker::live_listener::LiveListener;
 use crate::worker::min_rate::MinRate;
-use crate::worker::multiplex;
+use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
@@ -377,7 +377,10 @@ impl Client {
     pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
         let socket = match &self.wire.stream {
             Stream::Multiplexed(stream) => {
-                return stream.poll_gone(cx).map(|_| Failure::ClientLeft);
+                return stream.poll_gone(cx).map(|gone| match gone {
+                    Gone::TooSlow => Failure::ReaderTooSlow,
+                    _ => Failure::ClientLeft,
+                });
             }
             Stream::Socket(socket) => socket,
         };

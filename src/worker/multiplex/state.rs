@@ -22,6 +22,8 @@ pub enum Gone {
     Malformed(Refusal),
     /// The connection was lost.
     Lost,
+    /// The client takes too little of what its connection brings.
+    TooSlow,
     /// The connection could not be made.
     Unconnected(Unconnected),
 }
@@ -37,6 +39,16 @@ pub enum Unconnected {
     Exhausted,
 }
 
+/// How fast a client must take the answer on a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// There is no answer yet.
+    #[default]
+    Nothing,
+    AtRate,
+    AtLeisure,
+}
+
 /// The receiving side of a stream. One task works on it.
 #[derive(Default)]
 pub(super) struct State {
@@ -49,6 +61,8 @@ pub(super) struct State {
     /// Why the end of the peer's message is not acceptable. The stream itself goes on.
     pub(super) refused: Cell<Option<Refusal>>,
     pub(super) gone: Cell<Option<Gone>>,
+    /// What is demanded of a client that takes the answer.
+    pub(super) reading: Cell<Reading>,
     waker: RefCell<Option<Waker>>,
 }
 

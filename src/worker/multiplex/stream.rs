@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::connection::Connection;
-use super::state::{Gone, Message, State};
+use super::state::{Gone, Message, Reading, State};
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
@@ -69,6 +69,11 @@ impl Stream {
         }
     }
 
+    /// Lets the client take the answer as slowly as it likes.
+    pub fn allow_leisure(&self) {
+        self.state.reading.set(Reading::AtLeisure);
+    }
+
     /// Gives the memory of a head back.
     pub fn give_head(&self, head: Head) {
         self.connection.give_head(head);
@@ -121,6 +126,11 @@ impl Stream {
     /// Why the end of the peer's message is not acceptable, if it is not.
     pub fn refused(&self) -> Option<Refusal> {
         self.state.refused.get()
+    }
+
+    /// Whether the stream ended because its client takes too little.
+    pub fn is_too_slow(&self) -> bool {
+        self.state.gone.get() == Some(Gone::TooSlow)
     }
 
     /// Whether the peer has given the stream up.
@@ -204,6 +214,9 @@ impl Stream {
         if self.answered.replace(self.answered.get() || status >= 200) {
             debug_assert!(false, "a second answer on a stream of HTTP/2");
             return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.answered.get() && self.state.reading.get() == Reading::Nothing {
+            self.state.reading.set(Reading::AtRate);
         }
         let mut protocol = self.connection.protocol();
         let sent = protocol.send_head(self.id.get(), status, fields, is_last);

@@ -1,7 +1,10 @@
 //! What users of other proxies have reported, kind by kind.
 
+mod answers_of_http2;
 mod backend_answers;
+mod bodiless_answers;
 mod both_versions;
+mod busy_writers;
 mod client_bound;
 mod client_requests;
 mod early_answers;
@@ -9,11 +12,14 @@ mod early_switches;
 mod empty_lines;
 mod forwarding;
 mod half_close;
+mod half_closed_turns;
 mod hanging_backends;
+mod interim_answers;
 mod late_trailers;
 mod late_uploads;
 mod leaving_backends;
 mod leaving_to_few;
+mod leisurely_readers;
 mod masked_credentials;
 mod max_forwards;
 mod named_checks;
@@ -23,6 +29,8 @@ mod rare_http2;
 mod redirecting_listeners;
 mod references;
 mod request_grammar;
+mod resets;
+mod slow_but_legal;
 mod slow_clients;
 mod stalled_streams;
 mod tls_refusals;

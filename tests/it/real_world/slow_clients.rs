@@ -22,7 +22,7 @@ const PATIENT: &str =
     "[timeouts]\nclient_body = 600\nclient_idle = 600\nclient_stream_stall = 600\n";
 
 /// A proxy whose one listener grants a second of grace. `listener`: further keys of it.
-fn proxy(listener: &str, routes: &str) -> (Proxy, SocketAddr) {
+pub(super) fn proxy(listener: &str, routes: &str) -> (Proxy, SocketAddr) {
     let (addr, admin) = (free_addr(), free_addr());
     let config = format!(
         "workers = 1\n[admin]\nlisten_addr = \"{admin}\"\n[[listeners]]\naddr = \"{addr}\"\n\
@@ -40,7 +40,7 @@ fn counting(link: &mut Link) {
 }
 
 #[track_caller]
-fn is_counted(admin: SocketAddr, reason: &str) {
+pub(super) fn is_counted(admin: SocketAddr, reason: &str) {
     let reason = format!("reason=\"{reason}\"");
     eventually("the reason is counted", || {
         let metrics = metrics(admin);
@@ -229,7 +229,7 @@ fn streams_of_messages_have_no_least_rate() {
 }
 
 /// Makes the kernel keep as little as possible for a client that does not read.
-fn narrow(socket: &impl AsRawFd) {
+pub(super) fn narrow(socket: &impl AsRawFd) {
     let bytes: libc::c_int = 2048;
     // SAFETY: sets an option on a live descriptor from a live integer.
     let done = unsafe {
@@ -244,7 +244,7 @@ fn narrow(socket: &impl AsRawFd) {
     assert_eq!(done, 0, "SO_RCVBUF");
 }
 
-fn connections(admin: SocketAddr) -> bool {
+pub(super) fn connections(admin: SocketAddr) -> bool {
     let metrics = metrics(admin);
     let mut lines = metrics.lines();
     lines.any(|line| line.starts_with("palantir_client_connections{") && !line.ends_with(" 0"))

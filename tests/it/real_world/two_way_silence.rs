@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::h2::frame::post;
+use crate::support::head::Head;
 use crate::support::origin::ok;
 use crate::support::proxy::route;
 use crate::support::tls::Front;
@@ -157,16 +158,22 @@ fn a_client_that_is_not_read_is_not_silent() {
     assert_eq!(answer.text(), BYTES.to_string());
 }
 
+/// Grants the change of protocols that this head asks for.
+pub(super) fn switched(head: &Head) -> String {
+    let protocol = head.field("upgrade").unwrap_or_default();
+    let key = head.field("sec-websocket-key").unwrap_or_default();
+    let proof = [key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+    let accept = STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, proof.as_bytes()));
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {protocol}\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
 /// Echoes what comes over a protocol of its own, behind 101.
 fn switching(link: &mut Link) {
     if let Some(head) = link.head() {
-        let key = head.field("sec-websocket-key").unwrap_or_default();
-        let proof = [key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
-        let accept = STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, proof.as_bytes()));
-        link.send(format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        ));
+        link.send(switched(&head));
         while let Some(byte) = link.bytes(1) {
             link.send(&byte);
         }

@@ -138,23 +138,7 @@ impl Connection {
                 let bytes = block.len().min(limits::BULK_BYTES_PER_TURN);
                 terms.pace.admit(bytes).await;
             }
-            timer.set(terms.stall);
-            let count = block.len();
-            let noted = self.note_send(&timer, &block, terms);
-            self.sending_since.set(Some(self.timers.millis()));
-            let moves = || {
-                timer.set(terms.stall);
-                let now = self.timers.millis();
-                self.sending_since.set(Some(now));
-                noted.iter().for_each(|noted| noted.renew(now));
-            };
-            let progress = |bytes| {
-                terms.rate.note_sent(bytes);
-                moves();
-            };
-            let sending = socket.send(&mut block, count, &timer, progress);
-            let watched = terms.rate.watch(Some(socket), &self.timers, moves, sending);
-            match watched.await {
+            match self.send_block(socket, &mut block, &timer, terms).await {
                 Ok(Ok(Ok(()))) => block.clear(),
                 Ok(Ok(Err(error))) => return Err(error),
                 Ok(Err(Expired)) | Err(TooSlow) => return Ok(()),
@@ -166,6 +150,46 @@ impl Connection {
             self.wake_waiting();
         }
         Ok(())
+    }
+
+    /// Sends all of `block`. A client that takes too little of it loses the answers that it must take at the least rate.
+    async fn send_block(
+        &self,
+        socket: &Socket,
+        block: &mut Block,
+        timer: &Timer,
+        terms: &Terms<'_>,
+    ) -> Result<Result<io::Result<()>, Expired>, TooSlow> {
+        timer.set(terms.stall);
+        let count = block.len();
+        let noted = self.note_send(timer, block, terms);
+        self.sending_since.set(Some(self.timers.millis()));
+        let moves = || {
+            timer.set(terms.stall);
+            let now = self.timers.millis();
+            self.sending_since.set(Some(now));
+            noted.iter().for_each(|noted| noted.renew(now));
+        };
+        let has_moved = || {
+            moves();
+            // The grace is to be there for an answer that begins later.
+            if self.is_at_leisure() {
+                terms.rate.pardon(self.timers.millis());
+            }
+        };
+        let progress = |bytes| {
+            terms.rate.note_sent(bytes);
+            moves();
+        };
+        let mut sending = pin!(socket.send(block, count, timer, progress));
+        loop {
+            let sending = sending.as_mut();
+            let watched = (terms.rate).watch(Some(socket), &self.timers, &has_moved, sending);
+            match watched.await {
+                Err(TooSlow) if self.lose_at_rate() => terms.rate.begin_anew(),
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Notes what a client's connection holds as long as it takes nothing. (One to a backend is other clients', whose

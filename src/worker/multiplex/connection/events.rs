@@ -8,7 +8,7 @@ use crate::base::memory;
 use crate::base::time::Micros;
 use crate::http::h2::{ConnectionError, ErrorCode, Event, Role, StreamId};
 use crate::http::refusal::Refusal;
-use crate::worker::multiplex::state::{Gone, State};
+use crate::worker::multiplex::state::{Gone, Reading, State};
 use crate::worker::multiplex::stream::Stream;
 
 impl Connection {
@@ -132,6 +132,31 @@ impl Connection {
         for (_, state) in self.streams.borrow_mut().extract_if(is_unfinished) {
             state.lose(Gone::Lost);
         }
+    }
+
+    /// Whether some answer may be taken as slowly as the client likes, and none must be taken at the least rate.
+    pub(super) fn is_at_leisure(&self) -> bool {
+        let streams = self.streams.borrow();
+        let has = |reading| streams.values().any(|state| state.reading.get() == reading);
+        has(Reading::AtLeisure) && !has(Reading::AtRate)
+    }
+
+    /// Resets the streams whose answers must be taken at the least rate, if there are others that need not. False: there
+    /// are none of these.
+    pub(super) fn lose_at_rate(&self) -> bool {
+        let mut streams = self.streams.borrow_mut();
+        let has_leisure = |state: &Rc<State>| state.reading.get() == Reading::AtLeisure;
+        if !streams.values().any(has_leisure) {
+            return false;
+        }
+        let mut protocol = self.protocol();
+        let is_at_rate =
+            |_: &StreamId, state: &mut Rc<State>| state.reading.get() == Reading::AtRate;
+        for (id, state) in streams.extract_if(is_at_rate) {
+            protocol.reset(id, ErrorCode::CANCEL);
+            state.lose(Gone::TooSlow);
+        }
+        true
     }
 
     fn lose_beyond(&self, last: StreamId) {
