@@ -169,7 +169,8 @@ impl Socket {
         has_event(self.fd(), libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
     }
 
-    /// Whether the connection is of no use in either direction: that the peer has only ended its side is none.
+    /// Whether the connection is of no use in either direction. A peer that has only ended its sending side still
+    /// reads.
     pub fn is_over(&self) -> bool {
         has_event(self.fd(), libc::POLLHUP | libc::POLLERR)
     }
@@ -179,9 +180,10 @@ impl Socket {
         has_event(self.fd(), libc::POLLERR)
     }
 
-    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
-    /// taken from its front, and [`Block::rewind`] brings them back. `progress` is told the bytes whenever the kernel
-    /// took some of them for the peer, so that a slow but living peer can be given more time. Errors: the peer is gone.
+    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. The
+    /// bytes are taken from the front of the block, and [`Block::rewind`] brings them back. `progress` is called with
+    /// the number of bytes whenever the kernel took some of them for the peer, so that a slow but living peer can be
+    /// given more time. Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,
