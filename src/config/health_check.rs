@@ -82,7 +82,7 @@ fn read_tls(table: &mut Table<'_>) -> (ProbeTls, Option<Box<ClientTlsSettings>>)
         table.get("tls", |_| Some(()));
         return (ProbeTls::AsPool, None);
     }
-    // `get` has noted the mistake already.
+    // `read_client` gives `None` for `tls = false`, and for a mistake, which it has noted.
     match table.get("tls", tls::read_client) {
         Some(tls) => (ProbeTls::AsPool, Some(Box::new(tls))),
         None => (ProbeTls::Off, None),

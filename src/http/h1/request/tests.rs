@@ -81,7 +81,7 @@ fn request_lines_table() {
     }
 }
 
-/// A higher minor version is served as 1.1; what has no such version stays as it is.
+/// A request of a higher minor version is served as one of HTTP/1.1. All other bytes stay as they are.
 #[test]
 fn versions_are_lowered_table() {
     let rows = [

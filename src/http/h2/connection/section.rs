@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Whether a section on this stream can be nothing but trailers.
+    /// Whether a section on this stream can only be trailers.
     #[inline]
     fn is_behind_head(&self, stream: StreamId) -> bool {
         match self.streams.get(&stream) {
@@ -286,7 +286,7 @@ impl Connection {
             .get_mut(&stream)
             .is_some_and(|open| open.expects(0, true));
         let checked = check::check_trailers(&mut self.head.fields);
-        // As with a head, a client that keeps to the RFC is told what is wrong.
+        // As with a head, only a client whose section is well-formed gets an answer that names the fault.
         let is_told = |refusal| self.role == Role::Server && !check::is_malformed(refusal);
         let note = match checked {
             Ok(()) => Note::Trailers { stream },
