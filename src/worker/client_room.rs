@@ -90,7 +90,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Logs that a client waits, and at which bound: now and then.
+/// Logs now and then that a client waits, and at which bound.
 fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
     let plan = shard.plan();
     let snapshot = plan.snapshot();
