@@ -1,5 +1,6 @@
-//! Answers of backends that are not well-formed. What has one reading is passed on, written as it should have been; what
-//! has none or two becomes a 502. Statuses that have no body have none, whatever a backend sends behind them.
+//! Malformed answers of backends. An answer with one reading is passed on in its proper form; an answer with no
+//! reading, or with two, becomes a 502. An answer whose status allows no body has none, even if the backend sends bytes
+//! behind it.
 
 use std::sync::mpsc;
 
@@ -9,8 +10,8 @@ use crate::support::origin::ok;
 use crate::support::proxy::list;
 use crate::support::{Answer, Client, Origin, Proxy, get};
 
-/// A backend that answers with the body of its request and ends its sending side, and a proxy to it with further
-/// settings of the pool.
+/// A backend that answers with the body of its request and ends its sending side, and a proxy to that backend with
+/// further settings of the pool.
 struct Parrot {
     _origin: Origin,
     proxy: Proxy,
@@ -32,7 +33,7 @@ impl Parrot {
         }
     }
 
-    /// What a client of HTTP/1.1 gets.
+    /// The answer that a client of HTTP/1.1 gets.
     fn say(&self, answer: &str) -> Answer {
         let mut client = self.proxy.client();
         client.send(post(answer));
@@ -52,7 +53,7 @@ fn config(origin: &Origin, pool: &str) -> String {
     )
 }
 
-/// Heads with one reading, and what is behind them: status, body.
+/// Malformed heads with one reading, and the status and the body of the client's answer.
 const ODD: [(&str, u16, &str); 35] = [
     ("HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok", 200, "ok"),
     (
@@ -231,7 +232,7 @@ fn what_has_one_reading_is_passed_on() {
     }
 }
 
-/// Whatever came, a client gets lines of one form.
+/// Checks that the client gets well-formed lines, whatever the backend sent.
 #[track_caller]
 fn assert_is_proper(head: &str, name: &str) {
     for line in head.trim_end_matches("\r\n").split("\r\n").skip(1) {
@@ -324,7 +325,8 @@ fn a_pool_may_hold_its_backends_to_the_letter() {
     assert_eq!(parrot.say(&ok("fine")).text(), "fine");
 }
 
-/// Whatever follows an answer without a body, be it at once or later, the next client gets its own answer.
+/// Bytes behind an answer without a body, whether they come at once or later, do not become the answer of the next
+/// client.
 #[test]
 fn what_follows_an_answer_without_a_body_is_no_answer() {
     let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
@@ -365,7 +367,7 @@ fn what_follows_an_answer_without_a_body_is_no_answer() {
     }
 }
 
-/// HEAD keeps the length that a GET would have, and loses what cannot be relied on.
+/// An answer to HEAD keeps the length that the answer to a GET would have, and loses a length that is not certain.
 #[test]
 fn answers_to_head_keep_a_good_length_alone() {
     let origin = Origin::start(|link| {
@@ -422,7 +424,7 @@ fn many_interim_answers_pass_and_endless_ones_do_not() {
     proxy.wait_for_log(&["too_many_interim"]);
 }
 
-/// Interim answers give a backend more time, and not for ever.
+/// Interim answers give a backend more time, but not without a bound.
 #[test]
 fn interim_answers_are_bounded_in_time() {
     let (sent, come) = mpsc::channel();
@@ -446,7 +448,7 @@ fn interim_answers_are_bounded_in_time() {
     assert!(come.recv_timeout(crate::support::PATIENCE).unwrap() > 1);
 }
 
-/// The same of backends that speak HTTP/2.
+/// Malformed answers of backends of HTTP/2 are treated as over HTTP/1.1.
 #[test]
 fn backends_of_http2_are_read_alike() {
     let origin = Origin::start(|link| {
@@ -520,7 +522,7 @@ fn backends_of_http2_are_read_alike() {
     }
 }
 
-/// A status that nobody knows counts as a failure of its backend.
+/// An answer with an unknown status counts as a failure of its backend.
 #[test]
 fn unknown_statuses_count_as_failures() {
     let origin = Origin::answering("HTTP/1.1 799 Odd\r\nContent-Length: 0\r\n\r\n");

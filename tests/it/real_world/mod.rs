@@ -1,4 +1,4 @@
-//! What users of other proxies have reported, kind by kind.
+//! Problems that users of other proxies have reported, one kind in each file.
 
 mod backend_answers;
 mod both_versions;
