@@ -1,9 +1,10 @@
 //! A connected socket, TCP or Unix.
 //!
-//! The ring says when bytes are there; they are then received by a plain system call, into a block that is taken only at
-//! that moment. So a connection that waits, on either side, holds no block, those in use stay few and warm, and giving
-//! up a wait loses nothing. Sending goes through the ring: what all connections of a core have to send in one turn is
-//! then handed over in one system call, which costs less than to send as it comes, although each send is waited for.
+//! The ring says when bytes are there; they are then received by a plain system call, into a block that is taken only
+//! at that moment. So a connection that waits, on either side, holds no block, those in use stay few and warm, and
+//! giving up a wait loses nothing. Sending goes through the ring: what all connections of a core have to send in one
+//! turn is then handed over in one system call, which costs less than to send as it comes, although each send is waited
+//! for.
 
 use std::cell::{RefCell, UnsafeCell};
 use std::fmt;
@@ -154,8 +155,8 @@ impl Socket {
 
     /// Receives at most `most` bytes of what is there now, behind what `block` holds, which must have room. 0: the peer
     /// ended its side. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there; [`io::ErrorKind::UnexpectedEof`] if a
-    /// TLS connection ended without the peer's word that this is all; [`io::ErrorKind::InvalidData`] if what came is not
-    /// what the peer of the handshake sent.
+    /// TLS connection ended without the peer's word that this is all; [`io::ErrorKind::InvalidData`] if what came is
+    /// not what the peer of the handshake sent.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
         debug_assert!(block.room() > 0);
         match &self.tls {
@@ -255,7 +256,7 @@ impl Socket {
         if let Some(tls) = &self.tls {
             let mut word = tls.last_word();
             let length = word.len();
-            let _ = self.send_raw(&mut word, length, timer, &|_| ()).await; // Nothing depends on it.
+            let _ = self.send_raw(&mut word, length, timer, &|_| ()).await; // The result does not matter.
         }
         self.end_sending();
     }

@@ -45,7 +45,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         },
         is_source_slow: &|waited, bytes| rate.is_slow(ends, waited, bytes),
         sink_rate: &no_rate,
-        is_cut: &|| false, // Receiving the answer tells.
+        is_cut: &|| false, // The side that receives the answer watches for that.
         has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();

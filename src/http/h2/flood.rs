@@ -11,7 +11,7 @@ use crate::base::token_bucket::{TOKEN, TokenBucket};
 #[derive(Debug)]
 pub(super) struct Floods {
     buckets: [TokenBucket; COUNTED_ABUSES],
-    /// Parts of tokens that work has earned. They are spent when the bucket is empty.
+    /// Parts of tokens that work has earned. Earned tokens are spent when the bucket is empty.
     earned: [u64; COUNTED_ABUSES],
 }
 

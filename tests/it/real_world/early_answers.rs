@@ -50,7 +50,7 @@ fn hasty(answer: impl Into<String>) -> Origin {
     Origin::start(move |link| {
         if link.head().is_some() {
             link.send(&answer);
-            link.wait_until_come(); // Closing with something unread may throw away what is still to be sent.
+            link.wait_until_come(); // A close with unread bytes may drop bytes to be sent.
             link.close();
         }
     })

@@ -23,7 +23,7 @@ fn a_line_behind_a_body_brings_no_answer() {
         client.send(format!("{POST}{behind}"));
         assert_eq!(client.answer().text(), "ok", "{behind:?}");
         let begun = Instant::now();
-        client.ends(); // Silently, after the idle time.
+        client.ends(); // The connection ends without an answer, after the idle time.
         assert!(
             begun.elapsed() > Duration::from_millis(1_000),
             "the idle time holds: {behind:?}"

@@ -290,7 +290,7 @@ fn streams_leave_a_connection_of_http2_that_hangs() {
     }
 }
 
-/// A backend that accepts connections and begins no TLS handshake. It cannot have executed any request.
+/// A backend that accepts connections and begins no TLS handshake cannot have executed any request.
 #[test]
 fn requests_leave_a_backend_that_hangs_in_the_handshake_whatever_their_method() {
     thread::scope(|scope| {

@@ -121,7 +121,7 @@ fn who_waits_for_a_connection_gets_that_of_an_answered_upload() {
     });
     assert_eq!(proxy.ask(get("/")).text(), "early");
     let mut sending = trickling.join().unwrap();
-    sending.send("x"); // Its connection goes on: it is listened to until it has ended.
+    sending.send("x"); // The connection goes on: its bytes are received until it has ended.
 }
 
 /// A client that sends too slowly behind a whole answer holds the backend's connection for no longer than the grace.
@@ -182,7 +182,7 @@ fn an_answered_upload_does_not_hold_up_the_end() {
     });
     assert_eq!(proxy.stop(), 0, "nothing was cut");
     sending.join().unwrap();
-    let _ = streaming.join(); // Its connection has ended meanwhile.
+    let _ = streaming.join(); // The connection has ended meanwhile.
 }
 
 /// A backend refuses an upload and reads no more of it, but keeps its connection open. The client reads only after it

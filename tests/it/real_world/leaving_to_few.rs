@@ -1,5 +1,5 @@
-//! Requests that leave a backend which hangs for a backend with few connections. They wait for a connection as long as
-//! they would have waited for the answer of the first backend, and go back to it if it is well again before.
+//! Requests that leave a backend which hangs for a backend with few connections. Such requests wait for a connection as
+//! long as they would have waited for the answer of the first backend, and go back to it if it is well again before.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;

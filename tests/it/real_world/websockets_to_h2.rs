@@ -460,7 +460,7 @@ fn a_backend_without_http1_stays_in_use() {
     assert!(before.0 > 0 && before.1 > 0, "{before:?}");
 }
 
-/// The first SETTINGS tell what a backend takes. They may come late.
+/// The first SETTINGS tell what a backend takes, and may come late.
 #[test]
 fn the_backends_settings_are_waited_for() {
     let seen = Seen::default();

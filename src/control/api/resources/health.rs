@@ -137,7 +137,7 @@ impl ApiState {
             waiting,
         };
         if waiting > 0 {
-            let what = "new clients wait: as many are connected as may be";
+            let what = "new clients wait, because no more clients may be connected";
             reasons.push(what.to_owned());
         }
         let is_full = waiting > 0 || clients.connections >= clients.limit;

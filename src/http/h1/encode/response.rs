@@ -102,8 +102,8 @@ fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Resp
             (false, Version::Http10) => b"keep-alive",
             (false, Version::Http11 | Version::Http2) => b"",
         };
-        // In other answers the field only advertises protocols. It is left out: palantir answers an offer itself, and
-        // may support other protocols than the backend (RFC 9110 section 7.8).
+        // In other answers the field only advertises protocols. The field is left out: palantir answers an offer
+        // itself, and may support other protocols than the backend (RFC 9110 section 7.8).
         if head.status == 426 && write_required_upgrade(pen, head, option) {
             return;
         }

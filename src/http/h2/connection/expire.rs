@@ -58,8 +58,8 @@ impl Connection {
         }
     }
 
-    /// The deadline for the acknowledgement of our SETTINGS. It is counted from the last bytes of the peer, because the
-    /// acknowledgement may follow a large body on a slow line.
+    /// The deadline for the acknowledgement of our SETTINGS. The time is counted from the last bytes of the peer,
+    /// because the acknowledgement may follow a large body on a slow line.
     fn settings_deadline(&self) -> Option<Micros> {
         let sent = self.unacknowledged?;
         Some(after(sent.max(self.heard_at), H2_SETTINGS_MILLIS))

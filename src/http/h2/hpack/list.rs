@@ -6,7 +6,7 @@ use crate::http::h2::field::Class;
 use crate::http::refusal::Refusal;
 
 /// The least number of bytes that every further `cookie` field counts for in the one `Cookie` field of HTTP/1.1 (RFC
-/// 9113 section 8.2.3). An empty one would add fewer bytes. It counts for as many, so that the bound on a head also
+/// 9113 section 8.2.3). An empty field would add fewer bytes, but counts for as many, so that the bound on a head also
 /// bounds the number of such fields.
 const LEAST_CRUMB: usize = b"; a".len();
 
