@@ -2,7 +2,7 @@
 
 use super::limits;
 
-/// Bytes that do not change.
+/// A sequence of bytes that never changes.
 #[derive(Clone, Debug)]
 pub struct ShortText {
     bytes: [u8; limits::SHORT_TEXT_BYTES],

@@ -30,7 +30,7 @@ pub struct PoolSettings {
     /// `None`: cleartext.
     pub tls: Option<Box<ClientTlsSettings>>,
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether responses are held to the letter of the RFCs.
+    /// Whether responses must follow the RFCs to the letter.
     pub strict_responses: bool,
 }
 

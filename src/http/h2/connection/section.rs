@@ -262,7 +262,7 @@ impl Connection {
         // Here the length tells what a GET would have got, and the body is empty (RFC 9110 section 8.6).
         let is_empty = open.asked_head || matches!(status, 204 | 304);
         open.expected = match open.asked_tunnel && (200..300).contains(&status) {
-            true => None, // A CONNECT has no content (RFC 9110 section 9.3.6).
+            true => None, // A success of CONNECT has no content (RFC 9110 section 9.3.6).
             false if is_empty => Some(0),
             false => length,
         };
