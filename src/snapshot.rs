@@ -50,9 +50,9 @@ pub struct Snapshot {
     pub identity_names: NameSet,
     /// Whose `X-Forwarded-For` is believed: peers of connections, whoever a PROXY header says that they speak for.
     pub trusted_proxies: Vec<Cidr>,
-    /// Whether clients on Unix sockets are believed so, too.
+    /// Whether the forwarding fields of clients on Unix sockets are believed, too.
     pub trusts_unix: bool,
-    /// Names of forwarding fields that pass whoever sent them.
+    /// Names of forwarding fields that pass from every client.
     pub pass_fields: NameSet,
     /// What holds for a client's connection before its route is known.
     pub client: ClientLimits,
@@ -89,9 +89,9 @@ pub struct Listener {
     pub proxy_protocol_from: Vec<Cidr>,
     /// Whether every request is answered with the same URL under `https`; never with TLS.
     pub redirect_to_https: bool,
-    /// What becomes of slashes that follow one another in a path.
+    /// How palantir treats slashes that follow one another in a path.
     pub merge_slashes: MergeSlashes,
-    /// The port of that URL.
+    /// The port of the URL that requests are redirected to.
     pub https_port: u16,
     pub half_close: HalfClose,
     /// Whether control bytes other than NUL, CR and LF in cookies are passed on.
@@ -101,9 +101,10 @@ pub struct Listener {
     /// Client connections that the listener may have, on all workers together; `usize::MAX`: as many as all listeners
     /// together may.
     pub connections: usize,
-    /// Bytes in a second that a client must send of a request's body, or take of an answer's, on average; 0: any.
+    /// The least number of bytes per second, on average, that a client must send of a request's body or take of an
+    /// answer's body; 0: no bound.
     pub min_rate_bytes: u32,
-    /// How long a client may be slower.
+    /// How long a client may be slower than `min_rate_bytes`.
     pub min_rate_grace: Duration,
     /// The client connections that the listener has.
     pub clients: SharedClientCount,
@@ -170,13 +171,14 @@ impl Listener {
     }
 }
 
-/// What becomes of a client that has ended its sending side while its requests are under way.
+/// How palantir treats a client that has ended its sending side while its requests are under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HalfClose {
-    /// It gets the answers to what it has sent whole. That it is gone is only seen when its connection is reset.
+    /// The client gets the answers to its complete requests. That the client is gone is noticed only when its
+    /// connection is reset.
     #[default]
     Serve,
-    /// It counts as gone.
+    /// The client counts as gone.
     Abort,
 }
 
@@ -317,7 +319,7 @@ pub struct ClientLimits {
     pub header_timeout: Duration,
     /// Between two requests.
     pub idle_timeout: Duration,
-    /// How long a client may take none of an answer on a stream of HTTP/2 while others move.
+    /// How long a client may take none of an answer on a stream of HTTP/2 while other streams move.
     pub stream_stall: Duration,
     /// Bounds on a request's head.
     pub head: HeadLimits,
@@ -326,7 +328,7 @@ pub struct ClientLimits {
 }
 
 impl ClientLimits {
-    /// How long a client may take nothing at all from the socket of its HTTP/2 connection, whatever else moves.
+    /// How long a client may take nothing from the socket of its HTTP/2 connection, whatever else moves.
     pub fn socket_stall(&self) -> Duration {
         self.stream_stall.max(self.idle_timeout)
     }
@@ -396,7 +398,7 @@ pub struct Route {
     pub request_body_bytes: u64,
     /// Whether `Via` is added in both directions.
     pub via: bool,
-    /// Whether references in answers that name the backend are rewritten.
+    /// Whether references to the backend are rewritten in answers.
     pub rewrite_location: bool,
     pub cookies: CookieEdits,
     /// Whether `Forwarded` (RFC 7239) is written in requests.
@@ -417,9 +419,9 @@ pub struct RouteTimeouts {
     pub connect: Duration,
     /// From the end of the request until the response head is complete.
     pub upstream_response: Duration,
-    /// Without a byte in either direction, once the final head of the response is there.
+    /// The longest time without a byte in either direction, once the final head of the response is there.
     pub upstream_idle: Duration,
-    /// Without a byte in either direction of a tunnel.
+    /// The longest time without a byte in either direction of a tunnel.
     pub tunnel_idle: Duration,
 }
 
@@ -443,7 +445,7 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     pub outlier: Option<Outlier>,
     pub on_unhealthy: OnUnhealthy,
-    /// The percentage of healthy backends below which all take requests; 0: they never do.
+    /// The percentage of healthy backends below which all backends take requests; 0: this never happens.
     pub panic_threshold: u32,
     /// Idle connections that one core keeps to one backend.
     pub idle_connections: u32,
@@ -453,7 +455,8 @@ pub struct Pool {
     pub tls: Option<ClientTls>,
     /// The header that every connection to a backend begins with, if any.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether its backends' responses are held to the letter of the RFCs; else they are taken if they have one reading.
+    /// Whether the responses of the pool's backends must follow the RFCs to the letter. Otherwise every response with
+    /// one possible reading is taken.
     pub strict_responses: bool,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
@@ -461,13 +464,13 @@ pub struct Pool {
     pub counts: Arc<PoolCounts>,
 }
 
-/// What becomes of requests in a backend that turns unhealthy, unless they go on to another backend.
+/// How palantir treats requests in a backend that turns unhealthy, unless they go on to another backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnUnhealthy {
-    /// They go on, within the times that hold for all.
+    /// The requests go on, within their usual time-outs.
     #[default]
     Finish,
-    /// They end, tunnels too.
+    /// The requests end, and so do tunnels.
     Cut,
 }
 
@@ -486,7 +489,7 @@ pub struct ClientTls {
     /// Roots, client certificate, ALPN, and the store of connections to resume, which outlives reloads that do not
     /// change these settings.
     pub config: Arc<rustls::ClientConfig>,
-    /// The same for connections that HTTP/1.1 is spoken on; `config` itself where the pool speaks that.
+    /// The TLS configuration of connections that HTTP/1.1 is spoken on; equal to `config` if the pool speaks HTTP/1.1.
     pub http1: Arc<rustls::ClientConfig>,
 }
 
@@ -537,16 +540,16 @@ pub enum BackendAddr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     pub kind: ProbeKind,
-    /// The port that is probed; `None`: that of the backend.
+    /// The port that is probed; `None`: the port of the backend.
     pub port: Option<u16>,
     pub tls: ProbeTls,
-    /// `Host` of what is asked; `None`: the backend's own.
+    /// `Host` of the probe's request; `None`: the address of the backend.
     pub host: Option<String>,
-    /// Further fields of what is asked: lower-case names, none twice.
+    /// Further fields of the probe's request: names in lower case, no name twice.
     pub headers: Vec<(String, String)>,
     pub interval: Duration,
     pub timeout: Duration,
-    /// The same while a healthy backend has failed its last probe.
+    /// The time for a probe while a healthy backend has failed its last probe.
     pub timeout_again: Duration,
     /// Failures in a row that make a backend unhealthy.
     pub unhealthy_after: u32,
@@ -557,16 +560,17 @@ pub struct HealthCheck {
 /// How a probe speaks TLS.
 #[derive(Clone, Debug)]
 pub enum ProbeTls {
-    /// As requests do.
+    /// With the TLS of requests.
     AsPool,
     /// In cleartext.
     Off,
-    /// With settings of its own. `None` as name: what requests ask the backend for.
+    /// With TLS settings of its own. The name is the one that the certificate must have; `None`: the name that requests
+    /// ask the backend for.
     Own(Arc<rustls::ClientConfig>, Option<ServerName<'static>>),
 }
 
 impl PartialEq for ProbeTls {
-    /// What is built of the same settings and the same files is built once.
+    /// Two configurations are equal if they are the same object: equal settings and files are built only once.
     fn eq(&self, other: &ProbeTls) -> bool {
         match (self, other) {
             (ProbeTls::AsPool, ProbeTls::AsPool) | (ProbeTls::Off, ProbeTls::Off) => true,
@@ -585,7 +589,8 @@ impl Eq for ProbeTls {}
 pub enum ProbeKind {
     /// Opens a connection, nothing more.
     Tcp,
-    /// Sends `method path`, and expects a status in one of the inclusive ranges, and a text in the body if there is one.
+    /// Sends `method path`. The answer must have a status in one of the inclusive ranges, and a body with the text, if
+    /// one is set.
     Http {
         method: String,
         path: String,
@@ -614,7 +619,7 @@ impl Snapshot {
             .find(|listener| listener.addr == *addr)
     }
 
-    /// Client connections that all listeners together may have.
+    /// The largest number of client connections of all listeners together.
     pub fn most_clients(&self) -> usize {
         let listeners = self.listeners.iter();
         let sum = listeners.fold(0_usize, |sum, one| sum.saturating_add(one.connections));
@@ -687,14 +692,14 @@ impl fmt::Display for Protocol {
 }
 
 impl Pool {
-    /// Whether so few backends are healthy that the pool panics: all take requests then, whatever their states. Those
-    /// that are to be drained never do, and do not count.
+    /// Whether so few backends are healthy that the pool panics: all backends take requests then, whatever their
+    /// states. Backends that are to be drained take none, and do not count.
     pub fn panics(&self, state: impl Fn(&Backend) -> BackendState) -> bool {
         let (healthy, all) = self.healthy_of(state);
         healthy * 100 < all * self.panic_threshold as usize
     }
 
-    /// How many backends are healthy, of how many that are not to be drained.
+    /// The number of healthy backends, and the number of backends that are not to be drained.
     pub fn healthy_of(&self, state: impl Fn(&Backend) -> BackendState) -> (usize, usize) {
         let counted = || self.backends.iter().filter(|backend| !backend.draining);
         let is_healthy =

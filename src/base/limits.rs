@@ -39,9 +39,9 @@ pub const POOL_NAME_BYTES: usize = 64;
 pub const UNIX_PATH_BYTES: usize = 107;
 /// Bytes of a route's prefix.
 pub const PREFIX_BYTES: usize = 1024;
-/// Domains of cookies that one route may replace, and as many paths.
+/// Domains of cookies that one route may replace. A route may replace as many paths of cookies.
 pub const COOKIE_EDITS: usize = 32;
-/// Bytes of a text that lies where it is kept; a longer one has memory of its own.
+/// Bytes of the longest text that a `ShortText` keeps in itself. A longer text has memory of its own.
 pub const SHORT_TEXT_BYTES: usize = 64;
 /// Fields that one route may set, and as many that it may remove, in each direction.
 pub const FIELD_EDITS: usize = 64;
@@ -68,7 +68,7 @@ pub const HEAD_BYTES_LEAST: u32 = 256;
 pub const HEAD_BYTES: u32 = 256 << 10;
 /// Hard maximum of `limits.request_headers`: the size of the field array that one parse fills, on the stack.
 pub const HEAD_FIELDS: usize = 256;
-/// Bytes of empty lines before a request line; a connection that brings more of them is closed.
+/// Bytes of empty lines before a request line. A connection on which more of them come is closed.
 pub const EMPTY_LINE_BYTES: usize = 256;
 /// Bytes of a method; the longest registered one has 17. A longer one is nobody's (RFC 9112 section 3).
 pub const METHOD_BYTES: usize = 64;
@@ -78,11 +78,12 @@ pub const PROTOCOL_BYTES: usize = 64;
 pub const ACCEPT_BYTES: usize = 512;
 /// Options of all `Connection` fields of a message together; each one may name a field, which is then looked for.
 pub const CONNECTION_OPTIONS: usize = 64;
-/// Empty lines that may stand before the head of a backend's answer; no reader takes them for anything.
+/// Empty lines that may stand before the head of a backend's answer. No reader takes empty lines for a part of the
+/// head.
 pub const EMPTY_LINES_BEFORE_ANSWER: usize = 4;
 /// Protocols that one `Upgrade` may offer.
 pub const UPGRADE_PROTOCOLS: usize = 16;
-/// Bytes of all `Priority` fields of a head together; more of them are taken for none.
+/// Bytes of all `Priority` fields of a head together. Longer fields are ignored.
 pub const PRIORITY_BYTES: usize = 256;
 /// Bytes that a backend may use for one response head.
 pub const RESPONSE_HEAD_BYTES: u32 = 64 << 10;
@@ -92,7 +93,7 @@ pub const CHUNK_SIZE_DIGITS: u32 = 15;
 pub const CHUNK_EXTENSION_BYTES: u32 = 256;
 /// Bytes that all chunk extensions of one body together may always have.
 pub const CHUNK_EXTENSIONS_BYTES: u64 = 16 << 10;
-/// Of a longer body they may have one byte for so many bytes of data.
+/// Bytes of data of a longer body for which its chunk extensions may have one more byte.
 pub const CHUNK_EXTENSIONS_SHARE: u64 = 8;
 /// Bytes that framing may add to a piece of a body: a chunk header, its end, and a last chunk.
 pub const CHUNK_FRAMING_BYTES: usize = 64;
@@ -106,7 +107,7 @@ pub const PROXY_LINE_BYTES: usize = 107;
 pub const PROXY_HEADER_BYTES: usize = 4096;
 /// Bytes of the heads of interim (1xx) responses that one exchange may bring before its final one.
 pub const INTERIM_BYTES: u32 = 1 << 20;
-/// Bytes that an interim response counts for at least.
+/// The least number of bytes that an interim response is counted with.
 pub const INTERIM_LEAST_BYTES: u32 = 256;
 /// Times `timeouts.upstream_response` that may pass from the first interim response to the final one. Each interim
 /// response begins the time for the next response anew.
@@ -202,21 +203,23 @@ pub const TLS_PIECE_BYTES: usize = 64 << 10;
 pub const TLS_LINGER_BYTES: usize = 64 << 10;
 /// Requests of one connection served without a pause for others, when they are pipelined.
 pub const PIPELINED_TURN: u32 = 16;
-/// Seconds for which a client's bytes are read and thrown away behind an answer that came before the whole request, so
-/// that the client can read the answer; for so long the rest of a request also goes to a backend that has answered.
+/// Seconds for which palantir reads and throws away a client's bytes behind an answer that came before the whole
+/// request, so that the client can read the answer. A backend that has answered is sent the rest of a request for as
+/// long.
 pub const LINGER_MOST_SECS: u64 = 30;
-/// Seconds of the client's silence that end this.
+/// Seconds of a client's silence after which its bytes are no longer waited for.
 pub const LINGER_SILENCE_SECS: u64 = 5;
-/// Milliseconds for which bytes are thrown away behind a word that is no answer, and in a process that is to end.
+/// Milliseconds for which a client's bytes are thrown away behind a last message that is no answer, such as an alert of
+/// TLS, and in a process that is to end.
 pub const LINGER_MILLIS: u64 = 2_000;
-/// Bytes that are thrown away of what a client has sent before it is turned away.
+/// Bytes that are thrown away of those that a client has sent before it is turned away.
 pub const TURNED_AWAY_BYTES: u64 = 1 << 20;
-/// Milliseconds between two looks at how much of what a waiting send has given to the kernel the client has received.
+/// Milliseconds between two looks at how much of an answer the client has received while a send waits for it.
 pub const MIN_RATE_LOOK_MILLIS: u64 = 1_000;
-/// How many times the grace of a listener's least rate a client can save up by being faster.
+/// The largest credit of a client that was faster than a listener's least rate, as a multiple of the grace.
 pub const MIN_RATE_SAVED: i64 = 3;
-/// A stream of HTTP/2 has a fair share of what its client sends on all streams if its bytes are no less than one part in
-/// so many of the mean.
+/// A stream of HTTP/2 has a fair share of the bytes that its client sends on all streams if it has at least the mean of
+/// all streams divided by this number.
 pub const FAIR_SHARE_PARTS: u64 = 4;
 /// Largest `min_rate_bytes`, in bytes a second.
 pub const MIN_RATE_BYTES: u32 = 1 << 30;
@@ -337,9 +340,9 @@ pub const TEST_SERVER_PART: usize = 4;
 pub const HELD_PART: usize = 4;
 /// Idle client connections that a worker closes at one tick while memory is full.
 pub const IDLE_CLOSED_AT_ONCE: usize = 64;
-/// Clients that may be connected at once below which palantir warns of a bound that nobody has set.
+/// The number of clients that may be connected at once below which palantir warns of a bound that no setting names.
 pub const FEW_CLIENTS: usize = 4096;
-/// Seconds between two lines of the log, on one worker, that say that clients wait at a bound.
+/// Seconds between two log lines of one worker which say that clients wait at a bound.
 pub const BOUND_TELL_SECS: u32 = 10;
 /// Milliseconds after which a client that waits for a place has another idle connection closed.
 pub const ASK_AGAIN_MILLIS: u64 = 1_000;
@@ -409,12 +412,12 @@ pub const RETRY_PERCENT: u32 = 20;
 pub const RETRY_FLOOR_PER_SECOND: u32 = 3;
 /// Retries per core and pool that can be saved up for when a backend fails: the share of its last 500 requests.
 pub const RETRY_BURST: u32 = 100;
-/// Backends that a request may leave for another one because they have become unhealthy.
+/// How many backends a request may leave for another one because they have become unhealthy.
 pub const LEFT_BACKENDS: u8 = 3;
-/// Milliseconds for which a request waits in a backend that begins no other answer either, before the backend is to be
-/// probed soon.
+/// Milliseconds for which a request waits for its answer before its backend is to be probed soon, unless the backend
+/// begins another answer meanwhile.
 pub const SUSPECT_MILLIS: u64 = 1_000;
-/// Milliseconds between two looks for such backends.
+/// Milliseconds between two searches for backends in which requests wait for long.
 pub const SUSPECT_LOOK_MILLIS: u64 = 500;
 /// Counts of requests under way that are read anew for every pick that compares them.
 pub const IN_FLIGHT_COUNTERS: usize = 64;
@@ -429,7 +432,8 @@ pub const REPLAY_BYTES: usize = 16 << 10;
 
 /// Failed exchanges that one worker logs in a second; further ones are counted in one line.
 pub const FAILURE_LINES_PER_SECOND: u32 = 20;
-/// Clients refused by their certificates that one worker logs in a second; further ones are counted in one line.
+/// Refusals of clients by their certificates that one worker logs in a second. Further refusals are counted in one
+/// line.
 pub const CLIENT_LINES_PER_SECOND: u32 = 5;
 
 /// Bytes of the program's log that may wait to be written to standard error; further lines are lost and counted.
@@ -466,7 +470,7 @@ pub const PROBES: usize = POOLS;
 pub const PROBE_SERVICE_BYTES: usize = 127;
 /// Bytes of the text that the body of a probe's answer must contain.
 pub const PROBE_PATTERN_BYTES: usize = 256;
-/// Bytes at the beginning of the body that are searched for it.
+/// Bytes at the beginning of the body of a probe's answer that are searched for the text.
 pub const PROBE_BODY_BYTES: usize = 32 << 10;
 /// Bytes that a probe reads of its answer.
 pub const PROBE_ANSWER_BYTES: usize = 64 << 10;

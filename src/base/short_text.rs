@@ -1,18 +1,18 @@
-//! A text that is short as a rule: it then lies where it is kept, without memory of its own.
+//! A text that is usually short: a short text is stored in the value itself, without memory of its own.
 
 use super::limits;
 
-/// Bytes that do not change.
+/// A sequence of bytes that never changes.
 #[derive(Clone, Debug)]
 pub struct ShortText {
     bytes: [u8; limits::SHORT_TEXT_BYTES],
     len: usize,
-    /// All of a text that is longer; else empty.
+    /// The whole text if it is longer than the array; else empty.
     long: Box<[u8]>,
 }
 
 impl ShortText {
-    /// A copy of these bytes.
+    /// Copies these bytes.
     pub fn of(text: &[u8]) -> ShortText {
         let mut bytes = [0; limits::SHORT_TEXT_BYTES];
         match bytes.get_mut(..text.len()) {
@@ -32,7 +32,7 @@ impl ShortText {
         }
     }
 
-    /// The bytes.
+    /// The bytes of the text.
     pub fn as_bytes(&self) -> &[u8] {
         match self.long.is_empty() {
             true => &self.bytes[..self.len],

@@ -17,9 +17,9 @@ use crate::snapshot::{Route, Snapshot};
 use crate::tls::Vault;
 use crate::worker::route::Outcome;
 
-/// Prints which route, pool and limits the request would meet, and why. Names are not looked up and nothing is sent.
-/// `listener`: the address of the one that the request comes by. Fails if the configuration has mistakes, the arguments are
-/// no request, or there is no such listener.
+/// Prints the route, pool and limits that the request would meet, and why. No name is looked up and nothing is sent.
+/// `listener` is the address of the listener that the request reaches. Fails if the configuration has mistakes, if the
+/// arguments are no request, or if there is no such listener.
 pub fn explain(path: &Path, method: &str, url: &str, listener: Option<&str>) -> ExitCode {
     match compile(path).and_then(|snapshot| report(&snapshot, method, url, listener)) {
         Ok(report) => output::print(&report),
@@ -86,7 +86,8 @@ fn report(
     Ok(report.into_text())
 }
 
-/// Says of every route whether it takes a request for this host and path, and by `tell` all of the one that does.
+/// Prints for every route whether it takes a request for this host and path. `tell` prints the details of the route
+/// that takes it.
 fn report_routes(
     report: &mut Report,
     snapshot: &Snapshot,
@@ -309,7 +310,7 @@ answer          400: ambiguous_route: a server may read the path as /api/v1/x, w
         }
     }
 
-    /// Slashes are merged as the listener says that the request comes by.
+    /// Slashes are merged as the listener that the request reaches demands.
     #[test]
     fn the_listener_of_a_request() {
         let snapshot = compiled(

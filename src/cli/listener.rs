@@ -1,13 +1,13 @@
-//! The listener that `palantir explain` takes a request to come by.
+//! Chooses the listener that a request of `palantir explain` would reach.
 
 use crate::http::host;
 use crate::snapshot::{ListenAddr, Listener, Snapshot};
 
-/// A listener and why it was taken, as words that follow its address.
+/// A listener, and the reason why it was chosen, as words that follow its address.
 pub(super) type Taken<'s> = (&'s Listener, &'static str);
 
-/// The listener with the address `wanted`; else the one that the scheme and port of the URL fit best. Errors: there is no
-/// listener of that address.
+/// The listener with the address `wanted`; without that, the listener that fits the scheme and port of the URL best.
+/// Errors: there is no listener with that address.
 pub(super) fn take<'s>(
     snapshot: &'s Snapshot,
     url: &str,

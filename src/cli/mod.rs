@@ -50,7 +50,7 @@ pub enum Command {
         method: String,
         /// Such as http://api.example.com/path
         url: String,
-        /// Address of the listener that the request comes by, as configured; else scheme and port of the URL decide
+        /// Configured address of the listener that the request reaches; by default scheme and port of the URL choose it
         #[arg(long, value_name = "ADDR")]
         listener: Option<String>,
     },

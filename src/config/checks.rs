@@ -107,7 +107,7 @@ fn check_backends(settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// A Unix socket has no port that could be another one.
+/// Refuses `port` in the health check of a backend on a Unix socket, which has no port.
 fn check_probed_ports(pool: &PoolSettings, notes: &Notes<'_>) {
     for backend in &pool.backends {
         let check = backend.health_check.as_ref().or(pool.health_check.as_ref());

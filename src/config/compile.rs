@@ -145,7 +145,7 @@ pub fn compile_beside(
     })
 }
 
-/// The routes, and the table that finds them.
+/// Compiles the routes and the table that finds a route.
 fn compile_routes(
     settings: &Settings,
     pools: &[Arc<Pool>],
@@ -394,7 +394,8 @@ fn compile_pool(
     })
 }
 
-/// The first literal `host_header` of a route that leads to this pool: what probes ask for by default, too.
+/// The first literal `host_header` of a route that leads to this pool. A probe names this host unless its settings name
+/// another.
 fn literal_host<'s>(settings: &'s Settings, pool: &str) -> Option<&'s str> {
     let leads_here = |route: &&RouteSettings| match &route.target {
         RouteTarget::Pool(name) => name.value == pool,

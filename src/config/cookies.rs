@@ -1,10 +1,10 @@
-//! What a route makes of the attributes of cookies: `cookie_domain` and `cookie_path`.
+//! The settings `cookie_domain` and `cookie_path` of a route, which replace attributes of cookies.
 
 use super::address;
 use super::document::Table;
 use crate::base::limits;
 
-/// Reads `{ "from" = "to" }`, both as `right` wants them; `right` is told which of them it has.
+/// Reads `{ "from" = "to" }`. The function `right` checks both texts and is told whether a text is the `from`.
 pub(super) fn read(
     table: &mut Table<'_>,
     key: &'static str,
@@ -22,7 +22,7 @@ pub(super) fn read(
     edits
 }
 
-/// A domain, with or without a dot in front; an empty one, in the place of another, for none.
+/// A domain, with or without a dot in front. An empty text in the place of another domain takes the attribute out.
 pub(super) fn domain(text: &str, is_from: bool) -> Result<String, String> {
     let bare = text.strip_prefix('.').unwrap_or(text);
     match bare {
@@ -34,7 +34,7 @@ pub(super) fn domain(text: &str, is_from: bool) -> Result<String, String> {
     }
 }
 
-/// A path as cookies have it.
+/// A path in the form that the attribute `Path` has.
 pub(super) fn path(text: &str, _is_from: bool) -> Result<String, String> {
     let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b';';
     let is_right = text.starts_with('/') && text.bytes().all(is_path);

@@ -51,7 +51,7 @@ pub(super) fn editable(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a field of a probe, in lower case.
+/// The name of a field that a probe sends, in lower case.
 pub(super) fn of_probe(text: &str) -> Result<String, String> {
     match name(text)?.as_str() {
         "host" => Err("\"host\" is set with host, beside headers".to_owned()),
@@ -82,7 +82,7 @@ pub(super) fn identity(text: &str) -> Result<String, String> {
     }
 }
 
-/// The name of a field that passes from trusted proxies alone as a rule, in lower case.
+/// The name, in lower case, of a field that passes only from trusted proxies unless settings say otherwise.
 pub(super) fn from_proxies(text: &str) -> Result<String, String> {
     let name = name(text)?;
     let is_written = ["for", "host", "proto"].map(|end| format!("x-forwarded-{end}"));
@@ -92,8 +92,8 @@ pub(super) fn from_proxies(text: &str) -> Result<String, String> {
     Ok(name)
 }
 
-/// The value of the field of this name. The mask of a credential is none: a configuration that was shown and is loaded
-/// again would make the mask the credential.
+/// The value of the field of this name. The mask of a credential is refused: a configuration that palantir has shown
+/// and that is loaded again would otherwise make the mask the credential.
 pub(super) fn value_of(name: Option<&str>, text: &str) -> Result<String, String> {
     match name {
         Some(name) if text == MASK && is_credential(name) => Err(format!(

@@ -12,19 +12,20 @@ use crate::http::host;
 use crate::snapshot::{HealthCheck, ProbeKind, ProbeTls, Protocol};
 use crate::tls::{Alpn, ClientSettings};
 
-/// A health check as written.
+/// A health check as the configuration has it.
 #[derive(Clone, Debug)]
 pub struct HealthCheckSettings {
-    /// Without what TLS of its own comes to.
+    /// The check, without the TLS configuration that its own settings lead to.
     pub check: HealthCheck,
-    /// TLS of its own; `None`: as `check` says.
+    /// The check's own TLS settings; `None`: TLS is as `check` says.
     pub tls: Option<Box<ClientTlsSettings>>,
-    /// Where `port` stands, if it is written.
+    /// The place of `port` in the file, if the check has one.
     pub(super) port_place: Option<Place>,
 }
 
 impl HealthCheckSettings {
-    /// TLS of its own and what is built of it, if it has any, for a pool that speaks this.
+    /// The check's own TLS settings and the TLS configuration built of them, if the check has any, for a pool of this
+    /// protocol.
     pub(super) fn own_tls(
         &self,
         protocol: Protocol,
@@ -81,7 +82,7 @@ fn read_tls(table: &mut Table<'_>) -> (ProbeTls, Option<Box<ClientTlsSettings>>)
         table.get("tls", |_| Some(()));
         return (ProbeTls::AsPool, None);
     }
-    // What is mistaken was noted.
+    // `read_client` gives `None` for `tls = false`, and for a mistake, which it has noted.
     match table.get("tls", tls::read_client) {
         Some(tls) => (ProbeTls::AsPool, Some(Box::new(tls))),
         None => (ProbeTls::Off, None),
@@ -98,7 +99,7 @@ fn read_host(table: &mut Table<'_>, kind: &ProbeKind) -> Option<String> {
     table.get("host", |item| item.parsed(authority))
 }
 
-/// `Host` of a request.
+/// The value of `Host` in a request.
 fn authority(text: &str) -> Result<String, String> {
     match host::split(text.as_bytes()) {
         Some(_) => Ok(text.to_owned()),
@@ -167,7 +168,7 @@ fn read_probe(table: &mut Table<'_>) -> ProbeKind {
     }
 }
 
-/// A method (RFC 9110 section 9.1). Methods differ by case, so that small letters are a slip.
+/// A method (RFC 9110 section 9.1). Methods are case-sensitive, so a method in small letters is taken for a mistake.
 fn method(text: &str) -> Result<String, String> {
     let is_method = (1..=limits::METHOD_BYTES).contains(&text.len())
         && text
@@ -208,7 +209,7 @@ fn probe_path(text: &str) -> Result<String, String> {
     Err("must begin with \"/\" and have no blanks; other characters are written as %XX".to_owned())
 }
 
-/// `2xx`, `200`, `200-399`, or several of these with commas between, as inclusive ranges.
+/// Reads `2xx`, `200`, `200-399`, or several of these separated by commas, as inclusive ranges.
 fn expected_statuses(text: &str) -> Result<Vec<(u16, u16)>, String> {
     let ranges: Option<Vec<_>> = text
         .split(',')

@@ -24,7 +24,7 @@ pub struct ListenerSettings {
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
     pub redirect_to_https: bool,
     pub merge_slashes: MergeSlashes,
-    /// The port that is redirected to.
+    /// The port of the URL that `redirect_to_https` redirects to.
     pub https_port: u16,
     pub half_close: HalfClose,
     /// Whether cookies may have control bytes.
@@ -33,23 +33,23 @@ pub struct ListenerSettings {
     pub access: SocketAccess,
     /// 0: as `limits.connections` says.
     pub connections: u32,
-    /// In a second; 0: any.
+    /// Bytes in a second; 0: no least rate.
     pub min_rate_bytes: u32,
     pub min_rate_grace: Duration,
 }
 
-/// The words for what becomes of slashes that follow one another.
+/// The values of `merge_slashes`.
 const MERGE_SLASHES: [(&str, MergeSlashes); 3] = [
     ("on", MergeSlashes::On),
     ("match_only", MergeSlashes::MatchOnly),
     ("off", MergeSlashes::Off),
 ];
 
-/// The words for what becomes of clients that have ended their sending side.
+/// The values of `half_close`.
 const HALF_CLOSE: [(&str, HalfClose); 2] =
     [("serve", HalfClose::Serve), ("abort", HalfClose::Abort)];
 
-/// The words for what is refused by default and may be tolerated.
+/// The values of `tolerate`: faults in requests that are refused by default.
 const TOLERABLE: [(&str, ()); 1] = [("control_bytes", ())];
 
 /// Reads both forms; the default address if there is neither.

@@ -22,7 +22,7 @@ pub struct PoolSettings {
     pub health_check: Option<HealthCheckSettings>,
     pub outlier: Option<Outlier>,
     pub on_unhealthy: OnUnhealthy,
-    /// Percent of healthy backends.
+    /// The percentage of healthy backends below which the pool panics.
     pub panic_threshold: u32,
     /// Per core and backend.
     pub idle_connections: u32,
@@ -30,7 +30,7 @@ pub struct PoolSettings {
     /// `None`: cleartext.
     pub tls: Option<Box<ClientTlsSettings>>,
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether responses are held to the letter of the RFCs.
+    /// Whether responses must follow the RFCs to the letter.
     pub strict_responses: bool,
 }
 
@@ -74,7 +74,7 @@ pub fn refuse_pipelining(table: &mut Table<'_>) {
 
 /// The words for what backends speak.
 pub const PROTOCOLS: [(&str, Protocol); 2] = [("h1", Protocol::Http1), ("h2", Protocol::Http2)];
-/// The words for what becomes of requests in a backend that turns unhealthy.
+/// The values of `on_unhealthy`.
 pub const ON_UNHEALTHY: [(&str, OnUnhealthy); 2] =
     [("finish", OnUnhealthy::Finish), ("cut", OnUnhealthy::Cut)];
 /// The words for what a connection to a backend begins with.

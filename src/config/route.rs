@@ -37,9 +37,9 @@ pub struct RouteSettings {
     pub via: bool,
     pub rewrite_location: bool,
     pub cookies: CookieEdits,
-    /// `None`: as for all routes.
+    /// Whether `Forwarded` is written; `None`: as for all routes.
     pub forwarded: Option<bool>,
-    /// `None`: as for all routes.
+    /// Whether `X-Real-IP` is written; `None`: as for all routes.
     pub x_real_ip: Option<bool>,
     pub answer_continue: bool,
 }
@@ -192,7 +192,7 @@ fn read_host_header(item: &Item<'_>) -> Option<HostHeader> {
     }
 }
 
-/// A prefix with its escapes in the form that they have in normal paths.
+/// A prefix whose percent-encodings have the form that they have in normal paths.
 fn with_right_escapes(prefix: &str) -> String {
     let mut right = Vec::with_capacity(prefix.len());
     path::put_escapes_right(prefix.as_bytes(), &mut right);

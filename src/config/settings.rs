@@ -32,11 +32,12 @@ pub struct Settings {
     /// 0: one per CPU that the process may run on.
     pub workers: Placed<usize>,
     pub trusted_proxies: Vec<Placed<TrustedProxy>>,
-    /// Names of fields that only trusted proxies are believed as a rule, in lower case.
+    /// Names, in lower case, of fields that pass from every client although they pass only from trusted proxies by
+    /// default.
     pub pass_fields: Vec<String>,
-    /// For routes that say nothing else.
+    /// Whether `Forwarded` is written, for routes that do not set this themselves.
     pub forwarded: bool,
-    /// For routes that say nothing else.
+    /// Whether `X-Real-IP` is written, for routes that do not set this themselves.
     pub x_real_ip: bool,
     /// How often names of backends are looked up.
     pub resolve_interval: Duration,
@@ -52,11 +53,11 @@ pub struct Settings {
     pub routes: Vec<RouteSettings>,
 }
 
-/// Whose word on its client is believed.
+/// A proxy whose forwarding fields are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedProxy {
     Network(Cidr),
-    /// Whoever is connected to a Unix socket.
+    /// Every client on a Unix socket.
     Unix,
 }
 

@@ -81,7 +81,7 @@ fn servers(settings: &Settings) -> impl Iterator<Item = &ServerTlsSettings> {
     tls.chain(&settings.admin_tls)
 }
 
-/// TLS of a pool, or of probes of its backends.
+/// The TLS settings of a pool, or of probes of its backends.
 struct Client<'s> {
     pool: &'s PoolSettings,
     tls: &'s ClientTlsSettings,

@@ -84,7 +84,8 @@ fn warn_of_machine(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     }
 }
 
-/// A bound that nobody has set is found out when clients hang.
+/// Warns if few clients may be connected and no setting wants that: an operator would notice the bound only when
+/// clients hang.
 fn warn_of_few_clients(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     let descriptors = machine.descriptors;
     let most = share_out(settings, machine, workers(settings, machine)).clients;
@@ -134,7 +135,7 @@ fn warn_of_pools(settings: &Settings, notes: &Notes<'_>) {
     }
 }
 
-/// A prefix with several slashes in a row is found only where they are not merged.
+/// Warns of a prefix with several slashes in a row, which no request reaches where slashes are merged.
 fn warn_of_slashes(settings: &Settings, notes: &Notes<'_>) {
     let merges = |listener: &ListenerSettings| listener.merge_slashes != MergeSlashes::Off;
     if !settings.listeners.iter().any(merges) {

@@ -1,30 +1,30 @@
-//! The attributes of cookies that say where a client sends them back to, changed for a backend that does not know where
-//! its client is (RFC 6265 section 5.2).
+//! Changes the attributes of cookies that say where a client sends a cookie back to (RFC 6265 section 5.2), for a
+//! backend that does not know by which host and path its client reaches it.
 
 use super::fields::trim;
 
-/// What becomes of `Domain` and `Path`. The first entry that fits is used.
+/// Replacements of the values of `Domain` and `Path`. The first entry that fits is used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CookieEdits {
-    /// A domain and another in its place, without dots in front; an empty one in its place takes the attribute out.
+    /// Domains and their replacements, without dots in front. An empty replacement takes the attribute out.
     pub domains: Vec<(String, String)>,
-    /// A path and another in its place; also the beginning of a longer one, up to a slash.
+    /// Paths and their replacements. An entry also fits a longer path whose first segments are its path.
     pub paths: Vec<(String, String)>,
 }
 
-/// Nothing is changed.
+/// Edits that change nothing.
 pub static NO_COOKIE_EDITS: CookieEdits = CookieEdits {
     domains: Vec::new(),
     paths: Vec::new(),
 };
 
 impl CookieEdits {
-    /// Whether nothing is changed.
+    /// Whether the edits change nothing.
     pub fn is_empty(&self) -> bool {
         self.domains.is_empty() && self.paths.is_empty()
     }
 
-    /// Gives a value of `Set-Cookie` with its attributes changed to `put`, piece by piece.
+    /// Passes a value of `Set-Cookie` with changed attributes to `put`, piece by piece.
     pub fn write<'b>(&'b self, value: &'b [u8], mut put: impl FnMut(&'b [u8])) {
         let mut parts = value.split(|&byte| byte == b';');
         put(parts.next().unwrap_or_default());
@@ -44,8 +44,8 @@ impl CookieEdits {
         }
     }
 
-    /// The name of an attribute and the two parts of its new value, all empty if it is taken out; `None`: it stays as it
-    /// is.
+    /// The name of an attribute and the two parts of its new value, all empty if the attribute is taken out; `None`:
+    /// the attribute stays as it is.
     fn change<'b>(&'b self, part: &'b [u8]) -> Option<[&'b [u8]; 3]> {
         let at = memchr::memchr(b'=', part)?;
         let (name, value) = (trim(&part[..at]), trim(&part[at + 1..]));
@@ -68,7 +68,7 @@ impl CookieEdits {
     }
 }
 
-/// A path below `from` as one below `to`, in two parts.
+/// Replaces the prefix `from` of a path by `to`. The result is the new path in two parts.
 fn moved<'b>(path: &'b [u8], from: &str, to: &'b str) -> Option<[&'b [u8]; 2]> {
     let rest = path.strip_prefix(from.trim_end_matches('/').as_bytes())?;
     if !matches!(rest, [] | [b'/', ..]) {
@@ -77,7 +77,7 @@ fn moved<'b>(path: &'b [u8], from: &str, to: &'b str) -> Option<[&'b [u8]; 2]> {
     let to = to.trim_end_matches('/').as_bytes();
     match (to, rest) {
         (b"", b"") => Some([b"/", b""]),
-        // `/` itself becomes `/api`, which `/api/` would not take in.
+        // `/` itself becomes `/api`: a cookie for `/api/` would not be sent to `/api`.
         (to, b"/") if !to.is_empty() => Some([to, b""]),
         (to, rest) => Some([to, rest]),
     }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Attributes that no entry is for, and whatever else a backend says, pass byte for byte.
+        /// Attributes that no entry names, and all other text of a backend, pass byte for byte.
         #[test]
         fn what_is_not_meant_stays(value in "[a-z=;. /A-Z\"]{0,40}") {
             let edits = edits(&[("backend.internal", "www.example")], &[("/0", "/1")]);

@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::cidr::Cidr;
 use crate::http::fields::list;
 
-/// The client's address, if it has one: the rightmost one that is not a trusted proxy's, read from the connection's `peer` backwards
-/// through `X-Forwarded-For` (`forwarded_for`: the fields' values in order). Reading ends at what is no address, because
-/// nothing beyond it can be believed. If all are trusted, the leftmost is the client. A peer without an address is one on
-/// a Unix socket that is trusted.
+/// The client's address, if it has one: the rightmost address that is not a trusted proxy's, read from the connection's
+/// `peer` backwards through `X-Forwarded-For` (`forwarded_for`: the fields' values in order). Reading ends at a member
+/// that is no address, because nothing beyond it can be believed. If all addresses are trusted, the leftmost is the
+/// client's. A peer without an address is a trusted client on a Unix socket.
 pub fn client_address<'b>(
     peer: Option<IpAddr>,
     forwarded_for: impl Iterator<Item = &'b [u8]>,

@@ -42,7 +42,7 @@ pub fn without_root(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 
-/// The authority without a colon that has no port behind it (RFC 3986 section 6.2.3).
+/// The authority without a colon at its end that no port follows (RFC 3986 section 6.2.3).
 pub fn without_empty_port(authority: &[u8]) -> &[u8] {
     authority.strip_suffix(b":").unwrap_or(authority)
 }

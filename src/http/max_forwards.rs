@@ -5,21 +5,21 @@ use httparse::Header;
 use super::fields::values;
 use super::refusal::Refusal;
 
-/// How often a request may still be forwarded. A proxy must obey the field of OPTIONS, and of TRACE, which is refused
-/// anyway. The field of other methods is ignored, as the RFC allows.
+/// How often a request may still be forwarded. A proxy must obey the field in OPTIONS and in TRACE (which palantir
+/// always refuses). The field of other methods is ignored, as the RFC allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwards {
     /// The field, if there is one, passes unchanged.
     Unbounded,
-    /// The request is forwarded with this value.
+    /// The request is forwarded with this value in the field.
     Left(u32),
-    /// The request is not forwarded: its answer is the proxy's own.
+    /// The request is not forwarded, and palantir answers it.
     Spent,
 }
 
 impl Forwards {
-    /// What a request of this method with these fields says. Errors: there are several fields, which servers read
-    /// differently even if the fields agree, or the value is not a number.
+    /// How often a request of this method with these fields may be forwarded. Errors: the value is not a number, or
+    /// there are several fields, which servers read differently even if their values are equal.
     pub fn of(method: &[u8], fields: &[Header<'_>]) -> Result<Forwards, Refusal> {
         if method != b"OPTIONS" {
             return Ok(Forwards::Unbounded);
@@ -35,7 +35,7 @@ impl Forwards {
         }
     }
 
-    /// What the field is to say to the next server; `None`: what it says already.
+    /// The value of the field for the next server; `None`: the field stays as it is.
     pub fn written(self) -> Option<u32> {
         match self {
             Forwards::Left(left) => Some(left),
@@ -44,7 +44,7 @@ impl Forwards {
     }
 }
 
-/// A number of digits alone. One that is too large is taken for the largest, which the RFC allows.
+/// Reads a number of digits alone. A number that is too large is replaced by the largest, which the RFC allows.
 fn number(value: &[u8]) -> Result<u32, Refusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::BadMaxForwards);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is forwarded has one forward less, and no other sign than digits is read.
+        /// A forwarded request may be forwarded once less, and a value with any other character than digits is refused.
         #[test]
         fn any_value(value in "[0-9]{1,9}|[ -~]{0,6}") {
             match of("OPTIONS", &[&value]) {

@@ -1,5 +1,6 @@
-//! Path normalisation (RFC 3986 section 6.2.2): what is matched is what is forwarded, so no two readers of the path may
-//! disagree on its segments. What remains that servers read in more than one way is in `readings.rs`.
+//! Path normalisation (RFC 3986 section 6.2.2). The path that is matched is the path that is forwarded, so no two
+//! readers of the path may disagree on its segments. `readings.rs` checks the paths that servers still read in more
+//! than one way.
 
 mod readings;
 
@@ -7,25 +8,27 @@ pub use readings::{Readings, is_plain, only_reading};
 
 use crate::http::refusal::Refusal;
 
-/// What becomes of slashes that follow one another.
+/// How slashes that follow one another are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MergeSlashes {
-    /// They are one slash when the route is looked for, and in what is forwarded.
+    /// The slashes are one slash when the route is looked for, and in the path that is forwarded.
     #[default]
     On,
-    /// They are one slash when the route is looked for, and forwarded as they came.
+    /// The slashes are one slash when the route is looked for, and are forwarded as they came.
     MatchOnly,
-    /// Each one counts.
+    /// Each slash counts.
     Off,
 }
 
-/// The normal form of a path: unreserved characters are not escaped, escapes are in capitals, dot segments are resolved.
-/// Everything else stays byte for byte: `//`, other percent-encodings, `%2F` and backslashes, which separate nothing
-/// here. The result is `path` itself if it is normal, else it is written to `scratch`. `*` is its own normal form.
+/// The normal form of a path: unreserved characters are not escaped, escapes are in capitals, dot segments are
+/// resolved. Everything else stays byte for byte: `//`, other percent-encodings, `%2F` and backslashes, which separate
+/// nothing here. The result is `path` itself if it is normal; otherwise it is written to `scratch`. `*` is its own
+/// normal form.
 ///
-/// Errors: a malformed percent-encoding or `%00`; a path that climbs above the root; a part that is a dot segment only
-/// to servers which take `%2F`, `%5C` or a backslash for a slash, or cut segments at `;`. (Two dots beside any of them;
-/// one dot only where `%2F` is not the only one: it leads nowhere else, and stands in the names of stored objects.)
+/// Errors: a malformed percent-encoding or `%00`; a path that climbs above the root; a part of a segment that is a dot
+/// segment only to servers which take `%2F`, `%5C` or a backslash for a slash, or cut segments at `;`. (Two dots are
+/// refused beside any of these. One dot is allowed beside `%2F` alone: it leads nowhere else, and names of stored
+/// objects have it.)
 pub fn normalise<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Refusal> {
     if !needs_care(path)? {
         return Ok(path);
@@ -36,7 +39,7 @@ pub fn normalise<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8
     Ok(scratch)
 }
 
-/// The path with unreserved characters as they are and other escapes in capitals (RFC 3986 sections 6.2.2.1 and
+/// Appends a path with unreserved characters unescaped and other escapes in capitals (RFC 3986 sections 6.2.2.1 and
 /// 6.2.2.2). The percent-encodings must be well-formed.
 pub fn put_escapes_right(path: &[u8], out: &mut Vec<u8>) {
     let mut rest = path;
@@ -51,8 +54,8 @@ pub fn put_escapes_right(path: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// A path with one slash in the place of several that follow one another. The result is `path` itself if there are none,
-/// else it is written to `scratch`.
+/// A path in which one slash replaces several that follow one another. The result is `path` itself if there are none;
+/// otherwise it is written to `scratch`.
 pub fn merge_slashes<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     if memchr::memmem::find(path, b"//").is_none() {
         return path;
@@ -66,10 +69,10 @@ pub fn merge_slashes<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     scratch
 }
 
-/// The path without a prefix that it has, as it is forwarded. It is never empty and begins with one slash: a backend
-/// that redirects to a path which begins with `//` or `/\` sends its client to another host. The result is a part of
-/// `path` if that is so already, else it is written to `scratch`. A path whose slashes are not merged may have more of
-/// them than the prefix.
+/// The path without its prefix, as it is forwarded. The result is never empty and begins with one slash: a backend that
+/// redirects to a path which begins with `//` or `/\` would send its client to another host. The result is a part of
+/// `path` if that part begins so; otherwise it is written to `scratch`. A path whose slashes are not merged may have
+/// more slashes than the prefix.
 pub fn without_prefix<'a>(path: &'a [u8], prefix: &str, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     let rest = behind_prefix(path, prefix.as_bytes()).unwrap_or(path);
     let is_slash = |byte: &u8| matches!(byte, b'/' | b'\\');
@@ -85,7 +88,7 @@ pub fn without_prefix<'a>(path: &'a [u8], prefix: &str, scratch: &'a mut Vec<u8>
     }
 }
 
-/// What follows a prefix, where more slashes may stand for one.
+/// The part of the path behind the prefix. Several slashes of the path may stand for one slash of the prefix.
 fn behind_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     if let Some(rest) = path.strip_prefix(prefix) {
         return Some(rest);
@@ -101,8 +104,8 @@ fn behind_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     Some(rest)
 }
 
-/// Checks every percent-encoding, and tells whether there is one that is not in its normal form, or whether a segment (in
-/// the widest sense) begins with a dot.
+/// Checks every percent-encoding. The result says whether one of them is not in its normal form, or whether a segment
+/// (in the widest sense) begins with a dot.
 fn needs_care(path: &[u8]) -> Result<bool, Refusal> {
     let mut care = false;
     for at in memchr::memchr3_iter(b'.', b'%', b'\\', path) {
@@ -139,7 +142,7 @@ fn resolve(path: &mut Vec<u8>) -> Result<(), Refusal> {
     let mut written = 0;
     let mut at = 0;
     let mut ends_in_dots = false;
-    // At each turn a slash stands at `at`; what stands before the first one is nothing.
+    // At the start of each turn `at` is the position of a slash. No byte comes before the first slash.
     while at < path.len() {
         let start = at + 1;
         let len = memchr::memchr(b'/', &path[start..]).unwrap_or(path.len() - start);
@@ -178,11 +181,11 @@ fn dots(segment: &[u8]) -> Option<usize> {
 }
 
 /// Whether some part of a segment is a dot segment to servers that separate segments at more than a slash, or that take
-/// what follows a semicolon for a parameter. Escapes are in their normal form.
+/// the text behind a semicolon for a parameter. Escapes are in their normal form.
 fn hides_dots(segment: &[u8]) -> bool {
     let mut part_start = 0;
     let mut in_parameter = false;
-    // Whether the part is bounded by slashes and `%2F` alone.
+    // Whether only slashes and `%2F` bound the part.
     let mut is_named = true;
     let mut at = 0;
     while at < segment.len() {

@@ -6,7 +6,7 @@
 pub enum Refusal {
     /// Not `METHOD SP target SP HTTP/d.d CRLF`.
     BadRequestLine,
-    /// Not `HTTP/1.x SP ddd [SP reason] CRLF`, or a status outside 100–999.
+    /// The status line is not `HTTP/1.x SP ddd [SP reason] CRLF`, or its status is outside 100–999.
     BadStatusLine,
     /// A version other than 1.0 and 1.1.
     UnsupportedVersion,
@@ -44,7 +44,7 @@ pub enum Refusal {
     RepeatedHost,
     /// An authority that is not `host[:port]`.
     BadHost,
-    /// `:authority` and `host` of HTTP/2 that name different hosts.
+    /// `:authority` and `host` of a request over HTTP/2 name different hosts.
     HostMismatch,
     /// `Content-Length` is not a decimal of at most 63 bits.
     BadContentLength,
@@ -62,7 +62,7 @@ pub enum Refusal {
     UnknownTransferCoding,
     /// An expectation other than `100-continue`.
     UnknownExpectation,
-    /// `Max-Forwards` of OPTIONS that is not one number.
+    /// `Max-Forwards` of OPTIONS is not one number.
     BadMaxForwards,
     /// A body announced by a response that cannot have one (1xx, 204).
     BodyNotAllowed,

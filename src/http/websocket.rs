@@ -17,17 +17,17 @@ pub fn key(random: [u8; 16]) -> [u8; KEY_BYTES] {
     key
 }
 
-/// Bytes of the proof: a digest of 20 bytes in base64.
+/// Bytes of `Sec-WebSocket-Accept`: a digest of 20 bytes in base64.
 pub const ACCEPT_BYTES: usize = 28;
 
-/// The key that a client gave; `None`: it is none.
+/// The key that a client gave; `None`: the value is no key.
 pub fn given_key(value: &[u8]) -> Option<[u8; KEY_BYTES]> {
     let key = <[u8; KEY_BYTES]>::try_from(value).ok()?;
     let is_key = STANDARD.decode(key).is_ok_and(|random| random.len() == 16);
     is_key.then_some(key)
 }
 
-/// The proof that follows from `key`.
+/// The value of `Sec-WebSocket-Accept` that follows from `key`.
 pub fn accept(key: &[u8]) -> [u8; ACCEPT_BYTES] {
     let digest = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
     let mut accept = [0; ACCEPT_BYTES];

@@ -1,9 +1,10 @@
 //! A connected socket, TCP or Unix.
 //!
-//! The ring says when bytes are there; they are then received by a plain system call, into a block that is taken only at
-//! that moment. So a connection that waits, on either side, holds no block, those in use stay few and warm, and giving
-//! up a wait loses nothing. Sending goes through the ring: what all connections of a core have to send in one turn is
-//! then handed over in one system call, which costs less than to send as it comes, although each send is waited for.
+//! The ring says when bytes are there; they are then received by a plain system call, into a block that is taken only
+//! at that moment. So a connection that waits, on either side, holds no block, those in use stay few and warm, and
+//! giving up a wait loses nothing. Sending goes through the ring: what all connections of a core have to send in one
+//! turn is then handed over in one system call, which costs less than to send as it comes, although each send is waited
+//! for.
 
 use std::cell::{RefCell, UnsafeCell};
 use std::fmt;
@@ -154,8 +155,8 @@ impl Socket {
 
     /// Receives at most `most` bytes of what is there now, behind what `block` holds, which must have room. 0: the peer
     /// ended its side. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there; [`io::ErrorKind::UnexpectedEof`] if a
-    /// TLS connection ended without the peer's word that this is all; [`io::ErrorKind::InvalidData`] if what came is not
-    /// what the peer of the handshake sent.
+    /// TLS connection ended without the peer's word that this is all; [`io::ErrorKind::InvalidData`] if what came is
+    /// not what the peer of the handshake sent.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
         debug_assert!(block.room() > 0);
         match &self.tls {
@@ -169,7 +170,8 @@ impl Socket {
         has_event(self.fd(), libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
     }
 
-    /// Whether the connection is of no use in either direction: that the peer has only ended its side is none.
+    /// Whether the connection is of no use in either direction. A peer that has only ended its sending side still
+    /// reads.
     pub fn is_over(&self) -> bool {
         has_event(self.fd(), libc::POLLHUP | libc::POLLERR)
     }
@@ -179,9 +181,10 @@ impl Socket {
         has_event(self.fd(), libc::POLLERR)
     }
 
-    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
-    /// taken from its front, and [`Block::rewind`] brings them back. `progress` is told the bytes whenever the kernel
-    /// took some of them for the peer, so that a slow but living peer can be given more time. Errors: the peer is gone.
+    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. The
+    /// bytes are taken from the front of the block, and [`Block::rewind`] brings them back. `progress` is called with
+    /// the number of bytes whenever the kernel took some of them for the peer, so that a slow but living peer can be
+    /// given more time. Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,
@@ -253,7 +256,7 @@ impl Socket {
         if let Some(tls) = &self.tls {
             let mut word = tls.last_word();
             let length = word.len();
-            let _ = self.send_raw(&mut word, length, timer, &|_| ()).await; // Nothing depends on it.
+            let _ = self.send_raw(&mut word, length, timer, &|_| ()).await; // The result does not matter.
         }
         self.end_sending();
     }

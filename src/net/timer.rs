@@ -130,7 +130,7 @@ impl Wheel {
         }
     }
 
-    /// Wakes the entry's task, whose deadline stays.
+    /// Wakes the task of the entry and leaves its deadline as it is.
     pub fn wake(&self, index: u32) {
         if let Some(waker) = &self.entries[index as usize].waker {
             waker.wake_by_ref();
@@ -223,7 +223,7 @@ impl Timers {
         self.wheel.borrow_mut().expire(number);
     }
 
-    /// Has the task look around that waits under the deadline of the timer with this number.
+    /// Wakes the task that waits under the deadline of the timer with this number, before that deadline.
     pub fn wake(&self, number: u32) {
         self.wheel.borrow().wake(number);
     }

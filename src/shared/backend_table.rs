@@ -55,7 +55,7 @@ impl BackendState {
 #[derive(Debug)]
 pub struct BackendTable {
     state: Box<[AtomicU8]>,
-    /// Whether the backend fails its probes, also while it is drained.
+    /// Whether the backend fails its probes, even while it is drained.
     is_down: Box<[AtomicBool]>,
     share: Box<[AtomicU8]>,
     /// Whether the backend takes requests whatever its state.
@@ -92,12 +92,13 @@ impl BackendTable {
         self.state[id.index()].store(state as u8, Relaxed);
     }
 
-    /// Whether the backend fails its probes, also while it is drained.
+    /// Whether the backend fails its probes, even while it is drained.
     pub fn is_down(&self, id: BackendId) -> bool {
         self.is_down[id.index()].load(Relaxed)
     }
 
-    /// Takes over what the health thread said. For the table's own worker.
+    /// Stores whether the backend fails its probes, as the health thread has said. Only the table's own worker calls
+    /// this.
     pub fn set_down(&self, id: BackendId, is_down: bool) {
         self.is_down[id.index()].store(is_down, Relaxed);
     }
@@ -114,7 +115,7 @@ impl BackendTable {
         (is_forced || self.state(id) == BackendState::Healthy) && self.share(id) > 0
     }
 
-    /// Says whether the backend takes requests whatever its state. For the table's own worker.
+    /// Stores whether the backend takes requests whatever its state. Only the table's own worker calls this.
     pub fn set_forced(&self, id: BackendId, is_forced: bool) {
         self.is_forced[id.index()].store(is_forced, Relaxed);
     }

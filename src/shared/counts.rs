@@ -14,11 +14,11 @@ use crate::base::time::Micros;
 pub const CLASSES: usize = 5;
 /// Kinds of failures that are counted apart per route and backend; `worker/failure.rs` names them.
 pub const KINDS: usize = 33;
-/// One of these for each kind of failure.
+/// One value for each kind of failure.
 #[derive(Clone, Debug)]
 pub struct PerKind<T>(pub [T; KINDS]);
 
-// An array of more than 32 has no default of its own.
+// The standard library has no default for an array of more than 32 elements.
 impl<T: Default> Default for PerKind<T> {
     fn default() -> Self {
         PerKind(std::array::from_fn(|_| T::default()))
@@ -28,7 +28,7 @@ impl<T: Default> Default for PerKind<T> {
 /// States that a backend may change to.
 const STATES: usize = BackendState::ALL.len();
 
-/// The class of a status, as index: 0 for 1xx. One of 600 or above is treated like a 5xx (RFC 9110 section 15).
+/// The class of a status as an index: 0 for 1xx. A status of 600 or above counts as a 5xx (RFC 9110 section 15).
 #[inline]
 pub fn class_of(status: u16) -> usize {
     (usize::from(status) / 100).clamp(1, CLASSES) - 1

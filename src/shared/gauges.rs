@@ -89,8 +89,8 @@ pub fn connections(all: &AllGauges) -> u64 {
         .sum()
 }
 
-/// Clients that were accepted and wait for a place at this moment, all workers together. Others may wait behind them in
-/// the queues of the listening sockets.
+/// Clients of all workers together that were accepted and wait for a connection to end. More clients may wait in the
+/// queues of the listening sockets.
 pub fn waiting(all: &AllGauges) -> u64 {
     all.iter().map(|gauges| gauges.waiting.get()).sum()
 }
@@ -159,23 +159,23 @@ impl WorkerGauges {
         self.accepted.get()
     }
 
-    /// Clients that the worker has accepted and that wait for a place.
+    /// Clients that the worker has accepted and that wait for a connection to end.
     pub fn waiting(&self) -> u64 {
         self.waiting.get()
     }
 
-    /// How often accepting has paused since the start because there was no place for a client.
+    /// How often accepting has paused since the start because a bound on connections was reached.
     pub fn paused(&self) -> u64 {
         self.paused.get()
     }
 
-    /// Counts a client that begins to wait for a place. For the owner.
+    /// Counts a client that begins to wait for a connection to end. Only the owner calls this.
     pub fn begin_waiting(&self) {
         self.paused.add(1);
         self.waiting.add(1);
     }
 
-    /// Counts a client that waits no longer. For the owner.
+    /// Counts a client that waits no longer. Only the owner calls this.
     pub fn end_waiting(&self) {
         self.waiting.sub(1);
     }

@@ -27,7 +27,8 @@ pub enum ToWorker {
     /// Let requests that began under the snapshot of this generation, or an earlier one, end within `shutdown_timeout`:
     /// too many snapshots are in use.
     EndGenerations(u64),
-    /// A backend's state changed, or whether it fails its probes (`is_down`), as also one may that is drained.
+    /// A backend's state has changed, or whether it fails its probes (`is_down`). A drained backend may fail its
+    /// probes, too.
     BackendState {
         id: BackendId,
         state: BackendState,
@@ -71,7 +72,7 @@ pub enum ToHealth {
         /// The reason word of the last one.
         word: &'static str,
     },
-    /// A request waits in this backend for long, and no other one is answered there: probe it soon.
+    /// A request has waited in this backend for long, and the backend answers no other request: probe the backend soon.
     Silent(BackendId),
     /// Start no further probe, because this process stops or another one has taken over. Reports of the workers still
     /// count.
@@ -135,7 +136,7 @@ pub struct StateChange {
     /// be told even that it is healthy.
     pub from: Option<BackendState>,
     pub to: BackendState,
-    /// Whether the backend fails its probes, also while it is drained.
+    /// Whether the backend fails its probes, even while it is drained.
     pub is_down: bool,
     pub reason: String,
 }

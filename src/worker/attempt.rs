@@ -221,7 +221,7 @@ fn begin(
     let is_websocket = upstream.is_websocket;
     let request = &mut admitted.request;
     let is_bare = raise::head_bytes(request.filled()) == request.len();
-    // What follows a request for a WebSocket is the WebSocket.
+    // The bytes behind a request for a WebSocket belong to the WebSocket.
     let ends_here = admitted.body.ends_here() && !is_websocket;
     let ends_at_once = ends_here && is_bare;
     let asked = stream.ask(request, upstream.scheme, ends_at_once, is_websocket);
@@ -270,8 +270,8 @@ async fn send_rest(
     }
 }
 
-/// Has the answer delivered, and the rest of the request sent meanwhile and for a while after that: a backend may
-/// answer before it has read what it wants to read.
+/// Delivers the answer and sends the rest of the request meanwhile, and for a while after that: a backend may answer
+/// before it has read everything that it wants to read.
 async fn receive_answer(
     ends: &Ends<'_>,
     uploading: impl Future<Output = Result<(), Failure>>,
@@ -319,7 +319,7 @@ async fn receive_answer(
         let look = Timer::new(&ends.shard.timers);
         let wait = Duration::from_millis(limits::TICK_MILLIS);
         look.set(wait);
-        // Whatever becomes of the rest, the client has its answer.
+        // The client has its answer, so the outcome of the rest of the upload does not matter.
         let over = |cx: &mut Context<'_>| match uploading.as_mut().poll(cx) {
             Poll::Pending if look.is_due_again(wait, cx) && ends.must_let_go() => Poll::Ready(()),
             Poll::Pending => poll_hung_up(&ends.upstream.wire.stream, cx),
@@ -330,7 +330,7 @@ async fn receive_answer(
     Ok(delivered)
 }
 
-/// Ready when a backend that has answered has hung up, or says more than anybody has asked it.
+/// Ready when a backend that has answered has hung up, or has sent bytes that no request asked for.
 fn poll_hung_up(backend: &Stream, cx: &mut Context<'_>) -> Poll<()> {
     let socket = match backend {
         Stream::Multiplexed(stream) => return stream.poll_gone(cx).map(drop),
@@ -345,7 +345,7 @@ fn poll_hung_up(backend: &Stream, cx: &mut Context<'_>) -> Poll<()> {
     }
 }
 
-/// Has the answer delivered to a client that may still be sending, and may have to send all before it reads.
+/// Delivers the answer to a client that may still be sending, and that may read only after it has sent everything.
 async fn deliver_to_reader(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
     match deliver(ends, out).await? {
         Delivered::Whole { reusable } if ends.client.is_body_pending() => {

@@ -90,13 +90,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Logs that a client waits, and at which bound: now and then.
+/// Logs now and then that a client waits, and at which bound.
 fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
     let plan = shard.plan();
     let snapshot = plan.snapshot();
     let mut listeners = snapshot.listeners.iter();
     let Some(known) = listeners.find(|known| std::ptr::eq(&*known.clients, listener)) else {
-        return; // It was removed, and its last clients are being served.
+        return; // The listener was removed, and its last clients are being served.
     };
     if !shard.log_ration.may_log_bound() {
         return;
@@ -117,7 +117,7 @@ fn tell_of_bound(shard: &Shard, listener: &ClientCount) {
     } else {
         "memory is short (limits.memory_bytes)".to_owned()
     };
-    warn!("new clients wait at {addr}, because as many are connected as may be: {bound}");
+    warn!("new clients wait at {addr}, because no more may be connected: {bound}");
 }
 
 fn try_begin(shard: &Shard, listener: &ClientCount) -> bool {

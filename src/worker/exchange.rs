@@ -34,7 +34,7 @@ pub struct Exchange {
     pub is_head: Cell<bool>,
     /// Whether it is a gRPC call, which is answered in gRPC's own terms.
     pub is_grpc: Cell<bool>,
-    /// Whether it is answered with server-sent events.
+    /// Whether the answer is a stream of server-sent events.
     pub is_event_stream: Cell<bool>,
     /// Whether the client would rather have JSON than text.
     pub wants_json: Cell<bool>,
@@ -44,7 +44,7 @@ pub struct Exchange {
     pub found_route: Cell<Option<RouteId>>,
     pub route: Cell<Option<RouteId>>,
     pub pool: Cell<Option<PoolId>>,
-    /// By which protocol the request is sent.
+    /// The protocol by which the request is sent.
     pub carrier: Cell<Carrier>,
     /// Index in the pool's backends.
     pub backend: Cell<Option<u32>>,
@@ -70,11 +70,11 @@ pub struct Exchange {
     is_bound_by_client: Cell<bool>,
     /// What the request was given while it waited for a connection, until it uses that.
     pub granted: RefCell<Option<Box<Granted>>>,
-    /// Until when the request would have waited for the answer of the backend that it has left last.
+    /// The time until which the request would have waited for the answer of the backend that it has left last.
     patience: Cell<Option<Micros>>,
-    /// The place of the attempt that is under way, among those of the core.
+    /// The place of the attempt that is under way, among the attempts of the core.
     pub place: Cell<usize>,
-    /// What the request has used up of the attempts that it may have.
+    /// The attempts, retries and changes of backend that the request has used up.
     pub used: Cell<Used>,
     /// The backends that the request was to go to and did not get an answer from.
     tried: RefCell<Vec<BackendId>>,
@@ -215,13 +215,14 @@ impl Exchange {
         }
     }
 
-    /// Notes that the request leaves a backend for which its attempt would have had `wait` since `began`.
+    /// Notes that the request leaves a backend for which its attempt, begun at `began`, had the time `wait`.
     pub fn leaves(&self, began: Micros, wait: Duration) {
         self.patience.set(Some(began.after(wait)));
     }
 
-    /// How long the request may wait for a connection, where others wait for `connect`. A request that has left a
-    /// backend must not be worse off than if it had stayed.
+    /// How long the request may wait for a connection. A request that has left no backend waits for `connect`. A
+    /// request that has left one may wait at least as long as that backend had left for its answer, so that leaving is
+    /// no disadvantage.
     pub fn wait_for_connection(&self, connect: Duration) -> Duration {
         let patience = self.patience.get();
         let left = patience.map(|until| Duration::from_micros(until.since(Micros::now())));

@@ -18,7 +18,7 @@ pub enum Failure {
     HeadTimeout,
     /// The request's body took too long.
     BodyTimeout,
-    /// The request's body came more slowly than the listener allows.
+    /// The body of the request came more slowly than the listener allows.
     BodyTooSlow,
     /// The body is longer than the route allows.
     BodyTooLarge,
@@ -32,7 +32,8 @@ pub enum Failure {
     ReaderTooSlow,
     /// No failure, but no backend's either: an authority asks whether a name is ours, and is answered (RFC 8555 section 8.3).
     Challenged,
-    /// No failure either: a client asks for the options of the proxy that its `Max-Forwards` ends at (RFC 9110 section 7.6.2).
+    /// This is no failure: a client asks for the options of the proxy at which its `Max-Forwards` ends (RFC 9110
+    /// section 7.6.2).
     ForwardsSpent,
     /// The request came in cleartext where HTTPS is wanted: its client is sent there.
     HttpsWanted,
@@ -53,7 +54,7 @@ pub enum Failure {
     Saturated,
     ConnectFailed,
     ConnectTimeout,
-    /// The backend has become unhealthy, and the pool does not let requests wait in it.
+    /// The backend has become unhealthy, and the request leaves it, or ends because the pool cuts such requests.
     BackendDown,
     /// The backend's certificate is not what it should be, or it does not speak TLS with us.
     Untrusted,

@@ -78,7 +78,7 @@ pub async fn forward(
     }
 }
 
-/// Sends the request to the backend of this index in the pool. `None`: no connection to the backend can be had.
+/// Sends the request to the backend of this index in the pool. `None`: no connection to the backend is available.
 async fn attempt(
     shard: &Rc<Shard>,
     client: &Client,
@@ -158,10 +158,10 @@ fn give_up_on(
     }
 }
 
-/// Whether somebody else than the backend may have used up the time for the exchange: the client set it itself, has
-/// not sent its whole request, or not until late, or was to read the answer; or the request had to wait for others.
-/// Whether a client asks a backend of HTTP/2 for something that it may not know is for the client to say, too. Else one
-/// client, or mere load, could have any backend put aside.
+/// Whether somebody else than the backend may have used up the time for the exchange: the client set the time itself,
+/// has sent its request late or incompletely, or was to read the answer; or the request had to wait for others. A
+/// client that asks a backend of HTTP/2 for a protocol which the backend may not support is to blame itself, too.
+/// Otherwise one client, or mere load, could have any backend ejected.
 fn may_be_others_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
     match failure {
         _ if exchange.carrier.get() != Carrier::Pools => true,

@@ -1,4 +1,4 @@
-//! Interim (1xx) heads before an answer: they are bounded by their bytes and by time, not by their number.
+//! Interim (1xx) heads before an answer. Their bytes and their time are bounded, not their number.
 
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -10,14 +10,14 @@ use crate::worker::failure::Failure;
 #[derive(Default)]
 pub struct Interims {
     bytes: u32,
-    /// When the final head is due.
+    /// The time at which the final head is due.
     due: Option<Micros>,
-    /// Whether one of them announced a body: the connection is not used again.
+    /// Whether one of the interim heads announced a body. The connection then takes no other request.
     pub are_odd: bool,
 }
 
 impl Interims {
-    /// Notes one more. Errors: they have taken too much, or too long.
+    /// Notes another interim head. Errors: the interim heads have too many bytes, or have taken too long.
     pub fn note(
         &mut self,
         exchange: &Exchange,

@@ -1,5 +1,6 @@
-//! What becomes of the requests in a backend that turns unhealthy: those that may be repeated leave it for another
-//! backend, and the others stay or end as the pool says. While its pool panics, a backend's state decides nothing.
+//! Requests in a backend that turns unhealthy. Requests that may be repeated leave the backend for another one; the
+//! others go on or end, as `on_unhealthy` of the pool says. While a pool panics, the state of a backend decides
+//! nothing.
 
 use std::task::{Context, Poll};
 
@@ -10,15 +11,15 @@ use crate::worker::failure::Failure;
 use crate::worker::retry::{self, Again, Repeatable, Setback};
 use crate::worker::shard::Shard;
 
-/// A request of which nothing was given to its backend.
+/// A request of which its backend has got nothing.
 const UNSENT: Repeatable = Repeatable {
     is_kept: true,
     is_idempotent: true,
     is_answered: false,
 };
 
-/// While a request waits for its connection: ready when the client has gone, or the request leaves. A request that may
-/// not leave stays, because the time for a connection is short.
+/// Watches a request that waits for its connection. Ready when the client has gone, or when the request leaves its
+/// backend. A request that may not leave waits on, because the time for a connection is short.
 pub fn poll_unsent(
     shard: &Shard,
     client: &Client,
@@ -34,8 +35,8 @@ pub fn poll_unsent(
     }
 }
 
-/// While a request waits for the head of its answer: ready when the client has gone, or the request leaves or ends.
-/// `request` says how far the request was sent.
+/// Watches a request that waits for the head of its answer. Ready when the client has gone, or when the request leaves
+/// its backend or is cut. `request` says how far the request was sent.
 pub fn poll_unanswered(
     shard: &Shard,
     client: &Client,
@@ -55,7 +56,7 @@ pub fn poll_unanswered(
     }
 }
 
-/// While an answer is passed on: ready when the client has gone, or the answer is cut.
+/// Watches an exchange whose answer is passed on. Ready when the client has gone, or when the answer is cut.
 pub fn poll_answered(
     shard: &Shard,
     client: &Client,
@@ -93,17 +94,19 @@ fn may_leave(
     decide(shard, exchange, request, &setback) == Again::Leave
 }
 
-/// Decides whether the request of an exchange is sent again.
+/// Decides whether and how the request of an exchange is sent again.
 pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: &Setback) -> Again {
     let route = exchange.route();
     let has_next = || {
         let last = exchange.backend.get();
         let last = last.map(|index| exchange.plan.backend(route.pool, index).id());
-        // A backend that the request has left before may be well by now, when the next one has become unhealthy.
+        // A request that leaves a backend may go back to one that it has left before, which may be healthy again by
+        // now.
         let is_left = setback.failure == Failure::BackendDown;
         let may_go_to = |id| last != Some(id) && (is_left || !exchange.has_tried(id));
         let plan = &exchange.plan;
-        // A place among those that wait is needed if all others have as many connections as they may.
+        // If all other backends are at their `max_connections`, the request has to wait in the queue, which must have a
+        // place.
         (!is_left || plan.live(route.pool).queue().has_place())
             && plan.takes_any(route.pool, &shard.tables, may_go_to)
     };

@@ -12,12 +12,12 @@ pub struct LogRation {
     failures: Cell<u32>,
     /// Failures that found nothing left.
     unlogged: Cell<u32>,
-    /// Refusals of clients by their certificates.
+    /// Refusals of clients by their certificates that may still be logged in this second.
     clients: Cell<u32>,
     unlogged_clients: Cell<u32>,
     exhaustion: Cell<bool>,
     refused: Cell<u32>,
-    /// Seconds until it may be said again that clients wait at a bound.
+    /// Seconds until the next log line that says that clients wait at a bound.
     bound: Cell<u32>,
 }
 
@@ -47,7 +47,7 @@ impl LogRation {
         true
     }
 
-    /// Whether the refusal of a client may be logged now. What may not is counted.
+    /// Whether the refusal of a client may be logged now. A refusal that may not is counted.
     pub fn may_log_client(&self) -> bool {
         let left = self.clients.get();
         self.clients.set(left.saturating_sub(1));
@@ -62,7 +62,7 @@ impl LogRation {
         self.exhaustion.replace(false)
     }
 
-    /// Whether it may be logged now that clients wait at a bound.
+    /// Whether a line that says that clients wait at a bound may be logged now.
     pub fn may_log_bound(&self) -> bool {
         let may = self.bound.get() == 0;
         if may {

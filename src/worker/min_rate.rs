@@ -1,13 +1,14 @@
-//! The least rate at which a client must send its body, and take its answer: whoever is slower for long ends. A client
-//! with a byte a second would otherwise hold a connection, and what is kept for it, for as long as it likes.
+//! The least rate at which a client must send its body, and take its answer. An exchange whose client is slower for
+//! long ends. Otherwise a client could hold a connection and its memory for any time with a byte per second.
 //!
-//! A client begins with some time to its credit, the grace. Waiting for the client uses the time up; what the client
-//! sends or takes brings as much of it as that may take at the least rate. Time in which somebody else is waited for,
-//! such as the backend, does not count, nor does time in which the client moves something in the other direction.
+//! A client begins with a credit of time, the grace. Waiting for the client uses the credit up. Each byte that the
+//! client sends or takes restores the time that it may take at the least rate. Time in which palantir waits for
+//! somebody else, such as the backend, does not count, nor does time in which the client moves bytes in the other
+//! direction.
 //!
-//! Only a move shows that a client is slow. While nothing moves, the client has paused, or its kernel tells of what it
-//! has read in large steps only; other bounds (`client_idle`, `client_body`) end that. A wait that ends with a move
-//! uses up half of the grace at most.
+//! Only a move shows that a client is slow. While nothing moves, the client has paused, or its kernel acknowledges
+//! bytes in large steps only; other bounds (`client_idle`, `client_body`) end that. A wait that ends with a move uses
+//! up at most half of the grace.
 
 use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
@@ -27,37 +28,37 @@ const LOOK: Duration = Duration::from_millis(limits::MIN_RATE_LOOK_MILLIS);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooSlow;
 
-/// One direction of one exchange, or what is left of an answer on its way.
+/// The rate of one direction of one exchange, or of the rest of an answer that is on its way.
 #[derive(Debug)]
 pub struct MinRate {
-    /// Bytes; 0: none is demanded.
+    /// The bytes that are demanded per second; 0: no demand.
     per_second: u64,
     grace: i64,
-    /// Milliseconds to the client's credit.
+    /// The credit of the client in milliseconds.
     credit: Cell<i64>,
-    /// Whether the credit was used up.
+    /// Whether the credit has been used up.
     is_over: Cell<bool>,
-    /// The bytes that the client has taken since [`MinRate::watch`] last looked, and when that was in the core's
-    /// milliseconds.
+    /// The bytes that the client has taken since the last look of [`MinRate::watch`], and the core's millisecond of
+    /// that look.
     taken: Cell<u64>,
     since: Cell<u64>,
-    /// When to look next, once a send has had to wait.
+    /// The timer of the looks, once a send has had to wait.
     looks: OnceCell<Timer>,
 }
 
 impl MinRate {
-    /// What a listener demands of its clients.
+    /// The least rate that a listener demands of its clients.
     pub fn of(listener: &Listener) -> MinRate {
         MinRate::new(listener.min_rate_bytes, listener.min_rate_grace)
     }
 
-    /// What it demands of a client that has its whole answer and still sends.
+    /// The least rate that a listener demands of a client which has its whole answer and is still sending.
     pub fn behind_answer(listener: &Listener) -> MinRate {
         let most = Duration::from_secs(limits::LINGER_SILENCE_SECS);
         MinRate::new(listener.min_rate_bytes, listener.min_rate_grace.min(most))
     }
 
-    /// No demand.
+    /// A rate that demands nothing.
     pub fn none() -> MinRate {
         MinRate::new(0, Duration::ZERO)
     }
@@ -75,7 +76,7 @@ impl MinRate {
         }
     }
 
-    /// Notes that `bytes` moved after the client was waited for, so many milliseconds. False if it is too slow.
+    /// Notes that `bytes` moved after a wait of `waited` milliseconds for the client. False if the client is too slow.
     fn note(&self, waited: u64, bytes: u64) -> bool {
         if self.per_second == 0 {
             return true;
@@ -89,17 +90,18 @@ impl MinRate {
         is_fast_enough
     }
 
-    /// Whether as many bytes in as many milliseconds are what is demanded, or more.
+    /// Whether `bytes` in `millis` are at least the demanded rate.
     pub fn is_met_by(&self, millis: u64, bytes: u64) -> bool {
         bytes.saturating_mul(1_000) >= self.per_second.saturating_mul(millis)
     }
 
-    /// Notes that `bytes` moved after a wait that may have been a pause: no more than a part of the grace is used up.
+    /// Notes that `bytes` moved after a wait that may have been a pause. Such a wait uses up at most half of the grace.
     pub fn note_after_pause(&self, waited: u64, bytes: u64) -> bool {
         self.note(waited.min(self.grace as u64 / 2), bytes)
     }
 
-    /// Notes that the client has taken bytes of an answer; none: it is not to blame that it took none until now.
+    /// Notes that the client has taken bytes of an answer. With 0 bytes, the client is not to blame for the time until
+    /// now.
     pub fn note_taken(&self, now: u64, bytes: usize, to: &Stream) {
         match to {
             _ if bytes == 0 => self.pardon(now),
@@ -111,12 +113,12 @@ impl MinRate {
         }
     }
 
-    /// Notes that a client's socket has taken bytes.
+    /// Notes that the socket of a client has taken bytes.
     pub fn note_sent(&self, bytes: usize) {
         self.taken.set(self.taken.get() + bytes as u64);
     }
 
-    /// Notes that the time until now is not to be held against the client.
+    /// Notes that the time until now does not count against the client.
     pub fn pardon(&self, now: u64) {
         self.since.set(now);
     }
@@ -127,10 +129,11 @@ impl MinRate {
         self.is_over.set(false);
     }
 
-    /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. What a client takes
-    /// of a stream of HTTP/2 is known byte by byte. A socket takes more when a third of its buffer is free, which may
-    /// last: while a send waits, the kernel is asked now and then how much the peer has acknowledged. `moves` is called
-    /// when it has some, whether or not a rate is demanded: a peer that takes a little all the time is not silent.
+    /// Waits for a send, during which [`MinRate::note_taken`] or [`MinRate::note_sent`] is called. On a stream of
+    /// HTTP/2 every byte that the client takes is known. A socket takes more bytes only when a third of its buffer is
+    /// free, which may take long: while a send waits, palantir asks the kernel at intervals how much the peer has
+    /// acknowledged. `moves` is called when the peer has acknowledged some, whether or not a rate is demanded: a peer
+    /// that takes a little all the time is not silent.
     pub async fn watch<T>(
         &self,
         to: Option<&Socket>,
@@ -173,8 +176,8 @@ impl MinRate {
     }
 }
 
-/// The bytes that a client has acknowledged between two looks, if the socket has taken so many for it meanwhile. At the
-/// first look nothing is known but what the socket has taken.
+/// The bytes that a client has acknowledged between two looks, of those that the socket has taken for it meanwhile. At
+/// the first look only the number of bytes that the socket has taken is known.
 fn acknowledged(before: Option<u64>, taken: u64, now: Option<u64>) -> u64 {
     match (before, now) {
         (Some(before), Some(now)) => (before + taken).saturating_sub(now),
@@ -186,7 +189,7 @@ fn acknowledged(before: Option<u64>, taken: u64, now: Option<u64>) -> u64 {
 mod tests {
     use super::*;
 
-    /// Milliseconds waited and bytes that came then, again and again; how many times that goes well.
+    /// Notes the same wait and the same bytes again and again. The result is how many times the rate was met.
     fn times(rate: &MinRate, waited: u64, bytes: u64) -> usize {
         let mut all = 0..10_000;
         all.position(|_| !rate.note(waited, bytes))

@@ -29,13 +29,13 @@ pub enum Broken<F> {
     /// The receiver is gone.
     SinkClosed,
     SinkTimeout,
-    /// The client, on whichever side it is, is slower than it may be.
+    /// The client, which may be the sender or the receiver, is too slow.
     TooSlow,
     /// There was no memory for more of it.
     Exhausted,
     /// What was watched meanwhile happened.
     Watched(F),
-    /// The exchange is to end, because its backend has become unhealthy.
+    /// The exchange ends because its backend has become unhealthy.
     Cut,
 }
 
@@ -53,12 +53,13 @@ pub struct Relay<'a> {
     pub stall: &'a dyn Fn() -> Duration,
     /// Told the bytes of each piece that is passed on.
     pub count: &'a dyn Fn(usize),
-    /// Told for how many milliseconds the sender was waited for, and the bytes that came: whether it is too slow.
+    /// Called with the milliseconds of a wait for the sender and the number of bytes that then came. The result says
+    /// whether the sender is too slow.
     pub is_source_slow: &'a dyn Fn(u64, usize) -> bool,
-    /// The rate that is demanded of the receiver.
+    /// The least rate of the receiver.
     pub sink_rate: &'a MinRate,
-    /// Whether the exchange is to end although bytes flow, or wait for the receiver. The timer's task is woken when that
-    /// changes.
+    /// Whether the exchange is to end although bytes flow or wait for the receiver. The timer's task is woken when the
+    /// answer changes.
     pub is_cut: &'a dyn Fn() -> bool,
     /// Whether the receiver was given anything, and may have some of it.
     pub has_sent: Cell<bool>,

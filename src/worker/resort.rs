@@ -1,20 +1,20 @@
-//! Which backends of a pool take requests, as one worker sees them.
+//! Which backends of a pool take requests, from the view of one worker.
 
 use crate::shared::backend_table::{BackendState, BackendTable};
 use crate::snapshot::Backend;
 
-/// The backends that take requests are of the first kind that there is any of.
+/// How willingly a backend is used. Requests go to the backends of the first kind that any backend belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resort {
     Healthy,
-    /// It answers, if badly: none else can be connected to.
+    /// The backend answers, but badly. Such a backend is used if no healthy one can be connected to.
     Ejected,
-    /// It could not be connected to; if none could, all are as good as each other.
+    /// The backend could not be connected to. If that is so of all backends, each is as good as any other.
     Resting,
 }
 
 impl Resort {
-    /// `None`: the backend takes no requests. `panics`: states count for nothing.
+    /// `None`: the backend takes no requests. `panics`: the states of backends are ignored.
     pub fn of(backend: &Backend, table: &BackendTable, panics: bool) -> Option<Resort> {
         let is_resting = table.share(backend.id()) == 0;
         if backend.addr.is_none() || backend.draining {

@@ -133,7 +133,7 @@ fn is_ours_alone(name: &str) -> bool {
 
 /// What an answer says at length.
 struct AnswerBody {
-    /// Empty where there is no text.
+    /// The media type of the text; empty if there is no text.
     content_type: &'static str,
     text: String,
 }

@@ -38,7 +38,7 @@ pub struct Used {
     pub unconnected: u8,
     /// Those of them that did not answer in time.
     pub connect_timeouts: u8,
-    /// Backends that the request has left because they had become unhealthy.
+    /// How many backends the request has left because they had become unhealthy.
     pub left: u8,
     /// How often another core took the place of a connection that the request was about to open.
     pub lost_races: u8,
@@ -85,8 +85,8 @@ pub enum Again {
     Elsewhere,
     /// To another backend, because this one could not be connected to: no retry, since nothing was sent.
     Next,
-    /// To another backend, because this one has become unhealthy: no retry, since each request does so a few times at
-    /// most, and only when the backend's own probes have failed.
+    /// The request goes to another backend because this one has become unhealthy. That is no retry: each request does
+    /// so a few times at most, and only when the backend's own probes have failed.
     Leave,
     /// To another backend, if the pool's budget of retries allows it.
     Retry,
@@ -102,7 +102,7 @@ impl Setback {
         }
     }
 
-    /// The connection is gone, or its answer was passed on.
+    /// A setback on a connection that is gone, or whose answer was passed on.
     pub fn without_connection(failure: Failure) -> Setback {
         Setback {
             failure,

@@ -62,7 +62,7 @@ pub struct Shard {
     pub links: Links,
     pub neighbours: Rc<Neighbours>,
     pub log_ration: LogRation,
-    /// The attempts at backends.
+    /// The attempts at backends that are under way.
     pub under_way: UnderWay,
     plan: RefCell<Rc<Plan>>,
     /// Plans that requests began with which may still run.
@@ -197,7 +197,7 @@ impl Shard {
         self.under_way.set_down(id, is_down, &self.timers);
     }
 
-    /// Has the backends probed soon in which requests wait without an answer.
+    /// Asks for early probes of the backends in which requests wait without an answer.
     fn report_silent(&self, now: u64) {
         for id in self.under_way.silent(now) {
             self.links.tell_health(ToHealth::Silent(id));

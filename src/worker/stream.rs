@@ -99,10 +99,10 @@ impl Stream {
         self.send_all(answer, true, timer).await
     }
 
-    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. They are
-    /// taken from its front, and [`Block::rewind`] brings them back. `is_last`: the message ends with them. `progress` is
-    /// told the bytes whenever the peer took some of them, so that a slow but living peer can be given more time. Errors: the peer
-    /// is gone.
+    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. The
+    /// bytes are taken from the front of the block, and [`Block::rewind`] brings them back. `is_last`: the message ends
+    /// with these bytes. `progress` is called with the number of bytes whenever the peer took some of them, so that a
+    /// slow but living peer can be given more time. Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,

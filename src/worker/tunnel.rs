@@ -109,7 +109,7 @@ struct Direction<'a> {
     to: &'a Wire,
     idle: Duration,
     timer: &'a Timer,
-    /// That of the other direction.
+    /// The timer of the other direction.
     other_timer: &'a Timer,
 }
 
@@ -153,7 +153,8 @@ impl Direction<'_> {
         }
     }
 
-    /// Notes that something has moved in this direction: neither of both may be ended for its silence.
+    /// Notes that bytes have moved in this direction. The silence of either direction ends the tunnel only while
+    /// neither moves.
     fn moves(&self) {
         self.timer.set(self.idle);
         if !self.other_timer.expired() {

@@ -1,5 +1,5 @@
-//! The attempts of a core that are under way at backends: those that wait in a backend which has become unhealthy are
-//! told so, and a backend in which requests wait without an answer is to be probed soon.
+//! The attempts of a core that are under way at backends. Attempts that wait in a backend which has become unhealthy
+//! are woken, and a backend in which requests wait without an answer is to be probed soon.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::{Timer, Timers};
 
-/// All attempts under way. An attempt keeps its place from its beginning to its end; places are used again.
+/// All attempts under way. An attempt keeps its place from its beginning to its end. Places are used again.
 #[derive(Default)]
 pub struct UnderWay {
     places: RefCell<Vec<Option<Place>>>,
@@ -24,18 +24,18 @@ struct Place {
     since: u64,
     /// Whether the backend fails its probes.
     is_down: bool,
-    /// Whether the answer is still waited for, and the health thread was not told of that.
+    /// Whether the answer has not begun, and the health thread has not been told of the wait.
     is_awaited: bool,
 }
 
-/// An attempt under way, until this is dropped.
+/// An attempt that is under way until this value is dropped.
 pub struct Counted<'a> {
     all: &'a UnderWay,
     number: usize,
 }
 
 impl Counted<'_> {
-    /// The number of the attempt's place.
+    /// The number of the place of the attempt.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -49,8 +49,8 @@ impl Drop for Counted<'_> {
 }
 
 impl UnderWay {
-    /// Notes an attempt at a backend, by a task that this timer wakes. A backend that fails its probes (`is_down`) is
-    /// sent requests only while its pool panics.
+    /// Notes an attempt at a backend, made by a task that this timer wakes. A backend that fails its probes (`is_down`)
+    /// gets requests only while its pool panics.
     pub fn begin(&self, backend: BackendId, is_down: bool, timer: &Timer) -> Counted<'_> {
         let place = Some(Place {
             backend,
@@ -73,7 +73,7 @@ impl UnderWay {
         Counted { all: self, number }
     }
 
-    /// Notes that an attempt goes to another address of the name that was picked.
+    /// Notes that an attempt goes to another address of the backend name that was picked.
     pub fn note_backend(&self, number: usize, backend: BackendId, is_down: bool) {
         self.with(number, |place| {
             (place.backend, place.is_down) = (backend, is_down);
@@ -106,8 +106,8 @@ impl UnderWay {
         }
     }
 
-    /// Takes over whether a backend fails its probes, and lets all attempts at backends that do look around: another
-    /// backend may take them by now, or their pool panics no longer.
+    /// Stores whether a backend fails its probes, and wakes all attempts at backends that fail theirs: another backend
+    /// may take their requests by now, or their pool may have ceased to panic.
     pub fn set_down(&self, backend: BackendId, is_down: bool, timers: &Timers) {
         for place in self.places.borrow_mut().iter_mut().flatten() {
             if place.backend == backend {
@@ -119,8 +119,8 @@ impl UnderWay {
         }
     }
 
-    /// The backends that let a request wait for too long while they began no other answer either, by the core's
-    /// milliseconds. Each request counts once.
+    /// The backends in which a request has waited for too long while no other answer began, by the core's milliseconds.
+    /// Each request counts once.
     pub fn silent(&self, now: u64) -> Vec<BackendId> {
         let heads = self.heads.borrow();
         let is_long_ago = |at: u64| at + limits::SUSPECT_MILLIS <= now;

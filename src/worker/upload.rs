@@ -45,7 +45,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
         },
         is_source_slow: &|waited, bytes| rate.is_slow(ends, waited, bytes),
         sink_rate: &no_rate,
-        is_cut: &|| false, // Receiving the answer tells.
+        is_cut: &|| false, // The side that receives the answer watches for that.
         has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();
@@ -54,7 +54,7 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     match relayed {
         Ok(()) => client.note_received(body),
         Err(Broken::SinkClosed) if body.has_ended() => {}
-        // Receiving tells whether that is a failure; a switch to another protocol cannot follow.
+        // The receiving side decides whether this is a failure. A switch to another protocol cannot follow.
         Err(Broken::SinkClosed) => ends.upload_failure.set(Some(Failure::Reset)),
         Err(Broken::SourceEnded) if ends.may_still_read() => ends.end_incomplete(),
         Err(Broken::SourceEnded) => return Err(client.ended_early()),
@@ -76,15 +76,15 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     Ok(())
 }
 
-/// What the upload waits for, and for how long.
+/// The time that an upload waits for each side.
 impl Ends<'_> {
-    /// How long this side may keep the upload waiting, which waits for the side from now on.
+    /// How long this side may keep the upload waiting. From now on the upload waits for this side.
     pub fn wait_to_upload(&self, side: Side) -> Duration {
         self.upload_waits_for.set(side);
         self.patience_with_upload()
     }
 
-    /// How long the side that the upload waits for may keep it waiting.
+    /// How long the upload waits for its present side.
     pub fn patience_with_upload(&self) -> Duration {
         match self.upload_waits_for.get() {
             Side::Client => self.patience_with_client(),
@@ -103,8 +103,8 @@ impl Ends<'_> {
         self.unless_answered(wait)
     }
 
-    /// How long the backend may take to receive any of the request. One that has refused the request reads on soon, or
-    /// not at all, while the client may have to send all before it reads the refusal.
+    /// How long the backend may take none of the request. A backend that has refused the request reads on soon or not
+    /// at all, while its client may be unable to read the refusal before it has sent everything.
     fn patience_with_backend(&self) -> Duration {
         let wait = self.unless_answered(self.exchange.route().timeouts.upstream_response);
         match self.is_refused() {
@@ -113,7 +113,7 @@ impl Ends<'_> {
         }
     }
 
-    /// Whether the backend has answered that it does not do what it was asked for.
+    /// Whether the backend has answered that it does not do what the client has asked for.
     pub fn is_refused(&self) -> bool {
         self.exchange.answered.get() && self.exchange.status.get() >= 300
     }
@@ -129,8 +129,8 @@ impl Ends<'_> {
         }
     }
 
-    /// Lets a backend see that the rest of the request does not come. Over HTTP/2 only a reset says that, which would
-    /// end the answer with it.
+    /// Shows a backend that the rest of the request will not come. Over HTTP/2 only a reset could show that, and it
+    /// would end the answer.
     fn end_incomplete(&self) {
         if let Stream::Socket(socket) = &self.upstream.wire.stream {
             socket.end_sending();
@@ -139,9 +139,10 @@ impl Ends<'_> {
 
     fn unless_answered(&self, wait: Duration) -> Duration {
         match self.client.since_answer(self.shard) {
-            // Both sides have all that they asked for: the rest is only read so that nobody is cut off in writing it.
+            // Both sides have everything that they asked for. The rest is only read so that neither is cut off while it
+            // writes.
             Some(passed) => {
-                // A client of HTTP/2 that waits to be told to stop is told so soon.
+                // A client of HTTP/2 that waits for a sign to stop sending gets that sign soon.
                 let is_alone = matches!(self.client.wire.stream, Stream::Socket(_));
                 let lingering = Lingering::behind_answer(is_alone, Duration::ZERO);
                 lingering.left(passed, Duration::ZERO)
@@ -151,7 +152,7 @@ impl Ends<'_> {
         }
     }
 
-    /// How long this side may keep the answer's body waiting, which waits for the side from now on.
+    /// How long this side may keep the body of the answer waiting. From now on the answer waits for this side.
     pub fn wait_for(&self, side: Side) -> Duration {
         self.answer_waits_for.set(Some(side));
         match side {
@@ -169,8 +170,8 @@ impl Ends<'_> {
         self.wait_for(Side::Client)
     }
 
-    /// Notes that some of the request has moved. Silence is bounded for both directions together: who sends is alive
-    /// and may have nothing to say, or to read, in the other direction.
+    /// Notes that bytes of the request have moved. Silence is bounded for both directions together: a peer that sends
+    /// is alive, and may have nothing to send or to read in the other direction.
     pub fn upload_moves(&self) {
         let timer = &self.client.timer;
         if let Some(rate) = self.reader_rate.get() {
@@ -201,7 +202,8 @@ impl Ends<'_> {
         }
     }
 
-    /// Notes that the answer is with the client while the request is still being passed on: that goes on for a while.
+    /// Notes that the client has the whole answer while the request is still being passed on. The rest of the request
+    /// is passed on for a while.
     pub fn answer_has_ended(&self) {
         self.client.note_answered(self.shard);
         if let Some(timer) = self.upload_timer {
@@ -209,7 +211,7 @@ impl Ends<'_> {
         }
     }
 
-    /// Whether the rest of the request goes no further, now that the client has its answer: others wait for such a
+    /// Whether the rest of the request is dropped, now that the client has its answer: other requests wait for such a
     /// connection, or the process ends.
     pub fn must_let_go(&self) -> bool {
         let passed = self.client.since_answer(self.shard).unwrap_or_default();
@@ -225,8 +227,8 @@ impl Ends<'_> {
     }
 }
 
-/// Throws away what the client still sends of a body that its backend takes no more of, for as long as the answer is on
-/// its way: a client that reads its answer only when it has sent everything would never read it.
+/// Throws away the rest of a body of which the backend takes no more, for as long as the answer is on its way. A client
+/// that reads its answer only after it has sent everything would otherwise never read it.
 pub async fn discard(ends: &Ends<'_>, timer: &Timer) {
     let (wire, blocks) = (&ends.client.wire, &ends.shard.blocks);
     timer.set(limits::LONGEST_TIMEOUT);

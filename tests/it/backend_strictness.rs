@@ -1,4 +1,5 @@
-//! What a backend may not send that is held to the letter: each row of bytes becomes a 502 that tells nothing of it.
+//! Faults in the responses of a backend whose responses must follow the RFCs to the letter. Each row of bytes becomes a
+//! 502 that shows none of them.
 
 use crate::support::proxy::route;
 use crate::support::{Client, Origin, Proxy, get};

@@ -13,7 +13,7 @@ fn generations(text: &str) -> u64 {
     line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-/// Five thousand routes to one pool; one of them has this number of retries.
+/// Five thousand routes to one pool. One of the routes has this number of retries.
 fn many_routes(origin: &Origin, admin: std::net::SocketAddr, retries: usize) -> String {
     let mut config = format!(
         "workers = 2\n[admin]\nlisten_addr = \"{admin}\"\n[timeouts]\nupstream_idle = 600\n\
@@ -33,7 +33,7 @@ fn many_routes(origin: &Origin, admin: std::net::SocketAddr, retries: usize) -> 
 
 #[test]
 fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
-    const FIRST: usize = 8; // These reloads fill the history of the last few.
+    const FIRST: usize = 8; // These reloads fill the history of revisions.
     const RELOADS: usize = 40;
     let origin = Origin::start(|link: &mut Link| {
         while link.request().is_some() {
@@ -42,7 +42,7 @@ fn a_generation_costs_what_has_changed_and_not_the_whole_configuration() {
         }
     });
     let admin = free_addr();
-    // One arena: memory that glibc keeps for each thread is no part of a generation.
+    // glibc may use only one arena: memory that it keeps for each thread belongs to no generation.
     let mut command = command();
     command.env("MALLOC_ARENA_MAX", "1");
     let proxy = Proxy::start_as(command, &many_routes(&origin, admin, 0));

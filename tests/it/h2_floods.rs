@@ -108,7 +108,7 @@ fn attacked(word: &str, attack: impl FnOnce(&Proxy) -> Option<u32>) {
     assert_eq!(ended, Some(code::ENHANCE_YOUR_CALM), "{word}");
     let memory = proxy.peak_memory();
     assert!(memory < 64 * MIB, "{word}: {memory} bytes of memory");
-    // Generous: the tests run side by side on few cores.
+    // The bound is generous because the tests run side by side on few cores.
     assert!(slowest < Duration::from_secs(10), "{word}: {slowest:?}");
     eventually(&format!("{word} is counted"), || is_counted(admin, word));
 }
@@ -243,7 +243,7 @@ fn header_bomb() {
     });
 }
 
-/// Answers asked for whose bytes are never taken: nothing moves, and nothing is waited for but the client.
+/// Answers whose bytes the client never takes: nothing moves, and palantir waits for nobody but the client.
 #[test]
 fn zero_window_stall() {
     let origin = Origin::saying(&"x".repeat(300_000));

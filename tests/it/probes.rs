@@ -66,7 +66,7 @@ fn every_way_of_speaking_to_a_backend_is_probed() {
     let (_nginx, addr) = backend("ssl", &directory);
     let proxy = proxy(&addr, "tls = { server_name = \"a.example\" }", "/well");
     proxy.wait_for_log(&["unhealthy", "no TLS"]);
-    // The workers hear of it in a moment.
+    // The change reaches the workers a moment later.
     eventually("it gets no requests", || {
         proxy.ask(crate::support::get("/")).status() == 503
     });

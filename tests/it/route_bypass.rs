@@ -96,7 +96,7 @@ fn what_passes_by_a_route_is_refused_over_http2() {
     assert_eq!(client.ask(&get("/admin", &[])).text(), "admin");
 }
 
-/// Where all readings lead to one route, nothing is refused; the normal form is what is forwarded.
+/// If all readings of a path lead to one route, the path is not refused. Its normal form is forwarded.
 #[test]
 fn other_odd_paths_are_forwarded_in_their_normal_form() {
     let (proxy, [everybody, admin]) = guarded("");

@@ -1,4 +1,4 @@
-//! What holds where the configuration says nothing. Times are in seconds.
+//! Defaults of the configuration's settings. Times are in seconds.
 
 /// Permissions of a listener's Unix socket. As with a TCP address everybody may connect; the folder of the socket
 /// limits who can reach it.
@@ -49,8 +49,8 @@ pub const REQUEST_TARGET_BYTES: u32 = 8 << 10;
 pub const RETRIES: u8 = 1;
 /// Streams that a client's HTTP/2 connection may have open at once.
 pub const H2_STREAMS: u32 = 128;
-/// Bytes of bodies that an HTTP/2 client may send ahead, on all streams of its connection together: as many as the
-/// windows of all its streams have at first, so that streams whose bytes nobody takes leave the others theirs.
+/// Bytes of bodies that an HTTP/2 client may send ahead on all streams of its connection together. The bound is the sum
+/// of the first windows of all streams, so that streams whose bytes nobody takes leave the other streams their windows.
 pub const H2_CONNECTION_WINDOW: u32 = H2_STREAMS * 65_535;
 /// `balancing_algorithm` of a pool.
 pub const ALGORITHM: &str = "round_robin";
@@ -58,7 +58,7 @@ pub const ALGORITHM: &str = "round_robin";
 pub const PROBE_INTERVAL: u64 = 2;
 /// `health_check.timeout_secs`.
 pub const PROBE_TIMEOUT: u64 = 2;
-/// The same while a healthy backend has failed its last probe.
+/// `health_check.timeout_secs` while a healthy backend has failed its last probe.
 pub const PROBE_AGAIN_TIMEOUT: u64 = 1;
 /// `health_check.unhealthy_after`.
 pub const UNHEALTHY_AFTER: u32 = 3;

@@ -1,9 +1,9 @@
-//! What a health check may say of what it asks, and where.
+//! Mistakes in the settings of health checks: the request of a probe, its fields, its port and its TLS.
 
 use super::mistakes::expect;
 use super::*;
 
-/// The mistakes in a health check, without the way to it.
+/// The mistakes in a health check, each without the path of its key.
 fn mistakes(backend: &str, check: &str) -> Vec<String> {
     let text = format!(
         "[[pools]]\nname = \"api\"\nbackends = [\"{backend}\"]\nhealth_check = {{ {check} }}\n"

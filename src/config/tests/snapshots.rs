@@ -24,7 +24,7 @@ pub(super) const MACHINE: Machine = Machine {
     memory_bytes: 1 << 30,
 };
 
-/// A machine on which a process may open as many files as is usual.
+/// A machine on which a process may open a usual number of files.
 pub(super) const AMPLE: Machine = Machine {
     descriptors: 65_536,
     ..MACHINE
@@ -543,7 +543,7 @@ fn what_is_liberal_by_default_can_be_set() {
     );
 }
 
-/// A prefix may be written in any form; requests have the normal one.
+/// A prefix may be written in any form. Its normal form is compared with the normal form of requests' paths.
 #[test]
 fn prefixes_get_their_normal_form() {
     let prefix = |written: &str| {

@@ -1,4 +1,4 @@
-//! Mistakes in what is said of slow clients, of backends that hang, and of what is passed on or taken liberally.
+//! Mistakes in settings of slow clients, of backends that hang, of fields that pass, and of tolerated faults.
 
 use super::mistakes::expect;
 
@@ -172,7 +172,7 @@ pool = "b"
     );
 }
 
-/// A configuration that was shown has masks in the place of what it does not show.
+/// A configuration that palantir has shown has masks in the place of its secrets.
 #[test]
 fn of_masks() {
     expect(

@@ -38,35 +38,35 @@ pub struct HealthCheckSettings {
         example = "2xx"
     )]
     expect: Option<String>,
-    /// The method of a probe by HTTP; without it, GET.
+    /// The method of a probe by HTTP; GET if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[A-Z-]{1,64}$", example = "GET")]
     method: Option<String>,
-    /// A text that the first 32 KiB of the body must contain.
+    /// A text that the first 32 KiB of the body of the answer must contain.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256)]
     body_contains: Option<String>,
-    /// `Host` of a probe by HTTP or gRPC; without it, a text that a route of the pool has as `host_header`, else the
-    /// backend's own address.
+    /// `Host` of a probe by HTTP or gRPC. If absent: the first text that a route of the pool has as `host_header`, else
+    /// the address of the backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "app.example.com")]
     host: Option<String>,
-    /// Further fields of a probe by HTTP or gRPC. A credential is shown as `***`, and `***` that is sent back stands for
+    /// Further fields of a probe by HTTP or gRPC. A credential is shown as `***`. A `***` that is sent back stands for
     /// the value in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     headers: Option<BTreeMap<String, String>>,
-    /// The port that is probed; without it, that of the backend.
+    /// The port that is probed; the port of the backend if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 65535)]
     port: Option<u16>,
-    /// TLS of a probe; without it, that of the pool.
+    /// TLS of a probe; as in requests of the pool if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsChoice>,
     /// Seconds between two probes.
     #[schema(minimum = 0.001, maximum = 86400)]
     interval_secs: Option<f64>,
-    /// Seconds for one probe; `null` where it has its default: as long as the interval, 2 s at most, and 1 s at most
-    /// after a failed probe.
+    /// Seconds for one probe. `null` stands for the default: the interval, but at most 2 s, and at most 1 s after a
+    /// failed probe.
     #[schema(minimum = 0.001, maximum = 86400)]
     timeout_secs: Option<f64>,
     /// Failures in a row that make a backend unhealthy.
@@ -164,7 +164,8 @@ impl From<&config::HealthCheckSettings> for HealthCheckSettings {
             port: check.port,
             tls,
             interval_secs: Some(check.interval.as_secs_f64()),
-            // Without it, the time of a probe after a failed one is shorter: that must survive being sent back.
+            // Without the setting, a probe after a failed one has less time. A client that sends this object back must
+            // not change that.
             timeout_secs: (check.timeout == check.timeout_again)
                 .then_some(check.timeout.as_secs_f64()),
             unhealthy_after: Some(check.unhealthy_after),

@@ -594,7 +594,7 @@ async fn revisions_are_listed_and_gone_back_to() {
 async fn every_reading_resource_answers() {
     let api = Api::new();
     for (path, key) in [
-        // First, because no worker here shows signs of life later on.
+        // This row comes first because no worker of this test shows signs of life later on.
         ("/health", "status"),
         ("/ready", "status"),
         ("/routes", "routes"),

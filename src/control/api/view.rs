@@ -29,11 +29,13 @@ pub struct Pool {
     /// How its backends are probed that do not say so themselves.
     pub health_check: Option<HealthCheckSettings>,
     pub outlier: Option<OutlierSettings>,
-    /// What becomes of requests in a backend that turns unhealthy, unless they go on to another one: `finish` or `cut`.
+    /// Whether requests in a backend that turns unhealthy, and that do not go on to another backend, go on (`finish`)
+    /// or end (`cut`).
     pub on_unhealthy: &'static str,
-    /// The percentage of healthy backends below which all take requests, whatever their states; 0: they never do.
+    /// The percentage of healthy backends below which all backends take requests, whatever their states. With 0 this
+    /// never happens.
     pub panic_threshold: u32,
-    /// Whether so few backends are healthy at the moment that all take requests.
+    /// Whether all backends take requests at the moment because too few are healthy.
     pub panics: bool,
     /// Idle connections kept per core and backend.
     pub idle_connections: u32,
@@ -43,7 +45,7 @@ pub struct Pool {
     pub tls: Option<TlsSettings>,
     /// The header that every connection to a backend begins with: `v1` or `v2`, if any.
     pub proxy_protocol: Option<&'static str>,
-    /// Whether its backends' responses are held to the letter of the RFCs.
+    /// Whether the responses of the pool's backends must follow the RFCs to the letter.
     pub strict_responses: bool,
     /// Names of the routes that lead here.
     pub routes: Vec<String>,

@@ -23,7 +23,7 @@ impl Subject {
         }
     }
 
-    /// The same problem, each field named from the resource and not from its pool.
+    /// The problem with fields that are named from the resource instead of from the resource's pool.
     pub fn own(&self, mut problem: Problem) -> Problem {
         if let Subject::Backend(_, index) = self {
             let before = format!("backends[{index}].");

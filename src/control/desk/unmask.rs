@@ -1,4 +1,4 @@
-//! Credentials that the API shows as `***` and a caller sends back: each stands for the value that is in force.
+//! Credentials that the API shows as `***` and a caller sends back: each `***` stands for the value in force.
 
 use toml::{Table, Value};
 
@@ -6,8 +6,8 @@ use super::edit::Problem;
 use super::written::{WrittenBackend, WrittenPool};
 use crate::config::{MASK, is_credential};
 
-/// Puts the credentials of `before` in the place of their masks in `pool`. Whether anything was put. Errors: a mask that
-/// stands for no value.
+/// Replaces the masks in `pool` by the credentials of `before`. The result says whether a mask was replaced. Errors: a
+/// mask that stands for no value.
 pub fn unmask(pool: &mut WrittenPool, before: Option<&WrittenPool>) -> Result<bool, Problem> {
     let pools_check = before.and_then(|before| check_of(&before.settings));
     let mut is_changed = unmask_check(&mut pool.settings, pools_check)
@@ -35,7 +35,7 @@ fn check_of(settings: &Table) -> Option<&Table> {
     settings.get("health_check").and_then(Value::as_table)
 }
 
-/// Errors: the name of a field whose mask stands for no value.
+/// Replaces the masks in one health check. Errors: the name of a field whose mask stands for no value.
 fn unmask_check(settings: &mut Table, before: Option<&Table>) -> Result<bool, String> {
     let check = settings.get_mut("health_check");
     let headers = check.and_then(|check| check.get_mut("headers")?.as_table_mut());

@@ -39,9 +39,9 @@ pub struct Totals {
     pub failures_per_sec: f64,
     pub in_flight: u64,
     pub connections: u64,
-    /// Client connections that there may be.
+    /// The largest number of client connections that the bound allows.
     pub most_connections: u64,
-    /// Clients that were accepted and wait for a place.
+    /// Clients that were accepted and wait for a connection to end.
     pub waiting_clients: u64,
     /// Of the answers of the last second; absent if there was none.
     pub p50_ms: Option<f64>,
@@ -78,7 +78,7 @@ pub struct PoolRow {
     pub algorithm: &'static str,
     /// Requests that wait for a connection to become free.
     pub waiting: u64,
-    /// Whether so few backends are healthy that all take requests (`panic_threshold`).
+    /// Whether all backends take requests because too few are healthy (`panic_threshold`).
     pub panics: bool,
     pub backends: Vec<BackendRow>,
 }

@@ -370,12 +370,12 @@ fn encode_workers(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     )?;
     page.gauges(
         "palantir_clients_waiting",
-        "Clients that were accepted and wait because as many are connected as may be; more may wait in the system's queues",
+        "Clients that were accepted and wait because no more clients may be connected; further ones may wait in the system's queues",
         each(WorkerGauges::waiting),
     )?;
     page.counters(
         "palantir_accept_pauses",
-        "How often accepting has paused because as many clients were connected as may be, or for want of descriptors or memory",
+        "How often accepting has paused because no more clients might be connected, or for want of descriptors or memory",
         each(WorkerGauges::paused),
     )?;
     page.counters(

@@ -65,13 +65,13 @@ impl Sources {
         }
     }
 
-    /// Whether so few backends of a pool are healthy that all take requests.
+    /// Whether all backends of a pool take requests because too few are healthy.
     pub fn panics(&self, pool: &Pool) -> bool {
         pool_panics(pool, &self.tables)
     }
 }
 
-/// Whether so few backends of a pool are healthy that all take requests, as the first worker knows.
+/// Whether all backends of a pool take requests because too few are healthy, by the states that the first worker knows.
 pub fn pool_panics(pool: &Pool, tables: &BackendTables) -> bool {
     let table = tables.iter().next();
     table.is_some_and(|table| pool.panics(|backend| table.state(backend.id())))

@@ -10,10 +10,9 @@ use crate::http::refusal::Refusal;
 /// Ends a chunk's data.
 pub const CHUNK_END: &[u8] = b"\r\n";
 
-/// Takes the framing off a chunked body, however the bytes are cut. Useless after an error.
-///
-/// Of strangers every line ends in CRLF, blanks stand where the RFC has them (section 7.1.1), and no control byte in an
-/// extension. Of a backend lines may end in LF alone, and blanks may stand behind a size.
+/// Takes the framing off a chunked body that arrives in pieces of any size. The decoder is useless after an error. In
+/// the body of a stranger every line ends in CRLF, blanks stand only where the RFC has them (section 7.1.1), and an
+/// extension has no control byte. In the body of a backend lines may end in LF alone, and blanks may follow a size.
 #[derive(Debug)]
 pub struct ChunkedDecoder {
     state: State,
@@ -26,7 +25,7 @@ pub struct ChunkedDecoder {
     extension: u32,
     /// Bytes of all extensions so far.
     extensions: u64,
-    /// Bytes of data so far.
+    /// Bytes of data that have come so far.
     data: u64,
     trailers: Vec<u8>,
 }
@@ -35,7 +34,7 @@ pub struct ChunkedDecoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
-    /// Blanks behind a size.
+    /// Blanks that follow a size.
     SizeEnd,
     SizeLf,
     Extension,
@@ -62,12 +61,12 @@ pub enum Piece {
 }
 
 impl ChunkedDecoder {
-    /// Before the first chunk of a body of a stranger.
+    /// A decoder for the body of a stranger, before its first chunk.
     pub fn new() -> Self {
         ChunkedDecoder::of(Sender::Stranger)
     }
 
-    /// Before the first chunk of a backend's answer.
+    /// A decoder for the body of a backend's answer, before its first chunk.
     pub fn of_backend() -> Self {
         ChunkedDecoder::of(Sender::Ours)
     }
@@ -120,7 +119,7 @@ impl ChunkedDecoder {
 
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match (self.state, byte) {
-            // The end of a line that a backend did not write whole.
+            // A backend may end such a line with LF alone.
             (State::Size | State::SizeEnd | State::Extension, b'\n') if self.may_end_bare() => {
                 Ok(self.after_size())
             }

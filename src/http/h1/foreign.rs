@@ -38,7 +38,7 @@ impl<'b> ForeignRequest<'b> {
         let (fields, survey) = slots.fill(self.lines, fields, Sender::Stranger)?;
         if self.upgrade.is_some() {
             drop_websocket_key(fields, &mut survey.dropped);
-            // A CONNECT has no content, whatever length it names (RFC 9110 section 9.3.6).
+            // A CONNECT has no content, even if it names a length (RFC 9110 section 9.3.6).
             survey.drop_length(fields);
         }
         Ok(RequestHead {
@@ -98,7 +98,7 @@ impl<'b> ForeignResponse<'b> {
         let has_no_body = asked.head || self.status == 304 || has_no_body(self.status);
         let body = match self.content_length {
             _ if has_no_body => ResponseBody::None,
-            // HTTP/1.1 has to say in words that nothing follows.
+            // HTTP/1.1 needs a length to say that no body follows.
             None if self.end => ResponseBody::Length(0),
             Some(0) => ResponseBody::None,
             Some(length) => ResponseBody::Length(length),

@@ -54,12 +54,12 @@ pub(super) fn request_body(survey: &Survey<'_>, version: Version) -> Result<Requ
     })
 }
 
-/// What the fields of a response say of its end.
+/// The end of a response, as its fields tell it.
 pub(super) struct ResponseFraming {
     pub(super) body: ResponseBody,
     /// Whether `Content-Length` may be passed on.
     pub(super) keeps_length: bool,
-    /// Whether nothing stands against another response on the same connection.
+    /// Whether another response may follow on the same connection.
     pub(super) is_sound: bool,
 }
 
@@ -78,8 +78,8 @@ pub(super) fn response(
         || survey.framing_fault.is_some()
         || survey.content_length.is_some_and(|length| length > 0);
     if has_no_body(status) {
-        // It ends with its head whatever its fields say (RFC 9112 section 6.3 rule 1). A backend that announces a body
-        // all the same may send one.
+        // The response ends with its head, even if its fields announce a body (RFC 9112 section 6.3 rule 1). A backend
+        // that announces a body may send one, so the connection takes no other request.
         return Ok(ResponseFraming {
             body: ResponseBody::None,
             keeps_length: false,
@@ -87,7 +87,7 @@ pub(super) fn response(
         });
     }
     if asked.head || status == 304 {
-        // Here the fields tell what a GET would have got.
+        // The fields of such a response tell what a GET would have got.
         let is_coded = coding.is_some();
         return Ok(ResponseFraming {
             body: ResponseBody::None,
@@ -97,7 +97,8 @@ pub(super) fn response(
     }
     survey.framing_fault.map_or(Ok(()), Err)?;
     let chunked = is_chunked_answer(coding, survey.content_length)?;
-    // A status without content (RFC 9110 section 15.3.6): no end of the connection has to be waited for.
+    // The status has no content (RFC 9110 section 15.3.6), so the response ends with its head and not with the
+    // connection.
     let is_bare_reset = status == 205 && !announces && survey.content_length.is_none();
     Ok(ResponseFraming {
         body: match is_bare_reset {
@@ -105,12 +106,13 @@ pub(super) fn response(
             false => body_of(chunked, survey.content_length),
         },
         keeps_length: true,
-        // HTTP/1.0 knows no chunks: "faulty framing", behind which nothing is read (RFC 9112 section 6.1).
+        // HTTP/1.0 knows no chunks. Such framing is faulty, and no other response is read behind it (RFC 9112 section
+        // 6.1).
         is_sound: !(is_bare_reset || chunked && version == Version::Http10),
     })
 }
 
-/// The framing of a response that is held to the letter.
+/// The framing of a response that must follow the RFCs to the letter.
 fn strict_response(
     survey: &Survey<'_>,
     version: Version,
@@ -145,16 +147,15 @@ fn body_of(chunked: bool, length: Option<u64>) -> ResponseBody {
     }
 }
 
-/// Whether the only coding is the one that changes nothing, which RFC 2616 (section 3.6) had: the message is framed as if
-/// the field were not there.
+/// Whether the only coding is `identity` of RFC 2616 (section 3.6), which changes nothing: the field is then ignored.
 fn is_identity(value: &[u8]) -> bool {
     let mut codings = list(value);
     let is_known = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
     codings.next().is_some_and(is_known) && codings.next().is_none()
 }
 
-/// Whether a backend's answer is chunked: its only coding, beside which empty members of the list mean nothing (RFC
-/// 9110 section 5.6.1).
+/// Whether a backend's answer is chunked. `chunked` must be the only coding; empty members of the list mean nothing
+/// (RFC 9110 section 5.6.1).
 fn is_chunked_answer(coding: Option<&[u8]>, length: Option<u64>) -> Result<bool, Refusal> {
     let Some(value) = coding else {
         return Ok(false);

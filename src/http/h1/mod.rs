@@ -48,7 +48,7 @@ pub struct HeadLimits {
     pub head_bytes: u32,
     /// Fields: 431.
     pub fields: u16,
-    /// Bytes of path and query of the request target: 414.
+    /// Bytes of the path and the query of the request target; a longer target gets a 414.
     pub target_bytes: u32,
 }
 
@@ -134,7 +134,7 @@ pub enum RequestBody {
 pub enum ResponseBody {
     /// There is none, or its length is given as 0.
     None,
-    /// So many bytes follow, as a field of the head says; 0: none follow, and no field says so.
+    /// The number of bytes that follow, as a field of the head says; 0: no bytes follow, and no field names a length.
     Length(u64),
     Chunked,
     /// All that comes until the backend closes.

@@ -1,5 +1,5 @@
-//! Heads and trailers of backends that are not written as they should be, and still have one reading: they are written
-//! anew as they should have been, and then parsed like all others. A head in its proper form never comes here.
+//! Repairs heads and trailers of backends that are malformed but have only one reading. The repaired text is then
+//! parsed like every other. A well-formed head never comes here.
 
 use crate::base::limits;
 use crate::http::fields::{is_token, trim};
@@ -9,14 +9,14 @@ use crate::http::refusal::Refusal;
 #[derive(Debug, PartialEq, Eq)]
 pub struct RepairedHead {
     pub text: Vec<u8>,
-    /// Bytes that the head took as it came.
+    /// Bytes of the head as the backend sent it.
     pub taken: usize,
-    /// Whether nothing stood before the head. The backend may have counted empty lines before it as a part of what it
-    /// sent before.
+    /// Whether no empty lines came before the head. The backend may have counted such lines as a part of the response
+    /// before.
     pub is_first: bool,
 }
 
-/// Whether a head that was refused for this may be one that is only written badly.
+/// Whether a head that was refused for this reason may be malformed only in a way that can be repaired.
 pub fn may_be_repaired(refusal: Refusal) -> bool {
     matches!(
         refusal,
@@ -27,10 +27,10 @@ pub fn may_be_repaired(refusal: Refusal) -> bool {
     )
 }
 
-/// Brings the response's head at the start of `bytes` into its proper form: lines may end in LF alone (RFC 9112 section
-/// 2.2), some empty lines may stand before the status line, blanks of any number may stand in the status line (section 4) and before a colon, where they must be removed
-/// (section 5.1), and a line that goes on in the next one is joined with it (section 5.2). `None`: more bytes are
-/// needed. Errors: a line has no or more than one reading.
+/// Brings the response's head at the start of `bytes` into its proper form. Lines may end in LF alone (RFC 9112 section
+/// 2.2). Some empty lines may come before the status line. The status line may have any number of blanks (section 4).
+/// Blanks before a colon must be removed (section 5.1). A line that goes on in the next one is joined with it (section
+/// 5.2). `None`: more bytes are needed. Errors: a line has no reading, or more than one.
 pub fn repair_response(bytes: &[u8]) -> Result<Option<RepairedHead>, Refusal> {
     let mut lines = Lines { rest: bytes };
     let mut empty_lines = 0;
@@ -59,7 +59,7 @@ pub fn repair_response(bytes: &[u8]) -> Result<Option<RepairedHead>, Refusal> {
     Ok(None)
 }
 
-/// The lines of a trailer section in their proper form.
+/// Brings the lines of a trailer section into their proper form.
 pub(super) fn repair_trailers(section: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut text = Vec::with_capacity(section.len());
     for line in (Lines { rest: section }) {
@@ -68,7 +68,7 @@ pub(super) fn repair_trailers(section: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(text)
 }
 
-/// Complete lines, without their ends.
+/// The complete lines of a text, without their ends.
 struct Lines<'b> {
     rest: &'b [u8],
 }
@@ -84,8 +84,8 @@ impl<'b> Iterator for Lines<'b> {
     }
 }
 
-/// `HTTP/1.x`, blanks, three digits, and perhaps blanks and a reason. A higher minor version is read as the highest one
-/// that is known (RFC 9110 section 2.5).
+/// Reads `HTTP/1.x`, blanks, three digits, and optionally blanks and a reason. A higher minor version is read as the
+/// highest version that palantir knows (RFC 9110 section 2.5).
 fn status_line(line: &[u8]) -> Result<Vec<u8>, Refusal> {
     let version = match line {
         [
@@ -117,7 +117,7 @@ fn status_line(line: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok([&version[..], status, b" ", trim(reason), b"\r\n"].concat())
 }
 
-/// Adds a field, or the rest of the one before it.
+/// Appends a field, or the rest of the field before it.
 fn add_line(text: &mut Vec<u8>, fields_start: usize, line: &[u8]) -> Result<(), Refusal> {
     if has_control(line) {
         return Err(Refusal::BadFieldValue);
@@ -136,7 +136,8 @@ fn add_line(text: &mut Vec<u8>, fields_start: usize, line: &[u8]) -> Result<(), 
     Ok(())
 }
 
-/// Joins what goes on in the next line with one blank. A line of blanks ends the head for some readers.
+/// Joins the rest of a field with the field's first line by one blank. A line of blanks is refused, because it ends the
+/// head for some readers.
 fn join_line(text: &mut Vec<u8>, fields_start: usize, rest: &[u8]) -> Result<(), Refusal> {
     if text.len() == fields_start || rest.is_empty() {
         return Err(Refusal::BadFieldName);
@@ -154,7 +155,7 @@ fn is_blank(byte: Option<&u8>) -> bool {
     matches!(byte, Some(b' ' | b'\t'))
 }
 
-/// Whether there is a control byte that no reader agrees on: a CR within a line among them.
+/// Whether there is a control byte that readers treat differently, such as a CR within a line.
 fn has_control(text: &[u8]) -> bool {
     text.iter()
         .any(|&byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
@@ -250,7 +251,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is repaired is well-formed, stays as it is when it is repaired again, and was cut at its end.
+        /// A repaired head is well-formed, a second repair changes nothing, and the head ends where it should.
         #[test]
         fn repaired_heads_are_proper(lines in prop::collection::vec(
             prop::sample::select(vec!["A: b", "A : b", " c", "\tc ", "A:", "D: e ", " ", "", "A\0: b", "A: \r"]), 0..6),

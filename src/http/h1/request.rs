@@ -36,7 +36,7 @@ pub struct RequestHead<'b, 's> {
     pub te_trailers: bool,
     /// Bytes that the head took.
     pub head_bytes: usize,
-    /// The one protocol that an extended CONNECT of HTTP/2 offers when `upgrade` is set; else empty.
+    /// The one protocol that an extended CONNECT of HTTP/2 offers, if `upgrade` is set; else empty.
     pub(super) protocol: &'b [u8],
     /// From the request line to the empty line.
     pub(super) head: &'b [u8],
@@ -51,8 +51,7 @@ impl<'b> RequestHead<'b, '_> {
         fields::find(self.fields, name)
     }
 
-    /// The protocols that the client offers to switch to, as far as they may be switched to; none unless `upgrade` is
-    /// set.
+    /// The protocols that the client offers and that palantir may switch to; none unless `upgrade` is set.
     pub fn offered(&self) -> impl Iterator<Item = &'b [u8]> {
         let fields = match self.upgrade {
             true => self.fields,
@@ -92,8 +91,8 @@ pub fn parse_request<'b, 's>(
     }
 }
 
-/// Makes of a version above 1.1 in the request line at the start of `bytes` the highest one that we know, as which the
-/// request is served (RFC 9110 section 2.5). `false`: there is no such version.
+/// Replaces a version above 1.1 in the request line at the start of `bytes` by the highest version that palantir knows;
+/// the request is served as one of that version (RFC 9110 section 2.5). `false`: the request line has no such version.
 pub fn lower_version(bytes: &mut [u8]) -> bool {
     let start = bytes.len() - without_empty_lines(bytes).len();
     let line_end = memchr::memchr(b'\r', &bytes[start..]).map_or(bytes.len(), |len| start + len);
@@ -108,7 +107,7 @@ pub fn lower_version(bytes: &mut [u8]) -> bool {
     is_higher
 }
 
-/// What follows the empty lines at the start.
+/// The bytes behind the empty lines at the start.
 fn without_empty_lines(mut bytes: &[u8]) -> &[u8] {
     while let Some(rest) = bytes.strip_prefix(b"\r\n") {
         bytes = rest;
@@ -163,7 +162,7 @@ pub(super) fn accept<'b, 's>(
         body,
         keep_alive: !survey.close && (is_http11 || survey.keep_alive),
         expect_continue: survey.expect_continue && is_http11,
-        // In HTTP/1.0 the field is to be ignored (RFC 9110 section 7.8).
+        // A server ignores the field in a request of HTTP/1.0 (RFC 9110 section 7.8).
         upgrade: is_http11 && survey.offers_upgrade(fields),
         te_trailers: survey.te_trailers,
         head_bytes: skipped + head.len(),

@@ -17,14 +17,15 @@ pub struct Asked {
     pub head: bool,
     /// It offered to switch protocols.
     pub upgrade: bool,
-    /// The response is held to the letter of the RFCs, whether or not it has one reading.
+    /// Whether the response must follow the RFCs to the letter. Otherwise every response with one possible reading is
+    /// taken.
     pub strict: bool,
 }
 
 /// A response's head. Everything in it is well-formed and unambiguous.
 #[derive(Debug)]
 pub struct ResponseHead<'b, 's> {
-    /// 100–999.
+    /// The status, 100 to 999.
     pub status: u16,
     pub version: Version,
     /// As received, often empty.
@@ -56,8 +57,8 @@ impl Asked {
         }
     }
 
-    /// Whether a response may have this status. One of 600 or above is nobody's, and is treated like a 5xx (RFC 9110
-    /// section 15).
+    /// Whether a response may have this status. A status of 600 or above belongs to no class, and is treated like a 5xx
+    /// (RFC 9110 section 15).
     pub(super) fn takes_status(self, status: u16) -> bool {
         let last = if self.strict { 599 } else { 999 };
         (100..=last).contains(&status)
@@ -158,7 +159,7 @@ fn reason(head: &[u8]) -> Result<(&[u8], usize), Refusal> {
     }
 }
 
-/// What the head of an interim response counts for in `limits::INTERIM_BYTES`.
+/// Bytes that the head of an interim response counts for in `limits::INTERIM_BYTES`.
 pub fn interim_cost(head_bytes: usize) -> u32 {
     let bytes = u32::try_from(head_bytes).unwrap_or(u32::MAX);
     bytes.max(limits::INTERIM_LEAST_BYTES)

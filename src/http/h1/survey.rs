@@ -18,10 +18,12 @@ pub(super) struct Survey<'b> {
     pub(super) host: Option<&'b [u8]>,
     pub(super) host_repeated: bool,
     pub(super) content_length: Option<u64>,
-    /// Whether `Content-Length` is not written as its number alone, or several times: it is written anew then.
+    /// Whether there are several `Content-Length` fields, or one that is not a plain number. The field is then
+    /// rewritten.
     pub(super) rewrites_length: bool,
     pub(super) transfer_encoding: Option<&'b [u8]>,
-    /// What is wrong with the fields that tell where the message ends. Only where that may turn out not to matter.
+    /// A fault in the fields that tell where the message ends. The fault is noted only for messages that may turn out
+    /// to have no body.
     pub(super) framing_fault: Option<Refusal>,
     /// `Connection` has `close`.
     pub(super) close: bool,
@@ -52,12 +54,12 @@ pub(super) struct Survey<'b> {
     pub(super) special: FieldSet,
 }
 
-/// Whose head is walked over.
+/// The sender of the head that is surveyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sender {
-    /// A client, or a backend of which the configuration wants that it keeps to the letter.
+    /// A client, or a backend whose responses must follow the RFCs to the letter.
     Stranger,
-    /// A backend: fields that have one reading are taken although they are not well-formed.
+    /// A backend. Malformed fields are taken if they have only one reading.
     Ours,
 }
 
@@ -180,7 +182,8 @@ impl<'b> Survey<'b> {
         }
     }
 
-    /// Refuses what a stranger sent. Of a backend's answer it is not known here whether it has a body at all.
+    /// Refuses a fault in a stranger's head, and notes a fault in a backend's head: whether the backend's answer has a
+    /// body is not known yet.
     fn note_fault(&mut self, refusal: Refusal, sender: Sender) -> Result<(), Refusal> {
         match sender {
             Sender::Stranger => Err(refusal),
@@ -235,7 +238,7 @@ impl<'b> Survey<'b> {
         }
     }
 
-    /// Leaves `Content-Length` out (RFC 9110 section 8.6).
+    /// Leaves `Content-Length` out of the message (RFC 9110 section 8.6).
     pub(super) fn drop_length(&mut self, fields: &[Header<'b>]) {
         if self.content_length.take().is_none() && self.framing_fault.is_none() {
             return;
@@ -247,7 +250,8 @@ impl<'b> Survey<'b> {
         }
     }
 
-    /// The protocols that a response switches to, if it properly says so, no more than `limits::UPGRADE_PROTOCOLS`.
+    /// The list of protocols that a response switches to, if the response is well-formed and names at most
+    /// `limits::UPGRADE_PROTOCOLS` of them.
     pub(super) fn switched_to(&self) -> Option<&'b [u8]> {
         let value = self.upgrade?;
         let proper = self.connection_upgrade && !self.upgrade_repeated;
@@ -256,8 +260,8 @@ impl<'b> Survey<'b> {
         (proper && is_of_use && !list(value).any(is_http)).then_some(value)
     }
 
-    /// Whether a request properly offers to switch to a protocol that may be switched to, and names no more than
-    /// `limits::UPGRADE_PROTOCOLS`.
+    /// Whether a request offers, in the proper form, a protocol that palantir may switch to, and names at most
+    /// `limits::UPGRADE_PROTOCOLS` protocols.
     #[inline]
     pub(super) fn offers_upgrade(&self, fields: &[Header<'b>]) -> bool {
         self.connection_upgrade && self.upgrade.is_some() && is_offer(fields)
@@ -270,7 +274,7 @@ fn is_offer(fields: &[Header<'_>]) -> bool {
     count <= limits::UPGRADE_PROTOCOLS && offered(fields).next().is_some()
 }
 
-/// The members of all `Upgrade` fields. Several fields are one list (RFC 9110 section 5.3).
+/// The members of all `Upgrade` fields. Several fields form one list (RFC 9110 section 5.3).
 pub(super) fn upgrades<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u8]> {
     let all = fields
         .iter()
@@ -278,13 +282,13 @@ pub(super) fn upgrades<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u
     all.flat_map(|field| list(field.value))
 }
 
-/// The protocols that a request offers and that may be switched to.
+/// The protocols that a request offers and that palantir may switch to.
 pub(super) fn offered<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u8]> {
     upgrades(fields).filter(|protocol| !is_http(protocol))
 }
 
-/// Whether a protocol is HTTP itself, of whatever version: inside of such a tunnel a client could ask for anything
-/// unseen. (HTTP/2 is not spoken this way any more: RFC 9113 section 3.1.)
+/// Whether a protocol is HTTP of any version. Inside of such a tunnel a client could send requests that palantir does
+/// not see. (RFC 9113 section 3.1 has removed the upgrade to HTTP/2.)
 fn is_http(protocol: &[u8]) -> bool {
     let name = protocol.split(|&byte| byte == b'/').next();
     let name = trim(name.unwrap_or_default());
@@ -323,7 +327,7 @@ fn is_hop_by_hop(known: Known) -> bool {
     )
 }
 
-/// Seconds from `timeout=` in a `Keep-Alive` value. Some servers put blanks around the sign, or quotes around the
+/// The seconds that follow `timeout=` in a `Keep-Alive` value. Some servers put blanks around `=`, or quotes around the
 /// number.
 fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
     list(value).find_map(|parameter| {
@@ -343,8 +347,8 @@ fn keep_alive_timeout(value: &[u8]) -> Option<u32> {
 /// Largest length: 63 bits.
 const LENGTH_MAX: u64 = i64::MAX as u64;
 
-/// The value of `Content-Length`: digits alone (RFC 9110 section 8.6), of a number of at most 63 bits. Zeros in front of
-/// it change nothing.
+/// The value of `Content-Length`: only digits (RFC 9110 section 8.6), and a number of at most 63 bits. Leading zeros
+/// are allowed.
 pub(in crate::http) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     if value.is_empty() {
         return Err(Refusal::BadContentLength);
@@ -363,8 +367,8 @@ pub(in crate::http) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
     Ok(length)
 }
 
-/// The one length that a list of equal ones names (RFC 9112 section 6.3 rule 5): a server or a proxy before it has
-/// joined several fields.
+/// The length that a list of equal lengths names (RFC 9112 section 6.3 rule 5). Such a list arises when a server or a
+/// proxy joins several fields.
 pub(in crate::http) fn equal_lengths(value: &[u8]) -> Result<u64, Refusal> {
     let mut members = value.split(|&byte| byte == b',').map(trim);
     let length = content_length(members.next().unwrap_or_default())?;
@@ -374,7 +378,7 @@ pub(in crate::http) fn equal_lengths(value: &[u8]) -> Result<u64, Refusal> {
     }
 }
 
-/// Whether a length that is good is written in the one way in which numbers are written.
+/// Whether a valid length is written as a plain number: without leading zeros and not as a list.
 fn is_plain_number(value: &[u8]) -> bool {
     (value == b"0" || value.first() != Some(&b'0')) && memchr::memchr(b',', value).is_none()
 }

@@ -7,7 +7,7 @@ use crate::http::refusal::Refusal;
 /// A target taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'b> {
-    /// The absolute form's authority.
+    /// The authority of a target in absolute form.
     pub(super) authority: Option<&'b [u8]>,
     /// Begins with a slash, or is `*`.
     pub(super) path: &'b [u8],
@@ -41,8 +41,8 @@ impl<'b> Target<'b> {
         Target::absolute(target, is_options)
     }
 
-    /// Bytes of a target, perhaps only begun, that count against the bound: as over HTTP/2 those of path and query, which
-    /// scheme and authority in front of them do not make longer.
+    /// Bytes of a target, even of an incomplete one, that count against the bound. As over HTTP/2, only the path and
+    /// the query count, not the scheme and the authority.
     #[inline(always)]
     pub(super) fn counted_bytes(target: &[u8]) -> usize {
         match target {
@@ -75,11 +75,11 @@ impl<'b> Target<'b> {
         })
     }
 
-    /// The authority that the request is for, given the value of its `Host`. Both must be well-formed; that of an absolute
-    /// target holds whatever the other says (RFC 9112 section 3.2.2).
+    /// The authority that the request is for, given the value of its `Host`. Both must be well-formed. The authority of
+    /// an absolute target takes precedence over `Host` (RFC 9112 section 3.2.2).
     #[inline(always)]
     pub(super) fn host(&self, field: Option<&'b [u8]>) -> Result<Option<&'b [u8]>, Refusal> {
-        // An empty field names no host, but beside an absolute target none has to be named.
+        // An empty field names no host. A request with an absolute target need not name one in `Host`.
         let names_nothing = |value: &[u8]| value.is_empty() && self.authority.is_some();
         if field.is_some_and(|value| host::split(value).is_none() && !names_nothing(value)) {
             return Err(Refusal::BadHost);

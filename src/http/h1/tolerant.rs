@@ -1,5 +1,6 @@
-//! Requests whose cookies have control bytes, for listeners that tolerate them: scripts of old sites store such cookies,
-//! and a browser sends them for as long as it has them. A request without them never comes here.
+//! Parses requests whose cookies have control bytes, for listeners that tolerate such cookies. Scripts of old sites
+//! store them, and a browser sends them with every request until they expire. A request without control bytes never
+//! comes here.
 
 use httparse::Header;
 
@@ -8,8 +9,8 @@ use super::{FieldSlots, HeadLimits, RequestHead, parse_request};
 use crate::http::fields::is_tolerable;
 use crate::http::refusal::Refusal;
 
-/// Parses a request's head as [`parse_request`] does, but takes control bytes other than NUL, CR and LF in the values of
-/// `Cookie` for what they are. They are passed on.
+/// Parses a request's head as [`parse_request`] does, but allows control bytes other than NUL, CR and LF in the values
+/// of `Cookie`. The values are passed on unchanged.
 #[cold]
 pub fn parse_tolerant<'b, 's>(
     bytes: &'b [u8],
@@ -22,7 +23,7 @@ pub fn parse_tolerant<'b, 's>(
     let Some(parsed) = parse_request(&clean, &mut clean_slots, limits)? else {
         return Ok(None);
     };
-    // Every part stands in both texts at the same place.
+    // Every part has the same position in both texts.
     let as_came = |part: &[u8]| {
         let start = part.as_ptr().addr() - clean.as_ptr().addr();
         &bytes[start..start + part.len()]
@@ -34,7 +35,7 @@ pub fn parse_tolerant<'b, 's>(
             value: as_came(field.value),
         });
     }
-    // SAFETY: as many slots were written just now as there are fields.
+    // SAFETY: the loop above has written as many slots as there are fields.
     let fields = unsafe { slots.slots[..parsed.fields.len()].assume_init_mut() };
     let mut request = httparse::Request::new(fields);
     request.method = Some(text(parsed.method.as_bytes()));
@@ -50,7 +51,7 @@ pub fn parse_tolerant<'b, 's>(
     )
 }
 
-/// The same bytes with another one in the place of each that is tolerated.
+/// A copy of the bytes in which `?` replaces each tolerated control byte of a cookie.
 fn with_clean_cookies(bytes: &[u8]) -> Vec<u8> {
     let mut clean = bytes.to_vec();
     for line in clean.split_mut(|&byte| byte == b'\n') {

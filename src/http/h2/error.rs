@@ -42,7 +42,8 @@ pub enum Abuse {
     UnknownFrame,
     /// A field section in too many pieces, or pieces that are too long together.
     Continuation,
-    /// The windows of all streams stay shut while something waits to be sent on each, and nothing else moves.
+    /// The client keeps the windows of all streams shut while something waits to be sent on each, and nothing else
+    /// moves.
     WindowStall,
     /// A field section that becomes many times what is allowed.
     HeaderBomb,
@@ -84,7 +85,7 @@ pub enum ConnectionError {
     Compression(HpackError),
     /// Our SETTINGS were not acknowledged in time.
     SettingsTimeout,
-    /// A frame that others must wait for, or a field section, did not come to its end in time.
+    /// A field section, or a frame that is needed in one piece, did not end in time.
     HeadTimeout,
     /// Too much of something.
     Abuse(Abuse),

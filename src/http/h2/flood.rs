@@ -1,16 +1,17 @@
-//! Counting what is an attack in numbers: one bucket of tokens per kind, filled by time, and beside it what honest work
-//! has earned. What is allowed therefore grows with what a connection is used for, however long it lives.
+//! Counts frames that are an attack in large numbers. Each kind has a bucket of tokens that fills with time, and tokens
+//! that honest work has earned besides. The allowed number therefore grows with the use of a connection, however long
+//! it lives.
 
 use super::error::{Abuse, COUNTED_ABUSES};
 use crate::base::limits::h2_flood;
 use crate::base::time::Micros;
 use crate::base::token_bucket::{TOKEN, TokenBucket};
 
-/// What one connection may still do.
+/// The frames of each kind that one connection may still send.
 #[derive(Debug)]
 pub(super) struct Floods {
     buckets: [TokenBucket; COUNTED_ABUSES],
-    /// Parts of tokens that work has earned, spent when the bucket is empty.
+    /// Parts of tokens that work has earned. Earned tokens are spent when the bucket is empty.
     earned: [u64; COUNTED_ABUSES],
 }
 
@@ -35,15 +36,15 @@ impl Floods {
         Ok(())
     }
 
-    /// A stream came to its proper end. The work that a reset wastes is a backend's: no more of them can be saved up
-    /// than fit into a bucket.
+    /// Credits a stream that came to its proper end. A reset wastes the work of a backend, so no more resets can be
+    /// saved up than a bucket holds.
     pub(super) fn earn_by_exchange(&mut self) {
         for abuse in [Abuse::RapidReset, Abuse::ProvokedReset] {
             self.buckets[abuse as usize].deposit(TOKEN);
         }
     }
 
-    /// The head of a request or of an answer was received.
+    /// Credits the head of a request or of an answer that was received.
     pub(super) fn earn_by_head(&mut self) {
         for (abuse, tokens) in h2_flood::PER_HEAD.into_iter().enumerate() {
             self.deposit(abuse, tokens * TOKEN);
@@ -145,7 +146,8 @@ mod tests {
         }
     }
 
-    /// A reader that pauses acknowledges all that has gone out meanwhile at once; but not for ever.
+    /// A reader that pauses acknowledges everything that was sent meanwhile at once. The credit for such
+    /// acknowledgements has a bound.
     #[test]
     fn what_is_earned_is_saved_up_to_a_bound() {
         let mut floods = Floods::new(Micros(0));

@@ -97,7 +97,7 @@ impl Head {
         self.facts.expect_continue
     }
 
-    /// What the `priority` fields say.
+    /// The priority that the `priority` fields name.
     pub fn priority(&self) -> Option<Priority> {
         self.facts.priority.priority()
     }
@@ -133,8 +133,9 @@ impl Head {
         }
     }
 
-    /// Makes one field of several `cookie` fields (RFC 9113 section 8.2.3), at the end. The fields behind them move to
-    /// the front, and with a `host` field the range of the authority; the pseudo-fields stand before all cookies.
+    /// Joins several `cookie` fields into one at the end (RFC 9113 section 8.2.3). The fields behind them move forward.
+    /// If one of these is a `host` field, the range of the authority moves with it. The pseudo-fields stand before all
+    /// cookies and do not move.
     pub(super) fn join_cookies(&mut self) {
         let list = &mut self.fields;
         let authority = &mut self.facts.authority;

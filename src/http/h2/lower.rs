@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    /// What HTTP/2 answers to an extended CONNECT is a switch to a client of HTTP/1.1.
+    /// A client of HTTP/1.1 gets a 101 when a backend of HTTP/2 accepts an extended CONNECT.
     #[test]
     fn an_accepted_websocket_is_a_switch() {
         let mut head = head(&[

@@ -26,11 +26,11 @@ pub use priority::Priority;
 pub use settings::LocalSettings;
 pub use stream::{ById, IdHasher};
 
-/// The beginning of the preface that tells what its sender means to speak, whatever follows.
+/// The beginning of the preface, which names the protocol of a connection even if mistakes follow.
 const NAMED: &[u8] = b"PRI * HTTP/2";
 
-/// Whether `bytes` begin a client's connection (RFC 9113 section 3.4), perhaps with mistakes behind what names the
-/// protocol; `None` if there are too few to tell. No request of HTTP/1 begins like that.
+/// Whether `bytes` begin a client's connection (RFC 9113 section 3.4), perhaps with mistakes behind the name of the
+/// protocol; `None` if there are too few bytes to tell. No request of HTTP/1 begins so.
 pub fn begins_connection(bytes: &[u8]) -> Option<bool> {
     let known = bytes.len().min(frame::PREFACE.len());
     if bytes[..known] != frame::PREFACE[..known] {
@@ -39,8 +39,9 @@ pub fn begins_connection(bytes: &[u8]) -> Option<bool> {
     (known == frame::PREFACE.len()).then_some(true)
 }
 
-/// Whether `bytes` are what neither version of HTTP begins with: a line of words without a target and a version, and no
-/// fields. Whoever sends that instead of a preface does not understand an answer of HTTP/1 (RFC 9113 section 3.4).
+/// Whether `bytes` begin a connection of neither version of HTTP: a line of words without a target and a version, and
+/// no fields. A client that sends such a line instead of a preface does not understand an answer of HTTP/1 (RFC 9113
+/// section 3.4).
 pub fn is_foreign(bytes: &[u8]) -> bool {
     let Some(line) = bytes.strip_suffix(b"\r\n\r\n") else {
         return false;

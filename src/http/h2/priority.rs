@@ -25,21 +25,21 @@ impl Priority {
         incremental: true,
     };
 
-    /// A `Priority` field that names nothing (sections 4.1 and 4.2).
+    /// A `Priority` field without members (sections 4.1 and 4.2).
     const EMPTY: Priority = Priority {
         urgency: URGENCY,
         incremental: false,
     };
 
-    /// Reads one whole value, as of a PRIORITY_UPDATE frame.
+    /// Reads a whole value, such as that of a PRIORITY_UPDATE frame.
     pub(super) fn parse(value: &[u8]) -> Priority {
         let mut fields = PriorityFields::default();
         fields.add(value);
         fields.priority().unwrap_or(Priority::UNNAMED)
     }
 
-    /// Takes over the members of a list (section 4), a dictionary of RFC 8941. Members that are unknown or out of range
-    /// are ignored, as section 4 asks; so is the rest of a malformed member.
+    /// Takes over the members of a list (section 4), which is a dictionary of RFC 8941. Members that are unknown or out
+    /// of range are ignored, as section 4 asks. The rest of a malformed member is ignored, too.
     fn read(&mut self, members: &[u8]) {
         for member in list(members) {
             let member = member
@@ -56,11 +56,12 @@ impl Priority {
     }
 }
 
-/// What all `Priority` fields of a head say together: several are one list, in their order (RFC 8941 section 4.2).
+/// The priority that all `Priority` fields of a head name: several fields form one list, in their order (RFC 8941
+/// section 4.2).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PriorityFields {
     read: Option<Priority>,
-    /// Bytes of the list so far.
+    /// Bytes of the list that have come so far.
     bytes: usize,
 }
 
@@ -76,7 +77,7 @@ impl PriorityFields {
         }
     }
 
-    /// `None`: there is no field, or the list has more than `limits::PRIORITY_BYTES`.
+    /// The priority; `None`: there is no field, or the list has more than `limits::PRIORITY_BYTES`.
     pub(super) fn priority(&self) -> Option<Priority> {
         self.read.filter(|_| self.bytes <= limits::PRIORITY_BYTES)
     }

@@ -23,8 +23,8 @@ pub fn response(head: &[u8]) -> (u16, Fields<'_>) {
     (status, fields)
 }
 
-/// A request's pseudo-fields, to be completed with the scheme, and its fields. `is_websocket`: the head offers to switch
-/// to a WebSocket, which is asked for by an extended CONNECT (RFC 8441 section 4).
+/// The pseudo-fields of a request with this scheme, and its fields. `is_websocket`: the head offers to
+/// switch to a WebSocket, and is sent as an extended CONNECT (RFC 8441 section 4).
 pub fn request<'b>(
     head: &'b [u8],
     scheme: &'b str,
@@ -41,7 +41,7 @@ pub fn request<'b>(
         authority: host(fields.lines),
         protocol: is_websocket.then_some(b"websocket"),
     };
-    // A CONNECT has no content: a length would bind the bytes of the WebSocket (RFC 9110 section 9.3.6).
+    // A CONNECT has no content, and a length would count the bytes of the WebSocket (RFC 9110 section 9.3.6).
     let fields = Fields {
         leaves_length_out: is_websocket,
         ..fields
@@ -94,8 +94,8 @@ fn is_of_http1(name: &[u8]) -> bool {
     ) || is_websocket_proof(name)
 }
 
-/// Whether a field belongs to the proof that a backend of HTTP/1.1 has understood a request for a WebSocket (RFC 8441
-/// section 5).
+/// Whether a field belongs to the key handshake of a WebSocket over HTTP/1.1, which HTTP/2 leaves out (RFC 8441 section
+/// 5).
 fn is_websocket_proof(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"sec-websocket-accept")
         || name.eq_ignore_ascii_case(b"sec-websocket-key")

@@ -28,9 +28,9 @@ pub(super) struct Stream {
     pub(super) has_head: bool,
     /// Whether the response has no body whatever its fields say: we asked with HEAD.
     pub(super) asked_head: bool,
-    /// Whether any success makes a tunnel of the stream: we asked with an extended CONNECT.
+    /// Whether the stream becomes a tunnel with any successful status, because our request was an extended CONNECT.
     pub(super) asked_tunnel: bool,
-    /// Bytes of the interim responses received, as they are counted for their bound.
+    /// Bytes of the interim responses that have come, as `limits::INTERIM_BYTES` counts them.
     pub(super) interim_bytes: u32,
     /// Bytes of the body that `content-length` announced and that did not come yet.
     pub(super) expected: Option<u64>,

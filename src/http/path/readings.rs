@@ -109,7 +109,7 @@ fn read(path: &[u8], ends: u8, out: &mut Vec<u8>) {
             Symbol::Parameter(kind) => cuts[kind] = true,
             _ if cuts[1] => {}
             Symbol::Slash | Symbol::Separator(_) if out.last() == Some(&b'/') => {}
-            // A segment of one dot, which only a server sees that decodes first, leads nowhere else.
+            // A segment of one dot that only a decoding server sees leads nowhere else.
             Symbol::Slash | Symbol::Separator(_) if out.ends_with(b"/.") => {
                 out.truncate(out.len() - 1)
             }

@@ -48,14 +48,14 @@ pub fn client_of(
     client_address(peer, forwarded_for, trusted)
 }
 
-/// What the backend is told of the way that the request came.
+/// The fields that tell the backend how the request reached palantir.
 pub fn forwarding<'a>(
     exchange: &'a Exchange,
     head: &RequestHead<'_, '_>,
     client_trusted: bool,
 ) -> Forwarding<'a> {
     let route = exchange.route();
-    // A proxy that names its client in this field alone is not to be named in its place.
+    // A proxy that names its client only in `X-Real-IP` must not be named as the client itself.
     let is_told = || {
         client_trusted
             && head.field("x-real-ip").is_some()
@@ -97,7 +97,7 @@ pub fn check_certificate(client: &Client, route: &Route) -> Result<(), Failure> 
     }
 }
 
-/// The same URL under `https`. The asterisk of OPTIONS is written as no path (RFC 9112 section 3.2.4).
+/// The same URL with the scheme `https`. The asterisk of OPTIONS becomes an empty path (RFC 9112 section 3.2.4).
 fn https_url(name: &[u8], port: u16, head: &RequestHead<'_, '_>, path: &[u8]) -> String {
     let path = if path == b"*" { b"" } else { path };
     let (mark, query): (&[u8], &[u8]) = match head.query {
@@ -112,7 +112,8 @@ fn https_url(name: &[u8], port: u16, head: &RequestHead<'_, '_>, path: &[u8]) ->
     String::from_utf8_lossy(&url).into_owned()
 }
 
-/// What becomes of slashes that follow one another: what the listener says now, if it is there.
+/// How slashes that follow one another are treated: as the listener says in the present configuration, if it still
+/// exists.
 pub fn merge_slashes(shard: &Shard, client: &Client) -> MergeSlashes {
     let listener = &client.arrival.listener;
     let now = match listener.is_over() {
@@ -125,7 +126,7 @@ pub fn merge_slashes(shard: &Shard, client: &Client) -> MergeSlashes {
     now.unwrap_or(listener.merge_slashes)
 }
 
-/// Refuses what the connection's listener does not take. `path`: as it is forwarded.
+/// Refuses a request that the connection's listener does not take. `path` is the path that is forwarded.
 pub fn check_arrival(
     shard: &Shard,
     client: &Client,
@@ -159,7 +160,7 @@ fn check_by(
     let secured = &client.arrival.secured;
     let (name, _port) = host::split(head.host).unwrap_or((b"", None));
     if listener.redirect_to_https && secured.is_none() {
-        // HTTP/1.0 may name no host. Such a request can be sent nowhere, and is not served here either.
+        // A request of HTTP/1.0 may name no host. There is no URL to redirect it to, and it is not served either.
         if name.is_empty() {
             return Err(Failure::Refused(Refusal::MissingHost));
         }

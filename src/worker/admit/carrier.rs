@@ -1,4 +1,4 @@
-//! By which protocol a request goes to a backend that speaks HTTP/2, if it offers to switch to another protocol.
+//! Chooses the protocol by which a request that offers to switch to another protocol goes to a backend of HTTP/2.
 
 use crate::http::fields;
 use crate::http::h1::{RequestBody, RequestHead, Version};
@@ -7,12 +7,13 @@ use crate::snapshot::Protocol;
 use crate::worker::exchange::Exchange;
 use crate::worker::upstream::Carrier;
 
-/// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
+/// Whether a request for a WebSocket lacks the key that HTTP/1.1 requires (RFC 8441 section 5.1).
 pub fn needs_key(head: &RequestHead<'_, '_>) -> bool {
     head.upgrade && head.version == Version::Http2
 }
 
-/// By which protocol a request is sent, and the key of the WebSocket that it asks for if we have to know that.
+/// The protocol by which a request is sent, and the key of the WebSocket that it asks for, if palantir has to know the
+/// key.
 pub fn carrier_of(
     exchange: &Exchange,
     head: &RequestHead<'_, '_>,
@@ -27,7 +28,7 @@ pub fn carrier_of(
     let key = own_key.or(given.filter(|_| keys.next().is_none()));
     let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
     let mut offered = head.offered();
-    // Nothing else is asked for by an extended CONNECT in the way in which HTTP/1.1 asks for it.
+    // An extended CONNECT can stand only for a request in exactly this form of HTTP/1.1.
     let has_form = head.method.as_bytes() == b"GET"
         && head.body == RequestBody::None
         && offered.next().is_some_and(is_websocket)

@@ -54,7 +54,7 @@ pub struct Admitted {
     pub expects_continue: bool,
     /// What of the body is still to come behind `request`.
     pub body: Body,
-    /// Whether the request came with a body, however much of that is still to come.
+    /// Whether the request came with a body, even if all of the body has been received.
     pub has_body: bool,
     /// Whether `request` is all of the request.
     pub is_whole: bool,
@@ -66,10 +66,10 @@ pub struct Admitted {
     pub first: Option<u32>,
     /// The protocols that may be switched to, separated by `, `; empty unless `asked` has an upgrade.
     offered: Box<[u8]>,
-    /// What the client has asked for, where references in the answer may have to be rewritten.
+    /// The host and scheme that the client has asked for, if references in the answer may have to be rewritten.
     pub asked_for: Option<AskedFor>,
-    /// The key of the WebSocket that is asked for: the client's own, or ours if it speaks HTTP/2. `None`: it is none that
-    /// we have to know.
+    /// The key of the WebSocket that the client asks for: the client's own key, or palantir's if the client speaks
+    /// HTTP/2. `None`: palantir need not know a key.
     pub websocket_key: Option<[u8; KEY_BYTES]>,
     /// Where in `request` the value of `Host` stands.
     host_value: Range<usize>,
@@ -146,8 +146,9 @@ fn admit_written(
     }
     received.consume(consumed);
     let outcome = match outcome {
-        // What comes behind an upgrade's head could be a next request or the new protocol: refused. Behind a body,
-        // the answer tells which of them it is; nothing of it is passed on before.
+        // Bytes behind the head of an upgrade request are refused, because they could belong to the next request or to
+        // the new protocol. Bytes behind a body wait for the answer, which tells which of the two they are; none of
+        // them is passed on before.
         Ok(Some(admitted))
             if admitted.asked.upgrade && !admitted.has_body && !received.is_empty() =>
         {
@@ -160,7 +161,7 @@ fn admit_written(
     outcome
 }
 
-/// Decides on what was parsed; with it, how many bytes the head has taken.
+/// Decides on the parsed head. The result also has the number of bytes of the head.
 fn decide_written(
     shard: &Shard,
     client: &Client,
@@ -304,7 +305,7 @@ struct Chosen<'a> {
     first: Option<u32>,
     trace: TraceFields<'a>,
     forwards: Forwards,
-    /// A key for a WebSocket whose client has given none.
+    /// The key that palantir makes for a WebSocket whose client has given none.
     own_key: Option<[u8; KEY_BYTES]>,
     websocket_key: Option<[u8; KEY_BYTES]>,
 }
@@ -370,7 +371,7 @@ fn encode(
     }
 }
 
-/// What the backend gets as `Host`; `None`: what the client has sent.
+/// The value of `Host` for the backend; `None`: the client's own.
 fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> Option<&'a [u8]> {
     match &route.host_header {
         HostHeader::Preserve => None,
@@ -382,7 +383,7 @@ fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> 
     }
 }
 
-/// The protocols that the client offers, for the time when its head is gone.
+/// The protocols that the client offers, for use after its head is gone.
 fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
     match head.upgrade {
         true => head.offered().collect::<Vec<_>>().join(&b", "[..]).into(),
@@ -422,7 +423,7 @@ fn prefers_json(accept: &[u8]) -> bool {
     names(b"application/json") && !names(b"text/html")
 }
 
-/// The target with the path as it is forwarded, where that is another than the one received.
+/// The target with the path that is forwarded, if that path differs from the received one.
 fn target_of<'a>(head: &RequestHead<'a, '_>, path: &[u8]) -> Cow<'a, [u8]> {
     match head.query {
         _ if path == head.path => Cow::Borrowed(head.target),

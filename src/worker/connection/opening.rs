@@ -90,8 +90,8 @@ pub async fn secure(
         Err(TlsFailure::Refused(error, Some(socket))) => {
             let failure = TlsFailure::Refused(error, None);
             report(shard, arrival.peer, &ConnectionFailure::Tls(failure));
-            // With TLS 1.3 a client may send requests before it reads that it is refused: closing over these would reset
-            // the connection, and the reason would be lost.
+            // With TLS 1.3 a client may send requests before it reads the refusal. Closing the connection with such
+            // bytes unread would reset it, and the reason would be lost.
             linger_behind_word(shard, &socket, timer).await;
             return None;
         }

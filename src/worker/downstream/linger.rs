@@ -9,20 +9,20 @@ use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::min_rate::MinRate;
 use crate::worker::shard::Shard;
 
-/// How long a client is listened to that has been told its last.
+/// How long palantir receives and throws away the bytes of a client after its last message to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Lingering {
     /// The longest time in all for which the client's bytes are thrown away.
     most: Duration,
-    /// The longest time without a byte of the client's.
+    /// The longest time in which no byte comes from the client.
     silence: Duration,
-    /// The longest time for which the client takes nothing of what is on its way to it.
+    /// The longest time in which the client takes none of the bytes that are on their way to it.
     stall: Duration,
 }
 
 impl Lingering {
-    /// Behind an answer. `is_sending`: whether more of a request is on its way. `stall`: how long the client may take
-    /// none of the answer.
+    /// The times behind an answer. `is_sending`: whether more of a request is on its way. `stall`: how long the client
+    /// may take none of the answer.
     pub fn behind_answer(is_sending: bool, stall: Duration) -> Lingering {
         Lingering {
             most: Duration::from_secs(limits::LINGER_MOST_SECS),
@@ -34,7 +34,7 @@ impl Lingering {
         }
     }
 
-    /// The same, where the client has been listened to for `passed` already.
+    /// The times that are left after `passed`.
     pub fn after(self, passed: Duration) -> Lingering {
         Lingering {
             most: self.most.saturating_sub(passed),
@@ -42,7 +42,7 @@ impl Lingering {
         }
     }
 
-    /// Behind a word that is no answer.
+    /// The times behind a last message that is no answer.
     pub fn behind_word() -> Lingering {
         let wait = Duration::from_millis(limits::LINGER_MILLIS);
         Lingering {
@@ -52,13 +52,14 @@ impl Lingering {
         }
     }
 
-    /// How much longer the client is listened to, after `passed` in all and `silent` since its last byte.
+    /// How much longer the client's bytes are received, after `passed` in all and `silent` since the client's last
+    /// byte.
     pub fn left(self, passed: Duration, silent: Duration) -> Duration {
         let most = self.most.saturating_sub(passed);
         most.min(self.silence.saturating_sub(silent))
     }
 
-    /// The same in a process that is to end.
+    /// The times in a process that is to end.
     fn shortened(self) -> Lingering {
         let wait = Duration::from_millis(limits::LINGER_MILLIS);
         Lingering {
@@ -68,16 +69,16 @@ impl Lingering {
     }
 }
 
-/// Lingers behind a word that is no answer, such as an alert of TLS.
+/// Lingers behind a last message that is no answer, such as an alert of TLS.
 pub async fn linger_behind_word(shard: &Shard, socket: &Socket, timer: &Timer) {
     let rate = MinRate::none();
     linger(shard, socket, timer, Lingering::behind_word(), &rate).await;
 }
 
-/// Lets the client read its last answer although it may be sending: says that nothing more comes, and throws away
-/// what the client still sends for a while, and for as long as it takes what is on its way to it (RFC 9112 section
-/// 9.6). Closing at once would reset the connection, and with it the answer, when something of the client's comes.
-/// `rate`: how fast it must take what is on its way.
+/// Lets the client read its last answer although it may still be sending. Palantir ends its sending side, and throws
+/// away the bytes that the client sends for a while, and for as long as the client takes the bytes that are on their
+/// way to it (RFC 9112 section 9.6). If palantir closed at once, bytes of the client would reset the connection, and
+/// the answer would be lost. `rate`: how fast the client must take the bytes that are on their way to it.
 pub async fn linger(
     shard: &Shard,
     socket: &Socket,
@@ -120,8 +121,8 @@ pub async fn linger(
     }
 }
 
-/// Waits for bytes at most until the timer's deadline, and throws them away; false if nothing more will come. A
-/// process that begins to end is a reason to look around. No block is held meanwhile.
+/// Waits for bytes at most until the timer's deadline, and throws them away; false if no more bytes will come. The wait
+/// also ends when the process begins to end. No block is held meanwhile.
 async fn discard_some(shard: &Shard, socket: &Socket, timer: &Timer) -> Result<bool, Expired> {
     let was_ending = shard.is_ending();
     socket.watch();

@@ -119,14 +119,14 @@ pub struct Client {
     pub ends_by_close: Cell<bool>,
     /// Whether the connection ends in the middle of an answer.
     cut: Cell<bool>,
-    /// Whether the connection ends because the client was too slow: it gets little more time.
+    /// Whether the connection ends because the client was too slow. Such a client gets little time to read its answer.
     pub is_slow: Cell<bool>,
-    /// When the client had its last answer whole although its request was not received to the end, in the core's
-    /// milliseconds.
+    /// The core's millisecond in which the client had received its whole last answer although the request was not
+    /// complete.
     answered_at: Cell<Option<u64>>,
-    /// Whether the client has ended its sending side and is served all the same.
+    /// Whether the client has ended its sending side and is still served.
     half_closed: Cell<bool>,
-    /// Bytes of empty lines that came since the last request.
+    /// Bytes of empty lines that have come since the last request.
     empty_bytes: Cell<usize>,
     /// When to look next whether a client that no bytes are received from is still there.
     next_look: RefCell<Option<Timer>>,
@@ -247,9 +247,9 @@ impl Client {
         }
     }
 
-    /// Notes that the client has its answer whole although its request is not received to the end. A connection of
-    /// HTTP/1 is of no use to another request then: the client is told that nothing more comes, which may be what tells
-    /// it the end of the answer.
+    /// Notes that the client has its whole answer although its request is not complete. A connection of HTTP/1 cannot
+    /// take another request then. Palantir ends its sending side, which some answers need to show their end to the
+    /// client.
     pub fn note_answered(&self, shard: &Shard) {
         self.answered_at.set(Some(shard.timers.millis()));
         if let Stream::Socket(socket) = &self.wire.stream {
@@ -257,7 +257,7 @@ impl Client {
         }
     }
 
-    /// How long the client has had its answer whole, if its request was not received to the end by then.
+    /// The time since the client had its whole answer, if its request was not complete by then.
     pub fn since_answer(&self, shard: &Shard) -> Option<Duration> {
         let answered_at = self.answered_at.get()?;
         let millis = shard.timers.millis().saturating_sub(answered_at);
@@ -277,7 +277,7 @@ impl Client {
             let lingering = match self.since_answer(shard) {
                 _ if self.is_slow.get() => Lingering::behind_word(),
                 Some(passed) => {
-                    // Whoever was silent for so long already is not listened to for as long again.
+                    // A client that was silent for this long already does not get as much time again.
                     let silence = Duration::from_secs(limits::LINGER_SILENCE_SECS);
                     Lingering::behind_answer(is_sending && passed < silence, stall).after(passed)
                 }
@@ -286,7 +286,8 @@ impl Client {
             let rate = MinRate::of(&self.arrival.listener);
             let listening = linger(shard, socket, &self.timer, lingering, &rate);
             let listener = &self.arrival.listener.clients;
-            // The task of an idle connection has no room for it. Others may need the connection's place.
+            // The future is boxed because the task of an idle connection has no room for it. The wait also ends when
+            // other clients need the connection's place.
             let listening = await_client(shard, listener, socket.receive_queue(), listening);
             let _ = Box::pin(listening).await;
         }
@@ -300,9 +301,9 @@ impl Client {
         }
     }
 
-    /// Waits for the first bytes of a request. What was accepted may bring one even if its listener was removed or
-    /// changed by now: nothing told the client to go elsewhere. Empty lines are no bytes of a request (RFC 9112 section
-    /// 2.2): they are dropped, and the wait goes on.
+    /// Waits for the first bytes of a request. A connection that was accepted may bring a request even if its listener
+    /// was removed or changed since: the client could not know of that. Empty lines are no bytes of a request (RFC 9112
+    /// section 2.2): they are dropped, and the wait goes on.
     pub async fn wait_for_request(&self, shard: &Shard, wait: Duration) -> Woken {
         if self.has_request() {
             return Woken::Bytes;
@@ -335,7 +336,7 @@ impl Client {
         .await
     }
 
-    /// Drops the empty lines that were received. Whether something of a request follows them.
+    /// Drops the empty lines that were received. The result says whether bytes of a request follow them.
     fn has_request(&self) -> bool {
         let Stream::Socket(_) = self.wire.stream else {
             return !self.wire.is_empty();
@@ -345,7 +346,7 @@ impl Client {
                 received.consume(b"\r\n".len());
                 self.empty_bytes.set(self.empty_bytes.get() + b"\r\n".len());
             }
-            // A CR may be half of an empty line.
+            // A CR alone may be half of an empty line.
             !self.has_too_many_empty_lines() && !matches!(received.filled(), b"" | b"\r")
         })
     }
@@ -372,8 +373,9 @@ impl Client {
         self.arrival.listener.is_over() && self.requests.get() > 0
     }
 
-    /// Ready when the client has gone away while its request runs. What comes of a next request is kept, up to a block.
-    /// A client that ends its sending side cannot be told from one that closed: its listener says which of them it is.
+    /// Ready when the client has gone away while its request runs. Bytes of a next request are kept, up to a block. A
+    /// client that has ended its sending side cannot be told from one that has closed the connection. `half_close` of
+    /// its listener decides which of the two is assumed.
     pub fn poll_gone(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
         let socket = match &self.wire.stream {
             Stream::Multiplexed(stream) => {
@@ -400,7 +402,8 @@ impl Client {
         }
     }
 
-    /// Why the body of a request has ended before its time: the client is gone, or its trailers are not acceptable.
+    /// The reason why the body of a request has ended too early: the client is gone, or its trailers are not
+    /// acceptable.
     pub fn ended_early(&self) -> Failure {
         let refused = match &self.wire.stream {
             Stream::Multiplexed(stream) => stream.refused(),
@@ -409,7 +412,7 @@ impl Client {
         refused.map_or(Failure::ClientLeft, Failure::Refused)
     }
 
-    /// How long the client may take none of what is sent to it.
+    /// How long the client may take none of the bytes that are sent to it.
     pub fn stall(&self, exchange: &Exchange) -> Duration {
         let client = &exchange.plan.snapshot().client;
         match self.wire.stream {
@@ -418,8 +421,8 @@ impl Client {
         }
     }
 
-    /// Looks every now and then whether the client has ended its side behind what it has sent, or its connection was
-    /// reset: the engine tells that only of what can be received.
+    /// Checks at intervals whether the client has ended its sending side behind the bytes that it has sent, or its
+    /// connection was reset. The I/O engine reports either only when the bytes before it are received.
     fn poll_hung_up(&self, socket: &Socket, shard: &Shard, cx: &mut Context<'_>) -> Poll<Failure> {
         let wait = Duration::from_millis(limits::TICK_MILLIS);
         let mut next_look = self.next_look.borrow_mut();

@@ -58,7 +58,7 @@ pub(super) struct State {
     pub(super) trailers: RefCell<Vec<u8>>,
     /// Whether the peer's message is complete.
     pub(super) ended: Cell<bool>,
-    /// Why the end of the peer's message is not acceptable. The stream itself goes on.
+    /// The reason why the end of the peer's message is refused. The stream itself goes on.
     pub(super) refused: Cell<Option<Refusal>>,
     pub(super) gone: Cell<Option<Gone>>,
     /// What is demanded of a client that takes the answer.

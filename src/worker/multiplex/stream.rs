@@ -23,7 +23,7 @@ pub struct Stream {
     answered: Cell<bool>,
     /// Whether the end of our message was sent.
     finished: Cell<bool>,
-    /// When it was sent, in the core's milliseconds.
+    /// The core's millisecond in which the end was sent.
     finished_at: Cell<u64>,
     /// Bytes that were received last, and may not be passed on yet: the peer is given room for as many when more are
     /// to be received. So a stream whose bytes nobody takes holds no more than its window.
@@ -43,7 +43,7 @@ impl Stream {
         }
     }
 
-    /// The bytes that have come on the stream's connection in all, and how many streams share it.
+    /// The number of bytes that have come on the stream's connection, and how many streams share the connection.
     pub fn connection_bytes(&self) -> (u64, usize) {
         let connection = &self.connection;
         (connection.heard_bytes(), connection.open_streams())
@@ -84,8 +84,9 @@ impl Stream {
         self.state.gone.get() == Some(Gone::Lost)
     }
 
-    /// Waits until the connection is there, towards a backend. Errors: it is not. No request is given to a connection
-    /// that is still being made: what leaves it for another backend must not go out on it later.
+    /// Waits until the connection to the backend is made. Errors: it will not be made. No request is given to a
+    /// connection that is still being made, because a request that leaves for another backend must not be sent on it
+    /// later.
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         match self.connection.awaits_socket(&self.state) {
             Ok(true) => {
@@ -97,7 +98,7 @@ impl Stream {
         }
     }
 
-    /// Waits until the backend has said whether it takes an extended CONNECT. Errors: it will not.
+    /// Waits until the backend has said whether it takes an extended CONNECT. Errors: it will not say so.
     pub fn poll_extended_connect(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Gone>> {
         match self.connection.takes_extended_connect(&self.state) {
             Ok(Some(takes)) => Poll::Ready(Ok(takes)),
@@ -123,7 +124,7 @@ impl Stream {
         Poll::Pending
     }
 
-    /// Why the end of the peer's message is not acceptable, if it is not.
+    /// The reason why the end of the peer's message is refused, if it is.
     pub fn refused(&self) -> Option<Refusal> {
         self.state.refused.get()
     }
@@ -203,8 +204,8 @@ impl Stream {
         self.state.trailers.take()
     }
 
-    /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `answer`; what stands behind it stays.
-    /// `is_last`: nothing follows the head. Errors: the client has given the stream up.
+    /// Sends a response's head, written as HTTP/1 would have it, and takes it out of `answer`; what stands behind it
+    /// stays. `is_last`: nothing follows the head. Errors: the client has given the stream up.
     pub fn answer(&self, answer: &mut Block, is_last: bool) -> io::Result<()> {
         let length = raise::head_bytes(answer.filled());
         let (status, fields) = raise::response(&answer.filled()[..length]);
@@ -225,9 +226,9 @@ impl Stream {
         self.note_sent(sent.is_ok(), is_last)
     }
 
-    /// Sends a request's head, written as HTTP/1 would have it, and takes it out of `request`; what stands behind it stays.
-    /// `is_last`: nothing follows the head. `is_websocket`: it is sent as an extended CONNECT. Errors: the connection takes
-    /// no more streams.
+    /// Sends the head of a request, which is written in the form of HTTP/1, and takes it out of `request`; the bytes
+    /// behind the head stay. `is_last`: nothing follows the head. `is_websocket`: the head is sent as an extended
+    /// CONNECT. Errors: the connection takes no more streams.
     pub fn ask(
         &self,
         request: &mut Block,
@@ -255,9 +256,10 @@ impl Stream {
         self.note_sent(sent.is_ok(), true)
     }
 
-    /// Sends the first `count` bytes of `block` as the peer's windows allow, at most until the timer's deadline, and takes
-    /// them from its front. `is_last`: the message ends with them. `progress` is told how many were taken whenever
-    /// some were, and that none were while a client is not to blame for it. Errors: the peer has given the stream up.
+    /// Sends the first `count` bytes of `block` as the peer's windows allow, at most until the timer's deadline, and
+    /// takes them from its front. `is_last`: the message ends with them. `progress` is called with the number of bytes
+    /// whenever some were taken, and with 0 while none are taken and the client is not to blame for that. Errors: the
+    /// peer has given the stream up.
     pub async fn send(
         &self,
         block: &mut Block,

@@ -94,7 +94,7 @@ fn rules() -> impl Strategy<Value = Vec<(Option<String>, String)>> {
     prop::collection::vec(rule, 1..8)
 }
 
-/// The route of a request that is forwarded, and its path.
+/// The route of a request, and the path that is forwarded.
 fn forwarded_to(
     table: &RouteTable,
     host: &str,

@@ -1,4 +1,4 @@
-//! The least rate of a request body that is passed on while its answer may come, or is with the client already.
+//! The least rate of a request body whose answer has not come, is on its way, or has reached the client already.
 
 use std::cell::Cell;
 
@@ -7,20 +7,20 @@ use crate::worker::deliver::Ends;
 use crate::worker::min_rate::MinRate;
 use crate::worker::stream::Stream;
 
-/// How fast the client must send the rest of a body.
+/// The least rates at which the client must send the rest of a body.
 pub struct BodyRate {
     before_answer: MinRate,
-    /// Behind the whole answer, which ends the interest of both sides in the rest.
+    /// The least rate after the whole answer, when neither side needs the rest of the body.
     behind_answer: MinRate,
     has_begun: Cell<bool>,
     /// The bytes of the answer that had come when the last piece of the body came.
     answer_bytes: Cell<u64>,
-    /// The bytes that had come on the client's connection then, if it speaks HTTP/2.
+    /// The bytes that had come on the client's connection by then, if the client speaks HTTP/2.
     connection_bytes: Cell<u64>,
 }
 
 impl BodyRate {
-    /// What the client's listener demands.
+    /// The least rates that the client's listener demands.
     pub fn of(ends: &Ends<'_>) -> BodyRate {
         let listener = &ends.client.arrival.listener;
         let (before_answer, behind_answer) = match ends.exchange.is_grpc.get() {
@@ -36,9 +36,10 @@ impl BodyRate {
         }
     }
 
-    /// Notes that so many bytes came after the client was waited for, in milliseconds. Whether it is too slow. The wait
-    /// for the first piece is no slowness yet: the client may be waiting for permission. Nor is a wait in which some of
-    /// the answer came: the client may have had nothing to send before it read that.
+    /// Notes that `bytes` came after a wait of `waited` milliseconds for the client. The result says whether the client
+    /// is too slow. The wait for the first piece does not count, because the client may have waited for permission. Nor
+    /// does a wait in which bytes of the answer came, because the client may have had nothing to send before it read
+    /// them.
     pub fn is_slow(&self, ends: &Ends<'_>, waited: u64, bytes: usize) -> bool {
         let exchange = ends.exchange;
         let answer_bytes = exchange.response_bytes.get();
@@ -56,8 +57,8 @@ impl BodyRate {
         !rate.note_after_pause(waited, bytes as u64)
     }
 
-    /// Whether the client's connection as a whole was fast enough meanwhile, and this stream had its part of that: then
-    /// it is the other streams that the client was busy with.
+    /// Whether the client's connection as a whole was fast enough in this time, and this stream had its share of the
+    /// bytes. The client was then busy with its other streams.
     fn has_fair_share(&self, client: &Stream, rate: &MinRate, waited: u64, bytes: usize) -> bool {
         let Stream::Multiplexed(stream) = client else {
             return false;

@@ -23,12 +23,12 @@ pub struct Security {
     tls: ClientTls,
     protocol: Protocol,
     server_name: ServerName<'static>,
-    /// The backend as logs name it: with address and port.
+    /// The name of the backend in logs, with its address and port.
     label: String,
 }
 
 impl Security {
-    /// For a connection that this protocol is spoken on. `None`: the pool is spoken to in cleartext.
+    /// The security of a connection on which this protocol is spoken. `None`: the pool uses cleartext.
     pub fn of(pool: &Pool, backend: &Backend, protocol: Protocol) -> Option<Security> {
         Some(Security {
             tls: pool.tls.clone()?,

@@ -45,7 +45,7 @@ pub struct Upstream {
     key: ReuseKey,
     /// Of the targets asked for: `http` or `https`.
     pub scheme: &'static str,
-    /// Whether its one request goes out as an extended CONNECT (RFC 8441).
+    /// Whether the one request of this upstream is sent as an extended CONNECT (RFC 8441).
     pub is_websocket: bool,
     /// Whether it served an exchange before, so that its backend may just have closed it.
     pub reused: bool,
@@ -88,7 +88,7 @@ impl Upstream {
         self.key
     }
 
-    /// Whether requests wait for what it takes up of its backend's bounds.
+    /// Whether requests wait in the queue of the bound that this connection counts against.
     pub fn is_awaited(&self) -> bool {
         let hold = self.hold.as_ref();
         hold.is_some_and(|hold| hold.queue().is_awaited())

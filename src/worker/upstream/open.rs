@@ -90,9 +90,9 @@ pub async fn obtain(
     }))
 }
 
-/// What comes of asking for a stream on a shared connection.
+/// The outcome of asking for a stream on a shared connection.
 enum Multiplexed {
-    /// As of [`obtain`].
+    /// A stream, or `None`, as [`obtain`] returns it.
     Obtained(Option<Upstream>),
     /// The request cannot be sent on a stream to this backend.
     Useless,
@@ -208,7 +208,7 @@ async fn connect(
         match &greeted {
             Ok(_) => note_connected(shard, won.id),
             Err(Unconnected::TimedOut) if !is_enough() => {}
-            // What a backend of HTTP/2 makes of HTTP/1.1 says nothing about its other requests.
+            // A failure of HTTP/1.1 at a backend of HTTP/2 says nothing about the backend's other requests.
             Err(_) if pool.protocol == Protocol::Http2 => {}
             Err(unconnected) => note_unconnected(shard, won.id, won.key, *unconnected),
         }

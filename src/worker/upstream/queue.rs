@@ -35,7 +35,8 @@ pub trait Backends {
 /// A pool's waiting requests.
 pub struct Queue {
     requests: RefCell<VecDeque<Rc<Waiter>>>,
-    /// How many requests there are of each carrier: what is of no use to a WebSocket may be to a request behind it.
+    /// The number of waiting requests of each carrier. A connection that a WebSocket cannot use may serve a request
+    /// behind it.
     by_carrier: [Cell<usize>; Carrier::ALL.len()],
     counts: SharedPoolCounts,
     neighbours: Rc<Neighbours>,
@@ -97,9 +98,9 @@ impl Queue {
         })
     }
 
-    /// Whether a request of this generation and carrier would go ahead of one that waits. (What requests of other
-    /// generations wait for need not be what this one wants, and a request that needs a stream must not wait for those
-    /// that need a connection.)
+    /// Whether a request of this generation and carrier would overtake one that waits. (Requests of other generations
+    /// may wait for other connections than this one, and a request that needs a stream must not wait for requests that
+    /// need a connection.)
     pub fn is_ahead(&self, generation: u64, carrier: Carrier) -> bool {
         if self.waiting(carrier).get() == 0 {
             return false;
@@ -190,13 +191,13 @@ impl Queue {
         }
     }
 
-    /// Whether another request may wait.
+    /// Whether the queue takes another request.
     pub fn has_place(&self) -> bool {
         self.requests.borrow().len() < limits::WAITING_REQUESTS
     }
 
-    /// Tells the first request of each carrier that was told nothing yet of room on this core's connections to a
-    /// backend.
+    /// Tells of room on this core's connections to a backend. Of each carrier, the first request that has no other
+    /// offer is told.
     pub fn tell_room(&self, id: BackendId) {
         for carrier in Carrier::ALL {
             let knows = |waiter: &Waiter| waiter.plan.reuse_key(id).is_some();
@@ -207,7 +208,7 @@ impl Queue {
         }
     }
 
-    /// Lets the first request of each carrier look for a backend. If it finds one, so does the next: see
+    /// Lets the first request of each carrier look for a backend. If it finds one, the next request looks, too: see
     /// [`Place::found`].
     pub fn look(&self) {
         for carrier in Carrier::ALL {

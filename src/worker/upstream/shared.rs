@@ -18,7 +18,7 @@ pub struct Shared {
 #[derive(Default)]
 struct Backend {
     connections: Vec<Known>,
-    /// The key of the connections by which the backend has said that it takes no WebSockets over HTTP/2.
+    /// The key of the connections on which the backend has said that it takes no WebSockets over HTTP/2.
     without_websockets: Option<ReuseKey>,
 }
 
@@ -87,7 +87,7 @@ impl Shared {
         });
     }
 
-    /// Ends one connection to a backend that has no stream and that a bound counts, for a request that needs a
+    /// Ends one connection to a backend that has no stream and that counts against a bound, for a request that needs a
     /// connection of its own.
     pub fn end_idle(&self, id: BackendId) {
         let backends = self.backends.borrow();
@@ -103,14 +103,14 @@ impl Shared {
         }
     }
 
-    /// Has a backend asked again whether it takes WebSockets: by HTTP/1.1 it has taken none.
+    /// Forgets that a backend takes no WebSockets over HTTP/2, because it has not taken one by HTTP/1.1 either.
     pub fn ask_for_websockets(&self, id: BackendId) {
         if let Some(known) = self.backends.borrow_mut().get_mut(id.index()) {
             known.without_websockets = None;
         }
     }
 
-    /// Whether a backend has said that it takes no WebSockets over HTTP/2, and has not said anything else since.
+    /// Whether a backend has said that it takes no WebSockets over HTTP/2, and has not said the opposite since.
     pub fn takes_no_websockets(&self, id: BackendId, key: ReuseKey) -> bool {
         let backends = self.backends.borrow();
         backends.get(id.index()).is_some_and(|known| {
@@ -119,8 +119,8 @@ impl Shared {
         })
     }
 
-    /// Has the connections to a backend that fails its probes show that they live, before new requests prefer them
-    /// again; those without a stream end.
+    /// Asks the peer of each connection to a backend that fails its probes for a sign of life, before new requests
+    /// prefer the connection again. Connections without a stream end.
     pub fn suspect(&self, id: BackendId) {
         let backends = self.backends.borrow();
         let known = backends.get(id.index()).map(|known| &known.connections);

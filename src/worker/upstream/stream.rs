@@ -37,8 +37,8 @@ pub enum Obtained {
     NoDescriptor,
 }
 
-/// A stream on a shared connection. A new connection takes requests before it is made: they wait for it, and fail with
-/// it.
+/// A stream on a shared connection. A new connection takes requests before it is established: they wait for it, and
+/// fail with it.
 pub fn obtain_stream(
     shard: &Rc<Shard>,
     exchange: &Exchange,
@@ -77,8 +77,9 @@ pub fn obtain_stream(
     }))
 }
 
-/// Waits until the connection of a stream is made. Nothing of the request is given to it before, so that a request that
-/// leaves meanwhile, or whose time is over, may be sent to another backend whatever its method.
+/// Waits until the connection of a stream is established. No byte of the request is given to the connection before, so
+/// that a request of any method may go to another backend when it leaves this one, or when the time for the connection
+/// is over.
 pub async fn await_connection(
     shard: &Shard,
     client: &Client,

@@ -181,8 +181,8 @@ impl Waiting<'_> {
         Some(outcome)
     }
 
-    /// Has a connection of HTTP/2 that nobody uses end for a request that cannot be sent on it: its permit comes to
-    /// the queue.
+    /// Ends an unused connection of HTTP/2 for a request that cannot be sent on it. The permit of the connection comes
+    /// to the queue.
     fn make_room(&self, id: BackendId) {
         if goes_by_http1(self.shard, self.exchange, id) {
             self.shard.shared_upstreams.end_idle(id);

@@ -1,4 +1,4 @@
-//! How a request that offers to switch to another protocol comes to a backend that speaks HTTP/2, which knows no such
+//! How a request that offers to switch to another protocol reaches a backend of HTTP/2, a version which knows no such
 //! offer (RFC 9113 section 8.6).
 
 use std::task::Poll;
@@ -14,23 +14,24 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
 
-/// By which protocol a request is sent.
+/// The protocol by which a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
-    /// By the one that its pool speaks.
+    /// By the protocol of its pool.
     Pools,
-    /// By an extended CONNECT if the backend takes that (RFC 8441), else by HTTP/1.1. For pools that speak HTTP/2.
+    /// By an extended CONNECT if the backend takes that (RFC 8441), else by HTTP/1.1. Only pools of HTTP/2 have such
+    /// requests.
     WebSocket,
-    /// By HTTP/1.1, whatever its pool speaks.
+    /// By HTTP/1.1, whatever protocol its pool speaks.
     Http1,
 }
 
 impl Carrier {
-    /// All of them, in the order of their numbers.
+    /// All carriers, in the order of their numbers.
     pub const ALL: [Carrier; 3] = [Carrier::Pools, Carrier::WebSocket, Carrier::Http1];
 }
 
-/// Whether a request goes to a backend by HTTP/1.1, as far as is known by now, although its pool speaks HTTP/2. Such a
+/// Whether a request goes to a backend by HTTP/1.1 although its pool speaks HTTP/2, as far as is known by now. Such a
 /// request needs a connection of its own.
 pub fn goes_by_http1(shard: &Shard, exchange: &Exchange, id: BackendId) -> bool {
     match exchange.carrier.get() {
@@ -43,8 +44,8 @@ pub fn goes_by_http1(shard: &Shard, exchange: &Exchange, id: BackendId) -> bool 
     }
 }
 
-/// Makes a stream one for a WebSocket. `None`: the backend takes no extended CONNECT. Its first SETTINGS tell, and are
-/// waited for.
+/// Makes a stream ready for a WebSocket. `None`: the backend takes no extended CONNECT. The function waits for the
+/// backend's first SETTINGS, which tell that.
 pub async fn for_websocket(
     shard: &Shard,
     client: &Client,
@@ -73,7 +74,7 @@ pub async fn for_websocket(
     Ok(takes.then_some(upstream))
 }
 
-/// Nothing of the request was sent yet.
+/// The failure of a connection that ends before any byte of the request was sent.
 fn of_gone(gone: Gone) -> Failure {
     match gone {
         Gone::Unconnected(unconnected) => Failure::of_unconnected(unconnected),

@@ -260,7 +260,7 @@ pub static FLAWED_H1: [Script; 12] = [
         502,
     ),
     script(
-        // Of an answer to HEAD the lengths would not matter.
+        // The fault is not in the length, which would not matter in an answer to HEAD.
         "NUL in a value",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: a\0\r\n\r\nhello",
         &[],

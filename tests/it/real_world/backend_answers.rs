@@ -1,13 +1,13 @@
-//! Answers of backends that are not well-formed. What has one reading is passed on, written as it should have been; what
-//! has none or two becomes a 502.
+//! Malformed answers of backends. An answer with one reading is passed on in its proper form; an answer with no
+//! reading, or with two, becomes a 502.
 
 use crate::support::h2::frame;
 use crate::support::origin::ok;
 use crate::support::proxy::list;
 use crate::support::{Answer, Origin, Proxy};
 
-/// A backend that answers with the body of its request and ends its sending side, and a proxy to it with further
-/// settings of the pool.
+/// A backend that answers with the body of its request and ends its sending side, and a proxy to that backend with
+/// further settings of the pool.
 struct Parrot {
     _origin: Origin,
     proxy: Proxy,
@@ -29,7 +29,7 @@ impl Parrot {
         }
     }
 
-    /// What a client of HTTP/1.1 gets.
+    /// The answer that a client of HTTP/1.1 gets.
     fn say(&self, answer: &str) -> Answer {
         let mut client = self.proxy.client();
         client.send(post(answer));
@@ -49,7 +49,7 @@ pub(super) fn config(origin: &Origin, pool: &str) -> String {
     )
 }
 
-/// Heads with one reading, and what is behind them: status, body.
+/// Malformed heads with one reading, and the status and the body of the client's answer.
 const ODD: [(&str, u16, &str); 35] = [
     ("HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok", 200, "ok"),
     (
@@ -228,7 +228,7 @@ fn what_has_one_reading_is_passed_on() {
     }
 }
 
-/// Whatever came, a client gets lines of one form.
+/// Checks that the client gets well-formed lines, whatever the backend sent.
 #[track_caller]
 fn assert_is_proper(head: &str, name: &str) {
     for line in head.trim_end_matches("\r\n").split("\r\n").skip(1) {
@@ -312,7 +312,7 @@ fn a_pool_may_hold_its_backends_to_the_letter() {
         if may_pass.iter().any(|part| bytes.contains(part))
             || bytes.starts_with("HTTP/1.1 304 Not Modified\r\nTransfer-Encoding")
         {
-            continue; // Never was refused, or is well-formed.
+            continue; // Such an answer is well-formed, or is never refused.
         }
         let answer = parrot.say(bytes);
         let is_whole = answer.complete && answer.status() != 502;

@@ -1,4 +1,4 @@
-//! A message passes over both versions of HTTP, or over none: the bounds count what it says, not how it is packed.
+//! A message passes over both versions of HTTP, or over none: the bounds count the content of a head, not its encoding.
 
 use crate::support::h2::H2;
 use crate::support::h2::backend::Backend;
@@ -14,7 +14,7 @@ fn proxy(limits: &str) -> (Origin, Proxy) {
     (origin, proxy)
 }
 
-/// Asks over both versions for the same; both must be answered so.
+/// Sends the same request over both versions. Both answers must have this status.
 #[track_caller]
 fn both(proxy: &Proxy, path: &str, fields: &[(&str, &str)], status: u16) {
     let mut lines = String::new();
@@ -62,7 +62,7 @@ fn a_browser_with_many_cookies_is_served() {
 #[test]
 fn fields_are_counted_alike() {
     let (_origin, proxy) = proxy(LIMITS);
-    // With Host they are 20.
+    // With `Host` there are 20 fields.
     both(&proxy, "/", &[("x", "y"); 19], 200);
     both(&proxy, "/", &[("x", "y"); 20], 431);
     let with_cookies = |others: usize| {
@@ -93,7 +93,7 @@ fn bytes_are_counted_alike() {
     );
 }
 
-/// What is announced as the largest field section is never less than what passes.
+/// The announced size of a field section is never less than the size of a section that passes.
 #[test]
 fn the_announced_size_holds() {
     let (_origin, proxy) = proxy(LIMITS);
@@ -139,11 +139,11 @@ fn trailers_are_counted_alike() {
             "{count} of {length}"
         );
     }
-    // The connection goes on.
+    // The connection stays open.
     assert_eq!(client.ask(&get("/", &[])).status(), 200);
 }
 
-/// Scheme and host of an absolute target are no part of the path.
+/// The scheme and the host of an absolute target do not count as parts of its path.
 #[test]
 fn targets_are_counted_alike() {
     let (_origin, proxy) = proxy("[limits]\nrequest_target_bytes = 64\n");
@@ -160,16 +160,16 @@ fn targets_are_counted_alike() {
         let long_host = "a".repeat(60) + ".example";
         assert_eq!(ask(&format!("https://{long_host}{path}")), status);
         assert_eq!(ask(&format!("http://test/?{}", &path[2..])), status);
-        // The slash of the empty path counts, too.
+        // The slash that stands for the empty path counts, too.
         assert_eq!(ask(&format!("http://test?{}", &path[2..])), status);
     }
-    // A target that has no end is refused without one.
+    // A target that is too long is refused before its end has come.
     let mut client = proxy.client();
     client.send(format!("GET http://test/{}", "p".repeat(64)));
     assert_eq!(client.answer().status(), 414);
 }
 
-/// The bounds on a request's head are no bounds on its trailers, which have bounds of their own.
+/// The bounds on the head of a request do not bind its trailers, which have their own bounds.
 #[test]
 fn trailers_are_counted_alike_under_small_heads() {
     let (_origin, proxy) = proxy("[limits]\nrequest_head_bytes = 256\nrequest_headers = 5\n");
@@ -191,7 +191,7 @@ fn trailers_are_counted_alike_under_small_heads() {
     assert!(announced >= 64 * (value.len() + 33), "{announced}");
 }
 
-/// What a backend may answer does not depend on the version that it speaks.
+/// The bounds on an answer do not depend on the version that the backend speaks.
 #[test]
 fn answers_of_backends_are_counted_alike() {
     let fields_of = |path: &str| match path {
@@ -260,7 +260,7 @@ fn answers_of_backends_are_counted_alike() {
     }
 }
 
-/// Several `priority` fields are one list (RFC 9218 section 4): the later one does not replace the earlier one.
+/// Several `priority` fields form one list (RFC 9218 section 4): the later field does not replace the earlier one.
 #[test]
 fn priority_fields_are_one_list() {
     let origin = Origin::start(|link| {
@@ -281,7 +281,7 @@ fn priority_fields_are_one_list() {
     });
     let urgent = client.begin(&get("/", &[("priority", "u=5")]), true);
     client.head(urgent);
-    // Had the first stream the urgency that its second field alone stands for, it would take all of these.
+    // If the second field replaced the first one, the first stream would be urgent and would take all of these windows.
     for _ in 0..1_000 {
         if client.answers[&urgent].body.len() >= 10_000 {
             return;

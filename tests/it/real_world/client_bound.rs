@@ -5,7 +5,7 @@ use crate::support::place::free_addr;
 use crate::support::proxy::{command, descriptors, route};
 use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
 
-/// The value of a metric that has a value for each worker.
+/// The sum of a metric that has a value for each worker.
 fn sum(managed: &Managed, name: &str) -> f64 {
     let text = metrics(managed.admin);
     let rows = text.lines().filter(|line| line.starts_with(name));
@@ -13,7 +13,7 @@ fn sum(managed: &Managed, name: &str) -> f64 {
         .sum()
 }
 
-/// Two clients at work where two may be, and a third one that waits.
+/// Two clients with requests under way where the bound is two, and a third client that waits.
 fn crowd(managed: &Managed, origin: &Origin) -> Vec<Client> {
     let mut clients: Vec<Client> = (0..2).map(|_| managed.proxy.client()).collect();
     for client in &mut clients {
@@ -31,7 +31,7 @@ fn clients_that_wait_at_the_bound_are_told_of() {
             "[limits]\nconnections = 2\n",
             "the listener has 2 clients, of 2 (connections of the listener, or limits.connections)",
         ),
-        // Those of a listener that nobody uses count for all together, too.
+        // The bound of a listener that nobody uses also limits the clients of all listeners together.
         (
             "[limits]\nconnections = 2\n[[listeners]]\naddr = \"{other}\"\nconnections = 1000\n",
             "of 2 (connections of the listener",
@@ -42,7 +42,7 @@ fn clients_that_wait_at_the_bound_are_told_of() {
         let bound = bound.replace("{other}", &free_addr().to_string());
         let managed = Managed::start("", &(bound + &route("/", &[origin.addr])));
         let health = || json_of(&managed.ask("GET /health", &[], ""));
-        // The connection by which the test found that the proxy accepts may still be closing.
+        // The connection by which the test has found out that the proxy accepts may still be closing.
         eventually("nobody is connected", || {
             sum(&managed, "palantir_client_connections{") == 0.0
         });
@@ -73,7 +73,7 @@ fn clients_that_wait_at_the_bound_are_told_of() {
             board["totals"]["waiting_clients"] == 1 && board["totals"]["most_connections"] != 0
         });
 
-        // The third one is served as soon as one of the others has left.
+        // The third client is served as soon as one of the others has left.
         clients[2].send(get("/"));
         for _ in 0..3 {
             let_go.send(()).unwrap();

@@ -1,4 +1,5 @@
-//! What is not refused although it is odd: names that only gateways confuse, and targets that name their own host.
+//! Unusual requests that are served: fields with names that only gateways confuse, and targets that name their own
+//! host.
 
 use crate::support::h2::frame::get as h2_get;
 use crate::support::proxy::route;

@@ -1,5 +1,5 @@
-//! Answers that come before the request has been sent: every client gets to read them, also one that reads only when
-//! it has written everything, as Python's http.client and many browsers do.
+//! Answers that come before the request has been sent. Every client can read its answer, even a client that reads only
+//! after it has written everything, as Python's http.client and many browsers do.
 
 use std::io::{Read, Write};
 use std::thread::sleep;
@@ -14,7 +14,7 @@ use crate::support::proxy::route;
 use crate::support::tls::Front;
 use crate::support::{Client, Origin, Proxy, eventually, metrics};
 
-/// More than all buffers between the client and the backend hold.
+/// More bytes than all buffers between the client and the backend hold.
 const BYTES: usize = 12 << 20;
 
 fn upload(fields: &str) -> String {
@@ -25,7 +25,7 @@ fn length() -> String {
     upload(&format!("Content-Length: {BYTES}\r\n"))
 }
 
-/// Writes all of an upload, then reads.
+/// Writes a whole upload, then reads the answer.
 #[track_caller]
 fn write_then_read<S: Read + Write>(client: &mut Client<S>, chunked: bool) -> (u16, String) {
     if chunked {
@@ -44,13 +44,13 @@ fn write_then_read<S: Read + Write>(client: &mut Client<S>, chunked: bool) -> (u
     (answer.status(), answer.text())
 }
 
-/// Answers as soon as the head is there, and hangs up.
+/// A backend that answers as soon as it has the head, and hangs up.
 fn hasty(answer: impl Into<String>) -> Origin {
     let answer = answer.into();
     Origin::start(move |link| {
         if link.head().is_some() {
             link.send(&answer);
-            link.wait_until_come(); // Closing with something unread may throw away what is still to be sent.
+            link.wait_until_come(); // A close with unread bytes may drop bytes to be sent.
             link.close();
         }
     })
@@ -70,7 +70,8 @@ fn an_own_refusal_is_read_by_who_writes_first() {
     }
 }
 
-/// No backend, no route, no sense, another scheme: whatever palantir itself answers.
+/// Every answer of palantir itself is read: for a missing backend or route, for a malformed request, for another
+/// scheme.
 #[test]
 fn every_own_answer_is_read_by_who_writes_first() {
     let config = format!(
@@ -115,7 +116,8 @@ fn an_early_answer_of_a_backend_is_read_by_who_writes_first() {
     }
 }
 
-/// A client that pauses between its pieces, for longer than two seconds in all, and reads behind the last.
+/// A client that pauses between the pieces of its body for more than two seconds in all, and reads behind the last
+/// piece.
 #[test]
 fn an_answer_waits_for_a_client_that_sends_slowly() {
     let origin = hasty("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
@@ -129,7 +131,7 @@ fn an_answer_waits_for_a_client_that_sends_slowly() {
     assert_eq!(client.answer().status(), 413);
 }
 
-/// A backend that answers first and reads then gets all of the request, whatever its length.
+/// A backend that answers before it reads gets the whole request, whatever its length.
 #[test]
 fn a_backend_that_answers_first_and_reads_on_gets_the_rest() {
     for size in [ok("early"), ok(&"z".repeat(100_000))] {
@@ -158,7 +160,7 @@ fn a_backend_that_answers_first_and_reads_on_gets_the_rest() {
     }
 }
 
-/// As above, over HTTP/2 to the backend.
+/// A backend of HTTP/2 that answers before it reads gets the whole request, too.
 #[test]
 fn a_backend_of_http2_that_answers_first_gets_the_rest() {
     let origin = Origin::start(|link| {
@@ -194,8 +196,8 @@ fn a_backend_of_http2_that_answers_first_gets_the_rest() {
     origin.wait_for_ended(1);
 }
 
-/// RFC 9110 section 10.1.1: who waits for permission and gets a final answer need not send the body. The end of the
-/// answer is not waited for, although it is told by the end of the connection.
+/// A client that waits for permission and gets a final answer need not send the body (RFC 9110 section 10.1.1). The
+/// client need not wait for the end of the answer, although only the end of the connection shows it.
 #[test]
 fn a_client_that_waits_for_permission_gets_an_answer_and_its_end() {
     let limits = "limits = { request_body_bytes = 1000 }\n";
@@ -213,7 +215,7 @@ fn a_client_that_waits_for_permission_gets_an_answer_and_its_end() {
     }
 }
 
-/// A client that is silent behind its answer, and does not close its end, is not kept for long.
+/// A client that is silent after its answer, and does not close the connection, does not keep the connection for long.
 #[test]
 fn silence_behind_an_early_answer_ends_the_connection() {
     let origin = Origin::start(|link| {
@@ -250,7 +252,8 @@ fn silence_behind_an_early_answer_ends_the_connection() {
     drop(clients);
 }
 
-/// The answer, whole, then the reset that stops the upload; the others go on meanwhile, and have room to.
+/// The client gets the whole answer, and then the reset that stops the upload. Other streams go on meanwhile and have
+/// room.
 #[test]
 fn over_http2_the_answer_comes_whole_and_then_the_reset() {
     let refusing =

@@ -1,5 +1,5 @@
-//! A backend that switches to another protocol before it has the body of the request, of which the client never sends
-//! the rest as it should.
+//! A backend switches to another protocol before it has the body of the request. The client never sends the rest of the
+//! body as it should.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use crate::support::{Origin, Proxy, eventually};
 const SWITCHING: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\r\n";
 
-/// A backend that switches as soon as it has a head, and what it received behind the head until the end.
+/// A backend that switches as soon as it has a head. The second value is the text that it received behind the head.
 fn switching_early() -> (Origin, Arc<Mutex<String>>) {
     let seen = Arc::new(Mutex::new(String::new()));
     let told = seen.clone();

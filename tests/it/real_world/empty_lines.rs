@@ -1,4 +1,4 @@
-//! Empty lines before a request are nothing: some clients send one behind a body, long before their next request.
+//! Empty lines before a request are ignored: some clients send one behind a body, long before their next request.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ fn a_line_behind_a_body_brings_no_answer() {
         client.send(format!("{POST}{behind}"));
         assert_eq!(client.answer().text(), "ok", "{behind:?}");
         let begun = Instant::now();
-        client.ends(); // Silently, after the idle time.
+        client.ends(); // The connection ends without an answer, after the idle time.
         assert!(
             begun.elapsed() > Duration::from_millis(1_000),
             "the idle time holds: {behind:?}"
@@ -49,7 +49,7 @@ fn a_line_of_its_own_brings_no_answer() {
     client.ends();
 }
 
-/// The next request is served as if nothing had come before, however late it comes.
+/// The request behind empty lines is served as if they had not come, however late it comes.
 #[test]
 fn the_request_behind_them_has_all_its_time() {
     let (origin, proxy) = proxy("workers = 1\n[timeouts]\nclient_header = 0.5\n");
@@ -69,7 +69,7 @@ fn the_request_behind_them_has_all_its_time() {
     assert_eq!(origin.count(), 11);
 }
 
-/// A head that has begun still has its bound, and the client is told.
+/// A head that has begun still has its time-out, and the client gets a 408.
 #[test]
 fn a_head_that_has_begun_is_waited_for_no_longer_than_others() {
     let (_origin, proxy) = proxy(TIMES);
@@ -92,7 +92,7 @@ fn lines_without_end_end_the_connection() {
     assert_eq!(origin.count(), 1);
 }
 
-/// A stop ends such a connection without a word.
+/// A stop ends a connection with only empty lines without an answer.
 #[test]
 fn a_stop_is_silent() {
     let (_origin, mut proxy) = proxy("");

@@ -1,4 +1,5 @@
-//! Fields in which proxies tell of their clients: a stranger's are not believed, and palantir writes its own by setting.
+//! Fields in which proxies name their clients: those of a stranger are not believed, and settings make palantir write
+//! its own.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,7 +11,7 @@ use crate::support::{Client, Origin, PATIENCE, Proxy, eventually};
 
 const TRUSTING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
 
-/// Of strangers, none of these reaches a backend.
+/// Fields that never reach a backend if a stranger sends them.
 const OF_PROXIES: [&str; 66] = [
     "Forwarded",
     "Forwarded-For",
@@ -80,7 +81,7 @@ const OF_PROXIES: [&str; 66] = [
     "Other-Forwarded-For",
 ];
 
-/// The head that the backend got for a request with these lines.
+/// The head that the backend gets for a request with these lines.
 #[track_caller]
 fn seen(proxy: &Proxy, origin: &Origin, lines: &str) -> Head {
     let answer = proxy.ask(format!("GET / HTTP/1.1\r\nHost: test:81\r\n{lines}\r\n"));
@@ -114,7 +115,7 @@ fn strangers_are_not_believed() {
     assert_eq!(stranger.h2().ask(&h2_get("/", &fields)).status(), 200);
     let head = origin.requests().pop().unwrap().head;
     assert!(!head.text.contains("192.0.2.7"), "{}", head.text);
-    // A trusted proxy writes them as they are meant.
+    // A trusted proxy writes these fields in their usual form.
     let head = seen(&trusting, &origin, &plain);
     for name in OF_PROXIES {
         assert_eq!(head.field(name), Some("192.0.2.7"), "{name}");
@@ -123,7 +124,7 @@ fn strangers_are_not_believed() {
     assert!(!head.text.contains("192.0.2.7"), "{}", head.text);
 }
 
-/// A backend may take a trailer for a field of the head.
+/// Trailers that name a client are dropped, because a backend may take a trailer for a field of the head.
 #[test]
 fn trailers_tell_nothing_of_the_client() {
     let origin = Origin::saying("");
@@ -175,16 +176,16 @@ fn forwarded_is_written_by_setting() {
     let head = seen(&proxy, &origin, received);
     let expected = format!("for=192.0.2.7;by=_b, for=\"[2001:db8::1]:80\", {own}");
     assert_eq!(head.all("forwarded"), [expected]);
-    // Quotes that do not end would take the rest in.
+    // An open quote would enclose the text that is written behind it.
     let head = seen(&proxy, &origin, "Forwarded: for=\"192.0.2.7\r\n");
     assert_eq!(head.all("forwarded"), [own]);
     let head = seen(&proxy, &origin, "Forwarded:\r\n");
     assert_eq!(head.all("forwarded"), [own]);
-    // The operator's own word is the last.
+    // The operator's own value takes precedence.
     let set = rest.clone() + "request_headers = { set = { \"Forwarded\" = \"for=_me\" } }\n";
     let head = seen(&Proxy::start(&set), &origin, "");
     assert_eq!(head.all("forwarded"), ["for=_me"]);
-    // For all routes, and over HTTP/2.
+    // The setting also works for all routes, and over HTTP/2.
     let all = "forwarded = true\nx_real_ip = true\n".to_owned() + &route("/", &[origin.addr]);
     assert_eq!(Proxy::start(&all).h2().ask(&h2_get("/", &[])).status(), 200);
     let head = origin.requests().pop().unwrap().head;
@@ -218,7 +219,7 @@ fn the_real_address_is_written_by_setting() {
     let rows = [
         ("", "127.0.0.1"),
         ("X-Real-IP: 192.0.2.9\r\n", "192.0.2.9"),
-        // A proxy that adds to the list may have passed the other field on unseen.
+        // A proxy that appends to `X-Forwarded-For` may have passed the other field on without looking at it.
         (
             "X-Forwarded-For: 192.0.2.8\r\nX-Real-IP: 192.0.2.9\r\n",
             "192.0.2.8",
@@ -244,7 +245,7 @@ fn the_real_address_is_written_by_setting() {
     }
 }
 
-/// A connection to the listener on a Unix socket, which may be the last to listen.
+/// A connection to the listener on a Unix socket. The listener may be the last one to start.
 #[track_caller]
 fn socket_of(proxy: &Proxy) -> UnixStream {
     let path = proxy.directory.path().join("proxy.sock");
@@ -258,7 +259,7 @@ fn socket_of(proxy: &Proxy) -> UnixStream {
     stream
 }
 
-/// What a client on a Unix socket says is believed by setting alone.
+/// The forwarding fields of a client on a Unix socket are believed only if a setting says so.
 #[test]
 fn clients_on_a_unix_socket_are_trusted_by_setting() {
     let origin = Origin::saying("");
@@ -275,7 +276,7 @@ fn clients_on_a_unix_socket_are_trusted_by_setting() {
              X-Forwarded-Port: 443\r\n\r\n",
         );
         assert_eq!(answer.status(), 200);
-        // A client with an address is not trusted for that.
+        // The setting does not make a client with an address trusted.
         let head = seen(&proxy, &origin, "X-Forwarded-Proto: https\r\n");
         assert_eq!(head.field("x-forwarded-proto"), Some("http"));
         let requests = origin.requests();
@@ -296,7 +297,7 @@ fn clients_on_a_unix_socket_are_trusted_by_setting() {
     assert_eq!(head.field("x-forwarded-for"), None);
 }
 
-/// The balancer and the log go by the same client.
+/// The balancing algorithm and the log use the same address of the client.
 #[test]
 fn the_log_names_the_client_behind_a_unix_socket() {
     let origin = Origin::saying("");

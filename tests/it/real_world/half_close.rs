@@ -32,7 +32,7 @@ fn a_client_that_has_said_all_is_answered() {
         client.send(request);
         client.finish_sending();
         origin.wait_for_requests(count + 1);
-        // The end is known to the proxy by now, or soon: both ways the client is answered.
+        // The proxy knows of the end by now, or learns of it soon: the client is answered in both cases.
         std::thread::sleep(Duration::from_millis(300));
         let_go.send(()).unwrap();
         let answer = client.answer();
@@ -60,7 +60,7 @@ fn pipelined_requests_are_all_answered() {
     assert_eq!(origin.count(), 3);
 }
 
-/// An upload that its backend takes slowly is passed on to its end, and answered.
+/// A large upload to a slow backend is passed on to its end and answered.
 #[test]
 fn a_large_upload_is_passed_on_to_its_end() {
     let (go, wait) = mpsc::channel::<()>();
@@ -85,7 +85,7 @@ fn a_large_upload_is_passed_on_to_its_end() {
     client.ends();
 }
 
-/// What was not said to its end is no request.
+/// An incomplete request is not answered.
 #[test]
 fn incomplete_requests_are_not_answered() {
     let origin = Origin::saying("ok");
@@ -103,7 +103,7 @@ fn incomplete_requests_are_not_answered() {
     assert_eq!(origin.count(), 0);
 }
 
-/// A client that is wholly gone is noticed by its reset, whatever it said before.
+/// The reset of a client ends its exchange, even if the client has ended its sending side before.
 #[test]
 fn a_reset_ends_the_exchange_of_a_half_closed_client() {
     let origin = Origin::start(|link| {
@@ -137,7 +137,7 @@ fn a_listener_may_count_such_a_client_as_gone() {
     client.ends();
 }
 
-/// close_notify is TLS's word for the same.
+/// In TLS, close_notify ends the sending side.
 #[test]
 fn over_tls_close_notify_is_half_a_close() {
     let (origin, let_go) = held();
@@ -158,8 +158,8 @@ fn over_tls_close_notify_is_half_a_close() {
     }
 }
 
-/// The same over HTTP/2: whole requests are answered, others end, be it that close_notify comes alone or that the socket's
-/// sending side ends with it.
+/// close_notify ends the sending side over HTTP/2, too: complete requests are answered, and the other streams end. The
+/// socket's sending side may end with it or not.
 #[test]
 fn over_tls_close_notify_is_half_a_close_of_http2_too() {
     let (authority, directory) = (Authority::new(), Directory::new());
@@ -180,7 +180,7 @@ fn over_tls_close_notify_is_half_a_close_of_http2_too() {
         let unfinished = client.begin(&h2_post("/", &[]), false);
         client.body(unfinished, b"hell", false);
         origin.wait_for_requests(2);
-        // Nothing may follow close_notify (RFC 8446 section 6.1), no update of a window either.
+        // Nothing may follow close_notify (RFC 8446 section 6.1), not even a WINDOW_UPDATE.
         client.gives_credit = false;
         client.stream.conn.send_close_notify();
         std::io::Write::flush(&mut client.stream).unwrap();
@@ -203,7 +203,7 @@ fn over_tls_close_notify_is_half_a_close_of_http2_too() {
     }
 }
 
-/// With `half_close = "abort"` the end of such a client ends its exchanges.
+/// With `half_close = "abort"` a client that ends its sending side loses its exchanges.
 #[test]
 fn over_tls_a_listener_may_count_such_a_client_of_http2_as_gone() {
     let origin = Origin::start(|link| {
@@ -227,7 +227,7 @@ fn finish_sending(client: &H2) {
     client.stream.shutdown(std::net::Shutdown::Write).unwrap();
 }
 
-/// Over HTTP/2 the streams whose requests are whole are answered, and the others end.
+/// Over HTTP/2 the streams with complete requests are answered, and the other streams end.
 #[test]
 fn whole_requests_of_http2_are_answered() {
     let (origin, let_go) = held();
@@ -251,7 +251,7 @@ fn whole_requests_of_http2_are_answered() {
     origin.wait_for_requests(3);
 }
 
-/// Such a client may be gone altogether, which its reset shows.
+/// A client of HTTP/2 that has ended its sending side may be gone altogether. Its reset shows that.
 #[test]
 fn a_client_of_http2_that_is_gone_is_noticed() {
     let origin = Origin::start(|link| {

@@ -1,5 +1,5 @@
-//! A backend that hangs: it accepts and answers nothing. Requests that wait in it when it turns unhealthy go to another
-//! one if they may be repeated; the others stay or end, as the pool says.
+//! A backend that hangs: it accepts connections and answers nothing. Requests that wait in it when it turns unhealthy
+//! go to another backend if they may be repeated; the others go on or end, as `on_unhealthy` of the pool says.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -16,14 +16,14 @@ use crate::support::proxy::route;
 use crate::support::tls::{Authority, Served, Server, finish_sending};
 use crate::support::{Client, Link, Origin, Proxy, eventually, get};
 
-/// What a backend does and has seen.
+/// How a backend behaves, and the requests that it has seen.
 #[derive(Default)]
 pub struct State {
-    /// Whether it answers its probes.
+    /// Whether the backend answers its probes.
     pub is_well: AtomicBool,
-    /// Whether it answers what waits: requests for `/wait`.
+    /// Whether the backend answers the waiting requests for `/wait`.
     pub is_released: AtomicBool,
-    /// Requests that came for `/wait`.
+    /// The number of requests for `/wait` that have come.
     pub waiting: AtomicUsize,
 }
 
@@ -44,7 +44,7 @@ impl State {
         });
     }
 
-    /// Holds the request for `/wait` until it may be answered.
+    /// Holds a request for `/wait` until the backend may answer it.
     pub fn hold(&self) {
         self.waiting.fetch_add(1, SeqCst);
         while !self.is_released.load(SeqCst) {
@@ -52,7 +52,8 @@ impl State {
         }
     }
 
-    /// Answers requests with `name`: those for `/health` while it is well, and `/begun` with half of a body.
+    /// Answers requests with `name`: requests for `/health` while the backend is well, and `/begun` with half of a
+    /// body.
     pub fn serve<S: Read + Write>(&self, link: &mut Link<S>, name: &str) {
         while let Some(request) = link.request() {
             let path = request.head.first_line().split(' ').nth(1).unwrap_or("");
@@ -77,9 +78,9 @@ impl State {
     }
 }
 
-/// A pool of two, of which only the first is well at first; `more` are settings of the pool.
+/// A pool of two backends, of which only the first is well at the start. `more` are further settings of the pool.
 pub fn pool(first: SocketAddr, second: SocketAddr, more: &str) -> String {
-    // One missed probe suffices for the first one, and none is missed by the second one on a slow machine.
+    // One missed probe makes the first backend unhealthy. The second one misses none on a slow machine.
     let check = "path = \"/health\", interval_secs = 0.1, unhealthy_after = 1, healthy_after = 1";
     format!(
         "workers = 2\n[[pools]]\nname = \"api\"\n{more}\nbackends = [\n\
@@ -89,7 +90,7 @@ pub fn pool(first: SocketAddr, second: SocketAddr, more: &str) -> String {
     )
 }
 
-/// A second backend that is refused at first, and comes when [`Second::comes`].
+/// A second backend that refuses connections at first, and is there after [`Second::comes`].
 pub struct Second {
     pub addr: SocketAddr,
     pub state: Arc<State>,
@@ -102,7 +103,7 @@ impl Second {
         Second { addr, state }
     }
 
-    /// Waits until the proxy knows that only the first one is there.
+    /// Waits until the proxy knows that only the first backend is there.
     pub fn is_away(&self, proxy: &Proxy) {
         proxy.wait_for_log(&[&self.addr.to_string(), "unhealthy"]);
         eventually("all goes to the first", || {
@@ -141,7 +142,7 @@ fn requests_that_may_be_repeated_go_to_another_backend_and_the_others_stay() {
     let (mut posting, mut uploading, mut asking) = (proxy.client(), proxy.client(), proxy.client());
     posting.send(POST);
     let h2_posted = h2.begin(&h2_post("/wait", &[]), true);
-    // Of one the body has begun to go out, of the other nothing has.
+    // One of the bodies has begun to go out, the other one has not.
     uploading.send("PUT /wait HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n");
     uploading.send(vec![b'a'; 200_000]);
     state.wait_for(43);
@@ -159,7 +160,8 @@ fn requests_that_may_be_repeated_go_to_another_backend_and_the_others_stay() {
     }
     asking.send("body");
     assert_eq!(asking.answer().text(), "second");
-    // A POST may have been executed, and of a body that was passed on nothing is left: their backend has time.
+    // The POST may have been executed, and the body that was passed on is not kept, so both requests wait for their
+    // backend.
     state.is_released.store(true, SeqCst);
     assert_eq!(posting.answer().text(), "first");
     assert_eq!(uploading.answer().text(), "first");
@@ -288,7 +290,7 @@ fn streams_leave_a_connection_of_http2_that_hangs() {
     }
 }
 
-/// It takes connections and begins no TLS handshake: nothing can have been executed.
+/// A backend that accepts connections and begins no TLS handshake cannot have executed any request.
 #[test]
 fn requests_leave_a_backend_that_hangs_in_the_handshake_whatever_their_method() {
     thread::scope(|scope| {
@@ -308,7 +310,7 @@ fn leave_a_handshake(protocol: &str) {
             seen.waiting.fetch_add(1, SeqCst);
             link.rest();
         } else if let Some(mut link) = secured.accept(link) {
-            // One answer, so that the next request needs a connection of its own.
+            // The connection ends after one answer, so that the next request needs a connection of its own.
             serve_secured(&mut link, "first", 1);
         }
     });
@@ -334,7 +336,7 @@ fn leave_a_handshake(protocol: &str) {
     }
 }
 
-/// Answers so many requests, and ends the connection.
+/// Answers `count` requests and ends the connection.
 pub fn serve_secured(link: &mut Link<Served>, name: &str, count: usize) {
     if link.stream.conn.alpn_protocol() == Some(b"h2") {
         let mut backend = Answering::over(&mut link.stream);
@@ -354,14 +356,14 @@ pub fn serve_secured(link: &mut Link<Served>, name: &str, count: usize) {
     finish_sending(&mut link.stream);
 }
 
-/// The check looks once in ten minutes; the requests that wait tell of the hang.
+/// The backend is probed only every ten minutes. Requests that wait in it make palantir probe it earlier.
 #[test]
 fn a_request_that_waits_has_its_backend_probed() {
     let state = State::new(true);
     let origin = state.start("first");
     let check = "health_check = { path = \"/health\", interval_secs = 600, timeout_secs = 1, unhealthy_after = 2 }\n";
     let proxy = Proxy::start(&(route("/", &[origin.addr]) + check));
-    // The first probe comes soon after the start, and the next one in ten minutes.
+    // The first probe comes soon after the start, the next one ten minutes later.
     origin.wait_for_requests(1);
     state.set_well(false);
     let mut client = proxy.client();

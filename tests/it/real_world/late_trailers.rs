@@ -1,4 +1,4 @@
-//! Trailers beyond their bounds behind an answer that has begun: nobody takes what was cut for a whole message.
+//! Trailers that exceed their bounds, behind an answer that has begun: nobody takes the cut message for a whole one.
 
 use std::sync::{Mutex, mpsc};
 
@@ -8,7 +8,7 @@ use crate::support::origin::ok;
 use crate::support::proxy::route;
 use crate::support::{Link, Origin, PATIENCE, Proxy, get};
 
-/// How many trailers, and how long each is: too many, and too many bytes.
+/// The number of trailers and the length of each: too many trailers, and too many bytes.
 const TOO_LARGE: [(usize, usize); 2] = [(65, 1), (3, 3_000)];
 
 fn lines(count: usize, length: usize) -> String {
@@ -26,7 +26,7 @@ fn over_h2(addr: std::net::SocketAddr) -> Proxy {
     ))
 }
 
-/// Sends requests with such trailers behind the beginning of their answers, over both versions.
+/// Sends requests whose trailers are too large after their answers have begun, over both versions.
 fn send_late_trailers(proxy: &Proxy) {
     for (count, length) in TOO_LARGE {
         let mut client = proxy.client();
@@ -73,7 +73,7 @@ fn of_a_request() {
     }
 }
 
-/// To a backend of HTTP/2 the stream is reset, and the connection goes on.
+/// The stream to a backend of HTTP/2 is reset, and the connection goes on.
 #[test]
 fn of_a_request_to_a_backend_of_http2() {
     let (told, resets) = mpsc::channel();
@@ -105,7 +105,8 @@ fn of_a_request_to_a_backend_of_http2() {
     assert_eq!(origin.accepted(), 1);
 }
 
-/// Asks for answers that end in such trailers, over both versions. `go` lets each go on when its client has its beginning.
+/// Requests answers that end in such trailers, over both versions. `go` lets each answer go on once its client has the
+/// beginning.
 fn read_late_trailers(proxy: &Proxy, go: &mpsc::Sender<()>) {
     for _ in TOO_LARGE {
         let mut client = proxy.client();
@@ -128,7 +129,7 @@ fn read_late_trailers(proxy: &Proxy, go: &mpsc::Sender<()>) {
         assert!(answer.reset.is_some(), "{answer:?}");
         assert_eq!(answer.trailers, None);
     }
-    // The connection goes on.
+    // The connection stays open.
     let answer = client.ask(&h2_get("/", &[]));
     assert_eq!((answer.reset, answer.text().as_str()), (None, "small"));
 }

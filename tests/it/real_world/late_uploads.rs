@@ -1,5 +1,5 @@
-//! Uploads that go on while their answer comes, or behind it: who is too slow then, what the rest of an upload holds,
-//! and for how long.
+//! Uploads that go on while their answer comes, or behind it: which clients are too slow then, and for how long the
+//! rest of an upload holds the connection of a backend.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Answers as soon as the head is there, and reads the body.
+/// Answers as soon as the head of the request is there, and reads the body.
 fn early(link: &mut Link) {
     if let Some(head) = link.head() {
         link.send(ok("early"));
@@ -24,7 +24,7 @@ fn early(link: &mut Link) {
     }
 }
 
-/// Answers with its head alone, and reads the body.
+/// Sends the head of its answer alone, and reads the body.
 fn flushing(link: &mut Link) {
     if let Some(head) = link.head() {
         link.send(CHUNKED);
@@ -32,14 +32,14 @@ fn flushing(link: &mut Link) {
     }
 }
 
-/// Sends so many bytes every tenth of a second for as long as the connection takes them.
+/// Sends this number of bytes every tenth of a second for as long as the connection takes them.
 fn trickle(client: &mut Client, bytes: usize) {
     while client.try_send("x".repeat(bytes)) {
         sleep(PAUSE);
     }
 }
 
-/// A body that trickles in behind a head that its backend has sent at once.
+/// A client that sends its body too slowly is cut, although its backend has sent the head of the answer at once.
 #[test]
 fn a_body_that_trickles_in_behind_the_head_of_its_answer_is_cut() {
     let origin = Origin::start(flushing);
@@ -70,7 +70,7 @@ fn a_body_that_trickles_in_behind_the_head_of_its_answer_is_cut() {
     });
 }
 
-/// A client that may have nothing to say before it has read more of the answer is not slow.
+/// A client that sends nothing until it has read more of the answer is not too slow.
 #[test]
 fn who_answers_what_it_reads_is_not_too_slow() {
     let origin = Origin::start(|link| {
@@ -99,7 +99,7 @@ fn who_answers_what_it_reads_is_not_too_slow() {
     assert_eq!(client.bytes(5), b"0\r\n\r\n");
 }
 
-/// The rest of an upload that is answered gives its backend's connection to whoever waits for one.
+/// The rest of an upload whose answer is complete gives the backend's connection up when another request waits for one.
 #[test]
 fn who_waits_for_a_connection_gets_that_of_an_answered_upload() {
     let origin = Origin::start(early);
@@ -121,10 +121,10 @@ fn who_waits_for_a_connection_gets_that_of_an_answered_upload() {
     });
     assert_eq!(proxy.ask(get("/")).text(), "early");
     let mut sending = trickling.join().unwrap();
-    sending.send("x"); // Its connection goes on: it is listened to until it has ended.
+    sending.send("x"); // The connection goes on: its bytes are received until it has ended.
 }
 
-/// Whoever trickles behind a whole answer holds the backend's connection for no longer than the grace.
+/// A client that sends too slowly behind a whole answer holds the backend's connection for no longer than the grace.
 #[test]
 fn a_trickle_behind_an_answer_leaves_the_backend_alone() {
     let origin = Origin::start(early);
@@ -140,7 +140,7 @@ fn a_trickle_behind_an_answer_leaves_the_backend_alone() {
         client.send("x");
         sleep(PAUSE);
     }
-    // The client is listened to for longer, so that it can read its answer.
+    // The client's bytes are received for longer, so that the client can read its answer.
     for _ in 0..10 {
         client.send("x");
         sleep(PAUSE);
@@ -158,7 +158,7 @@ fn a_trickle_behind_an_answer_leaves_the_backend_alone() {
     assert_eq!(word(h2.answers[&stream].reset), "NO_ERROR");
 }
 
-/// A process that is to end does not wait for the rest of an upload whose answer is with its client.
+/// A process that is to end does not wait for the rest of an upload whose client has its answer.
 #[test]
 fn an_answered_upload_does_not_hold_up_the_end() {
     let origin = Origin::start(early);
@@ -182,11 +182,11 @@ fn an_answered_upload_does_not_hold_up_the_end() {
     });
     assert_eq!(proxy.stop(), 0, "nothing was cut");
     sending.join().unwrap();
-    let _ = streaming.join(); // Its connection has ended meanwhile.
+    let _ = streaming.join(); // The connection has ended meanwhile.
 }
 
-/// A backend that refuses an upload and reads no more of it, but keeps its connection open: the client has to send all
-/// before it reads.
+/// A backend refuses an upload and reads no more of it, but keeps its connection open. The client reads only after it
+/// has sent everything.
 #[test]
 fn a_refusal_of_a_backend_that_stops_reading_is_read() {
     const BYTES: usize = 12 << 20;
@@ -215,8 +215,8 @@ fn a_refusal_of_a_backend_that_stops_reading_is_read() {
     });
 }
 
-/// Ending the sending side gives the upload up, not the answer that is coming; the backend sees that the request is
-/// not whole.
+/// A client that ends its sending side gives up its upload, but not the answer that is coming. The backend sees that
+/// the request is incomplete.
 #[test]
 fn who_gives_its_upload_up_reads_the_answer_to_its_end() {
     let origin = Origin::start(|link| {

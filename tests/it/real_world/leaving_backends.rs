@@ -1,4 +1,5 @@
-//! Requests that leave a backend which turns unhealthy: what it must not see of them, and from where they leave.
+//! Requests that leave a backend which turns unhealthy: where they are when they leave, and what that backend must not
+//! get.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,7 +17,7 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::tls::{Authority, Server};
 use crate::support::{Client, Link, Origin, Proxy, eventually, get};
 
-/// Serves HTTP/2: holds `/wait` until it may be answered, and `/health` while it is not well.
+/// Serves HTTP/2. Holds `/wait` until the backend may answer it, and holds `/health` while the backend is not well.
 pub fn serve_h2(link: &mut Link, state: &State, name: &str) {
     let stream = link.stream.try_clone().unwrap();
     stream
@@ -42,7 +43,7 @@ pub fn serve_h2(link: &mut Link, state: &State, name: &str) {
     }
 }
 
-/// The first backend begins no TLS handshake until the request has left it, and then makes it.
+/// The first backend begins its TLS handshake only after the request has left it.
 #[test]
 fn what_has_left_a_connection_in_the_making_never_goes_out_on_it() {
     let (state, second) = (State::new(true), Second::new());
@@ -57,7 +58,8 @@ fn what_has_left_a_connection_in_the_making_never_goes_out_on_it() {
             return;
         };
         let mut backend = Answering::over(&mut link.stream);
-        // One answer while nobody has left, so that the next request needs a connection of its own.
+        // The connection ends after one answer until a request has left, so that the next request needs a connection of
+        // its own.
         let has_left = seen.is_released.load(SeqCst);
         while let Some((stream, path)) = backend.request() {
             seen.waiting.fetch_add((path == "/wait").into(), SeqCst);
@@ -98,7 +100,7 @@ fn what_has_left_a_connection_in_the_making_never_goes_out_on_it() {
     assert_eq!(state.waiting.load(SeqCst), 0, "a POST reached both");
 }
 
-/// The first address of a name refuses, and then turns unhealthy: that is no concern of requests at the second one.
+/// The first address of a name refuses connections, and then turns unhealthy. Requests at the second address go on.
 #[test]
 fn a_request_stays_with_the_address_that_was_connected_to() {
     let directory = Directory::new();
@@ -128,7 +130,7 @@ fn a_request_stays_with_the_address_that_was_connected_to() {
         .for_each(|client| client.send(get("/wait")));
     state.wait_for(4);
     proxy.wait_for_log(&[&refusing.to_string(), "to=\"unhealthy\""]);
-    // The worker knows by now, or soon; whoever is not cut then is answered.
+    // The worker knows of the change by now, or learns of it soon. A request that is not cut then is answered.
     eventually("all goes to the second one", || {
         (0..4).all(|_| proxy.ask(get("/")).text() == "second")
     });
@@ -184,7 +186,7 @@ fn a_frozen_connection_gets_no_requests_after_recovery() {
     assert_eq!(*came.lock().unwrap(), ["the end"]);
 }
 
-/// What began at an unhealthy backend because its pool panicked leaves it, or is cut, when the panic ends.
+/// Requests that went to an unhealthy backend while its pool panicked leave it, or are cut, when the panic ends.
 #[test]
 fn requests_that_began_in_a_panic_leave_when_it_ends() {
     let (first, second) = (State::new(false), State::new(false));
@@ -224,7 +226,7 @@ fn requests_that_began_in_a_panic_leave_when_it_ends() {
     first.is_released.store(true, SeqCst);
 }
 
-/// The usual deployment: a backend is drained, and then stopped.
+/// A usual deployment: a backend is drained, and then stopped.
 #[test]
 fn requests_leave_a_drained_backend_that_hangs() {
     let (state, second) = (State::new(true), State::new(true));
@@ -266,7 +268,8 @@ fn requests_leave_a_drained_backend_that_hangs() {
     state.is_released.store(true, SeqCst);
 }
 
-/// An answer whose bytes always wait, for a client that takes them as they come or that takes none.
+/// An answer of which bytes always wait to be sent, to a client that takes them as they come, or to one that takes
+/// none.
 #[test]
 fn an_answer_that_never_pauses_is_cut() {
     let (state, sent) = (State::new(true), Arc::new(AtomicUsize::new(0)));
@@ -303,7 +306,7 @@ fn an_answer_that_never_pauses_is_cut() {
     eventually("it flows", || sent.load(SeqCst) > 100);
     state.set_well(false);
     assert!(reader.join().unwrap() < 90_000_000_000);
-    // Nothing is taken of the other one's bytes until it is cut: while they flow, a pause would have it cut as well.
+    // The test takes nothing of the other answer until it is cut: a pause while its bytes flow would end it as well.
     eventually("both are cut", || {
         proxy.log().matches("request failed: backend_down").count() == 2
     });
@@ -321,7 +324,7 @@ fn read_to_the_end(stream: &mut TcpStream) -> usize {
     count
 }
 
-/// Two backends hang one after the other, and the first one is well again by then.
+/// Two backends hang one after the other, and the first one is well again when the second one hangs.
 #[test]
 fn a_request_goes_back_to_a_backend_that_is_well_again() {
     let states = [State::new(true), State::new(true)];

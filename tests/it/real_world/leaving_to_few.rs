@@ -1,5 +1,5 @@
-//! Requests that leave a backend which hangs, for one that has few connections: they wait for it as long as they would
-//! have waited for the answer of the first one, and go back to that one if it is well again before.
+//! Requests that leave a backend which hangs for a backend with few connections. Such requests wait for a connection as
+//! long as they would have waited for the answer of the first backend, and go back to it if it is well again before.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::real_world::hanging_backends::{Second, State, pool};
 use crate::support::{Client, Origin, Proxy, eventually, get};
 
-/// The pool of [`pool`], whose second backend may have one connection. `answer`: seconds for an answer.
+/// The configuration of [`pool`] with one connection for the second backend. `answer`: seconds for an answer.
 fn config(first: &Origin, second: &Second, answer: u32) -> String {
     let addr = format!("{{ addr = \"{}\", ", second.addr);
     pool(first.addr, second.addr, "")
@@ -21,8 +21,8 @@ fn config(first: &Origin, second: &Second, answer: u32) -> String {
         )
 }
 
-/// Has so many requests wait in the first backend, and leave it when it hangs. The second one holds the first of them
-/// that comes.
+/// Has `count` requests wait in the first backend and leave it when it hangs. The second backend holds the first
+/// request that comes to it.
 fn leave(proxy: &Proxy, state: &State, second: &Second, count: usize) -> (Vec<Client>, Origin) {
     second.is_away(proxy);
     let mut clients: Vec<Client> = (0..count).map(|_| proxy.client()).collect();
@@ -43,7 +43,7 @@ fn requests_that_have_left_wait_for_a_backend_with_few_connections() {
     let first = state.start("first");
     let proxy = Proxy::start(&config(&first, &second, 3000));
     let (clients, _origin) = leave(&proxy, &state, &second, 8);
-    // For longer than requests wait for a connection that have waited for nothing before.
+    // Requests that have left no backend wait less than this for a connection.
     thread::sleep(Duration::from_millis(1500));
     second.state.is_released.store(true, SeqCst);
     for mut client in clients {
@@ -71,7 +71,7 @@ fn requests_that_wait_go_back_to_a_backend_that_is_well_again() {
     assert!(answers.contains(&"second".to_owned()), "{answers:?}");
 }
 
-/// The time that the first backend would have had for its answer bounds the wait.
+/// Requests that have left wait no longer than the time that the first backend would have had for its answer.
 #[test]
 fn requests_that_have_left_do_not_wait_for_ever() {
     let (state, second) = (State::new(true), Second::new());

@@ -1,4 +1,4 @@
-//! What the API shows of a check may be sent back: a credential that it hides stays what it was.
+//! A health check that the API has shown may be sent back: a credential that is masked in it keeps its value.
 
 use std::sync::{Arc, Mutex};
 
@@ -53,7 +53,7 @@ fn a_mask_that_is_sent_back_stands_for_the_value_in_force() {
             .all(|field| field == "Bearer one")
     );
 
-    // There is no value that this one could stand for.
+    // There is no value that this mask could stand for.
     let change =
         json!({ "health_check": { "path": "/", "headers": { "x-api-key": "***" } } }).to_string();
     for line in ["PATCH /pools/api".to_owned(), format!("PATCH {server}")] {
@@ -67,7 +67,7 @@ fn a_mask_that_is_sent_back_stands_for_the_value_in_force() {
     }
 }
 
-/// Every way on which a check that was shown can be sent back.
+/// Every way in which a check that was shown can be sent back.
 #[test]
 fn a_mask_stands_for_the_same_value_in_put_and_in_a_routes_own_pool() {
     let seen = Arc::<Mutex<Vec<String>>>::default();
@@ -131,7 +131,7 @@ fn a_mask_stands_for_the_same_value_in_put_and_in_a_routes_own_pool() {
     }
 }
 
-/// A configuration that was shown and is loaded as a file would send `***` for every credential.
+/// A configuration that was shown and is loaded as a file would make `***` the value of every credential.
 #[test]
 fn a_configuration_that_was_shown_makes_no_mask_a_credential() {
     let seen = Arc::<Mutex<Vec<String>>>::default();

@@ -39,7 +39,7 @@ fn a_request_whose_forwards_are_spent_is_answered_here() {
         assert_eq!(answer.field("grpc-status"), None);
         assert_eq!(answer.text(), "");
     }
-    // TRACE goes nowhere at all.
+    // TRACE is never forwarded.
     assert_eq!(
         proxy
             .ask(written("TRACE", "/", "Max-Forwards: 5\r\n"))
@@ -113,7 +113,7 @@ fn a_value_that_is_no_number_is_refused() {
     assert_eq!(origin.count(), 0);
 }
 
-/// What the operator says of the field, and of answers, holds here too.
+/// The operator's edits apply to the field, and to the answers, as everywhere else.
 #[test]
 fn the_operators_edits_have_the_last_word() {
     let origin = Origin::saying("theirs");

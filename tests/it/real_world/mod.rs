@@ -1,4 +1,4 @@
-//! What users of other proxies have reported, kind by kind.
+//! Problems that users of other proxies have reported, one kind in each file.
 
 mod answers_of_http2;
 mod backend_answers;

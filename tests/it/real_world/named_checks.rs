@@ -1,4 +1,4 @@
-//! Health checks of hosts that are known by name: what a probe asks, where, and how.
+//! Health checks of backends that serve hosts by name: the request of a probe, its address, and its protocol.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
@@ -8,7 +8,7 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::tls::{Authority, Server};
 use crate::support::{Origin, Proxy, eventually, get};
 
-/// A pool of this backend with this check, and a route with these settings. The check fails or passes at once.
+/// A pool of this backend with this check, and a route with these settings. One probe decides the backend's state.
 fn config(backend: SocketAddr, pool: &str, check: &str, route: &str) -> String {
     format!(
         "[[pools]]\nname = \"api\"\nbackends = [\"{backend}\"]\n{pool}\n\
@@ -17,7 +17,7 @@ fn config(backend: SocketAddr, pool: &str, check: &str, route: &str) -> String {
     )
 }
 
-/// The first line and some fields of the first probe that a backend gets, as the backend has seen them.
+/// The first line and some fields of the first probe, as the backend has received them.
 fn probed(check: &str, route: &str, names: &[&str]) -> (String, Vec<Option<String>>) {
     let origin = Origin::saying("fine");
     let _proxy = Proxy::start(&config(origin.addr, "", check, route));
@@ -71,7 +71,7 @@ fn a_probe_asks_what_the_check_says() {
     assert_eq!(fields, expected.map(|value| Some(value.to_owned())));
 }
 
-/// A probe reads an answer as a request's answer is read: what is only written oddly is well.
+/// A probe reads an answer as palantir reads the answer to a request: an answer that is only malformed is a success.
 #[test]
 fn an_answer_is_read_as_those_to_requests_are() {
     let answers = [
@@ -115,7 +115,7 @@ fn another_port_may_tell_of_a_backend() {
         Origin::saying("served"),
         Origin::answering("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"),
     );
-    // Both have one address, and differ in their ports.
+    // Both origins have the same address and different ports.
     assert_eq!(serving.addr.ip(), telling.addr.ip());
     let check = format!("path = \"/h\", port = {}", telling.addr.port());
     let proxy = Proxy::start(&config(serving.addr, "", &check, ""));
@@ -127,7 +127,7 @@ fn another_port_may_tell_of_a_backend() {
     assert_eq!(serving.count(), 0);
     let host = telling.requests()[0].head.field("host").map(str::to_owned);
     assert_eq!(host, Some(serving.addr.to_string()));
-    // Nobody listens there: a probe that only connects goes there, too.
+    // Nobody listens at this port. A probe that only connects uses the port, too.
     let nobody = free_addr();
     let check = format!("tcp = true, port = {}", nobody.port());
     let proxy = Proxy::start(&config(serving.addr, "", &check, ""));
@@ -181,7 +181,7 @@ fn the_body_must_contain_a_text() {
             }
         }
     }
-    // A body that breaks off is none, unless closing is its end.
+    // A body that breaks off is a failure, unless the end of the connection is its end.
     for (answer, is_well) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nno", false),
         ("HTTP/1.1 200 OK\r\n\r\nalready", true),
@@ -214,7 +214,7 @@ fn a_probe_may_have_tls_of_its_own_or_none() {
     let (plain, secured) = (Origin::saying("fine"), secure());
     let port = |origin: &Origin| format!("port = {}", origin.addr.port());
     let rows = [
-        // Requests in cleartext, probes by TLS at another port; and the other way round.
+        // Requests in cleartext and probes over TLS at another port, and the reverse.
         (
             plain.addr,
             "",
@@ -239,7 +239,8 @@ fn a_probe_may_have_tls_of_its_own_or_none() {
             "{check}"
         );
     }
-    // By its own settings a probe is refused that requests would not be; a probe that only connects makes a handshake.
+    // The probe's own TLS settings can make it fail where requests would succeed. A probe that only connects makes a
+    // handshake.
     let rows = [
         "path = \"/h\", tls = true".to_owned(),
         "tcp = true, tls = { verify = true, server_name = \"a.example\" }".to_owned(),
@@ -272,7 +273,7 @@ fn a_changed_check_is_in_force_at_once_and_its_secrets_are_not_shown() {
     });
     let managed = Managed::start("", &config(origin.addr, "", "path = \"/hangs\"", ""));
     let patch = |check: &str| {
-        // The next probe by this check would come in an hour, and the one that hangs has as long.
+        // The next probe by this check would come an hour later, and the probe that hangs has as much time.
         let check = format!(
             "{{\"health_check\":{{\"interval_secs\":3600,\"timeout_secs\":3600,\"unhealthy_after\":1,\"healthy_after\":1,{check}}}}}"
         );

@@ -1,5 +1,5 @@
-//! A pool whose checks all fail, perhaps because the check itself is broken: `panic_threshold` lets all its backends take
-//! requests.
+//! A pool in which all checks fail, perhaps because the check itself is broken: with `panic_threshold` all backends of
+//! the pool take requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::support::managed::Managed;
 use crate::support::origin::ok;
 use crate::support::{Origin, eventually, get, metrics};
 
-/// A backend that serves, and whose check fails unless `passes`.
+/// A backend that serves, and whose check fails unless `passes` is set.
 fn backend(name: &'static str, passes: &Arc<AtomicBool>) -> Origin {
     let passes = passes.clone();
     Origin::start(move |link| {
@@ -49,7 +49,7 @@ fn all_backends_take_requests_while_too_few_are_healthy() {
     let managed = Managed::start("", &config(backends));
     let proxy = &managed.proxy;
     let served = |name: &str| proxy.ask(get("/")).text() == name;
-    // Without it, none is used that fails its check.
+    // Without the setting, no backend that fails its check is used.
     eventually("no backend is used", || {
         (0..4).all(|_| proxy.ask(get("/")).status() == 503)
     });
@@ -68,7 +68,7 @@ fn all_backends_take_requests_while_too_few_are_healthy() {
         assert!(reasons.contains("pool api panics"), "{path}: {reasons}");
     }
 
-    // Half of them are enough: from then on only the healthy one is used.
+    // Half of the backends are enough: from then on only the healthy one is used.
     passes[0].store(true, SeqCst);
     proxy.wait_for_log(&["panics no longer", "api"]);
     eventually("the other one is not used", || {

@@ -1,4 +1,4 @@
-//! Equivalent paths take one route, and their normal form is what is forwarded.
+//! Equivalent paths take the same route, and the normal form of a path is forwarded.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::support::place::free_addr;
 use crate::support::proxy::{command, route};
 use crate::support::{Client, Origin, Proxy};
 
-/// A proxy whose `/admin` is another pool than the rest, with a listener of these settings.
+/// A proxy whose `/admin` belongs to another pool than all other paths, with a listener of these settings.
 fn guarded(listener: &str, more: &str) -> (Proxy, std::net::SocketAddr, [Origin; 2]) {
     let origins = [Origin::saying("everybody"), Origin::saying("admin")];
     let addr = free_addr();
@@ -25,10 +25,10 @@ fn request(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
 }
 
-/// Target, the origin that gets it (0: everybody, 1: admin), and the target that arrives there.
+/// The target, the origin that gets the request (0: for all paths, 1: for `/admin`), and the target that arrives there.
 type Row = (&'static str, usize, &'static str);
 
-/// Asks over both versions; of each request the same must arrive.
+/// Sends each request over both versions. The same target must arrive.
 fn check(addr: std::net::SocketAddr, origins: &[Origin; 2], rows: &[Row]) {
     let mut clients = (
         Client::connect(addr),
@@ -125,7 +125,8 @@ fn slashes_may_be_merged_for_the_route_alone() {
     check(addr, &origins, &rows);
 }
 
-/// What a wider reader takes for another route stays refused, also behind one dot that only such a reader sees.
+/// A path that another reader would give to another route stays refused, even if only that reader sees the single dot
+/// in it.
 #[test]
 fn what_remains_ambiguous_is_refused() {
     let (_proxy, addr, origins) = guarded("", "");
@@ -155,7 +156,7 @@ fn what_remains_ambiguous_is_refused() {
     assert!(origins.iter().all(|origin| origin.count() == 0));
 }
 
-/// Requests for one path go to one backend, however it is written; a prefix may be written in any form, too.
+/// Requests for one path go to the same backend, in whatever form the path is written. A prefix may have any form, too.
 #[test]
 fn keys_and_prefixes_have_the_normal_form() {
     let origins: Vec<Origin> = ["one", "two", "three", "four"].map(Origin::saying).into();

@@ -1,5 +1,4 @@
-//! Frames, settings and pings that are rare and allowed, sprinkled over connections that are used for long; and
-//! prefaces that are none.
+//! Rare but allowed frames, settings and pings on connections that are used for long, and prefaces that are malformed.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use crate::support::origin::ok;
 use crate::support::tls::Front;
 use crate::support::{Origin, Proxy};
 
-/// What clients send to find out who chokes on it: a frame and a setting that nobody knows, and a PING.
+/// Frames that clients send to test servers: an unknown frame, an unknown setting, and a PING.
 fn grease() -> Vec<u8> {
     [
         frame::frame(kind::UNKNOWN, 0xff, 0, "whatever"),
@@ -60,7 +59,8 @@ fn a_client_may_sprinkle_it_over_a_long_body() {
     assert_eq!(client.goaways, []);
 }
 
-/// Each piece that comes is answered with a PING, an unknown frame and updates, as those do who measure a line.
+/// The client answers each piece of the body with a PING, an unknown frame and updates, as clients do that measure a
+/// line.
 #[test]
 fn a_client_may_sprinkle_it_over_a_long_answer() {
     const PIECES: usize = 600;
@@ -118,7 +118,7 @@ fn a_backend_may_sprinkle_it_over_many_answers() {
     assert_eq!(origin.accepted(), 1);
 }
 
-/// What is no preface gets a farewell that its sender understands, or none.
+/// Bytes that are no preface get a last message that their sender understands, or none.
 #[test]
 fn a_preface_that_is_none_gets_no_answer_of_http1() {
     let origin = Origin::saying("never");
@@ -142,7 +142,7 @@ fn a_preface_that_is_none_gets_no_answer_of_http1() {
     let mut client = front.proxy.client();
     client.send("INVALID CONNECTION PREFACE\r\n\r\n");
     client.ends();
-    // Over TLS with ALPN there is no doubt.
+    // Over TLS, ALPN leaves no doubt about the version.
     for bytes in [
         &b"INVALID CONNECTION PREFACE\r\n\r\n"[..],
         b"GET / HTTP/1.1\r\n\r\n",
@@ -152,7 +152,7 @@ fn a_preface_that_is_none_gets_no_answer_of_http1() {
         client.send(bytes);
         assert_eq!(client.end(), Some(code::PROTOCOL_ERROR));
     }
-    // Byte by byte, the true one is still that.
+    // A correct preface is recognised even if it comes byte by byte.
     let mut client = H2::connect(front.proxy.addr);
     for byte in PREFACE {
         client.send([*byte]);

@@ -8,8 +8,8 @@ use crate::support::place::free_addr;
 use crate::support::proxy::route;
 use crate::support::{Client, Origin, Proxy};
 
-/// A proxy with a listener that redirects, and the listener's address. `preserve`: requests would go on with their own
-/// `Host`.
+/// A proxy with a listener that redirects, and the address of that listener. With `preserve`, requests that reached the
+/// backend would keep their own `Host`.
 fn start(origin: &Origin, more: &str) -> (Proxy, SocketAddr) {
     let redirecting = free_addr();
     let config = format!(
@@ -19,7 +19,7 @@ fn start(origin: &Origin, more: &str) -> (Proxy, SocketAddr) {
     (Proxy::start(&config), redirecting)
 }
 
-/// What comes back: status and `Location`.
+/// The status and the `Location` of the answer.
 #[track_caller]
 fn answer(addr: SocketAddr, request: &str) -> (u16, Option<String>) {
     let answer = Client::connect(addr).ask(request);
@@ -73,7 +73,7 @@ fn no_request_passes() {
             308,
             "https://test/ws",
         ),
-        // There is nowhere to send these to.
+        // There is no URL to redirect these requests to.
         ("GET / HTTP/1.0\r\n\r\n".to_owned(), 400, ""),
         (
             "POST /x HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}".to_owned(),
@@ -141,7 +141,7 @@ fn no_stream_passes() {
     assert_eq!(origin.count(), 0);
 }
 
-/// HTTPS may be at another port than its usual one.
+/// HTTPS may have another port than its usual one.
 #[test]
 fn the_port_is_a_setting() {
     let origin = Origin::saying("");

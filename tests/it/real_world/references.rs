@@ -1,4 +1,4 @@
-//! References and cookies in answers of backends that do not know what their clients call them.
+//! References and cookies in the answers of backends that do not know the name by which their clients reach them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use crate::support::proxy::route;
 use crate::support::trusted::Trusted;
 use crate::support::{Client, Origin, Proxy, get};
 
-/// A backend that answers with the lines that it was told last.
+/// A backend that answers with the lines that it was last told to send.
 struct Telling {
     origin: Origin,
     lines: Arc<Mutex<String>>,
@@ -39,7 +39,7 @@ impl Telling {
     }
 }
 
-/// What becomes of a field of this value, for a client that asks `proxy` for `path`.
+/// The value of a rewritten field, for a client that asks `proxy` for `path`.
 #[track_caller]
 fn told(telling: &Telling, proxy: &Proxy, path: &str, name: &str, value: &str) -> String {
     telling.say(&format!("{name}: {value}\r\n"));
@@ -62,7 +62,7 @@ fn the_backends_own_address_is_the_clients_word_for_it() {
         ),
         (format!("HTTP://{addr}"), "http://www.example:81".to_owned()),
         (format!("//{addr}/x"), "//www.example:81/x".to_owned()),
-        // Everything else stays.
+        // All other references stay as they are.
         (format!("https://{addr}/x"), format!("https://{addr}/x")),
         (
             format!("http://{}/x", addr.ip()),
@@ -104,7 +104,7 @@ fn the_backends_own_address_is_the_clients_word_for_it() {
     for (value, expected) in rows {
         assert_eq!(told(&telling, &proxy, "/", "Refresh", &value), expected);
     }
-    // A client that names no host is told the path.
+    // A client that names no host gets the path alone.
     telling.say(&format!("Location: http://{addr}/x\r\n"));
     let answer = proxy.ask("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(answer.field("location"), Some("/x"));
@@ -126,7 +126,7 @@ fn the_host_that_the_backend_was_sent_is_its_own() {
             "http://www.example:81/x",
         ),
         (format!("http://{addr}/x"), "http://www.example:81/x"),
-        // To a client of HTTP this may be a service of its own.
+        // For a client of HTTP the reference may name another service.
         (
             "https://app.internal/x".to_owned(),
             "https://app.internal/x",
@@ -139,7 +139,7 @@ fn the_host_that_the_backend_was_sent_is_its_own() {
     for (value, expected) in rows {
         assert_eq!(told(&telling, &proxy, "/", "Location", &value), expected);
     }
-    // Without another Host, or by setting, nothing changes.
+    // If the backend gets the client's own `Host`, or if a setting says so, nothing changes.
     for setting in ["host_header = \"preserve\"\n", "rewrite_location = false\n"] {
         let proxy = Proxy::start(&(route("/", &[addr]) + setting));
         for value in [
@@ -155,7 +155,7 @@ fn the_host_that_the_backend_was_sent_is_its_own() {
     }
 }
 
-/// What a trusted proxy says of its client is what the client calls us.
+/// References name the host by which the client of a trusted proxy has called that proxy.
 #[test]
 fn the_client_of_a_trusted_proxy_is_told_its_own_words() {
     let telling = Telling::start();
@@ -250,7 +250,7 @@ fn over_tls_and_http2_the_same_is_told() {
     );
 }
 
-/// A backend of HTTP/2 does not differ.
+/// The answers of a backend of HTTP/2 are rewritten in the same way.
 #[test]
 fn a_backend_of_http2_is_rewritten_too() {
     let origin = Origin::start(|link| {
@@ -267,7 +267,8 @@ fn a_backend_of_http2_is_rewritten_too() {
     assert_eq!(answer.field("location"), Some("http://test/x"));
 }
 
-/// What ends with its head over HTTP/2 is said to have no body in HTTP/1.1, where a client would wait for one.
+/// An answer that ends with its head over HTTP/2 gets a `Content-Length` of 0 over HTTP/1.1, where a client would wait
+/// for a body.
 #[test]
 fn an_answer_without_a_body_ends_for_every_client() {
     let origin = Origin::start(|link| {
@@ -315,7 +316,7 @@ fn cookies_are_changed_by_setting() {
         .iter()
         .filter(|(name, _)| name == "set-cookie");
     assert!(cookies.map(|(_, value)| value.as_str()).eq(changed));
-    // Without a setting they pass as they are.
+    // Without a setting the cookies pass as they are.
     let answer = Proxy::to(&[telling.addr()]).ask(get("/"));
     let first = "a=/app; Path=/app/x; Domain=app.internal; Secure";
     assert_eq!(answer.head.all("set-cookie")[0], first);

@@ -1,9 +1,9 @@
-//! Requests that the RFCs allow and that few clients send: they are served, and forwarded in the usual form.
+//! Requests that the RFCs allow and that few clients send. Palantir serves them, and forwards them in the usual form.
 
 use crate::support::h2::frame::{post, request};
 use crate::support::{Origin, Proxy};
 
-/// What a request becomes at its backend: fields that it must have there, with these values.
+/// A request, and the fields that must reach the backend with these values.
 type Row = (
     &'static str,
     &'static [(&'static str, Option<&'static str>)],
@@ -111,7 +111,8 @@ fn rare_requests_are_served_in_the_usual_form() {
     }
 }
 
-/// What stays refused, because two readers may take it in two ways, or because it is no request of HTTP/1.
+/// Requests that stay refused, because two readers may understand them in two ways, or because they are no requests of
+/// HTTP/1.
 #[test]
 fn what_no_rfc_allows_stays_refused() {
     let rows = [
@@ -169,7 +170,7 @@ fn what_no_rfc_allows_stays_refused() {
     assert_eq!(origin.count(), 0);
 }
 
-/// The version may come in pieces, and pipelined requests of several versions are all served.
+/// The version may arrive in pieces, and pipelined requests of several versions are all served.
 #[test]
 fn higher_versions_come_in_pieces() {
     let origin = Origin::saying("ok");
@@ -178,7 +179,7 @@ fn higher_versions_come_in_pieces() {
     let bytes = "GET / HTTP/1.2\r\nHost: test\r\n\r\n";
     for at in [4, 12, 13, 14, 15, 16, 20] {
         client.send(&bytes[..at]);
-        // Whether the piece comes alone or with the rest: both are served.
+        // The piece may arrive alone or with the rest. The request is served in both cases.
         std::thread::sleep(std::time::Duration::from_millis(20));
         client.send(&bytes[at..]);
         assert_eq!(client.answer().text(), "ok", "{at}");

@@ -1,5 +1,4 @@
-//! Clients that send or read a few bytes a second, for as long as they like, are cut; whoever waits for somebody else
-//! is not.
+//! Clients that send or read a few bytes per second for long are cut. A client that waits for somebody else is not.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -16,12 +15,12 @@ use crate::support::tls::{Authority, BOTH, Dialer};
 use crate::support::{Client, Link, Origin, Proxy, eventually, metrics};
 
 const PAUSE: Duration = Duration::from_millis(100);
-/// Half a second beyond the grace that is granted below.
+/// Half a second more than the grace of the listener below.
 const LONG: Duration = Duration::from_millis(1_500);
 const PATIENT: &str =
     "[timeouts]\nclient_body = 600\nclient_idle = 600\nclient_stream_stall = 600\n";
 
-/// A proxy whose one listener grants a second of grace. `listener`: further keys of it.
+/// A proxy whose one listener grants a second of grace. `listener` are further keys of that listener.
 pub(super) fn proxy(listener: &str, routes: &str) -> (Proxy, SocketAddr) {
     let (addr, admin) = (free_addr(), free_addr());
     let config = format!(
@@ -49,8 +48,8 @@ pub(super) fn is_counted(admin: SocketAddr, reason: &str) {
     });
 }
 
-/// Sends a piece every tenth of a second until the connection is closed, which must not be at once, and gives the status
-/// of the answer.
+/// Sends a piece every tenth of a second until the connection is closed, which must not happen at once. Returns the
+/// status of the answer.
 #[track_caller]
 fn trickle<S: Read + Write>(mut client: Client<S>, head: &str, piece: &str) -> u16 {
     client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{head}\r\n\r\n"));
@@ -115,7 +114,7 @@ fn a_body_that_trickles_in_over_tls_is_refused() {
     is_counted(admin, "body_too_slow");
 }
 
-/// A client on a thin line that sends many bodies at once: each of them is slow, and the client is not.
+/// A client on a slow line sends many bodies at once. Each of them is slow, but the client is not.
 #[test]
 fn streams_that_share_a_thin_line_are_not_too_slow() {
     const STREAMS: usize = 50;
@@ -138,7 +137,8 @@ fn streams_that_share_a_thin_line_are_not_too_slow() {
     }
 }
 
-/// Whoever is fast enough on average, or is waited for in vain because the backend is slow, or is allowed to be slow.
+/// A client is not cut if it is fast enough on average, if its backend is slow, or if the listener allows it to be
+/// slow.
 #[test]
 fn who_is_not_too_slow_is_left_alone() {
     let origin = Origin::start(counting);
@@ -184,7 +184,7 @@ fn slowness_that_is_allowed_is_not_measured() {
     assert_eq!(client.answer().text(), "25");
 }
 
-/// A call that streams may have little to say, and so may a source of events.
+/// A streaming call may send little, and so may a source of server-sent events.
 #[test]
 fn streams_of_messages_have_no_least_rate() {
     let calls = Origin::start(|link| {
@@ -228,10 +228,10 @@ fn streams_of_messages_have_no_least_rate() {
     assert_eq!((answer.status(), answer.reset), (200, None));
 }
 
-/// Makes the kernel keep as little as possible for a client that does not read.
+/// Makes the kernel buffer as little as possible for a client that does not read.
 pub(super) fn narrow(socket: &impl AsRawFd) {
     let bytes: libc::c_int = 2048;
-    // SAFETY: sets an option on a live descriptor from a live integer.
+    // SAFETY: the call sets an option on a live descriptor from a live integer.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -250,7 +250,7 @@ pub(super) fn connections(admin: SocketAddr) -> bool {
     lines.any(|line| line.starts_with("palantir_client_connections{") && !line.ends_with(" 0"))
 }
 
-/// The kernel of a client tells of what is read in steps: each of these is long in coming.
+/// The kernel of a client acknowledges bytes in large steps, between which much time passes.
 #[test]
 fn an_answer_that_is_read_too_slowly_is_cut() {
     let large = Origin::saying(&"x".repeat(20 << 20));
@@ -281,8 +281,8 @@ fn an_answer_that_is_read_too_slowly_is_cut() {
     is_counted(admin, "reader_too_slow");
 }
 
-/// A player that pauses, or that reads in steps and is fast enough in all: nothing moves for longer than the grace and
-/// all that can be saved up.
+/// A player pauses, or reads in steps and is fast enough on average. Nothing moves for longer than the grace and the
+/// largest credit.
 #[test]
 fn who_pauses_while_reading_is_not_too_slow() {
     const BYTES: usize = 20 << 20;
@@ -301,7 +301,8 @@ fn who_pauses_while_reading_is_not_too_slow() {
     assert_eq!(client.answer().body.len(), BYTES);
 }
 
-/// The same over HTTP/2, where the windows tell what is read: the stream alone ends. One that is paused does not.
+/// Over HTTP/2 the windows tell how much a client reads of a stream. A stream that is read too slowly ends alone, and a
+/// stream whose client has paused does not end.
 #[test]
 fn a_stream_that_is_read_byte_by_byte_is_reset() {
     let large = Origin::saying(&"x".repeat(1 << 20));
@@ -331,7 +332,7 @@ fn a_stream_that_is_read_byte_by_byte_is_reset() {
     assert_eq!(client.goaways, []);
 }
 
-/// A client whose windows are wide open, and that takes little from its socket, holds all its streams.
+/// A client whose windows are wide open, and that takes little from its socket, holds up all its streams.
 #[test]
 fn a_connection_of_many_streams_that_is_read_too_slowly_is_cut() {
     let large = Origin::saying(&"x".repeat(20 << 20));
@@ -356,7 +357,7 @@ fn a_connection_of_many_streams_that_is_read_too_slowly_is_cut() {
     assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
-/// A head, or another frame that must come whole, is due as one over HTTP/1.1 is.
+/// A head, or another frame that must come whole, has the same time as a head over HTTP/1.1.
 #[test]
 fn a_head_that_never_ends_is_due_like_all_heads() {
     let origin = Origin::saying("answered");
@@ -377,7 +378,7 @@ fn a_head_that_never_ends_is_due_like_all_heads() {
         assert_eq!(client.end(), Some(code::ENHANCE_YOUR_CALM));
         assert!(since.elapsed() >= Duration::from_secs(1));
     }
-    // Pieces that keep coming do not help.
+    // Further pieces do not extend the time.
     let mut client = proxy.h2();
     client.send(frame::headers(flag::END_STREAM, 1, &head[..5]));
     for _ in 0..12 {

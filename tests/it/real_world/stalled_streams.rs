@@ -1,4 +1,4 @@
-//! One stream of HTTP/2 that stalls is its own affair: the others of its connection go on.
+//! A stream of HTTP/2 that stalls does not affect the other streams of its connection.
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -13,7 +13,7 @@ use crate::support::proxy::route;
 use crate::support::tls::Front;
 use crate::support::{Origin, Proxy};
 
-/// More than a stream's window.
+/// An answer that is larger than the window of a stream.
 fn large() -> Origin {
     Origin::saying(&"x".repeat(200_000))
 }
@@ -36,7 +36,8 @@ fn proxy(timeouts: &str, large: &Origin, small: &Origin) -> Proxy {
     Proxy::start(&format!("workers = 1\n[timeouts]\n{timeouts}\n{routes}"))
 }
 
-/// As a video that is paused: everything else goes on for longer than any other bound, and then the video too.
+/// A client pauses one stream like a video. Other requests go on for longer than any other bound, and then the video
+/// goes on.
 #[test]
 fn a_reader_that_pauses_may_go_on_later() {
     let (large, small) = (large(), Origin::saying("small"));
@@ -60,7 +61,7 @@ fn the_stream_that_stalls_is_reset_alone() {
     let proxy = proxy("client_stream_stall = 2", &large, &small);
     let (mut client, first) = with_paused_stream(&proxy);
     let begun = Instant::now();
-    // More of them than were put up with in a minute.
+    // There are more paused streams than the resets of streams that are allowed in a minute.
     let mut paused = vec![first];
     for _ in 0..9 {
         paused.push(client.begin(&get("/large", &[]), true));
@@ -79,7 +80,7 @@ fn the_stream_that_stalls_is_reset_alone() {
     assert_eq!(client.goaways, []);
 }
 
-/// A connection on which nothing moves, and nothing is waited for but the client, is idle like all others.
+/// A connection on which nothing moves, and whose streams all wait for the client, is idle like every other.
 #[test]
 fn a_connection_whose_every_stream_stalls_is_idle() {
     let (large, small) = (large(), Origin::saying("small"));
@@ -90,8 +91,8 @@ fn a_connection_whose_every_stream_stalls_is_idle() {
     assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
-/// A client that reads nothing at all from its connection for a while is not left as long as one of its streams waits
-/// for a backend, or it sends.
+/// A client that reads nothing from its connection for a while keeps it while one of its streams waits for a backend,
+/// or while the client sends.
 #[test]
 fn a_reader_of_everything_that_pauses_may_go_on_later() {
     const BYTES: usize = 32 << 20;
@@ -123,8 +124,8 @@ fn a_reader_of_everything_that_pauses_may_go_on_later() {
     assert_eq!(client.goaways, []);
 }
 
-/// An upload that stops coming, one without an end of its body, a head that is too long and trailers that are wrong
-/// end their own streams.
+/// An upload that stops, a body without an end, a head that is too long, and malformed trailers each end only their own
+/// stream.
 #[test]
 fn what_is_wrong_with_one_stream_ends_no_other() {
     let origin = Origin::start(|link| {
@@ -163,8 +164,8 @@ fn what_is_wrong_with_one_stream_ends_no_other() {
     assert_eq!(client.goaways, []);
 }
 
-/// A backend that reads nothing from a shared connection for a while loses none of its streams for that, however short
-/// a connection is kept that has none.
+/// A backend that reads nothing from a shared connection for a while loses none of its streams, however short an unused
+/// connection is kept.
 #[test]
 fn a_backend_that_pauses_may_go_on_later() {
     const BYTES: usize = 16 << 20;

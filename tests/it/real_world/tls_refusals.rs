@@ -1,5 +1,5 @@
-//! TLS with backends and clients: a certificate that is named itself is believed, and whoever is refused, or refuses, has
-//! the reason in words.
+//! TLS with backends and clients: a certificate that `ca` names itself is trusted, and both sides of a refusal can read
+//! its reason.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -14,7 +14,8 @@ use crate::support::place::{Directory, free_addr};
 use crate::support::tls::{Authority, Dialer, Front, Pair, Server};
 use crate::support::{Origin, Proxy, eventually, get};
 
-/// A certificate of a backend's own: of an authority, as `openssl req -x509` makes them, or not.
+/// A self-signed certificate of a backend, with the mark of an authority, as `openssl req -x509` makes it, or without
+/// it.
 fn self_signed(names: &[&str], is_ca: bool) -> Pair {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
@@ -32,7 +33,7 @@ fn serving(pair: &Pair) -> Origin {
     Server::new(pair).start(|link| while link.request().is_some() && link.try_send(ok("fine")) {})
 }
 
-/// A proxy to this backend, which is probed as it is asked.
+/// A proxy to this backend, which is probed with the same TLS as requests.
 fn proxy(backend: SocketAddr, tls: &str) -> Proxy {
     let check = "health_check = { path = \"/\", interval_secs = 0.1, timeout_secs = 50, unhealthy_after = 1 }";
     Proxy::start(&format!(
@@ -46,7 +47,7 @@ fn a_certificate_of_the_backends_own_that_ca_names_is_believed() {
     for is_ca in [false, true] {
         let own = self_signed(&["a.example", "127.0.0.1"], is_ca);
         let other = self_signed(&["a.example"], is_ca);
-        // Beside others in one file.
+        // The certificate stands beside others in one file.
         let both = format!("{}{}", Authority::new().pem(), own.cert);
         let named = directory.write("named.pem", &both);
         let unnamed = directory.write("unnamed.pem", &other.cert);
@@ -76,7 +77,7 @@ fn a_certificate_of_the_backends_own_that_ca_names_is_believed() {
     }
 }
 
-/// Whoever has the key of a backend that is named must not become another backend by it.
+/// The key of a backend whose certificate is named must not make its owner another backend.
 #[test]
 fn a_certificate_that_is_no_authoritys_vouches_for_no_other() {
     let directory = Directory::new();
@@ -142,7 +143,7 @@ fn every_refusal_of_a_backend_has_its_words() {
     ];
     for ((addr, _origin), words) in rows {
         let label = addr.to_string();
-        // By a request, and by a probe.
+        // Once by a request, and once by a probe.
         let asked = Proxy::start(&format!(
             "workers = 1\n[timeouts]\nconnect = 50\n[[routes]]\nbackend_addrs = [\"{addr}\"]\n{tls}\n"
         ));
@@ -171,7 +172,7 @@ fn of_version_1(directory: &Directory) -> (Nginx, SocketAddr) {
 }
 
 trait AddrKept {
-    /// The address, and what keeps it in use.
+    /// The address, and the origin that keeps it in use, if there is one.
     fn addr_kept(self) -> (SocketAddr, Option<Origin>);
 }
 
@@ -218,7 +219,7 @@ fn a_client_that_is_refused_reads_why_and_the_log_says_so() {
                     lines.count() >= refused || log().contains("more clients were refused")
                 });
                 let Ok(mut stream) = dialed else { return false };
-                // What is sent now meets a connection that the proxy has given up already.
+                // The proxy has given the connection up already when these bytes arrive.
                 let is_sent = (0..10).all(|_| {
                     let sent = stream.sock.write_all(&[0x17, 3, 3, 0, 1, 0]);
                     std::thread::sleep(Duration::from_millis(5));

@@ -1,5 +1,5 @@
-//! A request for a tunnel has no content, whatever length it names: no backend waits for a body that never comes, and
-//! takes the next client's request for it.
+//! A request for a tunnel has no content, even if it names a length. A backend must not wait for a body that never
+//! comes, and take the next client's request for that body.
 
 use super::websockets_to_h2::{BOTH, KEY, connect, h2_route, is_echoed, is_echoed_on, upgrade};
 use crate::support::h2::frame::get as h2_get;
@@ -28,7 +28,7 @@ fn a_backend_of_http1_is_told_no_length_of_a_tunnel() {
             }
             false => assert_eq!(word(answer.reset), "PROTOCOL_ERROR", "{length}"),
         }
-        // Neither the stream's neighbours nor other clients notice.
+        // Neither the other streams of the connection nor other clients notice.
         assert_eq!(attacker.ask(&h2_get("/", &[])).text(), "no", "{length}");
         assert_eq!(proxy.ask(get("/other")).text(), "no", "{length}");
         assert_eq!(
@@ -41,7 +41,8 @@ fn a_backend_of_http1_is_told_no_length_of_a_tunnel() {
     }
 }
 
-/// A length would bind the bytes of the WebSocket: a strict backend would end the whole connection at the first of them.
+/// A length would count the bytes of the WebSocket. A strict backend would end the whole connection at the first of
+/// them.
 #[test]
 fn a_websocket_has_no_length() {
     let (origin, seen) = BOTH.start();

@@ -22,7 +22,7 @@ fn upload(path: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n")
 }
 
-/// Answers with its head alone, and with the length of the request when it has that.
+/// Sends the head of its answer at once, and the length of the request when it has read the request.
 fn counting(link: &mut Link) {
     while let Some(head) = link.head() {
         link.send(CHUNKED);
@@ -106,7 +106,7 @@ fn silence_in_both_directions_ends_the_exchange() {
     assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
-/// Who sends is alive, although it reads only when it has sent everything.
+/// A client that sends is alive, even if it reads only after it has sent everything.
 #[test]
 fn a_client_that_sends_need_not_read_meanwhile() {
     const BYTES: usize = 32 << 20;
@@ -132,7 +132,7 @@ fn a_client_that_sends_need_not_read_meanwhile() {
     assert_eq!(client.answer().body.len(), BYTES);
 }
 
-/// A backend that takes nothing for a while keeps the client from being read: that is not the client's silence.
+/// While a backend takes nothing, palantir does not read from the client. That is no silence of the client.
 #[test]
 fn a_client_that_is_not_read_is_not_silent() {
     const BYTES: usize = 32 << 20;
@@ -170,7 +170,7 @@ pub(super) fn switched(head: &Head) -> String {
     )
 }
 
-/// Echoes what comes over a protocol of its own, behind 101.
+/// Echoes the bytes that come over a protocol of its own, behind a 101.
 fn switching(link: &mut Link) {
     if let Some(head) = link.head() {
         link.send(switched(&head));

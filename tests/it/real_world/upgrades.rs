@@ -1,4 +1,5 @@
-//! Upgrades beyond a plain WebSocket: with a body, with several protocols, advertised, chosen wrongly.
+//! Upgrades other than a plain WebSocket: with a body, with several protocols, merely advertised, or to a protocol that
+//! was not offered.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::support::h2::frame::get as h2_get;
 use crate::support::proxy::route;
 use crate::support::{Link, Origin, Proxy, eventually, get};
 
-/// What `docker exec` sends: a POST with a body that asks for a stream of bytes.
+/// The request of `docker exec`: a POST with a body, which asks for a stream of bytes.
 fn exec(framing: &str) -> String {
     format!(
         "POST /exec/1/start HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{framing}\r\n\r\n"
@@ -62,8 +63,8 @@ fn an_upgrade_keeps_its_body_and_its_tunnel() {
     }
 }
 
-/// What a client sends behind the body belongs to the tunnel once there is one. The backend is told nothing of it before
-/// it has switched.
+/// Bytes that a client sends behind the body belong to the tunnel once there is one. The backend gets none of them
+/// before it has switched.
 #[test]
 fn bytes_behind_the_body_belong_to_the_tunnel() {
     let origin = Origin::start(|link| {
@@ -85,7 +86,7 @@ fn bytes_behind_the_body_belong_to_the_tunnel() {
     assert_eq!(client.bytes(5), b"early");
 }
 
-/// Where the backend declines, they are the next request.
+/// If the backend declines the upgrade, the bytes behind the body are the next request.
 #[test]
 fn bytes_behind_the_body_are_the_next_request_without_a_tunnel() {
     let origin = Origin::saying("plain");
@@ -100,7 +101,7 @@ fn bytes_behind_the_body_are_the_next_request_without_a_tunnel() {
     assert_eq!(requests[1].head.first_line(), "GET /next HTTP/1.1");
 }
 
-/// A backend that switches before it has the whole request gets all of it, and then the bytes of the tunnel.
+/// A backend that switches before it has the whole request gets the rest of it, and then the bytes of the tunnel.
 #[test]
 fn a_backend_that_switches_early_gets_the_rest_of_the_body() {
     let origin = Origin::start(|link| {
@@ -138,7 +139,7 @@ fn a_client_that_asks_first_is_told_to_send_its_body() {
     assert_eq!(client.head().status(), 101);
 }
 
-/// A backend switches to a protocol that was offered, or it has not understood the request.
+/// A backend must switch to a protocol that was offered. Otherwise it has not understood the request.
 #[test]
 fn a_backend_chooses_among_what_was_offered() {
     let rows = [
@@ -177,7 +178,7 @@ fn a_backend_chooses_among_what_was_offered() {
     }
 }
 
-/// HTTP itself is no protocol to switch to: neither alone nor in a list.
+/// HTTP itself is no protocol to switch to, neither alone nor in a list.
 #[test]
 fn http_is_never_offered_to_a_backend() {
     let origin = Origin::saying("");
@@ -203,7 +204,7 @@ fn http_is_never_offered_to_a_backend() {
     }
 }
 
-/// RFC 9110 section 15.5.22: an answer of 426 says what has to be switched to.
+/// A 426 names the protocol that the client has to switch to (RFC 9110 section 15.5.22).
 #[test]
 fn a_426_says_what_is_required() {
     let origin = Origin::answering(
@@ -217,12 +218,12 @@ fn a_426_says_what_is_required() {
         assert_eq!(answer.field("upgrade"), Some("websocket"));
         assert_eq!(answer.field("connection"), Some(connection));
     }
-    // HTTP/2 has no such fields (RFC 9113 section 8.2.2), which the test's client insists on.
+    // HTTP/2 has no such fields (RFC 9113 section 8.2.2), and the client of the test refuses them.
     let answer = proxy.h2().ask(&h2_get("/", &[]));
     assert_eq!((answer.status(), answer.text().as_str()), (426, "what"));
 }
 
-/// Elsewhere the field only advertises what the backend would speak, but it is palantir that the client speaks to.
+/// In other answers the field only advertises protocols of the backend, but the client speaks to palantir.
 #[test]
 fn what_a_backend_advertises_stays_here() {
     let origin = Origin::answering(
@@ -235,7 +236,7 @@ fn what_a_backend_advertises_stays_here() {
     assert_eq!(answer.field("connection"), None);
 }
 
-/// A backend that speaks HTTP/2 only takes no offer, and goes on with other requests.
+/// A backend that speaks HTTP/2 only refuses the offer, and goes on with other requests.
 #[test]
 fn an_offer_to_a_backend_without_http1_is_a_failure_of_its_own() {
     let origin = Origin::start(|link| {

@@ -1,5 +1,5 @@
-//! WebSockets through a pool that speaks HTTP/2, to a backend that has as many connections as it may and takes
-//! WebSockets only by HTTP/1.1: each needs a connection of its own, for which it waits like every other request.
+//! WebSockets through a pool of HTTP/2 to a backend that is at its bound of connections and takes WebSockets only by
+//! HTTP/1.1. Each WebSocket needs a connection of its own, and waits for one like every other request.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::real_world::websockets_to_h2::{
 use crate::support::origin::ok;
 use crate::support::{Client, Origin, Proxy, get};
 
-/// Speaks both versions, and takes WebSockets by HTTP/1.1 only.
+/// A backend that speaks both versions, and takes WebSockets by HTTP/1.1 only.
 const OLD: Backend = Backend {
     extended: None,
     ..BOTH
@@ -37,7 +37,8 @@ fn switched(proxy: &Proxy) -> Client {
     client
 }
 
-/// The idle connection of HTTP/2 makes room, whichever worker has it, and is opened anew when the WebSocket has ended.
+/// An idle connection of HTTP/2 of any worker makes room for a WebSocket, and is opened anew when the WebSocket has
+/// ended.
 #[test]
 fn an_idle_connection_of_http2_makes_room_for_a_websocket() {
     for workers in [1, 2] {
@@ -53,20 +54,20 @@ fn an_idle_connection_of_http2_makes_room_for_a_websocket() {
     }
 }
 
-/// The first WebSocket of all finds out what the backend takes by a connection that then is in its way.
+/// The first WebSocket learns what the backend takes from a connection that then takes up its room.
 #[test]
 fn the_connection_that_told_what_the_backend_takes_makes_room() {
     let (origin, seen) = OLD.start();
     let proxy = Proxy::start(&config(&origin, 1, 1, 50));
     drop(switched(&proxy));
     assert_eq!(origin.accepted(), 2);
-    // What the backend takes is known from then on.
+    // From then on the proxy knows what the backend takes.
     drop(switched(&proxy));
     assert_eq!(origin.accepted(), 3);
     assert_eq!(seen.lock().unwrap().len(), 2);
 }
 
-/// Another one waits until the first one has ended, and so do requests that need a stream.
+/// A second WebSocket waits until the first one has ended, and so do requests that need a stream.
 #[test]
 fn a_websocket_waits_for_another_ones_end() {
     let (origin, _) = OLD.start();
@@ -75,7 +76,7 @@ fn a_websocket_waits_for_another_ones_end() {
     let (mut second, mut plain) = (proxy.client(), proxy.client());
     second.send(with_key());
     plain.send(get("/"));
-    // Nobody is refused before the first one has ended.
+    // No request is refused before the first WebSocket has ended.
     thread::sleep(Duration::from_millis(300));
     drop(first);
     assert_eq!(second.head().status(), 101);
@@ -99,7 +100,7 @@ fn requests_that_need_a_stream_do_not_wait_behind_a_websocket() {
     });
     let proxy = Proxy::start(&config(&origin, 1, 2, 1));
     let _holding = switched(&proxy);
-    // The connection of HTTP/2 is in use until this one is answered.
+    // The connection of HTTP/2 is in use until this request is answered.
     let mut busy = proxy.client();
     busy.send(get("/wait"));
     state.wait_for(1);
@@ -116,7 +117,7 @@ fn requests_that_need_a_stream_do_not_wait_behind_a_websocket() {
     drop(switched(&proxy));
 }
 
-/// Other protocols than WebSocket go by HTTP/1.1 whatever the backend takes.
+/// Offers of other protocols than WebSocket go by HTTP/1.1, whatever the backend takes.
 #[test]
 fn other_protocols_get_the_room_of_an_idle_connection_too() {
     let (origin, _) = BOTH.start();
@@ -127,13 +128,13 @@ fn other_protocols_get_the_room_of_an_idle_connection_too() {
     assert_eq!(client.head().status(), 101);
     is_echoed(&mut client);
     drop(client);
-    // A WebSocket shares the connection of HTTP/2 with others where the backend offers that.
+    // If the backend offers it, a WebSocket shares the connection of HTTP/2 with other requests.
     let websocket = switched(&proxy);
     assert_eq!(proxy.ask(get("/")).text(), "version2");
     drop(websocket);
 }
 
-/// A refusal is the end of the connection as well: nothing else may use it.
+/// The connection of a refused WebSocket ends and takes no other request.
 #[test]
 fn a_websocket_that_is_refused_leaves_its_room_to_others() {
     let (old, _) = OLD.start();

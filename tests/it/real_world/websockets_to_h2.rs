@@ -23,13 +23,13 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {}\r\nConnection: Upgrade\r\n\
                          Sec-WebSocket-Accept: {accept}\r\nVia: one\r\n\r\n";
 
-/// Heads as a backend has seen them, each a line per field.
+/// The heads that a backend has seen, with a line for each field.
 pub(super) type Seen = Arc<Mutex<Vec<String>>>;
 
-/// A backend that speaks both versions, and echoes what comes in a tunnel.
+/// A backend that speaks both versions, and echoes the bytes that come in a tunnel.
 #[derive(Clone, Copy)]
 pub(super) struct Backend {
-    /// Whether an extended CONNECT is taken, and with which status it is answered.
+    /// The status with which an extended CONNECT is answered; `None`: the backend takes none.
     pub(super) extended: Option<u16>,
     pub(super) http1: bool,
 }
@@ -60,7 +60,7 @@ impl Backend {
     }
 }
 
-/// Takes every offer.
+/// Accepts every offer.
 fn serve_http1<S: Read + Write>(link: &mut Link<S>, seen: &Seen) {
     let Some(head) = link.head() else { return };
     seen.lock().unwrap().push(head.text.clone());
@@ -94,7 +94,7 @@ struct Http2<'a, S> {
     link: &'a mut Link<S>,
     seen: &'a Seen,
     protocol: Connection,
-    /// Bytes for the tunnel of a stream that its window did not let out yet, and whether the tunnel ends with them.
+    /// Bytes for the tunnel of a stream that wait for its window, and whether the tunnel ends with them.
     waiting: BTreeMap<u32, (Vec<u8>, bool)>,
 }
 
@@ -170,7 +170,7 @@ impl<'a, S: Read + Write> Http2<'a, S> {
                 let fields = [
                     ("sec-websocket-protocol", "echo"),
                     ("sec-websocket-accept", "no"),
-                    // Of a tunnel no length means anything (RFC 9110 section 9.3.6).
+                    // The length of a tunnel means nothing (RFC 9110 section 9.3.6).
                     ("content-length", if is_tunnel { "5" } else { "8" }),
                 ];
                 let fields = fields.map(|(name, value)| Field {
@@ -287,7 +287,7 @@ fn a_client_of_http2_is_carried_by_extended_connect() {
     for stream in streams {
         is_echoed_on(&mut client, stream);
     }
-    // One ends as it should, the other is given up by the backend.
+    // One tunnel ends as it should. The backend gives the other one up.
     client.body(streams[0], b"", true);
     assert!(client.answer(streams[0]).complete);
     client.body(streams[1], b"reset", false);
@@ -351,7 +351,7 @@ fn a_tunnel_that_the_backend_gives_up_ends_alone() {
     is_echoed(&mut other);
 }
 
-/// Without extended CONNECT, and for other protocols, the same backend is asked over HTTP/1.1.
+/// Without extended CONNECT, and for other protocols, the request goes to the same backend over HTTP/1.1.
 #[test]
 fn without_extended_connect_the_backend_is_asked_over_http1() {
     let kind = Backend {
@@ -369,7 +369,7 @@ fn without_extended_connect_the_backend_is_asked_over_http1() {
     let mut client = proxy.h2();
     let stream = client.begin(&connect("websocket"), false);
     is_echoed_on(&mut client, stream);
-    // Everything else goes on over HTTP/2.
+    // All other requests still go over HTTP/2.
     assert_eq!(client.ask(&h2_get("/", &[])).text(), "version2");
     assert_eq!(proxy.ask(get("/")).text(), "version2");
     let seen = seen.lock().unwrap();
@@ -404,7 +404,7 @@ fn other_offers_go_over_http1() {
     }
 }
 
-/// With TLS the version is agreed on by ALPN, for each connection anew.
+/// With TLS, ALPN settles the version of each connection anew.
 #[test]
 fn over_tls_both_ways_are_there() {
     let authority = Authority::new();
@@ -432,8 +432,8 @@ fn over_tls_both_ways_are_there() {
     }
 }
 
-/// A client that asks a backend for what it does not speak has a failure of its own: the backend gets the requests of
-/// others as before, however it takes failures.
+/// A client that offers a protocol which the backend does not speak gets a failure that does not count against the
+/// backend: the backend gets the requests of other clients as before.
 #[test]
 fn a_backend_without_http1_stays_in_use() {
     let kind = Backend {
@@ -460,7 +460,7 @@ fn a_backend_without_http1_stays_in_use() {
     assert!(before.0 > 0 && before.1 > 0, "{before:?}");
 }
 
-/// What a backend takes is known by its first SETTINGS, which may come late.
+/// The first SETTINGS tell what a backend takes, and may come late.
 #[test]
 fn the_backends_settings_are_waited_for() {
     let seen = Seen::default();
@@ -478,7 +478,7 @@ fn the_backends_settings_are_waited_for() {
     assert!(seen[0].starts_with("CONNECT "), "{seen:?}");
 }
 
-/// They are not waited for without a bound, and a client that leaves is not waited for at all.
+/// A request waits for the SETTINGS within a bound, and a client that leaves ends the wait.
 #[test]
 fn a_backend_that_says_nothing_is_given_up() {
     let origin = Origin::start(|link| drop(link.rest()));

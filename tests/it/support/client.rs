@@ -76,8 +76,8 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }
 
-    /// Leaves with a reset. A client that merely closes may as well have ended its sending side and wait for its
-    /// answer.
+    /// Leaves with a reset. If the client merely closed, it could also be a client that has ended its sending side and
+    /// waits for its answer.
     pub fn leave(self) {
         let socket = socket2::SockRef::from(&self.stream);
         socket.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");

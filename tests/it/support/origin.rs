@@ -294,7 +294,7 @@ impl<S: Read + Write> Link<S> {
         Some(self.buffer.drain(..count).collect())
     }
 
-    /// Waits for bytes and gives all that have come; none when the proxy has ended the connection.
+    /// Waits for bytes and returns all that have come; none if the proxy has ended the connection.
     pub fn some(&mut self) -> Vec<u8> {
         if self.buffer.is_empty() {
             self.fill();

@@ -28,23 +28,23 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: Status,
-    /// The reasons why something is not well. A log that stands still, a file that does not answer, or a pool that
-    /// panics is named here although the status stays that of a healthy process.
+    /// The reasons why palantir is not well. A log that is not written, a file system that does not answer, or a pool
+    /// that panics is named here although the status stays that of a healthy process.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
-    /// Present while as many clients are connected as may be, or some wait.
+    /// Present while as many clients are connected as the bound allows, or clients wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     clients: Option<Clients>,
 }
 
-/// The connections of clients. That there are as many as may be is no failure.
+/// The connections of clients. A full bound is no failure.
 #[derive(Debug, Serialize, ToSchema)]
 struct Clients {
-    /// Those that are open.
+    /// The open connections.
     connections: u64,
-    /// Those that may be open.
+    /// The largest number of open connections that the bound allows.
     limit: u64,
-    /// Clients that were accepted and wait for a place; more may wait in the queues of the system.
+    /// Clients that were accepted and wait for a connection to end. More clients may wait in the queues of the system.
     waiting: u64,
 }
 
@@ -137,7 +137,7 @@ impl ApiState {
             waiting,
         };
         if waiting > 0 {
-            let what = "new clients wait: as many are connected as may be";
+            let what = "new clients wait, because no more clients may be connected";
             reasons.push(what.to_owned());
         }
         let is_full = waiting > 0 || clients.connections >= clients.limit;

@@ -52,10 +52,12 @@ struct PoolSettings {
     /// How backends are probed that do not say so themselves.
     health_check: Option<HealthCheckSettings>,
     outlier: Option<OutlierSettings>,
-    /// What becomes of requests in a backend that turns unhealthy, unless they go on to another one: `finish` or `cut`.
+    /// Whether requests in a backend that turns unhealthy, and that do not go on to another backend, go on (`finish`)
+    /// or end (`cut`).
     #[schema(pattern = "^(finish|cut)$", example = "finish")]
     on_unhealthy: Option<String>,
-    /// The percentage of healthy backends below which all take requests, whatever their states; 0: they never do.
+    /// The percentage of healthy backends below which all backends take requests, whatever their states. With 0 this
+    /// never happens.
     #[schema(minimum = 0, maximum = 100, default = 0)]
     panic_threshold: Option<u32>,
     /// Idle connections kept per core and backend.
@@ -69,7 +71,8 @@ struct PoolSettings {
     /// The header that every connection to a backend begins with: `v1` or `v2`.
     #[schema(pattern = "^v[12]$", example = "v2")]
     proxy_protocol: Option<String>,
-    /// Whether its backends' responses are held to the letter of the RFCs; else a response that has one reading is taken.
+    /// Whether the responses of the pool's backends must follow the RFCs to the letter. Otherwise every response with
+    /// one possible reading is taken.
     #[schema(default = false)]
     strict_responses: Option<bool>,
 }

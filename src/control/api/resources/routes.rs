@@ -49,9 +49,9 @@ struct Timeouts {
     client_body: f64,
     connect: f64,
     upstream_response: f64,
-    /// Without a byte in either direction, once the final head of the response is there.
+    /// Seconds without a byte in either direction, once the final head of the response is there.
     upstream_idle: f64,
-    /// Without a byte in either direction of a WebSocket or of another tunnel.
+    /// Seconds without a byte in either direction of a WebSocket or of another tunnel.
     tunnel_idle: f64,
 }
 

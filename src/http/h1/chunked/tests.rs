@@ -157,7 +157,7 @@ fn malformed_table() {
     }
 }
 
-/// What a backend may write that a stranger may not.
+/// Bodies that are taken from a backend and refused from a stranger.
 #[test]
 fn bodies_of_backends_table() {
     let rows = [
@@ -193,7 +193,7 @@ fn bodies_of_backends_table() {
     }
 }
 
-/// A longer body may have more of them.
+/// The bound on the bytes of extensions grows with the data of the body.
 #[test]
 fn extensions_may_take_a_share_of_the_body() {
     let share = limits::CHUNK_EXTENSIONS_SHARE as usize;

@@ -1,4 +1,4 @@
-//! What a backend is told of the way that a request came, besides `X-Forwarded-For`, `-Proto` and `-Host`.
+//! Fields that tell a backend how a request reached palantir, besides `X-Forwarded-For`, `-Proto` and `-Host`.
 
 use std::net::IpAddr;
 
@@ -11,19 +11,19 @@ use crate::http::names::{self, NameSet};
 const FORWARDED: &str = "forwarded";
 const REAL_IP: &str = "x-real-ip";
 
-/// What is written by setting, and what passes by setting.
+/// The forwarding fields that the configuration wants written or passed on.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarding<'a> {
     /// Whether `Forwarded` (RFC 7239) is written.
     pub forwarded: bool,
-    /// Written as `X-Real-IP`; `None`: that of a trusted proxy passes.
+    /// The address that is written as `X-Real-IP`; `None`: the field of a trusted proxy passes.
     pub real_ip: Option<IpAddr>,
-    /// Names that pass whoever sent them, of those that pass from trusted proxies alone.
+    /// Names of fields that pass from every client, although they pass only from trusted proxies by default.
     pub pass: &'a NameSet,
 }
 
 impl Forwarding<'static> {
-    /// Nothing of it.
+    /// No field is written, and only the fields of trusted proxies pass.
     pub const NONE: Forwarding<'static> = {
         static NO_NAMES: NameSet = NameSet::none();
         Forwarding {
@@ -35,7 +35,7 @@ impl Forwarding<'static> {
 }
 
 impl RequestEdits<'_> {
-    /// Whether a field that proxies write passes as it is.
+    /// Whether a forwarding field passes unchanged.
     pub(super) fn passes(&self, name: &str) -> bool {
         let is = |known: &str| names::same(name.as_bytes(), known.as_bytes());
         let is_written = (self.forwarding.forwarded && is(FORWARDED))
@@ -48,7 +48,7 @@ impl RequestEdits<'_> {
         may_pass && is_plainly_written(name)
     }
 
-    /// Writes what is set to be written, unless the operator has said something else of it.
+    /// Writes the fields that the configuration wants, unless the operator's own edits name them.
     #[inline(always)]
     pub(super) fn write_forwarding(
         &self,
@@ -69,7 +69,8 @@ impl RequestEdits<'_> {
         }
     }
 
-    /// Writes `Forwarded`: what a trusted proxy has said, and then the same of that proxy (RFC 7239 section 4).
+    /// Writes `Forwarded`: the elements that a trusted proxy has sent, followed by an element for this hop (RFC 7239
+    /// section 4).
     #[cold]
     fn write_forwarded(
         &self,
@@ -95,14 +96,16 @@ impl RequestEdits<'_> {
             None => pen.text(b"unknown"),
         }
         if !head.host.is_empty() {
-            // A host has no sign that would have to be escaped, and may have some that no token has.
+            // The host is quoted because it may have characters that no token has. No character of a host needs an
+            // escape.
             pen.texts([b";host=\"", head.host, b"\""]);
         }
         pen.texts([b";proto=", self.proto.as_bytes(), b"\r\n"]);
     }
 }
 
-/// Whether a value has something in it, and its quotes end: one that did not would take what is written behind it in.
+/// Whether a value is not empty and all its quotes are closed: an open quote would enclose the text that is written
+/// behind it.
 fn is_whole(value: &[u8]) -> bool {
     let (mut is_quoted, mut is_escaped) = (false, false);
     for byte in value {
@@ -116,8 +119,8 @@ fn is_whole(value: &[u8]) -> bool {
     !value.is_empty() && !is_quoted
 }
 
-/// Whether a name has no other sign than dashes. Proxies write it so; with `_` it may have come from anybody and passed
-/// them unseen.
+/// Whether a name is written with `-` and without `_`. Proxies write their fields so. A name with `_` may have come
+/// from anybody and passed a proxy that did not recognise it.
 fn is_plainly_written(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     name.bytes().all(is_plain)

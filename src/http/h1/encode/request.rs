@@ -42,7 +42,7 @@ pub struct RequestEdits<'a> {
     /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
     /// section 5).
     pub websocket_key: Option<&'a [u8]>,
-    /// Written as `Max-Forwards`; `None`: the client's passes.
+    /// The number that is written as `Max-Forwards`; `None`: the client's field passes.
     pub max_forwards: Option<u32>,
 }
 
@@ -178,8 +178,9 @@ fn write_host(pen: &mut Pen<'_>, name: &str, host: &[u8]) -> Range<usize> {
     end - host.len()..end
 }
 
-/// Writes all values of `X-Forwarded-For` that the client sent, then the client's own address, in one field. Where there
-/// is no address that could stand behind what a stranger says, a backend would believe the stranger: nothing is written.
+/// Writes all values of `X-Forwarded-For` that the client sent, then the client's own address, in one field. If the
+/// client has no address that could follow the values of a stranger, nothing is written: a backend would believe the
+/// stranger.
 #[inline(always)]
 fn write_forwarded_for(
     pen: &mut Pen<'_>,
@@ -209,8 +210,8 @@ fn write_received_forwarded_for(pen: &mut Pen<'_>, lines: &Lines<'_, '_>) {
     }
 }
 
-/// Whether the length that the client named is that of the body that will be sent. A backend would wait for the bytes of
-/// any other length, and take for them what is sent behind the request.
+/// Whether the length that the client named is that of the body that will be sent. With any other length a backend
+/// would wait for missing bytes and take the next request for them.
 #[inline(always)]
 fn has_true_length(head: &RequestHead<'_, '_>) -> bool {
     match head.body {
@@ -254,7 +255,7 @@ fn write_connection(pen: &mut Pen<'_>, head: &RequestHead<'_, '_>) {
     }
 }
 
-/// Writes protocols in one `Upgrade`.
+/// Writes a list of protocols in one `Upgrade` field.
 pub(super) fn write_upgrade<'b>(pen: &mut Pen<'_>, protocols: impl Iterator<Item = &'b [u8]>) {
     pen.text(b"Upgrade: ");
     for protocol in protocols {

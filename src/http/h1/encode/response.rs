@@ -25,8 +25,8 @@ pub struct ResponseEdits<'a> {
     /// Whether `Via` is added.
     pub via: bool,
     pub rewriting: Rewriting<'a>,
-    /// Where a backend of HTTP/2 has accepted a WebSocket: the proof for the client that it has. The head becomes that of
-    /// a 101.
+    /// The value of `Sec-WebSocket-Accept`, if a backend of HTTP/2 has accepted a WebSocket. The head becomes that of a
+    /// 101.
     pub accept: Option<&'a [u8]>,
 }
 
@@ -70,16 +70,16 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
     });
 }
 
-/// Writes where the body ends, as far as no copied line says it.
+/// Writes the field that tells where the body ends, if no copied line tells it.
 #[inline(always)]
 fn write_framing(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &ResponseEdits<'_>) {
     match (edits.body, head.survey.content_length) {
         (ResponseBody::Chunked, _) => pen.text(b"Transfer-Encoding: chunked\r\n"),
         (ResponseBody::UntilClose, _) => {}
         (_, Some(length)) if head.survey.rewrites_length => pen.number("Content-Length", length),
-        // A client would wait for the end of the connection (RFC 9110 section 15.3.6).
+        // Without the field a client would wait for the end of the connection (RFC 9110 section 15.3.6).
         (ResponseBody::None, None) if head.status == 205 => pen.number("Content-Length", 0),
-        // So would it behind a response of HTTP/2 that ended with its head.
+        // A response of HTTP/2 that ended with its head needs the field for the same reason.
         (ResponseBody::Length(0), None) if edits.client_version != Version::Http2 => {
             pen.number("Content-Length", 0)
         }
@@ -102,8 +102,8 @@ fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Resp
             (false, Version::Http10) => b"keep-alive",
             (false, Version::Http11 | Version::Http2) => b"",
         };
-        // With another status the field only advertises: what a client would then ask for need not be what the
-        // backend says, because palantir speaks for itself (RFC 9110 section 7.8).
+        // In other answers the field only advertises protocols. The field is left out: palantir answers an offer
+        // itself, and may support other protocols than the backend (RFC 9110 section 7.8).
         if head.status == 426 && write_required_upgrade(pen, head, option) {
             return;
         }
@@ -113,8 +113,8 @@ fn write_connection(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, edits: &Resp
     }
 }
 
-/// Writes what a client has to switch to before its request is served (RFC 9110 section 15.5.22), and `Connection` with
-/// this option. False: the backend does not say what, and nothing is written.
+/// Writes the protocols that a client has to switch to before its request is served (RFC 9110 section 15.5.22), and
+/// `Connection` with this option. False: the backend names no protocol, and nothing is written.
 #[cold]
 fn write_required_upgrade(pen: &mut Pen<'_>, head: &ResponseHead<'_, '_>, option: &[u8]) -> bool {
     if upgrades(head.fields).next().is_none() {

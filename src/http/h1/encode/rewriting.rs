@@ -1,4 +1,4 @@
-//! What of an answer's fields is written anew for the client, because the backend wrote it for itself.
+//! Rewrites fields of an answer that name the backend's own hosts and paths, so that they hold for the client.
 
 use httparse::Header;
 
@@ -7,16 +7,16 @@ use crate::http::cookies::{CookieEdits, NO_COOKIE_EDITS};
 use crate::http::fields::Known;
 use crate::http::references::{References, in_refresh};
 
-/// What changes in references and cookies.
+/// The changes to references and cookies.
 #[derive(Clone, Copy, Debug)]
 pub struct Rewriting<'a> {
-    /// `None`: references stay as they are.
+    /// The changes to references; `None`: references stay as they are.
     pub references: Option<References<'a>>,
     pub cookies: &'a CookieEdits,
 }
 
 impl Rewriting<'static> {
-    /// Nothing.
+    /// No change.
     pub const NONE: Rewriting<'static> = Rewriting {
         references: None,
         cookies: &NO_COOKIE_EDITS,
@@ -24,7 +24,7 @@ impl Rewriting<'static> {
 }
 
 impl Rewriting<'_> {
-    /// Writes a field of one of these kinds.
+    /// Writes a field of one of these kinds with its value changed.
     pub(super) fn write(&self, pen: &mut Pen<'_>, field: &Header<'_>, known: Known) {
         let value = field.value;
         let place = match (known, &self.references) {

@@ -208,7 +208,7 @@ fn forwarded_for_is_appended_to() {
             .collect();
         assert_eq!(values, [expected], "{sent}");
     }
-    // Without an address of the client's there is nothing to append.
+    // A client without an address adds nothing to the field.
     let nameless = |value: &str, client_trusted| {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {value}\r\n\r\n");
         let edits = RequestEdits {
@@ -501,7 +501,7 @@ fn response_framing_follows_the_client() {
     assert_eq!(empty, "HTTP/1.1 204 \r\n\r\n");
 }
 
-/// A length that is not written as one number is written anew; where there is no body, framing is left out.
+/// A length that is not written as one number is rewritten. A response without a body has no framing fields.
 #[test]
 fn response_framing_is_written_in_one_way() {
     let rows = [

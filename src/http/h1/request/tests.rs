@@ -66,7 +66,7 @@ fn request_lines_table() {
         ("GET / HTPP/1.1", Some(BadRequestLine)),
         ("GET / HTTP/11", Some(BadRequestLine)),
         ("GET / HTTP/0.9", Some(UnsupportedVersion)),
-        ("GET / HTTP/1.2", Some(UnsupportedVersion)), // Until `lower_version` has seen it.
+        ("GET / HTTP/1.2", Some(UnsupportedVersion)), // `lower_version` makes it 1.1 before.
         ("GET / HTTP/2.0", Some(UnsupportedVersion)),
         ("PRI * HTTP/2.0", Some(UnsupportedVersion)),
         ("GET / HTTP/3.0", Some(UnsupportedVersion)),
@@ -81,7 +81,7 @@ fn request_lines_table() {
     }
 }
 
-/// A higher minor version is served as 1.1; what has no such version stays as it is.
+/// A request of a higher minor version is served as one of HTTP/1.1. All other bytes stay as they are.
 #[test]
 fn versions_are_lowered_table() {
     let rows = [

@@ -336,7 +336,7 @@ fn framing_table() {
     }
 }
 
-/// Behind an answer whose framing is in doubt comes no other on the same connection.
+/// A connection takes no other answer after one whose framing is in doubt.
 #[test]
 fn doubtful_framing_ends_the_connection() {
     let rows = [

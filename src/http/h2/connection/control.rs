@@ -123,7 +123,8 @@ impl Connection {
             self.floods.count(Abuse::RapidReset, now)?;
             return Ok(None);
         }
-        // A client that has its answer whole may stop sending its request by a reset, and wastes nobody's work by that.
+        // A client that has its whole answer may reset the stream to stop sending its request. Such a reset wastes no
+        // work of a backend.
         let has_answer = self.streams.get(&stream).is_some_and(|open| !open.sends);
         self.remove(stream);
         match self.role {

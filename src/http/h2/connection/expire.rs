@@ -8,12 +8,12 @@ use crate::base::time::Micros;
 use crate::http::h2::Role;
 use crate::http::h2::error::{Abuse, ConnectionError};
 
-/// How long a peer is waited for.
+/// How long palantir waits for a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How long a client may let everything stand still.
+    /// How long a client may let a connection stand still.
     pub idle: Duration,
-    /// How long a field section may take, or a frame that is needed in one piece, from its first byte.
+    /// How long a field section, or a frame that is needed in one piece, may take from its first byte to its last.
     pub head: Duration,
 }
 
@@ -28,10 +28,9 @@ impl Connection {
         [settings, drain].into_iter().flatten().min()
     }
 
-    /// Does what is due.
-    ///
-    /// Errors: the peer did not acknowledge our SETTINGS, or what it began to send did not come to its end, or nothing
-    /// moves because it keeps all windows shut.
+    /// Ends the connection if one of its deadlines has passed. Errors: the peer did not acknowledge our SETTINGS, a
+    /// frame or a field section of the peer did not end in time, or nothing moves because the peer keeps all windows
+    /// shut.
     pub fn expire(&mut self, now: Micros, patience: Patience) -> Result<(), ConnectionError> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -59,16 +58,16 @@ impl Connection {
         }
     }
 
-    /// When the acknowledgement of our SETTINGS is due: some time after the peer was last heard of, because it may stand
-    /// behind a large body on a thin line.
+    /// The deadline for the acknowledgement of our SETTINGS. The time is counted from the last bytes of the peer,
+    /// because the acknowledgement may follow a large body on a slow line.
     fn settings_deadline(&self) -> Option<Micros> {
         let sent = self.unacknowledged?;
         Some(after(sent.max(self.heard_at), H2_SETTINGS_MILLIS))
     }
 
-    /// Whether a client keeps shut the windows of all its streams, on each of which something waits to be sent. (One
-    /// stream that waits for something else, such as an answer, keeps the others from ending with it. A backend that
-    /// takes no body may be answering meanwhile; what is sent to it is bounded by the exchange.)
+    /// Whether a client keeps the windows of all its streams shut while something waits to be sent on each of them. (A
+    /// stream that waits for something else, such as an answer, keeps the connection from ending. A backend that takes
+    /// no body may be answering meanwhile, and the time-outs of the exchange bound how long it may take nothing.)
     fn is_shut(&self) -> bool {
         let mut streams = self.streams.values();
         let has_any = !self.streams.is_empty();

@@ -61,8 +61,8 @@ pub enum Event<'a> {
     },
     /// The trailers that may be passed on, each `name: value CRLF`; perhaps none. The body ends.
     Trailers { stream: StreamId, lines: &'a [u8] },
-    /// Trailers of a request that are not to be forwarded. The request ends, and is to be answered with the refusal's
-    /// status if no answer has begun.
+    /// The trailers of a request must not be forwarded. The request ends, and is answered with the status of the
+    /// refusal if no answer has begun.
     RefusedTrailers { stream: StreamId, refusal: Refusal },
     /// The stream is gone: reset by the peer, or by us (`by_us`) because the peer broke a rule.
     Reset {
@@ -156,11 +156,11 @@ pub struct Connection {
     /// Whether the stream that sent last had never sent before.
     is_after_new: bool,
     has_peer_settings: bool,
-    /// When bytes of a body last went either way, or a stream was opened.
+    /// The time at which bytes of a body last went either way, or a stream was opened.
     moved_at: Micros,
-    /// When the frame or the field section began that has not come to its end.
+    /// The time at which the frame or field section began that is still incomplete.
     incomplete_since: Option<Micros>,
-    /// When the peer was last heard of.
+    /// The time at which bytes last came from the peer.
     heard_at: Micros,
     /// When our SETTINGS were sent, until they are acknowledged.
     unacknowledged: Option<Micros>,
@@ -289,7 +289,8 @@ impl Connection {
         self.streams.len()
     }
 
-    /// Whether there is a stream on which nothing waits to be sent: something else is waited for.
+    /// Whether there is a stream on which nothing waits to be sent. Such a stream waits for its owner, not for its
+    /// peer.
     pub fn awaits_owner(&self) -> bool {
         self.waiting.len() < self.streams.len()
     }
@@ -321,7 +322,7 @@ impl Connection {
         }
     }
 
-    /// Takes no new streams any more from a peer that cannot open any: it is told so at once.
+    /// Takes no new streams any more, and tells the peer so at once. The peer has ended its side and can open none.
     pub fn finish(&mut self) {
         if !matches!(self.ending, Ending::Final(_)) && self.failed.is_none() {
             self.finish_drain();

@@ -28,7 +28,7 @@ impl Connection {
         (self.peer.streams as usize).saturating_sub(self.streams.len())
     }
 
-    /// Whether the peer has said by its first SETTINGS what it takes.
+    /// Whether the peer's first SETTINGS have come.
     pub fn has_peer_settings(&self) -> bool {
         self.has_peer_settings
     }

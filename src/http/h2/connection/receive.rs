@@ -78,8 +78,8 @@ impl Connection {
         Ok((used, None))
     }
 
-    /// Whether a frame that is needed in one piece, or a field section, has begun and not ended. The bytes of a body are
-    /// passed on as they come.
+    /// Whether a frame that is needed in one piece, or a field section, has begun and not ended. Incomplete DATA does
+    /// not count, because the bytes of a body are passed on as they come.
     pub fn is_incomplete(&self) -> bool {
         !self.partial.is_empty() || self.section.stream().is_some()
     }

@@ -116,7 +116,7 @@ impl Connection {
         }
     }
 
-    /// Whether a section on this stream can be nothing but trailers.
+    /// Whether a section on this stream can only be trailers.
     #[inline]
     fn is_behind_head(&self, stream: StreamId) -> bool {
         match self.streams.get(&stream) {
@@ -262,7 +262,7 @@ impl Connection {
         // Here the length tells what a GET would have got, and the body is empty (RFC 9110 section 8.6).
         let is_empty = open.asked_head || matches!(status, 204 | 304);
         open.expected = match open.asked_tunnel && (200..300).contains(&status) {
-            true => None, // Any length is to be ignored (RFC 9110 section 9.3.6).
+            true => None, // A success of CONNECT has no content (RFC 9110 section 9.3.6).
             false if is_empty => Some(0),
             false => length,
         };
@@ -286,7 +286,7 @@ impl Connection {
             .get_mut(&stream)
             .is_some_and(|open| open.expects(0, true));
         let checked = check::check_trailers(&mut self.head.fields);
-        // As with a head, a client that keeps to the RFC is told what is wrong.
+        // As with a head, only a client whose section is well-formed gets an answer that names the fault.
         let is_told = |refusal| self.role == Role::Server && !check::is_malformed(refusal);
         let note = match checked {
             Ok(()) => Note::Trailers { stream },

@@ -102,7 +102,7 @@ impl Connection {
         Ok(taken)
     }
 
-    /// Whether a stream waits for its turn or for the transport, and not for a window of the peer's.
+    /// Whether a stream waits for its turn or for the transport, and not for a window of the peer.
     pub fn is_held_back(&self, id: StreamId) -> bool {
         let stream = self.streams.get(&id);
         self.send_window > 0 && stream.is_some_and(|stream| stream.send_window > 0)

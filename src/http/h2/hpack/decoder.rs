@@ -45,7 +45,8 @@ impl Decoder {
         self.decode_within(section, list, &limits)
     }
 
-    /// The same within other limits.
+    /// Appends the fields of a whole section to `list`, as [`Self::decode`] does, within these limits instead of the
+    /// decoder's own.
     pub fn decode_within(
         &mut self,
         section: &[u8],

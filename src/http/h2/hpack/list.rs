@@ -5,12 +5,13 @@ use crate::base::limits;
 use crate::http::h2::field::Class;
 use crate::http::refusal::Refusal;
 
-/// Bytes that every further `cookie` field adds at least to the one field of HTTP/1.1 that all become (RFC 9113 section
-/// 8.2.3). An empty one would add fewer, and counts as much, so that the bound on a head bounds their number.
+/// The least number of bytes that every further `cookie` field counts for in the one `Cookie` field of HTTP/1.1 (RFC
+/// 9113 section 8.2.3). An empty field would add fewer bytes, but counts for as many, so that the bound on a head also
+/// bounds the number of such fields.
 const LEAST_CRUMB: usize = b"; a".len();
 
-/// Bounds on a field section. What counts is the head that HTTP/1.1 would have had, so that a message passes over both
-/// versions or over none: a request line, one `Host`, one `Cookie`.
+/// Bounds on a field section. The size that counts is that of the head that HTTP/1.1 would have had, with a request
+/// line, one `Host` and one `Cookie`, so that a message passes over both versions or over none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListLimits {
     /// Bytes beyond which a section is refused.
@@ -20,16 +21,16 @@ pub struct ListLimits {
 }
 
 impl ListLimits {
-    /// Those of a backend's answer, as over HTTP/1.1.
+    /// The limits of a backend's answer, which are those of HTTP/1.1.
     pub const RESPONSE: ListLimits = ListLimits {
         bytes: limits::RESPONSE_HEAD_BYTES,
         fields: limits::HEAD_FIELDS as u16,
     };
 
-    /// The same, but at least as wide as a trailer section needs them. Trailers have bounds of their own, which are the
-    /// same for all versions.
+    /// These limits, extended to those of a trailer section where the latter are wider. Trailers have their own bounds,
+    /// which are the same for all versions.
     pub fn or_trailers(self) -> ListLimits {
-        // The end of the last line and the empty line are counted here.
+        // `limits::TRAILER_BYTES` leaves out the end of the last line and the empty line, which count here.
         let bytes = limits::TRAILER_BYTES + 2 * b"\r\n".len() as u32;
         ListLimits {
             bytes: self.bytes.max(bytes),
@@ -89,9 +90,9 @@ pub struct FieldList {
     /// Bytes and fields of the head that HTTP/1.1 would have had.
     head_bytes: usize,
     head_fields: u16,
-    /// Fields that become one `Cookie`.
+    /// The number of `cookie` fields, which become one `Cookie` field.
     crumbs: u32,
-    /// Whether the host is counted: `:authority` and `host` are one.
+    /// Whether the host is counted already: `:authority` and `host` become one field.
     has_host: bool,
     refusal: Option<Refusal>,
 }

@@ -183,8 +183,8 @@ fn few_bytes_that_become_many_end_it() {
     assert!(list.text.len() < 1_000);
 }
 
-/// What passes over HTTP/1.1 passes here, and no other: cookies are one field, the request line is none, and what is
-/// announced is never less than what passes.
+/// A section passes if and only if its head passes over HTTP/1.1: several cookies are one field, and the request line
+/// is no field. The announced size is never less than the size of a section that passes.
 #[test]
 fn sections_are_counted_as_heads_of_http1() {
     let field = |name: &str, value: &str| {
@@ -219,7 +219,7 @@ fn sections_are_counted_as_heads_of_http1() {
     };
     let crumbs = |count: u32| vec![field("cookie", "a=b"); count as usize];
     let others = |count: usize| vec![field("x", "y"); count];
-    // The bound on the bytes is the only one on crumbs, empty ones included.
+    // The bound on the bytes is the only bound on the number of cookies, even of empty ones.
     let (too_many, too_large) = (Some(Refusal::TooManyFields), Some(Refusal::HeadTooLarge));
     assert_eq!(refusal(roomy, &crumbs(19_000)), None);
     assert_eq!(refusal(roomy, &crumbs(20_000)), too_large);

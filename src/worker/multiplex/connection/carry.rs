@@ -93,8 +93,8 @@ impl Connection {
         }
     }
 
-    /// Lets the requests that came whole be answered for a peer that will send no more: a peer that is gone answers what
-    /// it is told with a reset. The sending task ends the connection behind the last answer.
+    /// Has the complete requests answered for a peer that will send no more. A peer that is gone shows that by a reset,
+    /// which its system sends for the answers. The sending task ends the connection behind the last answer.
     async fn finish_answers(&self, socket: &Socket, terms: &Terms<'_>) -> End {
         self.lose_unfinished();
         self.protocol().finish();
@@ -121,13 +121,13 @@ impl Connection {
         waited.await.unwrap_or_else(|_| Some(Block::default()))
     }
 
-    /// Whether the connection is to come to its end, and does not yet: requests that have chosen it may still use it.
+    /// Whether the connection is to begin its end. A connection that requests have chosen may still be used by them.
     fn should_end(&self, terms: &Terms<'_>) -> bool {
         (terms.is_unwanted)() && !self.protocol.borrow().is_ending() && !self.is_awaited()
     }
 
-    /// Sends what there is to send until the connection is over, or the peer takes none of it for too long, or too little. Errors:
-    /// the peer is gone.
+    /// Sends everything there is to send until the connection is over, or the peer has taken nothing, or too little,
+    /// for too long. Errors: the peer is gone.
     async fn send_all(&self, socket: &Socket, terms: &Terms<'_>) -> io::Result<()> {
         let timer = Timer::new(&self.timers);
         let mut block = Block::default();

@@ -103,7 +103,7 @@ impl Connection {
             Event::GoAway { last, .. } => self.lose_beyond(last),
             Event::Pong => self.silent_since.set(None),
             Event::Settings => {
-                // Those that wait stay counted until they are opened: see [`Connection::has_room`].
+                // Waiting streams stay counted until they are opened: see [`Connection::has_room`].
                 let unsettled = self.unsettled.borrow();
                 unsettled.iter().for_each(|state| state.wake());
             }
@@ -126,7 +126,7 @@ impl Connection {
         state
     }
 
-    /// Ends the streams whose requests have not come whole: no more of them will come.
+    /// Ends the streams whose requests are not complete, because no more bytes of them will come.
     pub(super) fn lose_unfinished(&self) {
         let is_unfinished = |_: &StreamId, state: &mut Rc<State>| !state.ended.get();
         for (_, state) in self.streams.borrow_mut().extract_if(is_unfinished) {

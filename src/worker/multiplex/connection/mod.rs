@@ -32,14 +32,14 @@ pub struct Connection {
     protocol: RefCell<h2::Connection>,
     streams: RefCell<ById<Rc<State>>>,
     free_heads: RefCell<Vec<Head>>,
-    /// Streams that are opened when there is a socket, or when it is known what the peer takes.
+    /// Streams that wait until there is a socket, or until the peer's first SETTINGS have come.
     unsettled: RefCell<Vec<Rc<State>>>,
     /// Streams that were answered before their request had ended, each with the core's millisecond in which it is
     /// reset.
     answered_early: RefCell<VecDeque<(StreamId, u64)>>,
     /// The task that sends, while there is nothing to send.
     sender: RefCell<Option<Waker>>,
-    /// Whether there is a socket: towards a backend, requests choose the connection before.
+    /// Whether there is a socket. Requests may choose a connection to a backend before there is one.
     connected: Cell<bool>,
     timers: Rc<Timers>,
     /// Makes the task that receives look at what is due.
@@ -55,11 +55,11 @@ pub struct Connection {
     /// Since when nothing has come from a backend that owes something, in the core's milliseconds. `None`: it owes
     /// nothing, or has just shown by an answer to PING that it lives.
     silent_since: Cell<Option<u64>>,
-    /// When bytes last came, in the core's milliseconds.
+    /// The core's millisecond in which bytes last came.
     heard_at: Cell<u64>,
-    /// The bytes that have come in all.
+    /// The number of bytes that have come on the connection.
     heard_bytes: Cell<u64>,
-    /// When the socket last took something of what is being sent, in the core's milliseconds; `None`: nothing is.
+    /// The core's millisecond in which the socket last took bytes of a send that is under way; `None`: no send is.
     sending_since: Cell<Option<u64>>,
     /// When a backend that may be gone was asked for a sign of life, in the core's milliseconds.
     suspected_at: Cell<Option<u64>>,
@@ -78,15 +78,16 @@ pub struct Terms<'a> {
     pub rest: &'a dyn Fn(),
     /// Whether the connection should come to its end.
     pub is_unwanted: &'a dyn Fn() -> bool,
-    /// Whether a peer that ends its sending side gets the answers to its whole requests.
+    /// Whether a peer that ends its sending side gets the answers to its complete requests.
     pub serves_half_closed: bool,
-    /// How long it may be without a stream, and how long nothing may move on it while something is to be sent.
+    /// How long the connection may be without a stream, and how long nothing may move on it while something is to be
+    /// sent.
     pub idle: Duration,
     /// How long a head may take from its first byte to its last.
     pub head: Duration,
-    /// How long the peer may take none of what is sent, whatever else moves.
+    /// How long the peer may take nothing from the socket, whatever else moves.
     pub stall: Duration,
-    /// How fast the peer must take what is sent.
+    /// How fast the peer must take the bytes that are sent.
     pub rate: &'a MinRate,
 }
 
@@ -95,7 +96,7 @@ pub struct Terms<'a> {
 pub enum End {
     /// Both sides have ended the connection as agreed, or the peer is gone.
     Orderly,
-    /// The peer takes nothing of what is sent, or too little.
+    /// The peer takes nothing of the bytes that are sent, or too few of them.
     Stuck,
     /// The peer broke a rule and was told.
     Broken(ConnectionError),
@@ -140,7 +141,7 @@ impl Connection {
         self.protocol.borrow_mut()
     }
 
-    /// The bytes that have come on the connection in all.
+    /// The number of bytes that have come on the connection.
     pub(super) fn heard_bytes(&self) -> u64 {
         self.heard_bytes.get()
     }
@@ -158,7 +159,7 @@ impl Connection {
         self.backend.get()
     }
 
-    /// Whether a request may choose it, towards a backend.
+    /// Whether a request to the backend may choose this connection.
     pub fn has_room(&self) -> bool {
         let (protocol, waiting) = (self.protocol.borrow(), self.waiting_streams());
         !self.deaf.get()
@@ -182,8 +183,8 @@ impl Connection {
         Stream::new(self.clone(), 0, Rc::default())
     }
 
-    /// Whether the backend takes an extended CONNECT (RFC 8441 section 3). `None`: it has not said so yet, and the stream
-    /// is woken when it has. Errors: it will not.
+    /// Whether the backend takes an extended CONNECT (RFC 8441 section 3). `None`: the backend's SETTINGS have not
+    /// come; the stream is woken when they have. Errors: they will not come.
     pub(super) fn takes_extended_connect(&self, state: &Rc<State>) -> Result<Option<bool>, Gone> {
         let protocol = self.protocol.borrow();
         if let Some(gone) = state.gone.get() {
@@ -204,7 +205,8 @@ impl Connection {
         self.protocol.borrow().takes_extended_connect()
     }
 
-    /// Whether the connection is still being made; the stream is woken when it is there. Errors: it will not be.
+    /// Whether the connection is still being made. If so, the stream is woken when the connection is made. Errors: it
+    /// will not be made.
     pub(super) fn awaits_socket(&self, state: &Rc<State>) -> Result<bool, Gone> {
         if let Some(gone) = state.gone.get() {
             return Err(gone);
@@ -223,13 +225,13 @@ impl Connection {
         self.unsettled.borrow_mut().push(state.clone());
     }
 
-    /// Forgets that this stream waits, and those that nobody waits for any more.
+    /// Takes this stream, and streams that no task waits for any more, off the list of waiting streams.
     fn forget_unsettled(&self, state: &Rc<State>) {
         let mut unsettled = self.unsettled.borrow_mut();
         unsettled.retain(|known| Rc::strong_count(known) > 1 && !Rc::ptr_eq(known, state));
     }
 
-    /// Whether requests have chosen the connection whose streams are not open yet.
+    /// Whether requests whose streams are not open yet have chosen this connection.
     fn is_awaited(&self) -> bool {
         self.waiting_streams() > 0
     }
@@ -289,8 +291,8 @@ impl Connection {
 
     /// Forgets a stream that nobody works on any more, with `unread` bytes of its body.
     ///
-    /// A client that has its answer, since the core's millisecond `answered_at`, is given some time to read it and to
-    /// stop sending by itself: some take a reset that comes right behind an answer for its loss.
+    /// A client that got its answer in the core's millisecond `answered_at` is given some time to read the answer and
+    /// to stop sending by itself: some clients lose an answer when a reset follows it at once.
     pub(super) fn forget(&self, id: StreamId, unread: usize, code: ErrorCode, answered_at: u64) {
         self.streams.borrow_mut().remove(&id);
         if self.deaf.get() {
@@ -329,8 +331,8 @@ impl Connection {
         }
     }
 
-    /// Lets a connection that is made end if there is no stream on it, and none waits to be opened. Whether it ends for
-    /// that reason from now on.
+    /// Lets an established connection end if it has no stream, and no stream waits to be opened. The result says
+    /// whether the call has made the connection end.
     pub fn end_if_idle(&self) -> bool {
         let is_idle = self.open_streams() == 0 && !self.is_awaited();
         let is_over = self.deaf.get() || self.protocol.borrow().is_ending();

@@ -115,9 +115,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the socket has taken nothing for too long of what is to be sent. What comes from the peer meanwhile, and
-    /// a stream that waits for something else than to send, such as its answer, get a client more time: it may be busy
-    /// with something else than to read. A backend has as much as its exchanges.
+    /// Whether the socket has taken none of the bytes to be sent for too long. A client has more time while bytes come
+    /// from it, or while a stream waits for something else than sending, such as its answer: the client may be busy
+    /// with something else than reading. A backend has as much time as its exchanges.
     fn is_stuck(&self, now: u64, terms: &Terms<'_>) -> bool {
         let Some(since) = self.sending_since.get() else {
             return false;
@@ -125,7 +125,7 @@ impl Connection {
         let silent = now.saturating_sub(since.max(self.heard_at.get()));
         let awaits_other = match self.role {
             Role::Server => self.protocol.borrow().awaits_owner(),
-            // Its exchanges have their own bounds, and the kernel and PING find out whether it is gone.
+            // The exchanges have their own bounds. The kernel and PING find out whether the backend is gone.
             Role::Client => self.open_streams() > 0,
         };
         let is_idle = silent >= terms.idle.as_millis() as u64 && !awaits_other;

@@ -257,7 +257,7 @@ fn looking_goes_on_as_long_as_it_helps() {
     assert!(is_ahead(2) && !is_ahead(1));
 }
 
-/// What is of no use to a WebSocket may be to a request behind it.
+/// A connection that a WebSocket cannot use may serve a request behind it.
 #[test]
 fn requests_of_one_carrier_do_not_wait_for_those_of_another() {
     let core = Core::new();
@@ -277,7 +277,7 @@ fn requests_of_one_carrier_do_not_wait_for_those_of_another() {
     assert_eq!(offered(&plain), "look");
     plain.found();
     assert_eq!([&tunnel, &second].map(offered), ["look", "nothing"]);
-    // A permit is of use to all: it goes to whoever came first.
+    // A permit is of use to every carrier, so the request that came first gets it.
     core.queue.release(core.permit());
     assert_eq!(offered(&tunnel), "permit");
     drop((tunnel, second, plain));

@@ -16,7 +16,7 @@ pub struct Answering<S> {
 }
 
 impl<S: Read + Write> Answering<S> {
-    /// Takes as many streams at once as the proxy may want to open, and no WebSockets (RFC 8441).
+    /// A server that takes as many streams at once as the proxy may want to open, and no WebSockets (RFC 8441).
     pub fn over(stream: S) -> Answering<S> {
         let settings = LocalSettings {
             streams: 1000,
@@ -92,7 +92,7 @@ impl<S: Read + Write> Answering<S> {
         self.stream.write_all(&out).is_ok() && self.stream.flush().is_ok()
     }
 
-    /// Answers without a body.
+    /// Answers a request without a body.
     pub fn answer_with(&mut self, stream: u32, status: u16, fields: &[(&str, &str)]) -> bool {
         let fields = fields.iter().map(|(name, value)| Field {
             name: name.as_bytes(),

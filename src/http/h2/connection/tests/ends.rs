@@ -62,7 +62,7 @@ fn unacknowledged_settings_end_it() {
     );
 }
 
-/// The acknowledgement may stand behind a large body on a thin line.
+/// The acknowledgement may follow a large body on a slow line.
 #[test]
 fn who_is_heard_of_may_acknowledge_later() {
     let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
@@ -85,7 +85,8 @@ fn settings_are_due_some_time_after_the_connection_is_made() {
     assert_eq!(client.deadline(), Some(Micros(early.0 + 9_000_000)));
 }
 
-/// A frame or a head that does not come to its end keeps everything else from being received.
+/// A connection ends if a frame or a head stays incomplete for too long, because nothing else can be received
+/// meanwhile.
 #[test]
 fn what_begins_must_end_in_time() {
     let parts = [
@@ -96,7 +97,7 @@ fn what_begins_must_end_in_time() {
     for part in parts {
         let mut server = new_server();
         receive(&mut server, &headers(1, POST, false)).unwrap();
-        // One that is cut again and again is not late for that.
+        // A connection on which one frame after the other arrives in pieces is not late: each frame has its own time.
         let ping = frame(kind::PING, 0, 0, &[0; 8]);
         receive_at(&mut server, &ping[..3], Micros(0)).unwrap();
         let rest = [&ping[3..], &part].concat();
@@ -106,7 +107,7 @@ fn what_begins_must_end_in_time() {
         let error = ConnectionError::HeadTimeout;
         assert_eq!(server.expire(Micros(19_000_000), PATIENCE), Err(error));
     }
-    // A body may take its time.
+    // The body of a request has no such deadline.
     let mut server = new_server();
     let body = body_frame(1, &[0; 100], true);
     receive(&mut server, &headers(1, POST, false)).unwrap();

@@ -124,7 +124,7 @@ fn honest_peers_are_not_cut_off() {
     assert_eq!(server.open_streams(), 0);
 }
 
-/// A client that stops its upload because it has its answer whole wastes nothing; one that stops before does.
+/// A client that stops its upload after the whole answer wastes no work; a client that stops it earlier does.
 #[test]
 fn resets_behind_whole_answers_are_no_flood() {
     let mut server = new_server();

@@ -294,7 +294,7 @@ fn a_long_head_is_sent_in_pieces() {
     );
 }
 
-/// A stream whose window is shut holds nobody else up. When nothing at all moves, it is the connection that is idle.
+/// A stream whose window is shut holds no other stream up. If nothing at all moves, the connection is idle and ends.
 #[test]
 fn windows_kept_shut_end_what_is_idle_and_nothing_else() {
     let mut server = new_server();
