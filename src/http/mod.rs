@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod host;
 pub mod names;
 pub mod path;
+mod proxy_fields;
 pub mod proxy_protocol;
 pub mod references;
 pub mod refusal;

@@ -1,0 +1,228 @@
+//! The names of fields in which a proxy tells of its client, or of the URL that the client asked for: backends believe
+//! them, so that only proxies before palantir may give them.
+
+use super::names;
+
+/// Beginnings that only such names have.
+const STARTS: [&[u8]; 2] = [b"x-forwarded-", b"x-ssl-client-"];
+
+/// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for a
+/// proxy's.
+const LISTED: [&[u8]; 66] = [
+    b"forwarded",
+    b"forwarded-for",
+    b"x-forwarded",
+    b"x-original-forwarded-for",
+    // The client's address, of all whom backends have believed.
+    b"x-real-ip",
+    b"x-real-port",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-remote-ip",
+    b"x-remote-addr",
+    b"x-originating-ip",
+    b"x-proxyuser-ip",
+    b"x-envoy-external-address",
+    b"x-azure-clientip",
+    b"x-azure-socketip",
+    b"x-appengine-user-ip",
+    b"client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    b"fastly-client-ip",
+    b"fly-client-ip",
+    b"do-connecting-ip",
+    b"proxy-client-ip",
+    b"wl-proxy-client-ip",
+    b"real-ip",
+    b"x-true-ip",
+    b"x-source-ip",
+    b"x-client-address",
+    b"x-original-remote-addr",
+    b"x-appengine-remote-addr",
+    b"x-vercel-forwarded-for",
+    b"x-forward-for",
+    b"x-nf-client-connection-ip",
+    b"x-sucuri-clientip",
+    b"x-cdn-src-ip",
+    b"cdn-src-ip",
+    b"cdn-real-ip",
+    b"ali-cdn-real-ip",
+    b"cf-pseudo-ipv4",
+    b"cloudfront-viewer-address",
+    // The client's certificate (RFC 9440 section 4: to be dropped where it comes from a stranger).
+    b"client-cert",
+    b"client-cert-chain",
+    b"x-client-cert",
+    b"x-client-verify",
+    b"x-arr-clientcert",
+    b"ssl-client-cert",
+    b"ssl-client-verify",
+    b"ssl-client-dn",
+    b"ssl-client-s-dn",
+    b"ssl-client-i-dn",
+    // Scheme and URL.
+    b"x-scheme",
+    b"x-url-scheme",
+    b"front-end-https",
+    b"x-arr-ssl",
+    b"cf-visitor",
+    b"cloudfront-forwarded-proto",
+    b"x-host",
+    b"x-real-host",
+    b"x-envoy-original-path",
+    b"x-envoy-original-host",
+    // Gateways make of it the variable that names the proxy for their own requests.
+    b"proxy",
+    b"x-original-url",
+    b"x-original-uri",
+    b"x-original-host",
+    b"x-rewrite-url",
+];
+
+/// Ends of names that tell a client's address or scheme whatever stands before them.
+const ENDS: [&[u8]; 6] = [
+    b"-client-ip",
+    b"-clientip",
+    b"-real-ip",
+    b"-connecting-ip",
+    b"-forwarded-for",
+    b"-forwarded-proto",
+];
+
+/// By the length of a name: the first letters that are looked for, one bit per letter. The last one is for all names of
+/// more than [`LONGEST`] bytes.
+pub(super) type Letters = [u32; LONGEST + 2];
+
+/// Bytes of the longest name that has a place of its own in [`Letters`].
+pub(super) const LONGEST: usize = 19;
+
+/// The first letters of the names of [`LISTED`].
+const LISTED_LETTERS: Letters = {
+    let mut letters = [0; LONGEST + 2];
+    let mut at = 0;
+    while at < LISTED.len() {
+        letters[place(LISTED[at].len())] |= bit(LISTED[at][0]);
+        at += 1;
+    }
+    letters
+};
+
+/// The first letters of all these names, but for those that are known by their end.
+pub(super) const LETTERS: Letters = {
+    let mut letters = LISTED_LETTERS;
+    let mut at = 0;
+    while at < STARTS.len() {
+        let mut len = STARTS[at].len() + 1;
+        while len < letters.len() {
+            letters[len] |= bit(STARTS[at][0]);
+            len += 1;
+        }
+        at += 1;
+    }
+    letters
+};
+
+/// Where in [`Letters`] names of this length stand.
+#[inline(always)]
+pub(super) const fn place(len: usize) -> usize {
+    if len > LONGEST { LONGEST + 1 } else { len }
+}
+
+/// The bit of a name's first letter, whatever its case.
+#[inline(always)]
+pub(super) const fn bit(first: u8) -> u32 {
+    1 << (first % 32)
+}
+
+/// Whether a name with these last two bytes may end as one of [`ENDS`]: few others do.
+#[inline(always)]
+pub(super) fn may_end_so([a, b]: [u8; 2]) -> bool {
+    matches!(
+        [a | 0x20, b | 0x20],
+        [b'i', b'p'] | [b'o', b'r'] | [b't', b'o']
+    )
+}
+
+/// Whether a field of this name is one of those that only proxies before palantir are believed.
+pub fn is_from_proxies(name: &[u8]) -> bool {
+    let begins_so =
+        |start: &&[u8]| name.len() > start.len() && names::same(&name[..start.len()], start);
+    let ends_so =
+        |end: &&[u8]| name.len() > end.len() && names::same(&name[name.len() - end.len()..], end);
+    STARTS.iter().any(begins_so) || ENDS.iter().any(ends_so) || is_listed(name)
+}
+
+fn is_listed(name: &[u8]) -> bool {
+    let letters = LISTED_LETTERS[place(name.len())];
+    let may_be = name.first().is_some_and(|first| letters & bit(*first) != 0);
+    may_be && LISTED.iter().any(|known| names::same(name, known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fields::{Known, recognise};
+
+    #[test]
+    fn what_only_proxies_say_is_recognised_in_any_form() {
+        for name in [
+            "Forwarded",
+            "X-Real-IP",
+            "x_real_ip",
+            "x.real.ip",
+            "X-Forwarded-Port",
+            "X_FORWARDED-prefix",
+            "x-forwarded-a",
+            "X-Forwarded-Client-Cert",
+            "X-Forwarded-Preferred_Username",
+            "X-Original-URL",
+            "x-original_uri",
+            "X-Original-Host",
+            "X-Rewrite-URL",
+            "True-Client-IP",
+            "true_client_ip",
+            "CF-Connecting-IP",
+            "CF_Connecting-IPv6",
+            "Client-Cert",
+            "X-Original-Forwarded-For",
+            "x.forwarded",
+            "X-Scheme",
+            "X-True-Client-IP",
+            "X_Real_Client_IP",
+            "Incap-Client-IP",
+            "Akamai-Client-IP",
+            "HTTP-Client-IP",
+            "Q-Connecting-IP",
+            "CloudFront-Forwarded-Proto",
+            "Any.Forwarded_For",
+            "x-ssl-client-s-dn",
+            "SSL_Client_Cert",
+            "Proxy",
+        ] {
+            assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
+        }
+        for name in [
+            "x-recipient-ip",
+            "zip",
+            "ship",
+            "wi-fi-ip",
+            "unreal-ip",
+            "sponsor",
+            "photo",
+            "proxies",
+            "x-ssl-client",
+            "ssl-version",
+            "client",
+            "x-hosted",
+            "forwards",
+            "x-forwarded-",
+            "x-forwards",
+            "x-real-id",
+            "x-requested-with",
+        ] {
+            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
+        }
+    }
+}
