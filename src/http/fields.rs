@@ -3,8 +3,8 @@
 use httparse::Header;
 
 use super::names;
-pub use super::proxy_fields::is_from_proxies;
 use super::proxy_fields::{self, Letters, bit, may_end_so, place};
+pub use super::proxy_fields::{is_from_proxies, is_of_websphere};
 
 /// The names on which framing, routing, trust or the connection depend. Every other field is passed on unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,31 @@
 use super::names;
 
 /// Beginnings that only such names have.
-const STARTS: [&[u8]; 2] = [b"x-forwarded-", b"x-ssl-client-"];
+const STARTS: [&[u8]; 14] = [
+    b"x-forwarded-",
+    // The client's certificate and its connection, as nginx, HAProxy, Apache, WebLogic and load balancers call them.
+    b"ssl-client-",
+    b"tls-client-",
+    b"x-ssl-",
+    b"x-tls-",
+    b"x-mtls-",
+    b"x-client-cert-",
+    b"x-amzn-mtls-",
+    b"cf-client-cert-",
+    b"wl-proxy-",
+    // Who the client has proved to be, as platforms call it that have asked the client in front of a backend.
+    b"x-amzn-oidc-",
+    b"x-goog-authenticated-user-",
+    b"x-ms-client-principal-",
+    b"tailscale-user-",
+];
+
+/// The beginning of the names in which a web server tells WebSphere of the client. Nobody takes another sign for it.
+const WEBSPHERE: &[u8] = b"$ws";
 
 /// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for a
 /// proxy's.
-const LISTED: [&[u8]; 66] = [
+const LISTED: [&[u8]; 86] = [
     b"forwarded",
     b"forwarded-for",
     b"x-forwarded",
@@ -20,6 +40,9 @@ const LISTED: [&[u8]; 66] = [
     b"x-cluster-client-ip",
     b"x-remote-ip",
     b"x-remote-addr",
+    b"x-remote-host",
+    b"remote-addr",
+    b"remote-host",
     b"x-originating-ip",
     b"x-proxyuser-ip",
     b"x-envoy-external-address",
@@ -34,7 +57,6 @@ const LISTED: [&[u8]; 66] = [
     b"fly-client-ip",
     b"do-connecting-ip",
     b"proxy-client-ip",
-    b"wl-proxy-client-ip",
     b"real-ip",
     b"x-true-ip",
     b"x-source-ip",
@@ -43,6 +65,9 @@ const LISTED: [&[u8]; 66] = [
     b"x-appengine-remote-addr",
     b"x-vercel-forwarded-for",
     b"x-forward-for",
+    b"x-forward-host",
+    b"x-forward-port",
+    b"x-forward-proto",
     b"x-nf-client-connection-ip",
     b"x-sucuri-clientip",
     b"x-cdn-src-ip",
@@ -54,16 +79,26 @@ const LISTED: [&[u8]; 66] = [
     // The client's certificate (RFC 9440 section 4: to be dropped where it comes from a stranger).
     b"client-cert",
     b"client-cert-chain",
+    b"proxy-client-cert",
     b"x-client-cert",
+    b"x-client-certificate",
+    b"x-client-cn",
+    b"x-client-dn",
+    b"x-client-issuer",
+    b"x-client-issuer-dn",
+    b"x-client-s-dn",
+    b"x-client-subject",
+    b"x-client-subject-dn",
     b"x-client-verify",
+    b"x-client-verified",
+    b"x-ms-client-principal",
+    b"ssl-client",
     b"x-arr-clientcert",
-    b"ssl-client-cert",
-    b"ssl-client-verify",
-    b"ssl-client-dn",
-    b"ssl-client-s-dn",
-    b"ssl-client-i-dn",
     // Scheme and URL.
     b"x-scheme",
+    b"x-ssl",
+    b"x-https",
+    b"fastly-ssl",
     b"x-url-scheme",
     b"front-end-https",
     b"x-arr-ssl",
@@ -78,6 +113,11 @@ const LISTED: [&[u8]; 66] = [
     b"x-original-url",
     b"x-original-uri",
     b"x-original-host",
+    b"x-original-for",
+    b"x-original-prefix",
+    b"x-original-proto",
+    b"x-original-scheme",
+    b"x-http-host-override",
     b"x-rewrite-url",
 ];
 
@@ -121,6 +161,11 @@ pub(super) const LETTERS: Letters = {
         }
         at += 1;
     }
+    let mut len = WEBSPHERE.len() + 1;
+    while len < letters.len() {
+        letters[len] |= bit(WEBSPHERE[0]);
+        len += 1;
+    }
     letters
 };
 
@@ -130,7 +175,7 @@ pub(super) const fn place(len: usize) -> usize {
     if len > LONGEST { LONGEST + 1 } else { len }
 }
 
-/// The bit of a name's first letter, whatever its case.
+/// The bit of a name's first letter, whatever its case. Signs share the bits of letters.
 #[inline(always)]
 pub(super) const fn bit(first: u8) -> u32 {
     1 << (first % 32)
@@ -151,7 +196,10 @@ pub fn is_from_proxies(name: &[u8]) -> bool {
         |start: &&[u8]| name.len() > start.len() && names::same(&name[..start.len()], start);
     let ends_so =
         |end: &&[u8]| name.len() > end.len() && names::same(&name[name.len() - end.len()..], end);
-    STARTS.iter().any(begins_so) || ENDS.iter().any(ends_so) || is_listed(name)
+    STARTS.iter().any(begins_so)
+        || ENDS.iter().any(ends_so)
+        || is_listed(name)
+        || is_of_websphere(name)
 }
 
 fn is_listed(name: &[u8]) -> bool {
@@ -160,9 +208,14 @@ fn is_listed(name: &[u8]) -> bool {
     may_be && LISTED.iter().any(|known| names::same(name, known))
 }
 
+/// Whether a name begins as those of WebSphere's fields do.
+pub fn is_of_websphere(name: &[u8]) -> bool {
+    let start = name.get(..WEBSPHERE.len());
+    name.len() > WEBSPHERE.len() && start.is_some_and(|start| start.eq_ignore_ascii_case(WEBSPHERE))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::http::fields::{Known, recognise};
 
     #[test]
@@ -200,6 +253,30 @@ mod tests {
             "x-ssl-client-s-dn",
             "SSL_Client_Cert",
             "Proxy",
+            "ssl-client-subject-dn",
+            "ssl-client-issuer-dn",
+            "X-SSL-Client",
+            "X_SSL_Issuer",
+            "X-SSL",
+            "X-Client-DN",
+            "WL-Proxy-Client-Cert",
+            "WL_Proxy_SSL",
+            "WL-Proxy-Client-IP",
+            "Proxy-Client-Cert",
+            "$WSRA",
+            "$wsis",
+            "$WSCC",
+            "X-Amzn-Mtls-Clientcert",
+            "X-Amzn-Mtls-Clientcert-Subject",
+            "X-TLS-Client-Cert",
+            "X-HTTP-Host-Override",
+            "X-Original-Scheme",
+            "X-Forward-Proto",
+            "Fastly-SSL",
+            "Remote_Addr",
+            "X-MS-Client-Principal",
+            "X-MS-Client-Principal-Id",
+            "X-Goog-Authenticated-User-Email",
         ] {
             assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
         }
@@ -212,8 +289,18 @@ mod tests {
             "sponsor",
             "photo",
             "proxies",
-            "x-ssl-client",
+            "x-ssl-",
+            "x-sslclient",
             "ssl-version",
+            "$ws",
+            "$wxyz",
+            "-wsra",
+            "_WSRA",
+            "dwsra",
+            "x-original-filename",
+            "x-client-version",
+            "x-client-id",
+            "sec-websocket-key",
             "client",
             "x-hosted",
             "forwards",

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use super::request::RequestEdits;
+use crate::http::fields::is_of_websphere;
 use crate::http::h1::RequestHead;
 use crate::http::names::{self, NameSet};
 
@@ -116,11 +117,12 @@ fn is_whole(value: &[u8]) -> bool {
     !value.is_empty() && !is_quoted
 }
 
-/// Whether a name has no other sign than dashes. Proxies write it so; with `_` it may have come from anybody and passed
-/// them unseen.
+/// Whether a name has no other sign than dashes, or begins with the sign that WebSphere's names have. Proxies write it so;
+/// with `_` it may have come from anybody and passed them unseen.
 fn is_plainly_written(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    name.bytes().all(is_plain)
+    let start = usize::from(is_of_websphere(name.as_bytes()));
+    name.bytes().skip(start).all(is_plain)
 }
 
 #[cfg(test)]
