@@ -285,7 +285,7 @@ pub(super) fn offered<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u8
 
 /// Whether a protocol is HTTP itself, of whatever version: inside of such a tunnel a client could ask for anything
 /// unseen. (HTTP/2 is not spoken this way any more: RFC 9113 section 3.1.)
-fn is_http(protocol: &[u8]) -> bool {
+pub(in crate::http) fn is_http(protocol: &[u8]) -> bool {
     let name = protocol.split(|&byte| byte == b'/').next();
     let name = trim(name.unwrap_or_default());
     [&b"h2c"[..], b"h2", b"http"]

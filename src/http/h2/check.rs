@@ -12,7 +12,7 @@ use crate::base::limits;
 use crate::http::fields::{
     Expectation, disguises_framing, expectation, is_token, is_tolerable, trim,
 };
-use crate::http::h1::{content_length, equal_lengths, may_be_trailer};
+use crate::http::h1::{content_length, equal_lengths, is_http, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
 
@@ -333,10 +333,10 @@ fn finish(head: &mut Head) {
     head.fields.text.extend_from_slice(b"\r\n");
 }
 
-/// Whether a stream may be switched to this protocol: not to a list of several, nor to HTTP/2 itself, of which a
-/// backend that takes it could be told anything.
+/// Whether a stream may be switched to this protocol: not to a list of several, nor to HTTP itself, of which a backend that
+/// takes it could be told anything.
 fn is_protocol(text: &[u8]) -> bool {
-    is_token(text) && !text.eq_ignore_ascii_case(b"h2c")
+    is_token(text) && !is_http(text)
 }
 
 #[cfg(test)]

@@ -366,9 +366,13 @@ fn encode(
     }
 }
 
-/// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1).
+/// Whether a request for a WebSocket lacks the key that HTTP/1 wants (RFC 8441 section 5.1). No other protocol has one.
 fn needs_key(head: &RequestHead<'_, '_>) -> bool {
-    head.upgrade && head.version == Version::Http2
+    head.version == Version::Http2 && head.offered().any(is_websocket)
+}
+
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"websocket")
 }
 
 /// The protocols that the client offers, for the time when its head is gone.
@@ -392,7 +396,6 @@ fn carrier_of(
     let mut keys = fields::values(head.fields, "sec-websocket-key");
     let given = keys.next().and_then(websocket::given_key);
     let key = own_key.or(given.filter(|_| keys.next().is_none()));
-    let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
     let mut offered = head.offered();
     // Nothing else is asked for by an extended CONNECT in the way in which HTTP/1.1 asks for it.
     let has_form = head.method.as_bytes() == b"GET"
