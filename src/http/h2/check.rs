@@ -85,12 +85,14 @@ pub(super) fn check_request(
         });
     }
     check_protocol(head, &found, is_connect && rules.extended_connect)?;
-    let text = &head.fields.text;
     let scheme = found.scheme.clone().ok_or(Refusal::BadPseudoField)?;
     let target = found.path.clone().ok_or(Refusal::BadPseudoField)?;
     if target.is_empty() || scheme.is_empty() {
         return Err(Refusal::BadPseudoField);
     }
+    // A scheme has no case; the canonical form is in lower case (RFC 3986 section 3.1).
+    head.fields.text[scheme.clone()].make_ascii_lowercase();
+    let text = &head.fields.text;
     // From here on nothing is malformed by the RFC, so that the client can be told what is wrong.
     head.fields.refusal().map_or(Ok(()), Err)?;
     if method.len() > limits::METHOD_BYTES {
@@ -167,10 +169,10 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
 
 /// Checks a trailer section; gives the lines of it that may be passed on.
 pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
-    list.refusal().map_or(Ok(()), Err)?;
-    // As over HTTP/1.1, where the end of the last line is not counted.
+    // As over HTTP/1.1, where the end of the last line is not counted, and one word stands for every bound on trailers.
     let most = limits::TRAILER_BYTES as usize + b"\r\n".len();
-    if list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS {
+    let is_over = list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS;
+    if list.refusal().is_some() || is_over {
         return Err(Refusal::ChunkOverheadTooLarge);
     }
     let mut end = 0;
@@ -306,7 +308,7 @@ fn check_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<us
     Ok(written.start..written.start + len)
 }
 
-/// `:authority` and `host` must agree if both are there.
+/// `:authority` and `host` must agree if both are there. An empty `host` beside `:authority` names nothing.
 fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<usize>, Refusal> {
     let default_port = match scheme {
         b"http" => 80,
@@ -317,6 +319,9 @@ fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<
     match (&found.authority, &found.host) {
         (None, None) => Err(Refusal::MissingHost),
         (None, Some(only)) | (Some(only), None) => split(only).map(|_| only.clone()),
+        (Some(authority), Some(empty)) if empty.is_empty() => {
+            split(authority).map(|_| authority.clone())
+        }
         (Some(authority), Some(host)) => {
             match host::same(split(authority)?, split(host)?, default_port) {
                 true => Ok(authority.clone()),
