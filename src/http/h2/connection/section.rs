@@ -7,10 +7,18 @@ use crate::http::h1;
 use crate::http::h2::check::{self, RequestRules};
 use crate::http::h2::error::{Abuse, ConnectionError, ErrorCode};
 use crate::http::h2::frame::{self, FrameHeader, flag};
+use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::priority::Priority;
 use crate::http::h2::stream::{Absent, Stream};
 use crate::http::h2::{Role, StreamId};
 use crate::http::refusal::Refusal;
+
+/// Bounds on a trailer section, whatever those of heads are. That of bytes counts two line ends more than over HTTP/1.1:
+/// that of the last line, and the empty line.
+const TRAILER_LIMITS: ListLimits = ListLimits {
+    bytes: limits::TRAILER_BYTES + 2 * b"\r\n".len() as u32,
+    fields: limits::TRAILER_FIELDS as u16,
+};
 
 /// A section of which a part has come.
 #[derive(Debug, Default)]
@@ -125,9 +133,14 @@ impl Connection {
         now: Micros,
     ) -> Result<Option<Note>, ConnectionError> {
         self.head.clear();
-        self.decoder.decode(section, &mut self.head.fields)?;
         let stream = begun.stream;
-        let Some(open) = self.streams.get(&stream) else {
+        let open = self.streams.get(&stream);
+        let list = &mut self.head.fields;
+        match open.is_some_and(|open| open.has_head) {
+            true => self.decoder.decode_within(TRAILER_LIMITS, section, list)?,
+            false => self.decoder.decode(section, list)?,
+        }
+        let Some(open) = open else {
             return match self.look_up(stream) {
                 Absent::Idle => self.open_by_peer(begun, now),
                 _ => Ok(None),
