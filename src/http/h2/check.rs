@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use super::Role;
 use super::field::Class;
-use super::head::Head;
+use super::head::{Facts, Head};
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
 use super::priority::Priority;
+use super::repair::write_anew;
 use crate::base::limits;
 use crate::http::fields::{
-    Expectation, disguises_framing, expectation, is_token, is_tolerable, trim,
+    Expectation, Known, disguises_framing, expectation, is_token, is_tolerable, recognise, trim,
 };
 use crate::http::h1::{content_length, equal_lengths, is_http, may_be_trailer};
 use crate::http::host;
@@ -138,8 +139,22 @@ fn check_protocol(head: &mut Head, found: &Found, may_ask: bool) -> Result<(), R
     }
 }
 
-/// Checks a response's head.
+/// Checks a response's head. Backends are ours: what is malformed by the RFC and has one reading is noted, and is for
+/// the reader of the head to refuse.
 pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
+    match check_written_response(head) {
+        Err(oddity @ (Refusal::BadFieldName | Refusal::BadFieldValue)) => {
+            write_anew(&mut head.fields);
+            head.facts = Facts::default();
+            check_written_response(head)?;
+            head.facts.oddity = Some(oddity);
+            Ok(())
+        }
+        checked => checked,
+    }
+}
+
+fn check_written_response(head: &mut Head) -> Result<(), Refusal> {
     let found = survey(head, Role::Client, false)?;
     head.fields.refusal().map_or(Ok(()), Err)?;
     let others = [
@@ -167,18 +182,22 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks a trailer section; gives the lines of it that may be passed on.
-pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
+/// Checks the trailer section that somebody has sent to us as `role`; gives the lines of it that may be passed on.
+pub(super) fn check_trailers(list: &mut FieldList, role: Role) -> Result<(), Refusal> {
     // As over HTTP/1.1, where the end of the last line is not counted, and one word stands for every bound on trailers.
     let most = limits::TRAILER_BYTES as usize + b"\r\n".len();
     let is_over = list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS;
     if list.refusal().is_some() || is_over {
         return Err(Refusal::ChunkOverheadTooLarge);
     }
+    let is_bad = |span: &Span| span.class == Class::Bad || span.bad_value;
+    if role == Role::Client && list.spans.iter().any(is_bad) {
+        write_anew(list);
+    }
     let mut end = 0;
     for span in std::mem::take(&mut list.spans) {
-        let is_bad = span.class.is_pseudo() || span.class == Class::Bad || span.bad_value;
-        if is_bad || span.class == Class::Forbidden {
+        let is_forbidden = span.class == Class::Forbidden && role == Role::Server;
+        if span.class.is_pseudo() || is_bad(&span) || is_forbidden {
             return Err(Refusal::BadTrailer);
         }
         if may_be_trailer(list.name(&span)) {
@@ -223,6 +242,12 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
             Class::Plain => {}
             Class::Cookie => facts.cookies += 1,
             Class::Bad => return Err(Refusal::BadFieldName),
+            // What it says of a connection means nothing here, but how a body is to be read may be meant.
+            Class::Forbidden if role == Role::Client => {
+                facts.oddity = Some(Refusal::ConnectionField);
+                facts.has_coding |= recognise(list.name(span)) == Known::TransferEncoding;
+            }
+            Class::Te if role == Role::Client => facts.oddity = Some(Refusal::ConnectionField),
             Class::Forbidden => return Err(Refusal::ConnectionField),
             Class::Te if !list.value(span).eq_ignore_ascii_case(b"trailers") => {
                 return Err(Refusal::ConnectionField);

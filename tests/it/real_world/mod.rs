@@ -14,6 +14,7 @@ mod late_uploads;
 mod leaving_backends;
 mod masked_credentials;
 mod named_checks;
+mod odd_http2_answers;
 mod other_protocols;
 mod panic_threshold;
 mod paths;

@@ -284,7 +284,7 @@ impl Connection {
             .streams
             .get_mut(&stream)
             .is_some_and(|open| open.expects(0, true));
-        let checked = check::check_trailers(&mut self.head.fields);
+        let checked = check::check_trailers(&mut self.head.fields, self.role);
         // As with a head, a client that keeps to the RFC is told what is wrong.
         let is_told = |refusal| self.role == Role::Server && !check::is_malformed(refusal);
         let note = match checked {
