@@ -28,7 +28,7 @@ const WEBSPHERE: &[u8] = b"$ws";
 
 /// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for a
 /// proxy's.
-const LISTED: [&[u8]; 86] = [
+const LISTED: [&[u8]; 87] = [
     b"forwarded",
     b"forwarded-for",
     b"x-forwarded",
@@ -46,6 +46,7 @@ const LISTED: [&[u8]; 86] = [
     b"x-originating-ip",
     b"x-proxyuser-ip",
     b"x-envoy-external-address",
+    b"x-envoy-internal",
     b"x-azure-clientip",
     b"x-azure-socketip",
     b"x-appengine-user-ip",

@@ -11,7 +11,7 @@ use crate::support::{Client, Origin, PATIENCE, Proxy, eventually};
 const TRUSTING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
 
 /// Of strangers, none of these reaches a backend.
-const OF_PROXIES: [&str; 93] = [
+const OF_PROXIES: [&str; 94] = [
     "Forwarded",
     "Forwarded-For",
     "X-Forwarded",
@@ -98,6 +98,7 @@ const OF_PROXIES: [&str; 93] = [
     "X-Forward-Proto",
     "Fastly-SSL",
     "Remote-Addr",
+    "X-Envoy-Internal",
     "X-Remote-Host",
     "X-Client-Cert-Subject",
     "Cf-Client-Cert-Sha256",
