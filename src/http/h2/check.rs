@@ -363,8 +363,8 @@ fn finish(head: &mut Head) {
     head.fields.text.extend_from_slice(b"\r\n");
 }
 
-/// Whether a stream may be switched to this protocol: not to a list of several, nor to HTTP itself, of which a backend that
-/// takes it could be told anything.
+/// Whether a stream may be switched to this protocol: not to a list of several, nor to HTTP itself, of which a backend
+/// that takes it could be told anything.
 fn is_protocol(text: &[u8]) -> bool {
     is_token(text) && !is_http(text)
 }

@@ -117,8 +117,8 @@ fn is_whole(value: &[u8]) -> bool {
     !value.is_empty() && !is_quoted
 }
 
-/// Whether a name has no other sign than dashes, or begins with the sign that WebSphere's names have. Proxies write it so;
-/// with `_` it may have come from anybody and passed them unseen.
+/// Whether a name has no other sign than dashes, or begins with the sign that WebSphere's names have. Proxies write it
+/// so; with `_` it may have come from anybody and passed them unseen.
 fn is_plainly_written(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let start = usize::from(is_of_websphere(name.as_bytes()));
