@@ -3,6 +3,8 @@
 use httparse::Header;
 
 use super::names;
+use super::proxy_fields::{self, Letters, bit, may_end_so, place};
+pub use super::proxy_fields::{is_from_proxies, is_of_websphere};
 
 /// The names on which framing, routing, trust or the connection depend. Every other field is passed on unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,123 +40,13 @@ pub enum Known {
     Other,
 }
 
-/// Bytes of the longest known name.
-const LONGEST: usize = 19;
-
-/// The beginning that all names of [`Known::FromProxies`] have in common, but for those in the list below.
-const FORWARDED: &[u8] = b"x-forwarded-";
-
-/// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for a
-/// proxy's.
-const FROM_PROXIES: [&[u8]; 66] = [
-    b"forwarded",
-    b"forwarded-for",
-    b"x-forwarded",
-    b"x-original-forwarded-for",
-    // The client's address, of all whom backends have believed.
-    b"x-real-ip",
-    b"x-real-port",
-    b"x-client-ip",
-    b"x-cluster-client-ip",
-    b"x-remote-ip",
-    b"x-remote-addr",
-    b"x-originating-ip",
-    b"x-proxyuser-ip",
-    b"x-envoy-external-address",
-    b"x-azure-clientip",
-    b"x-azure-socketip",
-    b"x-appengine-user-ip",
-    b"client-ip",
-    b"true-client-ip",
-    b"cf-connecting-ip",
-    b"cf-connecting-ipv6",
-    b"fastly-client-ip",
-    b"fly-client-ip",
-    b"do-connecting-ip",
-    b"proxy-client-ip",
-    b"wl-proxy-client-ip",
-    b"real-ip",
-    b"x-true-ip",
-    b"x-source-ip",
-    b"x-client-address",
-    b"x-original-remote-addr",
-    b"x-appengine-remote-addr",
-    b"x-vercel-forwarded-for",
-    b"x-forward-for",
-    b"x-nf-client-connection-ip",
-    b"x-sucuri-clientip",
-    b"x-cdn-src-ip",
-    b"cdn-src-ip",
-    b"cdn-real-ip",
-    b"ali-cdn-real-ip",
-    b"cf-pseudo-ipv4",
-    b"cloudfront-viewer-address",
-    // The client's certificate (RFC 9440 section 4: to be dropped where it comes from a stranger).
-    b"client-cert",
-    b"client-cert-chain",
-    b"x-client-cert",
-    b"x-client-verify",
-    b"x-arr-clientcert",
-    b"ssl-client-cert",
-    b"ssl-client-verify",
-    b"ssl-client-dn",
-    b"ssl-client-s-dn",
-    b"ssl-client-i-dn",
-    // Scheme and URL.
-    b"x-scheme",
-    b"x-url-scheme",
-    b"front-end-https",
-    b"x-arr-ssl",
-    b"cf-visitor",
-    b"cloudfront-forwarded-proto",
-    b"x-host",
-    b"x-real-host",
-    b"x-envoy-original-path",
-    b"x-envoy-original-host",
-    // Gateways make of it the variable that names the proxy for their own requests.
-    b"proxy",
-    b"x-original-url",
-    b"x-original-uri",
-    b"x-original-host",
-    b"x-rewrite-url",
-];
-
-/// Ends of names that tell a client's address or scheme whatever stands before them.
-const ENDS: [&[u8]; 6] = [
-    b"-client-ip",
-    b"-clientip",
-    b"-real-ip",
-    b"-connecting-ip",
-    b"-forwarded-for",
-    b"-forwarded-proto",
-];
-
-/// The beginning of names that tell of a client's certificate.
-const X_SSL_CLIENT: &[u8] = b"x-ssl-client-";
-
-/// By length: which first letters known names have, one bit per letter. The last one is for all longer names.
-const FIRST_LETTERS: [u32; LONGEST + 2] = {
-    let mut letters = [0; LONGEST + 2];
-    let mut len = FORWARDED.len() + 1;
-    while len < letters.len() {
-        letters[len] = 1 << (b'x' % 32);
-        len += 1;
-    }
-    let mut at = 0;
-    while at < FROM_PROXIES.len() {
-        let name = FROM_PROXIES[at];
-        let len = if name.len() > LONGEST {
-            LONGEST + 1
-        } else {
-            name.len()
-        };
-        letters[len] |= 1 << (name[0] % 32);
-        at += 1;
-    }
+/// By length: which first letters known names have.
+const FIRST_LETTERS: Letters = {
+    let mut letters = proxy_fields::LETTERS;
     let mut at = 0;
     while at < KNOWN_STARTS.len() {
         let (len, first) = KNOWN_STARTS[at];
-        letters[len] |= 1 << (first % 32);
+        letters[place(len)] |= bit(first);
         at += 1;
     }
     letters
@@ -184,21 +76,12 @@ const KNOWN_STARTS: [(usize, u8); 17] = [
 #[inline]
 pub fn recognise(name: &[u8]) -> Known {
     // Nearly all other names end here: few have length and first letter of a known one.
-    let letters = FIRST_LETTERS[name.len().min(LONGEST + 1)];
+    let letters = FIRST_LETTERS[place(name.len())];
     match name {
-        [first, ..] if letters >> (first % 32) & 1 != 0 => look_up(name),
+        [first, ..] if letters & bit(*first) != 0 => look_up(name),
         [.., a, b] if may_end_so([*a, *b]) && is_from_proxies(name) => Known::FromProxies,
         _ => Known::Other,
     }
-}
-
-/// Whether a name with these last two bytes may end as one of [`ENDS`]: few others do.
-#[inline(always)]
-fn may_end_so([a, b]: [u8; 2]) -> bool {
-    matches!(
-        [a | 0x20, b | 0x20],
-        [b'i', b'p'] | [b'o', b'r'] | [b't', b'o']
-    )
 }
 
 /// Length and first letter leave one candidate at most, besides those that only proxies say.
@@ -271,18 +154,6 @@ fn is_disguised(name: &[u8], candidate: &[u8]) -> bool {
     name.iter().zip(candidate).all(|(&byte, &wanted)| {
         byte.eq_ignore_ascii_case(&wanted) || (byte == b'_' && wanted == b'-')
     })
-}
-
-/// Whether a field of this name is one of those that only proxies before palantir are believed.
-pub fn is_from_proxies(name: &[u8]) -> bool {
-    let begins_so =
-        |start: &[u8]| name.len() > start.len() && names::same(&name[..start.len()], start);
-    let ends_so =
-        |end: &&[u8]| name.len() > end.len() && names::same(&name[name.len() - end.len()..], end);
-    begins_so(FORWARDED)
-        || begins_so(X_SSL_CLIENT)
-        || ENDS.iter().any(ends_so)
-        || FROM_PROXIES.iter().any(|known| names::same(name, known))
 }
 
 /// Whether an operator may set or remove a field of this name: not those that decide framing, routing or the
@@ -445,67 +316,6 @@ mod tests {
             "user-agent",
             "content_type",
             &"c".repeat(300),
-        ] {
-            assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
-        }
-    }
-
-    #[test]
-    fn what_only_proxies_say_is_recognised_in_any_form() {
-        for name in [
-            "Forwarded",
-            "X-Real-IP",
-            "x_real_ip",
-            "x.real.ip",
-            "X-Forwarded-Port",
-            "X_FORWARDED-prefix",
-            "x-forwarded-a",
-            "X-Forwarded-Client-Cert",
-            "X-Forwarded-Preferred_Username",
-            "X-Original-URL",
-            "x-original_uri",
-            "X-Original-Host",
-            "X-Rewrite-URL",
-            "True-Client-IP",
-            "true_client_ip",
-            "CF-Connecting-IP",
-            "CF_Connecting-IPv6",
-            "Client-Cert",
-            "X-Original-Forwarded-For",
-            "x.forwarded",
-            "X-Scheme",
-            "X-True-Client-IP",
-            "X_Real_Client_IP",
-            "Incap-Client-IP",
-            "Akamai-Client-IP",
-            "HTTP-Client-IP",
-            "Q-Connecting-IP",
-            "CloudFront-Forwarded-Proto",
-            "Any.Forwarded_For",
-            "x-ssl-client-s-dn",
-            "SSL_Client_Cert",
-            "Proxy",
-        ] {
-            assert_eq!(recognise(name.as_bytes()), Known::FromProxies, "{name}");
-        }
-        for name in [
-            "x-recipient-ip",
-            "zip",
-            "ship",
-            "wi-fi-ip",
-            "unreal-ip",
-            "sponsor",
-            "photo",
-            "proxies",
-            "x-ssl-client",
-            "ssl-version",
-            "client",
-            "x-hosted",
-            "forwards",
-            "x-forwarded-",
-            "x-forwards",
-            "x-real-id",
-            "x-requested-with",
         ] {
             assert_eq!(recognise(name.as_bytes()), Known::Other, "{name}");
         }

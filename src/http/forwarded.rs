@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::cidr::Cidr;
-use crate::http::fields::list;
+use crate::http::fields::{list, trim};
 
 /// The client's address, if it has one: the rightmost address that is not a trusted proxy's, read from the connection's
 /// `peer` backwards through `X-Forwarded-For` (`forwarded_for`: the fields' values in order). Reading ends at a member
@@ -44,9 +44,113 @@ fn parse(member: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
+/// What the first element of a `Forwarded` says of the URL that the client asked for (RFC 7239 section 4): that of the
+/// proxy which the client spoke to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told<'b> {
+    pub host: Option<&'b [u8]>,
+    pub proto: Option<&'b [u8]>,
+}
+
+impl<'b> Told<'b> {
+    /// Reads a value. Escaped signs are in no host, so that a text with such signs is left out.
+    pub fn of(value: &'b [u8]) -> Told<'b> {
+        let mut told = Told::default();
+        let (mut rest, mut has_begun) = (value, false);
+        while !rest.is_empty() {
+            let (pair, behind) = rest.split_at(pair_len(rest));
+            let pair = trim(pair);
+            has_begun |= !pair.is_empty();
+            told.note(pair);
+            if has_begun && behind.first() == Some(&b',') {
+                break;
+            }
+            rest = behind.get(1..).unwrap_or_default();
+        }
+        told
+    }
+
+    fn note(&mut self, pair: &'b [u8]) {
+        let Some(sign) = memchr::memchr(b'=', pair) else {
+            return;
+        };
+        let (name, value) = (&pair[..sign], unquoted(&pair[sign + 1..]));
+        if name.eq_ignore_ascii_case(b"host") {
+            self.host = self.host.or(value);
+        } else if name.eq_ignore_ascii_case(b"proto") {
+            self.proto = self.proto.or(value);
+        }
+    }
+}
+
+/// Bytes before the first `;` or `,` that stands in no quotes.
+fn pair_len(text: &[u8]) -> usize {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let ends = text.iter().position(|byte| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b';' | b',' => return !is_quoted,
+            _ => {}
+        }
+        false
+    });
+    ends.unwrap_or(text.len())
+}
+
+/// A value without its quotes; `None`: there is one quote too few, or a sign is escaped.
+fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    let bare = match value.strip_prefix(b"\"") {
+        Some(rest) => rest.strip_suffix(b"\"")?,
+        None => value,
+    };
+    (!bare.iter().any(|byte| matches!(byte, b'"' | b'\\'))).then_some(bare)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn told_table() {
+        let rows = [
+            ("", None, None),
+            ("for=192.0.2.1", None, None),
+            ("host=a;proto=https", Some("a"), Some("https")),
+            (
+                "For=\"[::1]:8\"; HOST=\"a:81\" ;Proto=http",
+                Some("a:81"),
+                Some("http"),
+            ),
+            ("host=a, host=b;proto=https", Some("a"), None),
+            ("for=x;;proto=https,host=b", None, Some("https")),
+            (" , ;host=a", Some("a"), None),
+            ("for=\"a,b;host=x\";host=y", Some("y"), None),
+            ("for=\"a\\\",b\";host=y", Some("y"), None),
+            ("host=\"a", None, None),
+            ("host=\"a\\b\"", None, None),
+            ("host=a;host=b", Some("a"), None),
+            ("xhost=a;host", None, None),
+        ];
+        for (value, host, proto) in rows {
+            let expected = Told {
+                host: host.map(str::as_bytes),
+                proto: proto.map(str::as_bytes),
+            };
+            assert_eq!(Told::of(value.as_bytes()), expected, "{value}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a proxy says is taken apart without a panic.
+        #[test]
+        fn any_value_will_do(value in "[a-z=;,\\\\\" hostpr]{0,40}") {
+            let told = Told::of(value.as_bytes());
+            let is_part = |text: &[u8]| text.len() < value.len();
+            proptest::prop_assert!(told.host.is_none_or(is_part) && told.proto.is_none_or(is_part));
+        }
+    }
 
     /// Trusted: 10/8 and fd00::/8.
     fn client(peer: &str, forwarded_for: &[&str]) -> String {

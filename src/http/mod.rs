@@ -11,6 +11,7 @@ pub mod host;
 pub mod max_forwards;
 pub mod names;
 pub mod path;
+mod proxy_fields;
 pub mod proxy_protocol;
 pub mod references;
 pub mod refusal;

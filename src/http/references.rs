@@ -9,6 +9,9 @@ use super::host;
 pub struct References<'a> {
     /// Authorities by which the backend may name itself: the `Host` that it was sent, and its address as configured.
     pub own: [&'a [u8]; 2],
+    /// The port that it listens on, if the `Host` that it was sent is not its own address: web servers write their port
+    /// behind whatever name they were asked by.
+    pub port: Option<u16>,
     /// Its address as it was connected to.
     pub addr: Option<SocketAddr>,
     /// By which the backend is spoken to: `http` or `https`.
@@ -70,29 +73,33 @@ impl<'a> References<'a> {
             let prefix = self.prefix_of(text);
             return (is_path(text) && !prefix.is_empty()).then_some([prefix, text, b"", b"", b""]);
         };
-        if !self.is_own(&reference) {
+        let (is_own, is_clients) = (self.is_own(&reference), self.is_clients(&reference));
+        if !is_own && !is_clients {
             return None;
         }
         let prefix = self.prefix_of(reference.rest);
-        let scheme: (&[u8], &[u8]) = match (reference.scheme, self.is_renamed) {
+        // A backend that names the client's own host knows it. From `http` to `https` is then what it wants: the client
+        // would come back for ever.
+        let is_kept = !self.is_renamed || (is_clients && (!is_own || self.scheme == "http"));
+        let scheme: (&[u8], &[u8]) = match (reference.scheme, is_kept) {
             (None, _) => (b"", b"//"),
-            (Some(_), true) => (self.scheme.as_bytes(), b"://"),
-            (Some(scheme), false) => (scheme, b"://"),
+            (Some(_), false) => (self.scheme.as_bytes(), b"://"),
+            (Some(scheme), true) => (scheme, b"://"),
         };
-        match (self.is_renamed, self.authority) {
-            (false, _) if prefix.is_empty() => None,
-            (false, _) => Some([
+        match (is_kept, self.authority) {
+            (true, _) if prefix.is_empty() => None,
+            (true, _) => Some([
                 scheme.0,
                 scheme.1,
                 reference.authority,
                 prefix,
                 reference.rest,
             ]),
-            (true, b"") if prefix.is_empty() => {
+            (false, b"") if prefix.is_empty() => {
                 Some([b"/", behind_slashes(reference.rest), b"", b"", b""])
             }
-            (true, b"") => Some([prefix, reference.rest, b"", b"", b""]),
-            (true, authority) => Some([scheme.0, scheme.1, authority, prefix, reference.rest]),
+            (false, b"") => Some([prefix, reference.rest, b"", b"", b""]),
+            (false, authority) => Some([scheme.0, scheme.1, authority, prefix, reference.rest]),
         }
     }
 
@@ -105,29 +112,49 @@ impl<'a> References<'a> {
         }
     }
 
+    /// Whether it names the backend.
     fn is_own(&self, reference: &Reference<'_>) -> bool {
         let schemes = [self.backend_scheme, self.scheme];
         let is_scheme = |scheme: &[u8]| {
             let mut known = schemes.iter();
             known.any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
         };
+        let Some(named) = host::split(reference.authority) else {
+            return false;
+        };
         if !reference.scheme.is_none_or(is_scheme) {
             return false;
         }
+        let default_port = self.default_port(reference);
+        let port = named.1.unwrap_or(default_port);
+        let is_same =
+            |own: &&[u8]| host::split(own).is_some_and(|own| host::same(named, own, default_port));
+        let is_addr = |addr: SocketAddr| addr.port() == port && ip(named.0) == Some(addr.ip());
+        let has_name =
+            |own| host::split(own).is_some_and(|own| own.0.eq_ignore_ascii_case(named.0));
+        self.own.iter().any(is_same)
+            || self.addr.is_some_and(is_addr)
+            || (self.port == Some(port) && has_name(self.own[0]))
+    }
+
+    /// Whether it names the host as the client does, which the backend is told in `X-Forwarded-Host`.
+    fn is_clients(&self, reference: &Reference<'_>) -> bool {
+        let default_port = self.default_port(reference);
+        match (
+            host::split(reference.authority),
+            host::split(self.authority),
+        ) {
+            (Some(named), Some(asked)) => host::same(named, asked, default_port),
+            _ => false,
+        }
+    }
+
+    fn default_port(&self, reference: &Reference<'_>) -> u16 {
         let is_https = match reference.scheme {
             Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
             None => self.scheme == "https",
         };
-        let default_port = if is_https { 443 } else { 80 };
-        let Some(named) = host::split(reference.authority) else {
-            return false;
-        };
-        let is_same =
-            |own: &&[u8]| host::split(own).is_some_and(|own| host::same(named, own, default_port));
-        let is_addr = |addr: SocketAddr| {
-            addr.port() == named.1.unwrap_or(default_port) && ip(named.0) == Some(addr.ip())
-        };
-        self.own.iter().any(is_same) || self.addr.is_some_and(is_addr)
+        if is_https { 443 } else { 80 }
     }
 }
 
@@ -188,6 +215,7 @@ mod tests {
 
     const CLIENT: References<'static> = References {
         own: [b"api.internal:8080", b"10.0.0.1:8080"],
+        port: None,
         addr: None,
         backend_scheme: "http",
         scheme: "https",
@@ -219,6 +247,22 @@ mod tests {
             addr: "[2001:db8::1]:80".parse().ok(),
             scheme: "http",
             ..CLIENT
+        };
+        let ported = References {
+            own: [b"literal.example:81", b"10.0.0.1:8080"],
+            port: Some(8080),
+            ..CLIENT
+        };
+        let on_default_port = References {
+            port: Some(443),
+            backend_scheme: "https",
+            ..ported
+        };
+        let in_cleartext = References {
+            own: [b"www.example", b"10.0.0.1:8443"],
+            backend_scheme: "https",
+            scheme: "http",
+            ..stripped
         };
         let nameless = References {
             authority: b"",
@@ -282,6 +326,56 @@ mod tests {
             (plain, "https://literal.example/x", same),
             (plain, "http://localhost/x", "http://www.example/x"),
             (plain, "http://[2001:DB8:0::1]/x", "http://www.example/x"),
+            (
+                ported,
+                "http://Literal.example:8080/x",
+                "https://www.example/x",
+            ),
+            (
+                ported,
+                "https://literal.example:8080/x",
+                "https://www.example/x",
+            ),
+            (
+                ported,
+                "http://literal.example:81/x",
+                "https://www.example/x",
+            ),
+            (ported, "//literal.example:8080/x", "//www.example/x"),
+            (ported, "http://literal.example/x", same),
+            (ported, "http://literal.example:8081/x", same),
+            (ported, "http://u@literal.example:8080/x", same),
+            (ported, "http://www.example:8080/x", same),
+            (ported, "http://www.example/x", same),
+            (
+                on_default_port,
+                "https://literal.example/x",
+                "https://www.example/x",
+            ),
+            (
+                on_default_port,
+                "https://literal.example:443",
+                "https://www.example",
+            ),
+            (on_default_port, "http://literal.example/x", same),
+            (
+                stripped,
+                "https://www.example/x",
+                "https://www.example/api/x",
+            ),
+            (stripped, "//www.example:443/x", "//www.example:443/api/x"),
+            (stripped, "http://www.example/x", "http://www.example/api/x"),
+            (stripped, "https://www.example:8443/x", same),
+            (
+                in_cleartext,
+                "https://www.example/x",
+                "https://www.example/api/x",
+            ),
+            (
+                in_cleartext,
+                "https://10.0.0.1:8443/x",
+                "http://www.example/api/x",
+            ),
             (nameless, "http://api.internal:8080/x", "/x"),
             (nameless, "http://api.internal:8080", "/"),
             (nameless, "http://api.internal:8080?x", "/?x"),

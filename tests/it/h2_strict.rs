@@ -183,7 +183,7 @@ fn targets_and_authorities() {
         ("host agrees in other letters, with the port", host("TEST:80"), Served),
         ("host differs", host("other"), Answered(400)),
         ("host differs by its port", host("test:81"), Answered(400)),
-        ("host is empty", host(""), Answered(400)),
+        ("host is empty", host(""), Served),
     ];
     run(&rows);
 }

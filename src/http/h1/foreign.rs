@@ -70,6 +70,8 @@ pub(in crate::http) struct ForeignResponse<'b> {
     /// Whether the head ends the response.
     pub(in crate::http) end: bool,
     pub(in crate::http) content_length: Option<u64>,
+    /// Whether it names a transfer coding, which may then have been applied to its body.
+    pub(in crate::http) has_coding: bool,
     /// A first line of any form with the status at the tenth byte, then the fields and the empty line.
     pub(in crate::http) head: &'b [u8],
     /// Where the fields begin.
@@ -96,6 +98,9 @@ impl<'b> ForeignResponse<'b> {
             survey.drop_length(fields);
         }
         let has_no_body = asked.head || self.status == 304 || has_no_body(self.status);
+        if self.has_coding && !has_no_body && !self.end {
+            return Err(Refusal::ConnectionField);
+        }
         let body = match self.content_length {
             _ if has_no_body => ResponseBody::None,
             // HTTP/1.1 needs a length to say that no body follows.

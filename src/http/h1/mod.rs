@@ -36,7 +36,7 @@ pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
 pub use repair::{may_be_repaired, repair_response};
 pub use request::{RequestHead, lower_version, parse_request};
 pub use response::{Asked, ResponseHead, interim_cost, parse_response};
-pub(in crate::http) use survey::{content_length, equal_lengths};
+pub(in crate::http) use survey::{content_length, equal_lengths, is_http};
 pub use tolerant::parse_tolerant;
 pub(in crate::http) use trailers::may_be_trailer;
 pub use trailers::retain_trailers;

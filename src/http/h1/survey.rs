@@ -289,7 +289,7 @@ pub(super) fn offered<'b>(fields: &[Header<'b>]) -> impl Iterator<Item = &'b [u8
 
 /// Whether a protocol is HTTP of any version. Inside of such a tunnel a client could send requests that palantir does
 /// not see. (RFC 9113 section 3.1 has removed the upgrade to HTTP/2.)
-fn is_http(protocol: &[u8]) -> bool {
+pub(in crate::http) fn is_http(protocol: &[u8]) -> bool {
     let name = protocol.split(|&byte| byte == b'/').next();
     let name = trim(name.unwrap_or_default());
     [&b"h2c"[..], b"h2", b"http"]

@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use super::Role;
 use super::field::Class;
-use super::head::Head;
+use super::head::{Facts, Head};
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};
+use super::repair::write_anew;
 use crate::base::limits;
 use crate::http::fields::{
-    Expectation, disguises_framing, expectation, is_token, is_tolerable, trim,
+    Expectation, Known, disguises_framing, expectation, is_token, is_tolerable, recognise, trim,
 };
-use crate::http::h1::{content_length, equal_lengths, may_be_trailer};
+use crate::http::h1::{content_length, equal_lengths, is_http, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
 
@@ -84,12 +85,14 @@ pub(super) fn check_request(
         });
     }
     check_protocol(head, &found, is_connect && rules.extended_connect)?;
-    let text = &head.fields.text;
     let scheme = found.scheme.clone().ok_or(Refusal::BadPseudoField)?;
     let target = found.path.clone().ok_or(Refusal::BadPseudoField)?;
     if target.is_empty() || scheme.is_empty() {
         return Err(Refusal::BadPseudoField);
     }
+    // A scheme has no case; the canonical form is in lower case (RFC 3986 section 3.1).
+    head.fields.text[scheme.clone()].make_ascii_lowercase();
+    let text = &head.fields.text;
     // From here on nothing is malformed by the RFC, so that the client can be told what is wrong.
     head.fields.refusal().map_or(Ok(()), Err)?;
     if method.len() > limits::METHOD_BYTES {
@@ -135,8 +138,22 @@ fn check_protocol(head: &mut Head, found: &Found, may_ask: bool) -> Result<(), R
     }
 }
 
-/// Checks a response's head.
+/// Checks a response's head. Backends are ours: what is malformed by the RFC and has one reading is noted, and is for
+/// the reader of the head to refuse.
 pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
+    match check_written_response(head) {
+        Err(oddity @ (Refusal::BadFieldName | Refusal::BadFieldValue)) => {
+            write_anew(&mut head.fields);
+            head.facts = Facts::default();
+            check_written_response(head)?;
+            head.facts.oddity = Some(oddity);
+            Ok(())
+        }
+        checked => checked,
+    }
+}
+
+fn check_written_response(head: &mut Head) -> Result<(), Refusal> {
     let found = survey(head, Role::Client, false)?;
     head.fields.refusal().map_or(Ok(()), Err)?;
     let others = [
@@ -164,18 +181,22 @@ pub(super) fn check_response(head: &mut Head) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks a trailer section; gives the lines of it that may be passed on.
-pub(super) fn check_trailers(list: &mut FieldList) -> Result<(), Refusal> {
-    list.refusal().map_or(Ok(()), Err)?;
-    // As over HTTP/1.1, where the end of the last line is not counted.
+/// Checks the trailer section that somebody has sent to us as `role`; gives the lines of it that may be passed on.
+pub(super) fn check_trailers(list: &mut FieldList, role: Role) -> Result<(), Refusal> {
+    // As over HTTP/1.1, where the end of the last line is not counted, and one word stands for every bound on trailers.
     let most = limits::TRAILER_BYTES as usize + b"\r\n".len();
-    if list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS {
+    let is_over = list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS;
+    if list.refusal().is_some() || is_over {
         return Err(Refusal::ChunkOverheadTooLarge);
+    }
+    let is_bad = |span: &Span| span.class == Class::Bad || span.bad_value;
+    if role == Role::Client && list.spans.iter().any(is_bad) {
+        write_anew(list);
     }
     let mut end = 0;
     for span in std::mem::take(&mut list.spans) {
-        let is_bad = span.class.is_pseudo() || span.class == Class::Bad || span.bad_value;
-        if is_bad || span.class == Class::Forbidden {
+        let is_forbidden = span.class == Class::Forbidden && role == Role::Server;
+        if span.class.is_pseudo() || is_bad(&span) || is_forbidden {
             return Err(Refusal::BadTrailer);
         }
         if may_be_trailer(list.name(&span)) {
@@ -220,6 +241,12 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
             Class::Plain => {}
             Class::Cookie => facts.cookies += 1,
             Class::Bad => return Err(Refusal::BadFieldName),
+            // What it says of a connection means nothing here, but how a body is to be read may be meant.
+            Class::Forbidden if role == Role::Client => {
+                facts.oddity = Some(Refusal::ConnectionField);
+                facts.has_coding |= recognise(list.name(span)) == Known::TransferEncoding;
+            }
+            Class::Te if role == Role::Client => facts.oddity = Some(Refusal::ConnectionField),
             Class::Forbidden => return Err(Refusal::ConnectionField),
             Class::Te if !list.value(span).eq_ignore_ascii_case(b"trailers") => {
                 return Err(Refusal::ConnectionField);
@@ -305,7 +332,7 @@ fn check_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<us
     Ok(written.start..written.start + len)
 }
 
-/// `:authority` and `host` must agree if both are there.
+/// `:authority` and `host` must agree if both are there. An empty `host` beside `:authority` names nothing.
 fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<usize>, Refusal> {
     let default_port = match scheme {
         b"http" => 80,
@@ -316,6 +343,9 @@ fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<
     match (&found.authority, &found.host) {
         (None, None) => Err(Refusal::MissingHost),
         (None, Some(only)) | (Some(only), None) => split(only).map(|_| only.clone()),
+        (Some(authority), Some(empty)) if empty.is_empty() => {
+            split(authority).map(|_| authority.clone())
+        }
         (Some(authority), Some(host)) => {
             match host::same(split(authority)?, split(host)?, default_port) {
                 true => Ok(authority.clone()),
@@ -332,10 +362,10 @@ fn finish(head: &mut Head) {
     head.fields.text.extend_from_slice(b"\r\n");
 }
 
-/// Whether a stream may be switched to this protocol: not to a list of several, nor to HTTP/2 itself, of which a
-/// backend that takes it could be told anything.
+/// Whether a stream may be switched to this protocol: not to a list of several, nor to HTTP itself, of which a backend
+/// that takes it could be told anything.
 fn is_protocol(text: &[u8]) -> bool {
-    is_token(text) && !text.eq_ignore_ascii_case(b"h2c")
+    is_token(text) && !is_http(text)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::field::Class;
 use super::hpack::{FieldList, Span};
 use super::priority::{Priority, PriorityFields};
+use crate::http::refusal::Refusal;
 
 /// A request's or response's head. Its memory belongs to the connection and is used again for the next head; who wants
 /// to keep it exchanges it for another ([`std::mem::swap`]).
@@ -32,6 +33,10 @@ pub(super) struct Facts {
     pub(super) priority: PriorityFields,
     /// Where in the list the fields behind the pseudo-fields begin.
     pub(super) first_field: usize,
+    /// What makes an answer of a backend malformed by the RFC although it has one reading.
+    pub(super) oddity: Option<Refusal>,
+    /// Whether an answer names a transfer coding.
+    pub(super) has_coding: bool,
 }
 
 impl Head {

@@ -41,18 +41,23 @@ impl Head {
     }
 
     /// The response to a request like `asked` in the form of HTTP/1. `end`: nothing follows the head. Errors: more fields
-    /// than `limits::HEAD_FIELDS`.
+    /// than `limits::HEAD_FIELDS`, a transfer coding that a body could be thought to have, or what is malformed by the
+    /// RFC where that is to be refused.
     pub fn as_response<'b, 's>(
         &'b self,
         end: bool,
         asked: Asked,
         slots: &'s mut FieldSlots<'b>,
     ) -> Result<ResponseHead<'b, 's>, Refusal> {
+        if let Some(refusal) = self.facts.oddity.filter(|_| asked.strict) {
+            return Err(refusal);
+        }
         let head = &self.fields.text[..];
         let response = ForeignResponse {
             status: self.status(),
             end,
             content_length: self.content_length(),
+            has_coding: self.facts.has_coding,
             // Its first line, `:status: 200`, has the status where `HTTP/1.1 200` has it.
             head,
             fields_start: head.len() - self.lines().len(),

@@ -16,6 +16,7 @@ pub mod hpack;
 mod lower;
 mod priority;
 pub mod raise;
+mod repair;
 mod settings;
 mod stream;
 

@@ -5,7 +5,7 @@ use memchr::{memchr, memmem};
 
 use super::connection::Request;
 use super::head::Field;
-use crate::http::fields::{Known, recognise};
+use crate::http::fields::{Known, recognise, trim};
 
 /// Bytes of the head at the start of `text`, the empty line included; all of it if there is none.
 pub fn head_bytes(text: &[u8]) -> usize {
@@ -115,9 +115,11 @@ impl<'b> Iterator for All<'b> {
         let (name, rest) = self.lines.split_at(colon);
         let end = memchr(b'\n', rest)?;
         self.lines = &rest[end + 1..];
+        let value = &rest[1..end];
         Some(Field {
             name,
-            value: rest[1..end].trim_ascii(),
+            // Nothing but blanks is no part of a value: a cookie may end in another control byte.
+            value: trim(value.strip_suffix(b"\r").unwrap_or(value)),
             sensitive: is_sensitive(name),
         })
     }
@@ -209,5 +211,9 @@ mod tests {
             [("a", "b"), ("c", "d")]
         );
         assert_eq!(pairs(trailers(b"")), []);
+        assert_eq!(
+            pairs(trailers(b"a:\t \x0cb\x0c \r\n")),
+            [("a", "\x0cb\x0c")]
+        );
     }
 }

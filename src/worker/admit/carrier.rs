@@ -7,9 +7,14 @@ use crate::snapshot::Protocol;
 use crate::worker::exchange::Exchange;
 use crate::worker::upstream::Carrier;
 
-/// Whether a request for a WebSocket lacks the key that HTTP/1.1 requires (RFC 8441 section 5.1).
+/// Whether a request for a WebSocket lacks the key that HTTP/1.1 requires (RFC 8441 section 5.1). No other protocol has
+/// such a key.
 pub fn needs_key(head: &RequestHead<'_, '_>) -> bool {
-    head.upgrade && head.version == Version::Http2
+    head.version == Version::Http2 && head.offered().any(is_websocket)
+}
+
+fn is_websocket(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(b"websocket")
 }
 
 /// The protocol by which a request is sent, and the key of the WebSocket that it asks for, if palantir has to know the
@@ -26,7 +31,6 @@ pub fn carrier_of(
     let mut keys = fields::values(head.fields, "sec-websocket-key");
     let given = keys.next().and_then(websocket::given_key);
     let key = own_key.or(given.filter(|_| keys.next().is_none()));
-    let is_websocket = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"websocket");
     let mut offered = head.offered();
     // An extended CONNECT can stand only for a request in exactly this form of HTTP/1.1.
     let has_form = head.method.as_bytes() == b"GET"

@@ -1,6 +1,8 @@
 //! What a client calls the backend, for the time when its head is gone: an answer may have to name the backend so.
 
 use crate::base::short_text::ShortText;
+use crate::http::fields::list;
+use crate::http::forwarded::Told;
 use crate::http::h1::RequestHead;
 use crate::http::host;
 use crate::http::references::References;
@@ -24,21 +26,51 @@ pub fn asked_for(
     if !route.rewrite_location || !(is_renamed || route.strip_prefix) {
         return None;
     }
-    let told = |name| head.field(name).filter(|_| client_trusted && is_renamed);
     let own_scheme = match client.arrival.secured {
         Some(_) => "https",
         None => "http",
     };
-    let scheme = match told("x-forwarded-proto") {
-        Some(proto) if proto.eq_ignore_ascii_case(b"https") => "https",
-        Some(proto) if proto.eq_ignore_ascii_case(b"http") => "http",
-        _ => own_scheme,
+    match client_trusted && is_renamed {
+        true => Some(told(head, own_scheme)),
+        false => Some(AskedFor {
+            scheme: own_scheme,
+            authority: ShortText::of(head.host),
+        }),
+    }
+}
+
+/// What a trusted proxy says of its client's request. Of a list the first member counts: each proxy has added what it
+/// was asked for itself behind what it was told, so that the first one is what the browser asked for.
+#[cold]
+fn told(head: &RequestHead<'_, '_>, own_scheme: &'static str) -> AskedFor {
+    let first = |name| list(head.field(name)?).next();
+    let forwarded = Told::of(head.field("forwarded").unwrap_or_default());
+    let scheme = first("x-forwarded-proto").or(forwarded.proto);
+    let scheme = scheme.and_then(scheme_of).unwrap_or(own_scheme);
+    let is_host = |host: &&[u8]| host::split(host).is_some();
+    let host = first("x-forwarded-host").filter(is_host);
+    let host = host.or(forwarded.host.filter(is_host));
+    let host = host.unwrap_or(head.host);
+    let port = first("x-forwarded-port").and_then(port_to_write);
+    let authority = match (host::split(host), port) {
+        (Some((name, None)), Some(port)) => {
+            ShortText::of(&[name, format!(":{port}").as_bytes()].concat())
+        }
+        _ => ShortText::of(host),
     };
-    let authority = told("x-forwarded-host").filter(|host| host::split(host).is_some());
-    Some(AskedFor {
-        scheme,
-        authority: ShortText::of(authority.unwrap_or(head.host)),
-    })
+    AskedFor { scheme, authority }
+}
+
+fn scheme_of(proto: &[u8]) -> Option<&'static str> {
+    let mut known = ["https", "http"].into_iter();
+    known.find(|known| proto.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// A port to be written behind a host that names none. The default port of either scheme is never written: a proxy that
+/// was itself asked in cleartext often names 80 beside `https`.
+fn port_to_write(text: &[u8]) -> Option<u16> {
+    let port = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (!matches!(port, 0 | 80 | 443)).then_some(port)
 }
 
 impl AskedFor {
@@ -56,6 +88,10 @@ impl AskedFor {
                 HostHeader::Backend => [address, address],
                 HostHeader::Literal(host) => [host.as_bytes(), address],
                 HostHeader::Preserve => [authority, authority],
+            },
+            port: match (&route.host_header, &backend.addr) {
+                (HostHeader::Literal(_), Some(BackendAddr::Tcp(addr))) => Some(addr.port()),
+                _ => None,
             },
             addr: match (&route.host_header, &backend.addr) {
                 (HostHeader::Preserve, _) => None,

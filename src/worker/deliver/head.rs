@@ -215,7 +215,8 @@ impl Ends<'_> {
     }
 
     /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So nothing
-    /// but a switch may have one, and the backend must have proved that it means it: the key was ours.
+    /// but a switch may have one, and the backend must have proved that it means it: to a WebSocket by the key, which was
+    /// ours, to any other protocol by its name.
     fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
         if self.upstream.is_websocket {
             return Ok(()); // Over HTTP/2 the success itself is the proof.
@@ -223,17 +224,19 @@ impl Ends<'_> {
         if head.status == 101 && !self.admitted.has_offered(head.upgrade_value) {
             return Err(Failure::MalformedResponse(Refusal::BadSwitch));
         }
-        let Some(key) = &self.admitted.websocket_key else {
-            return Ok(());
-        };
-        if self.admitted.version != Version::Http2 {
-            return Ok(()); // Its own client looks at the proof.
+        if self.admitted.version != Version::Http2 || !self.admitted.asked.upgrade {
+            return Ok(()); // Another client looks at the proof itself.
         }
+        let is_proved = |key| {
+            let accept = head.field("sec-websocket-accept").unwrap_or_default();
+            websocket::is_accepted(key, accept)
+        };
         let is_proper = match head.status {
-            101 => {
-                let accept = head.field("sec-websocket-accept").unwrap_or_default();
-                websocket::is_accepted(key, accept)
-            }
+            101 => self
+                .admitted
+                .websocket_key
+                .as_ref()
+                .is_none_or(|key| is_proved(key)),
             200..=299 => false,
             _ => true,
         };

@@ -328,16 +328,16 @@ pub static FLAWED_H1: [Script; 12] = [
 pub static FLAWED_H2: [Script; 9] = [
     script("no status", "", &[H(&[("x", "y")], END)], Head, 502),
     script(
-        "name in upper case",
+        "name with a blank",
         "",
-        &[H(&[OK, ("X-Y", "z")], END)],
+        &[H(&[OK, ("x y", "z")], END)],
         Head,
         502,
     ),
     script(
-        "connection field",
+        "value with a control byte",
         "",
-        &[H(&[OK, ("connection", "close")], END)],
+        &[H(&[OK, ("x", "y\rz")], END)],
         Head,
         502,
     ),

@@ -1,5 +1,6 @@
 //! A message passes over both versions of HTTP, or over none: the bounds count the content of a head, not its encoding.
 
+use super::websockets_to_h2::BOTH;
 use crate::support::h2::H2;
 use crate::support::h2::backend::Backend;
 use crate::support::h2::frame::{self, flag, get, post, setting};
@@ -110,13 +111,23 @@ fn the_announced_size_holds() {
 
 #[test]
 fn trailers_are_counted_alike() {
-    let (_origin, proxy) = proxy("");
+    // Bounds on heads do not bind them.
+    for limits in ["", LIMITS] {
+        let (_origin, proxy) = proxy(limits);
+        count_trailers(&proxy);
+    }
+}
+
+#[track_caller]
+fn count_trailers(proxy: &Proxy) {
     let mut client = proxy.h2();
     let rows = [
         (1, 8_000, true),
         (1, 9_000, false),
         (64, 1, true),
         (65, 1, false),
+        (150, 1, false),
+        (64, 200, false),
     ];
     for (count, length, passes) in rows {
         let value = "v".repeat(length);
@@ -138,6 +149,8 @@ fn trailers_are_counted_alike() {
             (None, written.status()),
             "{count} of {length}"
         );
+        let said = written.field("proxy-status");
+        assert_eq!(answer.field("proxy-status"), said, "{count} of {length}");
     }
     // The connection stays open.
     assert_eq!(client.ask(&get("/", &[])).status(), 200);
@@ -300,4 +313,71 @@ fn priority_fields_are_one_list() {
         });
     }
     panic!("the urgent stream has got nothing");
+}
+
+/// A second name of the host that is empty names nothing.
+#[test]
+fn an_empty_host_beside_another_names_nothing() {
+    let (origin, proxy) = proxy("");
+    let written = proxy.ask("GET http://a.example/ HTTP/1.1\r\nHost:\r\n\r\n");
+    let mut fields = get("/", &[("host", ""), ("cookie", "a=b"), ("cookie", "c=d")]);
+    for (name, value) in &mut fields {
+        if *name == ":authority" {
+            *value = "a.example";
+        }
+    }
+    let answer = proxy.h2().ask(&fields);
+    assert_eq!((written.status(), answer.status()), (200, 200));
+    for request in origin.requests() {
+        let head = &request.head;
+        assert_eq!(head.all("host").len(), 1, "{}", head.text);
+        assert_eq!(head.field("x-forwarded-host"), Some("a.example"));
+    }
+    fields.push(("host", ""));
+    assert_eq!(proxy.h2().ask(&fields).status(), 400);
+    let without: Vec<_> = fields
+        .iter()
+        .filter(|(name, _)| *name != ":authority")
+        .copied()
+        .collect();
+    assert_eq!(
+        proxy.h2().ask(&without[..without.len() - 1]).status(),
+        proxy.ask("GET / HTTP/1.1\r\nHost:\r\n\r\n").status()
+    );
+}
+
+/// A scheme has no case (RFC 3986 section 3.1).
+#[test]
+fn schemes_are_compared_without_case() {
+    let (_origin, proxy) = proxy("");
+    for (scheme, status) in [("HTTP", 200), ("Http", 200), ("hTTps", 200), ("ftp", 400)] {
+        let mut fields = get("/", &[]);
+        for (name, value) in &mut fields {
+            if *name == ":scheme" {
+                *value = scheme;
+            }
+        }
+        assert_eq!(proxy.h2().ask(&fields).status(), status, "{scheme}");
+    }
+    let written = proxy.ask("GET HTTP://test/ HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(written.status(), 200);
+}
+
+/// Control bytes of cookies that a listener tolerates reach backends of both versions whole.
+#[test]
+fn a_tolerated_cookie_keeps_its_last_byte() {
+    let (origin, seen) = BOTH.start();
+    let cookie = "a=\x0bb\x0c";
+    for protocol in ["h1", "h2"] {
+        let route = route("/", &[origin.addr]) + &format!("protocol = \"{protocol}\"\n");
+        let proxy = Proxy::with_listener("tolerate = [\"control_bytes\"]", &route);
+        let text = format!("GET / HTTP/1.1\r\nHost: test\r\nCookie: {cookie}\r\n\r\n");
+        assert_eq!(proxy.ask(text).status(), 200);
+        let asked = get("/", &[("cookie", cookie)]);
+        assert_eq!(proxy.h2().ask(&asked).status(), 200);
+        for _ in 0..2 {
+            let head = seen.lock().unwrap().pop().unwrap();
+            assert!(head.contains(&format!("ookie: {cookie}\r\n")), "{head:?}");
+        }
+    }
 }

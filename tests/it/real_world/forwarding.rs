@@ -12,7 +12,7 @@ use crate::support::{Client, Origin, PATIENCE, Proxy, eventually};
 const TRUSTING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
 
 /// Fields that never reach a backend if a stranger sends them.
-const OF_PROXIES: [&str; 66] = [
+const OF_PROXIES: [&str; 94] = [
     "Forwarded",
     "Forwarded-For",
     "X-Forwarded",
@@ -79,6 +79,34 @@ const OF_PROXIES: [&str; 66] = [
     "Proxy",
     "Other-Client-IP",
     "Other-Forwarded-For",
+    "SSL-Client-Subject-Dn",
+    "SSL-Client-Issuer-Dn",
+    "X-SSL-Client",
+    "X-SSL-Issuer",
+    "X-SSL",
+    "X-Client-DN",
+    "X-Client-Subject",
+    "WL-Proxy-Client-Cert",
+    "WL-Proxy-SSL",
+    "WL-Proxy-Client-IP",
+    "Proxy-Client-Cert",
+    "X-Amzn-Mtls-Clientcert",
+    "X-Amzn-Mtls-Clientcert-Subject",
+    "X-TLS-Client-Cert",
+    "X-HTTP-Host-Override",
+    "X-Original-Scheme",
+    "X-Original-Proto",
+    "X-Forward-Proto",
+    "Fastly-SSL",
+    "Remote-Addr",
+    "X-Envoy-Internal",
+    "X-Remote-Host",
+    "X-Client-Cert-Subject",
+    "Cf-Client-Cert-Sha256",
+    "X-Amzn-Oidc-Identity",
+    "X-Goog-Authenticated-User-Email",
+    "X-MS-Client-Principal",
+    "Tailscale-User-Login",
 ];
 
 /// The head that the backend gets for a request with these lines.
@@ -122,6 +150,31 @@ fn strangers_are_not_believed() {
     }
     let head = seen(&trusting, &origin, "True_Client_IP: 192.0.2.7\r\n");
     assert!(!head.text.contains("192.0.2.7"), "{}", head.text);
+}
+
+/// A web server in front of WebSphere tells in these names whatever the application takes for true of its client.
+#[test]
+fn private_fields_of_websphere_are_believed_of_proxies_alone() {
+    let origin = Origin::saying("");
+    let names = ["$WSRA", "$WSIS", "$WSCC", "$WSSN"];
+    let lines = names.map(|name| format!("{name}: 192.0.2.7\r\n")).concat();
+    let stranger = Proxy::to(&[origin.addr]);
+    let head = seen(&stranger, &origin, &lines);
+    assert!(!head.text.contains("192.0.2.7"), "{}", head.text);
+    let asked = h2_get("/", &[("$wsra", "192.0.2.7")]);
+    assert_eq!(stranger.h2().ask(&asked).status(), 200);
+    let head = origin.requests().pop().unwrap().head;
+    assert!(!head.text.contains("192.0.2.7"), "{}", head.text);
+    let trusting = Proxy::start(&(TRUSTING.to_owned() + &route("/", &[origin.addr])));
+    let head = seen(&trusting, &origin, &lines);
+    for name in names {
+        assert_eq!(head.field(name), Some("192.0.2.7"), "{name}");
+    }
+    // An operator may let them pass.
+    let config = "pass_fields = [\"$WSRA\"]\n".to_owned() + &route("/", &[origin.addr]);
+    let head = seen(&Proxy::start(&config), &origin, &lines);
+    assert_eq!(head.field("$wsra"), Some("192.0.2.7"));
+    assert_eq!(head.field("$wsis"), None);
 }
 
 /// Trailers that name a client are dropped, because a backend may take a trailer for a field of the head.

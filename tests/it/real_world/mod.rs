@@ -23,6 +23,8 @@ mod leisurely_readers;
 mod masked_credentials;
 mod max_forwards;
 mod named_checks;
+mod odd_http2_answers;
+mod other_protocols;
 mod panic_threshold;
 mod paths;
 mod rare_http2;

@@ -139,6 +139,33 @@ fn the_host_that_the_backend_was_sent_is_its_own() {
     for (value, expected) in rows {
         assert_eq!(told(&telling, &proxy, "/", "Location", &value), expected);
     }
+    // Web servers write the port that they listen on behind whatever name they were asked by.
+    let port = addr.port();
+    for setting in ["app.internal", "app.internal:8080"] {
+        let config = route("/", &[addr]) + &format!("host_header = \"{setting}\"\n");
+        let proxy = Proxy::start(&config);
+        for (value, expected) in [
+            (
+                format!("http://app.internal:{port}/dir/"),
+                "http://www.example:81/dir/",
+            ),
+            (
+                format!("//APP.internal:{port}/dir/"),
+                "//www.example:81/dir/",
+            ),
+            (format!("http://{setting}/x"), "http://www.example:81/x"),
+            (
+                "http://app.internal:1/x".to_owned(),
+                "http://app.internal:1/x",
+            ),
+        ] {
+            let told = told(&telling, &proxy, "/", "Location", &value);
+            assert_eq!(told, expected, "{setting}");
+        }
+        let refresh = format!("1;url=http://app.internal:{port}/x");
+        let told = told(&telling, &proxy, "/", "Refresh", &refresh);
+        assert_eq!(told, "1;url=http://www.example:81/x");
+    }
     // If the backend gets the client's own `Host`, or if a setting says so, nothing changes.
     for setting in ["host_header = \"preserve\"\n", "rewrite_location = false\n"] {
         let proxy = Proxy::start(&(route("/", &[addr]) + setting));
@@ -170,6 +197,106 @@ fn the_client_of_a_trusted_proxy_is_told_its_own_words() {
         telling.say(&format!("Location: http://{addr}/x\r\n"));
         let answer = proxy.ask(format!("GET / HTTP/1.1\r\nHost: test\r\n{lines}\r\n"));
         assert_eq!(answer.field("location"), Some(expected));
+    }
+}
+
+/// Of several proxies, the first is the one that the client spoke to; each of the others has added itself behind it.
+#[test]
+fn the_first_of_several_proxies_is_the_one_that_the_client_spoke_to() {
+    let telling = Telling::start();
+    let addr = telling.addr();
+    telling.say(&format!("Location: http://{addr}/x\r\n"));
+    let trusting = "trusted_proxies = [\"127.0.0.0/8\"]\n".to_owned() + &route("/", &[addr]);
+    let (trusting, stranger) = (Proxy::start(&trusting), Proxy::to(&[addr]));
+    let rows = [
+        (
+            "X-Forwarded-Proto: https, http\r\nX-Forwarded-Host: out.example, mid.example\r\n",
+            "https://out.example/x",
+        ),
+        (
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n\
+             X-Forwarded-Host: out.example:81\r\nX-Forwarded-Host: mid.example\r\n",
+            "https://out.example:81/x",
+        ),
+        ("X-Forwarded-Proto: , HTTPS\r\n", "https://in.example/x"),
+        ("X-Forwarded-Proto: wss, https\r\n", "http://in.example/x"),
+        ("X-Forwarded-Host: a b, c\r\n", "http://in.example/x"),
+        // The port stands beside the host, or in a field of its own.
+        (
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Host: out.example\r\nX-Forwarded-Port: 8443, 80\r\n",
+            "https://out.example:8443/x",
+        ),
+        (
+            "X-Forwarded-Host: out.example:81\r\nX-Forwarded-Port: 8443\r\n",
+            "http://out.example:81/x",
+        ),
+        (
+            "X-Forwarded-Host: [::1]\r\nX-Forwarded-Port: 8080\r\n",
+            "http://[::1]:8080/x",
+        ),
+        ("X-Forwarded-Port: 8080\r\n", "http://in.example:8080/x"),
+        (
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\n",
+            "https://in.example/x",
+        ),
+        (
+            "X-Forwarded-Proto: https\r\nX-Forwarded-Port: 80\r\n",
+            "https://in.example/x",
+        ),
+        ("X-Forwarded-Port: 8x\r\n", "http://in.example/x"),
+        // What RFC 7239 says counts where the older fields say nothing.
+        (
+            "Forwarded: for=_a;host=\"out.example:81\";proto=https, host=mid.example\r\n",
+            "https://out.example:81/x",
+        ),
+        (
+            "Forwarded: host=mid.example;proto=http\r\nX-Forwarded-Host: out.example\r\n\
+             X-Forwarded-Proto: https\r\n",
+            "https://out.example/x",
+        ),
+        ("Forwarded: host=\"a b\";proto=x\r\n", "http://in.example/x"),
+    ];
+    for (lines, expected) in rows {
+        let request = format!("GET / HTTP/1.1\r\nHost: in.example\r\n{lines}\r\n");
+        let answer = trusting.ask(&request);
+        assert_eq!(answer.field("location"), Some(expected), "{lines}");
+        let answer = stranger.ask(&request);
+        assert_eq!(answer.field("location"), Some("http://in.example/x"));
+    }
+    let answer = trusting.h2().ask(&h2_get(
+        "/",
+        &[
+            ("x-forwarded-proto", "https, http"),
+            ("x-forwarded-host", "out.example, mid.example"),
+        ],
+    ));
+    assert_eq!(answer.field("location"), Some("https://out.example/x"));
+}
+
+/// A backend may know from `X-Forwarded-Host` what its client calls it. The prefix it cannot know.
+#[test]
+fn a_backend_that_uses_the_clients_name_does_not_know_the_prefix() {
+    let telling = Telling::start();
+    let addr = telling.addr();
+    let proxy = Proxy::start(&(route("/api", &[addr]) + "strip_prefix = true\n"));
+    let rows = [
+        ("http://www.example:81/x", "http://www.example:81/api/x"),
+        ("//www.example:81/x", "//www.example:81/api/x"),
+        // The client is to come back by another scheme, as it is told.
+        ("https://www.example:81/x", "https://www.example:81/api/x"),
+        ("http://www.example:81/api/x", "http://www.example:81/api/x"),
+        ("http://www.example/x", "http://www.example/x"),
+    ];
+    for (value, expected) in rows {
+        let told = told(&telling, &proxy, "/api/y", "Location", value);
+        assert_eq!(told, expected);
+    }
+    // Without a prefix nothing is changed.
+    for value in ["http://www.example:81/x", "https://www.example:81/x"] {
+        assert_eq!(
+            told(&telling, &Proxy::to(&[addr]), "/", "Location", value),
+            value
+        );
     }
 }
 

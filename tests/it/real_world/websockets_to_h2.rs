@@ -102,6 +102,7 @@ impl<'a, S: Read + Write> Http2<'a, S> {
     fn new(kind: Backend, link: &'a mut Link<S>, seen: &'a Seen) -> Http2<'a, S> {
         let settings = LocalSettings {
             extended_connect: kind.extended.is_some(),
+            control_bytes: true,
             ..LocalSettings::default()
         };
         Http2 {

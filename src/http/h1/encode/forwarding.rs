@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
 use super::request::RequestEdits;
+use crate::http::fields::is_of_websphere;
 use crate::http::h1::RequestHead;
 use crate::http::names::{self, NameSet};
 
@@ -119,11 +120,12 @@ fn is_whole(value: &[u8]) -> bool {
     !value.is_empty() && !is_quoted
 }
 
-/// Whether a name is written with `-` and without `_`. Proxies write their fields so. A name with `_` may have come
-/// from anybody and passed a proxy that did not recognise it.
+/// Whether a name is written with `-` and without `_`, behind the `$` that the names of WebSphere begin with. Proxies
+/// write their fields so. A name with `_` may have come from anybody and passed a proxy that did not recognise it.
 fn is_plainly_written(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    name.bytes().all(is_plain)
+    let start = usize::from(is_of_websphere(name.as_bytes()));
+    name.bytes().skip(start).all(is_plain)
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ fn cookies_become_one() {
 
 #[test]
 fn fields_table() {
-    let rows: [(&[&str], Option<Refusal>); 33] = [
+    let rows: [(&[&str], Option<Refusal>); 34] = [
         (&["x: a b"], None),
         (&["host: h"], None),
         (&["host: H:443"], None),
@@ -138,7 +138,8 @@ fn fields_table() {
         (&["x-forwarded-for: 1.2.3.4"], None),
         (&["host: i"], Some(Refusal::HostMismatch)),
         (&["host: h:80"], Some(Refusal::HostMismatch)),
-        (&["host: "], Some(Refusal::BadHost)),
+        (&["host: "], None),
+        (&["host: ", "host: "], Some(Refusal::RepeatedHost)),
         (&["host: h", "host: h"], Some(Refusal::RepeatedHost)),
         (&["X: a"], Some(Refusal::BadFieldName)),
         (&["x y: a"], Some(Refusal::BadFieldName)),
@@ -468,7 +469,7 @@ fn extended_connect_needs_to_be_allowed() {
 
 #[test]
 fn responses_table() {
-    let rows: [(&[&str], Result<u16, Refusal>); 21] = [
+    let rows: [(&[&str], Result<u16, Refusal>); 26] = [
         (&[":status: 200"], Ok(200)),
         (&[":status: 103", "link: x"], Ok(103)),
         (&[":status: 599"], Ok(599)),
@@ -498,15 +499,70 @@ fn responses_table() {
             Err(Refusal::BadPseudoField),
         ),
         (&[":status: 200", ":path: /"], Err(Refusal::BadPseudoField)),
+        (&[":Status: 200"], Err(Refusal::BadFieldName)),
+        (&[":status: 200 "], Err(Refusal::BadPseudoField)),
+        (&[":status: 200", "x y: a"], Err(Refusal::BadFieldName)),
+        (&[":status: 200", "x: a\rb"], Err(Refusal::BadFieldValue)),
         (
-            &[":status: 200", "connection: close"],
-            Err(Refusal::ConnectionField),
+            &[":status: 200", "Content-Length: 7", "content-length: 8"],
+            Err(Refusal::RepeatedContentLength),
+        ),
+        (
+            &[":status: 200", "x: a", ":path: /"],
+            Err(Refusal::BadPseudoField),
         ),
     ];
     for (lines, expected) in rows {
         let mut head = head(lines);
         let checked = check_response(&mut head).map(|()| head.status());
         assert_eq!(checked, expected, "{lines:?}");
+    }
+}
+
+/// What a backend may be forgiven, and how its head is then written.
+#[test]
+fn odd_responses_table() {
+    let name = Refusal::BadFieldName;
+    let value = Refusal::BadFieldValue;
+    let connection = Refusal::ConnectionField;
+    let rows: [(&[&str], &str, Option<Refusal>); 9] = [
+        (&["x: a"], "x: a\r\n\r\n", None),
+        (
+            &["X-Ab: Cd", "y: e"],
+            "x-ab: Cd\r\ny: e\r\n\r\n",
+            Some(name),
+        ),
+        (&["x: \t a b ", "Y: "], "x: a b\r\ny: \r\n\r\n", Some(value)),
+        (&["y:  "], "y: \r\n\r\n", Some(value)),
+        (
+            &["Content-Length: 7"],
+            "content-length: 7\r\n\r\n",
+            Some(name),
+        ),
+        (
+            &["connection: close"],
+            "connection: close\r\n\r\n",
+            Some(connection),
+        ),
+        (
+            &["upgrade: h2c", "keep-alive: timeout=5"],
+            "upgrade: h2c\r\nkeep-alive: timeout=5\r\n\r\n",
+            Some(connection),
+        ),
+        (&["te: gzip"], "te: gzip\r\n\r\n", Some(connection)),
+        (
+            &["transfer-encoding: chunked"],
+            "transfer-encoding: chunked\r\n\r\n",
+            Some(connection),
+        ),
+    ];
+    for (lines, written, oddity) in rows {
+        let mut head = head(&[&[":status: 200"], lines].concat());
+        check_response(&mut head).unwrap();
+        let text = std::str::from_utf8(head.lines()).unwrap();
+        assert_eq!((text, head.facts.oddity), (written, oddity), "{lines:?}");
+        let codes = lines[0].starts_with("transfer");
+        assert_eq!(head.facts.has_coding, codes, "{lines:?}");
     }
 }
 
@@ -530,7 +586,24 @@ fn trailers_table() {
     ];
     for (lines, expected) in rows {
         let mut head = head(lines);
-        let checked = check_trailers(&mut head.fields)
+        let checked = check_trailers(&mut head.fields, Role::Server)
+            .map(|()| std::str::from_utf8(&head.fields.text).unwrap());
+        assert_eq!(checked, expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn trailers_of_backends_table() {
+    let rows: [(&[&str], Result<&str, Refusal>); 5] = [
+        (&["X-A: y ", "z: w"], Ok("x-a: y\r\nz: w\r\n")),
+        (&["Connection: close", "z: w"], Ok("z: w\r\n")),
+        (&["Status: 1", ":path: /"], Err(Refusal::BadTrailer)),
+        (&["x y: y"], Err(Refusal::BadTrailer)),
+        (&["X: y\n"], Err(Refusal::BadTrailer)),
+    ];
+    for (lines, expected) in rows {
+        let mut head = head(lines);
+        let checked = check_trailers(&mut head.fields, Role::Client)
             .map(|()| std::str::from_utf8(&head.fields.text).unwrap());
         assert_eq!(checked, expected, "{lines:?}");
     }

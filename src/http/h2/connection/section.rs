@@ -12,6 +12,8 @@ use crate::http::h2::stream::{Absent, Stream};
 use crate::http::h2::{Role, StreamId};
 use crate::http::refusal::Refusal;
 
+/// Bounds on a trailer section, whatever those of heads are. That of bytes counts two line ends more than over HTTP/1.1:
+/// that of the last line, and the empty line.
 /// A section of which a part has come.
 #[derive(Debug, Default)]
 pub(super) struct Section {
@@ -138,8 +140,8 @@ impl Connection {
             true => self.local.head.or_trailers(),
             false => self.local.head,
         };
-        self.decoder
-            .decode_within(section, &mut self.head.fields, &limits)?;
+        let list = &mut self.head.fields;
+        self.decoder.decode_within(limits, section, list)?;
         let stream = begun.stream;
         let Some(open) = self.streams.get(&stream) else {
             return match self.look_up(stream) {
@@ -285,7 +287,7 @@ impl Connection {
             .streams
             .get_mut(&stream)
             .is_some_and(|open| open.expects(0, true));
-        let checked = check::check_trailers(&mut self.head.fields);
+        let checked = check::check_trailers(&mut self.head.fields, self.role);
         // As with a head, only a client whose section is well-formed gets an answer that names the fault.
         let is_told = |refusal| self.role == Role::Server && !check::is_malformed(refusal);
         let note = match checked {

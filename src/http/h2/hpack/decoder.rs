@@ -41,17 +41,16 @@ impl Decoder {
     /// Appends the fields of a whole section to `list`. What is wrong with single fields is noted in the list; errors
     /// are those of the compression.
     pub fn decode(&mut self, section: &[u8], list: &mut FieldList) -> Result<(), HpackError> {
-        let limits = self.limits;
-        self.decode_within(section, list, &limits)
+        self.decode_within(self.limits, section, list)
     }
 
     /// Appends the fields of a whole section to `list`, as [`Self::decode`] does, within these limits instead of the
     /// decoder's own.
     pub fn decode_within(
         &mut self,
+        limits: ListLimits,
         section: &[u8],
         list: &mut FieldList,
-        limits: &ListLimits,
     ) -> Result<(), HpackError> {
         let mut at = 0;
         while let Some(&byte) = section.get(at)
@@ -64,13 +63,13 @@ impl Decoder {
             self.table.set_max_size(size);
         }
         while let Some(&byte) = section.get(at) {
-            let kept = match byte {
-                0x80.. => self.indexed(section, &mut at, list, limits)?,
-                0x40.. => self.literal(section, &mut at, 6, list, limits)?,
+            let span = match byte {
+                0x80.. => self.indexed(section, &mut at, list)?,
+                0x40.. => self.literal(section, &mut at, 6, list)?,
                 0x20.. => return Err(HpackError::BadSizeUpdate),
-                _ => self.literal(section, &mut at, 4, list, limits)?,
+                _ => self.literal(section, &mut at, 4, list)?,
             };
-            if !kept {
+            if !list.keep(span, &limits) {
                 return Err(HpackError::Bomb);
             }
         }
@@ -96,12 +95,11 @@ impl Decoder {
         section: &[u8],
         at: &mut usize,
         list: &mut FieldList,
-        limits: &ListLimits,
-    ) -> Result<bool, HpackError> {
+    ) -> Result<Span, HpackError> {
         let line = self.line(integer::read(section, at, 7)?)?;
         let start = list.text.len();
         list.text.extend_from_slice(line.bytes);
-        Ok(list.keep(span(start, &line, false), limits))
+        Ok(span(start, &line, false))
     }
 
     /// Sections 6.2.1 (a prefix of 6 bits: the field enters the table), 6.2.2 and 6.2.3.
@@ -111,8 +109,7 @@ impl Decoder {
         at: &mut usize,
         prefix_bits: u32,
         list: &mut FieldList,
-        limits: &ListLimits,
-    ) -> Result<bool, HpackError> {
+    ) -> Result<Span, HpackError> {
         let sensitive = prefix_bits == 4 && section[*at] & 0x10 != 0;
         let start = list.text.len();
         let class = match integer::read(section, at, prefix_bits)? {
@@ -142,7 +139,7 @@ impl Decoder {
         if prefix_bits == 6 {
             self.table.insert(line);
         }
-        Ok(list.keep(span, limits))
+        Ok(span)
     }
 }
 
