@@ -198,6 +198,8 @@ pub const TLS_RECORD_OVERHEAD: usize = 64;
 pub const TLS_RECORD_OVERHEAD_MOST: usize = 5 + 2048;
 /// Bytes of plaintext that are sealed for one send.
 pub const TLS_PIECE_BYTES: usize = 64 << 10;
+/// Bytes of a record with an alert that is not encrypted (RFC 5246 section 7.2).
+pub const TLS_ALERT_BYTES: usize = 7;
 /// Bytes thrown away after a failed handshake so that the peer can read why.
 pub const TLS_LINGER_BYTES: usize = 64 << 10;
 /// Requests of one connection served without a pause for others, when they are pipelined.

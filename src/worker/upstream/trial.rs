@@ -7,13 +7,14 @@ use tracing::{info, warn};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::net::{Timer, spawn};
+use crate::net::{Socket, Timer, spawn};
+use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
 use crate::worker::upstream::descriptors::may_open;
-use crate::worker::upstream::dial::{Security, dial};
+use crate::worker::upstream::dial::{Security, dial, say_no_tls};
 use crate::worker::upstream::rest::Due;
 
 /// Takes into account that a backend could not be connected to with these settings.
@@ -32,6 +33,24 @@ pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected
         let backend = label(shard, id);
         warn!("backend {backend} rests for {millis} ms on this worker: {word}");
     }
+}
+
+/// Whether a backend has refused this process behind the handshake on a connection that was made with these settings;
+/// that is logged, and taken into account as if the handshake had failed.
+pub fn note_refusal(shard: &Shard, (id, key): (BackendId, ReuseKey), socket: &Socket) -> bool {
+    let Some(failure) = socket.tls_refusal() else {
+        return false;
+    };
+    let plan = shard.plan();
+    if let Some(backend) = plan.backend_of(id) {
+        say_no_tls(shard, &backend.label, &backend.server_name, &failure);
+    }
+    // A backend of HTTP/2 that refuses a connection of HTTP/1.1 may take its other requests.
+    let protocol = plan.pool_with(id).map(|pool| pool.protocol);
+    if protocol != Some(Protocol::Http2) || socket.alpn() == Some(b"h2") {
+        note_unconnected(shard, id, key, Unconnected::Untrusted);
+    }
+    true
 }
 
 /// Takes into account that a backend was connected to.

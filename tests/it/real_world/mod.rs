@@ -11,6 +11,7 @@ mod forwarding;
 mod half_close;
 mod hanging_backends;
 mod late_uploads;
+mod late_refusals;
 mod leaving_backends;
 mod masked_credentials;
 mod named_checks;
