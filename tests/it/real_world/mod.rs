@@ -21,6 +21,7 @@ mod rare_http2;
 mod redirecting_listeners;
 mod references;
 mod request_grammar;
+mod removed_backends;
 mod slow_clients;
 mod stalled_streams;
 mod tls_refusals;
