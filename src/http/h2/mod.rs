@@ -34,9 +34,14 @@ const NAMED: &[u8] = b"PRI * HTTP/2";
 pub fn begins_connection(bytes: &[u8]) -> Option<bool> {
     let known = bytes.len().min(frame::PREFACE.len());
     if bytes[..known] != frame::PREFACE[..known] {
-        return Some(bytes.starts_with(NAMED));
+        return Some(names_protocol(bytes));
     }
     (known == frame::PREFACE.len()).then_some(true)
+}
+
+/// Whether `bytes` name the protocol as a client's preface does, whatever follows.
+pub fn names_protocol(bytes: &[u8]) -> bool {
+    bytes.starts_with(NAMED)
 }
 
 /// Whether `bytes` are what neither version of HTTP begins with: a line of words without a target and a version, and no

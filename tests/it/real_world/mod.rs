@@ -2,6 +2,7 @@
 
 mod backend_answers;
 mod both_versions;
+mod broken_prefaces;
 mod client_bound;
 mod client_requests;
 mod early_answers;
@@ -10,8 +11,8 @@ mod empty_lines;
 mod forwarding;
 mod half_close;
 mod hanging_backends;
-mod late_uploads;
 mod late_refusals;
+mod late_uploads;
 mod leaving_backends;
 mod masked_credentials;
 mod named_checks;
@@ -20,8 +21,8 @@ mod paths;
 mod rare_http2;
 mod redirecting_listeners;
 mod references;
-mod request_grammar;
 mod removed_backends;
+mod request_grammar;
 mod slow_clients;
 mod stalled_streams;
 mod tls_refusals;
