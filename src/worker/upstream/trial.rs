@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::net::{Socket, Timer, spawn};
+use crate::net::{Socket, Timer, TlsVersion, spawn};
 use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
@@ -101,11 +101,28 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     timer.set(Duration::from_millis(limits::TRIAL_MILLIS));
     match dial(&shard, addr, None, security.as_ref(), &timer).await {
         Ok(socket) => {
+            await_verdict(&socket, &timer).await;
+            if !note_refusal(&shard, (id, key), &socket) {
+                note_connected(&shard, id);
+            }
             socket.end();
-            note_connected(&shard, id);
         }
         Err(Unconnected::Exhausted) => postpone(&shard, id),
         Err(unconnected) => note_unconnected(&shard, id, key, unconnected),
+    }
+}
+
+/// Gives a backend the time to refuse this process behind a handshake of TLS 1.3. Most that do not refuse it say so by a
+/// session ticket.
+async fn await_verdict(socket: &Socket, timer: &Timer) {
+    let version = socket.negotiated().map(|negotiated| negotiated.version);
+    if version != Some(TlsVersion::Tls13) {
+        return;
+    }
+    timer.set(Duration::from_millis(limits::TRIAL_VERDICT_MILLIS));
+    socket.watch();
+    if timer.bound(|cx| socket.poll_readable(cx)).await.is_ok() {
+        let _ = socket.unasked(); // What came is opened by that.
     }
 }
 

@@ -80,6 +80,20 @@ fn a_request_that_is_refused_behind_the_handshake_goes_to_the_next_backend() {
     }
 }
 
+/// A backend that rests because it refuses this proxy is tried without requests, and rests on.
+#[test]
+fn a_trial_waits_for_the_refusal() {
+    let (authority, directory) = (Authority::new(), Directory::new());
+    for protocol in ["h1", "h2"] {
+        let [(refusing, tls, _), _] = refusals(&authority, &directory);
+        let bad = serving(refusing, protocol);
+        let label = bad.addr.to_string();
+        let proxy = Proxy::start(&config(&[bad.addr], protocol, &tls, ""));
+        assert_eq!(proxy.ask(get("/")).status(), 502);
+        proxy.wait_for_log(&[&label, "rests for 2000 ms", "untrusted"]);
+    }
+}
+
 #[test]
 fn a_lone_backend_that_refuses_has_its_reason_in_the_log() {
     let (authority, directory) = (Authority::new(), Directory::new());
