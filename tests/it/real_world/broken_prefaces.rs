@@ -18,7 +18,7 @@ fn a_preface_that_breaks_off_gets_no_answer_of_http1() {
     );
     let front = Front::start("", &config);
     let mut clients: Vec<(usize, bool, Client)> = Vec::new();
-    for length in [12, 16, 18, 23] {
+    for length in [6, 10, 12, 16, 18, 23] {
         for finishes in [false, true] {
             let mut client = front.proxy.client();
             client.send(&PREFACE[..length]);
