@@ -193,8 +193,9 @@ fn make_ready(
         letters,
     } = Crew::start(&snapshot, &tables, engine, &health).map_err(cannot_start)?;
     let access_log = start_access_log(&snapshot, access_lines, gauges.clone())?;
-    let health_thread = health::start(health_letters, mailboxes.clone(), to_control.clone())
-        .map_err(cannot_start)?;
+    let (workers, control) = (mailboxes.clone(), to_control.clone());
+    let started = health::start(health_letters, workers, control, &tables);
+    let health_thread = started.map_err(cannot_start)?;
     repeat(&mailboxes, &snapshot)?;
     control::wait_for_workers(&letters, snapshot.workers, drop)?;
     let upgrades = Upgrades::new(program, doors.others);

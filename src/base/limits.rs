@@ -199,6 +199,8 @@ pub const TLS_RECORD_OVERHEAD: usize = 64;
 pub const TLS_RECORD_OVERHEAD_MOST: usize = 5 + 2048;
 /// Bytes of plaintext that are sealed for one send.
 pub const TLS_PIECE_BYTES: usize = 64 << 10;
+/// Bytes of a record with an alert that is not encrypted (RFC 5246 section 7.2).
+pub const TLS_ALERT_BYTES: usize = 7;
 /// Bytes thrown away after a failed handshake so that the peer can read why.
 pub const TLS_LINGER_BYTES: usize = 64 << 10;
 /// Requests of one connection served without a pause for others, when they are pipelined.
@@ -392,6 +394,8 @@ pub const REST_MEMORY_MILLIS: u64 = 10_000;
 /// Milliseconds that a connection may take which is to show whether a backend may end its rest. No request waits for
 /// it.
 pub const TRIAL_MILLIS: u64 = 10_000;
+/// Milliseconds that a backend has behind a TLS handshake to refuse this process, before such a connection counts as made.
+pub const TRIAL_VERDICT_MILLIS: u64 = 1_000;
 /// Milliseconds at most, else as many as it rested, until a backend that comes back gets its whole share of the
 /// requests.
 pub const SLOW_START_MILLIS_MOST: u64 = 10_000;

@@ -30,6 +30,7 @@ use crate::base::time::Micros;
 use crate::health::news::News;
 use crate::health::probe::Outcome;
 use crate::health::watch::{Assignment, Watch};
+use crate::shared::SharedTables;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
@@ -42,7 +43,9 @@ pub fn start(
     letters: Letters<ToHealth>,
     workers: Vec<Mailbox<ToWorker>>,
     control: Mailbox<ToControl>,
+    tables: &SharedTables,
 ) -> io::Result<Watched> {
+    let tables = tables.clone();
     let pulse = SharedPulse::default();
     let beating = pulse.clone();
     let wake = letters.wake_stream()?;
@@ -56,7 +59,7 @@ pub fn start(
                 runtime.block_on(async {
                     let wake = UnixStream::from_std(wake)?;
                     let _ = told.send(());
-                    Health::new(letters, workers, control)
+                    Health::new(letters, workers, control, tables)
                         .run(wake, &beating)
                         .await
                 })
@@ -77,6 +80,7 @@ struct Health {
     /// Probes that may be under way at once.
     most_probes: usize,
     watch: Watch,
+    tables: SharedTables,
     workers: Vec<Outbox<BackendId, ToWorker>>,
     control: Outbox<BackendId, ToControl>,
 }
@@ -93,6 +97,7 @@ impl Health {
         letters: Letters<ToHealth>,
         workers: Vec<Mailbox<ToWorker>>,
         control: Mailbox<ToControl>,
+        tables: SharedTables,
     ) -> Health {
         Health {
             desk: Rc::new(Desk {
@@ -102,6 +107,7 @@ impl Health {
             }),
             most_probes: limits::PROBES,
             watch: Watch::new(),
+            tables,
             workers: workers.into_iter().map(Outbox::new).collect(),
             control: Outbox::new(control),
         }
@@ -121,6 +127,7 @@ impl Health {
                 self.watch.probed(&assignment, outcome.as_ref(), now);
             }
             self.watch.end_ejections(now);
+            self.watch.let_go(|id| self.tables.in_flight(id));
             for assignment in self.watch.due_probes(self.room(), now) {
                 self.start_probe(assignment);
             }
@@ -211,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::shared::backend_table::BackendState::{self, Ejected, Healthy, Unhealthy};
+    use crate::shared::backend_table::BackendTables;
     use crate::shared::mailbox::mailbox;
     use crate::shared::sample;
     use crate::snapshot::{BackendAddr, Outlier, Pool, Snapshot};
@@ -234,9 +242,14 @@ mod tests {
                 health,
                 workers: [first_letters, second_letters],
                 control: control_letters,
-                thread: super::start(letters, vec![first, second], control)
-                    .unwrap()
-                    .thread,
+                thread: super::start(
+                    letters,
+                    vec![first, second],
+                    control,
+                    &BackendTables::new(2),
+                )
+                .unwrap()
+                .thread,
             }
         }
 

@@ -11,7 +11,8 @@ use crate::shared::messages::StateChange;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     Changed(StateChange),
-    /// A backend that is drained fails its probes, or passes them again: its state is the same.
+    /// A backend that is drained, or that the configuration no longer has, fails its probes, or passes them again. That
+    /// concerns only the requests that are under way there.
     DownChanged(StateChange),
     /// No backend of the pool of this name is healthy.
     PoolDown(String),
@@ -65,12 +66,13 @@ impl News {
                     reason,
                     ..
                 } = change;
+                let what = match change.to {
+                    BackendState::Draining => "a backend that is drained",
+                    _ => "a backend that was taken out, and has requests under way,",
+                };
                 match change.is_down {
-                    true => warn!(pool, backend, reason, "a backend that is drained is down"),
-                    false => info!(
-                        pool,
-                        backend, reason, "a backend that is drained is up again"
-                    ),
+                    true => warn!(pool, backend, reason, "{what} is down"),
+                    false => info!(pool, backend, reason, "{what} is up again"),
                 }
             }
             News::PoolDown(pool) => warn!(pool, "no backend of the pool is healthy"),

@@ -1,4 +1,5 @@
-//! The schedule of probes. Each pool has a share of the probes that may be under way, so that a pool whose probes hang
+//! The schedule of probes. Each pool has a share of the probes that may be under way, and may have more of them while
+//! nobody else needs them. One probe of each pool never waits for those of others, so that a pool whose probes hang
 //! delays only itself. No I/O and no clock here.
 
 use std::collections::BTreeSet;
@@ -10,20 +11,24 @@ use crate::base::time::Micros;
 #[derive(Debug, Default)]
 pub struct Schedule {
     pools: Vec<PoolSchedule>,
+    /// The number of probes that may be under way.
+    most: usize,
 }
 
 #[derive(Clone, Debug, Default)]
 struct PoolSchedule {
     waiting: BTreeSet<(Micros, BackendId)>,
     under_way: usize,
-    /// The number of probes that the pool may have under way.
+    /// The number of probes that the pool may have under way before others may have more than their share.
     share: usize,
 }
 
 impl PoolSchedule {
-    /// When the pool's next probe is due, if another probe may be started.
-    fn next_due(&self) -> Option<Micros> {
-        let next = self.waiting.first().filter(|_| self.under_way < self.share);
+    /// When the pool's next probe is due, if another probe may be started. `is_spare`: there is one that is no pool's
+    /// first.
+    fn next_due(&self, is_spare: bool) -> Option<Micros> {
+        let next = self.waiting.first();
+        let next = next.filter(|_| self.under_way == 0 || is_spare);
         next.map(|&(at, _)| at)
     }
 }
@@ -33,6 +38,7 @@ impl Schedule {
     pub fn of_pools(pools: usize) -> Schedule {
         Schedule {
             pools: vec![PoolSchedule::default(); pools],
+            most: 0,
         }
     }
 
@@ -41,12 +47,9 @@ impl Schedule {
         self.pools[pool].waiting.insert((at, id));
     }
 
-    /// Lets a backend that waits for a probe wait until an earlier instant.
-    pub fn move_up(&mut self, pool: usize, waits: (Micros, BackendId), at: Micros) {
-        let waiting = &mut self.pools[pool].waiting;
-        if waiting.remove(&waits) {
-            waiting.insert((at, waits.1));
-        }
+    /// Takes out a backend that was to be probed at this instant.
+    pub fn remove(&mut self, pool: usize, at: Micros, id: BackendId) {
+        self.pools[pool].waiting.remove(&(at, id));
     }
 
     /// Counts a probe that an earlier schedule started and that is still under way.
@@ -61,6 +64,7 @@ impl Schedule {
 
     /// Shares out `most` probes. Each pool gets at least one, and a part of the rest in proportion to its backends.
     pub fn share_out(&mut self, most: usize) {
+        self.most = most;
         let backends = |pool: &PoolSchedule| pool.waiting.len() + pool.under_way;
         let firsts = self.pools.iter().filter(|pool| backends(pool) > 0).count();
         let further: usize = self
@@ -77,15 +81,28 @@ impl Schedule {
 
     /// The next instant at which a probe may be started.
     pub fn next_due(&self) -> Option<Micros> {
-        self.pools.iter().filter_map(PoolSchedule::next_due).min()
+        let is_spare = self.is_spare();
+        let pools = self.pools.iter();
+        pools.filter_map(|pool| pool.next_due(is_spare)).min()
+    }
+
+    /// Whether another probe may be started and leave one for each pool that has none under way.
+    fn is_spare(&self) -> bool {
+        let needed = |pool: &PoolSchedule| match pool.under_way {
+            0 => usize::from(!pool.waiting.is_empty()),
+            under_way => under_way,
+        };
+        self.pools.iter().map(needed).sum::<usize>() < self.most
     }
 
     /// Starts a probe that is due, and returns the backend to probe: of the pool with the fewest probes under way, the
-    /// backend that is overdue longest.
+    /// backend that is overdue longest. Pools that have their share come last.
     pub fn start_due(&mut self, now: Micros) -> Option<BackendId> {
+        let is_spare = self.is_spare();
         let due = self.pools.iter_mut().filter_map(|pool| {
-            let at = pool.next_due().filter(|&at| at <= now)?;
-            Some(((pool.under_way, at), pool))
+            let at = pool.next_due(is_spare).filter(|&at| at <= now)?;
+            let has_share = pool.under_way >= pool.share;
+            Some(((has_share, pool.under_way, at), pool))
         });
         let (_, pool) = due.min_by_key(|(order, _)| *order)?;
         pool.under_way += 1;
@@ -148,6 +165,46 @@ mod tests {
             let due = schedule.start_due(Micros(second * 1_000_000));
             assert_eq!(due, Some(BackendId(1000)));
         }
+    }
+
+    /// Starts what is due by this instant; how many probes of each pool are under way then.
+    fn under_way(schedule: &mut Schedule, now: Micros) -> Vec<usize> {
+        while schedule.start_due(now).is_some() {}
+        schedule.pools.iter().map(|pool| pool.under_way).collect()
+    }
+
+    #[test]
+    fn a_pool_may_have_what_no_other_needs() {
+        // Sixty pools are well, and their probes have ended: only the first one hangs.
+        let sizes = [&[5][..], &[17; 60]].concat();
+        let mut schedule = schedule(&sizes, 256);
+        assert_eq!(schedule.pools[0].share, 1);
+        for pool in schedule.pools.iter_mut().skip(1) {
+            let later = pool.waiting.iter().map(|&(_, id)| (Micros(1 << 30), id));
+            pool.waiting = later.collect();
+        }
+        let started = under_way(&mut schedule, Micros(5_000));
+        assert_eq!(started[0], 5, "all of them at once");
+        assert_eq!(started.iter().sum::<usize>(), 5);
+        // When the others are due, each has its share.
+        let started = under_way(&mut schedule, Micros(1 << 30));
+        assert_eq!(started.iter().sum::<usize>(), 256);
+        assert!(started.iter().all(|&count| count >= 4), "{started:?}");
+    }
+
+    #[test]
+    fn the_first_probe_of_each_pool_waits_for_no_other_pool() {
+        let mut schedule = schedule(&[100, 100, 3], 50);
+        for pool in schedule.pools.iter_mut().skip(1) {
+            let later = pool.waiting.iter().map(|&(_, id)| (Micros(9_000), id));
+            pool.waiting = later.collect();
+        }
+        assert_eq!(under_way(&mut schedule, Micros(5_000)), [48, 0, 0]);
+        assert_eq!(schedule.next_due(), Some(Micros(9_000)));
+        assert_eq!(under_way(&mut schedule, Micros(9_000)), [48, 1, 1]);
+        // What becomes free goes to those that have less than their share.
+        schedule.note_ended(0);
+        assert_eq!(under_way(&mut schedule, Micros(9_000)), [47, 2, 1]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Every backend that is watched, what is thought of it, and when it is probed next. No I/O and no clock: the thread
 //! tells it what happened and when, and takes the news away.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
@@ -22,6 +24,9 @@ use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 #[derive(Debug)]
 pub struct Watch {
     backends: BTreeMap<BackendId, Watched>,
+    /// Those of them that the snapshot no longer has, while requests are under way there: they are probed on, so that
+    /// these requests learn when they are down.
+    leaving: BTreeSet<BackendId>,
     /// Every [`NextProbe::At`], and the number of [`NextProbe::AfterThis`].
     schedule: Schedule,
     /// Whether backends are probed at all.
@@ -41,6 +46,8 @@ pub struct Watch {
 struct Watched {
     place: Place,
     judge: Judge,
+    /// The index of the pool in the schedule. Those that leave stand behind all pools.
+    lane: usize,
     next_probe: NextProbe,
     /// When the last probe began; zero: there was none.
     last_probe: Micros,
@@ -85,6 +92,7 @@ impl Watch {
     pub fn new() -> Watch {
         Watch {
             backends: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             schedule: Schedule::default(),
             is_probing: true,
             ejection_ends: BTreeSet::new(),
@@ -108,17 +116,22 @@ impl Watch {
     }
 
     /// Watches the backends of this snapshot from now on. Those that stay keep all that is known of them: a row remains
-    /// the same backend's for as long as one snapshot after the other names it.
+    /// the same backend's for as long as one snapshot after the other names it. Those that it has no more leave; see
+    /// [`Watch::let_go`].
     pub fn adopt(&mut self, snapshot: &Arc<Snapshot>, now: Micros) {
         let mut before = mem::take(&mut self.backends);
-        self.schedule = Schedule::of_pools(snapshot.pools.len());
+        self.schedule = Schedule::of_pools(snapshot.pools.len() + 1);
         self.ejection_ends.clear();
+        self.leaving.clear();
         for place in Place::all(snapshot) {
             let id = place.id();
             // An address that a pool names twice is one backend.
             if !self.backends.contains_key(&id) {
                 self.enter(id, place, before.remove(&id), now);
             }
+        }
+        for (id, watched) in before {
+            self.keep_leaving(id, watched, snapshot.pools.len());
         }
         self.schedule.share_out(snapshot.descriptors.probes);
         for pool in &snapshot.pools {
@@ -171,6 +184,7 @@ impl Watch {
         self.backends.insert(
             id,
             Watched {
+                lane: place.pool_index(),
                 place,
                 judge,
                 next_probe,
@@ -237,6 +251,7 @@ impl Watch {
         let Some(Watched {
             place,
             judge,
+            lane,
             next_probe,
             last_probe,
         }) = self.backends.get_mut(&id)
@@ -257,12 +272,12 @@ impl Watch {
             .after(self.jitter.around(judge.pause(check)))
             .max(now);
         *next_probe = NextProbe::At(at);
-        self.schedule.note_ended(place.pool_index());
-        self.schedule.insert(place.pool_index(), at, id);
+        self.schedule.note_ended(*lane);
+        self.schedule.insert(*lane, at, id);
         if let Some((count, outcome)) = turned {
             let (to, reason) = (judge.state(), probes_in_words(count, outcome));
-            if to == BackendState::Draining {
-                let change = StateChange::new(place, Some(from), to, reason);
+            if to == BackendState::Draining || self.leaving.contains(&id) {
+                let change = StateChange::new(place, Some(to), to, reason);
                 self.news
                     .push(News::DownChanged(change.with_down(judge.is_down())));
                 return;
@@ -285,9 +300,9 @@ impl Watch {
         if watched.judge.is_down() || at <= soon {
             return;
         }
-        let pool = watched.place.pool_index();
         watched.next_probe = NextProbe::At(soon);
-        self.schedule.move_up(pool, (at, id), soon);
+        self.schedule.remove(watched.lane, at, id);
+        self.schedule.insert(watched.lane, soon, id);
     }
 
     /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails
@@ -296,6 +311,9 @@ impl Watch {
         let Some(place) = self.backends.get(&id).map(|watched| watched.place.clone()) else {
             return;
         };
+        if self.leaving.contains(&id) {
+            return; // It is in no pool any more.
+        }
         let Some(outlier) = &place.pool().outlier else {
             return;
         };

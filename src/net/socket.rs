@@ -22,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
 use super::operations::count_operation;
-use super::tls::{Negotiated, Tls};
+use super::tls::{Negotiated, Tls, TlsFailure};
 use super::{Block, Expired, Timer};
 use crate::shared::sockets::Counted;
 
@@ -306,6 +306,11 @@ impl Socket {
     /// What the TLS handshake came to.
     pub fn negotiated(&self) -> Option<&Negotiated> {
         self.tls.as_ref().map(|tls| tls.negotiated())
+    }
+
+    /// Why the peer refused the TLS of this side, if it said so behind the handshake and before anything else.
+    pub fn tls_refusal(&self) -> Option<TlsFailure> {
+        self.tls.as_ref()?.refusal()
     }
 
     /// The application protocol that the TLS handshake chose.

@@ -5,12 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, SHA256};
-use rustls::RootCertStore;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::provider;
+use super::server_trust::{Roots, may_issue, unsigned, verify_time};
+use super::{certificate, provider};
 
 /// The authorities of clients, and whether a client must have a certificate of theirs. Two are equal if they let the
 /// same clients in.
@@ -22,22 +25,12 @@ pub struct ClientTrust {
 }
 
 impl ClientTrust {
-    /// Trusts clients whose certificates these authorities have issued. Errors: rustls cannot verify by them.
-    pub(super) fn new(
-        roots: Arc<RootCertStore>,
-        required: bool,
-    ) -> Result<ClientTrust, rustls::Error> {
+    /// Trusts clients whose certificates these authorities have issued, or are named themselves. Errors: rustls cannot
+    /// verify by them.
+    pub(super) fn new(roots: Arc<Roots>, required: bool) -> Result<ClientTrust, Error> {
         let digest = digest_of(&roots, required);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
-        let verifier = match required {
-            true => verifier,
-            false => verifier.allow_unauthenticated(),
-        };
-        let verifier = verifier
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
         Ok(ClientTrust {
-            verifier,
+            verifier: Arc::new(Verifier::new(roots, required)?),
             required,
             digest,
         })
@@ -78,10 +71,109 @@ impl fmt::Debug for ClientTrust {
     }
 }
 
-fn digest_of(roots: &RootCertStore, required: bool) -> [u8; 32] {
+/// Verifies clients by the authorities of a file. A certificate in it that is no authority's lets in its own client and
+/// no other: else that client could issue certificates to itself, with whatever subject backends are told then.
+#[derive(Debug)]
+struct Verifier {
+    roots: Arc<Roots>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// The issuers that clients are told of when they are asked for a certificate.
+    hints: Vec<DistinguishedName>,
+    /// Whether the file names clients alone, so that nobody vouches for others.
+    is_without_authority: bool,
+}
+
+impl Verifier {
+    fn new(roots: Arc<Roots>, required: bool) -> Result<Verifier, Error> {
+        let issuers = roots.issuers();
+        let is_without_authority = issuers.is_none();
+        let store = issuers.unwrap_or_else(|| roots.store.clone());
+        let verifier = WebPkiClientVerifier::builder_with_provider(store, provider());
+        let verifier = match required {
+            true => verifier,
+            false => verifier.allow_unauthenticated(),
+        };
+        Ok(Verifier {
+            verifier: verifier
+                .build()
+                .map_err(|error| Error::General(error.to_string()))?,
+            hints: roots.store.subjects(),
+            is_without_authority,
+            roots,
+        })
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.verifier.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if self.roots.pins.iter().any(|pin| pin == own) && !may_issue(own) {
+            return verify_named(own, now);
+        }
+        match self.is_without_authority {
+            true => Err(CertificateError::UnknownIssuer.into()),
+            false => (self.verifier)
+                .verify_client_cert(own, others, now)
+                .map_err(unsigned),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, own, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, own, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// A client's certificate that is named itself needs no issuer. Its time and its purpose count as ever.
+fn verify_named(own: &CertificateDer<'_>, now: UnixTime) -> Result<ClientCertVerified, Error> {
+    let malformed = || Error::InvalidCertificate(CertificateError::BadEncoding);
+    let said = certificate::read(own).map_err(|_| malformed())?;
+    verify_time(&said, now)?;
+    let (_, parsed) = X509Certificate::from_der(own).map_err(|_| malformed())?;
+    let purposes = parsed.extended_key_usage().map_err(|_| malformed())?;
+    match purposes.is_none_or(|purposes| purposes.value.client_auth || purposes.value.any) {
+        true => Ok(ClientCertVerified::assertion()),
+        false => Err(CertificateError::InvalidPurpose.into()),
+    }
+}
+
+fn digest_of(roots: &Roots, required: bool) -> [u8; 32] {
     let mut hashed = digest::Context::new(&SHA256);
     hashed.update(&[u8::from(required)]);
-    for root in &roots.roots {
+    for pin in roots.pins.iter().filter(|pin| !may_issue(pin)) {
+        hashed.update(&(pin.len() as u64).to_be_bytes());
+        hashed.update(pin);
+    }
+    for root in &roots.store.roots {
         let constraints = root.name_constraints.as_deref().unwrap_or_default();
         for part in [&root.subject, &root.subject_public_key_info, constraints] {
             hashed.update(&(part.len() as u64).to_be_bytes());
@@ -102,6 +194,7 @@ mod tests {
     };
 
     use super::*;
+    use rustls::RootCertStore;
 
     type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -125,11 +218,15 @@ mod tests {
     }
 
     fn trust_in(issuers: &[&Issuer], required: bool) -> ClientTrust {
-        let mut roots = RootCertStore::empty();
-        for issuer in issuers {
-            roots.add(issuer.der().clone()).unwrap();
-        }
-        ClientTrust::new(Arc::new(roots), required).unwrap()
+        let pins = issuers.iter().map(|issuer| issuer.der().clone());
+        trust_in_named(pins.collect(), required)
+    }
+
+    fn trust_in_named(pins: Vec<CertificateDer<'static>>, required: bool) -> ClientTrust {
+        let mut store = RootCertStore::empty();
+        pins.iter().for_each(|pin| store.add(pin.clone()).unwrap());
+        let store = Arc::new(store);
+        ClientTrust::new(Arc::new(Roots { store, pins }), required).unwrap()
     }
 
     /// Noon of 1 July, roughly.
@@ -167,6 +264,53 @@ mod tests {
             let held = [2010, 2015, 2020].map(|at| trust.accepts(&chain, year(at)));
             assert_eq!(held, expected, "{of_leaf:?}, {of_between:?}");
             assert!(!trust.accepts(&chain[..1], year(2015)), "no intermediate");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_no_authoritys_lets_in_its_own_client_alone() {
+        let [root, stranger] = ["root", "stranger"].map(authority);
+        for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+            let named = |mut params: CertificateParams| {
+                params.is_ca = is_ca;
+                params
+            };
+            let own = named(params("own", false));
+            let own = Issuer::self_signed(own, KeyPair::generate().unwrap()).unwrap();
+            let key = KeyPair::generate().unwrap();
+            let forged = named(params("root", false)).signed_by(&key, &own).unwrap();
+            let issued = named(params("issued", false))
+                .signed_by(&key, &stranger)
+                .unwrap();
+            let mut server = named(params("server", false));
+            server.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+            let server = server.self_signed(&key).unwrap();
+            let pins = || {
+                vec![
+                    own.der().clone(),
+                    issued.der().clone(),
+                    server.der().clone(),
+                ]
+            };
+            let beside = [pins(), vec![root.der().clone()]].concat();
+            for trust in [trust_in_named(pins(), true), trust_in_named(beside, true)] {
+                let rows = [
+                    (vec![own.der().clone()], 2015, true),
+                    (vec![own.der().clone()], 2031, false),
+                    (vec![own.der().clone()], 2000, false),
+                    (vec![forged.der().clone()], 2015, false),
+                    (vec![forged.der().clone(), own.der().clone()], 2015, false),
+                    // Who has issued a certificate that is named does not matter.
+                    (vec![issued.der().clone()], 2015, true),
+                    (vec![stranger.der().clone()], 2015, false),
+                    (vec![server.der().clone()], 2015, false),
+                ];
+                for (row, (chain, at, expected)) in rows.into_iter().enumerate() {
+                    assert_eq!(trust.accepts(&chain, year(at)), expected, "row {row}");
+                }
+            }
+            let [one, other] = [pins(), pins()[..1].to_vec()];
+            assert_ne!(trust_in_named(one, true), trust_in_named(other, true));
         }
     }
 

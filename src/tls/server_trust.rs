@@ -13,15 +13,29 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
-use super::certificate;
+use super::certificate::{self, Said};
 use super::provider;
 
 /// The certificates of a file of authorities.
 #[derive(Debug)]
 pub struct Roots {
     pub store: Arc<RootCertStore>,
-    /// The same as they are in the file: a backend that shows one of them is the one that was meant.
+    /// The same as they are in the file: whoever shows one of them is the one that was meant.
     pub pins: Vec<CertificateDer<'static>>,
+}
+
+impl Roots {
+    /// Those that may vouch for others. `None`: nobody may, because the file names others alone.
+    pub(super) fn issuers(&self) -> Option<Arc<RootCertStore>> {
+        let issuers = self.pins.iter().filter(|pin| may_issue(pin));
+        let issuers: Vec<_> = issuers.cloned().collect();
+        if issuers.len() == self.pins.len() {
+            return Some(self.store.clone());
+        }
+        let mut fewer = RootCertStore::empty();
+        fewer.add_parsable_certificates(issuers);
+        (!fewer.is_empty()).then(|| Arc::new(fewer))
+    }
 }
 
 /// What is wrong with a certificate where rustls has no word for it.
@@ -48,15 +62,9 @@ pub(super) struct ServerTrust {
 impl ServerTrust {
     /// Errors: rustls cannot verify by them.
     pub fn new(roots: Arc<Roots>) -> Result<ServerTrust, Error> {
-        let issuers = roots.pins.iter().filter(|pin| may_issue(pin));
-        let issuers: Vec<_> = issuers.cloned().collect();
-        let is_without_authority = issuers.is_empty() && !roots.pins.is_empty();
-        let mut store = roots.store.clone();
-        if issuers.len() < roots.pins.len() && !is_without_authority {
-            let mut fewer = RootCertStore::empty();
-            fewer.add_parsable_certificates(issuers);
-            store = Arc::new(fewer);
-        }
+        let issuers = roots.issuers();
+        let is_without_authority = issuers.is_none();
+        let store = issuers.unwrap_or_else(|| roots.store.clone());
         let verifier = WebPkiServerVerifier::builder_with_provider(store, provider()).build();
         let verifier = verifier.map_err(|error| Error::General(error.to_string()))?;
         Ok(ServerTrust {
@@ -93,7 +101,7 @@ impl ServerCertVerifier for ServerTrust {
             true if speaks_of_issuer(&error) => {
                 unusable("is self-signed, and is not itself one of those in ca")
             }
-            _ => error,
+            _ => unsigned(error),
         })
     }
 
@@ -166,22 +174,32 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
+/// A chain of certificates that is broken, told from a handshake whose signature is not taken.
+pub(super) fn unsigned(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            unusable("is not signed by the issuer that it names")
+        }
+        error => error,
+    }
+}
+
 fn unusable(what: &'static str) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Unusable(
         what,
     )))))
 }
 
-/// Whether a certificate may vouch for others. One of version 3 that says it is no authority's, or that its key signs no
-/// certificates, stands for its own server alone (RFC 5280 sections 4.2.1.3 and 4.2.1.9).
-fn may_issue(der: &[u8]) -> bool {
+/// Whether a certificate may vouch for others. One of version 3 that does not say it is an authority's, or says that its
+/// key signs no certificates, stands for itself alone (RFC 5280 sections 4.2.1.3 and 4.2.1.9). Older ones cannot say.
+pub(super) fn may_issue(der: &[u8]) -> bool {
     let Ok((_, said)) = X509Certificate::from_der(der) else {
-        return true;
+        return false;
     };
-    let is_no_authority = (said.basic_constraints().ok().flatten()).is_some_and(|it| !it.value.ca);
+    let is_authority = (said.basic_constraints().ok().flatten()).is_some_and(|it| it.value.ca);
     let signs_none =
         (said.key_usage().ok().flatten()).is_some_and(|usage| !usage.value.key_cert_sign());
-    said.version() != X509Version::V3 || !(is_no_authority || signs_none)
+    said.version() != X509Version::V3 || (is_authority && !signs_none)
 }
 
 /// Whether the issuer is what is wrong: nobody knows it, or the certificate is that of an authority.
@@ -214,21 +232,27 @@ fn verify_pinned(
     let Ok(said) = certificate::read(own) else {
         return Err(Error::InvalidCertificate(CertificateError::BadEncoding));
     };
+    verify_time(&said, now)?;
+    match said.is_for(name) {
+        true => Ok(ServerCertVerified::assertion()),
+        false => Err(Error::InvalidCertificate(
+            CertificateError::NotValidForNameContext {
+                expected: name.to_owned(),
+                presented: said.all_names(),
+            },
+        )),
+    }
+}
+
+pub(super) fn verify_time(said: &Said, now: UnixTime) -> Result<(), Error> {
     let at = |secs: i64| UnixTime::since_unix_epoch(Duration::from_secs(secs.max(0) as u64));
-    let (not_before, not_after) = (at(said.not_before), at(said.not_after));
+    let (time, not_before, not_after) = (now, at(said.not_before), at(said.not_after));
     let wrong = if now > not_after {
-        let time = now;
         CertificateError::ExpiredContext { time, not_after }
     } else if now < not_before {
-        let time = now;
         CertificateError::NotValidYetContext { time, not_before }
-    } else if said.is_for(name) {
-        return Ok(ServerCertVerified::assertion());
     } else {
-        CertificateError::NotValidForNameContext {
-            expected: name.to_owned(),
-            presented: said.all_names(),
-        }
+        return Ok(());
     };
     Err(Error::InvalidCertificate(wrong))
 }
@@ -322,6 +346,28 @@ mod tests {
             found.contains("is for old.example, not for other.example"),
             "{found}"
         );
+    }
+
+    #[test]
+    fn who_may_vouch_for_others_table() {
+        use rcgen::KeyUsagePurpose::{DigitalSignature, KeyCertSign};
+        let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
+        let rows = [
+            (IsCa::NoCa, vec![], false),
+            (IsCa::NoCa, vec![KeyCertSign], false),
+            (IsCa::ExplicitNoCa, vec![], false),
+            (authority(), vec![], true),
+            (authority(), vec![KeyCertSign], true),
+            (authority(), vec![DigitalSignature], false),
+        ];
+        for (is_ca, key_usages, expected) in rows {
+            let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+            (params.is_ca, params.key_usages) = (is_ca, key_usages);
+            let told = format!("{:?}, {:?}", params.is_ca, params.key_usages);
+            let own = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(may_issue(own.der()), expected, "{told}");
+        }
+        assert!(!may_issue(b"no certificate"));
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Vault {
         let (tickets, challenges) = (self.tickets.clone(), self.challenges.clone());
         let build = || {
             let ca = settings.client_ca.as_ref().zip(roots.clone());
-            let trust = ca.map(|(ca, roots)| ClientTrust::new(roots.store.clone(), ca.required));
+            let trust = ca.map(|(ca, roots)| ClientTrust::new(roots.clone(), ca.required));
             let trust = trust.transpose()?;
             let config = server::build(settings, &pairs, trust.as_ref(), &tickets, &challenges)?;
             let config = Arc::new(config);

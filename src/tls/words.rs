@@ -61,7 +61,12 @@ fn of_certificate(wrong: &CertificateError) -> String {
             format!("is not valid yet: it is from {}", date(*not_before))
         }
         Wrong::NotValidYet => "is not valid yet".to_owned(),
-        Wrong::BadSignature => "is not signed by the issuer that it names".to_owned(),
+        // Of chains, `server_trust::unsigned` tells.
+        Wrong::BadSignature => {
+            "has a key whose signature of the handshake is not taken: the key is too short \
+             (RSA below 2048 bits), or the other side does not have it"
+                .to_owned()
+        }
         Wrong::BadEncoding => "is malformed".to_owned(),
         Wrong::InvalidPurpose => "is for another purpose".to_owned(),
         Wrong::InvalidPurposeContext { required, .. } => match required {
@@ -94,4 +99,27 @@ fn host(name: &ServerName<'_>) -> String {
 
 fn date(at: UnixTime) -> String {
     String::from_utf8_lossy(&imf_fixdate(at.as_secs())).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::server_trust::unsigned;
+
+    /// A chain and a handshake are signed by different keys, and what is wrong with them is mended at different places.
+    #[test]
+    fn the_signature_of_a_chain_is_told_from_that_of_a_handshake() {
+        let error = || Error::InvalidCertificate(CertificateError::BadSignature);
+        let rows = [
+            (error(), "has a key whose signature of the handshake"),
+            (
+                unsigned(error()),
+                "is not signed by the issuer that it names",
+            ),
+        ];
+        for (error, words) in rows {
+            let told = in_words(&error);
+            assert!(told.contains(words), "{told}");
+        }
+    }
 }

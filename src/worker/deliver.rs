@@ -3,7 +3,6 @@
 mod head;
 
 use std::cell::{Cell, OnceCell};
-use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use self::head::Answer;
@@ -251,13 +250,21 @@ impl Ends<'_> {
 
     /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where
     /// the body of its request ends. The body has a bound of its own. Errors: the request will never be sent to its end,
-    /// so that nobody could tell where the other protocol begins.
+    /// so that nobody could tell where the other protocol begins, or ends with its backend.
     async fn await_upload(&self) -> Result<(), Failure> {
-        poll_fn(|_| match self.is_uploading.get() {
-            true => Poll::Pending, // The same task sends the request, and looks here whenever it has.
-            false => Poll::Ready(()),
-        })
-        .await;
+        // The same task sends the request, and looks here whenever it has. A backend that turns unhealthy has it look by
+        // the exchange's timer.
+        let uploaded = |_: &mut Context<'_>| match self.is_uploading.get() {
+            true if leave::is_cut(self.shard, self.exchange) => {
+                Poll::Ready(Err(Failure::BackendDown))
+            }
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(())),
+        };
+        let timer = &self.client.timer;
+        timer.set(limits::LONGEST_TIMEOUT);
+        let waited = timer.bound(uploaded).await;
+        waited.unwrap_or(Err(Failure::BodyTimeout))?;
         self.upload_failure.get().map_or(Ok(()), Err)
     }
 

@@ -53,6 +53,8 @@ pub struct LivePool {
     is_stale: Cell<bool>,
     /// Whether all backends take requests because too few are healthy.
     panics: Cell<bool>,
+    /// Whether a later plan has the pool with other settings, so that this one no longer says who takes requests.
+    is_succeeded: Cell<bool>,
     carried: Rc<Carried>,
 }
 
@@ -360,6 +362,7 @@ impl LivePool {
             usable: RefCell::default(),
             is_stale: Cell::new(true),
             panics: Cell::default(),
+            is_succeeded: Cell::default(),
             carried,
         })
     }
@@ -367,6 +370,7 @@ impl LivePool {
     /// The live part of the pool `new`, as this one's pool is now configured. What the balancer has learnt goes with it;
     /// requests that began before get a fresh one, should they ask once more.
     fn succeeded_by(&self, old: &Pool, new: &Pool, worker: WorkerId) -> Rc<LivePool> {
+        self.is_succeeded.set(true);
         let carried = self.carried.clone();
         if old.algorithm.name() != new.algorithm.name() {
             return LivePool::new(new, worker, carried);
@@ -381,8 +385,10 @@ impl LivePool {
         let share = |backend: &Backend| table.share(backend.id());
         let panics = pool.panics(|backend| table.state(backend.id()));
         self.panics.set(panics);
-        for backend in pool.backends.iter().filter(|backend| !backend.draining) {
-            table.set_forced(backend.id(), panics);
+        if !self.is_succeeded.get() {
+            for backend in &pool.backends {
+                table.set_forced(backend.id(), panics && !backend.draining);
+            }
         }
         let resort = |backend: &Backend| Resort::of(backend, table, panics);
         let Some(best) = pool.backends.iter().filter_map(resort).min() else {

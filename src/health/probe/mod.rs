@@ -7,9 +7,11 @@ mod h2;
 mod http;
 mod tcp;
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpStream, UnixStream};
@@ -18,6 +20,7 @@ use monoio_rustls::{TlsConnector, TlsError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use crate::base::limits;
 use crate::http::proxy_protocol::{self, Said};
 use crate::net::is_exhausted;
 use crate::snapshot::{
@@ -40,22 +43,28 @@ pub async fn probe(pool: &Pool, backend: &Backend, check: &HealthCheck) -> Optio
     let Some(addr) = &backend.addr else {
         return Some(Err("no address".to_owned()));
     };
-    match timeout(check.timeout, run(pool, backend, addr, check)).await {
-        Ok(Ok(outcome)) => Some(outcome),
-        Ok(Err(error)) if is_exhausted(&error) => None,
-        Ok(Err(error)) => Some(Err(describe(&error))),
-        Err(_) => Some(Err(format!("no answer within {:?}", check.timeout))),
-    }
+    let way = Way::of(pool, backend, addr, check);
+    let outcome = match timeout(check.timeout, run(&way, pool, backend, check)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) if is_exhausted(&error) => return None,
+        Ok(Err(error)) => Err(words_of(&error)),
+        Err(_) => Err(way.silence(check.timeout)),
+    };
+    Some(match &way.addr {
+        BackendAddr::Tcp(asked) if way.addr != *addr => {
+            outcome.map_err(|why| format!("{why} (asked at {asked})"))
+        }
+        _ => outcome,
+    })
 }
 
 /// The registry of probe kinds. Errors: no connection, or one that breaks.
 async fn run(
+    way: &Way<'_>,
     pool: &Pool,
     backend: &Backend,
-    addr: &BackendAddr,
     check: &HealthCheck,
 ) -> io::Result<Outcome> {
-    let way = Way::of(pool, backend, addr, check);
     let host = check.host.as_deref().unwrap_or(&backend.host);
     let scheme = if way.tls.is_some() { "https" } else { "http" };
     match &check.kind {
@@ -97,6 +106,8 @@ struct Way<'p> {
     /// What the connection begins with.
     introduction: Option<Vec<u8>>,
     tls: Option<(&'p Arc<ClientConfig>, &'p ServerName<'static>)>,
+    /// Whether a TLS handshake has begun and not ended.
+    is_in_handshake: Cell<bool>,
 }
 
 impl<'p> Way<'p> {
@@ -126,6 +137,18 @@ impl<'p> Way<'p> {
             addr,
             introduction: introduction(pool).filter(|_| !only_connects || tls.is_some()),
             tls,
+            is_in_handshake: Cell::new(false),
+        }
+    }
+
+    /// Why there is no outcome after so long.
+    fn silence(&self, time: Duration) -> String {
+        match self.tls.filter(|_| self.is_in_handshake.get()) {
+            Some((_, name)) => format!(
+                "no TLS as {}: the handshake was not over within {time:?}",
+                name.to_str()
+            ),
+            None => format!("no answer within {time:?}"),
         }
     }
 
@@ -155,14 +178,24 @@ impl<'p> Way<'p> {
         let Some((tls, name)) = self.tls else {
             return question.ask(stream).await;
         };
+        let no_tls = |why: String| Ok(Err(format!("no TLS as {}: {why}", name.to_str())));
         let connector = TlsConnector::from(tls.clone());
-        match connector.connect(name.clone(), stream).await {
-            Ok(stream) => question.ask(stream).await,
-            Err(error) => Ok(Err(format!(
-                "no TLS as {}: {}",
-                name.to_str(),
-                words_of(&error)
-            ))),
+        self.is_in_handshake.set(true);
+        let handshake = connector.connect(name.clone(), &mut stream).await;
+        self.is_in_handshake.set(false);
+        let mut secured = match handshake {
+            Ok(secured) => secured,
+            Err(TlsError::Rustls(error)) => return no_tls(in_words(&error)),
+            Err(TlsError::Io(error)) => return no_tls(words_of_io(&mut stream, error).await),
+        };
+        match question.ask(&mut secured).await {
+            Err(error) if is_of_tls(&error) => no_tls(words_of(&error)),
+            // In TLS 1.3 a backend refuses a certificate behind the handshake, and may have closed over the question.
+            Err(error) if is_loss(&error) => match secured.read(Vec::with_capacity(1)).await.0 {
+                Err(reason) if is_of_tls(&reason) => no_tls(words_of(&reason)),
+                _ => Err(error),
+            },
+            outcome => outcome,
         }
     }
 }
@@ -177,22 +210,46 @@ fn introduction(pool: &Pool) -> Option<Vec<u8>> {
     Some(header)
 }
 
-/// Why a handshake failed.
-fn words_of(error: &TlsError) -> String {
-    let of_io = |error: &io::Error| {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-        match (inner, error.kind()) {
-            (Some(inner), _) => in_words(inner),
-            (None, io::ErrorKind::UnexpectedEof) => {
-                "the other side ended the connection in the handshake; perhaps it does not speak TLS".to_owned()
-            }
-            (None, _) => describe(error),
-        }
-    };
-    match error {
-        TlsError::Io(error) => of_io(error),
-        TlsError::Rustls(error) => in_words(error),
+/// Why the handshake on a connection failed. A backend may have refused a certificate and closed before it had read
+/// all: its alert, in clear because no key is agreed on yet, then waits behind the loss.
+async fn words_of_io(stream: &mut impl AsyncReadRent, error: io::Error) -> String {
+    if is_loss(&error)
+        && let (Ok(_), bytes) = stream
+            .read(Vec::with_capacity(limits::TLS_ALERT_BYTES))
+            .await
+        && let [21, 3, _, 0, 2, _, alert] = bytes[..]
+    {
+        return in_words(&rustls::Error::AlertReceived(alert.into()));
     }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            "the other side ended the connection in the handshake; perhaps it does not speak TLS"
+                .to_owned()
+        }
+        _ => words_of(&error),
+    }
+}
+
+/// Whether the connection is gone, so that reading what came before its end waits for nothing.
+fn is_loss(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset
+    )
+}
+
+fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    of_tls(error).is_some()
+}
+
+/// Why a connection broke.
+fn words_of(error: &io::Error) -> String {
+    of_tls(error).map_or_else(|| describe(error), in_words)
 }
 
 /// An I/O error in the system's words, without its number: `connection refused`.
@@ -210,12 +267,10 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::sync::mpsc;
     use std::thread;
-    use std::time::Duration;
 
     use monoio::{LegacyDriver, RuntimeBuilder};
 
     use super::*;
-    use crate::base::limits;
     use crate::shared::sample;
 
     fn probe_once(kind: ProbeKind, addr: BackendAddr, timeout: Duration) -> Outcome {

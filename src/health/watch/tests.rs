@@ -384,12 +384,55 @@ fn backends_that_are_gone_are_forgotten_and_their_probes_come_to_nothing() {
         &sample::snapshot(2, vec![watched_pool(&mut slots, 1)]),
         at(1),
     );
+    watch.let_go(|_| 0);
     assert_eq!(watch.backends.len(), 1);
     for assignment in &assignments {
         watch.probed(assignment, Some(&refused()), at(1));
     }
     assert!(watch.next_due(true).is_some());
     assert!(watch.take_news().is_empty());
+}
+
+/// Requests that are under way at a backend learn that it is down, whatever has become of the configuration.
+#[test]
+fn a_backend_that_is_gone_is_probed_while_requests_are_under_way_there() {
+    let mut slots = sample::slots();
+    let mut watch = Watch::new();
+    let first = sample::snapshot(1, vec![watched_pool(&mut slots, 2)]);
+    let [id, stays] = [1, 0].map(|index| first.pools[0].backends[index].id());
+    watch.adopt(&first, at(0));
+    let under_way = watch.due_probes(1, at(1));
+    watch.take_news();
+    let second = sample::snapshot(2, vec![watched_pool(&mut slots, 1)]);
+    watch.adopt(&second, at(1));
+    let in_flight = |asked: BackendId| u32::from(asked == id);
+    watch.let_go(in_flight);
+    assert_eq!(watch.backends.len(), 2);
+    under_way
+        .iter()
+        .for_each(|it| watch.probed(it, Some(&answered()), at(1)));
+    for now in (1..100).map(at) {
+        for assignment in watch.due_probes(usize::MAX, now) {
+            let is_gone = assignment.place.id() == id;
+            let outcome = if is_gone { refused() } else { answered() };
+            watch.probed(&assignment, Some(&outcome), now);
+        }
+        watch.failed(id, 2, "reset", now);
+    }
+    let news = watch.take_news();
+    assert!(
+        matches!(&news[..], [News::DownChanged(change)] if change.id == id && change.is_down
+            && change.from == Some(BackendState::Unhealthy) && change.to == BackendState::Unhealthy),
+        "{news:?}"
+    );
+    // It is known again if it comes back, and forgotten when nothing is under way there.
+    watch.adopt(&first, at(100));
+    assert!(watch.leaving.is_empty());
+    assert!(watch.backends[&id].judge.is_down());
+    watch.adopt(&second, at(101));
+    watch.let_go(|_| 0);
+    assert_eq!(Vec::from_iter(watch.backends.keys().copied()), [stays]);
+    assert!(watch.next_due(true).is_some());
 }
 
 #[test]
@@ -401,6 +444,7 @@ fn a_row_that_goes_to_another_backend_is_told_anew() {
     watch.adopt(&first, at(0));
     answer_probes(&mut watch, at(0), at(10), &refused());
     watch.adopt(&sample::snapshot(2, Vec::new()), at(10));
+    watch.let_go(|_| 0);
     drop(first);
     watch.take_news();
     let other = sample::pool(&mut slots, "web", &sample::addrs(1));

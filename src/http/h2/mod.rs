@@ -40,6 +40,13 @@ pub fn begins_connection(bytes: &[u8]) -> Option<bool> {
     (known == frame::PREFACE.len()).then_some(true)
 }
 
+/// Whether `bytes` are the beginning of a client's preface, and can become no request of HTTP/1: the method is nobody
+/// else's (RFC 9113 section 11.6).
+pub fn is_part_of_preface(bytes: &[u8]) -> bool {
+    const METHOD: &[u8] = b"PRI * ";
+    bytes.len() >= METHOD.len() && frame::PREFACE.starts_with(bytes)
+}
+
 /// Whether `bytes` begin a connection of neither version of HTTP: a line of words without a target and a version, and
 /// no fields. A client that sends such a line instead of a preface does not understand an answer of HTTP/1 (RFC 9113
 /// section 3.4).
@@ -75,6 +82,26 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_beginning_of_a_preface_is_told_from_that_of_a_request() {
+        let rows: [(&[u8], bool); 6] = [
+            (b"PR", false),
+            (b"PRI *", false),
+            (b"PRI * ", true),
+            (&frame::PREFACE[..23], true),
+            (b"PRI * HTTP/1", false),
+            (b"PRI / HTTP", false),
+        ];
+        for (bytes, expected) in rows {
+            assert_eq!(
+                is_part_of_preface(bytes),
+                expected,
+                "{}",
+                bytes.escape_ascii()
+            );
+        }
+    }
 
     #[test]
     fn what_the_first_bytes_speak() {

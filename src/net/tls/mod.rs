@@ -21,7 +21,9 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 pub use failure::TlsFailure;
+use failure::is_refusal;
 pub use records::Records;
+use rustls::AlertDescription;
 use rustls::pki_types::CertificateDer;
 
 use super::socket::{receive_from, send_now};
@@ -69,6 +71,10 @@ pub(super) struct Tls {
     /// Why nothing more will be received although the peer did not say so: it broke the protocol, or the connection
     /// ended without a word, as it does for whoever can forge a packet.
     broken: Cell<Option<ErrorKind>>,
+    /// Whether plaintext of the peer has come.
+    is_heard: Cell<bool>,
+    /// The alert by which the peer refused this side, before it sent any plaintext.
+    refusal: Cell<Option<AlertDescription>>,
     /// Whether nothing may be sent behind what was sent so far: a record is on its way or was broken off, the end was
     /// said, or the peer must not take the end for an orderly one.
     mute: Cell<bool>,
@@ -81,12 +87,21 @@ impl Tls {
             blocks,
             records: RefCell::new(records),
             broken: Cell::new(None),
+            is_heard: Cell::new(false),
+            refusal: Cell::new(None),
             mute: Cell::new(false),
         }
     }
 
     pub fn negotiated(&self) -> &Negotiated {
         &self.negotiated
+    }
+
+    /// Why the peer refused this side, if it did so before it sent any plaintext. In TLS 1.3 a server judges the
+    /// certificate of its client when the client's handshake is over (RFC 8446 section 4.4.2.4).
+    pub fn refusal(&self) -> Option<TlsFailure> {
+        let alert = self.refusal.get()?;
+        Some(TlsFailure::from(rustls::Error::AlertReceived(alert)))
     }
 
     /// Whether [`Tls::receive`] may have something to say although the kernel has nothing to give. (It may turn out to be
@@ -101,6 +116,7 @@ impl Tls {
         let most = most.min(block.room());
         let taken = records.take_plain(block, most);
         if taken > 0 {
+            self.is_heard.set(true);
             return Ok(taken);
         }
         if let Some(kind) = self.broken.get() {
@@ -152,7 +168,10 @@ impl Tls {
     ) -> io::Result<Option<usize>> {
         match records.open(raw, block, most) {
             Ok(0) if !records.has_closed() => Ok(None),
-            Ok(opened) => Ok(Some(opened)),
+            Ok(opened) => {
+                self.is_heard.set(true);
+                Ok(Some(opened))
+            }
             Err(error) => Err(self.fail(records, fd, error)),
         }
     }
@@ -160,6 +179,13 @@ impl Tls {
     /// Gives up, and lets the peer know why if that is possible.
     fn fail(&self, records: &mut Records, fd: RawFd, error: rustls::Error) -> io::Error {
         self.broken.set(Some(ErrorKind::InvalidData));
+        if let rustls::Error::AlertReceived(alert) = error
+            && is_refusal(alert)
+            && !self.is_heard.get()
+            && !records.has_plain()
+        {
+            self.refusal.set(Some(alert));
+        }
         if !self.mute.replace(true) {
             send_now(fd, &records.alert());
         }

@@ -119,7 +119,7 @@ impl Ends<'_> {
             });
             match more.await {
                 Ok(Ok(count)) if count > 0 => {}
-                Ok(_) => return Err(Failure::Reset),
+                Ok(_) => return Err(self.upstream.end_without_answer(self.shard)),
                 Err(Interrupted::Watched(failure)) => return Err(failure),
                 // The time for the answer begins when the request has ended.
                 Err(Interrupted::Expired) if self.may_wait_on() => {

@@ -316,3 +316,31 @@ fn a_pool_that_panics_uses_all_backends_but_those_that_are_drained() {
     assert_eq!(Vec::from_iter(picked(&core)), [1, 2]);
     assert!(!core.tables.of(WORKER).takes_requests(id));
 }
+
+#[test]
+fn only_the_plan_in_force_says_who_takes_requests_whatever_its_state() {
+    let mut core = Core::new();
+    let panicking = |core: &mut Core, draining: bool| {
+        let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(2));
+        pool.panic_threshold = 100;
+        pool.backends[0].draining = draining;
+        pool
+    };
+    let first = panicking(&mut core, false);
+    let plan = Plan::new(sample::snapshot(1, vec![first]), &neighbours());
+    let id = plan.backend(PoolId(0), 0).id();
+    core.set_state(&plan, 0, 1, BackendState::Unhealthy);
+    core.pick(&plan, 0);
+    assert!(core.tables.of(WORKER).takes_requests(id));
+    let second = panicking(&mut core, true);
+    let next = Plan::after(&plan, sample::snapshot(2, vec![second]));
+    core.tables.of(WORKER).set_state(id, BackendState::Draining);
+    core.pick(&next, 0);
+    assert!(!core.tables.of(WORKER).takes_requests(id), "it is drained");
+    plan.state_changed(id);
+    core.pick(&plan, 0);
+    assert!(
+        !core.tables.of(WORKER).takes_requests(id),
+        "also for requests of the plan before"
+    );
+}

@@ -124,16 +124,21 @@ pub async fn greet(
             TlsFailure::from(rustls::Error::NoApplicationProtocol)
         }
         Ok(socket) => return Ok(socket),
-        Err(TlsFailure::Expired) => return Err(Unconnected::TimedOut),
         Err(failure) => failure,
     };
-    if shard.log_ration.may_log_failure() {
-        let (name, word, why) = (server_name.to_str(), failure.word(), failure.in_words());
-        warn!("no TLS with backend {label} as {name}: {word}: {why}");
-    }
+    say_no_tls(shard, label, server_name, &failure);
     match failure {
         TlsFailure::PeerGone => Err(Unconnected::Failed),
+        TlsFailure::Expired => Err(Unconnected::TimedOut),
         _ => Err(Unconnected::Untrusted),
+    }
+}
+
+/// Logs why there is no TLS with a backend.
+pub fn say_no_tls(shard: &Shard, label: &str, name: &ServerName<'_>, failure: &TlsFailure) {
+    if shard.log_ration.may_log_failure() {
+        let (name, word, why) = (name.to_str(), failure.word(), failure.in_words());
+        warn!("no TLS with backend {label} as {name}: {word}: {why}");
     }
 }
 

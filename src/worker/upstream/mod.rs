@@ -21,6 +21,8 @@ mod websocket;
 use crate::base::ids::BackendId;
 use crate::net::Unasked;
 use crate::worker::downstream::Client;
+use crate::worker::failure::Failure;
+use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
@@ -33,6 +35,7 @@ pub use rest::Rests;
 pub use reuse_key::ReuseKey;
 pub use shared::Shared;
 pub use trial::go_on as go_on_with_rests;
+use trial::note_refusal;
 pub use wait::{choose, choose_first};
 pub use websocket::Carrier;
 
@@ -54,6 +57,18 @@ pub struct Upstream {
     hold: Option<Hold>,
     /// For the client's connection whose request it serves.
     held: Option<Held>,
+}
+
+impl Upstream {
+    /// The failure of a request whose connection has ended before a byte of an answer came.
+    pub fn end_without_answer(&self, shard: &Shard) -> Failure {
+        match &self.wire.stream {
+            Stream::Socket(socket) if note_refusal(shard, (self.backend, self.key), socket) => {
+                Failure::Untrusted
+            }
+            _ => Failure::Reset,
+        }
+    }
 }
 
 /// The thing that a waiting request was given.

@@ -24,7 +24,7 @@ use crate::worker::upstream::descriptors::may_open;
 use crate::worker::upstream::dial::{Security, greet};
 use crate::worker::upstream::open::new_hold;
 use crate::worker::upstream::race::{Entrant, others, race};
-use crate::worker::upstream::trial::{note_connected, note_unconnected};
+use crate::worker::upstream::trial::{note_connected, note_refusal, note_unconnected};
 use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
@@ -240,6 +240,7 @@ async fn run(shard: &Rc<Shard>, connection: &Rc<Connection>, link: Link, entrant
         rate: &MinRate::none(),
     };
     connection.carry(&socket, Block::default(), &terms).await;
+    note_refusal(shard, (won.id, won.key), &socket);
     socket.end_sending();
     socket.end();
     shard.shared_upstreams.remove(won.id, connection);

@@ -7,13 +7,14 @@ use tracing::{info, warn};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::net::{Timer, spawn};
+use crate::net::{Socket, Timer, TlsVersion, spawn};
+use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::ReuseKey;
 use crate::worker::upstream::descriptors::may_open;
-use crate::worker::upstream::dial::{Security, dial};
+use crate::worker::upstream::dial::{Security, dial, say_no_tls};
 use crate::worker::upstream::rest::Due;
 
 /// Takes into account that a backend could not be connected to with these settings.
@@ -32,6 +33,24 @@ pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected
         let backend = label(shard, id);
         warn!("backend {backend} rests for {millis} ms on this worker: {word}");
     }
+}
+
+/// Whether a backend has refused this process behind the handshake on a connection that was made with these settings;
+/// that is logged, and taken into account as if the handshake had failed.
+pub fn note_refusal(shard: &Shard, (id, key): (BackendId, ReuseKey), socket: &Socket) -> bool {
+    let Some(failure) = socket.tls_refusal() else {
+        return false;
+    };
+    let plan = shard.plan();
+    if let Some(backend) = plan.backend_of(id) {
+        say_no_tls(shard, &backend.label, &backend.server_name, &failure);
+    }
+    // A backend of HTTP/2 that refuses a connection of HTTP/1.1 may take its other requests.
+    let protocol = plan.pool_with(id).map(|pool| pool.protocol);
+    if protocol != Some(Protocol::Http2) || socket.alpn() == Some(b"h2") {
+        note_unconnected(shard, id, key, Unconnected::Untrusted);
+    }
+    true
 }
 
 /// Takes into account that a backend was connected to.
@@ -82,11 +101,28 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     timer.set(Duration::from_millis(limits::TRIAL_MILLIS));
     match dial(&shard, addr, None, security.as_ref(), &timer).await {
         Ok(socket) => {
+            await_verdict(&socket, &timer).await;
+            if !note_refusal(&shard, (id, key), &socket) {
+                note_connected(&shard, id);
+            }
             socket.end();
-            note_connected(&shard, id);
         }
         Err(Unconnected::Exhausted) => postpone(&shard, id),
         Err(unconnected) => note_unconnected(&shard, id, key, unconnected),
+    }
+}
+
+/// Gives a backend the time to refuse this process behind a handshake of TLS 1.3. Most that do not refuse it say so by a
+/// session ticket.
+async fn await_verdict(socket: &Socket, timer: &Timer) {
+    let version = socket.negotiated().map(|negotiated| negotiated.version);
+    if version != Some(TlsVersion::Tls13) {
+        return;
+    }
+    timer.set(Duration::from_millis(limits::TRIAL_VERDICT_MILLIS));
+    socket.watch();
+    if timer.bound(|cx| socket.poll_readable(cx)).await.is_ok() {
+        let _ = socket.unasked(); // What came is opened by that.
     }
 }
 

@@ -1,6 +1,7 @@
 //! A backend switches to another protocol before it has the body of the request. The client never sends the rest of the
 //! body as it should.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use crate::support::proxy::route;
@@ -50,4 +51,45 @@ fn a_body_that_fails_makes_no_tunnel() {
         let seen = seen.lock().unwrap();
         assert!(!seen.contains("RAW") && !seen.contains("MORE"), "{seen:?}");
     }
+}
+
+/// The tunnel is not there yet, and the backend that is to be its other end is gone.
+#[test]
+fn a_switch_that_waits_for_the_body_is_cut_with_its_backend() {
+    let is_well = Arc::new(AtomicBool::new(true));
+    let (seen, switched) = (is_well.clone(), Arc::new(AtomicBool::new(false)));
+    let told = switched.clone();
+    let origin = Origin::start(move |link| {
+        while let Some(head) = link.head() {
+            if head.first_line().contains("/exec") {
+                link.send(SWITCHING);
+                told.store(true, SeqCst);
+                drop(link.rest());
+                return;
+            }
+            let status = if seen.load(SeqCst) {
+                "200 OK"
+            } else {
+                "500 No"
+            };
+            link.send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        }
+    });
+    let proxy = Proxy::start(&format!(
+        "[timeouts]\nclient_body = 3000\n[[pools]]\nname = \"api\"\non_unhealthy = \"cut\"\n\
+         backends = [\"{}\"]\n\
+         health_check = {{ path = \"/health\", interval_secs = 0.1, timeout_secs = 50, unhealthy_after = 1 }}\n\
+         [[routes]]\npool = \"api\"\n",
+        origin.addr
+    ));
+    let mut client = proxy.client();
+    client.send(
+        "POST /exec HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: tcp\r\n\
+         Content-Length: 100000\r\n\r\n",
+    );
+    client.send(vec![b'a'; 20_000]);
+    eventually("the backend has switched", || switched.load(SeqCst));
+    is_well.store(false, SeqCst);
+    assert_eq!(client.answer().status(), 502);
+    proxy.wait_for_log(&["request failed: backend_down"]);
 }

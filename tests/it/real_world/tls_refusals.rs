@@ -81,27 +81,58 @@ fn a_certificate_of_the_backends_own_that_ca_names_is_believed() {
 #[test]
 fn a_certificate_that_is_no_authoritys_vouches_for_no_other() {
     let directory = Directory::new();
-    let names = || CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    for is_ca in [IsCa::ExplicitNoCa, IsCa::NoCa] {
+        let (own, sub) = own_and_issued(is_ca, "a.example");
+        let (named, issued) = (serving(&own), serving(&sub));
+        let beside = Authority::new().pem();
+        for (file, more) in [("alone.pem", ""), ("beside.pem", beside.as_str())] {
+            let ca = directory.write(file, &format!("{more}{}", own.cert));
+            let tls = format!("tls = {{ ca = {ca:?}, server_name = \"a.example\" }}");
+            assert_eq!(proxy(named.addr, &tls).ask(get("/")).text(), "fine");
+            let refusing = proxy(issued.addr, &tls);
+            refusing.wait_for_log(&["unhealthy", &issued.addr.to_string(), "no TLS as"]);
+        }
+    }
+}
+
+/// A self-signed certificate, and one that its key has signed.
+fn own_and_issued(is_ca: IsCa, name: &str) -> (Pair, Pair) {
+    let names = || CertificateParams::new(vec![name.to_owned()]).unwrap();
     let (key, subs_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut params = names();
-    params.is_ca = IsCa::ExplicitNoCa;
+    params.is_ca = is_ca;
     let own = Pair {
         cert: params.self_signed(&key).unwrap().pem(),
         key: key.serialize_pem(),
     };
-    let issuer = Issuer::new(params, key);
     let sub = Pair {
-        cert: names().signed_by(&subs_key, &issuer).unwrap().pem(),
+        cert: names()
+            .signed_by(&subs_key, &Issuer::new(params, key))
+            .unwrap()
+            .pem(),
         key: subs_key.serialize_pem(),
     };
-    let (named, issued) = (serving(&own), serving(&sub));
-    let beside = Authority::new().pem();
-    for (file, more) in [("alone.pem", ""), ("beside.pem", beside.as_str())] {
-        let ca = directory.write(file, &format!("{more}{}", own.cert));
-        let tls = format!("tls = {{ ca = {ca:?}, server_name = \"a.example\" }}");
-        assert_eq!(proxy(named.addr, &tls).ask(get("/")).text(), "fine");
-        let refusing = proxy(issued.addr, &tls);
-        refusing.wait_for_log(&["unhealthy", &issued.addr.to_string(), "no TLS as"]);
+    (own, sub)
+}
+
+/// A client that is named itself is let in, and lets in no other by its key.
+#[test]
+fn a_client_that_is_named_vouches_for_no_other() {
+    let directory = Directory::new();
+    for is_ca in [IsCa::ExplicitNoCa, IsCa::NoCa] {
+        let (own, sub) = own_and_issued(is_ca, "client.example");
+        let ca = directory.write("clients.pem", &own.cert);
+        let origin = Origin::saying("fine");
+        let front = Front::to(&origin, &format!("client_ca = {ca:?}\n"));
+        let named = Dialer::with_identity(&front.authority, &own);
+        let mut client = named.client(front.addr, "a.example");
+        let asked = client.ask("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert_eq!(asked.text(), "fine");
+        let issued = Dialer::with_identity(&front.authority, &sub);
+        assert!(issued.refusal(front.addr, "a.example").is_some());
+        front
+            .proxy
+            .wait_for_log(&["INFO", "was refused", "unknown issuer"]);
     }
 }
 

@@ -209,7 +209,7 @@ impl Connection {
             is_after_new: false,
             has_peer_settings: false,
             moved_at: now,
-            incomplete_since: None,
+            incomplete_since: (role == Role::Server).then_some(now),
             heard_at: now,
             unacknowledged: Some(now),
             pinged: false,

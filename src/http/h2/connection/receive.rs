@@ -79,9 +79,10 @@ impl Connection {
     }
 
     /// Whether a frame that is needed in one piece, or a field section, has begun and not ended. Incomplete DATA does
-    /// not count, because the bytes of a body are passed on as they come.
+    /// not count, because the bytes of a body are passed on as they come. A client's preface begins with the connection.
     pub fn is_incomplete(&self) -> bool {
-        !self.partial.is_empty() || self.section.stream().is_some()
+        let is_in_preface = matches!(self.reading, Reading::Preface(_));
+        is_in_preface || !self.partial.is_empty() || self.section.stream().is_some()
     }
 
     fn event<'a>(&'a mut self, note: Note, bytes: &'a [u8]) -> Event<'a> {

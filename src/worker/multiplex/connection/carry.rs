@@ -14,7 +14,7 @@ use crate::http::h2::Role;
 use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::memory::Sending;
 use crate::worker::min_rate::TooSlow;
-use crate::worker::multiplex::Gone;
+use crate::worker::multiplex::{Gone, Unconnected};
 
 impl Connection {
     /// Moves bytes both ways until the connection has ended. `received` came already.
@@ -50,7 +50,10 @@ impl Connection {
             });
             either.await
         };
-        self.lose(Gone::Lost);
+        self.lose(match socket.tls_refusal() {
+            Some(_) => Gone::Unconnected(Unconnected::Untrusted),
+            None => Gone::Lost,
+        });
         if let End::Broken(_) = end
             && !takes_nothing
         {

@@ -62,12 +62,23 @@ fn unacknowledged_settings_end_it() {
     );
 }
 
+/// The preface counts from the beginning of the connection, however it trickles.
+#[test]
+fn a_preface_has_the_time_of_a_head() {
+    let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
+    let late = Micros(PATIENCE.head.as_micros() as u64);
+    receive_at(&mut server, &PREFACE[..9], Micros(late.0 - 1)).unwrap();
+    assert_eq!(server.expire(Micros(late.0 - 1), PATIENCE), Ok(()));
+    let expired = server.expire(late, PATIENCE);
+    assert_eq!(expired, Err(ConnectionError::HeadTimeout));
+}
+
 /// The acknowledgement may follow a large body on a slow line.
 #[test]
 fn who_is_heard_of_may_acknowledge_later() {
     let mut server = Connection::new(Role::Server, LocalSettings::default(), Micros(0));
     let seconds = |seconds: u64| Micros(seconds * 1_000_000);
-    receive_at(&mut server, &PREFACE[..9], seconds(9)).unwrap();
+    receive_at(&mut server, PREFACE, seconds(9)).unwrap();
     assert_eq!(server.expire(seconds(18), PATIENCE), Ok(()));
     assert_eq!(
         server.expire(seconds(19), PATIENCE),
