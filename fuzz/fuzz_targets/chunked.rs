@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palantir::http::h1::chunked::{ChunkedDecoder, Piece};
+use palantir::http::h1::{ChunkedDecoder, Piece};
 use palantir::http::refusal::Refusal;
 
 /// The data and trailers of a body that comes in pieces of at most `most` bytes, if it is complete.

@@ -4,7 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use palantir::base::time::Micros;
-use palantir::http::h1::{FieldSlots, HeadLimits, RequestEdits, encode_request, parse_request};
+use palantir::http::h1::{
+    FieldSlots, Forwarding, HeadLimits, RequestEdits, encode_request, parse_request,
+};
 use palantir::http::h2::{Connection, Event, Head, LocalSettings, Role};
 use palantir::http::names::{Identity, NO_EDITS};
 use palantir::http::path;
@@ -64,6 +66,7 @@ fn check(head: &Head, end: bool) {
         host: None,
         client: Some([192, 0, 2, 1].into()),
         client_trusted: true,
+        forwarding: Forwarding::NONE,
         proto: "https",
         operator: &NO_EDITS,
         identity: Identity::UNKNOWN,
@@ -71,6 +74,7 @@ fn check(head: &Head, end: bool) {
         expect: true,
         trace: TraceFields::Pass,
         websocket_key: None,
+        max_forwards: None,
     };
     let mut out = Vec::new();
     encode_request(&mut out, &request, &edits);

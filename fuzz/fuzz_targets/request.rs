@@ -3,10 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palantir::http::h1::{FieldSlots, HeadLimits, RequestEdits, encode_request, parse_request};
+use palantir::http::h1::{
+    FieldSlots, Forwarding, HeadLimits, RequestEdits, encode_request, parse_request,
+};
 use palantir::http::names::{Identity, NO_EDITS};
-use palantir::http::traceparent::TraceFields;
 use palantir::http::path;
+use palantir::http::traceparent::TraceFields;
 
 const LIMITS: HeadLimits = HeadLimits {
     head_bytes: 32_768,
@@ -29,12 +31,15 @@ fuzz_target!(|bytes: &[u8]| {
         host: Some(b"backend:80"),
         client: Some([192, 0, 2, 1].into()),
         client_trusted: true,
+        forwarding: Forwarding::NONE,
         proto: "http",
         operator: &NO_EDITS,
         via: true,
         expect: true,
         trace: TraceFields::Pass,
-        identity: Identity::UNKNOWN, websocket_key: None,
+        identity: Identity::UNKNOWN,
+        websocket_key: None,
+        max_forwards: None,
     };
     let mut out = Vec::new();
     let encoded = encode_request(&mut out, &head, &edits);

@@ -3,13 +3,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use palantir::http::h1::{
-    Asked, FieldSlots, ResponseEdits, Version, encode_response, parse_response,
+    Asked, FieldSlots, ResponseEdits, Rewriting, Version, encode_response, parse_response,
 };
 use palantir::http::names::NO_EDITS;
 
-fuzz_target!(|input: (bool, bool, &[u8])| {
-    let (head, upgrade, bytes) = input;
-    let asked = Asked { head, upgrade };
+fuzz_target!(|input: (bool, bool, bool, &[u8])| {
+    let (head, upgrade, strict, bytes) = input;
+    let asked = Asked {
+        head,
+        upgrade,
+        strict,
+    };
     let mut slots = FieldSlots::new();
     let Ok(Some(head)) = parse_response(bytes, &mut slots, asked, 65_536) else {
         return;
@@ -21,12 +25,18 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         close: false,
         operator: &NO_EDITS,
         via: false,
+        rewriting: Rewriting::NONE,
+        accept: None,
     };
     let mut out = Vec::new();
     encode_response(&mut out, &head, &edits);
 
     let mut slots = FieldSlots::new();
-    let again = parse_response(&out, &mut slots, asked, 100_000)
+    let by_the_letter = Asked {
+        strict: true,
+        ..asked
+    };
+    let again = parse_response(&out, &mut slots, by_the_letter, 100_000)
         .expect("what is written is well-formed")
         .expect("what is written is complete");
     assert_eq!(again.head_bytes, out.len());
