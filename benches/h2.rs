@@ -1,5 +1,6 @@
-//! What HTTP/2 costs per request besides the work that HTTP/1 has too: a head decoded and checked, a response's head and
-//! body framed. Bound: 1 µs for a whole exchange of a browser whose fields were seen before, the HTTP/1 request included.
+//! What HTTP/2 costs per request besides the work that HTTP/1 has too: a head decoded and checked, a response's head
+//! and body framed. Bound: 1 µs for a whole exchange of a browser whose fields were seen before, the HTTP/1 request
+//! included.
 
 use std::hint::black_box;
 

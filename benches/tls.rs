@@ -1,5 +1,6 @@
-//! What TLS costs per byte and per handshake, without a socket: records sealed and opened in memory, by AES-128-GCM. Bound:
-//! the cipher itself takes three quarters of the time; most of the rest is two copies of a record, that rustls makes.
+//! What TLS costs per byte and per handshake, without a socket: records sealed and opened in memory, by AES-128-GCM.
+//! Bound: the cipher itself takes three quarters of the time; most of the rest is two copies of a record, that rustls
+//! makes.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -394,7 +394,8 @@ pub const REST_MEMORY_MILLIS: u64 = 10_000;
 /// Milliseconds that a connection may take which is to show whether a backend may end its rest. No request waits for
 /// it.
 pub const TRIAL_MILLIS: u64 = 10_000;
-/// Milliseconds that a backend has behind a TLS handshake to refuse this process, before such a connection counts as made.
+/// Milliseconds that a backend has behind a TLS handshake to refuse this process, before such a connection counts as
+/// made.
 pub const TRIAL_VERDICT_MILLIS: u64 = 1_000;
 /// Milliseconds at most, else as many as it rested, until a backend that comes back gets its whole share of the
 /// requests.

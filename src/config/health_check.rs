@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// What is taken is what a probe can send, to the letter.
+    /// A path is taken only if a probe can send exactly this text.
     #[test]
     fn probe_paths_table() {
         let sent = ["/", "/h?a=b&c=%22", "/a%20b;c=d,e", "//h", "/h?"];

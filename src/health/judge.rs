@@ -86,7 +86,7 @@ impl Judge {
         }
     }
 
-    /// What is thought of the backend when it is probed by another check from now on: its state, until that check has
+    /// The judgement of a backend that another check probes from now on: the state stays, until the new check has
     /// failed or passed often enough.
     pub fn asked_anew(self) -> Judge {
         Judge { against: 0, ..self }

@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(under_way(&mut schedule, Micros(5_000)), [48, 0, 0]);
         assert_eq!(schedule.next_due(), Some(Micros(9_000)));
         assert_eq!(under_way(&mut schedule, Micros(9_000)), [48, 1, 1]);
-        // What becomes free goes to those that have less than their share.
+        // A place that becomes free goes to a pool that has less than its share.
         schedule.note_ended(0);
         assert_eq!(under_way(&mut schedule, Micros(9_000)), [47, 2, 1]);
     }

@@ -24,8 +24,8 @@ use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 #[derive(Debug)]
 pub struct Watch {
     backends: BTreeMap<BackendId, Watched>,
-    /// Those of them that the snapshot no longer has, while requests are under way there: they are probed on, so that
-    /// these requests learn when they are down.
+    /// Backends that the snapshot no longer has while requests are under way there. They are probed on, so that these
+    /// requests learn when their backend is down.
     leaving: BTreeSet<BackendId>,
     /// Every [`NextProbe::At`], and the number of [`NextProbe::AfterThis`].
     schedule: Schedule,
@@ -245,7 +245,8 @@ impl Watch {
         due
     }
 
-    /// Takes in how a probe went; `None` if it could not be made. It is judged by the settings of now, if the backend is still there to be judged.
+    /// Takes in how a probe went; `None` if it could not be made. It is judged by the settings of now, if the backend
+    /// is still there to be judged.
     pub fn probed(&mut self, assignment: &Assignment, outcome: Option<&Outcome>, now: Micros) {
         let id = assignment.place.id();
         let Some(Watched {

@@ -123,7 +123,8 @@ fn plainly(name: &[u8], candidate: &[u8], known: Known) -> Known {
     }
 }
 
-/// Compares with the one candidate (in lower case). Its length is a constant here, so that this is a few wide instructions.
+/// Compares with the one candidate (in lower case). Its length is a constant here, so that this is a few wide
+/// instructions.
 #[inline(always)]
 fn compare<const N: usize>(name: &[u8], candidate: &[u8; N], known: Known) -> Known {
     let Ok(name) = <&[u8; N]>::try_from(name) else {
@@ -181,7 +182,7 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|member| !member.is_empty())
 }
 
-/// What an `Expect` field asks for (RFC 9110 section 10.1.1).
+/// The meaning of an `Expect` field (RFC 9110 section 10.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// The field is an empty list.
@@ -215,7 +216,8 @@ pub fn trim(text: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether a byte of a cookie is a control byte that a listener may tolerate: no reader takes it for the end of anything.
+/// Whether a byte of a cookie is a control byte that a listener may tolerate: no reader takes it for the end of
+/// anything.
 pub fn is_tolerable(byte: u8) -> bool {
     byte.is_ascii_control() && !matches!(byte, b'\0' | b'\r' | b'\n' | b'\t')
 }

@@ -44,8 +44,8 @@ fn parse(member: &[u8]) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// What the first element of a `Forwarded` says of the URL that the client asked for (RFC 7239 section 4): that of the
-/// proxy which the client spoke to.
+/// The URL that the client asked for, as the first element of a `Forwarded` names it (RFC 7239 section 4): the proxy to
+/// which the client spoke has written this element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told<'b> {
     pub host: Option<&'b [u8]>,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever a proxy says is taken apart without a panic.
+        /// Any value of a proxy is taken apart without a panic.
         #[test]
         fn any_value_will_do(value in "[a-z=;,\\\\\" hostpr]{0,40}") {
             let told = Told::of(value.as_bytes());

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Whether a `content-type` is that of gRPC calls: `application/grpc`, perhaps with a suffix or parameters. (gRPC-Web is
-/// another protocol, and travels as any other request.)
+/// Whether a `content-type` is that of gRPC calls: `application/grpc`, perhaps with a suffix or parameters. (gRPC-Web
+/// is another protocol, and travels as any other request.)
 pub fn is_grpc(content_type: &[u8]) -> bool {
     const NAME: &[u8] = b"application/grpc";
     content_type

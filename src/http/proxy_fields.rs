@@ -16,7 +16,7 @@ const STARTS: [&[u8]; 14] = [
     b"x-amzn-mtls-",
     b"cf-client-cert-",
     b"wl-proxy-",
-    // Who the client has proved to be, as platforms call it that have asked the client in front of a backend.
+    // The user whom a platform in front of the backend has logged in.
     b"x-amzn-oidc-",
     b"x-goog-authenticated-user-",
     b"x-ms-client-principal-",
@@ -26,8 +26,8 @@ const STARTS: [&[u8]; 14] = [
 /// The beginning of the names in which a web server tells WebSphere of the client. Nobody takes another sign for it.
 const WEBSPHERE: &[u8] = b"$ws";
 
-/// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for a
-/// proxy's.
+/// The others: who the client is, by which scheme it came, and which URL it asked for, in words that backends take for
+/// a proxy's.
 const LISTED: [&[u8]; 87] = [
     b"forwarded",
     b"forwarded-for",

@@ -49,8 +49,8 @@ const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
 const UNIX_STREAM: u8 = 0x31;
 
-/// Reads the header at the beginning of `bytes`; `None`: more bytes are needed, and none that are there speak against it.
-/// Errors: it is no header, or longer than [`limits::PROXY_LINE_BYTES`] or [`limits::PROXY_HEADER_BYTES`].
+/// Reads the header at the beginning of `bytes`; `None`: more bytes are needed, and none that are there speak against
+/// it. Errors: it is no header, or longer than [`limits::PROXY_LINE_BYTES`] or [`limits::PROXY_HEADER_BYTES`].
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     match bytes.first() {
         None => Ok(None),

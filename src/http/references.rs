@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::host;
 
-/// What a backend calls itself, and what the client calls it.
+/// The names by which a backend calls itself, and the name by which the client calls the backend.
 #[derive(Clone, Copy, Debug)]
 pub struct References<'a> {
     /// Authorities by which the backend may name itself: the `Host` that it was sent, and its address as configured.
@@ -12,13 +12,13 @@ pub struct References<'a> {
     /// The port that it listens on, if the `Host` that it was sent is not its own address: web servers write their port
     /// behind whatever name they were asked by.
     pub port: Option<u16>,
-    /// Its address as it was connected to.
+    /// The backend's address as it was connected to.
     pub addr: Option<SocketAddr>,
     /// By which the backend is spoken to: `http` or `https`.
     pub backend_scheme: &'a str,
     /// By which the client speaks to us, or to the proxy before us.
     pub scheme: &'a str,
-    /// What the client has asked for; empty if it has named no host.
+    /// The host and port that the client has asked for; empty if the client has named none.
     pub authority: &'a [u8],
     /// Whether the backend was sent another `Host` than the client's.
     pub is_renamed: bool,
@@ -163,8 +163,8 @@ fn is_path(text: &[u8]) -> bool {
     text.starts_with(b"/") && !text.starts_with(b"//")
 }
 
-/// What follows the slashes at the start of a path. Behind two of them, or what browsers take for two, stands another
-/// host: they read `\\` as `/` and leave tabs out (URL Standard, section 4.4).
+/// The part of a path behind the slashes at its start. Behind two slashes a browser reads another host, and browsers
+/// read `\\` as `/` and leave tabs out (URL Standard, section 4.4).
 fn behind_slashes(path: &[u8]) -> &[u8] {
     let is_slash = |byte: &&u8| matches!(byte, b'/' | b'\\' | b'\t');
     &path[path.iter().take_while(is_slash).count()..]
@@ -431,7 +431,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever a backend says, its value is taken apart without a panic, and nothing but the reference changes.
+        /// Any value of a backend is taken apart without a panic, and nothing but the reference changes.
         #[test]
         fn any_bytes_will_do(value in "[/:?#a-z;=,.'\" 0-9]{0,24}") {
             let stripped = References { prefix: b"/api", ..CLIENT };

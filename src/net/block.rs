@@ -116,8 +116,8 @@ impl Block {
         }
     }
 
-    /// The next `count` bytes behind the filled part, for encoders that want a slice to write to. What is written becomes
-    /// part of it by [`Block::fill`]. Only bytes that nobody has written to before have to be cleared for that.
+    /// The next `count` bytes behind the filled part, for encoders that want a slice to write to. What is written
+    /// becomes part of it by [`Block::fill`]. Only bytes that nobody has written to before have to be cleared for that.
     pub(super) fn room_mut(&mut self, count: usize) -> &mut [u8] {
         self.reserve(count);
         let end = self.bytes.len() + count;
@@ -196,7 +196,8 @@ unsafe impl IoBuf for Block {
     }
 }
 
-/// A worker's free blocks: last in, first out, so that the memory in use stays warm. A clone is another hold on the same.
+/// A worker's free blocks: last in, first out, so that the memory in use stays warm. A clone is another hold on the
+/// same.
 #[derive(Clone, Debug, Default)]
 pub struct Blocks {
     free: Rc<Free>,

@@ -1,5 +1,6 @@
-//! One line of the access log on its way from a worker to the thread that writes it. Made to be cheap on the worker: one
-//! allocation for all texts, numbers for everything that has a name in the snapshot, and no clock but the worker's own.
+//! One line of the access log on its way from a worker to the thread that writes it. Made to be cheap on the worker:
+//! one allocation for all texts, numbers for everything that has a name in the snapshot, and no clock but the worker's
+//! own.
 
 use std::net::IpAddr;
 

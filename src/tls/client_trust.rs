@@ -300,7 +300,7 @@ mod tests {
                     (vec![own.der().clone()], 2000, false),
                     (vec![forged.der().clone()], 2015, false),
                     (vec![forged.der().clone(), own.der().clone()], 2015, false),
-                    // Who has issued a certificate that is named does not matter.
+                    // The issuer of a certificate that is named does not matter.
                     (vec![issued.der().clone()], 2015, true),
                     (vec![stranger.der().clone()], 2015, false),
                     (vec![server.der().clone()], 2015, false),

@@ -10,8 +10,8 @@ use rustls::sign::CertifiedKey;
 
 use super::{ACME_TLS, Challenges, Pair, unix_secs};
 
-/// Pairs for the same name, in the order of the configuration: the first one that the client can verify is taken, so that
-/// one with ECDSA may stand beside one with RSA.
+/// Pairs for the same name, in the order of the configuration: the first one that the client can verify is taken, so
+/// that one with ECDSA may stand beside one with RSA.
 type Candidates = Vec<Arc<Pair>>;
 
 /// The certificates of a listener by name.

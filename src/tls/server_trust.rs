@@ -1,4 +1,4 @@
-//! Which backends are believed: those that an authority vouches for, and those whose very certificate is named.
+//! Decides which backends are believed: a backend for which an authority vouches, or whose very certificate is named.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use super::provider;
 #[derive(Debug)]
 pub struct Roots {
     pub store: Arc<RootCertStore>,
-    /// The same as they are in the file: whoever shows one of them is the one that was meant.
+    /// The certificates as the file has them: a peer that shows one of them is the peer that was meant.
     pub pins: Vec<CertificateDer<'static>>,
 }
 
 impl Roots {
-    /// Those that may vouch for others. `None`: nobody may, because the file names others alone.
+    /// The certificates that may vouch for others. `None`: none may, because the file names no authority.
     pub(super) fn issuers(&self) -> Option<Arc<RootCertStore>> {
         let issuers = self.pins.iter().filter(|pin| may_issue(pin));
         let issuers: Vec<_> = issuers.cloned().collect();
@@ -38,7 +38,7 @@ impl Roots {
     }
 }
 
-/// What is wrong with a certificate where rustls has no word for it.
+/// A fault of a certificate for which rustls has no word.
 #[derive(Debug)]
 pub struct Unusable(&'static str);
 
@@ -190,8 +190,9 @@ fn unusable(what: &'static str) -> Error {
     )))))
 }
 
-/// Whether a certificate may vouch for others. One of version 3 that does not say it is an authority's, or says that its
-/// key signs no certificates, stands for itself alone (RFC 5280 sections 4.2.1.3 and 4.2.1.9). Older ones cannot say.
+/// Whether a certificate may vouch for others. One of version 3 that does not say it is an authority's, or says that
+/// its key signs no certificates, stands for itself alone (RFC 5280 sections 4.2.1.3 and 4.2.1.9). Older ones cannot
+/// say.
 pub(super) fn may_issue(der: &[u8]) -> bool {
     let Ok((_, said)) = X509Certificate::from_der(der) else {
         return false;

@@ -111,9 +111,9 @@ impl Vault {
     /// TLS of a listener; the same thing as before if nothing has changed. Errors: the first file that cannot be used,
     /// and why.
     ///
-    /// A pair that palantir orders itself is left out until it is there: a handshake for its name is then one for a name
-    /// that no certificate is for. A certificate of our own issue in its place would be refused by every client that
-    /// verifies, and teach the others not to.
+    /// A pair that palantir orders itself is left out until it is there: a handshake for its name is then one for a
+    /// name that no certificate is for. A certificate of our own issue in its place would be refused by every client
+    /// that verifies, and teach the others not to.
     pub fn server(&mut self, settings: &ServerSettings) -> Result<ServerSide, TlsFault> {
         let mut pairs = self.all_pairs(&settings.pairs)?;
         let automatic = settings.automatic.iter();

@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, Error, ExtendedKeyPurpose, Othe
 use super::server_trust::Unusable;
 use crate::http::date::imf_fixdate;
 
-/// What is wrong.
+/// The fault in words.
 pub fn in_words(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(wrong) => format!("the certificate {}", of_certificate(wrong)),

@@ -28,8 +28,8 @@ use crate::worker::upstream::Upstream;
 pub enum Delivered {
     /// The answer is with the client; whether its connection may carry another exchange is for the backend to say.
     Complete { reusable: bool },
-    /// The same, but the answer is still to be sent, by [`send_whole`]: it is small and has come to its end, so that its
-    /// connection is free before the client has it.
+    /// The same, but the answer is still to be sent, by [`send_whole`]: it is small and has come to its end, so that
+    /// its connection is free before the client has it.
     Whole { reusable: bool },
     /// Both sides speak another protocol from now on.
     Switched,
@@ -50,9 +50,9 @@ pub struct Ends<'a> {
     pub is_sending_interim: Cell<bool>,
     /// Whether one was sent: the client may take any for the permission to send its body.
     pub told_interim: Cell<bool>,
-    /// What the passing on of the answer's body waits for.
+    /// The side for which the passing on of the answer's body waits.
     pub answer_waits_for: Cell<Option<Side>>,
-    /// What the passing on of the request's body waits for.
+    /// The side for which the passing on of the request's body waits.
     pub upload_waits_for: Cell<Side>,
     /// How fast the client must take the answer's body, once that has begun.
     pub reader_rate: OnceCell<MinRate>,
@@ -249,11 +249,11 @@ impl Ends<'_> {
     }
 
     /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where
-    /// the body of its request ends. The body has a bound of its own. Errors: the request will never be sent to its end,
-    /// so that nobody could tell where the other protocol begins, or ends with its backend.
+    /// the body of its request ends. The body has a bound of its own. Errors: the request will never be sent to its
+    /// end, so that nobody could tell where the other protocol begins, or ends with its backend.
     async fn await_upload(&self) -> Result<(), Failure> {
-        // The same task sends the request, and looks here whenever it has. A backend that turns unhealthy has it look by
-        // the exchange's timer.
+        // The task that waits here also sends the request, and looks here after each send. When the backend turns
+        // unhealthy, the exchange's timer makes the task look.
         let uploaded = |_: &mut Context<'_>| match self.is_uploading.get() {
             true if leave::is_cut(self.shard, self.exchange) => {
                 Poll::Ready(Err(Failure::BackendDown))

@@ -30,9 +30,10 @@ pub enum Failure {
     ClientStalled,
     /// The client took its answer more slowly than the listener allows.
     ReaderTooSlow,
-    /// No failure, but no backend's either: an authority asks whether a name is ours, and is answered (RFC 8555 section 8.3).
+    /// No failure, but no backend's either: an authority asks whether a name is ours, and is answered (RFC 8555 section
+    /// 8.3).
     Challenged,
-    /// This is no failure: a client asks for the options of the proxy at which its `Max-Forwards` ends (RFC 9110
+    /// Not a failure: a client asks for the options of the proxy at which its `Max-Forwards` ends (RFC 9110
     /// section 7.6.2).
     ForwardsSpent,
     /// The request came in cleartext where HTTPS is wanted: its client is sent there.
@@ -62,8 +63,8 @@ pub enum Failure {
     Exhausted,
     /// The backend closed before its response head was complete.
     Reset,
-    /// The backend refused the request's stream before it processed any of it, or ended the connection before it answered
-    /// this one of several requests.
+    /// The backend refused the request's stream before it processed any of it, or ended the connection before it
+    /// answered this one of several requests.
     Unprocessed,
     /// The backend's response breaks a rule of HTTP.
     MalformedResponse(Refusal),

@@ -131,8 +131,8 @@ fn how_again(shard: &Shard, exchange: &Exchange, admitted: &Admitted, setback: &
     again
 }
 
-/// Whether the request should have a new connection: one that cannot be sent again should not go out on an old one, which
-/// may just have died (a connection of HTTP/2 is said to end before it does).
+/// Whether the request should have a new connection: one that cannot be sent again should not go out on an old one,
+/// which may just have died (a connection of HTTP/2 is said to end before it does).
 fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
     let pool = exchange.plan.pool(admitted.pool);
     !admitted.is_whole && pool.protocol == Protocol::Http1

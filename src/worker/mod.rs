@@ -69,7 +69,8 @@ pub struct Start {
     pub mailboxes: Vec<Mailbox<ToWorker>>,
 }
 
-/// Runs a worker on the calling thread until the process ends. It accepts nothing before [`ToWorker::Listen`]. Errors: the engine or a descriptor is not to be had.
+/// Runs a worker on the calling thread until the process ends. It accepts nothing before [`ToWorker::Listen`]. Errors:
+/// the engine or a descriptor is not to be had.
 pub fn work(start: Start) -> io::Result<()> {
     if let Some(cpu) = start.cpu {
         pin(cpu);

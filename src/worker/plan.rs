@@ -367,8 +367,8 @@ impl LivePool {
         })
     }
 
-    /// The live part of the pool `new`, as this one's pool is now configured. What the balancer has learnt goes with it;
-    /// requests that began before get a fresh one, should they ask once more.
+    /// The live part of the pool `new`, as this one's pool is now configured. What the balancer has learnt goes with
+    /// it; requests that began before get a fresh one, should they ask once more.
     fn succeeded_by(&self, old: &Pool, new: &Pool, worker: WorkerId) -> Rc<LivePool> {
         self.is_succeeded.set(true);
         let carried = self.carried.clone();

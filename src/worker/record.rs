@@ -48,8 +48,8 @@ pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
     shard.links.log(shard.worker, line);
 }
 
-/// Counts the exchange for its worker, its route and the backend that answered it; `status` is what the client was told,
-/// or would have been.
+/// Counts the exchange for its worker, its route and the backend that answered it; `status` is what the client was
+/// told, or would have been.
 fn count(shard: &Shard, exchange: &Exchange, status: u16) {
     let class = class_of(status);
     let worker = shard.links.gauges(shard.worker);

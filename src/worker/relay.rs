@@ -209,7 +209,8 @@ impl Relay<'_> {
         outcome
     }
 
-    /// Ends a body whose sender has ended it as far as we know already, so that the last piece can say that it is the last.
+    /// Ends a body whose sender has ended it as far as we know already, so that the last piece can say that it is the
+    /// last.
     fn notice_end(&self, body: &mut Body, head: &mut Block) {
         if self.from.stream.is_complete() {
             body.source_ended(self.from.stream.take_trailers(), head);
@@ -259,9 +260,9 @@ impl Relay<'_> {
     }
 }
 
-/// Joins `head` with the first `taken` bytes received, so that one send carries both: it fits, as a rule, into the place
-/// of the head that was received before them; else as many of them as fit are copied behind it. Returns how many bytes
-/// of `received` are to be sent after `head`.
+/// Joins `head` with the first `taken` bytes received, so that one send carries both: it fits, as a rule, into the
+/// place of the head that was received before them; else as many of them as fit are copied behind it. Returns how many
+/// bytes of `received` are to be sent after `head`.
 fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
     if head.is_empty() {
         return taken;
@@ -277,8 +278,8 @@ fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
     taken - behind
 }
 
-/// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known. Streams
-/// that share a connection may all be stuck at once with what they hold, so each holds less.
+/// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known.
+/// Streams that share a connection may all be stuck at once with what they hold, so each holds less.
 fn next_receive(body: &Body, to: &Stream) -> (usize, usize) {
     let most = match body.coming {
         Coming::Length(left) => left.min(1 << 30) as usize,

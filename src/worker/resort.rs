@@ -1,4 +1,4 @@
-//! Which backends of a pool take requests, from the view of one worker.
+//! Decides which backends of a pool take requests, from the view of one worker.
 
 use crate::shared::backend_table::{BackendState, BackendTable};
 use crate::snapshot::Backend;

@@ -1,5 +1,5 @@
-//! Our own answers, for requests that no backend answers. They say what is wrong in one word and tell nothing of what is
-//! behind the proxy.
+//! Our own answers, for requests that no backend answers. They say what is wrong in one word and tell nothing of what
+//! is behind the proxy.
 
 use std::fmt::{Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -328,8 +328,8 @@ impl Shard {
         self.report_drained();
     }
 
-    /// Begins to retire: accepting stops, because another process has the same listening sockets. Nothing is closed under
-    /// a client's hands: each learns from its next answer that the connection ends.
+    /// Begins to retire: accepting stops, because another process has the same listening sockets. Nothing is closed
+    /// under a client's hands: each learns from its next answer that the connection ends.
     pub fn retire(&self) {
         if self.ending.get() == Ending::Serving {
             self.ending.set(Ending::Retiring);

@@ -83,8 +83,8 @@ impl Stream {
         }
     }
 
-    /// Sends an answer as a whole, its head and what there is of a body, at most until the timer's deadline. Errors: the
-    /// client is gone.
+    /// Sends an answer as a whole, its head and what there is of a body, at most until the timer's deadline. Errors:
+    /// the client is gone.
     pub async fn send_answer(
         &self,
         answer: &mut Block,

@@ -185,8 +185,8 @@ impl Ends<'_> {
     }
 
     /// Forgives the client that it has taken little of the answer while its backend takes what the client has written:
-    /// the client may have to write all before it reads. While the upload waits for the backend, the kernel takes more of
-    /// it in large steps only, and tells more often what the backend has acknowledged.
+    /// the client may have to write all before it reads. While the upload waits for the backend, the kernel takes more
+    /// of it in large steps only, and tells more often what the backend has acknowledged.
     fn excuse_reader(&self) {
         if !self.is_uploading.get() || self.upload_waits_for.get() != Side::Backend {
             return;

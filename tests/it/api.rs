@@ -323,7 +323,8 @@ fn what_was_answered_outlives_a_kill_at_any_moment() {
             let (admin, stopped) = (managed.admin, stopped.clone());
             move || add_until(admin, &stopped)
         });
-        // Moments that differ from round to round, the earliest before anything was asked, the last ones after an answer.
+        // Moments that differ from round to round, the earliest before anything was asked, the last ones after an
+        // answer.
         if round > 8 {
             eventually("a server is added", || {
                 managed.servers().len() > there_before

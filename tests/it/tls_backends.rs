@@ -371,7 +371,8 @@ fn a_handshake_has_a_deadline() {
     );
 }
 
-/// An answer that lasts until its connection ends is whole only if the backend said so: anybody can forge the end of TCP.
+/// An answer that lasts until its connection ends is whole only if the backend said so: anybody can forge the end of
+/// TCP.
 #[test]
 fn an_end_without_a_word_is_no_end() {
     let place = Place::new();

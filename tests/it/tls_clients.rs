@@ -1,4 +1,5 @@
-//! Clients with certificates of their own: who gets in, what a backend learns of them, and for which hosts they may ask.
+//! Clients with certificates of their own: who gets in, what a backend learns of them, and for which hosts they may
+//! ask.
 
 use crate::support::Origin;
 use crate::support::Proxy;

@@ -1,4 +1,5 @@
-//! Connections that take up the keys of an earlier one: on any core, and after a restart if the keys of tickets are kept.
+//! Connections that take up the keys of an earlier one: on any core, and after a restart if the keys of tickets are
+//! kept.
 
 use std::net::SocketAddr;
 

@@ -11,7 +11,8 @@ pub struct Source {
     /// Below `src/`.
     pub path: String,
     pub text: String,
-    /// Names and signs, each with its line, without those of comments, of literals and of what is compiled for tests only.
+    /// Names and signs, each with its line, without those of comments, of literals and of what is compiled for tests
+    /// only.
     pub tokens: Vec<(usize, String)>,
 }
 

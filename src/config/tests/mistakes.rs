@@ -56,7 +56,8 @@ pools = 1
     );
 }
 
-/// Requests of different clients no longer share a connection of HTTP/1.1, and a file that asks for it is told what there is.
+/// Requests of different clients no longer share a connection of HTTP/1.1, and a file that asks for it is told what
+/// there is.
 #[test]
 fn of_the_former_key_pipelining() {
     let why = "is gone: a connection to a backend carries one HTTP/1.1 request at a time, because a backend that breaks framing would answer one client with what is another's; let requests share connections by protocol = \"h2\"";

@@ -65,8 +65,8 @@ impl Authority {
         Ok(account.insert(opened).clone())
     }
 
-    /// Forgets what is known of the authority after a failure: it is asked anew what it offers. With `lacks_account`, it is
-    /// not the one that the account was made at, and gets another one.
+    /// Forgets what is known of the authority after a failure: it is asked anew what it offers. With `lacks_account`,
+    /// it is not the one that the account was made at, and gets another one.
     pub async fn forget(&self, lacks_account: bool) {
         let mut account = self.account.lock().await;
         *account = None;

@@ -1,5 +1,5 @@
-//! Certificates that palantir orders itself (ACME, RFC 8555), and renews. Nothing of it stops a start or a request: what is
-//! in the folder is served, and what is missing there is ordered until it is given.
+//! Certificates that palantir orders itself (ACME, RFC 8555), and renews. Nothing of it stops a start or a request:
+//! what is in the folder is served, and what is missing there is ordered until it is given.
 //!
 //! A new certificate comes into force like any other whose file has changed: see `file_watch`. Here nothing is known of
 //! workers but the challenges that they answer.

@@ -15,8 +15,8 @@ use crate::base::limits;
 use crate::config::ChallengeKind;
 use crate::tls::{OpenChallenge, Validity, unix_secs};
 
-/// Has a certificate for `name` made and keeps it; how long it is good. One name each, so that one that cannot be proven
-/// keeps no other from its certificate.
+/// Has a certificate for `name` made and keeps it; how long it is good. One name each, so that one that cannot be
+/// proven keeps no other from its certificate.
 pub async fn order(authority: &Authority, name: &str) -> Result<Validity, Failure> {
     let most = Duration::from_secs(limits::ACME_ORDER_SECS);
     let ordered = timeout(most, order_in_time(authority, name)).await;

@@ -106,8 +106,8 @@ impl Orders {
         }
     }
 
-    /// Has these names ordered from now on, and no others. What is known of one that was wanted before stays: how often it
-    /// has failed, or that its order is under way.
+    /// Has these names ordered from now on, and no others. What is known of one that was wanted before stays: how often
+    /// it has failed, or that its order is under way.
     pub fn want(&mut self, names: BTreeSet<String>) {
         self.waiting.retain(|name, _| names.contains(name));
         let under_way: BTreeSet<&String> = self.names.values().map(|(name, _)| name).collect();

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::base::limits;
 
-/// When a certificate of this validity is renewed, in seconds since 1970 like the validity: after two thirds of it, so that
-/// a third is left for an authority that has trouble; up to [`limits::RENEWAL_JITTER_PERCENT`] earlier, so that those that
-/// were given at once are not renewed at once.
+/// When a certificate of this validity is renewed, in seconds since 1970 like the validity: after two thirds of it, so
+/// that a third is left for an authority that has trouble; up to [`limits::RENEWAL_JITTER_PERCENT`] earlier, so that
+/// those that were given at once are not renewed at once.
 pub fn renewal(not_before: i64, not_after: i64, chance: f64) -> i64 {
     let lifetime = not_after.saturating_sub(not_before).max(0);
     let jitter = lifetime as f64 * chance * limits::RENEWAL_JITTER_PERCENT as f64 / 100.0;

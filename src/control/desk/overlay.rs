@@ -1,6 +1,6 @@
 //! The changes by the API that differ from the file. For every pool's settings and every backend, the overlay keeps the
-//! value of the file at that time and the value that the API gave instead. As long as the file still has that value, the
-//! API's value counts; once the file has another one, the file wins.
+//! value of the file at that time and the value that the API gave instead. As long as the file still has that value,
+//! the API's value counts; once the file has another one, the file wins.
 
 use std::collections::HashMap;
 

@@ -83,8 +83,8 @@ pub struct PoolRow {
     pub backends: Vec<BackendRow>,
 }
 
-/// One backend. Its latencies and its share of errors are those of the last seconds, older ones counting less; absent if
-/// there was no request.
+/// One backend. Its latencies and its share of errors are those of the last seconds, older ones counting less; absent
+/// if there was no request.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct BackendRow {
     /// As written in the configuration.

@@ -25,12 +25,12 @@ pub struct Question<'q> {
     pub wants: Wants,
 }
 
-/// What of the answer is waited for.
+/// The part of the answer that a probe waits for.
 #[derive(Default)]
 pub enum Wants {
-    /// Its status.
+    /// The status alone.
     Status,
-    /// All of it.
+    /// The whole answer.
     #[default]
     Whole,
     /// A text in the body.

@@ -20,7 +20,7 @@ use crate::http::h1::{
 use crate::http::refusal::Refusal;
 use crate::snapshot::Protocol;
 
-/// What one read takes at most.
+/// The most bytes that one read takes.
 const READ_BYTES: usize = 4096;
 
 /// Passes if the request is answered with a status in one of the inclusive ranges, and with a body that has the text at

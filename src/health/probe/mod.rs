@@ -103,7 +103,7 @@ async fn run(
 /// How a probe comes to a backend.
 struct Way<'p> {
     addr: BackendAddr,
-    /// What the connection begins with.
+    /// The PROXY header with which the connection begins.
     introduction: Option<Vec<u8>>,
     tls: Option<(&'p Arc<ClientConfig>, &'p ServerName<'static>)>,
     /// Whether a TLS handshake has begun and not ended.

@@ -1,5 +1,5 @@
-//! Backends that the configuration no longer has, while requests are under way there. Whoever waits in one that hangs is
-//! to learn that it is down, as if it were still configured; to everybody else it is gone.
+//! Backends that the configuration no longer has, while requests are under way there. Whoever waits in one that hangs
+//! is to learn that it is down, as if it were still configured; to everybody else it is gone.
 
 use super::{NextProbe, Watch, Watched};
 use crate::base::ids::BackendId;

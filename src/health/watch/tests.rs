@@ -425,7 +425,7 @@ fn a_backend_that_is_gone_is_probed_while_requests_are_under_way_there() {
             && change.from == Some(BackendState::Unhealthy) && change.to == BackendState::Unhealthy),
         "{news:?}"
     );
-    // It is known again if it comes back, and forgotten when nothing is under way there.
+    // The backend is known again if it comes back, and is forgotten when nothing is under way there.
     watch.adopt(&first, at(100));
     assert!(watch.leaving.is_empty());
     assert!(watch.backends[&id].judge.is_down());

@@ -7,8 +7,8 @@ use crate::http::path;
 use crate::http::refusal::Refusal;
 
 /// The byte of `bytes`, the beginning of a request head, for which it was refused; of a whole field, the first byte of
-/// its value, and of a whole target, its first byte. `None`: what is at fault is not there (a missing `Host`), or is not
-/// among these bytes.
+/// its value, and of a whole target, its first byte. `None`: what is at fault is not there (a missing `Host`), or is
+/// not among these bytes.
 pub fn fault_at(bytes: &[u8], refusal: Refusal, limits: &HeadLimits) -> Option<usize> {
     let is_refused = |bytes: &[u8]| refusal_of(bytes, limits) == Some(refusal);
     if !is_refused(bytes) {

@@ -141,9 +141,9 @@ pub enum ResponseBody {
     UntilClose,
 }
 
-/// Whether the bytes from `from` on may have completed a head: an empty line ends there. Spares a parse of the whole for
-/// every few bytes when a head comes slowly; `from`, at most the length, is where the bytes begin that are new since the
-/// last parse.
+/// Whether the bytes from `from` on may have completed a head: an empty line ends there. Spares a parse of the whole
+/// for every few bytes when a head comes slowly; `from`, at most the length, is where the bytes begin that are new
+/// since the last parse.
 pub fn may_end_head(bytes: &[u8], from: usize) -> bool {
     memchr::memchr_iter(b'\n', &bytes[from..]).any(|at| {
         let before = &bytes[..from + at];

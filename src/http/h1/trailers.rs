@@ -39,8 +39,8 @@ const NOT_AS_TRAILER: [&str; 25] = [
     "via",
 ];
 
-/// The lines of `section`, each ending in CRLF, that may be passed on, written as `name: value CRLF`. Errors: a malformed
-/// line or too many.
+/// The lines of `section`, each ending in CRLF, that may be passed on, written as `name: value CRLF`. Errors: a
+/// malformed line or too many.
 pub(super) fn checked(section: &[u8], sender: Sender) -> Result<Vec<u8>, Refusal> {
     if section.is_empty() {
         return Ok(Vec::new());

@@ -123,8 +123,8 @@ pub(super) fn check_request(
     Ok(())
 }
 
-/// A protocol is asked for by an extended CONNECT alone, if that is allowed. The request has no content (RFC 9110 section
-/// 9.3.6): a length would take bytes of the other protocol for one.
+/// A protocol is asked for by an extended CONNECT alone, if that is allowed. The request has no content (RFC 9110
+/// section 9.3.6): a length would take bytes of the other protocol for one.
 fn check_protocol(head: &mut Head, found: &Found, may_ask: bool) -> Result<(), Refusal> {
     let Some(protocol) = found.protocol.clone() else {
         return Ok(());
@@ -241,7 +241,7 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
             Class::Plain => {}
             Class::Cookie => facts.cookies += 1,
             Class::Bad => return Err(Refusal::BadFieldName),
-            // What it says of a connection means nothing here, but how a body is to be read may be meant.
+            // Fields of a connection mean nothing in HTTP/2, but one of them may be meant to say how to read a body.
             Class::Forbidden if role == Role::Client => {
                 facts.oddity = Some(Refusal::ConnectionField);
                 facts.has_coding |= recognise(list.name(span)) == Known::TransferEncoding;

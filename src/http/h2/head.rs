@@ -33,7 +33,7 @@ pub(super) struct Facts {
     pub(super) priority: PriorityFields,
     /// Where in the list the fields behind the pseudo-fields begin.
     pub(super) first_field: usize,
-    /// What makes an answer of a backend malformed by the RFC although it has one reading.
+    /// The fault that makes a backend's answer malformed by the RFC although the answer has one reading.
     pub(super) oddity: Option<Refusal>,
     /// Whether an answer names a transfer coding.
     pub(super) has_coding: bool,
@@ -107,8 +107,8 @@ impl Head {
         self.facts.priority.priority()
     }
 
-    /// The fields behind the pseudo-fields, each `name: value CRLF` with its name in lower case, and the empty line: what
-    /// follows the first line of an HTTP/1 head.
+    /// The fields behind the pseudo-fields, each `name: value CRLF` with its name in lower case, and the empty line:
+    /// what follows the first line of an HTTP/1 head.
     pub fn lines(&self) -> &[u8] {
         &self.fields.text[self.lines_start()..]
     }

@@ -9,9 +9,9 @@ use crate::http::h1::{
 use crate::http::refusal::Refusal;
 
 impl Head {
-    /// The request in the form of HTTP/1. `end`: nothing follows the head. A body without a length is taken for chunked.
-    /// An extended CONNECT becomes a GET that offers to switch to its protocol (RFC 8441 section 5). Errors: more fields
-    /// than `limits::HEAD_FIELDS`.
+    /// The request in the form of HTTP/1. `end`: nothing follows the head. A body without a length is taken for
+    /// chunked. An extended CONNECT becomes a GET that offers to switch to its protocol (RFC 8441 section 5). Errors:
+    /// more fields than `limits::HEAD_FIELDS`.
     pub fn as_request<'b, 's>(
         &'b self,
         end: bool,
@@ -40,9 +40,9 @@ impl Head {
         request.head(self.headers(), slots)
     }
 
-    /// The response to a request like `asked` in the form of HTTP/1. `end`: nothing follows the head. Errors: more fields
-    /// than `limits::HEAD_FIELDS`, a transfer coding that a body could be thought to have, or what is malformed by the
-    /// RFC where that is to be refused.
+    /// The response to a request like `asked` in the form of HTTP/1. `end`: nothing follows the head. Errors: more
+    /// fields than `limits::HEAD_FIELDS`, a transfer coding that a body could be thought to have, or what is malformed
+    /// by the RFC where that is to be refused.
     pub fn as_response<'b, 's>(
         &'b self,
         end: bool,

@@ -1,9 +1,9 @@
 //! HTTP/2 (RFC 9113), for both sides of a proxy and without I/O.
 //!
 //! [`Connection`] is one side of one connection: bytes in, [`Event`]s out; commands in, bytes out. Below it, in reading
-//! order: `frame` (bytes), [`hpack`] (field sections), `field` and `check` (what a head must be), `stream` (what is open and
-//! how the rest ended), `flood` (what is an attack in numbers). `lower` gives a [`Head`] the form of an HTTP/1 head, so that
-//! routing, caching and forwarding know no difference.
+//! order: `frame` (bytes), [`hpack`] (field sections), `field` and `check` (what a head must be), `stream` (what is
+//! open and how the rest ended), `flood` (what is an attack in numbers). `lower` gives a [`Head`] the form of an HTTP/1
+//! head, so that routing, caching and forwarding know no difference.
 
 mod check;
 mod connection;

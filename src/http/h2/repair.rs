@@ -1,5 +1,5 @@
-//! Fields of a backend's answer that are not written as HTTP/2 wants them and still have one reading: names in capitals,
-//! blanks around a value. Fields in their proper form never come here.
+//! Fields of a backend's answer that are not written as HTTP/2 wants them and still have one reading: names in
+//! capitals, blanks around a value. Fields in their proper form never come here.
 
 use super::field::{classify, is_clean};
 use super::hpack::{FieldList, SEPARATOR_BYTES, Span};

@@ -32,7 +32,7 @@ impl TlsFailure {
 }
 
 impl TlsFailure {
-    /// What is wrong, for people.
+    /// The fault in words for people.
     pub fn in_words(&self) -> String {
         match self {
             TlsFailure::Refused(error, _) => in_words(error),

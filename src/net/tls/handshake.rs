@@ -18,8 +18,8 @@ use crate::tls::{Heard, Hearing};
 const NO_APPLICATION_PROTOCOL: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
 
 impl Socket {
-    /// Answers a client's handshake, at most until the timer's deadline. `received` is what came already, behind whatever
-    /// went before TLS.
+    /// Answers a client's handshake, at most until the timer's deadline. `received` is what came already, behind
+    /// whatever went before TLS.
     pub async fn accept_tls(
         self,
         config: Arc<ServerConfig>,

@@ -1,8 +1,9 @@
 //! TLS inside a socket (RFC 8446, RFC 5246), both roles: after the handshake `receive` and `send` of [`Socket`] speak
 //! plaintext, and nothing above this folder knows.
 //!
-//! Read in this order: `records.rs` turns received bytes into plaintext and plaintext into bytes to send, without a socket
-//! (`step.rs` is how it talks to rustls); `handshake.rs` brings a socket to the point where that is possible; this file is what a socket does with it then.
+//! Read in this order: `records.rs` turns received bytes into plaintext and plaintext into bytes to send, without a
+//! socket (`step.rs` is how it talks to rustls); `handshake.rs` brings a socket to the point where that is possible;
+//! this file is what a socket does with it then.
 //!
 //! rustls does the protocol, through its unbuffered interface: the bytes stay in our own blocks. A block for received
 //! bytes is taken when there are some and given back at once, so a connection that waits holds none; only an
@@ -104,8 +105,8 @@ impl Tls {
         Some(TlsFailure::from(rustls::Error::AlertReceived(alert)))
     }
 
-    /// Whether [`Tls::receive`] may have something to say although the kernel has nothing to give. (It may turn out to be
-    /// a part of a record; the next look then says no.)
+    /// Whether [`Tls::receive`] may have something to say although the kernel has nothing to give. (It may turn out to
+    /// be a part of a record; the next look then says no.)
     pub fn has_unread(&self) -> bool {
         self.broken.get().is_some() || self.records.borrow().has_unread()
     }

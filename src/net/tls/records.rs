@@ -1,5 +1,5 @@
-//! The records of one connection, without its socket: received bytes are opened into plaintext, plaintext is sealed into
-//! bytes to send.
+//! The records of one connection, without its socket: received bytes are opened into plaintext, plaintext is sealed
+//! into bytes to send.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub struct Records {
     unopened: bool,
     /// Plaintext that its receiver had no room for.
     plain: Block,
-    /// What the protocol wants sent before the next plaintext: handshake messages, session tickets, alerts. An answer to a
-    /// KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
+    /// What the protocol wants sent before the next plaintext: handshake messages, session tickets, alerts. An answer
+    /// to a KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
     replies: Vec<u8>,
     closed: bool,
     /// What is wrong with the records behind the plaintext that was opened last.
@@ -144,9 +144,9 @@ impl Records {
         }
     }
 
-    /// Opens the records in `raw`, whose front is what was held: at most `most` bytes of plaintext go behind what `into`
-    /// holds. Stops before a record that does not fit, unless it is the first, whose rest is kept. Returns the bytes of
-    /// plaintext that came. Errors: the peer breaks the protocol; [`Records::alert`] is then what to send it.
+    /// Opens the records in `raw`, whose front is what was held: at most `most` bytes of plaintext go behind what
+    /// `into` holds. Stops before a record that does not fit, unless it is the first, whose rest is kept. Returns the
+    /// bytes of plaintext that came. Errors: the peer breaks the protocol; [`Records::alert`] is then what to send it.
     pub fn open(&mut self, raw: &mut Block, into: &mut Block, most: usize) -> Result<usize, Error> {
         if let Some(error) = self.failed.take() {
             return Err(error);

@@ -69,8 +69,8 @@ impl<'a> Sink<'a> {
         self.opened += plain.len();
     }
 
-    /// Whether opening ends before the record in front of `rest`, because it is not whole (`Some(false)`) or there is no
-    /// room for its plaintext (`Some(true)`).
+    /// Whether opening ends before the record in front of `rest`, because it is not whole (`Some(false)`) or there is
+    /// no room for its plaintext (`Some(true)`).
     pub fn ends_before(&self, rest: &[u8]) -> Option<bool> {
         let [_, _, _, high, low, record @ ..] = rest else {
             return Some(false);

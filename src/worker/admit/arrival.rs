@@ -97,7 +97,7 @@ pub fn check_certificate(client: &Client, route: &Route) -> Result<(), Failure> 
     }
 }
 
-/// The same URL with the scheme `https`. The asterisk of OPTIONS becomes an empty path (RFC 9112 section 3.2.4).
+/// The request's URL with the scheme `https`. The asterisk of OPTIONS becomes an empty path (RFC 9112 section 3.2.4).
 fn https_url(name: &[u8], port: u16, head: &RequestHead<'_, '_>, path: &[u8]) -> String {
     let path = if path == b"*" { b"" } else { path };
     let (mark, query): (&[u8], &[u8]) = match head.query {

@@ -1,5 +1,5 @@
-//! An authority that asks in cleartext whether a name is ours (RFC 8555 section 8.3). It is answered before anything else is
-//! decided about its request: it follows no redirect to a port whose certificate it is about to give.
+//! An authority that asks in cleartext whether a name is ours (RFC 8555 section 8.3). It is answered before anything
+//! else is decided about its request: it follows no redirect to a port whose certificate it is about to give.
 
 use crate::http::h1::RequestHead;
 use crate::snapshot::Snapshot;

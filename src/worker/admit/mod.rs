@@ -479,8 +479,8 @@ impl Admitted {
         fields::list(protocols).all(is_offered)
     }
 
-    /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to name the
-    /// backend at all.
+    /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to
+    /// name the backend at all.
     pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {
         self.request.rewind();
         if self.host_of.is_none_or(|named| named == index) {

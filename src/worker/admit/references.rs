@@ -1,4 +1,5 @@
-//! What a client calls the backend, for the time when its head is gone: an answer may have to name the backend so.
+//! The name by which a client calls the backend, kept for the time when the request's head is gone: an answer may have
+//! to name the backend so.
 
 use crate::base::short_text::ShortText;
 use crate::http::fields::list;
@@ -15,7 +16,8 @@ pub struct AskedFor {
     authority: ShortText,
 }
 
-/// What the client has asked for, or the client of a trusted proxy. `None`: no reference in the answer is rewritten.
+/// The scheme and host that the client, or the client of a trusted proxy, has asked for. `None`: no reference in the
+/// answer is rewritten.
 pub fn asked_for(
     client: &Client,
     head: &RequestHead<'_, '_>,
@@ -39,8 +41,9 @@ pub fn asked_for(
     }
 }
 
-/// What a trusted proxy says of its client's request. Of a list the first member counts: each proxy has added what it
-/// was asked for itself behind what it was told, so that the first one is what the browser asked for.
+/// The scheme and host that a trusted proxy says its client asked for. The first member of a list counts: each proxy
+/// adds its own view behind the views that it was sent, so that the first member is the view of the proxy to which the
+/// client spoke.
 #[cold]
 fn told(head: &RequestHead<'_, '_>, own_scheme: &'static str) -> AskedFor {
     let first = |name| list(head.field(name)?).next();

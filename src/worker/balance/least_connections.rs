@@ -1,7 +1,7 @@
 //! `least_connections`: the backend with the fewest requests under way for its weight, counted on all cores.
 //!
-//! With few counters (`limits::IN_FLIGHT_COUNTERS`: backends times cores) each pick reads them all. In a large pool that
-//! would cost a cache miss for each line that another core has written: what was read then serves for
+//! With few counters (`limits::IN_FLIGHT_COUNTERS`: backends times cores) each pick reads them all. In a large pool
+//! that would cost a cache miss for each line that another core has written: what was read then serves for
 //! `limits::IN_FLIGHT_AGE_MICROS`, and meanwhile each pick is added to it. A core that picks less often than that
 //! always sees the present; one that picks more often overlooks at most what other cores began, and what any core
 //! ended, within that time.

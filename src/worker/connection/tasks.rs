@@ -1,5 +1,5 @@
-//! The tasks that serve the streams of one connection: as many as are served at once, each used again for later streams,
-//! because a task is large and making one costs more than a small request's head.
+//! The tasks that serve the streams of one connection: as many as are served at once, each used again for later
+//! streams, because a task is large and making one costs more than a small request's head.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

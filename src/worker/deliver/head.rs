@@ -214,9 +214,9 @@ impl Ends<'_> {
         Answer::Switching
     }
 
-    /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So nothing
-    /// but a switch may have one, and the backend must have proved that it means it: to a WebSocket by the key, which was
-    /// ours, to any other protocol by its name.
+    /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So
+    /// nothing but a switch may have one, and the backend must have proved that it means it: to a WebSocket by the key,
+    /// which was ours, to any other protocol by its name.
     fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
         if self.upstream.is_websocket {
             return Ok(()); // Over HTTP/2 the success itself is the proof.

@@ -11,8 +11,8 @@ use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Interrupted, nothing};
 
-/// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which is
-/// no request of HTTP/1.
+/// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which
+/// is no request of HTTP/1.
 pub async fn speaks_http2(shard: &Shard, client: &Client) -> bool {
     client.timer.set_until(client.first_due.get());
     loop {

@@ -61,7 +61,7 @@ pub(super) struct State {
     /// The reason why the end of the peer's message is refused. The stream itself goes on.
     pub(super) refused: Cell<Option<Refusal>>,
     pub(super) gone: Cell<Option<Gone>>,
-    /// What is demanded of a client that takes the answer.
+    /// The rate that is demanded of a client that takes the answer.
     pub(super) reading: Cell<Reading>,
     waker: RefCell<Option<Waker>>,
 }

@@ -24,10 +24,10 @@ use crate::worker::upstream::websocket::{for_websocket, goes_by_http1};
 use crate::worker::upstream::{Carrier, Granted, Hold, ReuseKey, Upstream};
 use crate::worker::wire::Wire;
 
-/// A connection to the backend for one exchange. `fresh`: one that was never idle, since its backend may have closed such
-/// a one just now; over HTTP/2 a backend says before it closes, so that any will do. `None`: the backend has as many
-/// connections as it may, and none of them is idle here. Errors: it cannot be connected to in time, or the client left
-/// meanwhile.
+/// A connection to the backend for one exchange. `fresh`: one that was never idle, since its backend may have closed
+/// such a one just now; over HTTP/2 a backend says before it closes, so that any will do. `None`: the backend has as
+/// many connections as it may, and none of them is idle here. Errors: it cannot be connected to in time, or the client
+/// left meanwhile.
 pub async fn obtain(
     shard: &Rc<Shard>,
     client: &Client,

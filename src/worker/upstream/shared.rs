@@ -1,5 +1,5 @@
-//! Connections to backends that speak HTTP/2: each carries many exchanges at once. The first with room is taken, so that
-//! they stay few; those that are not needed any more run dry, and end when they have been idle for long enough.
+//! Connections to backends that speak HTTP/2: each carries many exchanges at once. The first with room is taken, so
+//! that they stay few; those that are not needed any more run dry, and end when they have been idle for long enough.
 
 use std::cell::RefCell;
 use std::rc::Rc;

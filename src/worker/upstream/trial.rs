@@ -112,8 +112,8 @@ async fn connect_once(shard: Rc<Shard>, id: BackendId, key: ReuseKey) {
     }
 }
 
-/// Gives a backend the time to refuse this process behind a handshake of TLS 1.3. Most that do not refuse it say so by a
-/// session ticket.
+/// Gives a backend the time to refuse this process behind a handshake of TLS 1.3. Most that do not refuse it say so by
+/// a session ticket.
 async fn await_verdict(socket: &Socket, timer: &Timer) {
     let version = socket.negotiated().map(|negotiated| negotiated.version);
     if version != Some(TlsVersion::Tls13) {

@@ -6,7 +6,7 @@ use crate::support::h2::frame::{self, flag};
 use crate::support::place::free_addr;
 use crate::support::{Client, Origin, Proxy, eventually, get, metrics};
 
-/// They are read as those of HTTP/1.1 are.
+/// Answers of HTTP/2 backends are read as answers of HTTP/1.1 backends are.
 #[test]
 fn backends_of_http2_are_read_alike() {
     let origin = Origin::start(|link| {

@@ -4,7 +4,8 @@ use super::backend_answers::config;
 use crate::support::origin::ok;
 use crate::support::{Origin, Proxy, get};
 
-/// Whatever follows an answer without a body, be it at once or later, the next client gets its own answer.
+/// Bytes behind an answer without a body, whether they come at once or later, do not become the answer of the next
+/// client.
 #[test]
 fn what_follows_an_answer_without_a_body_is_no_answer() {
     let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";

@@ -8,7 +8,7 @@ use crate::support::h2::frame::PREFACE;
 use crate::support::tls::Front;
 use crate::support::{Client, Origin};
 
-/// What has named HTTP/2 gets no answer of HTTP/1.
+/// A client that has named HTTP/2 gets no answer of HTTP/1.
 #[test]
 fn a_preface_that_breaks_off_gets_no_answer_of_http1() {
     let origin = Origin::saying("never");
@@ -33,7 +33,7 @@ fn a_preface_that_breaks_off_gets_no_answer_of_http1() {
         let told = rest.escape_ascii();
         assert!(!rest.starts_with(b"HTTP/1"), "{length}, {finishes}: {told}");
     }
-    // What may still be a method is HTTP/1.
+    // Bytes that may still be a method belong to HTTP/1.
     let mut client = front.proxy.client();
     client.send("PR");
     assert_eq!(client.answer().status(), 408);

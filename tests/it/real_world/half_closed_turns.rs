@@ -1,4 +1,5 @@
-//! Clients that end their sending side where something else is at work: an older version, an early answer, a tunnel, TLS.
+//! Clients that end their sending side where something else is at work: an older version, an early answer, a tunnel,
+//! TLS.
 
 use std::io::Write;
 use std::thread::sleep;

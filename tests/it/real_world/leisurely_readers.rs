@@ -54,7 +54,8 @@ impl Leisurely {
         Leisurely { client, admin }
     }
 
-    /// Takes a little, while the proxy keeps the connection. (What the kernel holds for the client comes behind its end.)
+    /// Takes a little, while the proxy keeps the connection. (What the kernel holds for the client comes behind its
+    /// end.)
     #[track_caller]
     fn sips(&mut self) {
         sleep(PAUSE);

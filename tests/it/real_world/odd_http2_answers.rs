@@ -1,4 +1,5 @@
-//! Answers of backends that speak HTTP/2 with the habits of HTTP/1.1: what has one reading is served in its proper form.
+//! Answers of backends that speak HTTP/2 with the habits of HTTP/1.1: what has one reading is served in its proper
+//! form.
 
 use crate::support::h2::backend::Backend;
 use crate::support::h2::frame::{self, flag, get as h2_get};

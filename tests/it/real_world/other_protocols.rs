@@ -54,7 +54,7 @@ fn the_name_of_the_protocol_is_the_proof() {
     is_tunnel(&mut trusted.h2(&proxy), "connect-udp");
 }
 
-/// What is not asked for in this way over HTTP/2 goes to such a backend over HTTP/1.1.
+/// A protocol for which HTTP/2 has no such form goes to the backend over HTTP/1.1.
 #[test]
 fn a_backend_of_both_versions_is_asked_over_http1() {
     let (origin, seen) = BOTH.start();

@@ -244,7 +244,7 @@ fn the_first_of_several_proxies_is_the_one_that_the_client_spoke_to() {
             "https://in.example/x",
         ),
         ("X-Forwarded-Port: 8x\r\n", "http://in.example/x"),
-        // What RFC 7239 says counts where the older fields say nothing.
+        // The field of RFC 7239 counts where the older fields say nothing.
         (
             "Forwarded: for=_a;host=\"out.example:81\";proto=https, host=mid.example\r\n",
             "https://out.example:81/x",

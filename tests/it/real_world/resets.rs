@@ -1,5 +1,5 @@
-//! Clients of HTTP/2 that reset streams: behind a whole answer that is their right, and many do it; before it, again and
-//! again, it is an attack.
+//! Clients of HTTP/2 that reset streams: behind a whole answer that is their right, and many do it; before it, again
+//! and again, it is an attack.
 
 use crate::support::h2::frame::{self, code, flag, get, post};
 use crate::support::proxy::route;

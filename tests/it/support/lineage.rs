@@ -170,8 +170,8 @@ fn wait_for(pid: i32) -> i32 {
 impl Drop for Lineage {
     fn drop(&mut self) {
         for &pid in &self.successors {
-            // SAFETY: plain system call on a process that was not waited for yet. It becomes this one's child when the one
-            // before it ends, and is waited for by nobody, which does no harm.
+            // SAFETY: plain system call on a process that was not waited for yet. It becomes this one's child when the
+            // one before it ends, and is waited for by nobody, which does no harm.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
     }

@@ -157,8 +157,8 @@ impl Drop for Origin {
     }
 }
 
-/// Lets as many connections wait to be accepted as the kernel allows: beyond the standard library's 128, which come at once
-/// from a busy test, each would only be tried again after a second.
+/// Lets as many connections wait to be accepted as the kernel allows: beyond the standard library's 128, which come at
+/// once from a busy test, each would only be tried again after a second.
 fn lengthen_queue(listener: &TcpListener) {
     // SAFETY: plain system call on a live descriptor; a second listen() only changes the queue's length.
     let done = unsafe { libc::listen(listener.as_raw_fd(), 4096) };
@@ -411,7 +411,8 @@ pub fn echoing<S: Read + Write>(link: &mut Link<S>) {
     }
 }
 
-/// The bytes that the other side has not received, the end of the connection counted as one; 0 if there is no connection.
+/// The bytes that the other side has not received, the end of the connection counted as one; 0 if there is no
+/// connection.
 pub fn unacknowledged(stream: &TcpStream) -> libc::c_int {
     let mut bytes = 0;
     // SAFETY: asks about a live descriptor, and writes to the one live argument.

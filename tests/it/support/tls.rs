@@ -199,8 +199,8 @@ impl Dialer {
         Dialer(config)
     }
 
-    /// Makes a handshake with the server of this name. Errors: why there is none; over TLS 1.3 what the server thinks of
-    /// the client's certificate only shows when something is received.
+    /// Makes a handshake with the server of this name. Errors: why there is none; over TLS 1.3 what the server thinks
+    /// of the client's certificate only shows when something is received.
     pub fn connect(&self, addr: SocketAddr, name: &str) -> io::Result<Secure> {
         self.connect_behind(b"", addr, name)
     }
@@ -371,8 +371,8 @@ impl Front {
         )
     }
 
-    /// The same with any configuration. `{certs}` in it stands for the directory of the certificates, where `ca.crt` is the
-    /// authority's and `a.crt` the listener's.
+    /// The same with any configuration. `{certs}` in it stands for the directory of the certificates, where `ca.crt` is
+    /// the authority's and `a.crt` the listener's.
     #[track_caller]
     pub fn start(tls: &str, config: &str) -> Front {
         let (directory, authority) = (Directory::new(), Authority::new());

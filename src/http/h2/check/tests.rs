@@ -519,7 +519,7 @@ fn responses_table() {
     }
 }
 
-/// What a backend may be forgiven, and how its head is then written.
+/// Faults that a backend may be forgiven, and the head that is then written.
 #[test]
 fn odd_responses_table() {
     let name = Refusal::BadFieldName;

@@ -1,9 +1,9 @@
 //! One connection's protocol, without I/O: bytes in, events out; commands in, bytes out. Time is an argument.
 //!
-//! The owner reads bytes from a socket and calls [`Connection::receive`] until they are used up; each call gives at most
-//! one event. It answers by commands ([`Connection::send_head`], [`Connection::send_body`] and the like), gives every
-//! stream its turn while [`Connection::next_to_send`] names one, and sends what [`Connection::take_output`] yields: all
-//! frames of all streams in one write. After an error it sends what is in the output and closes.
+//! The owner reads bytes from a socket and calls [`Connection::receive`] until they are used up; each call gives at
+//! most one event. It answers by commands ([`Connection::send_head`], [`Connection::send_body`] and the like), gives
+//! every stream its turn while [`Connection::next_to_send`] names one, and sends what [`Connection::take_output`]
+//! yields: all frames of all streams in one write. After an error it sends what is in the output and closes.
 
 mod body;
 mod control;
@@ -347,7 +347,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection with an error, and with it all streams: the GOAWAY that says so is the last frame of any use.
+    /// Ends the connection with an error, and with it all streams: the GOAWAY that says so is the last frame of any
+    /// use.
     fn fail(&mut self, error: ConnectionError) -> ConnectionError {
         if self.failed.is_none() {
             let last = match self.role {

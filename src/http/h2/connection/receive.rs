@@ -45,7 +45,8 @@ type Step = (usize, Option<Note>);
 
 impl Connection {
     /// Reads received bytes up to the first thing worth telling. Gives the number of bytes used and the event; without
-    /// one, all bytes were used and more are needed. With one, there may be more in the rest, which must be given again.
+    /// one, all bytes were used and more are needed. With one, there may be more in the rest, which must be given
+    /// again.
     ///
     /// Errors: the connection has to end; send the output and close. Every later call gives the same error.
     pub fn receive<'a>(
@@ -79,7 +80,8 @@ impl Connection {
     }
 
     /// Whether a frame that is needed in one piece, or a field section, has begun and not ended. Incomplete DATA does
-    /// not count, because the bytes of a body are passed on as they come. A client's preface begins with the connection.
+    /// not count, because the bytes of a body are passed on as they come. A client's preface begins with the
+    /// connection.
     pub fn is_incomplete(&self) -> bool {
         let is_in_preface = matches!(self.reading, Reading::Preface(_));
         is_in_preface || !self.partial.is_empty() || self.section.stream().is_some()

@@ -12,9 +12,8 @@ use crate::http::h2::stream::{Absent, Stream};
 use crate::http::h2::{Role, StreamId};
 use crate::http::refusal::Refusal;
 
-/// Bounds on a trailer section, whatever those of heads are. That of bytes counts two line ends more than over HTTP/1.1:
-/// that of the last line, and the empty line.
-/// A section of which a part has come.
+/// Bounds on a trailer section, whatever those of heads are. That of bytes counts two line ends more than over
+/// HTTP/1.1: that of the last line, and the empty line. A section of which a part has come.
 #[derive(Debug, Default)]
 pub(super) struct Section {
     begun: Option<Begun>,

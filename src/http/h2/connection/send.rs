@@ -147,8 +147,8 @@ impl Connection {
         }
     }
 
-    /// The stream whose turn it is to send what it could not send before. It does not wait any longer: whoever has still
-    /// something to send calls [`Connection::send_body`]. `None`: there is no room, or nobody waits.
+    /// The stream whose turn it is to send what it could not send before. It does not wait any longer: whoever has
+    /// still something to send calls [`Connection::send_body`]. `None`: there is no room, or nobody waits.
     pub fn next_to_send(&mut self) -> Option<StreamId> {
         if self.waiting.is_empty() || self.is_full() || self.send_window <= 0 {
             return None;

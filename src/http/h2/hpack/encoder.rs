@@ -1,8 +1,8 @@
 //! Writing field sections.
 //!
 //! Strings are sent as they are: Huffman coding saves a few bytes of a send and costs as much as all the rest. What
-//! saves bytes and time is the table, and only what comes again belongs there: a field enters it when it is seen for the
-//! second time, so that dates, lengths and identifiers pass by without pushing anything out.
+//! saves bytes and time is the table, and only what comes again belongs there: a field enters it when it is seen for
+//! the second time, so that dates, lengths and identifiers pass by without pushing anything out.
 
 use std::ops::RangeInclusive;
 

@@ -27,7 +27,7 @@ impl ListLimits {
         fields: limits::HEAD_FIELDS as u16,
     };
 
-    /// These limits, extended to those of a trailer section where the latter are wider. Trailers have their own bounds,
+    /// The limits, widened to those of a trailer section where the latter are wider. Trailers have their own bounds,
     /// which are the same for all versions.
     pub fn or_trailers(self) -> ListLimits {
         // `limits::TRAILER_BYTES` leaves out the end of the last line and the empty line, which count here.

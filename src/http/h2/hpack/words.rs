@@ -4,8 +4,8 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The bit that sets a letter's case, in every byte.
 const CASE_BITS: u64 = 0x2020_2020_2020_2020;
 
-/// The last eight bytes, or all there are. Some of them were in a word before, which is cheaper than taking the rest of a
-/// text byte by byte.
+/// The last eight bytes, or all there are. Some of them were in a word before, which is cheaper than taking the rest of
+/// a text byte by byte.
 #[inline(always)]
 fn last_word(text: &[u8]) -> u64 {
     match (

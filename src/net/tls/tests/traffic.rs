@@ -108,7 +108,8 @@ fn a_large_block_is_sent_in_pieces_and_kept() {
 
 #[test]
 fn what_is_left_of_a_record_wakes_its_receiver() {
-    // One record, several in one go, one that comes in two parts: each is received by the spoon, after the last byte came.
+    // One record, several in one go, one that comes in two parts: each is received by the spoon, after the last byte
+    // came.
     for count in [16_384, 3 * 16_384, 100] {
         let (_, received) = served(
             TLS13,

@@ -155,7 +155,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends all of `block`. A client that takes too little of it loses the answers that it must take at the least rate.
+    /// Sends all of `block`. A client that takes too little of it loses the answers that it must take at the least
+    /// rate.
     async fn send_block(
         &self,
         socket: &Socket,

@@ -141,8 +141,8 @@ impl Connection {
         has(Reading::AtLeisure) && !has(Reading::AtRate)
     }
 
-    /// Resets the streams whose answers must be taken at the least rate, if there are others that need not. False: there
-    /// are none of these.
+    /// Resets the streams whose answers must be taken at the least rate, if there are others that need not. False:
+    /// there are none of these.
     pub(super) fn lose_at_rate(&self) -> bool {
         let mut streams = self.streams.borrow_mut();
         let has_leisure = |state: &Rc<State>| state.reading.get() == Reading::AtLeisure;

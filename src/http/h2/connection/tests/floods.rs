@@ -89,8 +89,8 @@ fn floods_table() {
     }
 }
 
-/// The same in numbers that honest peers reach: one request in three is given up, every body brings a PING, every answer
-/// two updates.
+/// The same in numbers that honest peers reach: one request in three is given up, every body brings a PING, every
+/// answer two updates.
 #[test]
 fn honest_peers_are_not_cut_off() {
     let mut server = new_server();
