@@ -17,6 +17,11 @@
 //! stream). In between, every head has the form of HTTP/1: what comes over HTTP/2 is lowered to it, what goes out over
 //! it raised from it.
 //!
+//! Near the way of a request: `worker/under_way.rs` lists the requests that are in a backend, and `worker/leave.rs`
+//! decides which of them go to another backend when theirs turns unhealthy. `worker/min_rate.rs` measures clients that
+//! send or read too slowly. `http/h1/repair.rs` and `http/h2/repair.rs` write answers anew that are not well-formed and
+//! have one reading. `http/proxy_fields.rs` lists the fields in which a stranger could pose as a proxy.
+//!
 //! ## The threads
 //!
 //! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers. They
