@@ -189,10 +189,11 @@ pub fn in_refresh(value: &[u8]) -> Option<std::ops::Range<usize>> {
     let is_delay = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     let delay = value.iter().take_while(|byte| is_delay(byte)).count();
     let separator = skip(delay);
-    if delay == 0 || !matches!(value.get(separator), Some(b';' | b',')) {
+    let is_written = matches!(value.get(separator), Some(b';' | b','));
+    if delay == 0 || separator == value.len() || (separator == delay && !is_written) {
         return None;
     }
-    let mut start = skip(separator + 1);
+    let mut start = skip(separator + usize::from(is_written));
     if let Some(word) = value.get(start..start + 3)
         && word.eq_ignore_ascii_case(b"url")
         && let equals = skip(start + 3)
@@ -419,6 +420,10 @@ mod tests {
             ("0.5 ; /x", Some("/x")),
             ("5;url='/x", Some("/x")),
             ("5;url", Some("url")),
+            ("5 url=/x", Some("/x")),
+            ("5\t/x", Some("/x")),
+            ("5url=/x", None),
+            ("5 ", None),
             ("5", None),
             ("5;", Some("")),
             ("url=/x", None),

@@ -226,6 +226,9 @@ fn begin(
     let ends_at_once = ends_here && is_bare;
     let asked = stream.ask(request, upstream.scheme, ends_at_once, is_websocket);
     asked.map_err(|_| Failure::Unprocessed)?;
+    if admitted.asked.strict {
+        stream.hold_to_the_letter();
+    }
     let mut left = request.len();
     let sent = stream.send_now(request, &mut left, ends_here);
     if sent.is_ok() && left > 0 {

@@ -70,6 +70,8 @@ pub(in crate::http) struct ForeignResponse<'b> {
     /// Whether the head ends the response.
     pub(in crate::http) end: bool,
     pub(in crate::http) content_length: Option<u64>,
+    /// The fault of a length that has no reading, or more than one.
+    pub(in crate::http) length_fault: Option<Refusal>,
     /// Whether it names a transfer coding, which may then have been applied to its body.
     pub(in crate::http) has_coding: bool,
     /// A first line of any form with the status at the tenth byte, then the fields and the empty line.
@@ -98,6 +100,12 @@ impl<'b> ForeignResponse<'b> {
             survey.drop_length(fields);
         }
         let has_no_body = asked.head || self.status == 304 || has_no_body(self.status);
+        if let Some(fault) = self.length_fault {
+            if asked.strict || !has_no_body {
+                return Err(fault);
+            }
+            survey.drop_length(fields);
+        }
         if self.has_coding && !has_no_body && !self.end {
             return Err(Refusal::ConnectionField);
         }

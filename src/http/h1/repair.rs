@@ -36,7 +36,8 @@ pub fn repair_response(bytes: &[u8]) -> Result<Option<RepairedHead>, Refusal> {
     let mut empty_lines = 0;
     let first = loop {
         match lines.next() {
-            None => return Ok(None),
+            None if may_begin(lines.rest) => return Ok(None),
+            None => return Err(Refusal::BadStatusLine),
             Some([]) if empty_lines < limits::EMPTY_LINES_BEFORE_ANSWER => empty_lines += 1,
             Some(first) => break first,
         }
@@ -82,6 +83,14 @@ impl<'b> Iterator for Lines<'b> {
         self.rest = &self.rest[end + 1..];
         Some(line.strip_suffix(b"\r").unwrap_or(line))
     }
+}
+
+/// Whether these bytes without the end of a line may be the beginning of a status line, or the first half of an empty
+/// line. Everything else is refused at once, because a backend of another protocol may send no line.
+fn may_begin(bytes: &[u8]) -> bool {
+    const BEGINNING: &[u8] = b"HTTP/";
+    let known = bytes.len().min(BEGINNING.len());
+    bytes == b"\r" || bytes[..known] == BEGINNING[..known]
 }
 
 /// Reads `HTTP/1.x`, blanks, three digits, and optionally blanks and a reason. A higher minor version is read as the
@@ -224,6 +233,12 @@ mod tests {
         let rows = [
             ("garbage\n", Refusal::BadStatusLine),
             ("\r\ngarbage\n", Refusal::BadStatusLine),
+            ("garbage", Refusal::BadStatusLine),
+            ("\r\ng", Refusal::BadStatusLine),
+            ("\r\r", Refusal::BadStatusLine),
+            ("HTTPS", Refusal::BadStatusLine),
+            ("\x15\x03\x01\0\x02", Refusal::BadStatusLine),
+            ("\0\0\x12\x04\0\0\0\0\0", Refusal::BadStatusLine),
             (
                 "\r\n\r\n\r\n\r\n\r\nHTTP/1.1 200 OK\r\n",
                 Refusal::BadStatusLine,
@@ -247,7 +262,9 @@ mod tests {
             assert_eq!(repair_response(head.as_bytes()), Err(expected), "{head:?}");
         }
         assert_eq!(repair_response(b"HTTP/1.1 200 OK\nA: b\nC"), Ok(None));
-        assert_eq!(repair_response(b""), Ok(None));
+        for begun in ["", "\r", "\n", "\r\n\r", "H", "HTTP/", "HTTP/1.1 200"] {
+            assert_eq!(repair_response(begun.as_bytes()), Ok(None), "{begun:?}");
+        }
     }
 
     proptest! {

@@ -173,6 +173,9 @@ fn check_written_response(head: &mut Head) -> Result<(), Refusal> {
             .fold(0, |number, digit| number * 10 + u16::from(digit - b'0')),
         _ => return Err(Refusal::BadStatusLine),
     };
+    if head.facts.length_fault.is_some() {
+        head.facts.content_length = None;
+    }
     // There is no such switch (section 8.6).
     if head.facts.status == 101 {
         return Err(Refusal::BadSwitch);
@@ -181,8 +184,9 @@ fn check_written_response(head: &mut Head) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks the trailer section that somebody has sent to us as `role`; gives the lines of it that may be passed on.
-pub(super) fn check_trailers(list: &mut FieldList, role: Role) -> Result<(), Refusal> {
+/// Checks a trailer section; gives the lines of it that may be passed on. `repairs`: lines that are malformed by the RFC
+/// and have one reading are brought into their proper form.
+pub(super) fn check_trailers(list: &mut FieldList, repairs: bool) -> Result<(), Refusal> {
     // As over HTTP/1.1, where the end of the last line is not counted, and one word stands for every bound on trailers.
     let most = limits::TRAILER_BYTES as usize + b"\r\n".len();
     let is_over = list.text.len() > most || list.spans.len() > limits::TRAILER_FIELDS;
@@ -190,12 +194,12 @@ pub(super) fn check_trailers(list: &mut FieldList, role: Role) -> Result<(), Ref
         return Err(Refusal::ChunkOverheadTooLarge);
     }
     let is_bad = |span: &Span| span.class == Class::Bad || span.bad_value;
-    if role == Role::Client && list.spans.iter().any(is_bad) {
+    if repairs && list.spans.iter().any(is_bad) {
         write_anew(list);
     }
     let mut end = 0;
     for span in std::mem::take(&mut list.spans) {
-        let is_forbidden = span.class == Class::Forbidden && role == Role::Server;
+        let is_forbidden = span.class == Class::Forbidden && !repairs;
         if span.class.is_pseudo() || is_bad(&span) || is_forbidden {
             return Err(Refusal::BadTrailer);
         }
@@ -241,10 +245,13 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
             Class::Plain => {}
             Class::Cookie => facts.cookies += 1,
             Class::Bad => return Err(Refusal::BadFieldName),
-            // Fields of a connection mean nothing in HTTP/2, but one of them may be meant to say how to read a body.
+            // Fields of a connection do not belong here, and one of them may be meant to say how to read a body.
             Class::Forbidden if role == Role::Client => {
                 facts.oddity = Some(Refusal::ConnectionField);
-                facts.has_coding |= recognise(list.name(span)) == Known::TransferEncoding;
+                let is_coding = recognise(list.name(span)) == Known::TransferEncoding;
+                // `identity` is the coding that changes nothing.
+                facts.has_coding |=
+                    is_coding && !list.value(span).eq_ignore_ascii_case(b"identity");
             }
             Class::Te if role == Role::Client => facts.oddity = Some(Refusal::ConnectionField),
             Class::Forbidden => return Err(Refusal::ConnectionField),
@@ -252,13 +259,10 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
                 return Err(Refusal::ConnectionField);
             }
             Class::Te => facts.te_trailers = true,
+            Class::ContentLength if role == Role::Client => facts.note_length(list.value(span)),
             Class::ContentLength => {
-                let length = match role {
-                    Role::Server => content_length(list.value(span))?,
-                    Role::Client => equal_lengths(list.value(span))?,
-                };
-                let before = facts.content_length.replace(length);
-                if before.is_some_and(|before| role == Role::Server || before != length) {
+                let length = content_length(list.value(span))?;
+                if facts.content_length.replace(length).is_some() {
                     return Err(Refusal::RepeatedContentLength);
                 }
             }
@@ -287,6 +291,21 @@ fn survey(head: &mut Head, role: Role, control_bytes: bool) -> Result<Found, Ref
 fn is_odd_cookie(span: &Span, value: &[u8]) -> bool {
     let is_fine = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control() || is_tolerable(*byte);
     span.class == Class::Cookie && value.iter().all(is_fine) && trim(value).len() == value.len()
+}
+
+impl Facts {
+    /// Notes a length that a backend names. Whether a length without one reading matters is known with the status.
+    fn note_length(&mut self, value: &[u8]) {
+        let fault = match (equal_lengths(value), self.content_length) {
+            (Ok(length), Some(before)) if length != before => Some(Refusal::RepeatedContentLength),
+            (Ok(length), _) => {
+                self.content_length = Some(length);
+                None
+            }
+            (Err(fault), _) => Some(fault),
+        };
+        self.length_fault = self.length_fault.or(fault);
+    }
 }
 
 impl Found {

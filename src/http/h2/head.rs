@@ -35,6 +35,8 @@ pub(super) struct Facts {
     pub(super) first_field: usize,
     /// The fault that makes a backend's answer malformed by the RFC although the answer has one reading.
     pub(super) oddity: Option<Refusal>,
+    /// The fault of an answer's length, which is refused if a body may follow.
+    pub(super) length_fault: Option<Refusal>,
     /// Whether an answer names a transfer coding.
     pub(super) has_coding: bool,
 }

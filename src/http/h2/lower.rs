@@ -57,6 +57,7 @@ impl Head {
             status: self.status(),
             end,
             content_length: self.content_length(),
+            length_fault: self.facts.length_fault,
             has_coding: self.facts.has_coding,
             // Its first line, `:status: 200`, has the status where `HTTP/1.1 200` has it.
             head,

@@ -30,6 +30,8 @@ pub(super) struct Stream {
     pub(super) asked_head: bool,
     /// Whether the stream becomes a tunnel with any successful status, because our request was an extended CONNECT.
     pub(super) asked_tunnel: bool,
+    /// Whether the response is held to the letter of the RFC, even where it has one reading.
+    pub(super) is_strict: bool,
     /// Bytes of the interim responses that have come, as `limits::INTERIM_BYTES` counts them.
     pub(super) interim_bytes: u32,
     /// Bytes of the body that `content-length` announced and that did not come yet.
@@ -54,6 +56,7 @@ impl Stream {
             has_head: false,
             asked_head: false,
             asked_tunnel: false,
+            is_strict: false,
             interim_bytes: 0,
             expected: None,
             priority: Priority::UNNAMED,

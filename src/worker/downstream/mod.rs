@@ -342,9 +342,15 @@ impl Client {
             return !self.wire.is_empty();
         };
         self.wire.with(|received| {
-            while received.filled().starts_with(b"\r\n") && !self.has_too_many_empty_lines() {
-                received.consume(b"\r\n".len());
-                self.empty_bytes.set(self.empty_bytes.get() + b"\r\n".len());
+            while !self.has_too_many_empty_lines() {
+                // Scripts end a body by LF alone. Before a request nothing depends on how an empty line ends.
+                let length = match received.filled() {
+                    [b'\r', b'\n', ..] => b"\r\n".len(),
+                    [b'\n', ..] => b"\n".len(),
+                    _ => break,
+                };
+                received.consume(length);
+                self.empty_bytes.set(self.empty_bytes.get() + length);
             }
             // A CR alone may be half of an empty line.
             !self.has_too_many_empty_lines() && !matches!(received.filled(), b"" | b"\r")

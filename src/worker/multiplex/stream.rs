@@ -248,6 +248,12 @@ impl Stream {
         self.note_sent(id.is_some(), is_last)
     }
 
+    /// Refuses malformed trailers of the answer, even if they have one reading.
+    pub fn hold_to_the_letter(&self) {
+        let id = self.id.get();
+        self.connection.protocol().hold_to_the_letter(id);
+    }
+
     /// Sends trailers, each `name: value CRLF`: the end of our message. Errors: the peer has given the stream up.
     pub fn send_trailers(&self, lines: &[u8]) -> io::Result<()> {
         let mut protocol = self.connection.protocol();

@@ -320,3 +320,28 @@ fn a_pool_may_hold_its_backends_to_the_letter() {
     }
     assert_eq!(parrot.say(&ok("fine")).text(), "fine");
 }
+
+/// A backend that speaks another protocol is refused by its first bytes, although it sends no line and keeps the
+/// connection open.
+#[test]
+fn bytes_of_another_protocol_are_not_waited_for() {
+    let rows: [&[u8]; 4] = [
+        b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80",
+        b"\x15\x03\x01\0\x02\x02\x46",
+        b"hello",
+        b"\r\n\r\nSSH-2.0-OpenSSH",
+    ];
+    for bytes in rows {
+        let origin = Origin::start(move |link| {
+            if link.request().is_some() {
+                link.send(bytes);
+                link.rest();
+            }
+        });
+        let times = "[timeouts]\nupstream_response = 600\n";
+        let proxy = Proxy::start(&(config(&origin, "") + times));
+        let mut client = proxy.client();
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.answer().status(), 502, "{bytes:?}");
+    }
+}

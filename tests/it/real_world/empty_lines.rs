@@ -18,7 +18,7 @@ const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\r\nx"
 #[test]
 fn a_line_behind_a_body_brings_no_answer() {
     let (_origin, proxy) = proxy(TIMES);
-    for behind in ["\r\n", "\r\n\r\n", "\r"] {
+    for behind in ["\r\n", "\r\n\r\n", "\r", "\n", "\n\n", "\r\n\n"] {
         let mut client = proxy.client();
         client.send(format!("{POST}{behind}"));
         assert_eq!(client.answer().text(), "ok", "{behind:?}");
@@ -34,7 +34,7 @@ fn a_line_behind_a_body_brings_no_answer() {
 #[test]
 fn a_line_of_its_own_brings_no_answer() {
     let (_origin, proxy) = proxy(TIMES);
-    let mut clients: Vec<Client> = ["\r\n", "\r", "\r\n\r\n\r\n"]
+    let mut clients: Vec<Client> = ["\r\n", "\r", "\n", "\r\n\r\n\r\n", "\n\r\n\n"]
         .iter()
         .map(|bytes| {
             let mut client = proxy.client();
@@ -54,7 +54,7 @@ fn a_line_of_its_own_brings_no_answer() {
 fn the_request_behind_them_has_all_its_time() {
     let (origin, proxy) = proxy("workers = 1\n[timeouts]\nclient_header = 0.5\n");
     let mut client = proxy.client();
-    for lines in ["", "\r\n", "\r\n\r\n", "\r"] {
+    for lines in ["", "\r\n", "\r\n\r\n", "\r", "\n", "\n\n"] {
         client.send(format!("{POST}{lines}"));
         assert_eq!(client.answer().text(), "ok", "{lines:?}");
         std::thread::sleep(Duration::from_millis(900)); // Longer than a head may take.
@@ -66,7 +66,7 @@ fn the_request_behind_them_has_all_its_time() {
     for _ in 0..3 {
         assert_eq!(client.answer().text(), "ok");
     }
-    assert_eq!(origin.count(), 11);
+    assert_eq!(origin.count(), 15);
 }
 
 /// A head that has begun still has its time-out, and the client gets a 408.

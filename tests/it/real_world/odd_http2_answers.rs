@@ -117,19 +117,22 @@ fn a_426_says_what_is_required() {
 /// A body may have been coded as its head says, or not: nobody knows.
 #[test]
 fn a_transfer_coding_counts_where_there_may_be_a_body() {
-    for (status, has_body, expected) in [
-        ("200", true, 502),
-        ("200", false, 200),
-        ("204", false, 204),
-        ("304", false, 304),
+    for (coding, status, has_body, expected) in [
+        ("chunked", "200", true, 502),
+        ("chunked", "200", false, 200),
+        ("chunked", "204", false, 204),
+        ("chunked", "304", false, 304),
+        ("identity", "200", true, 200),
     ] {
-        let head = vec![(":status", status), ("transfer-encoding", "chunked")];
+        let head = vec![(":status", status), ("transfer-encoding", coding)];
         let origin = answering(head, has_body, Vec::new());
         let proxy = proxy(&origin, "");
         let mut client = proxy.client();
         let answer = client.ask(get("/"));
         assert_eq!(answer.status(), expected);
-        assert_eq!(answer.field("transfer-encoding"), None);
+        // The body without a length is sent to the client in chunks.
+        let own = (coding == "identity").then_some("chunked");
+        assert_eq!(answer.field("transfer-encoding"), own);
         let answer = proxy.h2().ask(&h2_get("/", &[]));
         assert_eq!((answer.reset, answer.status()), (None, expected));
     }
@@ -168,4 +171,53 @@ fn trailers_are_written_properly_too() {
     let named = |name: &str| (name.to_owned(), "1".to_owned());
     let trailers = answer.trailers.unwrap();
     assert_eq!((trailers.len(), &trailers[0]), (2, &named("x-sum")));
+}
+
+#[test]
+fn a_pool_may_hold_trailers_to_the_letter() {
+    let rows: [&[(&str, &str)]; 3] = [
+        &[("X-Sum", "1")],
+        &[("x-sum", " 1")],
+        &[("connection", "close"), ("x-sum", "1")],
+    ];
+    for trailers in rows {
+        let origin = answering(vec![(":status", "200")], true, trailers.to_vec());
+        let strict = proxy(&origin, "strict_responses = true\n");
+        let answer = strict.ask(get("/"));
+        let is_cut = answer.status() == 502 || !answer.complete;
+        assert!(is_cut, "{trailers:?}: {answer:?}");
+    }
+}
+
+/// A length that nobody can read matters only if a body follows, whichever version the backend speaks.
+#[test]
+fn a_bad_length_matters_where_there_may_be_a_body() {
+    let lengths: [&[&str]; 4] = [&["abc"], &["5", "6"], &[""], &["-1"]];
+    for (lengths, (method, status, expected)) in lengths.into_iter().flat_map(|lengths| {
+        let rows = [
+            ("GET", "200", 502),
+            ("HEAD", "200", 200),
+            ("GET", "204", 204),
+            ("GET", "304", 304),
+        ];
+        rows.map(|row| (lengths, row))
+    }) {
+        let has_body = (method, status) == ("GET", "200");
+        let named = lengths.iter().map(|length| ("content-length", *length));
+        let head = [(":status", status)].into_iter().chain(named).collect();
+        let framed = answering(head, has_body, Vec::new());
+        let lines: String = lengths
+            .iter()
+            .map(|length| format!("Content-Length: {length}\r\n"))
+            .collect();
+        let written = Origin::answering(&format!("HTTP/1.1 {status} x\r\n{lines}\r\n"));
+        for proxy in [proxy(&framed, ""), Proxy::to(&[written.addr])] {
+            let answer = proxy.ask(format!("{method} / HTTP/1.1\r\nHost: test\r\n\r\n"));
+            let name = format!("{method} {status} {lengths:?}");
+            assert_eq!(answer.status(), expected, "{name}");
+            if expected != 502 {
+                assert_eq!(answer.field("content-length"), None, "{name}");
+            }
+        }
+    }
 }

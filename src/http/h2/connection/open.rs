@@ -38,6 +38,14 @@ impl Connection {
         self.peer.extended_connect
     }
 
+    /// Refuses trailers of this stream's response that are malformed by the RFC, even if they have one reading. (The
+    /// reader of a head decides that for the head.)
+    pub fn hold_to_the_letter(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.is_strict = true;
+        }
+    }
+
     /// Sends a request's head on a new stream. `end`: it has no body and no trailers. `None`: no stream is free.
     pub fn open<'b>(
         &mut self,

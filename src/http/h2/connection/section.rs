@@ -282,11 +282,12 @@ impl Connection {
 
     fn trailers(&mut self, begun: Begun, now: Micros) -> Result<Option<Note>, ConnectionError> {
         let stream = begun.stream;
-        let has_length = self
-            .streams
-            .get_mut(&stream)
-            .is_some_and(|open| open.expects(0, true));
-        let checked = check::check_trailers(&mut self.head.fields, self.role);
+        let open = self.streams.get_mut(&stream);
+        let (has_length, is_strict) = open.map_or((false, true), |open| {
+            (open.expects(0, true), open.is_strict)
+        });
+        let repairs = self.role == Role::Client && !is_strict;
+        let checked = check::check_trailers(&mut self.head.fields, repairs);
         // As with a head, only a client whose section is well-formed gets an answer that names the fault.
         let is_told = |refusal| self.role == Role::Server && !check::is_malformed(refusal);
         let note = match checked {
