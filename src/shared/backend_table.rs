@@ -252,6 +252,7 @@ impl BackendTables {
         self.end_failures(id);
         for table in self.iter() {
             table.set_state(id, BackendState::Healthy);
+            table.set_down(id, false);
             table.set_forced(id, false);
         }
     }

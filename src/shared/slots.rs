@@ -131,6 +131,7 @@ fn kept<T>(known: &mut HashMap<String, Weak<T>>, name: &str, new: impl FnOnce() 
 mod tests {
     use super::*;
     use crate::base::ids::WorkerId;
+    use crate::shared::backend_table::BackendState;
 
     #[test]
     fn a_backend_keeps_its_row_while_a_snapshot_names_it() {
@@ -143,6 +144,27 @@ mod tests {
         let id = first.id();
         drop((first, again));
         assert_eq!(slots.slot("api", "127.0.0.1:2").unwrap().id(), id);
+    }
+
+    #[test]
+    fn a_new_backend_inherits_no_state_with_its_row() {
+        let tables = BackendTables::new(2);
+        let mut slots = Slots::new(tables.clone());
+        let first = slots.slot("api", "127.0.0.1:1").unwrap();
+        let id = first.id();
+        for table in tables.iter() {
+            table.set_state(id, BackendState::Unhealthy);
+            table.set_down(id, true);
+            table.set_forced(id, true);
+        }
+        drop(first);
+        assert_eq!(slots.slot("api", "127.0.0.1:2").unwrap().id(), id);
+        for table in tables.iter() {
+            assert_eq!(table.state(id), BackendState::Healthy);
+            assert!(!table.is_down(id));
+            table.set_state(id, BackendState::Unhealthy);
+            assert!(!table.takes_requests(id), "it is forced");
+        }
     }
 
     #[test]

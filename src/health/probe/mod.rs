@@ -2,6 +2,7 @@
 //! answer, and is bounded in time and bytes.
 
 mod body;
+mod course;
 mod grpc;
 mod h2;
 mod http;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpStream, UnixStream};
-use monoio::time::timeout;
+use monoio::time::{Instant, timeout};
 use monoio_rustls::{TlsConnector, TlsError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -27,6 +28,7 @@ use crate::snapshot::{
     Backend, BackendAddr, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol,
 };
 use crate::tls::in_words;
+use course::{Course, Noted};
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type Outcome = Result<String, String>;
@@ -68,7 +70,13 @@ async fn run(
     let host = check.host.as_deref().unwrap_or(&backend.host);
     let scheme = if way.tls.is_some() { "https" } else { "http" };
     match &check.kind {
-        ProbeKind::Tcp => way.connect(tcp::Connect).await,
+        ProbeKind::Tcp => {
+            let question = tcp::Connect {
+                course: &way.course,
+                end: way.end,
+            };
+            way.connect(question).await
+        }
         ProbeKind::Http {
             method,
             path,
@@ -108,6 +116,10 @@ struct Way<'p> {
     tls: Option<(&'p Arc<ClientConfig>, &'p ServerName<'static>)>,
     /// Whether a TLS handshake has begun and not ended.
     is_in_handshake: Cell<bool>,
+    /// How the bytes below TLS go, if the probe has TLS.
+    course: Course,
+    /// The instant at which the probe ends without an outcome.
+    end: Instant,
 }
 
 impl<'p> Way<'p> {
@@ -138,6 +150,8 @@ impl<'p> Way<'p> {
             introduction: introduction(pool).filter(|_| !only_connects || tls.is_some()),
             tls,
             is_in_handshake: Cell::new(false),
+            course: Course::default(),
+            end: Instant::now() + check.timeout,
         }
     }
 
@@ -177,6 +191,10 @@ impl<'p> Way<'p> {
         }
         let Some((tls, name)) = self.tls else {
             return question.ask(stream).await;
+        };
+        let mut stream = Noted {
+            stream,
+            course: &self.course,
         };
         let no_tls = |why: String| Ok(Err(format!("no TLS as {}: {why}", name.to_str())));
         let connector = TlsConnector::from(tls.clone());

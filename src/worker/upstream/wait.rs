@@ -10,6 +10,7 @@ use crate::snapshot::Protocol;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave;
 use crate::worker::plan::{Choice, Pick};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::queue::{Offer, Place};
@@ -82,12 +83,15 @@ fn pick_in_turn(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
 
 fn pick(shard: &Shard, exchange: &Exchange, key: u64) -> Pick {
     let tried = |id| exchange.has_tried(id);
+    let avoids_others = leave::prefers_well(shard, exchange);
     let choice = Choice {
         tables: &shard.tables,
         now: Micros::now(),
         key,
         tried: exchange.has_tried_any().then_some(&tried),
-        is_full: &|id, most| is_full(shard, exchange, id, most),
+        is_full: &|id, most| {
+            (avoids_others && !leave::is_well(shard, id)) || is_full(shard, exchange, id, most)
+        },
     };
     exchange.plan.pick(exchange.route().pool, &choice)
 }

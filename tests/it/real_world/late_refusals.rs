@@ -113,6 +113,34 @@ fn a_lone_backend_that_refuses_has_its_reason_in_the_log() {
     }
 }
 
+/// A check that only connects, with TLS of its own, asks nothing by which a refusal could be noticed.
+#[test]
+fn a_check_that_only_connects_waits_for_the_refusal() {
+    let (authority, directory) = (Authority::new(), Directory::new());
+    let check = |tls: &str, bounds: &str| {
+        format!("health_check = {{ tcp = true, tls = {{ {tls} }}, interval_secs = 0.1, {bounds} }}")
+    };
+    let patient = "timeout_secs = 50, unhealthy_after = 1";
+    for (refusing, tls, words) in refusals(&authority, &directory) {
+        let bad = serving(refusing, "h1");
+        let proxy = Proxy::start(&config(&[bad.addr], "h1", &tls, &check(&tls, patient)));
+        let label = bad.addr.to_string();
+        proxy.wait_for_log(&["unhealthy", &label, "no TLS as a.example", words]);
+    }
+    // Backends that accept this proxy, of which one says nothing behind the handshake.
+    let [(_, tls, _), _] = refusals(&authority, &directory);
+    let own = authority.issue(&["a.example"]);
+    let mut silent = Server::new(&own);
+    silent.0.send_tls13_tickets = 0;
+    let bounds = [patient, "timeout_secs = 1, unhealthy_after = 5"];
+    for (server, bounds) in [Server::new(&own), silent].into_iter().zip(bounds) {
+        let good = serving(server, "h1");
+        let proxy = Proxy::start(&config(&[good.addr], "h1", &tls, &check(&tls, bounds)));
+        eventually("it was probed", || good.ended() >= 2);
+        assert!(!proxy.log().contains("unhealthy"), "{}", proxy.log());
+    }
+}
+
 /// A backend that takes connections and says nothing in the handshake.
 #[test]
 fn a_silent_handshake_is_told_as_what_it_is() {
