@@ -121,7 +121,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
-    begun.map_err(|_| Failure::ClientLeft)?;
+    begun.map_err(|_| left(&client.wire.stream))?;
     let relayed = relay
         .run(out, &mut body, |cx| {
             leave::poll_answered(ends.shard, client, exchange, cx)
@@ -135,9 +135,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
                 exchange.answered.set(relay.has_sent.get());
             }
             match broken {
-                Broken::SinkClosed if client.wire.stream.is_too_slow() => {
-                    Err(Failure::ReaderTooSlow)
-                }
+                Broken::SinkClosed => Err(left(&client.wire.stream)),
                 broken => Err(broken_answer(exchange, broken)),
             }
         }
@@ -156,9 +154,17 @@ pub async fn send_whole(
     let noted = shard.memory.note_send(&client.timer, out.capacity());
     match client.wire.stream.send_answer(out, &client.timer).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Failure::ClientLeft),
+        Ok(Err(_)) => Err(left(&client.wire.stream)),
         Err(Expired) if noted.was_ended() => Err(Failure::Exhausted),
         Err(Expired) => Err(Failure::ClientStalled),
+    }
+}
+
+/// The reason why a client takes nothing more.
+fn left(to: &Stream) -> Failure {
+    match to.is_too_slow() {
+        true => Failure::ReaderTooSlow,
+        false => Failure::ClientLeft,
     }
 }
 
@@ -286,7 +292,7 @@ impl Ends<'_> {
         match (begun, sent) {
             (Ok(()), Ok(Ok(()))) => Ok(()),
             (_, Err(Expired)) => Err(Failure::ClientStalled),
-            _ => Err(Failure::ClientLeft),
+            _ => Err(left(stream)),
         }
     }
 

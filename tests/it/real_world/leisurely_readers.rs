@@ -3,6 +3,8 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,8 +12,9 @@ use super::slow_clients::{connections, is_counted, narrow, proxy};
 use super::two_way_silence::switched;
 use crate::support::h2::H2;
 use crate::support::h2::frame::{get, post, setting};
+use crate::support::origin::ok;
 use crate::support::proxy::route;
-use crate::support::{Link, Origin};
+use crate::support::{Link, Origin, eventually, metrics};
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Several times as long as a client that takes too little has.
@@ -142,4 +145,72 @@ fn a_download_beside_events_is_reset_alone() {
     }
     counted.join().unwrap();
     (0..10).for_each(|_| reader.sips());
+}
+
+/// Answers nothing until it is released.
+fn waiting(is_released: &Arc<AtomicBool>) -> Origin {
+    let is_released = is_released.clone();
+    Origin::start(move |link| {
+        if link.head().is_some() {
+            while !is_released.load(SeqCst) {
+                sleep(Duration::from_millis(5));
+            }
+            link.try_send(ok("late"));
+        }
+    })
+}
+
+/// A download ends alone beside streams whose answers have not begun: a poll, an upload, and a gRPC call.
+#[test]
+fn a_download_beside_streams_without_answers_is_reset_alone() {
+    let is_released = Arc::<AtomicBool>::default();
+    let slow = waiting(&is_released);
+    let large = Origin::saying(&"x".repeat(BYTES));
+    let routes = route("/wait", &[slow.addr]) + &route("/", &[large.addr]);
+    let (proxy, admin) = proxy(LISTENER, &routes);
+    let mut reader = Leisurely::start(proxy.addr, admin);
+    let call = [("content-type", "application/grpc"), ("te", "trailers")];
+    let client = &mut reader.client;
+    client.begin(&get("/wait", &[]), true);
+    client.begin(&post("/wait", &[]), false);
+    client.begin(&post("/wait", &call), false);
+    eventually("all wait for their backend", || slow.accepted() >= 3);
+    client.begin(&get("/", &[]), true);
+    let counted = std::thread::spawn(move || is_counted(admin, "reader_too_slow"));
+    reader.client.stream.set_nonblocking(true).unwrap();
+    while !counted.is_finished() {
+        reader.sips();
+    }
+    counted.join().unwrap();
+    (0..10).for_each(|_| reader.sips());
+    let metrics = metrics(admin);
+    let mut lines = metrics.lines();
+    let in_flight = lines.find(|line| line.starts_with("palantir_requests_in_flight"));
+    assert!(
+        in_flight.is_some_and(|line| line.ends_with(" 3")),
+        "{in_flight:?}"
+    );
+    is_released.store(true, SeqCst);
+}
+
+/// Where all answers of a connection are read too slowly, the connection ends, and all of them are counted.
+#[test]
+fn downloads_that_are_read_too_slowly_end_together() {
+    let large = Origin::saying(&"x".repeat(BYTES));
+    let (proxy, admin) = proxy(LISTENER, &route("/", &[large.addr]));
+    let mut reader = Leisurely::start(proxy.addr, admin);
+    let downloads = [(); 3].map(|()| reader.client.begin(&get("/", &[]), true));
+    for stream in downloads {
+        reader.client.head(stream);
+    }
+    reader.client.stream.set_nonblocking(true).unwrap();
+    while connections(admin) {
+        sleep(PAUSE);
+        let _ = reader.client.stream.read(&mut [0; 20_000]);
+    }
+    eventually("all are counted", || {
+        let metrics = metrics(admin);
+        let mut lines = metrics.lines();
+        lines.any(|line| line.contains("reason=\"reader_too_slow\"") && line.ends_with(" 3"))
+    });
 }

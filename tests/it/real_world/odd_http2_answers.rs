@@ -210,7 +210,7 @@ fn a_bad_length_matters_where_there_may_be_a_body() {
             .iter()
             .map(|length| format!("Content-Length: {length}\r\n"))
             .collect();
-        let written = Origin::answering(&format!("HTTP/1.1 {status} x\r\n{lines}\r\n"));
+        let written = Origin::answering(format!("HTTP/1.1 {status} x\r\n{lines}\r\n"));
         for proxy in [proxy(&framed, ""), Proxy::to(&[written.addr])] {
             let answer = proxy.ask(format!("{method} / HTTP/1.1\r\nHost: test\r\n\r\n"));
             let name = format!("{method} {status} {lengths:?}");

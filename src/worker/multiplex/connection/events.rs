@@ -134,25 +134,22 @@ impl Connection {
         }
     }
 
-    /// Whether some answer may be taken as slowly as the client likes, and none must be taken at the least rate.
+    /// Whether there are streams, and none of them has an answer that must be taken at the least rate.
     pub(super) fn is_at_leisure(&self) -> bool {
         let streams = self.streams.borrow();
-        let has = |reading| streams.values().any(|state| state.reading.get() == reading);
-        has(Reading::AtLeisure) && !has(Reading::AtRate)
+        !streams.is_empty() && !streams.values().any(is_at_rate)
     }
 
-    /// Resets the streams whose answers must be taken at the least rate, if there are others that need not. False:
-    /// there are none of these.
+    /// Ends the streams whose answers must be taken at the least rate. If there are others, which wait for their
+    /// answers or may be taken slowly, the slow ones are reset. False: there are no others, so the connection may end.
     pub(super) fn lose_at_rate(&self) -> bool {
         let mut streams = self.streams.borrow_mut();
-        let has_leisure = |state: &Rc<State>| state.reading.get() == Reading::AtLeisure;
-        if !streams.values().any(has_leisure) {
+        if streams.values().all(is_at_rate) {
+            streams.values().for_each(|state| state.lose(Gone::TooSlow));
             return false;
         }
         let mut protocol = self.protocol();
-        let is_at_rate =
-            |_: &StreamId, state: &mut Rc<State>| state.reading.get() == Reading::AtRate;
-        for (id, state) in streams.extract_if(is_at_rate) {
+        for (id, state) in streams.extract_if(|_, state| is_at_rate(state)) {
             protocol.reset(id, ErrorCode::CANCEL);
             state.lose(Gone::TooSlow);
         }
@@ -179,4 +176,8 @@ impl Connection {
             }
         }
     }
+}
+
+fn is_at_rate(state: &Rc<State>) -> bool {
+    state.reading.get() == Reading::AtRate
 }
