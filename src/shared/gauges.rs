@@ -1,5 +1,5 @@
-//! What each worker counts and has under way, for the control thread to read: one padded block per worker, written by
-//! its owner alone, so that counting costs a load and a store and no other core's cache line.
+//! Counts of each worker, and of the work that it has under way, for the control thread to read: one padded block per
+//! worker, written by its owner alone, so that counting costs a load and a store and no other core's cache line.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What an authority is shown that asks whether a name is really ours (RFC 8555 section 8): an answer over HTTP
+//! The answers to an authority that asks whether a name is really ours (RFC 8555 section 8): an answer over HTTP
 //! (http-01), or a certificate made for the question (tls-alpn-01, RFC 8737). The control thread opens and closes
 //! challenges; a worker looks only for a request, or a handshake, that can be nothing else than such a question.
 

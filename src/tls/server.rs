@@ -16,8 +16,8 @@ use super::{
 pub struct ServerSettings {
     /// The first is the default.
     pub pairs: Vec<PairFiles>,
-    /// Those that palantir itself orders, behind the others; each may not be there yet. At least one pair, of either
-    /// kind.
+    /// The pairs that palantir itself orders, behind the others; each may not be there yet. At least one pair, of
+    /// either kind.
     pub automatic: Vec<PairFiles>,
     /// Whether authorities are answered that ask in a handshake whether a name is ours (RFC 8737).
     pub answers_challenges: bool,

@@ -28,8 +28,8 @@ use crate::worker::upstream::Upstream;
 pub enum Delivered {
     /// The answer is with the client; whether its connection may carry another exchange is for the backend to say.
     Complete { reusable: bool },
-    /// The same, but the answer is still to be sent, by [`send_whole`]: it is small and has come to its end, so that
-    /// its connection is free before the client has it.
+    /// Like the variant before, but [`send_whole`] has still to send the answer: it is small and has come to its end,
+    /// so that its connection is free before the client has it.
     Whole { reusable: bool },
     /// Both sides speak another protocol from now on.
     Switched,

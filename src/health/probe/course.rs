@@ -7,7 +7,7 @@ use monoio::BufResult;
 use monoio::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 
-/// What has happened on a connection.
+/// The course of a connection so far.
 #[derive(Default)]
 pub struct Course {
     has_last_word: Cell<bool>,

@@ -12,7 +12,7 @@ use crate::base::limits;
 
 /// Passes if the backend accepts a connection, and does not refuse this process behind the TLS handshake.
 pub struct Connect<'a> {
-    /// What is known of the connection below TLS.
+    /// The course of the connection below TLS.
     pub course: &'a Course,
     /// The end of the probe.
     pub end: Instant,

@@ -184,8 +184,8 @@ fn check_written_response(head: &mut Head) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Checks a trailer section; gives the lines of it that may be passed on. `repairs`: lines that are malformed by the RFC
-/// and have one reading are brought into their proper form.
+/// Checks a trailer section; gives the lines of it that may be passed on. `repairs`: lines that are malformed by the
+/// RFC and have one reading are brought into their proper form.
 pub(super) fn check_trailers(list: &mut FieldList, repairs: bool) -> Result<(), Refusal> {
     // As over HTTP/1.1, where the end of the last line is not counted, and one word stands for every bound on trailers.
     let most = limits::TRAILER_BYTES as usize + b"\r\n".len();

@@ -21,8 +21,8 @@ pub struct Records {
     unopened: bool,
     /// Plaintext that its receiver had no room for.
     plain: Block,
-    /// What the protocol wants sent before the next plaintext: handshake messages, session tickets, alerts. An answer
-    /// to a KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
+    /// The bytes that the protocol wants sent before the next plaintext: handshake messages, session tickets, alerts.
+    /// An answer to a KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
     replies: Vec<u8>,
     closed: bool,
     /// What is wrong with the records behind the plaintext that was opened last.

@@ -371,8 +371,8 @@ impl Front {
         )
     }
 
-    /// The same with any configuration. `{certs}` in it stands for the directory of the certificates, where `ca.crt` is
-    /// the authority's and `a.crt` the listener's.
+    /// Starts the proxy likewise with any configuration. `{certs}` in it stands for the directory of the certificates,
+    /// where `ca.crt` is the authority's and `a.crt` the listener's.
     #[track_caller]
     pub fn start(tls: &str, config: &str) -> Front {
         let (directory, authority) = (Directory::new(), Authority::new());

@@ -89,7 +89,7 @@ fn floods_table() {
     }
 }
 
-/// The same in numbers that honest peers reach: one request in three is given up, every body brings a PING, every
+/// Numbers that honest peers reach end no connection: one request in three is given up, every body brings a PING, every
 /// answer two updates.
 #[test]
 fn honest_peers_are_not_cut_off() {
