@@ -1,4 +1,4 @@
-//! What HTTP/2 costs per request besides the work that HTTP/1 has too: a head decoded and checked, a response's head
+//! The cost of HTTP/2 per request besides the work that HTTP/1 has too: a head decoded and checked, a response's head
 //! and body framed. Bound: 1 µs for a whole exchange of a browser whose fields were seen before, the HTTP/1 request
 //! included.
 

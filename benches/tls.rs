@@ -1,4 +1,4 @@
-//! What TLS costs per byte and per handshake, without a socket: records sealed and opened in memory, by AES-128-GCM.
+//! The cost of TLS per byte and per handshake, without a socket: records sealed and opened in memory, by AES-128-GCM.
 //! Bound: the cipher itself takes three quarters of the time; most of the rest is two copies of a record, that rustls
 //! makes.
 
