@@ -3,12 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, bounded};
 use rustls::pki_types::ServerName;
 
 use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::NameSet;
+use crate::shared::access::AccessLine;
 use crate::shared::backend_table::BackendTables;
+use crate::shared::gauges::gauges;
+use crate::shared::links::Links;
+use crate::shared::mailbox::{Letters, mailbox};
+use crate::shared::messages::{ToControl, ToHealth};
 use crate::shared::slots::Slots;
 use crate::snapshot::{
     Backend, BackendAddr, ClientLimits, Descriptors, HealthCheck, OnUnhealthy, Outlier, Pool,
@@ -68,6 +74,29 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         routes: Vec::new(),
         pools: pools.into_iter().map(Arc::new).collect(),
     })
+}
+
+/// The snapshot as `adapt` changes it, before anybody else has it.
+pub fn adapted(mut snapshot: Arc<Snapshot>, adapt: impl FnOnce(&mut Snapshot)) -> Arc<Snapshot> {
+    adapt(Arc::get_mut(&mut snapshot).expect("nobody else has the snapshot"));
+    snapshot
+}
+
+/// The other ends of a worker's links.
+pub type LinkEnds = (Letters<ToHealth>, Letters<ToControl>, Receiver<AccessLine>);
+
+/// The links of the only worker, and their other ends.
+pub fn links() -> (Links, LinkEnds) {
+    let (health, to_health) = mailbox(64).unwrap();
+    let (control, to_control) = mailbox(64).unwrap();
+    let (access_lines, lines) = bounded(64);
+    let links = Links {
+        gauges: gauges(1),
+        health,
+        control,
+        access_lines,
+    };
+    (links, (to_health, to_control, lines))
 }
 
 /// A pool that is neither probed nor watched for outliers.

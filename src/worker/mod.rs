@@ -31,6 +31,8 @@ mod resort;
 mod respond;
 mod retry;
 pub mod route;
+#[cfg(test)]
+mod sample;
 mod shard;
 mod stream;
 mod trailers;
