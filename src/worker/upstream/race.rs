@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::{Expired, Socket, Timer, is_exhausted};
-use crate::snapshot::{Backend, BackendAddr};
+use crate::snapshot::Backend;
 use crate::worker::exchange::Exchange;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;

@@ -4,8 +4,8 @@ use std::task::Poll;
 
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
+use crate::messages::ToWorker;
 use crate::net::Expired;
-use crate::shared::messages::ToWorker;
 use crate::snapshot::Protocol;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
