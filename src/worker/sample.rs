@@ -5,14 +5,16 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, WorkerId};
 use crate::base::limits;
+use crate::messages;
 use crate::net::{Engine, Expired, Ticker, Timer, Turn, run, spawn};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::mailbox::mailbox;
-use crate::shared::sample;
 use crate::shared::slots::Slots;
-use crate::snapshot::{BackendAddr, Pool, Protocol, Snapshot};
+use crate::snapshot::sample;
+use crate::snapshot::{Pool, Protocol, Snapshot};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;
@@ -50,7 +52,7 @@ pub fn run_worker_with<T>(
         worker: WorkerId(0),
         mailboxes: vec![own],
     });
-    let (links, _ends) = sample::links();
+    let (links, _ends) = messages::sample::links();
     let worked = run(Engine::Epoll, async move {
         let plan = Plan::new(snapshot, &neighbours);
         let shard = Shard::new(neighbours, tables, links, plan, Turn::new().unwrap());

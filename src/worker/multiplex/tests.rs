@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
+use crate::base::addresses::ListenAddr;
 use crate::base::ids::BackendId;
 use crate::http::h2::{LocalSettings, Role};
 use crate::net::{Block, BoundListener, Engine, Gate, Listener, Socket, Timer, connect_tcp, spawn};
-use crate::snapshot::ListenAddr;
 use crate::worker::min_rate::MinRate;
 use crate::worker::sample::{refusing, run_worker, until};
 use crate::worker::shard::Shard;

@@ -8,9 +8,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tracing::warn;
 
+use crate::base::addresses::BackendAddr;
 use crate::http::proxy_protocol::{self, Said};
 use crate::net::{Expired, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted};
-use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool, Protocol, ProxyProtocol};
+use crate::snapshot::{Backend, ClientTls, Pool, Protocol, ProxyProtocol};
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 
@@ -138,7 +139,7 @@ fn wants_http2(config: &ClientConfig) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::sample;
+    use crate::snapshot::sample;
 
     #[test]
     fn a_pool_that_wants_a_proxy_header_gets_one_of_its_version() {

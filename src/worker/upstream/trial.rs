@@ -140,7 +140,7 @@ fn label(shard: &Shard, id: BackendId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::BackendAddr;
+    use crate::base::addresses::BackendAddr;
     use crate::worker::sample::{POOL, listener, refusing, run_worker, until};
 
     /// Has a backend at this address fail once, and lets its rest pass; its share of the requests before and after.
