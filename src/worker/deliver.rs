@@ -17,7 +17,7 @@ use crate::worker::failure::Failure;
 use crate::worker::interim::Interims;
 use crate::worker::leave;
 use crate::worker::min_rate::MinRate;
-use crate::worker::relay::{Broken, Relay};
+use crate::worker::relay::{Broken, Relay, Sink, Source};
 use crate::worker::retry::Repeatable;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -106,19 +106,23 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         return Ok(Delivered::Whole { reusable });
     }
     let relay = Relay {
-        blocks: &ends.shard.blocks,
-        pace: &ends.shard.pace,
-        memory: &ends.shard.memory,
-        from: &ends.upstream.wire,
-        to: &client.wire.stream,
-        timer: &client.timer,
-        idle: &|| ends.wait_for(Side::Backend),
-        stall: &|| ends.wait_for_reader(),
-        count: &|bytes| exchange.count_response(bytes),
-        is_source_slow: &|_, _| false,
-        sink_rate: ends.reader_rate(),
-        is_cut: &|| leave::is_cut(ends.shard, exchange),
-        has_sent: Cell::default(),
+        source: Source {
+            shard: ends.shard,
+            wire: &ends.upstream.wire,
+            timer: &client.timer,
+            idle: &|| ends.wait_for(Side::Backend),
+            is_slow: &|_, _| false,
+        },
+        sink: Sink {
+            shard: ends.shard,
+            stream: &client.wire.stream,
+            timer: &client.timer,
+            stall: &|| ends.wait_for_reader(),
+            count: &|bytes| exchange.count_response(bytes),
+            rate: ends.reader_rate(),
+            is_cut: &|| leave::is_cut(ends.shard, exchange),
+            has_sent: Cell::default(),
+        },
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
     begun.map_err(|_| left(&client.wire.stream))?;
@@ -132,7 +136,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         Err(broken) => {
             // An answer of which nothing was sent leaves room for another one. Over HTTP/2 its head is sent already.
             if let Stream::Socket(_) = client.wire.stream {
-                exchange.answered.set(relay.has_sent.get());
+                exchange.answered.set(relay.sink.has_sent.get());
             }
             match broken {
                 Broken::SinkClosed => Err(left(&client.wire.stream)),

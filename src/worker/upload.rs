@@ -14,7 +14,7 @@ use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
-use crate::worker::relay::{Broken, Relay};
+use crate::worker::relay::{Broken, Relay, Sink, Source};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::nothing;
@@ -28,25 +28,29 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
     let (client, exchange) = (ends.client, ends.exchange);
     let (no_rate, rate) = (MinRate::none(), BodyRate::of(ends));
     let relay = Relay {
-        blocks: &ends.shard.blocks,
-        pace: &ends.shard.pace,
-        memory: &ends.shard.memory,
-        from: &client.wire,
-        to: &ends.upstream.wire.stream,
-        timer,
-        idle: &|| ends.wait_to_upload(Side::Client),
-        stall: &|| {
-            ends.upload_moves();
-            ends.wait_to_upload(Side::Backend)
+        source: Source {
+            shard: ends.shard,
+            wire: &client.wire,
+            timer,
+            idle: &|| ends.wait_to_upload(Side::Client),
+            is_slow: &|waited, bytes| rate.is_slow(ends, waited, bytes),
         },
-        count: &|bytes| {
-            ends.upload_moves();
-            exchange.count_request(bytes);
+        sink: Sink {
+            shard: ends.shard,
+            stream: &ends.upstream.wire.stream,
+            timer,
+            stall: &|| {
+                ends.upload_moves();
+                ends.wait_to_upload(Side::Backend)
+            },
+            count: &|bytes| {
+                ends.upload_moves();
+                exchange.count_request(bytes);
+            },
+            rate: &no_rate,
+            is_cut: &|| false, // The side that receives the answer watches for that.
+            has_sent: Cell::default(),
         },
-        is_source_slow: &|waited, bytes| rate.is_slow(ends, waited, bytes),
-        sink_rate: &no_rate,
-        is_cut: &|| false, // The side that receives the answer watches for that.
-        has_sent: Cell::default(),
     };
     let mut out = ends.shard.blocks.take();
     let relayed = relay.run(&mut out, body, nothing).await;

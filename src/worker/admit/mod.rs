@@ -414,6 +414,7 @@ fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> 
         most: route.request_body_bytes,
         trailers: Vec::new(),
         rules: (head.body != RequestBody::None).then(|| TrailerRules::of_request(exchange, client)),
+        filters: None,
     }
 }
 

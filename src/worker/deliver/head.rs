@@ -15,6 +15,7 @@ use crate::net::{Block, Expired};
 use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
 use crate::worker::multiplex;
+use crate::worker::relay::Filters;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
 use crate::worker::wire::Interrupted;
@@ -248,7 +249,14 @@ impl Ends<'_> {
 
     fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
         let is_old = self.admitted.version == Version::Http10;
-        let framing = match head.body {
+        let has_body = !matches!(head.body, ResponseBody::None | ResponseBody::Length(0));
+        let filters = Filters::of_response().filter(|_| has_body);
+        // What a filter gives has a length that nobody knows before its end.
+        let unfiltered = match (&filters, head.body) {
+            (Some(_), ResponseBody::Length(_)) => ResponseBody::UntilClose,
+            (_, body) => body,
+        };
+        let framing = match unfiltered {
             ResponseBody::Chunked if is_old => ResponseBody::UntilClose,
             ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
             same => same,
@@ -281,6 +289,7 @@ impl Ends<'_> {
                 most: u64::MAX,
                 trailers: Vec::new(),
                 rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),
+                filters,
             },
             reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
         }
@@ -302,6 +311,7 @@ impl Ends<'_> {
             body,
             close,
             operator: &route.response_fields,
+            computed: &[],
             via: route.via,
             rewriting: Rewriting {
                 references: self.references(),

@@ -10,6 +10,7 @@ mod rewriting;
 mod tests;
 
 pub use forwarding::Forwarding;
+pub use lines::ComputedField;
 pub use request::{Encoded, RequestEdits, encode_request};
 pub use response::{ResponseEdits, encode_response};
 pub use rewriting::Rewriting;
