@@ -13,7 +13,7 @@ use crate::base::time::Micros;
 /// Classes of statuses: 1xx to 5xx.
 pub const CLASSES: usize = 5;
 /// Kinds of failures that are counted apart per route and backend; `worker/failure.rs` names them.
-pub const KINDS: usize = 33;
+pub const KINDS: usize = 30;
 /// One value for each kind of failure.
 #[derive(Clone, Debug)]
 pub struct PerKind<T>(pub [T; KINDS]);

@@ -11,7 +11,7 @@ use super::histogram::{COARSE, Histogram, Times};
 use super::pulse::Pulse;
 
 /// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
-pub const REASONS: usize = 110;
+pub const REASONS: usize = 107;
 
 /// Reasons for which connections of clients are ended without a request to blame, one word each;
 /// `worker/connection/failure.rs` names them.
@@ -116,7 +116,8 @@ pub fn outcomes(all: &AllGauges) -> Outcomes {
 /// How requests came out since the start. Each is in one of the first three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
-    /// Requests answered by a backend, whole and below 500.
+    /// Requests that were answered whole and below 500 by a backend, or by a reply of our own that tells no failure,
+    /// such as a redirect.
     pub succeeded: u64,
     /// Requests that failed by the client's fault: malformed, for no route, given up by the client.
     pub refused: u64,

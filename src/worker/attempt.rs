@@ -12,10 +12,10 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::raise;
 use crate::net::{Block, Expired, Timer};
-use crate::worker::admit::Admitted;
 use crate::worker::body::Body;
 use crate::worker::deliver::{Delivered, Ends, Side, deliver, send_whole};
 use crate::worker::downstream::Client;
+use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex;
@@ -47,7 +47,11 @@ enum Sent {
 
 impl Attempt<'_> {
     /// The request goes out, the answer comes in, and if the request's body is still coming both happen at once.
-    pub async fn make(&self, admitted: &mut Admitted, upstream: Upstream) -> Result<(), Setback> {
+    pub async fn make(
+        &self,
+        admitted: &mut PreparedRequest,
+        upstream: Upstream,
+    ) -> Result<(), Setback> {
         let _counted = self.shard.count_in_flight(self.backend);
         let attempts = &self.exchange.attempts;
         attempts.set(attempts.get().saturating_add(1));
@@ -59,7 +63,7 @@ impl Attempt<'_> {
 
     async fn answer(
         &self,
-        admitted: &mut Admitted,
+        admitted: &mut PreparedRequest,
         upstream: Upstream,
         out: &mut Block,
     ) -> Result<(), Setback> {
@@ -94,7 +98,7 @@ impl Attempt<'_> {
     /// rest of the body.
     async fn exchange_bodies(
         &self,
-        admitted: &mut Admitted,
+        admitted: &mut PreparedRequest,
         upstream: &Upstream,
         asked_at: Micros,
         left: usize,
@@ -109,7 +113,7 @@ impl Attempt<'_> {
             admitted.expects_continue = false;
         }
         let before = self.exchange.request_bytes.get();
-        let mut request = std::mem::take(&mut admitted.request);
+        let mut request = std::mem::take(&mut admitted.bytes);
         let mut body = std::mem::replace(&mut admitted.body, Body::none());
         let timer = Timer::new(&self.shard.timers);
         let ends = Ends {
@@ -122,13 +126,13 @@ impl Attempt<'_> {
             let is_untouched = before == self.exchange.request_bytes.get();
             admitted.is_kept &= is_untouched && !body.has_ended();
         }
-        (admitted.request, admitted.body) = (request, body);
+        (admitted.bytes, admitted.body) = (request, body);
         delivered
     }
 
     fn ends<'a>(
         &'a self,
-        admitted: &'a Admitted,
+        admitted: &'a PreparedRequest,
         upstream: &'a Upstream,
         asked_at: Micros,
     ) -> Ends<'a> {
@@ -181,7 +185,7 @@ impl Attempt<'_> {
     /// answered and then stopped reading; if it has not, receiving tells.
     async fn send_request(
         &self,
-        admitted: &mut Admitted,
+        admitted: &mut PreparedRequest,
         upstream: &Upstream,
     ) -> Result<Sent, Failure> {
         let socket = match &upstream.wire.stream {
@@ -190,7 +194,7 @@ impl Attempt<'_> {
         };
         let wait = self.exchange.route().timeouts.upstream_response;
         self.client.timer.set(self.exchange.bounded(wait));
-        let request = &mut admitted.request;
+        let request = &mut admitted.bytes;
         let length = request.len();
         // It is no more than a socket takes.
         let Ok(taken) = socket
@@ -216,10 +220,10 @@ impl Attempt<'_> {
 fn begin(
     stream: &multiplex::Stream,
     upstream: &Upstream,
-    admitted: &mut Admitted,
+    admitted: &mut PreparedRequest,
 ) -> Result<Sent, Failure> {
     let is_websocket = upstream.is_websocket;
-    let request = &mut admitted.request;
+    let request = &mut admitted.bytes;
     let is_bare = raise::head_bytes(request.filled()) == request.len();
     // The bytes behind a request for a WebSocket belong to the WebSocket.
     let ends_here = admitted.body.ends_here() && !is_websocket;

@@ -9,9 +9,9 @@ use self::head::Answer;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Block, Expired, Timer};
-use crate::worker::admit::Admitted;
 use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
+use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::interim::Interims;
@@ -40,7 +40,7 @@ pub struct Ends<'a> {
     pub shard: &'a Shard,
     pub client: &'a Client,
     pub exchange: &'a Exchange,
-    pub admitted: &'a Admitted,
+    pub admitted: &'a PreparedRequest,
     pub upstream: &'a Upstream,
     /// When the request was sent, or began to be.
     pub asked_at: Micros,

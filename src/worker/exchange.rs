@@ -38,8 +38,6 @@ pub struct Exchange {
     pub is_event_stream: Cell<bool>,
     /// Whether the client would rather have JSON than text.
     pub wants_json: Cell<bool>,
-    /// Where the client is sent instead, or what an authority is answered.
-    pub own_text: RefCell<Option<String>>,
     /// The route to which host and path lead, whether or not the request may take it.
     pub found_route: Cell<Option<RouteId>>,
     pub route: Cell<Option<RouteId>>,
@@ -104,7 +102,6 @@ impl Exchange {
             is_grpc: Cell::default(),
             is_event_stream: Cell::default(),
             wants_json: Cell::default(),
-            own_text: RefCell::default(),
             found_route: Cell::default(),
             route: Cell::default(),
             pool: Cell::default(),

@@ -30,14 +30,6 @@ pub enum Failure {
     ClientStalled,
     /// The client took its answer more slowly than the listener allows.
     ReaderTooSlow,
-    /// No failure, but no backend's either: an authority asks whether a name is ours, and is answered (RFC 8555 section
-    /// 8.3).
-    Challenged,
-    /// Not a failure: a client asks for the options of the proxy at which its `Max-Forwards` ends (RFC 9110
-    /// section 7.6.2).
-    ForwardsSpent,
-    /// The request came in cleartext where HTTPS is wanted: its client is sent there.
-    HttpsWanted,
     /// The request is for another host than the TLS connection was made to, or the connection does not meet what its
     /// listener demands by now.
     Misdirected,
@@ -89,9 +81,6 @@ const PLAIN: [Failure; KINDS - 3] = [
     Failure::ClientLeft,
     Failure::ClientStalled,
     Failure::ReaderTooSlow,
-    Failure::Challenged,
-    Failure::ForwardsSpent,
-    Failure::HttpsWanted,
     Failure::Misdirected,
     Failure::CertificateMissing,
     Failure::SubjectMissing,
@@ -201,9 +190,6 @@ impl Failure {
             Failure::ClientLeft => (499, Client, "client_left", "http_request_error"),
             Failure::ClientStalled => (499, Client, "client_stalled", "http_request_error"),
             Failure::ReaderTooSlow => (499, Client, "reader_too_slow", "http_request_error"),
-            Failure::Challenged => (200, Client, "acme_challenge", ""),
-            Failure::ForwardsSpent => (200, Client, "max_forwards_spent", ""),
-            Failure::HttpsWanted => (308, Client, "https_wanted", "http_request_denied"),
             Failure::Misdirected => (421, Client, "misdirected", "http_request_error"),
             Failure::CertificateMissing => (
                 403,
@@ -331,10 +317,7 @@ impl Failure {
     pub fn keeps_connection(self) -> bool {
         matches!(
             self,
-            Failure::Challenged
-                | Failure::ForwardsSpent
-                | Failure::HttpsWanted
-                | Failure::Misdirected
+            Failure::Misdirected
                 | Failure::CertificateMissing
                 | Failure::SubjectMissing
                 | Failure::CertificateUnusable

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::snapshot::Protocol;
-use crate::worker::admit::Admitted;
 use crate::worker::attempt::Attempt;
 use crate::worker::downstream::Client;
+use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::leave;
@@ -21,7 +21,7 @@ pub async fn forward(
     shard: &Rc<Shard>,
     client: &Client,
     exchange: &Exchange,
-    admitted: &mut Admitted,
+    admitted: &mut PreparedRequest,
 ) -> Result<(), Failure> {
     exchange.plan.live(admitted.pool).note_request();
     if admitted.is_whole {
@@ -83,7 +83,7 @@ async fn attempt(
     shard: &Rc<Shard>,
     client: &Client,
     exchange: &Exchange,
-    admitted: &mut Admitted,
+    admitted: &mut PreparedRequest,
     picked: u32,
     fresh: bool,
 ) -> Option<Result<(), Setback>> {
@@ -112,7 +112,12 @@ async fn attempt(
 }
 
 /// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.
-fn how_again(shard: &Shard, exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> Again {
+fn how_again(
+    shard: &Shard,
+    exchange: &Exchange,
+    admitted: &PreparedRequest,
+    setback: &Setback,
+) -> Again {
     let request = Repeatable {
         is_kept: admitted.is_kept,
         is_idempotent: admitted.idempotent,
@@ -133,7 +138,7 @@ fn how_again(shard: &Shard, exchange: &Exchange, admitted: &Admitted, setback: &
 
 /// Whether the request should have a new connection: one that cannot be sent again should not go out on an old one,
 /// which may just have died (a connection of HTTP/2 is said to end before it does).
-fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
+fn wants_fresh(exchange: &Exchange, admitted: &PreparedRequest) -> bool {
     let pool = exchange.plan.pool(admitted.pool);
     !admitted.is_whole && pool.protocol == Protocol::Http1
 }
@@ -142,7 +147,7 @@ fn give_up_on(
     shard: &Shard,
     client: &Client,
     exchange: &Exchange,
-    admitted: &Admitted,
+    admitted: &PreparedRequest,
     index: u32,
     failure: Failure,
 ) {

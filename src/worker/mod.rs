@@ -1,18 +1,20 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
 mod accept;
-mod admit;
 mod attempt;
 pub mod balance;
 mod body;
+mod buffer_body;
 mod client_room;
 pub mod connection;
+mod decide;
 mod deliver;
 mod downstream;
+mod encode;
 mod exchange;
 pub mod failure;
 mod forward;
-mod gather;
+mod framing;
 mod idle_clients;
 mod interim;
 mod leave;
@@ -26,9 +28,10 @@ mod pace;
 mod plan;
 mod proxy;
 mod record;
+mod references;
 mod relay;
+mod reply;
 mod resort;
-mod respond;
 mod retry;
 pub mod route;
 mod shard;

@@ -27,6 +27,7 @@ use crate::worker::log_ration::LogRation;
 use crate::worker::memory::{Memory, relief};
 use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
+use crate::worker::reply::RenderedReplies;
 use crate::worker::stream::Stream;
 use crate::worker::under_way::UnderWay;
 use crate::worker::upstream::{
@@ -62,6 +63,8 @@ pub struct Shard {
     pub links: Links,
     pub neighbours: Rc<Neighbours>,
     pub log_ration: LogRation,
+    /// Answers of our own, ready to be sent.
+    pub rendered_replies: RenderedReplies,
     /// The attempts at backends that are under way.
     pub under_way: UnderWay,
     plan: RefCell<Rc<Plan>>,
@@ -111,6 +114,7 @@ impl Shard {
             turn,
             links,
             log_ration: LogRation::default(),
+            rendered_replies: RenderedReplies::default(),
             under_way: UnderWay::default(),
             plan: RefCell::new(Rc::new(plan)),
             earlier_plans: RefCell::default(),

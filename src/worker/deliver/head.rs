@@ -5,8 +5,8 @@ use std::task::Poll;
 use super::Ends;
 use crate::base::limits;
 use crate::http::h1::{
-    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Rewriting,
-    Version, may_be_repaired, may_end_head, repair_response,
+    self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version,
+    may_be_repaired, may_end_head, repair_response,
 };
 use crate::http::references::References;
 use crate::http::refusal::Refusal;
@@ -14,6 +14,7 @@ use crate::http::websocket;
 use crate::net::{Block, Expired};
 use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
+use crate::worker::framing;
 use crate::worker::multiplex;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
@@ -247,37 +248,22 @@ impl Ends<'_> {
     }
 
     fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
-        let is_old = self.admitted.version == Version::Http10;
-        let framing = match head.body {
-            ResponseBody::Chunked if is_old => ResponseBody::UntilClose,
-            ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
-            same => same,
-        };
+        let (version, strict) = (self.admitted.version, self.admitted.asked.strict);
+        let framing = framing::of_response(head.body, head.version, version, strict);
         if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {
             let content_type = head.field("content-type");
             let is_stream = content_type.is_some_and(is_event_stream);
             self.exchange.is_event_stream.set(is_stream);
         }
-        let ends_by_close = framing == ResponseBody::UntilClose;
-        let close = ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
+        let close = framing.ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
         self.client.keep_alive.set(!close);
-        self.client.ends_by_close.set(ends_by_close);
-        self.encode(head, framing, close, out);
-        let coming = match head.body {
-            ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
-            // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.
-            _ if head.version == Version::Http2 => Coming::UntilClose,
-            ResponseBody::Length(length) => Coming::Length(length),
-            ResponseBody::Chunked if self.admitted.asked.strict => Coming::Chunked(Box::default()),
-            ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::of_backend())),
-            ResponseBody::UntilClose => Coming::UntilClose,
-        };
-        let may_have_trailers = matches!(coming, Coming::Chunked(_) | Coming::UntilClose);
+        self.client.ends_by_close.set(framing.ends_by_close);
+        self.encode(head, framing.announced, close, out);
+        let may_have_trailers = matches!(framing.coming, Coming::Chunked(_) | Coming::UntilClose);
         Answer::Final {
             body: Body {
-                coming,
-                chunked: framing == ResponseBody::Chunked
-                    && self.admitted.version != Version::Http2,
+                coming: framing.coming,
+                chunked: framing.chunked,
                 most: u64::MAX,
                 trailers: Vec::new(),
                 rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),

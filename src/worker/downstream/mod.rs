@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::net::{Block, Peer, Socket, Timer};
-use crate::snapshot::{HalfClose, ServerTls};
+use crate::snapshot::{HalfClose, ServerTls, Snapshot};
 use crate::tls::{Unidentified, identify};
 
 use crate::worker::body::Body;
@@ -56,6 +56,29 @@ pub struct Arrival {
     pub secured: Option<Rc<Secured>>,
     /// Connections to backends that serve requests of the client's connection.
     pub upstreams: Rc<Cell<usize>>,
+}
+
+impl Arrival {
+    /// Whether what a request says of its client is believed. The peer of the connection vouches for that, and a PROXY
+    /// header makes nobody else of the peer.
+    pub fn is_trusted(&self, snapshot: &Snapshot) -> bool {
+        match self.connection_peer.ip() {
+            Some(ip) => snapshot
+                .trusted_proxies
+                .iter()
+                .any(|range| range.contains(ip)),
+            None => snapshot.trusts_unix,
+        }
+    }
+
+    /// The scheme by which the client reached palantir.
+    pub fn scheme(&self) -> &'static str {
+        if self.secured.is_some() {
+            "https"
+        } else {
+            "http"
+        }
+    }
 }
 
 /// What TLS tells of a client.

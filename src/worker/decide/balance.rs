@@ -1,0 +1,57 @@
+//! The step that picks the first backend of a request, and the protocol by which the request goes there.
+
+use std::net::IpAddr;
+
+use super::Incoming;
+use super::carrier::{carrier_of, needs_key};
+use crate::http::fields;
+use crate::http::websocket::KEY_BYTES;
+use crate::worker::balance::{HashKey, hash_key};
+use crate::worker::exchange::Exchange;
+use crate::worker::upstream::choose_first;
+
+/// The outcome of balancing.
+pub struct Balanced {
+    /// Hash of what the balancing algorithm goes by.
+    pub key: u64,
+    /// The backend to try first, as index in the pool; `None`: none has room now.
+    pub first: Option<u32>,
+    /// The key that palantir makes for a WebSocket whose client has given none.
+    pub own_key: Option<[u8; KEY_BYTES]>,
+    /// The key of the WebSocket that the client asks for, if palantir has to know it.
+    pub websocket_key: Option<[u8; KEY_BYTES]>,
+}
+
+/// Picks the backend to try first.
+pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange) -> Balanced {
+    let (shard, head) = (incoming.shard, incoming.head);
+    let key = key_of(incoming, exchange);
+    let own_key = needs_key(head).then(|| shard.make_websocket_key());
+    let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
+    exchange.carrier.set(carrier);
+    Balanced {
+        key,
+        first: choose_first(shard, exchange, key),
+        own_key,
+        websocket_key,
+    }
+}
+
+/// Hash of what the balancing algorithm of the pool goes by; 0 if it goes by nothing of the request.
+fn key_of(incoming: &Incoming<'_>, exchange: &Exchange) -> u64 {
+    let head = incoming.head;
+    let pool = exchange.plan.pool(exchange.route().pool);
+    if !pool.algorithm.uses_key() {
+        return 0;
+    }
+    match &pool.algorithm.key {
+        HashKey::Path => hash_key(incoming.target.path.unwrap_or_default()),
+        HashKey::Header(name) => hash_key(head.field(name).unwrap_or_default()),
+        HashKey::Cookie(name) => hash_key(fields::cookie(head.fields, name).unwrap_or_default()),
+        HashKey::ClientAddress => match exchange.client.get() {
+            Some(IpAddr::V4(address)) => hash_key(&address.octets()),
+            Some(IpAddr::V6(address)) => hash_key(&address.octets()),
+            None => 0,
+        },
+    }
+}
