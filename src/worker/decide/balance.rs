@@ -8,7 +8,7 @@ use crate::http::fields;
 use crate::http::websocket::KEY_BYTES;
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::exchange::Exchange;
-use crate::worker::upstream::choose_first;
+use crate::worker::upstream::{Selection, choose_first};
 
 /// The outcome of balancing.
 pub struct Balanced {
@@ -29,9 +29,15 @@ pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange) -> Balanced {
     let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
     exchange.carrier.set(carrier);
+    let selection = Selection {
+        pool: exchange.route().pool,
+        key,
+        carrier,
+        last: None,
+    };
     Balanced {
         key,
-        first: choose_first(shard, exchange, key),
+        first: choose_first(shard, &exchange.plan, selection),
         own_key,
         websocket_key,
     }
