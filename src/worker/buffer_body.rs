@@ -33,7 +33,7 @@ pub fn buffer_body(
         take_arrived(client, exchange, request).map_err(|_| client.ended_early())?;
     }
     request.is_whole = request.body.has_ended();
-    client.note_received(&request.body);
+    client.note(|persistence| persistence.body_received(request.is_whole));
     Ok(())
 }
 

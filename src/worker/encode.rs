@@ -14,7 +14,6 @@ use crate::net::Block;
 use crate::snapshot::{HostHeader, Protocol, Route};
 use crate::worker::body::Body;
 use crate::worker::decide::{Balanced, Incoming};
-use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::framing;
 use crate::worker::references::{AskedFor, asked_for};
@@ -28,6 +27,8 @@ pub struct PreparedRequest {
     pub pool: PoolId,
     /// Hash of what the balancing algorithm goes by.
     pub key: u64,
+    /// The protocol by which the request is sent.
+    pub carrier: Carrier,
     pub asked: Asked,
     pub version: Version,
     pub idempotent: bool,
@@ -71,6 +72,7 @@ pub fn encode(
     PreparedRequest {
         pool: route.pool,
         key: balanced.key,
+        carrier: balanced.carrier,
         asked: Asked {
             head: head.method.is_head(),
             upgrade: head.upgrade,
@@ -79,7 +81,7 @@ pub fn encode(
         version: head.version,
         idempotent: head.method.is_idempotent(),
         expects_continue: head.expect_continue,
-        body: body_of(client, exchange, head),
+        body: body_of(incoming, exchange, balanced.carrier),
         has_body: head.body != RequestBody::None,
         is_whole: head.body == RequestBody::None,
         is_kept: true,
@@ -149,17 +151,18 @@ fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
 }
 
 /// The body of a request, of which nothing was received yet.
-fn body_of(client: &Client, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Body {
-    let route = exchange.route();
-    let speaks_http1 = exchange.carrier.get() == Carrier::Http1
-        || exchange.plan.pool(route.pool).protocol == Protocol::Http1;
+fn body_of(incoming: &Incoming<'_>, exchange: &Exchange, carrier: Carrier) -> Body {
+    let (route, head) = (exchange.route(), incoming.head);
+    let speaks_http1 =
+        carrier == Carrier::Http1 || exchange.plan.pool(route.pool).protocol == Protocol::Http1;
     let framing = framing::of_request(head.body, head.version, speaks_http1);
     Body {
         chunked: framing.chunked,
         coming: framing.coming,
         most: route.request_body_bytes,
         trailers: Vec::new(),
-        rules: (head.body != RequestBody::None).then(|| TrailerRules::of_request(exchange, client)),
+        rules: (head.body != RequestBody::None)
+            .then(|| TrailerRules::of_request(exchange, incoming.client)),
     }
 }
 

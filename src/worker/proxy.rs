@@ -20,32 +20,40 @@ use crate::worker::shard::Shard;
 pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     client.begin_request();
     let counted = shard.count_exchange();
-    let exchange = shard.begin_exchange();
-    let mut answering = pin!(async {
-        if let Err(failure) = answer(shard, client, &exchange).await {
-            reply::fail(shard, client, &exchange, failure).await;
-        }
-    });
-    let is_cut = poll_fn(|cx| match shard.is_cut() {
-        true => Poll::Ready(true),
-        false => answering.as_mut().poll(cx).map(|()| false),
-    });
-    if is_cut.await {
-        if client.since_answer(shard).is_none() {
-            exchange.failure.set(Some(Failure::CutByStop));
-        }
-        record(shard, client, &exchange);
-        drop(counted);
-        // The kernel may still work on operations of this request, so that they are never dropped: the process ends
-        // with them.
+    let mut exchange = shard.begin_exchange();
+    let is_cut = {
+        let mut answering = pin!(answer_or_fail(shard, client, &mut exchange));
+        let is_cut = poll_fn(|cx| match shard.is_cut() {
+            true => Poll::Ready(true),
+            false => answering.as_mut().poll(cx).map(|()| false),
+        });
+        is_cut.await
+    };
+    if is_cut && client.since_answer(shard).is_none() {
+        exchange.progress.failure = Some(Failure::CutByStop);
+    }
+    record(shard, client, &mut exchange);
+    drop(counted);
+    if is_cut {
+        // The kernel may still work on operations of the client's connection, so that it is never dropped: the process
+        // ends with it.
         return pending().await;
     }
-    record(shard, client, &exchange);
     client.next()
 }
 
+async fn answer_or_fail(shard: &Rc<Shard>, client: &Client, exchange: &mut Exchange) {
+    if let Err(failure) = answer(shard, client, exchange).await {
+        reply::fail(shard, client, exchange, failure).await;
+    }
+}
+
 /// Has a request decided on, and does what the decision says.
-async fn answer(shard: &Rc<Shard>, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
+async fn answer(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &mut Exchange,
+) -> Result<(), Failure> {
     let (request, promise) = loop {
         match decide(shard, client, exchange)? {
             Decision::NeedMore => receive_rest_of_head(shard, client, exchange).await?,
@@ -68,7 +76,7 @@ async fn answer(shard: &Rc<Shard>, client: &Client, exchange: &Exchange) -> Resu
 async fn serve_from_backend(
     shard: &Rc<Shard>,
     client: &Client,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     mut request: PreparedRequest,
 ) -> Result<(), Failure> {
     buffer_body(&shard.blocks, client, exchange, &mut request)?;

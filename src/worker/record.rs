@@ -4,7 +4,7 @@
 use tracing::{Level, debug, error, warn};
 
 use crate::base::time::Micros;
-use crate::shared::access::AccessLine;
+use crate::shared::access::{AccessLine, RequestFacts};
 use crate::shared::counts::class_of;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -12,36 +12,31 @@ use crate::worker::failure::{Consequences, Failure, Fault, STATUS_5XX};
 use crate::worker::shard::Shard;
 
 /// Records an exchange that has ended.
-pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
-    let consequences = exchange.failure.get().map(Failure::consequences);
+pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
+    let consequences = exchange.progress.failure.map(Failure::consequences);
     if let Some(consequences) = &consequences {
         log_failure(shard, client, exchange, consequences);
     }
-    let status = match &consequences {
-        Some(consequences) if exchange.status.get() == 0 || consequences.status == 499 => {
-            consequences.status
-        }
-        _ => exchange.status.get(),
-    };
-    count(shard, exchange, status);
+    let mut tally = exchange.tally();
+    if let Some(consequences) = &consequences
+        && (tally.status == 0 || consequences.status == 499)
+    {
+        tally.status = consequences.status;
+    }
+    count(shard, exchange, tally.status);
     if exchange.plan.snapshot().access_log.is_none() {
         return;
     }
     let line = AccessLine {
         began: exchange.began,
         request_id: exchange.id,
-        client: exchange.client.get().or(client.arrival.peer.ip()),
-        texts: exchange.texts.take().unwrap_or_default(),
-        version: exchange.version.get(),
-        status,
-        request_bytes: exchange.request_bytes.get(),
-        response_bytes: exchange.response_bytes.get(),
         generation: exchange.plan.snapshot().generation,
-        route: exchange.route.get(),
-        pool: exchange.pool.get(),
-        backend: exchange.backend.get(),
-        attempts: exchange.attempts.get(),
-        upstream_micros: exchange.upstream_micros.get().unwrap_or_default(),
+        facts: RequestFacts {
+            client: exchange.facts.client.or(client.arrival.peer.ip()),
+            ..exchange.facts
+        },
+        texts: std::mem::take(&mut exchange.texts),
+        tally,
         total_micros: Micros::now().since(exchange.began),
         failure: consequences.map_or("", |consequences| consequences.word),
     };
@@ -54,7 +49,8 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
     let class = class_of(status);
     let worker = shard.links.gauges(shard.worker);
     worker.answer(class);
-    match exchange.failure.get() {
+    let (tally, failure) = (exchange.tally(), exchange.progress.failure);
+    match failure {
         None if status >= 500 => worker.fail(),
         None => {}
         Some(failure) => {
@@ -67,15 +63,13 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
     }
     if let Some(route) = exchange.route_counts() {
         route.classes[class].add(1);
-        route.request_bytes.add(exchange.request_bytes.get());
-        route.response_bytes.add(exchange.response_bytes.get());
-        route
-            .response_times
-            .observe(match exchange.head_micros.get() {
-                0 => Micros::now().since(exchange.began), // An own answer: there was no other head.
-                micros => micros,
-            });
-        if let Some(failure) = exchange.failure.get() {
+        route.request_bytes.add(tally.request_bytes);
+        route.response_bytes.add(tally.response_bytes);
+        route.response_times.observe(match tally.head_micros {
+            0 => Micros::now().since(exchange.began), // An answer of our own: there was no other head.
+            micros => micros,
+        });
+        if let Some(failure) = failure {
             route.failures.0[failure.kind()].add(1);
         }
     }
@@ -87,18 +81,23 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     let Some(backend) = exchange.backend_counts() else {
         return;
     };
-    if exchange.attempts.get() == 0 {
+    let tally = exchange.tally();
+    if tally.attempts == 0 {
         return; // It was chosen, but never reached.
     }
-    backend.request_bytes.add(exchange.request_bytes.get());
-    backend.response_bytes.add(exchange.response_bytes.get());
-    let Some(micros) = exchange.upstream_micros.get() else {
+    backend.request_bytes.add(tally.request_bytes);
+    backend.response_bytes.add(tally.response_bytes);
+    let Some(micros) = tally.upstream_micros else {
         return;
     };
-    if exchange.failure.get().is_some_and(Failure::blames_backend) {
+    if exchange
+        .progress
+        .failure
+        .is_some_and(Failure::blames_backend)
+    {
         return;
     }
-    let status = exchange.status.get();
+    let status = tally.status;
     let succeeded = status < 500;
     backend.answers[class_of(status)].add(1);
     backend.response_times.observe(micros);
@@ -124,10 +123,10 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences
         return;
     }
     let id = format!("{:016x}", exchange.id.0);
-    let client = exchange.client.get().or(client.arrival.peer.ip());
+    let client = exchange.facts.client.or(client.arrival.peer.ip());
     let client = client.map_or("-".to_owned(), |ip| ip.to_string());
-    let route = exchange.route.get().map_or("-", |_| &exchange.route().name);
-    let backend = match (exchange.pool.get(), exchange.backend.get()) {
+    let route = exchange.facts.route.map_or("-", |_| &exchange.route().name);
+    let backend = match (exchange.facts.pool, exchange.tally().backend) {
         (Some(pool), Some(index)) => &exchange.plan.backend(pool, index).label,
         _ => "-",
     };

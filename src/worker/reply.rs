@@ -125,26 +125,26 @@ fn proxy_status(error_type: &'static str, label: &'static str) -> ReplyField {
 }
 
 /// Ends an exchange that failed: with a reply if no answer is on its way, else by cutting the connection.
-pub async fn fail(shard: &Shard, client: &Client, exchange: &Exchange, failure: Failure) {
-    exchange.failure.set(Some(failure));
+pub async fn fail(shard: &Shard, client: &Client, exchange: &mut Exchange, failure: Failure) {
+    exchange.progress.failure = Some(failure);
     // A client that did not take all of an interim answer would take a reply for the rest of the interim answer.
     let is_gone = matches!(
         failure,
         Failure::ClientLeft | Failure::ClientStalled | Failure::ReaderTooSlow
     );
-    if exchange.answered.get() || is_gone {
+    if exchange.tally().is_answered || is_gone {
         client.cut();
         return;
     }
-    client.is_slow.set(failure.is_slowness());
+    client.note(|persistence| persistence.failed(failure.is_slowness()));
     send(shard, client, exchange, &Reply::of_failure(failure)).await;
 }
 
 /// Sends a reply.
 pub async fn send(shard: &Shard, client: &Client, exchange: &Exchange, reply: &Reply) {
     let may_go_on = !reply.close && client.may_go_on(shard, exchange);
-    client.keep_alive.set(may_go_on);
-    exchange.status.set(reply.status);
+    client.note(|persistence| persistence.answer_begins(may_go_on, false));
+    exchange.note(|tally| tally.status = reply.status);
     let look = Look::of(exchange, reply, may_go_on);
     let mut out = shard.blocks.take();
     shard

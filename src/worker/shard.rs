@@ -499,7 +499,7 @@ impl Shard {
 
     /// Takes an answer's status into account: a 5xx counts as a failure, anything else ends a row of them.
     pub fn report_answer(&self, exchange: &Exchange, backend: BackendId) {
-        if exchange.status.get() >= 500 {
+        if exchange.tally().status >= 500 {
             self.report_failure(exchange, backend, "status_5xx");
         } else {
             self.tables.end_failures(backend);

@@ -12,15 +12,14 @@ use crate::http::refusal::Refusal;
 use crate::http::{fields, host};
 use crate::snapshot::{ClientCertificate, Listener};
 use crate::worker::downstream::Arrival;
-use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::reply::Reply;
 
 /// The client's address: that of the connection's peer, or the address that its PROXY header names, or that trusted
 /// proxies name in `X-Forwarded-For`. Read from the near end, the PROXY header comes before the field: the field is
 /// believed only if both the sender of the header and the address that the header names are trusted.
-pub fn client_of(incoming: &Incoming<'_>, exchange: &Exchange) -> Option<IpAddr> {
-    let snapshot = exchange.plan.snapshot();
+pub fn client_of(incoming: &Incoming<'_>) -> Option<IpAddr> {
+    let snapshot = incoming.plan.snapshot();
     let arrival = &incoming.client.arrival;
     let peer = arrival.peer.ip();
     if !arrival.is_trusted(snapshot) {

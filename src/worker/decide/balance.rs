@@ -6,14 +6,17 @@ use super::Incoming;
 use super::carrier::{carrier_of, needs_key};
 use crate::http::fields;
 use crate::http::websocket::KEY_BYTES;
+use crate::snapshot::{Pool, Route};
 use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::exchange::Exchange;
-use crate::worker::upstream::{Selection, choose_first};
+use crate::worker::upstream::{Carrier, Selection, choose_first};
 
 /// The outcome of balancing.
 pub struct Balanced {
     /// Hash of what the balancing algorithm goes by.
     pub key: u64,
+    /// The protocol by which the request is sent.
+    pub carrier: Carrier,
     /// The backend to try first, as index in the pool; `None`: none has room now.
     pub first: Option<u32>,
     /// The key that palantir makes for a WebSocket whose client has given none.
@@ -23,30 +26,30 @@ pub struct Balanced {
 }
 
 /// Picks the backend to try first.
-pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange) -> Balanced {
-    let (shard, head) = (incoming.shard, incoming.head);
-    let key = key_of(incoming, exchange);
+pub fn choose(incoming: &Incoming<'_>, exchange: &Exchange, route: &Route) -> Balanced {
+    let (shard, head, plan) = (incoming.shard, incoming.head, incoming.plan);
+    let pool = plan.pool(route.pool);
+    let key = key_of(incoming, exchange, pool);
     let own_key = needs_key(head).then(|| shard.make_websocket_key());
-    let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
-    exchange.carrier.set(carrier);
+    let (carrier, websocket_key) = carrier_of(pool, head, own_key);
     let selection = Selection {
-        pool: exchange.route().pool,
+        pool: route.pool,
         key,
         carrier,
         last: None,
     };
     Balanced {
         key,
-        first: choose_first(shard, &exchange.plan, selection),
+        carrier,
+        first: choose_first(shard, plan, selection),
         own_key,
         websocket_key,
     }
 }
 
 /// Hash of what the balancing algorithm of the pool goes by; 0 if it goes by nothing of the request.
-fn key_of(incoming: &Incoming<'_>, exchange: &Exchange) -> u64 {
+fn key_of(incoming: &Incoming<'_>, exchange: &Exchange, pool: &Pool) -> u64 {
     let head = incoming.head;
-    let pool = exchange.plan.pool(exchange.route().pool);
     if !pool.algorithm.uses_key() {
         return 0;
     }
@@ -54,7 +57,7 @@ fn key_of(incoming: &Incoming<'_>, exchange: &Exchange) -> u64 {
         HashKey::Path => hash_key(incoming.target.path.unwrap_or_default()),
         HashKey::Header(name) => hash_key(head.field(name).unwrap_or_default()),
         HashKey::Cookie(name) => hash_key(fields::cookie(head.fields, name).unwrap_or_default()),
-        HashKey::ClientAddress => match exchange.client.get() {
+        HashKey::ClientAddress => match exchange.facts.client {
             Some(IpAddr::V4(address)) => hash_key(&address.octets()),
             Some(IpAddr::V6(address)) => hash_key(&address.octets()),
             None => 0,

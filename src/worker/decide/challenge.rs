@@ -2,14 +2,13 @@
 //! else is decided about its request: it follows no redirect to a port whose certificate it is about to give.
 
 use super::{Early, Incoming};
-use crate::worker::exchange::Exchange;
 use crate::worker::reply::Reply;
 
 const BELOW: &[u8] = b"/.well-known/acme-challenge/";
 
 /// Answers an authority. A request that is no such question, or a question that nobody waits for, goes its ordinary
 /// way, where a backend may have ordered a certificate itself.
-pub fn answer(incoming: &Incoming<'_>, exchange: &Exchange) -> Result<(), Early> {
+pub fn answer(incoming: &Incoming<'_>) -> Result<(), Early> {
     let head = incoming.head;
     let Some(token) = head.path.strip_prefix(BELOW) else {
         return Ok(());
@@ -18,7 +17,7 @@ pub fn answer(incoming: &Incoming<'_>, exchange: &Exchange) -> Result<(), Early>
     if !is_asked || incoming.client.arrival.listener.tls.is_some() {
         return Ok(());
     }
-    match exchange.plan.snapshot().challenges.answer_for(token) {
+    match incoming.plan.snapshot().challenges.answer_for(token) {
         Some(answer) => Err(Reply::challenge(answer).into()),
         None => Ok(()),
     }

@@ -7,25 +7,26 @@ use super::access::client_of;
 use crate::base::limits;
 use crate::http::grpc;
 use crate::http::h1::{RequestHead, Version};
-use crate::shared::access::Texts;
+use crate::shared::access::{RequestFacts, Texts};
 use crate::worker::exchange::Exchange;
 
 /// Keeps the facts of the request.
-pub fn note(incoming: &Incoming<'_>, exchange: &Exchange) {
+pub fn note(incoming: &Incoming<'_>, exchange: &mut Exchange) {
     let head = incoming.head;
-    exchange.client.set(client_of(incoming, exchange));
-    exchange.is_head.set(head.method.is_head());
-    exchange.is_grpc.set(is_grpc(head));
-    exchange
-        .wants_json
-        .set(head.field("accept").is_some_and(prefers_json));
-    exchange.version.set(match head.version {
-        Version::Http10 => 10,
-        Version::Http11 => 11,
-        Version::Http2 => 20,
-    });
-    if exchange.plan.snapshot().access_log.is_some() {
-        exchange.texts.replace(Some(texts_of(incoming)));
+    exchange.facts = RequestFacts {
+        client: client_of(incoming),
+        version: match head.version {
+            Version::Http10 => 10,
+            Version::Http11 => 11,
+            Version::Http2 => 20,
+        },
+        is_head: head.method.is_head(),
+        is_grpc: is_grpc(head),
+        wants_json: head.field("accept").is_some_and(prefers_json),
+        ..RequestFacts::default()
+    };
+    if incoming.plan.snapshot().access_log.is_some() {
+        exchange.texts = texts_of(incoming);
     }
 }
 

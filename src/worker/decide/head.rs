@@ -5,7 +5,7 @@ use crate::base::limits;
 use crate::http::h1::{self, FieldSlots, RequestBody, RequestHead};
 use crate::http::refusal::Refusal;
 use crate::shared::messages::RefusedHead;
-use crate::worker::downstream::Client;
+use crate::worker::downstream::{Client, Persistence};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex::{Gone, Stream};
@@ -15,10 +15,10 @@ use crate::worker::shard::Shard;
 pub fn decide_stream(
     shard: &Shard,
     client: &Client,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     stream: &Stream,
 ) -> Result<Decision, Failure> {
-    exchange.version.set(20);
+    exchange.facts.version = 20;
     let (head, end) = match stream.take_head() {
         Ok(Some(message)) => message,
         Err(Gone::Malformed(refusal)) => {
@@ -30,7 +30,7 @@ pub fn decide_stream(
     let mut slots = FieldSlots::new();
     let decided = match head.as_request(end, &mut slots) {
         Ok(head) => {
-            client.expect_body(head.body != RequestBody::None);
+            client.note(|it| it.head_received(false, has_body(&head)));
             settle(decide_on(shard, client, exchange, &head))
         }
         Err(refusal) => Err(Failure::Refused(refusal)),
@@ -43,7 +43,7 @@ pub fn decide_stream(
 pub fn decide_written(
     shard: &Shard,
     client: &Client,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
 ) -> Result<Decision, Failure> {
     let mut received = client.wire.take();
     let mut slots = FieldSlots::new();
@@ -74,7 +74,7 @@ pub fn decide_written(
         Ok(Decision::Wait(request) | Decision::Forward(request, _))
             if request.asked.upgrade && !request.has_body && !received.is_empty() =>
         {
-            client.keep_alive.set(false);
+            client.note(Persistence::ends);
             Err(Failure::EarlyUpgradeBytes)
         }
         outcome => outcome,
@@ -87,19 +87,23 @@ pub fn decide_written(
 fn decide_parsed(
     shard: &Shard,
     client: &Client,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     parsed: Result<Option<RequestHead<'_, '_>>, Refusal>,
 ) -> (usize, Result<Decision, Failure>) {
     match parsed {
         Ok(None) => (0, Ok(Decision::NeedMore)),
         Ok(Some(head)) => {
-            client.keep_alive.set(head.keep_alive);
-            client.expect_body(head.body != RequestBody::None);
+            client.note(|it| it.head_received(head.keep_alive, has_body(&head)));
             let decided = settle(decide_on(shard, client, exchange, &head));
             (head.head_bytes, decided)
         }
         Err(refusal) => (0, Err(Failure::Refused(refusal))),
     }
+}
+
+/// Whether a body follows the head.
+fn has_body(head: &RequestHead<'_, '_>) -> bool {
+    head.body != RequestBody::None
 }
 
 /// Makes an outcome of the early end of a decision.

@@ -14,6 +14,8 @@ mod route;
 mod target;
 mod trace;
 
+use std::rc::Rc;
+
 use crate::base::memory::Promise;
 use crate::http::h1::RequestHead;
 use crate::http::max_forwards::Forwards;
@@ -22,6 +24,7 @@ use crate::worker::downstream::Client;
 use crate::worker::encode::{PreparedRequest, encode};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::plan::Plan;
 use crate::worker::reply::Reply;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
@@ -67,6 +70,8 @@ impl From<Reply> for Early {
 pub struct Incoming<'a> {
     pub shard: &'a Shard,
     pub client: &'a Client,
+    /// The configuration with which the exchange began.
+    pub plan: &'a Rc<Plan>,
     pub head: &'a RequestHead<'a, 'a>,
     pub target: Target<'a>,
     pub trace: Trace,
@@ -75,7 +80,11 @@ pub struct Incoming<'a> {
 }
 
 /// Decides on the request whose first bytes were received. Errors: the request fails.
-pub fn decide(shard: &Shard, client: &Client, exchange: &Exchange) -> Result<Decision, Failure> {
+pub fn decide(
+    shard: &Shard,
+    client: &Client,
+    exchange: &mut Exchange,
+) -> Result<Decision, Failure> {
     match &client.wire.stream {
         Stream::Socket(_) => head::decide_written(shard, client, exchange),
         Stream::Multiplexed(stream) => head::decide_stream(shard, client, exchange, stream),
@@ -87,27 +96,29 @@ pub fn decide(shard: &Shard, client: &Client, exchange: &Exchange) -> Result<Dec
 fn decide_on(
     shard: &Shard,
     client: &Client,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     head: &RequestHead<'_, '_>,
 ) -> Result<Decision, Early> {
     let mut scratch = Default::default();
+    let plan = exchange.plan.clone();
     let incoming = &Incoming {
         shard,
         client,
+        plan: &plan,
         head,
         target: Target::of(shard, client, head, &mut scratch),
-        trace: Trace::of(shard, exchange, head),
+        trace: Trace::of(shard, &plan, head),
         forwards: Forwards::of(head.method.as_bytes(), head.fields),
     };
     facts::note(incoming, exchange);
-    challenge::answer(incoming, exchange)?;
+    challenge::answer(incoming)?;
     // The route is looked for so early because answers of our own carry the fields of the route.
     let found = route::find(incoming, exchange);
     access::check(incoming)?;
     // Here: guard (client).
     let route = route::enter(incoming, exchange, found)?;
     // Here: guard (route), auth, cache lookup.
-    let balanced = balance::choose(incoming, exchange);
+    let balanced = balance::choose(incoming, exchange, route);
     // Here: shed.
     let request = encode(incoming, exchange, route, balanced);
     Ok(match memory::ask(client) {

@@ -15,27 +15,29 @@ use crate::worker::reply::Reply;
 
 /// Finds the route to which host and path lead, whether or not the request may take it. Errors: there is none, or
 /// servers read the path in several ways.
-pub fn find(incoming: &Incoming<'_>, exchange: &Exchange) -> Result<RouteId, Failure> {
+pub fn find(incoming: &Incoming<'_>, exchange: &mut Exchange) -> Result<RouteId, Failure> {
     let path = incoming.target.path.map_err(Failure::Refused)?;
-    let table = &exchange.plan.snapshot().route_table;
+    let table = &incoming.plan.snapshot().route_table;
     let (name, _port) = host::split(incoming.head.host).unwrap_or((b"", None));
     let id = table.find(name, path).ok_or(Failure::NoRoute)?;
     if table.misreading(name, path, id).is_some() {
         return Err(Failure::Refused(Refusal::AmbiguousRoute));
     }
-    exchange.found_route.set(Some(id));
+    exchange.facts.found_route = Some(id);
     Ok(id)
 }
 
 /// Lets a request take the route that was found for it. Errors: the route does not take this request. The request ends
 /// with a reply if it may not be forwarded (RFC 9110 section 7.6.2).
 pub fn enter<'a>(
-    incoming: &Incoming<'_>,
-    exchange: &'a Exchange,
+    incoming: &Incoming<'a>,
+    exchange: &mut Exchange,
     found: Result<RouteId, Failure>,
 ) -> Result<&'a Route, Early> {
     let head = incoming.head;
-    let route = exchange.take_route(found?);
+    let id = found?;
+    exchange.take_route(id);
+    let route = &incoming.plan.snapshot().routes[id.index()];
     check_certificate(incoming.client, route)?;
     if incoming.forwards.map_err(Failure::Refused)? == Forwards::Spent {
         return Err(Reply::options().into());
@@ -45,7 +47,7 @@ pub fn enter<'a>(
     {
         return Err(Failure::BodyTooLarge.into());
     }
-    if exchange.is_grpc.get()
+    if exchange.facts.is_grpc
         && let Some(wait) = head.field("grpc-timeout").and_then(grpc::timeout)
     {
         exchange.bound_by_client(wait);

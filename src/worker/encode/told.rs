@@ -21,7 +21,7 @@ pub fn forwarding<'a>(
     Forwarding {
         forwarded: route.forwarded,
         real_ip: match route.x_real_ip && !is_told() {
-            true => exchange.client.get(),
+            true => exchange.facts.client,
             false => None,
         },
         pass: &exchange.plan.snapshot().pass_fields,

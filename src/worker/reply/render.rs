@@ -35,9 +35,9 @@ pub enum BodyLook {
 impl Look {
     /// The form of a reply in this exchange. `may_go_on`: the client's connection stays open.
     pub fn of(exchange: &Exchange, reply: &Reply, may_go_on: bool) -> Look {
-        let is_call = exchange.is_grpc.get() && matches!(reply.body, ReplyBody::Label(_));
+        let is_call = exchange.facts.is_grpc && matches!(reply.body, ReplyBody::Label(_));
         Look {
-            body: match exchange.wants_json.get() {
+            body: match exchange.facts.wants_json {
                 _ if is_call => BodyLook::Grpc,
                 true => BodyLook::Json,
                 false => BodyLook::Text,
@@ -45,7 +45,7 @@ impl Look {
             connection: match may_go_on {
                 false => Some("close"),
                 // HTTP/1.0 closes unless the field says otherwise (RFC 9112 section 9.3).
-                true if exchange.version.get() == 10 => Some("keep-alive"),
+                true if exchange.facts.version == 10 => Some("keep-alive"),
                 true => None,
             },
         }
@@ -77,7 +77,7 @@ impl RenderedReplies {
     /// Writes a reply, without its body if the request is a HEAD.
     pub fn write(&self, reply: &Reply, look: Look, exchange: &Exchange, out: &mut Block) {
         let edits = exchange.response_edits();
-        let has_body = !exchange.is_head.get() && look.body != BodyLook::Grpc;
+        let has_body = !exchange.facts.is_head && look.body != BodyLook::Grpc;
         if !edits.names().is_empty() || has_own_text(reply) {
             let rendered = Rendered::new(reply, look, edits);
             return rendered.write(exchange.id, has_body, out);
@@ -331,7 +331,7 @@ mod tests {
                 BodyLook::Json,
                 close,
                 "HTTP/1.1 503 Service Unavailable\r\nDate: NOW\r\nContent-Type: application/json\r\n\
-                 Content-Length: 104\r\nX-Request-Id: 000000000000ab12\r\nProxy-Status: palantir; \
+                 Content-Length: 98\r\nX-Request-Id: 000000000000ab12\r\nProxy-Status: palantir; \
                  error=destination_unavailable; details=\"no_backend\"\r\nRetry-After: 1\r\nConnection: close\r\n\r\n\
                  {\"status\":503,\"error\":\"no_backend\",\"title\":\"Service Unavailable\",\
                  \"request_id\":\"000000000000ab12\"}\n",
