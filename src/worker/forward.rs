@@ -188,6 +188,6 @@ fn give_up_on(
     };
     if retry::is_backends_fault(failure, blame) {
         count_failed_attempt(shard, exchange, failure);
-        shard.report_failure(exchange, id, failure.consequences().word);
+        shard.report_failure(exchange, id, failure.label());
     }
 }

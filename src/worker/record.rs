@@ -5,23 +5,23 @@ use tracing::{Level, debug, error, warn};
 
 use crate::base::time::Micros;
 use crate::shared::access::{AccessLine, RequestFacts};
-use crate::shared::counts::class_of;
+use crate::shared::counts::status_class;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
-use crate::worker::failure::{Consequences, Failure, Fault, STATUS_5XX};
+use crate::worker::failure::{Failure, FailureRow, Fault, STATUS_5XX};
 use crate::worker::shard::Shard;
 
 /// Records an exchange that has ended.
 pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
-    let consequences = exchange.progress.failure.map(Failure::consequences);
-    if let Some(consequences) = &consequences {
-        log_failure(shard, client, exchange, consequences);
+    let row = exchange.progress.failure.map(Failure::row);
+    if let Some(row) = row {
+        log_failure(shard, client, exchange, row);
     }
     let mut tally = exchange.tally();
-    if let Some(consequences) = &consequences
-        && (tally.status == 0 || consequences.status == 499)
+    if let Some(row) = row
+        && (tally.status == 0 || row.status == 499)
     {
-        tally.status = consequences.status;
+        tally.status = row.status;
     }
     count(shard, exchange, tally.status);
     if exchange.plan.snapshot().access_log.is_none() {
@@ -38,7 +38,7 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
         texts: std::mem::take(&mut exchange.texts),
         tally,
         total_micros: Micros::now().since(exchange.began),
-        failure: consequences.map_or("", |consequences| consequences.word),
+        failure: row.map_or("", |row| row.label),
     };
     shard.links.log(shard.worker, line);
 }
@@ -46,7 +46,7 @@ pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
 /// Counts the exchange for its worker, its route and the backend that answered it; `status` is what the client was
 /// told, or would have been.
 fn count(shard: &Shard, exchange: &Exchange, status: u16) {
-    let class = class_of(status);
+    let class = status_class(status);
     let worker = shard.links.gauges(shard.worker);
     worker.answer(class);
     let (tally, failure) = (exchange.tally(), exchange.progress.failure);
@@ -55,9 +55,9 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
         None => {}
         Some(failure) => {
             worker.note_reason(failure.reason());
-            match failure.consequences().fault {
+            match failure.row().fault {
                 Fault::Client => worker.refuse(),
-                Fault::Backend | Fault::Ours => worker.fail(),
+                Fault::Backend | Fault::Pool | Fault::Ours => worker.fail(),
             }
         }
     }
@@ -70,7 +70,7 @@ fn count(shard: &Shard, exchange: &Exchange, status: u16) {
             micros => micros,
         });
         if let Some(failure) = failure {
-            route.failures.0[failure.kind()].add(1);
+            route.failures.0[failure.reason_group()].add(1);
         }
     }
     count_answer(shard, exchange);
@@ -99,7 +99,7 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     }
     let status = tally.status;
     let succeeded = status < 500;
-    backend.answers[class_of(status)].add(1);
+    backend.answers[status_class(status)].add(1);
     backend.response_times.observe(micros);
     shard.links.gauges(shard.worker).attempt(succeeded);
     if !succeeded {
@@ -110,13 +110,13 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
 /// Counts an attempt that failed by the fault of the backend that it was made at.
 pub fn count_failed_attempt(shard: &Shard, exchange: &Exchange, failure: Failure) {
     if let Some(backend) = exchange.backend_counts() {
-        backend.fail(failure.kind(), Micros::now());
+        backend.fail(failure.reason_group(), Micros::now());
     }
     shard.links.gauges(shard.worker).attempt(false);
 }
 
-fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences: &Consequences) {
-    if consequences.level == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
+fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, row: &FailureRow) {
+    if row.level() == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
         return;
     }
     if !shard.log_ration.may_log_failure() {
@@ -130,10 +130,16 @@ fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences
         (Some(pool), Some(index)) => &exchange.plan.backend(pool, index).label,
         _ => "-",
     };
-    let Consequences { status, word, .. } = consequences;
-    match consequences.level {
-        Level::WARN => warn!(id, client, route, backend, status, "request failed: {word}"),
-        _ => debug!(id, client, route, backend, status, "request failed: {word}"),
+    let FailureRow { status, label, .. } = row;
+    match row.level() {
+        Level::WARN => warn!(
+            id,
+            client, route, backend, status, "request failed: {label}"
+        ),
+        _ => debug!(
+            id,
+            client, route, backend, status, "request failed: {label}"
+        ),
     }
 }
 

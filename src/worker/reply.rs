@@ -6,7 +6,7 @@ mod render;
 use crate::http::refusal::Refusal;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
-use crate::worker::failure::Failure;
+use crate::worker::failure::{Afterwards, Failure};
 use crate::worker::shard::Shard;
 use render::Look;
 
@@ -58,11 +58,10 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 impl Reply {
     /// The reply to a request that failed.
     pub fn of_failure(failure: Failure) -> Reply {
-        let consequences = failure.consequences();
+        let row = failure.row();
         let more = match failure {
-            Failure::NoBackend | Failure::Saturated | Failure::Exhausted => {
-                Some(("Retry-After", FieldValue::Fixed("1")))
-            }
+            // What is short now may be there in a moment (RFC 9110 section 15.6.4).
+            _ if row.status == 503 => Some(("Retry-After", FieldValue::Fixed("1"))),
             // RFC 9110 section 15.5.6 requires the field.
             Failure::Refused(Refusal::MethodNotAllowed) => {
                 Some(("Allow", FieldValue::Fixed(METHODS)))
@@ -70,13 +69,10 @@ impl Reply {
             _ => None,
         };
         Reply {
-            status: consequences.status,
-            fields: [
-                Some(proxy_status(consequences.error_type, consequences.word)),
-                more,
-            ],
-            body: ReplyBody::Label(consequences.word),
-            close: !failure.keeps_connection(),
+            status: row.status,
+            fields: [Some(proxy_status(row.error_type, row.label)), more],
+            body: ReplyBody::Label(row.label),
+            close: row.afterwards == Afterwards::Ends,
         }
     }
 
@@ -127,12 +123,7 @@ fn proxy_status(error_type: &'static str, label: &'static str) -> ReplyField {
 /// Ends an exchange that failed: with a reply if no answer is on its way, else by cutting the connection.
 pub async fn fail(shard: &Shard, client: &Client, exchange: &mut Exchange, failure: Failure) {
     exchange.progress.failure = Some(failure);
-    // A client that did not take all of an interim answer would take a reply for the rest of the interim answer.
-    let is_gone = matches!(
-        failure,
-        Failure::ClientLeft | Failure::ClientStalled | Failure::ReaderTooSlow
-    );
-    if exchange.tally().is_answered || is_gone {
+    if exchange.tally().is_answered || failure.is_without_reader() {
         client.cut();
         return;
     }

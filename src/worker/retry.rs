@@ -4,7 +4,7 @@
 //! how likely it is that the backend saw nothing of the request, but whether that is known.
 
 use crate::base::limits;
-use crate::worker::failure::Failure;
+use crate::worker::failure::{Failure, RetryRule};
 
 /// What of a request decides whether it may be sent again.
 #[derive(Clone, Copy, Debug)]
@@ -170,32 +170,38 @@ pub fn again(
     if !request.is_kept || request.is_answered || !may_repeat {
         return Again::Never;
     }
-    match failed.failure {
+    match failed.failure.row().retry {
         // The stream came as the backend was ending the connection, or was one more than the backend takes at a time.
-        Failure::Unprocessed if used.free < limits::UNPROCESSED_ATTEMPTS => Again::Elsewhere,
+        RetryRule::Unprocessed if used.free < limits::UNPROCESSED_ATTEMPTS => Again::Elsewhere,
         // An operator who allows no retries does not want a request on the wire twice, unless it is known to be the
         // first.
-        Failure::Reset
+        RetryRule::Lost
             if failed.lost_reused && !used.fresh && (most > 0 || failed.is_unprocessed) =>
         {
             Again::Fresh
         }
         // It costs no other backend more than the request itself, and it is rare: the backend rests from now on.
-        Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Untrusted => {
+        RetryRule::Unconnected => {
             let mut with_this = used;
             with_this.count(Again::Next, failed.failure);
             let is_within = with_this.unconnected < limits::UNCONNECTED_ATTEMPTS
                 && with_this.connect_timeouts < limits::CONNECT_TIMEOUTS;
-            match most > 0 && is_within && has_next() {
-                true => Again::Next,
-                false => Again::Never,
+            if most > 0 && is_within && has_next() {
+                Again::Next
+            } else {
+                Again::Never
             }
         }
-        Failure::BackendDown => match most > 0 && used.left < limits::LEFT_BACKENDS && has_next() {
-            true => Again::Leave,
-            false => Again::Never,
-        },
-        failure if failure.is_worth_another_try() && used.retries < most => Again::Retry,
+        RetryRule::Down => {
+            if most > 0 && used.left < limits::LEFT_BACKENDS && has_next() {
+                Again::Leave
+            } else {
+                Again::Never
+            }
+        }
+        RetryRule::Unprocessed | RetryRule::Lost | RetryRule::Another if used.retries < most => {
+            Again::Retry
+        }
         _ => Again::Never,
     }
 }
