@@ -23,7 +23,7 @@
 //!   stream, with what was received)
 //! * **exchange**: `proxy.rs` (the steps), `exchange.rs` (one request with its response, as plain data)
 //! * **decide**: `decide/`: `head.rs`, `target.rs`, `trace.rs`, `facts.rs`, `challenge.rs`, `access.rs` and
-//!   `demands.rs`, `route.rs`, `balance.rs` and `carrier.rs`, `memory.rs`; the pure parts are `route/` and `balance/`
+//!   `demands.rs`, `route.rs`, `balance.rs` and `carrier.rs`, `memory.rs`; the pure parts are [`route`] and [`balance`]
 //! * **reply**: `reply.rs`: any answer of our own; `failure.rs` and `shared/failure.rs`: the table of failures
 //! * **encode**: `encode.rs`, `references.rs` (names in answers), `buffer_body.rs` (the body that is kept),
 //!   `framing.rs`
@@ -85,22 +85,30 @@
 //!
 //! ## Who may import whom
 //!
-//! Modules stand below in reading order; each may import those named before it, never one named after it. Within
-//! [`worker`], the rooms (`guard`, `route`, `cache`, `balance`) do not import each other. `tests/tidy.rs` enforces it.
+//! Modules stand below in reading order; each may import those named before it, never one named after it. The steps
+//! that only decide ([`balance`], [`route`]) do not import each other. `tests/tidy.rs` enforces both rules.
 
 pub mod base;
+
 pub mod http;
+
 pub mod tls;
+
+pub mod balance;
+pub mod route;
 
 pub mod shared;
 pub mod snapshot;
+
+pub mod messages;
 
 pub mod net;
 pub mod worker;
 
 pub mod config;
-pub mod control;
 pub mod health;
-pub mod test_server;
+
+pub mod control;
 
 pub mod cli;
+pub mod test_server;

@@ -2,7 +2,6 @@
 
 mod accept;
 mod attempt;
-pub mod balance;
 mod body;
 mod buffer_body;
 mod client_room;
@@ -33,7 +32,6 @@ mod relay;
 mod reply;
 mod resort;
 mod retry;
-pub mod route;
 mod shard;
 mod stream;
 mod trailers;
@@ -49,11 +47,12 @@ use std::rc::Rc;
 
 use crate::base::ids::WorkerId;
 use crate::base::memory::count_in_steps;
+use crate::messages::ToWorker;
+use crate::messages::links::Links;
 use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
-use crate::shared::links::Links;
+use crate::shared::SharedTables;
 use crate::shared::mailbox::{Letters, Mailbox};
-use crate::shared::messages::ToWorker;
-use crate::shared::{SharedSnapshot, SharedTables};
+use crate::snapshot::SharedSnapshot;
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;

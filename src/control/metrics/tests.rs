@@ -14,12 +14,12 @@ use crate::base::limits;
 use crate::config::{self, Machine};
 use crate::control::access_log::Progress;
 use crate::control::ask::InForce;
+use crate::messages::StateChange;
 use crate::shared::backend_table::{BackendState, BackendTables};
+use crate::shared::failure::{Failure, STATUS_5XX};
 use crate::shared::gauges;
-use crate::shared::messages::StateChange;
 use crate::shared::slots::Slots;
 use crate::tls::Vault;
-use crate::shared::failure::{Failure, STATUS_5XX};
 
 const CONFIG: &str = r#"
 workers = 2

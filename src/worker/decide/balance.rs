@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::Incoming;
 use super::carrier::{carrier_of, needs_key};
+use crate::balance::{HashKey, hash_key};
 use crate::http::fields;
 use crate::http::websocket::KEY_BYTES;
 use crate::snapshot::{Pool, Route};
-use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::exchange::Exchange;
 use crate::worker::upstream::{Carrier, Selection, choose_first};
 

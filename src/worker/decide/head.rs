@@ -4,7 +4,7 @@ use super::{Decision, Early, decide_on};
 use crate::base::limits;
 use crate::http::h1::{self, FieldSlots, RequestBody, RequestHead};
 use crate::http::refusal::Refusal;
-use crate::shared::messages::RefusedHead;
+use crate::messages::RefusedHead;
 use crate::worker::downstream::{Client, Persistence};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;

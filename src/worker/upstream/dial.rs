@@ -8,9 +8,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tracing::warn;
 
+use crate::base::addresses::BackendAddr;
 use crate::http::proxy_protocol::{self, Said};
 use crate::net::{Expired, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted};
-use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool, Protocol, ProxyProtocol};
+use crate::snapshot::{Backend, ClientTls, Pool, Protocol, ProxyProtocol};
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 

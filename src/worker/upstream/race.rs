@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::{Expired, Socket, Timer, is_exhausted};
-use crate::snapshot::BackendAddr;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::connect::{Connecting, new_hold};

@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
-use crate::shared::messages::ToWorker;
+use crate::messages::ToWorker;
 use crate::snapshot::Protocol;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Pick;
