@@ -1,17 +1,18 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
 mod accept;
-mod admit;
 mod attempt;
 mod body;
+mod buffer_body;
 mod client_room;
-pub mod connection;
-mod deliver;
+mod connection;
+mod decide;
 mod downstream;
+mod encode;
 mod exchange;
-pub mod failure;
+mod failure;
 mod forward;
-mod gather;
+mod framing;
 mod idle_clients;
 mod interim;
 mod leave;
@@ -25,9 +26,11 @@ mod pace;
 mod plan;
 mod proxy;
 mod record;
+mod references;
 mod relay;
+mod reply;
 mod resort;
-mod respond;
+mod response;
 mod retry;
 #[cfg(test)]
 mod sample;

@@ -172,4 +172,4 @@ fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

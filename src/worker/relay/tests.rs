@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use super::filter::Filter;
 use super::*;
 use crate::http::h1::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
-use crate::net::{Timer, connect_tcp, spawn};
+use crate::net::{Timer, connect_tcp};
 use crate::worker::body::Coming;
 use crate::worker::min_rate::MinRate;
-use crate::worker::sample::{refusing, run_worker, until};
+use crate::worker::sample::{refusing, run_worker, spawned};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::{Wire, nothing};
@@ -32,7 +32,7 @@ enum Framing {
 const FRAMINGS: [Framing; 3] = [Framing::Length, Framing::Chunked, Framing::UntilClose];
 
 /// What becomes of a body in [`Filter::Louder`].
-fn louder(data: &[u8]) -> Vec<u8> {
+pub fn louder(data: &[u8]) -> Vec<u8> {
     let double = |byte: &u8| {
         let times = if byte.is_ascii_digit() { 2 } else { 1 };
         std::iter::repeat_n(byte.to_ascii_uppercase(), times)
@@ -58,7 +58,7 @@ fn framed(data: &[u8], framing: Framing, size: usize) -> Vec<u8> {
 }
 
 /// The body without the framing of its receiver, and its trailers.
-fn unframed(mut sent: &[u8], is_chunked: bool) -> (Vec<u8>, Vec<u8>) {
+pub fn unframed(mut sent: &[u8], is_chunked: bool) -> (Vec<u8>, Vec<u8>) {
     if !is_chunked {
         return (sent.to_vec(), Vec::new());
     }
@@ -116,9 +116,8 @@ async fn relayed(shard: &Rc<Shard>, sent: Vec<u8>, size: usize, mut body: Body) 
         receiver.read_to_end(&mut got).unwrap();
         got
     });
-    let (done, worker) = (Rc::new(Cell::new(false)), shard.clone());
-    let told = done.clone();
-    spawn(async move {
+    let worker = shard.clone();
+    spawned(async move {
         let (timer, counted) = (Timer::new(&worker.timers), Cell::new(0));
         let relay = Relay {
             source: Source {
@@ -143,10 +142,9 @@ async fn relayed(shard: &Rc<Shard>, sent: Vec<u8>, size: usize, mut body: Body) 
         head.extend(b"head:");
         let outcome = relay.run(&mut head, &mut body, nothing).await;
         assert_eq!(outcome, Ok(()));
-        assert!(head.is_empty() && body.ends_here());
-        told.set(true);
-    });
-    until(shard, || done.get()).await;
+        assert!(head.is_empty() && body.has_ended());
+    })
+    .await;
     sending.join().unwrap();
     let got = receiving.join().unwrap();
     assert_eq!(&got[..5], b"head:");

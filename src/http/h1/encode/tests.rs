@@ -661,6 +661,7 @@ fn computed_fields_take_the_place_of_the_backends() {
         // A client of HTTP/2 gets the same fields.
         let (status, fields) = crate::http::h2::raise::response(sent.as_bytes());
         let names: Vec<_> = fields
+            .into_iter()
             .map(|field| field.name.to_ascii_lowercase())
             .collect();
         let ages = names.iter().filter(|name| &name[..] == b"age").count();

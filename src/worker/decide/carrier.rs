@@ -3,8 +3,7 @@
 use crate::http::fields;
 use crate::http::h1::{RequestBody, RequestHead, Version};
 use crate::http::websocket::{self, KEY_BYTES};
-use crate::snapshot::Protocol;
-use crate::worker::exchange::Exchange;
+use crate::snapshot::{Pool, Protocol};
 use crate::worker::upstream::Carrier;
 
 /// Whether a request for a WebSocket lacks the key that HTTP/1.1 requires (RFC 8441 section 5.1). No other protocol has
@@ -20,11 +19,10 @@ fn is_websocket(protocol: &[u8]) -> bool {
 /// The protocol by which a request is sent, and the key of the WebSocket that it asks for, if palantir has to know the
 /// key.
 pub fn carrier_of(
-    exchange: &Exchange,
+    pool: &Pool,
     head: &RequestHead<'_, '_>,
     own_key: Option<[u8; KEY_BYTES]>,
 ) -> (Carrier, Option<[u8; KEY_BYTES]>) {
-    let pool = exchange.plan.pool(exchange.route().pool);
     if !head.upgrade || pool.protocol == Protocol::Http1 {
         return (Carrier::Pools, own_key);
     }
