@@ -32,6 +32,8 @@ mod relay;
 mod reply;
 mod resort;
 mod retry;
+#[cfg(test)]
+mod sample;
 mod shard;
 mod stream;
 mod trailers;
