@@ -84,3 +84,6 @@ async fn serve_from_backend(
     shard.blocks.give(request.bytes);
     answered
 }
+
+#[cfg(test)]
+mod tests;
