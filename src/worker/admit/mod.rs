@@ -35,7 +35,7 @@ use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
-use crate::worker::upstream::{Carrier, choose_first};
+use crate::worker::upstream::{Carrier, Selection, choose_first};
 use arrival::{check_arrival, check_certificate, client_of, forwarding, identity, is_trusted};
 use carrier::{carrier_of, needs_key};
 use forwards::forwards_of;
@@ -248,7 +248,13 @@ fn decide(
     let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
     exchange.carrier.set(carrier);
-    let first = choose_first(shard, exchange, key);
+    let selection = Selection {
+        pool: route.pool,
+        key,
+        carrier,
+        last: None,
+    };
+    let first = choose_first(shard, &exchange.plan, selection);
     Ok(encode(
         shard,
         client,

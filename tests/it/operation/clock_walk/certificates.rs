@@ -10,13 +10,13 @@ use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
 
 use super::{DAY, STEPS, YEARS, is_well, step};
-use crate::certificates::ocsp_response;
 use crate::support::odd_authority::{Given, OddAuthority};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::command;
 use crate::support::shim::{Clock, Names};
 use crate::support::tls::{Authority, BOTH, Dialer, Pair, Server, s_client};
 use crate::support::{Origin, PATIENCE, Proxy, eventually, get};
+use crate::tls::certificates::ocsp_response;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 

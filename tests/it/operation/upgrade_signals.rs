@@ -17,7 +17,7 @@ use crate::support::{Lineage, Origin, eventually, get};
 
 /// The variable that tells the test's other process the folder of the test.
 const FOLDER: &str = "PALANTIR_TEST_FOLDER";
-const OTHER_HALF: &str = "upgrade_signals::the_new_process_of_another_test";
+const OTHER_HALF: &str = "operation::upgrade_signals::the_new_process_of_another_test";
 
 /// Says every word of a new process, and ends when the old process is about to make it the service.
 #[test]

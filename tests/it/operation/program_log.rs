@@ -235,7 +235,7 @@ fn panicking(standard_error: Stdio) -> Child {
         .args([
             "--exact",
             "--nocapture",
-            "program_log::a_process_that_panics",
+            "operation::program_log::a_process_that_panics",
         ])
         .env(PANICS, "1")
         .stdout(Stdio::null())

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, mkfifoat};
 
-use crate::start_check::both;
+use crate::operation::start_check::both;
 use crate::support::managed::{Managed, pool};
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::command;

@@ -1,7 +1,7 @@
 //! Field sections in every form of RFC 7541, whole and broken, over a real connection.
 
-use crate::h2_frames::Outcome::{self, Answers, Ends};
-use crate::h2_frames::{Row, run};
+use crate::http2::h2_frames::Outcome::{self, Answers, Ends};
+use crate::http2::h2_frames::{Row, run};
 use crate::support::h2::frame::{code, flag, headers};
 
 #[test]

@@ -1,6 +1,6 @@
 //! HTTP/2 and HTTP/1.1 over TLS with programs of others: curl, nghttp and h2load.
 
-use crate::curl_h2::run;
+use crate::http2::curl_h2::run;
 use crate::support::Origin;
 use crate::support::origin::{echoing, ok};
 use crate::support::place::Directory;

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 
 use rustix::fs::{CWD, mkfifoat};
 
-use crate::start_check::both;
+use crate::operation::start_check::both;
 use crate::support::Proxy;
 use crate::support::place::{Directory, free_addr};
 use crate::support::proxy::{command, route, run};
