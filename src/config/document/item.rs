@@ -7,17 +7,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Table, instead_of, joined, shown};
+use super::{Item, Table, instead_of, joined, shown};
 use crate::base::{limits, quantity};
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place, Placed};
-
-/// One value of the document.
-pub struct Item<'d> {
-    value: &'d DeValue<'d>,
-    pub(super) place: Place,
-    notes: &'d Notes<'d>,
-}
 
 impl<'d> Item<'d> {
     /// A value of the document; `key` is the way to it.

@@ -6,19 +6,10 @@ use std::time::Duration;
 
 use toml::de::{DeString, DeTable};
 
-use super::{Item, instead_of, joined};
+use super::{Item, Table, instead_of, joined};
 use crate::base::limits;
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place};
-
-/// One table of the document while it is read.
-pub struct Table<'d> {
-    /// `None` for a table that is absent.
-    entries: Option<&'d DeTable<'d>>,
-    place: Place,
-    notes: &'d Notes<'d>,
-    asked: Vec<&'static str>,
-}
 
 impl<'d> Table<'d> {
     /// Reads a table, then notes its unknown keys.
