@@ -6,8 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, View, first_unblocked};
 use crate::base::ids::WorkerId;
-use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View, first_unblocked};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "round_robin",

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::limits;
+use crate::shared::backend_table::BackendTables;
 
 const WORKERS: usize = 3;
 
@@ -52,7 +53,7 @@ impl Pool {
     ) -> Option<usize> {
         self.now.set(self.now.get() + limits::IN_FLIGHT_AGE_MICROS);
         balancer.pick(&View {
-            tables: &self.tables,
+            in_flight: &*self.tables,
             now: Micros(self.now.get()),
             key,
             blocked,
@@ -251,7 +252,7 @@ fn least_connections_counts_its_own_picks_between_two_readings() {
     }
     let mut balancer = pool.balancer("least_connections", 0);
     let view = View {
-        tables: &pool.tables,
+        in_flight: &*pool.tables,
         now: Micros(7),
         key: 0,
         blocked: &|_| false,

@@ -3,8 +3,8 @@
 
 use crate::base::ids::RouteId;
 use crate::http::path::{Readings, is_plain, only_reading};
-use crate::worker::route::RouteTable;
-use crate::worker::route::rule::Rule;
+use crate::route::RouteTable;
+use crate::route::rule::Rule;
 
 impl RouteTable {
     /// A reading of the path that leads to another route than `route`, which [`RouteTable::find`] gave for it.

@@ -6,11 +6,11 @@
 //! always sees the present; one that picks more often overlooks at most what other cores began, and what any core
 //! ended, within that time.
 
+use crate::balance::round_robin::RoundRobin;
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, View};
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::worker::balance::round_robin::RoundRobin;
-use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "least_connections",
@@ -48,7 +48,7 @@ impl LeastConnections {
     }
 
     fn read_loads(&mut self, view: &View<'_>) {
-        view.tables.in_flight_each(&self.ids, &mut self.totals);
+        view.in_flight.at_each(&self.ids, &mut self.totals);
         for ((load, &total), &step) in self.loads.iter_mut().zip(&self.totals).zip(&self.steps) {
             *load = total as f32 * step;
         }
@@ -80,7 +80,7 @@ impl Balancer for LeastConnections {
         if count == 0 {
             return None;
         }
-        let are_few = count * view.tables.workers() <= limits::IN_FLIGHT_COUNTERS;
+        let are_few = count * view.in_flight.workers() <= limits::IN_FLIGHT_COUNTERS;
         if are_few || !self.is_read(view.now) {
             self.read_loads(view);
         }

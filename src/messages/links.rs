@@ -3,12 +3,12 @@
 use crossbeam_channel::Sender;
 
 use crate::base::ids::WorkerId;
+use crate::messages::{RefusedHead, ToControl, ToHealth};
 use crate::shared::access::AccessLine;
 use crate::shared::gauges::{AllGauges, WorkerGauges};
 use crate::shared::mailbox::Mailbox;
-use crate::shared::messages::{RefusedHead, ToControl, ToHealth};
 
-/// Where a worker's news go.
+/// A worker's connections to the health thread, the control thread and the access log.
 pub struct Links {
     pub gauges: AllGauges,
     pub health: Mailbox<ToHealth>,

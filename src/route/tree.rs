@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::worker::route::segments::{Segment, Segments};
-use crate::worker::route::text::Text;
+use crate::route::segments::{Segment, Segments};
+use crate::route::text::Text;
 
 /// A node's number in a [`Tree`].
 pub type Node = u32;

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::base::ids::RouteId;
-use crate::worker::route::RouteTable;
-use crate::worker::route::rule::{Rule, plain_host};
+use crate::route::RouteTable;
+use crate::route::rule::{Rule, plain_host};
 
 /// What became of a route when a request was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Builds the trees of a [`RouteTable`] from its rules.
 
 use crate::base::ids::RouteId;
-use crate::worker::route::rule::{HostPattern, Rule};
-use crate::worker::route::segments::Segments;
-use crate::worker::route::text::{Path, ReversedHost};
-use crate::worker::route::tree::{Node, Tree, TreeBuilder};
-use crate::worker::route::{HostNode, RouteTable, Site, SiteId};
+use crate::route::rule::{HostPattern, Rule};
+use crate::route::segments::Segments;
+use crate::route::text::{Path, ReversedHost};
+use crate::route::tree::{Node, Tree, TreeBuilder};
+use crate::route::{HostNode, RouteTable, Site, SiteId};
 
 /// The table for these rules, in the order of their ids.
 pub fn compile(rules: Vec<Rule>) -> RouteTable {

@@ -1,7 +1,7 @@
 //! Cuts a host or path at its separators, eight bytes at a time: most segments are shorter than that, and their ends
 //! are then found without a loop whose end the processor cannot foresee.
 
-use crate::worker::route::text::Text;
+use crate::route::text::Text;
 
 const WORD: usize = size_of::<u64>();
 const LOW_BITS: u64 = u64::from_ne_bytes([0x01; WORD]);
@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::worker::route::text::Path;
+    use crate::route::text::Path;
 
     /// Bytes with many separators, their neighbours and zeros among them.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {

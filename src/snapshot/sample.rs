@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use crate::balance::{AlgorithmPlan, HashKey};
+use crate::base::addresses::BackendAddr;
 use crate::base::limits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::NameSet;
+use crate::route::RouteTable;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, Descriptors, HealthCheck, OnUnhealthy, Outlier, Pool,
-    ProbeKind, ProbeTls, Protocol, Snapshot, Traceparent,
+    Backend, ClientLimits, Descriptors, HealthCheck, OnUnhealthy, Outlier, Pool, ProbeKind,
+    ProbeTls, Protocol, Snapshot, Traceparent,
 };
 use crate::tls::FilesRead;
-use crate::worker::balance::{AlgorithmPlan, HashKey};
-use crate::worker::route::RouteTable;
 
 /// Rows for one worker.
 pub fn slots() -> Slots {

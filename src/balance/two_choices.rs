@@ -3,9 +3,9 @@
 
 use std::hint::select_unpredictable;
 
+use crate::balance::random::{Random, WeightedDraw};
+use crate::balance::{Candidate, View, first_unblocked};
 use crate::base::ids::WorkerId;
-use crate::worker::balance::random::{Random, WeightedDraw};
-use crate::worker::balance::{Candidate, View, first_unblocked};
 
 /// Draws that may meet unusable candidates before all are looked at in turn.
 const DRAWS: usize = 4;

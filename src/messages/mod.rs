@@ -1,14 +1,17 @@
-//! What the threads tell each other.
+//! The messages that the threads send to each other, and a worker's connections to the other threads.
+
+pub mod links;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::http::refusal::Refusal;
 use crate::shared::backend_table::{BackendState, Permit};
 use crate::shared::client_count::SharedClientCount;
-use crate::snapshot::{ListenAddr, Purpose, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// To a worker, from control, health and the other workers.
 #[derive(Debug)]

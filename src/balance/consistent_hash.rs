@@ -5,10 +5,10 @@
 //! workers: for thousands of backends that takes longer than a request may wait for a worker. A backend that takes no
 //! requests is passed over when a key is looked up, so that only its own keys go elsewhere, and come back with it.
 
+use crate::balance::SharedHashTable;
+use crate::balance::hash::{mix, scale};
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, Member, View, first_unblocked};
 use crate::base::limits;
-use crate::shared::SharedHashTable;
-use crate::worker::balance::hash::{mix, scale};
-use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, Member, View, first_unblocked};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "consistent_hash",

@@ -1,9 +1,9 @@
 //! `random_two`: of two backends drawn by weight, the one with fewer requests under way for its weight, all cores
 //! together. Reads two backends' counters whatever the size of the pool: the choice for many cores and many backends.
 
+use crate::balance::two_choices::TwoChoices;
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, View};
 use crate::base::ids::{BackendId, WorkerId};
-use crate::worker::balance::two_choices::TwoChoices;
-use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "random_two",
@@ -47,7 +47,7 @@ impl Balancer for RandomTwo {
         let backends = &self.backends;
         self.choices.pick(view, |index| {
             let backend = backends[index];
-            f64::from(view.tables.in_flight(backend.id)) * backend.step
+            f64::from(view.in_flight.at(backend.id)) * backend.step
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::hint::select_unpredictable;
 
+use crate::balance::Candidate;
+use crate::balance::hash::{mix, scale};
 use crate::base::ids::WorkerId;
-use crate::worker::balance::Candidate;
-use crate::worker::balance::hash::{mix, scale};
 
 /// SplitMix64: fast, and random enough to spread load. Not for secrets.
 #[derive(Debug)]

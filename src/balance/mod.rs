@@ -1,5 +1,5 @@
 //! Picks the backend of a request: one live [`Balancer`] per core and pool, told which backends are usable and asked
-//! for one of them. Pure: no I/O, no clock, no lock; what other cores have under way is read from the backend tables.
+//! for one of them. Pure: no I/O, no clock, no lock; how many requests are under way at a backend is asked of [`InFlight`].
 //!
 //! A new algorithm is one new file and one line in [`ALGORITHMS`]; configuration, messages and the tests of this
 //! folder derive from that slice.
@@ -14,11 +14,10 @@ mod round_robin;
 mod two_choices;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::time::Micros;
-use crate::shared::SharedHashTable;
-use crate::shared::backend_table::BackendTables;
 
 pub use hash::hash_key;
 
@@ -71,6 +70,9 @@ pub struct Table {
     /// The member that has each place, as index in the pool's backends.
     places: Box<[u16]>,
 }
+
+/// The table of a pool's backends as every snapshot of the pool holds it.
+pub type SharedHashTable = Arc<Table>;
 
 impl Table {
     /// Milliseconds of work for thousands of members: not for a worker.
@@ -131,11 +133,24 @@ pub struct Candidate {
     pub member: u32,
 }
 
+/// The numbers of requests under way at the backends, as far as the calling worker knows them.
+pub trait InFlight {
+    /// The requests under way at a backend, those of all workers together. The numbers of other workers may be a moment
+    /// old.
+    fn at(&self, id: BackendId) -> u32;
+
+    /// Writes the number of each of the backends `ids` to the same index of `totals`, which is as long as `ids`.
+    fn at_each(&self, ids: &[BackendId], totals: &mut [u32]);
+
+    /// The number of workers, each of which has a counter per backend that [`InFlight::at`] reads.
+    fn workers(&self) -> usize;
+}
+
 /// What a pick may look at.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// Requests under way, on every core.
-    pub tables: &'a BackendTables,
+    /// The requests under way at each backend.
+    pub in_flight: &'a dyn InFlight,
     pub now: Micros,
     /// [`hash_key`] of what the request has for [`AlgorithmPlan::key`]; 0 if the algorithm uses none.
     pub key: u64,

@@ -2,11 +2,11 @@
 //! times the requests that are ahead of this one, for its weight. Latency is what this core saw; requests under way
 //! are those of all cores. The idea is Finagle's load balancer of the same name.
 
+use crate::balance::two_choices::TwoChoices;
+use crate::balance::{AlgorithmEntry, Balancer, Candidate, View};
 use crate::base::ewma::PeakEwma;
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::time::Micros;
-use crate::worker::balance::two_choices::TwoChoices;
-use crate::worker::balance::{AlgorithmEntry, Balancer, Candidate, View};
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "peak_ewma",
@@ -88,7 +88,7 @@ impl Balancer for PeakEwmaBalancer {
 impl Known {
     /// Microseconds until a request given to it now would probably end.
     fn cost(&self, view: &View<'_>) -> f64 {
-        let ahead = f64::from(view.tables.in_flight(self.id));
+        let ahead = f64::from(view.in_flight.at(self.id));
         match self.latency {
             Some(latency) => latency.value(view.now) * (ahead + 1.0) * self.step,
             None => UNKNOWN_MICROS * ahead * self.step,
