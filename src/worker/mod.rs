@@ -1,6 +1,7 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
 mod accept;
+mod accept_pause;
 mod attempt;
 mod body;
 mod buffer_body;
