@@ -178,7 +178,7 @@ fn exchange(request: &str, answer: &'static str, redirects: bool) -> Served {
     let downstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = downstream.local_addr().unwrap();
     let adapt = |snapshot: &mut Snapshot| {
-        snapshot.routes = vec![route()];
+        snapshot.routes = vec![Arc::new(route())];
         snapshot.route_table = Arc::new(RouteTable::new(&[(None, "/a".to_owned())]));
         snapshot.listeners = vec![listener_settings(ListenAddr::Tcp(addr), redirects)];
     };
