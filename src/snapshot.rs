@@ -1,9 +1,11 @@
 //! The compiled configuration: immutable, shared by every thread, no names left to look up and nothing optional that a
 //! request would have to decide. A running request keeps the snapshot it began with.
 
+mod pool_options;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use rustls::pki_types::ServerName;
 use crate::base::cidr::Cidr;
 use crate::base::ids::{BackendId, PoolId};
 use crate::base::limits;
+use crate::base::setting::{Absent, Kind, Value, plain_settings};
 use crate::http::cookies::CookieEdits;
 use crate::http::h1::HeadLimits;
 use crate::http::names::{FieldEdits, NameSet};
@@ -26,6 +29,8 @@ use crate::tls::{
 };
 use crate::worker::balance::{AlgorithmPlan, Table};
 use crate::worker::route::RouteTable;
+
+pub use pool_options::{OUTLIER, OnUnhealthy, Outlier, PoolOptions, Protocol, ProxyProtocol};
 
 /// Everything that workers, health and control need to know of the configuration.
 #[derive(Debug)]
@@ -365,14 +370,17 @@ pub struct Admin {
     pub tls: Option<ServerSettings>,
 }
 
-/// What becomes of `traceparent` (W3C Trace Context).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traceparent {
-    /// A request without one gets one.
-    pub create: bool,
-    /// What the client sent is believed and passed on.
-    pub propagate: bool,
+plain_settings! {
+    /// Treatment of the request field `traceparent` (W3C Trace Context).
+    pub struct Traceparent {
+        /// Whether a request without `traceparent` gets one.
+        create: bool = Kind::Flag, Absent::Is(Value::Flag(false));
+        /// Whether `traceparent` and `tracestate` of the client are passed on.
+        propagate: bool = Kind::Flag, Absent::Is(Value::Flag(true));
+    }
 }
+
+impl Copy for Traceparent {}
 
 /// Where requests of one host and path prefix go, and under which conditions.
 #[derive(Debug)]
@@ -443,44 +451,25 @@ pub struct Pool {
     /// Of these backends, if the algorithm uses keys.
     pub table: Option<Arc<Table>>,
     pub backends: Vec<Backend>,
+    /// `None`: no backend is ejected.
     pub outlier: Option<Outlier>,
-    pub on_unhealthy: OnUnhealthy,
-    /// The percentage of healthy backends below which all backends take requests; 0: this never happens.
-    pub panic_threshold: u32,
-    /// Idle connections that one core keeps to one backend.
-    pub idle_connections: u32,
-    /// What its backends speak.
-    pub protocol: Protocol,
+    /// The settings that are used as they are written.
+    pub options: PoolOptions,
     /// `None`: cleartext.
     pub tls: Option<ClientTls>,
-    /// The header that every connection to a backend begins with, if any.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether the responses of the pool's backends must follow the RFCs to the letter. Otherwise every response with
-    /// one possible reading is taken.
-    pub strict_responses: bool,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
     pub counts: Arc<PoolCounts>,
 }
 
-/// How palantir treats requests in a backend that turns unhealthy, unless they go on to another backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnUnhealthy {
-    /// The requests go on, within their usual time-outs.
-    #[default]
-    Finish,
-    /// The requests end, and so do tunnels.
-    Cut,
-}
+/// The options of a pool are read as its own: a new one needs no line here.
+impl Deref for Pool {
+    type Target = PoolOptions;
 
-/// What the backends of a pool speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    #[default]
-    Http1,
-    /// By ALPN with TLS, by prior knowledge without.
-    Http2,
+    fn deref(&self) -> &PoolOptions {
+        &self.options
+    }
 }
 
 /// TLS with backends.
@@ -491,13 +480,6 @@ pub struct ClientTls {
     pub config: Arc<rustls::ClientConfig>,
     /// The TLS configuration of connections that HTTP/1.1 is spoken on; equal to `config` if the pool speaks HTTP/1.1.
     pub http1: Arc<rustls::ClientConfig>,
-}
-
-/// Version of the PROXY header, which tells a backend who the client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    V1,
-    V2,
 }
 
 /// One server.
@@ -599,16 +581,6 @@ pub enum ProbeKind {
     },
     /// Asks `grpc.health.v1` over HTTP/2 whether this service is serving; the empty name stands for the whole server.
     Grpc { service: String },
-}
-
-/// When a backend is ejected for what its answers were like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlier {
-    /// Connect failures, resets and 5xx in a row.
-    pub consecutive_failures: u32,
-    pub eject: Duration,
-    /// Share of the pool's backends that may be ejected at once (one always may if this is above 0).
-    pub max_ejected_percent: u32,
 }
 
 impl Snapshot {
