@@ -8,9 +8,9 @@ use super::document::{Item, Table};
 use super::health_check::{self, HealthCheckSettings};
 use super::notes::Placed;
 use super::tls::{self, ClientTlsSettings};
+use crate::balance::AlgorithmPlan;
 use crate::base::limits;
 use crate::snapshot::{Outlier, PoolOptions, Protocol};
-use crate::worker::balance::AlgorithmPlan;
 
 /// A pool as written.
 #[derive(Clone, Debug)]

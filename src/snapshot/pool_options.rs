@@ -1,5 +1,6 @@
 //! The settings of a pool that workers and the health thread go by as they are written.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::base::limits::{self, default};
@@ -83,6 +84,15 @@ pub enum ProxyProtocol {
     V1,
     /// Binary.
     V2,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+        })
+    }
 }
 
 impl Word for OnUnhealthy {

@@ -3,10 +3,10 @@
 use super::health_check::HEALTH_CHECK;
 use super::tls::CLIENT_TLS;
 use super::{ADDRESS, flag, optional, required, time_or_zero, whole};
+use crate::balance::ALGORITHMS;
 use crate::base::limits::{self, default};
 use crate::base::setting::{Absent, Kind, Plain, Section, Setting, Value};
 use crate::snapshot::{OUTLIER, PoolOptions};
-use crate::worker::balance::ALGORITHMS;
 
 /// `[[pools]]`
 pub static POOL: Section = Section {

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::balance::HashKey;
 use crate::base::setting::Plain;
 use crate::config::schema::as_json;
 use crate::config::{
     self, BackendSettings, ClientTlsSettings, HealthCheckSettings, MASK, PoolSettings,
 };
 use crate::snapshot::{HealthCheck, ProbeKind, ProbeTls};
-use crate::worker::balance::HashKey;
 
 /// Members of an object.
 pub type Members = Map<String, Value>;

@@ -7,12 +7,13 @@ use utoipa::ToSchema;
 
 use super::schemas::{ShownPool, ShownServer};
 use super::shown;
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, WorkerId};
 use crate::config::{BackendAddress, BackendPlace, BackendSettings, PoolSettings};
 use crate::control::ask::InForce;
 use crate::control::metrics::pool_panics;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, BackendAddr, Pool as RunningPool};
+use crate::snapshot::{Backend, Pool as RunningPool};
 
 /// Servers that do the same work.
 #[derive(Debug, Serialize, ToSchema)]
