@@ -14,6 +14,7 @@ pub mod panic_on_demand;
 pub mod quantity;
 pub mod random;
 pub mod retry_budget;
+pub mod setting;
 pub mod short_text;
 pub mod time;
 pub mod token_bucket;
