@@ -16,7 +16,7 @@ mod timer;
 pub mod tls;
 mod unasked;
 
-pub use blob::Blob;
+pub use blob::{Blob, BlobKind, UnreadableBlob};
 pub use block::{Block, Blocks};
 pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};

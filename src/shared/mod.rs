@@ -6,6 +6,7 @@ pub mod client_count;
 pub mod count;
 pub mod counts;
 pub mod gauges;
+pub mod health_record;
 pub mod histogram;
 pub mod links;
 pub mod mailbox;
