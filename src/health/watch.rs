@@ -18,9 +18,9 @@ use crate::health::place::Place;
 use crate::health::probe::Outcome;
 use crate::health::resume::{Records, record_of};
 use crate::health::schedule::Schedule;
+use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
 use crate::shared::health_record::HealthRecord;
-use crate::shared::messages::StateChange;
 use crate::snapshot::{Backend, HealthCheck, Pool, Snapshot};
 
 /// All watched backends.

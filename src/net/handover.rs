@@ -20,8 +20,8 @@ use rustix::net::{
 use super::blob::{Blob, UnreadableBlob};
 use super::inherited::Passed;
 use super::listen::BoundListener;
+use crate::base::addresses::{Purpose, ServerKind};
 use crate::base::limits;
-use crate::snapshot::{Purpose, ServerKind};
 
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESCRIPTORS));
 /// Ends the list of sockets; an address cannot be taken for it.

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::base::limits;
+use crate::messages::ToHealth;
 use crate::net::{Blob, BlobKind};
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::Mailbox;
-use crate::shared::messages::ToHealth;
 
 /// The bytes are a JSON object with the records, see [`HealthRecord`].
 pub const HEALTH: BlobKind = BlobKind {

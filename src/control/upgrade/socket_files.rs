@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str;
 
+use crate::base::addresses::ListenAddr;
 use crate::net::{Blob, BlobKind, Handed, Passed};
 use crate::shared::socket_files::{FileId, SharedSocketFile, SocketFile};
-use crate::snapshot::ListenAddr;
 
 /// The bytes are, for each file, its device, its inode and its path, with spaces between and a zero byte at the end.
 pub const SOCKET_FILES: BlobKind = BlobKind {

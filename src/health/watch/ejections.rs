@@ -6,8 +6,8 @@ use super::{News, Watch, Watched};
 use crate::base::ids::BackendId;
 use crate::base::time::Micros;
 use crate::health::judge;
+use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
-use crate::shared::messages::StateChange;
 use crate::snapshot::{Backend, Outlier, Pool};
 
 impl Watch {

@@ -7,8 +7,8 @@ mod resumes;
 use std::time::Duration;
 
 use super::*;
-use crate::shared::sample;
 use crate::shared::slots::Slots;
+use crate::snapshot::sample;
 
 const SECOND: u64 = 1_000_000;
 

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 
 use super::*;
-use crate::snapshot::ListenAddr;
+use crate::base::addresses::ListenAddr;
 
 fn listeners(count: usize) -> Vec<BoundListener> {
     let open = || TcpListener::bind("127.0.0.1:0").unwrap();
