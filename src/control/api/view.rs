@@ -20,15 +20,17 @@ use crate::snapshot::{Backend, Pool as RunningPool};
 /// Servers that do the same work.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Pool {
-    /// As configured; a route's own pool is named like its route.
+    /// The name of the pool, as it is configured; a route's own pool has the name of its route.
     pub name: String,
-    /// Where it is: `/pools/api`.
+    /// The path of the resource, such as `/pools/api`.
     pub href: String,
+    /// The name of the balancing algorithm.
     pub balancing_algorithm: &'static str,
-    /// What a request's key is made of, if the algorithm uses one.
+    /// The parts of a request that make its key; absent if the algorithm uses no key.
     pub hash_on: Option<String>,
-    /// How its backends are probed that do not say so themselves.
+    /// The probes of the backends that have no settings of their own.
     pub health_check: Option<HealthCheckSettings>,
+    /// How backends are ejected to which requests fail; `null`: no backend is ejected.
     pub outlier: Option<OutlierSettings>,
     /// Whether requests in a backend that turns unhealthy, and that do not go on to another backend, go on (`finish`)
     /// or end (`cut`).
@@ -40,7 +42,7 @@ pub struct Pool {
     pub panics: bool,
     /// Idle connections kept per core and backend.
     pub idle_connections: u32,
-    /// What its backends speak: `h1` or `h2`.
+    /// The protocol that the backends of the pool speak: `h1` or `h2`.
     pub protocol: &'static str,
     /// How TLS is spoken with its backends; `null`: they are spoken to in cleartext.
     pub tls: Option<TlsSettings>,
@@ -50,40 +52,46 @@ pub struct Pool {
     pub strict_responses: bool,
     /// Names of the routes that lead here.
     pub routes: Vec<String>,
+    /// The servers of the pool.
     pub backends: Vec<Server>,
 }
 
 /// One server of a pool.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Server {
+    /// The name of the pool.
     pub pool: String,
     /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
     pub addr: String,
-    /// Where it is: `/pools/api/servers/127.0.0.1:9001`.
+    /// The path of the resource, such as `/pools/api/servers/127.0.0.1:9001`.
     pub href: String,
+    /// The share of requests that the server gets, compared with the weights of the other servers.
     #[schema(minimum = 1, maximum = 256)]
     pub weight: u16,
     /// Open connections that all cores together may have; 0: unlimited.
     pub max_connections: u32,
-    /// Takes no new requests; running ones finish.
+    /// Whether the server is drained: it takes no new requests, and running requests finish.
     pub drain: bool,
-    /// Is taken out after having been down for so long; `null`: never.
+    /// The seconds for which the server must be down before it is removed; `null`: it is never removed.
     pub remove_after_secs: Option<f64>,
-    /// How it is probed, if that differs from the pool.
+    /// The probes of the server, if they differ from those of its pool.
     pub health_check: Option<HealthCheckSettings>,
+    /// Whether the server takes new requests.
     pub state: State,
     /// Requests under way, on all cores.
     pub in_flight: u64,
-    /// What a name has resolved to; of an address, itself.
+    /// The addresses to which the name has resolved; for an address, the address itself.
     pub addresses: Vec<ServerAddress>,
 }
 
 /// One address of a server.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ServerAddress {
-    /// As logs and metrics call it.
+    /// The address, as logs and metrics name it.
     pub label: String,
+    /// Whether the address takes new requests.
     pub state: State,
+    /// Requests under way at the address, on all cores.
     pub in_flight: u64,
 }
 
@@ -91,11 +99,15 @@ pub struct ServerAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// The server takes requests.
     Healthy,
+    /// Requests to the server failed, so that it takes no requests for a while.
     Ejected,
+    /// The server fails its probes.
     Unhealthy,
+    /// The server takes no new requests, because the configuration says so.
     Draining,
-    /// Its name has never resolved.
+    /// The name of the server has never resolved.
     Unresolved,
 }
 
@@ -110,7 +122,7 @@ impl From<BackendState> for State {
     }
 }
 
-/// What is in force, found by name.
+/// The configuration in force, in which pools and backends are found by name.
 pub struct View<'s> {
     in_force: &'s InForce,
     tables: &'s BackendTables,
@@ -119,6 +131,7 @@ pub struct View<'s> {
 }
 
 impl<'s> View<'s> {
+    /// The configuration in force, with the states that these tables hold.
     pub fn new(in_force: &'s InForce, tables: &'s BackendTables) -> View<'s> {
         let snapshot = &in_force.snapshot;
         let mut routes: HashMap<_, Vec<_>> = HashMap::new();

@@ -23,6 +23,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
+/// The resources below `/pools/{name}/servers`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show, put, patch, take_out))
 }
@@ -37,12 +38,12 @@ pub struct ServerSettings {
     /// Open connections that all cores together may have; 0: unlimited.
     #[schema(minimum = 0, maximum = 10_000_000)]
     max_connections: Option<u32>,
-    /// Takes no new requests; running ones finish.
+    /// Whether the server is drained: it takes no new requests, and running requests finish.
     drain: Option<bool>,
     /// Is taken out after having been down for so long; 0: never.
     #[schema(minimum = 0, maximum = 86400)]
     remove_after_secs: Option<f64>,
-    /// Instead of the pool's.
+    /// The settings of the server that replace those of its pool.
     health_check: Option<HealthCheckSettings>,
 }
 
@@ -91,8 +92,9 @@ fn duration(text: &str) -> Option<Duration> {
 
 /// One server
 #[utoipa::path(get, path = "/pools/{name}/servers/{addr}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001")),
-    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
+    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision in force")))))]
 async fn show(
     State(api): Api,
     Names((pool, addr)): Names<(String, String)>,
@@ -102,14 +104,18 @@ async fn show(
     Ok((etag(in_force.revision), axum::Json(server)).into_response())
 }
 
-/// Gives a server exactly these settings
+/// Replaces all settings of a server
 ///
 /// A server that is not there is added.
 #[utoipa::path(put, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001")),
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
     responses(
-        (status = 200, body = Server, description = "Changed, or as it was", headers(("ETag" = String, description = "The revision"))),
-        (status = 201, body = Server, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
+        (status = 200, body = Server, description = "The resource was changed, or was like this already",
+            headers(("ETag" = String, description = "The revision in force"))),
+        (status = 201, body = Server, description = "The resource was added", headers(("ETag" = String,
+            description = "The revision in force"), ("Location" = String,
+            description = "The path of the resource"))),
     ))]
 async fn put(
     State(api): Api,
@@ -134,10 +140,12 @@ async fn put(
 
 /// Changes some settings of a server
 ///
-/// What is not named stays; `null` takes a setting back to its default. A setting that is an object is replaced whole.
+/// A setting that is not named stays as it is; `null` takes a setting back to its default. A setting that is an object
+/// is replaced whole.
 #[utoipa::path(patch, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001")),
-    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
+    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision in force")))))]
 async fn patch(
     State(api): Api,
     caller: Caller,
@@ -154,16 +162,17 @@ async fn patch(
     Ok((etag(accepted.revision), axum::Json(server)).into_response())
 }
 
-/// Takes a server out
+/// Removes a server
 ///
 /// With `drain` the server takes no new requests from the answer on, and is removed when its running requests have
 /// ended. The last server of a pool that takes requests can be neither removed nor drained (409); drained servers do
 /// not count as taking requests.
 #[utoipa::path(delete, path = "/pools/{name}/servers/{addr}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001"), Removal),
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001"), Removal),
     responses(
-        (status = 200, body = Outcome, description = "Gone"),
-        (status = 202, body = Outcome, description = "Draining"),
+        (status = 200, body = Outcome, description = "The removal is done"),
+        (status = 202, body = Outcome, description = "The server is drained, and removed later"),
     ))]
 async fn take_out(
     State(api): Api,

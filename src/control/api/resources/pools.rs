@@ -21,6 +21,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
+/// The resources `/pools` and `/pools/{name}`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -63,7 +64,7 @@ struct PoolSettings {
     /// Idle connections kept per core and backend.
     #[schema(minimum = 0, maximum = 16384)]
     idle_connections: Option<u32>,
-    /// What its backends speak: `h1` or `h2`.
+    /// The protocol that the backends of the pool speak: `h1` or `h2`.
     #[schema(pattern = "^h[12]$", example = "h1")]
     protocol: Option<String>,
     /// TLS with its backends.
@@ -95,13 +96,13 @@ struct BackendEntry {
     /// Is taken out after having been down for so long; 0: never.
     #[schema(minimum = 0, maximum = 86400)]
     remove_after_secs: Option<f64>,
-    /// Instead of the pool's.
+    /// The settings of the server that replace those of its pool.
     health_check: Option<HealthCheckSettings>,
 }
 
 /// All pools
 #[utoipa::path(get, path = "/pools", tag = "pools",
-    responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision")))))]
+    responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision in force")))))]
 async fn list(State(api): Api) -> Response {
     let in_force = api.in_force();
     let pools = Pools {
@@ -113,22 +114,25 @@ async fn list(State(api): Api) -> Response {
 
 /// One pool
 #[utoipa::path(get, path = "/pools/{name}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
 async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, ApiProblem> {
     let in_force = api.in_force();
     let pool = api.pool_in(&in_force, &name)?;
     Ok((etag(in_force.revision), axum::Json(pool)).into_response())
 }
 
-/// Gives a pool exactly these settings
+/// Replaces all settings of a pool
 ///
 /// A pool that is not there is added.
 #[utoipa::path(put, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
     responses(
-        (status = 200, body = Pool, description = "Changed, or as it was", headers(("ETag" = String, description = "The revision"))),
-        (status = 201, body = Pool, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
+        (status = 200, body = Pool, description = "The resource was changed, or was like this already",
+            headers(("ETag" = String, description = "The revision in force"))),
+        (status = 201, body = Pool, description = "The resource was added", headers(("ETag" = String,
+            description = "The revision in force"), ("Location" = String,
+            description = "The path of the resource"))),
     ))]
 async fn put(
     State(api): Api,
@@ -152,11 +156,11 @@ async fn put(
 
 /// Changes some settings of a pool
 ///
-/// What is not named stays; `null` takes a setting back to its default. A setting that is an object or a list is
-/// replaced whole.
+/// A setting that is not named stays as it is; `null` takes a setting back to its default. A setting that is an object
+/// or a list is replaced whole.
 #[utoipa::path(patch, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
 async fn patch(
     State(api): Api,
     caller: Caller,
@@ -172,10 +176,10 @@ async fn patch(
     Ok((etag(accepted.revision), axum::Json(pool)).into_response())
 }
 
-/// Takes a pool out that no route leads to
+/// Removes a pool that no route leads to
 #[utoipa::path(delete, path = "/pools/{name}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Outcome, description = "Gone")))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Outcome, description = "The removal is done")))]
 async fn take_out(
     State(api): Api,
     caller: Caller,
