@@ -466,6 +466,9 @@ pub const LOG_STALL_MILLIS: u64 = 5_000;
 pub const REFUSED_PER_SECOND: u32 = 10;
 /// Bytes of a refused request's head that are kept.
 pub const REFUSED_HEAD_BYTES: usize = 512;
+/// Replies that a core keeps rendered. A core that has sent more different ones begins anew: each costs some hundred
+/// bytes, and rendering one takes about a microsecond.
+pub const RENDERED_REPLIES: usize = 64;
 /// Refused requests that are remembered.
 pub const BAD_REQUESTS: usize = 100;
 

@@ -23,7 +23,7 @@ use crate::control::desk::{Overlay, Problem, ProblemKind};
 use crate::control::resolve::{Known, LookUps, Names, Question};
 use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
-use crate::shared::access::{AccessLine, Texts};
+use crate::shared::access::{AccessLine, RequestFacts, Tally, Texts};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::{Mailbox, mailbox};
@@ -408,18 +408,16 @@ fn access_line(request_id: u64) -> AccessLine {
     AccessLine {
         began: Micros::now(),
         request_id: RequestId(request_id),
-        client: None,
-        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
-        version: 11,
-        status: 200,
-        request_bytes: 0,
-        response_bytes: 0,
         generation: 1,
-        route: None,
-        pool: Some(PoolId(0)),
-        backend: None,
-        attempts: 0,
-        upstream_micros: 0,
+        facts: RequestFacts {
+            pool: Some(PoolId(0)),
+            ..RequestFacts::default()
+        },
+        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
+        tally: Tally {
+            status: 200,
+            ..Tally::default()
+        },
         total_micros: 0,
         failure: "",
     }

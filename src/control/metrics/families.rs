@@ -26,10 +26,9 @@ use self::workers::encode_workers;
 use super::Sources;
 use crate::control::ask::InForce;
 use crate::control::pending::OPERATIONS;
-use crate::shared::counts::PerKind;
-use crate::shared::gauges::CONNECTION_FAILURES;
-use crate::worker::connection::failure::WORDS;
-use crate::worker::failure::{Failure, kind_word};
+use crate::shared::connection_failure::{CONNECTION_FAILURES, CONNECTION_REASONS};
+use crate::shared::counts::PerGroup;
+use crate::shared::failure::{FAILURES, REASONS, group_label};
 
 /// All metrics of these sources.
 #[derive(Debug)]
@@ -91,21 +90,13 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "1 from the beginning of a stop, else 0",
         draining,
     )?;
-    let mut reasons = Vec::new();
+    let mut reasons = [0; REASONS];
     for gauges in sources.gauges.iter() {
-        let counted = gauges.reasons();
-        reasons.resize(counted.len(), 0);
-        reasons
-            .iter_mut()
-            .zip(counted)
-            .for_each(|(sum, count)| *sum += count);
+        let counted = reasons.iter_mut().zip(gauges.reasons());
+        counted.for_each(|(sum, count)| *sum += count);
     }
-    let rows = reasons.into_iter().enumerate().map(|(reason, count)| {
-        let consequences = Failure::of_reason(reason).consequences();
-        let labels = [
-            ("reason", consequences.word),
-            ("fault", consequences.fault.word()),
-        ];
+    let rows = FAILURES.iter().zip(reasons).map(|(row, count)| {
+        let labels = [("reason", row.label), ("fault", row.fault.label())];
         (labels, count)
     });
     page.counters(
@@ -113,17 +104,17 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "Requests that palantir answered with an error of its own or cut, by reason and by the side at fault",
         rows,
     )?;
-    let mut ended = [0; CONNECTION_FAILURES];
+    let mut ended = [0; CONNECTION_REASONS];
     for gauges in sources.gauges.iter() {
         let counted = ended.iter_mut().zip(gauges.connection_failures());
         counted.for_each(|(sum, count)| *sum += count);
     }
-    let rows = WORDS.iter().zip(ended);
+    let rows = CONNECTION_FAILURES.iter().zip(ended);
     page.counters(
         "palantir_connection_failures",
         "Client connections that palantir ended because of what the client sent before or beside its requests, by \
          reason",
-        rows.map(|(word, count)| ([("reason", *word)], count)),
+        rows.map(|(row, count)| ([("reason", row.label)], count)),
     )
 }
 
@@ -141,12 +132,12 @@ fn encode_pending(page: &mut Page<'_>, sources: &Sources) -> fmt::Result {
     )
 }
 
-/// The kinds of failures that there were.
-fn failures_of(failures: &PerKind<u64>) -> impl Iterator<Item = (&'static str, u64)> {
+/// The groups of failures that there were.
+fn failures_of(failures: &PerGroup<u64>) -> impl Iterator<Item = (&'static str, u64)> {
     let counted = failures
         .0
         .iter()
         .enumerate()
         .filter(|(_, count)| **count > 0);
-    counted.map(|(kind, count)| (kind_word(kind), *count))
+    counted.map(|(group, count)| (group_label(group), *count))
 }

@@ -75,7 +75,7 @@ fn what_was_found_by_other_settings_counts_for_nothing() {
         |pool| each_check(pool, |check| check.unhealthy_after = 4),
         |pool| each_check(pool, |check| check.port = Some(1)),
         |pool| each_check(pool, |check| check.tls = ProbeTls::Off),
-        |pool| pool.protocol = Protocol::Http2,
+        |pool| pool.options.protocol = Protocol::Http2,
         |pool| pool.name = "other".to_owned(),
         |pool| {
             pool.backends
