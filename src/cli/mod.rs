@@ -1,12 +1,14 @@
 //! The command line: the commands that only look at the configuration, and those that speak to a running palantir.
 
 mod admin;
+mod carry_out;
 mod check;
 mod explain;
 mod listener;
 mod output;
 mod remote;
 mod report;
+mod run;
 mod top;
 
 use std::net::SocketAddr;
@@ -14,9 +16,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use check::check;
-pub use explain::explain;
-pub use remote::{Remote, remote};
+use check::check;
+use explain::explain;
+use remote::{Remote, remote};
+
+pub use carry_out::{carry_out, start_log};
 
 use crate::config;
 
