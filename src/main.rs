@@ -64,6 +64,7 @@ fn main() -> ExitCode {
 fn carry_out(command: Command, path: &Path) -> ExitCode {
     match command {
         Command::Check => cli::check(path),
+        Command::Schema { reference } => cli::schema(reference),
         Command::Explain {
             method,
             url,

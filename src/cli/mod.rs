@@ -7,6 +7,7 @@ mod listener;
 mod output;
 mod remote;
 mod report;
+mod schema;
 mod top;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand};
 pub use check::check;
 pub use explain::explain;
 pub use remote::{Remote, remote};
+pub use schema::schema;
 
 use crate::config;
 
@@ -53,6 +55,12 @@ pub enum Command {
         /// Configured address of the listener that the request reaches; by default scheme and port of the URL choose it
         #[arg(long, value_name = "ADDR")]
         listener: Option<String>,
+    },
+    /// Print the JSON Schema of the configuration file, by which editors complete it
+    Schema {
+        /// Print the reference of the configuration file instead, in Markdown
+        #[arg(long)]
+        reference: bool,
     },
     /// Start test servers alone: backends that answer and say which one they are
     TestServer {
@@ -123,6 +131,14 @@ mod tests {
             (
                 "palantir rollback 3",
                 Some(Command::Remote(Remote::Rollback { revision: 3 })),
+            ),
+            (
+                "palantir schema",
+                Some(Command::Schema { reference: false }),
+            ),
+            (
+                "palantir schema --reference",
+                Some(Command::Schema { reference: true }),
             ),
             ("palantir rollback", None),
             ("palantir reload --max-failed-percent 5", None),
