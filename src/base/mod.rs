@@ -9,6 +9,7 @@ pub mod file_at_work;
 pub mod ids;
 pub mod limits;
 pub mod log;
+pub mod machine_clock;
 pub mod memory;
 pub mod panic_on_demand;
 pub mod quantity;

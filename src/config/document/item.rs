@@ -6,20 +6,11 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Table, instead_of, joined, shown};
+use super::{Item, Table, instead_of, joined, shown};
 use crate::base::setting::{Kind, Section, Value, Word, words};
 use crate::base::{limits, quantity};
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place, Placed};
-
-/// One value of the document.
-pub struct Item<'d> {
-    value: &'d DeValue<'d>,
-    pub(super) place: Place,
-    /// What the value may be.
-    kind: Kind,
-    notes: &'d Notes<'d>,
-}
 
 /// The place of a value; `key` is the way to it.
 pub(super) fn place_of(value: &Spanned<DeValue<'_>>, key: String, notes: &Notes<'_>) -> Place {

@@ -8,10 +8,28 @@ use toml::de::{DeTable, DeValue};
 
 use super::mask::{self, MASK};
 use super::notes::{Notes, Place};
-use crate::base::setting::Section;
+use crate::base::setting::{Kind, Section, Setting};
 
-pub(super) use item::Item;
-pub(super) use table::Table;
+/// One value of the document.
+pub struct Item<'d> {
+    value: &'d DeValue<'d>,
+    place: Place,
+    /// What the value may be.
+    kind: Kind,
+    notes: &'d Notes<'d>,
+}
+
+/// One table of the document while it is read.
+pub struct Table<'d> {
+    /// The settings that the table may have.
+    settings: Vec<&'static Setting>,
+    /// `None` for a table that is absent.
+    entries: Option<&'d DeTable<'d>>,
+    place: Place,
+    notes: &'d Notes<'d>,
+    /// Names of the settings that were asked for.
+    asked: Vec<&'static str>,
+}
 
 /// Characters of a value that a message repeats.
 const SHOWN_CHARS: usize = 60;

@@ -6,22 +6,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::{Item, instead_of, item, joined};
+use super::{Item, Table, instead_of, item, joined};
 use crate::base::setting::{Kind, Plain, Section, Setting, Stored, Value, Word};
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place};
-
-/// One table of the document while it is read.
-pub struct Table<'d> {
-    /// The settings that the table may have.
-    settings: Vec<&'static Setting>,
-    /// `None` for a table that is absent.
-    entries: Option<&'d DeTable<'d>>,
-    place: Place,
-    notes: &'d Notes<'d>,
-    /// Names of the settings that were asked for.
-    asked: Vec<&'static str>,
-}
 
 impl<'d> Table<'d> {
     /// A table; `entries` is `None` if the table is absent.
