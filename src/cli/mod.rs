@@ -9,6 +9,7 @@ mod output;
 mod remote;
 mod report;
 mod run;
+mod schema;
 mod top;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 use check::check;
 use explain::explain;
 use remote::{Remote, remote};
+use schema::schema;
 
 pub use carry_out::{carry_out, start_log};
 
@@ -57,6 +59,12 @@ pub enum Command {
         /// Configured address of the listener that the request reaches; by default scheme and port of the URL choose it
         #[arg(long, value_name = "ADDR")]
         listener: Option<String>,
+    },
+    /// Print the JSON Schema of the configuration file, by which editors complete it
+    Schema {
+        /// Print the reference of the configuration file instead, in Markdown
+        #[arg(long)]
+        reference: bool,
     },
     /// Start test servers alone: backends that answer and say which one they are
     TestServer {
@@ -127,6 +135,14 @@ mod tests {
             (
                 "palantir rollback 3",
                 Some(Command::Remote(Remote::Rollback { revision: 3 })),
+            ),
+            (
+                "palantir schema",
+                Some(Command::Schema { reference: false }),
+            ),
+            (
+                "palantir schema --reference",
+                Some(Command::Schema { reference: true }),
             ),
             ("palantir rollback", None),
             ("palantir reload --max-failed-percent 5", None),
