@@ -8,7 +8,6 @@ mod buffer_body;
 mod client_room;
 mod connection;
 mod decide;
-mod deliver;
 mod downstream;
 mod encode;
 mod exchange;
@@ -32,6 +31,7 @@ mod references;
 mod relay;
 mod reply;
 mod resort;
+mod response;
 mod retry;
 #[cfg(test)]
 mod sample;
