@@ -81,3 +81,6 @@ pub mod health;
 pub mod test_server;
 
 pub mod cli;
+
+#[cfg(test)]
+mod simulated;

@@ -16,6 +16,11 @@ use crate::shared::sockets::{Counted, Side};
 pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     count_operation();
     let counted = Counted::new(Side::Connected);
+    #[cfg(test)]
+    if let Some(kernel) = crate::simulated::kernel() {
+        let end = kernel.connect(addr).await?;
+        return Ok(Socket::simulated(super::simulated::raw(), end, counted));
+    }
     let socket = TcpStream::connect_addr(addr).await?;
     socket.set_nodelay(true)?;
     bound_silence(&socket);

@@ -16,6 +16,8 @@ use monoio::net::{TcpListener, UnixListener};
 use socket2::{Domain, SockAddr, Type};
 
 use super::operations::count_operation;
+#[cfg(test)]
+use super::simulated;
 use super::socket_file;
 use super::{Engine, Socket, Turn};
 use crate::base::limits;
@@ -229,6 +231,17 @@ impl Listener {
 
     /// The next connection; `None` when the gate is closed. Errors: as the system gives them.
     pub async fn accept(&self, gate: &Gate) -> Option<io::Result<(Socket, Peer)>> {
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            let fd = self.fd();
+            return poll_fn(|cx| match gate.is_closed() {
+                true => Poll::Ready(None),
+                false => kernel
+                    .poll_accept(fd, cx)
+                    .map(|came| Some(Ok(simulated::accepted(came)))),
+            })
+            .await;
+        }
         let stop = gate.handle()?;
         let accepted = self.accept_until(stop).await;
         if accepted.is_err() && gate.handle().is_none() {
@@ -241,6 +254,16 @@ impl Listener {
     /// listener that is about to be closed: closing it would reset them. Errors: no connection could be accepted
     /// although one may wait.
     pub async fn accept_waiting(&self, turn: &Turn) -> Option<io::Result<(Socket, Peer)>> {
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            let fd = self.fd();
+            turn.pass().await;
+            let came = poll_fn(|cx| match kernel.has_waiting(fd) {
+                true => kernel.poll_accept(fd, cx).map(Some),
+                false => Poll::Ready(None),
+            });
+            return came.await.map(|came| Ok(simulated::accepted(came)));
+        }
         let canceller = Canceller::new();
         let mut accepting = pin!(self.accept_until(canceller.handle()));
         let mut passing = pin!(turn.pass());
@@ -262,17 +285,24 @@ impl Listener {
 
     /// Whether a connection is in the socket's queue. Does not block.
     pub fn has_waiting(&self) -> bool {
-        let fd = match &self.socket {
-            Socketed::Tcp(listener) => listener.as_raw_fd(),
-            Socketed::Unix(listener) => listener.as_raw_fd(),
-        };
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            return kernel.has_waiting(self.fd());
+        }
         let mut socket = libc::pollfd {
-            fd,
+            fd: self.fd(),
             events: libc::POLLIN,
             revents: 0,
         };
         // SAFETY: a call on a live descriptor with one live entry; it does not wait.
         unsafe { libc::poll(&raw mut socket, 1, 0) > 0 }
+    }
+
+    fn fd(&self) -> RawFd {
+        match &self.socket {
+            Socketed::Tcp(listener) => listener.as_raw_fd(),
+            Socketed::Unix(listener) => listener.as_raw_fd(),
+        }
     }
 
     async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Socket, Peer)> {

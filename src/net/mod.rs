@@ -10,6 +10,8 @@ mod inherited;
 mod listen;
 mod operations;
 mod runtime;
+#[cfg(test)]
+mod simulated;
 mod socket;
 mod socket_file;
 mod timer;
@@ -27,6 +29,8 @@ pub use operations::operations;
 pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
+#[cfg(test)]
+pub use simulated::inside_engine;
 pub use socket::{ReceiveQueue, Socket};
 pub use socket_file::{allow, close, may_allow, unlike};
 pub use timer::{Expired, Timer, Timers, Wheel};

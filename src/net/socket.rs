@@ -26,7 +26,7 @@ use super::tls::{Negotiated, Tls, TlsFailure};
 use super::{Block, Expired, Timer};
 use crate::shared::sockets::Counted;
 
-type Raw = UnsafeCell<TcpStream>;
+pub(super) type Raw = UnsafeCell<TcpStream>;
 
 /// A connected socket. After a TLS handshake on it ([`Socket::accept_tls`], [`Socket::connect_tls`]) it takes and gives
 /// plaintext all the same.
@@ -36,24 +36,35 @@ pub struct Socket {
     socket: Rc<Raw>,
     pub(super) tls: Option<Box<Tls>>,
     _counted: Counted,
+    /// The connection in the simulated world that takes the place of the kernel's.
+    #[cfg(test)]
+    pub(super) simulated: Option<super::simulated::End>,
 }
 
 /// The bytes in a socket's receive buffer. Their holder can see whether there are any, and does not have the socket.
 #[derive(Clone)]
-pub struct ReceiveQueue(Rc<Raw>);
+pub struct ReceiveQueue {
+    socket: Rc<Raw>,
+    #[cfg(test)]
+    simulated: Option<super::simulated::End>,
+}
 
 impl ReceiveQueue {
     /// Whether nothing is there, not even the peer's end. The ring may not have told yet what the kernel knows.
     pub fn is_empty(&self) -> bool {
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return end.peek().is_none();
+        }
         // SAFETY: the only exclusive reference is made in `Socket::send`, for the length of one call.
-        let fd = unsafe { (*self.0.get()).as_raw_fd() };
+        let fd = unsafe { (*self.socket.get()).as_raw_fd() };
         !has_event(fd, libc::POLLIN | libc::POLLHUP | libc::POLLERR)
     }
 }
 
 /// The wait for bytes, if there is one. Its future cannot be named, hence the trait; the allocation is made once for a
 /// stream and used for all its waits.
-trait Watch {
+pub(super) trait Watch {
     fn begin(self: Pin<&mut Self>, socket: &Raw);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
     fn is_pending(&self) -> bool;
@@ -108,6 +119,20 @@ impl Socket {
             socket: Rc::new(UnsafeCell::new(socket)),
             tls: None,
             _counted: counted,
+            #[cfg(test)]
+            simulated: None,
+        }
+    }
+
+    /// A socket of the simulated world. `raw` is never used.
+    #[cfg(test)]
+    pub(super) fn simulated(raw: Rc<Raw>, end: super::simulated::End, counted: Counted) -> Socket {
+        Socket {
+            watch: RefCell::new(Box::pin(super::simulated::Watched(end.clone()))),
+            socket: raw,
+            tls: None,
+            _counted: counted,
+            simulated: Some(end),
         }
     }
 
@@ -159,6 +184,10 @@ impl Socket {
     /// not what the peer of the handshake sent.
     pub fn receive(&self, block: &mut Block, most: usize) -> io::Result<usize> {
         debug_assert!(block.room() > 0);
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return super::simulated::receive(end, block, most);
+        }
         match &self.tls {
             None => receive_from(self.fd(), block, most),
             Some(tls) => tls.receive(self.fd(), block, most),
@@ -167,17 +196,29 @@ impl Socket {
 
     /// Whether the peer has ended its side or is gone, whatever waits to be received before that.
     pub fn has_hung_up(&self) -> bool {
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return end.has_hung_up();
+        }
         has_event(self.fd(), libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR)
     }
 
     /// Whether the connection is of no use in either direction. A peer that has only ended its sending side still
     /// reads.
     pub fn is_over(&self) -> bool {
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return end.is_over();
+        }
         has_event(self.fd(), libc::POLLHUP | libc::POLLERR)
     }
 
     /// Whether the connection was reset.
     pub fn is_reset(&self) -> bool {
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return end.is_reset();
+        }
         has_event(self.fd(), libc::POLLERR)
     }
 
@@ -209,6 +250,19 @@ impl Socket {
         while count > 0 {
             block.bound(count);
             count_operation();
+            #[cfg(test)]
+            if let Some(end) = &self.simulated {
+                let sent = super::simulated::send(end, block, count, timer).await?;
+                match sent {
+                    Ok(sent) => {
+                        block.advance(sent);
+                        count -= sent;
+                        progress(sent);
+                        continue;
+                    }
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
             let (outcome, rest) = {
                 // SAFETY: the future owns a reference to the descriptor and keeps nothing of the stream it was made
                 // from, so the lifetime that its type asks for is never relied on, and no other reference to the
@@ -244,6 +298,10 @@ impl Socket {
     /// takes no more at once; where a peer must be able to tell the end from a broken connection, use
     /// [`Socket::finish_sending`].
     pub fn end_sending(&self) {
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return end.end_sending();
+        }
         if let Some(tls) = &self.tls {
             send_now(self.fd(), tls.last_word().filled());
         }
@@ -263,17 +321,29 @@ impl Socket {
 
     /// The bytes that the kernel holds for this socket.
     pub fn receive_queue(&self) -> ReceiveQueue {
-        ReceiveQueue(self.socket.clone())
+        ReceiveQueue {
+            socket: self.socket.clone(),
+            #[cfg(test)]
+            simulated: self.simulated.clone(),
+        }
     }
 
     /// Ends the connection in both directions.
     pub fn end(&self) {
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return end.end();
+        }
         // SAFETY: as above.
         unsafe { libc::shutdown(self.fd(), libc::SHUT_RDWR) };
     }
 
     /// Makes the coming close a reset, so that the peer cannot take what it got so far for the whole.
     pub fn reset_on_close(&self) {
+        #[cfg(test)]
+        if let Some(end) = &self.simulated {
+            return end.reset_on_close();
+        }
         if let Some(tls) = &self.tls {
             tls.cut();
         }
