@@ -1,5 +1,6 @@
 //! What everything else stands on: bounds, identifiers, time and small arithmetic. Imports nothing of the program.
 
+pub mod addresses;
 pub mod cidr;
 pub mod cpu_time;
 pub mod ewma;
@@ -10,6 +11,7 @@ pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod panic_on_demand;
+pub mod quantity;
 pub mod random;
 pub mod retry_budget;
 pub mod short_text;

@@ -8,10 +8,11 @@ use super::document::{Item, Table};
 use super::notes::Placed;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
+use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::path::MergeSlashes;
-use crate::snapshot::{HalfClose, ListenAddr, SocketAccess};
+use crate::snapshot::HalfClose;
 
 /// A listener as written.
 #[derive(Clone, Debug)]
@@ -109,7 +110,7 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
             .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
-        min_rate_bytes: table.whole(
+        min_rate_bytes: table.size(
             "min_rate_bytes",
             default::MIN_RATE_BYTES,
             0..=limits::MIN_RATE_BYTES,

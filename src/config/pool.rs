@@ -8,9 +8,9 @@ use super::document::{Item, Table};
 use super::health_check::{self, HealthCheckSettings};
 use super::notes::Placed;
 use super::tls::{self, ClientTlsSettings};
+use crate::balance::AlgorithmPlan;
 use crate::base::limits::{self, default};
 use crate::snapshot::{OnUnhealthy, Outlier, Protocol, ProxyProtocol};
-use crate::worker::balance::AlgorithmPlan;
 
 /// A pool as written.
 #[derive(Clone, Debug)]
@@ -163,7 +163,7 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
                 draining: table.flag("drain", false),
                 health_check: table.get("health_check", |item| item.table(health_check::read)),
                 remove_after: table
-                    .get("remove_after_secs", |item| item.seconds(Duration::ZERO))
+                    .get("remove_after_secs", |item| item.time(Duration::ZERO))
                     .filter(|time| !time.is_zero()),
                 address: table.must("addr", |item| item.parsed(address::backend))?,
             })

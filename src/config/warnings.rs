@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::acme;
+use super::acme_checks;
 use super::address::BackendPlace;
 use super::compile::{memory_bytes, workers};
 use super::descriptors::{configured_clients, share_out};
@@ -11,9 +11,10 @@ use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
 use super::settings::{Settings, TrustedProxy};
+use crate::base::addresses::ListenAddr;
 use crate::base::limits;
 use crate::http::path::MergeSlashes;
-use crate::snapshot::{ListenAddr, Protocol};
+use crate::snapshot::Protocol;
 
 /// Notes every warning.
 pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
@@ -23,7 +24,7 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_slashes(settings, notes);
     warn_of_backends(settings, notes);
     warn_of_bounds(settings, machine, notes);
-    acme::warn(settings, notes);
+    acme_checks::warn(settings, notes);
     if settings.routes.is_empty() {
         notes.add_at(
             0,

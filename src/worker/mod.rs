@@ -1,9 +1,9 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
 mod accept;
+mod accept_pause;
 mod admit;
 mod attempt;
-pub mod balance;
 mod body;
 mod client_room;
 pub mod connection;
@@ -30,7 +30,8 @@ mod relay;
 mod resort;
 mod respond;
 mod retry;
-pub mod route;
+#[cfg(test)]
+mod sample;
 mod shard;
 mod stream;
 mod trailers;
@@ -46,11 +47,12 @@ use std::rc::Rc;
 
 use crate::base::ids::WorkerId;
 use crate::base::memory::count_in_steps;
+use crate::messages::ToWorker;
+use crate::messages::links::Links;
 use crate::net::{Engine, Ticker, Turn, pin, run, spawn};
-use crate::shared::links::Links;
+use crate::shared::SharedTables;
 use crate::shared::mailbox::{Letters, Mailbox};
-use crate::shared::messages::ToWorker;
-use crate::shared::{SharedSnapshot, SharedTables};
+use crate::snapshot::SharedSnapshot;
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::upstream::Neighbours;

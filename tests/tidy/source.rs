@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Steps of a request's way that only decide.
-pub const ROOMS: [&str; 4] = ["guard", "route", "cache", "balance"];
+/// The steps of a request that only decide. Each has a module of its own, which imports no other step.
+pub const STEPS: [&str; 4] = ["guard", "route", "cache", "balance"];
 
 /// A source file with what the rules look at.
 pub struct Source {
@@ -44,8 +44,7 @@ impl Source {
 
     pub fn is_decision(&self) -> bool {
         let module = self.module();
-        module[0] == "http"
-            || (module[0] == "worker" && module.len() > 1 && ROOMS.contains(&module[1]))
+        module[0] == "http" || STEPS.contains(&module[0])
     }
 
     pub fn token(&self, at: usize) -> &str {
@@ -73,6 +72,31 @@ impl Source {
             imports.extend(paths.into_iter().map(|path| (self.tokens[at].0, path)));
         }
         imports
+    }
+
+    /// The names that `pub use` passes on, each with the path that it stands for.
+    pub fn passed_on(&self) -> Vec<(String, Vec<String>)> {
+        let mut passed_on = Vec::new();
+        for at in (0..self.tokens.len()).filter(|at| self.token(*at) == "use") {
+            if at == 0 || !matches!(self.token(at - 1), "pub" | ")") {
+                continue;
+            }
+            let module = self.module();
+            let (start, root) = match self.token(at + 1) {
+                "crate" => (at + 3, Vec::new()),
+                "self" => (at + 3, module),
+                "super" => (at + 3, module[..module.len() - 1].to_vec()),
+                _ => (at + 1, Vec::new()),
+            };
+            let root = root.iter().map(|name| (*name).to_owned()).collect();
+            let mut paths = Vec::new();
+            self.expand(start, root, &mut paths);
+            let named = paths
+                .into_iter()
+                .map(|path| (path.last().unwrap().clone(), path));
+            passed_on.extend(named);
+        }
+        passed_on
     }
 
     /// Reads a path or a tree of paths; gives the place behind it.

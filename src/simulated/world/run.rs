@@ -14,17 +14,18 @@ use super::ledger::{InForce, Outcome};
 use super::scenario::{PoolKind, Scenario, What};
 use super::stage::{Reminder, Stage};
 use super::{check, panics, settings};
+use crate::base::addresses::ListenAddr;
 use crate::base::ids::{BackendId, WorkerId};
+use crate::messages::links::Links;
+use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::net::Engine;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::{BackendState, BackendTables};
 use crate::shared::gauges::{AllGauges, gauges};
-use crate::shared::links::Links;
 use crate::shared::mailbox::{Letters, Mailbox, mailbox};
-use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::slots::Slots;
 use crate::simulated::{ConnId, Happening, Kernel, Manner, Simulating};
-use crate::snapshot::{ListenAddr, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::worker;
 
 /// Messages that a mailbox of a run holds.

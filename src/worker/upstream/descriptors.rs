@@ -10,23 +10,19 @@ use std::task::{Poll, Waker};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::net::Expired;
 use crate::shared::sockets::socket_counts;
-use crate::worker::downstream::Client;
-use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::leave::poll_unsent;
 use crate::worker::shard::Shard;
+use crate::worker::upstream::Caller;
 
-/// A connection to a backend that serves a request of a client's connection, counted for the latter.
+/// A connection to a backend that serves a request of a client, counted for that client's connection.
 pub struct Held(Rc<Cell<usize>>);
 
 impl Held {
-    /// Counts one more for this client's connection.
-    pub fn by(client: &Client) -> Held {
-        let count = client.arrival.upstreams.clone();
+    /// Counts one more of a client.
+    pub fn by(count: &Rc<Cell<usize>>) -> Held {
         count.set(count.get() + 1);
-        Held(count)
+        Held(count.clone())
     }
 }
 
@@ -173,11 +169,10 @@ pub fn may_open(shard: &Shard, held: usize) -> bool {
 
 /// Waits until another connection to a backend may be opened for a client's connection that has `held` of them, or one
 /// to this backend has become idle; at once if one may be opened and nobody else waits for that. Errors: neither came
-/// true in the time for a connection, or the client left meanwhile.
+/// true in the time for a connection, or the caller needs no connection any more.
 pub async fn wait_for_one(
     shard: &Shard,
-    client: &Client,
-    exchange: &Exchange,
+    caller: &Caller<'_>,
     backend: BackendId,
     held: Rc<Cell<usize>>,
 ) -> Result<(), Failure> {
@@ -198,19 +193,15 @@ pub async fn wait_for_one(
     let waiters = &shard.descriptor_waiters;
     waiters.list.borrow_mut().push_back(place.waiter.clone());
     waiters.let_go(shard);
-    let timer = &client.timer;
-    timer.set(exchange.bounded(exchange.route().timeouts.connect));
-    let waited = timer.bound(|cx| {
+    let step = (caller.connect, Failure::Exhausted);
+    let waited = caller.await_step(Some(backend), step, |cx| {
         if place.may_go() {
             return Poll::Ready(Ok(()));
         }
         place.waiter.waker.replace(Some(cx.waker().clone()));
-        poll_unsent(shard, client, exchange, cx).map(Err)
+        Poll::Pending
     });
-    match waited.await {
-        Ok(outcome) => outcome,
-        Err(Expired) => Err(exchange.expired(Failure::Exhausted)),
-    }
+    waited.await
 }
 
 /// Whether a connection to a backend that nobody uses any more is worth keeping: not while requests wait for a
@@ -228,4 +219,85 @@ pub fn spare(shard: &Shard) {
         shard.upstreams.close_idle(shard.tables.of(shard.worker));
     }
     shard.descriptor_waiters.let_go(shard);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client may always have a part of what is left after its own, so that some is left however many want more.
+    #[test]
+    fn a_client_gets_a_part_of_what_is_free() {
+        // Held, free, and whether the client may have another one.
+        let part = limits::HELD_PART;
+        let rows = [
+            (0, 0, true),
+            (0, 1, true),
+            (1, part - 1, false),
+            (1, part, true),
+            (2, part, false),
+            (100, 100 * part, true),
+            (101, 100 * part, false),
+        ];
+        for (held, free, expected) in rows {
+            assert_eq!(is_within(held, free), expected, "{held} of {free}");
+        }
+        for free in part..1_000 {
+            let most = (0..free).take_while(|&held| is_within(held, free)).count();
+            assert!(most > 0 && most < free, "{most} of {free}");
+        }
+    }
+
+    #[test]
+    fn a_connection_counts_for_its_client_as_long_as_it_serves() {
+        let count = Rc::<Cell<usize>>::default();
+        let held = [(); 3].map(|()| Held::by(&count));
+        assert_eq!(count.get(), 3);
+        drop(held);
+        assert_eq!(count.get(), 0);
+    }
+
+    fn waiter(waiters: &Waiters, backend: u32) -> Rc<Waiter> {
+        let waiter = Rc::new(Waiter {
+            backend: BackendId(backend),
+            held: Rc::default(),
+            let_go: Cell::default(),
+            waker: RefCell::default(),
+        });
+        waiters.list.borrow_mut().push_back(waiter.clone());
+        waiter
+    }
+
+    #[test]
+    fn a_connection_that_became_idle_is_for_the_first_who_wants_it() {
+        let waiters = Waiters::default();
+        let all = [1, 2, 2, 2].map(|backend| waiter(&waiters, backend));
+        let gone = || all.each_ref().map(|waiter| waiter.let_go.get().is_some());
+        assert!(!waiters.let_reuse(BackendId(3)));
+        assert!(waiters.let_reuse(BackendId(2)));
+        assert_eq!(gone(), [false, true, false, false]);
+        assert!(waiters.let_reuse(BackendId(2)));
+        assert_eq!(gone(), [false, true, true, false]);
+        waiters.let_share(BackendId(2));
+        assert_eq!(gone(), [false, true, true, true]);
+        assert_eq!(
+            waiters.gone.get(),
+            0,
+            "none of them was promised a descriptor"
+        );
+    }
+
+    #[test]
+    fn promised_descriptors_are_counted() {
+        let waiters = Waiters::default();
+        let [first, second] = [1, 2].map(|backend| waiter(&waiters, backend));
+        for waiter in [&first, &second] {
+            waiters.wake(waiter, LetGo::Descriptor);
+        }
+        assert_eq!(waiters.gone.get(), 2);
+        waiters.wake(&first, LetGo::Connection);
+        assert_eq!(waiters.gone.get(), 1);
+        waiters.set(&second, None);
+        assert_eq!(waiters.gone.get(), 0);
+    }
 }

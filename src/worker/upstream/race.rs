@@ -7,16 +7,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::{Expired, Socket, Timer, is_exhausted};
-use crate::snapshot::{Backend, BackendAddr};
-use crate::worker::exchange::Exchange;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
+use crate::worker::upstream::connect::{Connecting, new_hold};
 use crate::worker::upstream::descriptors::may_open;
 use crate::worker::upstream::dial::reach;
-use crate::worker::upstream::open::new_hold;
 use crate::worker::upstream::trial::note_unconnected;
 use crate::worker::upstream::{Hold, ReuseKey};
 
@@ -29,21 +28,23 @@ pub struct Entrant {
 }
 
 /// The other addresses of the backend's name that take requests and may have another connection.
-pub fn others(shard: &Shard, exchange: &Exchange, backend: &Backend) -> Vec<Entrant> {
-    let pool = exchange.plan.pool(exchange.route().pool);
+pub(super) fn others(connecting: &Connecting<'_>) -> Vec<Entrant> {
+    let Connecting { shard, backend, .. } = connecting;
+    let (plan, tried) = (connecting.caller.plan, connecting.caller.tried);
+    let pool = plan.pool(connecting.pool);
     let mates = backend
         .addresses
         .clone()
         .map(|index| &pool.backends[index as usize]);
     mates
-        .filter(|mate| mate.id() != backend.id() && !exchange.has_tried(mate.id()))
+        .filter(|mate| mate.id() != backend.id() && !tried.contains(&mate.id()))
         .filter(|mate| shard.tables.of(shard.worker).takes_requests(mate.id()))
         .filter_map(|mate| {
             Some(Entrant {
                 id: mate.id(),
-                key: exchange.plan.reuse_key(mate.id())?,
+                key: plan.reuse_key(mate.id())?,
                 addr: mate.addr.clone()?,
-                hold: new_hold(shard, exchange, mate).ok()?,
+                hold: new_hold(shard, plan, connecting.pool, mate).ok()?,
             })
         })
         .collect()
@@ -161,6 +162,57 @@ impl Race<'_> {
                     note_unconnected(shard, id, key, Unconnected::Failed);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::sample::{POOL, listener, refusing, run_worker};
+
+    /// Races to all backends of a pool; the index of the one that won.
+    fn race_to(addrs: &[BackendAddr]) -> (Result<usize, Unconnected>, Vec<u8>) {
+        run_worker(
+            addrs,
+            |_| (),
+            async |shard| {
+                let plan = shard.plan();
+                let backends = &plan.pool(POOL).backends;
+                let entrants = backends.iter().map(|backend| Entrant {
+                    id: backend.id(),
+                    key: plan.reuse_key(backend.id()).unwrap(),
+                    addr: backend.addr.clone().unwrap(),
+                    hold: None,
+                });
+                let timer = Timer::new(&shard.timers);
+                timer.set(Duration::from_secs(30));
+                let won = race(&shard, entrants.collect(), &timer, || true).await;
+                let index = |id| backends.iter().position(|one| one.id() == id).unwrap();
+                let shares = backends
+                    .iter()
+                    .map(|one| shard.tables.of(shard.worker).share(one.id()));
+                (won.map(|(won, _)| index(won.id)), shares.collect())
+            },
+        )
+    }
+
+    #[test]
+    fn the_first_that_can_be_connected_to_wins_and_those_that_refuse_rest() {
+        let whole = limits::WHOLE_SHARE;
+        let ((_first, one), (_second, two)) = (listener(), listener());
+        let rows: [(&[BackendAddr], Result<usize, Unconnected>, &[u8]); 4] = [
+            (&[one.clone(), two.clone()], Ok(0), &[whole, whole]),
+            (&[refusing(), two.clone()], Ok(1), &[0, whole]),
+            (
+                &[refusing(), refusing(), one.clone(), two],
+                Ok(2),
+                &[0, 0, whole, whole],
+            ),
+            (&[refusing(), refusing()], Err(Unconnected::Failed), &[0, 0]),
+        ];
+        for (addrs, won, shares) in rows {
+            assert_eq!(race_to(addrs), (won, shares.to_vec()), "{addrs:?}");
         }
     }
 }
