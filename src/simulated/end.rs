@@ -171,7 +171,7 @@ impl Drop for Held {
         }
         if is_unread || one.resets_on_close {
             // What the peer's side has not received by then may be lost.
-            one.to_peer.is_cut = state.random.number() % 2 == 0;
+            one.to_peer.is_cut = state.random.number().is_multiple_of(2);
             state.conns[conn].to_peer.sent_end = Some(Ending::Reset);
             state.send(conn, Side::Peer, What::End(conn, Side::Peer, Ending::Reset));
         } else if one.to_peer.sent_end.is_none() {

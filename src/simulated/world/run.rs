@@ -74,7 +74,7 @@ pub fn run(scenario: &Rc<Scenario>) -> (Option<String>, u64) {
     let simulating = Simulating::with(kernel.clone());
     panics::watch();
     let mut run = Run::start(kernel, scenario.clone());
-    let steps = run.to_its_end();
+    let steps = run.go_on_to_the_end();
     let violation = panics::take().or(run.stage.ledger.violation.take());
     drop(simulating);
     (violation, steps)
@@ -167,7 +167,7 @@ impl Run {
         self.stage.remind(LOOK, Reminder::Look);
     }
 
-    fn to_its_end(&mut self) -> u64 {
+    fn go_on_to_the_end(&mut self) -> u64 {
         let mut steps = 0;
         while !self.is_over && self.stage.ledger.violation.is_none() && !panics::is_any() {
             steps += 1;

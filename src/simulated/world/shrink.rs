@@ -42,10 +42,14 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
         made.push(candidate);
     };
     for at in 0..scenario.clients.len() {
-        with(&|one| drop(one.clients.remove(at)));
+        with(&|one| {
+            one.clients.remove(at);
+        });
     }
     for at in 0..scenario.changes.len() {
-        with(&|one| drop(one.changes.remove(at)));
+        with(&|one| {
+            one.changes.remove(at);
+        });
     }
     for at in 0..scenario.clients.len() {
         let requests = &scenario.clients[at].requests;
