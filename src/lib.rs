@@ -128,3 +128,6 @@ pub mod control;
 pub mod test_server;
 
 pub mod cli;
+
+#[cfg(test)]
+mod simulated;

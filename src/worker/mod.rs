@@ -83,6 +83,12 @@ pub fn work(start: Start) -> io::Result<()> {
     run(start.engine, work_here(start))?
 }
 
+/// Runs a worker inside the simulated world.
+#[cfg(test)]
+pub async fn simulate(start: Start) {
+    work_here(start).await.unwrap();
+}
+
 /// A guard of a task without which the worker cannot work. The engine does not catch a panic, so that the panic ends
 /// the worker: the guard then tells the control thread what the worker was doing.
 struct Vital(Rc<Shard>, &'static str);
