@@ -30,6 +30,8 @@ mod relay;
 mod resort;
 mod respond;
 mod retry;
+#[cfg(test)]
+mod sample;
 mod shard;
 mod stream;
 mod trailers;

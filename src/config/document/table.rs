@@ -103,12 +103,20 @@ impl<'d> Table<'d> {
         self.get(key, |item| item.whole(range)).unwrap_or(default)
     }
 
-    /// A number of seconds, if it is set.
+    /// A time, if it is set.
     pub fn timeout(&mut self, key: &'static str) -> Option<Duration> {
-        self.get(key, |item| item.seconds(limits::SHORTEST_TIMEOUT))
+        self.get(key, |item| item.time(limits::SHORTEST_TIMEOUT))
     }
 
-    /// A number of seconds; `default` if the key is absent.
+    /// A size within `range`; `default` if the key is absent.
+    pub fn size<T>(&mut self, key: &'static str, default: T, range: RangeInclusive<T>) -> T
+    where
+        T: TryFrom<u64> + Into<u64> + PartialOrd + Copy,
+    {
+        self.get(key, |item| item.size(range)).unwrap_or(default)
+    }
+
+    /// A time; `default`, in seconds, if the key is absent.
     pub fn seconds(&mut self, key: &'static str, default: u64) -> Duration {
         self.timeout(key).unwrap_or(Duration::from_secs(default))
     }
