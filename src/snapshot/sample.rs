@@ -19,9 +19,8 @@ use crate::shared::client_count::ClientCount;
 use crate::shared::count::PerWorker;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, ClientLimits, Descriptors, HalfClose, HealthCheck, HostHeader, Listener, OnUnhealthy,
-    Outlier, Pool, PoolOptions, ProbeKind, ProbeTls, Protocol, Route, RouteTimeouts, Snapshot,
-    Traceparent,
+    Backend, ClientLimits, Descriptors, HalfClose, HealthCheck, HostHeader, Listener, Outlier,
+    Pool, PoolOptions, ProbeKind, ProbeTls, Route, RouteTimeouts, Snapshot, Traceparent,
 };
 use crate::tls::FilesRead;
 
