@@ -25,18 +25,24 @@ if [ $# -eq 0 ]; then
 else
     targets=("$@")
 fi
-for target in "${targets[@]}"; do
+
+# Fuzzes one target, and shows the end of what the fuzzer says where it finds something.
+fuzz() {
+    local target=$1 log=fuzz/found/$1.log
     [ -n "$(ls -A "fuzz/corpus/$target" 2>/dev/null)" ] || {
         echo "fuzz/corpus/$target: there is no corpus for this target" >&2
-        exit 1
+        return 1
     }
-    echo "== $target, ${SECONDS_EACH} s"
     mkdir -p "fuzz/found/$target" "fuzz/artifacts/$target"
-    log=fuzz/found/$target.log
     "$BUILT/$target" -max_total_time="$SECONDS_EACH" -timeout=30 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1 \
         -artifact_prefix="fuzz/artifacts/$target/" "fuzz/found/$target" "fuzz/corpus/$target" >"$log" 2>&1 || {
         tail -50 "$log" >&2
-        exit 1
+        return 1
     }
-    grep -a '^stat::number_of_executed_units' "$log"
-done
+    echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") runs in $SECONDS_EACH s"
+}
+export -f fuzz
+export BUILT SECONDS_EACH
+
+# As many at once as there are cores; a failure of one ends with a status other than 0.
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I TARGET bash -c 'fuzz TARGET'
