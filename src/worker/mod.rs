@@ -1,17 +1,20 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
 mod accept;
-mod admit;
+mod accept_pause;
 mod attempt;
 mod body;
+mod buffer_body;
 mod client_room;
-pub mod connection;
+mod connection;
+mod decide;
 mod deliver;
 mod downstream;
+mod encode;
 mod exchange;
-pub mod failure;
+mod failure;
 mod forward;
-mod gather;
+mod framing;
 mod idle_clients;
 mod interim;
 mod leave;
@@ -25,10 +28,13 @@ mod pace;
 mod plan;
 mod proxy;
 mod record;
+mod references;
 mod relay;
+mod reply;
 mod resort;
-mod respond;
 mod retry;
+#[cfg(test)]
+mod sample;
 mod shard;
 mod stream;
 mod trailers;

@@ -1,9 +1,9 @@
 //! Why there is no TLS connection.
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{CertificateError, Error};
 
-use super::Block;
-use crate::net::Socket;
+use crate::net::{Block, Socket};
+use crate::shared::connection_failure::ConnectionReason;
 use crate::tls::in_words;
 
 /// Why a handshake failed. The peer was told where TLS has an alert for it.
@@ -20,14 +20,19 @@ pub enum TlsFailure {
 }
 
 impl TlsFailure {
+    /// The reason for metrics and logs.
+    pub fn reason(&self) -> ConnectionReason {
+        match self {
+            TlsFailure::Expired => ConnectionReason::Timeout,
+            TlsFailure::PeerGone => ConnectionReason::Closed,
+            TlsFailure::PlainHttp { .. } => ConnectionReason::PlainHttp,
+            TlsFailure::Refused(error, _) => reason_of(error),
+        }
+    }
+
     /// A short word for metrics and logs.
     pub fn word(&self) -> &'static str {
-        match self {
-            TlsFailure::Expired => "timeout",
-            TlsFailure::PeerGone => "closed",
-            TlsFailure::PlainHttp { .. } => "plain_http",
-            TlsFailure::Refused(error, _) => word_of(error),
-        }
+        self.reason().label()
     }
 }
 
@@ -56,87 +61,57 @@ impl TlsFailure {
     }
 }
 
+impl Socket {
+    /// The failure by which the peer refused the TLS of this side, if it did so after the handshake and before it sent
+    /// anything else.
+    pub fn tls_refusal(&self) -> Option<TlsFailure> {
+        let alert = self.tls.as_ref()?.refusal()?;
+        Some(TlsFailure::from(Error::AlertReceived(alert)))
+    }
+}
+
 impl From<Error> for TlsFailure {
     fn from(error: Error) -> TlsFailure {
         TlsFailure::Refused(error, None)
     }
 }
 
-/// Whether an alert refuses the other side for what it is or has shown, so that nothing that it sent was processed. The
-/// other alerts say nothing of that (RFC 8446 section 6.2).
-pub(super) fn is_refusal(alert: AlertDescription) -> bool {
-    use AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::HandshakeFailure
-            | Alert::NoCertificate
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::DecryptError
-            | Alert::InsufficientSecurity
-            | Alert::UnrecognisedName
-            | Alert::UnknownPSKIdentity
-            | Alert::CertificateRequired
-    )
-}
-
-fn word_of(error: &Error) -> &'static str {
+fn reason_of(error: &Error) -> ConnectionReason {
     match error {
-        Error::InvalidCertificate(wrong) => word_of_certificate(wrong),
-        Error::NoCertificatesPresented => "certificate_missing",
-        Error::NoApplicationProtocol => "no_common_protocol",
-        Error::PeerIncompatible(_) => "incompatible",
-        Error::AlertReceived(_) => "refused_by_peer",
-        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => "malformed",
+        Error::InvalidCertificate(wrong) => reason_of_certificate(wrong),
+        Error::NoCertificatesPresented => ConnectionReason::CertificateMissing,
+        Error::NoApplicationProtocol => ConnectionReason::NoCommonProtocol,
+        Error::PeerIncompatible(_) => ConnectionReason::Incompatible,
+        Error::AlertReceived(_) => ConnectionReason::RefusedByPeer,
+        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => ConnectionReason::Malformed,
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_)
-        | Error::DecryptError => "misbehaved",
-        _ => "other",
+        | Error::DecryptError => ConnectionReason::Misbehaved,
+        _ => ConnectionReason::Other,
     }
 }
 
-fn word_of_certificate(wrong: &CertificateError) -> &'static str {
+fn reason_of_certificate(wrong: &CertificateError) -> ConnectionReason {
     use CertificateError as Wrong;
     match wrong {
-        Wrong::Expired | Wrong::ExpiredContext { .. } => "certificate_expired",
-        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "certificate_not_yet_valid",
-        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => "certificate_wrong_name",
-        Wrong::UnknownIssuer => "certificate_unknown_issuer",
-        Wrong::Revoked => "certificate_revoked",
-        _ => "certificate_invalid",
+        Wrong::Expired | Wrong::ExpiredContext { .. } => ConnectionReason::CertificateExpired,
+        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
+            ConnectionReason::CertificateNotYetValid
+        }
+        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
+            ConnectionReason::CertificateWrongName
+        }
+        Wrong::UnknownIssuer => ConnectionReason::CertificateUnknownIssuer,
+        Wrong::Revoked => ConnectionReason::CertificateRevoked,
+        _ => ConnectionReason::CertificateInvalid,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::InvalidMessage;
-
-    #[test]
-    fn only_what_speaks_of_the_other_side_refuses_it() {
-        use AlertDescription as Alert;
-        let rows = [
-            (Alert::CertificateRequired, true),
-            (Alert::UnknownCA, true),
-            (Alert::BadCertificate, true),
-            (Alert::HandshakeFailure, true),
-            (Alert::AccessDenied, true),
-            (Alert::InternalError, false),
-            (Alert::UnexpectedMessage, false),
-            (Alert::BadRecordMac, false),
-            (Alert::CloseNotify, false),
-            (Alert::UserCanceled, false),
-        ];
-        for (alert, expected) in rows {
-            assert_eq!(is_refusal(alert), expected, "{alert:?}");
-        }
-    }
+    use rustls::{AlertDescription, InvalidMessage};
 
     #[test]
     fn every_failure_has_its_word() {
