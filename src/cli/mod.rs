@@ -38,7 +38,8 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "Without --config the file is the one that $PALANTIR_CONFIG or $REVERSE_PROXY_CONFIG_PATH names, \
-else config.toml, else reverse-proxy.toml. $RUST_LOG sets what is logged (default: info).\n\n\
+else config.toml, else reverse-proxy.toml. $RUST_LOG sets what is logged (default: info). \
+$PALANTIR_ENGINE asks for one of the engines: io_uring or epoll.\n\n\
 The commands that speak to a running palantir find it by the file's [admin] section, or by $PALANTIR_ADMIN and $PALANTIR_TOKEN; \
 $PALANTIR_ADMIN must begin with https:// if the API speaks TLS; $PALANTIR_CA, $PALANTIR_CERT and $PALANTIR_KEY name files, and $PALANTIR_NAME the host of the API's certificate. \
 These commands exit with 0 if palantir did as asked, 1 if it refused, 3 if it cannot be reached.";
