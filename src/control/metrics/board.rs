@@ -121,7 +121,7 @@ impl LastFailure {
     pub(super) fn of(totals: &BackendTotals, now: Micros, wall: SystemTime) -> Option<LastFailure> {
         totals.last_failure.map(|last| LastFailure {
             reason: group_label(last.group),
-            time: unix_secs(last.at, now, wall),
+            time: unix_secs(last.at.0 as i64, now, wall),
         })
     }
 }

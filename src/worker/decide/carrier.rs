@@ -84,7 +84,7 @@ mod tests {
         ];
         for (protocol, lines, expected, knows_key) in rows {
             let mut pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(1));
-            pool.protocol = protocol;
+            pool.options.protocol = protocol;
             let text = format!("GET / HTTP/1.1\nHost: a\n{lines}");
             let (carrier, key) = with_head(&text, |head| carrier_of(&pool, head, None));
             assert_eq!((carrier, key.is_some()), (expected, knows_key), "{lines}");
