@@ -3,10 +3,10 @@
 
 // Only these two modules of palantir are compiled here: they import none of the others, and the rest of the program
 // would take minutes to build with the instructions of the fuzzer.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../../src/base/mod.rs"]
 pub mod base;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../../src/http/mod.rs"]
 pub mod http;
 
