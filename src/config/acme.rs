@@ -7,26 +7,25 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
 
 use super::address;
+use super::declared::ChallengeKind;
 use super::document::{Item, Table};
 use super::notes::{Notes, Place};
-use super::settings::Settings;
 use crate::base::file;
 use crate::base::limits::{self, default};
-use crate::snapshot::ClientCertificate;
 use crate::tls::{PairFiles, TlsFault, Vault};
 
 /// `[acme]` as written.
 #[derive(Clone, Debug)]
 pub struct Acme {
-    place: Place,
+    pub(super) place: Place,
     pub settings: AcmeSettings,
-    places: Places,
+    pub(super) places: Places,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Places {
+pub(super) struct Places {
     state_dir: Place,
-    challenge: Place,
+    pub(super) challenge: Place,
     ca: Place,
     hmac_key_file: Place,
 }
@@ -44,15 +43,6 @@ pub struct AcmeSettings {
     pub ca: Option<PathBuf>,
     pub challenge: ChallengeKind,
     pub eab: Option<ExternalAccount>,
-}
-
-/// How it is proven that a name is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChallengeKind {
-    /// RFC 8555 section 8.3: the authority asks on port 80, in cleartext.
-    Http01,
-    /// RFC 8737: the authority asks on port 443, in a handshake.
-    TlsAlpn01,
 }
 
 /// What binds the account to a customer of the authority (RFC 8555 section 7.3.4).
@@ -100,13 +90,11 @@ impl ExternalAccount {
 /// Reads the section.
 pub(super) fn read(table: &mut Table<'_>) -> Acme {
     let mut places = Places::default();
-    let challenges = [
-        ("tls-alpn-01", ChallengeKind::TlsAlpn01),
-        ("http-01", ChallengeKind::Http01),
-    ];
-    table.must("terms_of_service_agreed", |item| match item.flag()? {
-        true => Some(()),
-        false => item.wrong("must be true: the authority gives nothing to whoever does not agree"),
+    table.must("terms_of_service_agreed", |item| {
+        if item.flag()? {
+            return Some(());
+        }
+        item.wrong("must be true: the authority gives nothing to whoever does not agree")
     });
     let settings = AcmeSettings {
         // What is missing was noted.
@@ -116,15 +104,13 @@ pub(super) fn read(table: &mut Table<'_>) -> Acme {
         directory: table
             .get("directory", |item| item.parsed(directory))
             .unwrap_or_else(|| default::ACME_DIRECTORY.to_owned()),
-        contacts: table.list("contacts", limits::ACME_CONTACTS, |item| {
-            item.parsed(contact)
-        }),
+        contacts: table.list("contacts", |item| item.parsed(contact)),
         ca: table.get("ca", |item| read_file(item, &mut places.ca)),
         // Nothing needs to be open for it but the port that wants the certificate.
         challenge: table
             .get("challenge", |item| {
                 places.challenge = item.placed(()).place;
-                item.word(&challenges)
+                item.word()
             })
             .unwrap_or(ChallengeKind::TlsAlpn01),
         eab: table
@@ -182,47 +168,6 @@ fn contact(text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
         _ => Err("must be an address such as \"mailto:ops@example.com\"".to_owned()),
-    }
-}
-
-/// Notes what listeners and `[acme]` cannot do together.
-pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
-    let tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
-    let automatic: Vec<_> = tls.filter(|tls| !tls.automatic.is_empty()).collect();
-    let Some(acme) = &settings.acme else {
-        for tls in automatic {
-            notes.add(&tls.automatic_place, "needs an [acme] section");
-        }
-        return;
-    };
-    match acme.settings.challenge {
-        ChallengeKind::Http01 if settings.listeners.iter().all(|one| one.tls.is_some()) => {
-            let what = "is answered in cleartext, but every listener speaks TLS";
-            notes.add(&acme.places.challenge, what);
-        }
-        ChallengeKind::Http01 => {}
-        ChallengeKind::TlsAlpn01 => {
-            let shuts_out = |tls: &&&_| is_required(tls);
-            for tls in automatic.iter().filter(shuts_out) {
-                let what = "the authority has no certificate to show when it asks: set challenge = \"http-01\" in [acme], or client_cert = \"optional\"";
-                notes.add(&tls.automatic_place, what);
-            }
-        }
-    }
-}
-
-fn is_required(tls: &super::ServerTlsSettings) -> bool {
-    tls.client_certificate() == ClientCertificate::Required
-}
-
-/// Notes that nothing is ordered.
-pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
-    let mut tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
-    if let Some(acme) = &settings.acme
-        && tls.all(|tls| tls.automatic.is_empty())
-    {
-        let what = "nothing is ordered: no listener has tls = { automatic = [\"…\"] }";
-        notes.add(&acme.place, what);
     }
 }
 

@@ -9,6 +9,7 @@ mod judge;
 mod news;
 mod place;
 mod probe;
+mod resume;
 mod schedule;
 mod watch;
 
@@ -19,18 +20,19 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use monoio::net::UnixStream;
-use monoio::time::timeout;
-use monoio::{LegacyDriver, RuntimeBuilder};
+use crossbeam_channel::Sender;
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
+use crate::base::machine_clock::MachineClock;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::health::news::News;
 use crate::health::probe::Outcome;
+use crate::health::resume::Records;
 use crate::health::watch::{Assignment, Watch};
-use crate::messages::{ToControl, ToHealth, ToWorker};
+use crate::messages::{Resumption, ToControl, ToHealth, ToWorker};
+use crate::net::{WakeSocket, run_sleeper, spawn};
 use crate::shared::SharedTables;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::outbox::Outbox;
@@ -53,18 +55,14 @@ pub fn start(
     let thread = std::thread::Builder::new()
         .name("health".to_owned())
         .spawn(move || {
-            // Epoll is the right engine for a thread that mostly sleeps.
-            let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
-            let ended = runtime.and_then(|mut runtime| {
-                runtime.block_on(async {
-                    let wake = UnixStream::from_std(wake)?;
-                    let _ = told.send(());
-                    Health::new(letters, workers, control, tables)
-                        .run(wake, &beating)
-                        .await
-                })
+            let ended = run_sleeper(async {
+                let wake = WakeSocket::new(wake)?;
+                let _ = told.send(());
+                Health::new(letters, workers, control, tables)
+                    .run(wake, &beating)
+                    .await
             });
-            if let Err(error) = ended {
+            if let Err(error) = ended.flatten() {
                 tracing::error!(%error, "the health thread cannot go on");
             }
         })?;
@@ -83,6 +81,8 @@ struct Health {
     tables: SharedTables,
     workers: Vec<Outbox<BackendId, ToWorker>>,
     control: Outbox<BackendId, ToControl>,
+    /// Receives a message when the workers have been told everything that is known.
+    told: Option<Sender<()>>,
 }
 
 /// Where the probes' tasks put their outcomes, beside the letters.
@@ -110,11 +110,12 @@ impl Health {
             tables,
             workers: workers.into_iter().map(Outbox::new).collect(),
             control: Outbox::new(control),
+            told: None,
         }
     }
 
     /// Sleeps until a letter or an outcome has come or something is due, and deals with it.
-    async fn run(mut self, wake: UnixStream, pulse: &Pulse) -> io::Result<()> {
+    async fn run(mut self, wake: WakeSocket, pulse: &Pulse) -> io::Result<()> {
         loop {
             panic_on_demand("health");
             self.desk.letters.clear_wake();
@@ -132,9 +133,10 @@ impl Health {
                 self.start_probe(assignment);
             }
             let all_sent = self.tell_news();
-            timeout(self.pause(all_sent), wake.readable(false))
-                .await
-                .unwrap_or(Ok(()))?;
+            if all_sent && let Some(told) = self.told.take() {
+                let _ = told.try_send(()); // The receiver may have lost its patience.
+            }
+            wake.wait(self.pause(all_sent)).await?;
         }
     }
 
@@ -144,6 +146,11 @@ impl Health {
                 ToHealth::Snapshot(snapshot) => {
                     self.most_probes = snapshot.descriptors.probes;
                     self.watch.adopt(&snapshot, now);
+                }
+                ToHealth::Resume(resumption) => self.resume(resumption, now),
+                ToHealth::Report(to) => {
+                    // The receiver may have lost its patience.
+                    let _ = to.try_send(self.watch.records(MachineClock::read()));
                 }
                 ToHealth::Failed {
                     backend,
@@ -158,6 +165,18 @@ impl Health {
         ControlFlow::Continue(())
     }
 
+    fn resume(&mut self, resumption: Resumption, now: Micros) {
+        let Resumption {
+            snapshot,
+            records,
+            told,
+        } = resumption;
+        self.most_probes = snapshot.descriptors.probes;
+        let records = Records::new(records, MachineClock::read());
+        self.watch.resume(&snapshot, records, now);
+        self.told = Some(told);
+    }
+
     /// How many more probes may be under way.
     fn room(&self) -> usize {
         self.most_probes.saturating_sub(self.desk.under_way.get())
@@ -166,7 +185,7 @@ impl Health {
     fn start_probe(&self, assignment: Assignment) {
         let desk = self.desk.clone();
         desk.under_way.update(|count| count + 1);
-        monoio::spawn(async move {
+        spawn(async move {
             let outcome =
                 probe::probe(assignment.pool(), assignment.backend(), assignment.check()).await;
             desk.under_way.update(|count| count - 1);
@@ -199,9 +218,10 @@ impl Health {
 
     /// The time to sleep if no message comes.
     fn pause(&self, all_sent: bool) -> Duration {
-        let longest = Duration::from_millis(match all_sent {
-            true => limits::PULSE_MILLIS,
-            false => limits::POST_AGAIN_MILLIS,
+        let longest = Duration::from_millis(if all_sent {
+            limits::PULSE_MILLIS
+        } else {
+            limits::POST_AGAIN_MILLIS
         });
         let due = self.watch.next_due(self.room() > 0);
         due.map_or(longest, |due| due.until().min(longest))

@@ -2,7 +2,7 @@
 //! Counts are held by the snapshots that name the thing, and go on from one snapshot to the next.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use super::backend_table::BackendState;
 use super::count::{Count, PerWorker, numbers};
@@ -126,19 +126,26 @@ impl fmt::Debug for BackendCounts {
     }
 }
 
-/// Changes of a backend's state. Written by the control thread alone.
+/// Changes of a backend's state. Written by the control thread; at a start that takes over from another process, before
+/// anybody is served, by the health thread.
 #[derive(Debug, Default)]
 pub struct Changes {
     to: [Count; STATES],
-    /// Microseconds of [`Micros`] when the state last changed, or the backend came.
-    since: AtomicU64,
+    /// The instant of the last change of the state, or at which the backend came, in microseconds of [`Micros`];
+    /// negative: before this process began.
+    since: AtomicI64,
 }
 
 impl Changes {
     /// Counts a change. For the control thread.
     pub fn note(&self, to: BackendState, at: Micros) {
         self.to[to as usize].add(1);
-        self.since.store(at.0, Relaxed);
+        self.since.store(at.0 as i64, Relaxed);
+    }
+
+    /// Takes over the instant of the last change from another process; negative: before this process began.
+    pub fn resume(&self, since: i64) {
+        self.since.store(since, Relaxed);
     }
 
     /// How often the backend came into this state from another one.
@@ -146,9 +153,10 @@ impl Changes {
         self.to[state as usize].get()
     }
 
-    /// Since when the backend has been in its state.
-    pub fn since(&self) -> Micros {
-        Micros(self.since.load(Relaxed))
+    /// The instant of the last change of the backend's state, in microseconds of [`Micros`]; negative: before this
+    /// process began.
+    pub fn since(&self) -> i64 {
+        self.since.load(Relaxed)
     }
 }
 
@@ -158,7 +166,7 @@ impl BackendCounts {
         BackendCounts {
             workers: PerWorker::new(workers),
             changes: Changes {
-                since: AtomicU64::new(now.0),
+                since: AtomicI64::new(now.0 as i64),
                 ..Changes::default()
             },
         }
@@ -322,7 +330,7 @@ mod tests {
             group: 7,
         };
         assert_eq!(totals.last_failure, Some(latest));
-        assert_eq!(counts.changes.since(), Micros(5));
+        assert_eq!(counts.changes.since(), 5);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod count;
 pub mod counts;
 pub mod failure;
 pub mod gauges;
+pub mod health_record;
 pub mod histogram;
 pub mod mailbox;
 pub mod outbox;

@@ -24,6 +24,7 @@ mod roots;
 mod server;
 mod server_trust;
 mod ticket_file;
+mod ticket_secret;
 mod ticket_state;
 mod tickets;
 mod vault;
@@ -46,6 +47,9 @@ pub use server::{ClientCa, ServerSettings};
 pub use tickets::{TicketKeys, check_ticket_file};
 pub use vault::{ServerSide, Vault};
 pub use words::in_words;
+
+/// The settings of the side that connects, as everybody who makes connections with them holds them.
+pub type SharedClientConfig = Arc<rustls::ClientConfig>;
 
 /// What is agreed on in a handshake (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

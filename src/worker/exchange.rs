@@ -260,3 +260,63 @@ impl Exchange {
         self.note(|tally| tally.response_bytes += bytes as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::sample;
+    use crate::worker::upstream::Neighbours;
+
+    fn exchange() -> Exchange {
+        let pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(2));
+        let neighbours = Rc::new(Neighbours {
+            worker: WorkerId(0),
+            mailboxes: Vec::new(),
+        });
+        let plan = Plan::new(sample::snapshot(1, vec![pool]), &neighbours);
+        Exchange::new(Rc::new(plan), WorkerId(0), RequestId(7))
+    }
+
+    #[test]
+    fn a_client_may_shorten_an_exchange_and_not_lengthen_it() {
+        let seconds = Duration::from_secs;
+        let mut exchange = exchange();
+        assert!(!exchange.is_overdue() && exchange.bounded(seconds(9)) == seconds(9));
+        for (wait, expected) in [(600, 600), (300, 300), (400, 300)] {
+            exchange.bound_by_client(seconds(wait));
+            assert!(exchange.is_bound_by_client());
+            let due = exchange.began.after(seconds(expected));
+            assert_eq!(exchange.deadline(), Some(due), "{wait}");
+        }
+        assert!(exchange.bounded(seconds(1_000)) <= seconds(300));
+        assert_eq!(exchange.expired(Failure::Reset), Failure::Reset);
+        exchange.bound_by_client(Duration::ZERO);
+        assert!(exchange.is_overdue());
+        assert_eq!(exchange.expired(Failure::Reset), Failure::ExchangeTimeout);
+    }
+
+    #[test]
+    fn who_leaves_a_backend_waits_as_long_as_there() {
+        let seconds = Duration::from_secs;
+        let mut exchange = exchange();
+        assert_eq!(exchange.wait_for_connection(seconds(5)), seconds(5));
+        exchange.leaves(Micros::now(), seconds(1_000));
+        assert!(exchange.wait_for_connection(seconds(5)) > seconds(500));
+        exchange.leaves(exchange.began, Duration::ZERO);
+        assert_eq!(exchange.wait_for_connection(seconds(5)), seconds(5));
+    }
+
+    #[test]
+    fn both_directions_count_into_one_tally() {
+        let mut exchange = exchange();
+        exchange.count_request(3);
+        exchange.count_response(4);
+        exchange.count_request(5);
+        let tally = exchange.tally();
+        assert_eq!((tally.request_bytes, tally.response_bytes), (8, 4));
+        exchange.note_tried(BackendId(1));
+        exchange.note_tried(BackendId(1));
+        assert_eq!(exchange.progress.tried, [BackendId(1)]);
+        assert!(exchange.has_tried(BackendId(1)) && !exchange.has_tried(BackendId(2)));
+    }
+}

@@ -1,6 +1,7 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
 mod accept;
+mod accept_pause;
 mod attempt;
 mod body;
 mod buffer_body;
@@ -80,6 +81,12 @@ pub fn work(start: Start) -> io::Result<()> {
         pin(cpu);
     }
     run(start.engine, work_here(start))?
+}
+
+/// Runs a worker inside the simulated world.
+#[cfg(test)]
+pub async fn simulate(start: Start) {
+    work_here(start).await.unwrap();
 }
 
 /// A guard of a task without which the worker cannot work. The engine does not catch a panic, so that the panic ends

@@ -46,7 +46,7 @@ pub fn run_worker_with<T>(
 ) -> T {
     let tables = BackendTables::new(1);
     let mut pool = sample::pool(&mut Slots::new(tables.clone()), "api", addrs);
-    pool.idle_connections = 8;
+    pool.options.idle_connections = 8;
     change(&mut pool);
     let snapshot = sample::adapted(sample::snapshot(1, vec![pool]), adapt);
     let (own, _letters) = mailbox(8).unwrap();
@@ -86,7 +86,7 @@ pub fn refusing() -> BackendAddr {
 
 /// Changes a pool to one of HTTP/2.
 pub fn of_http2(pool: &mut Pool) {
-    pool.protocol = Protocol::Http2;
+    pool.options.protocol = Protocol::Http2;
 }
 
 /// Runs `task` as a task of its own, which others can have their turn beside, and waits for its outcome.

@@ -40,18 +40,18 @@ pools = 1
             "2:43: listen_addr[2] = \"unix:/a\": is listened on already",
             "2:54: listen_addr[3] = \"[::1]:0\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a socket \"unix:/path\"",
             "2:65: listen_addr[4] = 5: must be a text in quotes",
-            "3:20: shutdown_timeout = -1: must be a number of seconds from 0 to 86400",
+            "3:20: shutdown_timeout = -1: must be a number of seconds from 0 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "4:11: workers = \"4\": must be a whole number from 0 to 256",
             "5:20: trusted_proxies[0] = \"10.0.0.0/33\": the prefix length is a number from 0 to 32",
             "5:35: trusted_proxies[1] = \"lan\": \"lan\" is not an IP address",
             "5:51: trusted_proxies[3] = \"unix:/run/x\": \"unix:\" stands for all Unix sockets; write nothing behind it",
             "6:36: pass_fields[1] = \"accept\": is not one of the fields that pass from trusted proxies alone",
             "6:46: pass_fields[2] = \"x-forwarded-for\": is not one of the fields that pass from trusted proxies alone",
-            "7:16: resolve_secs = 86401: must be a number of seconds from 0.001 to 86400",
+            "7:16: resolve_secs = 86401: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "8:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "8:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
             "9:9: pools = 1: must be a list in brackets",
-            "10:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, pass_fields, forwarded, x_real_ip, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+            "10:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, pass_fields, forwarded, x_real_ip, resolve_interval, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
         ],
     );
 }
@@ -412,10 +412,10 @@ listen_addr = []
         &[
             "1:10: limits = 5: must be a table",
             "3:1: timeouts.conect = 2: unknown key; did you mean \"connect\"?",
-            "4:11: timeouts.connect = 0: must be a number of seconds from 0.001 to 86400",
-            "5:15: timeouts.client_idle = \"60\": must be a number of seconds from 0.001 to 86400",
-            "6:15: timeouts.client_body = nan: must be a number of seconds from 0.001 to 86400",
-            "7:17: timeouts.upstream_idle = 1e400: must be a number of seconds from 0.001 to 86400",
+            "4:11: timeouts.connect = 0: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
+            "5:15: timeouts.client_idle = \"60\": must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
+            "6:15: timeouts.client_body = nan: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
+            "7:17: timeouts.upstream_idle = 1e400: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "8:1: access_log: \"path\" is missing",
             "9:10: access_log.format = \"jsn\": unknown; did you mean \"json\"?",
             "11:1: test_server.listen_addr: unknown key; did you mean \"listen_addrs\"?",
@@ -437,11 +437,11 @@ format = 1
 "#,
         &[
             "2:19: limits.request_headers = 257: must be a whole number from 1 to 256",
-            "3:22: limits.request_head_bytes = 255: must be a whole number from 256 to 262144",
-            "4:22: limits.request_body_bytes = 99999999999999999999: must be a whole number from 0 to 1125899906842624",
+            "3:22: limits.request_head_bytes = 255: must be a whole number of bytes from 256 to 262144, or a text such as \"64KiB\" or \"10MB\"",
+            "4:22: limits.request_body_bytes = 99999999999999999999: must be a whole number of bytes from 0 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
             "5:15: limits.connections = 1.5: must be a whole number from 0 to 10000000",
             "6:16: limits.memory_bytes = 1000000: must be 0, which stands for 75% of the memory, or at least 67108864",
-            "7:1: limits.timeout = {a = 1,…: unknown key; known: request_head_bytes, request_headers, request_target_bytes, request_body_bytes, connections, requests_per_connection, memory_bytes",
+            "7:1: limits.timeout = {a = 1,…: unknown key; known: request_head_size, request_headers, request_target_size, request_body_size, connections, requests_per_connection, memory",
             "10:8: access_log.path = \"\": must name a file",
             "11:10: access_log.format = 1: must be a text in quotes",
         ],
@@ -475,7 +475,7 @@ name = "hash"
 backends = ["a:1"]
 balancing_algorithm = "consistent_hash"
 hash_on = "header:x y"
-health_check = { path = "health", interval = 3 }
+health_check = { path = "health", intervall = 3 }
 [[pools]]
 name = "calls"
 backends = ["a:1"]
@@ -503,7 +503,7 @@ health_check = { grpc = "a b", path = "/" }
             "18:20: pools[3].idle_connections = 16385: must be a whole number from 0 to 16384",
             "23:11: pools[4].hash_on = \"header:x y\": is not a field name",
             "24:25: pools[4].health_check.path = \"health\": must begin with \"/\" and have no blanks; other characters are written as %XX",
-            "24:35: pools[4].health_check.interval = 3: unknown key; did you mean \"interval_secs\"?",
+            "24:35: pools[4].health_check.intervall = 3: unknown key; did you mean \"interval\"?",
             "28:25: pools[5].health_check.grpc = \"a b\": must be true, or the name of a service in 1 to 127 characters without blanks",
             "28:39: pools[5].health_check.path = \"/\": a probe with grpc asks its own question; leave this out",
         ],
@@ -519,7 +519,7 @@ backend_addrs = [{ addr = "a:1", drain = 1, remove_after_secs = -1, health_check
 "#,
         &[
             "2:42: routes[0].backend_addrs[0].drain = 1: must be true or false",
-            "2:65: routes[0].backend_addrs[0].remove_after_secs = -1: must be a number of seconds from 0 to 86400",
+            "2:65: routes[0].backend_addrs[0].remove_after_secs = -1: must be a number of seconds from 0 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "2:93: routes[0].backend_addrs[0].health_check.path = \"x\": must begin with \"/\" and have no blanks; other characters are written as %XX",
         ],
     );
@@ -627,8 +627,8 @@ pool = "api"
             "24:1: routes[5]: there is a route with this host and prefix already",
             "27:17: routes[5].backend_addrs = \"a:1\": must be a list in brackets",
             "28:14: routes[5].timeouts.client_header = 1: unknown key; known: client_body, connect, upstream_response, upstream_idle, tunnel_idle",
-            "28:43: routes[5].timeouts.connect = 0.0001: must be a number of seconds from 0.001 to 86400",
-            "29:33: routes[5].limits.request_body_bytes = \"1M\": must be a whole number from 0 to 1125899906842624",
+            "28:43: routes[5].timeouts.connect = 0.0001: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
+            "29:33: routes[5].limits.request_body_bytes = \"1M\": must be a whole number of bytes from 0 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
             "31:10: routes[6].prefix = \"/a?b\": must be a path: no blanks, no \"?\" or \"#\", and other characters written as %XX",
             "34:10: routes[7].prefix = \"/../a\": never matches: requests with such a path are refused",
             "37:10: routes[8].prefix = \"/a;x%2fb\": has a slash or backslash behind a semicolon, which servers read differently",

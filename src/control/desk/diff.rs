@@ -8,11 +8,12 @@ use toml::{Table, Value};
 
 use super::written::{self, PoolPlace, WrittenPool};
 use crate::base::limits::default;
-use crate::config::{self, MASK};
+use crate::config::{self, MASK, is_for_the_next_start};
 
 /// All that differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
+    /// The differences, in the order of the configuration.
     pub differences: Vec<Difference>,
     /// Which word won where the API and the file disagree.
     pub notes: Vec<String>,
@@ -21,14 +22,15 @@ pub struct Diff {
 /// One thing that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
+    /// How the subject differs.
     pub what: What,
     /// `backend 127.0.0.1:9001 of pool api`, `route /api: timeout`, `limits.connections`.
     pub subject: String,
-    /// What a changed setting was; `None` if it was left to its default.
+    /// The earlier value of a changed setting; `None` if the setting was left to its default.
     pub from: Option<String>,
-    /// What it will be; `None` if it is left to its default.
+    /// The new value of the setting; `None` if the setting is left to its default.
     pub to: Option<String>,
-    /// What this does to traffic, if that is not plain.
+    /// The effect on traffic, if the difference does not show it.
     pub effect: Option<&'static str>,
 }
 
@@ -36,8 +38,11 @@ pub struct Difference {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
+    /// The subject is new.
     Added,
+    /// The subject is gone.
     Removed,
+    /// The subject has another value.
     Changed,
 }
 
@@ -45,10 +50,6 @@ const LISTENER_DRAINS: &str =
     "stops accepting; idle connections are closed, others after their running request";
 const BACKEND_DRAINS: &str = "takes no new requests; running ones finish";
 const AT_THE_NEXT_START: &str = "takes effect at the next start";
-/// Sections that are put into effect when the process starts, and never again.
-const START_ONLY: [&str; 4] = ["workers", "test_server", "admin", "tls"];
-/// The one setting in these sections that a reload puts in force.
-const STATE_FILE: &str = "admin.state_file";
 /// Differences that a summary names.
 const NAMED_IN_SUMMARY: usize = 3;
 
@@ -56,7 +57,7 @@ const NAMED_IN_SUMMARY: usize = 3;
 type Leaves = Vec<(String, String)>;
 
 impl Diff {
-    /// What becomes different when `after` takes the place of `before`; both are checked documents.
+    /// The differences that appear when `after` takes the place of `before`; both are checked documents.
     pub fn between(before: &Table, after: &Table) -> Diff {
         let mut diff = Diff::default();
         if before == after {
@@ -66,9 +67,7 @@ impl Diff {
         diff.compare_routes(before, after);
         diff.compare_pools(before, after);
         for (key, from, to) in changed_leaves(&rest_of(before), &rest_of(after)) {
-            let section = key.split('.').next().unwrap_or_default();
-            let is_for_start = START_ONLY.contains(&section) && key != STATE_FILE;
-            let effect = is_for_start.then_some(AT_THE_NEXT_START);
+            let effect = is_for_the_next_start(&key).then_some(AT_THE_NEXT_START);
             diff.change(key, from, to, effect);
         }
         diff
@@ -187,7 +186,7 @@ impl Diff {
         }
     }
 
-    /// Of a route's own pool it says nothing: the route stands for it.
+    /// A route's own pool is not named: the route stands for it.
     fn note_pool(&mut self, what: What, name: &str, place: PoolPlace) {
         if matches!(place, PoolPlace::Named(_)) {
             self.note(what, format!("pool {name}"), None);
@@ -212,9 +211,12 @@ impl Diff {
         effect: Option<&'static str>,
     ) {
         let hidden = config::hides(&subject);
-        let show = |value: String| match hidden || config::is_telling(&subject, &value) {
-            true => MASK.to_owned(),
-            false => value,
+        let show = |value: String| {
+            if hidden || config::is_telling(&subject, &value) {
+                MASK.to_owned()
+            } else {
+                value
+            }
         };
         let (from, to) = (from.map(show), to.map(show));
         self.differences.push(Difference {

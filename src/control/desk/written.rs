@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use toml::{Table, Value};
 
-use crate::config::{BackendAddress, WORK_KEYS, name_as_written};
+use crate::config::{BackendAddress, is_work_key, name_as_written};
 
 /// Where a pool stands in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +19,18 @@ pub enum PoolPlace {
 /// A pool as written, without its name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WrittenPool {
-    /// All but the backends.
+    /// The settings besides the backends.
     pub settings: Table,
+    /// The backends, in the order of the document.
     pub backends: Vec<WrittenBackend>,
 }
 
 /// A backend as written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WrittenBackend {
+    /// The address, as it is written.
     pub addr: String,
-    /// All but the address.
+    /// The settings besides the address.
     pub settings: Table,
 }
 
@@ -43,7 +45,7 @@ impl WrittenPool {
 }
 
 impl WrittenBackend {
-    /// What tells it from the others of its pool, however it is written.
+    /// The address in a form that tells the backend from the others of its pool, however the address is written.
     pub fn place(&self) -> String {
         place_of(&self.addr)
     }
@@ -100,7 +102,7 @@ pub fn find_pool(document: &Table, name: &str) -> Option<PoolPlace> {
 
 /// Whether a key of a route belongs to the pool that is its own.
 pub fn is_pool_key(key: &str) -> bool {
-    key == "backend_addrs" || WORK_KEYS.contains(&key)
+    key == "backend_addrs" || is_work_key(key)
 }
 
 /// The names of the routes that lead to a pool of `[[pools]]`.
@@ -123,7 +125,7 @@ pub fn read_pool(document: &Table, place: PoolPlace) -> WrittenPool {
     };
     let belongs = |key: &str| match place {
         PoolPlace::Named(_) => key != "name" && key != "backends",
-        PoolPlace::Own(_) => WORK_KEYS.contains(&key),
+        PoolPlace::Own(_) => is_work_key(key),
     };
     let settings = table.iter().filter(|(key, _)| belongs(key));
     let backends = table
@@ -197,7 +199,7 @@ impl PoolPlace {
         }
     }
 
-    /// What its list of backends is called there.
+    /// The key of the list of backends there.
     pub fn backends_key(self) -> &'static str {
         match self {
             PoolPlace::Named(_) => "backends",

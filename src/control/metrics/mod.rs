@@ -1,5 +1,5 @@
-//! What palantir says of itself in numbers: `/metrics` for Prometheus ([`render`]), the live page's [`Board`], and the
-//! counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
+//! The numbers that palantir shows of itself: `/metrics` for Prometheus ([`render`]), the live page's [`Board`], and
+//! the counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
 
 mod board;
 mod boards;
@@ -36,15 +36,21 @@ use crate::snapshot::{Backend, Pool};
 /// Where the numbers come from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sources {
+    /// The configuration in force.
     pub standing: Standing,
+    /// The workers' tables of the backends' states.
     pub tables: SharedTables,
+    /// The counters of the workers.
     pub gauges: AllGauges,
+    /// The results of orders of certificates.
     pub orders: Arc<OrderCounts>,
     /// The operations that palantir itself wants and could not do yet.
     pub wanted: Arc<Wanted>,
+    /// The progress of the access log's thread.
     pub access_log: Arc<Progress>,
     /// The signs of life of the health thread.
     pub health: SharedPulse,
+    /// The progress of the thread that works with files.
     pub files: FileProgress,
     /// The texts that clients of `/metrics` read.
     pub texts: Arc<Texts>,
@@ -80,9 +86,11 @@ pub fn pool_panics(pool: &Pool, tables: &BackendTables) -> bool {
 /// Every word of [`Sources::state`].
 const STATES: [&str; 5] = ["healthy", "unhealthy", "ejected", "draining", "unresolved"];
 
-/// Seconds since 1970 of an instant on the program's own clock.
-fn unix_secs(at: Micros, now: Micros, wall: SystemTime) -> f64 {
-    let ago = Duration::from_micros(now.since(at));
+/// Unix time, in seconds, of the instant `at`, in microseconds of [`Micros`]; negative: before this process began.
+/// `now` and `wall` are one instant on both clocks.
+fn unix_secs(at: i64, now: Micros, wall: SystemTime) -> f64 {
+    let ago = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(at);
+    let ago = Duration::from_micros(ago.max(0).unsigned_abs());
     let at = wall.checked_sub(ago).unwrap_or(UNIX_EPOCH);
     wall_secs(at)
 }

@@ -99,3 +99,26 @@ fn is_for_handshake(arrival: &Arrival, host: &[u8]) -> bool {
         (None, None) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::decide::sample::with_head;
+
+    #[test]
+    fn a_redirect_leads_to_the_same_url_under_https() {
+        let rows = [
+            ("GET /a/b?c HTTP/1.1\nHost: x\n", 443, "https://x/a/b?c"),
+            ("GET /a HTTP/1.1\nHost: x:80\n", 443, "https://x/a"),
+            ("GET /a? HTTP/1.1\nHost: x\n", 8443, "https://x:8443/a?"),
+            ("OPTIONS * HTTP/1.1\nHost: x\n", 443, "https://x"),
+        ];
+        for (text, port, expected) in rows {
+            let url = with_head(text, |head| {
+                let (name, _) = host::split(head.host).unwrap();
+                https_url(name, port, head, head.path)
+            });
+            assert_eq!(url, expected, "{text}");
+        }
+    }
+}

@@ -40,3 +40,54 @@ pub fn carrier_of(
         false => (Carrier::Http1, own_key),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::sample;
+    use crate::worker::decide::sample::with_head;
+
+    #[test]
+    fn an_offer_to_switch_protocols_decides_how_a_request_goes_to_a_backend_of_http2() {
+        let offer = "Connection: upgrade\nUpgrade: websocket\n";
+        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n";
+        let other = "Connection: upgrade\nUpgrade: foo\n";
+        let both = "Connection: upgrade\nUpgrade: foo, websocket\n";
+        let rows = [
+            (Protocol::Http2, "", Carrier::Pools, false),
+            (
+                Protocol::Http1,
+                &*[offer, key].concat(),
+                Carrier::Pools,
+                false,
+            ),
+            (
+                Protocol::Http2,
+                &*[offer, key].concat(),
+                Carrier::WebSocket,
+                true,
+            ),
+            (
+                Protocol::Http2,
+                &*[offer, key, key].concat(),
+                Carrier::Http1,
+                false,
+            ),
+            (Protocol::Http2, offer, Carrier::Http1, false),
+            (Protocol::Http2, other, Carrier::Http1, false),
+            (
+                Protocol::Http2,
+                &*[both, key].concat(),
+                Carrier::Http1,
+                false,
+            ),
+        ];
+        for (protocol, lines, expected, knows_key) in rows {
+            let mut pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(1));
+            pool.options.protocol = protocol;
+            let text = format!("GET / HTTP/1.1\nHost: a\n{lines}");
+            let (carrier, key) = with_head(&text, |head| carrier_of(&pool, head, None));
+            assert_eq!((carrier, key.is_some()), (expected, knows_key), "{lines}");
+        }
+    }
+}

@@ -11,6 +11,8 @@ mod facts;
 mod head;
 mod memory;
 mod route;
+#[cfg(test)]
+mod sample;
 mod target;
 mod trace;
 

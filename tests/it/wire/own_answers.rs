@@ -493,14 +493,15 @@ fn replies_that_tell_no_failure_are_counted_as_answers() {
     let mut lines: Vec<_> = proxy.access_lines(4).into_iter().map(logged).collect();
     lines.sort();
     assert_eq!(lines, ["200 ", "308 ", "308 ", "404 no_route"]);
-    let count = |start: &str| {
+    let count = |name: &str, label: &str| {
         let text = crate::support::metrics(admin);
-        let lines = text.lines().filter(|line| line.starts_with(start));
+        let is_meant = |line: &&str| line.starts_with(name) && line.contains(label);
+        let lines = text.lines().filter(is_meant);
         let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
         counts.sum::<u64>()
     };
-    assert_eq!(count("palantir_requests_total{code=\"3xx\""), 2);
-    assert_eq!(count("palantir_failures_total"), 1, "of the 404 alone");
+    assert_eq!(count("palantir_requests_total", "code=\"3xx\""), 2);
+    assert_eq!(count("palantir_failures_total", "reason="), 1, "of the 404");
     let stats = Client::connect(admin).ask(format!("GET /stats HTTP/1.1\r\nHost: {admin}\r\n\r\n"));
     let stats: serde_json::Value = serde_json::from_str(&stats.text()).unwrap();
     assert_eq!(stats["client"]["success"], 3, "{stats}");

@@ -5,22 +5,25 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::config::POOL;
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::settings::{self, HealthCheckSettings, OutlierSettings, TlsChoice};
+use crate::control::api::schemas::PoolSettings;
+use crate::control::api::settings;
 use crate::control::api::view::{Pool, View, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
+/// The resources `/pools` and `/pools/{name}`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -35,73 +38,9 @@ struct Pools {
     pools: Vec<Pool>,
 }
 
-/// The settings of a pool. `null` stands for the default.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the configuration checks")]
-struct PoolSettings {
-    /// At least one; for a change, all that there are to be from then on.
-    #[schema(min_items = 1, max_items = 4096)]
-    backends: Option<Vec<BackendEntry>>,
-    /// `round_robin`, `least_connections`, `random_two`, `peak_ewma`, `consistent_hash`.
-    #[schema(example = "round_robin")]
-    balancing_algorithm: Option<String>,
-    /// `client_address`, `path`, `header:name` or `cookie:name`; only for an algorithm that uses a key.
-    #[schema(example = "client_address")]
-    hash_on: Option<String>,
-    /// How backends are probed that do not say so themselves.
-    health_check: Option<HealthCheckSettings>,
-    outlier: Option<OutlierSettings>,
-    /// Whether requests in a backend that turns unhealthy, and that do not go on to another backend, go on (`finish`)
-    /// or end (`cut`).
-    #[schema(pattern = "^(finish|cut)$", example = "finish")]
-    on_unhealthy: Option<String>,
-    /// The percentage of healthy backends below which all backends take requests, whatever their states. With 0 this
-    /// never happens.
-    #[schema(minimum = 0, maximum = 100, default = 0)]
-    panic_threshold: Option<u32>,
-    /// Idle connections kept per core and backend.
-    #[schema(minimum = 0, maximum = 16384)]
-    idle_connections: Option<u32>,
-    /// What its backends speak: `h1` or `h2`.
-    #[schema(pattern = "^h[12]$", example = "h1")]
-    protocol: Option<String>,
-    /// TLS with its backends.
-    tls: Option<TlsChoice>,
-    /// The header that every connection to a backend begins with: `v1` or `v2`.
-    #[schema(pattern = "^v[12]$", example = "v2")]
-    proxy_protocol: Option<String>,
-    /// Whether the responses of the pool's backends must follow the RFCs to the letter. Otherwise every response with
-    /// one possible reading is taken.
-    #[schema(default = false)]
-    strict_responses: Option<bool>,
-}
-
-/// A backend of a pool.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the configuration checks")]
-struct BackendEntry {
-    /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
-    #[schema(value_type = String, required = true, example = "127.0.0.1:9001")]
-    addr: Option<String>,
-    #[schema(minimum = 1, maximum = 256, default = 1)]
-    weight: Option<u16>,
-    /// Open connections that all cores together may have; 0: unlimited.
-    #[schema(minimum = 0, maximum = 10_000_000)]
-    max_connections: Option<u32>,
-    /// Takes no requests.
-    drain: Option<bool>,
-    /// Is taken out after having been down for so long; 0: never.
-    #[schema(minimum = 0, maximum = 86400)]
-    remove_after_secs: Option<f64>,
-    /// Instead of the pool's.
-    health_check: Option<HealthCheckSettings>,
-}
-
 /// All pools
 #[utoipa::path(get, path = "/pools", tag = "pools",
-    responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision")))))]
+    responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision in force")))))]
 async fn list(State(api): Api) -> Response {
     let in_force = api.in_force();
     let pools = Pools {
@@ -113,22 +52,25 @@ async fn list(State(api): Api) -> Response {
 
 /// One pool
 #[utoipa::path(get, path = "/pools/{name}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
 async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, ApiProblem> {
     let in_force = api.in_force();
     let pool = api.pool_in(&in_force, &name)?;
     Ok((etag(in_force.revision), axum::Json(pool)).into_response())
 }
 
-/// Gives a pool exactly these settings
+/// Replaces all settings of a pool
 ///
 /// A pool that is not there is added.
 #[utoipa::path(put, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
     responses(
-        (status = 200, body = Pool, description = "Changed, or as it was", headers(("ETag" = String, description = "The revision"))),
-        (status = 201, body = Pool, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
+        (status = 200, body = Pool, description = "The resource was changed, or was like this already",
+            headers(("ETag" = String, description = "The revision in force"))),
+        (status = 201, body = Pool, description = "The resource was added", headers(("ETag" = String,
+            description = "The revision in force"), ("Location" = String,
+            description = "The path of the resource"))),
     ))]
 async fn put(
     State(api): Api,
@@ -138,7 +80,7 @@ async fn put(
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PutPool {
         name: name.clone(),
-        pool: settings::table::<PoolSettings>(settings)?,
+        pool: settings::table(&POOL, settings)?,
     };
     let accepted = api.ask(Wish::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
@@ -152,11 +94,11 @@ async fn put(
 
 /// Changes some settings of a pool
 ///
-/// What is not named stays; `null` takes a setting back to its default. A setting that is an object or a list is
-/// replaced whole.
+/// A setting that is not named stays as it is; `null` takes a setting back to its default. A setting that is an object
+/// or a list is replaced whole.
 #[utoipa::path(patch, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
 async fn patch(
     State(api): Api,
     caller: Caller,
@@ -165,17 +107,17 @@ async fn patch(
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PatchPool {
         name: name.clone(),
-        settings: settings::changes::<PoolSettings>(settings)?,
+        settings: settings::changes(&POOL, settings)?,
     };
     let accepted = api.ask(Wish::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
     Ok((etag(accepted.revision), axum::Json(pool)).into_response())
 }
 
-/// Takes a pool out that no route leads to
+/// Removes a pool that no route leads to
 #[utoipa::path(delete, path = "/pools/{name}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Outcome, description = "Gone")))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Outcome, description = "The removal is done")))]
 async fn take_out(
     State(api): Api,
     caller: Caller,

@@ -11,17 +11,20 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::pool_servers::{Drain, ServerSettings, remove};
+use super::pool_servers::{Drain, remove};
+use crate::config::BACKEND;
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::settings::{self, HealthCheckSettings};
+use crate::control::api::schemas::NewServer;
+use crate::control::api::settings;
 use crate::control::api::view::{Server, View, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
+/// The resources `/servers`: the short form of servers.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
@@ -33,31 +36,6 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 struct Servers {
     pool: String,
     servers: Vec<Server>,
-}
-
-/// A server to add.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the configuration checks")]
-struct NewServer {
-    /// The address of the server: an address or a name, and a port; or `unix:/path`. The path of an `http://` URL does
-    /// not matter: requests keep their own.
-    #[schema(example = "http://127.0.0.1:9001")]
-    url: String,
-    /// The pool that it joins; without it, the default one.
-    pool: Option<String>,
-    #[schema(minimum = 1, maximum = 256, default = 1)]
-    weight: Option<u16>,
-    /// Open connections that all cores together may have; 0: unlimited.
-    #[schema(minimum = 0, maximum = 10_000_000)]
-    max_connections: Option<u32>,
-    /// Takes no requests.
-    drain: Option<bool>,
-    /// Is taken out after having been down for so long; 0: never.
-    #[schema(minimum = 0, maximum = 86400)]
-    remove_after_secs: Option<f64>,
-    /// Instead of the pool's.
-    health_check: Option<HealthCheckSettings>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -74,16 +52,20 @@ struct InPool {
 struct Removal {
     /// A pool; without it, the default one.
     pool: Option<String>,
-    /// How long running requests may take to finish: `10s`, `500ms`, `2m`.
-    #[param(pattern = "^[0-9]{1,6}(ms|s|m)?$")]
+    /// How long running requests may take to finish: a number of seconds, or a time such as `500ms`, `10s`, `2m`, `1h`.
+    #[param(
+        pattern = "^([0-9]{1,5}([.][0-9]{1,9})?|[0-9]{1,8}(ms|s|m|h|d))$",
+        example = "10s"
+    )]
     drain: Option<String>,
 }
 
 /// The servers of a pool
 #[utoipa::path(get, path = "/servers", tag = "servers", params(InPool),
     responses(
-        (status = 200, body = Servers, headers(("ETag" = String, description = "The revision"))),
-        (status = 404, description = "There is no such pool", body = ApiProblem, content_type = "application/problem+json"),
+        (status = 200, body = Servers, headers(("ETag" = String, description = "The revision in force"))),
+        (status = 404, description = "There is no such pool", body = ApiProblem,
+            content_type = "application/problem+json"),
     ))]
 async fn list(
     State(api): Api,
@@ -107,8 +89,11 @@ async fn list(
 /// on this machine that is no browser need not name the content type.
 #[utoipa::path(post, path = "/servers", tag = "servers", request_body = NewServer,
     responses(
-        (status = 201, body = Server, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
-        (status = 200, body = Server, description = "There already, unchanged", headers(("ETag" = String, description = "The revision"))),
+        (status = 201, body = Server, description = "The resource was added", headers(("ETag" = String,
+            description = "The revision in force"), ("Location" = String,
+            description = "The path of the resource"))),
+        (status = 200, body = Server, description = "The server was there already and is unchanged",
+            headers(("ETag" = String, description = "The revision in force"))),
     ))]
 async fn add(
     State(api): Api,
@@ -128,7 +113,7 @@ async fn add(
         return Err(ApiProblem::of_field("addr", "is called url here"));
     }
     let pool = named_or_default(pool, &api.in_force())?;
-    let mut server = settings::table::<ServerSettings>(settings)?;
+    let mut server = settings::table(&BACKEND, settings)?;
     server.insert("addr".to_owned(), toml::Value::String(url.clone()));
     let edit = Edit::AddServer {
         pool: pool.clone(),
@@ -147,9 +132,10 @@ async fn add(
     Ok((StatusCode::CREATED, tag, location, axum::Json(server)).into_response())
 }
 
-/// Takes a server out
+/// Removes a server
 ///
-/// With `drain` it takes no new requests from the answer on, and is gone when its running ones have ended.
+/// With `drain` the server takes no new requests from the answer on, and is removed when its running requests have
+/// ended.
 #[utoipa::path(delete, path = "/servers/{ip}/{port}", tag = "servers",
     params(
         ("ip" = String, Path, description = "An IPv4 address, an IPv6 address in brackets, or a name", min_length = 1),
@@ -157,8 +143,8 @@ async fn add(
         Removal,
     ),
     responses(
-        (status = 200, body = Outcome, description = "Gone"),
-        (status = 202, body = Outcome, description = "Draining"),
+        (status = 200, body = Outcome, description = "The removal is done"),
+        (status = 202, body = Outcome, description = "The server is drained, and removed later"),
     ))]
 async fn take_out(
     State(api): Api,
