@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where control groups are found. Of version 1, memory has a hierarchy of its own.
+/// The folders of control groups. In version 1, memory has a hierarchy of its own.
 const GROUPS: [(&str, &str, &str); 2] = [
     ("/sys/fs/cgroup", "", "memory.max"),
     ("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes"),
