@@ -30,7 +30,8 @@
 //! * **upstream**: `forward.rs` (one attempt after the other), `retry.rs` (whether there is another), `attempt.rs` (one
 //!   attempt), `upstream/` (connections), `upload.rs` (the rest of the body), `under_way.rs`, `leave.rs` and
 //!   `resort.rs` (backends that turn unhealthy)
-//! * **response**: `deliver.rs`, `interim.rs`, `relay.rs`, `body.rs`, `trailers.rs`, `tunnel.rs`
+//! * **response**: `response/` (a head is received from the backend, the client is answered), `interim.rs`, `relay/`
+//!   (bodies, from a source through filters to a sink), `body.rs`, `trailers.rs`, `tunnel.rs`
 //! * **record**: `record.rs`, `log_ration.rs`
 //! * **fairness**: `pace.rs` (the time of a core), `min_rate.rs` (slow clients), `memory/`
 //!
@@ -127,3 +128,6 @@ pub mod control;
 pub mod test_server;
 
 pub mod cli;
+
+#[cfg(test)]
+mod simulated;

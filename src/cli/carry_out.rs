@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::{Command, check, explain, remote, run};
+use super::{Command, check, explain, remote, run, schema};
 use crate::base::log;
 use crate::config::{self, Machine};
 use crate::net;
@@ -33,6 +33,7 @@ pub fn start_log() {
 pub fn carry_out(command: Command, path: &Path) -> ExitCode {
     match command {
         Command::Check => check(path),
+        Command::Schema { reference } => schema(reference),
         Command::Explain {
             method,
             url,
