@@ -15,7 +15,9 @@ use crate::base::limits;
 pub struct Blob {
     /// The name, without tabs and line ends.
     pub name: String,
+    /// The version of the form that the bytes have.
     pub version: u32,
+    /// The contents.
     pub bytes: Vec<u8>,
 }
 

@@ -53,6 +53,7 @@ pub struct Line {
 pub struct Handed {
     /// Listening sockets, each with its purpose.
     pub sockets: Vec<Passed>,
+    /// The blobs that travel with the sockets.
     pub blobs: Vec<Blob>,
     /// The lock of the state file, which keeps other processes from writing that file.
     pub lock: Option<OwnedFd>,
@@ -87,6 +88,10 @@ impl Line {
     ///
     /// # Safety
     /// Nothing else in this process may own the descriptor.
+    #[expect(
+        unsafe_code,
+        reason = "the number of a descriptor says nothing of its owner"
+    )]
     pub unsafe fn from_raw(fd: RawFd) -> io::Result<Line> {
         // SAFETY: a plain system call, which fails if there is no such descriptor; the caller vouches for ownership.
         let socket = unsafe {

@@ -30,7 +30,9 @@ use crate::shared::sockets::{Counted, Side};
 /// Who connected: the address of a TCP client, or somebody on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
+    /// A client over TCP, with the address of its end.
     Tcp(SocketAddr),
+    /// A client on a Unix socket.
     Unix,
 }
 
@@ -229,6 +231,10 @@ impl Listener {
     }
 
     /// Whether a connection is in the socket's queue. Does not block.
+    #[expect(
+        unsafe_code,
+        reason = "the engine gives away its descriptor as a number alone"
+    )]
     pub fn has_waiting(&self) -> bool {
         let fd = match &self.socket {
             Socketed::Tcp(listener) => listener.as_raw_fd(),

@@ -17,6 +17,7 @@ pub struct AccessLine {
     pub request_id: RequestId,
     /// `None` for a client on a Unix socket.
     pub client: Option<IpAddr>,
+    /// The texts of the line.
     pub texts: Texts,
     /// 10 or 11.
     pub version: u8,
@@ -29,7 +30,9 @@ pub struct AccessLine {
     /// [`crate::snapshot::Snapshot::generation`] of the snapshot that `route`, `pool` and `backend` refer to. (An `Arc`
     /// of the snapshot would be counted up and down by every core for every request.)
     pub generation: u64,
+    /// The route that was found, if any.
     pub route: Option<RouteId>,
+    /// The pool of the route, if a route was found.
     pub pool: Option<PoolId>,
     /// Index in the pool's backends; of the last attempt.
     pub backend: Option<u32>,

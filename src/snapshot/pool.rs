@@ -18,12 +18,17 @@ use crate::snapshot::HealthCheck;
 /// Servers that do the same work.
 #[derive(Debug)]
 pub struct Pool {
+    /// The name that the configuration gives the pool.
     pub name: String,
+    /// The algorithm that picks the backend of a request.
     pub algorithm: AlgorithmPlan,
     /// Of these backends, if the algorithm uses keys.
     pub table: Option<SharedHashTable>,
+    /// The backends, in the order of the configuration.
     pub backends: Vec<Backend>,
+    /// When backends are ejected for their answers; `None`: never.
     pub outlier: Option<Outlier>,
+    /// The treatment of requests in a backend that turns unhealthy.
     pub on_unhealthy: OnUnhealthy,
     /// The percentage of healthy backends below which all backends take requests; 0: this never happens.
     pub panic_threshold: u32,
@@ -74,6 +79,7 @@ pub enum OnUnhealthy {
 /// What the backends of a pool speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
+    /// HTTP/1.1.
     #[default]
     Http1,
     /// By ALPN with TLS, by prior knowledge without.
@@ -102,7 +108,9 @@ pub struct ClientTls {
 /// Version of the PROXY header, which tells a backend who the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyProtocol {
+    /// Version 1, a line of text.
     V1,
+    /// Version 2, in binary.
     V2,
 }
 
@@ -147,6 +155,7 @@ impl Backend {
 pub struct Outlier {
     /// Connect failures, resets and 5xx in a row.
     pub consecutive_failures: u32,
+    /// The time for which a backend is ejected.
     pub eject: Duration,
     /// Share of the pool's backends that may be ejected at once (one always may if this is above 0).
     pub max_ejected_percent: u32,
