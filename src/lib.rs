@@ -86,6 +86,20 @@
 //! is a file that has changed (`control/file_watch.rs`). A worker only knows the answers to an authority that asks
 //! (`tls/challenges.rs`).
 //!
+//! ## The start and the control thread
+//!
+//! `cli/run` starts a process: `configuration` reads the file and compiles the first snapshot, `sockets` takes or binds
+//! every listening socket, `workers` and `start` start the threads, and `go` lets them accept. An old process hands its
+//! sockets over (`net/handover`), and named messages with them (`control/upgrade/blobs`): what the health thread knows
+//! of the backends is one of them (`control/upgrade/health`, `health/resume`).
+//!
+//! The state of the control thread has an owner for each part: `control/configuration` (the configuration, and which
+//! one is in force), `control/change` (the changes under way), `control/resolve` (names), `control/certificates` (keys
+//! and certificates that are renewed), `control/departures` (backends that are drained), `control/listeners`,
+//! `control/threads`, `control/file_thread`, `control/access_log`, `control/monitoring` (what is counted and shown),
+//! `control/shutdown` and `control/succession` (upgrades and the service manager). `control/turn` is one turn of its
+//! loop, and `control/compiler` compiles its configurations on the thread that works with files.
+//!
 //! ## The layers
 //!
 //! Each module imports only those above it, and no files import each other in a circle. `tests/tidy.rs` enforces both.
@@ -139,5 +153,9 @@ pub mod health;
 
 pub mod control;
 
-pub mod cli;
 pub mod test_server;
+
+pub mod cli;
+
+#[cfg(test)]
+mod simulated;

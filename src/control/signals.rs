@@ -55,6 +55,7 @@ fn mask_signals(how: libc::c_int) {
     }
 }
 
+/// The signals of these numbers as a set.
 #[expect(unsafe_code, reason = "a set of signals is only made by the C library")]
 pub(super) fn set_of<'a>(numbers: impl IntoIterator<Item = &'a libc::c_int>) -> libc::sigset_t {
     // SAFETY: plain calls with a live set; they cannot fail for signals that there are.

@@ -218,9 +218,10 @@ impl Health {
 
     /// The time to sleep if no message comes.
     fn pause(&self, all_sent: bool) -> Duration {
-        let longest = Duration::from_millis(match all_sent {
-            true => limits::PULSE_MILLIS,
-            false => limits::POST_AGAIN_MILLIS,
+        let longest = Duration::from_millis(if all_sent {
+            limits::PULSE_MILLIS
+        } else {
+            limits::POST_AGAIN_MILLIS
         });
         let due = self.watch.next_due(self.room() > 0);
         due.map_or(longest, |due| due.until().min(longest))
