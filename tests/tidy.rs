@@ -3,6 +3,8 @@
 
 #[path = "tidy/graph.rs"]
 mod graph;
+#[path = "tidy/map.rs"]
+mod map;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -118,6 +120,19 @@ fn files_import_each_other_in_no_circle() {
     assert!(
         circles.is_empty(),
         "files that import each other are read, tested and changed only together: {circles:#?}"
+    );
+}
+
+#[test]
+fn the_map_is_of_this_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let text = fs::read_to_string(root.join("lib.rs")).unwrap();
+    let modules = reading_order(&Source::new("lib.rs", &text));
+    let sources = sources_below(&root, &root);
+    let differences = map::differences(&text, &modules, &sources, map::exists);
+    assert!(
+        differences.is_empty(),
+        "a newcomer finds every file by the map in src/lib.rs: {differences:#?}"
     );
 }
 
