@@ -24,6 +24,7 @@ fuzz_target!(|input: (bool, bool, bool, &[u8])| {
         body: head.body,
         close: false,
         operator: &NO_EDITS,
+        computed: &[],
         via: false,
         rewriting: Rewriting::NONE,
         accept: None,

@@ -149,6 +149,10 @@ fn when_there_is_memory<T>(
 
 /// Starts a task on this thread's runtime. It runs to its end; nobody waits for it.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    #[cfg(test)]
+    if let Some(kernel) = crate::simulated::kernel() {
+        return kernel.executor.spawn(future);
+    }
     drop(monoio::spawn(future));
 }
 

@@ -1,24 +1,16 @@
-//! The head of a backend's answer: received, checked, and encoded for the client.
+//! The head of a response: checked, and encoded for the client.
 
-use std::task::Poll;
-
-use crate::base::limits;
-use crate::http::h1::{
-    self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version,
-    may_be_repaired, may_end_head, repair_response,
-};
+use crate::http::h1::{self, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version};
 use crate::http::references::References;
 use crate::http::refusal::Refusal;
 use crate::http::websocket;
-use crate::net::{Block, Expired};
+use crate::net::Block;
 use crate::worker::attempt::Attempt;
 use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
 use crate::worker::framing;
-use crate::worker::multiplex;
-use crate::worker::stream::Stream;
+use crate::worker::relay::Filters;
 use crate::worker::trailers::TrailerRules;
-use crate::worker::wire::Interrupted;
 
 /// A head that came from the backend, encoded for the client.
 pub(super) enum Answer {
@@ -42,153 +34,22 @@ fn is_event_stream(content_type: &[u8]) -> bool {
 }
 
 impl Attempt<'_> {
-    /// Receives one head and encodes it to `out`.
-    pub(super) async fn receive_head(&self, out: &mut Block) -> Result<Answer, Failure> {
-        match &self.upstream.wire.stream {
-            Stream::Socket(_) => self.receive_written_head(out).await,
-            Stream::Multiplexed(stream) => self.await_head(stream, out).await,
-        }
-    }
-
-    async fn await_head(
+    /// Takes a head of the response, and encodes it to `out` for the client.
+    pub(super) fn take_head(
         &self,
-        stream: &multiplex::Stream,
+        head: &ResponseHead<'_, '_>,
         out: &mut Block,
     ) -> Result<Answer, Failure> {
-        let wait = self.exchange.route().timeouts.upstream_response;
-        let timer = &self.client.timer;
-        timer.set(self.exchange.bounded(wait));
-        loop {
-            let waited = timer.bound(|cx| match stream.poll_head(cx) {
-                Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
-                Poll::Pending => self.poll_unanswered(cx).map(Err),
-            });
-            match waited.await {
-                Ok(outcome) => {
-                    self.note_heard(&outcome);
-                    let (head, end) = outcome?;
-                    let mut slots = FieldSlots::new();
-                    let parsed = head.as_response(end, self.request.asked, &mut slots);
-                    let parsed = parsed.map_err(Failure::MalformedResponse)?;
-                    let answer = self.take_head(&parsed, out)?;
-                    stream.give_head(head);
-                    return Ok(answer);
-                }
-                // The time for the answer begins when the request has ended.
-                Err(Expired) if self.may_wait_on() => {
-                    timer.set(self.exchange.bounded(wait));
-                }
-                Err(Expired) => {
-                    stream.suspect();
-                    return Err(self.exchange.expired(Failure::ResponseTimeout));
-                }
-            }
-        }
-    }
-
-    fn note_heard<T>(&self, outcome: &Result<T, Failure>) {
-        if matches!(outcome, Ok(_) | Err(Failure::MalformedResponse(_))) {
-            self.exchange.note(|tally| tally.is_heard = true);
-        }
-    }
-
-    async fn receive_written_head(&self, out: &mut Block) -> Result<Answer, Failure> {
-        let wire = &self.upstream.wire;
-        let wait = self.exchange.route().timeouts.upstream_response;
-        let timer = &self.client.timer;
-        timer.set(self.exchange.bounded(wait));
-        let mut seen = 0;
-        loop {
-            let length = wire.with(|received| received.len());
-            let is_over = length > limits::RESPONSE_HEAD_BYTES as usize;
-            let ends = wire.with(|received| may_end_head(received.filled(), seen));
-            if length > 0 {
-                self.exchange.note(|tally| tally.is_heard = true);
-            }
-            if length > 0 && (ends || is_over || seen == 0) {
-                let mut received = wire.take();
-                let read = self.read_head(&mut received, out);
-                wire.put(received, &self.shard.blocks);
-                if let Some(answer) = read? {
-                    return Ok(answer);
-                }
-            }
-            seen = length;
-            let blocks = &self.shard.blocks;
-            let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, |cx| {
-                self.poll_unanswered(cx)
-            });
-            match more.await {
-                Ok(Ok(count)) if count > 0 => {}
-                Ok(_) => return Err(self.upstream.end_without_answer(self.shard)),
-                Err(Interrupted::Watched(failure)) => return Err(failure),
-                // The time for the answer begins when the request has ended.
-                Err(Interrupted::Expired) if self.may_wait_on() => {
-                    timer.set(self.exchange.bounded(wait));
-                }
-                Err(Interrupted::Expired) => {
-                    return Err(self.exchange.expired(Failure::ResponseTimeout));
-                }
-            }
-        }
-    }
-
-    fn read_head(&self, received: &mut Block, out: &mut Block) -> Result<Option<Answer>, Failure> {
-        let mut slots = FieldSlots::new();
-        let most = limits::RESPONSE_HEAD_BYTES;
-        let asked = self.request.asked;
-        let parsed = match h1::parse_response(received.filled(), &mut slots, asked, most) {
-            Err(refusal) if !asked.strict && may_be_repaired(refusal) => {
-                return self.read_odd_head(received, out);
-            }
-            parsed => parsed.map_err(Failure::MalformedResponse)?,
-        };
-        let Some(head) = parsed else {
-            return Ok(None);
-        };
-        let answer = self.take_head(&head, out)?;
-        let consumed = head.head_bytes;
-        received.consume(consumed);
-        Ok(Some(answer))
-    }
-
-    /// Reads a head that is not written as it should be. Errors: it has more than one reading.
-    #[cold]
-    fn read_odd_head(
-        &self,
-        received: &mut Block,
-        out: &mut Block,
-    ) -> Result<Option<Answer>, Failure> {
-        const MOST: usize = limits::RESPONSE_HEAD_BYTES as usize;
-        let beginning = &received.filled()[..received.len().min(MOST)];
-        let repaired = match repair_response(beginning).map_err(Failure::MalformedResponse)? {
-            Some(repaired) => repaired,
-            None if beginning.len() < MOST => return Ok(None),
-            None => return Err(Failure::MalformedResponse(Refusal::HeadTooLarge)),
-        };
-        let mut slots = FieldSlots::new();
-        let asked = self.request.asked;
-        let parsed = h1::parse_response(&repaired.text, &mut slots, asked, u32::MAX);
-        let Some(mut head) = parsed.map_err(Failure::MalformedResponse)? else {
-            return Ok(None);
-        };
-        head.keep_alive &= repaired.is_first;
-        let answer = self.take_head(&head, out)?;
-        received.consume(repaired.taken);
-        Ok(Some(answer))
-    }
-
-    fn take_head(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Result<Answer, Failure> {
         self.check_switch(head)?;
         match head.status {
             101 => {
                 self.encode(head, ResponseBody::None, false, out);
-                Ok(self.switch())
+                Ok(self.note_switch())
             }
             200..=299 if self.upstream.is_websocket => {
                 // A length that it may have means nothing (RFC 9110 section 9.3.6).
                 self.encode(head, ResponseBody::UntilClose, false, out);
-                Ok(self.switch())
+                Ok(self.note_switch())
             }
             100..=199 => {
                 if self.request.version != Version::Http10 {
@@ -207,7 +68,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn switch(&self) -> Answer {
+    fn note_switch(&self) -> Answer {
         self.exchange.note(|tally| {
             tally.status = match self.request.version {
                 Version::Http2 => 200,
@@ -251,7 +112,12 @@ impl Attempt<'_> {
 
     fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
         let (version, strict) = (self.request.version, self.request.asked.strict);
-        let framing = framing::of_response(head.body, head.version, version, strict);
+        let has_body = !matches!(head.body, ResponseBody::None | ResponseBody::Length(0));
+        let filters = Filters::of_response().filter(|_| has_body);
+        let framing = match filters {
+            None => framing::of_response(head.body, head.version, version, strict),
+            Some(_) => framing::of_filtered_response(head.body, head.version, version, strict),
+        };
         if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {
             let content_type = head.field("content-type");
             let is_stream = content_type.is_some_and(is_event_stream);
@@ -270,6 +136,7 @@ impl Attempt<'_> {
                 most: u64::MAX,
                 trailers: Vec::new(),
                 rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),
+                filters,
             },
             reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
         }
@@ -291,6 +158,7 @@ impl Attempt<'_> {
             body,
             close,
             operator: &route.response_fields,
+            computed: &[],
             via: route.via,
             rewriting: Rewriting {
                 references: self.references(),
