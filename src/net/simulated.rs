@@ -31,13 +31,16 @@ pub enum PlainSocket {
 /// The bytes in the receive buffer of such a socket.
 #[derive(Clone)]
 pub enum ReceiveQueue {
+    /// The queue of a socket of the kernel.
     Kernel(plain_socket::ReceiveQueue),
+    /// The queue of a socket of the simulated world.
     Simulated(End),
 }
 
 use PlainSocket::{Kernel, Simulated};
 
 impl ReceiveQueue {
+    /// Whether no byte waits to be received.
     pub fn is_empty(&self) -> bool {
         match self {
             ReceiveQueue::Kernel(queue) => queue.is_empty(),
