@@ -25,7 +25,6 @@ impl Socket {
 
     /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not
     /// read.
-    #[expect(unsafe_code, reason = "this request has no safe interface")]
     pub fn unacknowledged(&self) -> usize {
         self.plain.unacknowledged()
     }
