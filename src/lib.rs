@@ -35,9 +35,12 @@
 //!                         descriptors.rs, rest.rs, trial.rs, reuse_key.rs, websocket.rs
 //! worker/attempt.rs       one attempt at one backend: attempt/send.rs, attempt/duplex.rs, upload.rs and upload/rate.rs
 //!                         (the body), under_way.rs and leave.rs (its backend turns unhealthy), failure.rs
-//! worker/deliver.rs       the answer to the client: deliver/head.rs, interim.rs, references.rs, framing.rs, trailers.rs
-//! worker/relay.rs         the one pump for bodies; body.rs (framing), wire.rs and stream.rs (the two sides),
-//!                         pace.rs (turns of bulk transfers), min_rate.rs (slow clients)
+//! worker/response/        a response from its backend to the client: begin.rs, receive.rs, head.rs, answer.rs
+//! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend, trailers.rs chooses
+//!                         trailers, framing.rs chooses how a body is framed
+//! worker/relay/           the one pump for bodies: source.rs, filter.rs, sink.rs
+//! worker/body.rs          the framing of bodies; wire.rs and stream.rs are the two sides of an exchange, pace.rs lets
+//!                         bulk transfers take turns, min_rate.rs measures slow clients
 //! worker/tunnel.rs        bytes both ways after a 101
 //! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
 //! ```

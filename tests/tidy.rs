@@ -492,6 +492,14 @@ fn what_is_allowed_breaks_no_rule() {
             "#[cfg(test)]\nmod tests {\n    use crate::worker::x;\n    fn f() { y.await }\n}\nfn g() {}\n",
         ),
         ("http/c.rs", "#[cfg(test)]\nmod tests;\n\nfn g() {}\n"),
+        (
+            "http/d.rs",
+            "fn f() {\n    match x {\n        #[cfg(test)]\n        A => y.await,\n        B => {}\n    }\n}\n",
+        ),
+        (
+            "http/e.rs",
+            "#[cfg(test)]\nuse crate::{\n    worker::a,\n};\n#[cfg(test)]\nfn f(\n    x: u8,\n) {\n    y.await\n}\n",
+        ),
         ("route/tests.rs", "use crate::config::load;\n"),
         ("route/tree.rs", "use super::Rule;\nuse crate::route::x;\n"),
         (

@@ -24,9 +24,9 @@ pub(super) struct Edits<'a> {
 /// the operator says of the name goes before both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComputedField<'a> {
-    /// The field's name, in the form in which it is written.
+    /// The name, in lower case.
     pub name: &'a str,
-    /// The field's value.
+    /// The value.
     pub value: &'a [u8],
 }
 
