@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use monoio::{LegacyDriver, RuntimeBuilder};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tracing::info;
 
 #[cfg(feature = "fast")]
 use crate::base::limits;
@@ -43,15 +42,23 @@ impl fmt::Display for Engine {
     }
 }
 
+/// An engine, and why it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenEngine {
+    /// The engine of every worker.
+    pub engine: Engine,
+    /// What follows the word "because" in the log.
+    pub reason: String,
+}
+
 impl Engine {
-    /// The best engine that this machine allows; the log gets the reason for the choice. The environment variable
-    /// `PALANTIR_ENGINE` may ask for `epoll` or `io_uring`; any other value, and its absence, leaves the choice to the
-    /// machine. Errors: `io_uring` was asked for and is not available, with the reason.
-    pub fn choose() -> Result<Engine, String> {
+    /// The best engine that this machine allows. The environment variable `PALANTIR_ENGINE` may ask for `epoll` or
+    /// `io_uring`; any other value, and its absence, leaves the choice to the machine. Errors: `io_uring` was asked for
+    /// and is not available, with the reason.
+    pub fn choose() -> Result<ChosenEngine, String> {
         let asked = std::env::var("PALANTIR_ENGINE").unwrap_or_default();
         let (engine, reason) = Engine::decide(&asked, Engine::best_ring())?;
-        info!("the workers run on {engine}, because {reason}");
-        Ok(engine)
+        Ok(ChosenEngine { engine, reason })
     }
 
     /// The engine, and the reason for it, given the value of `PALANTIR_ENGINE` and the best ring of this machine, or
