@@ -40,7 +40,7 @@ fn run<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> (usize, usize, Vec<u8>) {
     (heads, bodies, server.take_output(Vec::new()))
 }
 
-/// What is forwarded as HTTP/1 is accepted as HTTP/1.
+/// A head that is forwarded as HTTP/1 is accepted as HTTP/1.
 fn check(head: &Head, end: bool) {
     let mut slots = FieldSlots::new();
     let request = head

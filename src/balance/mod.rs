@@ -56,7 +56,7 @@ pub struct Member {
     pub identity: u64,
 }
 
-/// What is made of all backends of a pool, once for all workers, for an algorithm that uses keys.
+/// A table that is made of all backends of a pool, once for all workers, for an algorithm that uses keys.
 #[derive(Debug)]
 pub struct Table {
     /// The member that has each place, as index in the pool's backends.
@@ -100,7 +100,8 @@ impl AlgorithmPlan {
         self.entry.uses_key
     }
 
-    /// What is made of all backends of a pool, once for all workers; `None`: nothing.
+    /// The table that the algorithm makes of all backends of a pool, once for all workers; `None`: the algorithm uses
+    /// none.
     pub fn table(&self, members: impl Iterator<Item = Member>) -> Option<SharedHashTable> {
         let members = || members.collect::<Vec<_>>();
         self.uses_key()
@@ -120,9 +121,9 @@ pub struct Candidate {
     pub id: BackendId,
     /// `1..=limits::WEIGHT`; while some backend of the pool has only a share of its requests, that times the share.
     pub weight: u16,
-    /// Its share of the requests that it would get otherwise, of `limits::WHOLE_SHARE`.
+    /// The member's share of the requests that the member would get otherwise, in parts of `limits::WHOLE_SHARE`.
     pub share: u8,
-    /// Its index in the pool's backends.
+    /// The member's index in the pool's backends.
     pub member: u32,
 }
 
@@ -139,7 +140,7 @@ pub trait InFlight {
     fn workers(&self) -> usize;
 }
 
-/// What a pick may look at.
+/// The part of a worker's state that a pick may look at.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The requests under way at each backend.

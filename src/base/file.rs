@@ -10,7 +10,7 @@ use tracing::warn;
 use super::file_at_work::AtWork;
 use super::limits;
 
-/// What tells one state of a file from another without reading it.
+/// Marks that tell one state of a file from another without reading the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,

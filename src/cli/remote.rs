@@ -11,7 +11,7 @@ use super::admin::{Client, Trouble};
 use super::{output, top};
 use crate::base::{limits, quantity};
 
-/// What a running palantir can be asked for.
+/// A command for a running palantir.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Remote {
     /// Watch backends, traffic and cores of the running palantir
@@ -34,7 +34,7 @@ pub enum Remote {
     Diff,
     /// Make an earlier revision of the configuration the one in force
     Rollback {
-        /// Its number
+        /// Number of the revision
         revision: u64,
     },
     /// Hand over to a new process of the binary, without a lost connection
@@ -76,7 +76,7 @@ pub fn remote(config: &Path, wish: &Remote) -> ExitCode {
     }
 }
 
-/// What is to be printed when it is done.
+/// Carries the command out. Returns the text that is printed then.
 async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
     let client = Client::find(config)?;
     match wish {

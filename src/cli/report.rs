@@ -1,4 +1,4 @@
-//! What a request meets, as lines for people.
+//! The report on a request's way through the configuration, as lines for people.
 
 use std::fmt::Display;
 

@@ -1,4 +1,4 @@
-//! What the operator wrote → checked → compiled.
+//! The way of a configuration: written by the operator → checked → compiled.
 //!
 //! [`load`] reads a file and reports every mistake in it at once, each with line, column and what would be right;
 //! [`compile()`] makes a [`crate::snapshot::Snapshot`] of it. Between the two stands a [`Config`], which is checked but

@@ -76,7 +76,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Its pool.
+    /// The pool of the backend.
     pub fn pool(&self) -> &Pool {
         self.place.pool()
     }
@@ -109,7 +109,7 @@ impl Watch {
         }
     }
 
-    /// What happened since the last call.
+    /// The changes since the last call.
     pub fn take_news(&mut self) -> Vec<News> {
         mem::take(&mut self.news)
     }

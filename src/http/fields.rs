@@ -1,4 +1,4 @@
-//! What a field's name means to a proxy, and the two kinds of lists that field values hold.
+//! The meaning of field names to a proxy, and the two kinds of lists that field values hold.
 
 use httparse::Header;
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::base::limits;
 
-/// What a header says of its connection.
+/// The statement of a header about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     /// The proxy speaks for itself, as with a health check; version 2 alone can say so.
@@ -19,9 +19,9 @@ pub enum Said {
     Unknown,
     /// The client is connected over TCP.
     Tcp {
-        /// Who connected to the proxy.
+        /// The address that connected to the proxy.
         client: SocketAddr,
-        /// What it connected to.
+        /// The address that was connected to.
         server: SocketAddr,
     },
 }
@@ -31,7 +31,7 @@ pub enum Said {
 pub struct Header {
     /// Bytes of the header; what follows is the client's.
     pub bytes: usize,
-    /// What the header says of the client.
+    /// The statement of the header about the client.
     pub said: Said,
 }
 
@@ -92,7 +92,7 @@ fn parse_line(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
 fn read_words(words: &str) -> Result<Said, Malformed> {
     let mut words = words.split(' ');
     let said = match words.next() {
-        // Whatever follows is to be passed over.
+        // The rest of the line behind `UNKNOWN` is passed over, as the specification asks.
         Some("UNKNOWN") => return Ok(Said::Unknown),
         Some("TCP4") => read_ends::<Ipv4Addr>(&mut words)?,
         Some("TCP6") => read_ends::<Ipv6Addr>(&mut words)?,
@@ -133,7 +133,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed);
     }
     let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED_BYTES>() else {
-        // What is there of it may be wrong already.
+        // The bytes that are there may show already that the header is malformed.
         return match bytes.get(SIGNATURE.len()) {
             Some(&command) if command != LOCAL && command != PROXY => Err(Malformed),
             _ => Ok(None),
@@ -149,7 +149,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Ok(None);
     };
     let said = match command {
-        // Its addresses are to be passed over, whatever they are.
+        // The addresses of a LOCAL header are passed over, as the specification asks.
         LOCAL => Said::Local,
         _ => read_addresses(family, rest)?,
     };
@@ -494,7 +494,7 @@ mod tests {
             let mut answer = Ok(None);
             for length in 0..=bytes.len() {
                 let next = parse(&bytes[..length]);
-                // What was once said of the beginning holds whatever follows.
+                // An error or a header that was found at the beginning stays found, whatever bytes follow.
                 prop_assert!(answer == Ok(None) || answer == next);
                 answer = next;
             }

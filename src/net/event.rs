@@ -1,4 +1,4 @@
-//! What wakes a core besides its sockets: another thread's message, the tick, its own politeness.
+//! Events that wake a core besides its sockets: another thread's message, the tick, its own politeness.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

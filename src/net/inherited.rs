@@ -82,7 +82,7 @@ fn local_addr(socket: &OwnedFd) -> io::Result<ListenAddr> {
 /// A socket as one process passes it to another, and what it is for there, if that is known.
 pub type Passed = (BoundListener, Option<Purpose>);
 
-/// What was passed to this process and nobody has taken yet.
+/// Sockets that were passed to this process and that nobody has taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Passed>,

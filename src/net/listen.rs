@@ -29,7 +29,7 @@ use crate::base::limits;
 use crate::shared::socket_files::SocketFile;
 use crate::shared::sockets::{Counted, Side};
 
-/// Who connected: the address of a TCP client, or somebody on this machine.
+/// The peer that connected: the address of a TCP client, or a process on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A client over TCP, with the address of its end.

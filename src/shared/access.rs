@@ -52,7 +52,7 @@ pub struct RequestFacts {
     pub pool: Option<PoolId>,
 }
 
-/// What is counted and timed of an exchange while it runs.
+/// The counts and times of an exchange, taken while the exchange runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Status of the answer; 0 before, 499 if the client left before it came.
@@ -81,8 +81,8 @@ pub struct Tally {
     pub head_micros: u64,
 }
 
-/// What the request said, byte for byte, in one allocation. Each text is cut at [`limits::LOGGED_TEXT_BYTES`]; an
-/// absent one is empty.
+/// Texts of the request, byte for byte, in one allocation. Each text is cut at [`limits::LOGGED_TEXT_BYTES`]; an absent
+/// one is empty.
 #[derive(Debug, Default)]
 pub struct Texts {
     bytes: Box<[u8]>,

@@ -100,7 +100,7 @@ impl ClientCount {
             return Some(worker);
         }
         self.open.fetch_sub(1, SeqCst);
-        // Whoever began to wait just now may have found the connection still open.
+        // A worker that began to wait just now may have found the connection still open.
         self.waiting_worker()
     }
 

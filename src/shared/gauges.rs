@@ -130,7 +130,7 @@ impl Outcomes {
         self.succeeded + self.refused + self.failed
     }
 
-    /// What came since an earlier look.
+    /// The outcomes that were added since an earlier look.
     pub fn since(&self, earlier: &Outcomes) -> Outcomes {
         Outcomes {
             succeeded: self.succeeded.saturating_sub(earlier.succeeded),

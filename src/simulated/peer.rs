@@ -91,7 +91,7 @@ impl Kernel {
         self.state.borrow().conns[conn].is_proxy_open
     }
 
-    /// Which settings of TLS the proxy has made the connection with.
+    /// The settings of TLS that the proxy has made the connection with.
     pub fn secured(&self, conn: ConnId) -> Option<usize> {
         self.state.borrow().conns[conn].secured
     }

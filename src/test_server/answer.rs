@@ -1,4 +1,4 @@
-//! What the routes of a test server answer.
+//! The answers that the routes of a test server give.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which clients a listener with `client_ca` lets in: asked in a handshake by rustls, and again wherever a
+//! The clients that a listener with `client_ca` lets in: asked in a handshake by rustls, and again wherever a
 //! certificate that was verified earlier is relied on.
 
 use std::fmt;

@@ -22,7 +22,7 @@ pub struct PairFiles {
     pub key: PathBuf,
     /// An OCSP response (DER) to staple.
     pub ocsp: Option<PathBuf>,
-    /// What it is for, in lower case, `*.example.com` too; empty: what the certificate says.
+    /// The names that the pair is for, in lower case, `*.example.com` too; empty: the names in the certificate.
     pub names: Vec<String>,
     /// A host that the certificate must be for, or else the pair is refused; `None`: any host will do.
     pub must_be_for: Option<String>,
@@ -219,7 +219,7 @@ impl Pair {
         }
     }
 
-    /// What it is called where one name must do.
+    /// The name of the pair where one name must do.
     pub fn name(&self) -> &str {
         self.names.first().unwrap_or(&self.subject)
     }
@@ -245,7 +245,7 @@ impl Pair {
         })
     }
 
-    /// What may make trouble, at this time in seconds since 1970.
+    /// Warnings of trouble to come, at this time in seconds since 1970.
     pub fn warnings(&self, now: i64) -> Vec<(Part, String)> {
         let days = |from: i64, to: i64| (to - from) / 86_400;
         let mut warnings = Vec::new();

@@ -28,9 +28,9 @@ use crate::tls::Vault;
 /// Why a running palantir did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// It does not answer, or it is not known where it is.
+    /// The running palantir does not answer, or its address is not known.
     Unreachable(String),
-    /// It said no: a sentence, or one line per mistake.
+    /// The running palantir refused: one sentence, or one line per mistake.
     Refused(Vec<String>),
 }
 
@@ -159,7 +159,7 @@ impl Client {
     ) -> Result<(StatusCode, Bytes), Trouble> {
         let exchange = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends when the sender does.
+            // The task that drives the connection ends when the sender is dropped.
             tokio::spawn(connection);
             let answer = sender.send_request(request).await?;
             let status = answer.status();
@@ -202,7 +202,7 @@ fn lines_of_problem(body: &[u8]) -> Option<Vec<String>> {
     let text = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_owned());
     let line = |error: &Value| {
         let detail = text(error, "detail")?;
-        // What a file says names its fields, with line and column.
+        // A mistake in a file names its field itself, with line and column.
         match text(error, "field").filter(|field| !detail.contains(field.as_str())) {
             Some(field) => Some(format!("{field}: {detail}")),
             None => Some(detail),

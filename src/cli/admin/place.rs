@@ -34,7 +34,7 @@ pub(super) struct Place {
     pub tls: Option<Security>,
 }
 
-/// What a TLS handshake there needs.
+/// The needs of a TLS handshake with the management API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Security {
     pub settings: ClientSettings,
@@ -102,7 +102,7 @@ fn token_named_in(config: &Path) -> Result<Option<String>, String> {
     token_file.map(|path| read_token(&path)).transpose()
 }
 
-/// What the environment says of authorities, a certificate of ours, and the name of palantir's.
+/// The names of authorities, of a certificate of ours, and of palantir, as the environment gives them.
 fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<Security, String> {
     let [ca, cert, key, name] = TLS_VARIABLES.map(variable);
     let pair = match (cert, key) {
@@ -129,7 +129,7 @@ fn security(addr: &Reach, variable: impl Fn(&str) -> Option<String>) -> Result<S
     })
 }
 
-/// What `[admin]` says that matters here.
+/// The part of `[admin]` that matters for finding the management API.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     addr: Reach,

@@ -74,7 +74,7 @@ pub(super) struct Point {
 }
 
 impl Board {
-    /// What the charts keep of it.
+    /// The part of the board that the charts keep as one point.
     pub fn point(&self) -> Point {
         Point {
             time: self.time,

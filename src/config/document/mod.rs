@@ -14,7 +14,7 @@ use crate::base::setting::{Kind, Section, Setting};
 pub struct Item<'d> {
     value: &'d DeValue<'d>,
     place: Place,
-    /// What the value may be.
+    /// The kind of value that is allowed.
     kind: Kind,
     notes: &'d Notes<'d>,
 }

@@ -1,4 +1,4 @@
-//! Whatever the text, it is understood or its mistakes are listed; nothing panics.
+//! Tests that any text is understood or has its mistakes listed; nothing panics.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::tls::Vault;
 
-/// What a configuration is made of, right and wrong.
+/// The parts of a configuration, right and wrong.
 const PIECES: [&str; 59] = [
     "[[routes]]\n",
     "[[pools]]\n",

@@ -301,7 +301,7 @@ impl Control {
         };
         let summary = proposal.summary.clone();
         let is_of_file = proposal.is_of_file();
-        // What the state file says of a file on trial is that nobody has confirmed the file.
+        // The state file says of a file on trial only that nobody has confirmed the file.
         let is_trial = begins_trial(&proposal, &then);
         if let Some(digest) = self.config.note_taken_back(is_trial) {
             self.changes.asked_file.take_back(digest);

@@ -191,7 +191,7 @@ impl Upgrades {
     /// Waits for the next step of the new process; each takes a few times `limits::UPGRADE_SECS` at most. Cancel safe.
     pub async fn progress(&mut self) -> Progress {
         let progress = self.progress.1.recv().await;
-        // This holds a sender itself, so the channel does not end.
+        // `self` holds a sender of the channel, so the channel does not end.
         let progress = progress.unwrap_or_else(|| Progress::Failed("it was given up".to_owned()));
         let may_finish = self.under_way.as_ref().is_some_and(Running::may_finish);
         if !matches!(progress, Progress::Ready(_)) && !may_finish {

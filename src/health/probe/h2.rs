@@ -9,7 +9,7 @@ use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
 use crate::net::ProbeStream;
 
-/// What one read takes at most.
+/// The number of bytes that one read takes at most.
 const READ_BYTES: usize = 4096;
 
 /// A request.
@@ -36,7 +36,7 @@ pub enum Wants {
     Text(Search),
 }
 
-/// What came back.
+/// The answer of the backend, as far as it came.
 #[derive(Default)]
 pub struct Answer {
     pub status: u16,
@@ -122,7 +122,7 @@ impl Asking {
         }
     }
 
-    /// What is to be sent now.
+    /// The bytes that are to be sent now.
     pub fn output(&mut self) -> Vec<u8> {
         self.connection.take_output(Vec::new())
     }

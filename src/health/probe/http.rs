@@ -28,7 +28,7 @@ pub struct Request<'g> {
     pub headers: &'g [(String, String)],
     pub expect: &'g [(u16, u16)],
     pub body_contains: Option<&'g str>,
-    /// What the backend speaks.
+    /// The protocol that the backend speaks.
     pub protocol: Protocol,
     /// Whether the response is held to the letter of the RFCs.
     pub strict: bool,

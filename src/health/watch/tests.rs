@@ -133,7 +133,7 @@ fn a_drained_backend_is_no_news_until_it_is_back() {
     assert_eq!(read_news(&mut watch), [drained]);
     watch.failed(id, 2, "reset", at(2));
     assert!(read_news(&mut watch).is_empty());
-    // It is probed all the while, and the other one goes down: the pool with it.
+    // The draining backend is probed all the while, and when the other one goes down, the pool goes down.
     answer_probes(&mut watch, at(2), at(60), &refused());
     let fell = "127.0.0.1:2: healthy > unhealthy (3 probes failed: connection refused)";
     assert_eq!(read_news(&mut watch), [fell, "api down"]);

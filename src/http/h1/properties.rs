@@ -1,4 +1,4 @@
-//! What holds of every head, however it came: properties over generated ones.
+//! Properties of every head, however it came, checked over generated ones.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ const LIMITS: HeadLimits = HeadLimits {
     target_bytes: 100,
 };
 
-/// What a parse found, without its borrows: bytes, body and host.
+/// The result of a parse without its borrows: bytes, body and host.
 fn outcome(bytes: &[u8]) -> Result<Option<(usize, RequestBody, Vec<u8>)>, Refusal> {
     let mut slots = FieldSlots::new();
     let head = parse_request(bytes, &mut slots, &LIMITS)?;

@@ -12,7 +12,7 @@ use crate::http::fields::{
 };
 use crate::http::refusal::Refusal;
 
-/// What is known of a head's fields.
+/// The facts of a head's fields.
 #[derive(Debug, Default)]
 pub(super) struct Survey<'b> {
     pub(super) host: Option<&'b [u8]>,
@@ -195,7 +195,7 @@ impl<'b> Survey<'b> {
     }
 
     fn note_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        // What most clients and backends send spares taking a list apart.
+        // The value that most clients and backends send needs no list taken apart.
         if recognise(value) == Known::KeepAlive {
             self.keep_alive = true;
             return Ok(());

@@ -1,5 +1,5 @@
-//! What a head must be to be forwarded (RFC 9113 section 8): the same strictness as for HTTP/1, because that is what it
-//! may become.
+//! Rules that a head must keep to be forwarded (RFC 9113 section 8): the same strictness as for HTTP/1, because the
+//! head may become one of HTTP/1.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use crate::http::h1::{content_length, equal_lengths, is_http, may_be_trailer};
 use crate::http::host;
 use crate::http::refusal::Refusal;
 
-/// What a server allows in a request.
+/// Freedoms that a server grants in a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestRules {
     pub(super) target_bytes: u32,
@@ -76,7 +76,7 @@ pub(super) fn check_request(
         return Err(Refusal::BadPseudoField);
     }
     if is_connect && found.protocol.is_none() {
-        // Its own form (section 8.5): neither scheme nor path.
+        // A CONNECT has a form of its own (section 8.5): neither scheme nor path.
         let is_proper = found.scheme.is_none() && found.path.is_none() && found.authority.is_some();
         return Err(if is_proper {
             Refusal::MethodNotAllowed

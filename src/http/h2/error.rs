@@ -37,7 +37,7 @@ impl ErrorCode {
     pub const HTTP_1_1_REQUIRED: ErrorCode = ErrorCode(0xd);
 }
 
-/// What a peer does that is allowed once or twice and an attack in numbers. The numbers are in `limits::h2_flood`.
+/// Deeds of a peer that are allowed once or twice and are an attack in numbers. The numbers are in `limits::h2_flood`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abuse {
     /// Streams opened and reset by the peer, or beyond the number allowed.
@@ -108,7 +108,7 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
-    /// What the peer is told.
+    /// The error code that the peer is told.
     pub fn code(self) -> ErrorCode {
         match self {
             ConnectionError::BadPreface

@@ -27,7 +27,7 @@ impl Head {
             target: self.target(),
             host: self.authority(),
             body: match self.content_length() {
-                // What follows is the other protocol.
+                // The bytes behind the head of an extended CONNECT belong to the other protocol.
                 _ if end || self.protocol().is_some() => RequestBody::None,
                 Some(0) => RequestBody::None,
                 Some(length) => RequestBody::Length(length),
@@ -59,7 +59,7 @@ impl Head {
             content_length: self.content_length(),
             length_fault: self.facts.length_fault,
             has_coding: self.facts.has_coding,
-            // Its first line, `:status: 200`, has the status where `HTTP/1.1 200` has it.
+            // The first line of the head, `:status: 200`, has the status where `HTTP/1.1 200` has it.
             head,
             fields_start: head.len() - self.lines().len(),
         };
@@ -327,7 +327,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-        /// Whatever is accepted is, as HTTP/1, one request and the same request.
+        /// An accepted head is, as HTTP/1, one request and the same request.
         #[test]
         fn nothing_is_smuggled(
             method in prop::sample::select(vec!["GET", "OPTIONS", "A B", "GET / HTTP/1.1\r\nx:"]),

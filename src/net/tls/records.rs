@@ -25,7 +25,7 @@ pub struct Records {
     /// An answer to a KeyUpdate may wait for that too (RFC 8446 section 4.6.3); rustls keeps it.
     replies: Vec<u8>,
     closed: bool,
-    /// What is wrong with the records behind the plaintext that was opened last.
+    /// The error of the records behind the plaintext that was opened last.
     failed: Option<Error>,
 }
 
@@ -69,7 +69,7 @@ impl Records {
         }
     }
 
-    /// What rustls knows of the connection.
+    /// The state of the connection as rustls knows it.
     pub fn state(&self) -> &CommonState {
         in_role!(&self.role, connection => connection)
     }
@@ -193,7 +193,7 @@ impl Records {
         self.write(Outgoing::Plain(plain), room, out)
     }
 
-    /// The same for the word that nothing more will be sent.
+    /// Seals the alert that says that nothing more will be sent.
     pub fn seal_end(&mut self, out: &mut Block) -> Result<(), Error> {
         let room = self.sealed_bytes(0);
         self.write(Outgoing::End, room, out)
@@ -225,12 +225,12 @@ impl Records {
         outcome
     }
 
-    /// What to send after an error: the replies so far, and an alert that says what was wrong.
+    /// The bytes that are sent after an error: the replies so far, and an alert that names the error.
     pub fn alert(&mut self) -> Vec<u8> {
         let mut sink = Sink::aside(&mut self.plain, &mut self.replies);
         in_role!(&mut self.role, connection => {
             while connection.wants_write() {
-                // It hands these out before it looks at anything received.
+                // rustls hands these out before it looks at anything received.
                 let _ = step(connection.process_tls_records(&mut []), &mut sink);
             }
         });

@@ -1,4 +1,4 @@
-//! What must hold of a run as a whole, looked at every tenth of a second.
+//! Rules for a run as a whole, checked every tenth of a second.
 
 use super::ledger::Outcome;
 use super::run::Run;

@@ -13,7 +13,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// What goes wrong with a seed, with the smallest scenario that shows it.
+/// The violation that a seed shows, with the smallest scenario that shows it.
 fn report(seed: u64) -> Option<String> {
     let scenario = Rc::new(scenario(seed));
     let violation = run(&scenario).0?;

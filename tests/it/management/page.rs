@@ -274,7 +274,7 @@ fn backend(name: &'static str, ill: &Arc<AtomicBool>) -> Origin {
     })
 }
 
-/// What a page is sent until it has been sent figures twice.
+/// The messages that a page is sent until it has been sent figures twice.
 #[track_caller]
 fn two_messages(admin: SocketAddr) -> String {
     let mut client = Client::connect(admin);

@@ -217,7 +217,7 @@ fn a_stop_while_the_new_process_starts_ends_both() {
     lineage.proxy.wait_for_log(&["an upgrade is under way"]);
     assert_eq!(lineage.proxy.ask(get("/")).status(), 200);
     assert_eq!(lineage.stop(), 0);
-    // It was not palantir, which would end by itself.
+    // The program was not palantir, which would end by itself.
     let pid: i32 = fs::read_to_string(&started)
         .unwrap()
         .trim()

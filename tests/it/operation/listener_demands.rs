@@ -280,7 +280,7 @@ fn what_is_under_way_finishes_and_nothing_behind_it() {
     assert_eq!(site.plain().ask(GET).status(), 308);
 }
 
-/// What the listener shows of itself is no demand, nor is anything else in the file.
+/// A listener's certificate is no demand, nor is anything else in the file.
 #[test]
 fn a_new_certificate_ends_nothing() {
     let origin = Origin::saying("served");

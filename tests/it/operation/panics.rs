@@ -70,7 +70,7 @@ fn a_thread_that_panics_ends_the_process_after_its_running_requests() {
         match place {
             "files" => Client::connect(admin).send(post(admin, "/reload")),
             "accepting" => drop(Client::connect(admin)),
-            // This signal has a line logged and does nothing else here.
+            // SIGUSR1 has a line logged and does nothing else here.
             "log" => proxy.signal(libc::SIGUSR1),
             _ => {}
         }

@@ -136,7 +136,7 @@ fn versions_and_protocols() {
     assert_eq!(answer.status(), 200);
 }
 
-/// What a client gets that asks for this name.
+/// The certificate that a client gets that asks for this name.
 #[track_caller]
 fn certificate_for(dialer: &Dialer, front: &Front, name: &str) -> CertificateDer<'static> {
     let stream = dialer.connect(front.addr, name).expect("a handshake");

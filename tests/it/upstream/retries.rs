@@ -1,4 +1,4 @@
-//! What is tried again on another backend, and what is not.
+//! Requests that are tried again on another backend, and requests that are not.
 
 use std::time::Instant;
 

@@ -256,7 +256,7 @@ fn the_protocol_changes_with_the_reload() {
     );
 }
 
-/// What has not changed is no reason to connect anew.
+/// A pool that has not changed gives no reason to connect anew.
 #[test]
 fn connections_outlive_reloads_that_do_not_concern_them() {
     let witness = Witness::start();

@@ -1,4 +1,4 @@
-//! Which of a received head's lines are passed on, and how.
+//! The choice of the lines of a received head that are passed on, and their form.
 
 use httparse::Header;
 

@@ -28,7 +28,7 @@ impl Connection {
         self.peer.apply(payload, self.role.other())?;
         self.has_peer_settings = true;
         self.encoder.set_max_size(self.peer.table_bytes as usize);
-        // It applies to streams that are open too, and may turn their windows negative (section 6.9.2).
+        // A new window applies to streams that are open too, and may turn their windows negative (section 6.9.2).
         let difference = i64::from(self.peer.stream_window) - i64::from(earlier_window);
         for stream in self.streams.values_mut().filter(|_| difference != 0) {
             stream.send_window += difference;

@@ -1,4 +1,4 @@
-//! What must happen in time.
+//! Deadlines of a connection and the consequences of missing them.
 
 use std::time::Duration;
 

@@ -35,7 +35,7 @@ pub use expire::Patience;
 pub use open::Request;
 pub use send::Closed;
 
-/// What was received.
+/// An event that received bytes brought.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A request's head (as a server), or a response's, interim or final (as a client). `end`: nothing follows. What is

@@ -6,7 +6,7 @@ use crate::http::h2::head::Field;
 use crate::http::h2::stream::Stream;
 use crate::http::h2::{Role, StreamId};
 
-/// What a request asks for.
+/// The content of a request that is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'b> {
     /// The value of `:method`.

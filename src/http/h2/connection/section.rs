@@ -21,12 +21,12 @@ pub(super) struct Section {
     continuations: u32,
 }
 
-/// What the HEADERS frame said.
+/// The facts of the HEADERS frame that began the section.
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     stream: StreamId,
     end: bool,
-    /// It made the stream depend on itself.
+    /// The frame made the stream depend on itself.
     depends_on_itself: bool,
 }
 
@@ -108,7 +108,7 @@ impl Connection {
         }
     }
 
-    /// What is known of a stream that is not open.
+    /// The state of a stream that is not open, as far as it is known.
     pub(super) fn look_up(&self, stream: StreamId) -> Absent {
         match stream % 2 {
             // Nobody opens streams with even numbers: we refuse to be pushed at and do not push.

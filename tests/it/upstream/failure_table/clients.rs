@@ -8,7 +8,7 @@ use crate::support::h2::frame::{self, flag, headers, section};
 use crate::support::h2::{Answer as H2Answer, H2};
 use crate::support::{Answer, Client, Proxy, get};
 
-/// What a client got for its request.
+/// The answer that a client got for its request.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub status: u16,
@@ -153,7 +153,7 @@ fn ask_h2(proxy: &Proxy, number: usize, case: &Case, warmed: &dyn Fn()) -> Seen 
             "the answer to the next request: {next:?}"
         );
     }
-    // What came for the stream in the meantime has been looked at, too: a second head fails where it is read.
+    // Frames that came for the stream in the meantime have been looked at, too: a second head fails where it is read.
     seen_h2(&answer)
 }
 

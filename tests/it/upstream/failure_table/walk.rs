@@ -53,7 +53,7 @@ fn walk_through(stage: &Stage, mut houses: Vec<House>) {
         (0..count).partition(|number| is_slow(&stage.cases[*number]));
     let wrongs = Mutex::new(BTreeMap::<String, Vec<String>>::new());
     thread::scope(|scope| {
-        // Those that wait for time-outs are many at once, and the others go on beside them.
+        // Cases that wait for time-outs run many at once, and the others go on beside them.
         for (numbers, clients) in [(slow, SLOW_CLIENTS), (quick, CLIENTS)] {
             let queue = Arc::new(Mutex::new(VecDeque::from(numbers)));
             for _ in 0..clients {

@@ -1,4 +1,4 @@
-//! What holds of every sequence of frames, good or bad: properties over generated ones.
+//! Properties of every sequence of frames, good or bad, checked over generated ones.
 
 use proptest::prelude::*;
 
