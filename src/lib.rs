@@ -9,8 +9,8 @@
 //!        → RESPONSE: head → body → record
 //! ```
 //!
-//! Each step has a file or a folder in [`worker`]. A decision has outcomes: more bytes are needed, the request waits, it
-//! gets a reply of our own, or it is forwarded. The files in the order of a request, with `src/` left out:
+//! Each step has a file or a folder in [`worker`]. A decision has outcomes: more bytes are needed, the request waits,
+//! it gets a reply of our own, or it is forwarded. The files in the order of a request, with `src/` left out:
 //!
 //! ```text
 //! worker/accept.rs        takes in new connections; accept_pause.rs after an error, turn_away.rs where the clients in
@@ -45,9 +45,9 @@
 //! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
 //! ```
 //!
-//! Around the requests of a core: `worker/shard.rs` is all that a core owns, `worker/mailbox.rs` takes messages of other
-//! threads, `worker/idle_clients.rs` lists the clients that wait, and `worker/memory/` acts when memory runs short
-//! (`worker/memory/relays.rs`, `worker/memory/relief.rs`, `worker/memory/sends.rs`).
+//! Around the requests of a core: `worker/shard.rs` is all that a core owns, `worker/mailbox.rs` takes messages of
+//! other threads, `worker/idle_clients.rs` lists the clients that wait, and `worker/memory/` acts when memory runs
+//! short (`worker/memory/relays.rs`, `worker/memory/relief.rs`, `worker/memory/sends.rs`).
 //!
 //! Heads have the form of HTTP/1 inside, whatever the version of either side. `http/h1/repair.rs` and
 //! `http/h2/repair.rs` write answers anew that are not well-formed and have one reading. `http/proxy_fields.rs` lists
@@ -60,8 +60,8 @@
 //!   Workers tell each other of two things only: connections to a backend that may have no more of them
 //!   (`worker/upstream/queue.rs`), and places for clients (`worker/client_room.rs`).
 //! * **health**, one: probes the backends and tells every worker their states.
-//! * **control**, one: alone changes the configuration. The thread takes signals, serves the management API, metrics and
-//!   the live page, puts configurations in force, resolves names, and hands over to a new process.
+//! * **control**, one: alone changes the configuration. The thread takes signals, serves the management API, metrics
+//!   and the live page, puts configurations in force, resolves names, and hands over to a new process.
 //! * **files** and **acme-files**: read and write files for the control thread, which waits for no disk.
 //! * **access-log** and **log**: write lines (`control/access_log/`, [`base::log`]). A file or a pipe that does not
 //!   answer stops no other thread.
@@ -85,8 +85,8 @@
 //! ```
 //!
 //! Certificates and the settings of TLS are loaded and built on the way ([`config`] names them, [`tls`] loads them),
-//! never by a worker. Certificates that palantir orders itself (`control/acme/`) lie in files like all others: a new one
-//! is a file that has changed (`control/file_watch.rs`). A worker only knows the answers to an authority that asks
+//! never by a worker. Certificates that palantir orders itself (`control/acme/`) lie in files like all others: a new
+//! one is a file that has changed (`control/file_watch.rs`). A worker only knows the answers to an authority that asks
 //! (`tls/challenges.rs`).
 //!
 //! ## The start and the control thread
@@ -109,7 +109,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | foundations | [`base`]: bounds, ids, time, addresses; [`http`]: the wire without I/O; [`tls`]: certificates and keys |
+//! | foundations | [`base`]: bounds, ids, time; [`http`]: the wire without I/O; [`tls`]: certificates, keys |
 //! | steps that only decide, with their compiled forms | [`route`], [`balance`] |
 //! | between threads | [`shared`]: counters and tables; [`snapshot`]: the compiled configuration; [`messages`] |
 //! | the data plane | [`net`]: the engine and its sockets; [`worker`]: one core |
@@ -127,8 +127,8 @@
 //!   attempt that went wrong, with the party at fault.
 //! * **healthy**, **unhealthy**, **draining**: states of a backend. **Probe**: an active check. **Outlier**: a backend
 //!   that is ejected for its answers.
-//! * **settings**: as the operator wrote them; **config**: checked; **snapshot**: compiled. **Override**: a change by the
-//!   API against the file. **Revision**: one state of file and overrides.
+//! * **settings**: as the operator wrote them; **config**: checked; **snapshot**: compiled. **Override**: a change by
+//!   the API against the file. **Revision**: one state of file and overrides.
 //! * **reload**: another snapshot for the running process. **Upgrade**: another process takes the sockets over.
 //!   **Drain**: nothing new begins, what runs may end.
 //! * **worker**: a thread that serves; **shard**: what it owns.

@@ -1,5 +1,5 @@
-//! Any bytes from a client of HTTP/2: read alike however they are cut, every head is one that HTTP/1 could have had, and
-//! nobody sends more than a window.
+//! Any bytes from a client of HTTP/2: read alike however they are cut, every head is one that HTTP/1 could have had,
+//! and nobody sends more than a window.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

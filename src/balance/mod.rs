@@ -1,5 +1,6 @@
 //! Picks the backend of a request: one live [`Balancer`] per core and pool, told which backends are usable and asked
-//! for one of them. Pure: no I/O, no clock, no lock; how many requests are under way at a backend is asked of [`InFlight`].
+//! for one of them. Pure: no I/O, no clock, no lock; how many requests are under way at a backend is asked of
+//! [`InFlight`].
 //!
 //! A new algorithm is one new file and one line in [`ALGORITHMS`]; configuration, messages and the tests of this
 //! folder derive from that slice.

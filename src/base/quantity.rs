@@ -91,8 +91,8 @@ pub fn show_time(time: Duration) -> String {
     }
 }
 
-/// The text that [`size`] reads as this number of bytes: with the largest unit of which it is a whole number, a power of
-/// 1,024 before a power of 1,000.
+/// The text that [`size`] reads as this number of bytes: with the largest unit of which it is a whole number, a power
+/// of 1,024 before a power of 1,000.
 pub fn show_size(bytes: u64) -> String {
     let divides = |(_, factor): &&(&str, u64)| bytes.is_multiple_of(*factor);
     match SIZE_UNITS.iter().find(divides) {

@@ -65,7 +65,10 @@ fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &st
         report.line("via", "added in both directions");
     }
     if !route.rewrite_location {
-        report.line("references", "those that name the backend stay as they are");
+        report.line(
+            "references",
+            "a reference that names the backend stays as it is",
+        );
     }
     if route.forwarded {
         report.line("Forwarded", "written in requests");

@@ -195,8 +195,10 @@ impl Watch {
         let to = judge.state();
         if from != Some(to) {
             let reason = match (from, to) {
-                (_, BackendState::Draining) => "it is to be drained",
-                (Some(BackendState::Draining), _) => "it is no longer to be drained",
+                (_, BackendState::Draining) => "the configuration drains the backend",
+                (Some(BackendState::Draining), _) => {
+                    "the configuration no longer drains the backend"
+                }
                 _ => "health settings changed",
             };
             let change = StateChange::new(&place, from, to, reason.to_owned());

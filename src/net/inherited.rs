@@ -74,7 +74,7 @@ fn local_addr(socket: &OwnedFd) -> io::Result<ListenAddr> {
     let path = || addr.as_pathname().map(PathBuf::from);
     let tcp = addr.as_socket().map(ListenAddr::Tcp);
     tcp.or_else(|| path().map(ListenAddr::Unix)).ok_or_else(|| {
-        let text = "it listens neither on a TCP address nor on a path";
+        let text = "the socket listens neither on a TCP address nor on a path";
         io::Error::new(io::ErrorKind::Unsupported, text)
     })
 }

@@ -246,7 +246,7 @@ impl Listener {
             None => {
                 drop(canceller.cancel());
                 match accepting.await {
-                    Err(error) if !is_exhausted(&error) => None, // It was given up.
+                    Err(error) if !is_exhausted(&error) => None, // The client has given up.
                     accepted => Some(accepted),
                 }
             }

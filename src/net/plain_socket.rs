@@ -189,7 +189,7 @@ impl PlainSocket {
 
     /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not
     /// read.
-    #[expect(unsafe_code, reason = "this request has no safe interface")]
+    #[expect(unsafe_code, reason = "the request has no safe interface")]
     pub fn unacknowledged(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         let fd = self.fd().as_raw_fd();

@@ -96,7 +96,7 @@ impl Engine {
 
     #[cfg(not(feature = "fast"))]
     fn best_ring() -> Result<Engine, String> {
-        Err("this is the portable build (--no-default-features), which has no io_uring".to_owned())
+        Err("the portable build (--no-default-features) has no io_uring".to_owned())
     }
 
     #[cfg(feature = "fast")]

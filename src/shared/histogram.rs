@@ -126,7 +126,7 @@ impl<const CELLS: usize> Times<CELLS> {
 }
 
 impl Times<FINE> {
-    /// The same counts with one step per octave.
+    /// The counts with one step per octave.
     pub fn coarse(&self) -> Times<COARSE> {
         let mut coarse = Times {
             sum_micros: self.sum_micros,

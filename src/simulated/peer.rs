@@ -11,7 +11,7 @@ impl Kernel {
         let state = &mut *self.state.borrow_mut();
         let flow = &mut state.conns[conn].to_proxy;
         if flow.sent_end.is_some() {
-            return bytes.len(); // It goes nowhere.
+            return bytes.len(); // The bytes go nowhere.
         }
         let count = flow.room().min(bytes.len());
         let mut rest = &bytes[..count];

@@ -130,7 +130,7 @@ impl Client {
         match timeout(patience, connect).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(self.unreachable(&error)),
-            Err(_) => Err(self.unreachable(&"it does not accept connections")),
+            Err(_) => Err(self.unreachable(&"the management API does not accept connections")),
         }
     }
 
@@ -170,7 +170,7 @@ impl Client {
         match timeout(Duration::from_secs(limits::ADMIN_ANSWER_SECS), exchange).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.unreachable(&error)),
-            Err(_) => Err(self.unreachable(&"it does not answer")),
+            Err(_) => Err(self.unreachable(&"the management API does not answer")),
         }
     }
 

@@ -140,11 +140,11 @@ struct Section {
 fn read_section(text: &str) -> Result<Section, String> {
     let document: toml::Table = text
         .parse()
-        .map_err(|error: toml::de::Error| format!("it is not TOML: {}", error.message()))?;
+        .map_err(|error: toml::de::Error| format!("the file is not TOML: {}", error.message()))?;
     let section = document
         .get("admin")
         .and_then(toml::Value::as_table)
-        .ok_or("it has no [admin] section")?;
+        .ok_or("the file has no [admin] section")?;
     let key = |name: &str| section.get(name).and_then(toml::Value::as_str);
     let addr = key("listen_addr").unwrap_or(default::ADMIN_ADDR);
     Ok(Section {

@@ -129,7 +129,8 @@ proptest! {
         let whole: Vec<char> = super::snapshots::EVERY_KEY.chars().collect();
         let start = cut.min(whole.len());
         let end = (start + len).min(whole.len());
-        let text: String = whole[..start].iter().copied().chain(insertion.chars()).chain(whole[end..].iter().copied()).collect();
+        let text: String = whole[..start].iter().copied().chain(insertion.chars()).chain(whole[end..]
+            .iter().copied()).collect();
         check(&text)?;
     }
 }

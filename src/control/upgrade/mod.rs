@@ -192,7 +192,8 @@ impl Upgrades {
     pub async fn progress(&mut self) -> Progress {
         let progress = self.progress.1.recv().await;
         // `self` holds a sender of the channel, so the channel does not end.
-        let progress = progress.unwrap_or_else(|| Progress::Failed("it was given up".to_owned()));
+        let progress =
+            progress.unwrap_or_else(|| Progress::Failed("the upgrade was given up".to_owned()));
         let may_finish = self.under_way.as_ref().is_some_and(Running::may_finish);
         if !matches!(progress, Progress::Ready(_)) && !may_finish {
             self.under_way = None;

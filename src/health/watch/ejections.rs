@@ -18,7 +18,7 @@ impl Watch {
             return;
         };
         if self.leaving.contains(&id) {
-            return; // It is in no pool any more.
+            return; // The backend is in no pool any more.
         }
         let Some(outlier) = &place.pool().outlier else {
             return;
@@ -103,7 +103,7 @@ impl Watch {
             if let Some(watched) = self.backends.get_mut(&id) {
                 let from = watched.judge.state();
                 watched.judge.forgive();
-                self.settle(id, from, "its pool has become smaller".to_owned());
+                self.settle(id, from, "the pool has become smaller".to_owned());
             }
         }
     }

@@ -129,7 +129,7 @@ fn a_drained_backend_is_no_news_until_it_is_back() {
     watch.take_news();
 
     watch.adopt(&snapshot(&mut slots, 2, true), at(1));
-    let drained = "127.0.0.1:1: healthy > draining (it is to be drained)";
+    let drained = "127.0.0.1:1: healthy > draining (the configuration drains the backend)";
     assert_eq!(read_news(&mut watch), [drained]);
     watch.failed(id, 2, "reset", at(2));
     assert!(read_news(&mut watch).is_empty());
@@ -139,7 +139,7 @@ fn a_drained_backend_is_no_news_until_it_is_back() {
     assert_eq!(read_news(&mut watch), [fell, "api down"]);
 
     watch.adopt(&snapshot(&mut slots, 3, false), at(60));
-    let back = "127.0.0.1:1: draining > unhealthy (it is no longer to be drained)";
+    let back = "127.0.0.1:1: draining > unhealthy (the configuration no longer drains the backend)";
     assert_eq!(read_news(&mut watch), [back]);
 }
 
@@ -262,7 +262,7 @@ fn a_smaller_pool_has_fewer_ejected() {
         &sample::snapshot(2, vec![watched_pool(&mut slots, 2)]),
         at(3),
     );
-    let back = "127.0.0.1:2: ejected > healthy (its pool has become smaller)";
+    let back = "127.0.0.1:2: ejected > healthy (the pool has become smaller)";
     assert_eq!(read_news(&mut watch), [back]);
     assert_eq!(
         watch.next_due(false),

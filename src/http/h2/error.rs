@@ -146,7 +146,7 @@ impl ConnectionError {
         ConnectionError::WindowExceeded,
         ConnectionError::Push,
         ConnectionError::BadPriority,
-        ConnectionError::Compression(HpackError::Truncated), // It stands for all errors of compression.
+        ConnectionError::Compression(HpackError::Truncated), // One error stands for all errors of compression.
         ConnectionError::SettingsTimeout,
         ConnectionError::HeadTimeout,
         ConnectionError::Abuse(Abuse::RapidReset),

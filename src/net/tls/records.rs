@@ -167,12 +167,12 @@ impl Records {
                 Ok(Step::Starved) => break false,
                 Err(error) if sink.opened == 0 => return Err(error),
                 Err(error) => {
-                    self.failed = Some(error); // What came before it is genuine.
+                    self.failed = Some(error); // The bytes before the error are genuine.
                     break true;
                 }
                 Ok(Step::Closed) => {
                     self.closed = true;
-                    raw.clear(); // Whatever follows is to be ignored (RFC 8446 section 6.1).
+                    raw.clear(); // Bytes behind the end are to be ignored (RFC 8446 section 6.1).
                     break false;
                 }
             }

@@ -105,7 +105,7 @@ pub fn step<D>(
                 Step::On
             }
             ConnectionState::TransmitTlsData(replies) => {
-                replies.done(); // They are in `replies`, which goes before everything else.
+                replies.done(); // The bytes are in `replies`, which goes before everything else.
                 Step::On
             }
             ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Step::Starved,

@@ -166,7 +166,7 @@ fn a_flood_at_one_listener_leaves_the_others_their_share() {
     let proxy = patient.proxy_of_few(2, admin, &settings);
     let begin = |_| {
         let mut client = proxy.client();
-        client.try_send("GET / HT"); // It may have made room for another one already.
+        client.try_send("GET / HT"); // The proxy may have closed the connection already to make room.
         client
     };
     let flood: Vec<_> = (0..250).map(begin).collect();
@@ -334,7 +334,7 @@ fn a_backend_that_answers_no_connection_takes_no_more_than_its_share() {
         for _ in 0..100 {
             client.begin(&get_h2("/silent", &[]), true);
         }
-        client.is_alive(); // Its requests were received.
+        client.is_alive(); // The requests of the client were received.
     }
     assert_eq!(proxy.ask(get("/")).status(), 200);
     assert!(metrics(admin).contains("palantir_client_connections"));

@@ -295,7 +295,7 @@ fn a_new_certificate_ends_nothing() {
         let before = site.directory.path().join("a.crt");
         let before = std::fs::read(before).unwrap();
         site.renew_certificate();
-        site.trust(&[0]); // The same, in a file that is newer.
+        site.trust(&[0]); // The authorities do not change, but the file is newer.
         site.reload(&proxy, keys);
         eventually("the new certificate is shown", || {
             let stream = site.alice().connect(site.addr, "a.example").unwrap();

@@ -467,8 +467,8 @@ fn redirects_carry_what_their_route_says() {
     });
 }
 
-/// A redirect to HTTPS and the answer to OPTIONS at its last proxy are answers, no failures: they are counted and logged
-/// without a reason.
+/// A redirect to HTTPS and the answer to OPTIONS at its last proxy are answers, no failures: they are counted and
+/// logged without a reason.
 #[test]
 fn replies_that_tell_no_failure_are_counted_as_answers() {
     let origin = Origin::saying("");

@@ -736,7 +736,8 @@ proptest! {
         let parsed = parse_request(head.as_bytes(), &mut slots, &wide).unwrap().unwrap();
         let set: Vec<_> = set.iter().enumerate().map(|(at, len)| (format!("x-set-{at}"), "s".repeat(*len))).collect();
         let edits = RequestEdits {
-            path: parsed.path, operator: &FieldEdits::new(Vec::new(), set.clone()), client: Some([203, 0, 113, 9].into()), client_trusted: is_trusted, via, ..PLAIN
+            path: parsed.path, operator: &FieldEdits::new(Vec::new(), set.clone()), client: Some([203, 0, 113,
+            9].into()), client_trusted: is_trusted, via, ..PLAIN
         };
         let mut out = Vec::with_capacity(room);
         encode_request(&mut out, &parsed, &edits);

@@ -309,7 +309,8 @@ proptest! {
 
     #[test]
     fn everything_arrives(
-        plans in plans(), moves in moves(), streams in 1u32..8, windows in prop::sample::select(vec![(65_535, 65_535), (65_535, 150_000), (200_000, 80_000)]),
+        plans in plans(), moves in moves(), streams in 1u32..8, windows in prop::sample::select(vec![(65_535,
+        65_535), (65_535, 150_000), (200_000, 80_000)]),
     ) {
         let local = LocalSettings {
             streams,
