@@ -36,7 +36,7 @@ pub struct RequestFacts {
     /// The client's address: that of the connection's peer, or the address that a trusted proxy names. `None` for a
     /// client on a Unix socket.
     pub client: Option<IpAddr>,
-    /// 10, 11 or 20.
+    /// The version of HTTP that the client speaks, times ten: 10, 11 or 20.
     pub version: u8,
     /// Whether the answer has no body whatever its fields say, because the request is a HEAD.
     pub is_head: bool,
@@ -48,7 +48,7 @@ pub struct RequestFacts {
     pub found_route: Option<RouteId>,
     /// The route that the request has taken.
     pub route: Option<RouteId>,
-    /// The pool of that route.
+    /// The pool of the route that the request has taken.
     pub pool: Option<PoolId>,
 }
 
@@ -77,7 +77,7 @@ pub struct Tally {
     /// The instant since which nobody but the backend can be waited for: palantir connects to it, or it was sent the
     /// request, or the end of the request. Only where the whole exchange has a bound.
     pub backend_since: Micros,
-    /// Microseconds from the request's first byte to that head; 0 before.
+    /// Microseconds from the request's first byte to the head of the backend's answer; 0 before.
     pub head_micros: u64,
 }
 
