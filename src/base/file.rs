@@ -128,9 +128,12 @@ pub fn replace_if(path: &Path, bytes: &[u8], may: impl FnOnce() -> bool) -> io::
     }
     let folder = File::open(folder_of(&path))?;
     let new = beside(&path);
-    let written = write_new(&new, bytes).and_then(|()| match may() {
-        true => fs::rename(&new, &path).map(|()| true),
-        false => Ok(false),
+    let written = write_new(&new, bytes).and_then(|()| {
+        if may() {
+            fs::rename(&new, &path).map(|()| true)
+        } else {
+            Ok(false)
+        }
     });
     match written {
         Ok(true) => {

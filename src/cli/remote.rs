@@ -87,9 +87,10 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             allow_empty,
         } => {
             let body = trial(*confirm, *max_failed_percent);
-            let path = match allow_empty {
-                true => "/reload?allow_empty=true",
-                false => "/reload",
+            let path = if *allow_empty {
+                "/reload?allow_empty=true"
+            } else {
+                "/reload"
             };
             let answer = client.post(path, &body).await?;
             let mut text = accepted(&answer);
@@ -111,9 +112,10 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             let terms = [(force, "force=true"), (allow_empty, "allow_empty=true")];
             let terms = terms.into_iter().filter(|(is_meant, _)| **is_meant);
             let terms: Vec<&str> = terms.map(|(_, term)| term).collect();
-            let path = match terms.is_empty() {
-                true => "/upgrade".to_owned(),
-                false => format!("/upgrade?{}", terms.join("&")),
+            let path = if terms.is_empty() {
+                "/upgrade".to_owned()
+            } else {
+                format!("/upgrade?{}", terms.join("&"))
             };
             Ok(accepted(&client.post(&path, &json!({})).await?))
         }
@@ -155,9 +157,10 @@ fn is_changed(answer: &Value) -> bool {
 
 fn difference(answer: &Value) -> String {
     let lines: Vec<&str> = texts(answer, "lines").collect();
-    match lines.is_empty() {
-        true => "the file says what is in force\n".to_owned(),
-        false => lines.join("\n") + "\n",
+    if lines.is_empty() {
+        "the file says what is in force\n".to_owned()
+    } else {
+        lines.join("\n") + "\n"
     }
 }
 

@@ -42,9 +42,10 @@ pub(super) fn report_route(
 
 fn report_forwarding(report: &mut Report, route: &Route, method: &str, path: &str) {
     let mut scratch = Vec::new();
-    let path = match route.strip_prefix {
-        true => path::without_prefix(path.as_bytes(), &route.prefix, &mut scratch),
-        false => path.as_bytes(),
+    let path = if route.strip_prefix {
+        path::without_prefix(path.as_bytes(), &route.prefix, &mut scratch)
+    } else {
+        path.as_bytes()
     };
     let path = String::from_utf8_lossy(path);
     let host = match &route.host_header {

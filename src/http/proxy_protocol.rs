@@ -72,9 +72,10 @@ fn parse_line(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
         return Err(Malformed);
     }
     let Some(end) = memchr::memchr(b'\n', most) else {
-        return match most.len() < limits::PROXY_LINE_BYTES {
-            true => Ok(None),
-            false => Err(Malformed),
+        return if most.len() < limits::PROXY_LINE_BYTES {
+            Ok(None)
+        } else {
+            Err(Malformed)
         };
     };
     let line = most[..end].strip_suffix(b"\r").ok_or(Malformed)?;

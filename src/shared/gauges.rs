@@ -309,9 +309,10 @@ impl WorkerGauges {
     /// Counts an attempt at a backend. For the owner.
     #[inline]
     pub fn attempt(&self, succeeded: bool) {
-        match succeeded {
-            true => self.server_succeeded.add(1),
-            false => self.server_failed.add(1),
+        if succeeded {
+            self.server_succeeded.add(1)
+        } else {
+            self.server_failed.add(1)
         }
     }
 

@@ -125,9 +125,10 @@ impl fmt::Display for Listener {
         let words = words.iter().filter(|(holds, _)| *holds);
         let words: Vec<&str> = words.map(|(_, word)| *word).collect();
         self.addr.fmt(f)?;
-        match words.is_empty() {
-            true => Ok(()),
-            false => write!(f, " ({})", words.join(", ")),
+        if words.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", words.join(", "))
         }
     }
 }

@@ -55,9 +55,10 @@ impl ResolvesServerCert for Hearing {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let server_name = hello.server_name().map(Box::from);
         let lacks_alpn = self.needs_alpn && hello.alpn().is_none();
-        let certificate = match lacks_alpn {
-            true => None,
-            false => self.resolver.resolve(hello),
+        let certificate = if lacks_alpn {
+            None
+        } else {
+            self.resolver.resolve(hello)
         };
         let heard = Heard {
             server_name,

@@ -152,9 +152,10 @@ impl Pair {
         let read =
             |part: Part| pem::read(&files.path(part)).map_err(|fault| PairFault::new(part, fault));
         let cert = read(Part::Cert)?;
-        let key = match files.key == files.cert {
-            true => cert.clone(),
-            false => read(Part::Key)?,
+        let key = if files.key == files.cert {
+            cert.clone()
+        } else {
+            read(Part::Key)?
         };
         let mut pair = Pair::of_texts(files, &cert, &key)?;
         if files.ocsp.is_some() {
@@ -185,9 +186,10 @@ impl Pair {
             error => fault(Part::Key)(format!("cannot be used: {error}")),
         })?;
         let certified = Arc::new(certified);
-        let names = match files.names.is_empty() {
-            true => read.names,
-            false => files.names.clone(),
+        let names = if files.names.is_empty() {
+            read.names
+        } else {
+            files.names.clone()
         };
         let pair = Pair {
             unstapled: certified.clone(),

@@ -69,9 +69,10 @@ pub(super) fn build(
     // The state of a connection is in its ticket alone: another core, or the next process, can resume the connection
     // just as well.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    match settings.tickets {
-        true => config.ticketer = Arc::new(keys.for_clients(trust)),
-        false => config.send_tls13_tickets = 0,
+    if settings.tickets {
+        config.ticketer = Arc::new(keys.for_clients(trust))
+    } else {
+        config.send_tls13_tickets = 0
     }
     Ok(config)
 }

@@ -20,9 +20,10 @@ impl Source {
     pub fn new(path: &str, text: &str) -> Source {
         let is_test =
             path.ends_with("tests.rs") || path.contains("tests/") || path.starts_with("simulated/");
-        let code = match is_test {
-            true => String::new(),
-            false => without_tests(&without_comments_and_literals(text)),
+        let code = if is_test {
+            String::new()
+        } else {
+            without_tests(&without_comments_and_literals(text))
         };
         Source {
             path: path.to_owned(),

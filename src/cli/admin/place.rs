@@ -47,13 +47,14 @@ pub(super) fn find(config: &Path) -> Result<Place, String> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let place = find_by(config, variable)?;
     let is_safe = place.token.is_none() || place.tls.is_some() || place.addr.is_on_this_machine();
-    match is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
-        true => Ok(place),
-        false => Err(format!(
+    if is_safe || variable(CLEARTEXT_VARIABLE).is_some() {
+        Ok(place)
+    } else {
+        Err(format!(
             "the token would be sent to {} in clear text: if the API there speaks TLS, say https:// in \
              ${ADDR_VARIABLE}; if it is to be sent all the same, set ${CLEARTEXT_VARIABLE}=1",
             place.addr
-        )),
+        ))
     }
 }
 
@@ -166,11 +167,12 @@ fn read_token(path: &Path) -> Result<String, String> {
 
 /// A token as it can stand in a field (RFC 6750 section 2.1).
 fn checked(token: String, origin: &str) -> Result<String, String> {
-    match !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(token),
-        false => Err(format!(
+    if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(token)
+    } else {
+        Err(format!(
             "{origin} holds no token: one word of visible ASCII characters"
-        )),
+        ))
     }
 }
 

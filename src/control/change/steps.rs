@@ -279,10 +279,11 @@ impl Control {
             said: proposal.said.clone(),
             departures,
             lost: self.departures.lost(&proposal.config),
-            taken_back: match begins_trial(proposal, then) {
+            taken_back: if begins_trial(proposal, then) {
                 // Until somebody confirms it: the process may end before.
-                true => Some(proposal.file_digest()),
-                false => self.config.taken_back_with(proposal),
+                Some(proposal.file_digest())
+            } else {
+                self.config.taken_back_with(proposal)
             },
         }
     }

@@ -74,9 +74,10 @@ impl Asking {
             .fields
             .iter()
             .any(|(name, _)| *name == "user-agent");
-        let agent: &[_] = match is_named {
-            true => &[],
-            false => &[("user-agent", "palantir")],
+        let agent: &[_] = if is_named {
+            &[]
+        } else {
+            &[("user-agent", "palantir")]
         };
         let fields = [question.fields, agent].concat();
         let fields = fields.iter().map(|(name, value)| Field {

@@ -104,9 +104,10 @@ impl Request<'_> {
                 Err(_) => return Ok(Err("malformed body".to_owned())),
             }
             if !receive(stream, &mut received).await? {
-                return Ok(match body.ends_by_close() {
-                    true => self.judge(status, Some(&search)),
-                    false => Err("closed before the end of the body".to_owned()),
+                return Ok(if body.ends_by_close() {
+                    self.judge(status, Some(&search))
+                } else {
+                    Err("closed before the end of the body".to_owned())
                 });
             }
         }

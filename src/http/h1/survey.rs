@@ -372,9 +372,10 @@ pub(in crate::http) fn content_length(value: &[u8]) -> Result<u64, Refusal> {
 pub(in crate::http) fn equal_lengths(value: &[u8]) -> Result<u64, Refusal> {
     let mut members = value.split(|&byte| byte == b',').map(trim);
     let length = content_length(members.next().unwrap_or_default())?;
-    match members.all(|member| content_length(member) == Ok(length)) {
-        true => Ok(length),
-        false => Err(Refusal::BadContentLength),
+    if members.all(|member| content_length(member) == Ok(length)) {
+        Ok(length)
+    } else {
+        Err(Refusal::BadContentLength)
     }
 }
 

@@ -338,9 +338,10 @@ fn check_target(target: &[u8], method: &[u8], most: u32) -> Result<(), Refusal> 
         printable & matches!(byte, b'!'..=b'~')
     });
     let has_form = target[0] == b'/' || (target == b"*" && method == b"OPTIONS");
-    match is_printable && has_form && memchr::memchr(b'#', target).is_none() {
-        true => Ok(()),
-        false => Err(Refusal::BadTarget),
+    if is_printable && has_form && memchr::memchr(b'#', target).is_none() {
+        Ok(())
+    } else {
+        Err(Refusal::BadTarget)
     }
 }
 
@@ -366,9 +367,10 @@ fn written_authority(text: &[u8], found: &Found, scheme: &[u8]) -> Result<Range<
             split(authority).map(|_| authority.clone())
         }
         (Some(authority), Some(host)) => {
-            match host::same(split(authority)?, split(host)?, default_port) {
-                true => Ok(authority.clone()),
-                false => Err(Refusal::HostMismatch),
+            if host::same(split(authority)?, split(host)?, default_port) {
+                Ok(authority.clone())
+            } else {
+                Err(Refusal::HostMismatch)
             }
         }
     }

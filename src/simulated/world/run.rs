@@ -299,9 +299,10 @@ impl Run {
         let plan = &stage.scenario.clone().clients[at];
         let from = ([10, 2, 0, at as u8 + 1], 5_000).into();
         let conn = stage.kernel.knock(self.listeners[plan.worker], from);
-        self.clients[at] = Some(match plan.http2 {
-            true => Client::Two(ClientTwo::new(stage, at, conn)),
-            false => Client::One(ClientOne::new(stage, at, conn)),
+        self.clients[at] = Some(if plan.http2 {
+            Client::Two(ClientTwo::new(stage, at, conn))
+        } else {
+            Client::One(ClientOne::new(stage, at, conn))
         });
     }
 
@@ -323,9 +324,10 @@ impl Run {
                 self._snapshot = made;
             }
             What::Health { backend, is_down } => {
-                let state = match is_down {
-                    true => BackendState::Unhealthy,
-                    false => BackendState::Healthy,
+                let state = if *is_down {
+                    BackendState::Unhealthy
+                } else {
+                    BackendState::Healthy
                 };
                 if let Some(id) = self.rows[*backend] {
                     let is_down = *is_down;

@@ -231,13 +231,14 @@ fn lengths() {
         // All at once: an answer that is complete before the fault is seen would be as right.
         client.send(request);
         let answer = client.answer(1);
-        match is_served {
-            true => assert_eq!((answer.complete, answer.status()), (true, 200), "{name}"),
-            false => assert_eq!(
+        if is_served {
+            assert_eq!((answer.complete, answer.status()), (true, 200), "{name}")
+        } else {
+            assert_eq!(
                 answer.reset,
                 Some(code::PROTOCOL_ERROR),
                 "{name}: {answer:?}"
-            ),
+            )
         }
         client.is_alive();
     }

@@ -337,9 +337,10 @@ fn a_start_says_that_its_file_was_on_trial_when_the_process_before_ended() {
         let mut proxy = place.start(good.addr);
         place.try_other(&proxy, other.addr);
         assert!(is_noted(&place.state()), "while it is on trial");
-        match is_killed {
-            true => drop(proxy),
-            false => assert_eq!(proxy.stop(), 0),
+        if is_killed {
+            drop(proxy)
+        } else {
+            assert_eq!(proxy.stop(), 0)
         }
         let mut proxy = place.start(other.addr);
         proxy.wait_for_log(&[UNCONFIRMED]);

@@ -233,12 +233,13 @@ fn workers_may_become_fewer_and_more() {
     let load = Load::on(lineage.proxy.addr);
     for workers in [1, 2, 4] {
         let config = lineage.config();
-        let config = config
-            .lines()
-            .map(|line| match line.starts_with("workers") {
-                true => format!("workers = {workers}\n"),
-                false => format!("{line}\n"),
-            });
+        let config = config.lines().map(|line| {
+            if line.starts_with("workers") {
+                format!("workers = {workers}\n")
+            } else {
+                format!("{line}\n")
+            }
+        });
         lineage.write_config(&config.collect::<String>());
         lineage.upgrade();
         load.wait_for(200);

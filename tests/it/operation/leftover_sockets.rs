@@ -159,11 +159,12 @@ fn the_management_api_leaves_no_token_to_a_backend() {
             client.ends();
         }
         assert_eq!(busy.heads(), "", "nothing of it reached the backend");
-        match is_listener {
-            true => eventually("the listener serves", || {
+        if is_listener {
+            eventually("the listener serves", || {
                 Client::connect(old).ask(get("/")).text() == "served"
-            }),
-            false => eventually("nobody listens there", || TcpStream::connect(old).is_err()),
+            })
+        } else {
+            eventually("nobody listens there", || TcpStream::connect(old).is_err())
         }
         busy.end();
         assert_eq!(lineage.stop(), 0);

@@ -176,13 +176,14 @@ fn who_came_before_ends_and_is_asked_what_is_demanded_now() {
         } else {
             site.anybody()
         };
-        let served = match before.contains("tls") {
-            true => asked_around(
+        let served = if before.contains("tls") {
+            asked_around(
                 || secure(&site, &dialer),
                 first,
                 || site.reload(&proxy, after),
-            ),
-            false => asked_around(|| site.plain(), first, || site.reload(&proxy, after)),
+            )
+        } else {
+            asked_around(|| site.plain(), first, || site.reload(&proxy, after))
         };
         assert_eq!(served, expected, "{before} then {after}");
     }

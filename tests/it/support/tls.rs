@@ -379,9 +379,10 @@ impl Front {
         directory.write("ca.crt", &authority.pem());
         let pair = authority.issue(&NAMES).write(&directory, "a");
         let (addr, admin) = (free_addr(), free_addr());
-        let certificates = match tls.contains("certificates =") {
-            true => String::new(),
-            false => format!("certificates = [{pair}]\n"),
+        let certificates = if tls.contains("certificates =") {
+            String::new()
+        } else {
+            format!("certificates = [{pair}]\n")
         };
         let (first, rest) = config.split_at(config.find('[').unwrap());
         let config = format!(

@@ -269,16 +269,15 @@ fn a_changed_certificate_is_for_new_connections() {
     let origin = Origin::start(move |link| {
         while let Some(request) = link.request() {
             let large = text(MEBIBYTE);
-            match request.head.first_line().contains("/large") {
-                true => {
-                    link.send(format!(
-                        "HTTP/1.1 200 OK\r\nContent-Length: {MEBIBYTE}\r\n\r\n"
-                    ));
-                    link.send(&large[..1000]);
-                    let _ = gone.lock().unwrap().recv();
-                    link.send(&large[1000..]);
-                }
-                false => link.send(ok("small")),
+            if request.head.first_line().contains("/large") {
+                link.send(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {MEBIBYTE}\r\n\r\n"
+                ));
+                link.send(&large[..1000]);
+                let _ = gone.lock().unwrap().recv();
+                link.send(&large[1000..]);
+            } else {
+                link.send(ok("small"))
             }
         }
     });

@@ -276,9 +276,10 @@ fn hostile() -> Origin {
             let way: usize = parts.next().unwrap().parse().unwrap();
             let cut: usize = parts.next().unwrap().parse().unwrap();
             let token = parts.next().unwrap();
-            let (_, method, _, answer, closes) = match is_hostile_to(token) {
-                true => WAYS[way],
-                false => ("good", WAYS[way].1, Answer(200), GOOD, false),
+            let (_, method, _, answer, closes) = if is_hostile_to(token) {
+                WAYS[way]
+            } else {
+                ("good", WAYS[way].1, Answer(200), GOOD, false)
             };
             let mut answer = fill_in(answer, token);
             if method == "HEAD" && !is_hostile_to(token) {

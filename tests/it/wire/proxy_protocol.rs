@@ -394,9 +394,10 @@ fn who_is_trusted_is_the_peer_of_the_connection() {
         client.greet(&[]);
         let second = client.ask(&get("/", &said));
         let peer = header.split(' ').nth(2).unwrap_or("127.0.0.1");
-        let told = match is_believed {
-            true => format!("203.0.113.99, {peer} | https | bank.example"),
-            false => format!("203.0.113.99, {peer} | http | test"),
+        let told = if is_believed {
+            format!("203.0.113.99, {peer} | https | bank.example")
+        } else {
+            format!("203.0.113.99, {peer} | http | test")
         };
         assert_eq!(
             (first.text(), second.text()),

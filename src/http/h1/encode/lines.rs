@@ -123,9 +123,10 @@ impl Edits<'_> {
                 pen.texts([name, b", "]);
             }
         }
-        match pen.written() > names_start {
-            true => pen.take_back(pen.written() - b", ".len()),
-            false => return pen.take_back(start),
+        if pen.written() > names_start {
+            pen.take_back(pen.written() - b", ".len())
+        } else {
+            return pen.take_back(start);
         }
         pen.text(b"\r\n");
     }

@@ -95,9 +95,10 @@ impl Connection {
                 return Err(ConnectionError::EmptyWindowUpdate);
             }
             self.send_window += bytes;
-            return match self.send_window > MAX_WINDOW {
-                true => Err(ConnectionError::WindowOverflow),
-                false => Ok(None),
+            return if self.send_window > MAX_WINDOW {
+                Err(ConnectionError::WindowOverflow)
+            } else {
+                Ok(None)
             };
         }
         let Some(stream) = self.streams.get_mut(&header.stream) else {

@@ -52,9 +52,10 @@ impl Connection {
         {
             return Err(self.fail(ConnectionError::HeadTimeout));
         }
-        match self.moved_at.after(patience.idle) <= now && self.is_shut() {
-            true => Err(self.fail(Abuse::WindowStall.into())),
-            false => Ok(()),
+        if self.moved_at.after(patience.idle) <= now && self.is_shut() {
+            Err(self.fail(Abuse::WindowStall.into()))
+        } else {
+            Ok(())
         }
     }
 

@@ -398,9 +398,10 @@ impl Connection {
     /// Counts a reply that the peer asked for.
     fn count_reply(&mut self) -> Result<(), Abuse> {
         self.replies += 1;
-        match self.replies > limits::H2_UNREAD_REPLIES {
-            true => Err(Abuse::UnreadReplies),
-            false => Ok(()),
+        if self.replies > limits::H2_UNREAD_REPLIES {
+            Err(Abuse::UnreadReplies)
+        } else {
+            Ok(())
         }
     }
 

@@ -249,9 +249,10 @@ impl Connection {
             ..left
         };
         let is_last = rest.bytes == 0;
-        self.reading = match is_last {
-            true => skip(left.padding),
-            false => Reading::Body(rest),
+        self.reading = if is_last {
+            skip(left.padding)
+        } else {
+            Reading::Body(rest)
         };
         (
             used,

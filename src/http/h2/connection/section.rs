@@ -135,9 +135,10 @@ impl Connection {
         now: Micros,
     ) -> Result<Option<Note>, ConnectionError> {
         self.head.clear();
-        let limits = match self.is_behind_head(begun.stream) {
-            true => self.local.head.or_trailers(),
-            false => self.local.head,
+        let limits = if self.is_behind_head(begun.stream) {
+            self.local.head.or_trailers()
+        } else {
+            self.local.head
         };
         let list = &mut self.head.fields;
         self.decoder.decode_within(limits, section, list)?;
@@ -154,9 +155,10 @@ impl Connection {
         if begun.depends_on_itself {
             return self.reset_for(stream, ErrorCode::PROTOCOL_ERROR, now);
         }
-        match open.has_head {
-            true => self.trailers(begun, now),
-            false => self.response(begun, now),
+        if open.has_head {
+            self.trailers(begun, now)
+        } else {
+            self.response(begun, now)
         }
     }
 
@@ -262,10 +264,12 @@ impl Connection {
         self.floods.earn_by_head();
         // Here the length tells what a GET would have got, and the body is empty (RFC 9110 section 8.6).
         let is_empty = open.asked_head || matches!(status, 204 | 304);
-        open.expected = match open.asked_tunnel && (200..300).contains(&status) {
-            true => None, // A success of CONNECT has no content (RFC 9110 section 9.3.6).
-            false if is_empty => Some(0),
-            false => length,
+        open.expected = if open.asked_tunnel && (200..300).contains(&status) {
+            None // A success of CONNECT has no content (RFC 9110 section 9.3.6).
+        } else if is_empty {
+            Some(0)
+        } else {
+            length
         };
         if begun.end {
             if open.expected.is_some_and(|length| length > 0) {

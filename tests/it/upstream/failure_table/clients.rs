@@ -51,18 +51,15 @@ fn ask_h1(proxy: &Proxy, number: usize, case: &Case, warmed: &dyn Fn()) -> Seen 
         warmed();
     }
     let request = h1_request(number, case.request);
-    let sender = match case.request.is_large() {
-        false => {
-            client.send(&request);
-            None
-        }
-        true => {
-            let stream = client.stream.try_clone().unwrap();
-            Some(thread::spawn(move || {
-                // The proxy may refuse to read the rest.
-                Client::over(stream).try_send(&request)
-            }))
-        }
+    let sender = if case.request.is_large() {
+        let stream = client.stream.try_clone().unwrap();
+        Some(thread::spawn(move || {
+            // The proxy may refuse to read the rest.
+            Client::over(stream).try_send(&request)
+        }))
+    } else {
+        client.send(&request);
+        None
     };
     let answer = client.read_answer(case.request == Request::Head);
     let closes = answer.field("connection") == Some("close");

@@ -100,9 +100,10 @@ fn again(case: &Case, fate: Fate) -> Again {
         Fate::Refused => Again::Must,
         Fate::Untouched if case.failure == Failure::DiesIdle => Again::Must,
         Fate::UntouchedOrUnknown if case.failure == Failure::DiesIdle => {
-            match idempotent && may_retry {
-                true => Again::Must,
-                false => Again::May,
+            if idempotent && may_retry {
+                Again::Must
+            } else {
+                Again::May
             }
         }
         _ if !may_retry => Again::Never,
@@ -133,10 +134,13 @@ fn failure_statuses(case: &Case, head: bool) -> Vec<u16> {
             answer,
             signal: Signal::Nothing,
             ..
-        } if answer.flaw == Flaw::None => match head {
-            true => vec![502, 504],
-            false => vec![504],
-        },
+        } if answer.flaw == Flaw::None => {
+            if head {
+                vec![502, 504]
+            } else {
+                vec![504]
+            }
+        }
         _ => vec![502],
     }
 }

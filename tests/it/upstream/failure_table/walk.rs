@@ -240,9 +240,10 @@ fn check_answer(number: usize, case: &Case, rule: &Expected, seen: &Seen) {
     let is_scripted = rule.answered == Some(seen.status) && said(HELLO);
     let failed = rule.failures.contains(&seen.status) && !seen.body.contains(HELLO);
     let was_cut = rule.cut == Some(seen.status);
-    let holds = match seen.complete {
-        true => went_well || is_scripted || failed,
-        false => was_cut,
+    let holds = if seen.complete {
+        went_well || is_scripted || failed
+    } else {
+        was_cut
     };
     assert!(holds, "the client got {seen:?} instead of {rule:?}");
 }
