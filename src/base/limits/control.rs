@@ -7,7 +7,7 @@ use std::time::Duration;
 pub const CONTROL_PAUSE_SECS: u64 = 1;
 /// Changes of configuration that may wait to be decided, and as many that wait for the workers to follow. Further
 /// changes are refused.
-pub const ASKS: usize = 64;
+pub const CHANGE_REQUESTS: usize = 64;
 /// Revisions of the configuration that can be gone back to, the one in force included. Each one is kept in memory.
 pub const REVISIONS: usize = 32;
 /// Bytes of the largest state file, with the overrides of the API, that is read.
@@ -63,7 +63,7 @@ pub const LOOKUP_STACK_BYTES: usize = 512 << 10;
 /// part in so many. Names that are looked up together cost one snapshot.
 pub const LOOKUP_SHARE_OF_PAUSE: u32 = 8;
 /// The time for which answers of look-ups are collected, so that answers that come together come into force together.
-pub const LOOKUP_GATHER: Duration = Duration::from_millis(100);
+pub const LOOKUP_ANSWERS_TOGETHER: Duration = Duration::from_millis(100);
 /// Milliseconds for which a start waits for names without known addresses.
 pub const START_RESOLVE_MILLIS: u64 = 1_000;
 

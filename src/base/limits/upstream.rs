@@ -39,15 +39,15 @@ pub const WAITING_REQUESTS: usize = 1024;
 pub const UNFAIR_WAIT_MICROS: u64 = 20_000;
 /// Milliseconds below which the age of an idle connection at its close teaches nothing about the backend's time-out:
 /// backends that restart close young connections, too.
-pub const LEARNT_IDLE_MILLIS: u64 = 900;
-/// Milliseconds after which a learnt idle time-out is forgotten, so that a change of the backend is noticed.
-pub const LEARNT_FOR_MILLIS: u64 = 600_000;
+pub const IDLE_ESTIMATE_MIN_MILLIS: u64 = 900;
+/// Milliseconds after which an estimated idle timeout is forgotten, so that a change of the backend is noticed.
+pub const IDLE_ESTIMATE_KEPT_MILLIS: u64 = 600_000;
 /// Milliseconds after which an idle time-out is forgotten that one close alone has taught, unless twice that time-out
 /// is longer.
-pub const LEARNT_ONCE_MILLIS: u64 = 10_000;
+pub const IDLE_ESTIMATE_ONCE_MILLIS: u64 = 10_000;
 /// Milliseconds that must lie between two closes for the second to confirm what the first taught: a backend that is
 /// restarted closes all that is idle at once.
-pub const LEARNT_APART_MILLIS: u64 = 1_000;
+pub const IDLE_ESTIMATE_APART_MILLIS: u64 = 1_000;
 /// Milliseconds for which a core sends no requests to a backend that could not be connected to, the first time. The
 /// rest protects clients from waiting for a backend that is gone.
 pub const REST_MILLIS: u64 = 1_000;
@@ -103,8 +103,8 @@ pub const LATENCY_DECAY_MICROS: u64 = 10_000_000;
 
 const _: () = assert!(CONNECT_TIMEOUTS <= UNCONNECTED_ATTEMPTS);
 const _: () = assert!(REST_MILLIS < REST_MILLIS_MOST);
-const _: () = assert!(LEARNT_ONCE_MILLIS < LEARNT_FOR_MILLIS);
-const _: () = assert!(LEARNT_APART_MILLIS < LEARNT_ONCE_MILLIS);
+const _: () = assert!(IDLE_ESTIMATE_ONCE_MILLIS < IDLE_ESTIMATE_KEPT_MILLIS);
+const _: () = assert!(IDLE_ESTIMATE_APART_MILLIS < IDLE_ESTIMATE_ONCE_MILLIS);
 const _: () = assert!(SUSPECT_LOOK_MILLIS <= SUSPECT_MILLIS);
 const _: () = assert!(IDLE_CONNECTIONS_LEAST <= super::IDLE_CONNECTIONS);
 const _: () = assert!(RETRY_PERCENT <= 100 && WHOLE_SHARE > 0);
