@@ -113,5 +113,7 @@ pub mod control;
 pub mod cli;
 pub mod test_server;
 
+// The simulated world, in which the tests of the library run whole workers: sockets, the clock, the order of tasks and
+// all chances come from a seed.
 #[cfg(test)]
 mod simulated;

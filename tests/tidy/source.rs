@@ -219,8 +219,7 @@ fn without_tests(code: &str) -> String {
         match &skipping_to {
             Some(end)
                 if line.trim_end() == format!("{end}}}")
-                    || line.trim_end().ends_with(';')
-                        && line.starts_with(&format!("{end}mod ")) =>
+                    || line.trim_end().ends_with([';', ',']) && indentation == end =>
             {
                 skipping_to = None;
             }
