@@ -2,7 +2,7 @@
 
 use super::ledger::Outcome;
 use super::run::Run;
-use super::scenario::{Id, Scenario, What};
+use super::scenario::{Change, Id, Scenario, What};
 use crate::shared::gauges;
 
 /// Microseconds after the last client is gone, when nothing of the clients may be left.
@@ -108,8 +108,13 @@ fn closed(run: &mut Run) {
     }
 }
 
-/// A backend that refuses connections is left alone for a while.
+/// A backend that refuses connections is left alone for a while. (Requests that began before a reload try it up to
+/// `limits::UNCONNECTED_ATTEMPTS` times each: it rests for those of the new settings only.)
 fn refusals(run: &mut Run, scenario: &Scenario) {
+    let is_reload = |change: &Change| matches!(change.what, What::Reload(_));
+    if scenario.changes.iter().any(is_reload) {
+        return;
+    }
     let now = run.stage.now();
     for (at, backend) in scenario.backends.iter().enumerate() {
         let Some((since, _)) = backend.manners.first() else {
