@@ -1,4 +1,4 @@
-//! `tls` of a listener and of a pool, and `[tls]`; and what the files that they name are like.
+//! `tls` of a listener and of a pool, and `[tls]`.
 
 use std::path::PathBuf;
 
@@ -35,19 +35,22 @@ pub struct ServerTlsSettings {
 #[derive(Clone, Debug)]
 pub struct ClientTlsSettings {
     pub(super) place: Place,
-    /// `None`: the authorities of this machine.
+    /// The file of the authorities that backends are verified by; `None`: the authorities of this machine.
     pub ca: Option<PathBuf>,
+    /// The certificate that palantir shows backends, and its key; `None`: none.
     pub pair: Option<PairFiles>,
+    /// Whether backends must prove who they are.
     pub verify: bool,
-    /// `None`: each backend's own.
+    /// The name that backends are asked for and verified as; `None`: each backend's own.
     pub server_name: Option<ServerName<'static>>,
     pub(super) pair_places: PairPlaces,
     pub(super) ca_place: Option<Place>,
 }
 
-/// Where the files of a pair are named.
+/// The places at which the files of a pair are named.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PairPlaces {
+    /// The place of `cert`.
     pub cert: Place,
     key: Place,
     ocsp: Place,
@@ -124,12 +127,15 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
             table.require("certificates");
         }
         let certificates = table.get("certificates", read_certificates);
+        let ocsp = read_ocsp(table);
         if automatic.is_none() && certificates.is_none() {
             return None;
         }
         let certificates = certificates.unwrap_or_default();
         let (mut pairs, mut pair_places): (Vec<_>, Vec<_>) = certificates.into_iter().unzip();
-        read_ocsp_of_first(table, &mut pairs, &mut pair_places);
+        if let Some(ocsp) = ocsp {
+            put_ocsp_of_first(table, ocsp, &mut pairs, &mut pair_places);
+        }
         Some(ServerTlsSettings {
             place: table.place().clone(),
             settings: ServerSettings {
@@ -291,12 +297,21 @@ fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
     Some(file.value)
 }
 
-/// `ocsp` beside the list of certificates belongs to the first one.
-fn read_ocsp_of_first(table: &mut Table<'_>, pairs: &mut [PairFiles], places: &mut [PairPlaces]) {
+/// The file of `ocsp` beside the list of certificates.
+fn read_ocsp(table: &mut Table<'_>) -> Option<(PathBuf, Place)> {
     let mut place = Place::default();
-    let ocsp = table.get("ocsp", |item| read_file(item, &mut place));
-    let (Some(ocsp), Some(pair), Some(places)) = (ocsp, pairs.first_mut(), places.first_mut())
-    else {
+    let file = table.get("ocsp", |item| read_file(item, &mut place))?;
+    Some((file, place))
+}
+
+/// Gives the file of `ocsp` beside the list of certificates to the first certificate.
+fn put_ocsp_of_first(
+    table: &Table<'_>,
+    (ocsp, place): (PathBuf, Place),
+    pairs: &mut [PairFiles],
+    places: &mut [PairPlaces],
+) {
+    let (Some(pair), Some(places)) = (pairs.first_mut(), places.first_mut()) else {
         return;
     };
     if pair.ocsp.is_some() {

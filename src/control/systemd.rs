@@ -1,6 +1,6 @@
-//! What a service manager tells this process and wants to hear from it: sockets that it listens on for us
-//! (sd_listen_fds(3)), and messages on how we are (sd_notify(3), sd_watchdog_enabled(3)). Without a service manager
-//! all of it does nothing.
+//! The service manager: the sockets that it passes to this process, and the messages that it wants to hear: sockets
+//! that it listens on for us (sd_listen_fds(3)), and messages on how we are (sd_notify(3), sd_watchdog_enabled(3)).
+//! Without a service manager all of it does nothing.
 
 use std::env;
 use std::io;
@@ -26,6 +26,10 @@ pub const OF_ONE_PROCESS: [&str; 4] =
 
 /// The sockets that a service manager has passed to this process, in the order of its units. Those that do not listen
 /// are left where they are, with a warning. To be called once, before anything else opens descriptors.
+#[expect(
+    unsafe_code,
+    reason = "the number of a descriptor says nothing of its owner"
+)]
 pub fn passed_sockets() -> Vec<Passed> {
     let count = passed_count(|name| env::var(name).ok(), process::id());
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -139,12 +143,7 @@ fn open(place: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
 }
 
 fn monotonic_micros() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: fills a live struct; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }
 
@@ -155,7 +154,7 @@ pub struct Watchdog {
     /// Half of the time after which the service manager loses patience.
     every: Duration,
     next: Micros,
-    /// What each worker had counted the last time.
+    /// The count of each worker at the last look.
     counts: Vec<u64>,
 }
 

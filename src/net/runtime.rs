@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use monoio::{LegacyDriver, RuntimeBuilder};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 #[cfg(feature = "fast")]
 use crate::base::limits;
@@ -35,25 +36,49 @@ impl fmt::Display for Engine {
             #[cfg(feature = "fast")]
             Engine::CoopTaskrun => "io_uring (COOP_TASKRUN)",
             #[cfg(feature = "fast")]
-            Engine::PlainRing => "io_uring",
+            Engine::PlainRing => "io_uring (no flags)",
             Engine::Epoll => "epoll",
         })
     }
 }
 
+/// An engine, and why it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenEngine {
+    /// The engine of every worker.
+    pub engine: Engine,
+    /// What follows the word "because" in the log.
+    pub reason: String,
+}
+
 impl Engine {
     /// The best engine that this machine allows. The environment variable `PALANTIR_ENGINE` may ask for `epoll` or
-    /// `io_uring`; anything else, and its absence, means whatever is best. Errors: `io_uring` was asked for and is not
-    /// to be had, with the reason.
-    pub fn choose() -> Result<Engine, String> {
-        let wish = std::env::var("PALANTIR_ENGINE").unwrap_or_default();
-        match (wish.as_str(), Engine::best_ring()) {
-            ("epoll", _) => Ok(Engine::Epoll),
-            (_, Ok(engine)) => Ok(engine),
+    /// `io_uring`; any other value, and its absence, leaves the choice to the machine. Errors: `io_uring` was asked for
+    /// and is not available, with the reason.
+    pub fn choose() -> Result<ChosenEngine, String> {
+        let asked = std::env::var("PALANTIR_ENGINE").unwrap_or_default();
+        let (engine, reason) = Engine::decide(&asked, Engine::best_ring())?;
+        Ok(ChosenEngine { engine, reason })
+    }
+
+    /// The engine, and the reason for it, given the value of `PALANTIR_ENGINE` and the best ring of this machine, or
+    /// why there is none.
+    fn decide(asked: &str, ring: Result<Engine, String>) -> Result<(Engine, String), String> {
+        match (asked, ring) {
+            ("epoll", _) => Ok((Engine::Epoll, "PALANTIR_ENGINE asks for epoll".to_owned())),
+            ("io_uring", Ok(ring)) => {
+                let reason = "PALANTIR_ENGINE asks for io_uring, and these are the best flags that the kernel takes";
+                Ok((ring, reason.to_owned()))
+            }
             ("io_uring", Err(reason)) => {
                 Err(format!("PALANTIR_ENGINE asks for io_uring, but {reason}"))
             }
-            (_, Err(_)) => Ok(Engine::Epoll),
+            (_, Ok(ring)) => {
+                let reason =
+                    "the kernel offers io_uring, and these are the best flags that it takes";
+                Ok((ring, reason.to_owned()))
+            }
+            (_, Err(reason)) => Ok((Engine::Epoll, reason)),
         }
     }
 
@@ -71,7 +96,7 @@ impl Engine {
 
     #[cfg(not(feature = "fast"))]
     fn best_ring() -> Result<Engine, String> {
-        Err("this is the portable build: build with --features fast".to_owned())
+        Err("this is the portable build (--no-default-features), which has no io_uring".to_owned())
     }
 
     #[cfg(feature = "fast")]
@@ -147,8 +172,7 @@ pub fn allowed_cpus() -> Vec<usize> {
 
 /// The system's number of this thread.
 pub fn thread_number() -> u32 {
-    // SAFETY: plain system call that cannot fail.
-    unsafe { libc::gettid() as u32 }
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
 }
 
 /// Binds this thread to one CPU; false if the system refuses.
@@ -159,28 +183,50 @@ pub fn pin(cpu: usize) -> bool {
 /// Lets this process have as many descriptors as the system permits it: the soft limit is meant for programs that wait
 /// on them with `select`.
 pub fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: plain system calls with a live argument. If they fail, the limit stays as it is.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit); // The limit stays as it is if the system refuses.
 }
 
 /// Has this process use pages of the ordinary size alone. Where an allocator asks for huge ones, a few blocks in use
 /// make 2 MiB of memory resident, and what many clients can make it hold is then several times what it needs.
 pub fn forgo_huge_pages() {
-    // SAFETY: a plain system call. If it fails, more memory is used.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    let _ = rustix::thread::disable_transparent_huge_pages(true); // More memory is used if the system refuses.
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_follows_what_is_asked_for_and_what_there_is() {
+        let none = || Err("the kernel refuses a ring".to_owned());
+        let some = || Ok(Engine::Epoll); // Stands for a ring: the portable build has no other engine.
+        let rows = [
+            ("", some(), Ok("the kernel offers io_uring")),
+            ("", none(), Ok("the kernel refuses a ring")),
+            ("best", none(), Ok("the kernel refuses a ring")),
+            ("epoll", some(), Ok("PALANTIR_ENGINE asks for epoll")),
+            ("epoll", none(), Ok("PALANTIR_ENGINE asks for epoll")),
+            ("io_uring", some(), Ok("PALANTIR_ENGINE asks for io_uring")),
+            (
+                "io_uring",
+                none(),
+                Err("PALANTIR_ENGINE asks for io_uring, but the kernel refuses a ring"),
+            ),
+        ];
+        for (asked, ring, expected) in rows {
+            let decided = Engine::decide(asked, ring.clone()).map(|(_, reason)| reason);
+            let (Ok(said) | Err(said)) = &decided;
+            assert_eq!(decided.is_ok(), expected.is_ok(), "{asked} {ring:?}");
+            let (Ok(words) | Err(words)) = expected;
+            assert!(said.starts_with(words), "{asked} {ring:?}: {said}");
+        }
+    }
 }
 
 #[cfg(all(test, feature = "fast"))]
-mod tests {
+mod ring_tests {
     use super::*;
 
     #[test]

@@ -1,5 +1,7 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
+#![allow(missing_docs)]
+
 mod accept;
 mod accept_pause;
 mod attempt;
@@ -8,7 +10,6 @@ mod buffer_body;
 mod client_room;
 mod connection;
 mod decide;
-mod deliver;
 mod downstream;
 mod encode;
 mod exchange;
@@ -32,6 +33,7 @@ mod references;
 mod relay;
 mod reply;
 mod resort;
+mod response;
 mod retry;
 #[cfg(test)]
 mod sample;

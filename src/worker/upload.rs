@@ -14,10 +14,10 @@ use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
-use crate::worker::relay::{Broken, Relay};
+use crate::worker::relay::{Broken, Relay, Sink, Source};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::wire::nothing;
+use crate::worker::wire::{Amount, nothing};
 
 use rate::BodyRate;
 
@@ -28,25 +28,29 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
     let (client, exchange) = (attempt.client, attempt.exchange);
     let (no_rate, rate) = (MinRate::none(), BodyRate::of(attempt));
     let relay = Relay {
-        blocks: &attempt.shard.blocks,
-        pace: &attempt.shard.pace,
-        memory: &attempt.shard.memory,
-        from: &client.wire,
-        to: &attempt.upstream.wire.stream,
-        timer,
-        idle: &|| attempt.wait_to_upload(Side::Client),
-        stall: &|| {
-            attempt.upload_moves();
-            attempt.wait_to_upload(Side::Backend)
+        source: Source {
+            shard: attempt.shard,
+            wire: &client.wire,
+            timer,
+            idle: &|| attempt.wait_to_upload(Side::Client),
+            is_slow: &|waited, bytes| rate.is_slow(attempt, waited, bytes),
         },
-        count: &|bytes| {
-            attempt.upload_moves();
-            exchange.count_request(bytes);
+        sink: Sink {
+            shard: attempt.shard,
+            stream: &attempt.upstream.wire.stream,
+            timer,
+            stall: &|| {
+                attempt.upload_moves();
+                attempt.wait_to_upload(Side::Backend)
+            },
+            count: &|bytes| {
+                attempt.upload_moves();
+                exchange.count_request(bytes);
+            },
+            rate: &no_rate,
+            is_cut: &|| false, // The side that receives the answer watches for that.
+            has_sent: Cell::default(),
         },
-        is_source_slow: &|waited, bytes| rate.is_slow(attempt, waited, bytes),
-        sink_rate: &no_rate,
-        is_cut: &|| false, // The side that receives the answer watches for that.
-        has_sent: Cell::default(),
     };
     let mut out = attempt.shard.blocks.take();
     let relayed = relay.run(&mut out, body, nothing).await;
@@ -238,7 +242,7 @@ pub async fn discard(attempt: &Attempt<'_>, timer: &Timer) {
     timer.set(limits::LONGEST_TIMEOUT);
     loop {
         blocks.give(wire.take());
-        let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
+        let more = wire.more(blocks, Amount::BLOCK, timer, nothing);
         match more.await {
             Ok(Ok(count @ 1..)) => {
                 attempt.upload_moves();

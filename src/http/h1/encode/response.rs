@@ -1,6 +1,6 @@
 //! A response's head on its way to the client.
 
-use super::lines::{Edits, Lines};
+use super::lines::{ComputedField, Edits, Lines};
 use super::pen::Pen;
 use super::request::write_upgrade;
 use super::rewriting::Rewriting;
@@ -15,15 +15,20 @@ const ADDED_BYTES: usize = 256;
 /// What changes in a response on its way to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEdits<'a> {
+    /// The version of HTTP that the client's request has.
     pub client_version: Version,
     /// Framing towards the client. `Chunked` and `UntilClose` take the place of the backend's framing; `None` and
     /// `Length` are the backend's own.
     pub body: ResponseBody,
     /// Whether we close the client's connection after this response.
     pub close: bool,
+    /// The route's edits of response fields. They have the last word on every field of their names.
     pub operator: &'a FieldEdits,
+    /// Fields of our own, besides those for framing and connection.
+    pub computed: &'a [ComputedField<'a>],
     /// Whether `Via` is added.
     pub via: bool,
+    /// The references to the backend that are rewritten.
     pub rewriting: Rewriting<'a>,
     /// The value of `Sec-WebSocket-Accept`, if a backend of HTTP/2 has accepted a WebSocket. The head becomes that of a
     /// 101.
@@ -40,6 +45,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
             Some(_) => [&["sec-websocket-accept"], &[], &[]],
             None => [&[]; 3],
         },
+        computed: edits.computed,
     };
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
@@ -64,6 +70,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         if edits.via {
             pen.via(head.version);
         }
+        all.write_computed(pen);
         all.write_set(pen);
         write_connection(pen, head, edits);
         pen.text(b"\r\n");
