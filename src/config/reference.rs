@@ -44,7 +44,7 @@ palantir schema > palantir.schema.json
 For taplo, and for VS Code with the extension "Even Better TOML", which uses taplo, the first line of the configuration
 file names the schema:
 
-```toml
+```text
 #:schema ./palantir.schema.json
 ```
 

@@ -85,6 +85,10 @@ async fn one_more(
 }
 
 /// Bytes that the process has allocated.
+#[expect(
+    unsafe_code,
+    reason = "the figures of the allocator have no safe interface"
+)]
 fn allocated() -> usize {
     // SAFETY: plain call that reads the allocator's own figures.
     let figures = unsafe { libc::mallinfo2() };
