@@ -17,17 +17,8 @@ pub(super) fn memory_bytes() -> u64 {
 }
 
 fn machine_bytes() -> u64 {
-    // SAFETY: plain system calls.
-    let (pages, bytes) = unsafe {
-        (
-            libc::sysconf(libc::_SC_PHYS_PAGES),
-            libc::sysconf(libc::_SC_PAGESIZE),
-        )
-    };
-    match (u64::try_from(pages), u64::try_from(bytes)) {
-        (Ok(pages), Ok(bytes)) if pages > 0 => pages.saturating_mul(bytes),
-        _ => u64::MAX, // Unknown.
-    }
+    let machine = rustix::system::sysinfo();
+    (machine.totalram as u64).saturating_mul(machine.mem_unit.into())
 }
 
 /// The smallest bound of the groups that a process belongs to and of all above them. `groups`: the text of

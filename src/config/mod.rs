@@ -6,6 +6,8 @@
 //!
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
 
+#![allow(missing_docs)]
+
 mod acme;
 mod acme_checks;
 mod address;

@@ -50,7 +50,7 @@ file names the schema:
 
 A file `.taplo.toml` beside it does the same without a change of the configuration file:
 
-```text
+```toml other
 [[rule]]
 include = ["config.toml"]
 [rule.schema]

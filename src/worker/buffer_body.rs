@@ -3,7 +3,6 @@
 
 use std::io;
 
-use crate::base::limits;
 use crate::net::Blocks;
 use crate::worker::body::{Coming, Progress, Unacceptable};
 use crate::worker::downstream::Client;
@@ -11,6 +10,7 @@ use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::stream::Stream;
+use crate::worker::wire::Amount;
 
 /// Puts behind the encoded head what is there of the body. Nothing is waited for: who sends slowly may be waiting for
 /// an answer.
@@ -61,7 +61,7 @@ fn take_received(
 
 /// Takes what the connection has received for the stream.
 fn take_from_connection(blocks: &Blocks, client: &Client) -> Result<(), Failure> {
-    match client.wire.receive(blocks, limits::BLOCK_BYTES, usize::MAX) {
+    match client.wire.receive(blocks, Amount::BLOCK) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(client.ended_early()),
         _ => Ok(()),
     }

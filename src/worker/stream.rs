@@ -8,6 +8,15 @@ use crate::http::h2::raise;
 use crate::net::{Block, Expired, Socket, Timer};
 use crate::worker::multiplex;
 
+/// The bytes of a message that are sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The number of bytes, from the front of their block.
+    pub count: usize,
+    /// Whether the message ends with them.
+    pub is_last: bool,
+}
+
 /// One side of an exchange.
 pub enum Stream {
     /// HTTP/1.
@@ -99,23 +108,19 @@ impl Stream {
         self.send_all(answer, true, timer).await
     }
 
-    /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. The
-    /// bytes are taken from the front of the block, and [`Block::rewind`] brings them back. `is_last`: the message ends
-    /// with these bytes. `progress` is called with the number of bytes whenever the peer took some of them, so that a
+    /// Sends a piece of a message from the front of `block`, at most until the timer's deadline; the block may be lost
+    /// then. The bytes are taken out of the block, and [`Block::rewind`] brings them back. `progress` is called with the number of bytes whenever the peer took some of them, so that a
     /// slow but living peer can be given more time. Errors: the peer is gone.
     pub async fn send(
         &self,
         block: &mut Block,
-        count: usize,
-        is_last: bool,
+        piece: Piece,
         timer: &Timer,
         progress: impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
         match self {
-            Stream::Socket(socket) => socket.send(block, count, timer, progress).await,
-            Stream::Multiplexed(stream) => {
-                stream.send(block, count, is_last, timer, progress).await
-            }
+            Stream::Socket(socket) => socket.send(block, piece.count, timer, progress).await,
+            Stream::Multiplexed(stream) => stream.send(block, piece, timer, progress).await,
         }
     }
 
@@ -126,7 +131,9 @@ impl Stream {
         is_last: bool,
         timer: &Timer,
     ) -> Result<io::Result<()>, Expired> {
-        self.send(block, block.len(), is_last, timer, |_| ()).await
+        let count = block.len();
+        let piece = Piece { count, is_last };
+        self.send(block, piece, timer, |_| ()).await
     }
 
     /// Sends the trailers of a body that was sent, if they are no bytes here. Errors: the peer is gone.

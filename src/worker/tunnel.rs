@@ -14,9 +14,9 @@ use crate::worker::downstream::{Client, Persistence};
 use crate::worker::exchange::Exchange;
 use crate::worker::leave::is_cut;
 use crate::worker::shard::Shard;
-use crate::worker::stream::Stream;
+use crate::worker::stream::{Piece, Stream};
 use crate::worker::upstream::Upstream;
-use crate::worker::wire::{Interrupted, Wire, nothing};
+use crate::worker::wire::{Amount, Interrupted, Wire, nothing};
 
 const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
@@ -127,10 +127,14 @@ impl Direction<'_> {
                     noted.renew(timer.timers().millis());
                 }
             };
+            let piece = Piece {
+                count: length,
+                is_last: false,
+            };
             let sent = self
                 .to
                 .stream
-                .send(&mut block, length, false, timer, progress)
+                .send(&mut block, piece, timer, progress)
                 .await;
             drop(noted);
             self.from.put(block, &self.shard.blocks);
@@ -138,9 +142,7 @@ impl Direction<'_> {
                 return End::Broken;
             }
             let blocks = &self.shard.blocks;
-            let more = self
-                .from
-                .more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
+            let more = self.from.more(blocks, Amount::BLOCK, timer, nothing);
             match more.await {
                 Ok(Ok(0)) => {
                     self.to.stream.end_sending();

@@ -17,7 +17,7 @@ use crate::worker::min_rate::MinRate;
 use crate::worker::relay::{Broken, Relay, Sink, Source};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::wire::nothing;
+use crate::worker::wire::{Amount, nothing};
 
 use rate::BodyRate;
 
@@ -242,7 +242,7 @@ pub async fn discard(attempt: &Attempt<'_>, timer: &Timer) {
     timer.set(limits::LONGEST_TIMEOUT);
     loop {
         blocks.give(wire.take());
-        let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
+        let more = wire.more(blocks, Amount::BLOCK, timer, nothing);
         match more.await {
             Ok(Ok(count @ 1..)) => {
                 attempt.upload_moves();

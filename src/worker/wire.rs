@@ -14,6 +14,23 @@ pub struct Wire {
     received: RefCell<Block>,
 }
 
+/// How much is received at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// The capacity that is wanted of a block which has to be taken for the bytes.
+    pub size: usize,
+    /// The most bytes to receive.
+    pub most: usize,
+}
+
+impl Amount {
+    /// Whatever is there and fits into a block.
+    pub const BLOCK: Amount = Amount {
+        size: limits::BLOCK_BYTES,
+        most: usize::MAX,
+    };
+}
+
 /// What can go wrong while waiting for more.
 #[derive(Debug)]
 pub enum Interrupted<F> {
@@ -71,18 +88,17 @@ impl Wire {
         self.received.borrow().is_empty()
     }
 
-    /// Looks whether a watched stream has brought more: the number of bytes, at most `most`, that came behind what is
-    /// there; 0 if the peer has ended its side. `size` is the capacity wanted of a block that has to be taken for them.
+    /// Looks whether a watched stream has brought more: the number of bytes that came behind what is there; 0 if the
+    /// peer has ended its side.
     pub fn poll_more(
         &self,
         cx: &mut Context<'_>,
         blocks: &Blocks,
-        size: usize,
-        most: usize,
+        amount: Amount,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.stream.poll_readable(cx));
-            match self.receive(blocks, size, most) {
+            match self.receive(blocks, amount) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.watch(),
                 outcome => return Poll::Ready(outcome),
             }
@@ -93,18 +109,17 @@ impl Wire {
     pub async fn more<F>(
         &self,
         blocks: &Blocks,
-        size: usize,
-        most: usize,
+        amount: Amount,
         timer: &Timer,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<io::Result<usize>, Interrupted<F>> {
         if !self.stream.is_watched() {
-            match self.receive(blocks, size, most) {
+            match self.receive(blocks, amount) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.watch(),
                 outcome => return Ok(outcome),
             }
         }
-        let waited = timer.bound(|cx| match self.poll_more(cx, blocks, size, most) {
+        let waited = timer.bound(|cx| match self.poll_more(cx, blocks, amount) {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
             Poll::Pending => watch(cx).map(Err),
         });
@@ -116,18 +131,18 @@ impl Wire {
     }
 
     /// Receives what is there now. Errors: [`io::ErrorKind::WouldBlock`] if nothing is there.
-    pub fn receive(&self, blocks: &Blocks, size: usize, most: usize) -> io::Result<usize> {
+    pub fn receive(&self, blocks: &Blocks, amount: Amount) -> io::Result<usize> {
         let mut block = self.take();
         if block.is_empty() {
             blocks.give(block);
-            block = match size {
+            block = match amount.size {
                 limits::RELAY_BLOCK_BYTES => blocks.take_relay(),
                 _ => blocks.take(),
             };
         } else if block.room() == 0 {
             block = enlarged(blocks, block);
         }
-        let outcome = self.stream.receive(&mut block, most);
+        let outcome = self.stream.receive(&mut block, amount.most);
         self.put(block, blocks);
         outcome
     }

@@ -9,7 +9,7 @@ use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::multiplex;
-use crate::worker::stream::Stream;
+use crate::worker::stream::{Piece, Stream};
 use crate::worker::upload::upload;
 use crate::worker::upstream::Upstream;
 
@@ -113,7 +113,11 @@ pub async fn send_rest(
     {
         let give_time = |_| timer.set(attempt.wait_to_upload(Side::Backend));
         give_time(0);
-        let sending = stream.send(kept, left, body.ends_here(), timer, give_time);
+        let piece = Piece {
+            count: left,
+            is_last: body.ends_here(),
+        };
+        let sending = stream.send(kept, piece, timer, give_time);
         match sending.await {
             Ok(Ok(())) => send_trailers(stream, body),
             Ok(Err(_)) => return Ok(()), // Receiving tells why.

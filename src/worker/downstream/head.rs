@@ -1,6 +1,5 @@
 //! Receiving what did not come at once: the rest of a request's head, or of what tells the protocol.
 
-use crate::base::limits;
 use crate::http::h1::may_end_head;
 use crate::http::h2::begins_connection;
 use crate::worker::downstream::Client;
@@ -9,7 +8,7 @@ use crate::worker::failure::Failure;
 use crate::worker::idle_clients::await_client;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::wire::{Interrupted, nothing};
+use crate::worker::wire::{Amount, Interrupted, nothing};
 
 /// Whether a connection that has brought its first bytes speaks HTTP/2: it begins with that protocol's preface, which
 /// is no request of HTTP/1.
@@ -19,13 +18,9 @@ pub async fn speaks_http2(shard: &Shard, client: &Client) -> bool {
         if let Some(speaks) = client.wire.with(|block| begins_connection(block.filled())) {
             return speaks;
         }
-        let more = client.wire.more(
-            &shard.blocks,
-            limits::BLOCK_BYTES,
-            usize::MAX,
-            &client.timer,
-            nothing,
-        );
+        let more = client
+            .wire
+            .more(&shard.blocks, Amount::BLOCK, &client.timer, nothing);
         if !matches!(more.await, Ok(Ok(count)) if count > 0) {
             return false;
         }
@@ -61,13 +56,9 @@ pub async fn receive_rest_of_head(
 async fn receive_pieces(shard: &Shard, client: &Client, most: usize) -> Result<(), Failure> {
     loop {
         let seen = client.wire.with(|block| block.len());
-        let more = client.wire.more(
-            &shard.blocks,
-            limits::BLOCK_BYTES,
-            usize::MAX,
-            &client.timer,
-            nothing,
-        );
+        let more = client
+            .wire
+            .more(&shard.blocks, Amount::BLOCK, &client.timer, nothing);
         match more.await {
             Ok(Ok(0) | Err(_)) => return Err(Failure::ClientLeft),
             Ok(Ok(_)) => {}

@@ -23,7 +23,7 @@ use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::wire::Wire;
+use crate::worker::wire::{Amount, Wire};
 
 pub use arrival::{Accepted, Arrival, Secured};
 pub use head::{receive_rest_of_head, speaks_http2};
@@ -347,7 +347,6 @@ impl Client {
     }
 
     fn poll_more(&self, shard: &Shard, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.wire
-            .poll_more(cx, &shard.blocks, limits::BLOCK_BYTES, usize::MAX)
+        self.wire.poll_more(cx, &shard.blocks, Amount::BLOCK)
     }
 }

@@ -12,6 +12,7 @@ use crate::base::time::Micros;
 use crate::http::h2::{ErrorCode, Head, Role, StreamId, raise};
 use crate::http::refusal::Refusal;
 use crate::net::{Block, Expired, Timer};
+use crate::worker::stream::Piece;
 
 /// A stream. What is not finished when it is dropped is reset.
 pub struct Stream {
@@ -262,18 +263,18 @@ impl Stream {
         self.note_sent(sent.is_ok(), true)
     }
 
-    /// Sends the first `count` bytes of `block` as the peer's windows allow, at most until the timer's deadline, and
-    /// takes them from its front. `is_last`: the message ends with them. `progress` is called with the number of bytes
+    /// Sends a piece of a message from the front of `block` as the peer's windows allow, at most until the timer's
+    /// deadline, and takes it out of the block. `progress` is called with the number of bytes
     /// whenever some were taken, and with 0 while none are taken and the client is not to blame for that. Errors: the
     /// peer has given the stream up.
     pub async fn send(
         &self,
         block: &mut Block,
-        count: usize,
-        is_last: bool,
+        piece: Piece,
         timer: &Timer,
         progress: impl Fn(usize),
     ) -> Result<io::Result<()>, Expired> {
+        let Piece { count, is_last } = piece;
         let (mut left, role) = (count, self.connection.role());
         timer
             .bound(|cx| {

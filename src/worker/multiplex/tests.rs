@@ -15,6 +15,7 @@ use crate::net::{Block, BoundListener, Engine, Gate, Listener, Socket, Timer, co
 use crate::worker::min_rate::MinRate;
 use crate::worker::sample::{refusing, run_worker, until};
 use crate::worker::shard::Shard;
+use crate::worker::stream::Piece;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -92,7 +93,11 @@ pub async fn send(shard: &Shard, stream: &Stream, bytes: &[u8]) -> io::Result<()
     let timer = Timer::new(&shard.timers);
     timer.set(PATIENCE);
     let mut block = block(bytes);
-    let sent = stream.send(&mut block, bytes.len(), true, &timer, |_| ());
+    let piece = Piece {
+        count: bytes.len(),
+        is_last: true,
+    };
+    let sent = stream.send(&mut block, piece, &timer, |_| ());
     sent.await.expect("there is much time")
 }
 

@@ -79,15 +79,15 @@ impl Relay<'_> {
             if is_slow {
                 return Err(Broken::TooSlow);
             }
-            let (size, most) = self.sink.next_receive(body);
+            let amount = self.sink.next_receive(body);
             admission = self.source.await_memory(&mut watch).await?;
             // What comes in small pieces need not wait for its turn.
-            let in_turn = is_ample || size == limits::RELAY_BLOCK_BYTES;
-            let piece = self.source.receive(size, most, in_turn, &mut watch).await?;
+            let in_turn = is_ample || amount.size == limits::RELAY_BLOCK_BYTES;
+            let piece = self.source.receive(amount, in_turn, &mut watch).await?;
             if piece.bytes == 0 && !body.source_ended(self.source.take_trailers(), head) {
                 return Err(Broken::SourceEnded);
             }
-            (is_ample, is_slow) = (piece.bytes >= size, piece.is_slow);
+            (is_ample, is_slow) = (piece.bytes >= amount.size, piece.is_slow);
         }
     }
 

@@ -14,7 +14,8 @@ use crate::worker::body::{Body, Coming};
 use crate::worker::min_rate::{MinRate, TooSlow};
 use crate::worker::relay::Broken;
 use crate::worker::shard::Shard;
-use crate::worker::stream::Stream;
+use crate::worker::stream::{Piece, Stream};
+use crate::worker::wire::Amount;
 
 /// The sink of a body.
 pub struct Sink<'a> {
@@ -36,19 +37,23 @@ pub struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known.
-    /// Streams that share a connection may all be stuck at once with what they hold, so each holds less.
-    pub fn next_receive(&self, body: &Body) -> (usize, usize) {
+    /// How much to receive next: never beyond the body where its end is known. Streams that share a connection may all
+    /// be stuck at once with what they hold, so each holds less.
+    pub fn next_receive(&self, body: &Body) -> Amount {
         let most = match body.coming {
             Coming::Length(left) => left.min(1 << 30) as usize,
             _ => usize::MAX,
         };
         let is_bulk = body.is_verbatim() && most > limits::BLOCK_BYTES;
         match self.stream {
-            Stream::Socket(_) if is_bulk && memory::level() < Level::Tight => {
-                (limits::RELAY_BLOCK_BYTES, most)
-            }
-            _ => (limits::BLOCK_BYTES, most),
+            Stream::Socket(_) if is_bulk && memory::level() < Level::Tight => Amount {
+                size: limits::RELAY_BLOCK_BYTES,
+                most,
+            },
+            _ => Amount {
+                size: limits::BLOCK_BYTES,
+                most,
+            },
         }
     }
 
@@ -79,7 +84,7 @@ impl Sink<'_> {
         };
         let sending = self
             .stream
-            .send(block, count, is_last, self.timer, progress);
+            .send(block, Piece { count, is_last }, self.timer, progress);
         let mut watched = pin!(self.rate.watch(socket, timers, moves, sending));
         let sent = poll_fn(|cx| {
             if (self.is_cut)() {

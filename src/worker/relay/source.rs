@@ -8,7 +8,7 @@ use crate::net::{Block, Expired, Timer};
 use crate::worker::memory::Admission;
 use crate::worker::relay::Broken;
 use crate::worker::shard::Shard;
-use crate::worker::wire::{Interrupted, Wire};
+use crate::worker::wire::{Amount, Interrupted, Wire};
 
 /// The source of a body.
 pub struct Source<'a> {
@@ -47,12 +47,10 @@ impl Source<'_> {
         }
     }
 
-    /// Waits for more of the body, at most `most` bytes, in a block of `size` bytes if one has to be taken. `in_turn`:
-    /// the bytes are so many that others have to have their turn before.
+    /// Waits for more of the body. `in_turn`: the bytes are so many that others have to have their turn before.
     pub async fn receive<F>(
         &self,
-        size: usize,
-        most: usize,
+        amount: Amount,
         in_turn: bool,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<Received, Broken<F>> {
@@ -60,9 +58,9 @@ impl Source<'_> {
         let waits_since = self.timer.timers().millis();
         let blocks = &self.shard.blocks;
         let received = if in_turn {
-            self.more_in_turn(size, most, &mut watch).await
+            self.more_in_turn(amount, &mut watch).await
         } else {
-            let more = self.wire.more(blocks, size, most, self.timer, &mut watch);
+            let more = self.wire.more(blocks, amount, self.timer, &mut watch);
             more.await
         };
         // A source that is reset has ended too early.
@@ -77,12 +75,11 @@ impl Source<'_> {
     /// Waits for more of the body, as [`Wire::more`] does, and receives it when its turn has come.
     async fn more_in_turn<F>(
         &self,
-        size: usize,
-        most: usize,
+        amount: Amount,
         mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
     ) -> Result<io::Result<usize>, Interrupted<F>> {
         let (stream, pace) = (&self.wire.stream, &self.shard.pace);
-        let bytes = size.min(most);
+        let bytes = amount.size.min(amount.most);
         loop {
             if stream.is_watched() {
                 let readable = self.timer.bound(|cx| match stream.poll_readable(cx) {
@@ -96,7 +93,7 @@ impl Source<'_> {
                 }
             }
             pace.admit(bytes).await;
-            let outcome = self.wire.receive(&self.shard.blocks, size, most);
+            let outcome = self.wire.receive(&self.shard.blocks, amount);
             let count = outcome.as_ref().map_or(0, |&count| count);
             pace.give_back(bytes.saturating_sub(count));
             match outcome {

@@ -15,7 +15,7 @@ use crate::worker::multiplex;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
-use crate::worker::wire::Interrupted;
+use crate::worker::wire::{Amount, Interrupted};
 
 /// A response that is waited for.
 pub struct Receiving<'a> {
@@ -106,7 +106,7 @@ impl Receiving<'_> {
             }
             seen = length;
             let watch = |cx: &mut Context<'_>| (self.watch)(cx);
-            let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, self.timer, watch);
+            let more = wire.more(blocks, Amount::BLOCK, self.timer, watch);
             match more.await {
                 Ok(Ok(count)) if count > 0 => {}
                 Ok(_) => return Err(self.upstream.end_without_answer(self.shard)),

@@ -99,7 +99,8 @@ impl Upstreams {
         if let Some(upstream) = left {
             let is_crowded = self.count.get() >= limits::CORE_IDLE_CONNECTIONS;
             self.with(id, table, |backend| {
-                backend.keep(upstream, keep, is_crowded, now, table.in_flight(id));
+                backend.peak.note(table.in_flight(id), now);
+                backend.keep(upstream, keep, is_crowded, now);
             });
         }
         // Who began to wait on another core just now may have found nothing idle here.
@@ -203,8 +204,7 @@ impl Backend {
         self.idle.pop_front_if(counts)?.upstream.close()
     }
 
-    fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64, in_use: u32) {
-        self.peak.note(in_use, now);
+    fn keep(&mut self, upstream: Upstream, keep: Keep, is_crowded: bool, now: u64) {
         self.keep = keep;
         let most = match is_crowded {
             true => keep.most.min(limits::IDLE_CONNECTIONS_LEAST),
