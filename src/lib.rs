@@ -2,86 +2,91 @@
 //!
 //! A reverse proxy for HTTP APIs: one io_uring runtime per core, nothing shared on the way of a request.
 //!
-//! ## The way of a request
+//! ## The steps of a request
 //!
 //! ```text
-//! accept → parse → DECIDE: access → guard (client) → route → guard (route) → auth → cache lookup → balance → shed
-//!        → ENCODE → upstream (connect, send, receive head)
-//!        → RESPONSE: source → filters (cache fill, compression) → sink → record
+//! accept → parse → DECIDE: access → route → balance → ENCODE → upstream (connect, send, receive head)
+//!        → RESPONSE: head → body → record
 //! ```
 //!
-//! (Guard, auth, cache, shed and filters are not built yet; their places in `worker/decide/mod.rs` are marked.)
-//! [`worker`] holds the steps, `worker/proxy.rs` names them in this order. The files of `worker/`, in the order of a
-//! request:
+//! Each step has a file or a folder in [`worker`]. A decision has outcomes: more bytes are needed, the request waits, it
+//! gets a reply of our own, or it is forwarded. The files in the order of a request, with `src/` left out:
 //!
-//! * **the core**: `mod.rs` starts it, `shard.rs` has all that it owns, `plan.rs` the configuration in force,
-//!   `mailbox.rs` takes messages of other threads
-//! * **accept**: `accept.rs`, `turn_away.rs`, `client_room.rs` (places for clients), `idle_clients.rs`,
-//!   `live_listener.rs`
-//! * **connection**: `connection/` (from the first byte to the close), `downstream/` (the client's side: arrival,
-//!   persistence, heads, lingering), `multiplex/` (the bytes of HTTP/2), `stream.rs` and `wire.rs` (a socket or a
-//!   stream, with what was received)
-//! * **exchange**: `proxy.rs` (the steps), `exchange.rs` (one request with its response, as plain data)
-//! * **decide**: `decide/`: `head.rs`, `target.rs`, `trace.rs`, `facts.rs`, `challenge.rs`, `access.rs` and
-//!   `demands.rs`, `route.rs`, `balance.rs` and `carrier.rs`, `memory.rs`; the pure parts are [`route`] and [`balance`]
-//! * **reply**: `reply.rs`: any answer of our own; `failure.rs` and `shared/failure.rs`: the table of failures
-//! * **encode**: `encode.rs`, `references.rs` (names in answers), `buffer_body.rs` (the body that is kept),
-//!   `framing.rs`
-//! * **upstream**: `forward.rs` (one attempt after the other), `retry.rs` (whether there is another), `attempt.rs` (one
-//!   attempt), `upstream/` (connections), `upload.rs` (the rest of the body), `under_way.rs`, `leave.rs` and
-//!   `resort.rs` (backends that turn unhealthy)
-//! * **response**: `response/` (a head is received from the backend, the client is answered), `interim.rs`, `relay/`
-//!   (bodies, from a source through filters to a sink), `body.rs`, `trailers.rs`, `tunnel.rs`
-//! * **record**: `record.rs`, `log_ration.rs`
-//! * **fairness**: `pace.rs` (the time of a core), `min_rate.rs` (slow clients), `memory/`
+//! ```text
+//! worker/accept.rs        takes in new connections; accept_pause.rs after an error, turn_away.rs where the clients in
+//!                         a queue came for another purpose, live_listener.rs for the settings of a listener,
+//!                         client_room.rs while there is no place for another client
+//! worker/connection/      a client's connection from accept to close: opening.rs (PROXY header, TLS), h1.rs, h2.rs,
+//!                         tasks.rs (streams), failure.rs
+//! worker/multiplex/       HTTP/2 connections on either side: connection/ (connection/carry.rs, connection/events.rs,
+//!                         connection/watch.rs), stream.rs, state.rs
+//! worker/downstream/      the client's side: arrival.rs, head.rs, persistence.rs (may the connection go on), linger.rs
+//! worker/proxy.rs         the way of one request through all that follows; exchange.rs is the request and its response
+//! worker/decide/          the decision: head.rs, facts.rs, access.rs, demands.rs, challenge.rs, target.rs, route.rs,
+//!                         balance.rs, carrier.rs, trace.rs, memory.rs
+//! worker/reply.rs         answers of our own; reply/render.rs renders their bytes once per core
+//! worker/encode.rs        the request as a backend gets it; encode/told.rs: what the backend is told of the client
+//! worker/buffer_body.rs   the part of a body that has come already
+//! worker/forward.rs       sends a request to a backend, and perhaps to another one; forward/connection.rs asks for a
+//!                         connection, retry.rs decides, resort.rs says which backends take requests, plan.rs holds
+//!                         the snapshot as this core lives it
+//! worker/upstream/        connections to backends: caller.rs (for whom), pick.rs, wait.rs, queue.rs, connect.rs,
+//!                         reach.rs, race.rs, dial.rs, stream.rs, shared.rs, idle.rs, learnt.rs, peak.rs, hold.rs,
+//!                         descriptors.rs, rest.rs, trial.rs, reuse_key.rs, websocket.rs
+//! worker/attempt.rs       one attempt at one backend: attempt/send.rs, attempt/duplex.rs, upload.rs and upload/rate.rs
+//!                         (the body), under_way.rs and leave.rs (its backend turns unhealthy), failure.rs
+//! worker/response/        a response from its backend to the client: begin.rs, receive.rs, head.rs, answer.rs
+//! worker/interim.rs       bounds interim heads; references.rs rewrites references to the backend, trailers.rs chooses
+//!                         trailers, framing.rs chooses how a body is framed
+//! worker/relay/           the one pump for bodies: source.rs, filter.rs, sink.rs
+//! worker/body.rs          the framing of bodies; wire.rs and stream.rs are the two sides of an exchange, pace.rs lets
+//!                         bulk transfers take turns, min_rate.rs measures slow clients
+//! worker/tunnel.rs        bytes both ways after a 101
+//! worker/record.rs        counts and logs the exchange; log_ration.rs bounds the lines
+//! ```
 //!
-//! Whether a request that failed at one backend may be sent to another is decided in `worker/retry.rs`;
-//! `docs/architecture.md` has the whole table of what happens when something fails.
+//! Around the requests of a core: `worker/shard.rs` is all that a core owns, `worker/mailbox.rs` takes messages of other
+//! threads, `worker/idle_clients.rs` lists the clients that wait, and `worker/memory/` acts when memory runs short
+//! (`worker/memory/relays.rs`, `worker/memory/relief.rs`, `worker/memory/sends.rs`).
 //!
-//! A connection of HTTP/2 carries many requests: `worker/multiplex` moves its bytes, `http/h2` knows the protocol, and
-//! each stream goes the same way from downstream on, as one side of an exchange (`worker/stream.rs`: a socket or a
-//! stream). In between, every head has the form of HTTP/1: what comes over HTTP/2 is lowered to it, what goes out over
-//! it raised from it.
-//!
-//! Near the way of a request: `http/h1/repair.rs` and `http/h2/repair.rs` write answers anew that are not well-formed and
-//! have one reading. `http/proxy_fields.rs` lists the fields in which a stranger could pose as a proxy.
+//! Heads have the form of HTTP/1 inside, whatever the version of either side. `http/h1/repair.rs` and
+//! `http/h2/repair.rs` write answers anew that are not well-formed and have one reading. `http/proxy_fields.rs` lists
+//! the fields in which a stranger could pose as a proxy. `docs/architecture.md` has the table of all failures, which
+//! `shared/failure.rs` declares.
 //!
 //! ## The threads
 //!
-//! * **workers**, one per core, own their listeners, connections, idle upstream connections, balancers and timers. They
-//!   speak to each other of two things only: of connections to a backend that may have no more of them
-//!   (`worker/upstream/queue.rs`), and of places for clients when there are as many as may be
-//!   (`worker/client_room.rs`).
-//! * **health**, one, probes the backends and tells every worker what it found.
-//! * **control**, one, is the only thread that changes the configuration: it takes signals, serves the management API,
-//!   metrics and the live page, puts configurations in force, resolves names, and hands over to a new process.
-//! * **files**, one, reads and writes files and compiles configurations for the control thread, which waits for no
-//!   disk; **acme-files** does that for certificates that palantir orders.
-//! * **access-log** and **log**, one each, write lines (`control/access_log`, [`base::log`]): a file or a pipe that
-//!   does not answer stops no other thread.
+//! * **worker**, one per core: owns its listeners, connections, idle upstream connections, balancers and timers.
+//!   Workers tell each other of two things only: connections to a backend that may have no more of them
+//!   (`worker/upstream/queue.rs`), and places for clients (`worker/client_room.rs`).
+//! * **health**, one: probes the backends and tells every worker their states.
+//! * **control**, one: alone changes the configuration. The thread takes signals, serves the management API, metrics and
+//!   the live page, puts configurations in force, resolves names, and hands over to a new process.
+//! * **files** and **acme-files**: read and write files for the control thread, which waits for no disk.
+//! * **access-log** and **log**: write lines (`control/access_log/`, [`base::log`]). A file or a pipe that does not
+//!   answer stops no other thread.
 //!
 //! [`shared`] holds all that two threads touch. The one exception is the count of allocated bytes ([`base::memory`]),
-//! because the process has one bound on these bytes, `limits.memory_bytes`. `worker/memory` has what a worker does near
-//! that bound.
+//! because the process has one bound on these bytes, `limits.memory_bytes`.
 //!
 //! ## Who waits for whom
 //!
 //! Where several want the same and there is not enough of it, one place decides: `worker/upstream/queue.rs` for
 //! connections to a bounded backend, `worker/upstream/rest.rs` for backends that cannot be connected to,
 //! `worker/upstream/descriptors.rs` for descriptors, `worker/client_room.rs` for places of clients, `worker/pace.rs`
-//! for the time of a core, `worker/memory` for memory, and `http/h2/connection/send.rs` for the bytes of a connection.
+//! for the time of a core, `worker/memory/` for memory, and `http/h2/connection/send.rs` for the bytes of a connection.
 //! `docs/architecture.md` says how ("Fair shares").
 //!
 //! ## The way of a change
 //!
 //! ```text
-//! API, signal or command line → control/ask → control/desk (file + what the API said → checked) → config (compiled)
-//!   → snapshot → every worker adopts it between two requests and says so → the answer
+//! API, signal or command line → control: file + overrides → config: checked → compiled → snapshot
+//!   → every worker adopts the snapshot between two requests and says so → the answer
 //! ```
 //!
-//! Certificates and the settings of TLS are loaded and built on the way (`config` says what, [`tls`] does it), never by
-//! a worker. Those that palantir orders itself (`control/acme`) lie in files like all others: a new one is a file that
-//! has changed (`control/file_watch`). A worker knows of it only what an authority that asks is answered
+//! Certificates and the settings of TLS are loaded and built on the way ([`config`] names them, [`tls`] loads them),
+//! never by a worker. Certificates that palantir orders itself (`control/acme/`) lie in files like all others: a new one
+//! is a file that has changed (`control/file_watch.rs`). A worker only knows the answers to an authority that asks
 //! (`tls/challenges.rs`).
 //!
 //! ## The start and the control thread
@@ -98,10 +103,36 @@
 //! `control/shutdown` and `control/succession` (upgrades and the service manager). `control/turn` is one turn of its
 //! loop, and `control/compiler` compiles its configurations on the thread that works with files.
 //!
-//! ## Who may import whom
+//! ## The layers
 //!
-//! Modules stand below in reading order; each may import those named before it, never one named after it. The steps
-//! that only decide ([`balance`], [`route`]) do not import each other. `tests/tidy.rs` enforces both rules.
+//! Each module imports only those above it, and no files import each other in a circle. `tests/tidy.rs` enforces both.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | foundations | [`base`]: bounds, ids, time, addresses; [`http`]: the wire without I/O; [`tls`]: certificates and keys |
+//! | steps that only decide, with their compiled forms | [`route`], [`balance`] |
+//! | between threads | [`shared`]: counters and tables; [`snapshot`]: the compiled configuration; [`messages`] |
+//! | the data plane | [`net`]: the engine and its sockets; [`worker`]: one core |
+//! | the control plane | [`config`], [`health`], [`control`] |
+//! | the outside | [`cli`], [`test_server`] |
+//!
+//! ## Glossary
+//!
+//! * **downstream**, **upstream**: the side of the client, the side of the backend.
+//! * **listener**: an address that clients connect to, with its settings.
+//! * **route**: host and path prefix, with the pool and the conditions of their requests.
+//! * **pool**: backends that do the same work; **backend**: one of them; **balancer**: an algorithm at work, which
+//!   `pick`s a backend.
+//! * **exchange**: one request with its response. **Reply**: an answer of our own. **Failure**: an exchange or an
+//!   attempt that went wrong, with the party at fault.
+//! * **healthy**, **unhealthy**, **draining**: states of a backend. **Probe**: an active check. **Outlier**: a backend
+//!   that is ejected for its answers.
+//! * **settings**: as the operator wrote them; **config**: checked; **snapshot**: compiled. **Override**: a change by the
+//!   API against the file. **Revision**: one state of file and overrides.
+//! * **reload**: another snapshot for the running process. **Upgrade**: another process takes the sockets over.
+//!   **Drain**: nothing new begins, what runs may end.
+//! * **worker**: a thread that serves; **shard**: what it owns.
+//! * **timeout**: a setting; **deadline**: an instant. **Counter**: only goes up; **gauge**: goes up and down.
 
 pub mod base;
 

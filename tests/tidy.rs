@@ -3,6 +3,8 @@
 
 #[path = "tidy/graph.rs"]
 mod graph;
+#[path = "tidy/map.rs"]
+mod map;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -118,6 +120,19 @@ fn files_import_each_other_in_no_circle() {
     assert!(
         circles.is_empty(),
         "files that import each other are read, tested and changed only together: {circles:#?}"
+    );
+}
+
+#[test]
+fn the_map_is_of_this_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let text = fs::read_to_string(root.join("lib.rs")).unwrap();
+    let modules = reading_order(&Source::new("lib.rs", &text));
+    let sources = sources_below(&root, &root);
+    let differences = map::differences(&text, &modules, &sources, map::exists);
+    assert!(
+        differences.is_empty(),
+        "a newcomer finds every file by the map in src/lib.rs: {differences:#?}"
     );
 }
 
@@ -477,6 +492,14 @@ fn what_is_allowed_breaks_no_rule() {
             "#[cfg(test)]\nmod tests {\n    use crate::worker::x;\n    fn f() { y.await }\n}\nfn g() {}\n",
         ),
         ("http/c.rs", "#[cfg(test)]\nmod tests;\n\nfn g() {}\n"),
+        (
+            "http/d.rs",
+            "fn f() {\n    match x {\n        #[cfg(test)]\n        A => y.await,\n        B => {}\n    }\n}\n",
+        ),
+        (
+            "http/e.rs",
+            "#[cfg(test)]\nuse crate::{\n    worker::a,\n};\n#[cfg(test)]\nfn f(\n    x: u8,\n) {\n    y.await\n}\n",
+        ),
         ("route/tests.rs", "use crate::config::load;\n"),
         ("route/tree.rs", "use super::Rule;\nuse crate::route::x;\n"),
         (

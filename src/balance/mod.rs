@@ -116,6 +116,7 @@ impl AlgorithmPlan {
 /// A backend that takes new requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
+    /// The backend.
     pub id: BackendId,
     /// `1..=limits::WEIGHT`; while some backend of the pool has only a share of its requests, that times the share.
     pub weight: u16,
@@ -143,6 +144,7 @@ pub trait InFlight {
 pub struct View<'a> {
     /// The requests under way at each backend.
     pub in_flight: &'a dyn InFlight,
+    /// The time of the pick.
     pub now: Micros,
     /// [`hash_key`] of what the request has for [`AlgorithmPlan::key`]; 0 if the algorithm uses none.
     pub key: u64,

@@ -29,7 +29,9 @@ impl SocketAccess {
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListenAddr {
+    /// An IP address and a port.
     Tcp(SocketAddr),
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
@@ -45,13 +47,16 @@ impl fmt::Display for ListenAddr {
 /// A backend's transport address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BackendAddr {
+    /// An IP address and a port.
     Tcp(SocketAddr),
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 /// What a listening socket is for, which whoever waits in its queue came for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
+    /// The part of the program that accepts there.
     pub server: ServerKind,
     /// Whether HTTP is spoken there without TLS.
     pub is_cleartext: bool,
@@ -64,5 +69,6 @@ pub enum ServerKind {
     Proxy,
     /// The management API.
     Admin,
+    /// A test server of `[test_server]`.
     TestServer,
 }

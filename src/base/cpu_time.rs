@@ -10,6 +10,10 @@ pub struct CpuTime(Option<libc::clockid_t>);
 
 impl CpuTime {
     /// The clock of the thread with this handle.
+    #[expect(
+        unsafe_code,
+        reason = "the clock of a thread is only known to the C library"
+    )]
     pub fn of<T>(thread: &JoinHandle<T>) -> CpuTime {
         let mut clock = 0;
         // SAFETY: the handle keeps the thread's identifier valid, and the call writes the clock's to a live variable.
@@ -18,6 +22,10 @@ impl CpuTime {
     }
 
     /// The processor time so far; zero if the thread has ended.
+    #[expect(
+        unsafe_code,
+        reason = "a clock of this kind can only be read through the C library"
+    )]
     pub fn read(self) -> Duration {
         let mut time = libc::timespec {
             tv_sec: 0,

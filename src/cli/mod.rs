@@ -73,6 +73,7 @@ pub enum Command {
         #[arg(long, value_name = "ADDR", required = true, num_args = 1..)]
         listen: Vec<SocketAddr>,
     },
+    /// A command for a running process, sent to its management API.
     #[command(flatten)]
     Remote(Remote),
 }

@@ -18,6 +18,7 @@ use crate::tls::{PairFiles, TlsFault, Vault};
 #[derive(Clone, Debug)]
 pub struct Acme {
     pub(super) place: Place,
+    /// The settings of the section.
     pub settings: AcmeSettings,
     pub(super) places: Places,
 }
@@ -30,31 +31,34 @@ pub(super) struct Places {
     hmac_key_file: Place,
 }
 
-/// What `[acme]` says.
+/// The settings of `[acme]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmeSettings {
-    /// Where the account and the certificates are kept, those of each authority in a folder of their own.
+    /// The folder of the account and the certificates, those of each authority in a folder of their own.
     pub state_dir: PathBuf,
     /// The URL under which the authority says what it offers.
     pub directory: String,
-    /// Whom it may write to: `mailto:` URLs.
+    /// Addresses that the authority may write to: `mailto:` URLs.
     pub contacts: Vec<String>,
-    /// Whom its own certificate is verified by; `None`: the authorities of this machine.
+    /// The file of the authorities that vouch for the directory's own certificate; `None`: those of this machine.
     pub ca: Option<PathBuf>,
+    /// How it is proven to the authority that a name is ours.
     pub challenge: ChallengeKind,
+    /// The external account; `None`: the authority wants none.
     pub eab: Option<ExternalAccount>,
 }
 
-/// What binds the account to a customer of the authority (RFC 8555 section 7.3.4).
+/// The binding of the account to a customer of the authority (RFC 8555 section 7.3.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalAccount {
+    /// Identifier of the key, as the authority gave it.
     pub key_id: String,
     /// Holds the key, in base64url.
     pub hmac_key_file: PathBuf,
 }
 
 impl AcmeSettings {
-    /// Where everything is kept that this authority gave.
+    /// The folder of everything that this authority gave.
     pub fn folder(&self) -> PathBuf {
         let (_, rest) = self.directory.split_once("://").unwrap_or_default();
         let is_plain = |char: &char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-');
@@ -191,7 +195,7 @@ pub(super) fn check_files(acme: &Acme, vault: &mut Vault, notes: &Notes<'_>) {
     }
 }
 
-/// Whether something is there that is no folder. What is not there is made.
+/// Whether something other than a folder is there. A folder that is missing is made when it is needed.
 fn is_something_else(folder: &Path) -> bool {
     folder.metadata().is_ok_and(|metadata| !metadata.is_dir())
 }

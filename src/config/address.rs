@@ -14,17 +14,20 @@ use crate::base::limits;
 /// A backend's address as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendAddress {
-    /// What a client would send as `Host`; `localhost` for a Unix socket.
+    /// The `Host` that a client would send; `localhost` for a Unix socket.
     pub host: String,
+    /// The place of the backend on the network or on this machine.
     pub place: BackendPlace,
 }
 
-/// Where a backend is to be found.
+/// The place of a backend: a known address, a name to resolve, or a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BackendPlace {
+    /// An IP address and a port.
     Ip(SocketAddr),
     /// A name to look up, in lower case.
     Name(String, u16),
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
@@ -35,7 +38,7 @@ impl BackendAddress {
         backend(text)
     }
 
-    /// What it is asked for and verified as over TLS, unless its pool says otherwise.
+    /// The name that the backend is asked for and verified as over TLS, unless its pool names another.
     pub(super) fn server_name(&self) -> ServerName<'static> {
         match &self.place {
             BackendPlace::Ip(addr) => ServerName::IpAddress(addr.ip().into()),
@@ -192,7 +195,7 @@ pub(super) fn host_pattern(text: &str) -> Result<String, String> {
     .map_err(|_| right.to_owned())
 }
 
-/// What may stand in a `Host` field: a name or an address, with or without a port.
+/// Reads a value of the field `Host`: a name or an address, with or without a port.
 pub(super) fn host_field(text: &str) -> Result<String, String> {
     let host = match text.rsplit_once(':') {
         Some((host, _)) if !text.ends_with(']') => split_port(text).map(|_| host),

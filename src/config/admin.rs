@@ -1,4 +1,4 @@
-//! `[admin]`: where palantir itself is talked to.
+//! `[admin]`: the address of the management API, and who may use it.
 
 use super::address;
 use super::document::Table;
@@ -28,13 +28,13 @@ pub(super) fn read(table: &mut Table<'_>) -> Option<(Admin, Option<ServerTlsSett
         .is_some_and(|tls| tls.client_certificate() == ClientCertificate::Required);
     let addr = |text: &str| {
         let addr = address::listen_addr(text)?;
-        match may_be_open(&addr) || has_token || wants_certificate {
-            true => Ok(addr),
-            false => Err(
-                "is not a loopback address: others may reach it, so it needs a token_file, or tls with a client_ca"
-                    .to_owned(),
-            ),
+        if may_be_open(&addr) || has_token || wants_certificate {
+            return Ok(addr);
         }
+        Err(
+            "is not a loopback address: others may reach it, so it needs a token_file, or tls with a client_ca"
+                .to_owned(),
+        )
     };
     let listen_addr = table
         .get("listen_addr", |item| Some(item.parsed(addr)))

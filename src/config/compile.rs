@@ -44,7 +44,9 @@ pub type Resolved = HashMap<String, Vec<IpAddr>>;
     limits::BACKENDS
 )]
 pub struct TooManyBackends {
+    /// The name of the pool with the backend that is one too many.
     pub pool: String,
+    /// The address of the first backend that does not fit any more.
     pub backend: String,
 }
 
@@ -52,6 +54,7 @@ pub struct TooManyBackends {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CannotCompile {
     #[error(transparent)]
+    /// The backends of all pools together are too many.
     TooManyBackends(#[from] TooManyBackends),
     /// A file that TLS needs cannot be used, and never could since it was first named.
     #[error("{key}: {text}")]

@@ -14,9 +14,10 @@ pub fn share_out(settings: &Settings, machine: &Machine, workers: usize) -> Desc
     let of_workers = workers * (limits::WORKER_DESCRIPTORS + 2 * listeners);
     let management = share(all, limits::ADMIN_CONNECTIONS);
     let probes = share(all, limits::PROBES);
-    let test_servers = match settings.test_servers.is_empty() {
-        true => 0,
-        false => of_test_servers(machine),
+    let test_servers = if settings.test_servers.is_empty() {
+        0
+    } else {
+        of_test_servers(machine)
     };
     let others = limits::RESERVED_DESCRIPTORS + of_workers + management + probes + test_servers;
     let sockets = all.saturating_sub(others).max(limits::SOCKETS_LEAST);

@@ -18,25 +18,34 @@ use crate::snapshot::HalfClose;
 /// A listener as written.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
+    /// The address to listen on.
     pub addr: Placed<ListenAddr>,
+    /// TLS with clients; `None`: cleartext.
     pub tls: Option<ServerTlsSettings>,
+    /// Whether HTTP/2 is spoken besides HTTP/1.1.
     pub http2: bool,
+    /// Whether every connection begins with a PROXY header.
     pub proxy_protocol: bool,
-    /// Empty: whoever reaches the address, which then is a local one.
+    /// Networks whose PROXY headers are taken. Empty: those of everybody who reaches the address, which then is a local
+    /// one.
     pub proxy_protocol_from: Vec<Placed<Cidr>>,
+    /// Whether every request is redirected to the same URL under `https`.
     pub redirect_to_https: bool,
+    /// Treatment of several slashes in a row.
     pub merge_slashes: MergeSlashes,
     /// The port of the URL that `redirect_to_https` redirects to.
     pub https_port: u16,
+    /// Treatment of clients that end their sending side.
     pub half_close: HalfClose,
     /// Whether cookies may have control bytes.
     pub tolerates_control_bytes: bool,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,
-    /// 0: as `limits.connections` says.
+    /// Largest number of clients at once; 0: as `limits.connections` says.
     pub connections: u32,
-    /// Bytes in a second; 0: no least rate.
+    /// Least rate of a client, in bytes a second; 0: any rate is enough.
     pub min_rate_bytes: u32,
+    /// Time for which a client may be slower than the least rate.
     pub min_rate_grace: Duration,
 }
 

@@ -1,5 +1,7 @@
 //! What a configuration may leave to the machine.
 
+use rustix::process::{Resource, getrlimit};
+
 use super::memory;
 
 /// Facts that a compiled configuration depends on; an argument, so that compiling is a plain function.
@@ -25,12 +27,6 @@ impl Machine {
 }
 
 fn soft_descriptor_limit() -> u64 {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: fills a live struct of the right type.
-    let status = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    // POSIX promises every process 20; the call only fails for a resource that does not exist.
-    if status == 0 { limit.rlim_cur } else { 20 }
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.unwrap_or(u64::MAX) // There is no bound.
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where control groups are found. Of version 1, memory has a hierarchy of its own.
+/// The folders of control groups. In version 1, memory has a hierarchy of its own.
 const GROUPS: [(&str, &str, &str); 2] = [
     ("/sys/fs/cgroup", "", "memory.max"),
     ("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes"),
@@ -17,17 +17,8 @@ pub(super) fn memory_bytes() -> u64 {
 }
 
 fn machine_bytes() -> u64 {
-    // SAFETY: plain system calls.
-    let (pages, bytes) = unsafe {
-        (
-            libc::sysconf(libc::_SC_PHYS_PAGES),
-            libc::sysconf(libc::_SC_PAGESIZE),
-        )
-    };
-    match (u64::try_from(pages), u64::try_from(bytes)) {
-        (Ok(pages), Ok(bytes)) if pages > 0 => pages.saturating_mul(bytes),
-        _ => u64::MAX, // Unknown.
-    }
+    let machine = rustix::system::sysinfo();
+    (machine.totalram as u64).saturating_mul(machine.mem_unit.into())
 }
 
 /// The smallest bound of the groups that a process belongs to and of all above them. `groups`: the text of

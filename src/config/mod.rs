@@ -6,6 +6,8 @@
 //!
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
 
+#![allow(missing_docs)]
+
 mod acme;
 mod acme_checks;
 mod address;
@@ -64,7 +66,7 @@ pub use tls::{ClientTlsSettings, ServerTlsSettings};
 
 use crate::base::{file, limits};
 
-/// Where a configuration is looked for when no path is given, in this order.
+/// Paths at which a configuration is looked for when no path is given, in this order.
 pub const DEFAULT_PATHS: [&str; 2] = ["config.toml", "reverse-proxy.toml"];
 /// Environment variables that may name the file, in this order.
 pub const PATH_VARIABLES: [&str; 2] = ["PALANTIR_CONFIG", "REVERSE_PROXY_CONFIG_PATH"];
@@ -74,6 +76,7 @@ pub const PATH_VARIABLES: [&str; 2] = ["PALANTIR_CONFIG", "REVERSE_PROXY_CONFIG_
 pub struct Config {
     /// The file that it was read from.
     pub path: PathBuf,
+    /// The settings, key by key.
     pub settings: Settings,
     text: String,
 }
@@ -191,7 +194,7 @@ fn examine(
 ) -> Result<Config, Mistakes> {
     let notes = notes::Notes::new(&text);
     let settings = document::read(&declared::ROOT, &notes, Settings::read);
-    // What a file leaves out may stand where a syntax error made it unreadable.
+    // A setting that seems to be left out may stand where a syntax error made the file unreadable.
     if notes.all_reliable() {
         checks::check(&settings, &notes);
         check_files(&settings, &notes);
@@ -256,7 +259,7 @@ impl Config {
         notes.into_list().0
     }
 
-    /// How many routes, pools and backends (as written) there are.
+    /// The numbers of routes, pools and backends, as written.
     pub fn counts(&self) -> (usize, usize, usize) {
         let pools = self.settings.all_pools();
         let backends = self.settings.all_pools().map(|pool| pool.backends.len());

@@ -9,21 +9,23 @@ use std::path::PathBuf;
 use crate::base::limits;
 use crate::tls::TlsFault;
 
-/// Where a value stands in the file, and what it looks like there.
+/// The place of a value in the file, and its text there.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     /// The way to it: `pools[0].backends[1].weight`.
     pub key: String,
-    /// Its first byte in the file.
+    /// Offset of the first byte of the value in the file.
     pub offset: usize,
-    /// Its text, if that is short enough to repeat; else empty.
+    /// The text of the value, if that is short enough to repeat; else empty.
     pub shown: String,
 }
 
 /// A value with its place, kept where a later check may have to point at it.
 #[derive(Clone, Debug, Default)]
 pub struct Placed<T> {
+    /// The place of the value in the file.
     pub place: Place,
+    /// The value as read.
     pub value: T,
 }
 
@@ -42,9 +44,9 @@ pub struct Note {
     pub at: Option<(usize, usize)>,
     /// The way to the value at fault (`pools[0].backends[1].weight`); empty if it is none.
     pub key: String,
-    /// What stands there, if that is short enough to repeat; else empty.
+    /// The text of the value at fault, if that is short enough to repeat; else empty.
     pub shown: String,
-    /// What is wrong with it and what would be right, on one line.
+    /// The mistake and the right form, on one line.
     pub text: String,
 }
 
@@ -149,6 +151,7 @@ impl<'t> Notes<'t> {
 /// Everything that keeps a file from being a configuration. Displayed one per line, as `file:line:column: text`.
 #[derive(Debug)]
 pub struct Mistakes {
+    /// The path of the file.
     pub path: PathBuf,
     /// At most [`limits::CONFIG_MISTAKES`], in the order of the file.
     pub notes: Vec<Note>,

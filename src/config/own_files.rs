@@ -39,7 +39,9 @@ enum Role {
 /// The identity of a file: its path, or its device and inode.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Identity {
+    /// The whole path, without links.
     Path(PathBuf),
+    /// Device and inode.
     Inode(u64, u64),
 }
 

@@ -15,34 +15,41 @@ use crate::snapshot::{Outlier, PoolOptions, Protocol};
 /// A pool as written.
 #[derive(Clone, Debug)]
 pub struct PoolSettings {
-    /// Its name, or that of the route whose own pool it is.
+    /// The name of the pool; of a pool that is a route's own, the name of the route.
     pub name: Placed<String>,
+    /// The algorithm that picks the backend of a request.
     pub algorithm: AlgorithmPlan,
+    /// The backends, in the order of the file.
     pub backends: Vec<Placed<BackendSettings>>,
+    /// How those backends are probed that have no check of their own; `None`: not at all.
     pub health_check: Option<HealthCheckSettings>,
-    /// `None`: no backend is ejected because of its answers.
+    /// When a backend is ejected because of its answers; `None`: never.
     pub outlier: Option<Outlier>,
     /// The settings that depend on nothing else.
     pub options: PoolOptions,
-    /// `None`: cleartext.
+    /// TLS with the backends; `None`: cleartext.
     pub tls: Option<Box<ClientTlsSettings>>,
 }
 
 /// A backend as written.
 #[derive(Clone, Debug)]
 pub struct BackendSettings {
+    /// The address of the backend.
     pub address: BackendAddress,
+    /// Share of the requests, compared with other backends of the pool.
     pub weight: u16,
-    /// 0: unlimited.
+    /// Largest number of open connections of all cores together; 0: unlimited.
     pub max_connections: u32,
+    /// Whether the backend takes no new requests.
     pub draining: bool,
-    /// Its own; `None`: the pool's.
+    /// How the backend is probed; `None`: as the pool says.
     pub health_check: Option<HealthCheckSettings>,
-    /// `None`: never.
+    /// Time after which a backend that is down is taken out of the configuration; `None`: never.
     pub remove_after: Option<Duration>,
 }
 
-/// Says where the former key `pipelining` is written that there is no such thing, and what there is instead.
+/// Notes, where the former key `pipelining` is written, that there is no such setting any more, and names the setting
+/// that does instead.
 pub fn refuse_pipelining(table: &mut Table<'_>) {
     table.refuse_former(
         "pipelining",
@@ -52,7 +59,7 @@ pub fn refuse_pipelining(table: &mut Table<'_>) {
 }
 
 impl PoolSettings {
-    /// One of `[[pools]]`.
+    /// Reads one of `[[pools]]`.
     pub(super) fn read(item: &Item<'_>) -> Option<PoolSettings> {
         item.table(|table| {
             let name = table.must("name", |item| Some(item.placed(item.parsed(pool_name)?)));
@@ -87,7 +94,7 @@ impl PoolSettings {
     }
 }
 
-/// Also what a route calls a pool by. No slash, so that no pool is called like a route.
+/// The name of a pool, in `[[pools]]` and in a route. It has no slash, so that no pool has the name of a route.
 pub(super) fn pool_name(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let most = limits::POOL_NAME_BYTES;

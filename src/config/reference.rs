@@ -44,13 +44,13 @@ palantir schema > palantir.schema.json
 For taplo, and for VS Code with the extension "Even Better TOML", which uses taplo, the first line of the configuration
 file names the schema:
 
-```toml
+```text
 #:schema ./palantir.schema.json
 ```
 
 A file `.taplo.toml` beside it does the same without a change of the configuration file:
 
-```toml
+```toml other
 [[rule]]
 include = ["config.toml"]
 [rule.schema]

@@ -18,34 +18,47 @@ use crate::snapshot::HostHeader;
 /// A route as written.
 #[derive(Clone, Debug)]
 pub struct RouteSettings {
+    /// The place of the route in the file.
     pub place: Place,
-    /// In lower case; `None` stands for every host.
+    /// Host of the requests, in lower case; `None`: every host.
     pub host: Option<String>,
-    /// Begins with `/`.
+    /// Prefix of the path of the requests. It begins with `/`.
     pub prefix: String,
+    /// The pool that the requests go to.
     pub target: RouteTarget,
+    /// Whether the prefix is taken off before a request is forwarded.
     pub strip_prefix: bool,
+    /// The `Host` that backends get.
     pub host_header: HostHeader,
-    /// `client_cert = "required"`.
+    /// The place of `client_cert = "required"`; `None`: clients need no certificate.
     pub wants_certificate: Option<Placed<()>>,
+    /// Fields of requests that are set or removed.
     pub request_headers: FieldEdits,
+    /// Fields of responses that are set or removed.
     pub response_headers: FieldEdits,
+    /// Largest number of further attempts on other backends.
     pub retries: u8,
+    /// Time for the whole exchange; `None`: any.
     pub timeout: Option<Duration>,
+    /// Time-outs that differ from those for all routes.
     pub timeouts: RouteTimeoutSettings,
-    /// 0: unlimited; `None`: as for all routes.
+    /// Largest size of a request body in bytes; 0: unlimited; `None`: as for all routes.
     pub request_body_bytes: Option<u64>,
+    /// Whether `Via` is added to requests and responses.
     pub via: bool,
+    /// Whether fields that name the backend are rewritten to name the host that the client asked for.
     pub rewrite_location: bool,
+    /// Attributes of cookies that are replaced.
     pub cookies: CookieEdits,
     /// Whether `Forwarded` is written; `None`: as for all routes.
     pub forwarded: Option<bool>,
     /// Whether `X-Real-IP` is written; `None`: as for all routes.
     pub x_real_ip: Option<bool>,
+    /// Whether palantir answers `Expect: 100-continue` instead of the backend.
     pub answer_continue: bool,
 }
 
-/// Where a route leads.
+/// The pool that a route leads to.
 #[derive(Clone, Debug)]
 pub enum RouteTarget {
     /// To one of `[[pools]]`, by its name.
@@ -67,7 +80,7 @@ impl RouteSettings {
 
     pub(super) fn read(item: &Item<'_>) -> Option<RouteSettings> {
         item.table(|table| {
-            // What is mistaken is empty from here on: the checks across the file pass over it.
+            // A mistaken host or prefix is empty from here on: the checks across the file pass over such a route.
             let host = table.get("host", |item| {
                 Some(item.parsed(address::host_pattern).unwrap_or_default())
             });

@@ -23,15 +23,17 @@ use crate::snapshot::{AccessLog, Admin, Traceparent};
 /// A configuration file, key by key.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Those of `listen_addr`, then `[[listeners]]`.
+    /// The listeners of `listen_addr`, then those of `[[listeners]]`.
     pub listeners: Vec<ListenerSettings>,
-    /// Where the keys of TLS tickets outlive the process. `None`: they do not.
+    /// The file in which the keys of TLS tickets outlive the process; `None`: the keys end with the process.
     pub ticket_key_file: Option<PathBuf>,
-    /// The authority that certificates are ordered from.
+    /// The authority that certificates are ordered from; `None`: none are ordered.
     pub acme: Option<Acme>,
+    /// Time for which requests under way may go on after a stop.
     pub shutdown_timeout: Duration,
-    /// 0: one per CPU that the process may run on.
+    /// Number of workers; 0: one for each CPU that the process may run on.
     pub workers: Placed<usize>,
+    /// Proxies whose forwarding fields are believed.
     pub trusted_proxies: Vec<Placed<TrustedProxy>>,
     /// Names, in lower case, of fields that pass from every client although they pass only from trusted proxies by
     /// default.
@@ -40,23 +42,32 @@ pub struct Settings {
     pub forwarded: bool,
     /// Whether `X-Real-IP` is written, for routes that do not set this themselves.
     pub x_real_ip: bool,
-    /// How often names of backends are looked up.
+    /// Time between two look-ups of the names of backends.
     pub resolve_interval: Duration,
+    /// Time-outs for all routes, and those of clients.
     pub timeouts: TimeoutSettings,
+    /// Bounds of requests, connections and memory.
     pub limits: LimitSettings,
+    /// The access log; `None`: there is none.
     pub access_log: Option<AccessLog>,
+    /// The management API, with the place of its section; `None`: there is none.
     pub admin: Option<Placed<Admin>>,
-    /// `None`: the management API is spoken to in cleartext.
+    /// TLS of the management API; `None`: cleartext.
     pub admin_tls: Option<ServerTlsSettings>,
+    /// Treatment of trace contexts.
     pub traceparent: Traceparent,
+    /// Addresses of the test servers that palantir itself starts.
     pub test_servers: Vec<Placed<SocketAddr>>,
+    /// The pools of `[[pools]]`.
     pub pools: Vec<PoolSettings>,
+    /// The routes, in the order of the file.
     pub routes: Vec<RouteSettings>,
 }
 
 /// A proxy whose forwarding fields are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedProxy {
+    /// Every client with an address of this network.
     Network(Cidr),
     /// Every client on a Unix socket.
     Unix,
@@ -65,12 +76,13 @@ pub enum TrustedProxy {
 /// `[limits]`
 #[derive(Clone, Debug)]
 pub struct LimitSettings {
+    /// Bounds of the heads of requests.
     pub head: HeadLimits,
-    /// 0: unlimited.
+    /// Largest size of a request body in bytes; 0: unlimited.
     pub request_body_bytes: u64,
-    /// Of one listener. 0: as many as the process may have descriptors for.
+    /// Largest number of clients at one listener; 0: as many as the process may have descriptors for.
     pub connections: Placed<u32>,
-    /// 0: unlimited.
+    /// Largest number of requests on one client connection; 0: unlimited.
     pub requests_per_connection: u32,
     /// Bytes that the process may use. 0: a part of what the machine or a control group leaves it.
     pub memory_bytes: Placed<u64>,

@@ -1,4 +1,4 @@
-//! `tls` of a listener and of a pool, and `[tls]`; and what the files that they name are like.
+//! `tls` of a listener and of a pool, and `[tls]`.
 
 use std::path::PathBuf;
 
@@ -35,19 +35,22 @@ pub struct ServerTlsSettings {
 #[derive(Clone, Debug)]
 pub struct ClientTlsSettings {
     pub(super) place: Place,
-    /// `None`: the authorities of this machine.
+    /// The file of the authorities that backends are verified by; `None`: the authorities of this machine.
     pub ca: Option<PathBuf>,
+    /// The certificate that palantir shows backends, and its key; `None`: none.
     pub pair: Option<PairFiles>,
+    /// Whether backends must prove who they are.
     pub verify: bool,
-    /// `None`: each backend's own.
+    /// The name that backends are asked for and verified as; `None`: each backend's own.
     pub server_name: Option<ServerName<'static>>,
     pub(super) pair_places: PairPlaces,
     pub(super) ca_place: Option<Place>,
 }
 
-/// Where the files of a pair are named.
+/// The places at which the files of a pair are named.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PairPlaces {
+    /// The place of `cert`.
     pub cert: Place,
     key: Place,
     ocsp: Place,

@@ -31,6 +31,10 @@ const IGNORED: [libc::c_int; 2] = [libc::SIGTTIN, libc::SIGTTOU];
 
 /// Blocks the signals until [`Signals::let_in`]: otherwise one that comes while the program starts would kill it. The
 /// first thread calls this before it starts others, which inherit the mask and leave all signals to the first.
+#[expect(
+    unsafe_code,
+    reason = "the effect of a signal is only changed through the C library"
+)]
 pub fn hold_signals() {
     mask_signals(libc::SIG_BLOCK);
     for number in IGNORED {
@@ -39,6 +43,10 @@ pub fn hold_signals() {
     }
 }
 
+#[expect(
+    unsafe_code,
+    reason = "the mask of signals is only changed through the C library"
+)]
 fn mask_signals(how: libc::c_int) {
     let set = set_of(ENDS.iter().chain(&WAITS));
     // SAFETY: a plain call with a live set; it cannot fail with these arguments.
@@ -48,6 +56,7 @@ fn mask_signals(how: libc::c_int) {
 }
 
 /// The signals of these numbers as a set.
+#[expect(unsafe_code, reason = "a set of signals is only made by the C library")]
 pub(super) fn set_of<'a>(numbers: impl IntoIterator<Item = &'a libc::c_int>) -> libc::sigset_t {
     // SAFETY: plain calls with a live set; they cannot fail for signals that there are.
     unsafe {
@@ -142,8 +151,8 @@ mod tests {
                 (libc::SIGWINCH, Signal::StopAccepting),
             ];
             for (number, expected) in rows {
-                // SAFETY: sends a signal to this process, which has just taken it.
-                assert_eq!(unsafe { libc::raise(number) }, 0);
+                let number = rustix::process::Signal::from_named_raw(number).unwrap();
+                rustix::process::kill_process(rustix::process::getpid(), number).unwrap();
                 assert_eq!(signals.next().await, expected);
             }
         });

@@ -26,6 +26,10 @@ pub struct StartSignals {
 impl StartSignals {
     /// Waits for the signals on a thread of its own, because the first thread may hang in a system call. Errors: no
     /// descriptors or no threads are left.
+    #[expect(
+        unsafe_code,
+        reason = "a descriptor for signals is only made by the C library"
+    )]
     pub fn watch() -> io::Result<StartSignals> {
         let set = set_of(&ENDS);
         // SAFETY: a plain call with a live set; the returned descriptor is new.

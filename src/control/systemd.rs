@@ -26,6 +26,10 @@ pub const OF_ONE_PROCESS: [&str; 4] =
 
 /// The sockets that a service manager has passed to this process, in the order of its units. Those that do not listen
 /// are left where they are, with a warning. To be called once, before anything else opens descriptors.
+#[expect(
+    unsafe_code,
+    reason = "the number of a descriptor says nothing of its owner"
+)]
 pub fn passed_sockets() -> Vec<Passed> {
     let count = passed_count(|name| env::var(name).ok(), process::id());
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -139,12 +143,7 @@ fn open(place: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
 }
 
 fn monotonic_micros() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: fills a live struct; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }
 

@@ -9,26 +9,43 @@ pub use super::proxy_fields::{is_from_proxies, is_of_websphere};
 /// The names on which framing, routing, trust or the connection depend. Every other field is passed on unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
+    /// `Connection` (RFC 9110 section 7.6.1).
     Connection,
+    /// `Content-Length` (RFC 9110 section 8.6).
     ContentLength,
+    /// `Expect` (RFC 9110 section 10.1.1).
     Expect,
+    /// `Host` (RFC 9110 section 7.2).
     Host,
+    /// `HTTP2-Settings` (RFC 7540 section 3.2.1).
     Http2Settings,
+    /// `Keep-Alive` (RFC 2068 section 19.7.1.1).
     KeepAlive,
     /// `Location` or `Content-Location`: a reference that a backend may have written for itself.
     Location,
+    /// `Proxy-Authenticate` (RFC 9110 section 11.7.1).
     ProxyAuthenticate,
+    /// `Proxy-Authorization` (RFC 9110 section 11.7.2).
     ProxyAuthorization,
+    /// `Proxy-Connection`, which some clients send in place of `Connection` (RFC 9112 appendix C.2.2).
     ProxyConnection,
     /// Holds such a reference.
     Refresh,
+    /// `Set-Cookie` (RFC 6265 section 4.1).
     SetCookie,
+    /// `TE` (RFC 9110 section 10.1.4).
     Te,
+    /// `Trailer` (RFC 9110 section 6.6.2).
     Trailer,
+    /// `Transfer-Encoding` (RFC 9112 section 6.1).
     TransferEncoding,
+    /// `Upgrade` (RFC 9110 section 7.8).
     Upgrade,
+    /// `X-Forwarded-For`.
     XForwardedFor,
+    /// `X-Forwarded-Host`.
     XForwardedHost,
+    /// `X-Forwarded-Proto`.
     XForwardedProto,
     /// A field in which a proxy before palantir tells of the client or of the URL that the client asked for. Any sign
     /// in the place of a `-` makes no other name of it.

@@ -48,7 +48,9 @@ fn parse(member: &[u8]) -> Option<IpAddr> {
 /// which the client spoke has written this element.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told<'b> {
+    /// The value of `host`: the host that the client asked the proxy for.
     pub host: Option<&'b [u8]>,
+    /// The value of `proto`: the scheme by which the client reached the proxy.
     pub proto: Option<&'b [u8]>,
 }
 

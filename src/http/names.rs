@@ -36,11 +36,13 @@ impl NameSet {
         }
     }
 
+    /// Whether the set has no name.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.lengths == 0
     }
 
+    /// Whether the set has this name, in any case.
     #[inline]
     pub fn contains(&self, name: &[u8]) -> bool {
         self.lengths & length_bit(name.len()) != 0 && self.is_listed(name)
@@ -76,6 +78,7 @@ impl FromIterator<String> for NameSet {
 pub struct FieldEdits {
     /// In lower case; [`super::fields::may_be_edited`] holds of each, and of those of `set`.
     pub remove: Vec<String>,
+    /// The fields that are written, as names and values. Received fields of these names do not pass.
     pub set: Vec<(String, String)>,
     /// Of both.
     names: NameSet,
@@ -89,6 +92,7 @@ pub static NO_EDITS: FieldEdits = FieldEdits {
 };
 
 impl FieldEdits {
+    /// Edits that remove the fields of some names and set others.
     pub fn new(remove: Vec<String>, set: Vec<(String, String)>) -> FieldEdits {
         let set_names = set.iter().map(|(name, _)| name);
         FieldEdits {

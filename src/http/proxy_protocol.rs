@@ -17,6 +17,7 @@ pub enum Said {
     Local,
     /// There is a client, of whom nothing is told that could be used here. One at a Unix socket is such a client.
     Unknown,
+    /// The client is connected over TCP.
     Tcp {
         /// Who connected to the proxy.
         client: SocketAddr,
@@ -30,6 +31,7 @@ pub enum Said {
 pub struct Header {
     /// Bytes of the header; what follows is the client's.
     pub bytes: usize,
+    /// What the header says of the client.
     pub said: Said,
 }
 

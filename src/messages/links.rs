@@ -10,9 +10,13 @@ use crate::shared::mailbox::Mailbox;
 
 /// A worker's connections to the health thread, the control thread and the access log.
 pub struct Links {
+    /// The counters of all workers.
     pub gauges: AllGauges,
+    /// The mailbox of the health thread.
     pub health: Mailbox<ToHealth>,
+    /// The mailbox of the control thread.
     pub control: Mailbox<ToControl>,
+    /// The ring of access-log lines, which the access-log thread empties.
     pub access_lines: Sender<AccessLine>,
 }
 

@@ -23,7 +23,9 @@ use crate::snapshot::Snapshot;
 pub enum ToWorker {
     /// Accept on this listening socket too. Comes after the snapshot that names the address.
     Listen {
+        /// The address that the socket listens on.
         addr: ListenAddr,
+        /// The listening socket.
         socket: OwnedFd,
         /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: these
         /// clients are turned away first. Where no snapshot names the address, nothing else is done.
@@ -38,8 +40,11 @@ pub enum ToWorker {
     /// A backend's state has changed, or whether it fails its probes (`is_down`). A drained backend may fail its
     /// probes, too.
     BackendState {
+        /// The backend.
         id: BackendId,
+        /// The state that the backend has now.
         state: BackendState,
+        /// Whether the backend fails its probes.
         is_down: bool,
     },
     /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
@@ -59,7 +64,9 @@ pub enum ToWorker {
     /// A client waits for a place at this listener on the worker `asker`: close an idle connection, or ask the next
     /// worker.
     CloseIdleClient {
+        /// The client connections of the listener.
         listener: SharedClientCount,
+        /// The worker on which the client waits.
         asker: WorkerId,
     },
     /// A connection to this backend was closed just when a request began to wait here: see whether there is room.
@@ -79,6 +86,7 @@ pub enum ToHealth {
     /// As many requests to a backend have failed one after the other, on all workers together, as its pool ejects it
     /// for.
     Failed {
+        /// The backend.
         backend: BackendId,
         /// How many.
         failures: u32,
@@ -141,10 +149,13 @@ pub struct LeftToDo {
 /// The beginning of a request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedHead {
+    /// The worker that refused the request.
     pub worker: WorkerId,
     /// The connection's peer; `None` for a Unix socket.
     pub client: Option<IpAddr>,
+    /// The id of the request, as the response and the access log have it.
     pub request_id: RequestId,
+    /// The rule that the request breaks.
     pub refusal: Refusal,
     /// At most `limits::REFUSED_HEAD_BYTES`.
     pub head: Box<[u8]>,
@@ -153,14 +164,19 @@ pub struct RefusedHead {
 /// A backend's state changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChange {
+    /// The backend's row in the tables.
     pub id: BackendId,
+    /// The name of the pool.
     pub pool: String,
+    /// The backend as logs name it.
     pub backend: String,
     /// `None` if the backend is new. Its row in the tables may have belonged to another one before, so the workers must
     /// be told even that it is healthy.
     pub from: Option<BackendState>,
+    /// The state that the backend has now.
     pub to: BackendState,
     /// Whether the backend fails its probes, even while it is drained.
     pub is_down: bool,
+    /// The reason for the change, for logs and events.
     pub reason: String,
 }

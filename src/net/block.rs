@@ -119,6 +119,10 @@ impl Block {
 
     /// The next `count` bytes behind the filled part, for encoders that want a slice to write to. What is written
     /// becomes part of it by [`Block::fill`]. Only bytes that nobody has written to before have to be cleared for that.
+    #[expect(
+        unsafe_code,
+        reason = "the room of a block is not initialised before it is used"
+    )]
     pub(super) fn room_mut(&mut self, count: usize) -> &mut [u8] {
         self.reserve(count);
         let end = self.bytes.len() + count;
@@ -135,6 +139,10 @@ impl Block {
     }
 
     /// Adds the first `count` bytes behind the filled part to it; they must have been in [`Block::room_mut`].
+    #[expect(
+        unsafe_code,
+        reason = "the room of a block is not initialised before it is used"
+    )]
     pub(super) fn fill(&mut self, count: usize) {
         let end = self.bytes.len() + count;
         assert!(end <= self.initialised);
@@ -144,6 +152,10 @@ impl Block {
 
     /// Lets `write` put at most `most` bytes behind the filled part. `write` gets the room for them, and returns the
     /// beginning of that room which it has filled. Returns the number of bytes, or the error of `write`.
+    #[expect(
+        unsafe_code,
+        reason = "the room of a block is not initialised before it is used"
+    )]
     pub(super) fn write<E>(
         &mut self,
         most: usize,
@@ -185,6 +197,7 @@ impl Default for Block {
 
 // SAFETY: the pointer addresses the vector's heap memory, which does not move with the block, and the length stays
 // inside what is filled.
+#[expect(unsafe_code, reason = "a buffer of the engine is unsafe to implement")]
 unsafe impl IoBuf for Block {
     fn read_ptr(&self) -> *const u8 {
         self.filled().as_ptr()

@@ -10,7 +10,9 @@ use crate::shared::socket_files::SharedSocketFile;
 /// A bound and listening socket that no runtime owns yet.
 #[derive(Debug)]
 pub struct BoundListener {
+    /// The address that the socket is bound to.
     pub addr: ListenAddr,
+    /// The listening socket.
     pub socket: OwnedFd,
     /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: another
     /// process had the socket before.

@@ -3,12 +3,17 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use monoio::net::TcpStream;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 use super::operations::count_operation;
 use crate::base::limits;
@@ -21,21 +26,10 @@ pub struct Event {
 }
 
 impl Event {
-    /// Waits on a copy of `fd`, which stays the caller's.
-    pub fn new(fd: RawFd) -> io::Result<Event> {
-        // SAFETY: plain system call; the copy is owned by the stream made of it.
-        let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
-        if copy < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Event::owning(copy)
-    }
-
-    fn owning(fd: RawFd) -> io::Result<Event> {
-        // SAFETY: the caller hands over a descriptor that nobody else closes.
-        let stream = unsafe { std::net::TcpStream::from_raw_fd(fd) };
+    /// Takes over a descriptor. Errors: the engine does not take the descriptor.
+    pub fn new(fd: OwnedFd) -> io::Result<Event> {
         Ok(Event {
-            fd: TcpStream::from_std(stream)?,
+            fd: TcpStream::from_std(fd.into())?,
         })
     }
 
@@ -52,11 +46,15 @@ impl Event {
     }
 
     /// How often it became ready since the last call; 0 if it is not ready.
+    #[expect(
+        unsafe_code,
+        reason = "the engine gives away its descriptor as a number alone"
+    )]
     fn read_count(&self) -> u64 {
-        use std::os::fd::AsRawFd;
         let mut count = [0u8; 8];
-        // SAFETY: reads eight bytes into a live array; the descriptor does not block.
-        unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        // SAFETY: the stream has the descriptor open for longer than this call lasts.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd.as_raw_fd()) };
+        let _ = rustix::io::read(fd, &mut count); // Nothing is written if the descriptor is not ready.
         u64::from_ne_bytes(count)
     }
 }
@@ -73,26 +71,21 @@ pub struct Ticker {
 impl Ticker {
     /// Ticks every `limits::TICK_MILLIS`.
     pub fn new() -> io::Result<Ticker> {
-        let period = libc::timespec {
+        let period = Timespec {
             tv_sec: 0,
-            tv_nsec: (limits::TICK_MILLIS * 1_000_000) as libc::c_long,
+            tv_nsec: (limits::TICK_MILLIS * 1_000_000) as i64,
         };
-        let periodic = libc::itimerspec {
+        let periodic = Itimerspec {
             it_interval: period,
             it_value: period,
         };
-        // SAFETY: plain system calls with live arguments; the descriptor is owned by the event made of it.
-        unsafe {
-            let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
-            let fd = libc::timerfd_create(libc::CLOCK_MONOTONIC, flags);
-            if fd < 0 || libc::timerfd_settime(fd, 0, &periodic, std::ptr::null_mut()) < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            Ok(Ticker {
-                event: Event::owning(fd)?,
-                due: Cell::new(Micros::now().after(TICK)),
-            })
-        }
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        timerfd_settime(&fd, TimerfdTimerFlags::empty(), &periodic)?;
+        Ok(Ticker {
+            event: Event::new(fd)?,
+            due: Cell::new(Micros::now().after(TICK)),
+        })
     }
 
     /// Waits for the next tick; how late it is taken up, in microseconds. Ticks that passed meanwhile count as one, as
@@ -121,13 +114,9 @@ pub struct Turn {
 impl Turn {
     /// Needs one descriptor.
     pub fn new() -> io::Result<Turn> {
-        // SAFETY: plain system call; the descriptor is owned by the event made of it.
-        let fd = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let fd = eventfd(1, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Turn {
-            always_readable: Event::owning(fd)?,
+            always_readable: Event::new(fd)?,
         })
     }
 

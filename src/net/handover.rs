@@ -122,6 +122,10 @@ impl Line {
     ///
     /// # Safety
     /// Nothing else in this process may own the descriptor.
+    #[expect(
+        unsafe_code,
+        reason = "the number of a descriptor says nothing of its owner"
+    )]
     pub unsafe fn from_raw(fd: RawFd) -> io::Result<Line> {
         // SAFETY: a plain system call, which fails if there is no such descriptor; the caller vouches for ownership.
         let socket = unsafe {

@@ -33,6 +33,10 @@ impl BoundListener {
     ///
     /// # Safety
     /// Nothing else in this process may own the descriptor.
+    #[expect(
+        unsafe_code,
+        reason = "the number of a descriptor says nothing of its owner"
+    )]
     pub unsafe fn adopt_raw(fd: RawFd) -> io::Result<BoundListener> {
         // SAFETY: a plain system call, which fails if there is no such descriptor; the caller vouches for ownership.
         let socket = unsafe {

@@ -32,7 +32,9 @@ use crate::shared::sockets::{Counted, Side};
 /// Who connected: the address of a TCP client, or somebody on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
+    /// A client over TCP, with the address of its end.
     Tcp(SocketAddr),
+    /// A client on a Unix socket.
     Unix,
 }
 
@@ -252,6 +254,10 @@ impl Listener {
     }
 
     /// Whether a connection is in the socket's queue. Does not block.
+    #[expect(
+        unsafe_code,
+        reason = "the engine gives away its descriptor as a number alone"
+    )]
     pub fn has_waiting(&self) -> bool {
         #[cfg(test)]
         if let Some(kernel) = crate::simulated::kernel() {

@@ -38,7 +38,8 @@ pub use plain_socket::ReceiveQueue;
 pub use plain_socket::Unasked;
 pub use probe_socket::{ProbeSocket, ProbeStream};
 pub use runtime::{
-    Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
+    ChosenEngine, Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn,
+    thread_number,
 };
 #[cfg(test)]
 use simulated::PlainSocket;

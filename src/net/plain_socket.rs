@@ -70,6 +70,7 @@ struct Slot<F> {
 }
 
 impl<F: Future<Output = io::Result<()>>> Watch for Slot<F> {
+    #[expect(unsafe_code, reason = "the future of a wait refers to its socket")]
     fn begin(self: Pin<&mut Self>, socket: &Raw) {
         // SAFETY: `pending` stays pinned where it is; `begin` is never pinned. The future refers to the socket, which
         // the stream keeps at its place for as long as it keeps this slot.
@@ -80,6 +81,7 @@ impl<F: Future<Output = io::Result<()>>> Watch for Slot<F> {
         }
     }
 
+    #[expect(unsafe_code, reason = "the future of a wait is pinned within its slot")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // SAFETY: `pending` stays pinned where it is, and is only moved out of by being replaced.
         let mut pending = unsafe { self.map_unchecked_mut(|this| &mut this.pending) };
@@ -107,6 +109,10 @@ fn slot<F: Future<Output = io::Result<()>> + 'static>(
 }
 
 /// The descriptor, which is open for as long as somebody holds the socket.
+#[expect(
+    unsafe_code,
+    reason = "the engine gives away its descriptor as a number alone"
+)]
 fn borrowed(socket: &Raw) -> BorrowedFd<'_> {
     // SAFETY: the only exclusive reference is made in `PlainSocket::send`, for the length of one call.
     let fd = unsafe { (*socket.get()).as_raw_fd() };
@@ -126,6 +132,10 @@ impl PlainSocket {
 
     /// Takes over a Unix socket. The runtime treats every stream socket alike, whatever its family. Errors: the runtime
     /// does not take the descriptor.
+    #[expect(
+        unsafe_code,
+        reason = "the engine gives away its descriptor as a number alone"
+    )]
     pub(super) fn of_unix(socket: UnixStream, counted: Counted) -> io::Result<PlainSocket> {
         // SAFETY: the socket has given its descriptor away, so that nobody else closes it.
         let socket = unsafe { std::net::TcpStream::from_raw_fd(socket.into_raw_fd()) };
@@ -179,6 +189,7 @@ impl PlainSocket {
 
     /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not
     /// read.
+    #[expect(unsafe_code, reason = "this request has no safe interface")]
     pub fn unacknowledged(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         let fd = self.fd().as_raw_fd();
@@ -209,6 +220,10 @@ impl PlainSocket {
     /// Sends the first `count` bytes of `block`, at most until the timer's deadline; the block may be lost then. The
     /// bytes are taken from the front of the block, and [`Block::rewind`] brings them back. `progress` is called with
     /// the number of bytes whenever the kernel took some of them for the peer. Errors: the peer is gone.
+    #[expect(
+        unsafe_code,
+        reason = "the engine asks for an exclusive reference for as long as it sends"
+    )]
     pub async fn send(
         &self,
         block: &mut Block,

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use monoio::{LegacyDriver, RuntimeBuilder};
-use tracing::info;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 #[cfg(feature = "fast")]
 use crate::base::limits;
@@ -42,15 +42,23 @@ impl fmt::Display for Engine {
     }
 }
 
+/// An engine, and why it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenEngine {
+    /// The engine of every worker.
+    pub engine: Engine,
+    /// What follows the word "because" in the log.
+    pub reason: String,
+}
+
 impl Engine {
-    /// The best engine that this machine allows; the log gets the reason for the choice. The environment variable
-    /// `PALANTIR_ENGINE` may ask for `epoll` or `io_uring`; any other value, and its absence, leaves the choice to the
-    /// machine. Errors: `io_uring` was asked for and is not available, with the reason.
-    pub fn choose() -> Result<Engine, String> {
+    /// The best engine that this machine allows. The environment variable `PALANTIR_ENGINE` may ask for `epoll` or
+    /// `io_uring`; any other value, and its absence, leaves the choice to the machine. Errors: `io_uring` was asked for
+    /// and is not available, with the reason.
+    pub fn choose() -> Result<ChosenEngine, String> {
         let asked = std::env::var("PALANTIR_ENGINE").unwrap_or_default();
         let (engine, reason) = Engine::decide(&asked, Engine::best_ring())?;
-        info!("the workers run on {engine}, because {reason}");
-        Ok(engine)
+        Ok(ChosenEngine { engine, reason })
     }
 
     /// The engine, and the reason for it, given the value of `PALANTIR_ENGINE` and the best ring of this machine, or
@@ -164,8 +172,7 @@ pub fn allowed_cpus() -> Vec<usize> {
 
 /// The system's number of this thread.
 pub fn thread_number() -> u32 {
-    // SAFETY: plain system call that cannot fail.
-    unsafe { libc::gettid() as u32 }
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
 }
 
 /// Binds this thread to one CPU; false if the system refuses.
@@ -176,24 +183,15 @@ pub fn pin(cpu: usize) -> bool {
 /// Lets this process have as many descriptors as the system permits it: the soft limit is meant for programs that wait
 /// on them with `select`.
 pub fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: plain system calls with a live argument. If they fail, the limit stays as it is.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
-        }
-    }
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit); // The limit stays as it is if the system refuses.
 }
 
 /// Has this process use pages of the ordinary size alone. Where an allocator asks for huge ones, a few blocks in use
 /// make 2 MiB of memory resident, and what many clients can make it hold is then several times what it needs.
 pub fn forgo_huge_pages() {
-    // SAFETY: a plain system call. If it fails, more memory is used.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    let _ = rustix::thread::disable_transparent_huge_pages(true); // More memory is used if the system refuses.
 }
 
 #[cfg(test)]

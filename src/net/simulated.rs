@@ -31,13 +31,16 @@ pub enum PlainSocket {
 /// The bytes in the receive buffer of such a socket.
 #[derive(Clone)]
 pub enum ReceiveQueue {
+    /// The buffer of a socket of the kernel.
     Kernel(plain_socket::ReceiveQueue),
+    /// The buffer of a socket of the simulated world.
     Simulated(End),
 }
 
 use PlainSocket::{Kernel, Simulated};
 
 impl ReceiveQueue {
+    /// Whether nothing is there, not even the peer's end.
     pub fn is_empty(&self) -> bool {
         match self {
             ReceiveQueue::Kernel(queue) => queue.is_empty(),

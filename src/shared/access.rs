@@ -18,8 +18,11 @@ pub struct AccessLine {
     /// [`crate::snapshot::Snapshot::generation`] of the snapshot that `facts` and `tally` refer to. (An `Arc` of the
     /// snapshot would be counted up and down by every core for every request.)
     pub generation: u64,
+    /// The facts of the request.
     pub facts: RequestFacts,
+    /// The texts of the request's head.
     pub texts: Texts,
+    /// The course of the exchange.
     pub tally: Tally,
     /// Microseconds from the request's first byte to the answer's last.
     pub total_micros: u64,

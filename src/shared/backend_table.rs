@@ -14,6 +14,7 @@ use crate::base::limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum BackendState {
+    /// The backend passes its checks, or has none.
     Healthy = 0,
     /// Failed its active checks.
     Unhealthy = 1,

@@ -6,6 +6,7 @@ use crate::http::h2::ConnectionError;
 /// One reason.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionFailureRow {
+    /// The reason.
     pub reason: ConnectionReason,
     /// One word for metrics and logs.
     pub label: &'static str,

@@ -40,10 +40,13 @@ pub struct RouteBlock {
     pub in_flight: Count,
     /// Requests that ended, by the class of what the client was answered.
     pub classes: [Count; CLASSES],
+    /// Bytes of request bodies.
     pub request_bytes: Count,
+    /// Bytes of response bodies.
     pub response_bytes: Count,
     /// From a request's first byte until its answer's head was there.
     pub response_times: Histogram<COARSE>,
+    /// Attempts after the first one of a request.
     pub retries: Count,
     /// Requests that failed, by group of reasons.
     pub failures: PerGroup<Count>,
@@ -64,7 +67,9 @@ pub struct PoolBlock {
 pub struct BackendBlock {
     /// Answers passed on to their end (or as far as the client wanted), by the class of their status.
     pub answers: [Count; CLASSES],
+    /// Bytes of request bodies.
     pub request_bytes: Count,
+    /// Bytes of response bodies.
     pub response_bytes: Count,
     last_failure: Count,
     /// From the request's sending until the answer's head was there.
@@ -103,6 +108,7 @@ impl BackendBlock {
 /// A backend's latest failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastFailure {
+    /// The time of the failure.
     pub at: Micros,
     /// As in [`BackendBlock::failures`].
     pub group: usize,
@@ -115,7 +121,9 @@ pub type PoolCounts = PerWorker<PoolBlock>;
 
 /// All that is counted of one backend.
 pub struct BackendCounts {
+    /// The counts of each worker.
     pub workers: PerWorker<BackendBlock>,
+    /// The changes of the backend's state.
     pub changes: Changes,
 }
 
@@ -191,12 +199,19 @@ impl BackendCounts {
 /// The sums over all workers of a [`BackendBlock`].
 #[derive(Clone, Debug, Default)]
 pub struct BackendTotals {
+    /// Answers by the class of their status.
     pub answers: [u64; CLASSES],
+    /// Attempts that failed by the backend's fault, by reason.
     pub failures: PerGroup<u64>,
+    /// Bytes of request bodies.
     pub request_bytes: u64,
+    /// Bytes of response bodies.
     pub response_bytes: u64,
+    /// The times from the sending of a request to the end of the head of its response.
     pub response_times: Times<FINE>,
+    /// The times that connections took to be made.
     pub connect_times: Times<COARSE>,
+    /// The latest failure of all workers.
     pub last_failure: Option<LastFailure>,
 }
 
@@ -215,12 +230,19 @@ impl BackendTotals {
 /// The sums over all workers of a [`RouteBlock`].
 #[derive(Clone, Debug, Default)]
 pub struct RouteTotals {
+    /// Requests under way.
     pub in_flight: u64,
+    /// Requests that ended, by the class of the status that the client was answered with.
     pub classes: [u64; CLASSES],
+    /// Bytes of request bodies.
     pub request_bytes: u64,
+    /// Bytes of response bodies.
     pub response_bytes: u64,
+    /// The times from the first byte of a request to the end of the head of its response.
     pub response_times: Times<COARSE>,
+    /// Attempts after the first one of a request.
     pub retries: u64,
+    /// Requests that failed, by reason.
     pub failures: PerGroup<u64>,
 }
 

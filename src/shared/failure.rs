@@ -8,11 +8,13 @@ use crate::http::refusal::Refusal;
 /// Whose fault a failure is: who has to do something about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
+    /// The client.
     Client,
     /// The backend that the request was sent to.
     Backend,
     /// All backends of the pool together. The failure counts against none of them.
     Pool,
+    /// palantir.
     Ours,
 }
 
@@ -48,22 +50,28 @@ pub enum RetryRule {
 /// the next request begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards {
+    /// The connection takes the next request.
     GoesOn,
+    /// The connection is closed behind the reply.
     Ends,
 }
 
 /// What follows from a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct FailureRow {
+    /// The failure.
     pub failure: Failure,
     /// The status of the reply, or of the log line where no reply can be given.
     pub status: u16,
+    /// The party that has to do something about the failure.
     pub fault: Fault,
     /// One word for log, metrics and `Proxy-Status`.
     pub label: &'static str,
     /// The error type of RFC 9209, section 2.3.
     pub error_type: &'static str,
+    /// What may be tried after the failed attempt.
     pub retry: RetryRule,
+    /// Whether the client's connection goes on.
     pub afterwards: Afterwards,
     /// As what the failure is counted per route and backend, of all [`REASON_GROUPS`].
     pub group: usize,

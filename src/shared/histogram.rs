@@ -75,7 +75,9 @@ fn end<const CELLS: usize>(cell: usize) -> f64 {
 /// A histogram's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Times<const CELLS: usize> {
+    /// The sum of all values, in microseconds.
     pub sum_micros: u64,
+    /// The number of values in each cell.
     pub cells: [u64; CELLS],
 }
 

@@ -5,7 +5,6 @@
 //! tokio) already knows how to wait on, without a line of unsafe code.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,13 +75,8 @@ impl<T> Letters<T> {
         self.receiver.recv_timeout(patience).ok()
     }
 
-    /// The socket that becomes readable when messages came; for the runtime to wait on.
-    pub fn wake_fd(&self) -> RawFd {
-        self.wake.as_raw_fd()
-    }
-
-    /// A second descriptor of that socket, for runtimes that want to own what they wait on. It does not block.
-    /// Errors: no descriptors left.
+    /// A descriptor of the socket that becomes readable when messages came, for a runtime that owns what it waits on.
+    /// The descriptor does not block. Errors: no descriptors are left.
     pub fn wake_stream(&self) -> io::Result<UnixStream> {
         self.wake.try_clone()
     }
@@ -113,16 +107,13 @@ fn ring(mut bell: &UnixStream) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
 
     fn readable<T>(letters: &Letters<T>) -> bool {
-        let mut poll = libc::pollfd {
-            fd: letters.wake_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: one entry, alive for the call, which does not wait.
-        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+        let mut entries = [PollFd::new(&letters.wake, PollFlags::IN)];
+        poll(&mut entries, Some(&Timespec::default())).unwrap() == 1
     }
 
     #[test]

@@ -12,7 +12,9 @@ pub type SharedPulse = std::sync::Arc<Pulse>;
 /// A thread that is watched.
 #[derive(Debug)]
 pub struct Watched {
+    /// The thread.
     pub thread: JoinHandle<()>,
+    /// The signs of life that the thread gives.
     pub pulse: SharedPulse,
 }
 

@@ -22,6 +22,7 @@ pub enum Side {
 pub struct SocketCounts {
     /// Those of clients that are served.
     pub accepted: usize,
+    /// The number of connections to backends.
     pub connected: usize,
 }
 

@@ -8,20 +8,25 @@ use crate::tls::ServerSettings;
 /// The access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLog {
+    /// The file or pipe that lines are written to.
     pub path: PathBuf,
+    /// The form of a line.
     pub format: AccessLogFormat,
 }
 
 /// How a line of the access log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLogFormat {
+    /// A JSON object with a fixed set of keys.
     Json,
+    /// The Combined Log Format of Apache, with more values behind it.
     Combined,
 }
 
 /// Where the management API listens, and which files belong to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
+    /// The address of the management API.
     pub listen_addr: ListenAddr,
     /// The access rights of a Unix socket.
     pub access: SocketAccess,

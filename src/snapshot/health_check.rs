@@ -8,15 +8,19 @@ use rustls::pki_types::ServerName;
 /// How a backend is probed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
+    /// What the probe asks.
     pub kind: ProbeKind,
     /// The port that is probed; `None`: the port of the backend.
     pub port: Option<u16>,
+    /// The TLS of the probe.
     pub tls: ProbeTls,
     /// `Host` of the probe's request; `None`: the address of the backend.
     pub host: Option<String>,
     /// Further fields of the probe's request: names in lower case, no name twice.
     pub headers: Vec<(String, String)>,
+    /// The time between the beginnings of two probes.
     pub interval: Duration,
+    /// The time within which a probe must have an outcome.
     pub timeout: Duration,
     /// The time for a probe while a healthy backend has failed its last probe.
     pub timeout_again: Duration,
@@ -61,11 +65,18 @@ pub enum ProbeKind {
     /// Sends `method path`. The answer must have a status in one of the inclusive ranges, and a body with the text, if
     /// one is set.
     Http {
+        /// The method of the request.
         method: String,
+        /// The path of the request, and its query if there is one.
         path: String,
+        /// The ranges of status codes, both ends included, of which the answer must have one.
         expect: Vec<(u16, u16)>,
+        /// The text that the beginning of the body must contain.
         body_contains: Option<String>,
     },
     /// Asks `grpc.health.v1` over HTTP/2 whether this service is serving; the empty name stands for the whole server.
-    Grpc { service: String },
+    Grpc {
+        /// The name of the service.
+        service: String,
+    },
 }

@@ -17,6 +17,7 @@ use crate::tls::{Alpn, ClientTrust, Fact, MinVersion, Pair};
 /// accepted with.
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// The address.
     pub addr: ListenAddr,
     /// `None`: cleartext.
     pub tls: Option<ServerTls>,
@@ -32,6 +33,7 @@ pub struct Listener {
     pub merge_slashes: MergeSlashes,
     /// The port of the URL that requests are redirected to.
     pub https_port: u16,
+    /// The treatment of clients that have ended their sending side.
     pub half_close: HalfClose,
     /// Whether control bytes other than NUL, CR and LF in cookies are passed on.
     pub tolerates_control_bytes: bool,
@@ -148,6 +150,7 @@ pub struct ServerTls {
     pub config: Arc<rustls::ServerConfig>,
     /// What it shows clients, in the order of the configuration.
     pub certificates: Vec<Arc<Pair>>,
+    /// Whether clients are asked for a certificate.
     pub client_certificate: ClientCertificate,
     /// The request fields in which backends are told what the client's certificate says, by name.
     pub identity: Vec<(String, Fact)>,
@@ -189,6 +192,7 @@ impl ServerTls {
 /// Whether clients show a certificate of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCertificate {
+    /// Clients are not asked for a certificate.
     NotAsked,
     /// One that is shown is verified.
     Optional,

@@ -48,6 +48,7 @@ pub struct Snapshot {
     pub files: FilesRead,
     /// Workers to run, at least 1.
     pub workers: usize,
+    /// The shares of the process's descriptors.
     pub descriptors: Descriptors,
     /// How long running requests may take to finish after a stop.
     pub shutdown_timeout: Duration,

@@ -18,10 +18,13 @@ use crate::snapshot::HealthCheck;
 /// Servers that do the same work.
 #[derive(Debug)]
 pub struct Pool {
+    /// The name that the configuration gives the pool.
     pub name: String,
+    /// The algorithm that picks the backend of a request.
     pub algorithm: AlgorithmPlan,
     /// Of these backends, if the algorithm uses keys.
     pub table: Option<SharedHashTable>,
+    /// The backends, in the order of the configuration.
     pub backends: Vec<Backend>,
     /// `None`: no backend is ejected.
     pub outlier: Option<Outlier>,

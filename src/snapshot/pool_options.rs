@@ -33,8 +33,8 @@ pub static OUTLIER: Section = Section {
 plain_settings! {
     /// The settings of a pool that depend on nothing else and that are used as they are written.
     pub struct PoolOptions {
-        /// What becomes of requests in a backend that turns unhealthy, is drained or is removed, and that do not go on
-        /// to another backend: with `"finish"` they go on within their time-outs; with `"cut"` they end (502,
+        /// Treatment of requests in a backend that turns unhealthy, is drained or is removed, and that do not go on to
+        /// another backend: with `"finish"` they go on within their time-outs; with `"cut"` they end (502,
         /// `backend_down`), and so do answers and tunnels under way.
         on_unhealthy: OnUnhealthy = Kind::Word(words::<OnUnhealthy>), Absent::Is(Value::Word("finish"));
         /// Percentage of healthy backends below which all backends take requests, whatever their states. Drained

@@ -13,20 +13,25 @@ use crate::shared::counts::RouteCounts;
 pub struct Route {
     /// Host and prefix as written (`api.example.com/api`, `/`), for logs and metrics.
     pub name: String,
+    /// The pool that answers the requests.
     pub pool: PoolId,
     /// The prefix that matched, without a slash at its end (`""` for `/`).
     pub prefix: String,
     /// Whether the prefix is left out of what is forwarded.
     pub strip_prefix: bool,
+    /// The `Host` that the backend sees.
     pub host_header: HostHeader,
     /// Whether a client without a certificate is refused.
     pub wants_certificate: bool,
+    /// The operator's edits of the fields of requests.
     pub request_fields: FieldEdits,
+    /// The operator's edits of the fields of responses.
     pub response_fields: FieldEdits,
     /// Attempts after the first one.
     pub retries: u8,
     /// Bound on the whole exchange.
     pub timeout: Option<Duration>,
+    /// The timeouts of each exchange.
     pub timeouts: RouteTimeouts,
     /// Largest request body in bytes; `u64::MAX` means unlimited.
     pub request_body_bytes: u64,
@@ -34,6 +39,7 @@ pub struct Route {
     pub via: bool,
     /// Whether references to the backend are rewritten in answers.
     pub rewrite_location: bool,
+    /// The operator's edits of cookies in responses.
     pub cookies: CookieEdits,
     /// Whether `Forwarded` (RFC 7239) is written in requests.
     pub forwarded: bool,
@@ -50,6 +56,7 @@ pub struct Route {
 pub struct RouteTimeouts {
     /// Between two reads of a request body.
     pub client_body: Duration,
+    /// The time for connecting to a backend.
     pub connect: Duration,
     /// From the end of the request until the response head is complete.
     pub upstream_response: Duration,
@@ -66,5 +73,6 @@ pub enum HostHeader {
     Backend,
     /// What the client sent.
     Preserve,
+    /// This text.
     Literal(String),
 }

@@ -21,6 +21,7 @@ pub struct ClientSettings {
     pub pair: Option<PairFiles>,
     /// Whether a backend must prove who it is.
     pub verify: bool,
+    /// The application protocol that is offered to backends.
     pub alpn: Alpn,
 }
 

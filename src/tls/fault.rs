@@ -8,6 +8,7 @@ use super::pem::FileFault;
 /// The reason why the files that the configuration names cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFault {
+    /// The fault in words, for the operator.
     pub text: String,
     /// Whether the fault may pass without a change of the files.
     pub may_pass: bool,

@@ -54,7 +54,9 @@ pub type SharedClientConfig = Arc<rustls::ClientConfig>;
 /// What is agreed on in a handshake (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Alpn {
+    /// HTTP/2.
     H2,
+    /// HTTP/1.1.
     Http1,
 }
 
@@ -71,7 +73,9 @@ impl Alpn {
 /// The lowest version that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MinVersion {
+    /// TLS 1.2 (RFC 5246).
     Tls12,
+    /// TLS 1.3 (RFC 8446).
     Tls13,
 }
 

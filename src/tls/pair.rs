@@ -18,6 +18,7 @@ use crate::base::{file, limits};
 pub struct PairFiles {
     /// The certificate, then those of its issuers.
     pub cert: PathBuf,
+    /// The file of the private key.
     pub key: PathBuf,
     /// An OCSP response (DER) to staple.
     pub ocsp: Option<PathBuf>,
@@ -53,22 +54,29 @@ pub struct Pair {
 /// The time in which a certificate is valid, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
+    /// Unix time from which the certificate is valid, in seconds.
     pub not_before: i64,
+    /// Unix time until which the certificate is valid, in seconds.
     pub not_after: i64,
 }
 
 /// The file of a pair that something is said about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// The certificate and its chain.
     Cert,
+    /// The private key.
     Key,
+    /// The OCSP response.
     Ocsp,
 }
 
 /// Why a pair cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairFault {
+    /// The part of the pair that is at fault.
     pub part: Part,
+    /// The file of that part.
     pub path: PathBuf,
     /// The fault of the file.
     pub text: String,

@@ -21,6 +21,7 @@ pub struct ServerSettings {
     pub automatic: Vec<PairFiles>,
     /// Whether authorities are answered that ask in a handshake whether a name is ours (RFC 8737).
     pub answers_challenges: bool,
+    /// The lowest version that is spoken.
     pub min_version: MinVersion,
     /// The protocols that the listener offers by ALPN, the preferred one first.
     pub alpn: Vec<Alpn>,

@@ -53,6 +53,7 @@ struct Server {
 /// TLS of a listener.
 #[derive(Clone, Debug)]
 pub struct ServerSide {
+    /// The settings of rustls.
     pub config: Arc<ServerConfig>,
     /// `None`: clients are not asked for a certificate.
     pub trust: Option<ClientTrust>,

@@ -13,7 +13,7 @@ use crate::worker::{accept, client_room};
 
 /// Takes messages for as long as the worker lives.
 pub async fn run(shard: Rc<Shard>, letters: Letters<ToWorker>, engine: Engine) -> io::Result<()> {
-    let event = Event::new(letters.wake_fd())?;
+    let event = Event::new(letters.wake_stream()?.into())?;
     loop {
         event.wait().await?;
         letters.clear_wake();

@@ -1,5 +1,7 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
+#![allow(missing_docs)]
+
 mod accept;
 mod accept_pause;
 mod attempt;

@@ -1,6 +1,11 @@
 //! What a user sees: the built binary, spoken to over real sockets. One module per feature, one folder per subject, and
 //! one program for all, so that it is linked once.
 
+#![expect(
+    unsafe_code,
+    reason = "the tests do what strangers do: signals, raw descriptors, system calls without a wrapper"
+)]
+
 mod documentation;
 mod http2;
 mod limits;

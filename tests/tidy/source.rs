@@ -18,7 +18,8 @@ pub struct Source {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Source {
-        let is_test = path.ends_with("tests.rs") || path.contains("tests/");
+        let is_test =
+            path.ends_with("tests.rs") || path.contains("tests/") || path.starts_with("simulated/");
         let code = match is_test {
             true => String::new(),
             false => without_tests(&without_comments_and_literals(text)),
@@ -210,24 +211,22 @@ fn quoted(bytes: &[u8], at: usize, quote: u8) -> usize {
     length + 1
 }
 
-/// Blanks the items behind `#[cfg(test)]`. What rustfmt wrote ends at the brace on the item's own indentation.
+/// Blanks the items, fields and arms behind `#[cfg(test)]`. What rustfmt wrote ends with the first line on its own
+/// indentation that ends with a brace, a comma or a semicolon.
 fn without_tests(code: &str) -> String {
     let mut out = String::new();
-    let mut skipping_to = None;
+    let mut skipping: Option<usize> = None;
     for line in code.lines() {
-        let indentation = &line[..line.len() - line.trim_start().len()];
-        match &skipping_to {
-            Some(end)
-                if line.trim_end() == format!("{end}}}")
-                    || line.trim_end().ends_with(';')
-                        && line.starts_with(&format!("{end}mod ")) =>
-            {
-                skipping_to = None;
+        let text = line.trim();
+        let indentation = line.len() - line.trim_start().len();
+        match skipping {
+            Some(own) => {
+                let ends = text.ends_with(['}', ',', ';']) && !text.starts_with("#[");
+                if indentation == own && ends {
+                    skipping = None;
+                }
             }
-            Some(_) => {}
-            None if line.trim_start().starts_with("#[cfg(test)]") => {
-                skipping_to = Some(indentation.to_owned())
-            }
+            None if text.starts_with("#[cfg(test)]") => skipping = Some(indentation),
             None => out += line,
         }
         out += "\n";

@@ -67,6 +67,10 @@ pub fn start() -> io::Result<()> {
 /// Changes the signals that this thread takes: blocks all of them, or restores `set`. Returns the former mask. A thread
 /// inherits the mask of the one that starts it, and the log thread must take no signal, since the control thread takes
 /// them.
+#[expect(
+    unsafe_code,
+    reason = "the mask of signals is only changed through the C library"
+)]
 fn mask_signals(how: libc::c_int, set: Option<libc::sigset_t>) -> libc::sigset_t {
     // SAFETY: plain calls with live sets, which may hold anything before they are filled.
     unsafe {

@@ -75,6 +75,7 @@ pub struct Counted<A>(pub A);
 
 // SAFETY: every call is passed on as it is to an allocator that keeps the contract. Counting neither allocates nor
 // panics: the thread's counters are initialised when the program is compiled, and have no destructor.
+#[expect(unsafe_code, reason = "an allocator is unsafe to implement")]
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counted<A> {
     // SAFETY: the caller keeps the contract of the trait.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -176,6 +177,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(unsafe_code, reason = "the test calls an allocator")]
     fn what_is_allocated_is_counted_until_it_is_freed() {
         let allocator = Counted(std::alloc::System);
         let before = allocated_by_thread();

@@ -38,6 +38,7 @@ pub enum Level {
 pub struct Usage {
     /// Bytes that are allocated, and what is resident besides.
     pub used: usize,
+    /// The bytes that the process may allocate, `limits.memory_bytes`.
     pub budget: usize,
 }
 
@@ -59,9 +60,7 @@ pub fn measure_base() {
 fn resident_bytes() -> Option<usize> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: usize = text.split(' ').nth(1)?.parse().ok()?;
-    // SAFETY: plain system call.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    Some(pages * usize::try_from(page).ok()?)
+    Some(pages * rustix::param::page_size())
 }
 
 /// The bytes that the process uses at this moment, and their bound.
@@ -171,6 +170,7 @@ pub fn is_resident_short() -> bool {
 }
 
 /// Returns to the system what this thread has freed. It may take milliseconds: not for the way of a request.
+#[expect(unsafe_code, reason = "the allocators have no safe interface for this")]
 pub fn purge() {
     // SAFETY: the functions work on the allocator's own structures, which they lock or which are this thread's.
     #[cfg(feature = "fast")]

@@ -13,7 +13,7 @@ use crate::base::memory;
 use crate::control;
 use crate::control::start_state::StartState;
 use crate::messages::{LeftToDo, Resumption, ToControl, ToHealth, ToWorker};
-use crate::net::{self, BoundListener, Engine};
+use crate::net::{self, BoundListener, ChosenEngine};
 use crate::shared::health_record::HealthRecord;
 use crate::shared::mailbox::Mailbox;
 use crate::shared::socket_files;
@@ -82,8 +82,8 @@ impl Ready {
 
     /// Logs the configuration, and drops everything but the control thread: nothing may hold the first snapshot for
     /// longer.
-    pub fn announce(self, engine: Engine) -> control::Prepared {
-        announce(&self.snapshot, engine);
+    pub fn announce(self, chosen: &ChosenEngine) -> control::Prepared {
+        announce(&self.snapshot, chosen);
         self.control
     }
 
@@ -115,7 +115,7 @@ impl Ready {
     }
 }
 
-fn announce(snapshot: &Snapshot, engine: Engine) {
+fn announce(snapshot: &Snapshot, chosen: &ChosenEngine) {
     for listener in &snapshot.listeners {
         info!("listening on {listener}");
     }
@@ -126,6 +126,8 @@ fn announce(snapshot: &Snapshot, engine: Engine) {
     for addr in &snapshot.test_servers {
         info!("test server on {addr}");
     }
+    let ChosenEngine { engine, reason } = chosen;
+    info!("the workers run on {engine}, because {reason}");
     let backends: usize = snapshot.pools.iter().map(|pool| pool.backends.len()).sum();
     info!(
         "{} workers on {engine}; {} routes, {} pools, {backends} backends",

@@ -36,8 +36,8 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
     let start_signals = StartSignals::watch().map_err(cannot_start)?;
     net::raise_descriptor_limit();
     net::forgo_huge_pages();
-    let engine = Engine::choose()?;
-    let mut ready = start::make_ready(path, engine, predecessor)?;
+    let chosen = Engine::choose()?;
+    let mut ready = start::make_ready(path, chosen.engine, predecessor)?;
     if let Some(predecessor) = predecessor {
         predecessor.wait_for_go()?;
     }
@@ -48,7 +48,7 @@ fn run(path: &Path, predecessor: Option<&Predecessor>) -> Result<u8, String> {
         let farewell = predecessor.farewell(ready.control.stopping());
         ready.follow(farewell).map_err(cannot_start)?;
     }
-    Ok(ready.announce(engine).run())
+    Ok(ready.announce(&chosen).run())
 }
 
 fn cannot_start(error: io::Error) -> String {

@@ -61,7 +61,7 @@ static SETTINGS: [Setting; 13] = [
         "merge_slashes",
         words::<MergeSlashes>,
         "on",
-        "What several slashes in a row stand for. `\"on\"`: one slash, when the route is looked for and in the forwarded \
+        "Treatment of several slashes in a row. `\"on\"`: one slash, when the route is looked for and in the forwarded \
          path. `\"match_only\"`: one slash when the route is looked for; they are forwarded as they came. `\"off\"`: \
          each slash counts, and `//admin` is refused if `/admin` is a route.",
     ),
@@ -69,7 +69,7 @@ static SETTINGS: [Setting; 13] = [
         "half_close",
         words::<HalfClose>,
         "serve",
-        "What becomes of a client that ends its sending side, over TLS by close_notify. `\"serve\"`: the client gets the \
+        "Treatment of a client that ends its sending side, over TLS by close_notify. `\"serve\"`: the client gets the \
          answers to its complete requests; over HTTP/2 the streams with incomplete requests end. Only a reset shows that \
          such a client is gone. `\"abort\"`: the client counts as gone, and its exchange ends.",
     ),

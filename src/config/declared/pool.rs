@@ -26,7 +26,7 @@ pub static BACKEND: Section = Section {
     settings: || BACKEND_SETTINGS.iter().collect(),
 };
 
-/// What an entry of `backends` may be.
+/// The kind of an entry of `backends`.
 pub const BACKEND_KIND: Kind = Kind::Any(&[ADDRESS, Kind::Table(&BACKEND)]);
 
 static NAME: [Setting; 2] = [
@@ -102,13 +102,13 @@ static CHECKS: [Setting; 3] = [
         "health_check",
         Kind::Table(&HEALTH_CHECK),
         "no probes",
-        "How those backends are probed that have no `health_check` of their own.",
+        "Probes of those backends that have no `health_check` of their own.",
     ),
     optional(
         "outlier",
         Kind::Table(&OUTLIER),
         "no ejection",
-        "When a backend is ejected because of its answers to clients.",
+        "Conditions under which a backend is ejected because of its answers to clients.",
     ),
     optional(
         "tls",
@@ -153,6 +153,6 @@ static BACKEND_SETTINGS: [Setting; 6] = [
         "health_check",
         Kind::Table(&HEALTH_CHECK),
         "the pool's",
-        "How the backend is probed, instead of the pool's `health_check`.",
+        "Probes of the backend, instead of the pool's `health_check`.",
     ),
 ];

@@ -71,7 +71,7 @@ static SERVER_SETTINGS: [Setting; 13] = [
         "unknown_sni",
         words::<UnknownSni>,
         "default",
-        "What becomes of a handshake without a name, or for a name that no certificate is for: `\"default\"` shows the \
+        "Treatment of a handshake without a name, or for a name that no certificate is for: `\"default\"` shows the \
          first certificate, `\"refuse\"` ends the handshake.",
     ),
     flag(

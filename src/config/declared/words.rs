@@ -21,7 +21,7 @@ pub enum Tolerable {
     ControlBytes,
 }
 
-/// What becomes of a handshake for a name that no certificate is for (`unknown_sni`).
+/// Treatment of a handshake for a name that no certificate is for (`unknown_sni`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownSni {
     /// The default certificate is shown.
@@ -30,7 +30,7 @@ pub enum UnknownSni {
     Refuse,
 }
 
-/// How it is proven to an authority that a name is ours.
+/// Proof to an authority that a name is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChallengeKind {
     /// RFC 8555 section 8.3: the authority asks on port 80, in cleartext.

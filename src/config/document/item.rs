@@ -50,7 +50,7 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// What `find` finds in the declared kind of the value.
+    /// The part of the declared kind of the value that `find` finds.
     ///
     /// # Panics
     ///

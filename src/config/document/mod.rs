@@ -55,7 +55,7 @@ pub(super) fn read<T>(
     errors.sort_unstable();
     for (offset, message) in errors {
         let (line_start, line) = line_at(notes.text(), offset);
-        // What the parser says further along a line is mostly the echo of its first error there.
+        // Further errors in a line mostly follow from the first one there.
         if last_line.replace(line_start) != Some(line_start) {
             let excerpt = if secrets.hide(line_start) { "" } else { line };
             notes.add_at(offset, &shown(excerpt), message);

@@ -35,7 +35,7 @@ impl<'d> Table<'d> {
         value
     }
 
-    /// Where the table begins.
+    /// The place at which the table begins.
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -58,7 +58,7 @@ impl<'d> Table<'d> {
         keys.filter_map(|key| Some((key, entries.get(key)?))).next()
     }
 
-    /// What `read` makes of the setting's value; `None` if the setting is absent or its value mistaken.
+    /// The setting's value as `read` understands it; `None` if the setting is absent or its value mistaken.
     pub fn get<T>(&mut self, name: &str, read: impl FnOnce(&Item<'d>) -> Option<T>) -> Option<T> {
         let setting = self.declared(name);
         if !self.asked.contains(&setting.name) {

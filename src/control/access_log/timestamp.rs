@@ -46,6 +46,10 @@ fn digits<const COUNT: usize>(mut number: u32, end: u8, out: &mut Vec<u8>) {
 }
 
 /// Calendar date and microseconds. A clock before 1970 counts as 1970.
+#[expect(
+    unsafe_code,
+    reason = "the calendar of the C library has no safe interface"
+)]
 fn utc(at: SystemTime) -> (libc::tm, u32) {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs() as libc::time_t;

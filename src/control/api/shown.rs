@@ -72,7 +72,7 @@ fn health_check(written: &HealthCheckSettings) -> Members {
     let check = &written.check;
     // Without the setting, a probe after a failed one has less time. A client that sends this object back must not
     // change that.
-    let timeout = (check.timeout == check.timeout_again).then(|| check.timeout.as_secs_f64());
+    let timeout = (check.timeout == check.timeout_again).then_some(check.timeout.as_secs_f64());
     let mut shown = members(json!({
         "interval_secs": check.interval.as_secs_f64(),
         "timeout_secs": timeout,

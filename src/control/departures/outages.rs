@@ -102,7 +102,7 @@ impl Outages {
             let mut outage = before.remove(name).unwrap_or_default();
             let (down, up) = outage.look(pool, &rows, tables, now);
             if leaving.is_none() {
-                leaving = outage.choose(name, &down, &up, &rows, in_file, now);
+                leaving = outage.choose(name, (&down, &up), &rows, in_file, now);
             }
             self.pools.insert(name.clone(), outage);
         }
@@ -155,11 +155,12 @@ impl Outage {
         (down, up)
     }
 
+    /// Chooses a backend of the pool to take out, if there is one; `down` and `up` are all its backends. The log says
+    /// once of each backend whose time is over why it stays.
     fn choose(
         &mut self,
         pool: &str,
-        down: &Backends,
-        up: &Backends,
+        (down, up): (&Backends, &Backends),
         rows: &Rows<'_>,
         in_file: &dyn Fn(&str) -> usize,
         now: Micros,

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, getrlimit};
+
 /// The process as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
@@ -31,8 +33,8 @@ impl Process {
             .rsplit_once(") ")
             .map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        let page = setting(libc::_SC_PAGESIZE);
-        let ticks = setting(libc::_SC_CLK_TCK) as f64;
+        let page = rustix::param::page_size() as u64;
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
         let cpu = |user: u64, system: u64| (user + system) as f64 / ticks;
         Process {
             resident_bytes: field(24).map(|pages| pages * page),
@@ -50,11 +52,6 @@ impl Process {
     }
 }
 
-fn setting(name: libc::c_int) -> u64 {
-    // SAFETY: plain system call.
-    unsafe { libc::sysconf(name).max(1) as u64 }
-}
-
 fn open_descriptors() -> Option<u64> {
     // Since Linux 6.2 the folder's size is their number; before, it is 0.
     let size = fs::metadata("/proc/self/fd").ok()?.len();
@@ -65,13 +62,8 @@ fn open_descriptors() -> Option<u64> {
 }
 
 fn most_descriptors() -> Option<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: plain system call with a live argument.
-    let outcome = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    (outcome == 0).then_some(limit.rlim_cur)
+    let limit = getrlimit(Resource::Nofile).current;
+    Some(limit.unwrap_or(u64::MAX)) // There is no bound.
 }
 
 fn boot_time() -> Option<u64> {

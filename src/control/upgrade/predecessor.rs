@@ -29,6 +29,10 @@ pub struct Predecessor {
 impl Predecessor {
     /// `None` if this process was started by anybody else. Errors: what the environment names is no line. To be called
     /// once.
+    #[expect(
+        unsafe_code,
+        reason = "the number of a descriptor says nothing of its owner"
+    )]
     pub fn find() -> Result<Option<Predecessor>, String> {
         let Ok(number) = env::var(LINE_VARIABLE) else {
             return Ok(None);

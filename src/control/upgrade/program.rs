@@ -51,6 +51,10 @@ impl Program {
     }
 
     /// The next process, which inherits nothing but the standard descriptors and its end of the line.
+    #[expect(
+        unsafe_code,
+        reason = "the code between fork and exec is unsafe to give"
+    )]
     pub(super) fn command(&self, line: &Line) -> Command {
         let fd = line.raw();
         let mut command = Command::new(&self.path);
@@ -101,6 +105,8 @@ fn path_of(name: &OsStr, here: &Path, search: &OsStr) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::BorrowedFd;
+
     use super::*;
 
     #[test]
@@ -127,8 +133,13 @@ mod tests {
     #[test]
     fn the_next_process_gets_its_end_of_the_line_and_nothing_else() {
         let (leaky, _other) = Line::pair().unwrap();
-        // SAFETY: clears a flag of a live descriptor, as somebody forgetful would.
-        unsafe { libc::fcntl(leaky.raw(), libc::F_SETFD, 0) };
+        // SAFETY: the line has this descriptor, and lives longer.
+        #[expect(
+            unsafe_code,
+            reason = "the line gives away its descriptor as a number alone"
+        )]
+        let forgotten = unsafe { BorrowedFd::borrow_raw(leaky.raw()) };
+        rustix::io::fcntl_setfd(forgotten, rustix::io::FdFlags::empty()).unwrap();
         let (line, _ours) = Line::pair().unwrap();
         let program = Program {
             path: PathBuf::from("/bin/sh"),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use super::words::GIVEN_UP;
@@ -104,7 +105,7 @@ impl Running {
         }
         let was_let_go = life.was_let_go;
         match &mut life.child {
-            Some(child) if was_let_go => signal(child, libc::SIGTERM),
+            Some(child) if was_let_go => signal(child, Signal::TERM),
             Some(child) => drop(child.kill()),
             None => {}
         }
@@ -145,11 +146,10 @@ fn given_up() -> String {
     "the new process was given up".to_owned()
 }
 
-/// Only of a child that was not waited for: its id is not another process's yet.
-fn signal(child: &mut Child, signal: libc::c_int) {
+/// Sends a signal to a child that has not been waited for: the id of such a child is not another process's yet.
+fn signal(child: &mut Child, signal: Signal) {
     if matches!(child.try_wait(), Ok(None)) {
-        // SAFETY: a plain system call on a child of this process.
-        unsafe { libc::kill(child.id() as libc::pid_t, signal) };
+        let _ = kill_process(Pid::from_child(child), signal); // A child that has just ended needs no signal.
     }
 }
 

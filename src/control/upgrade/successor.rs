@@ -259,6 +259,10 @@ mod tests {
         let (successor, predecessor) = pair(true);
         let soon = Some(Duration::from_millis(1));
         // SAFETY: the line has this descriptor, and lives longer.
+        #[expect(
+            unsafe_code,
+            reason = "the line gives away its descriptor as a number alone"
+        )]
         let line = unsafe { BorrowedFd::borrow_raw(predecessor.line.raw()) };
         set_socket_timeout(line, Timeout::Recv, soon).unwrap();
         let (told, tells) = mpsc::channel();

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use rustix::process::{getegid, geteuid};
+
 use crate::base::limits;
 
 /// The user and group of this process.
@@ -23,8 +25,7 @@ const STICKY: u32 = 0o1000;
 /// Follows an absolute path through all folders and links on its way. Errors: the first of them that users other than
 /// root and this process's may change.
 pub fn check(path: &Path) -> Result<(), String> {
-    // SAFETY: plain system calls that cannot fail.
-    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     follow(path, Us { user, group })
 }
 
@@ -129,8 +130,7 @@ mod tests {
             );
         }
         reset();
-        // SAFETY: plain system calls that cannot fail.
-        let ours = unsafe { (libc::geteuid(), libc::getegid()) };
+        let ours = (geteuid().as_raw(), getegid().as_raw());
         mode(&file, 0o775);
         let as_group = |group| {
             follow(

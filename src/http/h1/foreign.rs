@@ -147,6 +147,7 @@ fn drop_websocket_key(fields: &[Header<'_>], dropped: &mut FieldSet) {
 
 impl<'b> FieldSlots<'b> {
     /// Puts `fields`, which stand in `head`, into the slots, and walks over them.
+    #[expect(unsafe_code, reason = "slots are not initialised before they are used")]
     fn fill<'s>(
         &'s mut self,
         head: &'b [u8],

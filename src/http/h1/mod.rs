@@ -80,7 +80,9 @@ impl Default for FieldSlots<'_> {
 /// The versions that are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
+    /// HTTP/1.0.
     Http10,
+    /// HTTP/1.1.
     Http11,
     /// What came over HTTP/2 and is treated like HTTP/1.1 from here on.
     Http2,
@@ -128,6 +130,7 @@ pub enum RequestBody {
     None,
     /// So many bytes follow, at least 1.
     Length(u64),
+    /// The body comes in chunks (RFC 9112 section 7.1).
     Chunked,
 }
 
@@ -138,6 +141,7 @@ pub enum ResponseBody {
     None,
     /// The number of bytes that follow, as a field of the head says; 0: no bytes follow, and no field names a length.
     Length(u64),
+    /// The body comes in chunks (RFC 9112 section 7.1).
     Chunked,
     /// All that comes until the backend closes.
     UntilClose,

@@ -14,6 +14,7 @@ use crate::http::refusal::Refusal;
 /// A request's head. Everything in it is well-formed and unambiguous.
 #[derive(Debug)]
 pub struct RequestHead<'b, 's> {
+    /// The method as received.
     pub method: Method<'b>,
     /// As received, before `?`; begins with a slash, or is `*` for `OPTIONS *`.
     pub path: &'b [u8],
@@ -23,8 +24,11 @@ pub struct RequestHead<'b, 's> {
     pub target: &'b [u8],
     /// The authority of the target or of `Host`, as received; empty only in HTTP/1.0.
     pub host: &'b [u8],
+    /// The version of the request line.
     pub version: Version,
+    /// The fields as received, in their order.
     pub fields: &'s [Header<'b>],
+    /// The framing of the body.
     pub body: RequestBody,
     /// Whether the client wants to go on with the connection.
     pub keep_alive: bool,

@@ -15,10 +15,13 @@ use crate::http::refusal::Refusal;
 pub struct ResponseHead<'b, 's> {
     /// The status, 100 to 999.
     pub status: u16,
+    /// The version of the status line.
     pub version: Version,
     /// As received, often empty.
     pub reason: &'b [u8],
+    /// The fields as received, in their order.
     pub fields: &'s [Header<'b>],
+    /// The framing of the body.
     pub body: ResponseBody,
     /// Whether the backend goes on with the connection after this response.
     pub keep_alive: bool,

@@ -12,6 +12,7 @@ use crate::http::refusal::Refusal;
 /// Parses a request's head as [`parse_request`] does, but allows control bytes other than NUL, CR and LF in the values
 /// of `Cookie`. The values are passed on unchanged.
 #[cold]
+#[expect(unsafe_code, reason = "slots are not initialised before they are used")]
 pub fn parse_tolerant<'b, 's>(
     bytes: &'b [u8],
     slots: &'s mut FieldSlots<'b>,

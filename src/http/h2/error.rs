@@ -7,20 +7,33 @@ use super::hpack::HpackError;
 pub struct ErrorCode(pub u32);
 
 impl ErrorCode {
+    /// Nothing went wrong.
     pub const NO_ERROR: ErrorCode = ErrorCode(0x0);
+    /// The peer broke the protocol, and no other code fits.
     pub const PROTOCOL_ERROR: ErrorCode = ErrorCode(0x1);
+    /// The side that sends the code has a fault.
     pub const INTERNAL_ERROR: ErrorCode = ErrorCode(0x2);
+    /// The peer sent more than its window allowed.
     pub const FLOW_CONTROL_ERROR: ErrorCode = ErrorCode(0x3);
+    /// The peer did not acknowledge settings in time.
     pub const SETTINGS_TIMEOUT: ErrorCode = ErrorCode(0x4);
+    /// A frame came for a stream that was half closed.
     pub const STREAM_CLOSED: ErrorCode = ErrorCode(0x5);
+    /// A frame had a length that its kind does not allow.
     pub const FRAME_SIZE_ERROR: ErrorCode = ErrorCode(0x6);
     /// Nothing of the stream was processed: the request may be sent again.
     pub const REFUSED_STREAM: ErrorCode = ErrorCode(0x7);
+    /// The stream is no longer wanted.
     pub const CANCEL: ErrorCode = ErrorCode(0x8);
+    /// The tables of HPACK differ on both sides.
     pub const COMPRESSION_ERROR: ErrorCode = ErrorCode(0x9);
+    /// The connection of a CONNECT request was reset or closed abnormally.
     pub const CONNECT_ERROR: ErrorCode = ErrorCode(0xa);
+    /// The peer causes too much load.
     pub const ENHANCE_YOUR_CALM: ErrorCode = ErrorCode(0xb);
+    /// The TLS of the connection is weaker than RFC 9113 section 9.2 demands.
     pub const INADEQUATE_SECURITY: ErrorCode = ErrorCode(0xc);
+    /// The request must be sent over HTTP/1.1.
     pub const HTTP_1_1_REQUIRED: ErrorCode = ErrorCode(0xd);
 }
 
@@ -31,10 +44,13 @@ pub enum Abuse {
     RapidReset,
     /// Streams opened that we had to reset.
     ProvokedReset,
+    /// Too many SETTINGS frames.
     Settings,
+    /// Too many PING frames.
     Ping,
     /// DATA frames without a byte.
     EmptyData,
+    /// Too many WINDOW_UPDATE frames.
     WindowUpdate,
     /// PRIORITY and PRIORITY_UPDATE.
     Priority,

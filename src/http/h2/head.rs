@@ -192,6 +192,7 @@ impl Head {
 pub struct Field<'b> {
     /// A token. In any case when it is to be sent, in lower case when it was received.
     pub name: &'b [u8],
+    /// The value.
     pub value: &'b [u8],
     /// Whether it must never enter a compression table on its way (RFC 7541 section 7.1.3).
     pub sensitive: bool,

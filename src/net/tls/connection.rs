@@ -16,6 +16,7 @@ use crate::tls::Heard;
 /// What the two sides agreed on in their handshake, and what they said of themselves.
 #[derive(Debug)]
 pub struct Negotiated {
+    /// The version of TLS.
     pub version: TlsVersion,
     /// Whether keys of an earlier connection were taken up again: a handshake without certificates.
     pub resumed: bool,
@@ -31,7 +32,9 @@ pub struct Negotiated {
 /// The version of TLS that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
+    /// TLS 1.2.
     Tls12,
+    /// TLS 1.3.
     Tls13,
 }
 

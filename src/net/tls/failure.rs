@@ -13,8 +13,13 @@ pub enum TlsFailure {
     Expired,
     /// The peer ended the connection, or the network did.
     PeerGone,
-    /// The client speaks HTTP without TLS, and can be told so on the socket. What it sent is in `received`.
-    PlainHttp { socket: Socket, received: Block },
+    /// The client speaks HTTP without TLS, and can be told so on the socket.
+    PlainHttp {
+        /// The socket of the client.
+        socket: Socket,
+        /// The bytes that the client has sent.
+        received: Block,
+    },
     /// One side broke the protocol or does not accept the other. The socket of a client, which is still to read why.
     Refused(Error, Option<Box<Socket>>),
 }

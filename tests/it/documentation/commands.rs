@@ -172,7 +172,7 @@ fn configurations_are_accepted() {
 fn blocks_are_of_a_known_kind() {
     for page in all() {
         for block in page.blocks() {
-            let known = ["sh", "sh checked", "toml", "text"];
+            let known = ["sh", "sh checked", "toml", "toml other", "text"];
             assert!(
                 known.contains(&&block.kind[..]),
                 "{}: {}",

@@ -41,6 +41,23 @@ fn the_shipped_configuration_passes() {
 }
 
 #[test]
+fn the_schema_and_the_reference_are_printed() {
+    let schema = run(&["schema"]);
+    assert_eq!(schema.status.code(), Some(0), "{}", said(&schema));
+    let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    assert!(schema["properties"]["routes"].is_object(), "{schema}");
+    let reference = run(&["schema", "--reference"]);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let committed = std::fs::read_to_string(path).unwrap();
+    let is_committed = text(&reference.stdout) == committed;
+    assert!(is_committed, "docs/configuration.md is stale");
+}
+
+#[test]
 fn every_mistake_is_told_at_once_with_its_place() {
     let config = "\
 listen_addr = \"127.0.0.1\"

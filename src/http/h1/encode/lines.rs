@@ -24,7 +24,9 @@ pub(super) struct Edits<'a> {
 /// the operator says of the name goes before both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComputedField<'a> {
+    /// The name, in lower case.
     pub name: &'a str,
+    /// The value.
     pub value: &'a [u8],
 }
 

@@ -23,6 +23,10 @@ impl Pen<'_> {
     /// Appends what `write` writes to `out`. `expected` bytes of room are made for it; should it be more, all of it is
     /// written again into the room that it was found to need, so that a wrong expectation costs time and nothing else.
     #[inline(always)]
+    #[expect(
+        unsafe_code,
+        reason = "writing to reserved memory directly spares a check per byte"
+    )]
     pub(super) fn append<R>(
         out: &mut Vec<u8>,
         expected: usize,

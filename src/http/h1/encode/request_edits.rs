@@ -17,11 +17,13 @@ pub struct RequestEdits<'a> {
     /// Whether the client is a proxy that is believed what it says of its own client: `X-Forwarded-Proto`,
     /// `X-Forwarded-Host` and [`Known::FromProxies`].
     pub client_trusted: bool,
+    /// The forwarding fields that are written or passed on.
     pub forwarding: Forwarding<'a>,
     /// `http` or `https`: how the client reached us.
     pub proto: &'a str,
     /// Has the last word on every field of its names.
     pub operator: &'a FieldEdits,
+    /// The fields that tell the backend who the client is by its certificate.
     pub identity: Identity<'a>,
     /// Whether `Via` is added.
     pub via: bool,

@@ -15,17 +15,20 @@ const ADDED_BYTES: usize = 256;
 /// What changes in a response on its way to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEdits<'a> {
+    /// The version of HTTP that the client's request has.
     pub client_version: Version,
     /// Framing towards the client. `Chunked` and `UntilClose` take the place of the backend's framing; `None` and
     /// `Length` are the backend's own.
     pub body: ResponseBody,
     /// Whether we close the client's connection after this response.
     pub close: bool,
+    /// The route's edits of response fields. They have the last word on every field of their names.
     pub operator: &'a FieldEdits,
     /// Fields of our own, besides those for framing and connection.
     pub computed: &'a [ComputedField<'a>],
     /// Whether `Via` is added.
     pub via: bool,
+    /// The references to the backend that are rewritten.
     pub rewriting: Rewriting<'a>,
     /// The value of `Sec-WebSocket-Accept`, if a backend of HTTP/2 has accepted a WebSocket. The head becomes that of a
     /// 101.

@@ -12,6 +12,7 @@ use crate::http::references::{References, in_refresh};
 pub struct Rewriting<'a> {
     /// The changes to references; `None`: references stay as they are.
     pub references: Option<References<'a>>,
+    /// The route's edits of cookies.
     pub cookies: &'a CookieEdits,
 }
 

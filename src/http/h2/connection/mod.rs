@@ -41,38 +41,65 @@ pub enum Event<'a> {
     /// A request's head (as a server), or a response's, interim or final (as a client). `end`: nothing follows. What is
     /// not taken from `head` before the next call is lost.
     Head {
+        /// The stream.
         stream: StreamId,
+        /// The head in the form of HTTP/1.
         head: &'a mut Head,
+        /// Whether the peer sends nothing more on the stream.
         end: bool,
     },
     /// A head that is not to be forwarded. `answer`: the stream is open, and its request to be answered with the
     /// refusal's status; otherwise it was reset, and nobody heard of it before if this is a server.
     Refused {
+        /// The stream.
         stream: StreamId,
+        /// The rule that the head breaks.
         refusal: Refusal,
+        /// Whether the peer can still be answered on the stream.
         answer: bool,
     },
     /// A piece of a body, at least one byte long unless it is the end. Its bytes must be released, every one once, when
     /// they are no longer held ([`Connection::release`]), whatever has become of the stream.
     Body {
+        /// The stream.
         stream: StreamId,
+        /// The bytes of the body.
         bytes: &'a [u8],
+        /// Whether the peer sends nothing more on the stream.
         end: bool,
     },
     /// The trailers that may be passed on, each `name: value CRLF`; perhaps none. The body ends.
-    Trailers { stream: StreamId, lines: &'a [u8] },
+    Trailers {
+        /// The stream.
+        stream: StreamId,
+        /// The lines.
+        lines: &'a [u8],
+    },
     /// The trailers of a request must not be forwarded. The request ends, and is answered with the status of the
     /// refusal if no answer has begun.
-    RefusedTrailers { stream: StreamId, refusal: Refusal },
+    RefusedTrailers {
+        /// The stream.
+        stream: StreamId,
+        /// The rule that the trailers break.
+        refusal: Refusal,
+    },
     /// The stream is gone: reset by the peer, or by us (`by_us`) because the peer broke a rule.
     Reset {
+        /// The stream.
         stream: StreamId,
+        /// The reason for the reset.
         code: ErrorCode,
+        /// Whether this side reset the stream.
         by_us: bool,
     },
     /// The peer processes no stream of ours beyond `last`: those are gone, and their requests may be sent again
     /// elsewhere. No other can be opened.
-    GoAway { last: StreamId, code: ErrorCode },
+    GoAway {
+        /// The last stream that the peer may have processed.
+        last: StreamId,
+        /// The reason for which the peer goes away.
+        code: ErrorCode,
+    },
     /// The peer's settings changed: there may be room for more streams, and wider windows.
     Settings,
     /// Our PING came back.

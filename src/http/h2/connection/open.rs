@@ -9,8 +9,11 @@ use crate::http::h2::{Role, StreamId};
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'b> {
+    /// The value of `:method`.
     pub method: &'b [u8],
+    /// The value of `:scheme`.
     pub scheme: &'b [u8],
+    /// The value of `:authority`.
     pub authority: &'b [u8],
     /// Path and query.
     pub target: &'b [u8],

@@ -180,6 +180,10 @@ impl Bits<'_> {
 }
 
 /// Appends what `bytes` stand for to `out`. Errors: the code of the end, or padding that is not less than eight ones.
+#[expect(
+    unsafe_code,
+    reason = "writing to reserved memory directly spares a check per byte"
+)]
 pub(super) fn decode(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     // Two more than the shortest codes can bring: a look writes two bytes even if only one counts.
     let most = bytes.len() * 8 / SHORTEST + 2;

@@ -43,7 +43,7 @@ fn idle_bytes(versions: &[&'static SupportedProtocolVersion]) -> usize {
     client.alpn_protocols = vec![b"h2".to_vec()];
     let (server, client) = (Arc::new(server), Arc::new(client));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    run(Engine::choose().unwrap(), async {
+    run(Engine::choose().unwrap().engine, async {
         let core = Core {
             blocks: Blocks::default(),
             timer: Timer::new(&Rc::default()),
@@ -85,6 +85,10 @@ async fn one_more(
 }
 
 /// Bytes that the process has allocated.
+#[expect(
+    unsafe_code,
+    reason = "the figures of the allocator have no safe interface"
+)]
 fn allocated() -> usize {
     // SAFETY: plain call that reads the allocator's own figures.
     let figures = unsafe { libc::mallinfo2() };

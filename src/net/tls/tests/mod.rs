@@ -140,7 +140,7 @@ fn meet<P: Send + 'static, O>(
     let (accepted, _) = listener.accept().unwrap();
     accepted.set_nodelay(true).unwrap();
     let peer = thread::spawn(move || peer(stream));
-    let ours = run(Engine::choose().unwrap(), async {
+    let ours = run(Engine::choose().unwrap().engine, async {
         let timers = Rc::new(Timers::default());
         let core = Core {
             blocks: Blocks::default(),
