@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};
+use palantir::balance::{
+    ALGORITHMS, AlgorithmPlan, Balancer, Candidate, HashKey, Member, View, hash_key,
+};
 use palantir::base::ids::{BackendId, WorkerId};
 use palantir::base::limits;
 use palantir::base::time::Micros;
 use palantir::shared::backend_table::BackendTables;
-use palantir::worker::balance::{
-    ALGORITHMS, AlgorithmPlan, Balancer, Candidate, HashKey, Member, View, hash_key,
-};
 
 const POOLS: [usize; 3] = [3, 100, 1000];
 
@@ -82,7 +82,7 @@ fn pick_every<const COUNT: usize>(micros: u64, bencher: Bencher, name: &str) {
     bencher.bench_local(|| {
         request.set(request.get() + 1);
         let view = View {
-            tables: &tables,
+            in_flight: &*tables,
             now: Micros(request.get() * micros),
             key: request.get().wrapping_mul(0x9e37_79b9_7f4a_7c15),
             blocked: &|_| false,

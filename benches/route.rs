@@ -1,7 +1,7 @@
 //! What a look-up of a route costs among 1,000 of them. To reach: 150 ns.
 
 use divan::{Bencher, black_box};
-use palantir::worker::route::RouteTable;
+use palantir::route::RouteTable;
 
 const ROUTES: usize = 1_000;
 

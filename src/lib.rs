@@ -62,22 +62,30 @@
 //!
 //! ## Who may import whom
 //!
-//! Modules stand below in reading order; each may import those named before it, never one named after it. Within
-//! [`worker`], the rooms (`guard`, `route`, `cache`, `balance`) do not import each other. `tests/tidy.rs` enforces it.
+//! Modules stand below in reading order; each may import those named before it, never one named after it. The steps
+//! that only decide ([`balance`], [`route`]) do not import each other. `tests/tidy.rs` enforces both rules.
 
 pub mod base;
+
 pub mod http;
+
 pub mod tls;
+
+pub mod balance;
+pub mod route;
 
 pub mod shared;
 pub mod snapshot;
+
+pub mod messages;
 
 pub mod net;
 pub mod worker;
 
 pub mod config;
-pub mod control;
 pub mod health;
-pub mod test_server;
+
+pub mod control;
 
 pub mod cli;
+pub mod test_server;

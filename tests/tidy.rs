@@ -7,7 +7,7 @@ mod source;
 use std::fs;
 use std::path::Path;
 
-use source::{ROOMS, Source, is_name, sources_below};
+use source::{STEPS, Source, is_name, sources_below};
 
 /// A rule, why it is there, and what finds its breaches.
 struct Rule {
@@ -26,9 +26,9 @@ const RULES: [Rule; 12] = [
         breaches: imports_against_the_order,
     },
     Rule {
-        name: "the rooms of worker/ stand alone",
-        why: "guard, route, cache and balance are read, tested and replaced one by one; worker/proxy.rs joins them",
-        breaches: imports_between_rooms,
+        name: "the steps stand alone",
+        why: "guard, route, cache and balance are read, tested and replaced one by one; worker/ joins them",
+        breaches: imports_between_steps,
     },
     Rule {
         name: "worker/ and net/ share nothing",
@@ -80,14 +80,6 @@ const RULES: [Rule; 12] = [
         why: "println! and its like panic where nobody reads: use tracing, base::log::say or cli::output",
         breaches: printing_macros,
     },
-];
-
-/// What a snapshot holds compiled parts of: importable from `shared` and `snapshot` although they come later.
-const COMPILED_PARTS: [&[&str]; 4] = [
-    &["snapshot"],
-    &["worker", "route"],
-    &["worker", "balance"],
-    &["http", "h1"],
 ];
 
 #[test]
@@ -143,28 +135,19 @@ fn imports_against_the_order(source: &Source, order: &[String]) -> Vec<Breach> {
     let Some(own) = rank(module[0]) else {
         return Vec::new();
     };
-    let compiled = |path: &[String]| {
-        let starts = |part: &&&[&str]| {
-            path.len() >= part.len() && part.iter().zip(path).all(|(a, b)| a == b)
-        };
-        ["shared", "snapshot"].contains(&module[0])
-            && COMPILED_PARTS.iter().any(|part| starts(&part))
-    };
     let imports = source.imports().into_iter();
     imports
-        .filter(|(_, path)| {
-            rank(&path[0]).is_some_and(|imported| imported > own) && !compiled(path)
-        })
+        .filter(|(_, path)| rank(&path[0]).is_some_and(|imported| imported > own))
         .map(|(line, path)| (line, path.join("::")))
         .collect()
 }
 
-fn imports_between_rooms(source: &Source, _: &[String]) -> Vec<Breach> {
-    let module = source.module();
-    let is_room = module[0] == "worker" && module.len() > 1 && ROOMS.contains(&module[1]);
-    let imports = source.imports().into_iter().filter(|_| is_room);
+fn imports_between_steps(source: &Source, _: &[String]) -> Vec<Breach> {
+    let own = source.module()[0];
+    let is_step = STEPS.contains(&own);
+    let imports = source.imports().into_iter().filter(|_| is_step);
     imports
-        .filter(|(_, path)| path[0] == "worker" && path.get(1).is_none_or(|name| name != module[1]))
+        .filter(|(_, path)| path[0] != own && STEPS.contains(&path[0].as_str()))
         .map(|(line, path)| (line, path.join("::")))
         .collect()
 }
@@ -352,7 +335,8 @@ fn printing_macros(source: &Source, _: &[String]) -> Vec<Breach> {
 /// The rules that a file at this path and with this text breaks.
 fn broken(path: &str, text: &str) -> Vec<&'static str> {
     let order = [
-        "base", "http", "tls", "shared", "snapshot", "net", "worker", "config", "control", "health",
+        "base", "http", "tls", "balance", "cache", "guard", "route", "shared", "snapshot",
+        "messages", "net", "worker", "config", "health", "control",
     ];
     let order = order.map(str::to_owned);
     let source = Source::new(path, text);
@@ -365,7 +349,7 @@ fn broken(path: &str, text: &str) -> Vec<&'static str> {
 #[test]
 fn each_rule_finds_its_breaches() {
     let order = RULES[0].name;
-    let rooms = RULES[1].name;
+    let steps = RULES[1].name;
     let sharing = RULES[2].name;
     let waiting = RULES[3].name;
     let engine = RULES[4].name;
@@ -395,23 +379,21 @@ fn each_rule_finds_its_breaches() {
         ("http/host.rs", "use crate::tls::Vault;\n", order),
         ("tls/vault.rs", "use crate::snapshot::Snapshot;\n", order),
         ("net/mod.rs", "use super::worker;\n", order),
-        ("snapshot.rs", "use crate::worker::shard::Shard;\n", order),
         (
-            "worker/route/mod.rs",
-            "use crate::worker::balance::Plan;\n",
-            rooms,
+            "snapshot/mod.rs",
+            "use crate::worker::shard::Shard;\n",
+            order,
         ),
+        ("shared/slots.rs", "use crate::snapshot::Pool;\n", order),
+        ("shared/slots.rs", "use crate::messages::ToWorker;\n", order),
+        ("route/mod.rs", "use crate::balance::Plan;\n", steps),
         (
-            "worker/route/tree.rs",
-            "use crate::{base::ids, worker::{cache::{self, Entry}, route::Rule}};\n",
-            rooms,
+            "route/tree.rs",
+            "use crate::{base::ids, cache::{self, Entry}, route::Rule};\n",
+            steps,
         ),
-        ("worker/balance/mod.rs", "use super::shard::Shard;\n", rooms),
-        (
-            "worker/balance/hash.rs",
-            "use super::super::route;\n",
-            rooms,
-        ),
+        ("guard/mod.rs", "use super::cache::Entry;\n", steps),
+        ("route/tree.rs", "use super::super::balance;\n", steps),
         ("worker/shard.rs", "use std::sync::Arc;\n", sharing),
         (
             "net/stream.rs",
@@ -428,12 +410,8 @@ fn each_rule_finds_its_breaches() {
             "fn f() { let now = SystemTime::now(); }\n",
             waiting,
         ),
-        ("worker/cache/mod.rs", "fn f() { x.await; }\n", waiting),
-        (
-            "worker/guard/mod.rs",
-            "fn f() { Micros::now(); }\n",
-            waiting,
-        ),
+        ("cache/mod.rs", "fn f() { x.await; }\n", waiting),
+        ("guard/mod.rs", "fn f() { Micros::now(); }\n", waiting),
         (
             "worker/accept.rs",
             "use monoio::net::TcpListener;\n",
@@ -485,21 +463,18 @@ fn what_is_allowed_breaks_no_rule() {
             "#[cfg(test)]\nmod tests {\n    use crate::worker::x;\n    fn f() { y.await }\n}\nfn g() {}\n",
         ),
         ("http/c.rs", "#[cfg(test)]\nmod tests;\n\nfn g() {}\n"),
-        ("worker/route/tests.rs", "use crate::config::load;\n"),
-        (
-            "worker/route/tree.rs",
-            "use super::Rule;\nuse crate::worker::route::x;\n",
-        ),
+        ("route/tests.rs", "use crate::config::load;\n"),
+        ("route/tree.rs", "use super::Rule;\nuse crate::route::x;\n"),
         (
             "worker/proxy.rs",
-            "use crate::worker::{balance, route};\nuse super::shard::Shard;\nfn f() { x.await; }\n",
+            "use crate::{balance, route};\nuse super::shard::Shard;\nfn f() { x.await; }\n",
         ),
         (
-            "snapshot.rs",
-            "use crate::worker::{route::RouteTable, balance::Plan};\nuse crate::shared::slots;\n",
+            "snapshot/mod.rs",
+            "use crate::{balance::AlgorithmPlan, route::RouteTable};\nuse crate::shared::slots;\n",
         ),
         (
-            "shared/messages.rs",
+            "messages/mod.rs",
             "use crate::snapshot::Snapshot;\nuse std::sync::Arc;\n",
         ),
         ("net/tls/a.rs", "use std::sync::Arc;\n"),

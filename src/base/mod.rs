@@ -1,5 +1,6 @@
 //! What everything else stands on: bounds, identifiers, time and small arithmetic. Imports nothing of the program.
 
+pub mod addresses;
 pub mod cidr;
 pub mod cpu_time;
 pub mod ewma;

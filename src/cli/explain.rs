@@ -11,11 +11,11 @@ use crate::http::h1::{self, FieldSlots, HeadLimits};
 use crate::http::host;
 use crate::http::path::{self, MergeSlashes};
 use crate::http::refusal::Refusal;
+use crate::route::Outcome;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{Route, Snapshot};
 use crate::tls::Vault;
-use crate::worker::route::Outcome;
 
 /// Prints the route, pool and limits that the request would meet, and why. No name is looked up and nothing is sent.
 /// `listener` is the address of the listener that the request reaches. Fails if the configuration has mistakes, if the

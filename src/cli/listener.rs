@@ -1,7 +1,8 @@
 //! Chooses the listener that a request of `palantir explain` would reach.
 
+use crate::base::addresses::ListenAddr;
 use crate::http::host;
-use crate::snapshot::{ListenAddr, Listener, Snapshot};
+use crate::snapshot::{Listener, Snapshot};
 
 /// A listener, and the reason why it was chosen, as words that follow its address.
 pub(super) type Taken<'s> = (&'s Listener, &'static str);

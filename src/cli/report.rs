@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::balance::{AlgorithmPlan, HashKey};
 use crate::config::{self, MASK};
 use crate::http::names::FieldEdits;
 use crate::http::path;
@@ -9,7 +10,6 @@ use crate::snapshot::{
     Backend, HealthCheck, HostHeader, OnUnhealthy, Outlier, Pool, ProbeKind, ProbeTls,
     ProxyProtocol, Route, Snapshot,
 };
-use crate::worker::balance::{AlgorithmPlan, HashKey};
 
 /// Lines of a label and a text each.
 #[derive(Default)]

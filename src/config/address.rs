@@ -8,8 +8,8 @@ use rustls::pki_types::{DnsName, ServerName};
 
 use super::document::Item;
 use super::mask::MASK;
+use crate::base::addresses::ListenAddr;
 use crate::base::limits;
-use crate::snapshot::ListenAddr;
 
 /// A backend's address as written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use super::address;
 use super::document::Table;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
+use crate::base::addresses::ListenAddr;
 use crate::base::limits::default;
-use crate::snapshot::{Admin, ClientCertificate, ListenAddr};
+use crate::snapshot::{Admin, ClientCertificate};
 
 /// Reads the section, and the TLS that is spoken there; `None` if its address was mistaken.
 pub(super) fn read(table: &mut Table<'_>) -> Option<(Admin, Option<ServerTlsSettings>)> {

@@ -2,8 +2,8 @@
 
 use super::document::{Item, Table, instead_of};
 use super::fields;
+use crate::balance::{ALGORITHMS, AlgorithmPlan, HashKey};
 use crate::base::limits::default;
-use crate::worker::balance::{ALGORITHMS, AlgorithmPlan, HashKey};
 
 /// Reads both keys; the second one means something only to an algorithm that uses a key.
 pub(super) fn read(table: &mut Table<'_>) -> AlgorithmPlan {

@@ -11,9 +11,10 @@ use super::notes::{Notes, Place};
 use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::Settings;
+use crate::base::addresses::ListenAddr;
 use crate::base::limits;
-use crate::snapshot::{ClientCertificate, ListenAddr};
-use crate::worker::route::prefix_as_read;
+use crate::route::prefix_as_read;
+use crate::snapshot::ClientCertificate;
 
 /// Notes every mistake. What is empty was noted when it was read.
 pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {

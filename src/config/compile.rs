@@ -19,18 +19,19 @@ use super::pool::{BackendSettings, PoolSettings};
 use super::route::{RouteSettings, RouteTarget};
 use super::settings::{Settings, TrustedProxy};
 use super::tls::ServerTlsSettings;
+use crate::balance::{Member, hash_key};
+use crate::base::addresses::BackendAddr;
 use crate::base::cidr::Cidr;
 use crate::base::ids::PoolId;
 use crate::base::limits;
 use crate::http::names::NameSet;
+use crate::route::RouteTable;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, BackendAddr, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, Pool,
-    ProbeTls, Protocol, Route, RouteTimeouts, ServerTls, Snapshot,
+    Backend, ClientLimits, ClientTls, HealthCheck, HostHeader, Listener, Pool, ProbeTls, Protocol,
+    Route, RouteTimeouts, ServerTls, Snapshot,
 };
 use crate::tls::{Alpn, Fact, TlsFault, Vault};
-use crate::worker::balance::{Member, hash_key};
-use crate::worker::route::RouteTable;
 
 /// The addresses of host names, as far as they are known. Names as [`Config::names`] gives them.
 pub type Resolved = HashMap<String, Vec<IpAddr>>;

@@ -8,10 +8,11 @@ use super::document::{Item, Table};
 use super::notes::Placed;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
+use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::cidr::Cidr;
 use crate::base::limits::{self, default};
 use crate::http::path::MergeSlashes;
-use crate::snapshot::{HalfClose, ListenAddr, SocketAccess};
+use crate::snapshot::HalfClose;
 
 /// A listener as written.
 #[derive(Clone, Debug)]

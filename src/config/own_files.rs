@@ -12,8 +12,8 @@ use super::document;
 use super::notes::{Notes, Place};
 use super::settings::Settings;
 use super::tls_files;
+use crate::base::addresses::ListenAddr;
 use crate::base::file;
-use crate::snapshot::ListenAddr;
 
 /// A file that the configuration names.
 struct OwnFile<'s> {

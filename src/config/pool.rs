@@ -8,9 +8,9 @@ use super::document::{Item, Table};
 use super::health_check::{self, HealthCheckSettings};
 use super::notes::Placed;
 use super::tls::{self, ClientTlsSettings};
+use crate::balance::AlgorithmPlan;
 use crate::base::limits::{self, default};
 use crate::snapshot::{OnUnhealthy, Outlier, Protocol, ProxyProtocol};
-use crate::worker::balance::AlgorithmPlan;
 
 /// A pool as written.
 #[derive(Clone, Debug)]

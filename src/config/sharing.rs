@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use crate::route::RouteTable;
 use crate::snapshot::{Backend, ClientTls, Pool, Route, RouteTimeouts, Snapshot};
-use crate::worker::route::RouteTable;
 
 /// The parts of all snapshots that are in use. The thread that compiles configurations owns this value.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use nix::unistd::{Group, User};
 
 use super::document::Table;
-use crate::snapshot::{ListenAddr, SocketAccess};
+use crate::base::addresses::{ListenAddr, SocketAccess};
 
 /// Reads the keys, which are valid for a Unix socket only. `mode`: the default.
 pub(super) fn read(table: &mut Table<'_>, addr: Option<&ListenAddr>, mode: u32) -> SocketAccess {

@@ -11,9 +11,10 @@ use super::machine::Machine;
 use super::notes::Notes;
 use super::route::RouteTarget;
 use super::settings::{Settings, TrustedProxy};
+use crate::base::addresses::ListenAddr;
 use crate::base::limits;
 use crate::http::path::MergeSlashes;
-use crate::snapshot::{ListenAddr, Protocol};
+use crate::snapshot::Protocol;
 
 /// Notes every warning.
 pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {

@@ -9,7 +9,7 @@ use crate::base::ids::{RequestId, WorkerId};
 use crate::base::limits;
 use crate::http::h1::{HeadLimits, fault_at};
 use crate::http::refusal::Refusal;
-use crate::shared::messages::RefusedHead;
+use crate::messages::RefusedHead;
 
 /// Fields whose values are credentials and so nobody's business.
 const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];

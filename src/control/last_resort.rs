@@ -9,9 +9,9 @@ use tracing::error;
 use crate::base::limits;
 use crate::control::Control;
 use crate::control::ask::Standing;
+use crate::messages::ToWorker;
 use crate::shared::gauges::{self, AllGauges};
 use crate::shared::mailbox::Mailbox;
-use crate::shared::messages::ToWorker;
 
 /// The exit code of a process that ends because something failed.
 const FAILED: u8 = 1;

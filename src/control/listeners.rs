@@ -4,8 +4,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::base::addresses::{ListenAddr, ServerKind, SocketAccess};
 use crate::net::{self, BoundListener, Inherited};
-use crate::snapshot::{ListenAddr, ServerKind, SocketAccess};
 
 /// Every address that is listened on, with at least one socket for each worker: the one at place `n` is for worker
 /// `n % workers`.

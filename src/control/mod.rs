@@ -70,11 +70,11 @@ use crate::control::succession::Succession;
 use crate::control::threads::Threads;
 use crate::control::trial::OnTrial;
 use crate::control::upgrade::Progress;
+use crate::messages::ToControl;
 use crate::shared::SharedTables;
 use crate::shared::count::Count;
 use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::Letters;
-use crate::shared::messages::ToControl;
 use crate::snapshot::Snapshot;
 use crate::tls::TicketKeys;
 

@@ -14,10 +14,10 @@ use super::access_log;
 use super::api::Tokens;
 use super::desk::state_file;
 use super::desk::state_lock::StateLock;
+use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::{file, limits};
 use crate::config::Config;
 use crate::net::check_address;
-use crate::snapshot::{ListenAddr, SocketAccess};
 use crate::tls::check_ticket_file;
 
 /// The reasons why a start with this configuration would fail, a sentence for each file; empty if files give no reason.

@@ -16,8 +16,8 @@ use crate::control::pending::Operation;
 use crate::control::resolve::to_blob;
 use crate::control::systemd::{Notifier, Watchdog};
 use crate::control::upgrade::{self, Progress, Successor, Upgrades};
+use crate::messages::LeftToDo;
 use crate::net::{BoundListener, Handed, Passed};
-use crate::shared::messages::LeftToDo;
 use crate::shared::socket_files;
 use crate::snapshot::Listener;
 

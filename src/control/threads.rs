@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use crate::base::addresses::ListenAddr;
 use crate::base::ids::WorkerId;
 use crate::base::limits;
+use crate::messages::{ToHealth, ToWorker};
 use crate::net::BoundListener;
 use crate::shared::count::Count;
 use crate::shared::mailbox::Mailbox;
-use crate::shared::messages::{ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
-use crate::snapshot::{ListenAddr, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// What an outbox holds: the latest of each, sent in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,7 +183,7 @@ impl Threads {
 mod tests {
     use super::*;
     use crate::shared::mailbox::mailbox;
-    use crate::shared::sample;
+    use crate::snapshot::sample;
 
     #[test]
     fn a_generation_is_adopted_when_the_slowest_worker_has_it() {

@@ -15,8 +15,8 @@ use crate::control::departures::Leaving;
 use crate::control::desk::Edit;
 use crate::control::pending::Operation;
 use crate::control::signals::Signal;
+use crate::messages::ToControl;
 use crate::shared::gauges;
-use crate::shared::messages::ToControl;
 
 impl Control {
     /// Does all work that is due, and returns the time until the next turn, at the latest. `somebody_waits`: the API

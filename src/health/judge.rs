@@ -155,7 +155,7 @@ pub fn short_pause(check: &HealthCheck) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::sample::{self, outlier};
+    use crate::snapshot::sample::{self, outlier};
 
     const SECOND: u64 = 1_000_000;
 

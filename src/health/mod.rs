@@ -30,9 +30,9 @@ use crate::base::time::Micros;
 use crate::health::news::News;
 use crate::health::probe::Outcome;
 use crate::health::watch::{Assignment, Watch};
+use crate::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::SharedTables;
 use crate::shared::mailbox::{Letters, Mailbox};
-use crate::shared::messages::{ToControl, ToHealth, ToWorker};
 use crate::shared::outbox::Outbox;
 use crate::shared::pulse::{Pulse, SharedPulse, Watched};
 
@@ -217,11 +217,12 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::base::addresses::BackendAddr;
     use crate::shared::backend_table::BackendState::{self, Ejected, Healthy, Unhealthy};
     use crate::shared::backend_table::BackendTables;
     use crate::shared::mailbox::mailbox;
-    use crate::shared::sample;
-    use crate::snapshot::{BackendAddr, Outlier, Pool, Snapshot};
+    use crate::snapshot::sample;
+    use crate::snapshot::{Outlier, Pool, Snapshot};
 
     /// The thread with two workers, the second of which has room for one letter at a time.
     struct Running {

@@ -4,8 +4,8 @@ use tracing::{info, warn};
 
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
+use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
-use crate::shared::messages::StateChange;
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use crate::health::news::{News, probes_in_words};
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
 use crate::health::schedule::Schedule;
+use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
-use crate::shared::messages::StateChange;
 use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
 
 /// All watched backends.

@@ -20,8 +20,8 @@ use rustix::net::{
 use super::blob::Blob;
 use super::inherited::Passed;
 use super::listen::BoundListener;
+use crate::base::addresses::{Purpose, ServerKind};
 use crate::base::limits;
-use crate::snapshot::{Purpose, ServerKind};
 
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(limits::HANDOVER_DESCRIPTORS));
 /// Ends the list of sockets; an address cannot be taken for it.
@@ -351,7 +351,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::snapshot::ListenAddr;
+    use crate::base::addresses::ListenAddr;
 
     fn listeners(count: usize) -> Vec<BoundListener> {
         let open = || TcpListener::bind("127.0.0.1:0").unwrap();

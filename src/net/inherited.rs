@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use socket2::{SockRef, Type};
 
 use super::listen::{BoundListener, bind};
-use crate::snapshot::{ListenAddr, Purpose, ServerKind};
+use crate::base::addresses::{ListenAddr, Purpose, ServerKind};
 
 impl BoundListener {
     /// Takes over a socket that listens already. Errors: it does not listen, or neither on TCP nor on a path.
@@ -155,8 +155,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::base::addresses::SocketAccess;
     use crate::net::bind_for_all;
-    use crate::snapshot::SocketAccess;
 
     fn tcp_addr(listener: &TcpListener) -> ListenAddr {
         ListenAddr::Tcp(listener.local_addr().unwrap())

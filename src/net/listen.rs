@@ -18,11 +18,11 @@ use socket2::{Domain, SockAddr, Type};
 use super::operations::count_operation;
 use super::socket_file;
 use super::{Engine, Socket, Turn};
+use crate::base::addresses::{ListenAddr, Purpose, SocketAccess};
 use crate::base::limits;
-use crate::shared::messages::ToWorker;
+use crate::messages::ToWorker;
 use crate::shared::socket_files::{SharedSocketFile, SocketFile};
 use crate::shared::sockets::{Counted, Side};
-use crate::snapshot::{ListenAddr, Purpose, SocketAccess};
 
 /// Who connected: the address of a TCP client, or somebody on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

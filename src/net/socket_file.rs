@@ -12,8 +12,8 @@ use rustix::fs::{Mode, OFlags};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BoundListener;
+use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::shared::socket_files::{FileId, SharedSocketFile, id_of, own_at};
-use crate::snapshot::{ListenAddr, SocketAccess};
 
 /// Gives the files of Unix sockets the access rights in `places`, but only files that this process has to remove: the
 /// file of a socket that a service manager passed belongs to the manager. Returns the reasons for files whose rights

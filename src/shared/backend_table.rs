@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
+use crate::balance::InFlight;
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 
@@ -192,17 +193,7 @@ impl BackendTables {
         self.iter().map(|table| table.idle(id)).sum()
     }
 
-    /// Writes to `totals` what [`BackendTables::in_flight`] says of each of `ids`.
-    pub fn in_flight_each(&self, ids: &[BackendId], totals: &mut [u32]) {
-        totals.fill(0);
-        for table in self.iter() {
-            for (total, &id) in totals.iter_mut().zip(ids) {
-                *total += table.in_flight(id);
-            }
-        }
-    }
-
-    /// How many workers there are.
+    /// The number of workers.
     pub fn workers(&self) -> usize {
         self.tables.len()
     }
@@ -255,6 +246,26 @@ impl BackendTables {
             table.set_down(id, false);
             table.set_forced(id, false);
         }
+    }
+}
+
+impl InFlight for BackendTables {
+    fn at(&self, id: BackendId) -> u32 {
+        self.in_flight(id)
+    }
+
+    fn at_each(&self, ids: &[BackendId], totals: &mut [u32]) {
+        debug_assert_eq!(ids.len(), totals.len());
+        totals.fill(0);
+        for table in self.iter() {
+            for (total, &id) in totals.iter_mut().zip(ids) {
+                *total += table.in_flight(id);
+            }
+        }
+    }
+
+    fn workers(&self) -> usize {
+        self.tables.len()
     }
 }
 

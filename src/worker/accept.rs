@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
 use crate::net::{
     Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn,
 };
-use crate::snapshot::{ListenAddr, Purpose};
 use crate::worker::client_room;
 use crate::worker::connection;
 use crate::worker::downstream::{Accepted, Arrival};

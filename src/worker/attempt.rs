@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,20 +12,111 @@ use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::raise;
-use crate::net::{Block, Expired, Timer};
+use crate::http::proxy_protocol::Said;
+use crate::net::{Block, Expired, Peer, Timer};
 use crate::worker::admit::Admitted;
 use crate::worker::body::Body;
 use crate::worker::deliver::{Delivered, Ends, Side, deliver, send_whole};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
+use crate::worker::leave::poll_unsent;
 use crate::worker::multiplex;
 use crate::worker::retry::Setback;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::tunnel;
 use crate::worker::upload::{ask_for_body, discard, upload};
-use crate::worker::upstream::Upstream;
+use crate::worker::upstream::{
+    Caller, Connected, ConnectionMode, Selection, Target, Upstream, choose, connect,
+};
+
+/// Chooses a backend for the request of an exchange. `key`: hash of what the balancing algorithm goes by.
+pub async fn choose_for(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    key: u64,
+) -> Result<Target, Failure> {
+    let pool = exchange.route().pool;
+    let last = exchange.backend.get();
+    let selection = Selection {
+        pool,
+        key,
+        carrier: exchange.carrier.get(),
+        last: last.map(|index| exchange.plan.backend(pool, index).id()),
+    };
+    let watch = |at, cx: &mut Context<'_>| poll_unneeded(shard, client, exchange, at, cx);
+    let tried = exchange.tried();
+    choose(shard, selection, &caller(client, exchange, &tried, &watch)).await
+}
+
+/// Gets the request of an exchange a connection to a backend.
+pub async fn connect_for(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &Exchange,
+    target: Target,
+    mode: ConnectionMode,
+) -> Connected {
+    let watch = |at, cx: &mut Context<'_>| poll_unneeded(shard, client, exchange, at, cx);
+    let tried = exchange.tried();
+    let caller = caller(client, exchange, &tried, &watch);
+    connect(shard, target, mode, &caller).await
+}
+
+/// The request of an exchange as one who asks for a connection.
+fn caller<'a>(
+    client: &'a Client,
+    exchange: &'a Exchange,
+    tried: &'a [BackendId],
+    watch: &'a dyn Fn(Option<BackendId>, &mut Context<'_>) -> Poll<Failure>,
+) -> Caller<'a> {
+    let connect = exchange.route().timeouts.connect;
+    Caller {
+        plan: &exchange.plan,
+        timer: &client.timer,
+        connect,
+        queue: exchange.wait_for_connection(connect),
+        deadline: exchange.deadline(),
+        introduced: introduced(client, exchange),
+        tried,
+        held: &client.arrival.upstreams,
+        watch,
+    }
+}
+
+/// Whom a PROXY header names. The port of a client whom a proxy names in the request is not known, and told as 0.
+fn introduced(client: &Client, exchange: &Exchange) -> Said {
+    let arrival = &client.arrival;
+    match (exchange.client.get(), arrival.peer, arrival.reached) {
+        (Some(client), Peer::Tcp(peer), Some(server)) => {
+            let is_peer = client.to_canonical() == peer.ip().to_canonical();
+            let port = if is_peer { peer.port() } else { 0 };
+            let client = SocketAddr::new(client, port);
+            Said::Tcp { client, server }
+        }
+        _ => Said::Unknown,
+    }
+}
+
+/// Ready when the request of an exchange needs no connection any more: its client has gone, or it leaves the backend
+/// `at` that is being connected to.
+fn poll_unneeded(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    at: Option<BackendId>,
+    cx: &mut Context<'_>,
+) -> Poll<Failure> {
+    match at {
+        None => client.poll_gone(shard, cx),
+        Some(backend) => {
+            exchange.note_backend(backend);
+            poll_unsent(shard, client, exchange, cx)
+        }
+    }
+}
 
 /// One attempt.
 pub struct Attempt<'a> {

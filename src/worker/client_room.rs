@@ -11,9 +11,9 @@ use tracing::warn;
 
 use crate::base::ids::WorkerId;
 use crate::base::limits;
+use crate::messages::ToWorker;
 use crate::net::{Socket, Timer};
 use crate::shared::client_count::{ClientCount, SharedClientCount};
-use crate::shared::messages::ToWorker;
 use crate::shared::sockets::{WaitingSocket, socket_counts};
 use crate::worker::memory::relief;
 use crate::worker::shard::{CountedConnection, Shard};

@@ -14,7 +14,7 @@ use crate::snapshot::Route;
 use crate::worker::failure::Failure;
 use crate::worker::plan::Plan;
 use crate::worker::retry::Used;
-use crate::worker::upstream::{Carrier, Granted};
+use crate::worker::upstream::Carrier;
 
 /// The record of an exchange. Both directions of its body write to it, hence the cells.
 pub struct Exchange {
@@ -68,8 +68,6 @@ pub struct Exchange {
     backend_since: Cell<Micros>,
     /// Whether it is the client who set that bound.
     is_bound_by_client: Cell<bool>,
-    /// What the request was given while it waited for a connection, until it uses that.
-    pub granted: RefCell<Option<Box<Granted>>>,
     /// The time until which the request would have waited for the answer of the backend that it has left last.
     patience: Cell<Option<Micros>>,
     /// The place of the attempt that is under way, among the attempts of the core.
@@ -122,7 +120,6 @@ impl Exchange {
             deadline: Cell::default(),
             backend_since: Cell::default(),
             is_bound_by_client: Cell::default(),
-            granted: RefCell::default(),
             patience: Cell::default(),
             place: Cell::new(usize::MAX),
             used: Cell::default(),
@@ -148,6 +145,11 @@ impl Exchange {
             self.deadline.set(Some(due));
             self.is_bound_by_client.set(true);
         }
+    }
+
+    /// The instant at which the route's bound on the whole exchange ends, or the client's.
+    pub fn deadline(&self) -> Option<Micros> {
+        self.deadline.get()
     }
 
     /// Whether it is the client who bounds the whole exchange.
@@ -267,9 +269,9 @@ impl Exchange {
         }
     }
 
-    /// Whether any gave none.
-    pub fn has_tried_any(&self) -> bool {
-        !self.tried.borrow().is_empty()
+    /// The backends that gave none.
+    pub fn tried(&self) -> Vec<BackendId> {
+        self.tried.borrow().clone()
     }
 
     /// Adds to the bytes of the request body.

@@ -6,7 +6,7 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::snapshot::Protocol;
 use crate::worker::admit::Admitted;
-use crate::worker::attempt::Attempt;
+use crate::worker::attempt::{Attempt, choose_for, connect_for};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -14,7 +14,7 @@ use crate::worker::leave;
 use crate::worker::record::count_failed_attempt;
 use crate::worker::retry::{Again, Repeatable, Setback};
 use crate::worker::shard::Shard;
-use crate::worker::upstream::{Carrier, choose, obtain};
+use crate::worker::upstream::{Carrier, Connected, ConnectionMode, Target};
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
@@ -35,12 +35,12 @@ pub async fn forward(
             used.rounds() <= limits::FORWARD_ROUNDS,
             "a request goes round without an end: {used:?}"
         );
-        let picked = match preferred.take() {
-            Some(index) => index,
-            None => choose(shard, client, exchange, admitted.key).await?,
+        let target = match preferred.take() {
+            Some(index) => Target::at(admitted.pool, index),
+            None => choose_for(shard, client, exchange, admitted.key).await?,
         };
-        let began = Micros::now();
-        let tried = match attempt(shard, client, exchange, admitted, picked, fresh).await {
+        let (picked, began) = (target.index, Micros::now());
+        let tried = match attempt(shard, client, exchange, admitted, (target, fresh)).await {
             Some(tried) => tried,
             // Another core was quicker to open the last connection: the others have their turn before it is tried
             // again.
@@ -78,15 +78,15 @@ pub async fn forward(
     }
 }
 
-/// Sends the request to the backend of this index in the pool. `None`: no connection to the backend is available.
+/// Sends the request to the backend of `target`. `None`: no connection to the backend is available.
 async fn attempt(
     shard: &Rc<Shard>,
     client: &Client,
     exchange: &Exchange,
     admitted: &mut Admitted,
-    picked: u32,
-    fresh: bool,
+    (target, is_fresh): (Target, bool),
 ) -> Option<Result<(), Setback>> {
+    let picked = target.index;
     let backend = exchange.plan.backend(admitted.pool, picked);
     exchange.backend.set(Some(picked));
     exchange.backend_has_time();
@@ -94,9 +94,17 @@ async fn attempt(
     let first = backend.id();
     let under_way = (shard.under_way).begin(first, is_down(first), &client.timer);
     exchange.place.set(under_way.number());
-    let upstream = match obtain(shard, client, exchange, backend, fresh).await {
-        Ok(upstream) => upstream?,
-        Err(failure) => return Some(Err(Setback::unsent(failure))),
+    let mode = ConnectionMode {
+        carrier: exchange.carrier.get(),
+        is_fresh,
+    };
+    let upstream = match connect_for(shard, client, exchange, target, mode).await {
+        Connected::Ready(upstream) => upstream,
+        Connected::LostRace => return None,
+        Connected::Failed { failure, backend } => {
+            exchange.note_backend(backend);
+            return Some(Err(Setback::unsent(failure)));
+        }
     };
     let id = upstream.backend();
     exchange.note_backend(id);

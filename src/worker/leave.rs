@@ -2,16 +2,15 @@
 //! others go on or end, as `on_unhealthy` of the pool says. While a pool panics, the state of a backend decides
 //! nothing.
 
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::base::ids::BackendId;
 use crate::snapshot::OnUnhealthy;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::retry::{self, Again, Repeatable, Setback};
 use crate::worker::shard::Shard;
+use crate::worker::upstream::{is_well, prefers_well};
 
 /// A request of which its backend has got nothing.
 const UNSENT: Repeatable = Repeatable {
@@ -105,7 +104,7 @@ pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: 
         // A request that leaves a backend may go back to one that it has left before, which may be healthy again by
         // now.
         let is_left = setback.failure == Failure::BackendDown;
-        let avoids_others = prefers_well(shard, exchange);
+        let avoids_others = prefers_well(shard, &exchange.plan, route.pool, last);
         let may_go_to = |id| {
             last != Some(id)
                 && (is_left || !exchange.has_tried(id))
@@ -124,23 +123,4 @@ pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: 
         route.retries,
         has_next,
     )
-}
-
-/// Whether the request of an exchange goes only to backends that are well ([`is_well`]), because it began with an
-/// earlier plan and its pool there has such a backend besides the one that the request was sent to last. The earlier
-/// plan does not learn how other backends are, and nobody may probe them any more.
-pub fn prefers_well(shard: &Shard, exchange: &Exchange) -> bool {
-    if Rc::ptr_eq(&shard.plan(), &exchange.plan) {
-        return false;
-    }
-    let pool = exchange.route().pool;
-    let last = exchange.backend.get();
-    let last = last.map(|index| exchange.plan.backend(pool, index).id());
-    let is_other = |id| last != Some(id) && is_well(shard, id);
-    exchange.plan.takes_any(pool, &shard.tables, is_other)
-}
-
-/// Whether the plan in force has a backend, which takes requests.
-pub fn is_well(shard: &Shard, id: BackendId) -> bool {
-    shard.plan().takes(id) && shard.tables.of(shard.worker).takes_requests(id)
 }

@@ -61,9 +61,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::base::addresses::{ListenAddr, SocketAccess};
     use crate::shared::client_count::ClientCount;
-    use crate::shared::sample;
-    use crate::snapshot::{ListenAddr, SocketAccess};
+    use crate::snapshot::sample;
 
     fn snapshot(listeners: Vec<Listener>) -> Arc<Snapshot> {
         let mut snapshot = sample::snapshot(1, Vec::new());

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
+use crate::messages::ToWorker;
 use crate::net::{BoundListener, Engine, Event};
 use crate::shared::mailbox::Letters;
-use crate::shared::messages::ToWorker;
 use crate::worker::shard::Shard;
 use crate::worker::{accept, client_room};
 

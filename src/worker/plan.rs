@@ -9,14 +9,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::balance::{Balancer, Candidate, View};
+use crate::base::addresses::ListenAddr;
 use crate::base::ids::{BackendId, PoolId, WorkerId};
 use crate::base::limits;
 use crate::base::retry_budget::RetryBudget;
 use crate::base::time::Micros;
-use crate::shared::SharedSnapshot;
 use crate::shared::backend_table::BackendTables;
-use crate::snapshot::{Backend, ListenAddr, Pool, Snapshot};
-use crate::worker::balance::{Balancer, Candidate, View};
+use crate::snapshot::SharedSnapshot;
+use crate::snapshot::{Backend, Pool, Snapshot};
 use crate::worker::live_listener::{LiveListener, end_changed, listeners_after};
 use crate::worker::resort::Resort;
 use crate::worker::upstream::{Backends, Neighbours, Queue, ReuseKey};
@@ -442,7 +443,7 @@ impl LivePool {
         let saturated = |backend: &Usable| (choice.is_full)(backend.id, backend.max_connections);
         let pick = |blocked: &dyn Fn(usize) -> bool| {
             self.balancer.borrow_mut().pick(&View {
-                tables: choice.tables,
+                in_flight: choice.tables,
                 now: choice.now,
                 key: choice.key,
                 blocked,

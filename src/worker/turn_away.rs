@@ -4,9 +4,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::base::addresses::Purpose;
 use crate::base::limits;
 use crate::net::{Listener, Socket, Timer, spawn};
-use crate::snapshot::Purpose;
 use crate::worker::accept::{pause, pause_after};
 use crate::worker::client_room::has_descriptors;
 use crate::worker::downstream::linger_behind_word;

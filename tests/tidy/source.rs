@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Steps of a request's way that only decide.
-pub const ROOMS: [&str; 4] = ["guard", "route", "cache", "balance"];
+/// The steps of a request that only decide. Each has a module of its own, which imports no other step.
+pub const STEPS: [&str; 4] = ["guard", "route", "cache", "balance"];
 
 /// A source file with what the rules look at.
 pub struct Source {
@@ -44,8 +44,7 @@ impl Source {
 
     pub fn is_decision(&self) -> bool {
         let module = self.module();
-        module[0] == "http"
-            || (module[0] == "worker" && module.len() > 1 && ROOMS.contains(&module[1]))
+        module[0] == "http" || STEPS.contains(&module[0])
     }
 
     pub fn token(&self, at: usize) -> &str {

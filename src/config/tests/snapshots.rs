@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::parsed;
+use crate::balance::HashKey;
+use crate::base::addresses::{BackendAddr, ListenAddr, SocketAccess};
 use crate::base::ids::{PoolId, RouteId};
 use crate::config::{Machine, Resolved, compile};
 use crate::http::h1::HeadLimits;
@@ -11,12 +13,10 @@ use crate::http::path::MergeSlashes;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    AccessLog, AccessLogFormat, Admin, BackendAddr, Descriptors, HalfClose, HealthCheck,
-    HostHeader, ListenAddr, Outlier, ProbeKind, ProbeTls, Protocol, ProxyProtocol, Snapshot,
-    SocketAccess, Traceparent,
+    AccessLog, AccessLogFormat, Admin, Descriptors, HalfClose, HealthCheck, HostHeader, Outlier,
+    ProbeKind, ProbeTls, Protocol, ProxyProtocol, Snapshot, Traceparent,
 };
 use crate::tls::Vault;
-use crate::worker::balance::HashKey;
 
 pub(super) const MACHINE: Machine = Machine {
     cpus: 3,

@@ -2,7 +2,7 @@
 
 use super::snapshots::{AMPLE, EVERY_KEY, MACHINE, snapshot};
 use super::{Machine, parsed};
-use crate::snapshot::BackendAddr;
+use crate::base::addresses::BackendAddr;
 
 #[test]
 fn warnings_name_what_is_hardly_meant() {

@@ -128,7 +128,7 @@ mod tests {
     use crate::base::ids::{PoolId, RequestId};
     use crate::base::time::Micros;
     use crate::shared::access::Texts;
-    use crate::shared::sample;
+    use crate::snapshot::sample;
 
     fn line(generation: u64, pool: Option<u32>, backend: Option<u32>) -> AccessLine {
         AccessLine {

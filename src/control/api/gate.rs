@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use super::asking::Peer;
 use super::problem::ApiProblem;
 use super::tokens::{Right, Tokens};
+use crate::base::addresses::ListenAddr;
 use crate::http::host;
-use crate::snapshot::ListenAddr;
 
 /// What may be read without a token: it is the same in every palantir, or a single word.
 const OPEN_PATHS: [&str; 5] = ["/", "/docs", "/openapi.json", "/health", "/ready"];

@@ -22,11 +22,11 @@ use tracing::{debug, warn};
 use super::admission::{self, Admission};
 use super::asking::Peer;
 use super::bounded_write::BoundedWrite;
+use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::control::ask::Standing;
 use crate::net::BoundListener;
-use crate::snapshot::{ListenAddr, Purpose};
 use crate::tls;
 use crate::worker::turn_away::GONE;
 

@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::problem::ApiProblem;
+use crate::balance::HashKey;
 use crate::config::{self, ClientTlsSettings, MASK};
 use crate::snapshot::{Outlier, ProbeKind, ProbeTls};
-use crate::worker::balance::HashKey;
 
 /// How a backend is probed. `null` stands for the default.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use super::*;
+use crate::base::addresses::ListenAddr;
 use crate::base::time::Micros;
 use crate::config::{self, Machine, Resolved};
 use crate::control::access_log::Progress;
@@ -20,7 +21,6 @@ use crate::control::metrics::Boards;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::slots::Slots;
-use crate::snapshot::ListenAddr;
 use crate::tls::Vault;
 
 const FILE: &str = r#"

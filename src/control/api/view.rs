@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::settings::{HealthCheckSettings, OutlierSettings, TlsSettings, hash_key_text, seconds};
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, WorkerId};
 use crate::config::{
     BackendAddress, BackendPlace, BackendSettings, ON_UNHEALTHY, PROTOCOLS, PROXY_PROTOCOLS,
@@ -14,7 +15,7 @@ use crate::config::{
 use crate::control::ask::InForce;
 use crate::control::metrics::pool_panics;
 use crate::shared::backend_table::{BackendState, BackendTables};
-use crate::snapshot::{Backend, BackendAddr, Pool as RunningPool};
+use crate::snapshot::{Backend, Pool as RunningPool};
 
 /// Servers that do the same work.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{error, warn};
 
+use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
@@ -18,7 +19,7 @@ use crate::control::file_thread::Job;
 use crate::control::listeners::Listeners;
 use crate::control::resolve::Compile;
 use crate::net::{self, BoundListener};
-use crate::snapshot::{AccessLog, ListenAddr, Snapshot, SocketAccess};
+use crate::snapshot::{AccessLog, Snapshot};
 use crate::tls::{FilesRead, TicketKeys};
 
 /// The source of a change.

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::Named;
-use crate::snapshot::{Backend, BackendAddr, Snapshot};
+use crate::base::addresses::BackendAddr;
+use crate::snapshot::{Backend, Snapshot};
 
 /// The backends of some pools, by pool and address. Built once for many look-ups, because a pool may have many
 /// thousands.

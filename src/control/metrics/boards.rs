@@ -10,13 +10,14 @@ use super::board::{BackendRow, Board, LastFailure, Point, PoolRow, Totals, Worke
 use super::process::thread_cpu_seconds;
 use super::transitions::Transitions;
 use super::{Sources, unix_secs, wall_secs};
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::messages::StateChange;
 use crate::shared::gauges::{self, Outcomes, WorkerGauges};
 use crate::shared::histogram::{FINE, Fading, Times};
-use crate::shared::messages::StateChange;
-use crate::snapshot::{Backend, BackendAddr, Pool};
+use crate::snapshot::{Backend, Pool};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// What is left, after a second, of the weight of a backend's requests: after ten seconds a tenth.

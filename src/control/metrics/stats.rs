@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 
 use super::board::{BackendRow, Board, LastFailure};
 use super::{Sources, unix_secs};
+use crate::base::addresses::BackendAddr;
 use crate::base::time::Micros;
 use crate::shared::gauges::{self, AllGauges};
-use crate::snapshot::{Backend, BackendAddr, Pool};
+use crate::snapshot::{Backend, Pool};
 
 /// Both sides of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::base::limits;
-use crate::shared::messages::StateChange;
+use crate::messages::StateChange;
 
 /// A backend changed its state.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

@@ -55,9 +55,9 @@ pub use program::Program;
 use running::Running;
 pub use successor::Successor;
 
+use crate::base::addresses::Purpose;
 use crate::base::limits;
 use crate::net::{BoundListener, Handed, close};
-use crate::snapshot::Purpose;
 
 /// Tells a new process which of its descriptors is its end of the line.
 const LINE_VARIABLE: &str = "PALANTIR_HANDOVER";

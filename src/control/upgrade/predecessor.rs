@@ -13,8 +13,8 @@ use super::words::{
     self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE, STOPPING,
 };
 use super::{LINE_VARIABLE, STANDARD_DESCRIPTORS, TOLD_VARIABLE};
+use crate::messages::LeftToDo;
 use crate::net::{Handed, Line};
-use crate::shared::messages::LeftToDo;
 
 /// The process that this one is to take over from.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str;
 
+use crate::base::addresses::ListenAddr;
 use crate::net::{Blob, Handed, Passed};
 use crate::shared::socket_files::{FileId, SharedSocketFile, SocketFile};
-use crate::snapshot::ListenAddr;
 
 const NAME: &str = "socket-files";
 /// The version of the format: for each file its device, its inode and its path, with spaces between and a zero byte at

@@ -7,8 +7,8 @@ use super::running::Running;
 use super::words::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
 use super::{Program, Progress};
 use crate::base::limits;
+use crate::messages::LeftToDo;
 use crate::net::{Handed, Line};
-use crate::shared::messages::LeftToDo;
 
 /// Starts a new process, hands over sockets and messages, and waits until the new process is ready. `running` learns of
 /// the process.

@@ -1,7 +1,7 @@
 //! The words that the old process and the new one exchange. The words never change, because another version of the
 //! program may be at the other end.
 
-use crate::shared::messages::LeftToDo;
+use crate::messages::LeftToDo;
 
 pub const MORE: &str = "more";
 pub const READY: &str = "ready";

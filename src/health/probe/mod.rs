@@ -21,12 +21,11 @@ use monoio_rustls::{TlsConnector, TlsError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use crate::base::addresses::BackendAddr;
 use crate::base::limits;
 use crate::http::proxy_protocol::{self, Said};
 use crate::net::is_exhausted;
-use crate::snapshot::{
-    Backend, BackendAddr, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol,
-};
+use crate::snapshot::{Backend, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol};
 use crate::tls::in_words;
 use course::{Course, Noted};
 
@@ -289,7 +288,7 @@ mod tests {
     use monoio::{LegacyDriver, RuntimeBuilder};
 
     use super::*;
-    use crate::shared::sample;
+    use crate::snapshot::sample;
 
     fn probe_once(kind: ProbeKind, addr: BackendAddr, timeout: Duration) -> Outcome {
         let mut pool = sample::pool(&mut sample::slots(), "api", &[addr]);

@@ -4,8 +4,8 @@ mod hangs;
 mod panics;
 
 use super::*;
-use crate::shared::sample;
 use crate::shared::slots::Slots;
+use crate::snapshot::sample;
 
 const SECOND: u64 = 1_000_000;
 

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::ops::Range;
 
+use crate::balance::{HashKey, hash_key};
 use crate::base::ids::{PoolId, RouteId};
 use crate::base::limits;
 use crate::http::h1::{self, Asked, FieldSlots, RequestBody, RequestEdits, RequestHead, Version};
@@ -22,11 +23,10 @@ use crate::http::refusal::Refusal;
 use crate::http::traceparent::TraceFields;
 use crate::http::websocket::KEY_BYTES;
 use crate::http::{fields, grpc, host, path};
+use crate::messages::RefusedHead;
 use crate::net::Block;
 use crate::shared::access::Texts;
-use crate::shared::messages::RefusedHead;
 use crate::snapshot::{HostHeader, Protocol, Route};
-use crate::worker::balance::{HashKey, hash_key};
 use crate::worker::body::{Body, Coming};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -35,7 +35,7 @@ use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
-use crate::worker::upstream::{Carrier, choose_first};
+use crate::worker::upstream::{Carrier, Selection, choose_first};
 use arrival::{check_arrival, check_certificate, client_of, forwarding, identity, is_trusted};
 use carrier::{carrier_of, needs_key};
 use forwards::forwards_of;
@@ -248,7 +248,13 @@ fn decide(
     let own_key = needs_key(head).then(|| shard.make_websocket_key());
     let (carrier, websocket_key) = carrier_of(exchange, head, own_key);
     exchange.carrier.set(carrier);
-    let first = choose_first(shard, exchange, key);
+    let selection = Selection {
+        pool: route.pool,
+        key,
+        carrier,
+        last: None,
+    };
+    let first = choose_first(shard, &exchange.plan, selection);
     Ok(encode(
         shard,
         client,

@@ -1,13 +1,14 @@
 //! The name by which a client calls the backend, kept for the time when the request's head is gone: an answer may have
 //! to name the backend so.
 
+use crate::base::addresses::BackendAddr;
 use crate::base::short_text::ShortText;
 use crate::http::fields::list;
 use crate::http::forwarded::Told;
 use crate::http::h1::RequestHead;
 use crate::http::host;
 use crate::http::references::References;
-use crate::snapshot::{Backend, BackendAddr, HostHeader, Pool, Route};
+use crate::snapshot::{Backend, HostHeader, Pool, Route};
 use crate::worker::downstream::Client;
 
 /// Scheme and authority that the client has asked for.

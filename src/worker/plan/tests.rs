@@ -6,14 +6,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::*;
+use crate::balance::{AlgorithmPlan, HashKey};
 use crate::base::limits;
 use crate::shared::SharedTables;
 use crate::shared::backend_table::BackendState;
-use crate::shared::sample;
 use crate::shared::slots::Slots;
+use crate::snapshot::sample;
 use crate::snapshot::{ClientTls, Protocol, ProxyProtocol};
 use crate::tls::{Alpn, ClientSettings, Vault};
-use crate::worker::balance::{AlgorithmPlan, HashKey};
 
 const WORKER: WorkerId = WorkerId(0);
 

@@ -10,23 +10,19 @@ use std::task::{Poll, Waker};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
-use crate::net::Expired;
 use crate::shared::sockets::socket_counts;
-use crate::worker::downstream::Client;
-use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::leave::poll_unsent;
 use crate::worker::shard::Shard;
+use crate::worker::upstream::Caller;
 
-/// A connection to a backend that serves a request of a client's connection, counted for the latter.
+/// A connection to a backend that serves a request of a client, counted for that client's connection.
 pub struct Held(Rc<Cell<usize>>);
 
 impl Held {
-    /// Counts one more for this client's connection.
-    pub fn by(client: &Client) -> Held {
-        let count = client.arrival.upstreams.clone();
+    /// Counts one more of a client.
+    pub fn by(count: &Rc<Cell<usize>>) -> Held {
         count.set(count.get() + 1);
-        Held(count)
+        Held(count.clone())
     }
 }
 
@@ -173,11 +169,10 @@ pub fn may_open(shard: &Shard, held: usize) -> bool {
 
 /// Waits until another connection to a backend may be opened for a client's connection that has `held` of them, or one
 /// to this backend has become idle; at once if one may be opened and nobody else waits for that. Errors: neither came
-/// true in the time for a connection, or the client left meanwhile.
+/// true in the time for a connection, or the caller needs no connection any more.
 pub async fn wait_for_one(
     shard: &Shard,
-    client: &Client,
-    exchange: &Exchange,
+    caller: &Caller<'_>,
     backend: BackendId,
     held: Rc<Cell<usize>>,
 ) -> Result<(), Failure> {
@@ -198,19 +193,15 @@ pub async fn wait_for_one(
     let waiters = &shard.descriptor_waiters;
     waiters.list.borrow_mut().push_back(place.waiter.clone());
     waiters.let_go(shard);
-    let timer = &client.timer;
-    timer.set(exchange.bounded(exchange.route().timeouts.connect));
-    let waited = timer.bound(|cx| {
+    let step = (caller.connect, Failure::Exhausted);
+    let waited = caller.await_step(Some(backend), step, |cx| {
         if place.may_go() {
             return Poll::Ready(Ok(()));
         }
         place.waiter.waker.replace(Some(cx.waker().clone()));
-        poll_unsent(shard, client, exchange, cx).map(Err)
+        Poll::Pending
     });
-    match waited.await {
-        Ok(outcome) => outcome,
-        Err(Expired) => Err(exchange.expired(Failure::Exhausted)),
-    }
+    waited.await
 }
 
 /// Whether a connection to a backend that nobody uses any more is worth keeping: not while requests wait for a

@@ -2,19 +2,16 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tracing::warn;
 
+use crate::base::addresses::BackendAddr;
 use crate::http::proxy_protocol::{self, Said};
-use crate::net::{
-    Expired, Peer, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted,
-};
-use crate::snapshot::{Backend, BackendAddr, ClientTls, Pool, Protocol, ProxyProtocol};
-use crate::worker::downstream::Arrival;
+use crate::net::{Expired, Socket, Timer, TlsFailure, connect_tcp, connect_unix, is_exhausted};
+use crate::snapshot::{Backend, ClientTls, Pool, Protocol, ProxyProtocol};
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
 
@@ -39,22 +36,12 @@ impl Security {
     }
 }
 
-/// The PROXY header that tells a backend of the client, if its pool wants one. `client`: whom the request is from, if
-/// it has an address. The port of a client whom a proxy names in the request is not known, and told as 0.
-pub fn introduction(pool: &Pool, arrival: &Arrival, client: Option<IpAddr>) -> Option<Vec<u8>> {
-    let said = match (client, arrival.peer, arrival.reached) {
-        (Some(client), Peer::Tcp(peer), Some(server)) => {
-            let is_peer = client.to_canonical() == peer.ip().to_canonical();
-            let port = if is_peer { peer.port() } else { 0 };
-            let client = SocketAddr::new(client, port);
-            Said::Tcp { client, server }
-        }
-        _ => Said::Unknown,
-    };
+/// The PROXY header that tells a backend whom its connection is for, if its pool wants one.
+pub fn introduction(pool: &Pool, introduced: &Said) -> Option<Vec<u8>> {
     let mut header = Vec::new();
     match pool.proxy_protocol? {
-        ProxyProtocol::V1 => proxy_protocol::write_v1(&said, &mut header),
-        ProxyProtocol::V2 => proxy_protocol::write_v2(&said, &mut header),
+        ProxyProtocol::V1 => proxy_protocol::write_v1(introduced, &mut header),
+        ProxyProtocol::V2 => proxy_protocol::write_v2(introduced, &mut header),
     }
     Some(header)
 }

@@ -1,15 +1,18 @@
 //! Connections to backends: kept while idle, opened when none is, retired before the backend would close them, waited
 //! for when there are as many as may be.
 
+mod caller;
+mod connect;
 pub mod descriptors;
 mod dial;
 mod hold;
 mod idle;
 mod learnt;
-mod open;
 mod peak;
+mod pick;
 mod queue;
 mod race;
+mod reach;
 mod rest;
 mod reuse_key;
 mod shared;
@@ -18,25 +21,26 @@ mod trial;
 mod wait;
 mod websocket;
 
-use crate::base::ids::BackendId;
+use crate::base::ids::{BackendId, PoolId};
 use crate::net::Unasked;
-use crate::worker::downstream::Client;
 use crate::worker::failure::Failure;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
+pub use caller::Caller;
+pub use connect::{Connected, connect};
 use descriptors::Held;
 pub use hold::Hold;
 pub use idle::{Keep, Upstreams};
-pub use open::obtain;
+pub use pick::{Selection, choose_first, is_well, prefers_well};
 pub use queue::{Backends, Neighbours, Queue};
 pub use rest::Rests;
 pub use reuse_key::ReuseKey;
 pub use shared::Shared;
 pub use trial::go_on as go_on_with_rests;
 use trial::note_refusal;
-pub use wait::{choose, choose_first};
+pub use wait::choose;
 pub use websocket::Carrier;
 
 /// A connection to a backend. It is watched at all times between exchanges: that something comes then means that
@@ -71,8 +75,37 @@ impl Upstream {
     }
 }
 
+/// The backend to reach.
+pub struct Target {
+    pub pool: PoolId,
+    /// Index in the pool's backends.
+    pub index: u32,
+    /// What the request was given while it waited for a connection to the pool.
+    granted: Option<Box<Granted>>,
+}
+
+impl Target {
+    /// A backend of a pool, for a request that has not waited.
+    pub fn at(pool: PoolId, index: u32) -> Target {
+        Target {
+            pool,
+            index,
+            granted: None,
+        }
+    }
+}
+
+/// What a request needs of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionMode {
+    pub carrier: Carrier,
+    /// Whether the connection must never have been idle, since its backend may have closed such a one just now. Over
+    /// HTTP/2 a backend says before it closes, so that any connection will do.
+    pub is_fresh: bool,
+}
+
 /// The thing that a waiting request was given.
-pub enum Granted {
+enum Granted {
     Connection(Upstream),
     /// The request may open a connection.
     Hold(Hold),
@@ -85,12 +118,6 @@ impl Upstream {
             Stream::Multiplexed(stream) => stream.backend().unwrap_or(self.backend),
             Stream::Socket(_) => self.backend,
         }
-    }
-
-    /// Notes that it serves a request of this client.
-    fn held_by(mut self, client: &Client) -> Upstream {
-        self.held = Some(Held::by(client));
-        self
     }
 
     /// Notes that the request it served has ended.

@@ -9,10 +9,10 @@ use std::task::{Context, Waker};
 use crate::base::ids::{BackendId, WorkerId};
 use crate::base::limits;
 use crate::base::time::Micros;
+use crate::messages::ToWorker;
 use crate::shared::SharedPoolCounts;
 use crate::shared::backend_table::Permit;
 use crate::shared::mailbox::Mailbox;
-use crate::shared::messages::ToWorker;
 use crate::worker::upstream::{Carrier, ReuseKey, Upstream};
 
 /// A worker among the others.

@@ -7,16 +7,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
 use crate::base::limits;
 use crate::net::{Expired, Socket, Timer, is_exhausted};
-use crate::snapshot::{Backend, BackendAddr};
-use crate::worker::exchange::Exchange;
 use crate::worker::multiplex::Unconnected;
 use crate::worker::shard::Shard;
+use crate::worker::upstream::connect::{Connecting, new_hold};
 use crate::worker::upstream::descriptors::may_open;
 use crate::worker::upstream::dial::reach;
-use crate::worker::upstream::open::new_hold;
 use crate::worker::upstream::trial::note_unconnected;
 use crate::worker::upstream::{Hold, ReuseKey};
 
@@ -29,21 +28,23 @@ pub struct Entrant {
 }
 
 /// The other addresses of the backend's name that take requests and may have another connection.
-pub fn others(shard: &Shard, exchange: &Exchange, backend: &Backend) -> Vec<Entrant> {
-    let pool = exchange.plan.pool(exchange.route().pool);
+pub(super) fn others(connecting: &Connecting<'_>) -> Vec<Entrant> {
+    let Connecting { shard, backend, .. } = connecting;
+    let (plan, tried) = (connecting.caller.plan, connecting.caller.tried);
+    let pool = plan.pool(connecting.pool);
     let mates = backend
         .addresses
         .clone()
         .map(|index| &pool.backends[index as usize]);
     mates
-        .filter(|mate| mate.id() != backend.id() && !exchange.has_tried(mate.id()))
+        .filter(|mate| mate.id() != backend.id() && !tried.contains(&mate.id()))
         .filter(|mate| shard.tables.of(shard.worker).takes_requests(mate.id()))
         .filter_map(|mate| {
             Some(Entrant {
                 id: mate.id(),
-                key: exchange.plan.reuse_key(mate.id())?,
+                key: plan.reuse_key(mate.id())?,
                 addr: mate.addr.clone()?,
-                hold: new_hold(shard, exchange, mate).ok()?,
+                hold: new_hold(shard, plan, connecting.pool, mate).ok()?,
             })
         })
         .collect()

@@ -1,7 +1,6 @@
 //! Getting a stream on a connection to a backend that speaks HTTP/2, and carrying such connections.
 
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::base::ids::PoolId;
@@ -9,23 +8,19 @@ use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{LocalSettings, Role};
-use crate::net::{Block, Expired, Socket, Timer, spawn};
-use crate::snapshot::Backend;
-use crate::worker::downstream::Client;
-use crate::worker::exchange::Exchange;
+use crate::net::{Block, Socket, Timer, spawn};
 use crate::worker::failure::Failure;
-use crate::worker::leave::poll_unsent;
 use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{Connection, Gone, Terms, Unconnected};
 use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
+use crate::worker::upstream::connect::{Connecting, new_hold};
 use crate::worker::upstream::descriptors::may_open;
 use crate::worker::upstream::dial::{Security, greet};
-use crate::worker::upstream::open::new_hold;
 use crate::worker::upstream::race::{Entrant, others, race};
 use crate::worker::upstream::trial::{note_connected, note_refusal, note_unconnected};
-use crate::worker::upstream::{Granted, Hold, ReuseKey, Upstream};
+use crate::worker::upstream::{Granted, Hold, Upstream};
 use crate::worker::wire::Wire;
 
 /// What a request for a stream comes to.
@@ -38,25 +33,20 @@ pub enum Obtained {
 }
 
 /// A stream on a shared connection. A new connection takes requests before it is established: they wait for it, and
-/// fail with it.
-pub fn obtain_stream(
-    shard: &Rc<Shard>,
-    exchange: &Exchange,
-    backend: &Backend,
-    key: ReuseKey,
+/// fail with it. What the request does not take of `granted` goes to the next request now, and not when this one has
+/// ended.
+pub(super) fn obtain_stream(
+    connecting: &Connecting<'_>,
+    granted: Option<Box<Granted>>,
 ) -> Result<Obtained, Failure> {
-    let id = backend.id();
-    let pool = exchange.route().pool;
-    let queue = exchange.plan.live(pool).queue();
-    // What it does not take of that goes to the next request now, and not when this one has ended.
-    let granted = exchange.granted.take();
+    let Connecting { shard, key, .. } = *connecting;
+    let id = connecting.backend.id();
+    let queue = connecting.caller.plan.live(connecting.pool).queue();
     let (connection, reused) = match shard.shared_upstreams.find(id, key) {
         Some(connection) if !connection.is_second_choice() => (connection, true),
         // A new one is better than one that may be dead, or that others have filled.
-        second => match (claim(shard, exchange, backend, granted), second) {
-            (Some(hold), _) if has_descriptor(shard) => {
-                (open_shared(shard, exchange, backend, key, hold)?, false)
-            }
+        second => match (claim(connecting, granted), second) {
+            (Some(hold), _) if has_descriptor(shard) => (open_shared(connecting, hold)?, false),
             (_, Some(second)) => (second, true),
             (Some(_), None) => return Ok(Obtained::NoDescriptor),
             (None, None) => return Ok(Obtained::Nothing),
@@ -66,7 +56,7 @@ pub fn obtain_stream(
         wire: Wire::new(Stream::Multiplexed(connection.stream())),
         backend: id,
         key,
-        scheme: match exchange.plan.pool(pool).tls {
+        scheme: match connecting.pool().tls {
             Some(_) => "https",
             None => "http",
         },
@@ -80,35 +70,25 @@ pub fn obtain_stream(
 /// Waits until the connection of a stream is established. No byte of the request is given to the connection before, so
 /// that a request of any method may go to another backend when it leaves this one, or when the time for the connection
 /// is over.
-pub async fn await_connection(
-    shard: &Shard,
-    client: &Client,
-    exchange: &Exchange,
+pub(super) async fn await_connection(
+    connecting: &Connecting<'_>,
     upstream: Upstream,
 ) -> Result<Upstream, Failure> {
     let Stream::Multiplexed(stream) = &upstream.wire.stream else {
         return Ok(upstream);
     };
-    let wait = exchange.route().timeouts.connect;
-    client.timer.set(exchange.bounded(wait));
-    let waited = client.timer.bound(|cx| match stream.poll_connected(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome.map_err(Failure::of_gone)),
-        Poll::Pending => poll_unsent(shard, client, exchange, cx).map(Err),
+    let caller = connecting.caller;
+    let step = (caller.connect, Failure::ConnectTimeout);
+    let connected = caller.await_step(Some(connecting.backend.id()), step, |cx| {
+        stream.poll_connected(cx).map_err(Failure::of_gone)
     });
-    match waited.await {
-        Ok(connected) => connected.map(|()| upstream),
-        Err(Expired) => Err(exchange.expired(Failure::ConnectTimeout)),
-    }
+    connected.await.map(|()| upstream)
 }
 
 /// What another connection to the backend takes up. `None`: there are as many as may be.
-fn claim(
-    shard: &Shard,
-    exchange: &Exchange,
-    backend: &Backend,
-    granted: Option<Box<Granted>>,
-) -> Option<Hold> {
-    let id = backend.id();
+fn claim(connecting: &Connecting<'_>, granted: Option<Box<Granted>>) -> Option<Hold> {
+    let Connecting { shard, backend, .. } = connecting;
+    let (plan, pool, id) = (connecting.caller.plan, connecting.pool, backend.id());
     if shard.shared_upstreams.is_full(id) {
         return None;
     }
@@ -117,11 +97,8 @@ fn claim(
     {
         return Some(hold);
     }
-    let Ok(hold) = new_hold(shard, exchange, backend) else {
-        return None;
-    };
-    let queue = exchange.plan.live(exchange.route().pool).queue();
-    Some(hold.unwrap_or_else(|| Hold::room(queue, id)))
+    let hold = new_hold(shard, plan, pool, backend).ok()?;
+    Some(hold.unwrap_or_else(|| Hold::room(plan.live(pool).queue(), id)))
 }
 
 /// Whether there is a descriptor for another connection, if need be that of an idle one.
@@ -139,31 +116,32 @@ struct Link {
     connect: Duration,
 }
 
-fn open_shared(
-    shard: &Rc<Shard>,
-    exchange: &Exchange,
-    backend: &Backend,
-    key: ReuseKey,
-    hold: Hold,
-) -> Result<Rc<Connection>, Failure> {
+/// Has a shared connection made by a task of its own, which outlasts the caller.
+fn open_shared(connecting: &Connecting<'_>, hold: Hold) -> Result<Rc<Connection>, Failure> {
+    let Connecting {
+        shard,
+        backend,
+        caller,
+        ..
+    } = connecting;
     let addr = backend.addr.clone().ok_or(Failure::ConnectFailed)?;
     let connection = Connection::new(Role::Client, settings(), &shard.timers);
     let first = Entrant {
         id: backend.id(),
-        key,
+        key: connecting.key,
         addr,
         hold: Some(hold),
     };
     add(shard, &first, &connection);
     let mut entrants = vec![first];
-    entrants.extend(others(shard, exchange, backend));
+    entrants.extend(others(connecting));
     let link = Link {
-        plan: exchange.plan.clone(),
-        pool: exchange.route().pool,
-        connect: exchange.route().timeouts.connect,
+        plan: caller.plan.clone(),
+        pool: connecting.pool,
+        connect: caller.connect,
     };
     let shared = connection.clone();
-    let shard = shard.clone();
+    let shard = Rc::clone(shard);
     spawn(async move { run(&shard, &shared, link, entrants).await });
     Ok(connection)
 }

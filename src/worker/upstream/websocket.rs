@@ -1,18 +1,14 @@
 //! How a request that offers to switch to another protocol reaches a backend of HTTP/2, a version which knows no such
 //! offer (RFC 9113 section 8.6).
 
-use std::task::Poll;
-
 use crate::base::ids::BackendId;
-use crate::net::Expired;
-use crate::worker::downstream::Client;
-use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::leave::poll_unsent;
 use crate::worker::multiplex::Gone;
+use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::upstream::Upstream;
+use crate::worker::upstream::connect::Connecting;
 
 /// The protocol by which a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +29,12 @@ impl Carrier {
 
 /// Whether a request goes to a backend by HTTP/1.1 although its pool speaks HTTP/2, as far as is known by now. Such a
 /// request needs a connection of its own.
-pub fn goes_by_http1(shard: &Shard, exchange: &Exchange, id: BackendId) -> bool {
-    match exchange.carrier.get() {
+pub fn goes_by_http1(shard: &Shard, plan: &Plan, carrier: Carrier, id: BackendId) -> bool {
+    match carrier {
         Carrier::Pools => false,
         Carrier::Http1 => true,
         Carrier::WebSocket => {
-            let key = exchange.plan.reuse_key(id);
+            let key = plan.reuse_key(id);
             key.is_some_and(|key| shard.shared_upstreams.takes_no_websockets(id, key))
         }
     }
@@ -46,29 +42,22 @@ pub fn goes_by_http1(shard: &Shard, exchange: &Exchange, id: BackendId) -> bool 
 
 /// Makes a stream ready for a WebSocket. `None`: the backend takes no extended CONNECT. The function waits for the
 /// backend's first SETTINGS, which tell that.
-pub async fn for_websocket(
-    shard: &Shard,
-    client: &Client,
-    exchange: &Exchange,
+pub(super) async fn for_websocket(
+    connecting: &Connecting<'_>,
     mut upstream: Upstream,
 ) -> Result<Option<Upstream>, Failure> {
     let Stream::Multiplexed(stream) = &upstream.wire.stream else {
         return Ok(None);
     };
-    let wait = exchange.route().timeouts.connect;
-    client.timer.set(exchange.bounded(wait));
-    let waited = client
-        .timer
-        .bound(|cx| match stream.poll_extended_connect(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(of_gone)),
-            Poll::Pending => poll_unsent(shard, client, exchange, cx).map(Err),
-        });
-    let takes = waited
-        .await
-        .unwrap_or_else(|Expired| Err(exchange.expired(Failure::ConnectTimeout)))?;
+    let (shard, caller) = (connecting.shard, connecting.caller);
+    let step = (caller.connect, Failure::ConnectTimeout);
+    let settled = caller.await_step(Some(connecting.backend.id()), step, |cx| {
+        stream.poll_extended_connect(cx).map_err(of_gone)
+    });
+    let takes = settled.await?;
     upstream.is_websocket = takes;
     let id = upstream.backend();
-    if let Some(key) = exchange.plan.reuse_key(id) {
+    if let Some(key) = caller.plan.reuse_key(id) {
         shard.shared_upstreams.note_websockets(id, key, takes);
     }
     Ok(takes.then_some(upstream))

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::names::{beside, with_hosts};
 use crate::real_world::hanging_backends::{POST, Second, State, pool, serve_secured};
 use crate::support::h2::answering::Answering;
 use crate::support::managed::Managed;
@@ -16,6 +15,7 @@ use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::tls::{Authority, Server};
 use crate::support::{Client, Link, Origin, Proxy, eventually, get};
+use crate::upstream::names::{beside, with_hosts};
 
 /// Serves HTTP/2. Holds `/wait` until the backend may answer it, and holds `/health` while the backend is not well.
 pub fn serve_h2(link: &mut Link, state: &State, name: &str) {

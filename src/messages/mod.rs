@@ -1,0 +1,145 @@
+//! The messages that the threads send to each other, and a worker's connections to the other threads.
+
+pub mod links;
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::base::addresses::{ListenAddr, Purpose};
+use crate::base::ids::{BackendId, RequestId, WorkerId};
+use crate::http::refusal::Refusal;
+use crate::shared::backend_table::{BackendState, Permit};
+use crate::shared::client_count::SharedClientCount;
+use crate::snapshot::Snapshot;
+
+/// To a worker, from control, health and the other workers.
+#[derive(Debug)]
+pub enum ToWorker {
+    /// Accept on this listening socket too. Comes after the snapshot that names the address.
+    Listen {
+        addr: ListenAddr,
+        socket: OwnedFd,
+        /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: these
+        /// clients are turned away first. Where no snapshot names the address, nothing else is done.
+        came_for: Option<Purpose>,
+    },
+    /// Take this configuration over for every request that begins from now on, stop listening on addresses that it does
+    /// not name, and say [`ToControl::Adopted`].
+    Snapshot(Arc<Snapshot>),
+    /// Let requests that began under the snapshot of this generation, or an earlier one, end within `shutdown_timeout`:
+    /// too many snapshots are in use.
+    EndGenerations(u64),
+    /// A backend's state has changed, or whether it fails its probes (`is_down`). A drained backend may fail its
+    /// probes, too.
+    BackendState {
+        id: BackendId,
+        state: BackendState,
+        is_down: bool,
+    },
+    /// Stop accepting, close idle connections, let running requests finish; say [`ToControl::Drained`] when none is
+    /// left.
+    Drain,
+    /// The process ends now: record the requests under way as cut, and do no more work for them.
+    Cut,
+    /// Another process has the same listening sockets: stop accepting, let every connection end with its client's next
+    /// answer; say [`ToControl::Drained`] when none is left. [`ToWorker::Drain`] may follow.
+    Retire,
+    /// Another worker closed a connection to a backend for the sake of a request that waits here: open one for it.
+    Permit(Permit),
+    /// Requests wait on another worker for a connection to the pool of this backend: give idle ones up for them.
+    GiveIdle(BackendId),
+    /// There may be a place for a client that waits here.
+    LookForPlaces,
+    /// A client waits for a place at this listener on the worker `asker`: close an idle connection, or ask the next
+    /// worker.
+    CloseIdleClient {
+        listener: SharedClientCount,
+        asker: WorkerId,
+    },
+    /// A connection to this backend was closed just when a request began to wait here: see whether there is room.
+    Look(BackendId),
+}
+
+/// To the health thread, from control and the workers.
+#[derive(Debug)]
+pub enum ToHealth {
+    /// Watch these backends from now on.
+    Snapshot(Arc<Snapshot>),
+    /// As many requests to a backend have failed one after the other, on all workers together, as its pool ejects it
+    /// for.
+    Failed {
+        backend: BackendId,
+        /// How many.
+        failures: u32,
+        /// The reason word of the last one.
+        word: &'static str,
+    },
+    /// A request has waited in this backend for long, and the backend answers no other request: probe the backend soon.
+    Silent(BackendId),
+    /// Start no further probe, because this process stops or another one has taken over. Reports of the workers still
+    /// count.
+    StopProbing,
+    /// End the thread.
+    Stop,
+}
+
+/// To the control thread, from the workers and the health thread.
+#[derive(Debug)]
+pub enum ToControl {
+    /// This worker begins its requests with the snapshot of this generation, or a later one.
+    Adopted(WorkerId, u64),
+    /// This worker has no connection left after [`ToWorker::Drain`] or [`ToWorker::Retire`]. May come more than once.
+    Drained(WorkerId),
+    /// This worker cannot accept on a socket that it was given, for this reason.
+    NotListening(WorkerId, String),
+    /// This worker's thread ended although nobody asked it to, for this reason.
+    WorkerEnded(WorkerId, String),
+    /// A task of this worker has panicked without which the worker cannot work. The worker ends, and its connections
+    /// end with it; [`ToControl::WorkerEnded`] follows.
+    WorkerFailed(WorkerId, &'static str),
+    /// The old process, from which this one has taken over, is over, and leaves these things to do.
+    PredecessorOver(LeftToDo),
+    /// A backend's state changed.
+    BackendChanged(StateChange),
+    /// A worker refused a request.
+    Refused(Box<RefusedHead>),
+}
+
+/// The wishes by signals that came to a process while another one was taking over: the other process follows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftToDo {
+    /// Read the configuration file again.
+    pub reload: bool,
+    /// Open the log files again.
+    pub reopen: bool,
+    /// Start the next process.
+    pub upgrade: bool,
+}
+
+/// The beginning of a request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedHead {
+    pub worker: WorkerId,
+    /// The connection's peer; `None` for a Unix socket.
+    pub client: Option<IpAddr>,
+    pub request_id: RequestId,
+    pub refusal: Refusal,
+    /// At most `limits::REFUSED_HEAD_BYTES`.
+    pub head: Box<[u8]>,
+}
+
+/// A backend's state changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    pub id: BackendId,
+    pub pool: String,
+    pub backend: String,
+    /// `None` if the backend is new. Its row in the tables may have belonged to another one before, so the workers must
+    /// be told even that it is healthy.
+    pub from: Option<BackendState>,
+    pub to: BackendState,
+    /// Whether the backend fails its probes, even while it is drained.
+    pub is_down: bool,
+    pub reason: String,
+}

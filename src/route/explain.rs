@@ -1,0 +1,66 @@
+//! Says of every route why it does or does not take a request.
+
+use std::fmt;
+
+use crate::base::ids::RouteId;
+use crate::route::RouteTable;
+use crate::route::rule::{Rule, plain_host};
+
+/// What became of a route when a request was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It takes the request.
+    Chosen,
+    /// Its host is another.
+    OtherHost,
+    /// Its host matches, but its prefix is none of the path's.
+    OtherPrefix,
+    /// It matches, but this route has a more specific host.
+    LostByHost(RouteId),
+    /// It matches, but this route of the same host has a longer prefix, or the same and stands first.
+    LostByPrefix(RouteId),
+}
+
+impl RouteTable {
+    /// What became of every route for this request, in the order of the configuration. Host and path as in
+    /// [`RouteTable::find`]. Looks at all routes: for people, not for the way of a request.
+    pub fn explain(&self, host: &[u8], path: &[u8]) -> Vec<(RouteId, Outcome)> {
+        let host = plain_host(host);
+        let rank = |rule: &Rule| (rule.host.specificity(), rule.prefix.len());
+        let winner = (0..self.rules.len())
+            .filter(|&index| {
+                self.rules[index].host.takes(&host) && self.rules[index].takes_path(path)
+            })
+            .rev() // Of equal ones the first counts, and `max_by_key` keeps the last.
+            .max_by_key(|&index| rank(&self.rules[index]));
+        let outcome = |index: usize| {
+            let rule = &self.rules[index];
+            match winner {
+                _ if !rule.host.takes(&host) => Outcome::OtherHost,
+                None => Outcome::OtherPrefix,
+                _ if !rule.takes_path(path) => Outcome::OtherPrefix,
+                Some(winner) if winner == index => Outcome::Chosen,
+                Some(winner) if self.rules[winner].host.specificity() > rule.host.specificity() => {
+                    Outcome::LostByHost(RouteId(winner as u32))
+                }
+                Some(winner) => Outcome::LostByPrefix(RouteId(winner as u32)),
+            }
+        };
+        (0..self.rules.len())
+            .map(|index| (RouteId(index as u32), outcome(index)))
+            .collect()
+    }
+}
+
+/// Completes "the route …".
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Outcome::Chosen => "takes the request",
+            Outcome::OtherHost => "is for another host",
+            Outcome::OtherPrefix => "is for another prefix",
+            Outcome::LostByHost(_) => "matches, but the host of another route is more specific",
+            Outcome::LostByPrefix(_) => "matches, but the prefix of another route is longer",
+        })
+    }
+}

@@ -1,0 +1,37 @@
+//! The access log and the management API as the configuration names them.
+
+use std::path::PathBuf;
+
+use crate::base::addresses::{ListenAddr, SocketAccess};
+use crate::tls::ServerSettings;
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    pub path: PathBuf,
+    pub format: AccessLogFormat,
+}
+
+/// How a line of the access log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    Json,
+    Combined,
+}
+
+/// Where the management API listens, and which files belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub listen_addr: ListenAddr,
+    /// The access rights of a Unix socket.
+    pub access: SocketAccess,
+    /// Holds the token without which nothing may be changed, nor read unless there is a `read_token_file`. `None`: no
+    /// token is asked for; only on loopback or a Unix socket, or where clients must have a certificate.
+    pub token_file: Option<PathBuf>,
+    /// Holds a token that suffices for reading.
+    pub read_token_file: Option<PathBuf>,
+    /// Where what the API changed outlives the process. `None`: it does not.
+    pub state_file: Option<PathBuf>,
+    /// What [`Snapshot::admin_tls`] is made of. `None`: cleartext.
+    pub tls: Option<ServerSettings>,
+}

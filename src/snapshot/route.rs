@@ -1,0 +1,70 @@
+//! Routes: the pool of a host and path prefix, and the conditions under which requests go there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ids::PoolId;
+use crate::http::cookies::CookieEdits;
+use crate::http::names::FieldEdits;
+use crate::shared::counts::RouteCounts;
+
+/// Where requests of one host and path prefix go, and under which conditions.
+#[derive(Debug)]
+pub struct Route {
+    /// Host and prefix as written (`api.example.com/api`, `/`), for logs and metrics.
+    pub name: String,
+    pub pool: PoolId,
+    /// The prefix that matched, without a slash at its end (`""` for `/`).
+    pub prefix: String,
+    /// Whether the prefix is left out of what is forwarded.
+    pub strip_prefix: bool,
+    pub host_header: HostHeader,
+    /// Whether a client without a certificate is refused.
+    pub wants_certificate: bool,
+    pub request_fields: FieldEdits,
+    pub response_fields: FieldEdits,
+    /// Attempts after the first one.
+    pub retries: u8,
+    /// Bound on the whole exchange.
+    pub timeout: Option<Duration>,
+    pub timeouts: RouteTimeouts,
+    /// Largest request body in bytes; `u64::MAX` means unlimited.
+    pub request_body_bytes: u64,
+    /// Whether `Via` is added in both directions.
+    pub via: bool,
+    /// Whether references to the backend are rewritten in answers.
+    pub rewrite_location: bool,
+    pub cookies: CookieEdits,
+    /// Whether `Forwarded` (RFC 7239) is written in requests.
+    pub forwarded: bool,
+    /// Whether the client's address is written as `X-Real-IP` in requests.
+    pub x_real_ip: bool,
+    /// Whether palantir itself answers `Expect: 100-continue` (else the backend does).
+    pub answer_continue: bool,
+    /// What is counted of its requests.
+    pub counts: Arc<RouteCounts>,
+}
+
+/// Timeouts of one exchange.
+#[derive(Clone, Debug)]
+pub struct RouteTimeouts {
+    /// Between two reads of a request body.
+    pub client_body: Duration,
+    pub connect: Duration,
+    /// From the end of the request until the response head is complete.
+    pub upstream_response: Duration,
+    /// The longest time without a byte in either direction, once the final head of the response is there.
+    pub upstream_idle: Duration,
+    /// The longest time without a byte in either direction of a tunnel.
+    pub tunnel_idle: Duration,
+}
+
+/// What the backend sees as `Host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The backend's own address as written in the configuration.
+    Backend,
+    /// What the client sent.
+    Preserve,
+    Literal(String),
+}

@@ -1,0 +1,86 @@
+//! Who asks for a connection to a backend, as plain values: a client's request, or palantir itself.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::base::ids::BackendId;
+use crate::base::time::Micros;
+use crate::http::proxy_protocol::Said;
+use crate::net::{Expired, Timer};
+use crate::worker::failure::Failure;
+use crate::worker::plan::Plan;
+
+/// Whoever asks for a connection.
+pub struct Caller<'a> {
+    /// The configuration with which the caller began. Connections are made, counted and reused as it says.
+    pub plan: &'a Rc<Plan>,
+    /// The timer of the caller's task.
+    pub timer: &'a Timer,
+    /// The longest time that one step towards a connection may take.
+    pub connect: Duration,
+    /// The longest time that the caller may wait in the queue of a pool whose backends may have no more connections.
+    pub queue: Duration,
+    /// The instant by which the caller must have ended, apart from the instant that the plan sets; `None`: no instant.
+    pub deadline: Option<Micros>,
+    /// Whom a PROXY header names, where the pool sends one.
+    pub introduced: Said,
+    /// The backends that have given the caller no answer.
+    pub tried: &'a [BackendId],
+    /// The number of connections that serve requests of the caller's client.
+    pub held: &'a Rc<Cell<usize>>,
+    /// Polled while the caller waits. Ready, with the reason, when the caller needs no connection any more. The
+    /// argument is the backend that is being connected to; `None`: no backend is picked yet.
+    pub watch: &'a dyn Fn(Option<BackendId>, &mut Context<'_>) -> Poll<Failure>,
+}
+
+impl Caller<'_> {
+    /// Waits until `poll` is ready, at most for `wait`. `at`: the backend that is being connected to. Errors: `late`
+    /// if the time for this step is over, [`Failure::ExchangeTimeout`] if the time for everything is, and what the
+    /// caller's own watch says.
+    pub async fn await_step<T>(
+        &self,
+        at: Option<BackendId>,
+        (wait, late): (Duration, Failure),
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.timer.set(self.bounded(wait));
+        let waited = self.timer.bound(|cx| match poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => (self.watch)(at, cx).map(Err),
+        });
+        match waited.await {
+            Ok(outcome) => outcome,
+            Err(Expired) => Err(self.expired(late)),
+        }
+    }
+
+    /// The time that a step may take which may take `wait` by itself.
+    pub fn bounded(&self, wait: Duration) -> Duration {
+        match self.due() {
+            None => wait,
+            Some(due) => wait.min(Duration::from_micros(due.since(Micros::now()))),
+        }
+    }
+
+    /// The failure that an expired step means: its own, or that of the whole exchange.
+    pub fn expired(&self, step: Failure) -> Failure {
+        if self.is_overdue() {
+            Failure::ExchangeTimeout
+        } else {
+            step
+        }
+    }
+
+    /// Whether the time for everything that the caller does has ended.
+    pub fn is_overdue(&self) -> bool {
+        self.due().is_some_and(|due| Micros::now() >= due)
+    }
+
+    /// The instant by which the caller must have ended: its own, or that of a configuration that is too old.
+    fn due(&self) -> Option<Micros> {
+        let bounds = [self.deadline, self.plan.due()];
+        bounds.into_iter().flatten().min()
+    }
+}

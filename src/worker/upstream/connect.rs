@@ -1,0 +1,251 @@
+//! Getting a connection to a backend: one that is there, else a new one.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::base::ids::{BackendId, PoolId};
+use crate::base::time::Micros;
+use crate::snapshot::{Backend, Pool, Protocol};
+use crate::worker::failure::Failure;
+use crate::worker::plan::Plan;
+use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
+use crate::worker::upstream::descriptors::{Held, may_open, wait_for_one};
+use crate::worker::upstream::dial::introduction;
+use crate::worker::upstream::race::{Entrant, others};
+use crate::worker::upstream::stream::{Obtained, await_connection, obtain_stream};
+use crate::worker::upstream::websocket::{for_websocket, goes_by_http1};
+use crate::worker::upstream::{
+    Caller, Carrier, ConnectionMode, Granted, Hold, ReuseKey, Target, Upstream,
+};
+use crate::worker::wire::Wire;
+
+/// The outcome of asking for a connection.
+pub enum Connected {
+    /// A connection, or a stream on a shared one.
+    Ready(Upstream),
+    /// The backend has as many connections as it may, and none of them is idle on this core: another core was quicker.
+    LostRace,
+    Failed {
+        failure: Failure,
+        /// The backend that was connected to last: another address of the name that was picked may have been the first
+        /// to answer.
+        backend: BackendId,
+    },
+}
+
+/// Gets a connection to the backend of `target`. The caller waits for a descriptor if there is none, and for the
+/// connection to be made.
+pub async fn connect(
+    shard: &Rc<Shard>,
+    target: Target,
+    mode: ConnectionMode,
+    caller: &Caller<'_>,
+) -> Connected {
+    let backend = caller.plan.backend(target.pool, target.index);
+    let failed = |failure, backend| Connected::Failed { failure, backend };
+    let Some(key) = caller.plan.reuse_key(backend.id()) else {
+        return failed(Failure::ConnectFailed, backend.id());
+    };
+    let connecting = Connecting {
+        shard,
+        caller,
+        mode,
+        pool: target.pool,
+        backend,
+        key,
+        reached: Cell::new(backend.id()),
+    };
+    match connecting.run(target.granted).await {
+        Ok(connected) => connected,
+        Err(failure) => failed(failure, connecting.reached.get()),
+    }
+}
+
+/// A connection that is being asked for.
+pub(super) struct Connecting<'a> {
+    pub shard: &'a Rc<Shard>,
+    pub caller: &'a Caller<'a>,
+    pub mode: ConnectionMode,
+    pub pool: PoolId,
+    /// The backend that was picked.
+    pub backend: &'a Backend,
+    /// The key of the connections that the caller may use.
+    pub key: ReuseKey,
+    /// The backend that is being connected to: the one that was picked, or another address of its name.
+    pub reached: Cell<BackendId>,
+}
+
+/// The ways in which a caller may get a connection of its own.
+enum Claim {
+    Connection(Upstream),
+    /// A new connection may be opened.
+    New(Option<Hold>),
+    Nothing,
+}
+
+impl Connecting<'_> {
+    /// The pool of the backend.
+    pub fn pool(&self) -> &Pool {
+        self.caller.plan.pool(self.pool)
+    }
+
+    async fn run(&self, mut granted: Option<Box<Granted>>) -> Result<Connected, Failure> {
+        let plan = self.caller.plan;
+        let goes_by_http1 = goes_by_http1(self.shard, plan, self.mode.carrier, self.backend.id());
+        if self.pool().protocol == Protocol::Http2
+            && !goes_by_http1
+            && let Some(connected) = self.get_stream(&mut granted).await?
+        {
+            return Ok(connected);
+        }
+        let hold = match self.claim(granted) {
+            Claim::Connection(upstream) => return Ok(self.ready(upstream)),
+            Claim::New(hold) => hold,
+            Claim::Nothing => return Ok(Connected::LostRace),
+        };
+        if let Some(upstream) = self.await_descriptor().await? {
+            return Ok(self.ready(upstream));
+        }
+        self.open(hold).await
+    }
+
+    /// Gets a stream on a shared connection. `None`: the backend has said that the request cannot be sent on one.
+    async fn get_stream(
+        &self,
+        granted: &mut Option<Box<Granted>>,
+    ) -> Result<Option<Connected>, Failure> {
+        loop {
+            match obtain_stream(self, granted.take())? {
+                Obtained::Stream(upstream) if self.mode.carrier == Carrier::WebSocket => {
+                    let upstream = for_websocket(self, upstream).await?;
+                    return Ok(upstream.map(Connected::Ready));
+                }
+                Obtained::Stream(upstream) => {
+                    let upstream = await_connection(self, upstream).await?;
+                    return Ok(Some(Connected::Ready(upstream)));
+                }
+                Obtained::Nothing => return Ok(Some(Connected::LostRace)),
+                Obtained::NoDescriptor => {
+                    let nobodys = Rc::default(); // Other clients' requests will use the connection, too.
+                    let id = self.backend.id();
+                    wait_for_one(self.shard, self.caller, id, nobodys).await?;
+                }
+            }
+        }
+    }
+
+    /// What the caller may use: what it was granted while it waited, an idle connection, or a place for a new one.
+    fn claim(&self, granted: Option<Box<Granted>>) -> Claim {
+        let (shard, id) = (self.shard, self.backend.id());
+        match granted.map(|granted| *granted) {
+            Some(Granted::Hold(hold)) if hold.backend() == id => return Claim::New(Some(hold)),
+            Some(Granted::Connection(upstream)) if upstream.backend == id => {
+                let is_good =
+                    !self.mode.is_fresh && upstream.key == self.key && upstream.unasked().is_none();
+                return if is_good {
+                    Claim::Connection(upstream)
+                } else {
+                    Claim::New(upstream.close())
+                };
+            }
+            _ => {} // What was granted of another backend goes to the next request.
+        }
+        if let Some(upstream) = self.take_idle() {
+            return Claim::Connection(upstream);
+        }
+        match new_hold(shard, self.caller.plan, self.pool, self.backend) {
+            Ok(hold) => Claim::New(hold),
+            // What this core keeps idle must not keep its own request waiting.
+            Err(Full) => match shard
+                .upstreams
+                .close_oldest(id, shard.tables.of(shard.worker))
+            {
+                Some(hold) => Claim::New(Some(hold)),
+                None => Claim::Nothing,
+            },
+        }
+    }
+
+    /// An idle connection, if the caller may use one and there is one.
+    fn take_idle(&self) -> Option<Upstream> {
+        if self.mode.is_fresh {
+            return None;
+        }
+        let shard = self.shard;
+        let (now, table) = (shard.timers.millis(), shard.tables.of(shard.worker));
+        shard
+            .upstreams
+            .take(self.backend.id(), self.key, now, table)
+    }
+
+    /// Waits until a descriptor may be taken for a new connection. The result is an idle connection that was found
+    /// instead.
+    async fn await_descriptor(&self) -> Result<Option<Upstream>, Failure> {
+        let (shard, held) = (self.shard, self.caller.held);
+        while !may_open(shard, held.get()) || !shard.descriptor_waiters.is_empty() {
+            wait_for_one(shard, self.caller, self.backend.id(), held.clone()).await?;
+            if let Some(upstream) = self.take_idle() {
+                return Ok(Some(upstream));
+            }
+            if may_open(shard, held.get()) {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens a connection of the caller's own.
+    async fn open(&self, hold: Option<Hold>) -> Result<Connected, Failure> {
+        let (shard, plan) = (self.shard, self.caller.plan);
+        let held = Held::by(self.caller.held);
+        let addr = self.backend.addr.clone().ok_or(Failure::ConnectFailed)?;
+        let mut entrants = vec![Entrant {
+            id: self.backend.id(),
+            key: self.key,
+            addr,
+            hold,
+        }];
+        entrants.extend(others(self));
+        let began = Micros::now();
+        let introduction = introduction(self.pool(), &self.caller.introduced);
+        let (won, socket) = self.reach_one(entrants, introduction.as_deref()).await?;
+        let backend = plan.backend_of(won.id).ok_or(Failure::ConnectFailed)?;
+        let counts = backend.slot.counts().workers.of(shard.worker);
+        counts.connect_times.observe(Micros::now().since(began));
+        Ok(Connected::Ready(Upstream {
+            wire: Wire::new(Stream::Socket(socket)),
+            backend: won.id,
+            key: won.key,
+            scheme: "http",
+            is_websocket: false,
+            reused: false,
+            hold: won.hold,
+            held: Some(held),
+        }))
+    }
+
+    /// A connection that was there already, counted for the caller's client.
+    fn ready(&self, mut upstream: Upstream) -> Connected {
+        upstream.held = Some(Held::by(self.caller.held));
+        Connected::Ready(upstream)
+    }
+}
+
+/// The backend has as many connections as it may.
+pub(super) struct Full;
+
+/// What another connection takes up of the backend's bound; `None`: the backend has no bound.
+pub(super) fn new_hold(
+    shard: &Shard,
+    plan: &Plan,
+    pool: PoolId,
+    backend: &Backend,
+) -> Result<Option<Hold>, Full> {
+    let most = backend.max_connections;
+    if most == u32::MAX {
+        return Ok(None);
+    }
+    let permit = shard.tables.try_open(backend.id(), most).ok_or(Full)?;
+    Ok(Some(Hold::permit(plan.live(pool).queue(), permit)))
+}

@@ -1,0 +1,122 @@
+//! Picking a backend for a request: by its pool's algorithm, among those that can take it. Nothing here waits.
+
+use std::rc::Rc;
+
+use crate::base::ids::{BackendId, PoolId};
+use crate::base::time::Micros;
+use crate::snapshot::Protocol;
+use crate::worker::plan::{Choice, Pick, Plan};
+use crate::worker::shard::Shard;
+use crate::worker::upstream::Carrier;
+use crate::worker::upstream::websocket::goes_by_http1;
+
+/// What a request needs of the backend that is picked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection {
+    pub pool: PoolId,
+    /// Hash of what the balancing algorithm goes by; 0 if it goes by nothing of the request.
+    pub key: u64,
+    pub carrier: Carrier,
+    /// The backend that the request was sent to last.
+    pub last: Option<BackendId>,
+}
+
+/// A backend that is being picked.
+pub(super) struct Picking<'a> {
+    pub shard: &'a Shard,
+    /// The configuration with which the request began.
+    pub plan: &'a Rc<Plan>,
+    /// The backends that have given the request no answer.
+    pub tried: &'a [BackendId],
+    pub selection: Selection,
+}
+
+/// The backend that a request goes to first, as index in the pool; `None`: the request has to wait, or there is none.
+pub fn choose_first(shard: &Shard, plan: &Rc<Plan>, selection: Selection) -> Option<u32> {
+    let picking = Picking {
+        shard,
+        plan,
+        tried: &[],
+        selection,
+    };
+    match picking.pick_in_turn() {
+        Pick::Backend(index) => Some(index),
+        Pick::Saturated | Pick::None => None,
+    }
+}
+
+impl Picking<'_> {
+    /// Asks the pool for a backend, unless others wait for one already: what becomes free is theirs.
+    pub fn pick_in_turn(&self) -> Pick {
+        let Selection { pool, carrier, .. } = self.selection;
+        let queue = self.plan.live(pool).queue();
+        if queue.is_ahead(self.plan.snapshot().generation, carrier) {
+            Pick::Saturated
+        } else {
+            self.pick()
+        }
+    }
+
+    /// Asks the pool for a backend.
+    pub fn pick(&self) -> Pick {
+        let Selection {
+            pool, key, last, ..
+        } = self.selection;
+        let shard = self.shard;
+        let tried = |id| self.tried.contains(&id);
+        let avoids_others = prefers_well(shard, self.plan, pool, last);
+        let choice = Choice {
+            tables: &shard.tables,
+            now: Micros::now(),
+            key,
+            tried: (!self.tried.is_empty()).then_some(&tried),
+            is_full: &|id, most| (avoids_others && !is_well(shard, id)) || self.is_full(id, most),
+        };
+        self.plan.pick(pool, &choice)
+    }
+
+    /// Whether [`super::connect`] would have nothing to give of a backend that may have `most` connections.
+    pub fn is_full(&self, id: BackendId, most: u32) -> bool {
+        let shard = self.shard;
+        let may_not_open = most != u32::MAX && shard.tables.open(id) >= most;
+        let key = self.plan.reuse_key(id);
+        match self.plan.pool(self.selection.pool).protocol {
+            Protocol::Http1 => may_not_open && !shard.upstreams.has_idle_for(id, key),
+            // An idle connection of HTTP/2 makes room for such a request: see [`Picking::make_room`].
+            Protocol::Http2 if self.goes_by_http1(id) => may_not_open,
+            Protocol::Http2 => {
+                let shared = &shard.shared_upstreams;
+                let has_room = || key.is_some_and(|key| shared.has_room(id, key));
+                (may_not_open || shared.is_full(id)) && !has_room()
+            }
+        }
+    }
+
+    /// Ends an unused connection of HTTP/2 for a request that cannot be sent on it. The permit of the connection comes
+    /// to the queue.
+    pub fn make_room(&self, id: BackendId) {
+        if self.goes_by_http1(id) {
+            self.shard.shared_upstreams.end_idle(id);
+        }
+    }
+
+    fn goes_by_http1(&self, id: BackendId) -> bool {
+        goes_by_http1(self.shard, self.plan, self.selection.carrier, id)
+    }
+}
+
+/// Whether a request that began with `plan` goes only to backends that are well ([`is_well`]), because `plan` is an
+/// earlier one and its pool there has such a backend besides `last`, to which the request was sent last. The earlier
+/// plan does not learn how other backends are, and nobody may probe them any more.
+pub fn prefers_well(shard: &Shard, plan: &Rc<Plan>, pool: PoolId, last: Option<BackendId>) -> bool {
+    if Rc::ptr_eq(&shard.plan(), plan) {
+        return false;
+    }
+    let is_other = |id| last != Some(id) && is_well(shard, id);
+    plan.takes_any(pool, &shard.tables, is_other)
+}
+
+/// Whether the plan in force has a backend, which takes requests.
+pub fn is_well(shard: &Shard, id: BackendId) -> bool {
+    shard.plan().takes(id) && shard.tables.of(shard.worker).takes_requests(id)
+}

@@ -1,0 +1,7 @@
+//! What is bounded: time, descriptors, memory, and the clients of a listener.
+
+mod bounds;
+mod client_deadlines;
+mod departures;
+mod descriptors;
+mod memory;
