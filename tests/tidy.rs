@@ -1,6 +1,8 @@
 //! The layout guards itself: reads `src/` and fails, with the rule and its reason, on what the map in `src/lib.rs`
 //! does not allow. It looks at tokens, not at meaning, which is enough for rules that are meant to be kept in sight.
 
+#[path = "tidy/graph.rs"]
+mod graph;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -105,6 +107,18 @@ fn src_keeps_the_rules() {
         }
     }
     assert!(report.is_empty(), "\n{report}");
+}
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut sources = sources_below(&root, &root);
+    sources.retain(|source| !source.is_below(&["worker"]));
+    let circles = graph::cycles(&sources);
+    assert!(
+        circles.is_empty(),
+        "files that import each other are read, tested and changed only together: {circles:#?}"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod panic_on_demand;
+pub mod quantity;
 pub mod random;
 pub mod retry_budget;
 pub mod short_text;

@@ -74,6 +74,8 @@ pub fn parse() -> (Command, PathBuf) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn command(line: &str) -> Option<Command> {
@@ -113,7 +115,7 @@ mod tests {
             (
                 "palantir reload --confirm 60s",
                 Some(Command::Remote(Remote::Reload {
-                    confirm: Some(60),
+                    confirm: Some(Duration::from_secs(60)),
                     max_failed_percent: None,
                     allow_empty: false,
                 })),

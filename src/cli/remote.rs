@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::admin::{Client, Trouble};
 use super::{output, top};
+use crate::base::{limits, quantity};
 
 /// What a running palantir can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -16,9 +18,9 @@ pub enum Remote {
     Top,
     /// Let the running palantir read its configuration again
     Reload {
-        /// Go back by itself unless `palantir confirm` comes within this time
-        #[arg(long, value_name = "SECS", value_parser = seconds)]
-        confirm: Option<u64>,
+        /// Go back by itself unless `palantir confirm` comes within this time, such as 90s or 5m
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        confirm: Option<Duration>,
         /// Go back at once if more than this share of the requests fail meanwhile
         #[arg(long, value_name = "PERCENT", requires = "confirm", value_parser = clap::value_parser!(u8).range(0..=100))]
         max_failed_percent: Option<u8>,
@@ -46,13 +48,11 @@ pub enum Remote {
     },
 }
 
-/// `60` or `60s`, at least 1.
-fn seconds(text: &str) -> Result<u64, String> {
-    let number = text.strip_suffix('s').unwrap_or(text);
-    match number.parse() {
-        Ok(0) | Err(_) => Err("must be a whole number of seconds, such as 60".to_owned()),
-        Ok(seconds) => Ok(seconds),
-    }
+/// Reads a time in the form that the configuration knows, or a number of seconds.
+fn time(text: &str) -> Result<Duration, String> {
+    let range = limits::SHORTEST_TIMEOUT..=limits::LONGEST_TIMEOUT;
+    let time = quantity::time(text).filter(|time| range.contains(time));
+    time.ok_or_else(|| quantity::right_time(&range))
 }
 
 /// Asks the palantir that the configuration names, and prints what it says. Ends with 0 if it was done, 1 if it was
@@ -93,8 +93,9 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
             };
             let answer = client.post(path, &body).await?;
             let mut text = accepted(&answer);
-            if let (Some(secs), true) = (confirm, is_changed(&answer)) {
-                text += &format!("on trial for {secs} s: `palantir confirm` keeps it\n");
+            if let (Some(time), true) = (confirm, is_changed(&answer)) {
+                let time = quantity::show_time(*time);
+                text += &format!("on trial for {time}: `palantir confirm` keeps it\n");
             }
             Ok(text)
         }
@@ -119,10 +120,14 @@ async fn carry_out(config: &Path, wish: &Remote) -> Result<String, Trouble> {
     }
 }
 
-fn trial(confirm: Option<u64>, max_failed_percent: Option<u8>) -> Value {
+fn trial(confirm: Option<Duration>, max_failed_percent: Option<u8>) -> Value {
     let mut body = json!({});
-    if let Some(secs) = confirm {
-        body["confirm_secs"] = secs.into();
+    if let Some(time) = confirm {
+        // A whole number where it is one, because an earlier version may be asked, which reads no text.
+        body["confirm_secs"] = match time.subsec_nanos() {
+            0 => time.as_secs().into(),
+            _ => time.as_secs_f64().into(),
+        };
     }
     if let Some(percent) = max_failed_percent {
         body["max_failed_percent"] = percent.into();
@@ -192,15 +197,18 @@ mod tests {
     fn a_trial_says_only_what_was_said() {
         assert_eq!(trial(None, None), json!({}));
         let whole = json!({"confirm_secs": 60, "max_failed_percent": 5});
-        assert_eq!(trial(Some(60), Some(5)), whole);
+        assert_eq!(trial(Some(Duration::from_secs(60)), Some(5)), whole);
+        let part = json!({"confirm_secs": 0.5});
+        assert_eq!(trial(Some(Duration::from_millis(500)), None), part);
     }
 
     #[test]
-    fn times_are_whole_seconds() {
-        assert_eq!(seconds("60"), Ok(60));
-        assert_eq!(seconds("60s"), Ok(60));
-        for text in ["0", "-1", "1m", "", "s", "1.5"] {
-            assert!(seconds(text).is_err(), "{text}");
+    fn times_as_in_the_configuration() {
+        for text in ["60", "60s", "1m", "60000ms"] {
+            assert_eq!(time(text), Ok(Duration::from_secs(60)), "{text}");
+        }
+        for text in ["0", "-1", "", "s", "1.5s", "2d"] {
+            assert!(time(text).is_err(), "{text}");
         }
     }
 }

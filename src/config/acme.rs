@@ -9,24 +9,22 @@ use http::Uri;
 use super::address;
 use super::document::{Item, Table};
 use super::notes::{Notes, Place};
-use super::settings::Settings;
 use crate::base::file;
 use crate::base::limits::{self, default};
-use crate::snapshot::ClientCertificate;
 use crate::tls::{PairFiles, TlsFault, Vault};
 
 /// `[acme]` as written.
 #[derive(Clone, Debug)]
 pub struct Acme {
-    place: Place,
+    pub(super) place: Place,
     pub settings: AcmeSettings,
-    places: Places,
+    pub(super) places: Places,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Places {
+pub(super) struct Places {
     state_dir: Place,
-    challenge: Place,
+    pub(super) challenge: Place,
     ca: Place,
     hmac_key_file: Place,
 }
@@ -182,47 +180,6 @@ fn contact(text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
         _ => Err("must be an address such as \"mailto:ops@example.com\"".to_owned()),
-    }
-}
-
-/// Notes what listeners and `[acme]` cannot do together.
-pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
-    let tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
-    let automatic: Vec<_> = tls.filter(|tls| !tls.automatic.is_empty()).collect();
-    let Some(acme) = &settings.acme else {
-        for tls in automatic {
-            notes.add(&tls.automatic_place, "needs an [acme] section");
-        }
-        return;
-    };
-    match acme.settings.challenge {
-        ChallengeKind::Http01 if settings.listeners.iter().all(|one| one.tls.is_some()) => {
-            let what = "is answered in cleartext, but every listener speaks TLS";
-            notes.add(&acme.places.challenge, what);
-        }
-        ChallengeKind::Http01 => {}
-        ChallengeKind::TlsAlpn01 => {
-            let shuts_out = |tls: &&&_| is_required(tls);
-            for tls in automatic.iter().filter(shuts_out) {
-                let what = "the authority has no certificate to show when it asks: set challenge = \"http-01\" in [acme], or client_cert = \"optional\"";
-                notes.add(&tls.automatic_place, what);
-            }
-        }
-    }
-}
-
-fn is_required(tls: &super::ServerTlsSettings) -> bool {
-    tls.client_certificate() == ClientCertificate::Required
-}
-
-/// Notes that nothing is ordered.
-pub(super) fn warn(settings: &Settings, notes: &Notes<'_>) {
-    let mut tls = settings.listeners.iter().filter_map(|one| one.tls.as_ref());
-    if let Some(acme) = &settings.acme
-        && tls.all(|tls| tls.automatic.is_empty())
-    {
-        let what = "nothing is ordered: no listener has tls = { automatic = [\"…\"] }";
-        notes.add(&acme.place, what);
     }
 }
 

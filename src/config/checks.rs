@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
-use super::acme;
+use super::acme_checks;
 use super::address::BackendPlace;
 use super::document::instead_of;
 use super::listener::ListenerSettings;
@@ -23,7 +23,7 @@ pub(super) fn check(settings: &Settings, notes: &Notes<'_>) {
     check_backends(settings, notes);
     check_routes(settings, notes);
     check_wanted_certificates(settings, notes);
-    acme::check(settings, notes);
+    acme_checks::check(settings, notes);
 }
 
 fn check_addresses(settings: &Settings, notes: &Notes<'_>) {

@@ -110,7 +110,7 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
             .unwrap_or_default(),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
         connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
-        min_rate_bytes: table.whole(
+        min_rate_bytes: table.size(
             "min_rate_bytes",
             default::MIN_RATE_BYTES,
             0..=limits::MIN_RATE_BYTES,

@@ -7,6 +7,7 @@
 //! `document` walks the TOML text; `settings`, `pool`, `route` and their kin say, key by key, what may stand there.
 
 mod acme;
+mod acme_checks;
 mod address;
 mod admin;
 mod algorithm;

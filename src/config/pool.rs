@@ -163,7 +163,7 @@ fn read_backend(item: &Item<'_>) -> Option<Placed<BackendSettings>> {
                 draining: table.flag("drain", false),
                 health_check: table.get("health_check", |item| item.table(health_check::read)),
                 remove_after: table
-                    .get("remove_after_secs", |item| item.seconds(Duration::ZERO))
+                    .get("remove_after_secs", |item| item.time(Duration::ZERO))
                     .filter(|time| !time.is_zero()),
                 address: table.must("addr", |item| item.parsed(address::backend))?,
             })

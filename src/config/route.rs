@@ -180,7 +180,7 @@ fn route_name(host: Option<&str>, prefix: &str) -> String {
 
 fn read_body_limit(table: &mut Table<'_>) -> Option<u64> {
     table.get("request_body_bytes", |item| {
-        item.whole(0..=limits::BODY_BYTES)
+        item.size(0..=limits::BODY_BYTES)
     })
 }
 

@@ -106,7 +106,7 @@ impl Settings {
             ticket_key_file: table.section("tls", tls::read_ticket_key_file),
             acme: table.get("acme", |item| item.table(acme::read)),
             shutdown_timeout: table
-                .get("shutdown_timeout", |item| item.seconds(Duration::ZERO))
+                .get("shutdown_timeout", |item| item.time(Duration::ZERO))
                 .unwrap_or(Duration::from_secs(default::SHUTDOWN_TIMEOUT)),
             workers: table
                 .get("workers", |item| {
@@ -166,19 +166,19 @@ impl LimitSettings {
         let bytes = limits::HEAD_BYTES_LEAST..=limits::HEAD_BYTES;
         LimitSettings {
             head: HeadLimits {
-                head_bytes: table.whole("request_head_bytes", default::REQUEST_HEAD_BYTES, bytes),
+                head_bytes: table.size("request_head_bytes", default::REQUEST_HEAD_BYTES, bytes),
                 fields: table.whole(
                     "request_headers",
                     default::REQUEST_HEADERS,
                     1..=limits::HEAD_FIELDS as u16,
                 ),
-                target_bytes: table.whole(
+                target_bytes: table.size(
                     "request_target_bytes",
                     default::REQUEST_TARGET_BYTES,
                     1..=limits::HEAD_BYTES,
                 ),
             },
-            request_body_bytes: table.whole("request_body_bytes", 0, 0..=limits::BODY_BYTES),
+            request_body_bytes: table.size("request_body_bytes", 0, 0..=limits::BODY_BYTES),
             connections: table
                 .get("connections", |item| {
                     Some(item.placed(item.whole(0..=limits::CONNECTIONS)?))
@@ -208,7 +208,7 @@ fn read_trusted_proxy(item: &Item<'_>) -> Option<Placed<TrustedProxy>> {
 }
 
 fn read_memory_bytes(item: &Item<'_>) -> Option<Placed<u64>> {
-    let bytes = item.whole(0..=limits::MEMORY_BYTES)?;
+    let bytes = item.size(0..=limits::MEMORY_BYTES)?;
     if (1..limits::MEMORY_BYTES_LEAST).contains(&bytes) {
         let least = limits::MEMORY_BYTES_LEAST;
         return item.wrong(format!(

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::acme;
+use super::acme_checks;
 use super::address::BackendPlace;
 use super::compile::{memory_bytes, workers};
 use super::descriptors::{configured_clients, share_out};
@@ -24,7 +24,7 @@ pub(super) fn warn(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     warn_of_slashes(settings, notes);
     warn_of_backends(settings, notes);
     warn_of_bounds(settings, machine, notes);
-    acme::warn(settings, notes);
+    acme_checks::warn(settings, notes);
     if settings.routes.is_empty() {
         notes.add_at(
             0,

@@ -1,6 +1,8 @@
 //! The messages that the threads send to each other, and a worker's connections to the other threads.
 
 pub mod links;
+#[cfg(test)]
+pub mod sample;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;

@@ -1,6 +1,7 @@
 //! Blocks of memory that travel between sockets, and the free lists that a worker keeps of them.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::rc::Rc;
 
 use monoio::buf::IoBuf;
@@ -141,24 +142,22 @@ impl Block {
         unsafe { self.bytes.set_len(end) };
     }
 
-    /// Lets `write` put bytes behind the filled part: it is told where, and at most how many, and returns how many they
-    /// are, or an error.
-    ///
-    /// # Safety
-    /// So many bytes are initialised when `write` returns, and it leaves none uninitialised that was not.
-    pub(super) unsafe fn write<E>(
+    /// Lets `write` put at most `most` bytes behind the filled part. `write` gets the room for them, and returns the
+    /// beginning of that room which it has filled. Returns the number of bytes, or the error of `write`.
+    pub(super) fn write<E>(
         &mut self,
         most: usize,
-        write: impl FnOnce(*mut u8, usize) -> Result<usize, E>,
+        write: impl FnOnce(&mut [MaybeUninit<u8>]) -> Result<&mut [u8], E>,
     ) -> Result<usize, E> {
-        let most = self.room().min(most);
-        let length = self.bytes.len();
-        // SAFETY: the place is in the vector's memory or just behind it; for the rest, the caller answers.
-        unsafe {
-            let count = write(self.bytes.as_mut_ptr().add(length), most)?;
-            self.bytes.set_len(length + count);
-            Ok(count)
-        }
+        let room = self.bytes.spare_capacity_mut();
+        let most = most.min(room.len());
+        let start: *const u8 = room.as_ptr().cast();
+        let filled = write(&mut room[..most])?;
+        let count = filled.len();
+        assert!(filled.as_ptr() == start && count <= most);
+        // SAFETY: the slice of initialised bytes lies at the beginning of the room behind the filled part.
+        unsafe { self.bytes.set_len(self.bytes.len() + count) };
+        Ok(count)
     }
 
     /// Puts `bytes` before the filled part, where consumed bytes were; false if there is too little room.

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::Path;
 
 use monoio::net::{TcpStream, UnixStream};
+use rustix::net::sockopt;
 
 use super::Socket;
 use super::operations::count_operation;
@@ -18,24 +18,12 @@ pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     let counted = Counted::new(Side::Connected);
     let socket = TcpStream::connect_addr(addr).await?;
     socket.set_nodelay(true)?;
-    bound_silence(&socket);
-    Ok(Socket::new(socket, counted))
-}
-
-/// Lets the connection end when the backend's kernel leaves what was sent unacknowledged for too long: by itself this
-/// one would go on trying for a quarter of an hour. That it cannot be set is no reason not to use the connection.
-fn bound_silence(socket: &TcpStream) {
+    let socket = Socket::new(socket, counted);
+    // The connection ends when the backend's kernel leaves what was sent unacknowledged for too long: by itself this
+    // kernel would go on trying for a quarter of an hour. That it cannot be set is no reason not to use the connection.
     let millis = limits::UPSTREAM_UNACKNOWLEDGED_MILLIS;
-    // SAFETY: plain system call on a live descriptor with a live argument of the size named.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_USER_TIMEOUT,
-            (&raw const millis).cast(),
-            size_of_val(&millis) as libc::socklen_t,
-        )
-    };
+    let _ = sockopt::set_tcp_user_timeout(socket.plain.fd(), millis);
+    Ok(socket)
 }
 
 /// Connects to a Unix socket. May be dropped at any time.
@@ -43,5 +31,5 @@ pub async fn connect_unix(path: &Path) -> io::Result<Socket> {
     count_operation();
     let counted = Counted::new(Side::Connected);
     let socket = UnixStream::connect(path).await?;
-    Socket::from_fd(socket.into_raw_fd(), counted)
+    Socket::of_unix(socket, counted)
 }

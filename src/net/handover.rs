@@ -17,9 +17,9 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
+use super::BoundListener;
 use super::blob::Blob;
 use super::inherited::Passed;
-use super::listen::BoundListener;
 use crate::base::addresses::{Purpose, ServerKind};
 use crate::base::limits;
 

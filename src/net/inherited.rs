@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use socket2::{SockRef, Type};
 
-use super::listen::{BoundListener, bind};
+use super::BoundListener;
+use super::listen::bind;
 use crate::base::addresses::{ListenAddr, Purpose, ServerKind};
 
 impl BoundListener {

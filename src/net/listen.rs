@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
@@ -13,15 +13,18 @@ use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
+use rustix::event::PollFlags;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::FdFlags;
 use socket2::{Domain, SockAddr, Type};
 
 use super::operations::count_operation;
+use super::plain_socket::has_event;
 use super::socket_file;
-use super::{Engine, Socket, Turn};
-use crate::base::addresses::{ListenAddr, Purpose, SocketAccess};
+use super::{BoundListener, Engine, Socket, Turn};
+use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::limits;
-use crate::messages::ToWorker;
-use crate::shared::socket_files::{SharedSocketFile, SocketFile};
+use crate::shared::socket_files::SocketFile;
 use crate::shared::sockets::{Counted, Side};
 
 /// Who connected: the address of a TCP client, or somebody on this machine.
@@ -38,41 +41,6 @@ impl Peer {
             Peer::Tcp(address) => Some(address.ip().to_canonical()),
             Peer::Unix => None,
         }
-    }
-}
-
-/// A bound and listening socket that no runtime owns yet.
-#[derive(Debug)]
-pub struct BoundListener {
-    pub addr: ListenAddr,
-    pub socket: OwnedFd,
-    /// The purpose for which the clients in the socket's queue came, if the socket has another purpose now: another
-    /// process had the socket before.
-    pub came_for: Option<Purpose>,
-    /// The file of a Unix socket, if this process has to remove it.
-    pub file: Option<SharedSocketFile>,
-}
-
-impl From<BoundListener> for ToWorker {
-    fn from(bound: BoundListener) -> ToWorker {
-        ToWorker::Listen {
-            addr: bound.addr,
-            socket: bound.socket,
-            came_for: bound.came_for,
-        }
-    }
-}
-
-impl BoundListener {
-    /// Another descriptor of the same socket: several workers then share its queue, or somebody keeps it open.
-    /// Errors: no descriptors left.
-    pub fn try_clone(&self) -> io::Result<BoundListener> {
-        Ok(BoundListener {
-            addr: self.addr.clone(),
-            socket: self.socket.try_clone()?,
-            came_for: self.came_for,
-            file: self.file.clone(),
-        })
     }
 }
 
@@ -219,7 +187,7 @@ impl Listener {
     /// Hands the socket to this thread's runtime, which must be running.
     pub fn new(bound: BoundListener, engine: Engine) -> io::Result<Listener> {
         // A ring waits on blocking descriptors itself; it would hand back the refusals of others.
-        set_blocking(bound.socket.as_raw_fd(), engine != Engine::Epoll)?;
+        set_blocking(&bound.socket, engine != Engine::Epoll)?;
         let socket = match bound.addr {
             ListenAddr::Unix(_) => Socketed::Unix(UnixListener::from_std(bound.socket.into())?),
             ListenAddr::Tcp(_) => Socketed::Tcp(TcpListener::from_std(bound.socket.into())?),
@@ -266,13 +234,9 @@ impl Listener {
             Socketed::Tcp(listener) => listener.as_raw_fd(),
             Socketed::Unix(listener) => listener.as_raw_fd(),
         };
-        let mut socket = libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // SAFETY: a call on a live descriptor with one live entry; it does not wait.
-        unsafe { libc::poll(&raw mut socket, 1, 0) > 0 }
+        // SAFETY: the listener has the descriptor open for longer than this call lasts.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        has_event(fd, PollFlags::IN)
     }
 
     async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Socket, Peer)> {
@@ -289,32 +253,21 @@ impl Listener {
                 let (stream, _) = listener.cancelable_accept(stop).await?;
 
                 (
-                    Socket::from_fd(stream.into_raw_fd(), Counted::new(Side::Accepted))?,
+                    Socket::of_unix(stream, Counted::new(Side::Accepted))?,
                     Peer::Unix,
                 )
             }
         };
-        // SAFETY: plain system call on a live descriptor. The engine's accept cannot ask for it.
-        unsafe { libc::fcntl(stream.fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+        // The engine's accept cannot ask for a descriptor that no child process inherits.
+        rustix::io::fcntl_setfd(stream.plain.fd(), FdFlags::CLOEXEC)?;
         Ok((stream, peer))
     }
 }
 
-fn set_blocking(fd: RawFd, blocking: bool) -> io::Result<()> {
-    // SAFETY: plain system calls on a live descriptor.
-    let outcome = unsafe {
-        let flags = libc::fcntl(fd, libc::F_GETFL);
-        let flags = if blocking {
-            flags & !libc::O_NONBLOCK
-        } else {
-            flags | libc::O_NONBLOCK
-        };
-        libc::fcntl(fd, libc::F_SETFL, flags)
-    };
-    if outcome < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+fn set_blocking(socket: &OwnedFd, blocking: bool) -> io::Result<()> {
+    let mut flags = fcntl_getfl(socket)?;
+    flags.set(OFlags::NONBLOCK, !blocking);
+    Ok(fcntl_setfl(socket, flags)?)
 }
 
 /// Whether an error says that descriptors or memory ran out, so that trying again at once would only spin.

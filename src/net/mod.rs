@@ -3,12 +3,14 @@
 
 mod blob;
 mod block;
+mod bound_listener;
 mod connect;
 mod event;
 mod handover;
 mod inherited;
 mod listen;
 mod operations;
+mod plain_socket;
 mod runtime;
 mod socket;
 mod socket_file;
@@ -18,17 +20,18 @@ mod unasked;
 
 pub use blob::Blob;
 pub use block::{Block, Blocks};
+pub use bound_listener::BoundListener;
 pub use connect::{connect_tcp, connect_unix};
 pub use event::{Event, Ticker, Turn};
 pub use handover::{Handed, Line};
 pub use inherited::{Inherited, Passed, share_out};
-pub use listen::{BoundListener, Gate, Listener, Peer, bind_for_all, check_address, is_exhausted};
+pub use listen::{Gate, Listener, Peer, bind_for_all, check_address, is_exhausted};
 pub use operations::operations;
+pub use plain_socket::{ReceiveQueue, Unasked};
 pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
-pub use socket::{ReceiveQueue, Socket};
+pub use socket::Socket;
 pub use socket_file::{allow, close, may_allow, unlike};
 pub use timer::{Expired, Timer, Timers, Wheel};
 pub use tls::{Negotiated, TlsFailure, TlsVersion};
-pub use unasked::Unasked;

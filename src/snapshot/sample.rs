@@ -71,6 +71,12 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
     })
 }
 
+/// The snapshot as `adapt` changes it, before anybody else has it.
+pub fn adapted(mut snapshot: Arc<Snapshot>, adapt: impl FnOnce(&mut Snapshot)) -> Arc<Snapshot> {
+    adapt(Arc::get_mut(&mut snapshot).expect("nobody else has the snapshot"));
+    snapshot
+}
+
 /// A pool that is neither probed nor watched for outliers.
 pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
     Pool {

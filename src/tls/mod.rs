@@ -24,6 +24,7 @@ mod roots;
 mod server;
 mod server_trust;
 mod ticket_file;
+mod ticket_secret;
 mod ticket_state;
 mod tickets;
 mod vault;

@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::tickets::{SECRET_BYTES, Secret};
+use super::ticket_secret::{SECRET_BYTES, Secret};
 use crate::base::{file, limits};
 
 /// The keys of the file; none if there is no file yet. Errors: it cannot be read, or is not what [`save`] wrote.

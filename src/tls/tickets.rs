@@ -15,25 +15,15 @@ use std::time::SystemTime;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{self, SHA256};
-use aws_lc_rs::rand;
 use rustls::pki_types::UnixTime;
 use rustls::server::ProducesTickets;
 
+use super::ticket_secret::Secret;
 use super::{ClientTrust, ticket_file, ticket_state, unix_secs};
 use crate::base::limits;
 
 /// Bytes by which a ticket names its key.
 const NAME_BYTES: usize = 16;
-/// Bytes of what a key is made of.
-pub(super) const SECRET_BYTES: usize = 32;
-
-/// What a key is made of, and when it was made, in seconds since 1970.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret {
-    pub made: i64,
-    pub bytes: [u8; SECRET_BYTES],
-}
-
 /// The keys of this process, shared with other processes that use the same file. By default there are no keys, and no
 /// tickets are made.
 #[derive(Debug, Default)]
@@ -125,25 +115,6 @@ impl TicketKeys {
     fn keys(&self) -> Arc<Vec<Key>> {
         let keys = self.keys.read();
         keys.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Secret {
-    fn random(made: i64) -> Result<Secret, String> {
-        let mut bytes = [0; SECRET_BYTES];
-        rand::fill(&mut bytes).map_err(|_| "the system gives no random bytes".to_owned())?;
-        Ok(Secret { made, bytes })
-    }
-
-    /// Whether it makes tickets. One from a future that is too far away was made by a clock that was wrong.
-    fn is_fresh(&self, now: i64) -> bool {
-        let age = now - self.made;
-        age.unsigned_abs() < limits::TICKET_KEY_SECS
-    }
-
-    fn is_accepted(&self, now: i64) -> bool {
-        let age = now - self.made;
-        age.unsigned_abs() < 2 * limits::TICKET_KEY_SECS
     }
 }
 

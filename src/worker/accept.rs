@@ -1,20 +1,16 @@
 //! Taking in new connections.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tracing::warn;
-
 use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::limits;
-use crate::net::{
-    Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, is_exhausted, spawn,
-};
+use crate::net::{Block, BoundListener, Engine, Gate, Listener, Peer, Socket, Timer, spawn};
+use crate::worker::accept_pause::pause_after;
 use crate::worker::client_room;
 use crate::worker::connection;
 use crate::worker::downstream::{Accepted, Arrival};
@@ -190,22 +186,4 @@ fn reached(socket: &Socket, addr: &ListenAddr) -> Option<SocketAddr> {
         ListenAddr::Tcp(addr) => Some(*addr),
         ListenAddr::Unix(_) => None,
     }
-}
-
-/// Waits as long as an error of accepting suggests: no error is a reason to stop.
-pub async fn pause_after(shard: &Shard, error: &io::Error) {
-    if error.kind() == io::ErrorKind::ConnectionAborted {
-        return shard.turn.pass().await; // The connection was gone before it was accepted.
-    }
-    if is_exhausted(error) && shard.log_ration.may_log_exhaustion() {
-        warn!("accepting pauses: {error}; connections already established go on");
-    }
-    pause(shard).await;
-}
-
-/// Waits a little before accepting is tried again.
-pub async fn pause(shard: &Shard) {
-    let timer = Timer::new(&shard.timers);
-    timer.set(Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS));
-    poll_fn(|cx| timer.poll(cx)).await;
 }

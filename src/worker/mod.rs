@@ -1,6 +1,7 @@
 //! One core: its listeners, its connections, and every step of a request's way.
 
 mod accept;
+mod accept_pause;
 mod admit;
 mod attempt;
 mod body;
@@ -29,6 +30,8 @@ mod relay;
 mod resort;
 mod respond;
 mod retry;
+#[cfg(test)]
+mod sample;
 mod shard;
 mod stream;
 mod trailers;

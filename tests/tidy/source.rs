@@ -74,6 +74,31 @@ impl Source {
         imports
     }
 
+    /// The names that `pub use` passes on, each with the path that it stands for.
+    pub fn passed_on(&self) -> Vec<(String, Vec<String>)> {
+        let mut passed_on = Vec::new();
+        for at in (0..self.tokens.len()).filter(|at| self.token(*at) == "use") {
+            if at == 0 || !matches!(self.token(at - 1), "pub" | ")") {
+                continue;
+            }
+            let module = self.module();
+            let (start, root) = match self.token(at + 1) {
+                "crate" => (at + 3, Vec::new()),
+                "self" => (at + 3, module),
+                "super" => (at + 3, module[..module.len() - 1].to_vec()),
+                _ => (at + 1, Vec::new()),
+            };
+            let root = root.iter().map(|name| (*name).to_owned()).collect();
+            let mut paths = Vec::new();
+            self.expand(start, root, &mut paths);
+            let named = paths
+                .into_iter()
+                .map(|path| (path.last().unwrap().clone(), path));
+            passed_on.extend(named);
+        }
+        passed_on
+    }
+
     /// Reads a path or a tree of paths; gives the place behind it.
     fn expand(&self, mut at: usize, mut path: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
         loop {

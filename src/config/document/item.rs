@@ -7,17 +7,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Table, instead_of, joined, shown};
-use crate::base::limits;
+use super::{Item, Table, instead_of, joined, shown};
+use crate::base::{limits, quantity};
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place, Placed};
-
-/// One value of the document.
-pub struct Item<'d> {
-    value: &'d DeValue<'d>,
-    pub(super) place: Place,
-    notes: &'d Notes<'d>,
-}
 
 impl<'d> Item<'d> {
     /// A value of the document; `key` is the way to it.
@@ -134,23 +127,43 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// A number of seconds of at least `least`, which may have a fraction.
-    pub fn seconds(&self, least: Duration) -> Option<Duration> {
-        let seconds: Option<f64> = match self.value {
+    /// A time of at least `least`: a number of seconds, which may have a fraction, or a text with a unit.
+    pub fn time(&self, least: Duration) -> Option<Duration> {
+        let range = least..=limits::LONGEST_TIMEOUT;
+        let time = match self.value {
             DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
                 .ok()
-                .map(|whole| whole as f64),
-            DeValue::Float(number) => number.as_str().parse().ok(),
+                .and_then(|whole| quantity::seconds(whole as f64)),
+            DeValue::Float(number) => {
+                let number = number.as_str().parse().ok();
+                number.and_then(quantity::seconds)
+            }
+            DeValue::String(text) => quantity::time_with_unit(text),
             _ => None,
         };
-        let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        match duration.filter(|duration| (least..=limits::LONGEST_TIMEOUT).contains(duration)) {
-            Some(duration) => Some(duration),
-            None => self.wrong(format!(
-                "must be a number of seconds from {} to {}",
-                least.as_secs_f64(),
-                limits::LONGEST_TIMEOUT.as_secs()
-            )),
+        match time.filter(|time| range.contains(time)) {
+            Some(time) => Some(time),
+            None => self.wrong(quantity::right_time(&range)),
+        }
+    }
+
+    /// A size within `range`: a whole number of bytes, or a text with a unit.
+    pub fn size<T>(&self, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<u64> + Into<u64> + PartialOrd + Copy,
+    {
+        let bytes = match self.value {
+            DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            DeValue::String(text) => quantity::size_with_unit(text),
+            _ => None,
+        };
+        let bytes = bytes.and_then(|bytes| T::try_from(bytes).ok());
+        match bytes.filter(|bytes| range.contains(bytes)) {
+            Some(bytes) => Some(bytes),
+            None => {
+                let range = (*range.start()).into()..=(*range.end()).into();
+                self.wrong(quantity::right_size(&range))
+            }
         }
     }
 

@@ -9,8 +9,21 @@ use toml::de::{DeTable, DeValue};
 use super::mask::{self, MASK};
 use super::notes::{Notes, Place};
 
-pub(super) use item::Item;
-pub(super) use table::Table;
+/// One value of the document.
+pub struct Item<'d> {
+    value: &'d DeValue<'d>,
+    place: Place,
+    notes: &'d Notes<'d>,
+}
+
+/// One table of the document while it is read.
+pub struct Table<'d> {
+    /// `None` for a table that is absent.
+    entries: Option<&'d DeTable<'d>>,
+    place: Place,
+    notes: &'d Notes<'d>,
+    asked: Vec<&'static str>,
+}
 
 /// Characters of a value that a message repeats.
 const SHOWN_CHARS: usize = 60;

@@ -6,19 +6,10 @@ use std::time::Duration;
 
 use toml::de::{DeString, DeTable};
 
-use super::{Item, instead_of, joined};
+use super::{Item, Table, instead_of, joined};
 use crate::base::limits;
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place};
-
-/// One table of the document while it is read.
-pub struct Table<'d> {
-    /// `None` for a table that is absent.
-    entries: Option<&'d DeTable<'d>>,
-    place: Place,
-    notes: &'d Notes<'d>,
-    asked: Vec<&'static str>,
-}
 
 impl<'d> Table<'d> {
     /// Reads a table, then notes its unknown keys.
@@ -112,12 +103,20 @@ impl<'d> Table<'d> {
         self.get(key, |item| item.whole(range)).unwrap_or(default)
     }
 
-    /// A number of seconds, if it is set.
+    /// A time, if it is set.
     pub fn timeout(&mut self, key: &'static str) -> Option<Duration> {
-        self.get(key, |item| item.seconds(limits::SHORTEST_TIMEOUT))
+        self.get(key, |item| item.time(limits::SHORTEST_TIMEOUT))
     }
 
-    /// A number of seconds; `default` if the key is absent.
+    /// A size within `range`; `default` if the key is absent.
+    pub fn size<T>(&mut self, key: &'static str, default: T, range: RangeInclusive<T>) -> T
+    where
+        T: TryFrom<u64> + Into<u64> + PartialOrd + Copy,
+    {
+        self.get(key, |item| item.size(range)).unwrap_or(default)
+    }
+
+    /// A time; `default`, in seconds, if the key is absent.
     pub fn seconds(&mut self, key: &'static str, default: u64) -> Duration {
         self.timeout(key).unwrap_or(Duration::from_secs(default))
     }

@@ -1,6 +1,10 @@
 //! Mistakes in settings of slow clients, of backends that hang, of fields that pass, and of tolerated faults.
 
+use std::time::Duration;
+
 use super::mistakes::expect;
+use super::snapshots::snapshot;
+use crate::snapshot::Snapshot;
 
 #[test]
 fn of_what_a_listener_bears() {
@@ -28,19 +32,19 @@ min_rate_grace = 86401
 tolerate = "control_bytes"
 "#,
         &[
-            "3:18: listeners[0].min_rate_bytes = \"500\": must be a whole number from 0 to 1073741824",
-            "4:18: listeners[0].min_rate_grace = true: must be a number of seconds from 0.001 to 86400",
+            "3:18: listeners[0].min_rate_bytes = \"500\": must be a whole number of bytes from 0 to 1073741824, or a text such as \"64KiB\" or \"10MB\"",
+            "4:18: listeners[0].min_rate_grace = true: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "5:17: listeners[0].merge_slashes = true: must be a text in quotes",
             "6:13: listeners[0].tolerate[0] = 2: must be a text in quotes",
             "7:14: listeners[0].half_close = 1: must be a text in quotes",
-            "10:18: listeners[1].min_rate_bytes = -1: must be a whole number from 0 to 1073741824",
-            "11:18: listeners[1].min_rate_grace = -1: must be a number of seconds from 0.001 to 86400",
+            "10:18: listeners[1].min_rate_bytes = -1: must be a whole number of bytes from 0 to 1073741824, or a text such as \"64KiB\" or \"10MB\"",
+            "11:18: listeners[1].min_rate_grace = -1: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "12:17: listeners[1].merge_slashes = \"match\": unknown; did you mean \"match_only\"?",
             "13:13: listeners[1].tolerate[0] = \"control_byte\": unknown; did you mean \"control_bytes\"?",
             "14:14: listeners[1].half_close = \"served\": unknown; did you mean \"serve\"?",
             "15:14: listeners[1].https_port = \"443\": means nothing without redirect_to_https",
-            "18:18: listeners[2].min_rate_bytes = 1000000000000: must be a whole number from 0 to 1073741824",
-            "19:18: listeners[2].min_rate_grace = 86401: must be a number of seconds from 0.001 to 86400",
+            "18:18: listeners[2].min_rate_bytes = 1000000000000: must be a whole number of bytes from 0 to 1073741824, or a text such as \"64KiB\" or \"10MB\"",
+            "19:18: listeners[2].min_rate_grace = 86401: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "20:12: listeners[2].tolerate = \"control_bytes\": must be a list in brackets",
         ],
     );
@@ -52,15 +56,15 @@ fn of_times_of_both_ways() {
         r#"
 [timeouts]
 tunnel_idle = 0
-client_stream_stall = "5m"
+client_stream_stall = "5 m"
 [[routes]]
 backend_addrs = ["a:1"]
 timeouts = { tunnel_idle = 86401, client_stream_stall = 5 }
 "#,
         &[
-            "2:15: timeouts.tunnel_idle = 0: must be a number of seconds from 0.001 to 86400",
-            "3:23: timeouts.client_stream_stall = \"5m\": must be a number of seconds from 0.001 to 86400",
-            "6:28: routes[0].timeouts.tunnel_idle = 86401: must be a number of seconds from 0.001 to 86400",
+            "2:15: timeouts.tunnel_idle = 0: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
+            "3:23: timeouts.client_stream_stall = \"5 m\": must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
+            "6:28: routes[0].timeouts.tunnel_idle = 86401: must be a number of seconds from 0.001 to 86400, or a text such as \"500ms\", \"10s\" or \"1h\"",
             "6:35: routes[0].timeouts.client_stream_stall = 5: unknown key; known: client_body, connect, upstream_response, upstream_idle, tunnel_idle",
         ],
     );
@@ -192,4 +196,83 @@ set-cookie = "***"
             "7:14: routes[0].response_headers.set.set-cookie = ***: *** stands for a credential that is not shown; write the credential",
         ],
     );
+}
+
+/// Times and sizes may be written as texts with units, wherever they may be written as numbers.
+#[test]
+fn of_units() {
+    let numbers = r#"
+shutdown_timeout = 0.5
+resolve_secs = 60
+[timeouts]
+client_idle = 86400
+[limits]
+request_head_bytes = 65536
+request_target_bytes = 4000
+memory_bytes = 1073741824
+[[listeners]]
+addr = "127.0.0.1:1"
+min_rate_bytes = 1000
+min_rate_grace = 5
+[[routes]]
+backend_addrs = [{ addr = "a:1", remove_after_secs = 120 }]
+timeout = 30
+timeouts = { connect = 0.25 }
+limits = { request_body_bytes = 10000000 }
+health_check = { tcp = true, interval_secs = 1, timeout_secs = 0.1 }
+outlier = { eject_secs = 3600 }
+"#;
+    let units = r#"
+shutdown_timeout = "500ms"
+resolve_secs = "1m"
+[timeouts]
+client_idle = "1d"
+[limits]
+request_head_bytes = "64KiB"
+request_target_bytes = "4kB"
+memory_bytes = "1GiB"
+[[listeners]]
+addr = "127.0.0.1:1"
+min_rate_bytes = "1KB"
+min_rate_grace = "5000ms"
+[[routes]]
+backend_addrs = [{ addr = "a:1", remove_after_secs = "2m" }]
+timeout = "30s"
+timeouts = { connect = "250ms" }
+limits = { request_body_bytes = "10MB" }
+health_check = { tcp = true, interval_secs = "1s", timeout_secs = "100ms" }
+outlier = { eject_secs = "1h" }
+"#;
+    let (one, other) = (snapshot(numbers), snapshot(units));
+    assert_eq!(one.client.idle_timeout, Duration::from_secs(86_400));
+    assert_eq!(
+        (one.shutdown_timeout, one.memory_bytes, &one.client.head),
+        (
+            other.shutdown_timeout,
+            other.memory_bytes,
+            &other.client.head
+        )
+    );
+    assert_eq!(one.client.idle_timeout, other.client.idle_timeout);
+    let of_route = |snapshot: &Snapshot| {
+        let route = &snapshot.routes[0];
+        (
+            route.timeout,
+            route.timeouts.connect,
+            route.request_body_bytes,
+        )
+    };
+    assert_eq!(of_route(&one), of_route(&other));
+    assert_eq!(one.pools[0].outlier, other.pools[0].outlier);
+    let of_backend = |snapshot: &Snapshot| {
+        let backend = &snapshot.pools[0].backends[0];
+        (backend.remove_after, backend.health_check.clone())
+    };
+    assert_eq!(of_backend(&one), of_backend(&other));
+    let of_listener = |snapshot: &Snapshot| {
+        let listener = &snapshot.listeners[0];
+        (listener.min_rate_bytes, listener.min_rate_grace)
+    };
+    assert_eq!(of_listener(&one), of_listener(&other));
+    assert_eq!(of_listener(&one), (1000, Duration::from_secs(5)));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::open::open;
+use super::open::{in_time, open};
 use super::progress::Progress;
 use crate::base::limits;
 use crate::base::time::Micros;
@@ -29,6 +29,13 @@ pub struct LogFile {
     /// The file has no name any more: lines that are written to the file are lost.
     deleted: bool,
     failure: Option<(io::Error, u64)>,
+}
+
+/// Opens the file on a thread of its own, since a disk that hangs may block the thread. Errors: as the file system
+/// reports them, or the file is not open in time.
+pub fn open_in_time(settings: &snapshot::AccessLog, patience: Duration) -> io::Result<LogFile> {
+    let settings = settings.clone();
+    in_time(patience, move || LogFile::open(&settings))
 }
 
 impl LogFile {

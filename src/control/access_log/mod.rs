@@ -18,8 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use tracing::{error, info, warn};
 
-pub use file::LogFile;
-pub use open::open_in_time;
+pub use file::{LogFile, open_in_time};
 pub(super) use open::{in_time, look, open};
 pub use progress::Progress;
 

@@ -16,9 +16,7 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, accessat, fstat, openat};
 use rustix::io::Errno;
 
-use super::LogFile;
 use crate::base::limits;
-use crate::snapshot;
 
 /// The mode of a new file: the owner reads and writes, the group reads, others have no access.
 const MODE: Mode = Mode::from_raw_mode(0o640);
@@ -35,13 +33,6 @@ const MOST_LINKS: usize = 40;
 
 /// The number of threads that open a file at the moment.
 static OPENING: AtomicUsize = AtomicUsize::new(0);
-
-/// Opens the file on a thread of its own, since a disk that hangs may block the thread. Errors: as the file system
-/// reports them, or the file is not open in time.
-pub fn open_in_time(settings: &snapshot::AccessLog, patience: Duration) -> io::Result<LogFile> {
-    let settings = settings.clone();
-    in_time(patience, move || LogFile::open(&settings))
-}
 
 /// Runs `work` on a thread of its own. Errors: those of the work, or the work takes longer than `patience`.
 pub fn in_time<T: Send + 'static>(

@@ -3,8 +3,8 @@
 //! A head is parsed once by httparse, checked once right after it (`survey.rs`), and copied once into the other side's
 //! output ([`encode_request`], [`encode_response`]).
 
+mod asked;
 mod chunked;
-
 mod encode;
 mod fault;
 mod field_set;
@@ -27,6 +27,7 @@ use httparse::Header;
 use self::survey::Survey;
 use crate::base::limits;
 
+pub use asked::Asked;
 pub use chunked::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 pub use encode::{
     Encoded, Forwarding, RequestEdits, ResponseEdits, Rewriting, encode_request, encode_response,
@@ -35,7 +36,7 @@ pub use fault::fault_at;
 pub(in crate::http) use foreign::{ForeignRequest, ForeignResponse};
 pub use repair::{may_be_repaired, repair_response};
 pub use request::{RequestHead, lower_version, parse_request};
-pub use response::{Asked, ResponseHead, interim_cost, parse_response};
+pub use response::{ResponseHead, interim_cost, parse_response};
 pub(in crate::http) use survey::{content_length, equal_lengths, is_http};
 pub use tolerant::parse_tolerant;
 pub(in crate::http) use trailers::may_be_trailer;

@@ -4,23 +4,11 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
 
-use super::survey::{Sender, Survey};
-use super::{FieldSlots, ResponseBody, Version, framing};
+use super::survey::Survey;
+use super::{Asked, FieldSlots, ResponseBody, Version, framing};
 use crate::base::limits;
 use crate::http::fields;
 use crate::http::refusal::Refusal;
-
-/// What the request was, as far as the response's framing depends on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// HEAD.
-    pub head: bool,
-    /// It offered to switch protocols.
-    pub upgrade: bool,
-    /// Whether the response must follow the RFCs to the letter. Otherwise every response with one possible reading is
-    /// taken.
-    pub strict: bool,
-}
 
 /// A response's head. Everything in it is well-formed and unambiguous.
 #[derive(Debug)]
@@ -47,22 +35,6 @@ pub struct ResponseHead<'b, 's> {
     /// Where the fields' lines begin in `head`.
     pub(super) fields_start: usize,
     pub(super) survey: &'s Survey<'b>,
-}
-
-impl Asked {
-    pub(super) fn sender(self) -> Sender {
-        match self.strict {
-            true => Sender::Stranger,
-            false => Sender::Ours,
-        }
-    }
-
-    /// Whether a response may have this status. A status of 600 or above belongs to no class, and is treated like a 5xx
-    /// (RFC 9110 section 15).
-    pub(super) fn takes_status(self, status: u16) -> bool {
-        let last = if self.strict { 599 } else { 999 };
-        (100..=last).contains(&status)
-    }
 }
 
 impl<'b> ResponseHead<'b, '_> {

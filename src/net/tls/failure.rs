@@ -1,9 +1,8 @@
 //! Why there is no TLS connection.
 
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{CertificateError, Error};
 
-use super::Block;
-use crate::net::Socket;
+use crate::net::{Block, Socket};
 use crate::tls::in_words;
 
 /// Why a handshake failed. The peer was told where TLS has an alert for it.
@@ -56,33 +55,19 @@ impl TlsFailure {
     }
 }
 
+impl Socket {
+    /// The failure by which the peer refused the TLS of this side, if it did so after the handshake and before it sent
+    /// anything else.
+    pub fn tls_refusal(&self) -> Option<TlsFailure> {
+        let alert = self.tls.as_ref()?.refusal()?;
+        Some(TlsFailure::from(Error::AlertReceived(alert)))
+    }
+}
+
 impl From<Error> for TlsFailure {
     fn from(error: Error) -> TlsFailure {
         TlsFailure::Refused(error, None)
     }
-}
-
-/// Whether an alert refuses the other side for what it is or has shown, so that nothing that it sent was processed. The
-/// other alerts say nothing of that (RFC 8446 section 6.2).
-pub(super) fn is_refusal(alert: AlertDescription) -> bool {
-    use AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::HandshakeFailure
-            | Alert::NoCertificate
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::DecryptError
-            | Alert::InsufficientSecurity
-            | Alert::UnrecognisedName
-            | Alert::UnknownPSKIdentity
-            | Alert::CertificateRequired
-    )
 }
 
 fn word_of(error: &Error) -> &'static str {
@@ -116,27 +101,7 @@ fn word_of_certificate(wrong: &CertificateError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::InvalidMessage;
-
-    #[test]
-    fn only_what_speaks_of_the_other_side_refuses_it() {
-        use AlertDescription as Alert;
-        let rows = [
-            (Alert::CertificateRequired, true),
-            (Alert::UnknownCA, true),
-            (Alert::BadCertificate, true),
-            (Alert::HandshakeFailure, true),
-            (Alert::AccessDenied, true),
-            (Alert::InternalError, false),
-            (Alert::UnexpectedMessage, false),
-            (Alert::BadRecordMac, false),
-            (Alert::CloseNotify, false),
-            (Alert::UserCanceled, false),
-        ];
-        for (alert, expected) in rows {
-            assert_eq!(is_refusal(alert), expected, "{alert:?}");
-        }
-    }
+    use rustls::{AlertDescription, InvalidMessage};
 
     #[test]
     fn every_failure_has_its_word() {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, InvalidMessage, ProtocolVersion, ServerConfig};
 
-use super::{Negotiated, Records, Tls, TlsFailure, TlsVersion};
+use super::connection::{Negotiated, Tls, TlsVersion};
+use super::failure::TlsFailure;
+use super::records::Records;
 use crate::base::limits;
-use crate::net::socket::{receive_from, send_now};
 use crate::net::{Block, Blocks, Expired, Socket, Timer};
 use crate::tls::{Heard, Hearing};
 
@@ -153,7 +154,7 @@ impl Handshake {
             }
             let before = raw.len();
             let most = limits::TLS_RECORD_BYTES + limits::TLS_RECORD_OVERHEAD_MOST;
-            match receive_from(self.socket.fd(), raw, most) {
+            match self.socket.plain.receive(raw, most) {
                 Ok(1..) => return self.look_at(&raw.filled()[before..]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.blocks.give(std::mem::take(raw));
@@ -226,12 +227,12 @@ impl Handshake {
     /// Sends the alert, and throws away what the peer has sent already: closing over it would reset the connection, and
     /// with it the alert.
     fn say_why(&mut self, alert: &[u8]) {
-        send_now(self.socket.fd(), alert);
+        self.socket.plain.send_now(alert);
         self.socket.end_sending();
         let mut left = limits::TLS_LINGER_BYTES;
         let mut waste = self.blocks.take();
         while left > 0
-            && let Ok(count @ 1..) = receive_from(self.socket.fd(), &mut waste, left)
+            && let Ok(count @ 1..) = self.socket.plain.receive(&mut waste, left)
         {
             left -= count;
             waste.clear();

@@ -8,9 +8,9 @@ use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
-use super::Block;
 use super::step::{Outgoing, Sink, Step, step, step_or_write};
 use crate::base::limits;
+use crate::net::Block;
 
 /// One end of a TLS connection.
 pub struct Records {

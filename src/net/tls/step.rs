@@ -5,8 +5,8 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
 };
 
-use super::Block;
 use crate::base::limits;
+use crate::net::Block;
 
 /// Where a step puts what it brings.
 pub struct Sink<'a> {

@@ -9,3 +9,6 @@ mod stream;
 pub use connection::{Connection, End, Terms};
 pub use state::{Gone, Unconnected};
 pub use stream::Stream;
+
+#[cfg(test)]
+mod tests;

@@ -89,3 +89,34 @@ impl State {
         self.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_first_reason_for_an_end_counts_and_each_wakes_the_task() {
+        let state = State::default();
+        state.wake(); // Nobody waits.
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        state.wait(&Context::from_waker(&waker));
+        state.lose(Gone::Unprocessed);
+        state.lose(Gone::Lost);
+        assert_eq!(state.gone.get(), Some(Gone::Unprocessed));
+        assert_eq!(woken.0.load(Relaxed), 2);
+    }
+}

@@ -84,3 +84,43 @@ impl Caller<'_> {
         bounds.into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::sample::{refusing, run_worker};
+    use crate::worker::upstream::sample::Own;
+
+    #[test]
+    fn the_nearest_bound_counts() {
+        run_worker(
+            &[refusing()],
+            |_| (),
+            async |shard| {
+                let own = Own::of(&shard);
+                let (step, far) = (
+                    Duration::from_secs(10),
+                    Micros::now().after(Duration::from_secs(3600)),
+                );
+                let with = |deadline| Caller {
+                    deadline,
+                    ..own.caller()
+                };
+                assert_eq!(with(None).bounded(step), step);
+                assert_eq!(with(Some(far)).bounded(step), step);
+                assert_eq!(with(Some(Micros(1))).bounded(step), Duration::ZERO);
+                let late = Failure::ConnectTimeout;
+                for (deadline, expected) in [
+                    (None, late),
+                    (Some(far), late),
+                    (Some(Micros(1)), Failure::ExchangeTimeout),
+                ] {
+                    assert_eq!(with(deadline).expired(late), expected);
+                }
+                // Those who began with a configuration that is too old have to end although they have time.
+                own.plan.end_by(Micros(1));
+                assert!(with(Some(far)).is_overdue() && with(None).is_overdue());
+            },
+        );
+    }
+}

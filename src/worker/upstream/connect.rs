@@ -249,3 +249,6 @@ pub(super) fn new_hold(
     let permit = shard.tables.try_open(backend.id(), most).ok_or(Full)?;
     Ok(Some(Hold::permit(plan.live(pool).queue(), permit)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,3 +220,84 @@ pub fn spare(shard: &Shard) {
     }
     shard.descriptor_waiters.let_go(shard);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client may always have a part of what is left after its own, so that some is left however many want more.
+    #[test]
+    fn a_client_gets_a_part_of_what_is_free() {
+        // Held, free, and whether the client may have another one.
+        let part = limits::HELD_PART;
+        let rows = [
+            (0, 0, true),
+            (0, 1, true),
+            (1, part - 1, false),
+            (1, part, true),
+            (2, part, false),
+            (100, 100 * part, true),
+            (101, 100 * part, false),
+        ];
+        for (held, free, expected) in rows {
+            assert_eq!(is_within(held, free), expected, "{held} of {free}");
+        }
+        for free in part..1_000 {
+            let most = (0..free).take_while(|&held| is_within(held, free)).count();
+            assert!(most > 0 && most < free, "{most} of {free}");
+        }
+    }
+
+    #[test]
+    fn a_connection_counts_for_its_client_as_long_as_it_serves() {
+        let count = Rc::<Cell<usize>>::default();
+        let held = [(); 3].map(|()| Held::by(&count));
+        assert_eq!(count.get(), 3);
+        drop(held);
+        assert_eq!(count.get(), 0);
+    }
+
+    fn waiter(waiters: &Waiters, backend: u32) -> Rc<Waiter> {
+        let waiter = Rc::new(Waiter {
+            backend: BackendId(backend),
+            held: Rc::default(),
+            let_go: Cell::default(),
+            waker: RefCell::default(),
+        });
+        waiters.list.borrow_mut().push_back(waiter.clone());
+        waiter
+    }
+
+    #[test]
+    fn a_connection_that_became_idle_is_for_the_first_who_wants_it() {
+        let waiters = Waiters::default();
+        let all = [1, 2, 2, 2].map(|backend| waiter(&waiters, backend));
+        let gone = || all.each_ref().map(|waiter| waiter.let_go.get().is_some());
+        assert!(!waiters.let_reuse(BackendId(3)));
+        assert!(waiters.let_reuse(BackendId(2)));
+        assert_eq!(gone(), [false, true, false, false]);
+        assert!(waiters.let_reuse(BackendId(2)));
+        assert_eq!(gone(), [false, true, true, false]);
+        waiters.let_share(BackendId(2));
+        assert_eq!(gone(), [false, true, true, true]);
+        assert_eq!(
+            waiters.gone.get(),
+            0,
+            "none of them was promised a descriptor"
+        );
+    }
+
+    #[test]
+    fn promised_descriptors_are_counted() {
+        let waiters = Waiters::default();
+        let [first, second] = [1, 2].map(|backend| waiter(&waiters, backend));
+        for waiter in [&first, &second] {
+            waiters.wake(waiter, LetGo::Descriptor);
+        }
+        assert_eq!(waiters.gone.get(), 2);
+        waiters.wake(&first, LetGo::Connection);
+        assert_eq!(waiters.gone.get(), 1);
+        waiters.set(&second, None);
+        assert_eq!(waiters.gone.get(), 0);
+    }
+}

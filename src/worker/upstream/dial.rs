@@ -135,3 +135,42 @@ fn wants_http2(config: &ClientConfig) -> bool {
         .iter()
         .any(|protocol| protocol == b"h2")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::sample;
+
+    #[test]
+    fn a_pool_that_wants_a_proxy_header_gets_one_of_its_version() {
+        let mut pool = sample::pool(&mut sample::slots(), "api", &[]);
+        let said = Said::Tcp {
+            client: ([192, 0, 2, 7], 4711).into(),
+            server: ([192, 0, 2, 1], 443).into(),
+        };
+        for (version, said) in [
+            (None, said),
+            (Some(ProxyProtocol::V1), said),
+            (Some(ProxyProtocol::V1), Said::Unknown),
+            (Some(ProxyProtocol::V2), said),
+            (Some(ProxyProtocol::V2), Said::Unknown),
+            (Some(ProxyProtocol::V2), Said::Local),
+        ] {
+            pool.proxy_protocol = version;
+            let header = introduction(&pool, &said);
+            assert_eq!(header.is_some(), version.is_some());
+            if let Some(header) = header {
+                let read = proxy_protocol::parse(&header).unwrap().unwrap();
+                assert_eq!((read.said, read.bytes), (said, header.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_in_cleartext_has_no_handshake() {
+        let pool = sample::pool(&mut sample::slots(), "api", &sample::addrs(1));
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            assert!(Security::of(&pool, &pool.backends[0], protocol).is_none());
+        }
+    }
+}

@@ -77,3 +77,43 @@ impl Drop for Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Micros;
+    use crate::worker::sample::{POOL, refusing, run_worker};
+    use crate::worker::upstream::Carrier;
+    use crate::worker::upstream::sample::Own;
+
+    /// What a hold leaves when it is dropped goes to whoever waits, and to nobody if its holder gave it on.
+    #[test]
+    fn what_a_connection_took_up_goes_to_whoever_waits() {
+        run_worker(
+            &[refusing()],
+            |pool| pool.backends[0].max_connections = 1,
+            async |shard| {
+                let own = Own::of(&shard);
+                let id = own.plan.backend(POOL, 0).id();
+                let queue = own.plan.live(POOL).queue();
+                let open = || shard.tables.open(id);
+                let permit = || shard.tables.try_open(id, 1).expect("one is free");
+                drop(Hold::permit(queue, permit()));
+                assert_eq!(open(), 0, "nobody waits");
+                let place = queue
+                    .join(own.plan.clone(), Carrier::Pools, Micros::now())
+                    .unwrap();
+                drop(Hold::permit(queue, permit()));
+                assert_eq!(open(), 1, "the request that waits has it");
+                drop(place);
+                assert_eq!(open(), 0);
+                let hold = Hold::permit(queue, permit());
+                assert_eq!(hold.backend(), id);
+                drop(hold.into_permit());
+                assert_eq!(open(), 0);
+                let room = Hold::room(queue, id);
+                assert!(room.as_permit().is_none() && room.into_permit().is_none());
+            },
+        );
+    }
+}

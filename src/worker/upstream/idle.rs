@@ -270,3 +270,100 @@ fn told(upstream: &Upstream) -> Option<Unasked> {
     stream.watch();
     unasked
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::worker::sample::{POOL, listener, run_worker};
+    use crate::worker::upstream::sample::{FRESH, Own, ready};
+
+    /// What may be done with the idle connections to a backend.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// Opens a connection and gives it back.
+        Give,
+        Take,
+        CloseAll,
+        Sweep,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => Just(Step::Give),
+            3 => Just(Step::Take),
+            1 => Just(Step::CloseAll),
+            2 => Just(Step::Sweep),
+        ];
+        prop::collection::vec(step, 1..24)
+    }
+
+    fn name(upstream: &Upstream) -> std::net::SocketAddr {
+        let crate::worker::stream::Stream::Socket(socket) = &upstream.wire.stream else {
+            panic!("only sockets are idle");
+        };
+        socket.local_addr().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// The connection that was given last is taken first; never more are kept than may be, and all that are kept
+        /// are counted.
+        #[test]
+        fn idle_connections_are_a_stack(steps in steps(), most in 1u32..4) {
+            let (_listener, addr) = listener();
+            run_worker(&[addr], |_| (), async |shard| {
+                let own = Own::of(&shard);
+                let id = own.plan.backend(POOL, 0).id();
+                let key = own.plan.reuse_key(id).unwrap();
+                let (idle, table) = (Upstreams::default(), shard.tables.of(shard.worker));
+                let keep = Keep { most, keepalive: 60_000 };
+                let mut model = Vec::new();
+                for step in steps {
+                    match step {
+                        Step::Give => {
+                            let upstream = ready(own.connect(&shard, 0, FRESH).await);
+                            if model.len() < most as usize {
+                                model.push(name(&upstream));
+                            }
+                            idle.give(upstream, keep, 0, table);
+                        }
+                        Step::Take => {
+                            let taken = idle.take(id, key, 0, table);
+                            assert_eq!(taken.as_ref().map(name), model.pop());
+                        }
+                        Step::CloseAll => {
+                            idle.close_idle_to(id, table);
+                            model.clear();
+                        }
+                        Step::Sweep => idle.sweep(0, table),
+                    }
+                    assert_eq!(table.idle(id) as usize, model.len());
+                    assert_eq!(idle.has_idle_for(id, Some(key)), !model.is_empty());
+                    assert!(idle.take(id, ReuseKey::default(), 0, table).is_none());
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_connection_that_its_backend_has_closed_is_not_taken() {
+        let (listener, addr) = listener();
+        run_worker(
+            &[addr],
+            |_| (),
+            async |shard| {
+                let own = Own::of(&shard);
+                let upstream = ready(own.connect(&shard, 0, FRESH).await);
+                let (id, key) = (upstream.backend(), upstream.key());
+                shard.keep_idle(upstream);
+                drop(listener.accept().unwrap()); // On loopback the end is there at once.
+                let table = shard.tables.of(shard.worker);
+                assert!(shard.upstreams.take(id, key, 0, table).is_none());
+                assert_eq!(table.idle(id), 0);
+            },
+        );
+    }
+}

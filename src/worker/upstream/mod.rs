@@ -15,6 +15,8 @@ mod race;
 mod reach;
 mod rest;
 mod reuse_key;
+#[cfg(test)]
+mod sample;
 mod shared;
 mod stream;
 mod trial;

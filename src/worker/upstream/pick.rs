@@ -120,3 +120,103 @@ pub fn prefers_well(shard: &Shard, plan: &Rc<Plan>, pool: PoolId, last: Option<B
 pub fn is_well(shard: &Shard, id: BackendId) -> bool {
     shard.plan().takes(id) && shard.tables.of(shard.worker).takes_requests(id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Pool;
+    use crate::worker::sample::{POOL, listener, of_http2, refusing, run_worker};
+    use crate::worker::upstream::sample::{ANY, Own, PLAIN, ready};
+
+    fn picking<'a>(shard: &'a Shard, plan: &'a Rc<Plan>, tried: &'a [BackendId]) -> Picking<'a> {
+        Picking {
+            shard,
+            plan,
+            tried,
+            selection: ANY,
+        }
+    }
+
+    #[test]
+    fn backends_that_were_tried_come_last() {
+        let addrs = [refusing(), refusing(), refusing()];
+        run_worker(
+            &addrs,
+            |_| (),
+            async |shard| {
+                let plan = shard.plan();
+                let id = |index| plan.backend(POOL, index).id();
+                for left in 0..3 {
+                    let tried: Vec<_> = (0..3).filter(|&index| index != left).map(id).collect();
+                    for _ in 0..3 {
+                        let pick = picking(&shard, &plan, &tried).pick();
+                        assert_eq!(pick, Pick::Backend(left));
+                    }
+                }
+                let all = [id(0), id(1), id(2)];
+                let pick = picking(&shard, &plan, &all).pick();
+                assert!(
+                    matches!(pick, Pick::Backend(_)),
+                    "one that failed is better than none"
+                );
+            },
+        );
+    }
+
+    /// The protocol of a pool decides what makes a backend that has reached its bound full.
+    #[test]
+    fn a_backend_at_its_bound_is_full_unless_a_connection_can_be_used_again() {
+        let bounded = |pool: &mut Pool| pool.backends[0].max_connections = 1;
+        let (_listener, addr) = listener();
+        run_worker(&[addr], bounded, async |shard| {
+            let own = Own::of(&shard);
+            let id = own.plan.backend(POOL, 0).id();
+            let is_full = || picking(&shard, &own.plan, &[]).is_full(id, 1);
+            assert!(!is_full());
+            let upstream = ready(own.connect(&shard, 0, PLAIN).await);
+            assert!(is_full());
+            shard.keep_idle(upstream);
+            assert!(!is_full(), "an idle connection can be used");
+        });
+        let (_listener, addr) = listener();
+        let shared = |pool: &mut Pool| {
+            bounded(pool);
+            of_http2(pool);
+        };
+        run_worker(&[addr], shared, async |shard| {
+            let own = Own::of(&shard);
+            let id = own.plan.backend(POOL, 0).id();
+            let _upstream = ready(own.connect(&shard, 0, PLAIN).await);
+            let is_full = |carrier| {
+                let picking = Picking {
+                    selection: Selection { carrier, ..ANY },
+                    ..picking(&shard, &own.plan, &[])
+                };
+                picking.is_full(id, 1)
+            };
+            assert!(!is_full(Carrier::Pools), "streams share the connection");
+            assert!(
+                is_full(Carrier::Http1),
+                "such a request needs one of its own"
+            );
+        });
+    }
+
+    #[test]
+    fn the_plan_in_force_says_who_is_well() {
+        run_worker(
+            &[refusing(), refusing()],
+            |_| (),
+            async |shard| {
+                let plan = shard.plan();
+                let [first, second] = [0, 1].map(|index| plan.backend(POOL, index).id());
+                assert!(is_well(&shard, first));
+                let prefers = |last| prefers_well(&shard, &plan, POOL, last);
+                assert!(!prefers(None), "the request began with the plan in force");
+                shard.set_share(second, 0);
+                assert!(!is_well(&shard, second), "it rests");
+                assert!(!is_well(&shard, BackendId(99)), "no pool has it");
+            },
+        );
+    }
+}

@@ -165,3 +165,54 @@ impl Race<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::sample::{POOL, listener, refusing, run_worker};
+
+    /// Races to all backends of a pool; the index of the one that won.
+    fn race_to(addrs: &[BackendAddr]) -> (Result<usize, Unconnected>, Vec<u8>) {
+        run_worker(
+            addrs,
+            |_| (),
+            async |shard| {
+                let plan = shard.plan();
+                let backends = &plan.pool(POOL).backends;
+                let entrants = backends.iter().map(|backend| Entrant {
+                    id: backend.id(),
+                    key: plan.reuse_key(backend.id()).unwrap(),
+                    addr: backend.addr.clone().unwrap(),
+                    hold: None,
+                });
+                let timer = Timer::new(&shard.timers);
+                timer.set(Duration::from_secs(30));
+                let won = race(&shard, entrants.collect(), &timer, || true).await;
+                let index = |id| backends.iter().position(|one| one.id() == id).unwrap();
+                let shares = backends
+                    .iter()
+                    .map(|one| shard.tables.of(shard.worker).share(one.id()));
+                (won.map(|(won, _)| index(won.id)), shares.collect())
+            },
+        )
+    }
+
+    #[test]
+    fn the_first_that_can_be_connected_to_wins_and_those_that_refuse_rest() {
+        let whole = limits::WHOLE_SHARE;
+        let ((_first, one), (_second, two)) = (listener(), listener());
+        let rows: [(&[BackendAddr], Result<usize, Unconnected>, &[u8]); 4] = [
+            (&[one.clone(), two.clone()], Ok(0), &[whole, whole]),
+            (&[refusing(), two.clone()], Ok(1), &[0, whole]),
+            (
+                &[refusing(), refusing(), one.clone(), two],
+                Ok(2),
+                &[0, 0, whole, whole],
+            ),
+            (&[refusing(), refusing()], Err(Unconnected::Failed), &[0, 0]),
+        ];
+        for (addrs, won, shares) in rows {
+            assert_eq!(race_to(addrs), (won, shares.to_vec()), "{addrs:?}");
+        }
+    }
+}

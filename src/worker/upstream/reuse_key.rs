@@ -13,3 +13,21 @@ impl ReuseKey {
         *self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_given_out_twice() {
+        let mut last = ReuseKey::default();
+        let keys = [(); 5].map(|()| last.advance());
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key));
+        }
+        assert!(
+            !keys.contains(&ReuseKey::default()),
+            "which no connection has"
+        );
+    }
+}

@@ -148,3 +148,76 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::h2::{LocalSettings, Role};
+    use crate::net::Timers;
+
+    const ID: BackendId = BackendId(3);
+
+    fn keys() -> [ReuseKey; 2] {
+        let mut last = ReuseKey::default();
+        [last.advance(), last.advance()]
+    }
+
+    fn connection(timers: &Rc<Timers>) -> Rc<Connection> {
+        Connection::new(Role::Client, LocalSettings::default(), timers)
+    }
+
+    #[test]
+    fn the_first_connection_with_room_and_the_key_is_found() {
+        let (shared, timers, [old, new]) = (Shared::default(), Rc::<Timers>::default(), keys());
+        assert!(shared.find(ID, new).is_none());
+        let [first, second, third] = [(); 3].map(|()| connection(&timers));
+        shared.add(ID, old, first.clone(), None);
+        assert!(
+            shared.find(ID, new).is_none(),
+            "it was made with other settings"
+        );
+        shared.add(ID, new, second.clone(), None);
+        shared.add(ID, new, third.clone(), None);
+        let found = || shared.find(ID, new).unwrap();
+        assert!(Rc::ptr_eq(&found(), &second));
+        assert!(shared.find(BackendId(4), new).is_none());
+        second.lose(crate::worker::multiplex::Gone::Lost);
+        assert!(Rc::ptr_eq(&found(), &third), "a lost one has no room");
+        shared.remove(ID, &third);
+        assert!(!shared.has_room(ID, new) && shared.has_room(ID, old));
+        shared.forget_unless(|id| id != ID);
+        assert!(!shared.has_room(ID, old));
+    }
+
+    #[test]
+    fn connections_are_bounded() {
+        let (shared, timers, [key, _]) = (Shared::default(), Rc::<Timers>::default(), keys());
+        for _ in 0..limits::H2_UPSTREAM_CONNECTIONS {
+            assert!(!shared.is_full(ID));
+            shared.add(ID, key, connection(&timers), None);
+        }
+        assert!(shared.is_full(ID));
+        shared.remove(ID, &shared.find(ID, key).unwrap());
+        assert!(!shared.is_full(ID));
+    }
+
+    /// What a backend has said of WebSockets holds for connections with the same settings, until it says the opposite.
+    #[test]
+    fn what_a_backend_says_of_websockets_is_remembered() {
+        let (shared, timers, [old, new]) = (Shared::default(), Rc::<Timers>::default(), keys());
+        shared.note_websockets(ID, old, false);
+        assert!(
+            !shared.takes_no_websockets(ID, old),
+            "nothing is known of the backend"
+        );
+        shared.add(ID, old, connection(&timers), None);
+        shared.note_websockets(ID, old, false);
+        assert!(shared.takes_no_websockets(ID, old));
+        assert!(!shared.takes_no_websockets(ID, new));
+        shared.ask_for_websockets(ID);
+        assert!(!shared.takes_no_websockets(ID, old));
+        shared.note_websockets(ID, old, false);
+        shared.note_websockets(ID, old, true);
+        assert!(!shared.takes_no_websockets(ID, old));
+    }
+}

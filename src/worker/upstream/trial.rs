@@ -136,3 +136,65 @@ fn label(shard: &Shard, id: BackendId) -> String {
     let backend = plan.backend_of(id);
     backend.map_or_else(String::new, |backend| backend.label.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::addresses::BackendAddr;
+    use crate::worker::sample::{POOL, listener, refusing, run_worker, until};
+
+    /// Has a backend at this address fail once, and lets its rest pass; its share of the requests before and after.
+    fn share_after_a_rest(addr: BackendAddr, unconnected: Unconnected) -> (u8, u8) {
+        run_worker(
+            &[addr],
+            |_| (),
+            async |shard| {
+                let id = shard.plan().backend(POOL, 0).id();
+                let key = shard.plan().reuse_key(id).unwrap();
+                note_unconnected(&shard, id, key, unconnected);
+                let share = || shard.tables.of(shard.worker).share(id);
+                let before = share();
+                let due = shard.timers.millis() + 2 * limits::REST_MILLIS + limits::TRIAL_MILLIS;
+                until(&shard, || share() != before || shard.timers.millis() > due).await;
+                (before, share())
+            },
+        )
+    }
+
+    #[test]
+    fn a_backend_that_can_be_connected_to_again_comes_back_gently() {
+        let (_listener, addr) = listener();
+        let (before, after) = share_after_a_rest(addr, Unconnected::Failed);
+        assert_eq!(before, 0, "it rests");
+        assert!(after > 0 && after < limits::WHOLE_SHARE, "{after}");
+    }
+
+    #[test]
+    fn a_backend_that_still_refuses_rests_on() {
+        assert_eq!(
+            share_after_a_rest(refusing(), Unconnected::TimedOut),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn only_a_failure_of_the_backend_as_it_is_now_lets_it_rest() {
+        run_worker(
+            &[refusing()],
+            |_| (),
+            async |shard| {
+                let id = shard.plan().backend(POOL, 0).id();
+                let key = shard.plan().reuse_key(id).unwrap();
+                let whole = || shard.tables.of(shard.worker).share(id) == limits::WHOLE_SHARE;
+                note_unconnected(&shard, id, key, Unconnected::Exhausted);
+                assert!(whole(), "this process has no descriptor left");
+                note_unconnected(&shard, id, ReuseKey::default(), Unconnected::Failed);
+                assert!(whole(), "that was a connection of an earlier configuration");
+                note_unconnected(&shard, id, key, Unconnected::Untrusted);
+                assert!(!whole());
+                note_connected(&shard, id);
+                assert_eq!(shard.tables.of(shard.worker).share(id), 1);
+            },
+        );
+    }
+}

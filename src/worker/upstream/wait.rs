@@ -116,3 +116,6 @@ impl Picking<'_> {
         Some(outcome)
     }
 }
+
+#[cfg(test)]
+mod tests;

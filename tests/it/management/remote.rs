@@ -64,7 +64,7 @@ fn each_command_asks_for_one_thing() {
             &["reload", "--confirm", "60s", "--max-failed-percent", "5"],
             "POST /reload",
             json!({"confirm_secs": 60, "max_failed_percent": 5}),
-            "now revision 7\nthe file wins\non trial for 60 s: `palantir confirm` keeps it\n",
+            "now revision 7\nthe file wins\non trial for 1m: `palantir confirm` keeps it\n",
         ),
         (
             &["confirm"],

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::limits;
+use crate::base::{limits, quantity};
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
 use crate::control::api::etag::etag;
@@ -50,8 +50,11 @@ pub struct ServerSettings {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Removal {
-    /// How long running requests may take to finish: `10s`, `500ms`, `2m`.
-    #[param(pattern = "^[0-9]{1,6}(ms|s|m)?$")]
+    /// How long running requests may take to finish: a number of seconds, or a time such as `500ms`, `10s`, `2m`, `1h`.
+    #[param(
+        pattern = "^([0-9]{1,5}([.][0-9]{1,9})?|[0-9]{1,8}(ms|s|m|h|d))$",
+        example = "10s"
+    )]
     drain: Option<String>,
 }
 
@@ -59,34 +62,20 @@ struct Removal {
 pub struct Drain(Option<Duration>);
 
 impl Drain {
-    /// Reads `10s`, `500ms`, `2m` or plain seconds.
+    /// Reads a time in the form that the configuration knows (`10s`, `500ms`, `2m`), or a number of seconds.
     pub fn read(text: Option<String>) -> Result<Drain, ApiProblem> {
         let Some(text) = text else {
             return Ok(Drain(None));
         };
-        duration(&text)
-            .map(|time| Drain(Some(time)))
-            .ok_or_else(|| {
-                let most = limits::LONGEST_TIMEOUT.as_secs();
-                let right =
-                    format!("drain: must be a time such as 10s, 500ms or 2m, of at most {most}s");
-                ApiProblem::new(StatusCode::BAD_REQUEST, right)
-            })
+        let range = Duration::ZERO..=limits::LONGEST_TIMEOUT;
+        match quantity::time(&text).filter(|time| range.contains(time)) {
+            Some(time) => Ok(Drain(Some(time))),
+            None => {
+                let right = format!("drain: {}", quantity::right_time(&range));
+                Err(ApiProblem::new(StatusCode::BAD_REQUEST, right))
+            }
+        }
     }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|char: char| char.is_ascii_lowercase());
-    let is_plain =
-        (1..=6).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_plain)?;
-    let time = match &text[digits.len()..] {
-        "ms" => Duration::from_millis(number),
-        "s" | "" => Duration::from_secs(number),
-        "m" => Duration::from_secs(60 * number),
-        _ => return None,
-    };
-    Some(time).filter(|time| *time <= limits::LONGEST_TIMEOUT)
 }
 
 /// One server
@@ -221,24 +210,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_table() {
+    fn drains_table() {
         let rows = [
             ("10s", Some(10_000)),
             ("10", Some(10_000)),
+            ("0.5", Some(500)),
             ("500ms", Some(500)),
             ("2m", Some(120_000)),
+            ("1h", Some(3_600_000)),
+            ("1d", Some(86_400_000)),
             ("0s", Some(0)),
             ("", None),
             ("s", None),
             ("-1s", None),
             ("1.5s", None),
-            ("1h", None),
             ("10 s", None),
+            ("86401", None),
             ("99999m", None),
-            ("1234567ms", None),
         ];
         for (text, millis) in rows {
-            assert_eq!(duration(text), millis.map(Duration::from_millis), "{text}");
+            let read = Drain::read(Some(text.to_owned())).ok();
+            let read = read.map(|drain| drain.0.unwrap());
+            assert_eq!(read, millis.map(Duration::from_millis), "{text}");
         }
+        assert!(Drain::read(None).is_ok_and(|drain| drain.0.is_none()));
     }
 }

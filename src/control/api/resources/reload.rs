@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use axum::extract::State;
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::base::limits;
+use crate::base::{limits, quantity};
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Query};
 use crate::control::api::problem::ApiProblem;
@@ -22,13 +24,38 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
         .routes(routes!(confirm))
 }
 
+/// A time: a number of seconds, or a text with a unit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Time {
+    /// A number of seconds.
+    Seconds(f64),
+    /// A whole number with a unit.
+    Text(String),
+}
+
+impl PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(limits::SHORTEST_TIMEOUT.as_secs_f64()))
+            .maximum(Some(limits::LONGEST_TIMEOUT.as_secs_f64()));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(quantity::TIME_PATTERN));
+        OneOfBuilder::new().item(number).item(text).into()
+    }
+}
+
+impl ToSchema for Time {}
+
 /// How to reload. Without a body: for good.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Terms {
-    /// Seconds for [`confirm`]; without it in time, the old configuration comes back.
-    #[schema(minimum = 0.001, maximum = 86400)]
-    confirm_secs: Option<f64>,
+    /// Time until which the reload must be confirmed (`POST /reload/confirm`): a number of seconds, or a text such as
+    /// `90s` or `5m`. Without a confirmation in time, the earlier configuration is put in force again.
+    confirm_secs: Option<Time>,
     /// Percent of the requests meanwhile that may fail; above it the old configuration comes back at once. 100 without
     /// it. Only with `confirm_secs`.
     #[schema(minimum = 0, maximum = 100)]
@@ -55,7 +82,7 @@ impl Terms {
             let right = "must be a number from 0 to 100";
             return Err(ApiProblem::of_field("max_failed_percent", right));
         }
-        let Some(secs) = self.confirm_secs else {
+        let Some(time) = &self.confirm_secs else {
             return match percent {
                 None => Ok(None),
                 Some(_) => Err(ApiProblem::of_field(
@@ -64,17 +91,25 @@ impl Terms {
                 )),
             };
         };
-        let bounds = limits::SHORTEST_TIMEOUT..=limits::LONGEST_TIMEOUT;
-        let within = Duration::try_from_secs_f64(secs).ok();
-        match within.filter(|time| bounds.contains(time)) {
+        let range = limits::SHORTEST_TIMEOUT..=limits::LONGEST_TIMEOUT;
+        match time.read().filter(|time| range.contains(time)) {
             Some(within) => Ok(Some(Trial {
                 within,
                 most_failed_percent: percent.unwrap_or(100.0),
             })),
-            None => Err(ApiProblem::of_field(
-                "confirm_secs",
-                "must be a number of seconds from 0.001 to 86400",
-            )),
+            None => {
+                let right = quantity::right_time(&range);
+                Err(ApiProblem::of_field("confirm_secs", right))
+            }
+        }
+    }
+}
+
+impl Time {
+    fn read(&self) -> Option<Duration> {
+        match self {
+            Time::Seconds(number) => quantity::seconds(*number),
+            Time::Text(text) => quantity::time_with_unit(text),
         }
     }
 }
@@ -122,16 +157,22 @@ mod tests {
 
     #[test]
     fn terms_table() {
+        let seconds = |number| Some(Time::Seconds(number));
+        let text = |text: &str| Some(Time::Text(text.to_owned()));
         let rows = [
             (None, None, Ok(None)),
-            (Some(60.0), None, Ok(Some((60.0, 100.0)))),
-            (Some(0.5), Some(5.0), Ok(Some((0.5, 5.0)))),
+            (seconds(60.0), None, Ok(Some((60.0, 100.0)))),
+            (seconds(0.5), Some(5.0), Ok(Some((0.5, 5.0)))),
+            (text("500ms"), Some(5.0), Ok(Some((0.5, 5.0)))),
+            (text("1d"), None, Ok(Some((86_400.0, 100.0)))),
             (None, Some(5.0), Err("max_failed_percent")),
-            (Some(1.0), Some(101.0), Err("max_failed_percent")),
-            (Some(0.0), None, Err("confirm_secs")),
-            (Some(-1.0), None, Err("confirm_secs")),
-            (Some(86_401.0), None, Err("confirm_secs")),
-            (Some(f64::MAX), None, Err("confirm_secs")),
+            (seconds(1.0), Some(101.0), Err("max_failed_percent")),
+            (seconds(0.0), None, Err("confirm_secs")),
+            (seconds(-1.0), None, Err("confirm_secs")),
+            (seconds(86_401.0), None, Err("confirm_secs")),
+            (seconds(f64::MAX), None, Err("confirm_secs")),
+            (text("2d"), None, Err("confirm_secs")),
+            (text("60"), None, Err("confirm_secs")),
         ];
         for (confirm_secs, max_failed_percent, expected) in rows {
             let terms = Terms {

@@ -74,8 +74,11 @@ struct InPool {
 struct Removal {
     /// A pool; without it, the default one.
     pool: Option<String>,
-    /// How long running requests may take to finish: `10s`, `500ms`, `2m`.
-    #[param(pattern = "^[0-9]{1,6}(ms|s|m)?$")]
+    /// How long running requests may take to finish: a number of seconds, or a time such as `500ms`, `10s`, `2m`, `1h`.
+    #[param(
+        pattern = "^([0-9]{1,5}([.][0-9]{1,9})?|[0-9]{1,8}(ms|s|m|h|d))$",
+        example = "10s"
+    )]
     drain: Option<String>,
 }
 

@@ -1,39 +1,14 @@
 //! Fields that tell a backend how a request reached palantir, besides `X-Forwarded-For`, `-Proto` and `-Host`.
 
-use std::net::IpAddr;
-
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
-use super::request::RequestEdits;
+use super::request_edits::RequestEdits;
 use crate::http::fields::is_of_websphere;
 use crate::http::h1::RequestHead;
-use crate::http::names::{self, NameSet};
+use crate::http::names;
 
 const FORWARDED: &str = "forwarded";
 const REAL_IP: &str = "x-real-ip";
-
-/// The forwarding fields that the configuration wants written or passed on.
-#[derive(Clone, Copy, Debug)]
-pub struct Forwarding<'a> {
-    /// Whether `Forwarded` (RFC 7239) is written.
-    pub forwarded: bool,
-    /// The address that is written as `X-Real-IP`; `None`: the field of a trusted proxy passes.
-    pub real_ip: Option<IpAddr>,
-    /// Names of fields that pass from every client, although they pass only from trusted proxies by default.
-    pub pass: &'a NameSet,
-}
-
-impl Forwarding<'static> {
-    /// No field is written, and only the fields of trusted proxies pass.
-    pub const NONE: Forwarding<'static> = {
-        static NO_NAMES: NameSet = NameSet::none();
-        Forwarding {
-            forwarded: false,
-            real_ip: None,
-            pass: &NO_NAMES,
-        }
-    };
-}
 
 impl RequestEdits<'_> {
     /// Whether a forwarding field passes unchanged.

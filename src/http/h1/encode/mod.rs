@@ -4,12 +4,13 @@ mod forwarding;
 mod lines;
 mod pen;
 mod request;
+mod request_edits;
 mod response;
 mod rewriting;
 #[cfg(test)]
 mod tests;
 
-pub use forwarding::Forwarding;
-pub use request::{Encoded, RequestEdits, encode_request};
+pub use request::{Encoded, encode_request};
+pub use request_edits::{Forwarding, RequestEdits};
 pub use response::{ResponseEdits, encode_response};
 pub use rewriting::Rewriting;

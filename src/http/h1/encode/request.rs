@@ -1,50 +1,17 @@
 //! A request's head on its way to a backend.
 
-use std::net::IpAddr;
 use std::ops::Range;
 
-use super::forwarding::Forwarding;
 use super::lines::{Edits, Lines};
 use super::pen::Pen;
+use super::request_edits::RequestEdits;
 use crate::http::fields::{Known, recognise};
 use crate::http::h1::{RequestBody, RequestHead, Version};
-use crate::http::names::{FieldEdits, Identity};
 use crate::http::traceparent::TraceFields;
 
 /// As much as is written, as a rule, besides what has its own term: the method, names of fields, the client's address,
 /// `TE` and the like.
 const ADDED_BYTES: usize = 512;
-
-/// What changes in a request on its way to a backend.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestEdits<'a> {
-    /// Normalised, perhaps without its prefix; the query is appended as received.
-    pub path: &'a [u8],
-    /// `None`: the client's.
-    pub host: Option<&'a [u8]>,
-    /// Appended to `X-Forwarded-For`; `None` when it has no address (a Unix socket).
-    pub client: Option<IpAddr>,
-    /// Whether the client is a proxy that is believed what it says of its own client: `X-Forwarded-Proto`,
-    /// `X-Forwarded-Host` and [`Known::FromProxies`].
-    pub client_trusted: bool,
-    pub forwarding: Forwarding<'a>,
-    /// `http` or `https`: how the client reached us.
-    pub proto: &'a str,
-    /// Has the last word on every field of its names.
-    pub operator: &'a FieldEdits,
-    pub identity: Identity<'a>,
-    /// Whether `Via` is added.
-    pub via: bool,
-    /// Whether `Expect` is passed on.
-    pub expect: bool,
-    /// What becomes of the fields that name the request's trace.
-    pub trace: TraceFields<'a>,
-    /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
-    /// section 5).
-    pub websocket_key: Option<&'a [u8]>,
-    /// The number that is written as `Max-Forwards`; `None`: the client's field passes.
-    pub max_forwards: Option<u32>,
-}
 
 /// What must be known of a request that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

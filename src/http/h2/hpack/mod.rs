@@ -5,6 +5,7 @@
 
 mod decoder;
 mod encoder;
+mod error;
 mod huffman;
 mod integer;
 mod list;
@@ -16,8 +17,9 @@ mod table;
 mod tests;
 mod words;
 
-pub use decoder::{Decoder, HpackError};
+pub use decoder::Decoder;
 pub use encoder::Encoder;
+pub use error::HpackError;
 pub use list::{FieldList, ListLimits, Span};
 
 /// What stands between name and value in a line.

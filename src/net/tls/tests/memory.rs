@@ -72,12 +72,9 @@ async fn one_more(
         peer.receive_exactly(4);
         peer
     });
-    let accepted = listener.accept().unwrap().0.into_raw_fd();
+    let accepted = listener.accept().unwrap().0;
     let socket = core
-        .accept(
-            Socket::from_fd(accepted, Counted::new(Side::Accepted)).unwrap(),
-            server,
-        )
+        .accept(accepted_socket(accepted), server)
         .await
         .unwrap();
     assert_eq!(core.receive_exactly(&socket, 4).await, b"ping");

@@ -7,7 +7,6 @@ mod traffic;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -30,6 +29,12 @@ use crate::shared::sockets::{Counted, Side};
 const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 const BOTH: [&[&SupportedProtocolVersion]; 2] = [TLS12, TLS13];
+
+/// A connection of a client as the runtime of this thread has it.
+fn accepted_socket(accepted: TcpStream) -> Socket {
+    let accepted = monoio::net::TcpStream::from_std(accepted).unwrap();
+    Socket::new(accepted, Counted::new(Side::Accepted))
+}
 
 /// An authority, and what it has signed.
 struct Pki {
@@ -148,7 +153,7 @@ fn meet<P: Send + 'static, O>(
                 timers.advance();
             }
         });
-        let socket = Socket::from_fd(accepted.into_raw_fd(), Counted::new(Side::Accepted)).unwrap();
+        let socket = accepted_socket(accepted);
         let came_to = ours(socket, &core).await;
         let turn = Turn::new().unwrap();
         for _ in 0..3 {

@@ -1,0 +1,60 @@
+//! The changes of a request on its way to a backend.
+
+use std::net::IpAddr;
+
+use crate::http::names::{FieldEdits, Identity, NameSet};
+use crate::http::traceparent::TraceFields;
+
+/// What changes in a request on its way to a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestEdits<'a> {
+    /// Normalised, perhaps without its prefix; the query is appended as received.
+    pub path: &'a [u8],
+    /// `None`: the client's.
+    pub host: Option<&'a [u8]>,
+    /// Appended to `X-Forwarded-For`; `None` when it has no address (a Unix socket).
+    pub client: Option<IpAddr>,
+    /// Whether the client is a proxy that is believed what it says of its own client: `X-Forwarded-Proto`,
+    /// `X-Forwarded-Host` and [`Known::FromProxies`].
+    pub client_trusted: bool,
+    pub forwarding: Forwarding<'a>,
+    /// `http` or `https`: how the client reached us.
+    pub proto: &'a str,
+    /// Has the last word on every field of its names.
+    pub operator: &'a FieldEdits,
+    pub identity: Identity<'a>,
+    /// Whether `Via` is added.
+    pub via: bool,
+    /// Whether `Expect` is passed on.
+    pub expect: bool,
+    /// What becomes of the fields that name the request's trace.
+    pub trace: TraceFields<'a>,
+    /// Added as `Sec-WebSocket-Key` to a request for a WebSocket that came over HTTP/2, where there is none (RFC 8441
+    /// section 5).
+    pub websocket_key: Option<&'a [u8]>,
+    /// The number that is written as `Max-Forwards`; `None`: the client's field passes.
+    pub max_forwards: Option<u32>,
+}
+
+/// The forwarding fields that the configuration wants written or passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarding<'a> {
+    /// Whether `Forwarded` (RFC 7239) is written.
+    pub forwarded: bool,
+    /// The address that is written as `X-Real-IP`; `None`: the field of a trusted proxy passes.
+    pub real_ip: Option<IpAddr>,
+    /// Names of fields that pass from every client, although they pass only from trusted proxies by default.
+    pub pass: &'a NameSet,
+}
+
+impl Forwarding<'static> {
+    /// No field is written, and only the fields of trusted proxies pass.
+    pub const NONE: Forwarding<'static> = {
+        static NO_NAMES: NameSet = NameSet::none();
+        Forwarding {
+            forwarded: false,
+            real_ip: None,
+            pass: &NO_NAMES,
+        }
+    };
+}

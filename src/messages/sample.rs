@@ -1,0 +1,26 @@
+//! The links of a worker in tests.
+
+use crossbeam_channel::{Receiver, bounded};
+
+use crate::messages::links::Links;
+use crate::messages::{ToControl, ToHealth};
+use crate::shared::access::AccessLine;
+use crate::shared::gauges::gauges;
+use crate::shared::mailbox::{Letters, mailbox};
+
+/// The other ends of a worker's links.
+pub type LinkEnds = (Letters<ToHealth>, Letters<ToControl>, Receiver<AccessLine>);
+
+/// The links of the only worker, and their other ends.
+pub fn links() -> (Links, LinkEnds) {
+    let (health, to_health) = mailbox(64).unwrap();
+    let (control, to_control) = mailbox(64).unwrap();
+    let (access_lines, lines) = bounded(64);
+    let links = Links {
+        gauges: gauges(1),
+        health,
+        control,
+        access_lines,
+    };
+    (links, (to_health, to_control, lines))
+}

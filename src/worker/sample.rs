@@ -1,0 +1,105 @@
+//! A worker without clients, for tests of its parts over real sockets.
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crate::base::addresses::BackendAddr;
+use crate::base::ids::{PoolId, WorkerId};
+use crate::base::limits;
+use crate::messages;
+use crate::net::{Engine, Expired, Ticker, Timer, Turn, run, spawn};
+use crate::shared::backend_table::BackendTables;
+use crate::shared::mailbox::mailbox;
+use crate::shared::slots::Slots;
+use crate::snapshot::sample;
+use crate::snapshot::{Pool, Protocol, Snapshot};
+use crate::worker::plan::Plan;
+use crate::worker::shard::Shard;
+use crate::worker::upstream::Neighbours;
+
+/// The only pool of the worker.
+pub const POOL: PoolId = PoolId(0);
+
+/// The longest time that a test waits for something which must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A worker whose time passes, with a pool that has a backend at each of these addresses. `change` changes the pool and
+/// the rest of the snapshot before the worker starts.
+pub fn run_worker<T>(
+    addrs: &[BackendAddr],
+    change: impl FnOnce(&mut Pool),
+    test: impl AsyncFnOnce(Rc<Shard>) -> T,
+) -> T {
+    run_worker_with(addrs, change, |_| (), test)
+}
+
+/// A worker as [`run_worker`] makes it, whose snapshot is changed by `adapt`.
+pub fn run_worker_with<T>(
+    addrs: &[BackendAddr],
+    change: impl FnOnce(&mut Pool),
+    adapt: impl FnOnce(&mut Snapshot),
+    test: impl AsyncFnOnce(Rc<Shard>) -> T,
+) -> T {
+    let tables = BackendTables::new(1);
+    let mut pool = sample::pool(&mut Slots::new(tables.clone()), "api", addrs);
+    pool.idle_connections = 8;
+    change(&mut pool);
+    let snapshot = sample::adapted(sample::snapshot(1, vec![pool]), adapt);
+    let (own, _letters) = mailbox(8).unwrap();
+    let neighbours = Rc::new(Neighbours {
+        worker: WorkerId(0),
+        mailboxes: vec![own],
+    });
+    let (links, _ends) = messages::sample::links();
+    let worked = run(Engine::Epoll, async move {
+        let plan = Plan::new(snapshot, &neighbours);
+        let shard = Shard::new(neighbours, tables, links, plan, Turn::new().unwrap());
+        let shard = Rc::new(shard);
+        let (ticked, ticker) = (shard.clone(), Ticker::new().unwrap());
+        spawn(async move {
+            while let Ok(lag) = ticker.tick().await {
+                ticked.tick(lag);
+            }
+        });
+        let paced = shard.clone();
+        spawn(async move { paced.pace.run(&paced.turn).await });
+        test(shard).await
+    });
+    worked.unwrap()
+}
+
+/// A listener on loopback, and its address. The kernel accepts connections to it even if the test does not.
+pub fn listener() -> (TcpListener, BackendAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, BackendAddr::Tcp(addr))
+}
+
+/// An address that refuses connections.
+pub fn refusing() -> BackendAddr {
+    listener().1
+}
+
+/// Changes a pool to one of HTTP/2.
+pub fn of_http2(pool: &mut Pool) {
+    pool.protocol = Protocol::Http2;
+}
+
+/// Lets the worker work until `is_true`. Panics if that takes too long.
+pub async fn until(shard: &Shard, is_true: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_true() {
+        assert!(began.elapsed() < PATIENCE, "this should have happened");
+        tick(shard).await;
+    }
+}
+
+/// Lets the worker work for about a tick.
+pub async fn tick(shard: &Shard) {
+    let timer = Timer::new(&shard.timers);
+    timer.set(Duration::from_millis(limits::TICK_MILLIS));
+    let waited: Result<(), Expired> = timer.bound(|_| Poll::Pending).await;
+    debug_assert!(waited.is_err());
+}
