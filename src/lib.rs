@@ -60,6 +60,32 @@
 //! has changed (`control/file_watch`). A worker knows of it only what an authority that asks is answered
 //! (`tls/challenges.rs`).
 //!
+//! ## The words
+//!
+//! One word per concept; `tests/tidy/words.rs` refuses older words as names, and a public type name that occurs twice.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | settings, config, snapshot | what the file says; what was checked; what was compiled, for the threads |
+//! | live config | a snapshot as one core uses it: with balancers, retry budgets and queues |
+//! | config store | the configuration in force, its revisions, and the overrides |
+//! | override | a value that the API has set in the place of the file's |
+//! | operation, change request | what may be requested of the control thread; one request for it, with who requested it |
+//! | pending operation | an operation that palantir requests of itself until it is done |
+//! | removal | a backend that is drained and then removed |
+//! | upgrade run | the state of a process that hands over to a new one, or takes over from an old one |
+//! | TLS store | the certificates, keys and authorities that were loaded |
+//! | exchange, head, body, trailers | a request and its answer, and the parts of each (RFC 9110) |
+//! | head facts | what a proxy must know of a head: framing, connection options, special fields |
+//! | pick, pick input | the choice of a backend by an algorithm, and what the algorithm may look at |
+//! | drive | to move the bytes of a connection that many streams share |
+//! | idle timeout estimate | after how long a backend seems to close its idle connections |
+//! | counter, gauge | a number that only grows; a number that goes up and down |
+//! | backend health, health event | what probes and requests say of a backend; a change of that |
+//! | mailbox, inbox | the sending and the receiving end of a channel into a thread |
+//! | accept switch, access policy | whether a listener accepts; whom the management API lets in |
+//! | live stats | the figures of the last second, for the live page, `palantir top` and `GET /board` |
+//!
 //! ## Who may import whom
 //!
 //! Modules stand below in reading order; each may import those named before it, never one named after it. The steps
