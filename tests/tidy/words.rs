@@ -27,7 +27,7 @@ const REFUSED: [(&str, &str); 26] = [
     ("manners", "reuse key"),
     ("news", "health events"),
     ("overlay", "overrides"),
-    ("pace", "rate or turn"),
+    ("pace", "rate or turns"),
     ("pen", "head writer"),
     ("spot", "the name of what is there"),
     ("succession", "upgrade run"),
@@ -108,7 +108,12 @@ fn named_breaches(source: &Source) -> Vec<Breach> {
 
 /// Why a name is refused, and which word should stand there.
 fn refusal(name: &str, is_thing: bool) -> Option<String> {
-    let words = words_of(name);
+    let is_constant = !name.contains(char::is_lowercase);
+    let words = if is_constant {
+        words_of(&name.to_lowercase())
+    } else {
+        words_of(name)
+    };
     let further = REFUSED_AS_THINGS.iter().filter(|_| is_thing);
     let mut refused = REFUSED.iter().chain(further);
     let (word, better) = refused.find(|(refused, _)| words.iter().any(|word| word == refused))?;
