@@ -5,21 +5,44 @@
 //! ## The way of a request
 //!
 //! ```text
-//! accept → connection → downstream (parse) → proxy:  guard → route → cache → balance → upstream → respond → relay
+//! accept → parse → DECIDE: access → guard (client) → route → guard (route) → auth → cache lookup → balance → shed
+//!        → ENCODE → upstream (connect, send, receive head)
+//!        → RESPONSE: source → filters (cache fill, compression) → sink → record
 //! ```
 //!
-//! [`worker`] holds the steps, one folder or file each; `worker/proxy.rs` names them in this order. Whether a request
-//! that failed at one backend may be sent to another is decided in `worker/retry.rs`; `docs/architecture.md` has the
-//! whole table of what happens when something fails.
+//! (Guard, auth, cache, shed and filters are not built yet; their places in `worker/decide/mod.rs` are marked.)
+//! [`worker`] holds the steps, `worker/proxy.rs` names them in this order. The files of `worker/`, in the order of a
+//! request:
+//!
+//! * **the core**: `mod.rs` starts it, `shard.rs` has all that it owns, `plan.rs` the configuration in force,
+//!   `mailbox.rs` takes messages of other threads
+//! * **accept**: `accept.rs`, `turn_away.rs`, `client_room.rs` (places for clients), `idle_clients.rs`,
+//!   `live_listener.rs`
+//! * **connection**: `connection/` (from the first byte to the close), `downstream/` (the client's side: arrival,
+//!   persistence, heads, lingering), `multiplex/` (the bytes of HTTP/2), `stream.rs` and `wire.rs` (a socket or a
+//!   stream, with what was received)
+//! * **exchange**: `proxy.rs` (the steps), `exchange.rs` (one request with its response, as plain data)
+//! * **decide**: `decide/`: `head.rs`, `target.rs`, `trace.rs`, `facts.rs`, `challenge.rs`, `access.rs` and
+//!   `demands.rs`, `route.rs`, `balance.rs` and `carrier.rs`, `memory.rs`; the pure parts are [`route`] and [`balance`]
+//! * **reply**: `reply.rs`: any answer of our own; `failure.rs` and `shared/failure.rs`: the table of failures
+//! * **encode**: `encode.rs`, `references.rs` (names in answers), `buffer_body.rs` (the body that is kept),
+//!   `framing.rs`
+//! * **upstream**: `forward.rs` (one attempt after the other), `retry.rs` (whether there is another), `attempt.rs` (one
+//!   attempt), `upstream/` (connections), `upload.rs` (the rest of the body), `under_way.rs`, `leave.rs` and
+//!   `resort.rs` (backends that turn unhealthy)
+//! * **response**: `deliver.rs`, `interim.rs`, `relay.rs`, `body.rs`, `trailers.rs`, `tunnel.rs`
+//! * **record**: `record.rs`, `log_ration.rs`
+//! * **fairness**: `pace.rs` (the time of a core), `min_rate.rs` (slow clients), `memory/`
+//!
+//! Whether a request that failed at one backend may be sent to another is decided in `worker/retry.rs`;
+//! `docs/architecture.md` has the whole table of what happens when something fails.
 //!
 //! A connection of HTTP/2 carries many requests: `worker/multiplex` moves its bytes, `http/h2` knows the protocol, and
 //! each stream goes the same way from downstream on, as one side of an exchange (`worker/stream.rs`: a socket or a
 //! stream). In between, every head has the form of HTTP/1: what comes over HTTP/2 is lowered to it, what goes out over
 //! it raised from it.
 //!
-//! Near the way of a request: `worker/under_way.rs` lists the requests that are in a backend, and `worker/leave.rs`
-//! decides which of them go to another backend when theirs turns unhealthy. `worker/min_rate.rs` measures clients that
-//! send or read too slowly. `http/h1/repair.rs` and `http/h2/repair.rs` write answers anew that are not well-formed and
+//! Near the way of a request: `http/h1/repair.rs` and `http/h2/repair.rs` write answers anew that are not well-formed and
 //! have one reading. `http/proxy_fields.rs` lists the fields in which a stranger could pose as a proxy.
 //!
 //! ## The threads

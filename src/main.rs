@@ -26,15 +26,16 @@ use palantir::control::resolve::{self, Compile, Known, LookUps, Names};
 use palantir::control::start_files;
 use palantir::control::start_state::StartState;
 use palantir::control::systemd;
-use palantir::control::upgrade::{self, Predecessor, Program, Upgrades};
+use palantir::control::upgrade::{self, HealthReport, Predecessor, Program, Upgrades};
 use palantir::control::{self, StartSignals, Started};
 use palantir::messages::links::Links;
-use palantir::messages::{LeftToDo, ToControl, ToHealth, ToWorker};
+use palantir::messages::{LeftToDo, Resumption, ToControl, ToHealth, ToWorker};
 use palantir::net::{self, Blob, BoundListener, Engine, Handed, Inherited, Passed};
 use palantir::shared::SharedTables;
 use palantir::shared::access::AccessLine;
 use palantir::shared::backend_table::BackendTables;
 use palantir::shared::gauges::{self, AllGauges};
+use palantir::shared::health_record::HealthRecord;
 use palantir::shared::mailbox::{Letters, Mailbox, mailbox};
 use palantir::shared::slots::Slots;
 use palantir::shared::socket_files;
@@ -161,6 +162,8 @@ struct Ready {
     sockets: Vec<Vec<BoundListener>>,
     /// The state that an earlier process has left.
     left: StartState,
+    /// What the health thread of the old process knew of the backends.
+    known_backends: Vec<HealthRecord>,
 }
 
 /// Does everything that can fail, before anybody is served.
@@ -199,7 +202,7 @@ fn make_ready(
     let health_thread = started.map_err(cannot_start)?;
     repeat(&mailboxes, &snapshot)?;
     control::wait_for_workers(&letters, snapshot.workers, drop)?;
-    let upgrades = Upgrades::new(program, doors.others);
+    let upgrades = Upgrades::new(program, HealthReport::of(health.clone()), doors.others);
     start_test_servers(doors.test_servers, &upgrades, &snapshot).map_err(cannot_start)?;
     let sockets = sockets_by_worker(&doors.listeners, doors.left, snapshot.workers);
     let sockets = sockets.map_err(cannot_start)?;
@@ -232,6 +235,7 @@ fn make_ready(
         workers: mailboxes,
         sockets,
         left,
+        known_backends: upgrade::health_from_blobs(&handed.blobs),
     })
 }
 
@@ -247,7 +251,7 @@ fn take_handed(predecessor: Option<&Predecessor>) -> Result<Handed, String> {
 fn find_left(config: &Config, handed: &mut Handed) -> Result<StartState, String> {
     let admin = config.settings.admin.as_ref();
     let path = admin.and_then(|admin| admin.state_file.as_deref());
-    StartState::find(path, &handed.blobs, handed.lock.take())
+    StartState::find(path, handed)
 }
 
 /// The first snapshot, and the means to compile further ones.
@@ -299,14 +303,37 @@ impl Ready {
         memory::measure_base();
         // This comes before anybody is served, because the health thread ignores reports of workers about backends that
         // it does not know.
-        let told = self.health.post(ToHealth::Snapshot(self.snapshot.clone()));
-        told.map_err(|_| "cannot start: the health thread takes no messages")?;
+        self.begin_to_watch()?;
         for (mailbox, sockets) in self.workers.iter().zip(self.sockets.drain(..)) {
             let mut sockets = sockets.into_iter();
             sockets.try_for_each(|socket| post(mailbox, socket.into()))?;
         }
         repeat(&self.workers, &self.snapshot)?;
         self.control.accept()
+    }
+
+    /// Lets the health thread begin. After an upgrade it tells the workers what the old process knew of the backends
+    /// before the first client is accepted.
+    fn begin_to_watch(&mut self) -> Result<(), String> {
+        let records = std::mem::take(&mut self.known_backends);
+        let snapshot = self.snapshot.clone();
+        let (told, tells) = crossbeam_channel::bounded(1);
+        let is_new = records.is_empty();
+        let message = match is_new {
+            true => ToHealth::Snapshot(snapshot),
+            false => ToHealth::Resume(Resumption {
+                snapshot,
+                records,
+                told,
+            }),
+        };
+        let posted = self.health.post(message);
+        posted.map_err(|_| "cannot start: the health thread takes no messages")?;
+        let patience = Duration::from_millis(limits::HEALTH_RESUME_MILLIS);
+        if !is_new && tells.recv_timeout(patience).is_err() {
+            warn!("the health thread is slow: the first requests may reach backends that are down");
+        }
+        Ok(())
     }
 
     /// Logs the configuration, and drops everything but the control thread: nothing may hold the first snapshot for

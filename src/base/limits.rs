@@ -307,10 +307,18 @@ pub const RETIRE_SECS: u64 = 3_600;
 pub const HANDOVER_DESCRIPTORS: usize = 64;
 /// Bytes of one message of a handover: the longest addresses of as many descriptors, or the longest reason.
 pub const HANDOVER_BYTES: usize = 16 << 10;
-/// Bytes of one message to the next process.
+/// Bytes of one named message to the next process. A process reads no more of a message, and ignores a longer one.
 pub const HANDOVER_BLOB_BYTES: u64 = 16 << 20;
-/// Messages to the next process.
+/// Named messages to the next process. A process ignores each that comes after so many.
 pub const HANDOVER_BLOBS: usize = 16;
+/// Messages of every form that a process takes at an upgrade; with more, the upgrade fails.
+pub const HANDOVER_MESSAGES: usize = HANDOVER_SOCKETS + 4 * HANDOVER_BLOBS;
+/// Milliseconds for which an upgrade waits until the health thread has said what it knows of the backends. After that
+/// the new process begins as if nothing were known.
+pub const HEALTH_REPORT_MILLIS: u64 = 1_000;
+/// Milliseconds for which a new process waits, before it accepts, until the workers have been told what the old process
+/// knew of the backends. After that it accepts all the same.
+pub const HEALTH_RESUME_MILLIS: u64 = 2_000;
 /// Listening sockets in one handover: every address on every worker, and the test servers and the management API.
 pub const HANDOVER_SOCKETS: usize = LISTENERS * WORKERS + TEST_SERVERS + 1;
 /// Milliseconds for which a new process still turns clients away on addresses that its configuration lacks: who had
@@ -458,6 +466,9 @@ pub const LOG_STALL_MILLIS: u64 = 5_000;
 pub const REFUSED_PER_SECOND: u32 = 10;
 /// Bytes of a refused request's head that are kept.
 pub const REFUSED_HEAD_BYTES: usize = 512;
+/// Replies that a core keeps rendered. A core that has sent more different ones begins anew: each costs some hundred
+/// bytes, and rendering one takes about a microsecond.
+pub const RENDERED_REPLIES: usize = 64;
 /// Refused requests that are remembered.
 pub const BAD_REQUESTS: usize = 100;
 

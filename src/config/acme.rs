@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Uri;
 
 use super::address;
+use super::declared::ChallengeKind;
 use super::document::{Item, Table};
 use super::notes::{Notes, Place};
 use crate::base::file;
@@ -42,15 +43,6 @@ pub struct AcmeSettings {
     pub ca: Option<PathBuf>,
     pub challenge: ChallengeKind,
     pub eab: Option<ExternalAccount>,
-}
-
-/// How it is proven that a name is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChallengeKind {
-    /// RFC 8555 section 8.3: the authority asks on port 80, in cleartext.
-    Http01,
-    /// RFC 8737: the authority asks on port 443, in a handshake.
-    TlsAlpn01,
 }
 
 /// What binds the account to a customer of the authority (RFC 8555 section 7.3.4).
@@ -98,13 +90,11 @@ impl ExternalAccount {
 /// Reads the section.
 pub(super) fn read(table: &mut Table<'_>) -> Acme {
     let mut places = Places::default();
-    let challenges = [
-        ("tls-alpn-01", ChallengeKind::TlsAlpn01),
-        ("http-01", ChallengeKind::Http01),
-    ];
-    table.must("terms_of_service_agreed", |item| match item.flag()? {
-        true => Some(()),
-        false => item.wrong("must be true: the authority gives nothing to whoever does not agree"),
+    table.must("terms_of_service_agreed", |item| {
+        if item.flag()? {
+            return Some(());
+        }
+        item.wrong("must be true: the authority gives nothing to whoever does not agree")
     });
     let settings = AcmeSettings {
         // What is missing was noted.
@@ -114,15 +104,13 @@ pub(super) fn read(table: &mut Table<'_>) -> Acme {
         directory: table
             .get("directory", |item| item.parsed(directory))
             .unwrap_or_else(|| default::ACME_DIRECTORY.to_owned()),
-        contacts: table.list("contacts", limits::ACME_CONTACTS, |item| {
-            item.parsed(contact)
-        }),
+        contacts: table.list("contacts", |item| item.parsed(contact)),
         ca: table.get("ca", |item| read_file(item, &mut places.ca)),
         // Nothing needs to be open for it but the port that wants the certificate.
         challenge: table
             .get("challenge", |item| {
                 places.challenge = item.placed(()).place;
-                item.word(&challenges)
+                item.word()
             })
             .unwrap_or(ChallengeKind::TlsAlpn01),
         eab: table

@@ -1,6 +1,6 @@
 //! Checks of `[acme]` against the listeners.
 
-use super::acme::ChallengeKind;
+use super::declared::ChallengeKind;
 use super::notes::Notes;
 use super::settings::Settings;
 use super::tls::ServerTlsSettings;

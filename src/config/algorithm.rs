@@ -11,9 +11,10 @@ pub(super) fn read(table: &mut Table<'_>) -> AlgorithmPlan {
     let key = hash_on
         .as_ref()
         .map_or(HashKey::ClientAddress, |key| key.value.clone());
-    let plan = match table.has("balancing_algorithm") {
-        true => table.get("balancing_algorithm", |item| read_plan(item, key.clone())),
-        false => AlgorithmPlan::new(default::ALGORITHM, key.clone()),
+    let plan = if table.has("balancing_algorithm") {
+        table.get("balancing_algorithm", |item| read_plan(item, key.clone()))
+    } else {
+        AlgorithmPlan::new(default::ALGORITHM, key.clone())
     };
     if let (Some(plan), Some(hash_on)) = (&plan, &hash_on)
         && !plan.uses_key()

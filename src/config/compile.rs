@@ -260,7 +260,7 @@ fn compile_client_tls(
         built.map_err(|fault| CannotCompile::tls(&tls.place, fault))
     };
     Ok(Some(ClientTls {
-        config: build(pool.protocol)?,
+        config: build(pool.options.protocol)?,
         http1: build(Protocol::Http1)?,
     }))
 }
@@ -383,13 +383,8 @@ fn compile_pool(
         table: pool.algorithm.table(backends.iter().map(member)),
         backends,
         outlier: pool.outlier.clone(),
-        on_unhealthy: pool.on_unhealthy,
-        panic_threshold: pool.panic_threshold,
-        idle_connections: pool.idle_connections,
-        protocol: pool.protocol,
+        options: pool.options.clone(),
         tls,
-        proxy_protocol: pool.proxy_protocol,
-        strict_responses: pool.strict_responses,
         keepalive: settings.timeouts.upstream_keepalive,
         counts: slots.pool_counts(name),
     })
@@ -417,7 +412,7 @@ fn compile_check(
 ) -> Result<HealthCheck, CannotCompile> {
     let mut check = written.check.clone();
     check.host = check.host.or_else(|| host.map(str::to_owned));
-    if let Some((tls, settings)) = written.own_tls(pool.protocol) {
+    if let Some((tls, settings)) = written.own_tls(pool.options.protocol) {
         let config = vault.client(&pool.name, &settings);
         let config = config.map_err(|fault| CannotCompile::tls(&tls.place, fault))?;
         check.tls = ProbeTls::Own(config, tls.server_name.clone());

@@ -10,7 +10,7 @@ pub(super) fn read(
     key: &'static str,
     right: fn(&str, bool) -> Result<String, String>,
 ) -> Vec<(String, String)> {
-    let entries = table.get(key, |item| item.entries(limits::COOKIE_EDITS));
+    let entries = table.get(key, |item| item.entries());
     let mut edits = Vec::new();
     for (from, item) in entries.unwrap_or_default() {
         let from = match right(&from, true) {
@@ -38,11 +38,11 @@ pub(super) fn domain(text: &str, is_from: bool) -> Result<String, String> {
 pub(super) fn path(text: &str, _is_from: bool) -> Result<String, String> {
     let is_path = |byte: u8| byte.is_ascii_graphic() && byte != b';';
     let is_right = text.starts_with('/') && text.bytes().all(is_path);
-    match is_right && text.len() <= limits::PREFIX_BYTES {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "must be a path of at most {} bytes, without blanks and semicolons",
-            limits::PREFIX_BYTES
-        )),
+    if is_right && text.len() <= limits::PREFIX_BYTES {
+        return Ok(text.to_owned());
     }
+    Err(format!(
+        "must be a path of at most {} bytes, without blanks and semicolons",
+        limits::PREFIX_BYTES
+    ))
 }

@@ -12,7 +12,7 @@ use crate::http::names::{self, FieldEdits};
 
 /// `{ set = { "name" = "value" }, remove = ["name"] }`
 pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
-    let entries = table.get("set", |item| item.entries(limits::FIELD_EDITS));
+    let entries = table.get("set", |item| item.entries());
     let mut names = HashSet::new();
     let mut set = Vec::new();
     for (name, item) in entries.unwrap_or_default() {
@@ -24,9 +24,7 @@ pub(super) fn read(table: &mut Table<'_>) -> FieldEdits {
         let value = item.parsed(|text| value_of(name.as_deref(), text));
         set.extend(name.zip(value));
     }
-    let remove = table.list("remove", limits::FIELD_EDITS, |item: &Item<'_>| {
-        item.parsed(editable)
-    });
+    let remove = table.list("remove", |item: &Item<'_>| item.parsed(editable));
     FieldEdits::new(remove, set)
 }
 
@@ -76,10 +74,10 @@ pub(super) fn identity(text: &str) -> Result<String, String> {
     ]
     .iter()
     .any(|written| names::same(name.as_bytes(), written.as_bytes()));
-    match is_written {
-        true => Err(format!("{name:?} has another meaning already")),
-        false => Ok(name),
+    if is_written {
+        return Err(format!("{name:?} has another meaning already"));
     }
+    Ok(name)
 }
 
 /// The name, in lower case, of a field that passes only from trusted proxies unless settings say otherwise.

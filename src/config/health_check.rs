@@ -42,12 +42,12 @@ impl HealthCheckSettings {
 }
 
 pub(super) fn read(table: &mut Table<'_>) -> HealthCheckSettings {
-    let timeout = table.timeout("timeout_secs");
+    let timeout = table.timeout("timeout");
     let or_default = |secs| timeout.unwrap_or(Duration::from_secs(secs));
     let (tls, own_tls) = read_tls(table);
     let mut port_place = None;
     let port = table.get("port", |item| {
-        let port = item.whole(1..=u16::MAX)?;
+        let port = item.whole()?;
         port_place = Some(item.placed(()).place);
         Some(port)
     });
@@ -58,19 +58,11 @@ pub(super) fn read(table: &mut Table<'_>) -> HealthCheckSettings {
         host: read_host(table, &kind),
         headers: read_headers(table, &kind),
         kind,
-        interval: table.seconds("interval_secs", default::PROBE_INTERVAL),
+        interval: table.time("interval"),
         timeout: or_default(default::PROBE_TIMEOUT),
         timeout_again: or_default(default::PROBE_AGAIN_TIMEOUT),
-        unhealthy_after: table.whole(
-            "unhealthy_after",
-            default::UNHEALTHY_AFTER,
-            1..=limits::CHECKS_IN_A_ROW,
-        ),
-        healthy_after: table.whole(
-            "healthy_after",
-            default::HEALTHY_AFTER,
-            1..=limits::CHECKS_IN_A_ROW,
-        ),
+        unhealthy_after: table.whole("unhealthy_after"),
+        healthy_after: table.whole("healthy_after"),
     };
     HealthCheckSettings {
         check,
@@ -115,7 +107,7 @@ fn read_headers(table: &mut Table<'_>, kind: &ProbeKind) -> Vec<(String, String)
         return Vec::new();
     }
     let is_grpc = matches!(kind, ProbeKind::Grpc { .. });
-    let entries = table.get("headers", |item| item.entries(limits::FIELD_EDITS));
+    let entries = table.get("headers", |item| item.entries());
     let mut names = HashSet::new();
     let read = |(name, item): (String, Item<'_>)| {
         let name = match fields::of_probe(&name) {
@@ -133,7 +125,7 @@ fn read_headers(table: &mut Table<'_>, kind: &ProbeKind) -> Vec<(String, String)
 }
 
 fn read_probe(table: &mut Table<'_>) -> ProbeKind {
-    if table.flag("tcp", false) {
+    if table.flag("tcp") {
         for key in ["path", "expect", "method", "body_contains", "grpc"] {
             table.refuse(key, SENDS_NOTHING);
         }

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address;
+use super::declared::Tolerable;
 use super::document::{Item, Table};
 use super::notes::Placed;
 use super::socket_access;
 use super::tls::{self, ServerTlsSettings};
 use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::cidr::Cidr;
-use crate::base::limits::{self, default};
+use crate::base::limits::default;
 use crate::http::path::MergeSlashes;
 use crate::snapshot::HalfClose;
 
@@ -39,29 +40,11 @@ pub struct ListenerSettings {
     pub min_rate_grace: Duration,
 }
 
-/// The values of `merge_slashes`.
-const MERGE_SLASHES: [(&str, MergeSlashes); 3] = [
-    ("on", MergeSlashes::On),
-    ("match_only", MergeSlashes::MatchOnly),
-    ("off", MergeSlashes::Off),
-];
-
-/// The values of `half_close`.
-const HALF_CLOSE: [(&str, HalfClose); 2] =
-    [("serve", HalfClose::Serve), ("abort", HalfClose::Abort)];
-
-/// The values of `tolerate`: faults in requests that are refused by default.
-const TOLERABLE: [(&str, ()); 1] = [("control_bytes", ())];
-
 /// Reads both forms; the default address if there is neither.
 pub(super) fn read(table: &mut Table<'_>) -> Vec<ListenerSettings> {
     let read_short = |item: &Item<'_>| Some(ListenerSettings::short(read_addr(item)?));
-    let short = table.get("listen_addr", |item| {
-        item.one_or_list(limits::LISTENERS, read_short)
-    });
-    let long = table.list("listeners", limits::LISTENERS, |item| {
-        item.table(read_long).flatten()
-    });
+    let short = table.get("listen_addr", |item| item.one_or_list(read_short));
+    let long = table.list("listeners", |item| item.table(read_long).flatten());
     if !table.has("listen_addr") && !table.has("listeners") {
         let value = address::listen_addr(default::LISTEN_ADDR).expect("the default is an address");
         let place = table.place().clone();
@@ -75,13 +58,16 @@ fn read_addr(item: &Item<'_>) -> Option<Placed<ListenAddr>> {
 }
 
 fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
-    let http2 = table.flag("http2", true);
+    let http2 = table.flag("http2");
     let has_tls = table.has("tls");
-    let redirect = table.get("redirect_to_https", |item| match item.flag()? {
-        true if has_tls => item.wrong("the listener speaks TLS itself; leave this out"),
-        redirect => Some(redirect),
+    let redirect = table.get("redirect_to_https", |item| {
+        let redirect = item.flag()?;
+        if redirect && has_tls {
+            return item.wrong("the listener speaks TLS itself; leave this out");
+        }
+        Some(redirect)
     });
-    let proxy_protocol = table.flag("proxy_protocol", false);
+    let proxy_protocol = table.flag("proxy_protocol");
     let addr = table.must("addr", read_addr);
     Some(ListenerSettings {
         tls: table.get("tls", |item| tls::read_server(item, http2)),
@@ -89,33 +75,16 @@ fn read_long(table: &mut Table<'_>) -> Option<ListenerSettings> {
         proxy_protocol,
         proxy_protocol_from: read_from(table, proxy_protocol, addr.as_deref()),
         redirect_to_https: redirect.unwrap_or(false),
-        merge_slashes: table
-            .get("merge_slashes", |item| item.word(&MERGE_SLASHES))
-            .unwrap_or_default(),
+        merge_slashes: table.word("merge_slashes"),
         https_port: read_https_port(table, redirect.unwrap_or(false)),
-        half_close: table
-            .get("half_close", |item| item.word(&HALF_CLOSE))
-            .unwrap_or_default(),
+        half_close: table.word("half_close"),
         tolerates_control_bytes: table
-            .get("tolerate", |item| {
-                let items = item.list(TOLERABLE.len())?;
-                Some(
-                    items
-                        .iter()
-                        .filter_map(|item| item.word(&TOLERABLE))
-                        .count()
-                        > 0,
-                )
-            })
-            .unwrap_or_default(),
+            .list("tolerate", Item::word)
+            .contains(&Tolerable::ControlBytes),
         access: socket_access::read(table, addr.as_deref(), default::LISTENER_MODE),
-        connections: table.whole("connections", 0, 0..=limits::CONNECTIONS),
-        min_rate_bytes: table.size(
-            "min_rate_bytes",
-            default::MIN_RATE_BYTES,
-            0..=limits::MIN_RATE_BYTES,
-        ),
-        min_rate_grace: table.seconds("min_rate_grace", default::MIN_RATE_GRACE),
+        connections: table.whole("connections"),
+        min_rate_bytes: table.size("min_rate"),
+        min_rate_grace: table.time("min_rate_grace"),
         addr: addr?,
     })
 }
@@ -126,7 +95,7 @@ fn read_https_port(table: &mut Table<'_>, redirects: bool) -> u16 {
         table.refuse(KEY, "means nothing without redirect_to_https");
         return default::HTTPS_PORT;
     }
-    table.whole(KEY, default::HTTPS_PORT, 1..=u16::MAX)
+    table.whole(KEY)
 }
 
 /// `proxy_protocol_from`. A PROXY header says who a client is, so not everybody may send one.
@@ -138,13 +107,12 @@ fn read_from(
     const KEY: &str = "proxy_protocol_from";
     let is_unix = matches!(addr, Some(ListenAddr::Unix(_)));
     if !proxy_protocol || is_unix {
-        table.refuse(
-            KEY,
-            match is_unix {
-                true => "means nothing at a socket, whose clients have no address",
-                false => "means nothing without proxy_protocol",
-            },
-        );
+        let why = if is_unix {
+            "means nothing at a socket, whose clients have no address"
+        } else {
+            "means nothing without proxy_protocol"
+        };
+        table.refuse(KEY, why);
         return Vec::new();
     }
     let is_reached = |addr: &SocketAddr| !addr.ip().to_canonical().is_loopback();
@@ -157,7 +125,7 @@ fn read_from(
         ));
     }
     let read = table.get(KEY, |item| {
-        let items = item.list(limits::TRUSTED_PROXIES)?;
+        let items = item.list()?;
         if items.is_empty() {
             return item.wrong("must name at least one network");
         }

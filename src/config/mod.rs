@@ -14,6 +14,7 @@ mod algorithm;
 mod checks;
 mod compile;
 mod cookies;
+mod declared;
 mod descriptors;
 mod document;
 mod fields;
@@ -26,6 +27,7 @@ mod notes;
 mod own_files;
 mod pool;
 mod route;
+pub mod schema;
 mod settings;
 mod sharing;
 mod socket_access;
@@ -40,20 +42,22 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-pub use acme::{AcmeSettings, ChallengeKind};
+pub use acme::AcmeSettings;
 pub use address::{BackendAddress, BackendPlace};
 pub use compile::{CannotCompile, Resolved, TooManyBackends, compile, compile_beside, workers};
+pub use declared::{
+    BACKEND, ChallengeKind, HEALTH_CHECK, POOL, ROOT, RouteTimeoutSettings, TimeoutSettings,
+    is_for_the_next_start, is_work_key, other_key_of_backend, work_keys,
+};
 pub use descriptors::of_test_servers;
 pub use health_check::HealthCheckSettings;
 pub use listener::ListenerSettings;
 pub use machine::Machine;
 pub use mask::{MASK, hides, is_credential, is_file_name, is_telling};
 pub use notes::{Mistakes, Note, Place, Placed};
-pub use pool::{
-    BackendSettings, ON_UNHEALTHY, PROTOCOLS, PROXY_PROTOCOLS, PoolSettings, WORK_KEYS,
-};
-pub use route::{RouteSettings, RouteTarget, RouteTimeoutSettings, name_as_written};
-pub use settings::{LimitSettings, Settings, TimeoutSettings};
+pub use pool::{BackendSettings, PoolSettings};
+pub use route::{RouteSettings, RouteTarget, name_as_written};
+pub use settings::{LimitSettings, Settings};
 pub use sharing::Sharing;
 pub use tls::{ClientTlsSettings, ServerTlsSettings};
 
@@ -185,7 +189,7 @@ fn examine(
     check_files: impl FnOnce(&Settings, &notes::Notes<'_>),
 ) -> Result<Config, Mistakes> {
     let notes = notes::Notes::new(&text);
-    let settings = document::read(&notes, Settings::read);
+    let settings = document::read(&declared::ROOT, &notes, Settings::read);
     // What a file leaves out may stand where a syntax error made it unreadable.
     if notes.all_reliable() {
         checks::check(&settings, &notes);

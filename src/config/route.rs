@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::address;
 use super::cookies;
+use super::declared::{Demand, RouteTimeoutSettings, work_keys};
 use super::document::{Item, Table};
 use super::fields;
 use super::notes::{Place, Placed};
 use super::pool::{self, PoolSettings};
-use crate::base::limits::{self, default};
+use crate::base::limits;
 use crate::http::cookies::CookieEdits;
 use crate::http::names::FieldEdits;
 use crate::http::path;
@@ -53,16 +54,6 @@ pub enum RouteTarget {
     Own(Box<PoolSettings>),
 }
 
-/// Timeouts that differ from those for all routes.
-#[derive(Clone, Debug, Default)]
-pub struct RouteTimeoutSettings {
-    pub client_body: Option<Duration>,
-    pub connect: Option<Duration>,
-    pub upstream_response: Option<Duration>,
-    pub upstream_idle: Option<Duration>,
-    pub tunnel_idle: Option<Duration>,
-}
-
 impl RouteSettings {
     /// Host and prefix as one text: `api.example.com/api`, `/`.
     pub fn name(&self) -> String {
@@ -90,13 +81,13 @@ impl RouteSettings {
                 host,
                 prefix,
                 target: RouteTarget::read(table, name),
-                strip_prefix: table.flag("strip_prefix", false),
+                strip_prefix: table.flag("strip_prefix"),
                 host_header: table
                     .get("host_header", read_host_header)
                     .unwrap_or(HostHeader::Backend),
                 wants_certificate: table.get("client_cert", |item| {
-                    let wanted = item.word(&[("optional", false), ("required", true)])?;
-                    wanted.then(|| item.placed(()))
+                    let is_required = item.word::<Demand>()? == Demand::Required;
+                    is_required.then(|| item.placed(()))
                 }),
                 request_headers: table
                     .get("request_headers", |item| item.table(fields::read))
@@ -104,23 +95,23 @@ impl RouteSettings {
                 response_headers: table
                     .get("response_headers", |item| item.table(fields::read))
                     .unwrap_or_default(),
-                retries: table.whole("retries", default::RETRIES, 0..=limits::RETRIES),
+                retries: table.whole("retries"),
                 timeout: table.timeout("timeout"),
                 timeouts: table
-                    .get("timeouts", |item| item.table(RouteTimeoutSettings::read))
+                    .get("timeouts", |item| item.table(Table::plain))
                     .unwrap_or_default(),
                 request_body_bytes: table
                     .get("limits", |item| item.table(read_body_limit))
                     .flatten(),
-                via: table.flag("via", false),
-                rewrite_location: table.flag("rewrite_location", true),
+                via: table.flag("via"),
+                rewrite_location: table.flag("rewrite_location"),
                 cookies: CookieEdits {
                     domains: cookies::read(table, "cookie_domain", cookies::domain),
                     paths: cookies::read(table, "cookie_path", cookies::path),
                 },
                 forwarded: table.get("forwarded", Item::flag),
                 x_real_ip: table.get("x_real_ip", Item::flag),
-                answer_continue: table.flag("answer_continue", false),
+                answer_continue: table.flag("answer_continue"),
             }
         })
     }
@@ -137,7 +128,7 @@ impl RouteTarget {
                 "the route has a \"pool\" already; one of the two must go",
             );
             pool::refuse_pipelining(table);
-            for key in pool::WORK_KEYS {
+            for key in work_keys() {
                 table.refuse(key, "belongs to the pool; set it in [[pools]]");
             }
             return RouteTarget::Pool(name.unwrap_or_default());
@@ -155,18 +146,6 @@ impl RouteTarget {
     }
 }
 
-impl RouteTimeoutSettings {
-    fn read(table: &mut Table<'_>) -> RouteTimeoutSettings {
-        RouteTimeoutSettings {
-            client_body: table.timeout("client_body"),
-            connect: table.timeout("connect"),
-            upstream_response: table.timeout("upstream_response"),
-            upstream_idle: table.timeout("upstream_idle"),
-            tunnel_idle: table.timeout("tunnel_idle"),
-        }
-    }
-}
-
 /// The name of the route that is written with this host and prefix; `None` if the host is mistaken.
 pub fn name_as_written(host: Option<&str>, prefix: Option<&str>) -> Option<String> {
     let host = host.map(address::host_pattern).transpose().ok()?;
@@ -179,9 +158,7 @@ fn route_name(host: Option<&str>, prefix: &str) -> String {
 }
 
 fn read_body_limit(table: &mut Table<'_>) -> Option<u64> {
-    table.get("request_body_bytes", |item| {
-        item.size(0..=limits::BODY_BYTES)
-    })
+    table.get("request_body_size", Item::size)
 }
 
 fn read_host_header(item: &Item<'_>) -> Option<HostHeader> {

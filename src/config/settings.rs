@@ -1,4 +1,4 @@
-//! The whole file as written: every key with its default and its range.
+//! The whole file as written.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::acme::{self, Acme};
 use super::address;
 use super::admin;
+use super::declared::TimeoutSettings;
 use super::document::{Item, Table};
 use super::fields;
 use super::listener::{self, ListenerSettings};
@@ -15,9 +16,9 @@ use super::pool::PoolSettings;
 use super::route::{RouteSettings, RouteTarget};
 use super::tls::{self, ServerTlsSettings};
 use crate::base::cidr::Cidr;
-use crate::base::limits::{self, default};
+use crate::base::limits;
 use crate::http::h1::HeadLimits;
-use crate::snapshot::{AccessLog, AccessLogFormat, Admin, Traceparent};
+use crate::snapshot::{AccessLog, Admin, Traceparent};
 
 /// A configuration file, key by key.
 #[derive(Clone, Debug)]
@@ -61,20 +62,6 @@ pub enum TrustedProxy {
     Unix,
 }
 
-/// `[timeouts]`
-#[derive(Clone, Debug)]
-pub struct TimeoutSettings {
-    pub client_header: Duration,
-    pub client_body: Duration,
-    pub client_idle: Duration,
-    pub client_stream_stall: Duration,
-    pub connect: Duration,
-    pub upstream_response: Duration,
-    pub upstream_idle: Duration,
-    pub tunnel_idle: Duration,
-    pub upstream_keepalive: Duration,
-}
-
 /// `[limits]`
 #[derive(Clone, Debug)]
 pub struct LimitSettings {
@@ -105,26 +92,16 @@ impl Settings {
             listeners: listener::read(table),
             ticket_key_file: table.section("tls", tls::read_ticket_key_file),
             acme: table.get("acme", |item| item.table(acme::read)),
-            shutdown_timeout: table
-                .get("shutdown_timeout", |item| item.time(Duration::ZERO))
-                .unwrap_or(Duration::from_secs(default::SHUTDOWN_TIMEOUT)),
+            shutdown_timeout: table.time("shutdown_timeout"),
             workers: table
-                .get("workers", |item| {
-                    Some(item.placed(item.whole(0..=limits::WORKERS)?))
-                })
+                .get("workers", |item| Some(item.placed(item.whole()?)))
                 .unwrap_or_default(),
-            trusted_proxies: table.list(
-                "trusted_proxies",
-                limits::TRUSTED_PROXIES,
-                read_trusted_proxy,
-            ),
-            pass_fields: table.list("pass_fields", limits::FIELD_EDITS, |item| {
-                item.parsed(fields::from_proxies)
-            }),
-            forwarded: table.flag("forwarded", false),
-            x_real_ip: table.flag("x_real_ip", false),
-            resolve_interval: table.seconds("resolve_secs", default::RESOLVE_SECS),
-            timeouts: table.section("timeouts", TimeoutSettings::read),
+            trusted_proxies: table.list("trusted_proxies", read_trusted_proxy),
+            pass_fields: table.list("pass_fields", |item| item.parsed(fields::from_proxies)),
+            forwarded: table.flag("forwarded"),
+            x_real_ip: table.flag("x_real_ip"),
+            resolve_interval: table.time("resolve_interval"),
+            timeouts: table.section("timeouts", Table::plain),
             limits: table.section("limits", LimitSettings::read),
             access_log: table
                 .get("access_log", |item| item.table(read_access_log))
@@ -135,63 +112,30 @@ impl Settings {
                 Some(item.placed(admin))
             }),
             admin_tls,
-            traceparent: table.section("tracing", read_traceparent),
+            traceparent: table.section("tracing", Table::plain),
             test_servers: table
                 .get("test_server", |item| item.table(read_test_servers))
                 .unwrap_or_default(),
-            pools: table.list("pools", limits::POOLS, PoolSettings::read),
-            routes: table.list("routes", limits::ROUTES, RouteSettings::read),
-        }
-    }
-}
-
-impl TimeoutSettings {
-    fn read(table: &mut Table<'_>) -> TimeoutSettings {
-        TimeoutSettings {
-            client_header: table.seconds("client_header", default::CLIENT_HEADER),
-            client_body: table.seconds("client_body", default::CLIENT_BODY),
-            client_idle: table.seconds("client_idle", default::CLIENT_IDLE),
-            client_stream_stall: table.seconds("client_stream_stall", default::CLIENT_STREAM_STALL),
-            connect: table.seconds("connect", default::CONNECT),
-            upstream_response: table.seconds("upstream_response", default::UPSTREAM_RESPONSE),
-            upstream_idle: table.seconds("upstream_idle", default::UPSTREAM_IDLE),
-            tunnel_idle: table.seconds("tunnel_idle", default::TUNNEL_IDLE),
-            upstream_keepalive: table.seconds("upstream_keepalive", default::UPSTREAM_KEEPALIVE),
+            pools: table.list("pools", PoolSettings::read),
+            routes: table.list("routes", RouteSettings::read),
         }
     }
 }
 
 impl LimitSettings {
     fn read(table: &mut Table<'_>) -> LimitSettings {
-        let bytes = limits::HEAD_BYTES_LEAST..=limits::HEAD_BYTES;
         LimitSettings {
             head: HeadLimits {
-                head_bytes: table.size("request_head_bytes", default::REQUEST_HEAD_BYTES, bytes),
-                fields: table.whole(
-                    "request_headers",
-                    default::REQUEST_HEADERS,
-                    1..=limits::HEAD_FIELDS as u16,
-                ),
-                target_bytes: table.size(
-                    "request_target_bytes",
-                    default::REQUEST_TARGET_BYTES,
-                    1..=limits::HEAD_BYTES,
-                ),
+                head_bytes: table.size("request_head_size"),
+                fields: table.whole("request_headers"),
+                target_bytes: table.size("request_target_size"),
             },
-            request_body_bytes: table.size("request_body_bytes", 0, 0..=limits::BODY_BYTES),
+            request_body_bytes: table.size("request_body_size"),
             connections: table
-                .get("connections", |item| {
-                    Some(item.placed(item.whole(0..=limits::CONNECTIONS)?))
-                })
+                .get("connections", |item| Some(item.placed(item.whole()?)))
                 .unwrap_or_default(),
-            requests_per_connection: table.whole(
-                "requests_per_connection",
-                0,
-                0..=limits::REQUESTS_PER_CONNECTION,
-            ),
-            memory_bytes: table
-                .get("memory_bytes", read_memory_bytes)
-                .unwrap_or_default(),
+            requests_per_connection: table.whole("requests_per_connection"),
+            memory_bytes: table.get("memory", read_memory_bytes).unwrap_or_default(),
         }
     }
 }
@@ -208,7 +152,7 @@ fn read_trusted_proxy(item: &Item<'_>) -> Option<Placed<TrustedProxy>> {
 }
 
 fn read_memory_bytes(item: &Item<'_>) -> Option<Placed<u64>> {
-    let bytes = item.size(0..=limits::MEMORY_BYTES)?;
+    let bytes = item.size()?;
     if (1..limits::MEMORY_BYTES_LEAST).contains(&bytes) {
         let least = limits::MEMORY_BYTES_LEAST;
         return item.wrong(format!(
@@ -220,27 +164,13 @@ fn read_memory_bytes(item: &Item<'_>) -> Option<Placed<u64>> {
 }
 
 fn read_access_log(table: &mut Table<'_>) -> Option<AccessLog> {
-    let formats = [
-        ("json", AccessLogFormat::Json),
-        ("combined", AccessLogFormat::Combined),
-    ];
-    let format = table.get("format", |item| item.word(&formats));
+    let format = table.word("format");
     let path = table.must("path", address::file_path)?;
-    Some(AccessLog {
-        path,
-        format: format.unwrap_or(AccessLogFormat::Json),
-    })
-}
-
-fn read_traceparent(table: &mut Table<'_>) -> Traceparent {
-    Traceparent {
-        create: table.flag("create", false),
-        propagate: table.flag("propagate", true),
-    }
+    Some(AccessLog { path, format })
 }
 
 fn read_test_servers(table: &mut Table<'_>) -> Vec<Placed<SocketAddr>> {
-    table.list("listen_addrs", limits::TEST_SERVERS, |item| {
+    table.list("listen_addrs", |item| {
         Some(item.placed(item.parsed(address::socket_addr)?))
     })
 }

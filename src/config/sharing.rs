@@ -144,13 +144,8 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         table: _, // It follows from the algorithm and the backends.
         backends,
         outlier,
-        on_unhealthy,
-        panic_threshold,
-        idle_connections,
-        protocol,
+        options,
         tls,
-        proxy_protocol,
-        strict_responses,
         keepalive,
         counts,
     } = one;
@@ -165,13 +160,8 @@ fn same_pool(one: &Pool, other: &Pool) -> bool {
         && backends.len() == other.backends.len()
         && pairs.all(|(one, other)| same_backend(one, other))
         && *outlier == other.outlier
-        && *on_unhealthy == other.on_unhealthy
-        && *panic_threshold == other.panic_threshold
-        && *idle_connections == other.idle_connections
-        && *protocol == other.protocol
+        && *options == other.options
         && config(tls) == config(&other.tls)
-        && *proxy_protocol == other.proxy_protocol
-        && *strict_responses == other.strict_responses
         && *keepalive == other.keepalive
         && Arc::ptr_eq(counts, &other.counts)
 }

@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use rustls::pki_types::{DnsName, ServerName};
 
-use super::acme::{AcmeSettings, ChallengeKind};
+use super::acme::AcmeSettings;
 use super::address;
+use super::declared::{ChallengeKind, Demand, UnknownSni};
 use super::document::{Item, Table};
 use super::fields;
 use super::notes::Place;
 use crate::base::limits;
 use crate::http::names;
 use crate::snapshot::{ClientCertificate, Protocol};
-use crate::tls::{
-    Alpn, ClientCa, ClientSettings, Fact, MinVersion, PairFiles, Part, ServerSettings,
-};
+use crate::tls::{Alpn, ClientCa, ClientSettings, Fact, PairFiles, Part, ServerSettings};
 
 /// `tls` of a listener as written.
 #[derive(Clone, Debug)]
@@ -105,19 +104,16 @@ impl ClientTlsSettings {
 /// `tls` of a listener that speaks HTTP/2 or not.
 pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSettings> {
     item.table(|table| {
-        let min_version = table.get("min_version", |item| {
-            item.word(&[("1.2", MinVersion::Tls12), ("1.3", MinVersion::Tls13)])
-        });
+        let min_version = table.word("min_version");
         let alpn = table.get("alpn", |item| read_alpn(item, http2));
-        let by_default = match http2 {
-            true => vec![Alpn::H2, Alpn::Http1],
-            false => vec![Alpn::Http1],
+        let by_default = if http2 {
+            vec![Alpn::H2, Alpn::Http1]
+        } else {
+            vec![Alpn::Http1]
         };
         let (client_ca, ca_place) = read_client_ca(table);
-        let refuse_unknown = table.get("unknown_sni", |item| {
-            item.word(&[("default", false), ("refuse", true)])
-        });
-        let tickets = table.flag("session_tickets", true);
+        let unknown_sni: UnknownSni = table.word("unknown_sni");
+        let tickets = table.flag("session_tickets");
         let identity = read_identity(table);
         let mut automatic_place = Place::default();
         let automatic = table.get("automatic", |item| {
@@ -140,11 +136,11 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
                 pairs,
                 automatic: Vec::new(),
                 answers_challenges: false,
-                min_version: min_version.unwrap_or(MinVersion::Tls12),
+                min_version,
                 alpn: alpn.unwrap_or(by_default),
                 client_ca,
                 tickets,
-                refuse_unknown: refuse_unknown.unwrap_or(false),
+                refuse_unknown: unknown_sni == UnknownSni::Refuse,
             },
             automatic: automatic.unwrap_or_default(),
             automatic_place,
@@ -156,12 +152,11 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
 }
 
 fn read_alpn(item: &Item<'_>, http2: bool) -> Option<Vec<Alpn>> {
-    let known = [("h2", Alpn::H2), ("http/1.1", Alpn::Http1)];
-    let items = item.list(known.len())?;
+    let items = item.list()?;
     if items.is_empty() {
         return item.wrong("must name at least one");
     }
-    let read = items.iter().filter_map(|item| match item.word(&known)? {
+    let read = items.iter().filter_map(|item| match item.word()? {
         Alpn::H2 if !http2 => item.wrong("the listener has http2 = false"),
         alpn => Some(alpn),
     });
@@ -175,16 +170,13 @@ fn read_client_ca(table: &mut Table<'_>) -> (Option<ClientCa>, Option<Place>) {
         table.refuse("client_cert", "means nothing without client_ca");
         return (None, None);
     }
-    let required = table.get("client_cert", |item| {
-        item.word(&[("required", true), ("optional", false)])
-    });
+    let demand: Demand = table.word("client_cert");
     let file = table.get("client_ca", |item| {
         Some(item.placed(address::file_path(item)?))
     });
-    let required = required.unwrap_or(true);
     let ca = file.as_ref().map(|file| ClientCa {
         file: file.value.clone(),
-        required,
+        required: demand == Demand::Required,
     });
     (ca, file.map(|file| file.place))
 }
@@ -218,7 +210,7 @@ fn read_identity(table: &mut Table<'_>) -> Vec<(String, Fact)> {
 }
 
 fn read_certificates(item: &Item<'_>) -> Option<Vec<(PairFiles, PairPlaces)>> {
-    let items = item.list(limits::CERTIFICATES)?;
+    let items = item.list()?;
     if items.is_empty() {
         return item.wrong("must name at least one certificate");
     }
@@ -229,7 +221,7 @@ fn read_certificates(item: &Item<'_>) -> Option<Vec<(PairFiles, PairPlaces)>> {
 }
 
 fn read_automatic(item: &Item<'_>) -> Option<Vec<String>> {
-    let items = item.list(limits::CERTIFICATES)?;
+    let items = item.list()?;
     if items.is_empty() {
         return item.wrong("must name at least one host");
     }
@@ -262,9 +254,7 @@ fn automatic_name(text: &str) -> Result<String, String> {
 fn read_certificate(table: &mut Table<'_>) -> Option<(PairFiles, PairPlaces)> {
     table.require("cert");
     table.require("key");
-    let names = table.list("names", limits::CERTIFICATE_NAMES, |item| {
-        item.parsed(certificate_name)
-    });
+    let names = table.list("names", |item| item.parsed(certificate_name));
     let mut ocsp_place = Place::default();
     let ocsp = table.get("ocsp", |item| read_file(item, &mut ocsp_place));
     let (files, places) = read_pair(table)?;
@@ -343,10 +333,12 @@ pub(super) fn read_client(item: &Item<'_>) -> Option<ClientTlsSettings> {
 }
 
 fn read_client_table(table: &mut Table<'_>) -> ClientTlsSettings {
-    let verify = table.flag("verify", true);
-    let ca = table.get("ca", |item| match verify {
-        true => Some(item.placed(address::file_path(item)?)),
-        false => item.wrong("with verify = false nobody is verified by it"),
+    let verify = table.flag("verify");
+    let ca = table.get("ca", |item| {
+        if !verify {
+            return item.wrong("with verify = false nobody is verified by it");
+        }
+        Some(item.placed(address::file_path(item)?))
     });
     for (one, other) in [("cert", "key"), ("key", "cert")] {
         if table.has(one) && !table.has(other) {

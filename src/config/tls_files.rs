@@ -91,11 +91,11 @@ struct Client<'s> {
 fn clients(settings: &Settings) -> impl Iterator<Item = Client<'_>> {
     settings.all_pools().flat_map(|pool| {
         let own = pool.tls.as_deref();
-        let own = own.map(|tls| (tls, tls.settings(pool.protocol)));
+        let own = own.map(|tls| (tls, tls.settings(pool.options.protocol)));
         let backends = pool.backends.iter();
         let checks = backends.flat_map(|backend| &backend.health_check);
         let checks = pool.health_check.iter().chain(checks);
-        let of_checks = checks.filter_map(|check| check.own_tls(pool.protocol));
+        let of_checks = checks.filter_map(|check| check.own_tls(pool.options.protocol));
         let all = own.into_iter().chain(of_checks);
         all.map(move |(tls, settings)| Client {
             pool,

@@ -157,7 +157,7 @@ fn warn_of_bounds(settings: &Settings, machine: &Machine, notes: &Notes<'_>) {
     let workers = workers(settings, machine);
     let shared = settings
         .all_pools()
-        .filter(|pool| pool.protocol == Protocol::Http2);
+        .filter(|pool| pool.options.protocol == Protocol::Http2);
     for backend in shared.flat_map(|pool| &pool.backends) {
         let most = backend.max_connections as usize;
         if most > 0 && most < workers {

@@ -134,6 +134,7 @@ impl Control {
             sockets: sockets.map(|socket| self.with_purpose(socket)).collect(),
             blobs: blobs.into_iter().flatten().collect(),
             lock,
+            ..Handed::default()
         })
     }
 

@@ -18,9 +18,9 @@ use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::ask::{Accepted, Asks, Standing, Trial, Wish};
 use crate::control::desk::{Edit, Overlay, Problem, ProblemKind};
 use crate::control::resolve::{Compile, LookUps};
-use crate::control::upgrade::{Program, Upgrades};
+use crate::control::upgrade::{HealthReport, Program, Upgrades};
 use crate::messages::{ToHealth, ToWorker};
-use crate::shared::access::{AccessLine, Texts};
+use crate::shared::access::{AccessLine, RequestFacts, Tally, Texts};
 use crate::shared::backend_table::BackendTables;
 use crate::shared::gauges;
 use crate::shared::mailbox::{Mailbox, mailbox};
@@ -136,6 +136,7 @@ fn outside_of(
     let (asks, asked) = mpsc::channel(4);
     let (finished, ended) = mpsc::channel(1);
     let (broken, breaks) = mpsc::channel(1);
+    let health_report = HealthReport::of(health.clone());
     let started = Started {
         snapshot: compile(&config, &Resolved::new(), 1).unwrap().into(),
         desk: Desk::new(config, Overlay::default(), SystemTime::now()).0,
@@ -157,7 +158,7 @@ fn outside_of(
         },
         letters,
         tickets: Default::default(),
-        upgrades: Upgrades::new(Program::of_this_process(), Vec::new()),
+        upgrades: Upgrades::new(Program::of_this_process(), health_report, Vec::new()),
         is_alone: true,
         admin: None,
     };
@@ -416,18 +417,16 @@ fn access_line(request_id: u64) -> AccessLine {
     AccessLine {
         began: Micros::now(),
         request_id: RequestId(request_id),
-        client: None,
-        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
-        version: 11,
-        status: 200,
-        request_bytes: 0,
-        response_bytes: 0,
         generation: 1,
-        route: None,
-        pool: Some(PoolId(0)),
-        backend: None,
-        attempts: 0,
-        upstream_micros: 0,
+        facts: RequestFacts {
+            pool: Some(PoolId(0)),
+            ..RequestFacts::default()
+        },
+        texts: Texts::new(b"GET", b"/", b"", b"", b"", b""),
+        tally: Tally {
+            status: 200,
+            ..Tally::default()
+        },
         total_micros: 0,
         failure: "",
     }

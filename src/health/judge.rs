@@ -4,8 +4,10 @@ use std::mem;
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::machine_clock::MachineClock;
 use crate::base::time::Micros;
 use crate::shared::backend_table::BackendState;
+use crate::shared::health_record::{EjectionRecord, HealthRecord};
 use crate::snapshot::{Backend, HealthCheck, Outlier, Pool};
 
 /// What is known of one backend. A new one is healthy until something speaks against it.
@@ -137,6 +139,48 @@ impl Judge {
     }
 }
 
+/// What one process knows of a backend, for the process after it.
+impl Judge {
+    /// Writes what is known to the record.
+    pub fn write_to(&self, record: &mut HealthRecord, clock: MachineClock) {
+        record.is_down = self.down;
+        record.against = self.against;
+        let ejection = |ejection: Ejection| EjectionRecord {
+            until: clock.shared(ejection.until),
+            number: ejection.number,
+        };
+        record.ejection = self.ejection.map(ejection);
+        record.last_ejection = self.last.map(ejection);
+    }
+
+    /// Takes over what another process found by probes of the same settings.
+    pub fn resume_probes(&mut self, record: &HealthRecord) {
+        self.down = record.is_down;
+        self.against = record.against;
+    }
+
+    /// Takes over the ejections of another process whose pool has the same settings. What the record says is kept
+    /// within the bounds of the settings, since the record comes from elsewhere.
+    pub fn resume_ejections(
+        &mut self,
+        record: &HealthRecord,
+        outlier: &Outlier,
+        clock: MachineClock,
+        now: Micros,
+    ) {
+        let longest = outlier.eject * limits::EJECT_MULTIPLE;
+        let own = |ejection: EjectionRecord| {
+            let until = Micros(u64::try_from(clock.own(ejection.until)).unwrap_or(0));
+            Ejection {
+                until: until.min(now.after(longest)),
+                number: ejection.number.clamp(1, limits::EJECT_MULTIPLE),
+            }
+        };
+        self.ejection = record.ejection.map(own);
+        self.last = record.last_ejection.map(own);
+    }
+}
+
 /// How many backends of a pool of `backends` may be ejected at once.
 pub fn most_ejected(backends: usize, outlier: &Outlier) -> usize {
     if outlier.max_ejected_percent == 0 {
@@ -259,6 +303,61 @@ mod tests {
         now = now.after(memory);
         let until = judge.eject(now, &outlier);
         assert_eq!(until.since(now), 30 * SECOND);
+    }
+
+    #[test]
+    fn another_process_goes_on_with_what_one_has_found() {
+        let (old, new) = (
+            MachineClock::began_at(0),
+            MachineClock::began_at(20 * SECOND as i64),
+        );
+        let outlier = outlier(5);
+        let mut judge = Judge::default();
+        let first = judge.eject(Micros(0), &outlier);
+        judge.end_ejection(first);
+        judge.eject(first, &outlier);
+        judge.probed(false, &check(3, 2));
+        let mut record = HealthRecord::default();
+        judge.write_to(&mut record, old);
+        let mut next = Judge::default();
+        next.resume_probes(&record);
+        next.resume_ejections(&record, &outlier, new, Micros(10 * SECOND));
+        assert_eq!(next.state(), BackendState::Ejected);
+        assert_eq!(next.ejected_until(), Some(Micros(70 * SECOND)));
+        assert_eq!(next.against, 1);
+        next.end_ejection(Micros(70 * SECOND));
+        let third = next.eject(Micros(71 * SECOND), &outlier);
+        assert_eq!(
+            third.since(Micros(71 * SECOND)),
+            90 * SECOND,
+            "the third one"
+        );
+    }
+
+    #[test]
+    fn a_record_that_no_process_writes_stays_within_the_settings() {
+        let outlier = outlier(5);
+        let clock = MachineClock::began_at(1_000);
+        for (until, expected) in [
+            (i64::MAX, 301 * SECOND),
+            (i64::MIN, 0),
+            (999, 0),
+            (1_000 + SECOND as i64, SECOND),
+        ] {
+            let ejection = Some(EjectionRecord {
+                until,
+                number: u32::MAX,
+            });
+            let record = HealthRecord {
+                ejection,
+                last_ejection: ejection,
+                ..HealthRecord::default()
+            };
+            let mut judge = Judge::default();
+            judge.resume_ejections(&record, &outlier, clock, Micros(SECOND));
+            assert_eq!(judge.ejected_until(), Some(Micros(expected)), "{until}");
+            assert_eq!(judge.last.unwrap().number, limits::EJECT_MULTIPLE);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod judge;
 mod news;
 mod place;
 mod probe;
+mod resume;
 mod schedule;
 mod watch;
 
@@ -19,18 +20,21 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use monoio::net::UnixStream;
 use monoio::time::timeout;
 use monoio::{LegacyDriver, RuntimeBuilder};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
+use crate::base::machine_clock::MachineClock;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::health::news::News;
 use crate::health::probe::Outcome;
+use crate::health::resume::Records;
 use crate::health::watch::{Assignment, Watch};
-use crate::messages::{ToControl, ToHealth, ToWorker};
+use crate::messages::{Resumption, ToControl, ToHealth, ToWorker};
 use crate::shared::SharedTables;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::outbox::Outbox;
@@ -83,6 +87,8 @@ struct Health {
     tables: SharedTables,
     workers: Vec<Outbox<BackendId, ToWorker>>,
     control: Outbox<BackendId, ToControl>,
+    /// Receives a message when the workers have been told everything that is known.
+    told: Option<Sender<()>>,
 }
 
 /// Where the probes' tasks put their outcomes, beside the letters.
@@ -110,6 +116,7 @@ impl Health {
             tables,
             workers: workers.into_iter().map(Outbox::new).collect(),
             control: Outbox::new(control),
+            told: None,
         }
     }
 
@@ -132,6 +139,9 @@ impl Health {
                 self.start_probe(assignment);
             }
             let all_sent = self.tell_news();
+            if all_sent && let Some(told) = self.told.take() {
+                let _ = told.try_send(()); // The receiver may have lost its patience.
+            }
             timeout(self.pause(all_sent), wake.readable(false))
                 .await
                 .unwrap_or(Ok(()))?;
@@ -145,6 +155,11 @@ impl Health {
                     self.most_probes = snapshot.descriptors.probes;
                     self.watch.adopt(&snapshot, now);
                 }
+                ToHealth::Resume(resumption) => self.resume(resumption, now),
+                ToHealth::Report(to) => {
+                    // The receiver may have lost its patience.
+                    let _ = to.try_send(self.watch.records(MachineClock::read()));
+                }
                 ToHealth::Failed {
                     backend,
                     failures,
@@ -156,6 +171,18 @@ impl Health {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn resume(&mut self, resumption: Resumption, now: Micros) {
+        let Resumption {
+            snapshot,
+            records,
+            told,
+        } = resumption;
+        self.most_probes = snapshot.descriptors.probes;
+        let records = Records::new(records, MachineClock::read());
+        self.watch.resume(&snapshot, records, now);
+        self.told = Some(told);
     }
 
     /// How many more probes may be under way.

@@ -1,24 +1,27 @@
 //! Every backend that is watched, what is thought of it, and when it is probed next. No I/O and no clock: the thread
 //! tells it what happened and when, and takes the news away.
 
+mod ejections;
 mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::base::ids::BackendId;
+use crate::base::machine_clock::MachineClock;
 use crate::base::time::Micros;
 use crate::health::jitter::Jitter;
 use crate::health::judge::{self, Judge};
 use crate::health::news::{News, probes_in_words};
 use crate::health::place::Place;
 use crate::health::probe::Outcome;
+use crate::health::resume::{Records, record_of};
 use crate::health::schedule::Schedule;
 use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
-use crate::snapshot::{Backend, HealthCheck, Outlier, Pool, Snapshot};
+use crate::shared::health_record::HealthRecord;
+use crate::snapshot::{Backend, HealthCheck, Pool, Snapshot};
 
 /// All watched backends.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Watch {
     pools_down: BTreeSet<String>,
     /// Names of the pools that panic.
     panicking: BTreeSet<String>,
+    /// What another process knew of the backends of the snapshot that is adopted next.
+    resumed: Option<Records>,
     news: Vec<News>,
     jitter: Jitter,
 }
@@ -98,6 +103,7 @@ impl Watch {
             ejection_ends: BTreeSet::new(),
             pools_down: BTreeSet::new(),
             panicking: BTreeSet::new(),
+            resumed: None,
             news: Vec::new(),
             jitter: Jitter::new(),
         }
@@ -113,6 +119,23 @@ impl Watch {
         let probe = self.schedule.next_due().filter(|_| room);
         let ejection_end = self.ejection_ends.first().map(|&(at, _)| at);
         probe.into_iter().chain(ejection_end).min()
+    }
+
+    /// Begins to watch the backends of this snapshot with what another process knew of them. The first probe of each
+    /// comes soon all the same.
+    pub fn resume(&mut self, snapshot: &Arc<Snapshot>, records: Records, now: Micros) {
+        self.resumed = Some(records);
+        self.adopt(snapshot, now);
+        self.resumed = None;
+    }
+
+    /// What is known of every backend that is configured, for another process.
+    pub fn records(&self, clock: MachineClock) -> Vec<HealthRecord> {
+        let configured = self.backends.iter();
+        let configured = configured.filter(|(id, _)| !self.leaving.contains(id));
+        configured
+            .map(|(_, watched)| record_of(&watched.place, &watched.judge, clock))
+            .collect()
     }
 
     /// Watches the backends of this snapshot from now on. Those that stay keep all that is known of them: a row remains
@@ -154,9 +177,12 @@ impl Watch {
                 (watched.judge.asked_anew(), NextProbe::Never, Micros(0))
             }
             Some(watched) => (watched.judge, watched.next_probe, watched.last_probe),
-            None => (Judge::default(), NextProbe::Never, Micros(0)),
+            None => (self.first_judge(&place, now), NextProbe::Never, Micros(0)),
         };
         judge.apply(place.backend(), place.pool());
+        if let Some(records) = &self.resumed {
+            records.resume_since(&place, &judge);
+        }
         let next_probe = self.plan(planned, &judge, &place, now);
         match next_probe {
             NextProbe::At(at) => self.schedule.insert(place.pool_index(), at, id),
@@ -191,6 +217,11 @@ impl Watch {
                 last_probe,
             },
         );
+    }
+
+    fn first_judge(&self, place: &Place, now: Micros) -> Judge {
+        let records = self.resumed.as_ref();
+        records.map_or_else(Judge::default, |records| records.judge(place, now))
     }
 
     /// A backend that was not probed will be soon; one that was waits no longer than the settings now say.
@@ -306,50 +337,6 @@ impl Watch {
         self.schedule.insert(watched.lane, soon, id);
     }
 
-    /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails
-    /// while the backend is out of service was sent before and says nothing new.
-    pub fn failed(&mut self, id: BackendId, failures: u32, word: &'static str, now: Micros) {
-        let Some(place) = self.backends.get(&id).map(|watched| watched.place.clone()) else {
-            return;
-        };
-        if self.leaving.contains(&id) {
-            return; // It is in no pool any more.
-        }
-        let Some(outlier) = &place.pool().outlier else {
-            return;
-        };
-        if !self.is_usable(place.backend()) || !self.may_eject_from(place.pool(), outlier) {
-            return;
-        }
-        let Some(Watched { judge, .. }) = self.backends.get_mut(&id) else {
-            return;
-        };
-        let from = judge.state();
-        let until = judge.eject(now, outlier);
-        self.ejection_ends.insert((until, id));
-        let time = Duration::from_micros(until.since(now));
-        self.settle(
-            id,
-            from,
-            format!("{failures} consecutive failures: {word}; for {time:?}"),
-        );
-    }
-
-    /// Ends the ejections whose time is over.
-    pub fn end_ejections(&mut self, now: Micros) {
-        while let Some(&(until, id)) = self.ejection_ends.first()
-            && until <= now
-        {
-            self.ejection_ends.pop_first();
-            let Some(watched) = self.backends.get_mut(&id) else {
-                continue;
-            };
-            let from = watched.judge.state();
-            watched.judge.end_ejection(now);
-            self.settle(id, from, "ejection is over".to_owned());
-        }
-    }
-
     /// Reports the backend if its state is no longer `from`, and its pool if that made a difference to it.
     fn settle(&mut self, id: BackendId, from: BackendState, reason: String) {
         let Some(Watched { place, judge, .. }) = self.backends.get(&id) else {
@@ -405,26 +392,6 @@ impl Watch {
         }
     }
 
-    /// Ends the ejections of a pool's backends.
-    fn forgive(&mut self, pool: &Pool) {
-        for id in pool.backends.iter().map(Backend::id) {
-            let Some(Watched { place, judge, .. }) = self.backends.get_mut(&id) else {
-                continue;
-            };
-            let from = judge.state();
-            if from != BackendState::Ejected || place.backend().addr.is_none() {
-                continue;
-            }
-            if let Some(until) = judge.ejected_until() {
-                self.ejection_ends.remove(&(until, id));
-            }
-            judge.forgive();
-            let reason = "no other backend of its pool is left".to_owned();
-            let change = StateChange::new(place, Some(from), judge.state(), reason);
-            self.news.push(News::Changed(change));
-        }
-    }
-
     /// How many backends of a pool take requests.
     fn usable(&self, pool: &Pool) -> usize {
         let backends = pool.backends.iter();
@@ -435,39 +402,6 @@ impl Watch {
         let watched = self.backends.get(&backend.id());
         let is_healthy = |watched: &Watched| watched.judge.state() == BackendState::Healthy;
         backend.addr.is_some() && watched.is_some_and(is_healthy)
-    }
-
-    /// Whether another usable backend of the pool may be ejected: never the last one.
-    fn may_eject_from(&self, pool: &Pool, outlier: &Outlier) -> bool {
-        self.ejected(pool).len() < judge::most_ejected(pool.backends.len(), outlier)
-            && self.usable(pool) > 1
-    }
-
-    /// The ejected backends of a pool, in the order in which their ejections end.
-    fn ejected(&self, pool: &Pool) -> Vec<(Micros, BackendId)> {
-        let until = |id: BackendId| Some((self.backends.get(&id)?.judge.ejected_until()?, id));
-        let ids = pool.backends.iter().map(Backend::id);
-        let mut ejected: Vec<_> = ids.filter_map(until).collect();
-        ejected.sort_unstable();
-        ejected
-    }
-
-    /// Ends the ejections of a pool that would end first, if there are more than may be: the pool has become smaller.
-    fn forgive_surplus(&mut self, pool: &Pool) {
-        let Some(outlier) = &pool.outlier else {
-            return;
-        };
-        let most = judge::most_ejected(pool.backends.len(), outlier);
-        let ejected = self.ejected(pool);
-        let surplus = ejected.len().saturating_sub(most);
-        for &(until, id) in &ejected[..surplus] {
-            self.ejection_ends.remove(&(until, id));
-            if let Some(watched) = self.backends.get_mut(&id) {
-                let from = watched.judge.state();
-                watched.judge.forgive();
-                self.settle(id, from, "its pool has become smaller".to_owned());
-            }
-        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Refusal {
     ];
 
     /// The status that a client gets for a request refused this way.
-    pub fn status(self) -> u16 {
+    pub const fn status(self) -> u16 {
         match self {
             Refusal::MethodNotAllowed => 405,
             Refusal::TargetTooLong => 414,
@@ -148,7 +148,7 @@ impl Refusal {
     }
 
     /// The reason for logs, `Proxy-Status` and metrics: one word in snake case, different for every refusal.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Refusal::BadRequestLine => "bad_request_line",
             Refusal::BadStatusLine => "bad_status_line",

@@ -8,11 +8,14 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
+
 use crate::base::addresses::{ListenAddr, Purpose};
 use crate::base::ids::{BackendId, RequestId, WorkerId};
 use crate::http::refusal::Refusal;
 use crate::shared::backend_table::{BackendState, Permit};
 use crate::shared::client_count::SharedClientCount;
+use crate::shared::health_record::HealthRecord;
 use crate::snapshot::Snapshot;
 
 /// To a worker, from control, health and the other workers.
@@ -68,6 +71,11 @@ pub enum ToWorker {
 pub enum ToHealth {
     /// Watch these backends from now on.
     Snapshot(Arc<Snapshot>),
+    /// Watch these backends from now on, with what the old process of an upgrade knew of them. Comes before every
+    /// [`ToHealth::Snapshot`].
+    Resume(Resumption),
+    /// Report what is known of every backend, for the new process of an upgrade.
+    Report(Sender<Vec<HealthRecord>>),
     /// As many requests to a backend have failed one after the other, on all workers together, as its pool ejects it
     /// for.
     Failed {
@@ -84,6 +92,17 @@ pub enum ToHealth {
     StopProbing,
     /// End the thread.
     Stop,
+}
+
+/// What the health thread of a process that takes over begins with.
+#[derive(Debug)]
+pub struct Resumption {
+    /// The configuration of the process.
+    pub snapshot: Arc<Snapshot>,
+    /// What the old process knew.
+    pub records: Vec<HealthRecord>,
+    /// Receives a message when the states of all backends have been sent to all workers.
+    pub told: Sender<()>,
 }
 
 /// To the control thread, from the workers and the health thread.

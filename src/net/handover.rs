@@ -18,7 +18,7 @@ use rustix::net::{
 };
 
 use super::BoundListener;
-use super::blob::Blob;
+use super::blob::{Blob, UnreadableBlob};
 use super::inherited::Passed;
 use crate::base::addresses::{Purpose, ServerKind};
 use crate::base::limits;
@@ -53,7 +53,10 @@ pub struct Line {
 pub struct Handed {
     /// Listening sockets, each with its purpose.
     pub sockets: Vec<Passed>,
+    /// The messages, each of which the next process reads or ignores.
     pub blobs: Vec<Blob>,
+    /// The messages that came and cannot be read.
+    pub unreadable: Vec<UnreadableBlob>,
     /// The lock of the state file, which keeps other processes from writing that file.
     pub lock: Option<OwnedFd>,
 }
@@ -64,6 +67,38 @@ impl From<Vec<Passed>> for Handed {
         Handed {
             sockets,
             ..Handed::default()
+        }
+    }
+}
+
+impl Handed {
+    /// Adds what one message brings. Errors: as [`Line::take`].
+    fn add(&mut self, text: &str, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        if text == LOCK {
+            self.lock = descriptors.into_iter().next();
+        } else if let Some(title) = text.strip_prefix(BLOB) {
+            self.add_blob(title.trim_end(), descriptors.into_iter().next());
+        } else if descriptors.is_empty() {
+            return Err(invalid(&format!("the other process says {text:?}")));
+        } else {
+            self.sockets.extend(sockets_of(text, descriptors)?);
+            if self.sockets.len() > limits::HANDOVER_SOCKETS {
+                return Err(invalid("more sockets came than a process sends"));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_blob(&mut self, title: &str, descriptor: Option<OwnedFd>) {
+        if self.blobs.len() == limits::HANDOVER_BLOBS {
+            return self.unreadable.push(UnreadableBlob {
+                name: title.to_owned(),
+                reason: "more messages came than a process sends".to_owned(),
+            });
+        }
+        match Blob::receive(title, descriptor) {
+            Ok(blob) => self.blobs.push(blob),
+            Err(unreadable) => self.unreadable.push(unreadable),
         }
     }
 }
@@ -190,33 +225,19 @@ impl Line {
         self.say(NO_MORE)
     }
 
-    /// Receives a message of [`Line::hand_sockets`] or [`Line::hand_rest`]. Errors: the other end is closed or silent,
-    /// or a socket does not listen at the address that the message names.
+    /// Receives a message of [`Line::hand_sockets`] or [`Line::hand_rest`]. A blob that cannot be read, and each blob
+    /// after the first `limits::HANDOVER_BLOBS`, is only noted: an upgrade does not fail for it. Errors: the other end
+    /// is closed or silent, or a socket does not listen at the address that the message names.
     pub fn take(&self) -> io::Result<Handed> {
         let mut handed = Handed::default();
-        loop {
+        for _ in 0..limits::HANDOVER_MESSAGES {
             let (text, descriptors) = self.receive()?.ok_or(ErrorKind::UnexpectedEof)?;
             if text == NO_MORE {
                 return Ok(handed);
             }
-            if text == LOCK {
-                handed.lock = descriptors.into_iter().next();
-                continue;
-            }
-            if descriptors.is_empty() {
-                return Err(invalid(&format!("the other process says {text:?}")));
-            }
-            match text.strip_prefix(BLOB) {
-                Some(title) => handed.blobs.extend(blob_of(title, descriptors)?),
-                None => handed.sockets.extend(sockets_of(&text, descriptors)?),
-            }
-            let (sockets, blobs) = (handed.sockets.len(), handed.blobs.len());
-            if sockets > limits::HANDOVER_SOCKETS || blobs > limits::HANDOVER_BLOBS {
-                return Err(invalid(
-                    "more sockets or messages came than a process sends",
-                ));
-            }
+            handed.add(&text, descriptors)?;
         }
+        Err(invalid("more messages came than a process sends"))
     }
 
     fn send(&self, text: &str, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -294,16 +315,6 @@ fn sockets_of(text: &str, descriptors: Vec<OwnedFd>) -> io::Result<Vec<Passed>> 
     sockets.collect()
 }
 
-/// The message with this title; `None`: the title has the form of another version of the program.
-fn blob_of(title: &str, descriptors: Vec<OwnedFd>) -> io::Result<Option<Blob>> {
-    let version = title.trim_end().split_once('\t');
-    let version = version.and_then(|(name, version)| Some((name, version.parse().ok()?)));
-    let Some(((name, version), descriptor)) = version.zip(descriptors.into_iter().next()) else {
-        return Ok(None);
-    };
-    Blob::from_descriptor(name, version, descriptor).map(Some)
-}
-
 fn invalid(text: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, text)
 }
@@ -345,134 +356,4 @@ fn in_time(error: rustix::io::Errno) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{TcpListener, TcpStream};
-    use std::os::unix::net::UnixListener;
-    use std::thread;
-
-    use super::*;
-    use crate::base::addresses::ListenAddr;
-
-    fn listeners(count: usize) -> Vec<BoundListener> {
-        let open = || TcpListener::bind("127.0.0.1:0").unwrap();
-        (0..count)
-            .map(|_| BoundListener::adopt(open()).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn words_arrive_and_the_end_is_noticed() {
-        let (one, other) = Line::pair().unwrap();
-        one.say("ready").unwrap();
-        one.say(&"é".repeat(limits::HANDOVER_BYTES)).unwrap();
-        assert_eq!(other.hear().unwrap().as_deref(), Some("ready"));
-        let long = other.hear().unwrap().unwrap();
-        assert_eq!(long, "é".repeat(limits::HANDOVER_BYTES / 2));
-        drop(one);
-        assert_eq!(other.hear().unwrap(), None);
-        assert!(other.say("anybody?").is_err());
-    }
-
-    #[test]
-    fn more_sockets_than_fit_one_message_arrive_in_order() {
-        let (one, other) = Line::pair().unwrap();
-        let path = std::env::temp_dir().join(format!("handover-{}", std::process::id()));
-        let unix = UnixListener::bind(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let mut sent = listeners(2 * limits::HANDOVER_DESCRIPTORS + 1);
-        sent.insert(7, BoundListener::adopt(unix).unwrap());
-        let words = [
-            "proxy",
-            "admin-tls",
-            "",
-            "test-server",
-            "proxy-tls",
-            "admin",
-        ];
-        let purposes = words.iter().cycle().map(|word| purpose_of(word));
-        let sent: Vec<Passed> = sent.into_iter().zip(purposes).collect();
-        let told = |(socket, purpose): &Passed| (socket.addr.clone(), *purpose);
-        let expected: Vec<_> = sent.iter().map(told).collect();
-        let blob = |name: &str, bytes: usize| Blob {
-            name: name.to_owned(),
-            version: 7,
-            bytes: vec![1; bytes],
-        };
-        let blobs = vec![blob("one", 1 << 20), blob("empty", 0)];
-        let handed = Handed {
-            sockets: sent,
-            blobs: blobs.clone(),
-            lock: Some(std::fs::File::open("/dev/null").unwrap().into()),
-        };
-        let sender = thread::spawn(move || {
-            one.hand_sockets(&handed.sockets)?;
-            one.hand_rest(&handed)
-        });
-        let received = other.take().unwrap().sockets;
-        let received_rest = other.take().unwrap();
-        assert_eq!(received_rest.blobs, blobs);
-        assert!(received_rest.lock.is_some());
-        sender.join().unwrap().unwrap();
-        let actual: Vec<_> = received.iter().map(told).collect();
-        assert_eq!(actual, expected);
-        assert_eq!(actual[7].0, ListenAddr::Unix(path));
-        assert_ne!(actual[1].1, actual[0].1);
-        let ListenAddr::Tcp(last) = &actual.last().unwrap().0 else {
-            panic!("the last one is a TCP socket");
-        };
-        TcpStream::connect(last)
-            .expect("it still listens, although the sender's descriptors are closed");
-    }
-
-    #[test]
-    fn what_another_version_says_of_a_socket_is_not_needed() {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = socket.local_addr().unwrap();
-        let admin = purpose_of("admin");
-        assert!(admin.is_some());
-        for (text, expected) in [("", None), ("\tadmin", admin), ("\tunheard-of", None)] {
-            let (one, other) = Line::pair().unwrap();
-            one.send(&format!("{addr}{text}\n"), &[socket.as_fd()])
-                .unwrap();
-            one.say(NO_MORE).unwrap();
-            let received = other.take().unwrap().sockets;
-            assert_eq!(received[0].1, expected, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_comes_is_checked() {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let right = format!("{}\n", socket.local_addr().unwrap());
-        let connected = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
-        let rows: [(&str, &[BorrowedFd<'_>]); 4] = [
-            ("127.0.0.1:1\n", &[socket.as_fd()]),
-            (&right, &[]),
-            (&right, &[socket.as_fd(), socket.as_fd()]),
-            (&right, &[connected.as_fd()]),
-        ];
-        for (text, sockets) in rows {
-            let (one, other) = Line::pair().unwrap();
-            one.send(text, sockets).unwrap();
-            one.say(NO_MORE).unwrap();
-            assert!(other.take().is_err(), "{text:?}");
-        }
-        let (one, other) = Line::pair().unwrap();
-        one.send(&right, &[socket.as_fd()]).unwrap();
-        drop(one);
-        let error = other.take().unwrap_err();
-        assert_eq!(
-            error.kind(),
-            ErrorKind::UnexpectedEof,
-            "the list has no end"
-        );
-    }
-
-    #[test]
-    fn descriptors_with_a_plain_word_are_refused() {
-        let (one, other) = Line::pair().unwrap();
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        one.send("ready", &[socket.as_fd()]).unwrap();
-        assert!(other.hear().is_err());
-    }
-}
+mod tests;

@@ -18,7 +18,7 @@ mod timer;
 pub mod tls;
 mod unasked;
 
-pub use blob::Blob;
+pub use blob::{Blob, BlobKind, UnreadableBlob};
 pub use block::{Block, Blocks};
 pub use bound_listener::BoundListener;
 pub use connect::{connect_tcp, connect_unix};

@@ -8,39 +8,74 @@ use crate::base::ids::{PoolId, RequestId, RouteId};
 use crate::base::limits;
 use crate::base::time::Micros;
 
-/// What is known of an exchange when it has ended.
+/// One exchange that has ended.
 #[derive(Debug)]
 pub struct AccessLine {
     /// When the request's first byte came. The reader turns it into the time of day.
     pub began: Micros,
-    /// The id that the client saw in an own answer.
+    /// The id that the client saw in an answer of our own.
     pub request_id: RequestId,
-    /// `None` for a client on a Unix socket.
-    pub client: Option<IpAddr>,
+    /// [`crate::snapshot::Snapshot::generation`] of the snapshot that `facts` and `tally` refer to. (An `Arc` of the
+    /// snapshot would be counted up and down by every core for every request.)
+    pub generation: u64,
+    pub facts: RequestFacts,
     pub texts: Texts,
-    /// 10 or 11.
+    pub tally: Tally,
+    /// Microseconds from the request's first byte to the answer's last.
+    pub total_micros: u64,
+    /// The label of a failure; `""` if there was none.
+    pub failure: &'static str,
+}
+
+/// The facts of a request: what its head says, and where the decision about it has led.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestFacts {
+    /// The client's address: that of the connection's peer, or the address that a trusted proxy names. `None` for a
+    /// client on a Unix socket.
+    pub client: Option<IpAddr>,
+    /// 10, 11 or 20.
     pub version: u8,
-    /// What the client was answered; 499 if it left before.
+    /// Whether the answer has no body whatever its fields say, because the request is a HEAD.
+    pub is_head: bool,
+    /// Whether the request is a gRPC call, which is answered in gRPC's own terms.
+    pub is_grpc: bool,
+    /// Whether the client would rather have JSON than text.
+    pub wants_json: bool,
+    /// The route to which host and path lead, whether or not the request may take it.
+    pub found_route: Option<RouteId>,
+    /// The route that the request has taken.
+    pub route: Option<RouteId>,
+    /// The pool of that route.
+    pub pool: Option<PoolId>,
+}
+
+/// What is counted and timed of an exchange while it runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Status of the answer; 0 before, 499 if the client left before it came.
     pub status: u16,
+    /// Attempts made at backends, 0 if none.
+    pub attempts: u8,
+    /// Whether a byte of an answer came from a backend. The request is not sent again then.
+    pub is_heard: bool,
+    /// Whether the head of an answer is on its way to the client, so that no other can be sent.
+    pub is_answered: bool,
+    /// Whether the answer is a stream of server-sent events.
+    pub is_event_stream: bool,
+    /// The backend of the last attempt, as index in the pool's backends.
+    pub backend: Option<u32>,
     /// Bytes of the request's body.
     pub request_bytes: u64,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
-    /// [`crate::snapshot::Snapshot::generation`] of the snapshot that `route`, `pool` and `backend` refer to. (An `Arc`
-    /// of the snapshot would be counted up and down by every core for every request.)
-    pub generation: u64,
-    pub route: Option<RouteId>,
-    pub pool: Option<PoolId>,
-    /// Index in the pool's backends; of the last attempt.
-    pub backend: Option<u32>,
-    /// Attempts made upstream, 0 if none.
-    pub attempts: u8,
-    /// Microseconds from the first attempt to the response head; 0 if none came.
-    pub upstream_micros: u64,
-    /// Microseconds from the request's first byte to the answer's last.
-    pub total_micros: u64,
-    /// The reason word of a failure; `""` if there was none.
-    pub failure: &'static str,
+    /// Microseconds from the sending of the request, in the last attempt, to the head of the backend's answer; `None`
+    /// before.
+    pub upstream_micros: Option<u64>,
+    /// The instant since which nobody but the backend can be waited for: palantir connects to it, or it was sent the
+    /// request, or the end of the request. Only where the whole exchange has a bound.
+    pub backend_since: Micros,
+    /// Microseconds from the request's first byte to that head; 0 before.
+    pub head_micros: u64,
 }
 
 /// What the request said, byte for byte, in one allocation. Each text is cut at [`limits::LOGGED_TEXT_BYTES`]; an

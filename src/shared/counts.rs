@@ -2,26 +2,25 @@
 //! Counts are held by the snapshots that name the thing, and go on from one snapshot to the next.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use super::backend_table::BackendState;
 use super::count::{Count, PerWorker, numbers};
+use super::failure::REASON_GROUPS;
 use super::histogram::{COARSE, FINE, Histogram, Times};
 use crate::base::ids::WorkerId;
 use crate::base::time::Micros;
 
 /// Classes of statuses: 1xx to 5xx.
 pub const CLASSES: usize = 5;
-/// Kinds of failures that are counted apart per route and backend; `worker/failure.rs` names them.
-pub const KINDS: usize = 33;
-/// One value for each kind of failure.
+/// One value for each group of reasons for which requests fail.
 #[derive(Clone, Debug)]
-pub struct PerKind<T>(pub [T; KINDS]);
+pub struct PerGroup<T>(pub [T; REASON_GROUPS]);
 
 // The standard library has no default for an array of more than 32 elements.
-impl<T: Default> Default for PerKind<T> {
+impl<T: Default> Default for PerGroup<T> {
     fn default() -> Self {
-        PerKind(std::array::from_fn(|_| T::default()))
+        PerGroup(std::array::from_fn(|_| T::default()))
     }
 }
 
@@ -30,7 +29,7 @@ const STATES: usize = BackendState::ALL.len();
 
 /// The class of a status as an index: 0 for 1xx. A status of 600 or above counts as a 5xx (RFC 9110 section 15).
 #[inline]
-pub fn class_of(status: u16) -> usize {
+pub fn status_class(status: u16) -> usize {
     (usize::from(status) / 100).clamp(1, CLASSES) - 1
 }
 
@@ -46,8 +45,8 @@ pub struct RouteBlock {
     /// From a request's first byte until its answer's head was there.
     pub response_times: Histogram<COARSE>,
     pub retries: Count,
-    /// Requests that failed, by kind.
-    pub failures: PerKind<Count>,
+    /// Requests that failed, by group of reasons.
+    pub failures: PerGroup<Count>,
 }
 
 /// What one worker counts of one pool.
@@ -72,31 +71,31 @@ pub struct BackendBlock {
     pub response_times: Histogram<FINE>,
     /// Of connections that were made.
     pub connect_times: Histogram<COARSE>,
-    /// Attempts that failed by the backend's fault, by kind.
-    pub failures: PerKind<Count>,
+    /// Attempts that failed by the backend's fault, by group of reasons.
+    pub failures: PerGroup<Count>,
 }
 
-/// Bits of a packed [`LastFailure`] that say the kind; the others say when.
-const KIND_BITS: u32 = 8;
-const _: () = assert!(KINDS < 1 << KIND_BITS);
+/// Bits of a packed [`LastFailure`] that say the group; the others say when.
+const GROUP_BITS: u32 = 8;
+const _: () = assert!(REASON_GROUPS < 1 << GROUP_BITS);
 
 impl BackendBlock {
     /// Counts a failed attempt.
-    pub fn fail(&self, kind: usize, at: Micros) {
-        self.failures.0[kind].add(1);
-        self.note_failure(kind, at);
+    pub fn fail(&self, group: usize, at: Micros) {
+        self.failures.0[group].add(1);
+        self.note_failure(group, at);
     }
 
     /// Notes what the latest failure was, in one store, so that no reader sees half of it.
-    pub fn note_failure(&self, kind: usize, at: Micros) {
-        self.last_failure.set((at.0 << KIND_BITS) | kind as u64);
+    pub fn note_failure(&self, group: usize, at: Micros) {
+        self.last_failure.set((at.0 << GROUP_BITS) | group as u64);
     }
 
     fn last_failure(&self) -> Option<LastFailure> {
         let packed = self.last_failure.get();
         (packed != 0).then_some(LastFailure {
-            at: Micros(packed >> KIND_BITS),
-            kind: (packed & ((1 << KIND_BITS) - 1)) as usize,
+            at: Micros(packed >> GROUP_BITS),
+            group: (packed & ((1 << GROUP_BITS) - 1)) as usize,
         })
     }
 }
@@ -106,7 +105,7 @@ impl BackendBlock {
 pub struct LastFailure {
     pub at: Micros,
     /// As in [`BackendBlock::failures`].
-    pub kind: usize,
+    pub group: usize,
 }
 
 /// All workers' counts of one route.
@@ -127,19 +126,26 @@ impl fmt::Debug for BackendCounts {
     }
 }
 
-/// Changes of a backend's state. Written by the control thread alone.
+/// Changes of a backend's state. Written by the control thread; at a start that takes over from another process, before
+/// anybody is served, by the health thread.
 #[derive(Debug, Default)]
 pub struct Changes {
     to: [Count; STATES],
-    /// Microseconds of [`Micros`] when the state last changed, or the backend came.
-    since: AtomicU64,
+    /// The instant of the last change of the state, or at which the backend came, in microseconds of [`Micros`];
+    /// negative: before this process began.
+    since: AtomicI64,
 }
 
 impl Changes {
     /// Counts a change. For the control thread.
     pub fn note(&self, to: BackendState, at: Micros) {
         self.to[to as usize].add(1);
-        self.since.store(at.0, Relaxed);
+        self.since.store(at.0 as i64, Relaxed);
+    }
+
+    /// Takes over the instant of the last change from another process; negative: before this process began.
+    pub fn resume(&self, since: i64) {
+        self.since.store(since, Relaxed);
     }
 
     /// How often the backend came into this state from another one.
@@ -147,9 +153,10 @@ impl Changes {
         self.to[state as usize].get()
     }
 
-    /// Since when the backend has been in its state.
-    pub fn since(&self) -> Micros {
-        Micros(self.since.load(Relaxed))
+    /// The instant of the last change of the backend's state, in microseconds of [`Micros`]; negative: before this
+    /// process began.
+    pub fn since(&self) -> i64 {
+        self.since.load(Relaxed)
     }
 }
 
@@ -159,7 +166,7 @@ impl BackendCounts {
         BackendCounts {
             workers: PerWorker::new(workers),
             changes: Changes {
-                since: AtomicU64::new(now.0),
+                since: AtomicI64::new(now.0 as i64),
                 ..Changes::default()
             },
         }
@@ -185,7 +192,7 @@ impl BackendCounts {
 #[derive(Clone, Debug, Default)]
 pub struct BackendTotals {
     pub answers: [u64; CLASSES],
-    pub failures: PerKind<u64>,
+    pub failures: PerGroup<u64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub response_times: Times<FINE>,
@@ -214,7 +221,7 @@ pub struct RouteTotals {
     pub response_bytes: u64,
     pub response_times: Times<COARSE>,
     pub retries: u64,
-    pub failures: PerKind<u64>,
+    pub failures: PerGroup<u64>,
 }
 
 impl RouteCounts {
@@ -297,10 +304,10 @@ mod tests {
             (599, 4),
         ];
         for (status, class) in rows {
-            assert_eq!(class_of(status), class, "{status}");
+            assert_eq!(status_class(status), class, "{status}");
         }
         assert_eq!(
-            (class_of(0), class_of(999)),
+            (status_class(0), status_class(999)),
             (0, 4),
             "never outside of the array"
         );
@@ -320,10 +327,10 @@ mod tests {
         assert_eq!(totals.response_times.count(), 1);
         let latest = LastFailure {
             at: Micros(20),
-            kind: 7,
+            group: 7,
         };
         assert_eq!(totals.last_failure, Some(latest));
-        assert_eq!(counts.changes.since(), Micros(5));
+        assert_eq!(counts.changes.since(), 5);
     }
 
     #[test]

@@ -5,17 +5,12 @@ use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
 
+use super::connection_failure::CONNECTION_REASONS;
 use super::count::{Count, numbers};
 use super::counts::CLASSES;
+use super::failure::REASONS;
 use super::histogram::{COARSE, Histogram, Times};
 use super::pulse::Pulse;
-
-/// Reasons for which requests fail, one word each; `worker/failure.rs` names them.
-pub const REASONS: usize = 110;
-
-/// Reasons for which connections of clients are ended without a request to blame, one word each;
-/// `worker/connection/failure.rs` names them.
-pub const CONNECTION_FAILURES: usize = 46;
 
 /// One worker's block. What every request touches comes first.
 #[derive(Debug)]
@@ -39,7 +34,7 @@ pub struct WorkerGauges {
     refused_streams: Count,
     ended_exchanges: Count,
     reasons: [Count; REASONS],
-    connection_failures: [Count; CONNECTION_FAILURES],
+    connection_failures: [Count; CONNECTION_REASONS],
 }
 
 /// All workers' blocks, by worker number.
@@ -116,7 +111,8 @@ pub fn outcomes(all: &AllGauges) -> Outcomes {
 /// How requests came out since the start. Each is in one of the first three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
-    /// Requests answered by a backend, whole and below 500.
+    /// Requests that were answered whole and below 500 by a backend, or by a reply of our own that tells no failure,
+    /// such as a redirect.
     pub succeeded: u64,
     /// Requests that failed by the client's fault: malformed, for no route, given up by the client.
     pub refused: u64,
@@ -281,7 +277,7 @@ impl WorkerGauges {
     }
 
     /// Connections of clients that were ended, by reason.
-    pub fn connection_failures(&self) -> [u64; CONNECTION_FAILURES] {
+    pub fn connection_failures(&self) -> [u64; CONNECTION_REASONS] {
         numbers(&self.connection_failures)
     }
 

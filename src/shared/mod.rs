@@ -3,9 +3,12 @@
 pub mod access;
 pub mod backend_table;
 pub mod client_count;
+pub mod connection_failure;
 pub mod count;
 pub mod counts;
+pub mod failure;
 pub mod gauges;
+pub mod health_record;
 pub mod histogram;
 pub mod mailbox;
 pub mod outbox;

@@ -5,6 +5,7 @@ mod admin;
 mod health_check;
 mod listener;
 mod pool;
+mod pool_options;
 mod route;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crate::base::addresses::{ListenAddr, SocketAccess};
 use crate::base::cidr::Cidr;
 use crate::base::limits;
+use crate::base::setting::{Absent, Kind, Value, plain_settings};
 use crate::http::names::NameSet;
 use crate::route::RouteTable;
 use crate::shared::client_count::ClientCount;
@@ -25,7 +27,8 @@ use crate::tls::{Challenges, FilesRead};
 pub use admin::{AccessLog, AccessLogFormat, Admin};
 pub use health_check::{HealthCheck, ProbeKind, ProbeTls};
 pub use listener::{ClientCertificate, ClientLimits, HalfClose, Listener, ServerTls};
-pub use pool::{Backend, ClientTls, OnUnhealthy, Outlier, Pool, Protocol, ProxyProtocol};
+pub use pool::{Backend, ClientTls, Pool};
+pub use pool_options::{OUTLIER, OnUnhealthy, Outlier, PoolOptions, Protocol, ProxyProtocol};
 pub use route::{HostHeader, Route, RouteTimeouts};
 
 /// A snapshot as the threads pass it around. A worker counts references once per snapshot, never once per request.
@@ -96,14 +99,17 @@ pub struct Descriptors {
     pub test_servers: usize,
 }
 
-/// What becomes of `traceparent` (W3C Trace Context).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traceparent {
-    /// A request without one gets one.
-    pub create: bool,
-    /// What the client sent is believed and passed on.
-    pub propagate: bool,
+plain_settings! {
+    /// Treatment of the request field `traceparent` (W3C Trace Context).
+    pub struct Traceparent {
+        /// Whether a request without `traceparent` gets one.
+        create: bool = Kind::Flag, Absent::Is(Value::Flag(false));
+        /// Whether `traceparent` and `tracestate` of the client are passed on.
+        propagate: bool = Kind::Flag, Absent::Is(Value::Flag(true));
+    }
 }
+
+impl Copy for Traceparent {}
 
 impl Snapshot {
     /// The listener of this address; `None` if the configuration no longer has it.

@@ -1,12 +1,12 @@
 //! Pools and their backends.
 
-use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use super::pool_options::{Outlier, PoolOptions};
 use crate::balance::{AlgorithmPlan, SharedHashTable};
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::BackendId;
@@ -23,25 +23,25 @@ pub struct Pool {
     /// Of these backends, if the algorithm uses keys.
     pub table: Option<SharedHashTable>,
     pub backends: Vec<Backend>,
+    /// `None`: no backend is ejected.
     pub outlier: Option<Outlier>,
-    pub on_unhealthy: OnUnhealthy,
-    /// The percentage of healthy backends below which all backends take requests; 0: this never happens.
-    pub panic_threshold: u32,
-    /// Idle connections that one core keeps to one backend.
-    pub idle_connections: u32,
-    /// What its backends speak.
-    pub protocol: Protocol,
+    /// The settings that are used as they are written.
+    pub options: PoolOptions,
     /// `None`: cleartext.
     pub tls: Option<ClientTls>,
-    /// The header that every connection to a backend begins with, if any.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// Whether the responses of the pool's backends must follow the RFCs to the letter. Otherwise every response with
-    /// one possible reading is taken.
-    pub strict_responses: bool,
     /// How long an idle connection is kept.
     pub keepalive: Duration,
     /// What is counted of it besides what is counted of its backends.
     pub counts: Arc<PoolCounts>,
+}
+
+/// The options of a pool are read as its own: a new one needs no line here.
+impl Deref for Pool {
+    type Target = PoolOptions;
+
+    fn deref(&self) -> &PoolOptions {
+        &self.options
+    }
 }
 
 impl Pool {
@@ -61,34 +61,6 @@ impl Pool {
     }
 }
 
-/// How palantir treats requests in a backend that turns unhealthy, unless they go on to another backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnUnhealthy {
-    /// The requests go on, within their usual time-outs.
-    #[default]
-    Finish,
-    /// The requests end, and so do tunnels.
-    Cut,
-}
-
-/// What the backends of a pool speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    #[default]
-    Http1,
-    /// By ALPN with TLS, by prior knowledge without.
-    Http2,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Protocol::Http1 => "HTTP/1.1",
-            Protocol::Http2 => "HTTP/2",
-        })
-    }
-}
-
 /// TLS with backends.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
@@ -97,13 +69,6 @@ pub struct ClientTls {
     pub config: Arc<rustls::ClientConfig>,
     /// The TLS configuration of connections that HTTP/1.1 is spoken on; equal to `config` if the pool speaks HTTP/1.1.
     pub http1: Arc<rustls::ClientConfig>,
-}
-
-/// Version of the PROXY header, which tells a backend who the client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    V1,
-    V2,
 }
 
 /// One server.
@@ -140,14 +105,4 @@ impl Backend {
     pub fn id(&self) -> BackendId {
         self.slot.id()
     }
-}
-
-/// When a backend is ejected for what its answers were like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outlier {
-    /// Connect failures, resets and 5xx in a row.
-    pub consecutive_failures: u32,
-    pub eject: Duration,
-    /// Share of the pool's backends that may be ejected at once (one always may if this is above 0).
-    pub max_ejected_percent: u32,
 }

@@ -14,8 +14,8 @@ use crate::route::RouteTable;
 use crate::shared::backend_table::BackendTables;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, ClientLimits, Descriptors, HealthCheck, OnUnhealthy, Outlier, Pool, ProbeKind,
-    ProbeTls, Protocol, Snapshot, Traceparent,
+    Backend, ClientLimits, Descriptors, HealthCheck, Outlier, Pool, PoolOptions, ProbeKind,
+    ProbeTls, Snapshot, Traceparent,
 };
 use crate::tls::FilesRead;
 
@@ -60,10 +60,7 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
         access_log: None,
         admin: None,
         admin_tls: None,
-        traceparent: Traceparent {
-            create: false,
-            propagate: true,
-        },
+        traceparent: Traceparent::default(),
         test_servers: Vec::new(),
         route_table: Arc::new(RouteTable::default()),
         routes: Vec::new(),
@@ -88,13 +85,11 @@ pub fn pool(slots: &mut Slots, name: &str, addrs: &[BackendAddr]) -> Pool {
             .map(|addr| backend(slots, name, addr))
             .collect(),
         outlier: None,
-        on_unhealthy: OnUnhealthy::Finish,
-        panic_threshold: 0,
-        idle_connections: 1,
-        protocol: Protocol::Http1,
+        options: PoolOptions {
+            idle_connections: 1,
+            ..PoolOptions::default()
+        },
         tls: None,
-        proxy_protocol: None,
-        strict_responses: false,
         keepalive: Duration::from_secs(60),
         counts: slots.pool_counts(name),
     }

@@ -2,14 +2,14 @@
 
 mod head;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::task::{Context, Poll};
 
 use self::head::Answer;
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::net::{Block, Expired, Timer};
-use crate::worker::admit::Admitted;
+use crate::net::{Block, Expired};
+use crate::worker::attempt::{Attempt, Side};
 use crate::worker::body::{Body, Coming, Unacceptable};
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
@@ -21,7 +21,6 @@ use crate::worker::relay::{Broken, Relay};
 use crate::worker::retry::Repeatable;
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
-use crate::worker::upstream::Upstream;
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,96 +34,61 @@ pub enum Delivered {
     Switched,
 }
 
-/// Who is at both ends of an exchange.
-pub struct Ends<'a> {
-    pub shard: &'a Shard,
-    pub client: &'a Client,
-    pub exchange: &'a Exchange,
-    pub admitted: &'a Admitted,
-    pub upstream: &'a Upstream,
-    /// When the request was sent, or began to be.
-    pub asked_at: Micros,
-    /// Bytes of the request's body that had been given away by then.
-    pub sent_before: u64,
-    /// Whether an interim head is being sent to the client.
-    pub is_sending_interim: Cell<bool>,
-    /// Whether one was sent: the client may take any for the permission to send its body.
-    pub told_interim: Cell<bool>,
-    /// The side for which the passing on of the answer's body waits.
-    pub answer_waits_for: Cell<Option<Side>>,
-    /// The side for which the passing on of the request's body waits.
-    pub upload_waits_for: Cell<Side>,
-    /// How fast the client must take the answer's body, once that has begun.
-    pub reader_rate: OnceCell<MinRate>,
-    /// The bytes of the request that the backend had not acknowledged when the answer last moved.
-    pub unacknowledged: Cell<usize>,
-    /// Whether more of the request's body may be sent.
-    pub is_uploading: Cell<bool>,
-    /// Why the request was not sent to its end.
-    pub upload_failure: Cell<Option<Failure>>,
-    /// Bounds what the rest of the request waits for, if a rest of it is sent while the answer may come.
-    pub upload_timer: Option<&'a Timer>,
-}
-
-/// One side of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Client,
-    Backend,
-}
-
 /// Receives the answer and passes it on through `out`.
-pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Failure> {
-    let (client, exchange) = (ends.client, ends.exchange);
+pub async fn forward_response(
+    attempt: &Attempt<'_>,
+    out: &mut Block,
+) -> Result<Delivered, Failure> {
+    let (client, exchange) = (attempt.client, attempt.exchange);
     let mut interims = Interims::default();
     let (mut body, reusable) = loop {
-        match ends.receive_head(out).await? {
+        match attempt.receive_head(out).await? {
             Answer::Interim { bytes, is_sound } => {
                 interims.note(exchange, bytes, is_sound)?;
-                ends.is_sending_interim.set(true);
-                let sent = ends.send_head(out).await;
-                ends.is_sending_interim.set(false);
+                attempt.tell(|duplex| duplex.is_sending_interim = true);
+                let sent = attempt.send_head(out).await;
+                attempt.tell(|duplex| duplex.is_sending_interim = false);
                 sent?;
-                ends.told_interim.set(true);
+                attempt.tell(|duplex| duplex.told_interim = true);
                 // The client may only now know that it is to send its body.
-                if let Some(timer) = ends.upload_timer {
-                    timer.set(ends.patience_with_upload());
+                if let Some(timer) = attempt.upload_timer {
+                    timer.set(attempt.patience_with_upload());
                 }
             }
             Answer::Switching => {
-                ends.await_upload().await?;
-                ends.check_early_bytes()?;
-                ends.answer_begins();
-                ends.send_head(out).await?;
+                attempt.await_upload().await?;
+                attempt.check_early_bytes()?;
+                attempt.answer_begins();
+                attempt.send_head(out).await?;
                 return Ok(Delivered::Switched);
             }
             Answer::Final { body, reusable } => break (body, reusable && !interims.are_odd),
         }
     };
-    ends.answer_begins();
-    if ends.take_whole(&mut body, out) {
+    attempt.answer_begins();
+    if attempt.take_whole(&mut body, out) {
         return Ok(Delivered::Whole { reusable });
     }
     let relay = Relay {
-        blocks: &ends.shard.blocks,
-        pace: &ends.shard.pace,
-        memory: &ends.shard.memory,
-        from: &ends.upstream.wire,
+        blocks: &attempt.shard.blocks,
+        pace: &attempt.shard.pace,
+        memory: &attempt.shard.memory,
+        from: &attempt.upstream.wire,
         to: &client.wire.stream,
         timer: &client.timer,
-        idle: &|| ends.wait_for(Side::Backend),
-        stall: &|| ends.wait_for_reader(),
+        idle: &|| attempt.wait_for(Side::Backend),
+        stall: &|| attempt.wait_for_reader(),
         count: &|bytes| exchange.count_response(bytes),
         is_source_slow: &|_, _| false,
-        sink_rate: ends.reader_rate(),
-        is_cut: &|| leave::is_cut(ends.shard, exchange),
+        sink_rate: attempt.reader_rate(),
+        is_cut: &|| leave::is_cut(attempt.shard, exchange),
         has_sent: Cell::default(),
     };
     let begun = client.wire.stream.answer(out, body.has_ended());
     begun.map_err(|_| left(&client.wire.stream))?;
     let relayed = relay
         .run(out, &mut body, |cx| {
-            leave::poll_answered(ends.shard, client, exchange, cx)
+            leave::poll_answered(attempt.shard, client, exchange, cx)
         })
         .await;
     match relayed {
@@ -132,7 +96,7 @@ pub async fn deliver(ends: &Ends<'_>, out: &mut Block) -> Result<Delivered, Fail
         Err(broken) => {
             // An answer of which nothing was sent leaves room for another one. Over HTTP/2 its head is sent already.
             if let Stream::Socket(_) = client.wire.stream {
-                exchange.answered.set(relay.has_sent.get());
+                exchange.note(|tally| tally.is_answered = relay.has_sent.get());
             }
             match broken {
                 Broken::SinkClosed => Err(left(&client.wire.stream)),
@@ -184,7 +148,7 @@ fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
     }
 }
 
-impl Ends<'_> {
+impl Attempt<'_> {
     /// Notes that from here on no other answer can be given.
     fn answer_begins(&self) {
         let exchange = self.exchange;
@@ -193,18 +157,22 @@ impl Ends<'_> {
         }
         let now = Micros::now();
         let micros = now.since(self.asked_at);
-        exchange.answered.set(true);
+        exchange.note(|tally| {
+            tally.is_answered = true;
+            tally.upstream_micros = Some(micros);
+            tally.head_micros = now.since(exchange.began);
+        });
         if let Some(timer) = self.upload_timer {
             timer.set(self.patience_with_upload()); // What it waits for may come later now, or never.
         }
-        exchange.upstream_micros.set(Some(micros));
-        exchange.head_micros.set(now.since(exchange.began));
-        let live = exchange.plan.live(self.admitted.pool);
+        let live = exchange.plan.live(self.request.pool);
         let backend = self.upstream.backend();
         exchange.note_backend(backend);
         live.observe(backend, micros, now);
         let millis = self.shard.timers.millis();
-        (self.shard.under_way).note_head(exchange.place.get(), backend, millis);
+        if let Some(place) = exchange.progress.place {
+            self.shard.under_way.note_head(place, backend, millis);
+        }
         self.shard.report_answer(exchange, backend);
     }
 
@@ -219,16 +187,16 @@ impl Ends<'_> {
 
     /// Whether the answer consists of messages, which come as they come.
     fn is_of_messages(&self) -> bool {
-        self.exchange.is_grpc.get() || self.exchange.is_event_stream.get()
+        self.exchange.facts.is_grpc || self.exchange.tally().is_event_stream
     }
 
     /// Begins the time that the backend has for its answer: the request has been sent to its end. (While an interim
     /// head is being sent, the client's time runs; the backend's begins behind it.)
     pub fn answer_is_due(&self) {
-        if !self.admitted.is_whole {
+        if !self.request.is_whole {
             self.exchange.backend_has_time(); // Until now the client could be waited for.
         }
-        if !self.exchange.answered.get() && !self.is_sending_interim.get() {
+        if !self.exchange.tally().is_answered && !self.duplex().is_sending_interim {
             let wait = self.exchange.route().timeouts.upstream_response;
             self.client.timer.set(self.exchange.bounded(wait));
         }
@@ -238,12 +206,12 @@ impl Ends<'_> {
     fn poll_unanswered(&self, cx: &mut Context<'_>) -> Poll<Failure> {
         let (client, exchange) = (self.client, self.exchange);
         let request = || {
-            let is_untouched = exchange.request_bytes.get() == self.sent_before;
-            let is_kept = self.admitted.is_whole || (client.is_body_pending() && is_untouched);
+            let is_untouched = exchange.tally().request_bytes == self.sent_before;
+            let is_kept = self.request.is_whole || (client.is_body_pending() && is_untouched);
             Repeatable {
-                is_kept: is_kept && self.admitted.is_kept,
-                is_idempotent: self.admitted.idempotent,
-                is_answered: exchange.heard.get(),
+                is_kept: is_kept && self.request.is_kept,
+                is_idempotent: self.request.idempotent,
+                is_answered: exchange.tally().is_heard,
             }
         };
         leave::poll_unanswered(self.shard, client, exchange, request, cx)
@@ -251,7 +219,7 @@ impl Ends<'_> {
 
     /// Whether the time for the answer has not begun, and that for the whole exchange has not ended.
     fn may_wait_on(&self) -> bool {
-        self.is_uploading.get() && !self.exchange.is_overdue()
+        self.duplex().is_uploading && !self.exchange.is_overdue()
     }
 
     /// Waits until the request is sent to its end: a client that is told to speak another protocol could not tell where
@@ -260,7 +228,7 @@ impl Ends<'_> {
     async fn await_upload(&self) -> Result<(), Failure> {
         // The task that waits here also sends the request, and looks here after each send. When the backend turns
         // unhealthy, the exchange's timer makes the task look.
-        let uploaded = |_: &mut Context<'_>| match self.is_uploading.get() {
+        let uploaded = |_: &mut Context<'_>| match self.duplex().is_uploading {
             true if leave::is_cut(self.shard, self.exchange) => {
                 Poll::Ready(Err(Failure::BackendDown))
             }
@@ -271,12 +239,12 @@ impl Ends<'_> {
         timer.set(limits::LONGEST_TIMEOUT);
         let waited = timer.bound(uploaded).await;
         waited.unwrap_or(Err(Failure::BodyTimeout))?;
-        self.upload_failure.get().map_or(Ok(()), Err)
+        self.duplex().upload_failure.map_or(Ok(()), Err)
     }
 
     /// Refuses what came behind the head of an upgrade without a body before it was answered.
     fn check_early_bytes(&self) -> Result<(), Failure> {
-        match self.admitted.has_body || self.client.wire.is_empty() {
+        match self.request.has_body || self.client.wire.is_empty() {
             true => Ok(()),
             false => Err(Failure::EarlyUpgradeBytes),
         }

@@ -1,133 +1,150 @@
 //! Sending a request to a backend, and again to another one where that is safe and promises something.
 
+mod connection;
+
 use std::rc::Rc;
 
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::snapshot::Protocol;
-use crate::worker::admit::Admitted;
-use crate::worker::attempt::{Attempt, choose_for, connect_for};
+use crate::worker::attempt;
 use crate::worker::downstream::Client;
+use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::leave;
 use crate::worker::record::count_failed_attempt;
-use crate::worker::retry::{Again, Repeatable, Setback};
+use crate::worker::retry::{self, Again, Blame, FailedAttempt, Repeatable};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{Carrier, Connected, ConnectionMode, Target};
+use connection::{choose_for, connect_for};
+
+/// The outcome of an attempt.
+enum Tried {
+    /// The client has its answer.
+    Answered,
+    /// Another core was quicker to open the last connection that the backend may have.
+    LostRace,
+    Failed(FailedAttempt),
+}
 
 /// Gets the request answered by some backend of its pool.
 pub async fn forward(
     shard: &Rc<Shard>,
     client: &Client,
-    exchange: &Exchange,
-    admitted: &mut Admitted,
+    exchange: &mut Exchange,
+    request: &mut PreparedRequest,
 ) -> Result<(), Failure> {
-    exchange.plan.live(admitted.pool).note_request();
-    if admitted.is_whole {
+    exchange.plan.live(request.pool).note_request();
+    if request.is_whole {
         client.watch();
     }
-    let mut preferred = admitted.first;
-    let mut fresh = wants_fresh(exchange, admitted);
+    let mut target = request.first.map(|index| Target::at(request.pool, index));
+    let mut is_fresh = wants_fresh(exchange, request);
     loop {
-        let mut used = exchange.used.get();
         debug_assert!(
-            used.rounds() <= limits::FORWARD_ROUNDS,
-            "a request goes round without an end: {used:?}"
+            exchange.progress.used.rounds() <= limits::FORWARD_ROUNDS,
+            "a request goes round without an end: {:?}",
+            exchange.progress.used
         );
-        let target = match preferred.take() {
-            Some(index) => Target::at(admitted.pool, index),
-            None => choose_for(shard, client, exchange, admitted.key).await?,
+        let next = match target.take() {
+            Some(target) => target,
+            None => choose_for(shard, client, exchange, request).await?,
         };
-        let (picked, began) = (target.index, Micros::now());
-        let tried = match attempt(shard, client, exchange, admitted, (target, fresh)).await {
-            Some(tried) => tried,
-            // Another core was quicker to open the last connection: the others have their turn before it is tried
-            // again.
-            None => {
-                used.lost_races += 1;
-                exchange.used.set(used);
-                match used.lost_races > limits::LOST_RACES {
-                    true => return Err(Failure::Saturated),
-                    false => shard.turn.pass().await,
-                }
+        let began = Micros::now();
+        let failed = match attempt_at(shard, client, exchange, request, (next, is_fresh)).await {
+            Tried::Answered => return Ok(()),
+            Tried::LostRace => {
+                pass_after_lost_race(shard, exchange).await?;
                 continue;
             }
+            Tried::Failed(failed) => failed,
         };
-        let Err(setback) = tried else {
-            return Ok(());
-        };
-        // It may be another address of the name that was picked.
-        let index = exchange.backend.get().unwrap_or(picked);
-        let again = how_again(shard, exchange, admitted, &setback);
-        (preferred, fresh) = match again {
-            Again::Fresh => (Some(index), true),
-            Again::Elsewhere => (Some(index), false),
+        let again = how_again(shard, exchange, request, &failed);
+        // The same backend may be another address of the name that was picked.
+        let same = exchange.tally().backend;
+        let same = same.map(|index| Target::at(request.pool, index));
+        (target, is_fresh) = match again {
+            Again::Fresh => (same, true),
+            Again::Elsewhere => (same, false),
             Again::Next | Again::Leave | Again::Retry | Again::Never => {
-                give_up_on(shard, client, exchange, admitted, index, setback.failure);
-                (None, wants_fresh(exchange, admitted))
+                give_up_on(shard, client, exchange, request, failed.failure);
+                (None, wants_fresh(exchange, request))
             }
         };
         match again {
-            Again::Never => return Err(setback.failure),
+            Again::Never => return Err(failed.failure),
             Again::Leave => exchange.leaves(began, exchange.route().timeouts.upstream_response),
             _ => {}
         }
-        used.count(again, setback.failure);
-        exchange.used.set(used);
+        exchange.progress.used.count(again, failed.failure);
     }
 }
 
-/// Sends the request to the backend of `target`. `None`: no connection to the backend is available.
-async fn attempt(
+/// Lets other requests have their turn before a backend is tried again whose last connection another core was quicker
+/// to open. Errors: that has happened too often.
+async fn pass_after_lost_race(shard: &Shard, exchange: &mut Exchange) -> Result<(), Failure> {
+    let used = &mut exchange.progress.used;
+    used.lost_races += 1;
+    if used.lost_races > limits::LOST_RACES {
+        return Err(Failure::Saturated);
+    }
+    shard.turn.pass().await;
+    Ok(())
+}
+
+/// Sends the request to the backend of `target`, on a connection that was never idle if `is_fresh`.
+async fn attempt_at(
     shard: &Rc<Shard>,
     client: &Client,
-    exchange: &Exchange,
-    admitted: &mut Admitted,
+    exchange: &mut Exchange,
+    request: &mut PreparedRequest,
     (target, is_fresh): (Target, bool),
-) -> Option<Result<(), Setback>> {
+) -> Tried {
     let picked = target.index;
-    let backend = exchange.plan.backend(admitted.pool, picked);
-    exchange.backend.set(Some(picked));
+    exchange.note(|tally| tally.backend = Some(picked));
     exchange.backend_has_time();
     let is_down = |id| shard.tables.of(shard.worker).is_down(id);
-    let first = backend.id();
+    let first = exchange.plan.backend(request.pool, picked).id();
     let under_way = (shard.under_way).begin(first, is_down(first), &client.timer);
-    exchange.place.set(under_way.number());
+    exchange.progress.place = Some(under_way.number());
     let mode = ConnectionMode {
-        carrier: exchange.carrier.get(),
+        carrier: request.carrier,
         is_fresh,
     };
     let upstream = match connect_for(shard, client, exchange, target, mode).await {
         Connected::Ready(upstream) => upstream,
-        Connected::LostRace => return None,
+        Connected::LostRace => return Tried::LostRace,
         Connected::Failed { failure, backend } => {
             exchange.note_backend(backend);
-            return Some(Err(Setback::unsent(failure)));
+            return Tried::Failed(FailedAttempt::unsent(failure));
         }
     };
     let id = upstream.backend();
     exchange.note_backend(id);
     (shard.under_way).note_backend(under_way.number(), id, is_down(id));
-    admitted.prepare_for(exchange, exchange.backend.get().unwrap_or(picked));
-    let attempt = Attempt {
-        shard,
-        client,
-        exchange,
-        backend: id,
-    };
-    Some(attempt.make(admitted, upstream).await)
+    request.prepare_for(exchange, exchange.tally().backend.unwrap_or(picked));
+    match attempt::make(shard, client, exchange, request, upstream).await {
+        Ok(()) => Tried::Answered,
+        Err(failed) => Tried::Failed(failed),
+    }
 }
 
 /// Decides whether the request is sent again; a retry takes from the pool's budget and is counted.
-fn how_again(shard: &Shard, exchange: &Exchange, admitted: &Admitted, setback: &Setback) -> Again {
-    let request = Repeatable {
-        is_kept: admitted.is_kept,
-        is_idempotent: admitted.idempotent,
-        is_answered: exchange.heard.get() || exchange.answered.get(),
+fn how_again(
+    shard: &Shard,
+    exchange: &Exchange,
+    request: &PreparedRequest,
+    failed: &FailedAttempt,
+) -> Again {
+    let tally = exchange.tally();
+    let repeatable = Repeatable {
+        is_kept: request.is_kept,
+        is_idempotent: request.idempotent,
+        is_answered: tally.is_heard || tally.is_answered,
     };
-    let again = leave::decide(shard, exchange, request, setback);
-    let budget = exchange.plan.live(admitted.pool).retry_budget();
+    let again = leave::decide(shard, exchange, repeatable, failed);
+    let budget = exchange.plan.live(request.pool).retry_budget();
     match again {
         Again::Retry if !budget.borrow_mut().try_take(Micros::now()) => return Again::Never,
         Again::Retry | Again::Next | Again::Leave => {}
@@ -139,48 +156,38 @@ fn how_again(shard: &Shard, exchange: &Exchange, admitted: &Admitted, setback: &
     again
 }
 
-/// Whether the request should have a new connection: one that cannot be sent again should not go out on an old one,
-/// which may just have died (a connection of HTTP/2 is said to end before it does).
-fn wants_fresh(exchange: &Exchange, admitted: &Admitted) -> bool {
-    let pool = exchange.plan.pool(admitted.pool);
-    !admitted.is_whole && pool.protocol == Protocol::Http1
+fn wants_fresh(exchange: &Exchange, request: &PreparedRequest) -> bool {
+    let protocol = exchange.plan.pool(request.pool).protocol;
+    retry::wants_fresh(request.is_whole, protocol == Protocol::Http1)
 }
 
+/// Notes that the request leaves the backend that it was sent to last without an answer. The failure is counted against
+/// the backend if the backend is to blame.
 fn give_up_on(
     shard: &Shard,
     client: &Client,
-    exchange: &Exchange,
-    admitted: &Admitted,
-    index: u32,
+    exchange: &mut Exchange,
+    request: &PreparedRequest,
     failure: Failure,
 ) {
-    let id = exchange.plan.backend(admitted.pool, index).id();
+    let Some(id) = exchange.last_backend() else {
+        return;
+    };
     exchange.note_tried(id);
-    if exchange.carrier.get() == Carrier::WebSocket {
+    if request.carrier == Carrier::WebSocket {
         shard.shared_upstreams.ask_for_websockets(id);
     }
-    let is_innocent = || may_be_others_fault(client, exchange, failure);
-    if failure.blames_backend() && !is_innocent() {
+    let tally = exchange.tally();
+    let blame = Blame {
+        is_of_pools_protocol: request.carrier == Carrier::Pools,
+        is_body_pending: client.is_body_pending(),
+        has_sent_body: tally.request_bytes > 0,
+        is_bound_by_client: exchange.is_bound_by_client(),
+        is_answered: tally.is_answered,
+        backend_had_most: exchange.backend_had_most(),
+    };
+    if retry::is_backends_fault(failure, blame) {
         count_failed_attempt(shard, exchange, failure);
-        shard.report_failure(exchange, id, failure.consequences().word);
-    }
-}
-
-/// Whether somebody else than the backend may have used up the time for the exchange: the client set the time itself,
-/// has sent its request late or incompletely, or was to read the answer; or the request had to wait for others. A
-/// client that asks a backend of HTTP/2 for a protocol which the backend may not support is to blame itself, too.
-/// Otherwise one client, or mere load, could have any backend ejected.
-fn may_be_others_fault(client: &Client, exchange: &Exchange, failure: Failure) -> bool {
-    match failure {
-        _ if exchange.carrier.get() != Carrier::Pools => true,
-        // The client waits for `100 Continue`, for longer than it should: the backend need not know of that.
-        Failure::ResponseTimeout => client.is_body_pending() && exchange.request_bytes.get() == 0,
-        Failure::ExchangeTimeout => {
-            exchange.is_bound_by_client()
-                || client.is_body_pending()
-                || exchange.answered.get()
-                || !exchange.backend_had_most()
-        }
-        _ => false,
+        shard.report_failure(exchange, id, failure.label());
     }
 }

@@ -8,7 +8,7 @@ use crate::snapshot::OnUnhealthy;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
-use crate::worker::retry::{self, Again, Repeatable, Setback};
+use crate::worker::retry::{self, Again, FailedAttempt, Repeatable};
 use crate::worker::shard::Shard;
 use crate::worker::upstream::{is_well, prefers_well};
 
@@ -77,7 +77,10 @@ pub fn is_cut(shard: &Shard, exchange: &Exchange) -> bool {
 }
 
 fn is_down(shard: &Shard, exchange: &Exchange) -> bool {
-    shard.under_way.is_down(exchange.place.get())
+    exchange
+        .progress
+        .place
+        .is_some_and(|place| shard.under_way.is_down(place))
         && !exchange.plan.panics(exchange.route().pool, &shard.tables)
 }
 
@@ -87,23 +90,27 @@ fn may_leave(
     request: Repeatable,
     is_unprocessed: bool,
 ) -> bool {
-    let setback = Setback {
+    let failed = FailedAttempt {
         failure: Failure::BackendDown,
         is_unprocessed,
         lost_reused: false,
     };
-    decide(shard, exchange, request, &setback) == Again::Leave
+    decide(shard, exchange, request, &failed) == Again::Leave
 }
 
 /// Decides whether and how the request of an exchange is sent again.
-pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: &Setback) -> Again {
+pub fn decide(
+    shard: &Shard,
+    exchange: &Exchange,
+    request: Repeatable,
+    failed: &FailedAttempt,
+) -> Again {
     let route = exchange.route();
     let has_next = || {
-        let last = exchange.backend.get();
-        let last = last.map(|index| exchange.plan.backend(route.pool, index).id());
+        let last = exchange.last_backend();
         // A request that leaves a backend may go back to one that it has left before, which may be healthy again by
         // now.
-        let is_left = setback.failure == Failure::BackendDown;
+        let is_left = failed.failure == Failure::BackendDown;
         let avoids_others = prefers_well(shard, &exchange.plan, route.pool, last);
         let may_go_to = |id| {
             last != Some(id)
@@ -118,8 +125,8 @@ pub fn decide(shard: &Shard, exchange: &Exchange, request: Repeatable, setback: 
     };
     retry::again(
         request,
-        setback,
-        exchange.used.get(),
+        failed,
+        exchange.progress.used,
         route.retries,
         has_next,
     )

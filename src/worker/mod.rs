@@ -2,17 +2,19 @@
 
 mod accept;
 mod accept_pause;
-mod admit;
 mod attempt;
 mod body;
+mod buffer_body;
 mod client_room;
-pub mod connection;
+mod connection;
+mod decide;
 mod deliver;
 mod downstream;
+mod encode;
 mod exchange;
-pub mod failure;
+mod failure;
 mod forward;
-mod gather;
+mod framing;
 mod idle_clients;
 mod interim;
 mod leave;
@@ -26,9 +28,10 @@ mod pace;
 mod plan;
 mod proxy;
 mod record;
+mod references;
 mod relay;
+mod reply;
 mod resort;
-mod respond;
 mod retry;
 #[cfg(test)]
 mod sample;

@@ -3,72 +3,87 @@
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use crate::worker::admit::{Admitted, admit};
+use crate::worker::buffer_body::buffer_body;
+use crate::worker::decide::{Decision, decide, wait_for_memory};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
+use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::forward::forward;
-use crate::worker::gather::gather;
 use crate::worker::record::record;
-use crate::worker::respond::respond;
+use crate::worker::reply;
 use crate::worker::shard::Shard;
-use crate::worker::stream::Stream;
-use crate::worker::wire::Interrupted;
 
 /// Serves the request whose first bytes were received.
 pub async fn serve(shard: &Rc<Shard>, client: &Client) -> Next {
     client.begin_request();
     let counted = shard.count_exchange();
-    let exchange = shard.begin_exchange();
-    let mut answering = pin!(async {
-        if let Err(failure) = answer(shard, client, &exchange).await {
-            respond(shard, client, &exchange, failure).await;
-        }
-    });
-    let is_cut = poll_fn(|cx| match shard.is_cut() {
-        true => Poll::Ready(true),
-        false => answering.as_mut().poll(cx).map(|()| false),
-    });
-    if is_cut.await {
-        if client.since_answer(shard).is_none() {
-            exchange.failure.set(Some(Failure::CutByStop));
-        }
-        record(shard, client, &exchange);
-        drop(counted);
-        // The kernel may still work on operations of this request, so that they are never dropped: the process ends
-        // with them.
+    let mut exchange = shard.begin_exchange();
+    let is_cut = {
+        let mut answering = pin!(answer_or_fail(shard, client, &mut exchange));
+        let is_cut = poll_fn(|cx| match shard.is_cut() {
+            true => Poll::Ready(true),
+            false => answering.as_mut().poll(cx).map(|()| false),
+        });
+        is_cut.await
+    };
+    if is_cut && client.since_answer(shard).is_none() {
+        exchange.progress.failure = Some(Failure::CutByStop);
+    }
+    record(shard, client, &mut exchange);
+    drop(counted);
+    if is_cut {
+        // The kernel may still work on operations of the client's connection, so that it is never dropped: the process
+        // ends with it.
         return pending().await;
     }
-    record(shard, client, &exchange);
     client.next()
 }
 
-async fn answer(shard: &Rc<Shard>, client: &Client, exchange: &Exchange) -> Result<(), Failure> {
-    let mut admitted = decide(shard, client, exchange).await?; // guard → route → cache → balance
-    let _promise = match client.wire.stream {
-        Stream::Socket(_) => {
-            let watch = |cx: &mut Context<'_>| client.poll_gone(shard, cx);
-            match shard.memory.begin(&client.timer, watch).await {
-                Ok(promise) => Some(promise),
-                Err(Interrupted::Watched(left)) => return Err(left),
-                Err(Interrupted::Expired) => return Err(Failure::Exhausted),
+async fn answer_or_fail(shard: &Rc<Shard>, client: &Client, exchange: &mut Exchange) {
+    if let Err(failure) = answer(shard, client, exchange).await {
+        reply::fail(shard, client, exchange, failure).await;
+    }
+}
+
+/// Has a request decided on, and does what the decision says.
+async fn answer(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &mut Exchange,
+) -> Result<(), Failure> {
+    let (request, promise) = loop {
+        match decide(shard, client, exchange)? {
+            Decision::NeedMore => receive_rest_of_head(shard, client, exchange).await?,
+            Decision::Wait(request) => {
+                break (request, Some(wait_for_memory(shard, client).await?));
             }
+            Decision::Reply(reply) => {
+                reply::send(shard, client, exchange, &reply).await;
+                return Ok(());
+            }
+            Decision::Forward(request, promise) => break (request, promise),
         }
-        Stream::Multiplexed(_) => None, // It was promised some when it was opened.
     };
-    gather(&shard.blocks, client, exchange, &mut admitted)?;
-    let answered = forward(shard, client, exchange, &mut admitted).await; // upstream → respond → relay
-    shard.blocks.give(admitted.request);
+    let answered = serve_from_backend(shard, client, exchange, request).await;
+    drop(promise);
     answered
 }
 
-async fn decide(shard: &Shard, client: &Client, exchange: &Exchange) -> Result<Admitted, Failure> {
-    loop {
-        if let Some(admitted) = admit(shard, client, exchange)? {
-            return Ok(admitted);
-        }
-        receive_rest_of_head(shard, client, exchange).await?;
-    }
+/// Forwards a request to a backend, and the response to the client.
+async fn serve_from_backend(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &mut Exchange,
+    mut request: PreparedRequest,
+) -> Result<(), Failure> {
+    buffer_body(&shard.blocks, client, exchange, &mut request)?;
+    let answered = forward(shard, client, exchange, &mut request).await;
+    shard.blocks.give(request.bytes);
+    answered
 }
+
+#[cfg(test)]
+mod tests;

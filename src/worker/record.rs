@@ -4,46 +4,41 @@
 use tracing::{Level, debug, error, warn};
 
 use crate::base::time::Micros;
-use crate::shared::access::AccessLine;
-use crate::shared::counts::class_of;
+use crate::shared::access::{AccessLine, RequestFacts};
+use crate::shared::counts::status_class;
 use crate::worker::downstream::Client;
 use crate::worker::exchange::Exchange;
-use crate::worker::failure::{Consequences, Failure, Fault, STATUS_5XX};
+use crate::worker::failure::{Failure, FailureRow, Fault, STATUS_5XX};
 use crate::worker::shard::Shard;
 
 /// Records an exchange that has ended.
-pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
-    let consequences = exchange.failure.get().map(Failure::consequences);
-    if let Some(consequences) = &consequences {
-        log_failure(shard, client, exchange, consequences);
+pub fn record(shard: &Shard, client: &Client, exchange: &mut Exchange) {
+    let row = exchange.progress.failure.map(Failure::row);
+    if let Some(row) = row {
+        log_failure(shard, client, exchange, row);
     }
-    let status = match &consequences {
-        Some(consequences) if exchange.status.get() == 0 || consequences.status == 499 => {
-            consequences.status
-        }
-        _ => exchange.status.get(),
-    };
-    count(shard, exchange, status);
+    let mut tally = exchange.tally();
+    if let Some(row) = row
+        && (tally.status == 0 || row.status == 499)
+    {
+        tally.status = row.status;
+    }
+    count(shard, exchange, tally.status);
     if exchange.plan.snapshot().access_log.is_none() {
         return;
     }
     let line = AccessLine {
         began: exchange.began,
         request_id: exchange.id,
-        client: exchange.client.get().or(client.arrival.peer.ip()),
-        texts: exchange.texts.take().unwrap_or_default(),
-        version: exchange.version.get(),
-        status,
-        request_bytes: exchange.request_bytes.get(),
-        response_bytes: exchange.response_bytes.get(),
         generation: exchange.plan.snapshot().generation,
-        route: exchange.route.get(),
-        pool: exchange.pool.get(),
-        backend: exchange.backend.get(),
-        attempts: exchange.attempts.get(),
-        upstream_micros: exchange.upstream_micros.get().unwrap_or_default(),
+        facts: RequestFacts {
+            client: exchange.facts.client.or(client.arrival.peer.ip()),
+            ..exchange.facts
+        },
+        texts: std::mem::take(&mut exchange.texts),
+        tally,
         total_micros: Micros::now().since(exchange.began),
-        failure: consequences.map_or("", |consequences| consequences.word),
+        failure: row.map_or("", |row| row.label),
     };
     shard.links.log(shard.worker, line);
 }
@@ -51,32 +46,31 @@ pub fn record(shard: &Shard, client: &Client, exchange: &Exchange) {
 /// Counts the exchange for its worker, its route and the backend that answered it; `status` is what the client was
 /// told, or would have been.
 fn count(shard: &Shard, exchange: &Exchange, status: u16) {
-    let class = class_of(status);
+    let class = status_class(status);
     let worker = shard.links.gauges(shard.worker);
     worker.answer(class);
-    match exchange.failure.get() {
+    let (tally, failure) = (exchange.tally(), exchange.progress.failure);
+    match failure {
         None if status >= 500 => worker.fail(),
         None => {}
         Some(failure) => {
             worker.note_reason(failure.reason());
-            match failure.consequences().fault {
+            match failure.row().fault {
                 Fault::Client => worker.refuse(),
-                Fault::Backend | Fault::Ours => worker.fail(),
+                Fault::Backend | Fault::Pool | Fault::Ours => worker.fail(),
             }
         }
     }
     if let Some(route) = exchange.route_counts() {
         route.classes[class].add(1);
-        route.request_bytes.add(exchange.request_bytes.get());
-        route.response_bytes.add(exchange.response_bytes.get());
-        route
-            .response_times
-            .observe(match exchange.head_micros.get() {
-                0 => Micros::now().since(exchange.began), // An own answer: there was no other head.
-                micros => micros,
-            });
-        if let Some(failure) = exchange.failure.get() {
-            route.failures.0[failure.kind()].add(1);
+        route.request_bytes.add(tally.request_bytes);
+        route.response_bytes.add(tally.response_bytes);
+        route.response_times.observe(match tally.head_micros {
+            0 => Micros::now().since(exchange.began), // An answer of our own: there was no other head.
+            micros => micros,
+        });
+        if let Some(failure) = failure {
+            route.failures.0[failure.reason_group()].add(1);
         }
     }
     count_answer(shard, exchange);
@@ -87,20 +81,25 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
     let Some(backend) = exchange.backend_counts() else {
         return;
     };
-    if exchange.attempts.get() == 0 {
+    let tally = exchange.tally();
+    if tally.attempts == 0 {
         return; // It was chosen, but never reached.
     }
-    backend.request_bytes.add(exchange.request_bytes.get());
-    backend.response_bytes.add(exchange.response_bytes.get());
-    let Some(micros) = exchange.upstream_micros.get() else {
+    backend.request_bytes.add(tally.request_bytes);
+    backend.response_bytes.add(tally.response_bytes);
+    let Some(micros) = tally.upstream_micros else {
         return;
     };
-    if exchange.failure.get().is_some_and(Failure::blames_backend) {
+    if exchange
+        .progress
+        .failure
+        .is_some_and(Failure::blames_backend)
+    {
         return;
     }
-    let status = exchange.status.get();
+    let status = tally.status;
     let succeeded = status < 500;
-    backend.answers[class_of(status)].add(1);
+    backend.answers[status_class(status)].add(1);
     backend.response_times.observe(micros);
     shard.links.gauges(shard.worker).attempt(succeeded);
     if !succeeded {
@@ -111,30 +110,36 @@ fn count_answer(shard: &Shard, exchange: &Exchange) {
 /// Counts an attempt that failed by the fault of the backend that it was made at.
 pub fn count_failed_attempt(shard: &Shard, exchange: &Exchange, failure: Failure) {
     if let Some(backend) = exchange.backend_counts() {
-        backend.fail(failure.kind(), Micros::now());
+        backend.fail(failure.reason_group(), Micros::now());
     }
     shard.links.gauges(shard.worker).attempt(false);
 }
 
-fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, consequences: &Consequences) {
-    if consequences.level == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
+fn log_failure(shard: &Shard, client: &Client, exchange: &Exchange, row: &FailureRow) {
+    if row.level() == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
         return;
     }
     if !shard.log_ration.may_log_failure() {
         return;
     }
     let id = format!("{:016x}", exchange.id.0);
-    let client = exchange.client.get().or(client.arrival.peer.ip());
+    let client = exchange.facts.client.or(client.arrival.peer.ip());
     let client = client.map_or("-".to_owned(), |ip| ip.to_string());
-    let route = exchange.route.get().map_or("-", |_| &exchange.route().name);
-    let backend = match (exchange.pool.get(), exchange.backend.get()) {
+    let route = exchange.facts.route.map_or("-", |_| &exchange.route().name);
+    let backend = match (exchange.facts.pool, exchange.tally().backend) {
         (Some(pool), Some(index)) => &exchange.plan.backend(pool, index).label,
         _ => "-",
     };
-    let Consequences { status, word, .. } = consequences;
-    match consequences.level {
-        Level::WARN => warn!(id, client, route, backend, status, "request failed: {word}"),
-        _ => debug!(id, client, route, backend, status, "request failed: {word}"),
+    let FailureRow { status, label, .. } = row;
+    match row.level() {
+        Level::WARN => warn!(
+            id,
+            client, route, backend, status, "request failed: {label}"
+        ),
+        _ => debug!(
+            id,
+            client, route, backend, status, "request failed: {label}"
+        ),
     }
 }
 

@@ -4,7 +4,7 @@
 //! how likely it is that the backend saw nothing of the request, but whether that is known.
 
 use crate::base::limits;
-use crate::worker::failure::Failure;
+use crate::worker::failure::{Failure, RetryRule};
 
 /// What of a request decides whether it may be sent again.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Repeatable {
 
 /// An attempt that failed.
 #[derive(Clone, Copy, Debug)]
-pub struct Setback {
+pub struct FailedAttempt {
     pub failure: Failure,
     /// Whether it is known that the backend processed nothing of the request.
     pub is_unprocessed: bool,
@@ -74,7 +74,7 @@ impl Used {
     }
 }
 
-/// How a request goes on after a setback.
+/// How a request goes on after a failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     /// Not at all: the client is told of the failure.
@@ -92,19 +92,19 @@ pub enum Again {
     Retry,
 }
 
-impl Setback {
+impl FailedAttempt {
     /// The connection could not be had: the backend saw nothing of the request.
-    pub fn unsent(failure: Failure) -> Setback {
-        Setback {
+    pub fn unsent(failure: Failure) -> FailedAttempt {
+        FailedAttempt {
             failure,
             is_unprocessed: true,
             lost_reused: false,
         }
     }
 
-    /// A setback on a connection that is gone, or whose answer was passed on.
-    pub fn without_connection(failure: Failure) -> Setback {
-        Setback {
+    /// A failed on a connection that is gone, or whose answer was passed on.
+    pub fn without_connection(failure: Failure) -> FailedAttempt {
+        FailedAttempt {
             failure,
             is_unprocessed: failure.is_before_sending(),
             lost_reused: false,
@@ -112,45 +112,96 @@ impl Setback {
     }
 }
 
+/// Whether a request should have a connection that was never idle. A request that cannot be sent again should not go
+/// out on an old connection, which may just have died. (The end of a connection of HTTP/2 is announced before it comes,
+/// RFC 9113 section 6.8.)
+pub fn wants_fresh(is_whole: bool, is_http1: bool) -> bool {
+    !is_whole && is_http1
+}
+
+/// What may have kept a backend from answering in time, besides the backend itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Blame {
+    /// Whether the request was sent by the protocol of its pool.
+    pub is_of_pools_protocol: bool,
+    /// Whether the client has not sent its whole request.
+    pub is_body_pending: bool,
+    /// Whether the client has sent any of the body.
+    pub has_sent_body: bool,
+    /// Whether the client has set the bound on the exchange.
+    pub is_bound_by_client: bool,
+    /// Whether the answer has begun, so that the client was to read it.
+    pub is_answered: bool,
+    /// Whether the backend had most of the time of the exchange.
+    pub backend_had_most: bool,
+}
+
+/// Whether a failure counts against the backend. Somebody else may have used up the time for the exchange: the client
+/// set the time itself, has sent its request late or incompletely, or was to read the answer; or the request had to
+/// wait for others. A client that asks a backend of HTTP/2 for a protocol which the backend may not support is to blame
+/// itself, too. Otherwise one client, or mere load, could have any backend ejected.
+pub fn is_backends_fault(failure: Failure, blame: Blame) -> bool {
+    if !failure.blames_backend() || !blame.is_of_pools_protocol {
+        return false;
+    }
+    match failure {
+        // The client waits for `100 Continue`, for longer than it should: the backend need not know of that.
+        Failure::ResponseTimeout => !blame.is_body_pending || blame.has_sent_body,
+        Failure::ExchangeTimeout => {
+            !blame.is_bound_by_client
+                && !blame.is_body_pending
+                && !blame.is_answered
+                && blame.backend_had_most
+        }
+        _ => true,
+    }
+}
+
 /// Decides whether and how a request is sent again, on a route that allows `most` retries. `has_next`: whether a
 /// backend of the pool takes requests that this one was not sent to yet.
 pub fn again(
     request: Repeatable,
-    setback: &Setback,
+    failed: &FailedAttempt,
     used: Used,
     most: u8,
     has_next: impl FnOnce() -> bool,
 ) -> Again {
-    let may_repeat = request.is_idempotent || setback.is_unprocessed;
+    let may_repeat = request.is_idempotent || failed.is_unprocessed;
     if !request.is_kept || request.is_answered || !may_repeat {
         return Again::Never;
     }
-    match setback.failure {
+    match failed.failure.row().retry {
         // The stream came as the backend was ending the connection, or was one more than the backend takes at a time.
-        Failure::Unprocessed if used.free < limits::UNPROCESSED_ATTEMPTS => Again::Elsewhere,
+        RetryRule::Unprocessed if used.free < limits::UNPROCESSED_ATTEMPTS => Again::Elsewhere,
         // An operator who allows no retries does not want a request on the wire twice, unless it is known to be the
         // first.
-        Failure::Reset
-            if setback.lost_reused && !used.fresh && (most > 0 || setback.is_unprocessed) =>
+        RetryRule::Lost
+            if failed.lost_reused && !used.fresh && (most > 0 || failed.is_unprocessed) =>
         {
             Again::Fresh
         }
         // It costs no other backend more than the request itself, and it is rare: the backend rests from now on.
-        Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Untrusted => {
+        RetryRule::Unconnected => {
             let mut with_this = used;
-            with_this.count(Again::Next, setback.failure);
+            with_this.count(Again::Next, failed.failure);
             let is_within = with_this.unconnected < limits::UNCONNECTED_ATTEMPTS
                 && with_this.connect_timeouts < limits::CONNECT_TIMEOUTS;
-            match most > 0 && is_within && has_next() {
-                true => Again::Next,
-                false => Again::Never,
+            if most > 0 && is_within && has_next() {
+                Again::Next
+            } else {
+                Again::Never
             }
         }
-        Failure::BackendDown => match most > 0 && used.left < limits::LEFT_BACKENDS && has_next() {
-            true => Again::Leave,
-            false => Again::Never,
-        },
-        failure if failure.is_worth_another_try() && used.retries < most => Again::Retry,
+        RetryRule::Down => {
+            if most > 0 && used.left < limits::LEFT_BACKENDS && has_next() {
+                Again::Leave
+            } else {
+                Again::Never
+            }
+        }
+        RetryRule::Unprocessed | RetryRule::Lost | RetryRule::Another if used.retries < most => {
+            Again::Retry
+        }
         _ => Again::Never,
     }
 }
@@ -170,8 +221,8 @@ mod tests {
         ..GET
     };
 
-    fn lost(lost_reused: bool, is_unprocessed: bool) -> Setback {
-        Setback {
+    fn lost(lost_reused: bool, is_unprocessed: bool) -> FailedAttempt {
+        FailedAttempt {
             failure: Failure::Reset,
             is_unprocessed,
             lost_reused,
@@ -198,11 +249,11 @@ mod tests {
     #[test]
     fn what_is_sent_again_and_where() {
         let none = Used::default();
-        let refused = Setback::without_connection(Failure::ConnectFailed);
-        let timed_out = Setback::without_connection(Failure::ConnectTimeout);
-        let unprocessed = Setback::without_connection(Failure::Unprocessed);
-        let late = Setback::without_connection(Failure::ResponseTimeout);
-        let left = Setback::without_connection(Failure::ClientLeft);
+        let refused = FailedAttempt::without_connection(Failure::ConnectFailed);
+        let timed_out = FailedAttempt::without_connection(Failure::ConnectTimeout);
+        let unprocessed = FailedAttempt::without_connection(Failure::Unprocessed);
+        let late = FailedAttempt::without_connection(Failure::ResponseTimeout);
+        let left = FailedAttempt::without_connection(Failure::ClientLeft);
         let rows = [
             // A connection that is lost.
             (GET, lost(false, false), none, 1, Again::Retry),
@@ -232,28 +283,99 @@ mod tests {
             (POST, late, none, 1, Again::Never),
             (GET, left, none, 1, Again::Never),
         ];
-        for (request, setback, used, most, expected) in rows {
-            let decided = again(request, &setback, used, most, || true);
-            assert_eq!(decided, expected, "{request:?} {setback:?} {used:?} {most}");
+        for (request, failed, used, most, expected) in rows {
+            let decided = again(request, &failed, used, most, || true);
+            assert_eq!(decided, expected, "{request:?} {failed:?} {used:?} {most}");
         }
         // Sent to all of them, it is not sent to one again that could not be connected to a moment ago.
-        for (setback, expected) in [(refused, Again::Never), (lost(false, false), Again::Retry)] {
+        for (failed, expected) in [(refused, Again::Never), (lost(false, false), Again::Retry)] {
             assert_eq!(
-                again(GET, &setback, none, 1, || false),
+                again(GET, &failed, none, 1, || false),
                 expected,
-                "{setback:?}"
+                "{failed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_request_that_may_be_repeated_goes_out_on_an_old_connection() {
+        let rows = [
+            (true, true, false),
+            (true, false, false),
+            (false, true, true),
+            (false, false, false),
+        ];
+        for (is_whole, is_http1, expected) in rows {
+            assert_eq!(wants_fresh(is_whole, is_http1), expected);
+        }
+    }
+
+    #[test]
+    fn whose_fault_a_failure_is() {
+        let alone = Blame {
+            is_of_pools_protocol: true,
+            is_body_pending: false,
+            has_sent_body: false,
+            is_bound_by_client: false,
+            is_answered: false,
+            backend_had_most: true,
+        };
+        let pending = Blame {
+            is_body_pending: true,
+            ..alone
+        };
+        let sending = Blame {
+            has_sent_body: true,
+            ..pending
+        };
+        let foreign = Blame {
+            is_of_pools_protocol: false,
+            ..alone
+        };
+        let hurried = Blame {
+            is_bound_by_client: true,
+            ..alone
+        };
+        let reading = Blame {
+            is_answered: true,
+            ..alone
+        };
+        let queued = Blame {
+            backend_had_most: false,
+            ..alone
+        };
+        let rows = [
+            (Failure::Reset, alone, true),
+            (Failure::Reset, queued, true),
+            (Failure::Reset, foreign, false),
+            (Failure::Saturated, alone, false),
+            (Failure::ClientLeft, alone, false),
+            (Failure::ResponseTimeout, alone, true),
+            (Failure::ResponseTimeout, pending, false),
+            (Failure::ResponseTimeout, sending, true),
+            (Failure::ExchangeTimeout, alone, true),
+            (Failure::ExchangeTimeout, hurried, false),
+            (Failure::ExchangeTimeout, sending, false),
+            (Failure::ExchangeTimeout, reading, false),
+            (Failure::ExchangeTimeout, queued, false),
+        ];
+        for (failure, blame, expected) in rows {
+            assert_eq!(
+                is_backends_fault(failure, blame),
+                expected,
+                "{failure:?} {blame:?}"
             );
         }
     }
 
     #[test]
     fn a_request_leaves_a_backend_that_fell_if_another_one_takes_it() {
-        let fell = Setback {
+        let fell = FailedAttempt {
             failure: Failure::BackendDown,
             is_unprocessed: false,
             lost_reused: false,
         };
-        let unsent = Setback::unsent(Failure::BackendDown);
+        let unsent = FailedAttempt::unsent(Failure::BackendDown);
         let after = |left| Used {
             left,
             ..Used::default()
@@ -268,9 +390,9 @@ mod tests {
             (POST, fell, after(0), 1, true, Again::Never),
             (POST, unsent, after(0), 1, true, Again::Leave),
         ];
-        for (request, setback, used, most, has_next, expected) in rows {
-            let decided = again(request, &setback, used, most, || has_next);
-            assert_eq!(decided, expected, "{request:?} {setback:?} {used:?} {most}");
+        for (request, failed, used, most, has_next, expected) in rows {
+            let decided = again(request, &failed, used, most, || has_next);
+            assert_eq!(decided, expected, "{request:?} {failed:?} {used:?} {most}");
         }
     }
 
@@ -294,12 +416,12 @@ mod tests {
         };
         for failure in failures {
             for request in [given_away, answered] {
-                let setback = Setback {
+                let failed = FailedAttempt {
                     failure,
                     is_unprocessed: true,
                     lost_reused: true,
                 };
-                let decided = again(request, &setback, Used::default(), 9, || true);
+                let decided = again(request, &failed, Used::default(), 9, || true);
                 assert_eq!(decided, Again::Never, "{request:?} {failure:?}");
             }
         }

@@ -44,7 +44,7 @@ pub fn run_worker_with<T>(
 ) -> T {
     let tables = BackendTables::new(1);
     let mut pool = sample::pool(&mut Slots::new(tables.clone()), "api", addrs);
-    pool.idle_connections = 8;
+    pool.options.idle_connections = 8;
     change(&mut pool);
     let snapshot = sample::adapted(sample::snapshot(1, vec![pool]), adapt);
     let (own, _letters) = mailbox(8).unwrap();
@@ -84,7 +84,7 @@ pub fn refusing() -> BackendAddr {
 
 /// Changes a pool to one of HTTP/2.
 pub fn of_http2(pool: &mut Pool) {
-    pool.protocol = Protocol::Http2;
+    pool.options.protocol = Protocol::Http2;
 }
 
 /// Lets the worker work until `is_true`. Panics if that takes too long.

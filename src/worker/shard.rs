@@ -29,6 +29,7 @@ use crate::worker::log_ration::LogRation;
 use crate::worker::memory::{Memory, relief};
 use crate::worker::pace::Pace;
 use crate::worker::plan::Plan;
+use crate::worker::reply::RenderedReplies;
 use crate::worker::stream::Stream;
 use crate::worker::under_way::UnderWay;
 use crate::worker::upstream::{
@@ -64,6 +65,8 @@ pub struct Shard {
     pub links: Links,
     pub neighbours: Rc<Neighbours>,
     pub log_ration: LogRation,
+    /// Answers of our own, ready to be sent.
+    pub rendered_replies: RenderedReplies,
     /// The attempts at backends that are under way.
     pub under_way: UnderWay,
     plan: RefCell<Rc<Plan>>,
@@ -113,6 +116,7 @@ impl Shard {
             turn,
             links,
             log_ration: LogRation::default(),
+            rendered_replies: RenderedReplies::default(),
             under_way: UnderWay::default(),
             plan: RefCell::new(Rc::new(plan)),
             earlier_plans: RefCell::default(),
@@ -497,7 +501,7 @@ impl Shard {
 
     /// Takes an answer's status into account: a 5xx counts as a failure, anything else ends a row of them.
     pub fn report_answer(&self, exchange: &Exchange, backend: BackendId) {
-        if exchange.status.get() >= 500 {
+        if exchange.tally().status >= 500 {
             self.report_failure(exchange, backend, "status_5xx");
         } else {
             self.tables.end_failures(backend);

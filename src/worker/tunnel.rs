@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::base::limits;
 use crate::net::Timer;
-use crate::worker::downstream::Client;
+use crate::worker::downstream::{Client, Persistence};
 use crate::worker::exchange::Exchange;
 use crate::worker::leave::is_cut;
 use crate::worker::shard::Shard;
@@ -22,7 +22,7 @@ const NEXT_LOOK: Duration = Duration::from_millis(limits::TICK_MILLIS);
 
 /// Runs the tunnel to its end.
 pub async fn run(shard: &Shard, client: &Client, exchange: &Exchange, upstream: &Upstream) {
-    client.keep_alive.set(false);
+    client.note(Persistence::ends);
     client.wire.stream.allow_leisure();
     let timers = [(); 2].map(|()| Timer::new(&shard.timers));
     let to_upstream = Direction {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::net::{Expired, Timer};
 use crate::snapshot::HalfClose;
+use crate::worker::attempt::{Attempt, Side};
 use crate::worker::body::{Body, Unacceptable};
-use crate::worker::deliver::{Ends, Side};
 use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
@@ -24,45 +24,47 @@ use rate::BodyRate;
 /// Passes the rest of the body on. A backend that stops reading is no failure here: its answer tells why. Once the
 /// final head is with the client, both may take their time: the answer goes on without the upload, and ends it when
 /// it ends.
-pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
-    let (client, exchange) = (ends.client, ends.exchange);
-    let (no_rate, rate) = (MinRate::none(), BodyRate::of(ends));
+pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Result<(), Failure> {
+    let (client, exchange) = (attempt.client, attempt.exchange);
+    let (no_rate, rate) = (MinRate::none(), BodyRate::of(attempt));
     let relay = Relay {
-        blocks: &ends.shard.blocks,
-        pace: &ends.shard.pace,
-        memory: &ends.shard.memory,
+        blocks: &attempt.shard.blocks,
+        pace: &attempt.shard.pace,
+        memory: &attempt.shard.memory,
         from: &client.wire,
-        to: &ends.upstream.wire.stream,
+        to: &attempt.upstream.wire.stream,
         timer,
-        idle: &|| ends.wait_to_upload(Side::Client),
+        idle: &|| attempt.wait_to_upload(Side::Client),
         stall: &|| {
-            ends.upload_moves();
-            ends.wait_to_upload(Side::Backend)
+            attempt.upload_moves();
+            attempt.wait_to_upload(Side::Backend)
         },
         count: &|bytes| {
-            ends.upload_moves();
+            attempt.upload_moves();
             exchange.count_request(bytes);
         },
-        is_source_slow: &|waited, bytes| rate.is_slow(ends, waited, bytes),
+        is_source_slow: &|waited, bytes| rate.is_slow(attempt, waited, bytes),
         sink_rate: &no_rate,
         is_cut: &|| false, // The side that receives the answer watches for that.
         has_sent: Cell::default(),
     };
-    let mut out = ends.shard.blocks.take();
+    let mut out = attempt.shard.blocks.take();
     let relayed = relay.run(&mut out, body, nothing).await;
-    ends.shard.blocks.give(out);
+    attempt.shard.blocks.give(out);
     match relayed {
-        Ok(()) => client.note_received(body),
+        Ok(()) => client.note(|persistence| persistence.body_received(body.has_ended())),
         Err(Broken::SinkClosed) if body.has_ended() => {}
         // The receiving side decides whether this is a failure. A switch to another protocol cannot follow.
-        Err(Broken::SinkClosed) => ends.upload_failure.set(Some(Failure::Reset)),
-        Err(Broken::SourceEnded) if ends.may_still_read() => ends.end_incomplete(),
+        Err(Broken::SinkClosed) => {
+            attempt.tell(|duplex| duplex.upload_failure = Some(Failure::Reset))
+        }
+        Err(Broken::SourceEnded) if attempt.may_still_read() => attempt.end_incomplete(),
         Err(Broken::SourceEnded) => return Err(client.ended_early()),
-        Err(Broken::SourceTimeout) if ends.is_client_waiting() => {
+        Err(Broken::SourceTimeout) if attempt.is_client_waiting() => {
             return Err(exchange.expired(Failure::ResponseTimeout));
         }
         Err(Broken::SourceTimeout) => return Err(exchange.expired(Failure::BodyTimeout)),
-        Err(Broken::SinkTimeout) if ends.is_refused() => {}
+        Err(Broken::SinkTimeout) if attempt.is_refused() => {}
         Err(Broken::SinkTimeout) => return Err(exchange.expired(Failure::ResponseTimeout)),
         Err(Broken::TooSlow) => return Err(Failure::BodyTooSlow),
         Err(Broken::Exhausted) => return Err(Failure::Exhausted),
@@ -77,16 +79,16 @@ pub async fn upload(ends: &Ends<'_>, body: &mut Body, timer: &Timer) -> Result<(
 }
 
 /// The time that an upload waits for each side.
-impl Ends<'_> {
+impl Attempt<'_> {
     /// How long this side may keep the upload waiting. From now on the upload waits for this side.
     pub fn wait_to_upload(&self, side: Side) -> Duration {
-        self.upload_waits_for.set(side);
+        self.tell(|duplex| duplex.upload_waits_for = side);
         self.patience_with_upload()
     }
 
     /// How long the upload waits for its present side.
     pub fn patience_with_upload(&self) -> Duration {
-        match self.upload_waits_for.get() {
+        match self.duplex().upload_waits_for {
             Side::Client => self.patience_with_client(),
             Side::Backend => self.patience_with_backend(),
         }
@@ -115,7 +117,7 @@ impl Ends<'_> {
 
     /// Whether the backend has answered that it does not do what the client has asked for.
     pub fn is_refused(&self) -> bool {
-        self.exchange.answered.get() && self.exchange.status.get() >= 300
+        self.exchange.tally().is_answered && self.exchange.tally().status >= 300
     }
 
     /// Whether a client that sends no more of its body may still be reading the answer that has begun.
@@ -123,7 +125,7 @@ impl Ends<'_> {
         match &self.client.wire.stream {
             Stream::Socket(socket) => {
                 let serves = self.client.arrival.listener.half_close == HalfClose::Serve;
-                serves && self.exchange.answered.get() && !socket.is_over()
+                serves && self.exchange.tally().is_answered && !socket.is_over()
             }
             Stream::Multiplexed(_) => false,
         }
@@ -147,14 +149,14 @@ impl Ends<'_> {
                 let lingering = Lingering::behind_answer(is_alone, Duration::ZERO);
                 lingering.left(passed, Duration::ZERO)
             }
-            None if self.exchange.answered.get() => limits::LONGEST_TIMEOUT,
+            None if self.exchange.tally().is_answered => limits::LONGEST_TIMEOUT,
             None => self.exchange.bounded(wait),
         }
     }
 
     /// How long this side may keep the body of the answer waiting. From now on the answer waits for this side.
     pub fn wait_for(&self, side: Side) -> Duration {
-        self.answer_waits_for.set(Some(side));
+        self.tell(|duplex| duplex.answer_waits_for = Some(side));
         match side {
             Side::Client => self.client.stall(self.exchange),
             Side::Backend => {
@@ -177,7 +179,7 @@ impl Ends<'_> {
         if let Some(rate) = self.reader_rate.get() {
             rate.pardon(timer.timers().millis());
         }
-        if let Some(side) = self.answer_waits_for.get()
+        if let Some(side) = self.duplex().answer_waits_for
             && !timer.expired()
         {
             timer.set(self.wait_for(side));
@@ -188,14 +190,16 @@ impl Ends<'_> {
     /// the client may have to write all before it reads. While the upload waits for the backend, the kernel takes more
     /// of it in large steps only, and tells more often what the backend has acknowledged.
     fn excuse_reader(&self) {
-        if !self.is_uploading.get() || self.upload_waits_for.get() != Side::Backend {
+        if !self.duplex().is_uploading || self.duplex().upload_waits_for != Side::Backend {
             return;
         }
         let Stream::Socket(backend) = &self.upstream.wire.stream else {
             return; // Every step is known, however small.
         };
         let left = backend.unacknowledged();
-        if self.unacknowledged.replace(left) != left
+        let before = self.duplex().unacknowledged;
+        self.tell(|duplex| duplex.unacknowledged = left);
+        if before != left
             && let Some(rate) = self.reader_rate.get()
         {
             rate.pardon(self.client.timer.timers().millis());
@@ -212,7 +216,7 @@ impl Ends<'_> {
     }
 
     /// Whether the rest of the request is dropped, now that the client has its answer: other requests wait for such a
-    /// connection, or the process ends.
+    /// connection, or the process attempt.
     pub fn must_let_go(&self) -> bool {
         let passed = self.client.since_answer(self.shard).unwrap_or_default();
         let is_over = passed >= Duration::from_millis(limits::LINGER_MILLIS);
@@ -221,24 +225,28 @@ impl Ends<'_> {
 
     /// Whether the client has sent nothing of its body because it waits for `100 Continue`.
     pub fn is_client_waiting(&self) -> bool {
-        self.admitted.expects_continue
-            && !self.told_interim.get()
-            && self.exchange.request_bytes.get() == 0
+        self.request.expects_continue
+            && !self.duplex().told_interim
+            && self.exchange.tally().request_bytes == 0
     }
 }
 
 /// Throws away the rest of a body of which the backend takes no more, for as long as the answer is on its way. A client
 /// that reads its answer only after it has sent everything would otherwise never read it.
-pub async fn discard(ends: &Ends<'_>, timer: &Timer) {
-    let (wire, blocks) = (&ends.client.wire, &ends.shard.blocks);
+pub async fn discard(attempt: &Attempt<'_>, timer: &Timer) {
+    let (wire, blocks) = (&attempt.client.wire, &attempt.shard.blocks);
     timer.set(limits::LONGEST_TIMEOUT);
     loop {
         blocks.give(wire.take());
         let more = wire.more(blocks, limits::BLOCK_BYTES, usize::MAX, timer, nothing);
         match more.await {
             Ok(Ok(count @ 1..)) => {
-                ends.upload_moves();
-                ends.shard.pace.admit(count.min(limits::BLOCK_BYTES)).await;
+                attempt.upload_moves();
+                attempt
+                    .shard
+                    .pace
+                    .admit(count.min(limits::BLOCK_BYTES))
+                    .await;
             }
             _ => return,
         }

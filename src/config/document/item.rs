@@ -1,49 +1,63 @@
 //! One value of the document, and the kinds of values that a configuration has.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{Item, Table, instead_of, joined, shown};
+use crate::base::setting::{Kind, Section, Value, Word, words};
 use crate::base::{limits, quantity};
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place, Placed};
+
+/// The place of a value; `key` is the way to it.
+pub(super) fn place_of(value: &Spanned<DeValue<'_>>, key: String, notes: &Notes<'_>) -> Place {
+    let span = value.span();
+    let text = notes.text().get(span.clone()).unwrap_or_default();
+    // A list or a table has its header's span, or just a key's: only what is written as a value is worth showing.
+    let shown = match value.get_ref() {
+        DeValue::Array(_) => String::new(),
+        DeValue::Table(_)
+            if !text.starts_with('{') || mask::is_credential(text) || mask::names_user(text) =>
+        {
+            String::new()
+        }
+        _ if mask::hides(&key) || mask::is_telling(&key, text) => MASK.to_owned(),
+        _ => shown(text),
+    };
+    Place {
+        key,
+        offset: span.start,
+        shown,
+    }
+}
 
 impl<'d> Item<'d> {
     /// A value of the document; `key` is the way to it.
     pub(super) fn new(
         value: &'d Spanned<DeValue<'d>>,
         key: String,
+        kind: Kind,
         notes: &'d Notes<'d>,
     ) -> Item<'d> {
-        let span = value.span();
-        let text = notes.text().get(span.clone()).unwrap_or_default();
-        // A list or a table has its header's span, or just a key's: only what is written as a value is worth showing.
-        let shown = match value.get_ref() {
-            DeValue::Array(_) => String::new(),
-            DeValue::Table(_)
-                if !text.starts_with('{')
-                    || mask::is_credential(text)
-                    || mask::names_user(text) =>
-            {
-                String::new()
-            }
-            _ if mask::hides(&key) || mask::is_telling(&key, text) => MASK.to_owned(),
-            _ => shown(text),
-        };
-        let place = Place {
-            key,
-            offset: span.start,
-            shown,
-        };
         Item {
             value: value.get_ref(),
-            place,
+            place: place_of(value, key, notes),
+            kind,
             notes,
         }
+    }
+
+    /// What `find` finds in the declared kind of the value.
+    ///
+    /// # Panics
+    ///
+    /// The declaration of the setting and its reader disagree.
+    fn declared<T>(&self, find: impl Fn(Kind) -> Option<T>) -> T {
+        let found = self.kind.find(find);
+        found.unwrap_or_else(|| panic!("{} is declared as {:?}", self.place.key, self.kind))
     }
 
     /// The value as read, with its place.
@@ -77,14 +91,33 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// One of the known words, as what it stands for.
-    pub fn word<T: Copy>(&self, known: &[(&str, T)]) -> Option<T> {
+    /// One of the words of a type.
+    pub fn word<T: Word>(&self) -> Option<T> {
         let text = self.text()?;
-        if let Some((_, value)) = known.iter().find(|(word, _)| *word == text) {
+        if let Some((_, value)) = T::WORDS.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
-        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        self.wrong(format!("unknown; {}", instead_of(text, &words)))
+        self.wrong(format!("unknown; {}", instead_of(text, &words::<T>())))
+    }
+
+    /// A value of a kind that depends on nothing else.
+    pub fn value(&self) -> Option<Value> {
+        match self.kind {
+            Kind::Flag => self.flag().map(Value::Flag),
+            Kind::Whole { .. } => self.whole().map(Value::Whole),
+            Kind::Time { .. } => self.time().map(Value::Time),
+            Kind::Size { .. } => self.size().map(Value::Size),
+            Kind::Word(known) => self.known_word(&known()).map(Value::Word),
+            _ => self.declared(|_| None),
+        }
+    }
+
+    fn known_word(&self, known: &[&'static str]) -> Option<&'static str> {
+        let text = self.text()?;
+        match known.iter().find(|word| **word == text) {
+            Some(word) => Some(word),
+            None => self.wrong(format!("unknown; {}", instead_of(text, known))),
+        }
     }
 
     /// True or false.
@@ -107,17 +140,18 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// A whole number within `range`.
-    pub fn whole<T>(&self, range: RangeInclusive<T>) -> Option<T>
-    where
-        T: TryFrom<i64> + PartialOrd + Display,
-    {
+    /// A whole number within the declared bounds.
+    pub fn whole<T: TryFrom<u64>>(&self) -> Option<T> {
+        let range = self.declared(|kind| match kind {
+            Kind::Whole { least, most } => Some(least..=most),
+            _ => None,
+        });
         let number = match self.value {
-            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix()).ok(),
+            DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
             _ => None,
         };
-        let number = number.and_then(|number| T::try_from(number).ok());
-        match number.filter(|number| range.contains(number)) {
+        let number = number.filter(|number| range.contains(number));
+        match number.and_then(|number| T::try_from(number).ok()) {
             Some(number) => Some(number),
             None => self.wrong(format!(
                 "must be a whole number from {} to {}",
@@ -127,8 +161,12 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// A time of at least `least`: a number of seconds, which may have a fraction, or a text with a unit.
-    pub fn time(&self, least: Duration) -> Option<Duration> {
+    /// A time within the declared bounds: a number of seconds, which may have a fraction, or a text with a unit.
+    pub fn time(&self) -> Option<Duration> {
+        let least = self.declared(|kind| match kind {
+            Kind::Time { least } => Some(least),
+            _ => None,
+        });
         let range = least..=limits::LONGEST_TIMEOUT;
         let time = match self.value {
             DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
@@ -147,28 +185,30 @@ impl<'d> Item<'d> {
         }
     }
 
-    /// A size within `range`: a whole number of bytes, or a text with a unit.
-    pub fn size<T>(&self, range: RangeInclusive<T>) -> Option<T>
-    where
-        T: TryFrom<u64> + Into<u64> + PartialOrd + Copy,
-    {
+    /// A size within the declared bounds: a whole number of bytes, or a text with a unit.
+    pub fn size<T: TryFrom<u64>>(&self) -> Option<T> {
+        let range = self.declared(|kind| match kind {
+            Kind::Size { least, most } => Some(least..=most),
+            _ => None,
+        });
         let bytes = match self.value {
             DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
             DeValue::String(text) => quantity::size_with_unit(text),
             _ => None,
         };
-        let bytes = bytes.and_then(|bytes| T::try_from(bytes).ok());
-        match bytes.filter(|bytes| range.contains(bytes)) {
+        let bytes = bytes.filter(|bytes| range.contains(bytes));
+        match bytes.and_then(|bytes| T::try_from(bytes).ok()) {
             Some(bytes) => Some(bytes),
-            None => {
-                let range = (*range.start()).into()..=(*range.end()).into();
-                self.wrong(quantity::right_size(&range))
-            }
+            None => self.wrong(quantity::right_size(&range)),
         }
     }
 
-    /// A list of at most `most`.
-    pub fn list(&self, most: usize) -> Option<Vec<Item<'d>>> {
+    /// A list of no more entries than declared.
+    pub fn list(&self) -> Option<Vec<Item<'d>>> {
+        let (of, most) = self.declared(|kind| match kind {
+            Kind::List { of, most, .. } => Some((*of, most)),
+            _ => None,
+        });
         let DeValue::Array(values) = self.value else {
             return self.wrong("must be a list in brackets");
         };
@@ -180,19 +220,15 @@ impl<'d> Item<'d> {
         }
         let items = values.iter().enumerate().map(|(index, value)| {
             let key = format!("{}[{index}]", self.place.key);
-            Item::new(value, key, self.notes)
+            Item::new(value, key, of, self.notes)
         });
         Some(items.collect())
     }
 
-    /// A list of at most `most`, or one value that stands for a list of one.
-    pub fn one_or_list<T>(
-        &self,
-        most: usize,
-        read: impl Fn(&Item<'d>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    /// A list, or one value that stands for a list of one.
+    pub fn one_or_list<T>(&self, read: impl Fn(&Item<'d>) -> Option<T>) -> Option<Vec<T>> {
         match self.value {
-            DeValue::Array(_) => Some(self.list(most)?.iter().filter_map(read).collect()),
+            DeValue::Array(_) => Some(self.list()?.iter().filter_map(read).collect()),
             _ => Some(vec![read(self)?]),
         }
     }
@@ -202,21 +238,31 @@ impl<'d> Item<'d> {
         self.value.is_table()
     }
 
-    /// A table, of which every key that `read` does not ask for is unknown.
+    /// A table with the declared settings.
     pub fn table<T>(&self, read: impl FnOnce(&mut Table<'d>) -> T) -> Option<T> {
         match self.value {
-            DeValue::Table(entries) => Some(Table::of(
-                Some(entries),
-                self.place.clone(),
-                self.notes,
-                read,
-            )),
+            DeValue::Table(entries) => {
+                let place = self.place.clone();
+                let table = Table::new(self.section(), Some(entries), place, self.notes);
+                Some(table.read(read))
+            }
             _ => self.wrong("must be a table"),
         }
     }
 
+    fn section(&self) -> &'static Section {
+        self.declared(|kind| match kind {
+            Kind::Table(section) => Some(section),
+            _ => None,
+        })
+    }
+
     /// A table whose keys are the operator's own, in the order of the file.
-    pub fn entries(&self, most: usize) -> Option<Vec<(String, Item<'d>)>> {
+    pub fn entries(&self) -> Option<Vec<(String, Item<'d>)>> {
+        let most = self.declared(|kind| match kind {
+            Kind::Map { most, .. } => Some(most),
+            _ => None,
+        });
         let DeValue::Table(entries) = self.value else {
             return self.wrong("must be a table");
         };
@@ -230,8 +276,8 @@ impl<'d> Item<'d> {
         entries.sort_by_key(|(key, _)| key.span().start);
         let items = entries.into_iter().map(|(key, value)| {
             let name = key.get_ref().to_string();
-            let item = Item::new(value, joined(&self.place.key, &name), self.notes);
-            (name, item)
+            let way = joined(&self.place.key, &name);
+            (name, Item::new(value, way, Kind::text("", ""), self.notes))
         });
         Some(items.collect())
     }

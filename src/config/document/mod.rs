@@ -1,5 +1,5 @@
-//! Reads a TOML document value by value. A reader names the keys it wants and what each may hold; whatever is not so is
-//! noted with its place, and reading goes on, so that one run finds every mistake.
+//! Reads a TOML document value by value. A reader asks for the settings of a table by their names; whatever is not as
+//! the settings are declared is noted with its place, and reading goes on, so that one run finds every mistake.
 
 mod item;
 mod table;
@@ -8,28 +8,39 @@ use toml::de::{DeTable, DeValue};
 
 use super::mask::{self, MASK};
 use super::notes::{Notes, Place};
+use crate::base::setting::{Kind, Section, Setting};
 
 /// One value of the document.
 pub struct Item<'d> {
     value: &'d DeValue<'d>,
     place: Place,
+    /// What the value may be.
+    kind: Kind,
     notes: &'d Notes<'d>,
 }
 
 /// One table of the document while it is read.
 pub struct Table<'d> {
+    /// The settings that the table may have.
+    settings: Vec<&'static Setting>,
     /// `None` for a table that is absent.
     entries: Option<&'d DeTable<'d>>,
     place: Place,
     notes: &'d Notes<'d>,
+    /// Names of the settings that were asked for.
     asked: Vec<&'static str>,
 }
 
 /// Characters of a value that a message repeats.
 const SHOWN_CHARS: usize = 60;
 
-/// Notes every syntax error of the text, then reads the rest as far as it can be trusted.
-pub(super) fn read<T>(notes: &Notes<'_>, read: impl FnOnce(&mut Table<'_>) -> T) -> T {
+/// Notes every syntax error of the text, then reads the rest as far as it can be trusted. `section`: the settings of the
+/// top level.
+pub(super) fn read<T>(
+    section: &'static Section,
+    notes: &Notes<'_>,
+    read: impl FnOnce(&mut Table<'_>) -> T,
+) -> T {
     let (root, errors) = DeTable::parse_recoverable(notes.text());
     let mut last_line = None;
     let mut secrets = Secrets {
@@ -55,7 +66,7 @@ pub(super) fn read<T>(notes: &Notes<'_>, read: impl FnOnce(&mut Table<'_>) -> T)
         }
     }
     let place = Place::default();
-    Table::of(Some(root.get_ref()), place, notes, read)
+    Table::new(section, Some(root.get_ref()), place, notes).read(read)
 }
 
 fn line_at(text: &str, offset: usize) -> (usize, &str) {
@@ -108,7 +119,7 @@ pub(super) fn find(notes: &Notes<'_>, ways: &[&[&str]]) -> Vec<Option<Place>> {
                 _ => return None,
             }
         }
-        Some(Item::new(table.get(*last)?, way.join("."), notes).place)
+        Some(item::place_of(table.get(*last)?, way.join("."), notes))
     };
     ways.iter().map(|way| place(way)).collect()
 }

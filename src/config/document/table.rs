@@ -1,32 +1,37 @@
-//! One table of the document. It knows its keys from having been asked for them: what nobody asked for is unknown.
+//! One table of the document and the settings that are declared for it. A key that no reader asked for is unknown.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use toml::de::{DeString, DeTable};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::{Item, Table, instead_of, joined};
-use crate::base::limits;
+use super::{Item, Table, instead_of, item, joined};
+use crate::base::setting::{Kind, Plain, Section, Setting, Stored, Value, Word};
 use crate::config::mask::{self, MASK};
 use crate::config::notes::{Notes, Place};
 
 impl<'d> Table<'d> {
-    /// Reads a table, then notes its unknown keys.
-    pub(super) fn of<T>(
+    /// A table; `entries` is `None` if the table is absent.
+    pub(super) fn new(
+        section: &'static Section,
         entries: Option<&'d DeTable<'d>>,
         place: Place,
         notes: &'d Notes<'d>,
-        read: impl FnOnce(&mut Table<'d>) -> T,
-    ) -> T {
-        let mut table = Table {
+    ) -> Table<'d> {
+        Table {
+            settings: (section.settings)(),
             entries,
             place,
             notes,
             asked: Vec::new(),
-        };
-        let value = read(&mut table);
-        table.note_unknown_keys();
+        }
+    }
+
+    /// Reads the table, then notes its unknown keys.
+    pub(super) fn read<T>(mut self, read: impl FnOnce(&mut Table<'d>) -> T) -> T {
+        let value = read(&mut self);
+        self.note_unknown_keys();
         value
     }
 
@@ -35,38 +40,66 @@ impl<'d> Table<'d> {
         &self.place
     }
 
-    /// What `read` makes of the key's value; `None` if the key is absent or its value mistaken.
-    pub fn get<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Item<'d>) -> Option<T>,
-    ) -> Option<T> {
-        self.asked.push(key);
-        let value = self.entries?.get(key)?;
-        read(&Item::new(value, joined(&self.place.key, key), self.notes))
+    /// The declaration of a setting.
+    ///
+    /// # Panics
+    ///
+    /// No such setting is declared for this table.
+    fn declared(&self, name: &str) -> &'static Setting {
+        let mut settings = self.settings.iter();
+        let found = settings.find(|setting| setting.name == name);
+        found.unwrap_or_else(|| panic!("{name} is not declared in {:?}", self.place.key))
     }
 
-    /// Notes that the key is missing, if it is.
-    pub fn require(&self, key: &str) {
-        if !self.has(key) {
-            self.lacks(format!("{key:?} is missing"));
+    /// The key with which the setting is written, and its value.
+    fn written(&self, setting: &Setting) -> Option<(&'static str, &'d Spanned<DeValue<'d>>)> {
+        let entries = self.entries?;
+        let keys = [Some(setting.name), setting.alias].into_iter().flatten();
+        keys.filter_map(|key| Some((key, entries.get(key)?))).next()
+    }
+
+    /// What `read` makes of the setting's value; `None` if the setting is absent or its value mistaken.
+    pub fn get<T>(&mut self, name: &str, read: impl FnOnce(&Item<'d>) -> Option<T>) -> Option<T> {
+        let setting = self.declared(name);
+        if !self.asked.contains(&setting.name) {
+            self.asked.push(setting.name);
+            self.note_both_keys(setting);
+        }
+        let (key, value) = self.written(setting)?;
+        let way = joined(&self.place.key, key);
+        read(&Item::new(value, way, setting.kind, self.notes))
+    }
+
+    fn note_both_keys(&self, setting: &Setting) {
+        let (Some(entries), Some(alias)) = (self.entries, setting.alias) else {
+            return;
+        };
+        if let (Some(_), Some(second)) = (entries.get(setting.name), entries.get(alias)) {
+            let place = item::place_of(second, joined(&self.place.key, alias), self.notes);
+            let name = setting.name;
+            self.notes.add(
+                &place,
+                format!("is another key for {name:?}, which is set too; leave one of the two out"),
+            );
         }
     }
 
-    /// Like [`Table::get`], for a key that must be there.
-    pub fn must<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Item<'d>) -> Option<T>,
-    ) -> Option<T> {
-        self.require(key);
-        self.get(key, read)
+    /// Notes that the setting is missing, if it is.
+    pub fn require(&self, name: &str) {
+        if !self.has(name) {
+            self.lacks(format!("{name:?} is missing"));
+        }
     }
 
-    /// Whether the key is there.
-    pub fn has(&self, key: &str) -> bool {
-        self.entries
-            .is_some_and(|entries| entries.contains_key(key))
+    /// Like [`Table::get`], for a setting that must be there.
+    pub fn must<T>(&mut self, name: &str, read: impl FnOnce(&Item<'d>) -> Option<T>) -> Option<T> {
+        self.require(name);
+        self.get(name, read)
+    }
+
+    /// Whether the setting is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.written(self.declared(name)).is_some()
     }
 
     /// Notes that a value that was already read is not right.
@@ -79,72 +112,125 @@ impl<'d> Table<'d> {
         self.notes.add_absence(&self.place, what);
     }
 
-    /// Notes that the key, if it is there, has no place in this table, and why.
-    pub fn refuse(&mut self, key: &'static str, why: impl Display) {
-        self.get(key, |item| item.wrong::<()>(why));
+    /// Notes that the setting, if it is there, has no place in this table, and why.
+    pub fn refuse(&mut self, name: &str, why: impl Display) {
+        self.get(name, |item| item.wrong::<()>(why));
+    }
+
+    /// Notes that the key, which no setting has any more, is in this table, and why.
+    pub fn refuse_former(&mut self, key: &'static str, why: impl Display) {
+        self.asked.push(key);
+        if let Some(value) = self.entries.and_then(|entries| entries.get(key)) {
+            let place = item::place_of(value, joined(&self.place.key, key), self.notes);
+            self.notes.add(&place, why);
+        }
     }
 
     /// A table that is read even where it is absent, so that its defaults hold.
-    pub fn section<T>(&mut self, key: &'static str, read: impl Fn(&mut Table<'d>) -> T) -> T {
-        let present = self.get(key, |item| item.table(&read));
-        present.unwrap_or_else(|| Table::of(None, self.place.clone(), self.notes, read))
+    pub fn section<T>(&mut self, name: &str, read: impl Fn(&mut Table<'d>) -> T) -> T {
+        let present = self.get(name, |item| item.table(&read));
+        let kind = self.declared(name).kind;
+        present.unwrap_or_else(|| match kind {
+            Kind::Table(section) => {
+                Table::new(section, None, self.place.clone(), self.notes).read(read)
+            }
+            _ => panic!("{name} is declared as {kind:?}"),
+        })
     }
 
-    /// True or false; `default` if the key is absent.
-    pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
-        self.get(key, Item::flag).unwrap_or(default)
+    /// The settings of a struct that was declared with them.
+    pub fn plain<T: Plain>(&mut self) -> T {
+        T::from_values(|setting| self.value(setting.name))
     }
 
-    /// A whole number within `range`; `default` if the key is absent.
-    pub fn whole<T>(&mut self, key: &'static str, default: T, range: RangeInclusive<T>) -> T
-    where
-        T: TryFrom<i64> + PartialOrd + Display,
-    {
-        self.get(key, |item| item.whole(range)).unwrap_or(default)
+    /// The value of a setting, else its default.
+    fn value(&mut self, name: &str) -> Option<Value> {
+        let value = self.get(name, Item::value);
+        value.or_else(|| self.declared(name).default_value())
     }
 
-    /// A time, if it is set.
-    pub fn timeout(&mut self, key: &'static str) -> Option<Duration> {
-        self.get(key, |item| item.time(limits::SHORTEST_TIMEOUT))
+    /// The default of a setting.
+    ///
+    /// # Panics
+    ///
+    /// The setting has none.
+    fn default(&self, name: &str) -> Value {
+        let value = self.declared(name).default_value();
+        value.unwrap_or_else(|| panic!("{name} has no default"))
     }
 
-    /// A size within `range`; `default` if the key is absent.
-    pub fn size<T>(&mut self, key: &'static str, default: T, range: RangeInclusive<T>) -> T
-    where
-        T: TryFrom<u64> + Into<u64> + PartialOrd + Copy,
-    {
-        self.get(key, |item| item.size(range)).unwrap_or(default)
+    /// True or false, else the default.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let flag = self.get(name, Item::flag);
+        flag.unwrap_or_else(|| self.default(name) == Value::Flag(true))
     }
 
-    /// A time; `default`, in seconds, if the key is absent.
-    pub fn seconds(&mut self, key: &'static str, default: u64) -> Duration {
-        self.timeout(key).unwrap_or(Duration::from_secs(default))
+    /// A whole number within the declared bounds, else the default.
+    pub fn whole<T: TryFrom<u64>>(&mut self, name: &str) -> T {
+        let number = self.get(name, Item::whole);
+        number.unwrap_or_else(|| self.default_number(name))
     }
 
-    /// A list of at most `most`; empty if the key is absent.
-    pub fn list<T>(
-        &mut self,
-        key: &'static str,
-        most: usize,
-        read: impl FnMut(&Item<'d>) -> Option<T>,
-    ) -> Vec<T> {
-        let items = self.get(key, |item| item.list(most)).unwrap_or_default();
+    /// A size within the declared bounds, else the default.
+    pub fn size<T: TryFrom<u64>>(&mut self, name: &str) -> T {
+        let bytes = self.get(name, Item::size);
+        bytes.unwrap_or_else(|| self.default_number(name))
+    }
+
+    fn default_number<T: TryFrom<u64>>(&self, name: &str) -> T {
+        let number = match self.default(name) {
+            Value::Whole(number) | Value::Size(number) => T::try_from(number).ok(),
+            _ => None,
+        };
+        number.unwrap_or_else(|| panic!("the default of {name} is no such number"))
+    }
+
+    /// A time within the declared bounds, if it is set.
+    pub fn timeout(&mut self, name: &str) -> Option<Duration> {
+        self.get(name, Item::time)
+    }
+
+    /// A time within the declared bounds, else the default.
+    pub fn time(&mut self, name: &str) -> Duration {
+        let time = self.timeout(name);
+        time.unwrap_or_else(|| match self.default(name) {
+            Value::Time(time) => time,
+            other => panic!("the default of {name} is {other:?}"),
+        })
+    }
+
+    /// One of the words of a type, else the default.
+    pub fn word<T: Word>(&mut self, name: &str) -> T {
+        let word = self.get(name, Item::word);
+        word.unwrap_or_else(|| Stored::from_value(Some(self.default(name))))
+    }
+
+    /// A list; empty if the setting is absent.
+    pub fn list<T>(&mut self, name: &str, read: impl FnMut(&Item<'d>) -> Option<T>) -> Vec<T> {
+        let items = self.get(name, Item::list).unwrap_or_default();
         items.iter().filter_map(read).collect()
     }
 
     fn note_unknown_keys(&self) {
+        let known: Vec<&str> = self.settings.iter().map(|setting| setting.name).collect();
+        let was_asked = |key: &str| {
+            let mut settings = self.settings.iter();
+            let setting = settings.find(|setting| setting.has_key(key));
+            self.asked
+                .contains(&setting.map_or(key, |setting| setting.name))
+        };
         for (key, value) in self.entries.into_iter().flatten() {
             let name: &DeString<'_> = key.get_ref();
-            if self.asked.iter().any(|asked| asked == name) {
+            if was_asked(name) {
                 continue;
             }
-            let mut place = Item::new(value, joined(&self.place.key, name), self.notes).place;
+            let mut place = item::place_of(value, joined(&self.place.key, name), self.notes);
             place.offset = key.span().start;
             // A header field in the wrong place may still hold a credential.
             if !place.shown.is_empty() && mask::is_credential(name) {
                 place.shown = MASK.to_owned();
             }
-            let instead = instead_of(name, &self.asked);
+            let instead = instead_of(name, &known);
             self.notes.add(&place, format!("unknown key; {instead}"));
         }
     }

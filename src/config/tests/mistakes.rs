@@ -51,7 +51,7 @@ pools = 1
             "8:33: test_server.listen_addrs[0] = \"127.0.0.1:9001\": is listened on already",
             "8:51: test_server.listen_addrs[1] = \"unix:/b\": must be an IP address and a port from 1 to 65535, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
             "9:9: pools = 1: must be a list in brackets",
-            "10:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, pass_fields, forwarded, x_real_ip, resolve_secs, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
+            "10:1: \"a b\" = 2: unknown key; known: listen_addr, listeners, tls, acme, shutdown_timeout, workers, trusted_proxies, pass_fields, forwarded, x_real_ip, resolve_interval, timeouts, limits, access_log, admin, tracing, test_server, pools, routes",
         ],
     );
 }
@@ -441,7 +441,7 @@ format = 1
             "4:22: limits.request_body_bytes = 99999999999999999999: must be a whole number of bytes from 0 to 1125899906842624, or a text such as \"64KiB\" or \"10MB\"",
             "5:15: limits.connections = 1.5: must be a whole number from 0 to 10000000",
             "6:16: limits.memory_bytes = 1000000: must be 0, which stands for 75% of the memory, or at least 67108864",
-            "7:1: limits.timeout = {a = 1,…: unknown key; known: request_head_bytes, request_headers, request_target_bytes, request_body_bytes, connections, requests_per_connection, memory_bytes",
+            "7:1: limits.timeout = {a = 1,…: unknown key; known: request_head_size, request_headers, request_target_size, request_body_size, connections, requests_per_connection, memory",
             "10:8: access_log.path = \"\": must name a file",
             "11:10: access_log.format = 1: must be a text in quotes",
         ],
@@ -475,7 +475,7 @@ name = "hash"
 backends = ["a:1"]
 balancing_algorithm = "consistent_hash"
 hash_on = "header:x y"
-health_check = { path = "health", interval = 3 }
+health_check = { path = "health", intervall = 3 }
 [[pools]]
 name = "calls"
 backends = ["a:1"]
@@ -503,7 +503,7 @@ health_check = { grpc = "a b", path = "/" }
             "18:20: pools[3].idle_connections = 16385: must be a whole number from 0 to 16384",
             "23:11: pools[4].hash_on = \"header:x y\": is not a field name",
             "24:25: pools[4].health_check.path = \"health\": must begin with \"/\" and have no blanks; other characters are written as %XX",
-            "24:35: pools[4].health_check.interval = 3: unknown key; did you mean \"interval_secs\"?",
+            "24:35: pools[4].health_check.intervall = 3: unknown key; did you mean \"interval\"?",
             "28:25: pools[5].health_check.grpc = \"a b\": must be true, or the name of a service in 1 to 127 characters without blanks",
             "28:39: pools[5].health_check.path = \"/\": a probe with grpc asks its own question; leave this out",
         ],

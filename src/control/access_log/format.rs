@@ -35,7 +35,7 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"request_id\":\"");
     hexadecimal(line.request_id.0, out);
     out.extend_from_slice(b"\",\"client\":");
-    match line.client {
+    match line.facts.client {
         Some(client) => print(out, format_args!("\"{client}\"")),
         None => out.extend_from_slice(b"null"),
     }
@@ -53,16 +53,19 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
     member("method", text(line.texts.method()));
     member("target", text(line.texts.target()));
     member("host", text(line.texts.host()));
-    member("version", text(version(line.version).as_bytes()));
-    member("status", Json::Number(line.status.into()));
+    member("version", text(version(line.facts.version).as_bytes()));
+    member("status", Json::Number(line.tally.status.into()));
     member("route", optional(names.route));
     member("pool", optional(names.pool));
     member("backend", optional(names.backend));
-    member("attempts", Json::Number(line.attempts.into()));
-    member("upstream_us", Json::Number(line.upstream_micros));
+    member("attempts", Json::Number(line.tally.attempts.into()));
+    member(
+        "upstream_us",
+        Json::Number(line.tally.upstream_micros.unwrap_or_default()),
+    );
     member("total_us", Json::Number(line.total_micros));
-    member("request_bytes", Json::Number(line.request_bytes));
-    member("response_bytes", Json::Number(line.response_bytes));
+    member("request_bytes", Json::Number(line.tally.request_bytes));
+    member("response_bytes", Json::Number(line.tally.response_bytes));
     member("failure", text(line.failure.as_bytes()));
     member("user_agent", text(line.texts.user_agent()));
     member("referer", text(line.texts.referer()));
@@ -121,7 +124,7 @@ fn is_plain(byte: u8) -> bool {
 /// Apache's combined format, then what it has no place for as `name=value`. What is not known is `-`.
 fn combined(record: &Record<'_>, out: &mut Vec<u8>) {
     let Record { line, names, at } = record;
-    match line.client {
+    match line.facts.client {
         Some(client) => print(out, client),
         None => out.push(b'-'),
     }
@@ -135,9 +138,9 @@ fn combined(record: &Record<'_>, out: &mut Vec<u8>) {
         out,
         format_args!(
             " {}\" {} {} ",
-            version(line.version),
-            line.status,
-            line.response_bytes
+            version(line.facts.version),
+            line.tally.status,
+            line.tally.response_bytes
         ),
     );
     quote(line.texts.referer(), out);
@@ -165,7 +168,10 @@ fn combined(record: &Record<'_>, out: &mut Vec<u8>) {
         out,
         format_args!(
             " attempts={} upstream_us={} total_us={} request_bytes={} failure={failure}",
-            line.attempts, line.upstream_micros, line.total_micros, line.request_bytes,
+            line.tally.attempts,
+            line.tally.upstream_micros.unwrap_or_default(),
+            line.total_micros,
+            line.tally.request_bytes,
         ),
     );
 }
@@ -221,24 +227,30 @@ mod tests {
     use super::*;
     use crate::base::ids::{PoolId, RequestId, RouteId};
     use crate::base::time::Micros;
-    use crate::shared::access::Texts;
+    use crate::shared::access::{RequestFacts, Tally, Texts};
 
     fn line(texts: Texts) -> AccessLine {
         AccessLine {
             began: Micros(0),
             request_id: RequestId(0xbeef),
-            client: Some([192, 0, 2, 7].into()),
-            texts,
-            version: 11,
-            status: 200,
-            request_bytes: 3,
-            response_bytes: 1234,
             generation: 1,
-            route: Some(RouteId(0)),
-            pool: Some(PoolId(0)),
-            backend: Some(0),
-            attempts: 1,
-            upstream_micros: 800,
+            facts: RequestFacts {
+                client: Some([192, 0, 2, 7].into()),
+                version: 11,
+                route: Some(RouteId(0)),
+                pool: Some(PoolId(0)),
+                ..RequestFacts::default()
+            },
+            texts,
+            tally: Tally {
+                status: 200,
+                request_bytes: 3,
+                response_bytes: 1234,
+                backend: Some(0),
+                attempts: 1,
+                upstream_micros: Some(800),
+                ..Tally::default()
+            },
             total_micros: 1000,
             failure: "",
         }
@@ -304,8 +316,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_open() {
         let mut line = line(Texts::new(b"", b"", b"", b"", b"", b""));
-        line.client = None;
-        line.version = 10;
+        line.facts.client = None;
+        line.facts.version = 10;
         line.failure = "no_route";
         let json = print_line(AccessLogFormat::Json, &line, LineNames::default());
         for part in [

@@ -107,12 +107,14 @@ impl Names {
         let Some(names) = snapshots.find(|names| names.generation == line.generation) else {
             return LineNames::default();
         };
-        let pool = line.pool.and_then(|id| names.pools.get(id.index()));
+        let pool = line.facts.pool.and_then(|id| names.pools.get(id.index()));
         let backend = line
+            .tally
             .backend
             .and_then(|index| pool?.backends.get(index as usize));
         LineNames {
             route: line
+                .facts
                 .route
                 .and_then(|id| names.routes.get(id.index()))
                 .map(|route| route.name.as_str()),
@@ -127,25 +129,23 @@ mod tests {
     use super::*;
     use crate::base::ids::{PoolId, RequestId};
     use crate::base::time::Micros;
-    use crate::shared::access::Texts;
+    use crate::shared::access::{RequestFacts, Tally, Texts};
     use crate::snapshot::sample;
 
     fn line(generation: u64, pool: Option<u32>, backend: Option<u32>) -> AccessLine {
         AccessLine {
             began: Micros(0),
             request_id: RequestId(1),
-            client: None,
-            texts: Texts::default(),
-            version: 11,
-            status: 200,
-            request_bytes: 0,
-            response_bytes: 0,
             generation,
-            route: None,
-            pool: pool.map(PoolId),
-            backend,
-            attempts: 1,
-            upstream_micros: 0,
+            facts: RequestFacts {
+                pool: pool.map(PoolId),
+                ..RequestFacts::default()
+            },
+            texts: Texts::default(),
+            tally: Tally {
+                backend,
+                ..Tally::default()
+            },
             total_micros: 0,
             failure: "",
         }

@@ -14,8 +14,10 @@ mod etag;
 mod gate;
 mod problem;
 mod resources;
+mod schemas;
 mod serve;
 mod settings;
+mod shown;
 mod tokens;
 mod view;
 

@@ -5,13 +5,11 @@ use std::collections::HashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::settings::{HealthCheckSettings, OutlierSettings, TlsSettings, hash_key_text, seconds};
+use super::schemas::{ShownPool, ShownServer};
+use super::shown;
 use crate::base::addresses::BackendAddr;
 use crate::base::ids::{PoolId, WorkerId};
-use crate::config::{
-    BackendAddress, BackendPlace, BackendSettings, ON_UNHEALTHY, PROTOCOLS, PROXY_PROTOCOLS,
-    PoolSettings,
-};
+use crate::config::{BackendAddress, BackendPlace, BackendSettings, PoolSettings};
 use crate::control::ask::InForce;
 use crate::control::metrics::pool_panics;
 use crate::shared::backend_table::{BackendState, BackendTables};
@@ -24,30 +22,11 @@ pub struct Pool {
     pub name: String,
     /// Where it is: `/pools/api`.
     pub href: String,
-    pub balancing_algorithm: &'static str,
-    /// What a request's key is made of, if the algorithm uses one.
-    pub hash_on: Option<String>,
-    /// How its backends are probed that do not say so themselves.
-    pub health_check: Option<HealthCheckSettings>,
-    pub outlier: Option<OutlierSettings>,
-    /// Whether requests in a backend that turns unhealthy, and that do not go on to another backend, go on (`finish`)
-    /// or end (`cut`).
-    pub on_unhealthy: &'static str,
-    /// The percentage of healthy backends below which all backends take requests, whatever their states. With 0 this
-    /// never happens.
-    pub panic_threshold: u32,
+    /// Its settings.
+    #[serde(flatten)]
+    pub settings: ShownPool,
     /// Whether all backends take requests at the moment because too few are healthy.
     pub panics: bool,
-    /// Idle connections kept per core and backend.
-    pub idle_connections: u32,
-    /// What its backends speak: `h1` or `h2`.
-    pub protocol: &'static str,
-    /// How TLS is spoken with its backends; `null`: they are spoken to in cleartext.
-    pub tls: Option<TlsSettings>,
-    /// The header that every connection to a backend begins with: `v1` or `v2`, if any.
-    pub proxy_protocol: Option<&'static str>,
-    /// Whether the responses of the pool's backends must follow the RFCs to the letter.
-    pub strict_responses: bool,
     /// Names of the routes that lead here.
     pub routes: Vec<String>,
     pub backends: Vec<Server>,
@@ -61,16 +40,9 @@ pub struct Server {
     pub addr: String,
     /// Where it is: `/pools/api/servers/127.0.0.1:9001`.
     pub href: String,
-    #[schema(minimum = 1, maximum = 256)]
-    pub weight: u16,
-    /// Open connections that all cores together may have; 0: unlimited.
-    pub max_connections: u32,
-    /// Takes no new requests; running ones finish.
-    pub drain: bool,
-    /// Is taken out after having been down for so long; `null`: never.
-    pub remove_after_secs: Option<f64>,
-    /// How it is probed, if that differs from the pool.
-    pub health_check: Option<HealthCheckSettings>,
+    /// Its settings.
+    #[serde(flatten)]
+    pub settings: ShownServer,
     pub state: State,
     /// Requests under way, on all cores.
     pub in_flight: u64,
@@ -163,24 +135,11 @@ impl<'s> View<'s> {
 
     fn show_pool(&self, pool: &PoolSettings) -> Pool {
         let name = &pool.name.value;
-        let algorithm = &pool.algorithm;
         let backends = pool.backends.iter();
         Pool {
             href: format!("/pools/{}", escaped(name)),
-            balancing_algorithm: algorithm.name(),
-            hash_on: algorithm.uses_key().then(|| hash_key_text(&algorithm.key)),
-            health_check: pool.health_check.as_ref().map(HealthCheckSettings::from),
-            outlier: pool.outlier.as_ref().map(OutlierSettings::from),
-            on_unhealthy: word_of(&ON_UNHEALTHY, pool.on_unhealthy),
-            panic_threshold: pool.panic_threshold,
+            settings: ShownPool(shown::pool(pool)),
             panics: self.panics(name),
-            idle_connections: pool.idle_connections,
-            protocol: word_of(&PROTOCOLS, pool.protocol),
-            tls: pool.tls.as_deref().map(TlsSettings::from),
-            proxy_protocol: pool
-                .proxy_protocol
-                .map(|version| word_of(&PROXY_PROTOCOLS, version)),
-            strict_responses: pool.strict_responses,
             routes: self.routes_to(name),
             backends: backends
                 .map(|server| self.show_server(name, server))
@@ -217,11 +176,7 @@ impl<'s> View<'s> {
             href: format!("/pools/{}/servers/{}", escaped(pool), escaped(&addr)),
             pool: pool.to_owned(),
             addr,
-            weight: server.weight,
-            max_connections: server.max_connections,
-            drain: server.draining,
-            remove_after_secs: seconds(server.remove_after),
-            health_check: server.health_check.as_ref().map(HealthCheckSettings::from),
+            settings: ShownServer(shown::backend(server)),
             state: states.min().unwrap_or(State::Unresolved),
             in_flight: addresses.iter().map(|address| address.in_flight).sum(),
             addresses,
@@ -235,12 +190,6 @@ impl<'s> View<'s> {
             in_flight: self.tables.in_flight(backend.id()).into(),
         }
     }
-}
-
-/// How the configuration writes it.
-fn word_of<T: PartialEq>(words: &[(&'static str, T)], meant: T) -> &'static str {
-    let word = words.iter().find(|(_, known)| *known == meant);
-    word.map_or("", |(word, _)| word)
 }
 
 /// The state that workers go by. They are told at the same time, so one of them speaks for all.

@@ -9,7 +9,7 @@ use super::relative::Subject;
 use super::unmask::unmask;
 use super::written::{self, PoolPlace, WrittenBackend, WrittenPool, place_of};
 use crate::base::limits;
-use crate::config::{BackendAddress, WORK_KEYS};
+use crate::config::{BackendAddress, is_work_key, other_key_of_backend, work_keys};
 
 /// An edit has been made in a document.
 pub struct Edited {
@@ -250,6 +250,10 @@ fn take_addr(settings: &mut Table, addr: &str) -> Result<Option<String>, Problem
 
 fn patch(settings: &mut Table, changes: &[(String, Option<Value>)]) {
     for (key, value) in changes {
+        // A setting with two keys is set by one of them.
+        if let Some(other) = other_key_of_backend(key) {
+            settings.remove(other);
+        }
         match value {
             Some(value) => drop(settings.insert(key.clone(), value.clone())),
             None => drop(settings.remove(key)),
@@ -292,10 +296,10 @@ fn refuse_route_keys<'k>(
     place: PoolPlace,
     keys: impl Iterator<Item = &'k String>,
 ) -> Result<(), Problem> {
-    let mut keys = keys.filter(|key| !WORK_KEYS.contains(&key.as_str()));
+    let mut keys = keys.filter(|key| !is_work_key(key));
     match (place, keys.next()) {
         (PoolPlace::Own(_), Some(key)) => {
-            let known = WORK_KEYS.join(", ");
+            let known = work_keys().join(", ");
             Err(Problem::field(
                 key,
                 format!("unknown key; known: backends, {known}"),

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::written::{self, PoolPlace, WrittenPool};
 use crate::base::limits::default;
-use crate::config::{self, MASK};
+use crate::config::{self, MASK, is_for_the_next_start};
 
 /// All that differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,10 +45,6 @@ const LISTENER_DRAINS: &str =
     "stops accepting; idle connections are closed, others after their running request";
 const BACKEND_DRAINS: &str = "takes no new requests; running ones finish";
 const AT_THE_NEXT_START: &str = "takes effect at the next start";
-/// Sections that are put into effect when the process starts, and never again.
-const START_ONLY: [&str; 4] = ["workers", "test_server", "admin", "tls"];
-/// The one setting in these sections that a reload puts in force.
-const STATE_FILE: &str = "admin.state_file";
 /// Differences that a summary names.
 const NAMED_IN_SUMMARY: usize = 3;
 
@@ -66,9 +62,7 @@ impl Diff {
         diff.compare_routes(before, after);
         diff.compare_pools(before, after);
         for (key, from, to) in changed_leaves(&rest_of(before), &rest_of(after)) {
-            let section = key.split('.').next().unwrap_or_default();
-            let is_for_start = START_ONLY.contains(&section) && key != STATE_FILE;
-            let effect = is_for_start.then_some(AT_THE_NEXT_START);
+            let effect = is_for_the_next_start(&key).then_some(AT_THE_NEXT_START);
             diff.change(key, from, to, effect);
         }
         diff

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::state_file::State;
-use crate::net::Blob;
+use crate::net::{Blob, BlobKind};
 
-const NAME: &str = "state";
-/// The version of the format, a JSON object: the path of the state file, if there is one, and the content of the file.
-const VERSION: u32 = 1;
+/// The bytes are a JSON object: the path of the state file, if there is one, and the content of the file.
+pub const STATE: BlobKind = BlobKind {
+    name: "state",
+    version: 1,
+};
 
 /// The state of the old process.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,21 +36,16 @@ pub fn to_blob(path: Option<&Path>, state: &State) -> Result<Blob, String> {
         state: state.clone(),
     };
     let bytes = serde_json::to_vec(&handed);
-    Ok(Blob {
-        name: NAME.to_owned(),
-        version: VERSION,
-        bytes: bytes.map_err(|error| error.to_string())?,
-    })
+    Ok(STATE.blob(bytes.map_err(|error| error.to_string())?))
 }
 
 /// The state that the old process sent. `None`: the old process sent none, or in another version. Errors: the message
 /// is malformed.
 pub fn from_blobs(blobs: &[Blob]) -> Result<Option<HandedState>, String> {
-    let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
-    let Some(blob) = blobs.iter().find(is_it) else {
+    let Some(bytes) = STATE.find(blobs) else {
         return Ok(None);
     };
-    let handed = serde_json::from_slice(&blob.bytes);
+    let handed = serde_json::from_slice(bytes);
     handed
         .map(Some)
         .map_err(|error| format!("the state that the old process hands over: {error}"))

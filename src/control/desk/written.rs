@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use toml::{Table, Value};
 
-use crate::config::{BackendAddress, WORK_KEYS, name_as_written};
+use crate::config::{BackendAddress, is_work_key, name_as_written};
 
 /// Where a pool stands in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub fn find_pool(document: &Table, name: &str) -> Option<PoolPlace> {
 
 /// Whether a key of a route belongs to the pool that is its own.
 pub fn is_pool_key(key: &str) -> bool {
-    key == "backend_addrs" || WORK_KEYS.contains(&key)
+    key == "backend_addrs" || is_work_key(key)
 }
 
 /// The names of the routes that lead to a pool of `[[pools]]`.
@@ -123,7 +123,7 @@ pub fn read_pool(document: &Table, place: PoolPlace) -> WrittenPool {
     };
     let belongs = |key: &str| match place {
         PoolPlace::Named(_) => key != "name" && key != "backends",
-        PoolPlace::Own(_) => WORK_KEYS.contains(&key),
+        PoolPlace::Own(_) => is_work_key(key),
     };
     let settings = table.iter().filter(|(key, _)| belongs(key));
     let backends = table

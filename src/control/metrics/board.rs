@@ -10,7 +10,7 @@ use super::transitions::Transition;
 use super::unix_secs;
 use crate::base::time::Micros;
 use crate::shared::counts::BackendTotals;
-use crate::worker::failure::kind_word;
+use crate::shared::failure::group_label;
 
 /// One second of palantir. Times of day are in seconds since 1970; rates are those of the last second.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -120,8 +120,8 @@ impl LastFailure {
     /// The latest failure in `totals`, if there was one.
     pub(super) fn of(totals: &BackendTotals, now: Micros, wall: SystemTime) -> Option<LastFailure> {
         totals.last_failure.map(|last| LastFailure {
-            reason: kind_word(last.kind),
-            time: unix_secs(last.at, now, wall),
+            reason: group_label(last.group),
+            time: unix_secs(last.at.0 as i64, now, wall),
         })
     }
 }

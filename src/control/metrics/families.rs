@@ -22,14 +22,13 @@ use crate::base::{log, memory};
 use crate::control::ask::InForce;
 use crate::control::pending::OPERATIONS;
 use crate::shared::backend_table::BackendState;
-use crate::shared::counts::{BackendTotals, PerKind, RouteTotals};
-use crate::shared::gauges::CONNECTION_FAILURES;
+use crate::shared::connection_failure::{CONNECTION_FAILURES, CONNECTION_REASONS};
+use crate::shared::counts::{BackendTotals, PerGroup, RouteTotals};
+use crate::shared::failure::{FAILURES, REASONS, group_label};
 use crate::shared::gauges::WorkerGauges;
 use crate::shared::histogram::Times;
 use crate::snapshot::{Backend, Pool, Snapshot};
 use crate::tls::unix_secs as unix_secs_of;
-use crate::worker::connection::failure::WORDS;
-use crate::worker::failure::{Failure, kind_word};
 
 /// All metrics of these sources.
 #[derive(Debug)]
@@ -200,21 +199,13 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
     )?;
     let draining = Some(u64::from(in_force.draining));
     page.gauge("palantir_draining", "1 once a stop has begun", draining)?;
-    let mut reasons = Vec::new();
+    let mut reasons = [0; REASONS];
     for gauges in sources.gauges.iter() {
-        let counted = gauges.reasons();
-        reasons.resize(counted.len(), 0);
-        reasons
-            .iter_mut()
-            .zip(counted)
-            .for_each(|(sum, count)| *sum += count);
+        let counted = reasons.iter_mut().zip(gauges.reasons());
+        counted.for_each(|(sum, count)| *sum += count);
     }
-    let rows = reasons.into_iter().enumerate().map(|(reason, count)| {
-        let consequences = Failure::of_reason(reason).consequences();
-        let labels = [
-            ("reason", consequences.word),
-            ("fault", consequences.fault.word()),
-        ];
+    let rows = FAILURES.iter().zip(reasons).map(|(row, count)| {
+        let labels = [("reason", row.label), ("fault", row.fault.label())];
         (labels, count)
     });
     page.counters(
@@ -222,16 +213,16 @@ fn encode_whole(page: &mut Page<'_>, sources: &Sources, in_force: &InForce) -> f
         "Requests that palantir answered or cut itself, by reason and by whose fault it was",
         rows,
     )?;
-    let mut ended = [0; CONNECTION_FAILURES];
+    let mut ended = [0; CONNECTION_REASONS];
     for gauges in sources.gauges.iter() {
         let counted = ended.iter_mut().zip(gauges.connection_failures());
         counted.for_each(|(sum, count)| *sum += count);
     }
-    let rows = WORDS.iter().zip(ended);
+    let rows = CONNECTION_FAILURES.iter().zip(ended);
     page.counters(
         "palantir_connection_failures",
         "Connections of clients that were ended because of what they sent before or beside requests, by reason",
-        rows.map(|(word, count)| ([("reason", *word)], count)),
+        rows.map(|(row, count)| ([("reason", row.label)], count)),
     )
 }
 
@@ -668,12 +659,12 @@ fn encode_backend_states(
     )
 }
 
-/// The kinds of failures that there were.
-fn failures_of(failures: &PerKind<u64>) -> impl Iterator<Item = (&'static str, u64)> {
+/// The groups of failures that there were.
+fn failures_of(failures: &PerGroup<u64>) -> impl Iterator<Item = (&'static str, u64)> {
     let counted = failures
         .0
         .iter()
         .enumerate()
         .filter(|(_, count)| **count > 0);
-    counted.map(|(kind, count)| (kind_word(kind), *count))
+    counted.map(|(group, count)| (group_label(group), *count))
 }

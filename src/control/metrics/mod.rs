@@ -80,9 +80,11 @@ pub fn pool_panics(pool: &Pool, tables: &BackendTables) -> bool {
 /// Every word of [`Sources::state`].
 const STATES: [&str; 5] = ["healthy", "unhealthy", "ejected", "draining", "unresolved"];
 
-/// Seconds since 1970 of an instant on the program's own clock.
-fn unix_secs(at: Micros, now: Micros, wall: SystemTime) -> f64 {
-    let ago = Duration::from_micros(now.since(at));
+/// Unix time, in seconds, of the instant `at`, in microseconds of [`Micros`]; negative: before this process began.
+/// `now` and `wall` are one instant on both clocks.
+fn unix_secs(at: i64, now: Micros, wall: SystemTime) -> f64 {
+    let ago = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(at);
+    let ago = Duration::from_micros(ago.max(0).unsigned_abs());
     let at = wall.checked_sub(ago).unwrap_or(UNIX_EPOCH);
     wall_secs(at)
 }

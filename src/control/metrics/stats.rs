@@ -16,7 +16,8 @@ use crate::snapshot::{Backend, Pool};
 /// Both sides of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Stats {
-    /// Requests of clients: `success` if a backend answered them, whole and below 500.
+    /// Requests of clients: `success` if a backend answered them, whole and below 500, or if palantir answered them and
+    /// nothing had failed, as with a redirect to HTTPS.
     pub client: SideStats,
     /// Attempts at backends: `success` if they were answered below 500.
     pub server: SideStats,

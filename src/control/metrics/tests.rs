@@ -16,10 +16,10 @@ use crate::control::access_log::Progress;
 use crate::control::ask::InForce;
 use crate::messages::StateChange;
 use crate::shared::backend_table::{BackendState, BackendTables};
+use crate::shared::failure::{Failure, STATUS_5XX};
 use crate::shared::gauges;
 use crate::shared::slots::Slots;
 use crate::tls::Vault;
-use crate::worker::failure::{Failure, STATUS_5XX};
 
 const CONFIG: &str = r#"
 workers = 2
@@ -84,7 +84,10 @@ fn sources() -> (Sources, watch::Sender<Arc<InForce>>) {
 /// Plays a worker: `count` requests of `/api`, each answered by the first backend with `status` after `micros`.
 fn answer(sources: &Sources, worker: u32, count: u64, status: u16, micros: u64) {
     let snapshot = sources.standing.borrow().snapshot.clone();
-    let (worker, class) = (WorkerId(worker), crate::shared::counts::class_of(status));
+    let (worker, class) = (
+        WorkerId(worker),
+        crate::shared::counts::status_class(status),
+    );
     let gauges = &sources.gauges[worker.index()];
     let route = snapshot.routes[0].counts.of(worker);
     let backend = snapshot.pools[0].backends[0].slot.counts();
@@ -122,14 +125,14 @@ fn what_workers_counted_is_exposed() {
     let snapshot = sources.standing.borrow().snapshot.clone();
     let reset = Failure::Reset;
     sources.gauges[1].note_reason(reset.reason());
-    snapshot.routes[0].counts.of(WorkerId(1)).failures.0[reset.kind()].add(1);
+    snapshot.routes[0].counts.of(WorkerId(1)).failures.0[reset.reason_group()].add(1);
     let first = &snapshot.pools[0].backends[0];
     first
         .slot
         .counts()
         .workers
         .of(WorkerId(1))
-        .fail(reset.kind(), Micros::now());
+        .fail(reset.reason_group(), Micros::now());
     first
         .slot
         .counts()

@@ -4,29 +4,26 @@
 use tracing::warn;
 
 use crate::config::Resolved;
-use crate::net::Blob;
+use crate::net::{Blob, BlobKind};
 
-const NAME: &str = "names";
-/// The version of the format, a JSON object: each host name with the list of its addresses.
-const VERSION: u32 = 1;
+/// The bytes are a JSON object: each host name with the list of its addresses.
+pub const NAMES: BlobKind = BlobKind {
+    name: "names",
+    version: 1,
+};
 
 /// The known addresses, for the next process. `None`: there are none.
 pub fn to_blob(resolved: &Resolved) -> Option<Blob> {
     let bytes = serde_json::to_vec(resolved).ok()?;
-    (!resolved.is_empty()).then(|| Blob {
-        name: NAME.to_owned(),
-        version: VERSION,
-        bytes,
-    })
+    (!resolved.is_empty()).then(|| NAMES.blob(bytes))
 }
 
 /// The addresses that the old process handed over; empty if it sent none, or in another version.
 pub fn from_blobs(blobs: &[Blob]) -> Resolved {
-    let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
-    let Some(blob) = blobs.iter().find(is_it) else {
+    let Some(bytes) = NAMES.find(blobs) else {
         return Resolved::new();
     };
-    serde_json::from_slice(&blob.bytes).unwrap_or_else(|error| {
+    serde_json::from_slice(bytes).unwrap_or_else(|error| {
         warn!("the addresses that the old process knows cannot be read: {error}");
         Resolved::new()
     })
@@ -54,8 +51,8 @@ mod tests {
         let bytes = blob.bytes.clone();
         assert_eq!(from_blobs(&[other("else", 1, b"{}"), blob]), resolved);
         for blob in [
-            other(NAME, 2, &bytes),
-            other(NAME, 1, b"{"),
+            other(NAMES.name, 2, &bytes),
+            other(NAMES.name, 1, b"{"),
             other("else", 1, &bytes),
         ] {
             assert_eq!(from_blobs(&[blob]), Resolved::new());

@@ -15,7 +15,7 @@ mod start;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use handed::{from_blobs, to_blob};
+pub use handed::{NAMES, from_blobs, to_blob};
 pub use known::Known;
 pub use look_ups::LookUps;
 pub use run::{Question, ask};

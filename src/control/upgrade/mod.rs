@@ -30,6 +30,8 @@
 //! environment of the new process; the new process announces that it does by saying [`words::READY_AND_TELLS`] instead
 //! of [`words::READY`].
 
+mod blobs;
+mod health;
 mod must_serve;
 mod predecessor;
 mod program;
@@ -49,6 +51,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+pub use health::{HealthReport, from_blobs as health_from_blobs};
 pub use must_serve::{may_take_over, must_serve};
 pub use predecessor::Predecessor;
 pub use program::Program;
@@ -84,6 +87,7 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Upgrades {
     program: Program,
+    health: HealthReport,
     passed_on: Vec<(BoundListener, Purpose)>,
     accepting: watch::Sender<bool>,
     stopping: Arc<AtomicBool>,
@@ -93,11 +97,16 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// Of `program`. `passed_on` are duplicates of the listening sockets that are not the workers': test servers,
+    /// Of `program`, which is told what the health thread has to report. `passed_on` are duplicates of the listening sockets that are not the workers': test servers,
     /// management API.
-    pub fn new(program: Program, passed_on: Vec<(BoundListener, Purpose)>) -> Upgrades {
+    pub fn new(
+        program: Program,
+        health: HealthReport,
+        passed_on: Vec<(BoundListener, Purpose)>,
+    ) -> Upgrades {
         Upgrades {
             program,
+            health,
             passed_on,
             accepting: watch::Sender::new(false),
             stopping: Arc::default(),
@@ -149,9 +158,10 @@ impl Upgrades {
         }
         handed.blobs.extend(socket_files::to_blob(&handed.sockets));
         let (program, running) = (self.program.clone(), Running::default());
+        let health = self.health.clone();
         info!("upgrade: starting {}", program.path.display());
         let known = running.clone();
-        self.on_a_thread(move || successor::prepare(&program, &handed, known))?;
+        self.on_a_thread(move || successor::prepare(&program, handed, &health, known))?;
         self.under_way = Some(running);
         Ok(())
     }

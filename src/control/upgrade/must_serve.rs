@@ -4,31 +4,27 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::net::Blob;
+use crate::net::{Blob, BlobKind};
 
-const NAME: &str = "must-serve";
-/// The version of the message, which has no bytes: its presence says all.
-const VERSION: u32 = 1;
+/// The message has no bytes: its presence says all.
+pub const MUST_SERVE: BlobKind = BlobKind {
+    name: "must-serve",
+    version: 1,
+};
 
 /// The message to a next process that must have something to serve.
 pub fn must_serve() -> Blob {
-    Blob {
-        name: NAME.to_owned(),
-        version: VERSION,
-        bytes: Vec::new(),
-    }
+    MUST_SERVE.blob(Vec::new())
 }
 
 /// Checks that the configuration may be taken over from a process that sent these messages. Errors: the configuration
 /// serves nothing and must.
 pub fn may_take_over(config: &Config, told: &[Blob]) -> Result<(), String> {
-    let must_serve = told
-        .iter()
-        .any(|blob| blob.name == NAME && blob.version == VERSION);
-    match must_serve && config.is_empty() {
-        true => Err(is_empty(&config.path)),
-        false => Ok(()),
+    let must_serve = MUST_SERVE.find(told).is_some();
+    if must_serve && config.is_empty() {
+        return Err(is_empty(&config.path));
     }
+    Ok(())
 }
 
 fn is_empty(path: &Path) -> String {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use tracing::warn;
 
+use super::blobs;
 use super::socket_files;
 use super::words::{
     self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE, STOPPING,
@@ -49,6 +50,7 @@ impl Predecessor {
     pub fn handed(&self) -> Result<Option<Handed>, String> {
         match self.take() {
             Ok(mut handed) => {
+                blobs::tell_ignored(&handed);
                 socket_files::take_over(&mut handed);
                 Ok(Some(handed))
             }
@@ -67,6 +69,7 @@ impl Predecessor {
             let _ = self.line.say(MORE);
             let rest = self.line.take()?;
             (handed.blobs, handed.lock) = (rest.blobs, rest.lock);
+            handed.unreadable = rest.unreadable;
         }
         Ok(handed)
     }

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::str;
 
 use crate::base::addresses::ListenAddr;
-use crate::net::{Blob, Handed, Passed};
+use crate::net::{Blob, BlobKind, Handed, Passed};
 use crate::shared::socket_files::{FileId, SharedSocketFile, SocketFile};
 
-const NAME: &str = "socket-files";
-/// The version of the format: for each file its device, its inode and its path, with spaces between and a zero byte at
-/// the end.
-const VERSION: u32 = 2;
+/// The bytes are, for each file, its device, its inode and its path, with spaces between and a zero byte at the end.
+pub const SOCKET_FILES: BlobKind = BlobKind {
+    name: "socket-files",
+    version: 2,
+};
 
 /// The message that names the files that this process would remove. `None`: there are none.
 pub fn to_blob(sockets: &[Passed]) -> Option<Blob> {
@@ -27,20 +28,15 @@ pub fn to_blob(sockets: &[Passed]) -> Option<Blob> {
         let id = format!("{device} {inode} ");
         [id.as_bytes(), path.as_os_str().as_bytes(), b"\0"].concat()
     };
-    (!owned.is_empty()).then(|| Blob {
-        name: NAME.to_owned(),
-        version: VERSION,
-        bytes: owned.into_iter().flat_map(bytes).collect(),
-    })
+    (!owned.is_empty()).then(|| SOCKET_FILES.blob(owned.into_iter().flat_map(bytes).collect()))
 }
 
 /// Makes this process responsible for the files that the message names.
 pub fn take_over(handed: &mut Handed) {
-    let is_it = |blob: &&Blob| blob.name == NAME && blob.version == VERSION;
-    let Some(blob) = handed.blobs.iter().find(is_it) else {
+    let Some(bytes) = SOCKET_FILES.find(&handed.blobs) else {
         return;
     };
-    let told = blob.bytes.split(|byte| *byte == 0).filter_map(file_of);
+    let told = bytes.split(|byte| *byte == 0).filter_map(file_of);
     // One value for all descriptors of a socket.
     let taken: BTreeMap<&Path, SharedSocketFile> = told
         .map(|(path, id)| (path, SocketFile::taken_over(path, id)))

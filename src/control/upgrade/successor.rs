@@ -5,21 +5,31 @@ use std::sync::Arc;
 
 use super::running::Running;
 use super::words::{self, ACCEPTING, GO, HERE, MORE, READY, READY_AND_TELLS, STILL_THERE};
-use super::{Program, Progress};
+use super::{HealthReport, Program, Progress};
 use crate::base::limits;
 use crate::messages::LeftToDo;
 use crate::net::{Handed, Line};
 
-/// Starts a new process, hands over sockets and messages, and waits until the new process is ready. `running` learns of
-/// the process.
-pub fn prepare(program: &Program, handed: &Handed, running: Running) -> Progress {
-    match start(program, handed, running) {
+/// Starts a new process, hands over sockets and messages, and waits until the new process is ready. The health thread is
+/// asked for its report at the last moment. `running` learns of the process.
+pub fn prepare(
+    program: &Program,
+    handed: Handed,
+    health: &HealthReport,
+    running: Running,
+) -> Progress {
+    match start(program, handed, health, running) {
         Ok(successor) => Progress::Ready(successor),
         Err(reason) => Progress::Failed(reason),
     }
 }
 
-fn start(program: &Program, handed: &Handed, running: Running) -> Result<Successor, String> {
+fn start(
+    program: &Program,
+    handed: Handed,
+    health: &HealthReport,
+    running: Running,
+) -> Result<Successor, String> {
     program.check()?;
     let (ours, theirs) = Line::pair().map_err(|error| error.to_string())?;
     let line = Arc::new(ours);
@@ -42,7 +52,7 @@ fn start(program: &Program, handed: &Handed, running: Running) -> Result<Success
     let sent = sent
         .err()
         .filter(|error| error.kind() == io::ErrorKind::TimedOut);
-    match sent.map_or_else(|| successor.hear_ready(handed), Err) {
+    match sent.map_or_else(|| successor.hear_ready(handed, health), Err) {
         Ok(Some(word)) if word == READY || word == READY_AND_TELLS => {
             successor.tells = word == READY_AND_TELLS;
             Ok(successor)
@@ -71,10 +81,11 @@ pub struct Successor {
 
 impl Successor {
     /// Sends the other messages if the new process asks for them, and returns its next word.
-    fn hear_ready(&self, handed: &Handed) -> io::Result<Option<String>> {
+    fn hear_ready(&self, mut handed: Handed, health: &HealthReport) -> io::Result<Option<String>> {
         match self.line.hear()? {
             Some(word) if word == MORE => {
-                self.line.hand_rest(handed)?;
+                handed.blobs.extend(health.to_blob());
+                self.line.hand_rest(&handed)?;
                 self.line.hear()
             }
             word => Ok(word),
@@ -176,13 +187,19 @@ mod tests {
     use super::*;
     use crate::control::upgrade::Predecessor;
     use crate::control::upgrade::words::{GIVEN_UP, STOPPING};
+    use crate::shared::mailbox::mailbox;
+
+    /// The report of a health thread that is not there.
+    fn nobody() -> HealthReport {
+        HealthReport::of(mailbox(1).unwrap().0)
+    }
 
     fn failure_of(program: &str, script: &str) -> String {
         let program = Program {
             path: PathBuf::from(program),
             arguments: vec!["-c".into(), script.into()],
         };
-        match prepare(&program, &Handed::default(), Running::default()) {
+        match prepare(&program, Handed::default(), &nobody(), Running::default()) {
             Progress::Failed(reason) => reason,
             progress => panic!("{progress:?}"),
         }
@@ -322,7 +339,7 @@ mod tests {
         };
         let running = Running::default();
         running.abandon();
-        match prepare(&program, &Handed::default(), running.clone()) {
+        match prepare(&program, Handed::default(), &nobody(), running.clone()) {
             Progress::Failed(reason) => assert!(reason.contains("given up"), "{reason}"),
             progress => panic!("{progress:?}"),
         }

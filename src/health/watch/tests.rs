@@ -2,6 +2,9 @@
 
 mod hangs;
 mod panics;
+mod resumes;
+
+use std::time::Duration;
 
 use super::*;
 use crate::shared::slots::Slots;

@@ -116,8 +116,51 @@ impl ConnectionError {
         }
     }
 
+    /// Every error, in the order of the numbers that [`ConnectionError::number`] gives them.
+    pub const ALL: [ConnectionError; 27] = [
+        ConnectionError::BadPreface,
+        ConnectionError::FrameSize,
+        ConnectionError::BadStreamId,
+        ConnectionError::ClosedStream,
+        ConnectionError::BadPadding,
+        ConnectionError::BrokenSection,
+        ConnectionError::BadSetting,
+        ConnectionError::WindowOverflow,
+        ConnectionError::EmptyWindowUpdate,
+        ConnectionError::WindowExceeded,
+        ConnectionError::Push,
+        ConnectionError::BadPriority,
+        ConnectionError::Compression(HpackError::Truncated), // It stands for all errors of compression.
+        ConnectionError::SettingsTimeout,
+        ConnectionError::HeadTimeout,
+        ConnectionError::Abuse(Abuse::RapidReset),
+        ConnectionError::Abuse(Abuse::ProvokedReset),
+        ConnectionError::Abuse(Abuse::Settings),
+        ConnectionError::Abuse(Abuse::Ping),
+        ConnectionError::Abuse(Abuse::EmptyData),
+        ConnectionError::Abuse(Abuse::WindowUpdate),
+        ConnectionError::Abuse(Abuse::Priority),
+        ConnectionError::Abuse(Abuse::UnknownFrame),
+        ConnectionError::Abuse(Abuse::WindowStall),
+        ConnectionError::Abuse(Abuse::Continuation),
+        ConnectionError::Abuse(Abuse::HeaderBomb),
+        ConnectionError::Abuse(Abuse::UnreadReplies),
+    ];
+
+    /// The number of the error among all of them.
+    pub fn number(self) -> usize {
+        let error = match self {
+            ConnectionError::Compression(_) => ConnectionError::Compression(HpackError::Truncated),
+            other => other,
+        };
+        let number = ConnectionError::ALL
+            .iter()
+            .position(|known| *known == error);
+        number.expect("every error is listed")
+    }
+
     /// The reason for logs and metrics: one word in snake case, different for every error.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             ConnectionError::BadPreface => "bad_preface",
             ConnectionError::FrameSize => "frame_size",
@@ -141,7 +184,7 @@ impl ConnectionError {
 
 impl Abuse {
     /// The reason for logs, metrics and the ban: one word in snake case.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Abuse::RapidReset => "rapid_reset",
             Abuse::ProvokedReset => "provoked_reset",

@@ -3,6 +3,7 @@
 use rustls::{CertificateError, Error};
 
 use crate::net::{Block, Socket};
+use crate::shared::connection_failure::ConnectionReason;
 use crate::tls::in_words;
 
 /// Why a handshake failed. The peer was told where TLS has an alert for it.
@@ -19,14 +20,19 @@ pub enum TlsFailure {
 }
 
 impl TlsFailure {
+    /// The reason for metrics and logs.
+    pub fn reason(&self) -> ConnectionReason {
+        match self {
+            TlsFailure::Expired => ConnectionReason::Timeout,
+            TlsFailure::PeerGone => ConnectionReason::Closed,
+            TlsFailure::PlainHttp { .. } => ConnectionReason::PlainHttp,
+            TlsFailure::Refused(error, _) => reason_of(error),
+        }
+    }
+
     /// A short word for metrics and logs.
     pub fn word(&self) -> &'static str {
-        match self {
-            TlsFailure::Expired => "timeout",
-            TlsFailure::PeerGone => "closed",
-            TlsFailure::PlainHttp { .. } => "plain_http",
-            TlsFailure::Refused(error, _) => word_of(error),
-        }
+        self.reason().label()
     }
 }
 
@@ -70,31 +76,35 @@ impl From<Error> for TlsFailure {
     }
 }
 
-fn word_of(error: &Error) -> &'static str {
+fn reason_of(error: &Error) -> ConnectionReason {
     match error {
-        Error::InvalidCertificate(wrong) => word_of_certificate(wrong),
-        Error::NoCertificatesPresented => "certificate_missing",
-        Error::NoApplicationProtocol => "no_common_protocol",
-        Error::PeerIncompatible(_) => "incompatible",
-        Error::AlertReceived(_) => "refused_by_peer",
-        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => "malformed",
+        Error::InvalidCertificate(wrong) => reason_of_certificate(wrong),
+        Error::NoCertificatesPresented => ConnectionReason::CertificateMissing,
+        Error::NoApplicationProtocol => ConnectionReason::NoCommonProtocol,
+        Error::PeerIncompatible(_) => ConnectionReason::Incompatible,
+        Error::AlertReceived(_) => ConnectionReason::RefusedByPeer,
+        Error::InvalidMessage(_) | Error::PeerSentOversizedRecord => ConnectionReason::Malformed,
         Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. }
         | Error::PeerMisbehaved(_)
-        | Error::DecryptError => "misbehaved",
-        _ => "other",
+        | Error::DecryptError => ConnectionReason::Misbehaved,
+        _ => ConnectionReason::Other,
     }
 }
 
-fn word_of_certificate(wrong: &CertificateError) -> &'static str {
+fn reason_of_certificate(wrong: &CertificateError) -> ConnectionReason {
     use CertificateError as Wrong;
     match wrong {
-        Wrong::Expired | Wrong::ExpiredContext { .. } => "certificate_expired",
-        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => "certificate_not_yet_valid",
-        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => "certificate_wrong_name",
-        Wrong::UnknownIssuer => "certificate_unknown_issuer",
-        Wrong::Revoked => "certificate_revoked",
-        _ => "certificate_invalid",
+        Wrong::Expired | Wrong::ExpiredContext { .. } => ConnectionReason::CertificateExpired,
+        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
+            ConnectionReason::CertificateNotYetValid
+        }
+        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
+            ConnectionReason::CertificateWrongName
+        }
+        Wrong::UnknownIssuer => ConnectionReason::CertificateUnknownIssuer,
+        Wrong::Revoked => ConnectionReason::CertificateRevoked,
+        _ => ConnectionReason::CertificateInvalid,
     }
 }
 

@@ -1,10 +1,11 @@
-//! Why a client's connection was ended before or beside any request, and the words under which that is counted.
+//! A client's connection that is of no more use, by the client's fault: counted and logged. The table of the reasons is
+//! in `shared/connection_failure.rs`, because it sizes the counters.
 
 use tracing::{debug, info};
 
 use crate::http::h2::ConnectionError;
 use crate::net::{Peer, TlsFailure};
-use crate::shared::gauges::CONNECTION_FAILURES;
+use crate::shared::connection_failure::ConnectionReason;
 use crate::worker::shard::Shard;
 
 /// A connection that is of no more use, by the client's fault.
@@ -20,86 +21,36 @@ pub enum ConnectionFailure {
     Http2(ConnectionError),
 }
 
-/// Every word, in the order in which they are counted. The first is for what has no word of its own.
-pub const WORDS: [&str; CONNECTION_FAILURES] = [
-    "other",
-    "proxy_header",
-    "proxy_sender",
-    "unexpected_tls",
-    "timeout",
-    "closed",
-    "plain_http",
-    "certificate_expired",
-    "certificate_not_yet_valid",
-    "certificate_wrong_name",
-    "certificate_unknown_issuer",
-    "certificate_revoked",
-    "certificate_invalid",
-    "certificate_missing",
-    "no_common_protocol",
-    "incompatible",
-    "refused_by_peer",
-    "malformed",
-    "misbehaved",
-    "bad_preface",
-    "frame_size",
-    "bad_stream_id",
-    "closed_stream",
-    "bad_padding",
-    "broken_section",
-    "bad_setting",
-    "window_overflow",
-    "empty_window_update",
-    "window_exceeded",
-    "push",
-    "bad_priority",
-    "compression",
-    "settings_timeout",
-    "head_timeout",
-    "rapid_reset",
-    "provoked_reset",
-    "settings_flood",
-    "ping_flood",
-    "empty_data_flood",
-    "window_update_flood",
-    "priority_churn",
-    "unknown_frame_flood",
-    "window_stall",
-    "continuation_flood",
-    "header_bomb",
-    "unread_replies",
-];
-
 impl ConnectionFailure {
-    /// The word for metrics and logs.
-    pub fn word(&self) -> &'static str {
+    /// The reason under which the failure is counted.
+    pub fn reason(&self) -> ConnectionReason {
         match self {
-            ConnectionFailure::ProxyHeader => "proxy_header",
-            ConnectionFailure::ProxySender => "proxy_sender",
-            ConnectionFailure::UnexpectedTls => "unexpected_tls",
-            ConnectionFailure::Tls(failure) => failure.word(),
-            ConnectionFailure::Http2(error) => error.word(),
+            ConnectionFailure::ProxyHeader => ConnectionReason::ProxyHeader,
+            ConnectionFailure::ProxySender => ConnectionReason::ProxySender,
+            ConnectionFailure::UnexpectedTls => ConnectionReason::UnexpectedTls,
+            ConnectionFailure::Tls(failure) => failure.reason(),
+            ConnectionFailure::Http2(error) => ConnectionReason::Http2(*error),
         }
     }
 }
 
 /// Counts it, and says so to who listens closely.
 pub fn report(shard: &Shard, peer: Peer, failure: &ConnectionFailure) {
-    let word = failure.word();
-    let number = WORDS.iter().position(|known| *known == word);
+    let reason = failure.reason();
+    let label = reason.label();
     let gauges = shard.links.gauges(shard.worker);
-    gauges.note_connection_failure(number.unwrap_or_default());
+    gauges.note_connection_failure(reason.number());
     let client = || peer.ip().map_or("-".to_owned(), |ip| ip.to_string());
     if let ConnectionFailure::Tls(failure) = failure
         && failure.is_of_certificate()
     {
         if shard.log_ration.may_log_client() {
             let (client, why) = (client(), failure.in_words());
-            info!(client, "a client was refused: {word}: {why}");
+            info!(client, "a client was refused: {label}: {why}");
         }
     } else if tracing::enabled!(tracing::Level::DEBUG) && shard.log_ration.may_log_failure() {
         let client = client();
-        debug!(client, "connection ended: {word}");
+        debug!(client, "connection ended: {label}");
     }
 }
 
@@ -109,21 +60,27 @@ mod tests {
     use crate::http::h2::Abuse;
 
     #[test]
-    fn words_are_counted_apart() {
-        let failures = [
-            ConnectionFailure::ProxyHeader,
-            ConnectionFailure::ProxySender,
-            ConnectionFailure::UnexpectedTls,
-            ConnectionFailure::Tls(TlsFailure::Expired),
-            ConnectionFailure::Tls(TlsFailure::Refused(rustls::Error::DecryptError, None)),
-            ConnectionFailure::Http2(ConnectionError::BadPreface),
-            ConnectionFailure::Http2(ConnectionError::Abuse(Abuse::RapidReset)),
-            ConnectionFailure::Http2(ConnectionError::Abuse(Abuse::UnreadReplies)),
+    fn failures_are_counted_under_their_reasons() {
+        let rows = [
+            (ConnectionFailure::ProxyHeader, "proxy_header"),
+            (ConnectionFailure::ProxySender, "proxy_sender"),
+            (ConnectionFailure::UnexpectedTls, "unexpected_tls"),
+            (ConnectionFailure::Tls(TlsFailure::Expired), "timeout"),
+            (
+                ConnectionFailure::Tls(TlsFailure::Refused(rustls::Error::DecryptError, None)),
+                "misbehaved",
+            ),
+            (
+                ConnectionFailure::Http2(ConnectionError::BadPreface),
+                "bad_preface",
+            ),
+            (
+                ConnectionFailure::Http2(ConnectionError::Abuse(Abuse::UnreadReplies)),
+                "unread_replies",
+            ),
         ];
-        for failure in failures {
-            assert!(WORDS.contains(&failure.word()), "{failure:?}");
+        for (failure, label) in rows {
+            assert_eq!(failure.reason().label(), label, "{failure:?}");
         }
-        let words: std::collections::HashSet<_> = WORDS.iter().collect();
-        assert_eq!(words.len(), WORDS.len());
     }
 }

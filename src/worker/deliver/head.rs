@@ -2,18 +2,19 @@
 
 use std::task::Poll;
 
-use super::Ends;
 use crate::base::limits;
 use crate::http::h1::{
-    self, ChunkedDecoder, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Rewriting,
-    Version, may_be_repaired, may_end_head, repair_response,
+    self, FieldSlots, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version,
+    may_be_repaired, may_end_head, repair_response,
 };
 use crate::http::references::References;
 use crate::http::refusal::Refusal;
 use crate::http::websocket;
 use crate::net::{Block, Expired};
+use crate::worker::attempt::Attempt;
 use crate::worker::body::{Body, Coming};
 use crate::worker::failure::Failure;
+use crate::worker::framing;
 use crate::worker::multiplex;
 use crate::worker::stream::Stream;
 use crate::worker::trailers::TrailerRules;
@@ -40,7 +41,7 @@ fn is_event_stream(content_type: &[u8]) -> bool {
     name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(NAME))
 }
 
-impl Ends<'_> {
+impl Attempt<'_> {
     /// Receives one head and encodes it to `out`.
     pub(super) async fn receive_head(&self, out: &mut Block) -> Result<Answer, Failure> {
         match &self.upstream.wire.stream {
@@ -67,7 +68,7 @@ impl Ends<'_> {
                     self.note_heard(&outcome);
                     let (head, end) = outcome?;
                     let mut slots = FieldSlots::new();
-                    let parsed = head.as_response(end, self.admitted.asked, &mut slots);
+                    let parsed = head.as_response(end, self.request.asked, &mut slots);
                     let parsed = parsed.map_err(Failure::MalformedResponse)?;
                     let answer = self.take_head(&parsed, out)?;
                     stream.give_head(head);
@@ -87,7 +88,7 @@ impl Ends<'_> {
 
     fn note_heard<T>(&self, outcome: &Result<T, Failure>) {
         if matches!(outcome, Ok(_) | Err(Failure::MalformedResponse(_))) {
-            self.exchange.heard.set(true);
+            self.exchange.note(|tally| tally.is_heard = true);
         }
     }
 
@@ -102,7 +103,7 @@ impl Ends<'_> {
             let is_over = length > limits::RESPONSE_HEAD_BYTES as usize;
             let ends = wire.with(|received| may_end_head(received.filled(), seen));
             if length > 0 {
-                self.exchange.heard.set(true);
+                self.exchange.note(|tally| tally.is_heard = true);
             }
             if length > 0 && (ends || is_over || seen == 0) {
                 let mut received = wire.take();
@@ -135,7 +136,7 @@ impl Ends<'_> {
     fn read_head(&self, received: &mut Block, out: &mut Block) -> Result<Option<Answer>, Failure> {
         let mut slots = FieldSlots::new();
         let most = limits::RESPONSE_HEAD_BYTES;
-        let asked = self.admitted.asked;
+        let asked = self.request.asked;
         let parsed = match h1::parse_response(received.filled(), &mut slots, asked, most) {
             Err(refusal) if !asked.strict && may_be_repaired(refusal) => {
                 return self.read_odd_head(received, out);
@@ -166,7 +167,7 @@ impl Ends<'_> {
             None => return Err(Failure::MalformedResponse(Refusal::HeadTooLarge)),
         };
         let mut slots = FieldSlots::new();
-        let asked = self.admitted.asked;
+        let asked = self.request.asked;
         let parsed = h1::parse_response(&repaired.text, &mut slots, asked, u32::MAX);
         let Some(mut head) = parsed.map_err(Failure::MalformedResponse)? else {
             return Ok(None);
@@ -190,7 +191,7 @@ impl Ends<'_> {
                 Ok(self.switch())
             }
             100..=199 => {
-                if self.admitted.version != Version::Http10 {
+                if self.request.version != Version::Http10 {
                     self.encode(head, ResponseBody::None, false, out);
                 }
                 Ok(Answer::Interim {
@@ -199,7 +200,7 @@ impl Ends<'_> {
                 })
             }
             status => {
-                self.exchange.status.set(status);
+                self.exchange.note(|tally| tally.status = status);
                 self.note_keep_alive(head);
                 Ok(self.take_final(head, out))
             }
@@ -207,9 +208,11 @@ impl Ends<'_> {
     }
 
     fn switch(&self) -> Answer {
-        self.exchange.status.set(match self.admitted.version {
-            Version::Http2 => 200,
-            _ => 101,
+        self.exchange.note(|tally| {
+            tally.status = match self.request.version {
+                Version::Http2 => 200,
+                _ => 101,
+            }
         });
         Answer::Switching
     }
@@ -221,10 +224,10 @@ impl Ends<'_> {
         if self.upstream.is_websocket {
             return Ok(()); // Over HTTP/2 the success itself is the proof.
         }
-        if head.status == 101 && !self.admitted.has_offered(head.upgrade_value) {
+        if head.status == 101 && !self.request.has_offered(head.upgrade_value) {
             return Err(Failure::MalformedResponse(Refusal::BadSwitch));
         }
-        if self.admitted.version != Version::Http2 || !self.admitted.asked.upgrade {
+        if self.request.version != Version::Http2 || !self.request.asked.upgrade {
             return Ok(()); // Another client looks at the proof itself.
         }
         let is_proved = |key| {
@@ -233,7 +236,7 @@ impl Ends<'_> {
         };
         let is_proper = match head.status {
             101 => self
-                .admitted
+                .request
                 .websocket_key
                 .as_ref()
                 .is_none_or(|key| is_proved(key)),
@@ -247,37 +250,23 @@ impl Ends<'_> {
     }
 
     fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
-        let is_old = self.admitted.version == Version::Http10;
-        let framing = match head.body {
-            ResponseBody::Chunked if is_old => ResponseBody::UntilClose,
-            ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
-            same => same,
-        };
+        let (version, strict) = (self.request.version, self.request.asked.strict);
+        let framing = framing::of_response(head.body, head.version, version, strict);
         if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {
             let content_type = head.field("content-type");
             let is_stream = content_type.is_some_and(is_event_stream);
-            self.exchange.is_event_stream.set(is_stream);
+            self.exchange
+                .note(|tally| tally.is_event_stream = is_stream);
         }
-        let ends_by_close = framing == ResponseBody::UntilClose;
-        let close = ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
-        self.client.keep_alive.set(!close);
-        self.client.ends_by_close.set(ends_by_close);
-        self.encode(head, framing, close, out);
-        let coming = match head.body {
-            ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
-            // Over HTTP/2 the stream tells the end, perhaps with trailers, and has the length checked.
-            _ if head.version == Version::Http2 => Coming::UntilClose,
-            ResponseBody::Length(length) => Coming::Length(length),
-            ResponseBody::Chunked if self.admitted.asked.strict => Coming::Chunked(Box::default()),
-            ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::of_backend())),
-            ResponseBody::UntilClose => Coming::UntilClose,
-        };
-        let may_have_trailers = matches!(coming, Coming::Chunked(_) | Coming::UntilClose);
+        let close = framing.ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
+        self.client
+            .note(|persistence| persistence.answer_begins(!close, framing.ends_by_close));
+        self.encode(head, framing.announced, close, out);
+        let may_have_trailers = matches!(framing.coming, Coming::Chunked(_) | Coming::UntilClose);
         Answer::Final {
             body: Body {
-                coming,
-                chunked: framing == ResponseBody::Chunked
-                    && self.admitted.version != Version::Http2,
+                coming: framing.coming,
+                chunked: framing.chunked,
                 most: u64::MAX,
                 trailers: Vec::new(),
                 rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),
@@ -295,10 +284,10 @@ impl Ends<'_> {
     ) {
         let route = self.exchange.route();
         let is_switch = self.upstream.is_websocket && (200..300).contains(&head.status);
-        let key = self.admitted.websocket_key.as_ref();
+        let key = self.request.websocket_key.as_ref();
         let accept = key.filter(|_| is_switch).map(|key| websocket::accept(key));
         let edits = ResponseEdits {
-            client_version: self.admitted.version,
+            client_version: self.request.version,
             body,
             close,
             operator: &route.response_fields,
@@ -314,11 +303,11 @@ impl Ends<'_> {
 
     /// How references in the answer are rewritten; `None`: not at all.
     fn references(&self) -> Option<References<'_>> {
-        let asked_for = self.admitted.asked_for.as_ref()?;
-        let (exchange, pool) = (self.exchange, self.admitted.pool);
+        let asked_for = self.request.asked_for.as_ref()?;
+        let (exchange, pool) = (self.exchange, self.request.pool);
         let plan = &exchange.plan;
         let index = plan.index_of(self.upstream.backend());
-        let backend = plan.backend(pool, index.or(exchange.backend.get())?);
+        let backend = plan.backend(pool, index.or(exchange.tally().backend)?);
         Some(asked_for.references(exchange.route(), plan.pool(pool), backend))
     }
 

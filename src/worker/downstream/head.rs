@@ -41,10 +41,12 @@ pub async fn receive_rest_of_head(
 ) -> Result<(), Failure> {
     let plan = &exchange.plan;
     let bounds = &plan.snapshot().client;
-    client.timer.set_until(match client.requests.get() {
-        1 => client.first_due.get(),
-        _ => exchange.began.after(bounds.header_timeout),
-    });
+    client
+        .timer
+        .set_until(match client.persistence().requests() {
+            1 => client.first_due.get(),
+            _ => exchange.began.after(bounds.header_timeout),
+        });
     let coming = receive_pieces(shard, client, bounds.head.head_bytes as usize);
     match &client.wire.stream {
         Stream::Socket(socket) => {

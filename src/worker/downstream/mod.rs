@@ -1,131 +1,44 @@
 //! The client's side: its connection, and the receiving of request heads.
 
+mod arrival;
 mod head;
 mod linger;
+mod persistence;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-
 use crate::base::limits;
 use crate::base::time::Micros;
-use crate::net::{Block, Peer, Socket, Timer};
-use crate::snapshot::{HalfClose, ServerTls};
-use crate::tls::{Unidentified, identify};
-
-use crate::worker::body::Body;
+use crate::net::{Socket, Timer};
+use crate::snapshot::HalfClose;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::idle_clients::{await_client, await_idle};
-use crate::worker::live_listener::LiveListener;
 use crate::worker::min_rate::MinRate;
 use crate::worker::multiplex::{self, Gone};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::Wire;
 
+pub use arrival::{Accepted, Arrival, Secured};
 pub use head::{receive_rest_of_head, speaks_http2};
 pub use linger::{Lingering, linger, linger_behind_word, receive_some};
-
-/// A client's connection before its first request.
-pub struct Accepted {
-    pub socket: Socket,
-    pub arrival: Arrival,
-    /// What it has brought already.
-    pub received: Block,
-}
-
-/// How a client came to us: the same for all that its connection carries.
-#[derive(Clone)]
-pub struct Arrival {
-    /// The client's address: that of the connection's peer, or the one that the PROXY header names.
-    pub peer: Peer,
-    /// The address at the other end of the connection, whatever a PROXY header says.
-    pub connection_peer: Peer,
-    /// What it connected to; `None`: a Unix socket.
-    pub reached: Option<SocketAddr>,
-    /// The listener as it was when the connection was accepted.
-    pub listener: Rc<LiveListener>,
-    /// `None`: in cleartext.
-    pub secured: Option<Rc<Secured>>,
-    /// Connections to backends that serve requests of the client's connection.
-    pub upstreams: Rc<Cell<usize>>,
-}
-
-/// What TLS tells of a client.
-pub struct Secured {
-    /// The host that it asked for, without a dot at its end.
-    pub server_name: Option<Box<str>>,
-    /// Which of its listener's certificates it was shown.
-    pub certificate: Option<usize>,
-    /// The properties of the client's certificate that backends are told; `None`: the client has no certificate.
-    pub identity: Option<Result<Vec<(String, String)>, Unidentified>>,
-    /// The certificates that the client showed, its own first.
-    pub client_chain: Option<Rc<[CertificateDer<'static>]>>,
-}
-
-impl Secured {
-    /// The fields in which backends are told who the client is.
-    pub fn fields(&self) -> Option<&[(String, String)]> {
-        self.identity.as_ref()?.as_deref().ok()
-    }
-
-    /// What is known of a connection whose handshake is made.
-    pub fn of(socket: &Socket, tls: &ServerTls) -> Secured {
-        let certificate = socket.peer_certificate();
-        let shown = socket.shown_certificate();
-        Secured {
-            server_name: socket
-                .server_name()
-                .map(|name| name.strip_suffix('.').unwrap_or(name).into()),
-            certificate: shown.and_then(|shown| {
-                let mut certificates = tls.certificates.iter();
-                certificates.position(|pair| pair.is_shown_as(shown))
-            }),
-            identity: certificate.map(|certificate| identify(certificate, &tls.identity)),
-            client_chain: socket.peer_chain().cloned(),
-        }
-    }
-}
-
-/// What the client's connection does after an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It may bring another request.
-    Request,
-    Close,
-}
+pub use persistence::{Next, Persistence, Surroundings};
 
 /// A client's connection.
 pub struct Client {
     pub wire: Wire,
     pub arrival: Arrival,
     pub timer: Timer,
-    /// Requests that began on the connection.
-    pub requests: Cell<u32>,
     /// When the head of the first request is due. The head of a later one is due some time after its first byte.
     pub first_due: Cell<Micros>,
-    /// Whether the connection may go on after the running request, as far as the request says.
-    pub keep_alive: Cell<bool>,
-    /// Whether the running request has a body that is not received to its end.
-    body_pending: Cell<bool>,
-    /// Whether the running answer ends with the connection.
-    pub ends_by_close: Cell<bool>,
-    /// Whether the connection ends in the middle of an answer.
-    cut: Cell<bool>,
-    /// Whether the connection ends because the client was too slow. Such a client gets little time to read its answer.
-    pub is_slow: Cell<bool>,
-    /// The core's millisecond in which the client had received its whole last answer although the request was not
-    /// complete.
-    answered_at: Cell<Option<u64>>,
-    /// Whether the client has ended its sending side and is still served.
-    half_closed: Cell<bool>,
+    /// Whether the connection goes on.
+    persistence: Cell<Persistence>,
     /// Bytes of empty lines that have come since the last request.
     empty_bytes: Cell<usize>,
     /// When to look next whether a client that no bytes are received from is still there.
@@ -161,15 +74,8 @@ impl Client {
             wire: Wire::new(stream),
             arrival,
             timer: Timer::new(&shard.timers),
-            requests: Cell::default(),
             first_due: Cell::default(),
-            keep_alive: Cell::default(),
-            body_pending: Cell::default(),
-            ends_by_close: Cell::default(),
-            cut: Cell::default(),
-            is_slow: Cell::default(),
-            answered_at: Cell::default(),
-            half_closed: Cell::default(),
+            persistence: Cell::default(),
             empty_bytes: Cell::default(),
             next_look: RefCell::default(),
         }
@@ -188,59 +94,49 @@ impl Client {
         })
     }
 
-    /// Forgets what held for the last request.
+    /// Begins another request.
     pub fn begin_request(&self) {
-        self.requests.set(self.requests.get().saturating_add(1));
-        self.keep_alive.set(false);
-        self.body_pending.set(false);
-        self.ends_by_close.set(false);
+        self.note(Persistence::request_begins);
         self.empty_bytes.set(0);
     }
 
-    /// Notes whether the request that was just parsed has a body.
-    pub fn expect_body(&self, has_body: bool) {
-        self.body_pending.set(has_body);
+    /// What is known of the persistence of the connection.
+    pub fn persistence(&self) -> Persistence {
+        self.persistence.get()
     }
 
-    /// Notes how far the running request's own body was received. Nothing else lets the connection go on behind a body:
-    /// what is left of one would be taken for the next request.
-    pub fn note_received(&self, body: &Body) {
-        self.body_pending.set(!body.has_ended());
+    /// Takes a transition of the persistence of the connection.
+    pub fn note(&self, transition: impl FnOnce(&mut Persistence)) {
+        let mut persistence = self.persistence.get();
+        transition(&mut persistence);
+        self.persistence.set(persistence);
     }
 
     /// Whether the running request has a body that is not received to its end.
     pub fn is_body_pending(&self) -> bool {
-        self.body_pending.get()
+        self.persistence().is_body_pending()
     }
 
-    /// Whether the connection may go on after this answer: the client wants it to, its request is received to the end,
-    /// and neither a bound nor a drain forbids it.
+    /// Whether the connection may go on after this answer.
     pub fn may_go_on(&self, shard: &Shard, exchange: &Exchange) -> bool {
-        let most = exchange.plan.snapshot().client.requests_per_connection;
-        let has_said_all = self.half_closed.get() && self.wire.is_empty();
-        self.keep_alive.get()
-            && !self.body_pending.get()
-            && !shard.is_ending()
-            && !self.arrival.listener.is_over()
-            && !has_said_all
-            && self.requests.get() < most
+        self.persistence().may_go_on(Surroundings {
+            requests: exchange.plan.snapshot().client.requests_per_connection,
+            is_ending: shard.is_ending() || self.arrival.listener.is_over(),
+            is_drained: self.wire.is_empty(),
+        })
     }
 
     /// What follows the exchange that has just ended.
     pub fn next(&self) -> Next {
         self.next_look.take();
-        if self.keep_alive.get() && !self.cut.get() {
-            Next::Request
-        } else {
-            Next::Close
-        }
+        self.persistence().next()
     }
 
     /// Ends the connection in the middle of an answer. Where closing is the answer's regular end, the connection is
     /// reset, or the client would take what it got for the whole.
     pub fn cut(&self) {
-        self.cut.set(true);
-        if self.ends_by_close.get()
+        self.note(Persistence::is_cut_off);
+        if self.persistence().ends_by_close()
             && let Stream::Socket(socket) = &self.wire.stream
         {
             socket.reset_on_close();
@@ -251,7 +147,8 @@ impl Client {
     /// take another request then. Palantir ends its sending side, which some answers need to show their end to the
     /// client.
     pub fn note_answered(&self, shard: &Shard) {
-        self.answered_at.set(Some(shard.timers.millis()));
+        let millis = shard.timers.millis();
+        self.note(|persistence| persistence.answered_early(millis));
         if let Stream::Socket(socket) = &self.wire.stream {
             socket.end_sending();
         }
@@ -259,7 +156,7 @@ impl Client {
 
     /// The time since the client had its whole answer, if its request was not complete by then.
     pub fn since_answer(&self, shard: &Shard) -> Option<Duration> {
-        let answered_at = self.answered_at.get()?;
+        let answered_at = self.persistence().answered_at()?;
         let millis = shard.timers.millis().saturating_sub(answered_at);
         Some(Duration::from_millis(millis))
     }
@@ -267,15 +164,16 @@ impl Client {
     /// Ends the connection so that its last answer arrives: a client that is still sending, or may do so before it
     /// has the answer, is listened to for a while.
     pub async fn close(&self, shard: &Shard) {
-        let is_sending = self.body_pending.get() || !self.wire.is_empty();
+        let persistence = self.persistence();
+        let is_sending = persistence.is_body_pending() || !self.wire.is_empty();
         if let Stream::Socket(socket) = &self.wire.stream
-            && !self.cut.get()
+            && !persistence.is_cut()
             && (is_sending || !socket.is_quiet())
         {
             shard.blocks.give(self.wire.take());
             let stall = shard.plan().snapshot().client.idle_timeout;
             let lingering = match self.since_answer(shard) {
-                _ if self.is_slow.get() => Lingering::behind_word(),
+                _ if persistence.is_slow() => Lingering::behind_word(),
                 Some(passed) => {
                     // A client that was silent for this long already does not get as much time again.
                     let silence = Duration::from_secs(limits::LINGER_SILENCE_SECS);
@@ -376,7 +274,7 @@ impl Client {
     /// Whether the listener that the connection came by was removed or demands something else. (A connection that is
     /// handed over with its listener may send one more request: closing it could cross with that request.)
     fn is_unwanted(&self) -> bool {
-        self.arrival.listener.is_over() && self.requests.get() > 0
+        self.arrival.listener.is_over() && self.persistence().requests() > 0
     }
 
     /// Ready when the client has gone away while its request runs. Bytes of a next request are kept, up to a block. A
@@ -394,13 +292,14 @@ impl Client {
         };
         loop {
             let is_full = self.wire.with(|block| block.len()) >= limits::BLOCK_BYTES;
-            if is_full || self.body_pending.get() || self.half_closed.get() {
+            let persistence = self.persistence();
+            if is_full || persistence.is_body_pending() || persistence.is_half_closed() {
                 return self.poll_hung_up(socket, shard, cx); // What comes now is not to be received here.
             }
             socket.watch();
             match std::task::ready!(self.poll_more(shard, cx)) {
                 Ok(0) if self.arrival.listener.half_close == HalfClose::Serve => {
-                    self.half_closed.set(true);
+                    self.note(Persistence::half_closed);
                 }
                 Ok(0) | Err(_) => return Poll::Ready(Failure::ClientLeft),
                 Ok(_) => {} // The end may stand behind it.

@@ -209,12 +209,12 @@ fn the_budget_and_the_queue_of_a_changed_pool_are_the_same_in_both_plans() {
 #[test]
 fn a_key_lasts_as_long_as_what_it_stands_for() {
     type Change = fn(&mut Pool);
-    let same: Change = |pool| pool.idle_connections = 77;
+    let same: Change = |pool| pool.options.idle_connections = 77;
     let weight: Change = |pool| pool.backends[0].weight = 2;
     let bound: Change = |pool| pool.backends[0].max_connections = 3;
-    let protocol: Change = |pool| pool.protocol = Protocol::Http2;
-    let header: Change = |pool| pool.proxy_protocol = Some(ProxyProtocol::V1);
-    let other_header: Change = |pool| pool.proxy_protocol = Some(ProxyProtocol::V2);
+    let protocol: Change = |pool| pool.options.protocol = Protocol::Http2;
+    let header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V1);
+    let other_header: Change = |pool| pool.options.proxy_protocol = Some(ProxyProtocol::V2);
     let draining: Change = |pool| pool.backends[0].draining = true;
     // What one plan has and the next one has; whether connections go on.
     let rows: [(&str, Change, Change, bool); 8] = [
@@ -292,7 +292,7 @@ fn a_key_stands_for_the_settings_of_tls_and_the_name_asked_for() {
 fn a_pool_that_panics_uses_all_backends_but_those_that_are_drained() {
     let mut core = Core::new();
     let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(4));
-    pool.panic_threshold = 50;
+    pool.options.panic_threshold = 50;
     pool.backends[3].draining = true;
     let plan = Plan::new(sample::snapshot(1, vec![pool]), &neighbours());
     let picked = |core: &Core| {
@@ -322,7 +322,7 @@ fn only_the_plan_in_force_says_who_takes_requests_whatever_its_state() {
     let mut core = Core::new();
     let panicking = |core: &mut Core, draining: bool| {
         let mut pool = sample::pool(&mut core.slots, "api", &sample::addrs(2));
-        pool.panic_threshold = 100;
+        pool.options.panic_threshold = 100;
         pool.backends[0].draining = draining;
         pool
     };

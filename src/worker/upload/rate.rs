@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::base::limits;
-use crate::worker::deliver::Ends;
+use crate::worker::attempt::Attempt;
 use crate::worker::min_rate::MinRate;
 use crate::worker::stream::Stream;
 
@@ -21,9 +21,9 @@ pub struct BodyRate {
 
 impl BodyRate {
     /// The least rates that the client's listener demands.
-    pub fn of(ends: &Ends<'_>) -> BodyRate {
-        let listener = &ends.client.arrival.listener;
-        let (before_answer, behind_answer) = match ends.exchange.is_grpc.get() {
+    pub fn of(attempt: &Attempt<'_>) -> BodyRate {
+        let listener = &attempt.client.arrival.listener;
+        let (before_answer, behind_answer) = match attempt.exchange.facts.is_grpc {
             true => (MinRate::none(), MinRate::none()),
             false => (MinRate::of(listener), MinRate::behind_answer(listener)),
         };
@@ -40,17 +40,17 @@ impl BodyRate {
     /// is too slow. The wait for the first piece does not count, because the client may have waited for permission. Nor
     /// does a wait in which bytes of the answer came, because the client may have had nothing to send before it read
     /// them.
-    pub fn is_slow(&self, ends: &Ends<'_>, waited: u64, bytes: usize) -> bool {
-        let exchange = ends.exchange;
-        let answer_bytes = exchange.response_bytes.get();
+    pub fn is_slow(&self, attempt: &Attempt<'_>, waited: u64, bytes: usize) -> bool {
+        let exchange = attempt.exchange;
+        let answer_bytes = exchange.tally().response_bytes;
         let answer_moved = self.answer_bytes.replace(answer_bytes) != answer_bytes;
         let is_first = !self.has_begun.replace(true);
-        let rate = match ends.client.since_answer(ends.shard) {
+        let rate = match attempt.client.since_answer(attempt.shard) {
             Some(_) => &self.behind_answer,
             None => &self.before_answer,
         };
-        let shares = self.has_fair_share(&ends.client.wire.stream, rate, waited, bytes);
-        let waited = match shares || is_first || answer_moved || exchange.is_event_stream.get() {
+        let shares = self.has_fair_share(&attempt.client.wire.stream, rate, waited, bytes);
+        let waited = match shares || is_first || answer_moved || exchange.tally().is_event_stream {
             true => 0,
             false => waited,
         };

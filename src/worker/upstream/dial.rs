@@ -156,7 +156,7 @@ mod tests {
             (Some(ProxyProtocol::V2), Said::Unknown),
             (Some(ProxyProtocol::V2), Said::Local),
         ] {
-            pool.proxy_protocol = version;
+            pool.options.proxy_protocol = version;
             let header = introduction(&pool, &said);
             assert_eq!(header.is_some(), version.is_some());
             if let Some(header) = header {

@@ -29,7 +29,7 @@ pub fn note_unconnected(shard: &Shard, id: BackendId, key: ReuseKey, unconnected
     };
     shard.set_share(id, 0);
     if shard.log_ration.may_log_failure() {
-        let word = Failure::of_unconnected(unconnected).consequences().word;
+        let word = Failure::of_unconnected(unconnected).label();
         let backend = label(shard, id);
         warn!("backend {backend} rests for {millis} ms on this worker: {word}");
     }

@@ -1,73 +1,21 @@
 //! A new process of the binary takes over from the old one, and no client notices.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::installed::write_script;
+use crate::support::load::Load;
 use crate::support::origin::ok;
 use crate::support::place::{Directory, free_addr};
 use crate::support::process::{self, signal, stop};
 use crate::support::proxy::{command, end_with_this_thread, route};
 use crate::support::{Client, Lineage, Origin, PATIENCE, Proxy, eventually, get, when_still};
-
-/// Clients that ask all the time, each on one connection for as long as it lasts or on a new one every time.
-struct Load {
-    over: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    clients: Vec<thread::JoinHandle<()>>,
-}
-
-impl Load {
-    fn on(addr: SocketAddr) -> Load {
-        let mut load = Load {
-            over: Arc::default(),
-            answered: Arc::default(),
-            clients: Vec::new(),
-        };
-        for number in 0..8 {
-            let (over, answered) = (load.over.clone(), load.answered.clone());
-            load.clients.push(thread::spawn(move || {
-                let keeps = number % 2 == 0;
-                let mut client = Client::connect(addr);
-                while !over.load(SeqCst) {
-                    let answer = client.ask(get("/"));
-                    assert_eq!((answer.status(), answer.text().as_str()), (200, "served"));
-                    answered.fetch_add(1, SeqCst);
-                    if !keeps || answer.field("connection") == Some("close") {
-                        client = Client::connect(addr);
-                    }
-                }
-            }));
-        }
-        load
-    }
-
-    /// Waits until so many more requests were answered, and fails when one was not.
-    #[track_caller]
-    fn wait_for(&self, more: usize) {
-        let goal = self.answered.load(SeqCst) + more;
-        eventually("requests are answered", || {
-            let failed = self.clients.iter().any(|client| client.is_finished());
-            assert!(!failed, "a request failed");
-            self.answered.load(SeqCst) >= goal
-        });
-    }
-
-    #[track_caller]
-    fn end(self) {
-        self.over.store(true, SeqCst);
-        for client in self.clients {
-            client.join().expect("every request is answered");
-        }
-    }
-}
 
 /// An origin that answers half of what it has, and the rest when it is let go.
 fn halting() -> (Origin, mpsc::Sender<()>) {

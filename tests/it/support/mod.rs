@@ -8,6 +8,7 @@ pub mod h2;
 pub mod head;
 pub mod installed;
 pub mod lineage;
+pub mod load;
 pub mod managed;
 pub mod nginx;
 pub mod odd_authority;

@@ -466,6 +466,73 @@ fn redirects_carry_what_their_route_says() {
     });
 }
 
+/// A redirect to HTTPS and the answer to OPTIONS at its last proxy are answers, no failures: they are counted and logged
+/// without a reason.
+#[test]
+fn replies_that_tell_no_failure_are_counted_as_answers() {
+    let origin = Origin::saying("");
+    let (redirecting, admin) = (free_addr(), free_addr());
+    let config = format!(
+        "[admin]\nlisten_addr = \"{admin}\"\n[access_log]\npath = \"{{dir}}/access.log\"\nformat = \"json\"\n\
+         [[listeners]]\naddr = \"{redirecting}\"\nredirect_to_https = true\n{}",
+        route("/a", &[origin.addr])
+    );
+    let proxy = Proxy::start(&config);
+    let mut client = Client::connect(redirecting);
+    for _ in 0..2 {
+        assert_eq!(client.ask(get("/a")).status(), 308);
+    }
+    let options = "OPTIONS /a HTTP/1.1\r\nHost: test\r\nMax-Forwards: 0\r\n\r\n";
+    assert_eq!(proxy.ask(options).status(), 200);
+    assert_eq!(proxy.ask(get("/none")).status(), 404);
+    let logged = |line: String| {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let failure = line["failure"].as_str().unwrap_or_default();
+        format!("{} {failure}", line["status"])
+    };
+    let mut lines: Vec<_> = proxy.access_lines(4).into_iter().map(logged).collect();
+    lines.sort();
+    assert_eq!(lines, ["200 ", "308 ", "308 ", "404 no_route"]);
+    let count = |name: &str, label: &str| {
+        let text = crate::support::metrics(admin);
+        let is_meant = |line: &&str| line.starts_with(name) && line.contains(label);
+        let lines = text.lines().filter(is_meant);
+        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        counts.sum::<u64>()
+    };
+    assert_eq!(count("palantir_requests_total", "code=\"3xx\""), 2);
+    assert_eq!(count("palantir_failures_total", "reason="), 1, "of the 404");
+    let stats = Client::connect(admin).ask(format!("GET /stats HTTP/1.1\r\nHost: {admin}\r\n\r\n"));
+    let stats: serde_json::Value = serde_json::from_str(&stats.text()).unwrap();
+    assert_eq!(stats["client"]["success"], 3, "{stats}");
+    assert_eq!(stats["client"]["failed"], 1, "{stats}");
+}
+
+/// The same reply, sent again, has the id of its own request in head and body.
+#[test]
+fn a_reply_that_is_sent_again_has_the_id_of_its_request() {
+    let proxy = Proxy::start(&("workers = 1\n".to_owned() + &route("/a", &[free_addr()])));
+    let mut client = proxy.client();
+    let mut ids: Vec<String> = Vec::new();
+    for accept in ["*/*", "application/json", "*/*", "application/json"] {
+        let request = format!("GET / HTTP/1.1\r\nHost: test\r\nAccept: {accept}\r\n\r\n");
+        let answer = client.ask(request);
+        let id = answer.field("x-request-id").unwrap().to_owned();
+        assert_eq!(id.len(), 16, "{answer:?}");
+        assert!(answer.text().contains(&id), "{answer:?}");
+        assert!(
+            answer.field("date").unwrap().ends_with(" GMT"),
+            "{answer:?}"
+        );
+        assert!(
+            !answer.field("date").unwrap().contains(" 1970 "),
+            "{answer:?}"
+        );
+        assert!(!ids.contains(&id), "{id} twice");
+        ids.push(id);
+    }
+}
+
 /// A call that fails carries it, too, and keeps its own status.
 #[test]
 fn calls_that_fail_carry_what_their_route_says() {

@@ -8,16 +8,18 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::{limits, quantity};
+use crate::config::BACKEND;
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::settings::{self, HealthCheckSettings};
+use crate::control::api::schemas::ServerSettings;
+use crate::control::api::settings;
 use crate::control::api::view::{Server, View};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
@@ -25,25 +27,6 @@ use crate::control::desk::Edit;
 
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show, put, patch, take_out))
-}
-
-/// The settings of a server. `null` stands for the default.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the configuration checks")]
-pub struct ServerSettings {
-    #[schema(minimum = 1, maximum = 256, default = 1)]
-    weight: Option<u16>,
-    /// Open connections that all cores together may have; 0: unlimited.
-    #[schema(minimum = 0, maximum = 10_000_000)]
-    max_connections: Option<u32>,
-    /// Takes no new requests; running ones finish.
-    drain: Option<bool>,
-    /// Is taken out after having been down for so long; 0: never.
-    #[schema(minimum = 0, maximum = 86400)]
-    remove_after_secs: Option<f64>,
-    /// Instead of the pool's.
-    health_check: Option<HealthCheckSettings>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -109,7 +92,7 @@ async fn put(
     let edit = Edit::PutServer {
         pool: pool.clone(),
         addr: addr.clone(),
-        server: settings::table::<ServerSettings>(settings)?,
+        server: settings::table(&BACKEND, settings)?,
     };
     let accepted = api.ask(Wish::Edit(edit), caller).await?;
     let server = api.server_in(&accepted.in_force, &pool, &addr)?;
@@ -136,7 +119,7 @@ async fn patch(
     let edit = Edit::PatchServer {
         pool: pool.clone(),
         addr: addr.clone(),
-        settings: settings::changes::<ServerSettings>(settings)?,
+        settings: settings::changes(&BACKEND, settings)?,
     };
     let accepted = api.ask(Wish::Edit(edit), caller).await?;
     let server = api.server_in(&accepted.in_force, &pool, &addr)?;

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::config::POOL;
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::settings::{self, HealthCheckSettings, OutlierSettings, TlsChoice};
+use crate::control::api::schemas::PoolSettings;
+use crate::control::api::settings;
 use crate::control::api::view::{Pool, View, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
@@ -33,70 +35,6 @@ struct Pools {
     /// The pool that the short form means when it names none.
     default: Option<String>,
     pools: Vec<Pool>,
-}
-
-/// The settings of a pool. `null` stands for the default.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the configuration checks")]
-struct PoolSettings {
-    /// At least one; for a change, all that there are to be from then on.
-    #[schema(min_items = 1, max_items = 4096)]
-    backends: Option<Vec<BackendEntry>>,
-    /// `round_robin`, `least_connections`, `random_two`, `peak_ewma`, `consistent_hash`.
-    #[schema(example = "round_robin")]
-    balancing_algorithm: Option<String>,
-    /// `client_address`, `path`, `header:name` or `cookie:name`; only for an algorithm that uses a key.
-    #[schema(example = "client_address")]
-    hash_on: Option<String>,
-    /// How backends are probed that do not say so themselves.
-    health_check: Option<HealthCheckSettings>,
-    outlier: Option<OutlierSettings>,
-    /// Whether requests in a backend that turns unhealthy, and that do not go on to another backend, go on (`finish`)
-    /// or end (`cut`).
-    #[schema(pattern = "^(finish|cut)$", example = "finish")]
-    on_unhealthy: Option<String>,
-    /// The percentage of healthy backends below which all backends take requests, whatever their states. With 0 this
-    /// never happens.
-    #[schema(minimum = 0, maximum = 100, default = 0)]
-    panic_threshold: Option<u32>,
-    /// Idle connections kept per core and backend.
-    #[schema(minimum = 0, maximum = 16384)]
-    idle_connections: Option<u32>,
-    /// What its backends speak: `h1` or `h2`.
-    #[schema(pattern = "^h[12]$", example = "h1")]
-    protocol: Option<String>,
-    /// TLS with its backends.
-    tls: Option<TlsChoice>,
-    /// The header that every connection to a backend begins with: `v1` or `v2`.
-    #[schema(pattern = "^v[12]$", example = "v2")]
-    proxy_protocol: Option<String>,
-    /// Whether the responses of the pool's backends must follow the RFCs to the letter. Otherwise every response with
-    /// one possible reading is taken.
-    #[schema(default = false)]
-    strict_responses: Option<bool>,
-}
-
-/// A backend of a pool.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the configuration checks")]
-struct BackendEntry {
-    /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
-    #[schema(value_type = String, required = true, example = "127.0.0.1:9001")]
-    addr: Option<String>,
-    #[schema(minimum = 1, maximum = 256, default = 1)]
-    weight: Option<u16>,
-    /// Open connections that all cores together may have; 0: unlimited.
-    #[schema(minimum = 0, maximum = 10_000_000)]
-    max_connections: Option<u32>,
-    /// Takes no requests.
-    drain: Option<bool>,
-    /// Is taken out after having been down for so long; 0: never.
-    #[schema(minimum = 0, maximum = 86400)]
-    remove_after_secs: Option<f64>,
-    /// Instead of the pool's.
-    health_check: Option<HealthCheckSettings>,
 }
 
 /// All pools
@@ -138,7 +76,7 @@ async fn put(
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PutPool {
         name: name.clone(),
-        pool: settings::table::<PoolSettings>(settings)?,
+        pool: settings::table(&POOL, settings)?,
     };
     let accepted = api.ask(Wish::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;
@@ -165,7 +103,7 @@ async fn patch(
 ) -> Result<Response, ApiProblem> {
     let edit = Edit::PatchPool {
         name: name.clone(),
-        settings: settings::changes::<PoolSettings>(settings)?,
+        settings: settings::changes(&POOL, settings)?,
     };
     let accepted = api.ask(Wish::Edit(edit), caller).await?;
     let pool = api.pool_in(&accepted.in_force, &name)?;

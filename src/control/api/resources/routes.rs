@@ -10,7 +10,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::control::api::etag::etag;
-use crate::control::api::settings::seconds;
 use crate::control::api::{Api, ApiState};
 use crate::snapshot::{HostHeader, Snapshot};
 
@@ -75,7 +74,7 @@ fn shown(snapshot: &Snapshot) -> Vec<Route> {
             HostHeader::Literal(host) => host.clone(),
         },
         retries: route.retries,
-        timeout: seconds(route.timeout),
+        timeout: route.timeout.map(|timeout| timeout.as_secs_f64()),
         timeouts: Timeouts {
             client_body: route.timeouts.client_body.as_secs_f64(),
             connect: route.timeouts.connect.as_secs_f64(),

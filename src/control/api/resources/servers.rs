@@ -11,12 +11,14 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::pool_servers::{Drain, ServerSettings, remove};
+use super::pool_servers::{Drain, remove};
+use crate::config::BACKEND;
 use crate::control::api::asking::{Caller, Outcome};
 use crate::control::api::body::{Json, Names, Query};
 use crate::control::api::etag::etag;
 use crate::control::api::problem::ApiProblem;
-use crate::control::api::settings::{self, HealthCheckSettings};
+use crate::control::api::schemas::NewServer;
+use crate::control::api::settings;
 use crate::control::api::view::{Server, View, default_pool};
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
@@ -33,31 +35,6 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 struct Servers {
     pool: String,
     servers: Vec<Server>,
-}
-
-/// A server to add.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what the configuration checks")]
-struct NewServer {
-    /// The address of the server: an address or a name, and a port; or `unix:/path`. The path of an `http://` URL does
-    /// not matter: requests keep their own.
-    #[schema(example = "http://127.0.0.1:9001")]
-    url: String,
-    /// The pool that it joins; without it, the default one.
-    pool: Option<String>,
-    #[schema(minimum = 1, maximum = 256, default = 1)]
-    weight: Option<u16>,
-    /// Open connections that all cores together may have; 0: unlimited.
-    #[schema(minimum = 0, maximum = 10_000_000)]
-    max_connections: Option<u32>,
-    /// Takes no requests.
-    drain: Option<bool>,
-    /// Is taken out after having been down for so long; 0: never.
-    #[schema(minimum = 0, maximum = 86400)]
-    remove_after_secs: Option<f64>,
-    /// Instead of the pool's.
-    health_check: Option<HealthCheckSettings>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -131,7 +108,7 @@ async fn add(
         return Err(ApiProblem::of_field("addr", "is called url here"));
     }
     let pool = named_or_default(pool, &api.in_force())?;
-    let mut server = settings::table::<ServerSettings>(settings)?;
+    let mut server = settings::table(&BACKEND, settings)?;
     server.insert("addr".to_owned(), toml::Value::String(url.clone()));
     let edit = Edit::AddServer {
         pool: pool.clone(),

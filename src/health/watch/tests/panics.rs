@@ -4,10 +4,8 @@ use super::*;
 
 /// A pool of four that panics below this percentage, and its backends.
 fn pool_of_four(slots: &mut Slots, panic_threshold: u32) -> Pool {
-    let pool = Pool {
-        panic_threshold,
-        ..sample::pool(slots, "api", &sample::addrs(4))
-    };
+    let mut pool = sample::pool(slots, "api", &sample::addrs(4));
+    pool.options.panic_threshold = panic_threshold;
     sample::probed(pool, &sample::check(Duration::from_secs(1)))
 }
 

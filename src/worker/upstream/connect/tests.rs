@@ -145,7 +145,7 @@ fn a_wait_ends_with_its_time_or_when_the_caller_needs_nothing_more() {
 #[test]
 fn a_proxy_header_names_whom_the_caller_speaks_for() {
     let (listener, addr) = listener();
-    let first = |pool: &mut Pool| pool.proxy_protocol = Some(ProxyProtocol::V1);
+    let first = |pool: &mut Pool| pool.options.proxy_protocol = Some(ProxyProtocol::V1);
     run_worker(&[addr], first, async |shard| {
         let own = Own::of(&shard);
         let client = ([192, 0, 2, 7], 4711).into();

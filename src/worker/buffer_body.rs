@@ -5,51 +5,51 @@ use std::io;
 
 use crate::base::limits;
 use crate::net::Blocks;
-use crate::worker::admit::Admitted;
 use crate::worker::body::{Coming, Progress, Unacceptable};
 use crate::worker::downstream::Client;
+use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::stream::Stream;
 
 /// Puts behind the encoded head what is there of the body. Nothing is waited for: who sends slowly may be waiting for
 /// an answer.
-pub fn gather(
+pub fn buffer_body(
     blocks: &Blocks,
     client: &Client,
     exchange: &Exchange,
-    admitted: &mut Admitted,
+    request: &mut PreparedRequest,
 ) -> Result<(), Failure> {
-    if admitted.body.has_ended() {
+    if request.body.has_ended() {
         return Ok(());
     }
     if let Stream::Multiplexed(_) = client.wire.stream {
         take_from_connection(blocks, client)?;
     }
-    take_received(client, exchange, admitted)?;
-    if let Coming::Length(left) = admitted.body.coming
-        && left <= admitted.request.room() as u64
+    take_received(client, exchange, request)?;
+    if let Coming::Length(left) = request.body.coming
+        && left <= request.bytes.room() as u64
     {
-        take_arrived(client, exchange, admitted).map_err(|_| client.ended_early())?;
+        take_arrived(client, exchange, request).map_err(|_| client.ended_early())?;
     }
-    admitted.is_whole = admitted.body.has_ended();
-    client.note_received(&admitted.body);
+    request.is_whole = request.body.has_ended();
+    client.note(|persistence| persistence.body_received(request.is_whole));
     Ok(())
 }
 
 fn take_received(
     client: &Client,
     exchange: &Exchange,
-    admitted: &mut Admitted,
+    request: &mut PreparedRequest,
 ) -> Result<(), Failure> {
-    let before = admitted.request.len();
-    let (body, request) = (&mut admitted.body, &mut admitted.request);
-    let outcome = client.wire.with(|received| body.reframe(received, request));
+    let before = request.bytes.len();
+    let (body, bytes) = (&mut request.body, &mut request.bytes);
+    let outcome = client.wire.with(|received| body.reframe(received, bytes));
     let stream = &client.wire.stream;
     if outcome == Ok(Progress::Drained) && stream.is_complete() {
-        body.source_ended(stream.take_trailers(), request);
+        body.source_ended(stream.take_trailers(), bytes);
     }
-    exchange.count_request(admitted.request.len() - before);
+    exchange.count_request(request.bytes.len() - before);
     match outcome {
         Ok(_) => Ok(()),
         Err(Unacceptable::TooLarge) => Err(Failure::BodyTooLarge),
@@ -66,16 +66,20 @@ fn take_from_connection(blocks: &Blocks, client: &Client) -> Result<(), Failure>
 }
 
 /// Takes what has arrived meanwhile, without waiting for more.
-fn take_arrived(client: &Client, exchange: &Exchange, admitted: &mut Admitted) -> io::Result<()> {
-    while let Coming::Length(left) = &mut admitted.body.coming {
+fn take_arrived(
+    client: &Client,
+    exchange: &Exchange,
+    request: &mut PreparedRequest,
+) -> io::Result<()> {
+    while let Coming::Length(left) = &mut request.body.coming {
         let most = usize::try_from(*left).unwrap_or(usize::MAX);
-        match client.wire.stream.receive(&mut admitted.request, most) {
+        match client.wire.stream.receive(&mut request.bytes, most) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 *left -= count as u64;
                 exchange.count_request(count);
                 if *left == 0 {
-                    admitted.body.coming = Coming::Nothing;
+                    request.body.coming = Coming::Nothing;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),

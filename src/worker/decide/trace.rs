@@ -2,7 +2,7 @@
 
 use crate::http::h1::RequestHead;
 use crate::http::traceparent::{self, TraceFields};
-use crate::worker::exchange::Exchange;
+use crate::worker::plan::Plan;
 use crate::worker::shard::Shard;
 
 const TRACEPARENT: &str = "traceparent";
@@ -16,8 +16,8 @@ pub enum Trace {
 
 impl Trace {
     /// What the configuration says, for this request.
-    pub fn of(shard: &Shard, exchange: &Exchange, head: &RequestHead<'_, '_>) -> Trace {
-        let settings = exchange.plan.snapshot().traceparent;
+    pub fn of(shard: &Shard, plan: &Plan, head: &RequestHead<'_, '_>) -> Trace {
+        let settings = plan.snapshot().traceparent;
         match (settings.propagate, settings.create) {
             (true, false) => Trace::Pass,
             (true, true) if head.field(TRACEPARENT).is_some() => Trace::Pass,
@@ -43,5 +43,36 @@ impl Trace {
             Trace::Begin(value) => Some(value),
         };
         value.and_then(traceparent::trace_id).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::decide::sample::with_head;
+
+    const VALUE: &[u8; traceparent::BYTES] =
+        b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const GIVEN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn the_log_has_the_trace_that_the_backend_is_told_of() {
+        let with = format!("GET / HTTP/1.1\nHost: a\ntraceparent: {GIVEN}\n");
+        let without = "GET / HTTP/1.1\nHost: a\n".to_owned();
+        let rows = [
+            (&with, Trace::Pass, &GIVEN[3..35]),
+            (&without, Trace::Pass, ""),
+            (&with, Trace::Drop, ""),
+            (
+                &with,
+                Trace::Begin(*VALUE),
+                "4bf92f3577b34da6a3ce929d0e0e4736",
+            ),
+        ];
+        for (text, trace, expected) in rows {
+            with_head(text, |head| {
+                assert_eq!(trace.id(head), expected.as_bytes(), "{text}");
+            });
+        }
     }
 }

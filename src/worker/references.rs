@@ -29,10 +29,7 @@ pub fn asked_for(
     if !route.rewrite_location || !(is_renamed || route.strip_prefix) {
         return None;
     }
-    let own_scheme = match client.arrival.secured {
-        Some(_) => "https",
-        None => "http",
-    };
+    let own_scheme = client.arrival.scheme();
     match client_trusted && is_renamed {
         true => Some(told(head, own_scheme)),
         false => Some(AskedFor {

@@ -1,0 +1,110 @@
+//! Backends that are out of service for a while because requests to them failed.
+
+use std::time::Duration;
+
+use super::{News, Watch, Watched};
+use crate::base::ids::BackendId;
+use crate::base::time::Micros;
+use crate::health::judge;
+use crate::messages::StateChange;
+use crate::shared::backend_table::BackendState;
+use crate::snapshot::{Backend, Outlier, Pool};
+
+impl Watch {
+    /// Takes in that so many requests to a backend failed in a row; `word` says how the last one did. What fails
+    /// while the backend is out of service was sent before and says nothing new.
+    pub fn failed(&mut self, id: BackendId, failures: u32, word: &'static str, now: Micros) {
+        let Some(place) = self.backends.get(&id).map(|watched| watched.place.clone()) else {
+            return;
+        };
+        if self.leaving.contains(&id) {
+            return; // It is in no pool any more.
+        }
+        let Some(outlier) = &place.pool().outlier else {
+            return;
+        };
+        if !self.is_usable(place.backend()) || !self.may_eject_from(place.pool(), outlier) {
+            return;
+        }
+        let Some(Watched { judge, .. }) = self.backends.get_mut(&id) else {
+            return;
+        };
+        let from = judge.state();
+        let until = judge.eject(now, outlier);
+        self.ejection_ends.insert((until, id));
+        let time = Duration::from_micros(until.since(now));
+        self.settle(
+            id,
+            from,
+            format!("{failures} consecutive failures: {word}; for {time:?}"),
+        );
+    }
+
+    /// Ends the ejections whose time is over.
+    pub fn end_ejections(&mut self, now: Micros) {
+        while let Some(&(until, id)) = self.ejection_ends.first()
+            && until <= now
+        {
+            self.ejection_ends.pop_first();
+            let Some(watched) = self.backends.get_mut(&id) else {
+                continue;
+            };
+            let from = watched.judge.state();
+            watched.judge.end_ejection(now);
+            self.settle(id, from, "ejection is over".to_owned());
+        }
+    }
+
+    /// Ends the ejections of a pool's backends.
+    pub(super) fn forgive(&mut self, pool: &Pool) {
+        for id in pool.backends.iter().map(Backend::id) {
+            let Some(Watched { place, judge, .. }) = self.backends.get_mut(&id) else {
+                continue;
+            };
+            let from = judge.state();
+            if from != BackendState::Ejected || place.backend().addr.is_none() {
+                continue;
+            }
+            if let Some(until) = judge.ejected_until() {
+                self.ejection_ends.remove(&(until, id));
+            }
+            judge.forgive();
+            let reason = "no other backend of its pool is left".to_owned();
+            let change = StateChange::new(place, Some(from), judge.state(), reason);
+            self.news.push(News::Changed(change));
+        }
+    }
+
+    /// Whether another usable backend of the pool may be ejected: never the last one.
+    fn may_eject_from(&self, pool: &Pool, outlier: &Outlier) -> bool {
+        self.ejected(pool).len() < judge::most_ejected(pool.backends.len(), outlier)
+            && self.usable(pool) > 1
+    }
+
+    /// The ejected backends of a pool, in the order in which their ejections end.
+    fn ejected(&self, pool: &Pool) -> Vec<(Micros, BackendId)> {
+        let until = |id: BackendId| Some((self.backends.get(&id)?.judge.ejected_until()?, id));
+        let ids = pool.backends.iter().map(Backend::id);
+        let mut ejected: Vec<_> = ids.filter_map(until).collect();
+        ejected.sort_unstable();
+        ejected
+    }
+
+    /// Ends the ejections of a pool that would end first, if there are more than may be: the pool has become smaller.
+    pub(super) fn forgive_surplus(&mut self, pool: &Pool) {
+        let Some(outlier) = &pool.outlier else {
+            return;
+        };
+        let most = judge::most_ejected(pool.backends.len(), outlier);
+        let ejected = self.ejected(pool);
+        let surplus = ejected.len().saturating_sub(most);
+        for &(until, id) in &ejected[..surplus] {
+            self.ejection_ends.remove(&(until, id));
+            if let Some(watched) = self.backends.get_mut(&id) {
+                let from = watched.judge.state();
+                watched.judge.forgive();
+                self.settle(id, from, "its pool has become smaller".to_owned());
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The decision about a request, made in one go while its head lies in the receive buffer: is it well-formed, may it
+//! come this way, which route takes it, which backend comes first. Nothing here waits. A decision has one of four
+//! outcomes ([`Decision`]).
+
+mod access;
+mod balance;
+mod carrier;
+mod challenge;
+mod demands;
+mod facts;
+mod head;
+mod memory;
+mod route;
+#[cfg(test)]
+mod sample;
+mod target;
+mod trace;
+
+use std::rc::Rc;
+
+use crate::base::memory::Promise;
+use crate::http::h1::RequestHead;
+use crate::http::max_forwards::Forwards;
+use crate::http::refusal::Refusal;
+use crate::worker::downstream::Client;
+use crate::worker::encode::{PreparedRequest, encode};
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::plan::Plan;
+use crate::worker::reply::Reply;
+use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
+use memory::Room;
+use target::Target;
+use trace::Trace;
+
+pub use balance::Balanced;
+pub use memory::wait_for_memory;
+
+/// The outcome of a decision.
+pub enum Decision {
+    /// The head is not complete: decide again when more of it was received.
+    NeedMore,
+    /// The request is forwarded as soon as there is memory for it.
+    Wait(PreparedRequest),
+    /// The request is answered by palantir itself.
+    Reply(Box<Reply>),
+    /// The request goes to a backend now. The promise reserves the memory that its exchange may take; `None`: the
+    /// connection of the client reserved the memory when the client opened the stream.
+    Forward(PreparedRequest, Option<Promise>),
+}
+
+/// The reason for which a decision ends before its last step.
+enum Early {
+    Reply(Box<Reply>),
+    Failed(Failure),
+}
+
+impl From<Failure> for Early {
+    fn from(failure: Failure) -> Early {
+        Early::Failed(failure)
+    }
+}
+
+impl From<Reply> for Early {
+    fn from(reply: Reply) -> Early {
+        Early::Reply(Box::new(reply))
+    }
+}
+
+/// What the steps of a decision look at.
+pub struct Incoming<'a> {
+    pub shard: &'a Shard,
+    pub client: &'a Client,
+    /// The configuration with which the exchange began.
+    pub plan: &'a Rc<Plan>,
+    pub head: &'a RequestHead<'a, 'a>,
+    pub target: Target<'a>,
+    pub trace: Trace,
+    /// How often the request may still be forwarded. Errors: its `Max-Forwards` is malformed.
+    pub forwards: Result<Forwards, Refusal>,
+}
+
+/// Decides on the request whose first bytes were received. Errors: the request fails.
+pub fn decide(
+    shard: &Shard,
+    client: &Client,
+    exchange: &mut Exchange,
+) -> Result<Decision, Failure> {
+    match &client.wire.stream {
+        Stream::Socket(_) => head::decide_written(shard, client, exchange),
+        Stream::Multiplexed(stream) => head::decide_stream(shard, client, exchange, stream),
+    }
+}
+
+/// The steps of a decision in their order. Each step is one line. The steps that a later version adds have their places
+/// between the others.
+fn decide_on(
+    shard: &Shard,
+    client: &Client,
+    exchange: &mut Exchange,
+    head: &RequestHead<'_, '_>,
+) -> Result<Decision, Early> {
+    let mut scratch = Default::default();
+    let plan = exchange.plan.clone();
+    let incoming = &Incoming {
+        shard,
+        client,
+        plan: &plan,
+        head,
+        target: Target::of(shard, client, head, &mut scratch),
+        trace: Trace::of(shard, &plan, head),
+        forwards: Forwards::of(head.method.as_bytes(), head.fields),
+    };
+    facts::note(incoming, exchange);
+    challenge::answer(incoming)?;
+    // The route is looked for so early because answers of our own carry the fields of the route.
+    let found = route::find(incoming, exchange);
+    access::check(incoming)?;
+    // Here: guard (client).
+    let route = route::enter(incoming, exchange, found)?;
+    // Here: guard (route), auth, cache lookup.
+    let balanced = balance::choose(incoming, exchange, route);
+    // Here: shed.
+    let request = encode(incoming, exchange, route, balanced);
+    Ok(match memory::ask(client) {
+        Room::Promised(promise) => Decision::Forward(request, promise),
+        Room::None => Decision::Wait(request),
+    })
+}

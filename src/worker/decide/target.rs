@@ -1,0 +1,99 @@
+//! The path of a request: normalised for the route table, and as it is forwarded.
+
+use crate::http::h1::RequestHead;
+use crate::http::path::{self, MergeSlashes};
+use crate::http::refusal::Refusal;
+use crate::worker::downstream::Client;
+use crate::worker::shard::Shard;
+
+/// The path of a request.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The path by which the route is found. Errors: no server reads the path in one way only.
+    pub path: Result<&'a [u8], Refusal>,
+    /// The path that is forwarded. A path that is refused stays as it was received, for the log.
+    pub forwarded: &'a [u8],
+}
+
+/// Memory for a path that differs from the received one: normalised, and with slashes merged.
+pub type Scratch = [Vec<u8>; 2];
+
+impl<'a> Target<'a> {
+    /// The path of this request, as the client's listener treats slashes that follow one another.
+    pub fn of(
+        shard: &Shard,
+        client: &Client,
+        head: &RequestHead<'a, '_>,
+        scratch: &'a mut Scratch,
+    ) -> Target<'a> {
+        Target::new(head.path, merge_slashes(shard, client), scratch)
+    }
+
+    fn new(received: &'a [u8], merge: MergeSlashes, scratch: &'a mut Scratch) -> Target<'a> {
+        let [normalised, merged] = scratch;
+        let normal = match path::normalise(received, normalised) {
+            Ok(normal) => normal,
+            Err(refusal) => {
+                return Target {
+                    path: Err(refusal),
+                    forwarded: received,
+                };
+            }
+        };
+        if merge == MergeSlashes::Off {
+            return Target {
+                path: Ok(normal),
+                forwarded: normal,
+            };
+        }
+        let path = path::merge_slashes(normal, merged);
+        let is_forwarded = merge == MergeSlashes::On;
+        Target {
+            path: Ok(path),
+            forwarded: if is_forwarded { path } else { normal },
+        }
+    }
+}
+
+/// How slashes that follow one another are treated: as the listener says in the present configuration, if the listener
+/// still exists.
+fn merge_slashes(shard: &Shard, client: &Client) -> MergeSlashes {
+    let listener = &client.arrival.listener;
+    if !listener.is_over() {
+        return listener.merge_slashes;
+    }
+    let plan = shard.plan();
+    let now = plan.listener(&listener.addr);
+    now.map_or(listener.merge_slashes, |now| now.merge_slashes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_are_merged_for_the_route_table_the_backend_or_neither() {
+        type Row = (&'static [u8], MergeSlashes, &'static [u8], &'static [u8]);
+        let rows: [Row; 6] = [
+            (b"/a//b", MergeSlashes::Off, b"/a//b", b"/a//b"),
+            (b"/a//b", MergeSlashes::On, b"/a/b", b"/a/b"),
+            (b"/a//b", MergeSlashes::MatchOnly, b"/a/b", b"/a//b"),
+            (b"/x/../a//b", MergeSlashes::MatchOnly, b"/a/b", b"/a//b"),
+            (b"/x/../a", MergeSlashes::Off, b"/a", b"/a"),
+            (b"/a", MergeSlashes::On, b"/a", b"/a"),
+        ];
+        for (received, merge, path, forwarded) in rows {
+            let mut scratch = Scratch::default();
+            let target = Target::new(received, merge, &mut scratch);
+            assert_eq!((target.path, target.forwarded), (Ok(path), forwarded));
+        }
+    }
+
+    #[test]
+    fn a_refused_path_stays_as_it_was_received() {
+        let mut scratch = Scratch::default();
+        let target = Target::new(b"/../a", MergeSlashes::On, &mut scratch);
+        assert!(target.path.is_err());
+        assert_eq!(target.forwarded, b"/../a");
+    }
+}

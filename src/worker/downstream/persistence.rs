@@ -1,0 +1,268 @@
+//! Whether a client's connection goes on after an exchange (RFC 9112 section 9.3). One value holds all that decides
+//! that; each change of it is a transition with a name. Plain values: nothing here waits or sends.
+
+/// What the client's connection does after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It may bring another request.
+    Request,
+    Close,
+}
+
+/// What is known of the persistence of a client's connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Persistence {
+    /// Requests that began on the connection.
+    requests: u32,
+    /// Whether both sides want the connection to go on: at first as the request says, then as the answer says.
+    is_wanted: bool,
+    /// Whether the running request has a body that is not received to its end.
+    is_body_pending: bool,
+    /// Whether the running answer ends with the connection.
+    ends_by_close: bool,
+    /// Whether the connection ends in the middle of an answer.
+    is_cut: bool,
+    /// Whether the connection ends because the client was too slow to send its request.
+    is_slow: bool,
+    /// Whether the client has ended its sending side and is still served.
+    is_half_closed: bool,
+    /// The core's millisecond in which the client had received its whole last answer although the request was not
+    /// complete.
+    answered_at: Option<u64>,
+}
+
+/// What decides, besides the connection itself, whether it may go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings {
+    /// The most requests that a connection may bring.
+    pub requests: u32,
+    /// Whether the worker, or the listener that the client came by, is ending.
+    pub is_ending: bool,
+    /// Whether nothing is received that was not used.
+    pub is_drained: bool,
+}
+
+/// The transitions.
+impl Persistence {
+    /// Another request begins. What held for the last one is forgotten.
+    pub fn request_begins(&mut self) {
+        self.requests = self.requests.saturating_add(1);
+        self.is_wanted = false;
+        self.is_body_pending = false;
+        self.ends_by_close = false;
+    }
+
+    /// The head of the request is received. `wants`: the client wants the connection to go on.
+    pub fn head_received(&mut self, wants: bool, has_body: bool) {
+        self.is_wanted = wants;
+        self.is_body_pending = has_body;
+    }
+
+    /// More of the request's own body is received. Nothing else lets the connection go on behind a body: what is left
+    /// of one would be taken for the next request.
+    pub fn body_received(&mut self, to_its_end: bool) {
+        self.is_body_pending = !to_its_end;
+    }
+
+    /// The head of the answer tells the client whether the connection goes on. `by_close`: the end of the connection is
+    /// the end of the answer.
+    pub fn answer_begins(&mut self, goes_on: bool, by_close: bool) {
+        debug_assert!(
+            !(goes_on && by_close),
+            "an answer that ends by closing is the last one"
+        );
+        self.is_wanted = goes_on;
+        self.ends_by_close = by_close;
+    }
+
+    /// The connection takes no other request, whatever the running one said.
+    pub fn ends(&mut self) {
+        self.is_wanted = false;
+    }
+
+    /// The connection ends in the middle of an answer.
+    pub fn is_cut_off(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// The request has failed. `is_slow`: because the client was too slow to send it.
+    pub fn failed(&mut self, is_slow: bool) {
+        self.is_slow = is_slow;
+    }
+
+    /// The client has ended its sending side, and is served all the same.
+    pub fn half_closed(&mut self) {
+        self.is_half_closed = true;
+    }
+
+    /// The client has its whole answer, at this millisecond of the core, although its request is not complete. A
+    /// connection of HTTP/1 cannot take another request then.
+    pub fn answered_early(&mut self, millis: u64) {
+        self.answered_at = Some(millis);
+    }
+}
+
+/// The questions.
+impl Persistence {
+    /// Whether the connection may go on after this answer: the client wants it to, its request is received to the end,
+    /// and neither a bound nor an end of the listener forbids it.
+    pub fn may_go_on(&self, around: Surroundings) -> bool {
+        // A client that has ended its sending side has said all that it will ever say.
+        let has_said_all = self.is_half_closed && around.is_drained;
+        self.is_wanted
+            && !self.is_body_pending
+            && !around.is_ending
+            && !has_said_all
+            && self.requests < around.requests
+    }
+
+    /// What follows the exchange that has just ended.
+    pub fn next(&self) -> Next {
+        if self.is_wanted && !self.is_cut {
+            Next::Request
+        } else {
+            Next::Close
+        }
+    }
+
+    /// Requests that began on the connection.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// Whether the running request has a body that is not received to its end.
+    pub fn is_body_pending(&self) -> bool {
+        self.is_body_pending
+    }
+
+    /// Whether the end of the connection is the end of the running answer.
+    pub fn ends_by_close(&self) -> bool {
+        self.ends_by_close
+    }
+
+    /// Whether the connection ends in the middle of an answer.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Whether the client was too slow to send its request. Such a client gets little time to read its answer.
+    pub fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
+    /// Whether the client has ended its sending side and is still served.
+    pub fn is_half_closed(&self) -> bool {
+        self.is_half_closed
+    }
+
+    /// The core's millisecond in which the client had its whole answer, if its request was not complete by then.
+    pub fn answered_at(&self) -> Option<u64> {
+        self.answered_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AROUND: Surroundings = Surroundings {
+        requests: 10,
+        is_ending: false,
+        is_drained: true,
+    };
+
+    /// A connection whose first request is received with a head that wants it to go on.
+    fn after_head(has_body: bool) -> Persistence {
+        let mut persistence = Persistence::default();
+        persistence.request_begins();
+        persistence.head_received(true, has_body);
+        persistence
+    }
+
+    #[test]
+    fn a_connection_goes_on_if_nothing_forbids_it() {
+        type Change = fn(&mut Persistence);
+        let rows: [(&str, bool, Change, bool); 7] = [
+            ("no body", false, |_| (), true),
+            ("a body to come", true, |_| (), false),
+            (
+                "a part of the body",
+                true,
+                |it| it.body_received(false),
+                false,
+            ),
+            ("the whole body", true, |it| it.body_received(true), true),
+            (
+                "close wanted",
+                false,
+                |it| it.head_received(false, false),
+                false,
+            ),
+            ("an end from elsewhere", false, Persistence::ends, false),
+            ("half closed", false, Persistence::half_closed, false),
+        ];
+        for (name, has_body, change, expected) in rows {
+            let mut persistence = after_head(has_body);
+            change(&mut persistence);
+            assert_eq!(persistence.may_go_on(AROUND), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn bounds_and_ends_close_a_connection() {
+        let last = Surroundings {
+            requests: 1,
+            ..AROUND
+        };
+        let ending = Surroundings {
+            is_ending: true,
+            ..AROUND
+        };
+        for around in [last, ending] {
+            assert!(!after_head(false).may_go_on(around), "{around:?}");
+        }
+        // Requests that a half-closed client had sent before are still served.
+        let mut half = after_head(false);
+        half.half_closed();
+        let more = Surroundings {
+            is_drained: false,
+            ..AROUND
+        };
+        assert!(half.may_go_on(more));
+    }
+
+    #[test]
+    fn what_follows_is_what_the_answer_said() {
+        let rows = [
+            (true, false, false, Next::Request),
+            (true, false, true, Next::Close),
+            (false, false, false, Next::Close),
+            (false, true, false, Next::Close),
+        ];
+        for (goes_on, by_close, is_cut, next) in rows {
+            let mut persistence = after_head(false);
+            persistence.answer_begins(goes_on, by_close);
+            if is_cut {
+                persistence.is_cut_off();
+            }
+            assert_eq!(persistence.next(), next, "{persistence:?}");
+            assert_eq!(persistence.ends_by_close(), by_close);
+        }
+    }
+
+    #[test]
+    fn a_request_begins_without_what_held_for_the_last_one() {
+        let mut persistence = after_head(true);
+        persistence.answer_begins(false, true);
+        persistence.request_begins();
+        assert_eq!(persistence.requests(), 2);
+        assert!(!persistence.is_body_pending() && !persistence.ends_by_close());
+        assert_eq!(
+            persistence.next(),
+            Next::Close,
+            "until its head says otherwise"
+        );
+        persistence.head_received(true, false);
+        assert!(persistence.may_go_on(AROUND));
+    }
+}

@@ -1,0 +1,191 @@
+//! Encodes a request for its backend: the head with the fields that palantir adds, and all that must be known of the
+//! request when its head is gone from the receive buffer.
+
+mod told;
+
+use std::ops::Range;
+
+use crate::base::ids::PoolId;
+use crate::http::h1::{self, Asked, RequestBody, RequestEdits, RequestHead, Version};
+use crate::http::max_forwards::Forwards;
+use crate::http::websocket::KEY_BYTES;
+use crate::http::{fields, path};
+use crate::net::Block;
+use crate::snapshot::{HostHeader, Protocol, Route};
+use crate::worker::body::Body;
+use crate::worker::decide::{Balanced, Incoming};
+use crate::worker::exchange::Exchange;
+use crate::worker::framing;
+use crate::worker::references::{AskedFor, asked_for};
+use crate::worker::trailers::TrailerRules;
+use crate::worker::upstream::Carrier;
+use told::{forwarding, identity};
+
+/// A request that is ready to be forwarded: all that the rest of its way has to know when its head is gone from the
+/// receive buffer.
+pub struct PreparedRequest {
+    pub pool: PoolId,
+    /// Hash of what the balancing algorithm goes by.
+    pub key: u64,
+    /// The protocol by which the request is sent.
+    pub carrier: Carrier,
+    pub asked: Asked,
+    pub version: Version,
+    pub idempotent: bool,
+    pub expects_continue: bool,
+    /// What of the body is still to come behind `bytes`.
+    pub body: Body,
+    /// Whether the request came with a body, even if all of the body has been received.
+    pub has_body: bool,
+    /// Whether `bytes` is all of the request.
+    pub is_whole: bool,
+    /// Whether `bytes` and what `body` has to bring are all of the request, so that it can be sent again.
+    pub is_kept: bool,
+    /// The encoded head, and the body as far as it is kept.
+    pub bytes: Block,
+    /// The backend to try first, as index in the pool, if one was there.
+    pub first: Option<u32>,
+    /// The protocols that may be switched to, separated by `, `; empty unless `asked` has an upgrade.
+    offered: Box<[u8]>,
+    /// The host and scheme that the client has asked for, if references in the answer may have to be rewritten.
+    pub asked_for: Option<AskedFor>,
+    /// The key of the WebSocket that the client asks for: the client's own key, or palantir's if the client speaks
+    /// HTTP/2. `None`: palantir need not know a key.
+    pub websocket_key: Option<[u8; KEY_BYTES]>,
+    /// Where in `bytes` the value of `Host` stands.
+    host_value: Range<usize>,
+    /// The backend that `Host` names, as index in the pool, if it names one.
+    host_of: Option<u32>,
+}
+
+/// Encodes the request that takes this route, and goes to the backend that was balanced to.
+pub fn encode(
+    incoming: &Incoming<'_>,
+    exchange: &Exchange,
+    route: &Route,
+    balanced: Balanced,
+) -> PreparedRequest {
+    let (client, head) = (incoming.client, incoming.head);
+    let is_trusted = client.arrival.is_trusted(exchange.plan.snapshot());
+    let mut bytes = incoming.shard.blocks.take();
+    let host_value = encode_head(incoming, exchange, route, &balanced, &mut bytes);
+    PreparedRequest {
+        pool: route.pool,
+        key: balanced.key,
+        carrier: balanced.carrier,
+        asked: Asked {
+            head: head.method.is_head(),
+            upgrade: head.upgrade,
+            strict: exchange.plan.pool(route.pool).strict_responses,
+        },
+        version: head.version,
+        idempotent: head.method.is_idempotent(),
+        expects_continue: head.expect_continue,
+        body: body_of(incoming, exchange, balanced.carrier),
+        has_body: head.body != RequestBody::None,
+        is_whole: head.body == RequestBody::None,
+        is_kept: true,
+        bytes,
+        first: balanced.first,
+        offered: offered(head),
+        asked_for: asked_for(client, head, route, is_trusted),
+        websocket_key: balanced.websocket_key,
+        host_value,
+        host_of: matches!(route.host_header, HostHeader::Backend)
+            .then_some(balanced.first.unwrap_or(0)),
+    }
+}
+
+/// Writes the head for the backend. The result says where the value of `Host` stands.
+fn encode_head(
+    incoming: &Incoming<'_>,
+    exchange: &Exchange,
+    route: &Route,
+    balanced: &Balanced,
+    bytes: &mut Block,
+) -> Range<usize> {
+    let client = incoming.client;
+    let mut scratch = Vec::new();
+    let path = if route.strip_prefix {
+        path::without_prefix(incoming.target.forwarded, &route.prefix, &mut scratch)
+    } else {
+        incoming.target.forwarded
+    };
+    let client_trusted = client.arrival.is_trusted(exchange.plan.snapshot());
+    let edits = RequestEdits {
+        path,
+        host: host_of(exchange, route, balanced.first),
+        client: client.arrival.peer.ip(),
+        client_trusted,
+        forwarding: forwarding(exchange, incoming.head, client_trusted),
+        proto: client.arrival.scheme(),
+        operator: &route.request_fields,
+        identity: identity(exchange, client),
+        via: route.via,
+        expect: !route.answer_continue,
+        trace: incoming.trace.fields(),
+        websocket_key: balanced.own_key.as_ref().map(|key| &key[..]),
+        max_forwards: incoming.forwards.ok().and_then(Forwards::written),
+    };
+    h1::encode_request(bytes.vec(), incoming.head, &edits).host_value
+}
+
+/// The value of `Host` for the backend; `None`: the client's own.
+fn host_of<'a>(exchange: &'a Exchange, route: &'a Route, first: Option<u32>) -> Option<&'a [u8]> {
+    match &route.host_header {
+        HostHeader::Preserve => None,
+        HostHeader::Literal(host) => Some(host.as_bytes()),
+        HostHeader::Backend => {
+            let backend = exchange.plan.backend(route.pool, first.unwrap_or(0));
+            Some(backend.host.as_bytes())
+        }
+    }
+}
+
+/// The protocols that the client offers, for use after its head is gone.
+fn offered(head: &RequestHead<'_, '_>) -> Box<[u8]> {
+    match head.upgrade {
+        true => head.offered().collect::<Vec<_>>().join(&b", "[..]).into(),
+        false => Box::default(),
+    }
+}
+
+/// The body of a request, of which nothing was received yet.
+fn body_of(incoming: &Incoming<'_>, exchange: &Exchange, carrier: Carrier) -> Body {
+    let (route, head) = (exchange.route(), incoming.head);
+    let speaks_http1 =
+        carrier == Carrier::Http1 || exchange.plan.pool(route.pool).protocol == Protocol::Http1;
+    let framing = framing::of_request(head.body, head.version, speaks_http1);
+    Body {
+        chunked: framing.chunked,
+        coming: framing.coming,
+        most: route.request_body_bytes,
+        trailers: Vec::new(),
+        rules: (head.body != RequestBody::None)
+            .then(|| TrailerRules::of_request(exchange, incoming.client)),
+    }
+}
+
+impl PreparedRequest {
+    /// Whether the client offered to switch to each of these protocols (RFC 9110 section 7.8).
+    pub fn has_offered(&self, protocols: &[u8]) -> bool {
+        let is_offered = |chosen: &[u8]| {
+            fields::list(&self.offered).any(|offered| offered.eq_ignore_ascii_case(chosen))
+        };
+        fields::list(protocols).all(is_offered)
+    }
+
+    /// Makes the request ready to be sent, from its beginning: `Host` names the backend that it goes to, if it is to
+    /// name the backend at all.
+    pub fn prepare_for(&mut self, exchange: &Exchange, index: u32) {
+        self.bytes.rewind();
+        if self.host_of.is_none_or(|named| named == index) {
+            return;
+        }
+        let host = exchange.plan.backend(self.pool, index).host.as_bytes();
+        let value = self.host_value.clone();
+        self.bytes.vec().splice(value.clone(), host.iter().copied());
+        self.host_value.end = value.start + host.len();
+        self.host_of = Some(index);
+    }
+}

@@ -1,0 +1,100 @@
+//! The request of an exchange as one who asks for a connection to a backend.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::base::ids::BackendId;
+use crate::http::proxy_protocol::Said;
+use crate::net::Peer;
+use crate::worker::downstream::Client;
+use crate::worker::encode::PreparedRequest;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::leave::poll_unsent;
+use crate::worker::shard::Shard;
+use crate::worker::upstream::{
+    Caller, Connected, ConnectionMode, Selection, Target, choose, connect,
+};
+
+/// Chooses a backend for the request of an exchange.
+pub async fn choose_for(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    request: &PreparedRequest,
+) -> Result<Target, Failure> {
+    let selection = Selection {
+        pool: request.pool,
+        key: request.key,
+        carrier: request.carrier,
+        last: exchange.last_backend(),
+    };
+    let watch = |at, cx: &mut Context<'_>| poll_unneeded(shard, client, exchange, at, cx);
+    choose(shard, selection, &caller(client, exchange, &watch)).await
+}
+
+/// Gets the request of an exchange a connection to a backend.
+pub async fn connect_for(
+    shard: &Rc<Shard>,
+    client: &Client,
+    exchange: &Exchange,
+    target: Target,
+    mode: ConnectionMode,
+) -> Connected {
+    let watch = |at, cx: &mut Context<'_>| poll_unneeded(shard, client, exchange, at, cx);
+    let caller = caller(client, exchange, &watch);
+    connect(shard, target, mode, &caller).await
+}
+
+/// The request of an exchange as one who asks for a connection.
+fn caller<'a>(
+    client: &'a Client,
+    exchange: &'a Exchange,
+    watch: &'a dyn Fn(Option<BackendId>, &mut Context<'_>) -> Poll<Failure>,
+) -> Caller<'a> {
+    let connect = exchange.route().timeouts.connect;
+    Caller {
+        plan: &exchange.plan,
+        timer: &client.timer,
+        connect,
+        queue: exchange.wait_for_connection(connect),
+        deadline: exchange.deadline(),
+        introduced: introduced(client, exchange),
+        tried: &exchange.progress.tried,
+        held: &client.arrival.upstreams,
+        watch,
+    }
+}
+
+/// Whom a PROXY header names. The port of a client whom a proxy names in the request is not known, and told as 0.
+fn introduced(client: &Client, exchange: &Exchange) -> Said {
+    let arrival = &client.arrival;
+    match (exchange.facts.client, arrival.peer, arrival.reached) {
+        (Some(client), Peer::Tcp(peer), Some(server)) => {
+            let is_peer = client.to_canonical() == peer.ip().to_canonical();
+            let port = if is_peer { peer.port() } else { 0 };
+            let client = SocketAddr::new(client, port);
+            Said::Tcp { client, server }
+        }
+        _ => Said::Unknown,
+    }
+}
+
+/// Ready when the request of an exchange needs no connection any more: its client has gone, or it leaves the backend
+/// `at` that is being connected to.
+fn poll_unneeded(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    at: Option<BackendId>,
+    cx: &mut Context<'_>,
+) -> Poll<Failure> {
+    match at {
+        None => client.poll_gone(shard, cx),
+        Some(backend) => {
+            exchange.note_backend(backend);
+            poll_unsent(shard, client, exchange, cx)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! How the body of a message is framed on its way: how it comes from its sender, and how it goes to its receiver.
+//! Plain functions of plain values.
+//!
+//! HTTP/1.0 knows no chunks (RFC 9112 section 7.1), so that an answer of unknown length ends with the connection there.
+//! HTTP/2 has no framing of its own inside of a stream: the stream tells the end (RFC 9113 section 8.1).
+
+use crate::http::h1::{ChunkedDecoder, RequestBody, ResponseBody, Version};
+use crate::worker::body::Coming;
+
+/// The framing of a request's body.
+pub struct RequestFraming {
+    /// How the body comes from the client.
+    pub coming: Coming,
+    /// Whether it goes to the backend in chunks; else as bytes alone.
+    pub chunked: bool,
+}
+
+/// The framing of a response's body.
+pub struct ResponseFraming {
+    /// The framing that the client's head announces.
+    pub announced: ResponseBody,
+    /// How the body comes from the backend.
+    pub coming: Coming,
+    /// Whether it goes to the client in chunks; else as bytes alone.
+    pub chunked: bool,
+    /// Whether the end of the client's connection is the end of the body.
+    pub ends_by_close: bool,
+}
+
+/// The framing of a request's body that comes by the version `from`. `speaks_http1`: the backend gets the request by
+/// HTTP/1.1.
+pub fn of_request(body: RequestBody, from: Version, speaks_http1: bool) -> RequestFraming {
+    let coming = match body {
+        RequestBody::None => Coming::Nothing,
+        // The stream tells the end, perhaps with trailers, and has the length checked.
+        _ if from == Version::Http2 => Coming::UntilClose,
+        RequestBody::Length(length) => Coming::Length(length),
+        RequestBody::Chunked => Coming::Chunked(Box::default()),
+    };
+    RequestFraming {
+        coming,
+        chunked: body == RequestBody::Chunked && speaks_http1,
+    }
+}
+
+/// The framing of a response's body that comes by the version `from`, for a client of the version `to`. `strict`: the
+/// backend's chunks must follow every rule.
+pub fn of_response(
+    body: ResponseBody,
+    from: Version,
+    to: Version,
+    strict: bool,
+) -> ResponseFraming {
+    let is_old = to == Version::Http10;
+    let announced = match body {
+        ResponseBody::Chunked if is_old => ResponseBody::UntilClose,
+        // Chunks show the client whether the body is whole, and leave its connection open.
+        ResponseBody::UntilClose if !is_old => ResponseBody::Chunked,
+        same => same,
+    };
+    let coming = match body {
+        ResponseBody::None | ResponseBody::Length(0) => Coming::Nothing,
+        _ if from == Version::Http2 => Coming::UntilClose,
+        ResponseBody::Length(length) => Coming::Length(length),
+        ResponseBody::Chunked if strict => Coming::Chunked(Box::default()),
+        ResponseBody::Chunked => Coming::Chunked(Box::new(ChunkedDecoder::of_backend())),
+        ResponseBody::UntilClose => Coming::UntilClose,
+    };
+    ResponseFraming {
+        announced,
+        coming,
+        chunked: announced == ResponseBody::Chunked && to != Version::Http2,
+        ends_by_close: announced == ResponseBody::UntilClose,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Version::{Http2, Http10, Http11};
+
+    fn name(coming: &Coming) -> &'static str {
+        match coming {
+            Coming::Nothing => "nothing",
+            Coming::Length(_) => "length",
+            Coming::Chunked(_) => "chunked",
+            Coming::UntilClose => "until close",
+        }
+    }
+
+    #[test]
+    fn framing_of_requests() {
+        use RequestBody::{Chunked, Length, None};
+        let rows = [
+            (None, Http11, true, "nothing", false),
+            (Length(3), Http11, true, "length", false),
+            (Length(3), Http2, true, "until close", false),
+            (Chunked, Http11, true, "chunked", true),
+            (Chunked, Http11, false, "chunked", false),
+            (Chunked, Http2, true, "until close", true),
+            (Chunked, Http2, false, "until close", false),
+        ];
+        for (body, from, speaks_http1, coming, chunked) in rows {
+            let framing = of_request(body, from, speaks_http1);
+            let found = (name(&framing.coming), framing.chunked);
+            assert_eq!(found, (coming, chunked), "{body:?} {from:?} {speaks_http1}");
+        }
+    }
+
+    #[test]
+    fn framing_of_responses() {
+        use ResponseBody::{Chunked, Length, None, UntilClose};
+        let rows = [
+            // No body.
+            (None, Http11, Http11, None, "nothing", false),
+            (None, Http2, Http10, None, "nothing", false),
+            (Length(0), Http11, Http11, Length(0), "nothing", false),
+            // A length stays a length for every client.
+            (Length(5), Http11, Http10, Length(5), "length", false),
+            (Length(5), Http11, Http11, Length(5), "length", false),
+            (Length(5), Http11, Http2, Length(5), "length", false),
+            (Length(5), Http2, Http11, Length(5), "until close", false),
+            // Chunks.
+            (Chunked, Http11, Http11, Chunked, "chunked", true),
+            (Chunked, Http11, Http10, UntilClose, "chunked", false),
+            (Chunked, Http11, Http2, Chunked, "chunked", false),
+            // A body that ends with the backend's connection, or with its stream.
+            (UntilClose, Http11, Http11, Chunked, "until close", true),
+            (UntilClose, Http10, Http10, UntilClose, "until close", false),
+            (UntilClose, Http2, Http11, Chunked, "until close", true),
+            (UntilClose, Http2, Http2, Chunked, "until close", false),
+        ];
+        for (body, from, to, announced, coming, chunked) in rows {
+            for strict in [false, true] {
+                let framing = of_response(body, from, to, strict);
+                let found = (framing.announced, name(&framing.coming), framing.chunked);
+                assert_eq!(
+                    found,
+                    (announced, coming, chunked),
+                    "{body:?} {from:?} {to:?}"
+                );
+                assert_eq!(framing.ends_by_close, announced == UntilClose);
+            }
+        }
+    }
+}
