@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::source::{Source, sources_below};
+use super::source::{Source, is_name, sources_below};
 use super::{Breach, words_of};
 
 /// Words that are no part of the name of a function, a type, a constant or a module, each with the word in its stead.
@@ -152,7 +152,8 @@ fn public_types(source: &Source) -> Vec<usize> {
                 at += 1;
             }
             let kinds = ["struct", "enum", "trait", "type", "union"];
-            kinds.contains(&source.token(at)).then_some(at + 1)
+            let is_type = kinds.contains(&source.token(at)) && is_name(source.token(at + 1));
+            is_type.then_some(at + 1)
         })
         .collect()
 }
