@@ -255,7 +255,7 @@ def raise_descriptor_limit() -> None:
 def build_palantir() -> Path:
     """Builds palantir as it is meant to be run and returns its path."""
     try:
-        subprocess.run(["cargo", "build", "--release", "--features", "fast"], cwd=REPOSITORY, check=True)
+        subprocess.run(["cargo", "build", "--release"], cwd=REPOSITORY, check=True)
     except (OSError, subprocess.CalledProcessError) as failure:
         raise Unusable(f"palantir was not built: {failure}") from None
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))

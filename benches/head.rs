@@ -102,6 +102,7 @@ fn response_parse_and_rewrite(bencher: Bencher) {
             body: head.body,
             close: false,
             operator: &NO_EDITS,
+            computed: &[],
             via: false,
             rewriting: Rewriting::NONE,
             accept: None,

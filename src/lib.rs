@@ -30,7 +30,8 @@
 //! * **upstream**: `forward.rs` (one attempt after the other), `retry.rs` (whether there is another), `attempt.rs` (one
 //!   attempt), `upstream/` (connections), `upload.rs` (the rest of the body), `under_way.rs`, `leave.rs` and
 //!   `resort.rs` (backends that turn unhealthy)
-//! * **response**: `deliver.rs`, `interim.rs`, `relay.rs`, `body.rs`, `trailers.rs`, `tunnel.rs`
+//! * **response**: `response/` (a head is received from the backend, the client is answered), `interim.rs`, `relay/`
+//!   (bodies, from a source through filters to a sink), `body.rs`, `trailers.rs`, `tunnel.rs`
 //! * **record**: `record.rs`, `log_ration.rs`
 //! * **fairness**: `pace.rs` (the time of a core), `min_rate.rs` (slow clients), `memory/`
 //!
@@ -82,6 +83,20 @@
 //! a worker. Those that palantir orders itself (`control/acme`) lie in files like all others: a new one is a file that
 //! has changed (`control/file_watch`). A worker knows of it only what an authority that asks is answered
 //! (`tls/challenges.rs`).
+//!
+//! ## The start and the control thread
+//!
+//! `cli/run` starts a process: `configuration` reads the file and compiles the first snapshot, `sockets` takes or binds
+//! every listening socket, `workers` and `start` start the threads, and `go` lets them accept. An old process hands its
+//! sockets over (`net/handover`), and named messages with them (`control/upgrade/blobs`): what the health thread knows
+//! of the backends is one of them (`control/upgrade/health`, `health/resume`).
+//!
+//! The state of the control thread has an owner for each part: `control/configuration` (the configuration, and which
+//! one is in force), `control/change` (the changes under way), `control/resolve` (names), `control/certificates` (keys
+//! and certificates that are renewed), `control/departures` (backends that are drained), `control/listeners`,
+//! `control/threads`, `control/file_thread`, `control/access_log`, `control/monitoring` (what is counted and shown),
+//! `control/shutdown` and `control/succession` (upgrades and the service manager). `control/turn` is one turn of its
+//! loop, and `control/compiler` compiles its configurations on the thread that works with files.
 //!
 //! ## The words
 //!
@@ -136,5 +151,9 @@ pub mod health;
 
 pub mod control;
 
-pub mod cli;
 pub mod test_server;
+
+pub mod cli;
+
+#[cfg(test)]
+mod simulated;

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Everything that is checked before a change lands: format, lints, and the tests of both builds.
+# Everything that is checked before a change lands: format, lints, documentation, the tests of both builds and engines,
+# and fuzzing.
 # Runs on a fresh Debian with rustup; installs by apt what the tests need besides, when it may.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 step() {
     printf '\n== %s\n' "$*"
+    local began=$SECONDS
     "$@"
+    printf -- '-- %s s\n' $((SECONDS - began))
 }
 
 # What the tests and the benchmark scripts call, and the Debian package that brings it.
 install_what_is_missing() {
     local missing=() need program package
-    for need in cc:gcc nginx:nginx curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl python3:python3 \
+    for need in cc:gcc c++:g++ nginx:nginx curl:curl wrk:wrk h2load:nghttp2-client openssl:openssl python3:python3 \
         unshare:util-linux setpriv:util-linux chromium:chromium chromedriver:chromium-driver \
         promtool:prometheus pebble:pebble strace:strace systemd-analyze:systemd; do
         program=${need%%:*} package=${need##*:}
@@ -44,16 +47,22 @@ fi
 install_what_is_missing
 step tests/peers/install.sh
 step cargo fmt --check
+step cargo fmt --manifest-path fuzz/Cargo.toml --check
 step cargo clippy --all-targets -- -D warnings
-step cargo clippy --all-targets --features fast -- -D warnings
+# All that the portable build compiles differently is in the library and the program.
+step cargo clippy --lib --bins --no-default-features -- -D warnings
+step env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 # Tests wait for processes and sockets most of the time, so that twice as many as there are cores run at once.
 RUST_TEST_THREADS=$((2 * $(nproc)))
 export RUST_TEST_THREADS
+# On io_uring where the machine has it.
 step cargo test
 step tests/fuzz_api.sh
 step tests/fuzz_parsers.sh
-# The walks over the disk and the clock concern the control plane, which both builds share: one run of them is enough.
-step cargo test --features fast -- --skip disk_walk --skip clock_walk
-# The fast build on a machine without io_uring: its upgrades are those of the first run.
-step env PALANTIR_ENGINE=epoll cargo test --features fast --test it -- \
-    --skip disk_walk --skip clock_walk --skip upgrade_walk
+# The same build on a machine without io_uring. The walks over the disk and the clock, and the upgrades, concern the
+# control plane, which both engines share: one run of them is enough.
+step env PALANTIR_ENGINE=epoll cargo test --test it -- \
+    --skip disk_walk --skip clock_walk --skip upgrade_walk --skip documentation
+# The portable build differs from that in its allocator alone, on which memory and its bounds depend.
+step cargo test --no-default-features --lib
+step cargo test --no-default-features --test it -- limits:: wire:: http2::

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palantir::http::h1::{ChunkedDecoder, Piece};
-use palantir::http::refusal::Refusal;
+use palantir_fuzz::http::h1::{ChunkedDecoder, Piece};
+use palantir_fuzz::http::refusal::Refusal;
 
 /// The data and trailers of a body that comes in pieces of at most `most` bytes, if it is complete.
 fn decode(bytes: &[u8], most: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
-use palantir::http::forwarded::client_address;
+use palantir_fuzz::http::forwarded::client_address;
 
 fuzz_target!(|input: ([u8; 4], Vec<&[u8]>)| {
     let (peer, values) = input;

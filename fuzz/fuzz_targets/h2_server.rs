@@ -3,21 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palantir::base::time::Micros;
-use palantir::http::h1::{
-    FieldSlots, Forwarding, HeadLimits, RequestEdits, encode_request, parse_request,
-};
-use palantir::http::h2::{Connection, Event, Head, LocalSettings, Role};
-use palantir::http::names::{Identity, NO_EDITS};
-use palantir::http::path;
-use palantir::http::traceparent::TraceFields;
+use palantir_fuzz::base::time::Micros;
+use palantir_fuzz::http::h1::{FieldSlots, encode_request, parse_request};
+use palantir_fuzz::http::h2::{Connection, Event, Head, LocalSettings, Role};
+use palantir_fuzz::http::path;
+use palantir_fuzz::{WIDE, edits};
 
 const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-const WIDE: HeadLimits = HeadLimits {
-    head_bytes: 200_000,
-    fields: 250,
-    target_bytes: 100_000,
-};
 
 fuzz_target!(|bytes: &[u8]| {
     let cut = bytes.first().map_or(1, |byte| usize::from(*byte) + 1);
@@ -61,21 +53,10 @@ fn check(head: &Head, end: bool) {
     if head.protocol().is_some() {
         return;
     }
-    let edits = RequestEdits {
-        path,
-        host: None,
-        client: Some([192, 0, 2, 1].into()),
-        client_trusted: true,
-        forwarding: Forwarding::NONE,
-        proto: "https",
-        operator: &NO_EDITS,
-        identity: Identity::UNKNOWN,
-        via: true,
-        expect: true,
-        trace: TraceFields::Pass,
-        websocket_key: None,
-        max_forwards: None,
-    };
+    let mut edits = edits(path);
+    edits.client = Some([192, 0, 2, 1].into());
+    edits.proto = "https";
+    edits.via = true;
     let mut out = Vec::new();
     encode_request(&mut out, &request, &edits);
     let mut slots = FieldSlots::new();

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palantir::http::h2::hpack::{Decoder, Encoder, FieldList, ListLimits};
+use palantir_fuzz::http::h2::hpack::{Decoder, Encoder, FieldList, ListLimits};
 
 const LIMITS: ListLimits = ListLimits {
     bytes: 16_384,

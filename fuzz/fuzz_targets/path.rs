@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palantir::http::path::normalise;
+use palantir_fuzz::http::path::normalise;
 
 fuzz_target!(|bytes: &[u8]| {
     let path = [b"/", bytes].concat();

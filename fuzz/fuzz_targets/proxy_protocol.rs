@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use palantir::base::limits;
-use palantir::http::proxy_protocol::{Said, parse, write_v1, write_v2};
+use palantir_fuzz::base::limits;
+use palantir_fuzz::http::proxy_protocol::{Said, parse, write_v1, write_v2};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(Some(header)) = parse(bytes) else {

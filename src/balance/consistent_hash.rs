@@ -7,12 +7,14 @@
 
 use crate::balance::SharedHashTable;
 use crate::balance::hash::{mix, scale};
+use crate::balance::key::HASH_ON;
 use crate::balance::{AlgorithmEntry, Balancer, Candidate, Member, View, first_unblocked};
 use crate::base::limits;
 
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "consistent_hash",
     uses_key: true,
+    parameters: &[HASH_ON],
     build: |_worker| Box::new(ConsistentHash::default()),
 };
 

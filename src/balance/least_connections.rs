@@ -15,6 +15,7 @@ use crate::base::time::Micros;
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "least_connections",
     uses_key: false,
+    parameters: &[],
     build: |worker| Box::new(LeastConnections::new(worker)),
 };
 

@@ -6,6 +6,7 @@
 
 mod consistent_hash;
 mod hash;
+mod key;
 mod least_connections;
 mod peak_ewma;
 mod random;
@@ -17,9 +18,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::base::ids::{BackendId, WorkerId};
+use crate::base::setting::Setting;
 use crate::base::time::Micros;
 
 pub use hash::hash_key;
+pub use key::HashKey;
 
 /// Every algorithm, in the order in which messages list them.
 pub static ALGORITHMS: &[AlgorithmEntry] = &[
@@ -37,21 +40,10 @@ pub struct AlgorithmEntry {
     pub name: &'static str,
     /// Whether [`View::key`] decides; otherwise the caller need not compute it.
     pub uses_key: bool,
+    /// The settings of a pool that mean something to this algorithm.
+    pub parameters: &'static [Setting],
     /// A balancer for one worker, without backends until its first [`Balancer::rebuild`].
     pub build: fn(WorkerId) -> Box<dyn Balancer>,
-}
-
-/// What of a request makes its key, for an algorithm that uses one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HashKey {
-    /// The address that the client is taken to have.
-    ClientAddress,
-    /// The value of the field of this name.
-    Header(String),
-    /// The value of the cookie of this name.
-    Cookie(String),
-    /// The normalised path without the query.
-    Path,
 }
 
 /// A backend of a pool, whatever its state.

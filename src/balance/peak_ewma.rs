@@ -11,6 +11,7 @@ use crate::base::time::Micros;
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "peak_ewma",
     uses_key: false,
+    parameters: &[],
     build: |worker| Box::new(PeakEwmaBalancer::new(worker)),
 };
 

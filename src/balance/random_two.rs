@@ -8,6 +8,7 @@ use crate::base::ids::{BackendId, WorkerId};
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "random_two",
     uses_key: false,
+    parameters: &[],
     build: |worker| Box::new(RandomTwo::new(worker)),
 };
 

@@ -12,6 +12,7 @@ use crate::base::ids::WorkerId;
 pub const ENTRY: AlgorithmEntry = AlgorithmEntry {
     name: "round_robin",
     uses_key: false,
+    parameters: &[],
     build: |worker| Box::new(RoundRobin::new(worker)),
 };
 

@@ -1,12 +1,15 @@
 //! The command line: the commands that only look at the configuration, and those that speak to a running palantir.
 
 mod admin;
+mod carry_out;
 mod check;
 mod explain;
 mod listener;
 mod output;
 mod remote;
 mod report;
+mod run;
+mod schema;
 mod top;
 
 use std::net::SocketAddr;
@@ -14,9 +17,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use check::check;
-pub use explain::explain;
-pub use remote::{Remote, remote};
+use check::check;
+use explain::explain;
+use remote::{Remote, remote};
+use schema::schema;
+
+pub use carry_out::{carry_out, start_log};
 
 use crate::config;
 
@@ -32,7 +38,8 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "Without --config the file is the one that $PALANTIR_CONFIG or $REVERSE_PROXY_CONFIG_PATH names, \
-else config.toml, else reverse-proxy.toml. $RUST_LOG sets what is logged (default: info).\n\n\
+else config.toml, else reverse-proxy.toml. $RUST_LOG sets what is logged (default: info). \
+$PALANTIR_ENGINE asks for one of the engines: io_uring or epoll.\n\n\
 The commands that speak to a running palantir find it by the file's [admin] section, or by $PALANTIR_ADMIN and $PALANTIR_TOKEN; \
 $PALANTIR_ADMIN must begin with https:// if the API speaks TLS; $PALANTIR_CA, $PALANTIR_CERT and $PALANTIR_KEY name files, and $PALANTIR_NAME the host of the API's certificate. \
 These commands exit with 0 if palantir did as asked, 1 if it refused, 3 if it cannot be reached.";
@@ -53,6 +60,12 @@ pub enum Command {
         /// Configured address of the listener that the request reaches; by default scheme and port of the URL choose it
         #[arg(long, value_name = "ADDR")]
         listener: Option<String>,
+    },
+    /// Print the JSON Schema of the configuration file, by which editors complete it
+    Schema {
+        /// Print the reference of the configuration file instead, in Markdown
+        #[arg(long)]
+        reference: bool,
     },
     /// Start test servers alone: backends that answer and say which one they are
     TestServer {
@@ -123,6 +136,14 @@ mod tests {
             (
                 "palantir rollback 3",
                 Some(Command::Remote(Remote::Rollback { revision: 3 })),
+            ),
+            (
+                "palantir schema",
+                Some(Command::Schema { reference: false }),
+            ),
+            (
+                "palantir schema --reference",
+                Some(Command::Schema { reference: true }),
             ),
             ("palantir rollback", None),
             ("palantir reload --max-failed-percent 5", None),

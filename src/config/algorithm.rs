@@ -1,16 +1,17 @@
 //! `balancing_algorithm` and `hash_on`, checked against the registry of algorithms.
 
 use super::document::{Item, Table, instead_of};
-use super::fields;
 use crate::balance::{ALGORITHMS, AlgorithmPlan, HashKey};
 use crate::base::limits::default;
 
 /// Reads both keys; the second one means something only to an algorithm that uses a key.
 pub(super) fn read(table: &mut Table<'_>) -> AlgorithmPlan {
-    let hash_on = table.get("hash_on", |item| Some(item.placed(item.parsed(hash_key)?)));
+    let hash_on = table.get("hash_on", |item| {
+        Some(item.placed(item.parsed(HashKey::parse)?))
+    });
     let key = hash_on
         .as_ref()
-        .map_or(HashKey::ClientAddress, |key| key.value.clone());
+        .map_or_else(HashKey::default, |key| key.value.clone());
     let plan = if table.has("balancing_algorithm") {
         table.get("balancing_algorithm", |item| read_plan(item, key.clone()))
     } else {
@@ -38,18 +39,5 @@ fn read_plan(item: &Item<'_>, key: HashKey) -> Option<AlgorithmPlan> {
             let known: Vec<&str> = ALGORITHMS.iter().map(|entry| entry.name).collect();
             item.wrong(format!("unknown algorithm; {}", instead_of(name, &known)))
         }
-    }
-}
-
-/// `client_address`, `path`, `header:name` or `cookie:name`.
-fn hash_key(text: &str) -> Result<HashKey, String> {
-    match text.split_once(':') {
-        None if text == "client_address" => Ok(HashKey::ClientAddress),
-        None if text == "path" => Ok(HashKey::Path),
-        Some(("header", name)) => fields::name(name).map(HashKey::Header),
-        Some(("cookie", name)) => fields::name(name).map(|_| HashKey::Cookie(name.to_owned())),
-        _ => Err(
-            "must be \"client_address\", \"path\", \"header:name\" or \"cookie:name\"".to_owned(),
-        ),
     }
 }

@@ -26,6 +26,7 @@ mod memory;
 mod notes;
 mod own_files;
 mod pool;
+pub mod reference;
 mod route;
 pub mod schema;
 mod settings;

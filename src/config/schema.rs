@@ -31,21 +31,22 @@ pub fn of_file() -> Value {
     schema
 }
 
-/// The sections that a section leads to, each once.
+/// The sections that a section leads to, each once, in the order of the settings that lead to them.
 pub fn below(section: &'static Section) -> Vec<&'static Section> {
-    let mut found: Vec<&'static Section> = Vec::new();
-    let mut open = vec![section];
-    while let Some(section) = open.pop() {
-        for setting in (section.settings)() {
-            for inner in sections_of(setting.kind) {
-                if !found.iter().any(|known| known.name == inner.name) {
-                    found.push(inner);
-                    open.push(inner);
-                }
+    let mut found = Vec::new();
+    put_below(section, &mut found);
+    found
+}
+
+fn put_below(section: &'static Section, found: &mut Vec<&'static Section>) {
+    for setting in (section.settings)() {
+        for inner in sections_of(setting.kind) {
+            if !found.iter().any(|known| known.name == inner.name) {
+                found.push(inner);
+                put_below(inner, found);
             }
         }
     }
-    found
 }
 
 /// The sections that a value of this kind may be or hold.

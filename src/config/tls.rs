@@ -124,12 +124,15 @@ pub(super) fn read_server(item: &Item<'_>, http2: bool) -> Option<ServerTlsSetti
             table.require("certificates");
         }
         let certificates = table.get("certificates", read_certificates);
+        let ocsp = read_ocsp(table);
         if automatic.is_none() && certificates.is_none() {
             return None;
         }
         let certificates = certificates.unwrap_or_default();
         let (mut pairs, mut pair_places): (Vec<_>, Vec<_>) = certificates.into_iter().unzip();
-        read_ocsp_of_first(table, &mut pairs, &mut pair_places);
+        if let Some(ocsp) = ocsp {
+            put_ocsp_of_first(table, ocsp, &mut pairs, &mut pair_places);
+        }
         Some(ServerTlsSettings {
             place: table.place().clone(),
             settings: ServerSettings {
@@ -291,12 +294,21 @@ fn read_file(item: &Item<'_>, place: &mut Place) -> Option<PathBuf> {
     Some(file.value)
 }
 
-/// `ocsp` beside the list of certificates belongs to the first one.
-fn read_ocsp_of_first(table: &mut Table<'_>, pairs: &mut [PairFiles], places: &mut [PairPlaces]) {
+/// The file of `ocsp` beside the list of certificates.
+fn read_ocsp(table: &mut Table<'_>) -> Option<(PathBuf, Place)> {
     let mut place = Place::default();
-    let ocsp = table.get("ocsp", |item| read_file(item, &mut place));
-    let (Some(ocsp), Some(pair), Some(places)) = (ocsp, pairs.first_mut(), places.first_mut())
-    else {
+    let file = table.get("ocsp", |item| read_file(item, &mut place))?;
+    Some((file, place))
+}
+
+/// Gives the file of `ocsp` beside the list of certificates to the first certificate.
+fn put_ocsp_of_first(
+    table: &Table<'_>,
+    (ocsp, place): (PathBuf, Place),
+    pairs: &mut [PairFiles],
+    places: &mut [PairPlaces],
+) {
+    let (Some(pair), Some(places)) = (pairs.first_mut(), places.first_mut()) else {
         return;
     };
     if pair.ocsp.is_some() {

@@ -1,4 +1,5 @@
-//! What the API asks of the control thread's loop, which alone changes anything, and what it may read without asking.
+//! Requests of the API to the control thread's loop, which alone changes anything, and the state that may be read
+//! without a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::snapshot::Snapshot;
 
 /// Where questions go. Bounded; a full queue makes the caller wait.
 pub type Asks = mpsc::Sender<Ask>;
-/// What is in force at the moment, for everybody who only reads.
+/// The configuration in force, for everybody who only reads it.
 pub type Standing = watch::Receiver<Arc<InForce>>;
 /// The loop answers when the outcome is in force on every core, or refused.
 pub type Answer = oneshot::Sender<Result<Accepted, Problem>>;
@@ -20,15 +21,17 @@ pub type Answer = oneshot::Sender<Result<Accepted, Problem>>;
 /// A question, who asks it, and where the answer goes.
 #[derive(Debug)]
 pub struct Ask {
+    /// The operation that is asked for.
     pub wish: Wish,
     /// If set, the change is refused unless this revision is in force.
     pub if_match: Option<u64>,
-    /// Who wants it, for the audit log and the revision: `api 127.0.0.1:50312`, `SIGHUP`.
+    /// The caller, for the audit log and the revision: `api 127.0.0.1:50312`, `SIGHUP`.
     pub origin: String,
+    /// Receives the result.
     pub answer: Answer,
 }
 
-/// What is asked for.
+/// The operation that is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
     /// A change of one pool or backend.
@@ -48,7 +51,7 @@ pub enum Wish {
         allow_empty: bool,
         asked: Option<AskedFile>,
     },
-    /// What reading the file again would change. Changes nothing.
+    /// Compare the file with the configuration in force. Changes nothing.
     Compare,
     /// The reload on trial is good.
     Confirm,
@@ -75,20 +78,23 @@ pub struct Accepted {
     pub revision: u64,
     /// Whether anything changed by it.
     pub changed: bool,
-    /// What the caller should know besides: which word won at a reload, what is drained.
+    /// Further remarks for the caller, such as the changes of the API that a reload has ended, and the backends that
+    /// are drained.
     pub notes: Vec<String>,
-    /// What changed; for [`Wish::Compare`], what would.
+    /// The differences that the change has made; for [`Wish::Compare`], those that a reload would make.
     pub diff: Diff,
     /// The configuration that this change put in force, even if a later change replaced it.
     pub in_force: Arc<InForce>,
 }
 
-/// What is in force.
+/// The configuration in force.
 #[derive(Debug)]
 pub struct InForce {
+    /// The number of the revision in force.
     pub revision: u64,
+    /// The compiled configuration.
     pub snapshot: Arc<Snapshot>,
-    /// What the snapshot was compiled from.
+    /// The configuration that the snapshot was compiled from.
     pub config: Arc<Config>,
     /// The whole configuration as a file would have it: the file's text with what the API changed.
     pub document: toml::Table,

@@ -17,10 +17,15 @@ const CREDENTIALS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"
 /// A refused request.
 #[derive(Clone, Debug)]
 pub struct BadRequest {
+    /// The time of the refusal.
     pub time: SystemTime,
+    /// The worker that refused the request.
     pub worker: WorkerId,
+    /// The address of the client; `None`: the client came over a Unix socket.
     pub client: Option<IpAddr>,
+    /// The id of the request, as in the access log.
     pub request_id: RequestId,
+    /// The rule that the request breaks.
     pub refusal: Refusal,
     /// The beginning of its head, at most [`limits::REFUSED_HEAD_BYTES`]; values of credentials are blotted out.
     pub head: Box<[u8]>,

@@ -8,7 +8,6 @@ use super::Control;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::signals::Signal;
-use crate::shared::gauges;
 
 impl Control {
     /// Whether it is time to end the process. The process first waits for a change that is on its way to the disk and
@@ -54,7 +53,7 @@ impl Control {
         self.threads.cut();
         let pause = Duration::from_millis(limits::CUT_PAUSE_MILLIS);
         for _ in 0..limits::CUT_MILLIS / limits::CUT_PAUSE_MILLIS {
-            if gauges::exchanges(&self.gauges) == 0 {
+            if self.monitoring.is_idle() {
                 return;
             }
             self.threads.send();

@@ -17,9 +17,9 @@ use crate::base::file_at_work::FileAtWork;
 use crate::base::limits;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
-use crate::control::resolve::Compile;
+use crate::control::compiler::Compiler;
 
-type Work = Box<dyn FnOnce(&mut Compile) + Send>;
+type Work = Box<dyn FnOnce(&mut Compiler) + Send>;
 
 /// The present work of the thread, for threads that only report it.
 #[derive(Clone, Debug, Default)]
@@ -136,7 +136,7 @@ pub enum GivenUp {
 
 impl FileThread {
     /// Starts the thread, which alone compiles configurations from now on. Errors: no thread can be started.
-    pub fn start(mut compile: Compile) -> io::Result<FileThread> {
+    pub fn start(mut compiler: Compiler) -> io::Result<FileThread> {
         let (work, pieces) = bounded::<Work>(limits::FILE_WORK);
         let progress = FileProgress::default();
         let file = progress.file.clone();
@@ -144,7 +144,7 @@ impl FileThread {
             file.follow_this_thread();
             for piece in pieces {
                 panic_on_demand("files");
-                piece(&mut compile);
+                piece(&mut compiler);
             }
         };
         let thread = thread::Builder::new().name("files".to_owned()).spawn(run)?;
@@ -177,7 +177,7 @@ impl FileThread {
     pub fn begin(
         &mut self,
         now: Micros,
-        work: impl FnOnce(&mut Compile, &Job) + Send + 'static,
+        work: impl FnOnce(&mut Compiler, &Job) + Send + 'static,
     ) -> u64 {
         debug_assert!(self.is_idle(), "one piece of work at a time");
         self.number += 1;
@@ -187,7 +187,7 @@ impl FileThread {
         // The queue has room: discarded values leave a place free.
         let _ = self
             .work
-            .try_send(Box::new(move |compile| work(compile, &done_there)));
+            .try_send(Box::new(move |compiler| work(compiler, &done_there)));
         self.under_way = Some(UnderWay {
             job,
             since: now,
@@ -241,9 +241,10 @@ impl FileThread {
     /// Gives up the piece of work under way, if there is one.
     pub fn give_up(&mut self) -> Option<GivenUp> {
         let work = self.under_way.as_mut()?;
-        let given_up = match work.job.withdraw() {
-            true => GivenUp::Withdrawn,
-            false => GivenUp::Committed,
+        let given_up = if work.job.withdraw() {
+            GivenUp::Withdrawn
+        } else {
+            GivenUp::Committed
         };
         work.given_up = Some(given_up);
         Some(given_up)
@@ -271,7 +272,7 @@ mod tests {
     use super::*;
 
     fn thread() -> FileThread {
-        FileThread::start(Box::new(|_, _, _| unreachable!("nothing is compiled"))).unwrap()
+        FileThread::start(Compiler::of_test(1)).unwrap()
     }
 
     fn at(secs: u64) -> Micros {

@@ -17,8 +17,9 @@ use crate::tls::FilesRead;
 /// The state of the files at the last look.
 #[derive(Debug)]
 pub(super) struct FileWatch {
+    /// When the files are looked at next.
     due: Micros,
-    /// As they were before they were last read.
+    /// The files as they were before they were last read.
     pub seen: FilesRead,
     /// Why the keys of session tickets could not be stored at the last look, so that the reason is logged once.
     told_of_tickets: Option<String>,
@@ -47,7 +48,7 @@ impl FileWatch {
 impl Control {
     /// Puts in force what a look at the files has found changed.
     pub(super) fn take_looked(&mut self, looked: Looked, now: Micros) {
-        let watch = &mut self.file_watch;
+        let watch = &mut self.certificates.file_watch;
         if let Some(why) = looked.tickets.as_ref()
             && looked.tickets != watch.told_of_tickets
         {
@@ -57,11 +58,11 @@ impl Control {
         if let Some(Err(problem)) = looked.ready {
             return self.retry_files(&problem.to_string(), now);
         }
-        self.pending.settle(Operation::TlsFiles);
+        self.changes.pending.settle(Operation::TlsFiles);
         match looked.ready {
             None | Some(Err(_)) => {}
-            Some(Ok(ready)) if has_same_tls(&self.snapshot, &ready.snapshot) => {
-                self.file_watch.seen = ready.snapshot.files.clone();
+            Some(Ok(ready)) if has_same_tls(&self.config.snapshot, &ready.snapshot) => {
+                self.certificates.file_watch.seen = ready.snapshot.files.clone();
             }
             Some(Ok(ready)) => {
                 self.put_in_force(ready);
@@ -72,8 +73,12 @@ impl Control {
 
     /// Has the files looked at again soon, because the reason may lie outside the files.
     fn retry_files(&mut self, why: &str, now: Micros) {
-        self.file_watch.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
-        if self.pending.note_refusal(Operation::TlsFiles, why, now) {
+        self.certificates.file_watch.due = now.after(Duration::from_secs(limits::OWN_RETRY_SECS));
+        if self
+            .changes
+            .pending
+            .note_refusal(Operation::TlsFiles, why, now)
+        {
             error!("the new files of TLS cannot be used: {why}");
         }
     }

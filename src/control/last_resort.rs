@@ -28,8 +28,8 @@ impl LastResort {
     pub fn of(control: &Control) -> LastResort {
         LastResort {
             workers: control.threads.mailboxes(),
-            gauges: control.gauges.clone(),
-            standing: control.standing.subscribe(),
+            gauges: control.monitoring.gauges.clone(),
+            standing: control.config.standing(),
         }
     }
 

@@ -10,7 +10,10 @@ pub mod api;
 pub mod ask;
 mod asked_file;
 pub mod bad_requests;
+mod certificates;
 mod change;
+pub mod compiler;
+mod configuration;
 mod departures;
 pub mod desk;
 mod ending;
@@ -19,6 +22,7 @@ mod file_watch;
 mod last_resort;
 pub mod listeners;
 pub mod metrics;
+mod monitoring;
 pub mod page;
 pub mod pending;
 mod prepared;
@@ -36,11 +40,9 @@ mod turn;
 pub mod upgrade;
 
 use std::io;
-use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 pub use prepared::{Prepared, Started, prepare, wait_for_workers};
@@ -49,103 +51,79 @@ pub use start_signals::StartSignals;
 
 use crate::base::time::Micros;
 use crate::control::access_log::AccessLog;
-use crate::control::acme::{OrderCounts, Wanted, order_forever};
-use crate::control::api::ApiState;
-use crate::control::ask::{Ask, Asks, InForce};
-use crate::control::asked_file::AskedFile;
-use crate::control::bad_requests::BadRequests;
-use crate::control::change::{Asker, Finished, LookingUp, Saved, Unanswered, state_path};
+use crate::control::acme::order_forever;
+use crate::control::ask::Ask;
+use crate::control::certificates::Certificates;
+use crate::control::change::{Changes, Finished, Saved, state_path};
+use crate::control::configuration::Configuration;
 use crate::control::departures::Departures;
 use crate::control::desk::Desk;
 use crate::control::file_thread::FileThread;
-use crate::control::file_watch::FileWatch;
 use crate::control::listeners::Listeners;
-use crate::control::metrics::{Boards, Sources};
-use crate::control::pending::Pending;
-use crate::control::resolve::{Found, Known, Names, Question};
+use crate::control::metrics::Sources;
+use crate::control::monitoring::Monitoring;
+use crate::control::resolve::{FollowedNames, Found, NameChannels};
 use crate::control::shutdown::Shutdown;
 use crate::control::signals::Signal;
 use crate::control::start_state::StartState;
 use crate::control::succession::Succession;
 use crate::control::threads::Threads;
-use crate::control::trial::OnTrial;
 use crate::control::upgrade::Progress;
 use crate::messages::ToControl;
-use crate::shared::SharedTables;
-use crate::shared::count::Count;
-use crate::shared::gauges::AllGauges;
 use crate::shared::mailbox::Letters;
 use crate::snapshot::Snapshot;
-use crate::tls::TicketKeys;
 
-/// The state of the control thread.
+/// The state of the control thread: the owners of everything that it changes.
 struct Control {
-    desk: Arc<Desk>,
-    /// The content of the state file, and its path.
-    saved: Arc<Saved>,
-    /// As in [`desk::state_file::State::taken_back`].
-    taken_back: Option<String>,
-    snapshot: Arc<Snapshot>,
-    standing: watch::Sender<Arc<InForce>>,
-    threads: Threads,
-    listeners: Listeners,
-    tables: SharedTables,
-    gauges: AllGauges,
-    health_thread: JoinHandle<()>,
-    letters: Letters<ToControl>,
-    access_log: AccessLog,
-    boards: Boards,
-
-    files: FileThread,
-    outlets: Outlets,
-    tickets: Arc<TicketKeys>,
-    file_watch: FileWatch,
-    known: Known,
-    /// The names that are looked up repeatedly.
-    names: watch::Sender<Names>,
-    /// The certificates that are ordered and renewed, and the results so far.
-    wanted: watch::Sender<Wanted>,
-    orders: Arc<OrderCounts>,
-    /// The version of the addresses in the snapshot in force.
-    addresses: u64,
-
-    /// The asker of the change that is being prepared. No other change is decided meanwhile.
-    asker: Option<Asker>,
-    /// A change that waits for the look-up of its new names.
-    looking_up: Option<LookingUp>,
-    unanswered: Vec<Unanswered>,
-    /// The operations that palantir itself wants.
-    pending: Pending,
-    /// The content of the file that a wanted reload is to load.
-    asked_file: AskedFile,
-    trial: Option<OnTrial>,
+    /// The configuration, and which one is in force.
+    config: Configuration,
+    /// The changes that are under way.
+    changes: Changes,
+    /// The names that are looked up.
+    names: FollowedNames,
+    /// Certificates and keys that are renewed.
+    certificates: Certificates,
+    /// The backends that are drained until they are removed.
     departures: Departures,
-    bad_requests: BadRequests,
+    /// The listening sockets of the workers.
+    listeners: Listeners,
+    /// The workers and the health thread.
+    threads: Threads,
+    /// The messages of the other threads.
+    letters: Letters<ToControl>,
+    /// The thread that works with files.
+    files: FileThread,
+    /// The access log and its thread.
+    access_log: AccessLog,
+    /// The counters, and the numbers made of them.
+    monitoring: Monitoring,
+    /// The end of the process.
     shutdown: Shutdown,
+    /// Upgrades, and the service manager.
     succession: Succession,
+    /// The channels that bring results back to the loop.
+    outlets: Outlets,
 }
 
-/// Resumes the departures that an earlier process began.
-fn resume(desk: &Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Arc<Saved>) {
+/// Takes over the state that an earlier process left: the drains that it began go on.
+fn resume(desk: &mut Desk, left: StartState, snapshot: &Snapshot) -> (Departures, Saved) {
     let StartState { state, lock, .. } = left;
+    desk.note_departures(state.departures.clone());
     let mut departures = Departures::default();
     departures.resume(&state, snapshot.generation, Micros::now());
     let path = state_path(desk.config());
-    (departures, Arc::new(Saved { path, state, lock }))
+    (departures, Saved { path, state, lock })
 }
 
-/// The channels by which other threads and tasks deliver results to the control thread and receive their orders.
+/// The channels by which tasks deliver results to the control thread's loop.
 struct Outlets {
+    /// Receives the results of work on files.
     finished: mpsc::Sender<Finished>,
-    found: mpsc::Sender<Found>,
-    questions: mpsc::Sender<Question>,
-    /// The number of look-ups that hang.
-    hanging: Arc<Count>,
     /// Receives the name of a task that has panicked.
     broken: mpsc::Sender<&'static str>,
 }
 
-/// What wakes the thread, besides signals and time.
+/// The channels that wake the thread, besides signals and time.
 struct Inlets {
     wake: UnixStream,
     finished: mpsc::Receiver<Finished>,
@@ -154,12 +132,17 @@ struct Inlets {
     broken: mpsc::Receiver<&'static str>,
 }
 
-/// What the thread wakes for.
+/// The reason for which the thread wakes.
 enum Event {
+    /// A signal has come.
     Signal(Signal),
+    /// Look-ups of names have ended.
     Found(Found),
+    /// A piece of work on files has ended.
     Finished(Finished),
+    /// The management API asks for an operation.
     Asked(Ask),
+    /// A new process has taken a step.
     Upgrade(Progress),
     /// A task whose panic ends the process has panicked.
     Broken(&'static str),
@@ -168,73 +151,59 @@ enum Event {
 }
 
 impl Control {
-    fn new(mut started: Started, outlets: Outlets) -> io::Result<Control> {
-        let names = Names::of(started.desk.config());
-        started.known.keep(&names.hosts, started.desk.revision());
-        let addresses = started.known.version();
-        started.access_log.learn(&started.snapshot);
-        let in_force = InForce::new(&started.desk, &started.snapshot);
-        let standing = watch::Sender::new(Arc::new(in_force));
-        let orders = Arc::<OrderCounts>::default();
-        let threads = Threads::new(started.workers, started.health, &started.snapshot);
-        let files = FileThread::start(started.compile)?;
-        let pending = Pending::default();
+    /// The state at the start. Errors: the thread that works with files cannot be started.
+    fn new(mut started: Started, names: NameChannels, outlets: Outlets) -> io::Result<Control> {
+        let now = Micros::now();
+        let left = std::mem::take(&mut started.left);
+        let (departures, saved) = resume(&mut started.desk, left, &started.snapshot);
+        let config = Configuration::new(started.desk, saved, started.snapshot.clone());
+        let settings = config.desk.config();
+        let files = FileThread::start(started.compiler)?;
+        let changes = Changes::default();
+        let tls_files = started.snapshot.files.clone();
+        let certificates = Certificates::new(settings, tls_files, started.tickets);
+        let health = (started.health, started.health_thread.thread);
+        let threads = Threads::new(started.workers, health, &started.snapshot);
         let sources = Sources {
-            standing: standing.subscribe(),
+            standing: config.standing(),
             tables: started.tables.clone(),
-            gauges: started.gauges.clone(),
-            orders: orders.clone(),
-            wanted: pending.wanted(),
+            gauges: started.gauges,
+            orders: certificates.orders.clone(),
+            wanted: changes.pending.wanted(),
             access_log: started.access_log.progress(),
             health: started.health_thread.pulse,
             files: files.progress(),
             texts: Default::default(),
             generations: threads.generations(),
-            hanging_look_ups: outlets.hanging.clone(),
+            hanging_look_ups: names.hanging.clone(),
         };
-        let on_their_way = started.left.state.departures.clone();
-        started.desk.note_departures(on_their_way);
-        let (departures, saved) = resume(&started.desk, started.left, &started.snapshot);
+        started.access_log.learn(&started.snapshot);
         Ok(Control {
-            boards: Boards::new(sources, Micros::now()),
-            succession: Succession::new(started.upgrades, started.is_alone, Micros::now()),
-            bad_requests: BadRequests::default(),
+            names: FollowedNames::new(settings, config.desk.revision(), started.known, names),
+            monitoring: Monitoring::new(sources, now),
             shutdown: Shutdown::new(started.tables.workers()),
-            threads,
-            standing,
-            known: started.known,
-            names: watch::Sender::new(names),
-            wanted: watch::Sender::new(Wanted::of(started.desk.config())),
-            orders,
-            file_watch: FileWatch::new(started.snapshot.files.clone()),
-            desk: Arc::new(started.desk),
-            saved,
-            taken_back: None,
-            snapshot: started.snapshot,
-            listeners: started.listeners,
-            tables: started.tables,
-            gauges: started.gauges,
-            health_thread: started.health_thread.thread,
-            letters: started.letters,
-            access_log: started.access_log,
-            files,
-            outlets,
-            tickets: started.tickets,
-            addresses,
-            asker: None,
-            looking_up: None,
-            unanswered: Vec::new(),
-            pending,
-            asked_file: AskedFile::default(),
-            trial: None,
+            succession: Succession::new(started.upgrades, started.is_alone, now),
+            config,
+            changes,
+            certificates,
             departures,
+            listeners: started.listeners,
+            threads,
+            letters: started.letters,
+            files,
+            access_log: started.access_log,
+            outlets,
         })
     }
 
     /// Has certificates ordered, as long as no other process does so.
     fn order_certificates(&self) {
-        let challenges = self.snapshot.challenges.clone();
-        let orders = order_forever(self.wanted.subscribe(), challenges, self.orders.clone());
+        let challenges = self.config.snapshot.challenges.clone();
+        let orders = order_forever(
+            self.certificates.wanted.subscribe(),
+            challenges,
+            self.certificates.orders.clone(),
+        );
         let mut accepting = self.succession.upgrades.accepting();
         self.spawn_vital("the order of certificates", async move {
             tokio::select! {
@@ -254,23 +223,13 @@ impl Control {
         });
     }
 
-    /// What the management API speaks of.
-    fn api_state(&self, asks: Asks) -> ApiState {
-        ApiState::new(
-            asks,
-            self.boards.sources().clone(),
-            self.boards.watch(),
-            self.bad_requests.clone(),
-        )
-    }
-
     /// Turns until the process is to end; the exit code.
     async fn run(mut self, mut inlets: Inlets, mut next_signal: impl AsyncFnMut() -> Signal) -> u8 {
         loop {
             let pause = self.turn(!inlets.asks.is_empty(), Micros::now());
             if self.may_end(Micros::now()) {
                 self.tell_last().await;
-                let code = self.shutdown.exit_code(&self.gauges);
+                let code = self.shutdown.exit_code(&self.monitoring.gauges);
                 self.record_cut().await;
                 self.access_log.finish();
                 shutdown::remove_socket_files();
@@ -292,7 +251,7 @@ impl Control {
             match event {
                 Event::Signal(signal) => self.take_signal(signal, now),
                 Event::Found(Found::New(answers)) => self.take_new_names(answers, now),
-                Event::Found(Found::Again(answers)) => self.known.take_in(answers),
+                Event::Found(Found::Again(answers)) => self.names.known.take_in(answers),
                 Event::Finished(finished) => self.take_finished(finished, now),
                 Event::Asked(ask) => self.take_ask(ask, now),
                 Event::Upgrade(progress) => self.take_progress(progress, now),

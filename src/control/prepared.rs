@@ -19,10 +19,11 @@ use crate::base::time::Micros;
 use crate::config::Machine;
 use crate::control::access_log::AccessLog;
 use crate::control::ask::Asks;
+use crate::control::compiler::Compiler;
 use crate::control::desk::Desk;
 use crate::control::last_resort::LastResort;
 use crate::control::listeners::Listeners;
-use crate::control::resolve::{Compile, Known, LookUps, Question};
+use crate::control::resolve::{Known, LookUps, NameChannels, Question};
 use crate::control::signals::Signals;
 use crate::control::start_state::StartState;
 use crate::control::upgrade::Upgrades;
@@ -47,18 +48,27 @@ pub struct Started {
     pub known: Known,
     /// The look-ups of names, which go on from now on.
     pub look_ups: LookUps,
-    pub compile: Compile,
+    /// Compiles all further configurations.
+    pub compiler: Compiler,
     /// The keys of session tickets that the compiled TLS uses.
     pub tickets: Arc<TicketKeys>,
+    /// The listening sockets of the workers.
     pub listeners: Listeners,
+    /// The mailboxes of the workers.
     pub workers: Vec<Mailbox<ToWorker>>,
+    /// The workers' tables of the backends' states.
     pub tables: SharedTables,
+    /// The counters of the workers.
     pub gauges: AllGauges,
     /// The access log, with an open file if the snapshot has an access log.
     pub access_log: AccessLog,
+    /// The mailbox of the health thread.
     pub health: Mailbox<ToHealth>,
+    /// The health thread, and its signs of life.
     pub health_thread: Watched,
+    /// The messages to the control thread.
     pub letters: Letters<ToControl>,
+    /// The means of an upgrade.
     pub upgrades: Upgrades,
     /// Whether no other process is the service, or was until just now.
     pub is_alone: bool,
@@ -106,14 +116,12 @@ pub fn prepare(mut started: Started) -> io::Result<Prepared> {
         None => None,
     };
     let look_ups = (std::mem::take(&mut started.look_ups), questioned);
-    let outlets = Outlets {
-        finished,
+    let names = NameChannels {
         found,
         questions,
         hanging: look_ups.0.hanging(),
-        broken,
     };
-    let control = Control::new(started, outlets)?;
+    let control = Control::new(started, names, Outlets { finished, broken })?;
     let signals = Signals::take()?;
     drop(entered);
     has_descriptors()?;
@@ -199,7 +207,7 @@ impl Prepared {
         let control = &mut self.control;
         control.succession.upgrades.accept();
         let mut others = Vec::new();
-        let workers = control.tables.workers();
+        let workers = control.monitoring.tables.workers();
         wait_for_workers(&control.letters, workers, |letter| others.push(letter))?;
         for letter in others {
             control.read(letter, Micros::now());
@@ -225,8 +233,8 @@ impl Prepared {
             signals.let_in();
             control.order_certificates();
             if let Some((listener, gate)) = admin {
-                let router = api::router(control.api_state(asks), gate);
-                let standing = control.standing.subscribe();
+                let router = api::router(control.monitoring.api_state(asks), gate);
+                let standing = control.config.standing();
                 let mut accepting = control.succession.upgrades.accepting();
                 control.spawn_vital("the management API", async move {
                     tokio::select! {
@@ -235,7 +243,10 @@ impl Prepared {
                     }
                 });
             }
-            let (names, found) = (control.names.subscribe(), control.outlets.found.clone());
+            let (names, found) = (
+                control.names.followed.subscribe(),
+                control.names.channels.found.clone(),
+            );
             control.spawn_vital(
                 "the look-up of names",
                 look_ups.run(names, questions, found),

@@ -30,7 +30,7 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Of a process with so many workers; not begun.
+    /// The state of a process with so many workers whose stop has not begun.
     pub fn new(workers: usize) -> Shutdown {
         Shutdown {
             workers,

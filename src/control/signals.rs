@@ -47,6 +47,7 @@ fn mask_signals(how: libc::c_int) {
     }
 }
 
+/// The signals of these numbers as a set.
 pub(super) fn set_of<'a>(numbers: impl IntoIterator<Item = &'a libc::c_int>) -> libc::sigset_t {
     // SAFETY: plain calls with a live set; they cannot fail for signals that there are.
     unsafe {

@@ -117,12 +117,13 @@ fn may_listen(path: &Path, access: SocketAccess) -> Result<(), String> {
         groups.any(|one| one.as_raw() == group)
     };
     let is_own = access.owner.is_none_or(|owner| owner == own.as_raw());
-    match has_capability(CHOWN) || is_own && access.group.is_none_or(has_group) {
-        true => Ok(()),
-        false => Err(format!(
+    if has_capability(CHOWN) || is_own && access.group.is_none_or(has_group) {
+        Ok(())
+    } else {
+        Err(format!(
             "owner and group cannot be set: {}",
             io::Error::from_raw_os_error(libc::EPERM)
-        )),
+        ))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::net::Handed;
 /// The state, and the lock of the state file.
 #[derive(Clone, Debug, Default)]
 pub struct StartState {
+    /// The state.
     pub state: State,
     /// The lock of the state file, if there is one.
     pub lock: Option<Arc<StateLock>>,
@@ -22,8 +23,8 @@ pub struct StartState {
 }
 
 impl StartState {
-    /// The state for a process whose state file is at `path`. An old process has handed over its state and its
-    /// lock, if there is one. Blocks. Errors: another process has the state file, the file cannot be used, or the old process's
+    /// The state for a process whose state file is at `path`. An old process has handed over its state and its lock, if
+    /// there is one. Blocks. Errors: another process has the state file, the file cannot be used, or the old process's
     /// state cannot be read: to go on without it would take back changes that the management API has confirmed.
     pub fn find(path: Option<&Path>, handed: &mut Handed) -> Result<StartState, String> {
         if let Some(unreadable) = handed.unreadable.iter().find(|one| is_state(&one.name)) {

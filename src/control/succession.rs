@@ -1,4 +1,4 @@
-//! What the loop does for processes around this one: the one that takes over at an upgrade, the one that this one took
+//! The loop's work for the processes around this one: the one that takes over at an upgrade, the one that this one took
 //! over from, and the service manager.
 
 use std::process;
@@ -9,7 +9,6 @@ use tracing::{error, info};
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::acme::Wanted;
 use crate::control::change::{Asker, stopping};
 use crate::control::desk::{Problem, ProblemKind, state_handed};
 use crate::control::pending::Operation;
@@ -21,8 +20,9 @@ use crate::net::{BoundListener, Handed, Passed};
 use crate::shared::socket_files;
 use crate::snapshot::Listener;
 
-/// What is needed for it.
+/// The state of upgrades, and of the messages to the service manager.
 pub(super) struct Succession {
+    /// The means of an upgrade.
     pub upgrades: Upgrades,
     /// The origin and the recipient of the upgrade that is under way.
     asker: Option<Asker>,
@@ -30,6 +30,7 @@ pub(super) struct Succession {
     reopen: bool,
     /// Whether this process alone is the service: the process before it is over, if there was one.
     pub is_alone: bool,
+    /// Speaks to the service manager, if there is one.
     pub notifier: Notifier,
     watchdog: Option<Watchdog>,
     /// The service manager knows of a reload and not of its end.
@@ -87,9 +88,10 @@ impl Succession {
     /// alone: its management API gets all clients, and it alone has something to say.
     pub fn stop(&mut self) {
         self.upgrades.abandon();
-        match self.is_alone {
-            true => self.notifier.stopping(),
-            false => self.upgrades.stop_accepting(),
+        if self.is_alone {
+            self.notifier.stopping()
+        } else {
+            self.upgrades.stop_accepting()
         }
     }
 
@@ -119,10 +121,10 @@ impl Control {
 
     /// Everything that the next process receives. Errors: no descriptors are left.
     fn handed(&self, allow_empty: bool) -> Result<Handed, String> {
-        let must_serve = !allow_empty && !self.desk.config().is_empty();
-        let saved = &self.saved;
+        let must_serve = !allow_empty && !self.config.desk.config().is_empty();
+        let saved = &self.config.saved;
         let blobs = [
-            to_blob(self.known.resolved()),
+            to_blob(self.names.known.resolved()),
             must_serve.then(upgrade::must_serve),
             Some(state_handed::to_blob(saved.path.as_deref(), &saved.state)?),
         ];
@@ -139,7 +141,7 @@ impl Control {
     }
 
     fn with_purpose(&self, socket: BoundListener) -> Passed {
-        let listener = self.snapshot.listener(&socket.addr);
+        let listener = self.config.snapshot.listener(&socket.addr);
         let purpose = listener.map(Listener::purpose);
         (socket, purpose)
     }
@@ -159,9 +161,10 @@ impl Control {
 
     fn upgrade_failed(&mut self, reason: &str, now: Micros) {
         let is_stopping = self.shutdown.has_begun();
-        match is_stopping {
-            true => info!("palantir is stopping, and the new process with it"),
-            false => error!(reason, "the upgrade failed; this process goes on"),
+        if is_stopping {
+            info!("palantir is stopping, and the new process with it")
+        } else {
+            error!(reason, "the upgrade failed; this process goes on")
         }
         if let Some(asker) = self.succession.asker.take() {
             let problem = if is_stopping {
@@ -191,10 +194,10 @@ impl Control {
         );
         self.succession.fall_silent();
         self.retire(now);
-        let mut accepted = self.unchanged();
+        let mut accepted = self.config.unchanged();
         accepted.notes.push(format!("process {pid} has taken over"));
         if let Some(asker) = self.succession.asker.take() {
-            self.accept(asker.recipient, accepted);
+            self.changes.accept(asker.recipient, accepted);
         }
     }
 
@@ -209,9 +212,9 @@ impl Control {
             notifier.main_pid(successor.pid);
         }
         let left = LeftToDo {
-            reload: self.pending.wanted().is_wanted(Operation::Reload),
+            reload: self.changes.pending.wanted().is_wanted(Operation::Reload),
             reopen: self.succession.reopen,
-            upgrade: self.pending.is_asked_again(Operation::Upgrade),
+            upgrade: self.changes.pending.is_asked_again(Operation::Upgrade),
         };
         let said = successor.over(left);
         if said.is_err() && is_there {
@@ -228,10 +231,10 @@ impl Control {
             self.access_log.reopen("a signal to the old process");
         }
         if left.reload {
-            self.pending.ask(Operation::Reload);
+            self.changes.pending.ask(Operation::Reload);
         }
         if left.upgrade {
-            self.pending.ask(Operation::Upgrade);
+            self.changes.pending.ask(Operation::Upgrade);
         }
     }
 
@@ -257,7 +260,7 @@ impl Control {
     /// process stops by itself when the new one accepts.
     pub(super) fn stop_accepting(&mut self, now: Micros) {
         let upgrades = &mut self.succession.upgrades;
-        let is_wanted = self.pending.wanted().is_wanted(Operation::Upgrade);
+        let is_wanted = self.changes.pending.wanted().is_wanted(Operation::Upgrade);
         if is_wanted || upgrades.is_under_way() {
             return info!("SIGWINCH: accepting ends when the new process accepts");
         }
@@ -267,17 +270,17 @@ impl Control {
         info!("SIGWINCH: no new clients from now on; running requests may finish");
         upgrades.note_stop();
         upgrades.stop_accepting();
-        self.wanted.send_replace(Wanted::default());
+        self.certificates.stop_orders();
         self.retire(now);
         let status = "no longer accepting: running requests may finish";
-        self.succession.end_reload(self.desk.revision());
+        self.succession.end_reload(self.config.desk.revision());
         self.succession.notifier.status(status);
     }
 
     /// Tells the service manager that everything runs, that a reload is over, and that everything is alive.
     pub(super) fn tell_systemd(&mut self, now: Micros) {
-        let settled = self.threads.adopted_by_all() >= self.snapshot.generation
-            && !self.has_recipient()
+        let settled = self.threads.adopted_by_all() >= self.config.snapshot.generation
+            && !self.changes.has_recipient()
             && self.succession.is_alone
             && !self.shutdown.has_begun();
         let succession = &mut self.succession;
@@ -285,11 +288,17 @@ impl Control {
             succession.reloading = false;
             succession.ready = true;
             let refused = succession.refused.as_deref();
-            succession.notifier.ready(self.desk.revision(), refused);
+            succession
+                .notifier
+                .ready(self.config.desk.revision(), refused);
         }
-        let silence = self.boards.sources().health.silence(now);
+        let silence = self.monitoring.boards.sources().health.silence(now);
         let is_health_alive = silence < Duration::from_millis(limits::UNFIT_MILLIS);
-        let moved = self.gauges.iter().map(|worker| worker.loop_lag().count());
+        let moved = self
+            .monitoring
+            .gauges
+            .iter()
+            .map(|worker| worker.loop_lag().count());
         if succession.is_alone
             && let Some(watchdog) = &mut succession.watchdog
             && watchdog.is_due(moved, now)

@@ -1,6 +1,6 @@
-//! What a service manager tells this process and wants to hear from it: sockets that it listens on for us
-//! (sd_listen_fds(3)), and messages on how we are (sd_notify(3), sd_watchdog_enabled(3)). Without a service manager
-//! all of it does nothing.
+//! The service manager: the sockets that it passes to this process, and the messages that it wants to hear: sockets
+//! that it listens on for us (sd_listen_fds(3)), and messages on how we are (sd_notify(3), sd_watchdog_enabled(3)).
+//! Without a service manager all of it does nothing.
 
 use std::env;
 use std::io;
@@ -155,7 +155,7 @@ pub struct Watchdog {
     /// Half of the time after which the service manager loses patience.
     every: Duration,
     next: Micros,
-    /// What each worker had counted the last time.
+    /// The count of each worker at the last look.
     counts: Vec<u64>,
 }
 

@@ -2,6 +2,7 @@
 //! followed.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crate::base::addresses::ListenAddr;
 use crate::base::ids::WorkerId;
@@ -13,15 +14,20 @@ use crate::shared::mailbox::Mailbox;
 use crate::shared::outbox::Outbox;
 use crate::snapshot::Snapshot;
 
-/// What an outbox holds: the latest of each, sent in this order.
+/// The kinds of messages that an outbox holds: the latest of each kind, sent in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
+    /// The snapshot in force.
     Snapshot,
     /// After the snapshot, which says how clients that come there are spoken to.
     Listen(ListenAddr),
+    /// Requests of old generations are to end.
     EndGenerations,
+    /// Another process has taken over.
     Retire,
+    /// The process stops.
     Drain,
+    /// The process ends now.
     Cut,
 }
 
@@ -30,6 +36,7 @@ enum Order {
 pub struct Threads {
     workers: Vec<Worker>,
     health: Outbox<Order, ToHealth>,
+    health_thread: JoinHandle<()>,
     /// Snapshots that may still be in use. To drop a large one takes a while, and no worker has that: the last
     /// reference is always here.
     retired: Vec<Arc<Snapshot>>,
@@ -51,7 +58,7 @@ impl Threads {
     /// Workers that have begun with this snapshot, and a health thread that knows it.
     pub fn new(
         workers: Vec<Mailbox<ToWorker>>,
-        health: Mailbox<ToHealth>,
+        health: (Mailbox<ToHealth>, JoinHandle<()>),
         snapshot: &Arc<Snapshot>,
     ) -> Threads {
         let workers = workers.into_iter().map(|mailbox| Worker {
@@ -61,7 +68,8 @@ impl Threads {
         });
         Threads {
             workers: workers.collect(),
-            health: Outbox::new(health),
+            health: Outbox::new(health.0),
+            health_thread: health.1,
             retired: Vec::new(),
             in_use: Arc::default(),
             ended: 0,
@@ -112,6 +120,11 @@ impl Threads {
         for worker in &mut self.workers {
             worker.outbox.put(Order::Retire, ToWorker::Retire);
         }
+    }
+
+    /// Whether the health thread has ended.
+    pub fn has_health_ended(&self) -> bool {
+        self.health_thread.is_finished()
     }
 
     /// Tells the health thread to stop probing.
@@ -185,12 +198,16 @@ mod tests {
     use crate::shared::mailbox::mailbox;
     use crate::snapshot::sample;
 
+    fn ended() -> JoinHandle<()> {
+        std::thread::spawn(|| {})
+    }
+
     #[test]
     fn a_generation_is_adopted_when_the_slowest_worker_has_it() {
         let (first, _) = mailbox(1).unwrap();
         let (health, _) = mailbox(1).unwrap();
         let snapshot = sample::snapshot(3, Vec::new());
-        let mut threads = Threads::new(vec![first.clone(), first], health, &snapshot);
+        let mut threads = Threads::new(vec![first.clone(), first], (health, ended()), &snapshot);
         let rows = [(0, 4, 3), (0, 5, 3), (1, 4, 4), (0, 4, 4), (1, 6, 5)];
         for (worker, generation, all) in rows {
             threads.note_adopted(WorkerId(worker), generation);
@@ -203,7 +220,7 @@ mod tests {
         let (worker, letters) = mailbox(4).unwrap();
         let (health, health_letters) = mailbox(4).unwrap();
         let [first, second] = [1, 2].map(|generation| sample::snapshot(generation, Vec::new()));
-        let mut threads = Threads::new(vec![worker], health, &first);
+        let mut threads = Threads::new(vec![worker], (health, ended()), &first);
         assert!(threads.send());
         let used_by_a_request = first.clone();
         threads.put_in_force(first, &second, vec![Vec::new()]);
@@ -220,7 +237,7 @@ mod tests {
         let (worker, letters) = mailbox(1000).unwrap();
         let (health, _health_letters) = mailbox(1000).unwrap();
         let first = sample::snapshot(1, Vec::new());
-        let mut threads = Threads::new(vec![worker], health, &first);
+        let mut threads = Threads::new(vec![worker], (health, ended()), &first);
         let mut used = vec![first];
         for generation in 2..=limits::GENERATIONS as u64 + 2 {
             let snapshot = sample::snapshot(generation, Vec::new());

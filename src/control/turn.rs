@@ -1,6 +1,6 @@
 //! One turn of the control thread's loop: everything that there is to do at the moment.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -9,14 +9,12 @@ use crate::base::log;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::control::Control;
-use crate::control::acme::Wanted;
 use crate::control::ask::Wish;
 use crate::control::departures::Leaving;
 use crate::control::desk::Edit;
 use crate::control::pending::Operation;
 use crate::control::signals::Signal;
 use crate::messages::ToControl;
-use crate::shared::gauges;
 
 impl Control {
     /// Does all work that is due, and returns the time until the next turn, at the latest. `somebody_waits`: the API
@@ -27,13 +25,13 @@ impl Control {
         }
         panic_on_demand("control");
         self.look_at_threads(now);
-        self.answer_adopted();
+        self.changes.answer_adopted(self.threads.adopted_by_all());
         self.look_at_clock(now);
         self.follow_own_wishes(somebody_waits, now);
         self.keep_up(now);
         self.tell_systemd(now);
         self.access_log.watch(now);
-        self.boards.turn(now);
+        self.monitoring.boards.turn(now);
         for unused in self.threads.take_unused() {
             self.access_log.forget(&unused);
             self.files.discard(unused);
@@ -51,7 +49,7 @@ impl Control {
     /// Stops the process if a thread has ended that must not end: the rest could not work without it.
     fn look_at_threads(&mut self, now: Micros) {
         let threads = [
-            ("health", self.health_thread.is_finished()),
+            ("health", self.threads.has_health_ended()),
             ("files", self.files.has_ended()),
             ("access-log", self.access_log.has_ended()),
             ("log", log::has_ended()),
@@ -66,7 +64,7 @@ impl Control {
 
     fn pause(&self, all_sent: bool, now: Micros) -> Duration {
         let pause = Duration::from_secs(limits::CONTROL_PAUSE_SECS);
-        let until_board = Duration::from_micros(self.boards.due().since(now));
+        let until_board = Duration::from_micros(self.monitoring.boards.due().since(now));
         let mut pause = pause.min(until_board);
         let deadlines = [
             self.shutdown.deadline(),
@@ -81,7 +79,7 @@ impl Control {
         for deadline in ahead {
             pause = pause.min(Duration::from_micros(deadline.since(now)));
         }
-        if let Some(trial) = &self.trial {
+        if let Some(trial) = &self.changes.trial {
             pause = pause.min(trial.left(now));
         }
         if let Some(next) = self.succession.next() {
@@ -98,17 +96,18 @@ impl Control {
     }
 
     fn has_conditions(&self) -> bool {
-        self.trial.is_some() || self.departures.any_drained()
+        self.changes.trial.is_some() || self.departures.any_drained()
     }
 
+    /// Does what a message of another thread says.
     pub(super) fn read(&mut self, letter: ToControl, now: Micros) {
         match letter {
             ToControl::Adopted(worker, generation) => self.threads.note_adopted(worker, generation),
             ToControl::Refused(refused) => {
-                let bounds = &self.snapshot.client.head;
-                self.bad_requests.note(*refused, bounds, SystemTime::now());
+                self.monitoring
+                    .note_refused(*refused, &self.config.snapshot);
             }
-            ToControl::BackendChanged(change) => self.boards.note(change, now),
+            ToControl::BackendChanged(change) => self.monitoring.boards.note(change, now),
             ToControl::PredecessorOver(left) => self.be_alone(left),
             ToControl::Drained(worker) => self.shutdown.worker_done(worker),
             ToControl::NotListening(worker, reason) => {
@@ -134,12 +133,13 @@ impl Control {
         self.stop_failed(now);
     }
 
+    /// Does what a signal asks for.
     pub(super) fn take_signal(&mut self, signal: Signal, now: Micros) {
         match signal {
             Signal::Stop(name) => {
                 // Before anybody hears of the stop from the log.
                 self.succession.upgrades.note_stop();
-                let patience = self.snapshot.shutdown_timeout;
+                let patience = self.config.snapshot.shutdown_timeout;
                 if self.shutdown.signal(name, patience, now) {
                     self.drain(now);
                 }
@@ -158,21 +158,22 @@ impl Control {
         if self.shutdown.has_begun() {
             return info!(
                 signal,
-                "ignored: this process only finishes requests under way"
+                "the signal is ignored, because this process only finishes the requests that are under way"
             );
         }
         if self.is_upgrading() {
-            info!(signal, "waits: an upgrade is under way");
+            info!(signal, "the signal waits, because an upgrade is under way");
         }
         if operation == Operation::Reload {
-            self.asked_file.ask();
+            self.changes.asked_file.ask();
         }
-        self.pending.ask(operation);
+        self.changes.pending.ask(operation);
     }
 
     fn stop_failed(&mut self, now: Micros) {
         self.succession.upgrades.note_stop();
-        self.shutdown.fail(self.snapshot.shutdown_timeout, now);
+        self.shutdown
+            .fail(self.config.snapshot.shutdown_timeout, now);
         self.drain(now);
     }
 
@@ -180,7 +181,7 @@ impl Control {
         self.forsake_changes(now);
         self.end_watching();
         self.succession.stop();
-        self.wanted.send_replace(Wanted::default()); // Nobody will be there to answer an authority.
+        self.certificates.stop_orders();
         self.threads.drain();
         // A socket that is kept here would go on taking connections that nobody accepts.
         self.listeners.keep_only(&[]).close();
@@ -190,26 +191,24 @@ impl Control {
     /// Stops probing backends and looking names up. Requests that are still under way use the states and addresses that
     /// are known now, and the failures that they meet themselves.
     pub(super) fn end_watching(&mut self) {
-        self.names.send_modify(|names| names.hosts.clear());
+        self.names.stop();
         self.threads.stop_probing();
     }
 
     /// Follows wishes that no channel brings: the end of a trial, a reload or upgrade by a signal, the removal of
     /// backends. One at a time, and only while it can be granted; the next turn comes soon.
     fn follow_own_wishes(&mut self, somebody_waits: bool, now: Micros) {
-        let outcomes = gauges::outcomes(&self.gauges);
-        let trial = self.trial.as_ref();
-        let why_back = trial.and_then(|trial| trial.why_back(&outcomes, now));
+        let why_back = self.changes.why_back(&self.monitoring.outcomes(), now);
         if why_back.is_some() {
-            self.pending.want(Operation::Rollback);
+            self.changes.pending.want(Operation::Rollback);
         }
-        let may_try = self.may_decide() && !self.pending.must_yield(somebody_waits);
+        let may_try = self.may_decide() && !self.changes.pending.must_yield(somebody_waits);
         if self.shutdown.has_begun() || !may_try || self.files.complaint(now).is_some() {
             return;
         }
-        let must_wait = self.is_upgrading() || self.trial.is_some();
-        let may_look = self.pending.is_due(Operation::Reload, now);
-        if must_wait && may_look && self.asked_file.is_unseen() {
+        let must_wait = self.is_upgrading() || self.changes.trial.is_some();
+        let may_look = self.changes.pending.is_due(Operation::Reload, now);
+        if must_wait && may_look && self.changes.asked_file.is_unseen() {
             return self.look_at_asked_file(now);
         }
         if !self.is_upgrading() {
@@ -220,11 +219,11 @@ impl Control {
     /// Tries the most important wanted operation of those that may be tried now. `why_back`: why a reload on trial is
     /// to be taken back.
     fn try_next_own(&mut self, why_back: Option<String>, now: Micros) {
-        if let Some(trial) = &self.trial {
-            if self.pending.is_due(Operation::Rollback, now) {
+        if let Some(trial) = &self.changes.trial {
+            if self.changes.pending.is_due(Operation::Rollback, now) {
                 let revision = trial.back_to;
                 let why = why_back.unwrap_or_else(|| "too many requests failed".to_owned());
-                if !self.pending.was_refused(Operation::Rollback) {
+                if !self.changes.pending.was_refused(Operation::Rollback) {
                     warn!("the reload on trial is taken back: {why}");
                 }
                 let origin = format!("trial: {why}");
@@ -235,20 +234,20 @@ impl Control {
                     now,
                 );
             }
-        } else if self.pending.is_due(Operation::Reload, now) {
+        } else if self.changes.pending.is_due(Operation::Reload, now) {
             let reload = Wish::Reload {
                 trial: None,
                 allow_empty: false,
-                asked: Some(self.asked_file.clone()),
+                asked: Some(self.changes.asked_file.clone()),
             };
             self.try_own(Operation::Reload, reload, "SIGHUP".to_owned(), now);
-        } else if self.pending.is_due(Operation::Upgrade, now) {
+        } else if self.changes.pending.is_due(Operation::Upgrade, now) {
             let upgrade = Wish::Upgrade {
                 force: false,
                 allow_empty: false,
             };
             self.try_own(Operation::Upgrade, upgrade, "SIGUSR2".to_owned(), now);
-        } else if self.pending.may_try(Operation::Removal, now) {
+        } else if self.changes.pending.may_try(Operation::Removal, now) {
             match self.next_leaving(now) {
                 Some(Leaving { backend, origin }) => {
                     let edit = Edit::RemoveServer {
@@ -257,7 +256,7 @@ impl Control {
                     };
                     self.try_own(Operation::Removal, Wish::Edit(edit), origin, now);
                 }
-                None => self.pending.settle(Operation::Removal),
+                None => self.changes.pending.settle(Operation::Removal),
             }
         }
     }
@@ -268,26 +267,36 @@ impl Control {
         if self.shutdown.has_begun() || !may_begin {
             return;
         }
-        let may_save = self.pending.is_due(Operation::StateFile, now) && !self.is_upgrading();
+        let may_save =
+            self.changes.pending.is_due(Operation::StateFile, now) && !self.is_upgrading();
         if may_save {
             self.save_confirmation(now);
-        } else if self.is_behind() && self.pending.may_try(Operation::Addresses, now) {
+        } else if self.names.is_behind() && self.changes.pending.may_try(Operation::Addresses, now)
+        {
             self.follow_addresses(now);
-        } else if self.file_watch.is_due(now) {
+        } else if self.certificates.file_watch.is_due(now) {
             self.look_at_files(now);
         }
     }
 
     fn next_leaving(&mut self, now: Micros) -> Option<Leaving> {
         let adopted = self.threads.adopted_by_all();
-        let drained = self
-            .departures
-            .next_drained(&self.snapshot, &self.tables, adopted, now);
+        let drained = self.departures.next_drained(
+            &self.config.snapshot,
+            &self.monitoring.tables,
+            adopted,
+            now,
+        );
         drained.or_else(|| {
-            let config = self.desk.config();
-            let in_file = |pool: &str| self.desk.backends_in_file(pool);
-            self.departures
-                .next_down(config, &self.snapshot, &self.tables, &in_file, now)
+            let config = self.config.desk.config();
+            let in_file = |pool: &str| self.config.desk.backends_in_file(pool);
+            self.departures.next_down(
+                config,
+                &self.config.snapshot,
+                &self.monitoring.tables,
+                &in_file,
+                now,
+            )
         })
     }
 }

@@ -82,9 +82,10 @@ impl Judge {
 
     /// The time for the next probe.
     pub fn timeout(&self, check: &HealthCheck) -> Duration {
-        match !self.down && self.against > 0 {
-            true => check.timeout_again,
-            false => check.timeout,
+        if !self.down && self.against > 0 {
+            check.timeout_again
+        } else {
+            check.timeout
         }
     }
 
@@ -139,7 +140,7 @@ impl Judge {
     }
 }
 
-/// What one process knows of a backend, for the process after it.
+/// The state of a backend, as one process hands it to the next.
 impl Judge {
     /// Writes what is known to the record.
     pub fn write_to(&self, record: &mut HealthRecord, clock: MachineClock) {
@@ -153,7 +154,7 @@ impl Judge {
         record.last_ejection = self.last.map(ejection);
     }
 
-    /// Takes over what another process found by probes of the same settings.
+    /// Takes over the results of another process's probes, which had the same settings.
     pub fn resume_probes(&mut self, record: &HealthRecord) {
         self.down = record.is_down;
         self.against = record.against;

@@ -21,9 +21,6 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use monoio::net::UnixStream;
-use monoio::time::timeout;
-use monoio::{LegacyDriver, RuntimeBuilder};
 
 use crate::base::ids::BackendId;
 use crate::base::limits;
@@ -35,6 +32,7 @@ use crate::health::probe::Outcome;
 use crate::health::resume::Records;
 use crate::health::watch::{Assignment, Watch};
 use crate::messages::{Resumption, ToControl, ToHealth, ToWorker};
+use crate::net::{WakeSocket, run_sleeper, spawn};
 use crate::shared::SharedTables;
 use crate::shared::mailbox::{Letters, Mailbox};
 use crate::shared::outbox::Outbox;
@@ -57,18 +55,14 @@ pub fn start(
     let thread = std::thread::Builder::new()
         .name("health".to_owned())
         .spawn(move || {
-            // Epoll is the right engine for a thread that mostly sleeps.
-            let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build();
-            let ended = runtime.and_then(|mut runtime| {
-                runtime.block_on(async {
-                    let wake = UnixStream::from_std(wake)?;
-                    let _ = told.send(());
-                    Health::new(letters, workers, control, tables)
-                        .run(wake, &beating)
-                        .await
-                })
+            let ended = run_sleeper(async {
+                let wake = WakeSocket::new(wake)?;
+                let _ = told.send(());
+                Health::new(letters, workers, control, tables)
+                    .run(wake, &beating)
+                    .await
             });
-            if let Err(error) = ended {
+            if let Err(error) = ended.flatten() {
                 tracing::error!(%error, "the health thread cannot go on");
             }
         })?;
@@ -121,7 +115,7 @@ impl Health {
     }
 
     /// Sleeps until a letter or an outcome has come or something is due, and deals with it.
-    async fn run(mut self, wake: UnixStream, pulse: &Pulse) -> io::Result<()> {
+    async fn run(mut self, wake: WakeSocket, pulse: &Pulse) -> io::Result<()> {
         loop {
             panic_on_demand("health");
             self.desk.letters.clear_wake();
@@ -142,9 +136,7 @@ impl Health {
             if all_sent && let Some(told) = self.told.take() {
                 let _ = told.try_send(()); // The receiver may have lost its patience.
             }
-            timeout(self.pause(all_sent), wake.readable(false))
-                .await
-                .unwrap_or(Ok(()))?;
+            wake.wait(self.pause(all_sent)).await?;
         }
     }
 
@@ -193,7 +185,7 @@ impl Health {
     fn start_probe(&self, assignment: Assignment) {
         let desk = self.desk.clone();
         desk.under_way.update(|count| count + 1);
-        monoio::spawn(async move {
+        spawn(async move {
             let outcome =
                 probe::probe(assignment.pool(), assignment.backend(), assignment.check()).await;
             desk.under_way.update(|count| count - 1);
@@ -226,9 +218,10 @@ impl Health {
 
     /// The time to sleep if no message comes.
     fn pause(&self, all_sent: bool) -> Duration {
-        let longest = Duration::from_millis(match all_sent {
-            true => limits::PULSE_MILLIS,
-            false => limits::POST_AGAIN_MILLIS,
+        let longest = Duration::from_millis(if all_sent {
+            limits::PULSE_MILLIS
+        } else {
+            limits::POST_AGAIN_MILLIS
         });
         let due = self.watch.next_due(self.room() > 0);
         due.map_or(longest, |due| due.until().min(longest))

@@ -70,9 +70,10 @@ impl News {
                     BackendState::Draining => "a backend that is drained",
                     _ => "a backend that was taken out, and has requests under way,",
                 };
-                match change.is_down {
-                    true => warn!(pool, backend, reason, "{what} is down"),
-                    false => info!(pool, backend, reason, "{what} is up again"),
+                if change.is_down {
+                    warn!(pool, backend, reason, "{what} is down")
+                } else {
+                    info!(pool, backend, reason, "{what} is up again")
                 }
             }
             News::PoolDown(pool) => warn!(pool, "no backend of the pool is healthy"),

@@ -1,5 +1,5 @@
-//! What one process tells the next of the backends that it watches, and what of that the next process may use: only
-//! what it would have found itself, because the settings by which it was found are the same.
+//! The health of the backends as one process hands it to the next, and the part of it that the next process may use:
+//! only what it would have found itself, because the settings by which it was found are the same.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -34,7 +34,7 @@ impl Records {
         }
     }
 
-    /// What this process may think of the backend at its start. A backend that the other process did not know, or
+    /// The judgement of the backend with which this process begins. A backend that the other process did not know, or
     /// watched by other settings, is a new one.
     pub fn judge(&self, place: &Place, now: Micros) -> Judge {
         let mut judge = Judge::default();

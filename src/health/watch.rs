@@ -40,7 +40,7 @@ pub struct Watch {
     pools_down: BTreeSet<String>,
     /// Names of the pools that panic.
     panicking: BTreeSet<String>,
-    /// What another process knew of the backends of the snapshot that is adopted next.
+    /// The records of another process about the backends of the snapshot that is adopted next.
     resumed: Option<Records>,
     news: Vec<News>,
     jitter: Jitter,
@@ -129,7 +129,7 @@ impl Watch {
         self.resumed = None;
     }
 
-    /// What is known of every backend that is configured, for another process.
+    /// The record of every configured backend, for another process.
     pub fn records(&self, clock: MachineClock) -> Vec<HealthRecord> {
         let configured = self.backends.iter();
         let configured = configured.filter(|(id, _)| !self.leaving.contains(id));

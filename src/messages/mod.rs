@@ -94,12 +94,12 @@ pub enum ToHealth {
     Stop,
 }
 
-/// What the health thread of a process that takes over begins with.
+/// The beginning of the health thread in a process that takes over.
 #[derive(Debug)]
 pub struct Resumption {
     /// The configuration of the process.
     pub snapshot: Arc<Snapshot>,
-    /// What the old process knew.
+    /// The records of the old process.
     pub records: Vec<HealthRecord>,
     /// Receives a message when the states of all backends have been sent to all workers.
     pub told: Sender<()>,

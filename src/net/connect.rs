@@ -16,6 +16,10 @@ use crate::shared::sockets::{Counted, Side};
 pub async fn connect_tcp(addr: SocketAddr) -> io::Result<Socket> {
     count_operation();
     let counted = Counted::new(Side::Connected);
+    #[cfg(test)]
+    if let Some(kernel) = crate::simulated::kernel() {
+        return Ok(Socket::simulated(kernel.connect(addr).await?, counted));
+    }
     let socket = TcpStream::connect_addr(addr).await?;
     socket.set_nodelay(true)?;
     let socket = Socket::new(socket, counted);

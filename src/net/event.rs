@@ -42,6 +42,12 @@ impl Event {
     /// Waits until the descriptor is readable.
     pub async fn wait(&self) -> io::Result<()> {
         count_operation();
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            use std::os::fd::AsRawFd;
+            kernel.hear(self.fd.as_raw_fd()).await;
+            return Ok(());
+        }
         self.fd.readable(false).await
     }
 
@@ -92,6 +98,13 @@ impl Ticker {
     /// Waits for the next tick; how late it is taken up, in microseconds. Ticks that passed meanwhile count as one, as
     /// late as the first of them.
     pub async fn tick(&self) -> io::Result<u64> {
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            let due = self.due.get();
+            kernel.sleep_until(due.0).await;
+            self.due.set(due.after(TICK));
+            return Ok(Micros::now().since(due));
+        }
         self.event.wait().await?;
         let passed = self.event.read_count();
         let due = self.due.get();
@@ -120,6 +133,10 @@ impl Turn {
 
     /// Comes back after everything that is ready now has run.
     pub async fn pass(&self) {
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            return kernel.pass_turn().await;
+        }
         let mut passing = pin!(self.always_readable.wait());
         let is_over = poll_fn(|cx| Poll::Ready(passing.as_mut().poll(cx).is_ready())).await;
         match is_over {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
@@ -20,6 +20,8 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::operations::count_operation;
 use super::plain_socket::has_event;
+#[cfg(test)]
+use super::simulated;
 use super::socket_file;
 use super::{BoundListener, Engine, Socket, Turn};
 use crate::base::addresses::{ListenAddr, SocketAccess};
@@ -197,6 +199,17 @@ impl Listener {
 
     /// The next connection; `None` when the gate is closed. Errors: as the system gives them.
     pub async fn accept(&self, gate: &Gate) -> Option<io::Result<(Socket, Peer)>> {
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            let fd = self.fd();
+            return poll_fn(|cx| match gate.is_closed() {
+                true => Poll::Ready(None),
+                false => kernel
+                    .poll_accept(fd, cx)
+                    .map(|came| Some(Ok(simulated::accepted(came)))),
+            })
+            .await;
+        }
         let stop = gate.handle()?;
         let accepted = self.accept_until(stop).await;
         if accepted.is_err() && gate.handle().is_none() {
@@ -209,6 +222,16 @@ impl Listener {
     /// listener that is about to be closed: closing it would reset them. Errors: no connection could be accepted
     /// although one may wait.
     pub async fn accept_waiting(&self, turn: &Turn) -> Option<io::Result<(Socket, Peer)>> {
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            let fd = self.fd();
+            turn.pass().await;
+            let came = poll_fn(|cx| match kernel.has_waiting(fd) {
+                true => kernel.poll_accept(fd, cx).map(Some),
+                false => Poll::Ready(None),
+            });
+            return came.await.map(|came| Ok(simulated::accepted(came)));
+        }
         let canceller = Canceller::new();
         let mut accepting = pin!(self.accept_until(canceller.handle()));
         let mut passing = pin!(turn.pass());
@@ -230,13 +253,20 @@ impl Listener {
 
     /// Whether a connection is in the socket's queue. Does not block.
     pub fn has_waiting(&self) -> bool {
-        let fd = match &self.socket {
+        #[cfg(test)]
+        if let Some(kernel) = crate::simulated::kernel() {
+            return kernel.has_waiting(self.fd());
+        }
+        // SAFETY: the listener has the descriptor open for longer than this call lasts.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd()) };
+        has_event(fd, PollFlags::IN)
+    }
+
+    fn fd(&self) -> RawFd {
+        match &self.socket {
             Socketed::Tcp(listener) => listener.as_raw_fd(),
             Socketed::Unix(listener) => listener.as_raw_fd(),
-        };
-        // SAFETY: the listener has the descriptor open for longer than this call lasts.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        has_event(fd, PollFlags::IN)
+        }
     }
 
     async fn accept_until(&self, stop: CancelHandle) -> io::Result<(Socket, Peer)> {

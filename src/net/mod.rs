@@ -11,7 +11,11 @@ mod inherited;
 mod listen;
 mod operations;
 mod plain_socket;
+mod probe_socket;
 mod runtime;
+#[cfg(test)]
+mod simulated;
+mod sleeper;
 mod socket;
 mod socket_file;
 mod timer;
@@ -27,10 +31,20 @@ pub use handover::{Handed, Line};
 pub use inherited::{Inherited, Passed, share_out};
 pub use listen::{Gate, Listener, Peer, bind_for_all, check_address, is_exhausted};
 pub use operations::operations;
-pub use plain_socket::{ReceiveQueue, Unasked};
+#[cfg(not(test))]
+use plain_socket::PlainSocket;
+#[cfg(not(test))]
+pub use plain_socket::ReceiveQueue;
+pub use plain_socket::Unasked;
+pub use probe_socket::{ProbeSocket, ProbeStream};
 pub use runtime::{
     Engine, allowed_cpus, forgo_huge_pages, pin, raise_descriptor_limit, run, spawn, thread_number,
 };
+#[cfg(test)]
+use simulated::PlainSocket;
+#[cfg(test)]
+pub use simulated::{ReceiveQueue, inside_engine};
+pub use sleeper::{WakeSocket, run_sleeper, within};
 pub use socket::Socket;
 pub use socket_file::{allow, close, may_allow, unlike};
 pub use timer::{Expired, Timer, Timers, Wheel};

@@ -177,6 +177,16 @@ impl PlainSocket {
         }
     }
 
+    /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not
+    /// read.
+    pub fn unacknowledged(&self) -> usize {
+        let mut bytes: libc::c_int = 0;
+        let fd = self.fd().as_raw_fd();
+        // SAFETY: the kernel writes one integer to `bytes`, during the call.
+        let done = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) };
+        if done == 0 { bytes as usize } else { 0 }
+    }
+
     /// Whether the peer has ended its side or is gone, whatever waits to be received before that.
     pub fn has_hung_up(&self) -> bool {
         has_event(

@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use monoio::{LegacyDriver, RuntimeBuilder};
+use tracing::info;
 
 #[cfg(feature = "fast")]
 use crate::base::limits;
@@ -35,25 +36,41 @@ impl fmt::Display for Engine {
             #[cfg(feature = "fast")]
             Engine::CoopTaskrun => "io_uring (COOP_TASKRUN)",
             #[cfg(feature = "fast")]
-            Engine::PlainRing => "io_uring",
+            Engine::PlainRing => "io_uring (no flags)",
             Engine::Epoll => "epoll",
         })
     }
 }
 
 impl Engine {
-    /// The best engine that this machine allows. The environment variable `PALANTIR_ENGINE` may ask for `epoll` or
-    /// `io_uring`; anything else, and its absence, means whatever is best. Errors: `io_uring` was asked for and is not
-    /// to be had, with the reason.
+    /// The best engine that this machine allows; the log gets the reason for the choice. The environment variable
+    /// `PALANTIR_ENGINE` may ask for `epoll` or `io_uring`; any other value, and its absence, leaves the choice to the
+    /// machine. Errors: `io_uring` was asked for and is not available, with the reason.
     pub fn choose() -> Result<Engine, String> {
-        let wish = std::env::var("PALANTIR_ENGINE").unwrap_or_default();
-        match (wish.as_str(), Engine::best_ring()) {
-            ("epoll", _) => Ok(Engine::Epoll),
-            (_, Ok(engine)) => Ok(engine),
+        let asked = std::env::var("PALANTIR_ENGINE").unwrap_or_default();
+        let (engine, reason) = Engine::decide(&asked, Engine::best_ring())?;
+        info!("the workers run on {engine}, because {reason}");
+        Ok(engine)
+    }
+
+    /// The engine, and the reason for it, given the value of `PALANTIR_ENGINE` and the best ring of this machine, or
+    /// why there is none.
+    fn decide(asked: &str, ring: Result<Engine, String>) -> Result<(Engine, String), String> {
+        match (asked, ring) {
+            ("epoll", _) => Ok((Engine::Epoll, "PALANTIR_ENGINE asks for epoll".to_owned())),
+            ("io_uring", Ok(ring)) => {
+                let reason = "PALANTIR_ENGINE asks for io_uring, and these are the best flags that the kernel takes";
+                Ok((ring, reason.to_owned()))
+            }
             ("io_uring", Err(reason)) => {
                 Err(format!("PALANTIR_ENGINE asks for io_uring, but {reason}"))
             }
-            (_, Err(_)) => Ok(Engine::Epoll),
+            (_, Ok(ring)) => {
+                let reason =
+                    "the kernel offers io_uring, and these are the best flags that it takes";
+                Ok((ring, reason.to_owned()))
+            }
+            (_, Err(reason)) => Ok((Engine::Epoll, reason)),
         }
     }
 
@@ -71,7 +88,7 @@ impl Engine {
 
     #[cfg(not(feature = "fast"))]
     fn best_ring() -> Result<Engine, String> {
-        Err("this is the portable build: build with --features fast".to_owned())
+        Err("this is the portable build (--no-default-features), which has no io_uring".to_owned())
     }
 
     #[cfg(feature = "fast")]
@@ -132,6 +149,10 @@ fn when_there_is_memory<T>(
 
 /// Starts a task on this thread's runtime. It runs to its end; nobody waits for it.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    #[cfg(test)]
+    if let Some(kernel) = crate::simulated::kernel() {
+        return kernel.executor.spawn(future);
+    }
     drop(monoio::spawn(future));
 }
 
@@ -175,8 +196,39 @@ pub fn forgo_huge_pages() {
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
-#[cfg(all(test, feature = "fast"))]
+#[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_follows_what_is_asked_for_and_what_there_is() {
+        let none = || Err("the kernel refuses a ring".to_owned());
+        let some = || Ok(Engine::Epoll); // Stands for a ring: the portable build has no other engine.
+        let rows = [
+            ("", some(), Ok("the kernel offers io_uring")),
+            ("", none(), Ok("the kernel refuses a ring")),
+            ("best", none(), Ok("the kernel refuses a ring")),
+            ("epoll", some(), Ok("PALANTIR_ENGINE asks for epoll")),
+            ("epoll", none(), Ok("PALANTIR_ENGINE asks for epoll")),
+            ("io_uring", some(), Ok("PALANTIR_ENGINE asks for io_uring")),
+            (
+                "io_uring",
+                none(),
+                Err("PALANTIR_ENGINE asks for io_uring, but the kernel refuses a ring"),
+            ),
+        ];
+        for (asked, ring, expected) in rows {
+            let decided = Engine::decide(asked, ring.clone()).map(|(_, reason)| reason);
+            let (Ok(said) | Err(said)) = &decided;
+            assert_eq!(decided.is_ok(), expected.is_ok(), "{asked} {ring:?}");
+            let (Ok(words) | Err(words)) = expected;
+            assert!(said.starts_with(words), "{asked} {ring:?}: {said}");
+        }
+    }
+}
+
+#[cfg(all(test, feature = "fast"))]
+mod ring_tests {
     use super::*;
 
     #[test]

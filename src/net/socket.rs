@@ -11,9 +11,8 @@ use monoio::net::{TcpStream, UnixStream};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
-use super::plain_socket::{PlainSocket, ReceiveQueue};
 use super::tls::{Negotiated, Tls};
-use super::{Block, Expired, Timer};
+use super::{Block, Expired, PlainSocket, ReceiveQueue, Timer};
 use crate::shared::sockets::Counted;
 
 /// A connected socket. After a TLS handshake on it ([`Socket::accept_tls`], [`Socket::connect_tls`]) it takes and gives

@@ -1,8 +1,6 @@
 //! Bytes and ends that come on an idle connection. Nothing is due on it, so whatever came ends its use: an end, or
 //! bytes that would be taken for the answer to the next request.
 
-use std::os::fd::AsRawFd;
-
 use super::Socket;
 use super::plain_socket::Unasked;
 
@@ -28,10 +26,6 @@ impl Socket {
     /// Bytes that were sent and that the peer's kernel has not acknowledged; of a Unix socket, that the peer has not
     /// read.
     pub fn unacknowledged(&self) -> usize {
-        let mut bytes: libc::c_int = 0;
-        let fd = self.plain.fd().as_raw_fd();
-        // SAFETY: the kernel writes one integer to `bytes`, during the call.
-        let done = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) };
-        if done == 0 { bytes as usize } else { 0 }
+        self.plain.unacknowledged()
     }
 }

@@ -1,9 +1,9 @@
-//! What the health thread knows of one backend, in a form that another process of the same machine understands: for
-//! the process that takes over at an upgrade.
+//! The health of one backend, in a form that another process of the same machine understands: for the process that
+//! takes over at an upgrade.
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of one backend. The fields are a part of the format of the message between processes. Instants are in
+/// The health of one backend. The fields are a part of the format of the message between processes. Instants are in
 /// microseconds of CLOCK_MONOTONIC, see [`crate::base::machine_clock`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -6,16 +6,21 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use crate::balance::{AlgorithmPlan, HashKey};
-use crate::base::addresses::BackendAddr;
+use crate::base::addresses::{BackendAddr, ListenAddr, SocketAccess};
+use crate::base::ids::PoolId;
 use crate::base::limits;
+use crate::http::cookies::CookieEdits;
 use crate::http::h1::HeadLimits;
-use crate::http::names::NameSet;
+use crate::http::names::{FieldEdits, NameSet};
+use crate::http::path::MergeSlashes;
 use crate::route::RouteTable;
 use crate::shared::backend_table::BackendTables;
+use crate::shared::client_count::ClientCount;
+use crate::shared::count::PerWorker;
 use crate::shared::slots::Slots;
 use crate::snapshot::{
-    Backend, ClientLimits, Descriptors, HealthCheck, Outlier, Pool, PoolOptions, ProbeKind,
-    ProbeTls, Snapshot, Traceparent,
+    Backend, ClientLimits, Descriptors, HalfClose, HealthCheck, HostHeader, Listener, Outlier,
+    Pool, PoolOptions, ProbeKind, ProbeTls, Route, RouteTimeouts, Snapshot, Traceparent,
 };
 use crate::tls::FilesRead;
 
@@ -72,6 +77,60 @@ pub fn snapshot(generation: u64, pools: Vec<Pool>) -> Arc<Snapshot> {
 pub fn adapted(mut snapshot: Arc<Snapshot>, adapt: impl FnOnce(&mut Snapshot)) -> Arc<Snapshot> {
     adapt(Arc::get_mut(&mut snapshot).expect("nobody else has the snapshot"));
     snapshot
+}
+
+/// A listener in cleartext that speaks both versions of HTTP.
+pub fn listener(addr: ListenAddr) -> Listener {
+    Listener {
+        addr,
+        tls: None,
+        http2: true,
+        proxy_protocol: false,
+        proxy_protocol_from: Vec::new(),
+        redirect_to_https: false,
+        merge_slashes: MergeSlashes::default(),
+        https_port: 443,
+        half_close: HalfClose::default(),
+        tolerates_control_bytes: false,
+        access: SocketAccess::of_mode(0o600),
+        connections: usize::MAX,
+        min_rate_bytes: 0,
+        min_rate_grace: Duration::ZERO,
+        clients: Arc::new(ClientCount::new(1)),
+    }
+}
+
+/// The snapshot whose only route takes all requests to the first pool. Requests and responses pass as they are.
+pub fn with_route(snapshot: &mut Snapshot) {
+    let long = Duration::from_secs(60);
+    snapshot.route_table = Arc::new(RouteTable::new(&[(None, "/".to_owned())]));
+    snapshot.routes = vec![Arc::new(Route {
+        name: "/".to_owned(),
+        pool: PoolId(0),
+        prefix: String::new(),
+        strip_prefix: false,
+        host_header: HostHeader::Preserve,
+        wants_certificate: false,
+        request_fields: FieldEdits::new(Vec::new(), Vec::new()),
+        response_fields: FieldEdits::new(Vec::new(), Vec::new()),
+        retries: 1,
+        timeout: None,
+        timeouts: RouteTimeouts {
+            client_body: long,
+            connect: long,
+            upstream_response: long,
+            upstream_idle: long,
+            tunnel_idle: long,
+        },
+        request_body_bytes: u64::MAX,
+        via: false,
+        rewrite_location: false,
+        cookies: CookieEdits::default(),
+        forwarded: false,
+        x_real_ip: false,
+        answer_continue: false,
+        counts: Arc::new(PerWorker::new(1)),
+    })];
 }
 
 /// A pool that is neither probed nor watched for outliers.

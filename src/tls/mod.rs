@@ -48,6 +48,9 @@ pub use tickets::{TicketKeys, check_ticket_file};
 pub use vault::{ServerSide, Vault};
 pub use words::in_words;
 
+/// The settings of the side that connects, as everybody who makes connections with them holds them.
+pub type SharedClientConfig = Arc<rustls::ClientConfig>;
+
 /// What is agreed on in a handshake (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Alpn {

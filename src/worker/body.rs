@@ -1,9 +1,12 @@
-//! A body on its way, without I/O: how much of what was received belongs to it, and how it is framed again.
+//! A body on its way, without I/O: how much of what was received belongs to it, and how it is framed again. The framing
+//! of its sender is taken off once, then the body goes through its filters, and the framing of its receiver is put on
+//! once.
 
 use crate::base::limits;
 use crate::http::h1::{CHUNK_END, ChunkedDecoder, Piece, write_chunk_header, write_last_chunk};
 use crate::http::refusal::Refusal;
 use crate::net::Block;
+use crate::worker::relay::Filters;
 use crate::worker::trailers::TrailerRules;
 
 /// How the part that is still to come is framed.
@@ -27,6 +30,8 @@ pub struct Body {
     pub trailers: Vec<u8>,
     /// Which trailers are passed on; `None`: it has none.
     pub rules: Option<TrailerRules>,
+    /// What changes it on its way; `None`: nothing does.
+    pub filters: Option<Box<Filters>>,
 }
 
 /// Why a body is refused.
@@ -57,6 +62,7 @@ impl Body {
             most: 0,
             trailers: Vec::new(),
             rules: None,
+            filters: None,
         }
     }
 
@@ -67,12 +73,19 @@ impl Body {
 
     /// Whether nothing is still to come.
     pub fn has_ended(&self) -> bool {
-        matches!(self.coming, Coming::Nothing)
+        matches!(self.coming, Coming::Nothing) && !self.is_held_back()
     }
 
-    /// Whether its bytes are passed on as they come, without framing to take off or put on.
+    /// Whether a filter has given bytes that have no place in the output yet.
+    pub fn is_held_back(&self) -> bool {
+        let filters = self.filters.as_ref();
+        filters.is_some_and(|filters| !filters.given().is_empty())
+    }
+
+    /// Whether its bytes are passed on as they come: no filter changes them, and there is no framing to take off or put
+    /// on.
     pub fn is_verbatim(&self) -> bool {
-        !self.chunked && !matches!(self.coming, Coming::Chunked(_))
+        !self.chunked && self.filters.is_none() && !matches!(self.coming, Coming::Chunked(_))
     }
 
     /// Of a verbatim body: how many of the `available` bytes belong to it. They count as passed on.
@@ -117,6 +130,10 @@ impl Body {
             if room == 0 {
                 return Ok(Progress::Full);
             }
+            if self.is_held_back() {
+                self.put_filtered(room, out);
+                continue;
+            }
             if received.is_empty() {
                 return Ok(Progress::Drained);
             }
@@ -125,7 +142,7 @@ impl Body {
                 Coming::Chunked(decoder) => {
                     let (used, piece) = decoder.decode(input).map_err(Unacceptable::Malformed)?;
                     match piece {
-                        Piece::Data(range) => self.put(&input[range], out)?,
+                        Piece::Data(range) => self.pass(&input[range], out)?,
                         Piece::End => self.end(out),
                         Piece::NeedMore => {}
                     }
@@ -133,8 +150,8 @@ impl Body {
                 }
                 _ => {
                     let taken = self.take(input.len());
-                    self.put(&input[..taken], out)?;
-                    if self.has_ended() {
+                    self.pass(&input[..taken], out)?;
+                    if matches!(self.coming, Coming::Nothing) {
                         self.end(out);
                     }
                     taken
@@ -155,18 +172,42 @@ impl Body {
         is_end
     }
 
-    fn put(&mut self, data: &[u8], out: &mut Block) -> Result<(), Unacceptable> {
+    /// Takes bytes of the body, without their sender's framing, and puts them behind `out` unless a filter keeps them.
+    fn pass(&mut self, data: &[u8], out: &mut Block) -> Result<(), Unacceptable> {
         self.spend(data.len())?;
-        if self.chunked {
+        match &mut self.filters {
+            None => self.put(data, out),
+            Some(filters) => filters.pass(data),
+        }
+        Ok(())
+    }
+
+    /// Puts at most `room` of the bytes behind `out` that the filters have given, and the end behind the last of them.
+    fn put_filtered(&mut self, room: usize, out: &mut Block) {
+        let Some(mut filters) = self.filters.take() else {
+            return;
+        };
+        let count = filters.given().len().min(room);
+        self.put(&filters.given()[..count], out);
+        filters.note_taken(count);
+        self.filters = Some(filters);
+        if self.has_ended() {
+            self.put_end(out);
+        }
+    }
+
+    /// Puts bytes of the body behind `out`, in the framing of their receiver.
+    fn put(&self, data: &[u8], out: &mut Block) {
+        if self.chunked && !data.is_empty() {
             write_chunk_header(out.vec(), data.len());
             out.extend(data);
             out.extend(CHUNK_END);
         } else {
             out.extend(data);
         }
-        Ok(())
     }
 
+    /// Notes the end of the body, and puts it behind `out` unless a filter has kept some of the body.
     fn end(&mut self, out: &mut Block) {
         if let Coming::Chunked(decoder) = std::mem::replace(&mut self.coming, Coming::Nothing) {
             self.trailers = decoder.trailers().to_vec();
@@ -174,6 +215,16 @@ impl Body {
         if let Some(rules) = &self.rules {
             rules.apply(&mut self.trailers);
         }
+        if let Some(filters) = &mut self.filters {
+            filters.end();
+        }
+        if !self.is_held_back() {
+            self.put_end(out);
+        }
+    }
+
+    /// Puts the end of the body behind `out`, where its receiver's framing has one.
+    fn put_end(&mut self, out: &mut Block) {
         if self.chunked {
             write_last_chunk(out.vec(), &std::mem::take(&mut self.trailers));
         }
@@ -229,6 +280,7 @@ mod tests {
                 most: u64::MAX,
                 trailers: Vec::new(),
                 rules: None,
+                filters: None,
             };
             let (mut received, mut out) = (block(input), block(b""));
             assert_eq!(body.reframe(&mut received, &mut out), Ok(Progress::Ended));
@@ -245,6 +297,7 @@ mod tests {
             most: u64::MAX,
             trailers: Vec::new(),
             rules: None,
+            filters: None,
         };
         assert!(body.source_ended(Vec::new(), &mut out) && body.has_ended());
         assert_eq!(out.filled(), b"0\r\n\r\n");
@@ -255,6 +308,7 @@ mod tests {
                 most: u64::MAX,
                 trailers: Vec::new(),
                 rules: None,
+                filters: None,
             };
             assert!(!body.source_ended(Vec::new(), &mut out));
         }
@@ -268,6 +322,7 @@ mod tests {
             most: 4,
             trailers: Vec::new(),
             rules: None,
+            filters: None,
         };
         let (mut received, mut out) = (block(b"3\r\nabc\r\n2\r\nde\r\n"), block(b""));
         assert_eq!(
@@ -290,7 +345,7 @@ mod tests {
                 sent.extend_from_slice(CHUNK_END);
             }
             write_last_chunk(&mut sent, b"");
-            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX, trailers: Vec::new(), rules: None };
+            let mut body = Body { coming: chunked(), chunked: false, most: u64::MAX, trailers: Vec::new(), rules: None, filters: None };
             let mut passed = Vec::new();
             for piece in sent.chunks(split) {
                 let mut received = block(piece);

@@ -163,6 +163,7 @@ fn body_of(incoming: &Incoming<'_>, exchange: &Exchange, carrier: Carrier) -> Bo
         trailers: Vec::new(),
         rules: (head.body != RequestBody::None)
             .then(|| TrailerRules::of_request(exchange, incoming.client)),
+        filters: None,
     }
 }
 

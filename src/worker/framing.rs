@@ -74,6 +74,23 @@ pub fn of_response(
     }
 }
 
+/// The framing of a response's body that a filter changes: nobody knows the length of what it gives before its end.
+pub fn of_filtered_response(
+    body: ResponseBody,
+    from: Version,
+    to: Version,
+    strict: bool,
+) -> ResponseFraming {
+    let given = match body {
+        ResponseBody::Length(1..) => ResponseBody::UntilClose,
+        other => other,
+    };
+    ResponseFraming {
+        coming: of_response(body, from, to, strict).coming,
+        ..of_response(given, from, to, strict)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +121,29 @@ mod tests {
             let framing = of_request(body, from, speaks_http1);
             let found = (name(&framing.coming), framing.chunked);
             assert_eq!(found, (coming, chunked), "{body:?} {from:?} {speaks_http1}");
+        }
+    }
+
+    #[test]
+    fn a_filtered_response_has_no_length() {
+        use ResponseBody::{Chunked, Length, None, UntilClose};
+        let rows = [
+            (None, Http11, Http11, None, "nothing", false),
+            (Length(0), Http11, Http11, Length(0), "nothing", false),
+            (Length(5), Http11, Http10, UntilClose, "length", false),
+            (Length(5), Http11, Http11, Chunked, "length", true),
+            (Length(5), Http11, Http2, Chunked, "length", false),
+            (Length(5), Http2, Http11, Chunked, "until close", true),
+            (Chunked, Http11, Http11, Chunked, "chunked", true),
+            (Chunked, Http11, Http10, UntilClose, "chunked", false),
+            (UntilClose, Http11, Http11, Chunked, "until close", true),
+        ];
+        for (body, from, to, announced, coming, chunked) in rows {
+            let framing = of_filtered_response(body, from, to, false);
+            let found = (framing.announced, name(&framing.coming), framing.chunked);
+            let name = format!("{body:?} {from:?} {to:?}");
+            assert_eq!(found, (announced, coming, chunked), "{name}");
+            assert_eq!(framing.ends_by_close, announced == UntilClose);
         }
     }
 

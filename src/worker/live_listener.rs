@@ -56,13 +56,10 @@ pub fn end_changed(before: &[Rc<LiveListener>], after: &[Rc<LiveListener>]) -> b
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
-    use crate::base::addresses::{ListenAddr, SocketAccess};
-    use crate::shared::client_count::ClientCount;
+    use crate::base::addresses::ListenAddr;
     use crate::snapshot::sample;
 
     fn snapshot(listeners: Vec<Listener>) -> Arc<Snapshot> {
@@ -73,21 +70,8 @@ mod tests {
 
     fn listener(port: u16, redirect_to_https: bool) -> Listener {
         Listener {
-            addr: ListenAddr::Tcp(SocketAddr::from(([127, 0, 0, 1], port))),
-            tls: None,
-            http2: true,
-            proxy_protocol: false,
-            proxy_protocol_from: Vec::new(),
             redirect_to_https,
-            merge_slashes: Default::default(),
-            https_port: 443,
-            half_close: Default::default(),
-            tolerates_control_bytes: false,
-            access: SocketAccess::of_mode(0o600),
-            connections: usize::MAX,
-            min_rate_bytes: 0,
-            min_rate_grace: Duration::ZERO,
-            clients: Arc::new(ClientCount::new(1)),
+            ..sample::listener(ListenAddr::Tcp(([127, 0, 0, 1], port).into()))
         }
     }
 

@@ -8,7 +8,6 @@ mod buffer_body;
 mod client_room;
 mod connection;
 mod decide;
-mod deliver;
 mod downstream;
 mod encode;
 mod exchange;
@@ -32,6 +31,7 @@ mod references;
 mod relay;
 mod reply;
 mod resort;
+mod response;
 mod retry;
 #[cfg(test)]
 mod sample;
@@ -81,6 +81,12 @@ pub fn work(start: Start) -> io::Result<()> {
         pin(cpu);
     }
     run(start.engine, work_here(start))?
+}
+
+/// Runs a worker inside the simulated world.
+#[cfg(test)]
+pub async fn simulate(start: Start) {
+    work_here(start).await.unwrap();
 }
 
 /// A guard of a task without which the worker cannot work. The engine does not catch a panic, so that the panic ends

@@ -8,7 +8,6 @@ use std::task::Poll;
 use crate::worker::buffer_body::buffer_body;
 use crate::worker::decide::{Decision, decide, wait_for_memory};
 use crate::worker::downstream::{Client, Next, receive_rest_of_head};
-use crate::worker::encode::PreparedRequest;
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::forward::forward;
@@ -54,7 +53,7 @@ async fn answer(
     client: &Client,
     exchange: &mut Exchange,
 ) -> Result<(), Failure> {
-    let (request, promise) = loop {
+    let (mut request, promise) = loop {
         match decide(shard, client, exchange)? {
             Decision::NeedMore => receive_rest_of_head(shard, client, exchange).await?,
             Decision::Wait(request) => {
@@ -67,21 +66,10 @@ async fn answer(
             Decision::Forward(request, promise) => break (request, promise),
         }
     };
-    let answered = serve_from_backend(shard, client, exchange, request).await;
-    drop(promise);
-    answered
-}
-
-/// Forwards a request to a backend, and the response to the client.
-async fn serve_from_backend(
-    shard: &Rc<Shard>,
-    client: &Client,
-    exchange: &mut Exchange,
-    mut request: PreparedRequest,
-) -> Result<(), Failure> {
     buffer_body(&shard.blocks, client, exchange, &mut request)?;
     let answered = forward(shard, client, exchange, &mut request).await;
     shard.blocks.give(request.bytes);
+    drop(promise);
     answered
 }
 

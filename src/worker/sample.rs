@@ -1,8 +1,10 @@
 //! A worker without clients, for tests of its parts over real sockets.
 
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::base::addresses::BackendAddr;
@@ -85,6 +87,29 @@ pub fn refusing() -> BackendAddr {
 /// Changes a pool to one of HTTP/2.
 pub fn of_http2(pool: &mut Pool) {
     pool.options.protocol = Protocol::Http2;
+}
+
+/// Runs `task` as a task of its own, which others can have their turn beside, and waits for its outcome.
+pub async fn spawned<T: 'static>(task: impl Future<Output = T> + 'static) -> T {
+    let outcome = Rc::new(RefCell::new((None, None::<Waker>)));
+    let told = outcome.clone();
+    spawn(async move {
+        let done = task.await;
+        let (place, waker) = &mut *told.borrow_mut();
+        *place = Some(done);
+        waker.take().into_iter().for_each(Waker::wake);
+    });
+    let done = poll_fn(|cx| {
+        let (place, waker) = &mut *outcome.borrow_mut();
+        match place.take() {
+            Some(done) => Poll::Ready(done),
+            None => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    });
+    done.await
 }
 
 /// Lets the worker work until `is_true`. Panics if that takes too long.

@@ -14,7 +14,7 @@ use crate::worker::downstream::{Client, Lingering};
 use crate::worker::exchange::Exchange;
 use crate::worker::failure::Failure;
 use crate::worker::min_rate::MinRate;
-use crate::worker::relay::{Broken, Relay};
+use crate::worker::relay::{Broken, Relay, Sink, Source};
 use crate::worker::shard::Shard;
 use crate::worker::stream::Stream;
 use crate::worker::wire::nothing;
@@ -28,25 +28,29 @@ pub async fn upload(attempt: &Attempt<'_>, body: &mut Body, timer: &Timer) -> Re
     let (client, exchange) = (attempt.client, attempt.exchange);
     let (no_rate, rate) = (MinRate::none(), BodyRate::of(attempt));
     let relay = Relay {
-        blocks: &attempt.shard.blocks,
-        pace: &attempt.shard.pace,
-        memory: &attempt.shard.memory,
-        from: &client.wire,
-        to: &attempt.upstream.wire.stream,
-        timer,
-        idle: &|| attempt.wait_to_upload(Side::Client),
-        stall: &|| {
-            attempt.upload_moves();
-            attempt.wait_to_upload(Side::Backend)
+        source: Source {
+            shard: attempt.shard,
+            wire: &client.wire,
+            timer,
+            idle: &|| attempt.wait_to_upload(Side::Client),
+            is_slow: &|waited, bytes| rate.is_slow(attempt, waited, bytes),
         },
-        count: &|bytes| {
-            attempt.upload_moves();
-            exchange.count_request(bytes);
+        sink: Sink {
+            shard: attempt.shard,
+            stream: &attempt.upstream.wire.stream,
+            timer,
+            stall: &|| {
+                attempt.upload_moves();
+                attempt.wait_to_upload(Side::Backend)
+            },
+            count: &|bytes| {
+                attempt.upload_moves();
+                exchange.count_request(bytes);
+            },
+            rate: &no_rate,
+            is_cut: &|| false, // The side that receives the answer watches for that.
+            has_sent: Cell::default(),
         },
-        is_source_slow: &|waited, bytes| rate.is_slow(attempt, waited, bytes),
-        sink_rate: &no_rate,
-        is_cut: &|| false, // The side that receives the answer watches for that.
-        has_sent: Cell::default(),
     };
     let mut out = attempt.shard.blocks.take();
     let relayed = relay.run(&mut out, body, nothing).await;

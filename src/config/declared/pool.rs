@@ -50,7 +50,19 @@ static NAME: [Setting; 2] = [
 
 /// The settings of a pool's work, which a route with a pool of its own has too.
 pub fn work() -> impl Iterator<Item = &'static Setting> {
-    ALGORITHM.iter().chain(&CHECKS).chain(PoolOptions::SETTINGS)
+    let algorithm = ALGORITHM.iter().chain(parameters());
+    algorithm.chain(&CHECKS).chain(PoolOptions::SETTINGS)
+}
+
+/// The parameters of all algorithms, each once.
+fn parameters() -> Vec<&'static Setting> {
+    let mut found: Vec<&'static Setting> = Vec::new();
+    for parameter in ALGORITHMS.iter().flat_map(|entry| entry.parameters) {
+        if !found.iter().any(|known| known.name == parameter.name) {
+            found.push(parameter);
+        }
+    }
+    found
 }
 
 /// The keys of the settings of a pool's work, as documented.
@@ -78,24 +90,12 @@ fn algorithms() -> Vec<&'static str> {
     ALGORITHMS.iter().map(|entry| entry.name).collect()
 }
 
-static ALGORITHM: [Setting; 2] = [
-    Setting::new(
-        "balancing_algorithm",
-        Kind::Word(algorithms),
-        Absent::Is(Value::Word(default::ALGORITHM)),
-        "Algorithm that picks the backend of a request.",
-    ),
-    Setting::new(
-        "hash_on",
-        Kind::text(
-            "^(client_address|path|header:.+|cookie:.+)$",
-            "header:x-user",
-        ),
-        Absent::Is(Value::Text("client_address")),
-        "Part of a request that makes its key: `\"client_address\"`, `\"path\"`, `\"header:name\"` or \
-         `\"cookie:name\"`. Only for an algorithm that uses a key.",
-    ),
-];
+static ALGORITHM: [Setting; 1] = [Setting::new(
+    "balancing_algorithm",
+    Kind::Word(algorithms),
+    Absent::Is(Value::Word(default::ALGORITHM)),
+    "Algorithm that picks the backend of a request.",
+)];
 
 static CHECKS: [Setting; 3] = [
     optional(

@@ -12,7 +12,7 @@ use crate::base::setting::{Absent, Kind, Section, Setting, Value};
 /// The file as a whole.
 pub static ROOT: Section = Section {
     name: "Settings",
-    title: "top level",
+    title: "Top level",
     doc: "Settings that stand before the first section of the file.",
     settings: || SETTINGS.iter().collect(),
 };

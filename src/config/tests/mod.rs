@@ -1,5 +1,6 @@
 //! What a whole file comes to: its mistakes word for word, or its snapshot.
 
+mod declared;
 mod health_checks;
 mod mistakes;
 mod names;

@@ -12,7 +12,9 @@ use crate::snapshot::AccessLogFormat;
 /// Everything that is written of one exchange.
 #[derive(Debug)]
 pub struct Record<'a> {
+    /// The line of the exchange.
     pub line: &'a AccessLine,
+    /// The names that the line contains.
     pub names: LineNames<'a>,
     /// When the request came.
     pub at: SystemTime,
@@ -73,7 +75,9 @@ fn json(record: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 enum Json<'a> {
+    /// A number.
     Number(u64),
+    /// A text; `None`: there is none.
     Text(Option<&'a [u8]>),
 }
 
@@ -371,7 +375,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever comes in, what goes out is one line of printable text with balanced quotes.
+        /// For every input, the output is one line of printable text with balanced quotes.
         #[test]
         fn no_text_breaks_a_line(
             target in proptest::collection::vec(proptest::num::u8::ANY, 0..200),

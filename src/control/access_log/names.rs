@@ -36,8 +36,11 @@ struct PoolNames {
 /// The names in one line; `None` for what the exchange did not come to, or is forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineNames<'a> {
+    /// The name of the route.
     pub route: Option<&'a str>,
+    /// The name of the pool.
     pub pool: Option<&'a str>,
+    /// The backend, as logs and metrics name it.
     pub backend: Option<&'a str>,
 }
 

@@ -131,9 +131,10 @@ fn follow<T>(
             return Err(Errno::LOOP.into());
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            match is_last {
-                true => names.push(name),
-                false => return Err(Errno::NOTDIR.into()),
+            if is_last {
+                names.push(name)
+            } else {
+                return Err(Errno::NOTDIR.into());
             }
         } else {
             let is_of_the_kernel = is_of_the_kernel(&folder)?;

@@ -61,7 +61,9 @@ struct Refused {
 /// The state of the thread. Without a file, lines of requests that began when there was one are dropped.
 #[derive(Debug)]
 pub struct LogThread {
+    /// The orders of the control thread.
     pub orders: SharedOrders,
+    /// The progress, for threads that only report it.
     pub progress: Arc<Progress>,
     gauges: AllGauges,
     rings: Vec<Receiver<AccessLine>>,

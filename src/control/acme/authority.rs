@@ -16,9 +16,11 @@ use crate::tls::{Alpn, Challenges, ClientSettings, Vault};
 
 /// Everything that an order needs.
 pub struct Authority {
+    /// The settings of the authority: its directory, the contacts, and the folder of the certificates.
     pub settings: AcmeSettings,
     store: Store,
     disk: Arc<Disk>,
+    /// The answers that the workers give to the authority.
     pub challenges: Arc<Challenges>,
     /// The account once it was needed. Orders that want it at once wait for the first: there is to be only one.
     account: Mutex<Option<Account>>,
@@ -32,6 +34,7 @@ struct Kept {
 }
 
 impl Authority {
+    /// The authority of these settings. Nothing is read or asked yet.
     pub fn new(settings: AcmeSettings, challenges: Arc<Challenges>, disk: Arc<Disk>) -> Authority {
         Authority {
             store: Store::new(settings.clone()),
@@ -81,7 +84,7 @@ impl Authority {
         warn!("the account is unknown to the authority, but its file cannot be removed: {why}");
     }
 
-    /// What the folder holds. A file that says nothing of use is told, and stands for none.
+    /// The account that the folder holds. A file without an account that can be used is logged, and counts as none.
     async fn kept_account(&self) -> Result<Option<Kept>, Failure> {
         let bytes = self.on_disk(Store::account).await?;
         let Some(bytes) = bytes.map_err(|why| Failure::new(Outcome::NotKept, why))? else {

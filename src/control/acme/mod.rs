@@ -26,7 +26,7 @@ use crate::control::acme::disk::Disk;
 use crate::control::acme::orders::Orders;
 use crate::tls::Challenges;
 
-/// What a configuration wants to have ordered. By default nothing.
+/// The certificates that a configuration wants to have ordered; by default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     settings: Option<AcmeSettings>,
@@ -34,7 +34,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Of this configuration.
+    /// The certificates of this configuration.
     pub fn of(config: &Config) -> Wanted {
         let listeners = config.settings.listeners.iter();
         let tls = listeners.filter_map(|listener| listener.tls.as_ref());

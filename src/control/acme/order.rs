@@ -100,7 +100,8 @@ async fn answer<'a>(
     Ok(open)
 }
 
-/// What the authority says of the name. It says so of the challenge, which is below the order.
+/// The reason that the authority gives about the name. The authority attaches it to the challenge, which is below the
+/// order.
 async fn why_not_proven(order: &mut Order) -> Failure {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {

@@ -53,6 +53,7 @@ struct Waiting {
 enum Done {
     /// Nothing was ordered: the name is due later, or nothing was known of it before.
     Looked(Waiting),
+    /// An order has ended: with the validity of the certificate, or without one.
     Ordered(Result<Validity, Failure>),
 }
 

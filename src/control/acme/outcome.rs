@@ -1,4 +1,4 @@
-//! What became of an order.
+//! The outcome of an order.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,12 +11,13 @@ use crate::base::limits;
 /// How an order ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// The certificate was issued and stored.
     Issued,
     /// No authority answered, or not as one.
     Unreachable,
     /// The authority did not take the account, the order or the name.
     Refused,
-    /// It did not get the answer that proves the name ours.
+    /// The authority did not get the answer that proves control of the name.
     NotProven,
     /// The authority gave something that is no certificate for the name, or a worse one than the stored one.
     Unusable,
@@ -53,6 +54,7 @@ impl Outcome {
 pub struct OrderCounts([AtomicU64; ALL.len()]);
 
 impl OrderCounts {
+    /// Counts an order that ended like this.
     pub(super) fn note(&self, outcome: Outcome) {
         let number = ALL.iter().position(|known| *known == outcome);
         self.0[number.unwrap_or_default()].fetch_add(1, Relaxed);
@@ -68,6 +70,7 @@ impl OrderCounts {
 /// Why there is no certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// How the order ended.
     pub outcome: Outcome,
     /// On one line, of at most [`limits::ACME_REASON_BYTES`]: part of it an authority has written.
     pub why: String,
@@ -78,6 +81,7 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure of an order. `why` is shortened to one line.
     pub fn new(outcome: Outcome, why: impl AsRef<str>) -> Failure {
         Failure {
             outcome,
@@ -87,12 +91,12 @@ impl Failure {
         }
     }
 
-    /// What the authority says of a name that it was not convinced of.
+    /// A failure with the reason that the authority gives for a name of which it was not convinced.
     pub fn not_proven(problem: &Problem) -> Failure {
         Failure::new(Outcome::NotProven, text_of(problem))
     }
 
-    /// Whose trouble it is.
+    /// The side that has the trouble.
     pub fn trouble(&self) -> Trouble {
         match self.outcome {
             Outcome::Unreachable => Trouble::Unreachable,

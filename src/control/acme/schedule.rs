@@ -14,12 +14,12 @@ pub fn renewal(not_before: i64, not_after: i64, chance: f64) -> i64 {
     not_before.saturating_add(after as i64)
 }
 
-/// Whose trouble it is that an order failed.
+/// The side that has the trouble because of which an order failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The authority did not see the order, or did not answer it: to ask again costs it nothing.
     Unreachable,
-    /// It has looked at the order and did not give a certificate. Authorities count these.
+    /// The authority has looked at the order and did not give a certificate. Authorities count such orders.
     Refused,
 }
 

@@ -19,24 +19,26 @@ pub struct Store {
     settings: AcmeSettings,
 }
 
-/// What there is for a name.
+/// The files that there are for a name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
+    /// There is no file.
     Nothing,
     /// A file that is of no use, and why.
     Useless(String),
     /// The file cannot be read at the moment, with the reason. The file may well hold a good certificate.
     Unread(String),
+    /// There is a certificate, which is valid for this time.
     Certificate(Validity),
 }
 
 impl Store {
-    /// What these settings name.
+    /// The store in the folder that these settings name.
     pub fn new(settings: AcmeSettings) -> Store {
         Store { settings }
     }
 
-    /// What there is for this name.
+    /// Looks for the certificate of this name.
     pub fn certificate(&self, name: &str) -> Found {
         let files = self.settings.pair(name);
         if let Err(error) = files.cert.metadata()
@@ -88,7 +90,7 @@ impl Store {
         fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    /// What was kept of the account; `None`: nothing. Errors: it cannot be read.
+    /// The account that was stored; `None`: there is none. Errors: the file cannot be read.
     pub fn account(&self) -> Result<Option<Vec<u8>>, String> {
         let path = self.account_path();
         match file::read(&path, limits::TLS_FILE_BYTES) {

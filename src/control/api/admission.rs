@@ -12,7 +12,7 @@ use crate::snapshot::ServerTls;
 /// A connection's.
 #[derive(Clone)]
 pub struct Admission {
-    /// What the API demanded of TLS clients when the connection was accepted.
+    /// The settings by which TLS clients were checked when the connection was accepted.
     tls: Option<ServerTls>,
     standing: Standing,
 }

@@ -22,6 +22,7 @@ use crate::control::ask::{Accepted, Ask, Wish};
 /// request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
+    /// The address of the client, or the subject of its certificate.
     pub name: String,
     /// Whether the client is on this machine: the connection came over a Unix socket or from a loopback address.
     pub is_local: bool,
@@ -47,14 +48,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// What a change came to.
+/// The outcome of a change.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outcome {
     /// The revision in force now.
     pub revision: u64,
     /// Whether anything changed.
     pub changed: bool,
-    /// What there is to know besides.
+    /// Further remarks about the change.
     pub notes: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! What a request brings: its JSON, its query and the names in its path. Each is taken strictly, and what is not right
-//! is a problem with the field's name.
+//! The content of a request: its JSON, its query and the names in its path. Each is taken strictly, and what is not
+//! right is a problem with the field's name.
 
 use std::time::Duration;
 

@@ -9,28 +9,31 @@ use utoipa::openapi::{
 
 use super::problem::{ApiProblem, MEDIA_TYPE};
 
-/// What may be answered to every request.
+/// The refusals that any request may meet.
 const ALWAYS: [(&str, &str); 2] = [
-    ("400", "Malformed"),
+    ("400", "The request is malformed"),
     ("421", "The Host is not one of this API's"),
 ];
-/// Where a name stands in the path.
-const NAMED: [(&str, &str); 1] = [("404", "There is no such thing")];
-/// What may be answered to a change.
+/// The refusals that a request with a name in its path may meet.
+const NAMED: [(&str, &str); 1] = [("404", "There is no resource of this name")];
+/// The refusals that a change may meet.
 const CHANGING: [(&str, &str); 6] = [
-    ("404", "There is no such thing"),
-    ("409", "Not possible as things are"),
-    ("412", "The revision is another one than If-Match says"),
+    ("404", "There is no resource of this name"),
+    ("409", "The change is impossible in the present state"),
+    (
+        "412",
+        "The revision in force is not the one that If-Match names",
+    ),
     ("422", "A value is not right; see errors"),
     ("500", "palantir failed; nothing has changed"),
     ("503", "palantir is stopping, or takes longer than expected"),
 ];
-/// What may be answered to a change, whoever asks for it.
+/// The refusals that a change may meet, whoever asks for it.
 const GUARDED: [(&str, &str); 1] = [(
     "403",
     "The page that asks is not palantir's own, or the token may only read",
 )];
-/// What may be answered to a request with a body.
+/// The refusals that a request with a body may meet.
 const WITH_BODY: [(&str, &str); 4] = [
     ("408", "The body did not come in time"),
     ("413", "The body is too large"),
@@ -38,21 +41,27 @@ const WITH_BODY: [(&str, &str); 4] = [
     ("422", "A value is not right; see errors"),
 ];
 const WITH_TOKEN: [(&str, &str); 1] = [("401", "The token is missing or wrong")];
-/// What changes nothing although it is posted.
+/// The resource that changes nothing although its method is POST.
 const HARMLESS: &str = "/config/check";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
-    info(title = "palantir", description = "The management API of palantir, a reverse proxy.\n\nPOST, PUT and PATCH must say `Content-Type: application/json`, also without a body. With `client_ca` in the configuration, who connects needs a certificate (mutual TLS), and changes are logged with its subject. The ETag of a resource is the revision of the configuration in force; a change with `If-Match` is refused if that is another one by now."),
+    info(
+        title = "palantir",
+        description = "The management API of palantir, a reverse proxy.\n\nPOST, PUT and PATCH must say `Content-Type: \
+        application/json`, also without a body. With `client_ca` in the configuration, a client needs a certificate \
+        (mutual TLS), and changes are logged with its subject. The ETag of a resource is the revision of the \
+        configuration in force; a change with `If-Match` is refused if another revision is in force by now."
+    ),
     components(schemas(ApiProblem)),
     tags(
-        (name = "servers", description = "The short form, for one pool or the default one"),
-        (name = "pools", description = "Pools and their servers, in full"),
-        (name = "routes", description = "Where requests go"),
-        (name = "configuration", description = "What is in force, and how it came to be"),
+        (name = "servers", description = "Servers in the short form, of one pool or of the default pool"),
+        (name = "pools", description = "Pools and their servers, with all settings"),
+        (name = "routes", description = "Routes: the pool that a request is sent to"),
+        (name = "configuration", description = "The configuration in force, and its earlier revisions"),
         (name = "change", description = "Reload and upgrade"),
-        (name = "figures", description = "What palantir does at the moment"),
-        (name = "palantir", description = "palantir itself"),
+        (name = "figures", description = "Figures of the present work of palantir"),
+        (name = "palantir", description = "Version and health of palantir"),
     )
 )]
 struct Head;

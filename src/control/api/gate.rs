@@ -19,7 +19,7 @@ use super::tokens::{Right, Tokens};
 use crate::base::addresses::ListenAddr;
 use crate::http::host;
 
-/// What may be read without a token: it is the same in every palantir, or a single word.
+/// The paths that may be read without a token: their content is the same in every palantir, or a single word.
 const OPEN_PATHS: [&str; 5] = ["/", "/docs", "/openapi.json", "/health", "/ready"];
 /// Where a text may be posted that changes nothing.
 const TEXT_PATH: &str = "/config/check";
@@ -33,10 +33,12 @@ pub fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path)
 }
 
-/// What the gate goes by.
+/// The checks that every request to the management API must pass.
 #[derive(Debug)]
 pub struct Gate {
+    /// The address that the API listens on.
     pub listen_addr: ListenAddr,
+    /// The tokens in force.
     pub tokens: Tokens,
     /// Whether TLS is spoken.
     pub is_tls: bool,
@@ -129,12 +131,13 @@ impl Gate {
                 .is_some_and(|host| host.eq_ignore_ascii_case(asked_host.as_bytes()))
         };
         let mut origins = headers.get_all(header::ORIGIN).iter();
-        match origins.all(|origin| own(origin.as_bytes())) {
-            true => Ok(()),
-            false => Err(ApiProblem::new(
+        if origins.all(|origin| own(origin.as_bytes())) {
+            Ok(())
+        } else {
+            Err(ApiProblem::new(
                 StatusCode::FORBIDDEN,
                 "a page of another origin may not change anything",
-            )),
+            ))
         }
     }
 

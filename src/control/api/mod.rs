@@ -41,7 +41,7 @@ use crate::control::bad_requests::BadRequests;
 use crate::control::metrics::{Board, Sources};
 use problem::ApiProblem;
 
-/// What the API speaks of.
+/// The state that the resources of the API show and change.
 pub struct ApiState {
     asks: Asks,
     sources: Sources,
@@ -71,13 +71,13 @@ impl ApiState {
         }
     }
 
-    /// What is in force at the moment.
+    /// The configuration in force.
     fn in_force(&self) -> Arc<InForce> {
         self.sources.standing.borrow().clone()
     }
 }
 
-/// What a resource's functions take.
+/// The state as the functions of a resource take it.
 type Api = State<Arc<ApiState>>;
 
 /// Every resource, in the order of the document.

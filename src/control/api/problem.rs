@@ -22,9 +22,9 @@ pub struct ApiProblem {
     /// The status of the answer.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// What was wrong, for people.
+    /// The reason of the refusal, as a text for people.
     detail: String,
-    /// What was wrong, field by field; empty if no field was.
+    /// The mistakes, field by field; empty if no field is at fault.
     errors: Vec<FieldError>,
 }
 
@@ -33,7 +33,7 @@ pub struct ApiProblem {
 pub struct FieldError {
     /// The way to the field: `weight`, `health_check.path`, `pools[0].name`.
     pub field: String,
-    /// What is wrong with it and what would be right.
+    /// The mistake, and a value that would be right.
     pub detail: String,
 }
 
@@ -74,7 +74,7 @@ impl ApiProblem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The same refusal, with the fields called as the caller knows them.
+    /// This refusal with the names of the fields that the caller knows.
     pub fn rename_field(mut self, from: &str, to: &str) -> ApiProblem {
         for error in &mut self.errors {
             if error.field == from {

@@ -32,13 +32,17 @@ use crate::worker::turn_away::GONE;
 
 /// A listening socket on the control thread's runtime.
 enum Socket {
+    /// A TCP socket.
     Tcp(TcpListener),
+    /// A Unix socket.
     Unix(UnixListener),
 }
 
 /// A connection that came over it.
 enum Accepted {
+    /// A TCP connection.
     Tcp(TcpStream),
+    /// A connection over a Unix socket.
     Unix(UnixStream),
 }
 
@@ -122,9 +126,10 @@ async fn turn_away(socket: &Socket, came_for: Purpose) {
     let mut turned_away = 0;
     while turned_away <= limits::BACKLOG {
         // Once the time is over, only the clients that are in the queue already are accepted.
-        let pause = match Instant::now() < deadline {
-            true => Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS),
-            false => Duration::ZERO,
+        let pause = if Instant::now() < deadline {
+            Duration::from_millis(limits::ACCEPT_PAUSE_MILLIS)
+        } else {
+            Duration::ZERO
         };
         let Ok(accepted) = timeout(pause, socket.accept()).await else {
             return;

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::balance::HashKey;
 use crate::base::setting::Plain;
 use crate::config::schema::as_json;
 use crate::config::{
@@ -18,7 +17,7 @@ pub type Members = Map<String, Value>;
 /// The settings of a pool; `null` for those that are absent and have no default.
 pub fn pool(pool: &PoolSettings) -> Members {
     let algorithm = &pool.algorithm;
-    let hash_on = algorithm.uses_key().then(|| hash_key_text(&algorithm.key));
+    let hash_on = algorithm.uses_key().then(|| algorithm.key.to_string());
     let mut members = plain(&pool.options);
     members.insert("balancing_algorithm".to_owned(), algorithm.name().into());
     members.insert("hash_on".to_owned(), hash_on.into());
@@ -147,16 +146,6 @@ fn ranges_text(ranges: &[(u16, u16)]) -> String {
         })
         .collect();
     texts.join(", ")
-}
-
-/// `hash_on` as the configuration writes it.
-fn hash_key_text(key: &HashKey) -> String {
-    match key {
-        HashKey::ClientAddress => "client_address".to_owned(),
-        HashKey::Path => "path".to_owned(),
-        HashKey::Header(name) => format!("header:{name}"),
-        HashKey::Cookie(name) => format!("cookie:{name}"),
-    }
 }
 
 #[cfg(test)]

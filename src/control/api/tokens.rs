@@ -8,11 +8,14 @@ use crate::base::{file, limits};
 use crate::config::is_file_name;
 use crate::snapshot::Admin;
 
-/// What a request may do.
+/// The right of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
+    /// The request is refused.
     Nothing,
+    /// The request may read.
     Read,
+    /// The request may read and change.
     Change,
 }
 
@@ -31,9 +34,10 @@ impl Tokens {
             change: read(&admin.token_file)?,
             read: read(&admin.read_token_file)?,
         };
-        match tokens.change.is_some() && tokens.change == tokens.read {
-            true => Err("token_file and read_token_file hold the same token".to_owned()),
-            false => Ok(tokens),
+        if tokens.change.is_some() && tokens.change == tokens.read {
+            Err("token_file and read_token_file hold the same token".to_owned())
+        } else {
+            Ok(tokens)
         }
     }
 
@@ -42,7 +46,7 @@ impl Tokens {
         self.change.is_some()
     }
 
-    /// What may be done with this `Authorization`. How long the comparison takes tells nothing of a token but its
+    /// The right that this `Authorization` gives. How long the comparison takes tells nothing of a token but its
     /// length.
     pub fn right_of(&self, authorization: Option<&[u8]>) -> Right {
         let Some(change) = &self.change else {
@@ -61,7 +65,7 @@ impl Tokens {
     }
 }
 
-/// What stands behind `Bearer`; the scheme's name is compared without regard to case (RFC 9110, section 11.1).
+/// The token behind `Bearer`; the scheme's name is compared without regard to case (RFC 9110, section 11.1).
 fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = authorization.split_at_checked("Bearer ".len())?;
     scheme

@@ -18,44 +18,49 @@ use crate::snapshot::{Backend, Pool as RunningPool};
 /// Servers that do the same work.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Pool {
-    /// As configured; a route's own pool is named like its route.
+    /// The name of the pool, as it is configured; a route's own pool has the name of its route.
     pub name: String,
-    /// Where it is: `/pools/api`.
+    /// The path of the resource, such as `/pools/api`.
     pub href: String,
-    /// Its settings.
+    /// The settings of the pool.
     #[serde(flatten)]
     pub settings: ShownPool,
     /// Whether all backends take requests at the moment because too few are healthy.
     pub panics: bool,
     /// Names of the routes that lead here.
     pub routes: Vec<String>,
+    /// The servers of the pool.
     pub backends: Vec<Server>,
 }
 
 /// One server of a pool.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Server {
+    /// The name of the pool.
     pub pool: String,
     /// `127.0.0.1:9001`, `[::1]:9001`, `name:80`, `unix:/path`.
     pub addr: String,
-    /// Where it is: `/pools/api/servers/127.0.0.1:9001`.
+    /// The path of the resource, such as `/pools/api/servers/127.0.0.1:9001`.
     pub href: String,
-    /// Its settings.
+    /// The settings of the server.
     #[serde(flatten)]
     pub settings: ShownServer,
+    /// Whether the server takes new requests.
     pub state: State,
     /// Requests under way, on all cores.
     pub in_flight: u64,
-    /// What a name has resolved to; of an address, itself.
+    /// The addresses to which the name has resolved; for an address, the address itself.
     pub addresses: Vec<ServerAddress>,
 }
 
 /// One address of a server.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ServerAddress {
-    /// As logs and metrics call it.
+    /// The address, as logs and metrics name it.
     pub label: String,
+    /// Whether the address takes new requests.
     pub state: State,
+    /// Requests under way at the address, on all cores.
     pub in_flight: u64,
 }
 
@@ -63,11 +68,15 @@ pub struct ServerAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// The server takes requests.
     Healthy,
+    /// Requests to the server failed, so that it takes no requests for a while.
     Ejected,
+    /// The server fails its probes.
     Unhealthy,
+    /// The server takes no new requests, because the configuration says so.
     Draining,
-    /// Its name has never resolved.
+    /// The name of the server has never resolved.
     Unresolved,
 }
 
@@ -82,7 +91,7 @@ impl From<BackendState> for State {
     }
 }
 
-/// What is in force, found by name.
+/// The configuration in force, in which pools and backends are found by name.
 pub struct View<'s> {
     in_force: &'s InForce,
     tables: &'s BackendTables,
@@ -91,6 +100,7 @@ pub struct View<'s> {
 }
 
 impl<'s> View<'s> {
+    /// The configuration in force, with the states that these tables hold.
     pub fn new(in_force: &'s InForce, tables: &'s BackendTables) -> View<'s> {
         let snapshot = &in_force.snapshot;
         let mut routes: HashMap<_, Vec<_>> = HashMap::new();

@@ -6,23 +6,24 @@
 mod in_force;
 mod prepare;
 mod steps;
+mod under_way;
 
 use std::process;
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::info;
 
-use crate::base::limits;
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::{Accepted, Answer, Ask, Trial, Wish};
 use crate::control::asked_file::AskedFile;
 use crate::control::departures::Named;
-use crate::control::desk::{Diff, Difference, Edit, Problem, ProblemKind, Proposal};
+use crate::control::desk::{Difference, Edit, Problem, ProblemKind, Proposal};
 use crate::control::pending::Operation;
 use prepare::Source;
 
 pub(super) use prepare::{Looked, Ready, Saved, state_path};
+pub(super) use under_way::Changes;
 
 /// Why process 1 refuses an upgrade.
 const AS_FIRST_PROCESS: &str = "palantir is process 1, the first of its container: when it ends, the kernel ends all \
@@ -31,6 +32,7 @@ const AS_FIRST_PROCESS: &str = "palantir is process 1, the first of its containe
 
 /// The origin of the change that is being prepared, and the recipient of its result.
 pub(super) struct Asker {
+    /// The caller, as the audit log names it.
     pub origin: String,
     /// `None`: the recipient already has an answer.
     pub recipient: Option<Recipient>,
@@ -52,8 +54,11 @@ pub(super) struct LookingUp {
 
 /// The step that follows once a change is in force.
 enum Then {
+    /// Nothing follows.
     Nothing,
+    /// A trial begins, which only a confirmation ends well.
     GoBackUnlessConfirmed(Trial),
+    /// The backend is removed when its requests have ended, or after this time.
     TakeOut(Named, Duration),
     /// The backend is no longer to be removed.
     Keep(Named),
@@ -79,34 +84,35 @@ pub(super) struct Unanswered {
 
 /// The work that a wish leads to.
 enum Decision {
+    /// The configuration is changed from this source, and this step follows.
     Change(Source, Then),
+    /// The file is compared with the configuration in force.
     Compare,
     /// The wish needs nothing done.
     Answer(Accepted),
-    Upgrade {
-        allow_empty: bool,
-    },
+    /// A new process is started.
+    Upgrade { allow_empty: bool },
 }
 
 impl Control {
     /// Whether another change can be decided now.
     pub(super) fn may_decide(&self) -> bool {
-        !self.is_preparing() && self.unanswered.len() < limits::ASKS
+        !self.is_preparing() && self.changes.has_room()
     }
 
     /// Whether a change is on its way into force.
     pub(super) fn is_preparing(&self) -> bool {
-        self.looking_up.is_some() || self.files.deadline().is_some()
+        self.changes.looking_up.is_some() || self.files.deadline().is_some()
     }
 
     /// Does what was asked, or answers why not.
     pub(super) fn take_ask(&mut self, ask: Ask, now: Micros) {
-        self.pending.note_other();
+        self.changes.pending.note_other();
         let asker = Asker {
             origin: ask.origin,
             recipient: Some(Recipient::Caller(ask.answer)),
         };
-        match self.must_match(ask.if_match) {
+        match self.config.must_match(ask.if_match) {
             Ok(()) => self.follow(ask.wish, asker, now),
             Err(problem) => self.refuse(asker, problem, now),
         }
@@ -114,7 +120,7 @@ impl Control {
 
     /// Does an operation that palantir itself wants.
     pub(super) fn try_own(&mut self, own: Operation, wish: Wish, origin: String, now: Micros) {
-        self.pending.note_try(own, now);
+        self.changes.pending.note_try(own, now);
         let recipient = Some(Recipient::Own(own));
         self.follow(wish, Asker { origin, recipient }, now);
     }
@@ -131,7 +137,7 @@ impl Control {
             Ok(Decision::Change(source, then)) => self.propose(source, then, asker, now),
             Ok(Decision::Compare) => self.compare(asker, now),
             Ok(Decision::Upgrade { allow_empty }) => self.begin_upgrade(asker, allow_empty, now),
-            Ok(Decision::Answer(accepted)) => self.accept(asker.recipient, accepted),
+            Ok(Decision::Answer(accepted)) => self.changes.accept(asker.recipient, accepted),
             Err(problem) => self.refuse(asker, problem, now),
         }
     }
@@ -148,7 +154,7 @@ impl Control {
         }
         // An upgrade would make a reload on trial permanent: no process would be left to take it back.
         let may_meet_trial = matches!(wish, Wish::Compare | Wish::Confirm | Wish::Rollback { .. });
-        if self.trial.is_some() && !may_meet_trial {
+        if self.changes.trial.is_some() && !may_meet_trial {
             return conflict("a reload is on trial: confirm it or roll it back first");
         }
         if let Some(complaint) = self.files.complaint(now)
@@ -181,7 +187,7 @@ impl Control {
             Wish::Compare => Decision::Compare,
             Wish::Confirm => Decision::Answer(self.confirm(&asker.origin, now)?),
             Wish::Upgrade { .. } if process::id() == 1 => return conflict(AS_FIRST_PROCESS),
-            Wish::Upgrade { force: false, .. } if self.taken_back.is_some() => {
+            Wish::Upgrade { force: false, .. } if self.config.taken_back.is_some() => {
                 return conflict(
                     "the configuration file differs from what is in force: a rollback has taken it back, and the new \
                      process would take it over for good; reload the right file first, or force the upgrade",
@@ -217,32 +223,16 @@ impl Control {
         Decision::Change(Source::Edit(edit), Then::Keep(backend))
     }
 
-    /// Whether somebody still waits for the result of the change that is being prepared.
-    pub(super) fn has_recipient(&self) -> bool {
-        let asker = self.asker.as_ref();
-        asker.is_some_and(|asker| asker.recipient.is_some())
-    }
-
-    fn must_match(&self, if_match: Option<u64>) -> Result<(), Problem> {
-        match if_match {
-            Some(revision) if revision != self.desk.revision() => {
-                let text = format!("the revision in force is {}", self.desk.revision());
-                Err(Problem::new(ProblemKind::Changed, text))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// A rollback by hand ends a reload that a signal asked for before. The end of a trial does not.
     fn after_rollback(&self, asker: &Asker) -> Then {
         match asker.recipient {
             Some(Recipient::Own(_)) => Then::Nothing,
-            _ => Then::ForgetReload(self.asked_file.clone()),
+            _ => Then::ForgetReload(self.changes.asked_file.clone()),
         }
     }
 
     fn confirm(&mut self, origin: &str, now: Micros) -> Result<Accepted, Problem> {
-        if self.trial.is_none() {
+        if self.changes.trial.is_none() {
             let text = "no reload is on trial";
             return Err(Problem::new(ProblemKind::Conflict, text));
         }
@@ -251,38 +241,16 @@ impl Control {
             let text = format!("the rollback of the reload cannot be called off any more: {doing}");
             return Err(Problem::new(ProblemKind::Unavailable, text));
         }
-        self.trial = None;
-        self.pending.settle(Operation::Rollback);
-        self.pending.want(Operation::StateFile);
-        let revision = self.desk.revision();
+        self.changes.trial = None;
+        self.changes.pending.settle(Operation::Rollback);
+        self.changes.pending.want(Operation::StateFile);
+        let revision = self.config.desk.revision();
         info!(audit = "confirmed", origin, revision, "the reload stays");
-        Ok(self.unchanged())
-    }
-
-    /// The answer to a wish that changes nothing.
-    pub(super) fn unchanged(&self) -> Accepted {
-        Accepted {
-            revision: self.desk.revision(),
-            changed: false,
-            notes: Vec::new(),
-            diff: Diff::default(),
-            in_force: self.standing.borrow().clone(),
-        }
-    }
-
-    /// Answers for the changes that every worker has adopted.
-    pub(super) fn answer_adopted(&mut self) {
-        let adopted = self.threads.adopted_by_all();
-        let is_adopted = |unanswered: &mut Unanswered| unanswered.generation <= adopted;
-        for Unanswered {
-            accepted, answer, ..
-        } in self.unanswered.extract_if(.., is_adopted)
-        {
-            let _ = answer.send(Ok(accepted));
-        }
+        Ok(self.config.unchanged())
     }
 }
 
+/// A problem: palantir is stopping, and changes nothing any more.
 pub(super) fn stopping() -> Problem {
     Problem::new(ProblemKind::Unavailable, "palantir is stopping")
 }
@@ -318,61 +286,26 @@ fn notes(proposal: &Proposal) -> Vec<String> {
 /// Logs one line for each change, whatever its origin.
 fn audit(origin: &str, accepted: &Accepted, summary: &str) {
     let revision = accepted.revision;
-    match accepted.changed {
-        true => info!(
+    if accepted.changed {
+        info!(
             audit = "changed",
             origin, revision, "configuration: {summary}"
-        ),
-        false => info!(
+        )
+    } else {
+        info!(
             audit = "unchanged",
             origin, revision, "configuration: {summary}"
-        ),
+        )
     }
     for note in &accepted.notes {
         info!(revision, "{note}");
     }
 }
 
-fn log_refusal(origin: &str, problem: &Problem) {
-    for (_, mistake) in &problem.mistakes {
-        error!(audit = "refused", origin, "configuration: {mistake}");
-    }
-}
-
 impl Control {
-    /// Tells the recipient that the change was made.
-    pub(super) fn accept(&mut self, recipient: Option<Recipient>, accepted: Accepted) {
-        match recipient {
-            // The caller may have left meanwhile.
-            Some(Recipient::Caller(answer)) => drop(answer.send(Ok(accepted))),
-            Some(Recipient::Own(own)) => self.pending.settle(own),
-            None => {}
-        }
-    }
-
-    /// Tells the recipient why the change was not made. All mistakes are logged, since a signal has no other recipient.
-    /// An operation that palantir itself wants is tried again, unless the reason is final.
+    /// Tells the recipient why the change was not made, and the service manager if it waits for a reload.
     pub(super) fn refuse(&mut self, asker: Asker, problem: Problem, now: Micros) {
-        let Asker { origin, recipient } = asker;
         self.succession.note_refusal(&problem);
-        match recipient {
-            Some(Recipient::Own(own)) if own.is_final(problem.kind) => {
-                log_refusal(&origin, &problem);
-                self.pending.settle(own);
-            }
-            Some(Recipient::Own(own)) => {
-                let is_told = self.pending.note_refusal(own, &problem.to_string(), now);
-                if is_told {
-                    log_refusal(&origin, &problem);
-                    warn!(origin, "this is tried again until it can be done");
-                }
-            }
-            Some(Recipient::Caller(answer)) => {
-                log_refusal(&origin, &problem);
-                let _ = answer.send(Err(problem));
-            }
-            // The caller has heard already that the outcome was open.
-            None => log_refusal(&origin, &problem),
-        }
+        self.changes.refuse(asker, problem, now);
     }
 }

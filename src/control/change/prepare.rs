@@ -12,12 +12,12 @@ use crate::base::limits;
 use crate::config::{self, CannotCompile, Config, Machine, Mistakes, Resolved};
 use crate::control::access_log::{LogFile, open_in_time};
 use crate::control::asked_file::AskedFile;
+use crate::control::compiler::Compiler;
 use crate::control::desk::state_file::{self, State};
 use crate::control::desk::state_lock::StateLock;
 use crate::control::desk::{Desk, Edit, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::Job;
 use crate::control::listeners::Listeners;
-use crate::control::resolve::Compile;
 use crate::net::{self, BoundListener};
 use crate::snapshot::{AccessLog, Snapshot};
 use crate::tls::{FilesRead, TicketKeys};
@@ -40,12 +40,15 @@ pub enum Source {
 /// The present state, as far as the preparation of a change needs it.
 #[derive(Clone)]
 pub struct Present {
+    /// The configuration, with the changes of the API.
     pub desk: Arc<Desk>,
     /// The content and the path of the state file.
     pub saved: Arc<Saved>,
+    /// The snapshot in force.
     pub snapshot: Arc<Snapshot>,
     /// The addresses of names; `addresses` is their version.
     pub resolved: Resolved,
+    /// The version of `resolved`.
     pub addresses: u64,
     /// The addresses that are listened on.
     pub listening: Vec<ListenAddr>,
@@ -58,6 +61,7 @@ pub struct Present {
 pub struct Saved {
     /// The path of the state file; `None`: there is none.
     pub path: Option<PathBuf>,
+    /// The content of the state file.
     pub state: State,
     /// The lock of the state file. A piece of work that may still write the file shares it.
     pub lock: Option<Arc<StateLock>>,
@@ -65,11 +69,13 @@ pub struct Saved {
 
 /// Everything that is needed to put a change in force.
 pub struct Ready {
+    /// The compiled configuration.
     pub snapshot: Arc<Snapshot>,
     /// The listeners that the change adds.
     pub added: Listeners,
     /// For each worker, the sockets of `added`.
     pub sockets: Vec<Vec<BoundListener>>,
+    /// The effect of the change on the access log.
     pub access_log: NewLog,
     /// The version of the addresses in the snapshot.
     pub addresses: u64,
@@ -79,6 +85,7 @@ pub struct Ready {
 pub struct Made {
     /// `None`: there is nothing to put in force.
     pub ready: Option<Ready>,
+    /// The state that is on the disk now.
     pub saved: Saved,
     /// Parts of the work that failed without stopping the change.
     pub notes: Vec<String>,
@@ -86,7 +93,9 @@ pub struct Made {
 
 /// The effect of a change on the access log.
 pub enum NewLog {
+    /// The access log stays as it is.
     AsItIs,
+    /// The access log goes to this file from now on; `None`: there is no access log any more.
     Instead(Option<LogFile>),
 }
 
@@ -139,7 +148,8 @@ pub fn load_file(job: &Job, desk: &Desk) -> Result<Config, Problem> {
 fn is_empty(path: &Path) -> String {
     let path = path.display();
     format!(
-        "{path}: there is no route or no listener, so that nothing would be served; to take it over nevertheless, reload with allow_empty"
+        "{path}: there is no route or no listener, so that nothing would be served; to take it over nevertheless, \
+         reload with allow_empty"
     )
 }
 
@@ -148,14 +158,15 @@ impl Present {
     /// it is on the disk then.
     pub fn make_ready(
         &self,
-        compile: &mut Compile,
+        compiler: &mut Compiler,
         job: &Job,
         proposal: &Proposal,
         state: State,
     ) -> Result<Made, Problem> {
-        let ready = match proposal.changed || self.have_files_changed(job) {
-            true => Some(self.compile_and_bind(compile, job, &proposal.config)?),
-            false => None,
+        let ready = if proposal.changed || self.have_files_changed(job) {
+            Some(self.compile_and_bind(compiler, job, &proposal.config)?)
+        } else {
+            None
         };
         let path = state_path(&proposal.config);
         let saved = self.save(job, path, state)?;
@@ -174,13 +185,12 @@ impl Present {
     /// earlier attempt may have failed. Returns the rights that cannot be set.
     fn allow(&self, job: &Job, proposal: &Proposal, snapshot: &Snapshot) -> Vec<String> {
         job.note("setting the rights of Unix sockets");
-        let places = match proposal.is_of_file() {
-            true => {
-                let mut places = snapshot.listen_places();
-                places.retain(|(addr, _)| self.listening.contains(addr));
-                net::unlike(places)
-            }
-            false => self.changed_access(snapshot),
+        let places = if proposal.is_of_file() {
+            let mut places = snapshot.listen_places();
+            places.retain(|(addr, _)| self.listening.contains(addr));
+            net::unlike(places)
+        } else {
+            self.changed_access(snapshot)
         };
         if places.is_empty() || !job.commit() {
             return Vec::new();
@@ -194,17 +204,22 @@ impl Present {
     }
 
     /// Prepares the configuration in force with the addresses that are known now. Errors: why it cannot be used.
-    pub fn with_addresses(&self, compile: &mut Compile, job: &Job) -> Result<Ready, Problem> {
-        self.compile_and_bind(compile, job, self.desk.config())
+    pub fn with_addresses(&self, compiler: &mut Compiler, job: &Job) -> Result<Ready, Problem> {
+        self.compile_and_bind(compiler, job, self.desk.config())
     }
 
     /// Looks at the files of TLS, prepares the configuration in force anew if they have changed, and renews the keys of
     /// session tickets when that is due.
-    pub fn look_at_files(&self, compile: &mut Compile, job: &Job, tickets: &TicketKeys) -> Looked {
+    pub fn look_at_files(
+        &self,
+        compiler: &mut Compiler,
+        job: &Job,
+        tickets: &TicketKeys,
+    ) -> Looked {
         job.note("writing the keys of TLS tickets");
         let tickets = tickets.renew(SystemTime::now()).err();
         let is_changed = self.have_files_changed(job);
-        let ready = is_changed.then(|| self.compile_and_bind(compile, job, self.desk.config()));
+        let ready = is_changed.then(|| self.compile_and_bind(compiler, job, self.desk.config()));
         Looked { tickets, ready }
     }
 
@@ -217,27 +232,26 @@ impl Present {
 
     fn compile_and_bind(
         &self,
-        compile: &mut Compile,
+        compiler: &mut Compiler,
         job: &Job,
         config: &Config,
     ) -> Result<Ready, Problem> {
         let failed = |text: String| Problem::new(ProblemKind::Failed, text);
         let before = &self.snapshot;
         job.note("reading certificates and keys");
-        let compiled = compile(config, &self.resolved, before.generation + 1);
+        let compiled = compiler.compile(config, &self.resolved, before.generation + 1);
         let mut snapshot = compiled.map_err(uncompiled)?;
         // These settings take effect when the process starts, and never again.
         snapshot.workers = before.workers;
         snapshot.test_servers.clone_from(&before.test_servers);
         snapshot.admin.clone_from(&before.admin);
-        let access_log = match snapshot.access_log == before.access_log {
-            true => NewLog::AsItIs,
-            false => {
-                let path = snapshot.access_log.as_ref().map(|log| log.path.display());
-                let path = path.map(|path| path.to_string()).unwrap_or_default();
-                job.note(format!("opening the access log {path}"));
-                NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?)
-            }
+        let access_log = if snapshot.access_log == before.access_log {
+            NewLog::AsItIs
+        } else {
+            let path = snapshot.access_log.as_ref().map(|log| log.path.display());
+            let path = path.map(|path| path.to_string()).unwrap_or_default();
+            job.note(format!("opening the access log {path}"));
+            NewLog::Instead(open_log(snapshot.access_log.as_ref()).map_err(failed)?)
         };
         job.note("opening listening sockets");
         let added = self.bind_missing(&snapshot).map_err(failed)?;
@@ -348,9 +362,10 @@ fn uncompiled(error: CannotCompile) -> Problem {
 
 /// A fault that may pass though nobody changes anything is tried again.
 fn kind_of_fault(may_pass: bool) -> ProblemKind {
-    match may_pass {
-        true => ProblemKind::Unavailable,
-        false => ProblemKind::Invalid,
+    if may_pass {
+        ProblemKind::Unavailable
+    } else {
+        ProblemKind::Invalid
     }
 }
 

@@ -1,7 +1,6 @@
 //! The steps of a change: its source is checked, its new names are looked up, every step that may fail is done, and
 //! then the change is put in force. The thread that works with files does every step that may wait for a disk.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
@@ -12,13 +11,13 @@ use super::{audit, notes, stopping};
 use crate::base::time::Micros;
 use crate::control::Control;
 use crate::control::ask::Accepted;
+use crate::control::compiler::Compiler;
 use crate::control::desk::state_file::State;
 use crate::control::desk::{Diff, Problem, ProblemKind, Proposal};
 use crate::control::file_thread::{GivenUp, Job};
 use crate::control::pending::Operation;
-use crate::control::resolve::{self, Compile, Found};
+use crate::control::resolve;
 use crate::control::trial::OnTrial;
-use crate::shared::gauges;
 
 impl Control {
     /// Has work done by the thread that works with files. The control thread then runs the continuation that the work
@@ -26,11 +25,11 @@ impl Control {
     pub(super) fn on_files(
         &mut self,
         now: Micros,
-        work: impl FnOnce(&mut Compile, &Job) -> Continuation + Send + 'static,
+        work: impl FnOnce(&mut Compiler, &Job) -> Continuation + Send + 'static,
     ) {
         let finished = self.outlets.finished.clone();
-        self.files.begin(now, move |compile, job| {
-            let then = work(compile, job);
+        self.files.begin(now, move |compiler, job| {
+            let then = work(compiler, job);
             let number = job.number;
             // The control thread's loop may have ended.
             let _ = finished.blocking_send(Finished { number, then });
@@ -63,7 +62,7 @@ impl Control {
     /// Tells the recipient of the change that is being prepared that the wait is over, although the change can no
     /// longer be called off.
     fn tell_of_committed(&mut self, why: &str, now: Micros) {
-        let Some(asker) = &mut self.asker else {
+        let Some(asker) = &mut self.changes.asker else {
             return;
         };
         let told = Asker {
@@ -83,39 +82,36 @@ impl Control {
     /// called off is in force with the next start, and is answered when it is on the disk. The lock of the state file
     /// is free for another process once no piece of work can write the file any more.
     pub(in crate::control) fn forsake_changes(&mut self, now: Micros) {
-        Arc::make_mut(&mut self.saved).lock = None;
-        self.looking_up = None;
-        // Workers that stop may never report that they have adopted the change.
-        for unanswered in self.unanswered.drain(..) {
-            let _ = unanswered.answer.send(Ok(unanswered.accepted));
-        }
+        self.config.forget_lock();
+        self.changes.forsake();
         if self.files.give_up() != Some(GivenUp::Committed) {
             self.refuse_asker(stopping(), now);
         }
     }
 
+    /// The present state, for the preparation of a change.
     pub(super) fn present(&self) -> Present {
         Present {
-            desk: self.desk.clone(),
-            saved: self.saved.clone(),
-            snapshot: self.snapshot.clone(),
-            resolved: self.known.resolved().clone(),
+            desk: self.config.desk.clone(),
+            saved: self.config.saved.clone(),
+            snapshot: self.config.snapshot.clone(),
+            resolved: self.names.known.resolved().clone(),
             listening: self.listeners.addrs().cloned().collect(),
-            addresses: self.known.version(),
-            seen: self.file_watch.seen.clone(),
+            addresses: self.names.known.version(),
+            seen: self.certificates.file_watch.seen.clone(),
         }
     }
 
     fn refuse_asker(&mut self, problem: Problem, now: Micros) {
-        if let Some(asker) = self.asker.take() {
+        if let Some(asker) = self.changes.asker.take() {
             self.refuse(asker, problem, now);
         }
     }
 
     /// Has a change made from its source and checked.
     pub(super) fn propose(&mut self, source: Source, then: Then, asker: Asker, now: Micros) {
-        self.asker = Some(asker);
-        let desk = self.desk.clone();
+        self.changes.asker = Some(asker);
+        let desk = self.config.desk.clone();
         self.on_files(now, move |_, job| {
             let proposed = prepare::propose(job, &desk, &source);
             Box::new(move |control, now| match proposed {
@@ -124,7 +120,10 @@ impl Control {
                         asked: Some(asked), ..
                     } = source
                     {
-                        control.asked_file.note(&asked, proposal.file_digest());
+                        control
+                            .changes
+                            .asked_file
+                            .note(&asked, proposal.file_digest());
                     }
                     control.look_up_new_names(Box::new(proposal), then, now);
                 }
@@ -135,7 +134,7 @@ impl Control {
 
     /// Has the digest noted of the file that a signal asked for, because the file is to be loaded later.
     pub(in crate::control) fn look_at_asked_file(&mut self, now: Micros) {
-        let (desk, asked) = (self.desk.clone(), self.asked_file.clone());
+        let (desk, asked) = (self.config.desk.clone(), self.changes.asked_file.clone());
         self.on_files(now, move |_, job| {
             let digest = prepare::digest_of_file(job, &desk);
             Box::new(move |control, now| match digest {
@@ -144,10 +143,10 @@ impl Control {
                         "SIGHUP waits for the end of a trial or an upgrade, and loads the configuration file as it \
                          is now"
                     );
-                    control.asked_file.note(&asked, digest);
+                    control.changes.asked_file.note(&asked, digest);
                 }
                 Err(why) => {
-                    if control.pending.note_refusal(Operation::Reload, &why, now) {
+                    if control.changes.pending.note_refusal(Operation::Reload, &why, now) {
                         warn!("SIGHUP waits, and cannot look at the configuration file yet: {why}");
                     }
                 }
@@ -157,8 +156,8 @@ impl Control {
 
     /// Has the configuration file compared with the configuration in force.
     pub(super) fn compare(&mut self, asker: Asker, now: Micros) {
-        self.asker = Some(asker);
-        let desk = self.desk.clone();
+        self.changes.asker = Some(asker);
+        let desk = self.config.desk.clone();
         self.on_files(now, move |_, job| {
             let compared = prepare::load_file(job, &desk).map(|file| desk.diff(&file));
             Box::new(move |control, now| match compared {
@@ -171,26 +170,21 @@ impl Control {
     fn answer_compared(&mut self, diff: Diff) {
         let accepted = Accepted {
             diff,
-            ..self.unchanged()
+            ..self.config.unchanged()
         };
-        if let Some(asker) = self.asker.take() {
-            self.accept(asker.recipient, accepted);
+        if let Some(asker) = self.changes.asker.take() {
+            self.changes.accept(asker.recipient, accepted);
         }
     }
 
     /// Goes on with the change: looks up its new names first, if it has any.
     fn look_up_new_names(&mut self, proposal: Box<Proposal>, then: Then, now: Micros) {
-        let missing = self.known.missing(proposal.config.names());
+        let missing = self.names.known.missing(proposal.config.names());
         if missing.is_empty() {
             return self.make_ready(proposal, then, now);
         }
-        self.looking_up = Some(LookingUp { proposal, then });
-        let found = self.outlets.found.clone();
-        let asked = resolve::ask(self.outlets.questions.clone(), missing);
-        tokio::spawn(async move {
-            let answers = asked.await;
-            let _ = found.send(Found::New(answers)).await;
-        });
+        self.changes.looking_up = Some(LookingUp { proposal, then });
+        self.names.look_up(missing);
     }
 
     /// Goes on with the change that waited for these addresses.
@@ -199,8 +193,8 @@ impl Control {
         answers: Vec<resolve::Answer>,
         now: Micros,
     ) {
-        self.known.take_in(answers);
-        if let Some(LookingUp { proposal, then }) = self.looking_up.take() {
+        self.names.known.take_in(answers);
+        if let Some(LookingUp { proposal, then }) = self.changes.looking_up.take() {
             self.make_ready(proposal, then, now);
         }
     }
@@ -209,8 +203,8 @@ impl Control {
     fn make_ready(&mut self, proposal: Box<Proposal>, then: Then, now: Micros) {
         let present = self.present();
         let state = self.state_with(&proposal, &then);
-        self.on_files(now, move |compile, job| {
-            let made = present.make_ready(compile, job, &proposal, state);
+        self.on_files(now, move |compiler, job| {
+            let made = present.make_ready(compiler, job, &proposal, state);
             drop(present);
             Box::new(move |control, now| match made {
                 Ok(made) => {
@@ -229,16 +223,16 @@ impl Control {
         if self.shutdown.has_begun() {
             saved.lock = None;
         }
-        self.saved = Arc::new(saved);
+        self.config.note_saved(saved);
     }
 
     /// Has the state file say no more that a reload is on trial.
     pub(in crate::control) fn save_confirmation(&mut self, now: Micros) {
-        self.pending.note_try(Operation::StateFile, now);
+        self.changes.pending.note_try(Operation::StateFile, now);
         let present = self.present();
         let state = State {
-            taken_back: self.taken_back.clone(),
-            ..self.saved.state.clone()
+            taken_back: self.config.taken_back.clone(),
+            ..self.config.saved.state.clone()
         };
         self.on_files(now, move |_, job| {
             let saved = present.save(job, present.saved.path.clone(), state);
@@ -246,11 +240,12 @@ impl Control {
             Box::new(move |control, now| match saved {
                 Ok(saved) => {
                     control.note_saved(saved);
-                    control.pending.settle(Operation::StateFile);
+                    control.changes.pending.settle(Operation::StateFile);
                 }
                 Err(problem) => {
                     let why = problem.to_string();
                     if control
+                        .changes
                         .pending
                         .note_refusal(Operation::StateFile, &why, now)
                     {
@@ -268,7 +263,11 @@ impl Control {
         let mut departures = self.departures.saved(&proposal.config);
         match then {
             Then::TakeOut(backend, patience) => {
-                let origin = self.asker.as_ref().map(|asker| asker.origin.as_str());
+                let origin = self
+                    .changes
+                    .asker
+                    .as_ref()
+                    .map(|asker| asker.origin.as_str());
                 let origin = departure_origin(origin.unwrap_or_default());
                 departures.retain(|departure| !backend.is(departure));
                 departures.push(backend.departure(*patience, origin, SystemTime::now()));
@@ -283,43 +282,34 @@ impl Control {
             taken_back: match begins_trial(proposal, then) {
                 // Until somebody confirms it: the process may end before.
                 true => Some(proposal.file_digest()),
-                false => self.taken_back_with(proposal),
+                false => self.config.taken_back_with(proposal),
             },
         }
     }
 
-    /// The value of [`State::taken_back`] after this change: the digest of the last file that was loaded, if the change
-    /// brings another file into force.
-    fn taken_back_with(&self, proposal: &Proposal) -> Option<String> {
-        if proposal.is_of_file() {
-            return None;
-        }
-        let loaded = self.taken_back.clone();
-        let loaded = loaded.unwrap_or_else(|| self.desk.file_digest());
-        (proposal.file_digest() != loaded).then_some(loaded)
-    }
-
     /// Puts the change in force. Nothing can fail any more.
     fn finish(&mut self, proposal: Proposal, ready: Option<Ready>, then: Then, now: Micros) {
-        let Some(Asker { origin, recipient }) = self.asker.take() else {
+        let Some(Asker { origin, recipient }) = self.changes.asker.take() else {
             return;
         };
-        let before = self.desk.revision();
+        let before = self.config.desk.revision();
         let mut accepted = Accepted {
             changed: proposal.changed,
             notes: notes(&proposal),
             diff: proposal.diff.clone(),
-            ..self.unchanged()
+            ..self.config.unchanged()
         };
         let summary = proposal.summary.clone();
         let is_of_file = proposal.is_of_file();
-        self.note_taken_back(begins_trial(&proposal, &then));
-        let desk = Arc::make_mut(&mut self.desk);
-        accepted.revision = desk.accept(proposal, &origin, SystemTime::now());
-        desk.note_departures(self.saved.state.departures.clone());
+        // What the state file says of a file on trial is that nobody has confirmed the file.
+        let is_trial = begins_trial(&proposal, &then);
+        if let Some(digest) = self.config.note_taken_back(is_trial) {
+            self.changes.asked_file.take_back(digest);
+        }
+        accepted.revision = self.config.accept(proposal, &origin);
         if is_of_file && !matches!(recipient, Some(Recipient::Own(_))) {
             // The file that this change loaded is the one that a waiting signal asked for.
-            self.pending.settle(Operation::Reload);
+            self.changes.pending.settle(Operation::Reload);
         }
         let is_stopping = self.shutdown.has_begun();
         match ready {
@@ -330,18 +320,21 @@ impl Control {
         audit(&origin, &accepted, &summary);
         self.note_what_follows(then, &accepted, before, &origin, now);
         if !is_stopping {
-            self.follow_names();
-            self.follow_wanted();
+            let config = self.config.desk.config();
+            self.names.follow(config, self.config.desk.revision());
+            self.certificates.follow(config);
         }
         self.publish();
-        accepted.in_force = self.standing.borrow().clone();
+        accepted.in_force = self.config.standing.borrow().clone();
         match recipient {
-            Some(Recipient::Caller(answer)) if !is_stopping => self.unanswered.push(Unanswered {
-                generation: self.snapshot.generation,
-                accepted,
-                answer,
-            }),
-            recipient => self.accept(recipient, accepted),
+            Some(Recipient::Caller(answer)) if !is_stopping => {
+                self.changes.unanswered.push(Unanswered {
+                    generation: self.config.snapshot.generation,
+                    accepted,
+                    answer,
+                })
+            }
+            recipient => self.changes.accept(recipient, accepted),
         }
     }
 
@@ -354,18 +347,8 @@ impl Control {
             sockets,
             ..
         } = ready;
-        self.snapshot = snapshot;
+        self.config.snapshot = snapshot;
         self.files.discard((added, sockets));
-    }
-
-    /// `is_trial`: what the state file says of a file is that nobody has confirmed it.
-    fn note_taken_back(&mut self, is_trial: bool) {
-        let taken_back = self.saved.state.taken_back.clone();
-        let taken_back = taken_back.filter(|_| !is_trial);
-        if let Some(digest) = taken_back.clone().filter(|_| taken_back != self.taken_back) {
-            self.asked_file.take_back(digest);
-        }
-        self.taken_back = taken_back;
     }
 
     fn note_what_follows(
@@ -377,25 +360,25 @@ impl Control {
         now: Micros,
     ) {
         if accepted.changed {
-            self.trial = None;
-            self.pending.settle(Operation::Rollback);
+            self.changes.trial = None;
+            self.changes.pending.settle(Operation::Rollback);
         }
         match then {
             Then::GoBackUnlessConfirmed(trial) if accepted.changed => {
-                let outcomes = gauges::outcomes(&self.gauges);
-                self.trial = Some(OnTrial::new(trial, before, outcomes, now));
-                self.pending.settle(Operation::StateFile);
+                let outcomes = self.monitoring.outcomes();
+                self.changes.trial = Some(OnTrial::new(trial, before, outcomes, now));
+                self.changes.pending.settle(Operation::StateFile);
             }
             Then::TakeOut(backend, patience) => {
                 let origin = departure_origin(origin);
-                let generation = self.snapshot.generation;
+                let generation = self.config.snapshot.generation;
                 let departure = backend.departure(patience, origin, SystemTime::now());
                 let until = now.after(patience);
                 self.departures.drain(departure, generation, until);
             }
             Then::Keep(backend) => self.departures.keep(&backend),
-            Then::ForgetReload(asked) if self.asked_file.is_same_ask(&asked) => {
-                if self.pending.forget(Operation::Reload) {
+            Then::ForgetReload(asked) if self.changes.asked_file.is_same_ask(&asked) => {
+                if self.changes.pending.forget(Operation::Reload) {
                     info!("SIGHUP came before the rollback: nothing is loaded for it");
                 }
             }

@@ -21,6 +21,7 @@ use crate::tls::unix_secs;
 /// A backend as the configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Named {
+    /// The name of the pool.
     pub pool: String,
     /// In the form of [`BackendPlace`].
     pub addr: String,
@@ -77,6 +78,7 @@ pub struct Departures {
 /// A backend that is to be removed now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Leaving {
+    /// The backend.
     pub backend: Named,
     /// The caller, or the rule, that asked for the removal.
     pub origin: String,

@@ -13,8 +13,9 @@ use crate::config::{BackendAddress, is_work_key, other_key_of_backend, work_keys
 
 /// An edit has been made in a document.
 pub struct Edited {
+    /// The resource that was edited.
     pub subject: Subject,
-    /// What was to be added is there already and is to stay as it is.
+    /// Whether the backend that was to be added is there already, and stays as it is.
     pub is_there: bool,
 }
 

@@ -13,6 +13,7 @@ use crate::config::{self, MASK, is_for_the_next_start};
 /// All that differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diff {
+    /// The differences, in the order of the configuration.
     pub differences: Vec<Difference>,
     /// Which word won where the API and the file disagree.
     pub notes: Vec<String>,
@@ -21,14 +22,15 @@ pub struct Diff {
 /// One thing that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
+    /// How the subject differs.
     pub what: What,
     /// `backend 127.0.0.1:9001 of pool api`, `route /api: timeout`, `limits.connections`.
     pub subject: String,
-    /// What a changed setting was; `None` if it was left to its default.
+    /// The earlier value of a changed setting; `None` if the setting was left to its default.
     pub from: Option<String>,
-    /// What it will be; `None` if it is left to its default.
+    /// The new value of the setting; `None` if the setting is left to its default.
     pub to: Option<String>,
-    /// What this does to traffic, if that is not plain.
+    /// The effect on traffic, if the difference does not show it.
     pub effect: Option<&'static str>,
 }
 
@@ -36,8 +38,11 @@ pub struct Difference {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
+    /// The subject is new.
     Added,
+    /// The subject is gone.
     Removed,
+    /// The subject has another value.
     Changed,
 }
 
@@ -52,7 +57,7 @@ const NAMED_IN_SUMMARY: usize = 3;
 type Leaves = Vec<(String, String)>;
 
 impl Diff {
-    /// What becomes different when `after` takes the place of `before`; both are checked documents.
+    /// The differences that appear when `after` takes the place of `before`; both are checked documents.
     pub fn between(before: &Table, after: &Table) -> Diff {
         let mut diff = Diff::default();
         if before == after {
@@ -181,7 +186,7 @@ impl Diff {
         }
     }
 
-    /// Of a route's own pool it says nothing: the route stands for it.
+    /// A route's own pool is not named: the route stands for it.
     fn note_pool(&mut self, what: What, name: &str, place: PoolPlace) {
         if matches!(place, PoolPlace::Named(_)) {
             self.note(what, format!("pool {name}"), None);
@@ -206,9 +211,12 @@ impl Diff {
         effect: Option<&'static str>,
     ) {
         let hidden = config::hides(&subject);
-        let show = |value: String| match hidden || config::is_telling(&subject, &value) {
-            true => MASK.to_owned(),
-            false => value,
+        let show = |value: String| {
+            if hidden || config::is_telling(&subject, &value) {
+                MASK.to_owned()
+            } else {
+                value
+            }
         };
         let (from, to) = (from.map(show), to.map(show));
         self.differences.push(Difference {

@@ -1,4 +1,4 @@
-//! What the API may change, and why a change is refused.
+//! The changes that the API may make, and the reasons for which a change is refused.
 
 use thiserror::Error;
 
@@ -22,7 +22,7 @@ pub enum Edit {
     },
     /// Takes a backend out.
     RemoveServer { pool: String, addr: String },
-    /// Gives a pool exactly these settings (without `name`), adding it if it is absent.
+    /// Replaces all settings of a pool (without `name`), adding it if it is absent.
     PutPool { name: String, pool: toml::Table },
     /// Like [`Edit::PatchServer`], of a pool.
     PatchPool {
@@ -48,12 +48,12 @@ impl Edit {
     }
 }
 
-/// What kind of refusal a [`Problem`] is; from it follows the status of the answer.
+/// The kind of a refusal, from which the status of the answer follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
     /// The named thing does not exist.
     Absent,
-    /// It cannot be done as things are (a pool in use, the last revision).
+    /// The change is impossible as things are (a pool in use, the last revision).
     Conflict,
     /// The caller's `If-Match` names another state.
     Changed,
@@ -71,6 +71,7 @@ pub enum ProblemKind {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{}", in_words(.mistakes))]
 pub struct Problem {
+    /// The kind of the refusal.
     pub kind: ProblemKind,
     /// Path of the field at fault (`weight`, `health_check.path`; empty if none is) and what would be right.
     pub mistakes: Vec<(String, String)>,
@@ -93,14 +94,17 @@ impl Problem {
         }
     }
 
+    /// A problem: there is no such thing.
     pub(super) fn absent(what: impl Into<String>) -> Problem {
         Problem::new(ProblemKind::Absent, what)
     }
 
+    /// A problem: the change is impossible as things are.
     pub(super) fn conflict(why: impl Into<String>) -> Problem {
         Problem::new(ProblemKind::Conflict, why)
     }
 
+    /// A problem: no more of this kind fit.
     pub(super) fn full(what: &str, most: usize) -> Problem {
         let text = format!("there are {most} {what} already, which is as many as there can be");
         Problem::new(ProblemKind::Full, text)

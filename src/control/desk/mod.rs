@@ -36,20 +36,22 @@ use state_file::Departure;
 /// One accepted configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
+    /// The number of the revision; the next one has the next number.
     pub number: u64,
+    /// The time at which the revision came into force.
     pub time: SystemTime,
     /// As in [`crate::control::ask::Ask::origin`].
     pub origin: String,
-    /// What changed, in words.
+    /// The change, in words.
     pub summary: String,
 }
 
-/// What is in force, and how it came to be.
+/// The configuration in force, with its earlier revisions.
 #[derive(Clone, Debug)]
 pub struct Desk {
     config: Config,
     document: toml::Table,
-    /// What the file said when it was last taken over.
+    /// The file as it was when it was last taken over.
     file: FileText,
     /// Newest first, never empty; the first one is in force.
     history: VecDeque<Kept>,
@@ -75,16 +77,17 @@ struct Kept {
 /// A checked change that is not in force yet.
 #[derive(Clone, Debug)]
 pub struct Proposal {
+    /// The checked configuration.
     pub config: Config,
     /// The text of `config` as a table.
     pub document: toml::Table,
-    /// What the API will have said. Belongs in the state file before the change is put in force.
+    /// The changes of the API once this change is in force. They belong in the state file before that.
     pub said: Overlay,
-    /// What changes, on one line.
+    /// The change, on one line.
     pub summary: String,
-    /// What changes, one by one.
+    /// The differences, one by one.
     pub diff: Diff,
-    /// What the caller should know besides.
+    /// Further remarks for the caller.
     pub notes: Vec<String>,
     /// Whether anything changes.
     pub changed: bool,
@@ -124,7 +127,7 @@ impl Desk {
         &self.config
     }
 
-    /// Its text as a table, as a file would have it.
+    /// The text of the configuration as a table.
     pub fn document(&self) -> &toml::Table {
         &self.document
     }
@@ -142,7 +145,7 @@ impl Desk {
         })
     }
 
-    /// Its number.
+    /// The number of the revision in force.
     pub fn revision(&self) -> u64 {
         self.history[0].revision.number
     }
@@ -172,13 +175,14 @@ impl Desk {
         let config = check(self.config.path.as_path(), &document)
             .map_err(|mistakes| outcome.subject.problem(&mistakes))?;
         staying::check(&self.config, &config, edit.pool())?;
-        Ok(match outcome.is_there {
-            true => self.proposal(
+        Ok(if outcome.is_there {
+            self.proposal(
                 self.config.clone(),
                 self.document.clone(),
                 self.file.clone(),
-            ),
-            false => self.proposal(config, document, self.file.clone()),
+            )
+        } else {
+            self.proposal(config, document, self.file.clone())
         })
     }
 
@@ -194,7 +198,7 @@ impl Desk {
         }
     }
 
-    /// What taking this file over would change.
+    /// The differences that taking this file over would make.
     pub fn diff(&self, file: &Config) -> Diff {
         let proposal = self.propose_file(file.clone());
         Diff {

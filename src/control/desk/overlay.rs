@@ -14,22 +14,27 @@ use crate::config::{Config, Mistakes};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overlay {
+    /// The changes of each pool.
     pub(super) pools: Vec<PoolWords>,
 }
 
-/// What was said of one pool and its backends.
+/// The changes of one pool and its backends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PoolWords {
     pool: String,
-    /// Of all but its backends; `None`: nothing. Where the API took the pool out, the file's word is the whole pool.
+    /// The change of everything but the backends; `None`: there is none. Where the API took the pool out, the file's
+    /// word is the whole pool.
     settings: Option<Word>,
+    /// The changes of each backend.
     pub(super) backends: Vec<BackendWord>,
 }
 
+/// The change of one backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BackendWord {
+    /// The address of the backend.
     pub(super) addr: String,
     word: Word,
 }
@@ -47,15 +52,16 @@ pub type Check<'c> = &'c dyn Fn(&Table) -> Result<Config, Mistakes>;
 
 /// A file's document with the API's words.
 pub struct Laid {
+    /// The document.
     pub document: Table,
     /// `None`: the document is the file's own.
     pub config: Option<Config>,
-    /// What became of each word.
+    /// A remark about each change: whether it still applies.
     pub notes: Vec<String>,
 }
 
 impl Overlay {
-    /// What has to be said of the file's pools to make them those of the document. The rest of both is the same.
+    /// The changes that make the pools of the file those of the document. Everything else of both must be equal.
     pub fn between(file: &Table, document: &Table) -> Overlay {
         let mut files: HashMap<String, WrittenPool> = pools_of(file).collect();
         let mut words = Vec::new();
@@ -113,7 +119,10 @@ impl Laid {
                 let pool = &words[0].pool;
                 let why = mistakes.notes.first().map(|note| note.text.as_str());
                 let why = why.unwrap_or_default();
-                self.notes.push(format!("pool {pool:?}: what the API said does not fit the file any more and is dropped: {why}"));
+                self.notes.push(format!(
+                    "pool {pool:?}: what the API said \
+                     does not fit the file any more and is dropped: {why}"
+                ));
             }
             Err(_) => {
                 let (first, second) = words.split_at(words.len() / 2);
@@ -246,11 +255,12 @@ impl Word {
             (Some(_), None) => "taken out",
             (Some(_), Some(_)) => "changed",
         };
-        match stands {
-            true => format!("{subject}: stays as {said} by the API"),
-            false => format!(
+        if stands {
+            format!("{subject}: stays as {said} by the API")
+        } else {
+            format!(
                 "{subject}: was {said} by the API, but the file changed it since, and the file wins"
-            ),
+            )
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the check of a whole document says, told to somebody who edited one resource of it.
+//! The mistakes that the check of a whole document finds, as they look to somebody who edited one resource of it.
 
 use super::edit::{Problem, ProblemKind};
 use super::written::PoolPlace;
@@ -7,6 +7,7 @@ use crate::config::Mistakes;
 /// The resource that was edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
+    /// The pool at this place.
     Pool(PoolPlace),
     /// The backend of this index.
     Backend(PoolPlace, usize),

@@ -34,7 +34,9 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Departure {
+    /// The name of the pool.
     pub pool: String,
+    /// The address of the backend, as the configuration writes it.
     pub addr: String,
     /// When the drain began, in seconds since 1970.
     pub since: u64,
@@ -93,7 +95,8 @@ pub fn digest(text: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What the file says; nothing if there is none yet. Errors: it cannot be read, or is not what [`save`] wrote.
+/// The content of the file; the default if there is no file yet. Errors: the file cannot be read, or does not have the
+/// form that [`save`] writes.
 pub fn load(path: &Path) -> Result<State, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("state file {}: {why}", path.display());
     let bytes = match file::read(path, limits::STATE_BYTES) {

@@ -19,6 +19,7 @@ pub const STATE: BlobKind = BlobKind {
 pub struct HandedState {
     /// The path of the old process's state file; `None`: the old process has none.
     pub path: Option<PathBuf>,
+    /// The content of the state file.
     pub state: State,
 }
 

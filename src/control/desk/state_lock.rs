@@ -43,9 +43,10 @@ impl StateLock {
             }
             thread::sleep(Duration::from_millis(limits::BIND_PAUSE_MILLIS));
         }
-        match lock.try_to_take(&path)? {
-            true => Ok(lock),
-            false => Err(lock.held(state, &path)),
+        if lock.try_to_take(&path)? {
+            Ok(lock)
+        } else {
+            Err(lock.held(state, &path))
         }
     }
 
@@ -130,9 +131,12 @@ fn place(state: &Path) -> Result<PathBuf, String> {
 
 /// Follows no link in the place of the file, waits for nobody if it is a pipe, and wants no file of somebody else.
 fn open(path: &Path, may_make: bool) -> io::Result<File> {
-    let is_regular = |is_file: bool| match is_file {
-        true => Ok(()),
-        false => Err(io::Error::other("it is no regular file")),
+    let is_regular = |is_file: bool| {
+        if is_file {
+            Ok(())
+        } else {
+            Err(io::Error::other("it is no regular file"))
+        }
     };
     // To open a pipe or a device would tell somebody something.
     if let Ok(found) = path.symlink_metadata() {
@@ -145,11 +149,12 @@ fn open(path: &Path, may_make: bool) -> io::Result<File> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
     is_regular(file.metadata()?.is_file())?;
-    match is_own(&file)? {
-        true => Ok(file),
-        false => Err(io::Error::other(
+    if is_own(&file)? {
+        Ok(file)
+    } else {
+        Err(io::Error::other(
             "it holds something else than the number of a process, so that it is no lock of palantir",
-        )),
+        ))
     }
 }
 

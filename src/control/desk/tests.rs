@@ -11,7 +11,7 @@ use toml::Table;
 
 use super::*;
 
-/// What the file says at the beginning.
+/// The text of the file at the beginning.
 const FILE: &str = r#"
 [[pools]]
 name = "api"

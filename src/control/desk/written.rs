@@ -19,16 +19,18 @@ pub enum PoolPlace {
 /// A pool as written, without its name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WrittenPool {
-    /// All but the backends.
+    /// The settings besides the backends.
     pub settings: Table,
+    /// The backends, in the order of the document.
     pub backends: Vec<WrittenBackend>,
 }
 
 /// A backend as written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WrittenBackend {
+    /// The address, as it is written.
     pub addr: String,
-    /// All but the address.
+    /// The settings besides the address.
     pub settings: Table,
 }
 
@@ -43,7 +45,7 @@ impl WrittenPool {
 }
 
 impl WrittenBackend {
-    /// What tells it from the others of its pool, however it is written.
+    /// The address in a form that tells the backend from the others of its pool, however the address is written.
     pub fn place(&self) -> String {
         place_of(&self.addr)
     }
@@ -197,7 +199,7 @@ impl PoolPlace {
         }
     }
 
-    /// What its list of backends is called there.
+    /// The key of the list of backends there.
     pub fn backends_key(self) -> &'static str {
         match self {
             PoolPlace::Named(_) => "backends",

@@ -1,4 +1,4 @@
-//! What the live page shows: everything that changes from second to second, ready to be serialised.
+//! The content of the live page: everything that changes from second to second, ready to be serialised.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,13 +15,19 @@ use crate::shared::failure::group_label;
 /// One second of palantir. Times of day are in seconds since 1970; rates are those of the last second.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Board {
+    /// Unix time at which the board was made, in seconds.
     pub time: f64,
+    /// The version of the program.
     pub version: &'static str,
+    /// The number of the revision in force.
     pub revision: u64,
     /// `running` or `draining`.
     pub phase: &'static str,
+    /// The sums of all workers.
     pub totals: Totals,
+    /// Each worker, in the order of their numbers.
     pub workers: Vec<WorkerRow>,
+    /// Each pool, in the order of the configuration.
     pub pools: Vec<PoolRow>,
     /// The latest, newest first; at most `limits::TRANSITIONS`.
     pub transitions: Vec<Transition>,
@@ -34,16 +40,19 @@ pub struct Board {
 /// All workers together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Totals {
+    /// Requests that ended, per second.
     pub requests_per_sec: f64,
-    /// Those that failed by a backend's fault or ours, or were answered 500 and above.
+    /// Requests, per second, that failed by the fault of a backend or of palantir, or were answered 500 and above.
     pub failures_per_sec: f64,
+    /// Requests under way.
     pub in_flight: u64,
+    /// Open client connections.
     pub connections: u64,
     /// The largest number of client connections that the bound allows.
     pub most_connections: u64,
     /// Clients that were accepted and wait for a connection to end.
     pub waiting_clients: u64,
-    /// Of the answers of the last second; absent if there was none.
+    /// The median response time of the last second, in milliseconds; absent if there was no response.
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
 }
@@ -51,8 +60,11 @@ pub struct Totals {
 /// One second of the past.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Point {
+    /// Unix time of the end of this second.
     pub time: f64,
+    /// Requests that ended, per second.
     pub requests_per_sec: f64,
+    /// Requests that failed, per second.
     pub failures_per_sec: f64,
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
@@ -61,9 +73,13 @@ pub struct Point {
 /// One worker.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct WorkerRow {
+    /// The number of the worker.
     pub worker: usize,
+    /// Open client connections.
     pub connections: u32,
+    /// Requests that ended, per second.
     pub requests_per_sec: f64,
+    /// Requests under way.
     pub in_flight: u32,
     /// Share of its CPU that the thread used, `0.0..=100.0`; absent if the system does not tell.
     pub busy_percent: Option<f64>,
@@ -74,12 +90,15 @@ pub struct WorkerRow {
 /// One pool.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PoolRow {
+    /// The name of the pool.
     pub name: String,
+    /// The name of the balancing algorithm.
     pub algorithm: &'static str,
     /// Requests that wait for a connection to become free.
     pub waiting: u64,
     /// Whether all backends take requests because too few are healthy (`panic_threshold`).
     pub panics: bool,
+    /// Each backend, in the order of the configuration.
     pub backends: Vec<BackendRow>,
 }
 
@@ -91,20 +110,28 @@ pub struct BackendRow {
     pub address: String,
     /// As in logs and metrics: the address, with the name it came from if it had one.
     pub label: String,
+    /// The state of the backend: `healthy`, `unhealthy`, `ejected`, `draining` or `unresolved`.
     pub state: &'static str,
-    /// Since when it has been in its state.
+    /// Unix time of the last change of the backend's state, in seconds.
     pub since: f64,
+    /// The weight of the backend in the balancing.
     pub weight: u16,
+    /// Requests under way at the backend.
     pub in_flight: u32,
+    /// Idle connections to the backend.
     pub idle: u32,
+    /// Requests that ended, per second.
     pub requests_per_sec: f64,
     pub p50_ms: Option<f64>,
     pub p90_ms: Option<f64>,
     pub p99_ms: Option<f64>,
+    /// The percentage of requests that failed.
     pub error_percent: Option<f64>,
-    /// Since the backend came.
+    /// Requests that succeeded since the backend was added.
     pub success: u64,
+    /// Requests that failed since the backend was added.
     pub failed: u64,
+    /// The latest failure; absent if no request has failed.
     pub last_failure: Option<LastFailure>,
 }
 
@@ -113,6 +140,7 @@ pub struct BackendRow {
 pub struct LastFailure {
     /// The word of logs and metrics.
     pub reason: &'static str,
+    /// Unix time of the failure, in seconds.
     pub time: f64,
 }
 

@@ -20,7 +20,7 @@ use crate::shared::histogram::{FINE, Fading, Times};
 use crate::snapshot::{Backend, Pool};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// What is left, after a second, of the weight of a backend's requests: after ten seconds a tenth.
+/// The part of the weight of a backend's requests that is left after a second; after ten seconds a tenth is left.
 const KEPT: f64 = 0.8;
 
 /// The maker of boards. It belongs to the control thread's loop.
@@ -36,14 +36,14 @@ pub struct Boards {
     sender: watch::Sender<Arc<Board>>,
 }
 
-/// What a worker had counted when the last board was made.
+/// The counts of a worker when the last board was made.
 #[derive(Clone, Copy, Debug, Default)]
 struct SeenWorker {
     requests: u64,
     cpu_seconds: Option<f64>,
 }
 
-/// What was counted of a backend when the last board was made, and what is remembered of the seconds before.
+/// The counts of a backend when the last board was made, and the fading counts of the seconds before.
 #[derive(Debug, Default)]
 struct SeenBackend {
     success: u64,

@@ -13,9 +13,10 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// (<https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md>) gets Prometheus' own format
 /// (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 pub fn content_type(accept: &str) -> &'static str {
-    match prefers_openmetrics(accept) {
-        true => OPENMETRICS,
-        false => PROMETHEUS,
+    if prefers_openmetrics(accept) {
+        OPENMETRICS
+    } else {
+        PROMETHEUS
     }
 }
 
@@ -48,7 +49,7 @@ fn prefers_openmetrics(accept: &str) -> bool {
     openmetrics > 0.0 && openmetrics >= weight("text/plain")
 }
 
-/// The same in the older format, in which a counter's family has the name of its samples and no mark ends the text.
+/// The text in the older format, in which a counter's family has the name of its samples and no mark ends the text.
 fn as_prometheus(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len() + 1024);
     let mut help = None;

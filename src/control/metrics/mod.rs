@@ -1,5 +1,5 @@
-//! What palantir says of itself in numbers: `/metrics` for Prometheus ([`render`]), the live page's [`Board`], and the
-//! counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
+//! The numbers that palantir shows of itself: `/metrics` for Prometheus ([`render`]), the live page's [`Board`], and
+//! the counts of `/stats`. Everything is read from what the workers write anyway; nobody is asked and nobody waits.
 
 mod board;
 mod boards;
@@ -36,15 +36,21 @@ use crate::snapshot::{Backend, Pool};
 /// Where the numbers come from. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sources {
+    /// The configuration in force.
     pub standing: Standing,
+    /// The workers' tables of the backends' states.
     pub tables: SharedTables,
+    /// The counters of the workers.
     pub gauges: AllGauges,
+    /// The results of orders of certificates.
     pub orders: Arc<OrderCounts>,
     /// The operations that palantir itself wants and could not do yet.
     pub wanted: Arc<Wanted>,
+    /// The progress of the access log's thread.
     pub access_log: Arc<Progress>,
     /// The signs of life of the health thread.
     pub health: SharedPulse,
+    /// The progress of the thread that works with files.
     pub files: FileProgress,
     /// The texts that clients of `/metrics` read.
     pub texts: Arc<Texts>,

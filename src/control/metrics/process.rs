@@ -1,15 +1,22 @@
-//! What the system says of this process and of single threads of it. A number that it does not tell is `None`.
+//! The numbers that the kernel keeps of this process and of its threads. A number that the kernel does not give is
+//! `None`.
 
 use std::fs;
 
 /// The process as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
+    /// Resident memory, in bytes.
     pub resident_bytes: Option<u64>,
+    /// Virtual memory, in bytes.
     pub virtual_bytes: Option<u64>,
+    /// Open file descriptors.
     pub open_descriptors: Option<u64>,
+    /// File descriptors that may be open.
     pub most_descriptors: Option<u64>,
+    /// CPU time used, user and system, in seconds.
     pub cpu_seconds: Option<f64>,
+    /// Threads.
     pub threads: Option<u64>,
     /// Seconds since 1970.
     pub started: Option<f64>,

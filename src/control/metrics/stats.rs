@@ -26,7 +26,9 @@ pub struct Stats {
 /// Successes and failures since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SideStats {
+    /// Requests that succeeded.
     pub success: u64,
+    /// Requests that failed.
     pub failed: u64,
 }
 
@@ -45,26 +47,34 @@ pub fn stats(gauges: &AllGauges) -> Stats {
     }
 }
 
-/// What is known of one server. Times are in milliseconds, of the last seconds, and absent if there was no request.
+/// Everything that is known of one server. Times are in milliseconds, of the last seconds, and absent if there was no
+/// request.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ServerStats {
-    /// Stable for as long as the server is configured.
+    /// The number of the server, which stays the same for as long as the server is configured.
     pub id: u32,
-    /// Absent for a Unix socket and for a name that has no address.
+    /// The IP address; absent for a Unix socket and for a name that has no address.
     pub ip: Option<String>,
+    /// The port; absent as `ip` is.
     pub port: Option<u16>,
-    /// As in logs and metrics.
+    /// The address, as logs and metrics name it.
     pub address: String,
+    /// The name of the pool.
     pub pool: String,
+    /// Attempts that the server answered below 500.
     pub success: u64,
+    /// Attempts that failed, or were answered 500 and above.
     pub failed: u64,
+    /// The state of the server: `healthy`, `unhealthy`, `ejected`, `draining` or `unresolved`.
     pub state: &'static str,
-    /// Since when, in seconds since 1970.
+    /// Unix time of the last change of the server's state, in seconds.
     pub since: f64,
+    /// Requests under way at the server.
     pub in_flight: u32,
     pub p50_ms: Option<f64>,
     pub p90_ms: Option<f64>,
     pub p99_ms: Option<f64>,
+    /// The latest failure; absent if no attempt has failed.
     pub last_failure: Option<LastFailure>,
 }
 

@@ -46,6 +46,7 @@ impl Kept {
 #[derive(Clone, Debug)]
 pub struct SharedText {
     text: Weak<String>,
+    /// The length of the whole text, in bytes.
     pub len: usize,
     read: Arc<AtomicU64>,
 }

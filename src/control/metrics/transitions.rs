@@ -13,10 +13,15 @@ use crate::messages::StateChange;
 pub struct Transition {
     /// Seconds since 1970.
     pub time: f64,
+    /// The name of the pool.
     pub pool: String,
+    /// The backend, as logs and metrics name it.
     pub backend: String,
+    /// The state before.
     pub from: &'static str,
+    /// The state after.
     pub to: &'static str,
+    /// Why the state changed.
     pub reason: String,
 }
 

@@ -70,9 +70,10 @@ impl Known {
 
     fn note_failure(&mut self, host: String, error: &str) {
         if !self.failing.contains(&host) {
-            let meanwhile = match self.resolved.contains_key(&host) {
-                true => "its last addresses stay in use",
-                false => "its backends are down",
+            let meanwhile = if self.resolved.contains_key(&host) {
+                "its last addresses stay in use"
+            } else {
+                "its backends are down"
             };
             warn!(name = host, %error, "the name does not resolve: {meanwhile}");
             self.failing.insert(host);

@@ -61,7 +61,9 @@ struct Name {
 enum Last {
     /// The name was not looked up yet.
     Never,
+    /// The name resolved.
     Good,
+    /// The name did not resolve.
     Failed,
 }
 
@@ -81,6 +83,7 @@ impl Default for LookUps {
 }
 
 impl LookUps {
+    /// Look-ups that are made by this function.
     pub(super) fn by(look_up: LookUp) -> LookUps {
         LookUps {
             names: BTreeMap::new(),
@@ -400,12 +403,13 @@ fn look_up(host: &str) -> Result<Vec<IpAddr>, String> {
     let found = (host, 0).to_socket_addrs();
     let found = found.map_err(|error| error.to_string())?;
     let addresses: BTreeSet<IpAddr> = found.map(|addr| addr.ip()).collect();
-    match addresses.is_empty() {
-        true => Err("the name has no addresses".to_owned()),
-        false => Ok(addresses
+    if addresses.is_empty() {
+        Err("the name has no addresses".to_owned())
+    } else {
+        Ok(addresses
             .into_iter()
             .take(limits::ADDRESSES_PER_NAME)
-            .collect()),
+            .collect())
     }
 }
 

@@ -6,6 +6,7 @@
 //! search domains and name services. That call cannot be cancelled, so each look-up has a thread, of which there are
 //! few: see [`LookUps`].
 
+mod followed;
 mod handed;
 mod known;
 mod look_ups;
@@ -15,26 +16,22 @@ mod start;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use followed::{FollowedNames, NameChannels};
 pub use handed::{NAMES, from_blobs, to_blob};
 pub use known::Known;
 pub use look_ups::LookUps;
 pub use run::{Question, ask};
 pub use start::begin;
 
-use crate::config::{CannotCompile, Config, Resolved};
-use crate::snapshot::Snapshot;
+use crate::config::Config;
 
 /// The answer about one name: its addresses, or the reason why there are none.
 pub type Answer = (String, Result<Vec<IpAddr>, String>);
 
-/// Compiles a configuration with these addresses; the number is the new snapshot's generation. Errors: why the
-/// configuration cannot be compiled; the old snapshot then stays in force.
-pub type Compile =
-    Box<dyn FnMut(&Config, &Resolved, u64) -> Result<Snapshot, CannotCompile> + Send>;
-
 /// The names that are looked up repeatedly, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
+    /// The names, each once.
     pub hosts: Vec<String>,
     /// Time between two look-ups of a name.
     pub every: Duration,

@@ -1,5 +1,6 @@
 //! Changes whose files do not answer, or answer late.
 
+use super::changes::{CHANGED, ConfigFile, add, edit};
 use super::*;
 
 /// A control thread whose compilations hang.
@@ -22,13 +23,13 @@ impl Hanging {
         let (outside, mut control, inputs) = outside_of(path, LONG, None);
         let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
         let (told, hangs) = mpsc::channel(4);
-        let mut compile = compile(LONG);
-        let hanging: Compile = Box::new(move |config, resolved, generation| {
+        let mut compiler = compiler(LONG);
+        compiler.hooks.before.push(Box::new(move |_| {
             let _ = told.try_send(());
             let _ = goes_on.recv();
-            compile(config, resolved, generation)
-        });
-        control.files = FileThread::start(hanging).unwrap();
+            Ok(())
+        }));
+        control.files = FileThread::start(compiler).unwrap();
         Hanging {
             outside,
             control,

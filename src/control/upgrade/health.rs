@@ -1,4 +1,4 @@
-//! What the health thread knows of the backends, as the old process hands it to the new one.
+//! The states of the backends, as the health thread of the old process knows them and the new process takes them over.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,7 +85,7 @@ pub fn from_blobs(blobs: &[Blob]) -> Vec<HealthRecord> {
         Ok(content) if content.backends.len() <= limits::BACKENDS => {
             let down = content.backends.iter().filter(|record| record.is_down);
             let (of, down) = (content.backends.len(), down.count());
-            info!("the old process knows {of} backends, {down} of which fail their probes");
+            info!("the old process knows {of} backends; {down} of them fail their probes");
             content.backends
         }
         Ok(_) => {

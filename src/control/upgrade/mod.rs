@@ -97,8 +97,8 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// Of `program`, which is told what the health thread has to report. `passed_on` are duplicates of the listening sockets that are not the workers': test servers,
-    /// management API.
+    /// The upgrades to `program`, which receives the report of the health thread. `passed_on` are duplicates of the
+    /// listening sockets that are not the workers': test servers, management API.
     pub fn new(
         program: Program,
         health: HealthReport,

@@ -20,13 +20,15 @@ use crate::net::{Handed, Line};
 /// The process that this one is to take over from.
 #[derive(Debug)]
 pub struct Predecessor {
+    /// This process's end of the line.
     pub(super) line: Arc<Line>,
     /// Whether the old process goes on accepting until it hears that this process accepts.
     pub(super) listens: bool,
 }
 
 impl Predecessor {
-    /// `None` if this process was started by anybody else. Errors: what the environment names is no line. To be called once.
+    /// `None` if this process was started by anybody else. Errors: what the environment names is no line. To be called
+    /// once.
     pub fn find() -> Result<Option<Predecessor>, String> {
         let Ok(number) = env::var(LINE_VARIABLE) else {
             return Ok(None);
@@ -83,10 +85,7 @@ impl Predecessor {
     /// Tells the old process that everything is started, and waits for leave to accept. If the old process has died
     /// meanwhile, no other process accepts. Errors: the old process no longer wants this process.
     pub fn wait_for_go(&self) -> Result<(), String> {
-        let ready = match self.listens {
-            true => READY_AND_TELLS,
-            false => READY,
-        };
+        let ready = if self.listens { READY_AND_TELLS } else { READY };
         // If the old process has died, the next message reports that.
         let _ = self.line.say(ready);
         let heard = self.line.hear();

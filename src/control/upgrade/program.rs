@@ -1,4 +1,4 @@
-//! What the next process is started from.
+//! The program that the next process is started from.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -18,7 +18,9 @@ use crate::net::Line;
 /// How this process was started, and how the next one is to be.
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// The path of the file.
     pub(super) path: PathBuf,
+    /// The arguments of the command line, without the name of the program.
     pub(super) arguments: Vec<OsString>,
 }
 

@@ -71,9 +71,10 @@ impl Running {
     /// only if the upgrade was abandoned.
     pub fn leave(&self) {
         let mut life = self.life();
-        let child = match life.is_abandoned {
-            true => None,
-            false => life.child.take(),
+        let child = if life.is_abandoned {
+            None
+        } else {
+            life.child.take()
         };
         if let Some(mut child) = child {
             // Without a thread, its entry stays in the system's table of processes until this process ends.

@@ -10,8 +10,8 @@ use crate::base::limits;
 use crate::messages::LeftToDo;
 use crate::net::{Handed, Line};
 
-/// Starts a new process, hands over sockets and messages, and waits until the new process is ready. The health thread is
-/// asked for its report at the last moment. `running` learns of the process.
+/// Starts a new process, hands over sockets and messages, and waits until the new process is ready. The health thread
+/// is asked for its report at the last moment. `running` learns of the process.
 pub fn prepare(
     program: &Program,
     handed: Handed,

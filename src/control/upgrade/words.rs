@@ -3,13 +3,19 @@
 
 use crate::messages::LeftToDo;
 
+/// The new process asks for the messages besides the sockets.
 pub const MORE: &str = "more";
+/// The new process has started everything. A process of an earlier version does not say when it accepts.
 pub const READY: &str = "ready";
+/// The new process has started everything, and will say when it accepts.
 pub const READY_AND_TELLS: &str = "ready, and will say when it accepts";
+/// The old process lets the new one accept.
 pub const GO: &str = "go";
+/// The new process accepts.
 pub const ACCEPTING: &str = "accepting";
 /// Asks a new process that has said [`ACCEPTING`] for [`HERE`], since the new process may have died meanwhile.
 pub const STILL_THERE: &str = "still there?";
+/// The answer to [`STILL_THERE`].
 pub const HERE: &str = "here";
 /// Said instead of [`HERE`] by a new process that is stopping itself, or accepts no more. It is the reason in the old
 /// one's log.

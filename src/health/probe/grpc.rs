@@ -3,10 +3,9 @@
 
 use std::io;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
-
 use super::h2::{Answer, Asking, Question as Asked, Wants};
 use super::{Outcome, Question};
+use crate::net::ProbeStream;
 
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
@@ -23,7 +22,7 @@ pub struct Check<'c> {
 }
 
 impl Question for Check<'_> {
-    async fn ask(self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome> {
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
         let answer = self.asking().run(stream).await?;
         Ok(answer.and_then(|answer| judge(&answer)))
     }

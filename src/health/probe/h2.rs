@@ -2,13 +2,12 @@
 
 use std::io;
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
-
 use super::body::Search;
 use crate::base::limits;
 use crate::base::time::Micros;
 use crate::http::h2::hpack::ListLimits;
 use crate::http::h2::{Connection, Event, Field, Head, LocalSettings, Request, Role, StreamId};
+use crate::net::ProbeStream;
 
 /// What one read takes at most.
 const READ_BYTES: usize = 4096;
@@ -104,19 +103,15 @@ impl Asking {
 
     /// Sends the question and receives until the answer is there, or a reason why none will come. Errors: the
     /// connection breaks.
-    pub async fn run(
-        mut self,
-        mut stream: impl AsyncReadRent + AsyncWriteRent,
-    ) -> io::Result<Result<Answer, String>> {
+    pub async fn run(mut self, stream: &mut ProbeStream<'_>) -> io::Result<Result<Answer, String>> {
         let mut left = limits::PROBE_ANSWER_BYTES;
         loop {
-            stream.write_all(self.output()).await.0?;
-            stream.flush().await?;
+            stream.send(self.output()).await?;
             if self.is_complete {
                 return Ok(Ok(self.answer));
             }
-            let (read, bytes) = stream.read(Vec::with_capacity(READ_BYTES)).await;
-            left = match (read?, left) {
+            let bytes = stream.receive(READ_BYTES).await?;
+            left = match (bytes.len(), left) {
                 (0, _) => return Ok(Err("closed without an answer".to_owned())),
                 (count, left) if count > left => return Ok(Err("too long an answer".to_owned())),
                 (count, left) => left - count,

@@ -3,13 +3,7 @@
 
 use std::io;
 
-use bytes::Bytes;
 use http::{Version, header};
-use monoio::io::sink::SinkExt;
-use monoio::io::{AsyncReadRent, AsyncWriteRent};
-use monoio_http::common::error::HttpError;
-use monoio_http::h1::codec::encoder::{EncodeError, GenericEncoder};
-use monoio_http::h1::payload::{Payload, PayloadError};
 
 use super::body::{Body, Search};
 use super::{Outcome, Question, h2};
@@ -18,6 +12,7 @@ use crate::http::h1::{
     self, Asked, FieldSlots, ResponseBody, ResponseHead, may_be_repaired, repair_response,
 };
 use crate::http::refusal::Refusal;
+use crate::net::ProbeStream;
 use crate::snapshot::Protocol;
 
 /// The most bytes that one read takes.
@@ -40,7 +35,7 @@ pub struct Request<'g> {
 }
 
 impl Question for Request<'_> {
-    async fn ask(self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome> {
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
         match self.protocol {
             Protocol::Http1 => self.over_http1(stream).await,
             Protocol::Http2 => self.over_http2(stream).await,
@@ -53,7 +48,7 @@ impl Request<'_> {
         self.body_contains.map(|text| Search::new(text.as_bytes()))
     }
 
-    async fn over_http2(&self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome> {
+    async fn over_http2(&self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
         let headers = self.headers.iter();
         let fields: Vec<_> = headers
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -77,17 +72,13 @@ impl Request<'_> {
         }))
     }
 
-    async fn over_http1(
-        &self,
-        mut stream: impl AsyncReadRent + AsyncWriteRent,
-    ) -> io::Result<Outcome> {
+    async fn over_http1(&self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
         let request = match self.written() {
             Ok(request) => request,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let mut encoder = GenericEncoder::new(&mut stream);
-        if let Err(error) = encoder.send_and_flush(request).await {
-            return refused_to_send(error);
+        if let Err(reason) = stream.send_request(request).await? {
+            return Ok(Err(reason));
         }
         let mut received = Vec::new();
         let (status, body) = loop {
@@ -96,7 +87,7 @@ impl Request<'_> {
                 Ok(None) => {}
                 Err(reason) => return Ok(Err(reason)),
             }
-            if !receive(&mut stream, &mut received).await? {
+            if !receive(stream, &mut received).await? {
                 return Ok(Err("closed without an answer".to_owned()));
             }
         };
@@ -112,7 +103,7 @@ impl Request<'_> {
                 Ok(_) => return Ok(self.judge(status, Some(&search))),
                 Err(_) => return Ok(Err("malformed body".to_owned())),
             }
-            if !receive(&mut stream, &mut received).await? {
+            if !receive(stream, &mut received).await? {
                 return Ok(match body.ends_by_close() {
                     true => self.judge(status, Some(&search)),
                     false => Err("closed before the end of the body".to_owned()),
@@ -122,7 +113,7 @@ impl Request<'_> {
     }
 
     /// The request as it goes out.
-    fn written(&self) -> http::Result<http::Request<Payload<Bytes, PayloadError>>> {
+    fn written(&self) -> http::Result<http::Request<()>> {
         let mut request = http::Request::builder()
             .method(self.method)
             .uri(self.path)
@@ -139,7 +130,7 @@ impl Request<'_> {
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
-        request.body(Payload::None)
+        request.body(())
     }
 
     /// Takes heads until one is final (RFC 9110 section 15.2). `None`: it is not complete yet.
@@ -205,17 +196,9 @@ impl Request<'_> {
     }
 }
 
-/// The error of the connection, or why the request cannot be written.
-fn refused_to_send(error: HttpError) -> io::Result<Outcome> {
-    match error {
-        HttpError::IOError(error) | HttpError::H1EncodeError(EncodeError::Io(error)) => Err(error),
-        error => Ok(Err(error.to_string())),
-    }
-}
-
 /// Receives more; false if the other side has ended the connection.
-async fn receive(stream: &mut impl AsyncReadRent, received: &mut Vec<u8>) -> io::Result<bool> {
-    let (count, bytes) = stream.read(Vec::with_capacity(READ_BYTES)).await;
+async fn receive(stream: &mut ProbeStream<'_>, received: &mut Vec<u8>) -> io::Result<bool> {
+    let bytes = stream.receive(READ_BYTES).await?;
     received.extend_from_slice(&bytes);
-    Ok(count? > 0)
+    Ok(!bytes.is_empty())
 }

@@ -2,7 +2,6 @@
 //! answer, and is bounded in time and bytes.
 
 mod body;
-mod course;
 mod grpc;
 mod h2;
 mod http;
@@ -12,22 +11,17 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
-use monoio::net::{TcpStream, UnixStream};
-use monoio::time::{Instant, timeout};
-use monoio_rustls::{TlsConnector, TlsError};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::base::addresses::BackendAddr;
 use crate::base::limits;
 use crate::http::proxy_protocol::{self, Said};
-use crate::net::is_exhausted;
+use crate::net::{ProbeSocket, ProbeStream, is_exhausted, within};
 use crate::snapshot::{Backend, HealthCheck, Pool, ProbeKind, ProbeTls, ProxyProtocol};
 use crate::tls::in_words;
-use course::{Course, Noted};
 
 /// How a probe went, in words for the log: `answered 200`, `connection refused`.
 pub type Outcome = Result<String, String>;
@@ -35,7 +29,7 @@ pub type Outcome = Result<String, String>;
 /// What is asked on a connection.
 trait Question {
     /// Asks and judges the answer. Errors: the connection breaks.
-    async fn ask(self, stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<Outcome>;
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome>;
 }
 
 /// Probes a backend once. Returns within `check.timeout`. `None`: this process has no descriptor or memory left for a
@@ -45,11 +39,11 @@ pub async fn probe(pool: &Pool, backend: &Backend, check: &HealthCheck) -> Optio
         return Some(Err("no address".to_owned()));
     };
     let way = Way::of(pool, backend, addr, check);
-    let outcome = match timeout(check.timeout, run(&way, pool, backend, check)).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) if is_exhausted(&error) => return None,
-        Ok(Err(error)) => Err(words_of(&error)),
-        Err(_) => Err(way.silence(check.timeout)),
+    let outcome = match within(check.timeout, run(&way, pool, backend, check)).await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) if is_exhausted(&error) => return None,
+        Some(Err(error)) => Err(words_of(&error)),
+        None => Err(way.silence(check.timeout)),
     };
     Some(match &way.addr {
         BackendAddr::Tcp(asked) if way.addr != *addr => {
@@ -70,10 +64,7 @@ async fn run(
     let scheme = if way.tls.is_some() { "https" } else { "http" };
     match &check.kind {
         ProbeKind::Tcp => {
-            let question = tcp::Connect {
-                course: &way.course,
-                end: way.end,
-            };
+            let question = tcp::Connect { end: way.end };
             way.connect(question).await
         }
         ProbeKind::Http {
@@ -115,8 +106,6 @@ struct Way<'p> {
     tls: Option<(&'p Arc<ClientConfig>, &'p ServerName<'static>)>,
     /// Whether a TLS handshake has begun and not ended.
     is_in_handshake: Cell<bool>,
-    /// How the bytes below TLS go, if the probe has TLS.
-    course: Course,
     /// The instant at which the probe ends without an outcome.
     end: Instant,
 }
@@ -149,7 +138,6 @@ impl<'p> Way<'p> {
             introduction: introduction(pool).filter(|_| !only_connects || tls.is_some()),
             tls,
             is_in_handshake: Cell::new(false),
-            course: Course::default(),
             end: Instant::now() + check.timeout,
         }
     }
@@ -165,50 +153,27 @@ impl<'p> Way<'p> {
         }
     }
 
-    /// Opens a connection and asks.
+    /// Opens a connection and asks, with a PROXY header and TLS before the question where the probe has them.
     async fn connect(&self, question: impl Question) -> io::Result<Outcome> {
-        match &self.addr {
-            BackendAddr::Tcp(addr) => {
-                let stream = TcpStream::connect_addr(*addr).await?;
-                self.secure(stream, question).await
-            }
-            BackendAddr::Unix(path) => {
-                let stream = UnixStream::connect(path).await?;
-                self.secure(stream, question).await
-            }
-        }
-    }
-
-    /// Asks, with a PROXY header and TLS before it where the probe has them.
-    async fn secure(
-        &self,
-        mut stream: impl AsyncReadRent + AsyncWriteRent,
-        question: impl Question,
-    ) -> io::Result<Outcome> {
+        let mut socket = ProbeSocket::connect(&self.addr).await?;
         if let Some(header) = &self.introduction {
-            stream.write_all(header.clone()).await.0?;
+            socket.send(header.clone()).await?;
         }
         let Some((tls, name)) = self.tls else {
-            return question.ask(stream).await;
-        };
-        let mut stream = Noted {
-            stream,
-            course: &self.course,
+            return question.ask(&mut socket.plain()).await;
         };
         let no_tls = |why: String| Ok(Err(format!("no TLS as {}: {why}", name.to_str())));
-        let connector = TlsConnector::from(tls.clone());
         self.is_in_handshake.set(true);
-        let handshake = connector.connect(name.clone(), &mut stream).await;
+        let handshake = socket.secure(tls.clone(), name.clone()).await;
         self.is_in_handshake.set(false);
         let mut secured = match handshake {
             Ok(secured) => secured,
-            Err(TlsError::Rustls(error)) => return no_tls(in_words(&error)),
-            Err(TlsError::Io(error)) => return no_tls(words_of_io(&mut stream, error).await),
+            Err(error) => return no_tls(words_of_io(&mut socket, error).await),
         };
         match question.ask(&mut secured).await {
             Err(error) if is_of_tls(&error) => no_tls(words_of(&error)),
             // In TLS 1.3 a backend refuses a certificate behind the handshake, and may have closed over the question.
-            Err(error) if is_loss(&error) => match secured.read(Vec::with_capacity(1)).await.0 {
+            Err(error) if is_loss(&error) => match secured.receive(1).await {
                 Err(reason) if is_of_tls(&reason) => no_tls(words_of(&reason)),
                 _ => Err(error),
             },
@@ -229,11 +194,9 @@ fn introduction(pool: &Pool) -> Option<Vec<u8>> {
 
 /// Why the handshake on a connection failed. A backend may have refused a certificate and closed before it had read
 /// all: its alert, in clear because no key is agreed on yet, then waits behind the loss.
-async fn words_of_io(stream: &mut impl AsyncReadRent, error: io::Error) -> String {
+async fn words_of_io(socket: &mut ProbeSocket, error: io::Error) -> String {
     if is_loss(&error)
-        && let (Ok(_), bytes) = stream
-            .read(Vec::with_capacity(limits::TLS_ALERT_BYTES))
-            .await
+        && let Ok(bytes) = socket.receive(limits::TLS_ALERT_BYTES).await
         && let [21, 3, _, 0, 2, _, alert] = bytes[..]
     {
         return in_words(&rustls::Error::AlertReceived(alert.into()));
@@ -285,9 +248,8 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
-    use monoio::{LegacyDriver, RuntimeBuilder};
-
     use super::*;
+    use crate::net::run_sleeper;
     use crate::snapshot::sample;
 
     fn probe_once(kind: ProbeKind, addr: BackendAddr, timeout: Duration) -> Outcome {
@@ -298,12 +260,8 @@ mod tests {
             timeout,
             ..sample::check(Duration::from_secs(1))
         };
-        let mut runtime = RuntimeBuilder::<LegacyDriver>::new()
-            .enable_timer()
-            .build()
-            .unwrap();
-        runtime
-            .block_on(probe(&pool, &pool.backends[0], &check))
+        run_sleeper(probe(&pool, &pool.backends[0], &check))
+            .unwrap()
             .expect("there are descriptors")
     }
 

@@ -306,9 +306,10 @@ fn a_new_snapshot_keeps_what_is_known_of_backends_that_stay() {
     // The first two fail two probes of the three that it takes.
     for now in [at(1), at(3)] {
         for assignment in watch.due_probes(usize::MAX, now) {
-            let outcome = match ids[..2].contains(&assignment.place.id()) {
-                true => refused(),
-                false => answered(),
+            let outcome = if ids[..2].contains(&assignment.place.id()) {
+                refused()
+            } else {
+                answered()
             };
             watch.probed(&assignment, Some(&outcome), now);
         }

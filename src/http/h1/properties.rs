@@ -236,7 +236,7 @@ proptest! {
         let mut slots = FieldSlots::new();
         let sent = parse_response(&head, &mut slots, Asked::default(), 1_000).unwrap().unwrap();
         let edits = ResponseEdits {
-            client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS, via: false, rewriting: Rewriting::NONE, accept: None,
+            client_version: Version::Http11, body: sent.body, close: false, operator: &NO_EDITS, computed: &[], via: false, rewriting: Rewriting::NONE, accept: None,
         };
         let mut out = Vec::new();
         encode_response(&mut out, &sent, &edits);

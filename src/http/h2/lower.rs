@@ -231,6 +231,7 @@ mod tests {
                 body: response.body,
                 close: false,
                 operator: &NO_EDITS,
+                computed: &[],
                 via: false,
                 rewriting: Rewriting::NONE,
                 accept: None,
@@ -264,6 +265,7 @@ mod tests {
             body: ResponseBody::UntilClose,
             close: false,
             operator: &NO_EDITS,
+            computed: &[],
             via: false,
             rewriting: Rewriting::NONE,
             accept: Some(b"ours"),
@@ -426,7 +428,7 @@ mod tests {
             let mut slots = FieldSlots::new();
             let response = head.as_response(false, Asked::default(), &mut slots).unwrap();
             let edits = ResponseEdits {
-                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, via: true, rewriting: Rewriting::NONE, accept: None,
+                client_version: Version::Http11, body: response.body, close: true, operator: &NO_EDITS, computed: &[], via: true, rewriting: Rewriting::NONE, accept: None,
             };
             let mut out = Vec::with_capacity(room);
             encode_response(&mut out, &response, &edits);

@@ -10,8 +10,7 @@ use rustls::pki_types::CertificateDer;
 use super::alert::is_refusal;
 use super::records::Records;
 use crate::base::limits;
-use crate::net::plain_socket::{PlainSocket, Unasked};
-use crate::net::{Block, Blocks, Expired, Timer};
+use crate::net::{Block, Blocks, Expired, PlainSocket, Timer, Unasked};
 use crate::tls::Heard;
 
 /// What the two sides agreed on in their handshake, and what they said of themselves.

@@ -42,6 +42,10 @@ impl Socket {
         blocks: &Blocks,
         timer: &Timer,
     ) -> Result<Socket, TlsFailure> {
+        #[cfg(test)]
+        if self.secure_simulated(Arc::as_ptr(&config).addr()) {
+            return Ok(self);
+        }
         let records = Records::client(config, name)?;
         let handshake = Handshake::new(self, records, None, blocks);
         handshake.run(Block::default(), timer).await

@@ -11,4 +11,4 @@ pub use state::{Gone, Unconnected};
 pub use stream::Stream;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::worker::shard::Shard;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The two ends of a connection over TCP.
-async fn sockets() -> (Socket, Socket) {
+/// A listening socket on loopback for the engine, and its address.
+pub fn bound() -> (BoundListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
@@ -29,6 +29,12 @@ async fn sockets() -> (Socket, Socket) {
         came_for: None,
         file: None,
     };
+    (bound, addr)
+}
+
+/// The two ends of a connection over TCP.
+async fn sockets() -> (Socket, Socket) {
+    let (bound, addr) = bound();
     let listener = Listener::new(bound, Engine::Epoll).unwrap();
     let client = connect_tcp(addr).await.unwrap();
     let (server, _) = listener.accept(&Gate::default()).await.unwrap().unwrap();
@@ -36,7 +42,7 @@ async fn sockets() -> (Socket, Socket) {
 }
 
 /// Moves the bytes of one side until it ends. `begin` takes the streams that the peer opens.
-fn carry(
+pub fn carry(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     socket: Socket,
@@ -75,14 +81,14 @@ async fn connected(shard: &Rc<Shard>, begin: impl Fn(Stream) + 'static) -> Rc<Co
     asking
 }
 
-fn block(bytes: &[u8]) -> Block {
+pub fn block(bytes: &[u8]) -> Block {
     let mut block = Block::with_capacity(bytes.len().max(1));
     block.extend(bytes);
     block
 }
 
 /// Sends the rest of a message. Errors: the peer has given the stream up.
-async fn send(shard: &Shard, stream: &Stream, bytes: &[u8]) -> io::Result<()> {
+pub async fn send(shard: &Shard, stream: &Stream, bytes: &[u8]) -> io::Result<()> {
     let timer = Timer::new(&shard.timers);
     timer.set(PATIENCE);
     let mut block = block(bytes);
@@ -91,7 +97,7 @@ async fn send(shard: &Shard, stream: &Stream, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Receives the body of a message to its end.
-async fn receive(stream: &Stream) -> io::Result<Vec<u8>> {
+pub async fn receive(stream: &Stream) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         poll_fn(|cx| stream.poll_readable(cx)).await;

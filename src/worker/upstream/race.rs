@@ -201,7 +201,8 @@ mod tests {
     fn the_first_that_can_be_connected_to_wins_and_those_that_refuse_rest() {
         let whole = limits::WHOLE_SHARE;
         let ((_first, one), (_second, two)) = (listener(), listener());
-        let rows: [(&[BackendAddr], Result<usize, Unconnected>, &[u8]); 4] = [
+        type Row<'a> = (&'a [BackendAddr], Result<usize, Unconnected>, &'a [u8]);
+        let rows: [Row<'_>; 4] = [
             (&[one.clone(), two.clone()], Ok(0), &[whole, whole]),
             (&[refusing(), two.clone()], Ok(1), &[0, whole]),
             (

@@ -20,7 +20,7 @@ fn sources(folder: &Path, text: &mut String) {
 
 #[test]
 fn files_exist() {
-    let places = ["", "src", "src/worker", "tests/it", "docs", "bench-scripts"];
+    let places = ["", "src", "tests/it", "docs", "bench-scripts"];
     let mut count = 0;
     for page in all() {
         for (number, word) in page.code() {

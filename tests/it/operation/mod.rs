@@ -6,6 +6,7 @@ mod clock_walk;
 mod command_line;
 mod configuration_file;
 mod disk_walk;
+mod engine;
 mod generations;
 mod handover;
 mod hanging_disk;

@@ -63,7 +63,7 @@ fn managed(pool: &str) -> (Lineage, std::net::SocketAddr) {
     (Lineage::start(&config), admin)
 }
 
-/// What `/stats/detail` says of the server at this address.
+/// The entry of `/stats/detail` for the server at this address.
 fn stats_of(admin: std::net::SocketAddr, addr: std::net::SocketAddr) -> Value {
     let answer = ask(admin, "GET /stats/detail", &[], "");
     let all = json_of(&answer);

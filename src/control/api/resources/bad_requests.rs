@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use crate::control::api::{Api, ApiState};
 use crate::control::bad_requests;
 
+/// The resource `/debug/bad-requests`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(list))
 }
@@ -28,13 +29,13 @@ struct BadRequest {
     /// Seconds since 1970-01-01 UTC.
     time: f64,
     worker: u32,
-    /// Whom it came from; `null` for a Unix socket.
+    /// The address of the client; `null` for a client that came over a Unix socket.
     client: Option<String>,
     /// As the client was told.
     request_id: String,
     /// One word, as in log and metrics.
     reason: &'static str,
-    /// What it was answered.
+    /// The status and the reason of the answer.
     status: u16,
     /// Where in the head the byte at fault is, from 0; `null` if there is none or it is too far behind.
     at: Option<usize>,
@@ -42,7 +43,7 @@ struct BadRequest {
     before: String,
     /// The byte at fault.
     fault: String,
-    /// What came behind it, as far as it is kept.
+    /// The part of the head behind the byte at fault, as far as it is kept.
     after: String,
 }
 
@@ -68,8 +69,8 @@ impl From<bad_requests::BadRequest> for BadRequest {
 
 /// The latest refused requests
 ///
-/// At most a hundred, and of each the beginning of its head; a worker that refuses many at once tells of a few.
-/// Credentials are blotted out.
+/// The list has at most a hundred requests, each with the beginning of its head. A worker that refuses many requests at
+/// once reports a few of them. Credentials are blotted out.
 #[utoipa::path(get, path = "/debug/bad-requests", tag = "figures", responses((status = 200, body = BadRequests)))]
 async fn list(State(api): Api) -> axum::Json<BadRequests> {
     let latest = api.bad_requests.latest();

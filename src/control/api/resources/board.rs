@@ -10,19 +10,20 @@ use utoipa_axum::routes;
 use crate::control::api::{Api, ApiState};
 use crate::control::metrics::{Board, Point};
 
+/// The resources `/board` and `/board/history`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(show))
         .routes(routes!(history))
 }
 
-/// The last second in figures
+/// The figures of the last second
 #[utoipa::path(get, path = "/board", tag = "figures", responses((status = 200, body = Board)))]
 async fn show(State(api): Api) -> Response {
     axum::Json(&**api.boards.borrow()).into_response()
 }
 
-/// The seconds before, oldest first
+/// The figures of the seconds before, oldest first
 #[utoipa::path(get, path = "/board/history", tag = "figures", responses((status = 200, body = Vec<Point>)))]
 async fn history(State(api): Api) -> Response {
     axum::Json(&*api.boards.borrow().history).into_response()

@@ -13,18 +13,22 @@ use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState, accept};
 use crate::control::desk::masked;
 
+/// The resource `/config`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }
 
 /// The configuration in force
 ///
-/// What a file would have to say for it, as JSON or TOML. Values of header fields that are credentials are masked.
+/// The text of a file that would configure the same, as JSON or TOML. Values of header fields that are credentials are
+/// masked.
 #[utoipa::path(get, path = "/config", tag = "configuration",
     responses(
-        (status = 200, description = "The configuration", headers(("ETag" = String, description = "The revision")),
+        (status = 200, description = "The configuration", headers(("ETag" = String,
+            description = "The revision in force")),
             content((Object = "application/json"), (String = "application/toml"))),
-        (status = 406, description = "Neither JSON nor TOML is accepted", body = ApiProblem, content_type = "application/problem+json"),
+        (status = 406, description = "Neither JSON nor TOML is accepted", body = ApiProblem,
+            content_type = "application/problem+json"),
     ))]
 async fn show(State(api): Api, headers: HeaderMap) -> Result<Response, ApiProblem> {
     let accepts = headers.get(header::ACCEPT);

@@ -22,6 +22,7 @@ use crate::control::api::gate::{Identified, media_type};
 use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 
+/// The resource `/config/check`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(check))
 }
@@ -35,16 +36,16 @@ struct Candidate {
     text: String,
 }
 
-/// What is to be said about it.
+/// The result of the check.
 #[derive(Serialize, ToSchema)]
 struct Findings {
     /// Whether palantir could run with it.
     ok: bool,
-    /// What keeps it from that, in the order of the text.
+    /// The mistakes that keep the text from being used, in the order of the text.
     mistakes: Vec<Finding>,
     /// Mistakes beyond those.
     left_out: usize,
-    /// What may well be meant otherwise.
+    /// Warnings about settings that may be meant otherwise.
     warnings: Vec<Finding>,
     /// Whether the files that the configuration names, such as certificates, were read. They are not read where the API
     /// demands neither a token nor a certificate: any user of the machine could learn which files exist.
@@ -60,7 +61,7 @@ struct Finding {
     column: Option<usize>,
     /// The way to the value at fault; empty if it is none.
     field: String,
-    /// What is wrong with it and what would be right.
+    /// The mistake, and a value that would be right.
     detail: String,
 }
 
@@ -150,9 +151,10 @@ async fn check_apart(
 fn findings(text: String, may_see_files: bool) -> Findings {
     let path = Path::new("");
     let machine = Machine::of_this_process();
-    let checked = match may_see_files {
-        true => config::check(path, text),
-        false => config::parse(path, text),
+    let checked = if may_see_files {
+        config::check(path, text)
+    } else {
+        config::parse(path, text)
     };
     let listed = |notes: Vec<Note>| notes.into_iter().map(Finding::from).collect();
     match checked {
@@ -160,9 +162,10 @@ fn findings(text: String, may_see_files: bool) -> Findings {
             ok: true,
             mistakes: Vec::new(),
             left_out: 0,
-            warnings: listed(match may_see_files {
-                true => config.warnings(&machine),
-                false => config.warnings_of_text(&machine),
+            warnings: listed(if may_see_files {
+                config.warnings(&machine)
+            } else {
+                config.warnings_of_text(&machine)
             }),
             files_checked: may_see_files,
         },

@@ -14,11 +14,12 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::Wish;
 use crate::control::desk::{Difference, What};
 
+/// The resource `/config/diff`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }
 
-/// What a reload would do.
+/// The effect that a reload would have.
 #[derive(Serialize, ToSchema)]
 struct FileDiff {
     /// The revision that the file was compared with.
@@ -36,19 +37,22 @@ struct FileDifference {
     what: FileWhat,
     /// `backend 127.0.0.1:9001 of pool api`, `route /api: timeout`, `limits.connections`.
     subject: String,
-    /// What a changed setting is; `null` if it is left to its default.
+    /// The present value of a changed setting; `null` if the setting is left to its default.
     from: Option<String>,
-    /// What it would be; `null` if it is left to its default.
+    /// The value that the setting would have; `null` if the setting would be left to its default.
     to: Option<String>,
-    /// What this does to traffic, if that is not plain.
+    /// The effect on traffic, if the difference does not show it.
     effect: Option<&'static str>,
 }
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum FileWhat {
+    /// The subject is new.
     Added,
+    /// The subject is gone.
     Removed,
+    /// The subject has another value.
     Changed,
 }
 
@@ -68,14 +72,16 @@ impl From<Difference> for FileDifference {
     }
 }
 
-/// What a reload would change, and drain
+/// The changes that a reload would make, and the backends that it would drain
 ///
 /// Reads the file and changes nothing. A file with mistakes is answered with all of them.
 #[utoipa::path(get, path = "/config/diff", tag = "configuration",
     responses(
         (status = 200, body = FileDiff),
-        (status = 422, description = "The file has mistakes", body = ApiProblem, content_type = "application/problem+json"),
-        (status = 503, description = "palantir is stopping, or the file cannot be read at the moment", body = ApiProblem, content_type = "application/problem+json"),
+        (status = 422, description = "The file has mistakes", body = ApiProblem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "palantir is stopping, or the file cannot be read at the moment",
+            body = ApiProblem, content_type = "application/problem+json"),
     ))]
 async fn show(State(api): Api, caller: Caller) -> Result<axum::Json<FileDiff>, ApiProblem> {
     let accepted = api.ask(Wish::Compare, caller).await?;

@@ -211,7 +211,7 @@ fn write_fields(page: &mut String, schema: &Value) {
     *page += "</table>";
 }
 
-/// What a value of this schema is, in short.
+/// A short text about the values of this schema.
 fn kind(schema: &Value) -> String {
     if let Some(name) = schema["$ref"]
         .as_str()

@@ -18,11 +18,12 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::Standing;
 use crate::control::metrics::Board;
 
+/// The resource `/events`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(follow))
 }
 
-/// The figures as they are made
+/// The figures of each second, as events
 ///
 /// Server-sent events: `history` once, with the answer of `/board/history`, then `board` every second, with the answer
 /// of `/board`. A client that reads too slowly misses boards and gets the latest. The events end when an upgrade has
@@ -30,7 +31,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 #[utoipa::path(get, path = "/events", tag = "figures",
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
-        (status = 503, description = "As many as can be follow them already", body = ApiProblem, content_type = "application/problem+json"),
+        (status = 503, description = "As many clients as possible follow the events already", body = ApiProblem,
+            content_type = "application/problem+json"),
     ))]
 async fn follow(State(api): Api) -> Result<Response, ApiProblem> {
     let permit = api.streams.clone().try_acquire_owned().map_err(|_| {

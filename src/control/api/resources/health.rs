@@ -18,6 +18,7 @@ use crate::control::api::{Api, ApiState};
 use crate::shared::gauges;
 use crate::shared::pulse::Pulse;
 
+/// The resources `/health` and `/ready`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(health))
@@ -59,13 +60,14 @@ enum Status {
     Unfit,
 }
 
-/// Whether palantir is fit
+/// Whether palantir works
 ///
-/// During a stop it still is, so that nobody ends it before its last requests have ended; `/ready` says 503 then.
+/// During a stop palantir still works, so that nobody ends the process before its last requests have ended; `/ready`
+/// answers 503 then.
 #[utoipa::path(get, path = "/health", tag = "palantir",
     responses(
-        (status = 200, body = Health, description = "Fit, or draining"),
-        (status = 503, body = Health, description = "Not fit"),
+        (status = 200, body = Health, description = "palantir works, or drains"),
+        (status = 503, body = Health, description = "palantir does not work"),
     ))]
 async fn health(State(api): Api) -> (StatusCode, axum::Json<Health>) {
     let health = api.health();
@@ -76,11 +78,11 @@ async fn health(State(api): Api) -> (StatusCode, axum::Json<Health>) {
     (status, axum::Json(health))
 }
 
-/// Whether palantir wants requests
+/// Whether palantir takes requests
 #[utoipa::path(get, path = "/ready", tag = "palantir",
     responses(
-        (status = 200, body = Health, description = "Ready"),
-        (status = 503, body = Health, description = "Draining, or not fit"),
+        (status = 200, body = Health, description = "palantir takes requests"),
+        (status = 503, body = Health, description = "palantir drains, or does not work"),
     ))]
 async fn ready(State(api): Api) -> (StatusCode, axum::Json<Health>) {
     let health = api.health();

@@ -17,6 +17,7 @@ use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::metrics::{SharedText, content_type, render};
 
+/// The resource `/metrics`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }
@@ -28,7 +29,8 @@ pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
 /// has the wanted format.
 #[utoipa::path(get, path = "/metrics", tag = "figures",
     responses(
-        (status = 200, description = "The counts", content((String = "text/plain"), (String = "application/openmetrics-text"))),
+        (status = 200, description = "The counts", content((String = "text/plain"),
+            (String = "application/openmetrics-text"))),
         (status = 503, description = "Too many clients read the metrics slowly"),
     ))]
 async fn show(State(api): Api, headers: HeaderMap) -> Response {

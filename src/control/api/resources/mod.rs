@@ -1,4 +1,4 @@
-//! What there is to read and to change, one file each.
+//! The resources of the management API, one file for each.
 
 pub mod bad_requests;
 pub mod board;

@@ -10,6 +10,7 @@ use axum::routing::get;
 use crate::control::api::ApiState;
 use crate::control::page::page;
 
+/// The live page.
 pub fn routes() -> Router<Arc<ApiState>> {
     Router::new().route("/", get(show))
 }

@@ -25,6 +25,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
+/// The resources below `/pools/{name}/servers`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show, put, patch, take_out))
 }
@@ -63,8 +64,9 @@ impl Drain {
 
 /// One server
 #[utoipa::path(get, path = "/pools/{name}/servers/{addr}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001")),
-    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
+    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision in force")))))]
 async fn show(
     State(api): Api,
     Names((pool, addr)): Names<(String, String)>,
@@ -74,14 +76,18 @@ async fn show(
     Ok((etag(in_force.revision), axum::Json(server)).into_response())
 }
 
-/// Gives a server exactly these settings
+/// Replaces all settings of a server
 ///
 /// A server that is not there is added.
 #[utoipa::path(put, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001")),
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
     responses(
-        (status = 200, body = Server, description = "Changed, or as it was", headers(("ETag" = String, description = "The revision"))),
-        (status = 201, body = Server, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
+        (status = 200, body = Server, description = "The resource was changed, or was like this already",
+            headers(("ETag" = String, description = "The revision in force"))),
+        (status = 201, body = Server, description = "The resource was added", headers(("ETag" = String,
+            description = "The revision in force"), ("Location" = String,
+            description = "The path of the resource"))),
     ))]
 async fn put(
     State(api): Api,
@@ -106,10 +112,12 @@ async fn put(
 
 /// Changes some settings of a server
 ///
-/// What is not named stays; `null` takes a setting back to its default. A setting that is an object is replaced whole.
+/// A setting that is not named stays as it is; `null` takes a setting back to its default. A setting that is an object
+/// is replaced whole.
 #[utoipa::path(patch, path = "/pools/{name}/servers/{addr}", tag = "pools", request_body = ServerSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001")),
-    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001")),
+    responses((status = 200, body = Server, headers(("ETag" = String, description = "The revision in force")))))]
 async fn patch(
     State(api): Api,
     caller: Caller,
@@ -126,16 +134,17 @@ async fn patch(
     Ok((etag(accepted.revision), axum::Json(server)).into_response())
 }
 
-/// Takes a server out
+/// Removes a server
 ///
 /// With `drain` the server takes no new requests from the answer on, and is removed when its running requests have
 /// ended. The last server of a pool that takes requests can be neither removed nor drained (409); drained servers do
 /// not count as taking requests.
 #[utoipa::path(delete, path = "/pools/{name}/servers/{addr}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1), ("addr" = String, Path, description = "The server", min_length = 1, example = "127.0.0.1:9001"), Removal),
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1), ("addr" = String, Path,
+        description = "The address of the server", min_length = 1, example = "127.0.0.1:9001"), Removal),
     responses(
-        (status = 200, body = Outcome, description = "Gone"),
-        (status = 202, body = Outcome, description = "Draining"),
+        (status = 200, body = Outcome, description = "The removal is done"),
+        (status = 202, body = Outcome, description = "The server is drained, and removed later"),
     ))]
 async fn take_out(
     State(api): Api,

@@ -23,6 +23,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
+/// The resources `/pools` and `/pools/{name}`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -39,7 +40,7 @@ struct Pools {
 
 /// All pools
 #[utoipa::path(get, path = "/pools", tag = "pools",
-    responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision")))))]
+    responses((status = 200, body = Pools, headers(("ETag" = String, description = "The revision in force")))))]
 async fn list(State(api): Api) -> Response {
     let in_force = api.in_force();
     let pools = Pools {
@@ -51,22 +52,25 @@ async fn list(State(api): Api) -> Response {
 
 /// One pool
 #[utoipa::path(get, path = "/pools/{name}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
 async fn show(State(api): Api, Names(name): Names<String>) -> Result<Response, ApiProblem> {
     let in_force = api.in_force();
     let pool = api.pool_in(&in_force, &name)?;
     Ok((etag(in_force.revision), axum::Json(pool)).into_response())
 }
 
-/// Gives a pool exactly these settings
+/// Replaces all settings of a pool
 ///
 /// A pool that is not there is added.
 #[utoipa::path(put, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
     responses(
-        (status = 200, body = Pool, description = "Changed, or as it was", headers(("ETag" = String, description = "The revision"))),
-        (status = 201, body = Pool, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
+        (status = 200, body = Pool, description = "The resource was changed, or was like this already",
+            headers(("ETag" = String, description = "The revision in force"))),
+        (status = 201, body = Pool, description = "The resource was added", headers(("ETag" = String,
+            description = "The revision in force"), ("Location" = String,
+            description = "The path of the resource"))),
     ))]
 async fn put(
     State(api): Api,
@@ -90,11 +94,11 @@ async fn put(
 
 /// Changes some settings of a pool
 ///
-/// What is not named stays; `null` takes a setting back to its default. A setting that is an object or a list is
-/// replaced whole.
+/// A setting that is not named stays as it is; `null` takes a setting back to its default. A setting that is an object
+/// or a list is replaced whole.
 #[utoipa::path(patch, path = "/pools/{name}", tag = "pools", request_body = PoolSettings,
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision")))))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Pool, headers(("ETag" = String, description = "The revision in force")))))]
 async fn patch(
     State(api): Api,
     caller: Caller,
@@ -110,10 +114,10 @@ async fn patch(
     Ok((etag(accepted.revision), axum::Json(pool)).into_response())
 }
 
-/// Takes a pool out that no route leads to
+/// Removes a pool that no route leads to
 #[utoipa::path(delete, path = "/pools/{name}", tag = "pools",
-    params(("name" = String, Path, description = "The pool", min_length = 1)),
-    responses((status = 200, body = Outcome, description = "Gone")))]
+    params(("name" = String, Path, description = "The name of the pool", min_length = 1)),
+    responses((status = 200, body = Outcome, description = "The removal is done")))]
 async fn take_out(
     State(api): Api,
     caller: Caller,

@@ -18,6 +18,7 @@ use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::{Trial, Wish};
 
+/// The resource `/reload`, and the confirmation of a trial.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(reload))
@@ -139,7 +140,7 @@ async fn reload(
     Ok(accepted.into())
 }
 
-/// Says that the reload on trial is good
+/// Confirms the reload on trial
 #[utoipa::path(post, path = "/reload/confirm", tag = "change", request_body(content = Option<Nothing>),
     responses((status = 200, body = Outcome)))]
 async fn confirm(

@@ -18,6 +18,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::Wish;
 use crate::control::desk;
 
+/// The resources below `/config/revisions`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -36,9 +37,9 @@ struct Revision {
     number: u64,
     /// Seconds since 1970-01-01 UTC.
     time: f64,
-    /// Who wanted it: `api 127.0.0.1:50312`, `SIGHUP`.
+    /// The caller that asked for the revision: `api 127.0.0.1:50312`, `SIGHUP`.
     origin: String,
-    /// What changed.
+    /// The change, in words.
     summary: String,
 }
 

@@ -13,6 +13,7 @@ use crate::control::api::etag::etag;
 use crate::control::api::{Api, ApiState};
 use crate::snapshot::{HostHeader, Snapshot};
 
+/// The resource `/routes`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(list))
 }
@@ -31,7 +32,7 @@ struct Route {
     /// The pool that they reach.
     pool: String,
     strip_prefix: bool,
-    /// What the backend sees as `Host`: `backend`, `preserve` or a text.
+    /// The `Host` that the backend receives: `backend`, `preserve` or a text.
     host_header: String,
     /// Attempts after the first one.
     retries: u8,
@@ -56,7 +57,7 @@ struct Timeouts {
 
 /// All routes
 #[utoipa::path(get, path = "/routes", tag = "routes",
-    responses((status = 200, body = Routes, headers(("ETag" = String, description = "The revision")))))]
+    responses((status = 200, body = Routes, headers(("ETag" = String, description = "The revision in force")))))]
 async fn list(State(api): Api) -> Response {
     let in_force = api.in_force();
     let routes = shown(&in_force.snapshot);

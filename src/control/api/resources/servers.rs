@@ -24,6 +24,7 @@ use crate::control::api::{Api, ApiState};
 use crate::control::ask::{InForce, Wish};
 use crate::control::desk::Edit;
 
+/// The resources `/servers`: the short form of servers.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
@@ -62,8 +63,9 @@ struct Removal {
 /// The servers of a pool
 #[utoipa::path(get, path = "/servers", tag = "servers", params(InPool),
     responses(
-        (status = 200, body = Servers, headers(("ETag" = String, description = "The revision"))),
-        (status = 404, description = "There is no such pool", body = ApiProblem, content_type = "application/problem+json"),
+        (status = 200, body = Servers, headers(("ETag" = String, description = "The revision in force"))),
+        (status = 404, description = "There is no such pool", body = ApiProblem,
+            content_type = "application/problem+json"),
     ))]
 async fn list(
     State(api): Api,
@@ -87,8 +89,11 @@ async fn list(
 /// on this machine that is no browser need not name the content type.
 #[utoipa::path(post, path = "/servers", tag = "servers", request_body = NewServer,
     responses(
-        (status = 201, body = Server, description = "Added", headers(("ETag" = String, description = "The revision"), ("Location" = String, description = "Where it is"))),
-        (status = 200, body = Server, description = "There already, unchanged", headers(("ETag" = String, description = "The revision"))),
+        (status = 201, body = Server, description = "The resource was added", headers(("ETag" = String,
+            description = "The revision in force"), ("Location" = String,
+            description = "The path of the resource"))),
+        (status = 200, body = Server, description = "The server was there already and is unchanged",
+            headers(("ETag" = String, description = "The revision in force"))),
     ))]
 async fn add(
     State(api): Api,
@@ -127,9 +132,10 @@ async fn add(
     Ok((StatusCode::CREATED, tag, location, axum::Json(server)).into_response())
 }
 
-/// Takes a server out
+/// Removes a server
 ///
-/// With `drain` it takes no new requests from the answer on, and is gone when its running ones have ended.
+/// With `drain` the server takes no new requests from the answer on, and is removed when its running requests have
+/// ended.
 #[utoipa::path(delete, path = "/servers/{ip}/{port}", tag = "servers",
     params(
         ("ip" = String, Path, description = "An IPv4 address, an IPv6 address in brackets, or a name", min_length = 1),
@@ -137,8 +143,8 @@ async fn add(
         Removal,
     ),
     responses(
-        (status = 200, body = Outcome, description = "Gone"),
-        (status = 202, body = Outcome, description = "Draining"),
+        (status = 200, body = Outcome, description = "The removal is done"),
+        (status = 202, body = Outcome, description = "The server is drained, and removed later"),
     ))]
 async fn take_out(
     State(api): Api,

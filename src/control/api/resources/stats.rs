@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use crate::control::api::{Api, ApiState};
 use crate::control::metrics::{ServerStats, Stats, server_stats, stats};
 
+/// The resources `/stats` and `/stats/detail`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new()
         .routes(routes!(totals))
@@ -23,13 +24,13 @@ struct Detail {
     servers: Vec<ServerStats>,
 }
 
-/// How requests came out
+/// The counts of requests that succeeded and failed
 #[utoipa::path(get, path = "/stats", tag = "figures", responses((status = 200, body = Stats)))]
 async fn totals(State(api): Api) -> axum::Json<Stats> {
     axum::Json(stats(&api.sources.gauges))
 }
 
-/// How attempts came out, by server
+/// The counts of attempts that succeeded and failed, by server
 #[utoipa::path(get, path = "/stats/detail", tag = "figures", responses((status = 200, body = Detail)))]
 async fn detail(State(api): Api) -> axum::Json<Detail> {
     let board = api.boards.borrow().clone();

@@ -14,6 +14,7 @@ use crate::control::api::problem::ApiProblem;
 use crate::control::api::{Api, ApiState};
 use crate::control::ask::Wish;
 
+/// The resource `/upgrade`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(upgrade))
 }

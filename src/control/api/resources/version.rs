@@ -11,11 +11,12 @@ use utoipa_axum::routes;
 use crate::base::time::Micros;
 use crate::control::api::{Api, ApiState};
 
+/// The resource `/version`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(show))
 }
 
-/// What runs here.
+/// The version and the process that answer.
 #[derive(Serialize, ToSchema)]
 struct Version {
     name: &'static str,
@@ -28,7 +29,7 @@ struct Version {
     revision: u64,
 }
 
-/// What runs here
+/// The version and the process that answer
 #[utoipa::path(get, path = "/version", tag = "palantir", responses((status = 200, body = Version)))]
 async fn show(State(api): Api) -> axum::Json<Version> {
     axum::Json(Version {

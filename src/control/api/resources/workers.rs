@@ -12,6 +12,7 @@ use crate::base::ids::WorkerId;
 use crate::control::api::{Api, ApiState};
 use crate::shared::gauges::WorkerGauges;
 
+/// The resource `/workers`.
 pub fn routes() -> OpenApiRouter<Arc<ApiState>> {
     OpenApiRouter::new().routes(routes!(list))
 }
@@ -48,7 +49,7 @@ struct Worker {
     queue: u64,
 }
 
-/// What each core does
+/// The present work of each core
 #[utoipa::path(get, path = "/workers", tag = "figures", responses((status = 200, body = Workers)))]
 async fn list(State(api): Api) -> axum::Json<Workers> {
     let gauges = api.sources.gauges.iter().enumerate();

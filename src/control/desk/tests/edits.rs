@@ -1,4 +1,4 @@
-//! What an edit makes of the document, or why it is refused.
+//! Edits of a document: the resulting documents, and the refusals.
 
 use super::*;
 

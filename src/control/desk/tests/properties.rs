@@ -1,4 +1,4 @@
-//! Whatever is edited, reloaded and gone back to, in whichever order.
+//! Edits, reloads and rollbacks in any order.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -204,7 +204,7 @@ fn check(desk: &Desk) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What was said, without the order of backends in their pools.
+/// The changes of the API, without the order of backends in their pools.
 fn in_one_order(mut said: Overlay) -> Overlay {
     for pool in &mut said.pools {
         pool.backends

@@ -8,11 +8,14 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Look-ups of names that begin with `dead` never end.
 fn look_ups() -> LookUps {
-    LookUps::by(Arc::new(|host| match host.starts_with("dead") {
-        true => loop {
-            thread::park();
-        },
-        false => Ok(vec![[192, 0, 2, 1].into()]),
+    LookUps::by(Arc::new(|host| {
+        if host.starts_with("dead") {
+            loop {
+                thread::park();
+            }
+        } else {
+            Ok(vec![[192, 0, 2, 1].into()])
+        }
     }))
 }
 
@@ -247,12 +250,13 @@ fn a_thread_that_ends_after_all_makes_room_although_nobody_wants_its_name() {
 fn names_that_hung_last_time_come_after_all_others() {
     let (release, released) = std_mpsc::channel::<()>();
     let released = Mutex::new(released);
-    let mut look_ups = LookUps::by(Arc::new(move |host| match host.starts_with("dead") {
-        true => {
+    let mut look_ups = LookUps::by(Arc::new(move |host| {
+        if host.starts_with("dead") {
             let _ = released.lock().unwrap().recv();
             Err("no name server answers".to_owned())
+        } else {
+            Ok(vec![[192, 0, 2, 1].into()])
         }
-        false => Ok(vec![[192, 0, 2, 1].into()]),
     }));
     look_ups.follow(&names(dead(20)), &BTreeSet::new(), at(0));
     look_ups.step(at(0));

@@ -1,4 +1,4 @@
-//! What a process that takes over knows of the backends from the process before it.
+//! The health of the backends in a process that takes over.
 
 use super::*;
 use crate::shared::health_record::{EjectionRecord, HealthRecord};
@@ -8,8 +8,8 @@ use crate::snapshot::{ProbeTls, Protocol};
 const OLD: MachineClock = MachineClock::began_at(0);
 const NEW: MachineClock = MachineClock::began_at(1_000 * SECOND as i64);
 
-/// What the old process knows at its instant 1,000 s of a pool of four: the first backend is down, the second one has
-/// failed two probes, and the third one is ejected until 1,020 s.
+/// The records of the old process at its instant 1,000 s of a pool of four: the first backend is down, the second one
+/// has failed two probes, and the third one is ejected until 1,020 s.
 fn known_by_old() -> Vec<HealthRecord> {
     let mut slots = sample::slots();
     let mut watch = Watch::new();

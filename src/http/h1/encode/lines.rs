@@ -16,6 +16,16 @@ pub(super) struct Edits<'a> {
     pub(super) identity: Identity<'a>,
     /// Lower-case names of further fields that we write ourselves, or nobody.
     pub(super) ours: [&'a [&'a str]; 3],
+    /// Fields that take the place of the sender's.
+    pub(super) computed: &'a [ComputedField<'a>],
+}
+
+/// A field that palantir computes for one message. The field takes the place of the sender's fields of this name; what
+/// the operator says of the name goes before both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComputedField<'a> {
+    pub name: &'a str,
+    pub value: &'a [u8],
 }
 
 impl Edits<'_> {
@@ -24,6 +34,7 @@ impl Edits<'_> {
         self.operator.names().is_empty()
             && names.iter().all(|names| names.is_empty())
             && self.ours.iter().all(|names| names.is_empty())
+            && self.computed.is_empty()
     }
 
     /// Whether the operator has the last word on the field of this name.
@@ -34,8 +45,10 @@ impl Edits<'_> {
 
     /// Whether a field of this name is left out, whoever sent it.
     fn take_out(self, name: &[u8]) -> bool {
+        let is_it = |field: &ComputedField<'_>| names::same(field.name.as_bytes(), name);
         self.operator.names().contains(name)
             || self.identity.is_ours(name)
+            || self.computed.iter().any(is_it)
             || self
                 .ours
                 .iter()
@@ -59,13 +72,25 @@ impl Edits<'_> {
         taken_out
     }
 
-    /// Bytes that [`Edits::write_set`] and [`Edits::write_identity`] write at most.
+    /// Bytes that [`Edits::write_set`], [`Edits::write_identity`] and [`Edits::write_computed`] write at most.
     #[inline(always)]
     pub(super) fn set_bytes(self) -> usize {
         let fields = self.operator.set.iter().chain(self.identity.fields);
-        fields
-            .map(|(name, value)| name.len() + value.len() + b": \r\n".len())
-            .sum()
+        let fields = fields.map(|(name, value)| name.len() + value.len());
+        let computed = self.computed.iter();
+        let computed = computed.map(|field| field.name.len() + field.value.len());
+        let lengths = fields.chain(computed);
+        lengths.map(|length| length + b": \r\n".len()).sum()
+    }
+
+    /// Writes the computed fields, where the operator says nothing else.
+    #[inline(always)]
+    pub(super) fn write_computed(self, pen: &mut Pen<'_>) {
+        for field in self.computed {
+            if !self.name(field.name) {
+                pen.field(field.name, field.value);
+            }
+        }
     }
 
     #[inline(always)]

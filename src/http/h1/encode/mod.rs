@@ -10,6 +10,7 @@ mod rewriting;
 #[cfg(test)]
 mod tests;
 
+pub use lines::ComputedField;
 pub use request::{Encoded, encode_request};
 pub use request_edits::{Forwarding, RequestEdits};
 pub use response::{ResponseEdits, encode_response};

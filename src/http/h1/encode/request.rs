@@ -38,6 +38,7 @@ pub fn encode_request(
             edits.websocket_key.map_or(&[], |_| &["sec-websocket-key"]),
             edits.max_forwards.map_or(&[], |_| &["max-forwards"]),
         ],
+        computed: &[],
     };
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes()

@@ -1,6 +1,6 @@
 //! A response's head on its way to the client.
 
-use super::lines::{Edits, Lines};
+use super::lines::{ComputedField, Edits, Lines};
 use super::pen::Pen;
 use super::request::write_upgrade;
 use super::rewriting::Rewriting;
@@ -22,6 +22,8 @@ pub struct ResponseEdits<'a> {
     /// Whether we close the client's connection after this response.
     pub close: bool,
     pub operator: &'a FieldEdits,
+    /// Fields of our own, besides those for framing and connection.
+    pub computed: &'a [ComputedField<'a>],
     /// Whether `Via` is added.
     pub via: bool,
     pub rewriting: Rewriting<'a>,
@@ -40,6 +42,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
             Some(_) => [&["sec-websocket-accept"], &[], &[]],
             None => [&[]; 3],
         },
+        computed: edits.computed,
     };
     let lines = Lines::new(head.head, head.fields_start, head.fields, head.survey, all);
     let expected = lines.most_bytes() + all.set_bytes() + ADDED_BYTES;
@@ -64,6 +67,7 @@ pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, edits: &R
         if edits.via {
             pen.via(head.version);
         }
+        all.write_computed(pen);
         all.write_set(pen);
         write_connection(pen, head, edits);
         pen.text(b"\r\n");

@@ -63,6 +63,7 @@ fn response<'a>(head: &str, asked: Asked, edit: impl FnOnce(&mut ResponseEdits<'
         body: head.body,
         close: false,
         operator: &NO_EDITS,
+        computed: &[],
         via: false,
         rewriting: Rewriting::NONE,
         accept: None,
@@ -549,6 +550,7 @@ fn response_framing_is_written_in_one_way() {
             body: parsed.body,
             close: false,
             operator: &NO_EDITS,
+            computed: &[],
             via: false,
             rewriting: Rewriting::NONE,
             accept: None,
@@ -619,6 +621,52 @@ fn response_edits_are_applied() {
         sent,
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nVia: 1.0 palantir\r\nx-frame: deny\r\n\r\n"
     );
+}
+
+/// The fields that palantir computes are the only ones of their names, unless the operator decides on them.
+#[test]
+fn computed_fields_take_the_place_of_the_backends() {
+    let computed = [
+        ComputedField {
+            name: "Age",
+            value: b"7",
+        },
+        ComputedField {
+            name: "Cache-Status",
+            value: b"palantir; hit",
+        },
+    ];
+    let set = vec![("cache-status".to_owned(), "none".to_owned())];
+    let operators = [
+        (
+            FieldEdits::new(Vec::new(), Vec::new()),
+            "Age: 7\r\nCache-Status: palantir; hit\r\n",
+        ),
+        (
+            FieldEdits::new(vec!["age".to_owned()], Vec::new()),
+            "Cache-Status: palantir; hit\r\n",
+        ),
+        (
+            FieldEdits::new(Vec::new(), set),
+            "Age: 7\r\ncache-status: none\r\n",
+        ),
+    ];
+    let head = "HTTP/1.1 200 OK\r\nAGE: 1\r\nA: b\r\ncache_status: x\r\nAge:2\r\nContent-Length: 1\r\n\r\n";
+    for (operator, written) in &operators {
+        let sent = response(head, Asked::default(), |edits| {
+            (edits.operator, edits.computed) = (operator, &computed);
+        });
+        let expected = format!("HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 1\r\n{written}\r\n");
+        assert_eq!(sent, expected);
+        // A client of HTTP/2 gets the same fields.
+        let (status, fields) = crate::http::h2::raise::response(sent.as_bytes());
+        let names: Vec<_> = fields
+            .into_iter()
+            .map(|field| field.name.to_ascii_lowercase())
+            .collect();
+        let ages = names.iter().filter(|name| &name[..] == b"age").count();
+        assert_eq!((status, ages), (200, usize::from(written.contains("Age"))));
+    }
 }
 
 #[test]

@@ -132,6 +132,10 @@ impl Connection {
         for (_, state) in self.streams.borrow_mut().extract_if(is_unfinished) {
             state.lose(Gone::Lost);
         }
+        // The answers of these streams are complete: only the rest of a request was still waited for.
+        for (id, _) in self.answered_early.take() {
+            self.protocol().reset(id, ErrorCode::NO_ERROR);
+        }
     }
 
     /// Whether there are streams, and none of them has an answer that must be taken at the least rate.

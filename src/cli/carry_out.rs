@@ -1,0 +1,75 @@
+//! The commands, each carried out to its exit code.
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{self, ExitCode};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::{Command, check, explain, remote, run, schema};
+use crate::base::log;
+use crate::config::{self, Machine};
+use crate::net;
+use crate::test_server;
+
+/// Starts the log, whose lines `$RUST_LOG` chooses. A process that cannot start threads reports that when it starts the
+/// workers.
+pub fn start_log() {
+    let _ = log::start();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| log::Lines)
+        .log_internal_errors(false) // They would be printed to standard error.
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Carries out a command. `path` is the path of the configuration file.
+pub fn carry_out(command: Command, path: &Path) -> ExitCode {
+    match command {
+        Command::Check => check(path),
+        Command::Schema { reference } => schema(reference),
+        Command::Explain {
+            method,
+            url,
+            listener,
+        } => explain(path, &method, &url, listener.as_deref()),
+        Command::TestServer { listen } => match start_test_servers(&listen) {
+            Ok(thread) => end_of(thread),
+            Err(error) => refuse(&error.to_string()),
+        },
+        Command::Remote(wish) => remote(path, &wish),
+        Command::Run => match run::run_or_tell(path) {
+            // Runtimes with operations under way must not be dropped.
+            Ok(code) => {
+                log::flush();
+                process::exit(code.into())
+            }
+            Err(reason) => refuse(&reason),
+        },
+    }
+}
+
+fn refuse(reason: &str) -> ExitCode {
+    log::say(reason);
+    ExitCode::FAILURE
+}
+
+fn end_of(thread: JoinHandle<()>) -> ExitCode {
+    match thread.join() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn start_test_servers(addrs: &[SocketAddr]) -> io::Result<JoinHandle<()>> {
+    let listeners: io::Result<Vec<_>> = addrs.iter().copied().map(test_server::listen).collect();
+    net::raise_descriptor_limit();
+    let most = config::of_test_servers(&Machine::of_this_process());
+    test_server::start(listeners?, watch::channel(true).1, most)
+}

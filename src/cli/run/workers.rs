@@ -1,0 +1,120 @@
+//! The start of the workers, each on a thread of its own.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::base::ids::WorkerId;
+use crate::base::limits;
+use crate::messages::links::Links;
+use crate::messages::{ToControl, ToHealth, ToWorker};
+use crate::net::{self, Engine};
+use crate::shared::access::AccessLine;
+use crate::shared::backend_table::BackendTables;
+use crate::shared::gauges::{self, AllGauges};
+use crate::shared::mailbox::{Letters, Mailbox, mailbox};
+use crate::snapshot::Snapshot;
+use crate::worker;
+
+/// The workers, as the other threads see them.
+pub(super) struct Workers {
+    /// The mailbox of each worker.
+    pub mailboxes: Vec<Mailbox<ToWorker>>,
+    /// The counters of the workers.
+    pub gauges: AllGauges,
+    /// Receives the access log's lines, for each worker.
+    pub access_lines: Vec<Receiver<AccessLine>>,
+    /// The mailbox of the control thread.
+    pub control: Mailbox<ToControl>,
+    /// The messages to the control thread.
+    pub letters: Letters<ToControl>,
+}
+
+impl Workers {
+    /// Starts as many workers as the snapshot says. They accept nobody before they are sent sockets. Errors: no
+    /// descriptors or no threads are left.
+    pub fn start(
+        snapshot: &Arc<Snapshot>,
+        tables: &Arc<BackendTables>,
+        engine: Engine,
+        health: &Mailbox<ToHealth>,
+    ) -> io::Result<Workers> {
+        let (control, letters) = mailbox(2 * limits::WORKERS + limits::BACKENDS)?;
+        let mut workers = Workers {
+            mailboxes: Vec::new(),
+            gauges: gauges::gauges(snapshot.workers),
+            access_lines: Vec::new(),
+            control,
+            letters,
+        };
+        let mut all_letters = Vec::new();
+        for _ in 0..snapshot.workers {
+            let (mailbox, letters) = mailbox(limits::WORKER_MAILBOX)?;
+            workers.mailboxes.push(mailbox);
+            all_letters.push(letters);
+        }
+        let cpus = net::allowed_cpus();
+        // With more workers than CPUs, the system places the workers better than palantir could.
+        let is_pinned = snapshot.workers <= cpus.len();
+        for (number, letters) in all_letters.into_iter().enumerate() {
+            let (sender, lines) = crossbeam_channel::bounded(limits::ACCESS_LOG_LINES);
+            workers.access_lines.push(lines);
+            let start = worker::Start {
+                worker: WorkerId(number as u32),
+                engine,
+                cpu: cpus.get(number).copied().filter(|_| is_pinned),
+                snapshot: snapshot.clone(),
+                tables: tables.clone(),
+                letters,
+                links: workers.links(health.clone(), sender),
+                mailboxes: workers.mailboxes.clone(),
+            };
+            start_worker(start, workers.control.clone())?;
+        }
+        Ok(workers)
+    }
+
+    fn links(&self, health: Mailbox<ToHealth>, access_lines: Sender<AccessLine>) -> Links {
+        Links {
+            gauges: self.gauges.clone(),
+            health,
+            control: self.control.clone(),
+            access_lines,
+        }
+    }
+}
+
+/// Starts a worker. The control thread hears of the worker's end, however it comes.
+fn start_worker(start: worker::Start, control: Mailbox<ToControl>) -> io::Result<()> {
+    let worker = start.worker;
+    let name = format!("worker-{}", worker.0);
+    thread::Builder::new().name(name).spawn(move || {
+        let ended = catch_unwind(AssertUnwindSafe(|| worker::work(start)));
+        let reason = match ended {
+            Ok(Ok(())) => "it ended".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it panicked".to_owned(),
+        };
+        let _ = control.post(ToControl::WorkerEnded(worker, reason));
+    })?;
+    Ok(())
+}
+
+/// Sends the workers the snapshot that they have: they report it when they have followed all earlier orders. Errors: a
+/// worker's mailbox is full.
+pub(super) fn repeat(
+    mailboxes: &[Mailbox<ToWorker>],
+    snapshot: &Arc<Snapshot>,
+) -> Result<(), String> {
+    let mut all = mailboxes.iter();
+    all.try_for_each(|mailbox| post(mailbox, ToWorker::Snapshot(snapshot.clone())))
+}
+
+/// Sends a worker a message. Errors: its mailbox is full.
+pub(super) fn post(mailbox: &Mailbox<ToWorker>, message: ToWorker) -> Result<(), String> {
+    let posted = mailbox.post(message);
+    posted.map_err(|_| "cannot start: a worker takes no messages".to_owned())
+}

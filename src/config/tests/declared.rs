@@ -1,0 +1,341 @@
+//! The declarations of the settings, against the reader, the shipped file and the documentation.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use toml::Table;
+
+use super::parsed;
+use super::snapshots::EVERY_KEY;
+use crate::base::setting::{Absent, Section, Setting};
+use crate::config::declared::ROOT;
+use crate::config::schema::{self, below};
+use crate::config::{is_for_the_next_start, reference};
+
+/// The file that palantir is shipped with.
+const SHIPPED: &str = include_str!("../../../config.toml");
+/// The reference as it is in the repository.
+const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let new = reference::markdown();
+    let differs = REFERENCE
+        .lines()
+        .zip(new.lines())
+        .find(|(old, new)| old != new);
+    assert!(
+        REFERENCE == new,
+        "docs/configuration.md is stale; write it anew:\n    \
+         cargo run -- schema --reference > docs/configuration.md\nThe first difference: {differs:?}"
+    );
+    let longest = new.lines().map(|line| line.chars().count()).max();
+    assert!(longest <= Some(120), "{longest:?} columns");
+}
+
+fn sections() -> Vec<&'static Section> {
+    std::iter::once(&ROOT).chain(below(&ROOT)).collect()
+}
+
+fn settings() -> impl Iterator<Item = (&'static Section, &'static Setting)> {
+    let sections = sections().into_iter();
+    sections.flat_map(|section| {
+        let settings = (section.settings)().into_iter();
+        settings.map(move |setting| (section, setting))
+    })
+}
+
+#[test]
+fn every_declaration_is_complete_and_no_key_means_two_things() {
+    for section in sections() {
+        let settings = (section.settings)();
+        let keys = settings
+            .iter()
+            .flat_map(|setting| [Some(setting.name), setting.alias]);
+        let mut keys: Vec<&str> = keys.flatten().collect();
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), count, "{}", section.name);
+        assert!(section.doc.ends_with('.'), "{}", section.name);
+    }
+    for (section, setting) in settings() {
+        let name = format!("{}.{}", section.name, setting.name);
+        let doc = setting.doc.trim();
+        assert!(
+            doc.ends_with('.') && doc.starts_with(|char: char| char.is_uppercase() || char == '`'),
+            "{name}: {doc}"
+        );
+        let has_unit = ["_secs", "_millis", "_bytes"]
+            .iter()
+            .any(|unit| setting.name.ends_with(unit));
+        assert!(!has_unit, "{name}: the documented key has no unit");
+    }
+}
+
+/// What the reader says of a file with this setting at its default, or in a form that is surely wrong.
+#[test]
+fn the_reader_knows_every_declared_key() {
+    // The last part of the way to each mistake about an unknown key.
+    let unknown = |text: &str| -> Vec<String> {
+        let mistakes = parsed(text).err();
+        let notes = mistakes.into_iter().flat_map(|mistakes| mistakes.notes);
+        let notes = notes.filter(|note| note.text.starts_with("unknown key"));
+        notes.map(|note| note.key).collect()
+    };
+    let wrong = |section: &Section| -> String {
+        let settings = (section.settings)().into_iter();
+        let keys = settings.flat_map(|setting| [Some(setting.name), setting.alias]);
+        // No setting is a date.
+        keys.flatten()
+            .map(|key| format!("{key} = 2026-01-01\n"))
+            .collect()
+    };
+    let headers = [
+        ("Settings", ""),
+        ("ListenerSettings", "[[listeners]]\n"),
+        (
+            "ListenerTlsSettings",
+            "[[listeners]]\naddr = 'unix:/a'\n[listeners.tls]\n",
+        ),
+        (
+            "CertificateSettings",
+            "[[listeners]]\n[[listeners.tls.certificates]]\n",
+        ),
+        ("TicketSettings", "[tls]\n"),
+        ("AcmeSettings", "[acme]\n"),
+        ("ExternalAccountSettings", "[acme.eab]\n"),
+        ("TimeoutSettings", "[timeouts]\n"),
+        ("LimitSettings", "[limits]\n"),
+        ("AccessLogSettings", "[access_log]\n"),
+        ("AdminSettings", "[admin]\n"),
+        ("TracingSettings", "[tracing]\n"),
+        ("TestServerSettings", "[test_server]\n"),
+        ("PoolSettings", "[[pools]]\n"),
+        ("BackendEntry", "[[pools]]\n[[pools.backends]]\n"),
+        ("HealthCheckSettings", "[[pools]]\n[pools.health_check]\n"),
+        ("TlsSettings", "[[pools]]\n[pools.tls]\n"),
+        ("OutlierSettings", "[[pools]]\n[pools.outlier]\n"),
+        ("RouteSettings", "[[routes]]\n"),
+        ("FieldSettings", "[[routes]]\n[routes.request_headers]\n"),
+        ("RouteTimeoutSettings", "[[routes]]\n[routes.timeouts]\n"),
+        ("RouteLimitSettings", "[[routes]]\n[routes.limits]\n"),
+    ];
+    for section in sections() {
+        let header = headers.iter().find(|(name, _)| *name == section.name);
+        let (_, header) = header.unwrap_or_else(|| panic!("{} has no row here", section.name));
+        let text = format!("{header}{}", wrong(section));
+        let found = parsed(&text).expect_err(section.name).notes.len();
+        let declared = (section.settings)().len();
+        assert!(
+            found >= declared,
+            "{}: {found} mistakes of {declared}",
+            section.name
+        );
+        assert_eq!(unknown(&text), Vec::<String>::new(), "{}", section.name);
+        assert_eq!(
+            unknown(&format!("{header}nothing = 1\n")).len(),
+            1,
+            "{header}"
+        );
+    }
+}
+
+#[test]
+fn both_keys_of_a_setting_are_a_mistake() {
+    let both =
+        "[[pools]]\nname = 'a'\nbackends = ['a:1']\noutlier = { eject_secs = 1, eject = '2s' }\n";
+    super::mistakes::expect(
+        both,
+        &[
+            "4:26: pools[0].outlier.eject_secs = 1: is another key for \"eject\", which is set too; leave one of the two out",
+        ],
+    );
+    let one = |key: &str| {
+        let text = both.replace("eject_secs = 1, eject = '2s'", &format!("{key} = 2"));
+        let config = parsed(&text).unwrap();
+        config.settings.pools[0].outlier.clone().unwrap().eject
+    };
+    assert_eq!(one("eject"), one("eject_secs"));
+}
+
+#[test]
+fn settings_that_a_reload_does_not_take_over() {
+    for way in [
+        "workers",
+        "admin",
+        "admin.token_file",
+        "tls.ticket_key_file",
+        "test_server.listen_addrs",
+    ] {
+        assert!(is_for_the_next_start(way), "{way}");
+    }
+    for way in [
+        "limits.memory",
+        "admin.state_file",
+        "timeouts.connect",
+        "access_log.path",
+    ] {
+        assert!(!is_for_the_next_start(way), "{way}");
+    }
+}
+
+/// One line of the shipped file that says something of a setting: the section, the key, the value.
+fn shipped_lines() -> Vec<(&'static Section, String, String)> {
+    let mut section = &ROOT;
+    let mut lines = Vec::new();
+    for line in SHIPPED.lines() {
+        let bare = line.trim_start_matches(['#', ' ']);
+        if bare.starts_with('[') && bare.trim_end().ends_with(']') {
+            let title = bare.trim_end();
+            let mut sections = sections().into_iter();
+            let found = sections.find(|section| section.title == title);
+            section = found.unwrap_or_else(|| panic!("{title}"));
+            continue;
+        }
+        // Prose has blanks before any equals sign, or begins in capitals.
+        let Some((key, value)) = bare.split_once(" = ") else {
+            continue;
+        };
+        if key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        {
+            let value = value.split(" #").next().unwrap_or(value);
+            lines.push((section, key.to_owned(), value.trim().to_owned()));
+        }
+    }
+    lines
+}
+
+/// Settings that the shipped file shows with another value than their default, because the default would show nothing.
+const EXAMPLES: [&str; 5] = [
+    "balancing_algorithm",
+    "contacts",
+    "listen_addrs",
+    "mode",
+    "prefix",
+];
+
+/// Every key of the shipped file, commented out or not, is declared, and has its default or is an example.
+#[test]
+fn the_shipped_file_shows_the_declared_defaults() {
+    let lines = shipped_lines();
+    assert!(lines.len() > 60, "{} lines", lines.len());
+    for (section, key, value) in lines {
+        let settings = (section.settings)().into_iter();
+        let mut settings = settings.chain(inner_settings(section));
+        let setting = settings.find(|setting| setting.has_key(&key));
+        let setting = setting.unwrap_or_else(|| panic!("{}: {key} is not declared", section.title));
+        let Absent::Is(default) = setting.absent else {
+            continue;
+        };
+        let read = |text: &str| format!("a = {text}").parse::<Table>().ok();
+        let is_default = read(&value).is_some() && read(&value) == read(&default.to_string());
+        assert!(
+            is_default || EXAMPLES.contains(&key.as_str()),
+            "{}: {key} = {value}, but the default is {default}",
+            section.title
+        );
+    }
+}
+
+/// The sections that are written as such are shown whole.
+#[test]
+fn the_shipped_file_shows_every_setting() {
+    let is_of_word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let words: HashSet<&str> = SHIPPED.split(|char| !is_of_word(char)).collect();
+    for (section, setting) in settings() {
+        let is_section = section.title.starts_with('[') || section.title == ROOT.title;
+        assert!(
+            !is_section || words.contains(setting.name),
+            "config.toml does not show {} of {}",
+            setting.name,
+            section.title
+        );
+    }
+}
+
+/// Settings of the tables that the shipped file writes within a section.
+fn inner_settings(section: &'static Section) -> Vec<&'static Setting> {
+    let inner = below(section).into_iter();
+    inner.flat_map(|section| (section.settings)()).collect()
+}
+
+/// Whether a document fits a schema, as far as this project's schemas go.
+fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => &whole["$defs"][reference.trim_start_matches("#/$defs/")],
+        None => schema,
+    };
+    if let Some(any) = schema["anyOf"].as_array() {
+        return any.iter().any(|schema| fits(whole, schema, value));
+    }
+    let is_known = schema["enum"]
+        .as_array()
+        .is_none_or(|known| known.contains(value));
+    is_known
+        && match (schema["type"].as_str().unwrap(), value) {
+            ("boolean", Value::Bool(_)) => true,
+            ("string", Value::String(_)) => true,
+            ("integer" | "number", Value::Number(number)) => {
+                let number = number.as_f64().unwrap();
+                let bound = |key: &str| schema[key].as_f64().unwrap();
+                (bound("minimum")..=bound("maximum")).contains(&number)
+            }
+            ("array", Value::Array(items)) => {
+                let most = schema["maxItems"].as_u64().unwrap() as usize;
+                items.len() <= most && items.iter().all(|item| fits(whole, &schema["items"], item))
+            }
+            ("object", Value::Object(members)) => {
+                let required = schema["required"].as_array();
+                let mut required = required.into_iter().flatten();
+                let has_all = required.all(|key| members.contains_key(key.as_str().unwrap()));
+                has_all
+                    && members
+                        .iter()
+                        .all(|(key, member)| match &schema["properties"][key] {
+                            Value::Null if schema["additionalProperties"] == false => false,
+                            Value::Null => fits(whole, &schema["additionalProperties"], member),
+                            property => fits(whole, property, member),
+                        })
+            }
+            _ => false,
+        }
+}
+
+/// What the reader takes fits the schema, and the schema refuses what no reader would take.
+#[test]
+fn the_schema_fits_the_reader() {
+    let schema = schema::of_file();
+    let fits = |text: &str| {
+        let table: Table = text.parse().unwrap();
+        self::fits(&schema, &schema, &serde_json::to_value(table).unwrap())
+    };
+    assert!(fits(SHIPPED));
+    assert!(fits(EVERY_KEY));
+    let right = [
+        "[timeouts]\nconnect = '500ms'\n[limits]\nmemory = '1GiB'\n",
+        "[[pools]]\nname = 'a'\nbackends = ['a:1', { addr = 'b:1', weight = 2 }]\nhealth_check = { grpc = true }\ntls = true\n",
+    ];
+    for text in right {
+        assert!(parsed(text).is_ok() && fits(text), "{text}");
+    }
+    let wrong = [
+        "[timeouts]\nconect = 1\n",
+        "[timeouts]\nconnect = 0\n",
+        "[timeouts]\nconnect = true\n",
+        "workers = 257\n",
+        "workers = '4'\n",
+        "[[pools]]\nbackends = ['a:1']\n",
+        "[[pools]]\nname = 'a'\nbackends = ['a:1']\nprotocol = 'h3'\n",
+        "[[listeners]]\nadr = 'a:1'\n",
+    ];
+    for text in wrong {
+        assert!(parsed(text).is_err() && !fits(text), "{text}");
+    }
+    assert_eq!(
+        schema["$defs"]["TracingSettings"]["additionalProperties"],
+        json!(false)
+    );
+}

@@ -1,0 +1,113 @@
+//! The compiler of configurations, with all that one snapshot shares with the next.
+
+use crate::config::{self, CannotCompile, Config, Machine, Resolved, ServerTlsSettings, Sharing};
+use crate::shared::slots::Slots;
+use crate::snapshot::Snapshot;
+use crate::tls::Vault;
+
+/// Compiles all configurations of a process. The thread that works with files owns it.
+pub struct Compiler {
+    machine: Machine,
+    /// The TLS settings with which the management API was started, which no reload changes.
+    admin_tls: Option<ServerTlsSettings>,
+    /// The rows of the backends, which stay the same from one snapshot to the next.
+    slots: Slots,
+    /// The certificates and keys that have been read.
+    vault: Vault,
+    /// The parts of the last snapshot, which the next one uses again where they are equal.
+    sharing: Sharing,
+    /// Stands in a test between a configuration and its snapshot.
+    #[cfg(test)]
+    pub(super) hooks: Hooks,
+}
+
+impl Compiler {
+    /// A compiler for a process on this machine whose management API was started with `admin_tls`.
+    pub fn new(
+        machine: Machine,
+        admin_tls: Option<ServerTlsSettings>,
+        slots: Slots,
+        vault: Vault,
+    ) -> Compiler {
+        Compiler {
+            machine,
+            admin_tls,
+            slots,
+            vault,
+            sharing: Sharing::default(),
+            #[cfg(test)]
+            hooks: Hooks::default(),
+        }
+    }
+
+    /// Compiles a configuration with these addresses of names. Errors: why the configuration cannot be compiled; the
+    /// old snapshot then stays in force.
+    pub fn compile(
+        &mut self,
+        config: &Config,
+        resolved: &Resolved,
+        generation: u64,
+    ) -> Result<Snapshot, CannotCompile> {
+        #[cfg(test)]
+        self.hooks.before(resolved)?;
+        let compiled = config::compile_beside(
+            self.admin_tls.as_ref(),
+            config,
+            &self.machine,
+            resolved,
+            &mut self.slots,
+            &mut self.vault,
+            generation,
+        );
+        let snapshot = self.sharing.share(compiled?);
+        #[cfg(test)]
+        let snapshot = self.hooks.after(snapshot);
+        Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+impl Compiler {
+    /// A compiler for a machine with so many processors.
+    pub(super) fn of_test(cpus: usize) -> Compiler {
+        let machine = Machine {
+            cpus,
+            descriptors: 1_024,
+            memory_bytes: 1 << 30,
+        };
+        let slots = Slots::new(crate::shared::backend_table::BackendTables::new(cpus));
+        Compiler::new(machine, None, slots, Vault::default())
+    }
+}
+
+/// Looks at the addresses before a compilation, and may let it fail.
+#[cfg(test)]
+type Before = Box<dyn FnMut(&Resolved) -> Result<(), CannotCompile> + Send>;
+/// Changes a compiled snapshot.
+#[cfg(test)]
+type After = Box<dyn FnMut(&mut Snapshot) + Send>;
+
+/// The steps that a test adds before and after each compilation.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Hooks {
+    /// Called before a compilation, the last one first.
+    pub before: Vec<Before>,
+    /// Called after a compilation.
+    pub after: Option<After>,
+}
+
+#[cfg(test)]
+impl Hooks {
+    fn before(&mut self, resolved: &Resolved) -> Result<(), CannotCompile> {
+        let mut hooks = self.before.iter_mut().rev();
+        hooks.try_for_each(|hook| hook(resolved))
+    }
+
+    fn after(&mut self, mut snapshot: Snapshot) -> Snapshot {
+        if let Some(hook) = &mut self.after {
+            hook(&mut snapshot);
+        }
+        snapshot
+    }
+}

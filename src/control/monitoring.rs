@@ -1,0 +1,127 @@
+//! Everything that the control thread watches and shows: the counters of all threads, the boards that it makes of them
+//! every second, and the requests that were refused.
+
+use std::time::SystemTime;
+
+use crate::base::time::Micros;
+use crate::control::api::ApiState;
+use crate::control::ask::Asks;
+use crate::control::bad_requests::BadRequests;
+use crate::control::metrics::{Boards, Sources};
+use crate::messages::RefusedHead;
+use crate::shared::SharedTables;
+use crate::shared::gauges::{self, AllGauges, Outcomes};
+use crate::snapshot::Snapshot;
+
+/// The sources of all numbers that palantir shows of itself.
+pub(super) struct Monitoring {
+    /// The workers' tables of the backends' states.
+    pub tables: SharedTables,
+    /// The counters of the workers.
+    pub gauges: AllGauges,
+    /// The numbers of the last seconds.
+    pub boards: Boards,
+    /// The beginnings of the last requests that were refused.
+    pub bad_requests: BadRequests,
+}
+
+impl Monitoring {
+    /// Begins with these sources.
+    pub fn new(sources: Sources, now: Micros) -> Monitoring {
+        Monitoring {
+            tables: sources.tables.clone(),
+            gauges: sources.gauges.clone(),
+            boards: Boards::new(sources, now),
+            bad_requests: BadRequests::default(),
+        }
+    }
+
+    /// How the requests of all workers have come out so far.
+    pub fn outcomes(&self) -> Outcomes {
+        gauges::outcomes(&self.gauges)
+    }
+
+    /// Whether every request has ended.
+    pub fn is_idle(&self) -> bool {
+        gauges::exchanges(&self.gauges) == 0
+    }
+
+    /// Keeps the beginning of a refused request.
+    pub fn note_refused(&self, refused: RefusedHead, snapshot: &Snapshot) {
+        let bounds = &snapshot.client.head;
+        self.bad_requests.note(refused, bounds, SystemTime::now());
+    }
+
+    /// Everything that the management API speaks of.
+    pub fn api_state(&self, asks: Asks) -> ApiState {
+        let (sources, board) = (self.boards.sources().clone(), self.boards.watch());
+        ApiState::new(asks, sources, board, self.bad_requests.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::base::ids::{RequestId, WorkerId};
+    use crate::config;
+    use crate::control::access_log::Progress;
+    use crate::control::ask::InForce;
+    use crate::control::desk::{Desk, Overlay};
+    use crate::http::refusal::Refusal;
+    use crate::shared::backend_table::BackendTables;
+    use crate::snapshot::sample;
+
+    fn monitoring() -> (Monitoring, Arc<Snapshot>) {
+        let config = config::parse(Path::new("test.toml"), String::new()).unwrap();
+        let (desk, _) = Desk::new(config, Overlay::default(), SystemTime::now());
+        let snapshot = sample::snapshot(1, Vec::new());
+        let in_force = Arc::new(InForce::new(&desk, &snapshot));
+        let sources = Sources {
+            standing: watch::Sender::new(in_force).subscribe(),
+            tables: BackendTables::new(2),
+            gauges: gauges::gauges(2),
+            orders: Default::default(),
+            wanted: Default::default(),
+            access_log: Arc::new(Progress::new(Micros(0))),
+            health: Default::default(),
+            files: Default::default(),
+            texts: Default::default(),
+            generations: Default::default(),
+            hanging_look_ups: Default::default(),
+        };
+        (Monitoring::new(sources, Micros(0)), snapshot)
+    }
+
+    #[test]
+    fn requests_of_every_worker_count() {
+        let (monitoring, _) = monitoring();
+        assert!(monitoring.is_idle());
+        monitoring.gauges[1].begin_exchange();
+        assert!(!monitoring.is_idle());
+        monitoring.gauges[1].fail();
+        monitoring.gauges[1].end_exchange();
+        assert!(monitoring.is_idle());
+        assert_eq!(monitoring.outcomes().failed, 1);
+    }
+
+    #[test]
+    fn a_refused_request_is_kept_for_whoever_asks() {
+        let (monitoring, snapshot) = monitoring();
+        let refused = RefusedHead {
+            worker: WorkerId(1),
+            client: None,
+            request_id: RequestId(7),
+            refusal: Refusal::BadRequestLine,
+            head: b"GET\r\n".to_vec().into(),
+        };
+        monitoring.note_refused(refused, &snapshot);
+        let kept = monitoring.bad_requests.latest();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].request_id, RequestId(7));
+    }
+}

@@ -1,0 +1,36 @@
+//! The virtual clock of the simulated world: [`crate::base::time::Micros`] reads it on a thread that simulates.
+
+use std::cell::Cell;
+
+use crate::base::time::Micros;
+
+/// Readings of the clock that one turn of a task may make. No task needs a thousand: one that makes more never ends.
+const READINGS_PER_TURN: u32 = 20_000;
+
+thread_local! {
+    static NOW: Cell<Option<u64>> = const { Cell::new(None) };
+    static READINGS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The virtual time, if this thread simulates. Panics if the running task has read the clock so often that its turn
+/// must be without an end.
+pub fn read() -> Option<Micros> {
+    let now = NOW.get()?;
+    let readings = READINGS.get() + 1;
+    READINGS.set(readings);
+    if readings > READINGS_PER_TURN {
+        READINGS.set(0);
+        panic!("a turn of a worker does not end");
+    }
+    Some(Micros(now))
+}
+
+/// Sets the virtual time; `None`: the thread simulates no longer.
+pub fn set(now: Option<Micros>) {
+    NOW.set(now.map(|now| now.0));
+}
+
+/// Another turn of a task begins.
+pub fn begin_turn() {
+    READINGS.set(0);
+}

@@ -1,0 +1,169 @@
+//! What must hold of a run as a whole, looked at every tenth of a second.
+
+use super::ledger::Outcome;
+use super::run::Run;
+use super::scenario::{Id, Scenario, What};
+use crate::shared::gauges;
+
+/// Microseconds after the last client is gone, when nothing of the clients may be left.
+const BACK: u64 = 1_300_000;
+/// Microseconds after that, when no connection to a backend may be left either.
+const CLOSED: u64 = 5_000_000;
+/// The longest that a run may take.
+const MOST: u64 = 60_000_000;
+/// Attempts to connect to an address that refuses, besides those of requests that came at once.
+const REFUSED: u64 = 4;
+
+/// Looks at everything.
+pub fn look(run: &mut Run) {
+    let now = run.stage.now();
+    let scenario = run.stage.scenario.clone();
+    let kernel = run.stage.kernel.clone();
+    let is_connecting = |backend| kernel.is_connecting_to(scenario.addr(backend));
+    run.stage.ledger.check_idle(&scenario, is_connecting, now);
+    refusals(run, &scenario);
+    if run.gone_at.is_none() && run.are_clients_gone() {
+        run.gone_at = Some(now);
+        answers(run, &scenario);
+    }
+    match run.gone_at {
+        None if now > MOST => {
+            let open: Vec<Id> = run.stage.ledger.open().map(|(id, _)| id).collect();
+            let what = format!("requests {open:?} wait without an end");
+            run.stage.ledger.violated(what);
+        }
+        Some(gone) if now > gone + CLOSED => {
+            closed(run);
+            run.is_over = true;
+        }
+        Some(gone) if now > gone + BACK => back(run, &scenario),
+        _ => {}
+    }
+}
+
+/// One second after the last client is gone, everything that was for clients has ended.
+fn back(run: &mut Run, scenario: &Scenario) {
+    let all = &run.gauges;
+    let counts = [
+        ("exchanges", gauges::exchanges(all)),
+        ("connections", gauges::connections(all)),
+        ("clients that wait", gauges::waiting(all)),
+        ("sockets of clients", run.stage.kernel.open_ends().0 as u64),
+    ];
+    if let Some((name, count)) = counts.into_iter().find(|(_, count)| *count > 0) {
+        run.stage
+            .ledger
+            .violated(format!("{count} {name} are left after the last client"));
+    }
+    for at in 0..scenario.backends.len() {
+        let Some(id) = run.rows[at] else {
+            continue;
+        };
+        let (under_way, open) = (run.tables.in_flight(id), run.tables.open(id) as usize);
+        let sockets = run.stage.kernel.open_to(scenario.addr(at));
+        if under_way > 0 {
+            run.stage
+                .ledger
+                .violated(format!("{under_way} requests are left at backend {at}"));
+        }
+        if open > sockets {
+            let what = format!("{open} permits are left for {sockets} connections to backend {at}");
+            run.stage.ledger.violated(what);
+        }
+    }
+}
+
+/// When idle connections have had their time, nothing is left.
+fn closed(run: &mut Run) {
+    let (clients, backends) = run.stage.kernel.open_ends();
+    if clients + backends > 0 {
+        let what = format!("{clients} sockets of clients and {backends} of backends are left");
+        run.stage.ledger.violated(what);
+    }
+    let rows = run.rows.iter().flatten();
+    let open: u32 = rows
+        .map(|id| run.tables.open(*id) + run.tables.idle(*id))
+        .sum();
+    if open > 0 {
+        run.stage
+            .ledger
+            .violated(format!("{open} permits or idle connections are left"));
+    }
+}
+
+/// A backend that refuses connections is left alone for a while.
+fn refusals(run: &mut Run, scenario: &Scenario) {
+    let now = run.stage.now();
+    for (at, backend) in scenario.backends.iter().enumerate() {
+        let Some((since, _)) = backend.manners.first() else {
+            continue;
+        };
+        let seconds = now.saturating_sub(*since) / 1_000_000 + 1;
+        let at_once = scenario.clients.len() as u64;
+        let is_h2_client = |client: &&super::scenario::ClientPlan| client.http2 || client.pipelines;
+        let streams = scenario.clients.iter().filter(is_h2_client);
+        let streams: usize = streams.map(|client| client.requests.len()).sum();
+        let most = (at_once + streams as u64) + seconds * (REFUSED + scenario.workers as u64);
+        let refused = run.stage.kernel.refused(scenario.addr(at));
+        if refused > most {
+            let what = format!("backend {at} refused {refused} connections in {seconds} s");
+            run.stage.ledger.violated(what);
+        }
+    }
+}
+
+/// Where nobody misbehaves, every request is answered.
+fn answers(run: &mut Run, scenario: &Scenario) {
+    for client in &scenario.clients {
+        let is_odd = client.leaves.is_some() || client.reads_slowly.is_some() || client.sends_ahead;
+        if is_odd || client.pipelines {
+            continue;
+        }
+        for &id in &client.requests {
+            if !is_calm(scenario, id)
+                || client
+                    .requests
+                    .iter()
+                    .any(|id| scenario.requests[*id].stalls)
+            {
+                continue;
+            }
+            let outcome = run.stage.ledger.records[id].outcome;
+            let is_saturated = outcome == Some(Outcome::Refused(503)) && is_bounded(scenario);
+            let is_unsent = outcome == Some(Outcome::Unsent);
+            if outcome != Some(Outcome::Answered) && !is_saturated && !is_unsent {
+                let what =
+                    format!("request {id} came out as {outcome:?} although nobody misbehaved");
+                run.stage.ledger.violated(what);
+            }
+        }
+    }
+}
+
+/// Whether nothing that could make a request fail happens to it.
+fn is_calm(scenario: &Scenario, id: Id) -> bool {
+    let plan = &scenario.requests[id];
+    let pool = scenario.pool(plan.pool);
+    let is_changed = scenario
+        .changes
+        .iter()
+        .any(|change| matches!(change.what, What::Health { .. }));
+    // A connection of HTTP/2 that breaks takes its other streams with it.
+    let is_any_faulty = scenario
+        .requests
+        .iter()
+        .any(|other| other.pool == plan.pool && other.fault.is_some());
+    !is_any_faulty
+        && !is_changed
+        && pool
+            .iter()
+            .all(|backend| scenario.is_steady(*backend) && scenario.backends[*backend].streams == 0)
+}
+
+fn is_bounded(scenario: &Scenario) -> bool {
+    let changed = scenario.changes.iter().any(|change| match &change.what {
+        What::Reload(settings) => settings.max_connections > 0,
+        What::Health { .. } => false,
+    });
+    scenario.settings.max_connections > 0 || changed
+}

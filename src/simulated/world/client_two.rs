@@ -1,0 +1,268 @@
+//! A client that speaks HTTP/2, by prior knowledge.
+
+use std::collections::BTreeMap;
+
+use super::client_one::target;
+use super::frames::{Frame, Link};
+use super::ledger::{Outcome, REQUEST};
+use super::message::{Head, body};
+use super::scenario::{ClientPlan, Id};
+use super::stage::{Reminder, Stage};
+use crate::simulated::ConnId;
+
+/// A client with one connection and a stream for each request.
+pub struct ClientTwo {
+    at: usize,
+    plan: ClientPlan,
+    pub conn: ConnId,
+    link: Link,
+    begun: usize,
+    next_at: u64,
+    streams: BTreeMap<u32, Upload>,
+    /// Whether no further stream may begin.
+    is_ending: bool,
+    /// When a slow reader takes the next bytes.
+    reads_at: u64,
+    pub is_over: bool,
+}
+
+/// A request whose answer is awaited.
+struct Upload {
+    id: Id,
+    /// What is left of its body: the first half, and the second with the time from which on it is sent.
+    first: Vec<u8>,
+    second: Vec<u8>,
+    second_at: u64,
+    stalls: bool,
+    /// Bytes of the answer that a slow reader has not taken.
+    held: usize,
+}
+
+impl ClientTwo {
+    /// A client that has just connected.
+    pub fn new(stage: &mut Stage, at: usize, conn: ConnId) -> ClientTwo {
+        let plan = stage.scenario.clients[at].clone();
+        let next_at = stage.now() + stage.scenario.requests[plan.requests[0]].gap;
+        let window = if plan.reads_slowly.is_some() {
+            3_000
+        } else {
+            1 << 20
+        };
+        stage.remind(next_at, Reminder::GoOn(at));
+        ClientTwo {
+            at,
+            plan,
+            conn,
+            link: Link::new(false, window, 0),
+            begun: 0,
+            next_at,
+            streams: BTreeMap::new(),
+            is_ending: false,
+            reads_at: 0,
+            is_over: false,
+        }
+    }
+
+    /// Sends and reads what can be.
+    pub fn go_on(&mut self, stage: &mut Stage) {
+        if self.is_over {
+            return;
+        }
+        self.begin_next(stage);
+        let bytes = stage.kernel.peer_read(self.conn, usize::MAX);
+        self.link.feed(&bytes);
+        while !self.is_over
+            && let Some(frame) = self.link.next()
+        {
+            self.take_in(stage, frame);
+        }
+        self.take_slowly(stage);
+        self.send(stage);
+        let may_begin = self.begun < self.plan.requests.len() && !self.is_ending;
+        let is_done = self.streams.is_empty() && !may_begin;
+        if !self.is_over && (is_done || stage.kernel.peer_end(self.conn).is_some()) {
+            self.end(stage, Outcome::Broken, false);
+        }
+    }
+
+    fn begin_next(&mut self, stage: &mut Stage) {
+        while self.begun < self.plan.requests.len()
+            && stage.now() >= self.next_at
+            && !self.is_ending
+        {
+            let id = self.plan.requests[self.begun];
+            let stream = 2 * self.begun as u32 + 1;
+            self.begun += 1;
+            stage.ledger.sent(id, self.plan.worker, stage.now());
+            self.open(stage, stream, id);
+            if let Some(next) = self.plan.requests.get(self.begun) {
+                self.next_at = stage.now() + stage.scenario.requests[*next].gap;
+                stage.remind(self.next_at, Reminder::GoOn(self.at));
+            }
+        }
+    }
+
+    fn open(&mut self, stage: &mut Stage, stream: u32, id: Id) {
+        let scenario = stage.scenario.clone();
+        let plan = &scenario.requests[id];
+        let (path, number) = (target(id, plan), id.to_string());
+        let (long, length) = ("a".repeat(plan.long_field), plan.body.to_string());
+        let mut fields = vec![
+            (":method", plan.method),
+            (":scheme", "http"),
+            (":authority", "sim"),
+            (":path", path.as_str()),
+            ("x-id", number.as_str()),
+        ];
+        if plan.long_field > 0 {
+            fields.push(("x-long", &long));
+        }
+        if plan.body > 0 && !plan.is_chunked {
+            fields.push(("content-length", &length));
+        }
+        self.link.send_head(stream, &fields, plan.body == 0);
+        let (first, second) = body(id, REQUEST, plan.body).split_at(plan.body / 2);
+        let second_at = stage.now() + plan.pause;
+        if plan.body == 0 {
+            stage.ledger.records[id].whole_at = Some(stage.now());
+        } else {
+            stage.remind(second_at, Reminder::GoOn(self.at));
+        }
+        let upload = Upload {
+            id,
+            first: first.to_vec(),
+            second: second.to_vec(),
+            second_at,
+            stalls: plan.stalls,
+            held: 0,
+        };
+        self.streams.insert(stream, upload);
+    }
+
+    fn send(&mut self, stage: &mut Stage) {
+        let now = stage.now();
+        for (stream, upload) in &mut self.streams {
+            if self.link.out.len() > 100_000 {
+                break;
+            }
+            let sent = self.link.send_body(*stream, &upload.first, false);
+            upload.first.drain(..sent);
+            let is_due = now >= upload.second_at && !upload.stalls;
+            if upload.first.is_empty() && !upload.second.is_empty() && is_due {
+                let sent = self.link.send_body(*stream, &upload.second, true);
+                upload.second.drain(..sent);
+                if upload.second.is_empty() {
+                    stage.ledger.records[upload.id].whole_at = Some(now);
+                }
+            }
+        }
+        stage.flush(self.conn, &mut self.link.out);
+    }
+
+    fn take_in(&mut self, stage: &mut Stage, frame: Frame) {
+        match frame {
+            Frame::Head { stream, head, ends } => self.head(stage, stream, &head, ends),
+            Frame::Body {
+                stream,
+                bytes,
+                ends,
+            } => {
+                self.link.release(None, bytes.len());
+                let Some(upload) = self.streams.get_mut(&stream) else {
+                    return;
+                };
+                match self.plan.reads_slowly {
+                    Some(_) => upload.held += bytes.len(),
+                    None if !ends => self.link.release(Some(stream), bytes.len()),
+                    None => {}
+                }
+                let id = upload.id;
+                let scenario = stage.scenario.clone();
+                stage.ledger.answer_body(&scenario, id, &bytes);
+                if ends {
+                    self.answered(stage, stream);
+                }
+            }
+            Frame::Reset(stream) => self.broken(stage, stream),
+            Frame::GoAway(last) => {
+                self.is_ending = true;
+                let beyond: Vec<u32> = self
+                    .streams
+                    .keys()
+                    .copied()
+                    .filter(|one| *one > last)
+                    .collect();
+                beyond
+                    .into_iter()
+                    .for_each(|stream| self.broken(stage, stream));
+            }
+            Frame::Broken(why) => {
+                let at = self.at;
+                stage
+                    .ledger
+                    .violated(format!("client {at} got broken HTTP/2: {why}"));
+            }
+        }
+    }
+
+    fn head(&mut self, stage: &mut Stage, stream: u32, head: &Head, ends: bool) {
+        let Some(upload) = self.streams.get(&stream) else {
+            let at = self.at;
+            return stage.ledger.violated(format!(
+                "client {at} got a head on stream {stream}, which is closed"
+            ));
+        };
+        if head.status() / 100 == 1 {
+            return;
+        }
+        let id = upload.id;
+        stage.ledger.answer(id, head.number("x-id"), head.status());
+        if ends {
+            self.answered(stage, stream);
+        }
+    }
+
+    fn answered(&mut self, stage: &mut Stage, stream: u32) {
+        if let Some(upload) = self.streams.remove(&stream) {
+            let scenario = stage.scenario.clone();
+            stage.ledger.answered(&scenario, upload.id);
+        }
+    }
+
+    fn broken(&mut self, stage: &mut Stage, stream: u32) {
+        if let Some(upload) = self.streams.remove(&stream) {
+            stage.ledger.finish(upload.id, Outcome::Broken);
+        }
+    }
+
+    /// Lets the proxy send more to a client that reads slowly.
+    fn take_slowly(&mut self, stage: &mut Stage) {
+        let Some((bytes, micros)) = self.plan.reads_slowly else {
+            return;
+        };
+        if stage.now() < self.reads_at {
+            return;
+        }
+        self.reads_at = stage.now() + micros;
+        stage.remind(self.reads_at, Reminder::GoOn(self.at));
+        for (stream, upload) in &mut self.streams {
+            let taken = upload.held.min(bytes);
+            upload.held -= taken;
+            self.link.release(Some(*stream), taken);
+        }
+    }
+
+    /// Closes the connection: requests without an answer come out like this.
+    pub fn end(&mut self, stage: &mut Stage, outcome: Outcome, resets: bool) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        stage.kernel.peer_close(self.conn, resets);
+        for (number, id) in self.plan.requests.iter().enumerate() {
+            let is_begun = number < self.begun;
+            stage
+                .ledger
+                .finish(*id, if is_begun { outcome } else { Outcome::Unsent });
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Messages of HTTP/1 as clients and backends of the simulated world read and write them: a reader of its own, so that
+//! a mistake of the proxy's parser is not made twice.
+
+use std::sync::OnceLock;
+
+use memchr::memmem;
+
+use crate::base::random::Random;
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Head,
+    Length(usize),
+    ChunkSize,
+    Chunk(usize),
+    ChunkEnd,
+    Trailers,
+    UntilClose,
+    /// The end of the message is to be told.
+    End,
+}
+
+/// A piece of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    Head(Head),
+    Body(Vec<u8>),
+    End,
+    Malformed(String),
+}
+
+/// A head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The request or status line.
+    pub line: String,
+    /// Names in lower case.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Head {
+    /// The value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.fields.iter();
+        fields
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// A number in a field.
+    pub fn number(&self, name: &str) -> Option<usize> {
+        self.field(name)?.parse().ok()
+    }
+
+    /// The status in a status line.
+    pub fn status(&self) -> u16 {
+        self.line
+            .split(' ')
+            .nth(1)
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(0)
+    }
+}
+
+/// Reads messages one after the other.
+pub struct Reader {
+    buffer: Vec<u8>,
+    state: State,
+    reads_responses: bool,
+}
+
+impl Reader {
+    /// A reader of requests or of responses.
+    pub fn new(reads_responses: bool) -> Reader {
+        Reader {
+            buffer: Vec::new(),
+            state: State::Head,
+            reads_responses,
+        }
+    }
+
+    /// Adds what was received.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Takes a line of PROXY, version 1, from the front. `None`: it is not there yet.
+    pub fn take_proxy_line(&mut self) -> Option<bool> {
+        const NAME: &[u8] = b"PROXY ";
+        let known = self.buffer.len().min(NAME.len());
+        if self.buffer[..known] != NAME[..known] {
+            return Some(false);
+        }
+        let end = memmem::find(&self.buffer, b"\r\n")?;
+        self.buffer.drain(..end + 2);
+        Some(true)
+    }
+
+    /// The next piece of a message, if there is one.
+    pub fn next(&mut self) -> Option<Part> {
+        match self.state {
+            State::Head => self.head(),
+            State::Length(0) => {
+                self.state = State::Head;
+                Some(Part::End)
+            }
+            State::Length(left) => {
+                let bytes = self.take(left)?;
+                self.state = State::Length(left - bytes.len());
+                Some(Part::Body(bytes))
+            }
+            State::ChunkSize => {
+                let line = self.line()?;
+                let Ok(size) = usize::from_str_radix(line.split(';').next()?.trim(), 16) else {
+                    return Some(Part::Malformed(format!("chunk size {line:?}")));
+                };
+                self.state = if size == 0 {
+                    State::Trailers
+                } else {
+                    State::Chunk(size)
+                };
+                self.next()
+            }
+            State::Chunk(left) => {
+                let bytes = self.take(left)?;
+                let left = left - bytes.len();
+                self.state = if left == 0 {
+                    State::ChunkEnd
+                } else {
+                    State::Chunk(left)
+                };
+                Some(Part::Body(bytes))
+            }
+            State::ChunkEnd => match self.line()?.is_empty() {
+                true => {
+                    self.state = State::ChunkSize;
+                    self.next()
+                }
+                false => Some(Part::Malformed("no line end behind a chunk".to_owned())),
+            },
+            State::Trailers => {
+                if self.line()?.is_empty() {
+                    self.state = State::End;
+                }
+                self.next()
+            }
+            State::UntilClose => self.take(usize::MAX).map(Part::Body),
+            State::End => {
+                self.state = State::Head;
+                Some(Part::End)
+            }
+        }
+    }
+
+    fn take(&mut self, most: usize) -> Option<Vec<u8>> {
+        let count = most.min(self.buffer.len());
+        let rest = (count > 0).then(|| self.buffer.split_off(count))?;
+        Some(std::mem::replace(&mut self.buffer, rest))
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let end = memmem::find(&self.buffer, b"\r\n")?;
+        let line = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        self.buffer.drain(..end + 2);
+        Some(line)
+    }
+
+    fn head(&mut self) -> Option<Part> {
+        let end = memmem::find(&self.buffer, b"\r\n\r\n")?;
+        let text = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        self.buffer.drain(..end + 4);
+        let mut lines = text.split("\r\n");
+        let mut head = Head {
+            line: lines.next().unwrap_or_default().to_owned(),
+            fields: Vec::new(),
+        };
+        for line in lines {
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            head.fields
+                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        self.state = self.framing(&head);
+        Some(Part::Head(head))
+    }
+
+    fn framing(&self, head: &Head) -> State {
+        let is_chunked = head.field("transfer-encoding") == Some("chunked");
+        if self.reads_responses && head.status() / 100 == 1 {
+            return State::Head;
+        }
+        match head.number("content-length") {
+            _ if is_chunked => State::ChunkSize,
+            Some(length) => State::Length(length),
+            None if self.reads_responses => State::UntilClose,
+            None => State::Length(0),
+        }
+    }
+}
+
+/// The longest body.
+const LONGEST: usize = 200_000;
+
+/// A body that tells whose it is and where in it each byte belongs.
+pub fn body(id: usize, salt: usize, length: usize) -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = BYTES.get_or_init(|| {
+        let mut random = Random::from_seed(1);
+        let count = (LONGEST + STARTS) / 8 + 1;
+        (0..count)
+            .flat_map(|_| random.number().to_ne_bytes())
+            .collect()
+    });
+    const STARTS: usize = 10_007;
+    &bytes[(id * 397 + salt * 5_003) % STARTS..][..length]
+}
+
+/// The framing of a body whose length is not told beforehand, in pieces.
+pub fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in body.chunks(4_000) {
+        out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend(b"0\r\n\r\n");
+    out
+}

@@ -1,0 +1,175 @@
+//! The one pump for bodies, in both directions: a body goes from its source through its filters to its sink. The pump
+//! never holds more than a block of what was received, and a sink that is slow stops the source, because nothing is
+//! received before what was received has been sent.
+
+pub mod filter;
+mod sink;
+mod source;
+
+use std::task::{Context, Poll};
+
+use crate::base::limits;
+use crate::net::Block;
+use crate::worker::body::{Body, Progress, Unacceptable};
+use crate::worker::wire::Interrupted;
+
+pub use filter::Filters;
+pub use sink::Sink;
+pub use source::Source;
+
+/// Why a body could not be passed on to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Broken<F> {
+    /// The sender ended or reset its side too early.
+    SourceEnded,
+    SourceTimeout,
+    Unacceptable(Unacceptable),
+    /// The receiver is gone.
+    SinkClosed,
+    SinkTimeout,
+    /// The client, which may be the sender or the receiver, is too slow.
+    TooSlow,
+    /// There was no memory for more of it.
+    Exhausted,
+    /// What was watched meanwhile happened.
+    Watched(F),
+    /// The exchange ends because its backend has become unhealthy.
+    Cut,
+}
+
+impl<F> From<Interrupted<F>> for Broken<F> {
+    /// The wait for more of a body was interrupted.
+    fn from(interrupted: Interrupted<F>) -> Broken<F> {
+        match interrupted {
+            Interrupted::Expired => Broken::SourceTimeout,
+            Interrupted::Watched(seen) => Broken::Watched(seen),
+        }
+    }
+}
+
+/// One direction of an exchange.
+pub struct Relay<'a> {
+    pub source: Source<'a>,
+    pub sink: Sink<'a>,
+}
+
+impl Relay<'_> {
+    /// Passes on `head`, which is emptied, and the body behind it to its end. `watch` is polled while nothing comes.
+    pub async fn run<F>(
+        &self,
+        head: &mut Block,
+        body: &mut Body,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<(), Broken<F>> {
+        let mut admission = None;
+        let (mut is_ample, mut is_slow) = (false, false);
+        loop {
+            if body.is_verbatim() {
+                self.pass_on(head, body).await?;
+            } else {
+                self.pass_on_reframed(head, body).await?;
+            }
+            drop(admission);
+            if body.ends_here() {
+                return Ok(());
+            }
+            if body.has_ended() {
+                return self.sink.send_trailers(&body.trailers);
+            }
+            if is_slow {
+                return Err(Broken::TooSlow);
+            }
+            let (size, most) = self.sink.next_receive(body);
+            admission = self.source.await_memory(&mut watch).await?;
+            // What comes in small pieces need not wait for its turn.
+            let in_turn = is_ample || size == limits::RELAY_BLOCK_BYTES;
+            let piece = self.source.receive(size, most, in_turn, &mut watch).await?;
+            if piece.bytes == 0 && !body.source_ended(self.source.take_trailers(), head) {
+                return Err(Broken::SourceEnded);
+            }
+            (is_ample, is_slow) = (piece.bytes >= size, piece.is_slow);
+        }
+    }
+
+    /// Sends `head` and as much of the body as was received.
+    async fn pass_on<F>(&self, head: &mut Block, body: &mut Body) -> Result<(), Broken<F>> {
+        let mut received = self.source.take();
+        let taken = match body.take_verbatim(received.len()) {
+            Ok(taken) => taken,
+            Err(unacceptable) => {
+                self.source.put(received);
+                return Err(Broken::Unacceptable(unacceptable));
+            }
+        };
+        (self.sink.count)(taken);
+        self.notice_end(body, head);
+        let is_last = body.ends_here();
+        let left = join(head, &mut received, taken);
+        let mut sent = self.sink.send(head, head.len(), is_last && left == 0).await;
+        if sent.is_ok() && left > 0 {
+            sent = self.sink.send(&mut received, left, is_last).await;
+        }
+        if sent.is_ok() {
+            head.clear();
+        }
+        self.source.put(received);
+        sent
+    }
+
+    /// Sends what was received of a body that a filter changes, or whose framing is taken off or put on: the pieces are
+    /// copied behind `head`.
+    async fn pass_on_reframed<F>(
+        &self,
+        head: &mut Block,
+        body: &mut Body,
+    ) -> Result<(), Broken<F>> {
+        let mut received = self.source.take();
+        let outcome = loop {
+            let before = head.len();
+            let progress = body.reframe(&mut received, head);
+            if progress == Ok(Progress::Drained) {
+                self.notice_end(body, head);
+            }
+            (self.sink.count)(head.len() - before);
+            let sent = match progress {
+                Ok(_) => self.sink.send(head, head.len(), body.ends_here()).await,
+                Err(unacceptable) => break Err(Broken::Unacceptable(unacceptable)),
+            };
+            head.clear();
+            if sent.is_err() || (progress != Ok(Progress::Full) && !body.is_held_back()) {
+                break sent;
+            }
+        };
+        self.source.put(received);
+        outcome
+    }
+
+    /// Ends a body whose sender has ended it as far as we know already, so that the last piece can say that it is the
+    /// last.
+    fn notice_end(&self, body: &mut Body, head: &mut Block) {
+        if self.source.is_complete() {
+            body.source_ended(self.source.take_trailers(), head);
+        }
+    }
+}
+
+/// Joins `head` with the first `taken` bytes received, so that one send carries both: it fits, as a rule, into the
+/// place of the head that was received before them; else as many of them as fit are copied behind it. Returns how many
+/// bytes of `received` are to be sent after `head`.
+fn join(head: &mut Block, received: &mut Block, taken: usize) -> usize {
+    if head.is_empty() {
+        return taken;
+    }
+    if taken > 0 && received.prepend(head.filled()) {
+        let length = head.len();
+        head.clear();
+        return length + taken;
+    }
+    let behind = taken.min(head.room());
+    head.extend(&received.filled()[..behind]);
+    received.consume(behind);
+    taken - behind
+}
+
+#[cfg(test)]
+pub mod tests;

@@ -1,0 +1,108 @@
+//! Where a body goes: the stream of a client or of a backend, and the time and rate at which the receiver has to take
+//! the body.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::base::memory::{self, Level};
+use crate::net::{Block, Timer};
+use crate::worker::body::{Body, Coming};
+use crate::worker::min_rate::{MinRate, TooSlow};
+use crate::worker::relay::Broken;
+use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
+
+/// The sink of a body.
+pub struct Sink<'a> {
+    pub shard: &'a Shard,
+    pub stream: &'a Stream,
+    /// The timer of the relay's task.
+    pub timer: &'a Timer,
+    /// How long to wait for the receiver to take any of the body.
+    pub stall: &'a dyn Fn() -> Duration,
+    /// Told the bytes of each piece that is passed on.
+    pub count: &'a dyn Fn(usize),
+    /// The least rate of the receiver.
+    pub rate: &'a MinRate,
+    /// Whether the exchange is to end although bytes flow or wait for the receiver. The timer's task is woken when the
+    /// answer changes.
+    pub is_cut: &'a dyn Fn() -> bool,
+    /// Whether the receiver was given anything, and may have some of it.
+    pub has_sent: Cell<bool>,
+}
+
+impl Sink<'_> {
+    /// Capacity of the block to receive into, and the most to receive: never beyond the body where its end is known.
+    /// Streams that share a connection may all be stuck at once with what they hold, so each holds less.
+    pub fn next_receive(&self, body: &Body) -> (usize, usize) {
+        let most = match body.coming {
+            Coming::Length(left) => left.min(1 << 30) as usize,
+            _ => usize::MAX,
+        };
+        let is_bulk = body.is_verbatim() && most > limits::BLOCK_BYTES;
+        match self.stream {
+            Stream::Socket(_) if is_bulk && memory::level() < Level::Tight => {
+                (limits::RELAY_BLOCK_BYTES, most)
+            }
+            _ => (limits::BLOCK_BYTES, most),
+        }
+    }
+
+    /// Sends the first `count` bytes of `block`. `is_last`: the body ends with them.
+    pub async fn send<F>(
+        &self,
+        block: &mut Block,
+        count: usize,
+        is_last: bool,
+    ) -> Result<(), Broken<F>> {
+        self.timer.set((self.stall)());
+        let noted = self.shard.memory.note_send(self.timer, block.capacity());
+        let timers = self.timer.timers();
+        let moves = || {
+            if !noted.was_ended() {
+                self.timer.set((self.stall)());
+                noted.renew(timers.millis());
+            }
+        };
+        let progress = |bytes| {
+            moves();
+            self.rate.note_taken(timers.millis(), bytes, self.stream);
+        };
+        self.has_sent.set(self.has_sent.get() || count > 0);
+        let socket = match self.stream {
+            Stream::Socket(socket) => Some(socket),
+            Stream::Multiplexed(_) => None,
+        };
+        let sending = self
+            .stream
+            .send(block, count, is_last, self.timer, progress);
+        let mut watched = pin!(self.rate.watch(socket, timers, moves, sending));
+        let sent = poll_fn(|cx| {
+            if (self.is_cut)() {
+                Poll::Ready(None)
+            } else {
+                watched.as_mut().poll(cx).map(Some)
+            }
+        });
+        let Some(sent) = sent.await else {
+            return Err(Broken::Cut);
+        };
+        match sent {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(_))) => Err(Broken::SinkClosed),
+            Ok(Err(_)) if noted.was_ended() => Err(Broken::Exhausted),
+            Ok(Err(_)) => Err(Broken::SinkTimeout),
+            Err(TooSlow) => Err(Broken::TooSlow),
+        }
+    }
+
+    /// Sends the trailers that end a body, where they are no part of its framing.
+    pub fn send_trailers<F>(&self, lines: &[u8]) -> Result<(), Broken<F>> {
+        let sent = self.stream.send_trailers(lines);
+        sent.map_err(|_| Broken::SinkClosed)
+    }
+}

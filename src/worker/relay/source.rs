@@ -1,0 +1,128 @@
+//! Where a body comes from: the stream of a backend or of a client, with what was received of it.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::net::{Block, Expired, Timer};
+use crate::worker::memory::Admission;
+use crate::worker::relay::Broken;
+use crate::worker::shard::Shard;
+use crate::worker::wire::{Interrupted, Wire};
+
+/// The source of a body.
+pub struct Source<'a> {
+    pub shard: &'a Shard,
+    pub wire: &'a Wire,
+    /// The timer of the relay's task.
+    pub timer: &'a Timer,
+    /// How long to wait for more of the body.
+    pub idle: &'a dyn Fn() -> Duration,
+    /// Called with the milliseconds of a wait for the sender and the number of bytes that then came. The result says
+    /// whether the sender is too slow.
+    pub is_slow: &'a dyn Fn(u64, usize) -> bool,
+}
+
+/// What was received of a body at once.
+pub struct Received {
+    /// The number of bytes that came; 0: the sender has ended its side.
+    pub bytes: usize,
+    /// Whether the sender has taken too long for them.
+    pub is_slow: bool,
+}
+
+impl Source<'_> {
+    /// Waits until there is memory for more of the body. The admission, if one is needed, is to be kept until what is
+    /// received then has been passed on.
+    pub async fn await_memory<F>(
+        &self,
+        watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<Option<Admission<'_>>, Broken<F>> {
+        self.timer.set((self.idle)());
+        let held = self.wire.held();
+        match self.shard.memory.admit(self.timer, held, watch).await {
+            Ok(admission) => Ok(admission),
+            Err(Interrupted::Expired) => Err(Broken::Exhausted),
+            Err(Interrupted::Watched(seen)) => Err(Broken::Watched(seen)),
+        }
+    }
+
+    /// Waits for more of the body, at most `most` bytes, in a block of `size` bytes if one has to be taken. `in_turn`:
+    /// the bytes are so many that others have to have their turn before.
+    pub async fn receive<F>(
+        &self,
+        size: usize,
+        most: usize,
+        in_turn: bool,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<Received, Broken<F>> {
+        self.timer.set((self.idle)());
+        let waits_since = self.timer.timers().millis();
+        let blocks = &self.shard.blocks;
+        let received = if in_turn {
+            self.more_in_turn(size, most, &mut watch).await
+        } else {
+            let more = self.wire.more(blocks, size, most, self.timer, &mut watch);
+            more.await
+        };
+        // A source that is reset has ended too early.
+        let bytes = received?.map_err(|_| Broken::SourceEnded)?;
+        let waited = self.timer.timers().millis().saturating_sub(waits_since);
+        Ok(Received {
+            bytes,
+            is_slow: bytes > 0 && (self.is_slow)(waited, bytes),
+        })
+    }
+
+    /// Waits for more of the body, as [`Wire::more`] does, and receives it when its turn has come.
+    async fn more_in_turn<F>(
+        &self,
+        size: usize,
+        most: usize,
+        mut watch: impl FnMut(&mut Context<'_>) -> Poll<F>,
+    ) -> Result<io::Result<usize>, Interrupted<F>> {
+        let (stream, pace) = (&self.wire.stream, &self.shard.pace);
+        let bytes = size.min(most);
+        loop {
+            if stream.is_watched() {
+                let readable = self.timer.bound(|cx| match stream.poll_readable(cx) {
+                    Poll::Ready(()) => Poll::Ready(Ok(())),
+                    Poll::Pending => watch(cx).map(Err),
+                });
+                match readable.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(seen)) => return Err(Interrupted::Watched(seen)),
+                    Err(Expired) => return Err(Interrupted::Expired),
+                }
+            }
+            pace.admit(bytes).await;
+            let outcome = self.wire.receive(&self.shard.blocks, size, most);
+            let count = outcome.as_ref().map_or(0, |&count| count);
+            pace.give_back(bytes.saturating_sub(count));
+            match outcome {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.watch(),
+                outcome => return Ok(outcome),
+            }
+        }
+    }
+
+    /// Takes out what was received, to use it across a wait.
+    pub fn take(&self) -> Block {
+        self.wire.take()
+    }
+
+    /// Puts back what is left of it.
+    pub fn put(&self, received: Block) {
+        self.wire.put(received, &self.shard.blocks);
+    }
+
+    /// Whether it is known by now, without another receive, that nothing more will come of the body.
+    pub fn is_complete(&self) -> bool {
+        self.wire.stream.is_complete()
+    }
+
+    /// The trailers that came behind the body beside its framing, each `name: value CRLF`. Once.
+    pub fn take_trailers(&self) -> Vec<u8> {
+        self.wire.stream.take_trailers()
+    }
+}

@@ -1,0 +1,168 @@
+//! Answering the client: interim heads and the final head, which are encoded already, and the body behind it.
+
+use std::cell::Cell;
+
+use crate::base::limits;
+use crate::net::{Block, Expired};
+use crate::worker::attempt::{Attempt, Side};
+use crate::worker::body::{Body, Coming, Unacceptable};
+use crate::worker::downstream::Client;
+use crate::worker::exchange::Exchange;
+use crate::worker::failure::Failure;
+use crate::worker::leave;
+use crate::worker::relay::{Broken, Relay, Sink, Source};
+use crate::worker::response::Delivered;
+use crate::worker::shard::Shard;
+use crate::worker::stream::Stream;
+
+/// Sends an answer that is in `out` as a whole.
+pub async fn send_whole(
+    shard: &Shard,
+    client: &Client,
+    exchange: &Exchange,
+    out: &mut Block,
+) -> Result<(), Failure> {
+    let stall = client.stall(exchange);
+    client.timer.set(stall);
+    let noted = shard.memory.note_send(&client.timer, out.capacity());
+    match client.wire.stream.send_answer(out, &client.timer).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(left(&client.wire.stream)),
+        Err(Expired) if noted.was_ended() => Err(Failure::Exhausted),
+        Err(Expired) => Err(Failure::ClientStalled),
+    }
+}
+
+/// The reason why a client takes nothing more.
+fn left(to: &Stream) -> Failure {
+    match to.is_too_slow() {
+        true => Failure::ReaderTooSlow,
+        false => Failure::ClientLeft,
+    }
+}
+
+fn broken_answer(exchange: &Exchange, broken: Broken<Failure>) -> Failure {
+    match broken {
+        Broken::SourceEnded | Broken::Unacceptable(Unacceptable::TooLarge) => Failure::Truncated,
+        Broken::SourceTimeout => exchange.expired(Failure::Truncated),
+        Broken::Unacceptable(Unacceptable::Malformed(refusal)) => {
+            Failure::MalformedResponse(refusal)
+        }
+        Broken::SinkClosed => Failure::ClientLeft,
+        Broken::SinkTimeout => Failure::ClientStalled,
+        Broken::TooSlow => Failure::ReaderTooSlow,
+        Broken::Exhausted => Failure::Exhausted,
+        Broken::Watched(failure) => failure,
+        Broken::Cut => Failure::BackendDown,
+    }
+}
+
+impl Attempt<'_> {
+    /// Sends an interim head that is in `out`.
+    pub(super) async fn pass_on_interim(&self, out: &mut Block) -> Result<(), Failure> {
+        self.tell(|duplex| duplex.is_sending_interim = true);
+        let sent = self.send_head(out).await;
+        self.tell(|duplex| duplex.is_sending_interim = false);
+        sent?;
+        self.tell(|duplex| duplex.told_interim = true);
+        // The client may only now know that it is to send its body.
+        if let Some(timer) = self.upload_timer {
+            timer.set(self.patience_with_upload());
+        }
+        Ok(())
+    }
+
+    /// Sends the head in `out` that tells the client to speak another protocol from now on.
+    pub(super) async fn switch(&self, out: &mut Block) -> Result<(), Failure> {
+        self.await_upload().await?;
+        self.check_early_bytes()?;
+        self.answer_begins();
+        self.send_head(out).await
+    }
+
+    /// Sends the final head, which is in `out`, and the body behind it. `reusable`: the backend's connection may carry
+    /// another exchange.
+    pub(super) async fn answer(
+        &self,
+        mut body: Body,
+        reusable: bool,
+        out: &mut Block,
+    ) -> Result<Delivered, Failure> {
+        self.answer_begins();
+        if self.take_whole(&mut body, out) {
+            return Ok(Delivered::Whole { reusable });
+        }
+        let (client, exchange) = (self.client, self.exchange);
+        let begun = client.wire.stream.answer(out, body.has_ended());
+        begun.map_err(|_| left(&client.wire.stream))?;
+        let relay = Relay {
+            source: Source {
+                shard: self.shard,
+                wire: &self.upstream.wire,
+                timer: &client.timer,
+                idle: &|| self.wait_for(Side::Backend),
+                is_slow: &|_, _| false,
+            },
+            sink: Sink {
+                shard: self.shard,
+                stream: &client.wire.stream,
+                timer: &client.timer,
+                stall: &|| self.wait_for_reader(),
+                count: &|bytes| exchange.count_response(bytes),
+                rate: self.reader_rate(),
+                is_cut: &|| leave::is_cut(self.shard, exchange),
+                has_sent: Cell::default(),
+            },
+        };
+        let relayed = relay.run(out, &mut body, |cx| {
+            leave::poll_answered(self.shard, client, exchange, cx)
+        });
+        let Err(broken) = relayed.await else {
+            return Ok(Delivered::Complete { reusable });
+        };
+        // An answer of which nothing was sent leaves room for another one. Over HTTP/2 its head is sent already.
+        if let Stream::Socket(_) = client.wire.stream {
+            exchange.note(|tally| tally.is_answered = relay.sink.has_sent.get());
+        }
+        Err(match broken {
+            Broken::SinkClosed => left(&client.wire.stream),
+            broken => broken_answer(exchange, broken),
+        })
+    }
+
+    async fn send_head(&self, out: &mut Block) -> Result<(), Failure> {
+        let stall = self.client.stall(self.exchange);
+        self.client.timer.set(stall);
+        let stream = &self.client.wire.stream;
+        let begun = stream.answer(out, false);
+        let sent = stream.send_all(out, false, &self.client.timer).await;
+        out.clear();
+        match (begun, sent) {
+            (Ok(()), Ok(Ok(()))) => Ok(()),
+            (_, Err(Expired)) => Err(Failure::ClientStalled),
+            _ => Err(left(stream)),
+        }
+    }
+
+    /// Puts a small body of known length behind its head, if it was received to its end.
+    fn take_whole(&self, body: &mut Body, out: &mut Block) -> bool {
+        let length = match body.coming {
+            Coming::Nothing => 0,
+            Coming::Length(length) if length <= limits::WHOLE_BODY_BYTES => length as usize,
+            _ => return false,
+        };
+        let is_here = self.upstream.wire.with(|received| {
+            let is_here = body.is_verbatim() && length <= received.len().min(out.room());
+            if is_here {
+                out.extend(&received.filled()[..length]);
+                received.consume(length);
+            }
+            is_here
+        });
+        if is_here {
+            self.exchange.count_response(length);
+            self.upstream.wire.release(&self.shard.blocks);
+        }
+        is_here
+    }
+}

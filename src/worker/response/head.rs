@@ -1,0 +1,190 @@
+//! The head of a response: checked, and encoded for the client.
+
+use crate::http::h1::{self, ResponseBody, ResponseEdits, ResponseHead, Rewriting, Version};
+use crate::http::references::References;
+use crate::http::refusal::Refusal;
+use crate::http::websocket;
+use crate::net::Block;
+use crate::worker::attempt::Attempt;
+use crate::worker::body::{Body, Coming};
+use crate::worker::failure::Failure;
+use crate::worker::framing;
+use crate::worker::relay::Filters;
+use crate::worker::trailers::TrailerRules;
+
+/// A head that came from the backend, encoded for the client.
+pub(super) enum Answer {
+    Interim {
+        bytes: usize,
+        /// Whether another answer may come on the same connection, as far as this head says.
+        is_sound: bool,
+    },
+    Switching,
+    Final {
+        body: Body,
+        reusable: bool,
+    },
+}
+
+/// Whether a `Content-Type` is that of server-sent events.
+fn is_event_stream(content_type: &[u8]) -> bool {
+    const NAME: &[u8] = b"text/event-stream";
+    let name = content_type.split(|byte| *byte == b';').next();
+    name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(NAME))
+}
+
+impl Attempt<'_> {
+    /// Takes a head of the response, and encodes it to `out` for the client.
+    pub(super) fn take_head(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        out: &mut Block,
+    ) -> Result<Answer, Failure> {
+        self.check_switch(head)?;
+        match head.status {
+            101 => {
+                self.encode(head, ResponseBody::None, false, out);
+                Ok(self.note_switch())
+            }
+            200..=299 if self.upstream.is_websocket => {
+                // A length that it may have means nothing (RFC 9110 section 9.3.6).
+                self.encode(head, ResponseBody::UntilClose, false, out);
+                Ok(self.note_switch())
+            }
+            100..=199 => {
+                if self.request.version != Version::Http10 {
+                    self.encode(head, ResponseBody::None, false, out);
+                }
+                Ok(Answer::Interim {
+                    bytes: head.head_bytes,
+                    is_sound: head.keep_alive,
+                })
+            }
+            status => {
+                self.exchange.note(|tally| tally.status = status);
+                self.note_keep_alive(head);
+                Ok(self.take_final(head, out))
+            }
+        }
+    }
+
+    fn note_switch(&self) -> Answer {
+        self.exchange.note(|tally| {
+            tally.status = match self.request.version {
+                Version::Http2 => 200,
+                _ => 101,
+            }
+        });
+        Answer::Switching
+    }
+
+    /// A backend switches to what the client has offered. A client of HTTP/2 takes any success for its tunnel. So
+    /// nothing but a switch may have one, and the backend must have proved that it means it: to a WebSocket by the key,
+    /// which was ours, to any other protocol by its name.
+    fn check_switch(&self, head: &ResponseHead<'_, '_>) -> Result<(), Failure> {
+        if self.upstream.is_websocket {
+            return Ok(()); // Over HTTP/2 the success itself is the proof.
+        }
+        if head.status == 101 && !self.request.has_offered(head.upgrade_value) {
+            return Err(Failure::MalformedResponse(Refusal::BadSwitch));
+        }
+        if self.request.version != Version::Http2 || !self.request.asked.upgrade {
+            return Ok(()); // Another client looks at the proof itself.
+        }
+        let is_proved = |key| {
+            let accept = head.field("sec-websocket-accept").unwrap_or_default();
+            websocket::is_accepted(key, accept)
+        };
+        let is_proper = match head.status {
+            101 => self
+                .request
+                .websocket_key
+                .as_ref()
+                .is_none_or(|key| is_proved(key)),
+            200..=299 => false,
+            _ => true,
+        };
+        match is_proper {
+            true => Ok(()),
+            false => Err(Failure::MalformedResponse(Refusal::BadSwitch)),
+        }
+    }
+
+    fn take_final(&self, head: &ResponseHead<'_, '_>, out: &mut Block) -> Answer {
+        let (version, strict) = (self.request.version, self.request.asked.strict);
+        let has_body = !matches!(head.body, ResponseBody::None | ResponseBody::Length(0));
+        let filters = Filters::of_response().filter(|_| has_body);
+        let framing = match filters {
+            None => framing::of_response(head.body, head.version, version, strict),
+            Some(_) => framing::of_filtered_response(head.body, head.version, version, strict),
+        };
+        if matches!(head.body, ResponseBody::Chunked | ResponseBody::UntilClose) {
+            let content_type = head.field("content-type");
+            let is_stream = content_type.is_some_and(is_event_stream);
+            self.exchange
+                .note(|tally| tally.is_event_stream = is_stream);
+        }
+        let close = framing.ends_by_close || !self.client.may_go_on(self.shard, self.exchange);
+        self.client
+            .note(|persistence| persistence.answer_begins(!close, framing.ends_by_close));
+        self.encode(head, framing.announced, close, out);
+        let may_have_trailers = matches!(framing.coming, Coming::Chunked(_) | Coming::UntilClose);
+        Answer::Final {
+            body: Body {
+                coming: framing.coming,
+                chunked: framing.chunked,
+                most: u64::MAX,
+                trailers: Vec::new(),
+                rules: may_have_trailers.then(|| TrailerRules::of_response(self.exchange)),
+                filters,
+            },
+            reusable: head.keep_alive && head.body != ResponseBody::UntilClose,
+        }
+    }
+
+    fn encode(
+        &self,
+        head: &ResponseHead<'_, '_>,
+        body: ResponseBody,
+        close: bool,
+        out: &mut Block,
+    ) {
+        let route = self.exchange.route();
+        let is_switch = self.upstream.is_websocket && (200..300).contains(&head.status);
+        let key = self.request.websocket_key.as_ref();
+        let accept = key.filter(|_| is_switch).map(|key| websocket::accept(key));
+        let edits = ResponseEdits {
+            client_version: self.request.version,
+            body,
+            close,
+            operator: &route.response_fields,
+            computed: &[],
+            via: route.via,
+            rewriting: Rewriting {
+                references: self.references(),
+                cookies: &route.cookies,
+            },
+            accept: accept.as_ref().map(|accept| &accept[..]),
+        };
+        h1::encode_response(out.vec(), head, &edits);
+    }
+
+    /// How references in the answer are rewritten; `None`: not at all.
+    fn references(&self) -> Option<References<'_>> {
+        let asked_for = self.request.asked_for.as_ref()?;
+        let (exchange, pool) = (self.exchange, self.request.pool);
+        let plan = &exchange.plan;
+        let index = plan.index_of(self.upstream.backend());
+        let backend = plan.backend(pool, index.or(exchange.tally().backend)?);
+        Some(asked_for.references(exchange.route(), plan.pool(pool), backend))
+    }
+
+    fn note_keep_alive(&self, head: &ResponseHead<'_, '_>) {
+        if let Some(secs) = head.keep_alive_timeout {
+            let now = self.shard.timers.millis();
+            self.shard
+                .upstreams
+                .note_announced(self.upstream.backend(), secs, now);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A response on its way: its heads are received from the source, and the client is answered, through the filters of
+//! the body.
+
+mod answer;
+mod begin;
+mod head;
+mod receive;
+
+use crate::net::Block;
+use crate::worker::attempt::Attempt;
+use crate::worker::failure::Failure;
+use crate::worker::interim::Interims;
+use head::Answer;
+use receive::Receiving;
+
+pub use answer::send_whole;
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// The answer is with the client; whether its connection may carry another exchange is for the backend to say.
+    Complete { reusable: bool },
+    /// Like the variant before, but [`send_whole`] has still to send the answer: it is small and has come to its end,
+    /// so that its connection is free before the client has it.
+    Whole { reusable: bool },
+    /// Both sides speak another protocol from now on.
+    Switched,
+}
+
+/// Receives the response and passes it on through `out`.
+pub async fn forward_response(
+    attempt: &Attempt<'_>,
+    out: &mut Block,
+) -> Result<Delivered, Failure> {
+    let exchange = attempt.exchange;
+    let receiving = Receiving {
+        shard: attempt.shard,
+        upstream: attempt.upstream,
+        asked: attempt.request.asked,
+        timer: &attempt.client.timer,
+        wait: &|| exchange.bounded(exchange.route().timeouts.upstream_response),
+        // The time for the answer begins when the request has ended.
+        may_wait_on: &|| attempt.may_wait_on(),
+        expired: &|| exchange.expired(Failure::ResponseTimeout),
+        hear: &|| exchange.note(|tally| tally.is_heard = true),
+        watch: &|cx| attempt.poll_unanswered(cx),
+    };
+    let mut interims = Interims::default();
+    loop {
+        let received = receiving.receive_head(|head| attempt.take_head(head, out));
+        match received.await? {
+            Answer::Interim { bytes, is_sound } => {
+                interims.note(exchange, bytes, is_sound)?;
+                attempt.pass_on_interim(out).await?;
+            }
+            Answer::Switching => {
+                attempt.switch(out).await?;
+                return Ok(Delivered::Switched);
+            }
+            Answer::Final { body, reusable } => {
+                let reusable = reusable && !interims.are_odd;
+                return attempt.answer(body, reusable, out).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
