@@ -123,7 +123,9 @@ fn refusal(name: &str, is_thing: bool) -> Option<String> {
 /// Public types of the same name, with where they are. The simulated world is compiled for tests only.
 fn repeated(sources: &[Source]) -> Vec<String> {
     let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let compiled = sources.iter().filter(|source| !source.module().contains(&"simulated"));
+    let compiled = sources
+        .iter()
+        .filter(|source| !source.module().contains(&"simulated"));
     for source in compiled {
         for at in public_types(source) {
             let (line, name) = &source.tokens[at];
