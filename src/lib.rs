@@ -118,6 +118,8 @@
 //!
 //! ## Glossary
 //!
+//! One word per concept. `tests/tidy/words.rs` refuses older words as names, and a public type name that occurs twice.
+//!
 //! * **downstream**, **upstream**: the side of the client, the side of the backend.
 //! * **listener**: an address that clients connect to, with its settings.
 //! * **route**: host and path prefix, with the pool and the conditions of their requests.
@@ -133,6 +135,21 @@
 //!   **Drain**: nothing new begins, what runs may end.
 //! * **worker**: a thread that serves; **shard**: what it owns.
 //! * **timeout**: a setting; **deadline**: an instant. **Counter**: only goes up; **gauge**: goes up and down.
+//! * **live config**: a snapshot as one core uses it, with balancers, retry budgets and queues.
+//! * **config store**: the configuration in force, its revisions and the overrides. **Operation**: a demand on the control
+//!   thread; **change request**: one demand with its author; **pending operation**: a demand that palantir repeats by
+//!   itself until the operation is done.
+//! * **removal**: a backend that is drained and then removed. **Upgrade run**: the state of a process that hands over to
+//!   a new one, or takes over from an old one.
+//! * **TLS store**: the loaded certificates, keys and authorities.
+//! * **head facts**: the framing, connection options and special fields of a head. **Drive**: to move the bytes of a
+//!   connection that many streams share.
+//! * **idle timeout estimate**: the time after which a backend seems to close its idle connections.
+//! * **backend health**: the findings of probes and requests about a backend; **health event**: a change of them.
+//! * **mailbox**, **inbox**: the sending and the receiving end of a channel into a thread.
+//! * **accept switch**: turns the accepting of a listener off and on; **access policy**: decides who may use the
+//!   management API.
+//! * **live stats**: the figures of the last second, for the live page, `palantir top` and `GET /board`.
 
 pub mod base;
 
