@@ -28,7 +28,7 @@ use crate::base::machine_clock::MachineClock;
 use crate::base::panic_on_demand::panic_on_demand;
 use crate::base::time::Micros;
 use crate::health::news::News;
-use crate::health::probe::Outcome;
+use crate::health::probe::ProbeOutcome;
 use crate::health::resume::Records;
 use crate::health::watch::{Assignment, Watch};
 use crate::messages::{Resumption, ToControl, ToHealth, ToWorker};
@@ -88,7 +88,7 @@ struct Health {
 /// Where the probes' tasks put their outcomes, beside the letters.
 struct Desk {
     letters: Letters<ToHealth>,
-    outcomes: RefCell<Vec<(Assignment, Option<Outcome>)>>,
+    outcomes: RefCell<Vec<(Assignment, Option<ProbeOutcome>)>>,
     under_way: Cell<usize>,
 }
 

@@ -3,7 +3,7 @@
 use tracing::{info, warn};
 
 use crate::health::place::Place;
-use crate::health::probe::Outcome;
+use crate::health::probe::ProbeOutcome;
 use crate::messages::StateChange;
 use crate::shared::backend_table::BackendState;
 
@@ -132,7 +132,7 @@ impl StateChange {
 }
 
 /// Why probes turned a backend over: `3 probes failed: connection refused`, `1 probe passed: answered 200`.
-pub fn probes_in_words(count: u32, outcome: &Outcome) -> String {
+pub fn probes_in_words(count: u32, outcome: &ProbeOutcome) -> String {
     let probes = if count == 1 { "probe" } else { "probes" };
     match outcome {
         Ok(words) => format!("{count} {probes} passed: {words}"),

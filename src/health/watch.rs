@@ -15,7 +15,7 @@ use crate::health::jitter::Jitter;
 use crate::health::judge::{self, Judge};
 use crate::health::news::{News, probes_in_words};
 use crate::health::place::Place;
-use crate::health::probe::Outcome;
+use crate::health::probe::ProbeOutcome;
 use crate::health::resume::{Records, record_of};
 use crate::health::schedule::Schedule;
 use crate::messages::StateChange;
@@ -278,7 +278,7 @@ impl Watch {
 
     /// Takes in how a probe went; `None` if it could not be made. It is judged by the settings of now, if the backend
     /// is still there to be judged.
-    pub fn probed(&mut self, assignment: &Assignment, outcome: Option<&Outcome>, now: Micros) {
+    pub fn probed(&mut self, assignment: &Assignment, outcome: Option<&ProbeOutcome>, now: Micros) {
         let id = assignment.place.id();
         let Some(Watched {
             place,

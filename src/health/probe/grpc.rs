@@ -3,8 +3,8 @@
 
 use std::io;
 
-use super::h2::{Answer, Asking, Question as Asked, Wants};
-use super::{Outcome, Question};
+use super::h2::{ProbeAnswer, ProbeExchange, ProbeRequest as Asked, Wants};
+use super::{ProbeOutcome, Question};
 use crate::net::ProbeStream;
 
 /// Bytes before a message: whether it is compressed, and its length.
@@ -14,27 +14,27 @@ const SERVICE_TAG: u8 = 0x0a;
 const STATUS_TAG: u8 = 0x08;
 
 /// Passes if the backend says that `service` is serving; the empty name stands for the server as a whole.
-pub struct Check<'c> {
+pub struct GrpcProbe<'c> {
     pub host: &'c str,
     pub scheme: &'static str,
     pub headers: &'c [(String, String)],
     pub service: &'c str,
 }
 
-impl Question for Check<'_> {
-    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<Outcome> {
+impl Question for GrpcProbe<'_> {
+    async fn ask(self, stream: &mut ProbeStream<'_>) -> io::Result<ProbeOutcome> {
         let answer = self.asking().run(stream).await?;
         Ok(answer.and_then(|answer| judge(&answer)))
     }
 }
 
-impl Check<'_> {
-    fn asking(&self) -> Asking {
+impl GrpcProbe<'_> {
+    fn asking(&self) -> ProbeExchange {
         let own = [("content-type", "application/grpc"), ("te", "trailers")];
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
         let fields: Vec<_> = own.into_iter().chain(headers).collect();
-        Asking::new(Asked {
+        ProbeExchange::new(Asked {
             method: "POST",
             scheme: self.scheme,
             host: self.host,
@@ -57,7 +57,7 @@ fn question(service: &str) -> Vec<u8> {
     [&prefix[..], &message].concat()
 }
 
-fn judge(answer: &Answer) -> Outcome {
+fn judge(answer: &ProbeAnswer) -> ProbeOutcome {
     let serving = match (answer.status, answer.call) {
         (200, Some(0)) => state(&answer.body),
         (200, Some(5)) => Some(Err("unknown service")),
@@ -97,8 +97,8 @@ mod tests {
     }
 
     /// What the probe makes of a status, a call's status and a message.
-    fn verdict(status: u16, call: &str, message: &[u8]) -> Outcome {
-        let mut asking = Check {
+    fn verdict(status: u16, call: &str, message: &[u8]) -> ProbeOutcome {
+        let mut asking = GrpcProbe {
             host: "api:80",
             scheme: "http",
             headers: &[("authorization".to_owned(), "Bearer x".to_owned())],

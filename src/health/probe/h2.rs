@@ -13,7 +13,7 @@ use crate::net::ProbeStream;
 const READ_BYTES: usize = 4096;
 
 /// A request.
-pub struct Question<'q> {
+pub struct ProbeRequest<'q> {
     pub method: &'q str,
     pub scheme: &'q str,
     pub host: &'q str,
@@ -38,7 +38,7 @@ pub enum Wants {
 
 /// What came back.
 #[derive(Default)]
-pub struct Answer {
+pub struct ProbeAnswer {
     pub status: u16,
     /// `grpc-status`, which stands in the trailers, or in the head if nothing else follows.
     pub call: Option<u32>,
@@ -48,16 +48,16 @@ pub struct Answer {
 }
 
 /// A question on its way.
-pub struct Asking {
+pub struct ProbeExchange {
     connection: Connection,
     stream: Option<StreamId>,
-    answer: Answer,
+    answer: ProbeAnswer,
     is_complete: bool,
 }
 
-impl Asking {
+impl ProbeExchange {
     /// Puts a question; what must be sent is in the output.
-    pub fn new(question: Question<'_>) -> Asking {
+    pub fn new(question: ProbeRequest<'_>) -> ProbeExchange {
         let settings = LocalSettings {
             head: ListLimits::RESPONSE,
             ..LocalSettings::default()
@@ -90,12 +90,12 @@ impl Asking {
             // A stream that is gone already is told of when the answer is received.
             let _ = connection.send_body(stream, question.body, true, Micros::now());
         }
-        Asking {
+        ProbeExchange {
             connection,
             stream,
-            answer: Answer {
+            answer: ProbeAnswer {
                 wants: question.wants,
-                ..Answer::default()
+                ..ProbeAnswer::default()
             },
             is_complete: false,
         }
@@ -103,7 +103,10 @@ impl Asking {
 
     /// Sends the question and receives until the answer is there, or a reason why none will come. Errors: the
     /// connection breaks.
-    pub async fn run(mut self, stream: &mut ProbeStream<'_>) -> io::Result<Result<Answer, String>> {
+    pub async fn run(
+        mut self,
+        stream: &mut ProbeStream<'_>,
+    ) -> io::Result<Result<ProbeAnswer, String>> {
         let mut left = limits::PROBE_ANSWER_BYTES;
         loop {
             stream.send(self.output()).await?;
@@ -129,7 +132,7 @@ impl Asking {
 
     /// The answer, once it is complete.
     #[cfg(test)]
-    pub fn answer(&self) -> Option<&Answer> {
+    pub fn answer(&self) -> Option<&ProbeAnswer> {
         self.is_complete.then_some(&self.answer)
     }
 
@@ -166,7 +169,7 @@ impl Asking {
 }
 
 /// Takes a head over unless it is an interim one; whether the answer is complete with it.
-fn take_head(answer: &mut Answer, head: &Head, end: bool) -> bool {
+fn take_head(answer: &mut ProbeAnswer, head: &Head, end: bool) -> bool {
     if head.status() < 200 {
         return false;
     }
@@ -176,7 +179,7 @@ fn take_head(answer: &mut Answer, head: &Head, end: bool) -> bool {
 }
 
 /// Takes a piece of a body over; whether no further one matters.
-fn take_body(answer: &mut Answer, bytes: &[u8]) -> bool {
+fn take_body(answer: &mut ProbeAnswer, bytes: &[u8]) -> bool {
     match &mut answer.wants {
         Wants::Status => true,
         Wants::Text(search) => {

@@ -26,7 +26,7 @@ fn watched_pool(slots: &mut Slots, backends: u16) -> Pool {
 }
 
 /// Answers every probe that is due until `until`, in steps of 100 ms; how many there were.
-fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &Outcome) -> usize {
+fn answer_probes(watch: &mut Watch, from: Micros, until: Micros, outcome: &ProbeOutcome) -> usize {
     let mut probes = 0;
     for now in (from.0..until.0).step_by(100_000).map(Micros) {
         for assignment in watch.due_probes(usize::MAX, now) {
@@ -59,11 +59,11 @@ fn read_news(watch: &mut Watch) -> Vec<String> {
     .collect()
 }
 
-fn refused() -> Outcome {
+fn refused() -> ProbeOutcome {
     Err("connection refused".to_owned())
 }
 
-fn answered() -> Outcome {
+fn answered() -> ProbeOutcome {
     Ok("answered 200".to_owned())
 }
 
